@@ -1,0 +1,40 @@
+"""Convert video action-recognition checkpoints to PyTorch state dicts, safely and bit-exactly.
+
+>>> from converters import convert, load_model
+>>> result = convert("vmz", "ircsn_152.pkl", "out.pth", to="mmaction2")
+>>> logits = load_model("out.pth")(clip)
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+__version__ = "0.1.0"
+
+if TYPE_CHECKING:
+    from .conversion import Result, convert
+    from .errors import BadInput, ConverterError, Refused, UsageError
+    from .inspection import inspect
+    from .model import load_model
+
+_HOMES = {
+    "convert": "conversion",
+    "Result": "conversion",
+    "load_model": "model",
+    "inspect": "inspection",
+    "ConverterError": "errors",
+    "Refused": "errors",
+    "UsageError": "errors",
+    "BadInput": "errors",
+}
+
+__all__ = ["BadInput", "ConverterError", "Refused", "Result", "UsageError", "convert", "inspect", "load_model"]
+
+
+def __getattr__(name: str) -> Any:
+    """Import a public name only when it is asked for: start-up counts."""
+    if name not in _HOMES:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    from importlib import import_module
+
+    return getattr(import_module(f".{_HOMES[name]}", __name__), name)

@@ -1,0 +1,57 @@
+"""What can go wrong, as values with stable exit codes.
+
+Every error prints as ``error: FILE: what is wrong (where): what to do``.
+"""
+
+from __future__ import annotations
+
+
+class ConverterError(Exception):
+    """A failure that a person can act on; never shown with a traceback.
+
+    ``what`` says what is wrong, ``path`` in which file, ``where`` at which place in it (an offset, a tensor),
+    ``hint`` what to do next. ``faults`` lists every single fault where there are several.
+    """
+
+    exit_code = 1
+
+    def __init__(
+        self,
+        what: str,
+        *,
+        path: str = "",
+        where: str = "",
+        hint: str = "",
+        faults: tuple[str, ...] = (),
+    ) -> None:
+        super().__init__(what)
+        self.what = what
+        self.path = path
+        self.where = where
+        self.hint = hint
+        self.faults = faults
+
+    def __str__(self) -> str:
+        text = f"{self.path}: {self.what}" if self.path else self.what
+        if self.where:
+            text += f" ({self.where})"
+        if self.hint:
+            text += f": {self.hint}"
+        return text
+
+
+class Refused(ConverterError):
+    """The request is understood and cannot be done: no mapping fits, a layout cannot hold the network, the
+    output exists, a check missed. Exit code 1."""
+
+
+class UsageError(ConverterError):
+    """The command or call itself is wrong. Exit code 2."""
+
+    exit_code = 2
+
+
+class BadInput(ConverterError):
+    """The input cannot be read, is damaged, is of another kind, or is unsafe. Exit code 3."""
+
+    exit_code = 3

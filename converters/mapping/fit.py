@@ -1,0 +1,291 @@
+"""Decide from a file's names and shapes which network it holds, and list all that does not agree.
+
+Nothing is loaded on doubt: a file fits a variant when its names are exactly the variant's names and every shape
+agrees, and every fault is collected before the run stops.
+"""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from ..errors import Refused
+from .layout import BATCHES, CannotHold, Entry, entries, families, name_templates
+from .network import count, count_part, modules, parts, variants
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator, Mapping
+
+    from ..tensor import Tensor
+    from .network import Variant
+    from .tables import LayoutTable
+
+FLOATS = ("float64", "float32", "float16", "bfloat16")
+
+
+@dataclass(frozen=True, slots=True)
+class Fault:
+    """One thing that does not agree. ``kind`` is missing, unused, doubled, shape or dtype."""
+
+    kind: str
+    name: str
+    detail: str = ""
+
+    def __str__(self) -> str:
+        return f"{self.kind}: {self.name}{f' ({self.detail})' if self.detail else ''}"
+
+
+@dataclass(frozen=True, slots=True)
+class Fit:
+    """A file matched with a variant, every tensor accounted for.
+
+    ``entries`` are in state-dict order; ``scope`` is the prefix of the file's names; ``dropped`` are the file's
+    tensors that the layout drops by name; ``counters`` the batch counters, which carry nothing.
+    """
+
+    layout: LayoutTable
+    variant: Variant
+    bound: Mapping[str, int]
+    present: Mapping[str, bool]
+    scope: str
+    entries: tuple[Entry, ...]
+    dropped: tuple[str, ...]
+    counters: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class _Names:
+    """A file's names, sorted out: what must be mapped, what is dropped, what counts batches."""
+
+    wanted: dict[str, str]
+    dropped: tuple[str, ...]
+    counters: tuple[str, ...]
+    scope: str
+
+
+def fit(
+    layout: LayoutTable,
+    tensors: Mapping[str, Tensor],
+    others: Iterable[str] = (),
+    *,
+    variant: str | None = None,
+    path: str = "",
+) -> Fit:
+    """Match a file's tensors with one variant that ``layout`` names.
+
+    ``others`` are names of values that are not tensors; they too must be dropped by name. ``variant`` asks for
+    one variant. Raises `Refused` with every fault, counted against the nearest variant.
+    """
+    names = _sort_out(layout, [*tensors, *others])
+    found = []
+    for family in families(layout):
+        bound = _bound_by_names(layout, family, names.wanted)
+        for one in variants(family):
+            if variant not in (None, one.name) or layout.holding(one.name).refuse:
+                continue
+            if expected := _exact_names(layout, one, bound, names):
+                sizes, faults = _agree(one, expected, bound, tensors, names)
+                if not faults:
+                    found.append((one, sizes, expected, _present(layout, one, bound, names)))
+    if not found:
+        raise _refusal(layout, tensors, names, variant, path)
+    if len(found) > 1:
+        choices = ", ".join(one.name for one, *_ in found)
+        raise Refused("names and shapes fit more than one network", path=path, where=choices,
+                      hint="say which with --variant")
+    one, sizes, expected, present = found[0]
+    return Fit(layout, one, sizes, present, names.scope, expected, names.dropped, names.counters)
+
+
+def _sort_out(layout: LayoutTable, names: Iterable[str]) -> _Names:
+    names = list(names)
+    scope = next((scope for scope in layout.scopes if scope and any(name.startswith(scope) for name in names)), "")
+    drop = _pattern(layout.drop)
+    wanted: dict[str, str] = {}
+    dropped, counters = [], []
+    for name in names:
+        bare = name.removeprefix(scope)
+        if drop and drop.fullmatch(bare):
+            dropped.append(name)
+        elif layout.format == "pytorch" and bare.endswith(f".{BATCHES}"):
+            counters.append(name)
+        elif scope and bare == name:
+            wanted[f"\0{name}"] = name       # outside the scope: cannot be a network's tensor
+        else:
+            wanted[bare] = name
+    return _Names(wanted, tuple(dropped), tuple(counters), scope)
+
+
+def _pattern(globs: tuple[str, ...]) -> re.Pattern[str] | None:
+    if not globs:
+        return None
+    return re.compile("|".join(f"(?:{re.escape(glob).replace(chr(92) + '*', '.*')})" for glob in globs))
+
+
+def _bound_by_names(layout: LayoutTable, family: str, names: Iterable[str]) -> dict[str, int]:
+    for template in name_templates(layout, family):
+        start, _, end = template.partition("{classes}")
+        expression = re.compile(f"{re.escape(start)}([1-9][0-9]{{0,8}}){re.escape(end)}_")
+        for name in names:
+            if match := expression.match(name):
+                return {"classes": int(match[1])}
+    return {}
+
+
+def _present(layout: LayoutTable, one: Variant, bound: Mapping[str, int], names: _Names) -> dict[str, bool]:
+    """For each optional part whether the file has its first tensor."""
+    present = {}
+    for part, optional in parts(one):
+        if optional:
+            first = next(module.name for module in modules(one) if module.part == part)
+            try:
+                tensor = next(
+                    (entry.name for entry in entries(layout, one, bound, {part: True})
+                     if entry.canonical.startswith(f"{first}.")), ""
+                )
+            except KeyError:
+                tensor = ""
+            present[part] = tensor in names.wanted
+    return present
+
+
+def _exact_names(
+    layout: LayoutTable, one: Variant, bound: Mapping[str, int], names: _Names
+) -> tuple[Entry, ...] | None:
+    """The entries of a variant if its names are exactly the file's; counted first, for that costs nothing."""
+    few = count(one)
+    if few > len(names.wanted):
+        return None
+    optional = [part for part, may_lack in parts(one) if may_lack]
+    present = _present(layout, one, bound, names) if optional else {}
+    if few + sum(count_part(one, part) for part in optional if present[part]) != len(names.wanted):
+        return None
+    expected = []
+    try:
+        for entry in entries(layout, one, bound, present):
+            if entry.name not in names.wanted:
+                return None
+            expected.append(entry)
+    except (CannotHold, KeyError):
+        return None
+    return tuple(expected)
+
+
+def _agree(
+    one: Variant,
+    expected: Iterable[Entry],
+    bound: Mapping[str, int],
+    tensors: Mapping[str, Tensor],
+    names: _Names,
+) -> tuple[dict[str, int], list[Fault]]:
+    """Bind the open sizes and compare every shape and dtype."""
+    sizes = dict(bound)
+    faults = []
+    for entry in expected:
+        name = names.wanted.get(entry.name)
+        if name is None or name not in tensors:
+            continue
+        tensor = tensors[name]
+        if tensor.dtype not in FLOATS:
+            faults.append(Fault("dtype", name, f"{tensor.dtype}, wanted a floating type"))
+        shape = tensor.shape
+        if entry.trailing_ones:
+            while len(shape) > len(entry.shape) and shape[-1] == 1:
+                shape = shape[:-1]
+        if not _unify(one, entry.shape, shape, sizes):
+            wanted = tuple(sizes.get(size, size) if isinstance(size, str) else size for size in entry.shape)
+            faults.append(Fault("shape", name, f"{_text(tensor.shape)}, wanted {_text(wanted)}"))
+    return sizes, faults
+
+
+def _unify(one: Variant, wanted: tuple[int | str, ...], shape: tuple[int, ...], sizes: dict[str, int]) -> bool:
+    if len(wanted) != len(shape):
+        return False
+    for size, actual in zip(wanted, shape, strict=True):
+        if isinstance(size, str):
+            allowed = _allowed(one, size)
+            if actual < 1 or (allowed is not None and actual not in allowed):
+                return False
+            if sizes.setdefault(size, actual) != actual:
+                return False
+        elif size != actual:
+            return False
+    return True
+
+
+def _allowed(one: Variant, hole: str) -> list[int] | None:
+    values = one.values.get(hole)
+    if values is None:
+        for side in one.table.compose:
+            types = one.table.compose[side]["type"].format_map(one.values)
+            for inner in variants(one.table.compose[side]["network"]):
+                if inner.values["type"] == types and hole in inner.values:
+                    found: list[int] = inner.values[hole]
+                    return found
+    return values
+
+
+def _text(shape: Iterable[int | str]) -> str:
+    return "x".join(str(size) for size in shape) or "scalar"
+
+
+def _refusal(
+    layout: LayoutTable, tensors: Mapping[str, Tensor], names: _Names, variant: str | None, path: str
+) -> Refused:
+    """Count every fault against the variant that comes nearest."""
+    best: tuple[float, int, Variant, tuple[Entry, ...], list[Fault]] | None = None
+    for family in families(layout):
+        bound = _bound_by_names(layout, family, names.wanted)
+        for one in variants(family):
+            if variant not in (None, one.name) or layout.holding(one.name).refuse:
+                continue
+            try:
+                expected = tuple(
+                    entries(layout, one, {"classes": 0, **bound}, _present(layout, one, bound, names))
+                )
+            except CannotHold:
+                continue
+            wanted = {entry.name for entry in expected}
+            shared = len(wanted & names.wanted.keys()) / len(wanted | names.wanted.keys())
+            if best is not None and shared < best[0]:
+                continue
+            _, faults = _agree(one, expected, bound, tensors, names)
+            if best is None or (shared, -len(faults)) > best[:2]:
+                best = (shared, -len(faults), one, expected, faults)
+    if best is None:
+        return Refused(f"{layout.name} has no network named {variant!r}", path=path, hint="`convert models` lists them")
+    shared, _, one, expected, faults = best
+    if shared < 0.3:
+        return Refused(
+            f"is no network that {layout.title} has",
+            path=path,
+            where=f"{len(names.wanted)} tensors such as {', '.join(sorted(names.wanted.values())[:2])}"
+            if names.wanted else "it holds no tensors",
+            hint="`convert inspect` shows what it holds, `convert models` what can be converted",
+        )
+    wanted = {entry.name for entry in expected}
+    missing = [name for name in wanted if name not in names.wanted]
+    unused = [name for bare, name in names.wanted.items() if bare not in wanted]
+    faults = [
+        *(Fault("missing", names.scope + name, near) for name, near in _nearest(missing, names.wanted)),
+        *(Fault("unused", name, near) for name, near in _nearest(unused, wanted)),
+        *faults,
+    ]
+    return Refused(
+        f"does not fit {one.title} ({one.name}), the nearest of {layout.name}'s networks",
+        path=path,
+        where=f"{len(faults)} faults; {shared:.0%} of the names agree",
+        hint="the file may be damaged or from another network; --json lists every fault",
+        faults=tuple(str(fault) for fault in faults),
+    )
+
+
+def _nearest(names: list[str], others: Iterable[str]) -> Iterator[tuple[str, str]]:
+    """Each name with the nearest other name, as long as there are few: the search is slow."""
+    from difflib import get_close_matches
+
+    choices = sorted(others)
+    for number, name in enumerate(sorted(names)):
+        near = get_close_matches(name, choices, 1, 0.8) if number < 20 else []
+        yield name, f"nearest: {near[0]}" if near else ""

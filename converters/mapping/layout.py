@@ -1,0 +1,108 @@
+"""What a layout calls the tensors of a network: exact names, once a variant is decided."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from string import ascii_lowercase
+from typing import TYPE_CHECKING
+
+from .network import Module, Variant, leaf_shape, modules
+from .tables import LEAVES, LayoutTable, network_names
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping
+
+BATCHES = "num_batches_tracked"
+"""The counter that PyTorch keeps in every batch norm, a scalar int64. It takes no part in inference."""
+
+LETTERS = len(ascii_lowercase)
+
+
+class CannotHold(Exception):
+    """A layout has no name for a module. Carries the module's canonical name."""
+
+
+@dataclass(frozen=True, slots=True)
+class Entry:
+    """One tensor of a network, under its canonical name and under a layout's.
+
+    ``shape`` may hold names of sizes that a file binds. ``trailing_ones`` allows the file's shape to end in
+    ones that the canonical shape lacks.
+    """
+
+    canonical: str
+    name: str
+    shape: tuple[int | str, ...]
+    kind: str
+    leaf: str
+    trailing_ones: bool
+
+
+def families(layout: LayoutTable) -> list[str]:
+    """The network families that a layout has names for."""
+    return network_names() if layout.identity else list(layout.modules)
+
+
+def entries(
+    layout: LayoutTable, variant: Variant, bound: Mapping[str, int], present: Mapping[str, bool]
+) -> Iterator[Entry]:
+    """Every tensor of a variant under both names, in state-dict order.
+
+    ``present`` tells for each optional part whether it is there. Raises `CannotHold` for a module that the
+    layout has no name for.
+    """
+    for module in modules(variant):
+        if module.optional and not present.get(module.part):
+            continue
+        name = module_name(layout, variant, module, bound)
+        suffixes = layout.leaves["conv" if module.kind == "conv+bias" else module.kind]
+        for leaf in LEAVES[module.kind]:
+            suffix, _, mark = suffixes[leaf].partition(" ")
+            yield Entry(
+                f"{module.name}.{leaf}",
+                name + suffix,
+                leaf_shape(module.kind, leaf, module.shape),
+                module.kind,
+                leaf,
+                mark == "1*",
+            )
+
+
+def module_name(layout: LayoutTable, variant: Variant, module: Module, bound: Mapping[str, int]) -> str:
+    """A layout's name for one module."""
+    if layout.identity:
+        return module.name
+    template = layout.modules[module.family].template(module.part, module.key)
+    if template is None:
+        raise CannotHold(module.name)
+    prefix = ""
+    if module.side:
+        outer = layout.modules[variant.family].template("", f"{module.side}.")
+        if outer is None:
+            raise CannotHold(module.name)
+        prefix = outer
+    holes = module.holes
+    for letter, counted in layout.letters.items():
+        if counted in holes:
+            holes = {**holes, letter: _letters(holes[counted], holes["blocks"])}
+    try:
+        return prefix + template.format_map(holes)
+    except KeyError:                         # a size that the file binds stands in the name
+        return prefix + template.format_map({**holes, **bound})
+
+
+def name_templates(layout: LayoutTable, family: str) -> Iterator[str]:
+    """The templates whose names carry a size that the file binds, such as a number of classes."""
+    if layout.identity:
+        return
+    names = layout.modules[family]
+    for template in (*names.common.values(), *(text for part in names.within.values() for text in part.values())):
+        if "{classes}" in template:
+            yield template
+
+
+def _letters(block: int, blocks: int) -> str:
+    """a, b, c ...; two letters, aa, ab ..., all through a stage of 26 blocks or more."""
+    if blocks < LETTERS:
+        return ascii_lowercase[block]
+    return ascii_lowercase[block // LETTERS] + ascii_lowercase[block % LETTERS]

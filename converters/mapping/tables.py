@@ -1,0 +1,280 @@
+"""The two sorts of table in ``mappings/``, read from TOML and checked.
+
+A *network* table (``mappings/networks``) lists a family's modules under canonical names, with their shapes, for
+every variant. A *layout* table (``mappings/layouts``) says what some project calls those modules in its files.
+The grammar is described in ``mappings/README.md``.
+"""
+
+from __future__ import annotations
+
+import os
+import tomllib
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from ..errors import ConverterError
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping
+
+    Row = Mapping[str, Any]
+
+ROOT = os.path.join(os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__)))), "mappings")
+"""The folder of the tables: a neighbour of this package in a checkout and where it is installed."""
+
+LEAVES: dict[str, tuple[str, ...]] = {
+    "conv": ("weight",),
+    "conv+bias": ("weight", "bias"),
+    "bn": ("weight", "bias", "running_mean", "running_var"),
+    "fc": ("weight", "bias"),
+}
+"""The tensors that a module of each kind owns, under PyTorch's names. The weight of a convolution or a matrix
+has the module's whole shape; every other tensor is a vector of its first size."""
+
+
+class TableError(ConverterError):
+    """A table does not follow the grammar. Names the file and the key."""
+
+
+@dataclass(frozen=True, slots=True)
+class ModuleTemplate:
+    """One line of a network table: ``"name" = "kind shape @ grid"``.
+
+    ``shape`` and ``grid`` hold integers and the names of holes.
+    """
+
+    name: str
+    kind: str
+    shape: tuple[int | str, ...]
+    grid: tuple[int | str, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class NetworkTable:
+    """A family of networks: see ``mappings/networks``."""
+
+    family: str
+    index: Row
+    columns: Row
+    depths: Row
+    types: Row
+    name: str
+    parts: tuple[str, ...]
+    modules: Mapping[str, tuple[ModuleTemplate, ...]]
+    where: Mapping[str, Mapping[str, int]]
+    compose: Mapping[str, Row]
+    pool1: str
+    bn_eps: float
+
+
+@dataclass(frozen=True, slots=True)
+class Holds:
+    """What a layout says of some variants: that it holds them, perhaps with a note, or why it cannot."""
+
+    variants: tuple[str, ...]
+    refuse: str
+    note: str
+    pool1: bool | None
+
+
+@dataclass(frozen=True, slots=True)
+class ModuleNames:
+    """A layout's names for one network's modules; ``within`` overrides in single parts."""
+
+    common: Mapping[str, str]
+    within: Mapping[str, Mapping[str, str]]
+
+    def template(self, part: str, key: str) -> str | None:
+        """The name template for a module of a part, or None where the layout has none."""
+        return self.within.get(part, {}).get(key) or self.common.get(key)
+
+
+@dataclass(frozen=True, slots=True)
+class LayoutTable:
+    """What a project calls the modules of the networks: see ``mappings/layouts``."""
+
+    name: str
+    title: str
+    project: str
+    format: str
+    licence: str
+    bn_eps: float | None
+    to: tuple[str, ...]
+    scopes: tuple[str, ...]
+    drop: tuple[str, ...]
+    leaves: Mapping[str, Mapping[str, str]]
+    letters: Mapping[str, str]
+    holds: tuple[Holds, ...]
+    modules: Mapping[str, ModuleNames]
+    identity: bool
+    container: str
+    made_for: tuple[Row, ...]
+    preprocessing: Mapping[str, Row]
+    rank: int
+
+    def holding(self, variant: str) -> Holds:
+        """What the table says of a variant; the first row that matches counts, none means it holds it."""
+        from fnmatch import fnmatchcase
+
+        for row in self.holds:
+            if any(fnmatchcase(variant, pattern) for pattern in row.variants):
+                return row
+        return Holds(("*",), "", "", None)
+
+
+PYTORCH_LEAVES: dict[str, dict[str, str]] = {
+    "conv": {"weight": ".weight", "bias": ".bias"},
+    "bn": {
+        "weight": ".weight",
+        "bias": ".bias",
+        "running_mean": ".running_mean",
+        "running_var": ".running_var",
+    },
+    "fc": {"weight": ".weight", "bias": ".bias"},
+}
+
+
+def network_names() -> list[str]:
+    """The families that have a table, sorted."""
+    return _names("networks")
+
+
+def layout_names() -> list[str]:
+    """The layouts that have a table, sorted."""
+    return _names("layouts")
+
+
+def load_network(family: str) -> NetworkTable:
+    """Read one network table. Raises `TableError` where it does not follow the grammar."""
+    path, raw = _read("networks", family)
+    check = _Check(path)
+    check.keys(raw, "", {"family", "types", "variant", "parts"},
+               {"index", "columns", "depths", "where", "compose", "pool1", "bn_eps"})
+    check.that(raw["family"] == family, "family", f"is {raw['family']!r} in a file named {family}")
+    variant = raw["variant"]
+    check.keys(variant, "variant", {"name", "parts"}, set())
+    modules = {
+        part: tuple(_template(check, part, name, text) for name, text in lines.items())
+        for part, lines in raw["parts"].items()
+    }
+    for type_name, row in raw["types"].items():
+        for depth in row.get("depths", ()):
+            check.that(str(depth) in raw.get("depths", {}), f"types.{type_name}", f"depth {depth} has no row")
+    for part, condition in raw.get("where", {}).items():
+        check.that(part in modules, f"where.{part}", "names no part")
+        check.that(len(condition) == 1, f"where.{part}", "takes one column")
+    return NetworkTable(
+        family=family,
+        index=raw.get("index", {}),
+        columns=raw.get("columns", {}),
+        depths=raw.get("depths", {}),
+        types=raw["types"],
+        name=variant["name"],
+        parts=tuple(variant["parts"]),
+        modules=modules,
+        where=raw.get("where", {}),
+        compose=raw.get("compose", {}),
+        pool1=raw.get("pool1", ""),
+        bn_eps=raw.get("bn_eps", 1e-5),
+    )
+
+
+def load_layout(name: str) -> LayoutTable:
+    """Read one layout table. Raises `TableError` where it does not follow the grammar."""
+    path, raw = _read("layouts", name)
+    check = _Check(path)
+    check.keys(raw, "", {"title", "format"},
+               {"project", "licence", "bn_eps", "to", "scopes", "drop", "leaves", "letters", "holds", "modules",
+                "identity", "container", "made_for", "preprocessing", "rank"})
+    check.that(raw["format"] in ("pytorch", "caffe2-pickle"), "format", f"{raw['format']!r} is unknown")
+    identity = bool(raw.get("identity", False))
+    check.that(identity != ("modules" in raw), "modules", "a layout has modules or is the identity")
+    leaves = raw.get("leaves", PYTORCH_LEAVES)
+    for kind, wanted in PYTORCH_LEAVES.items():
+        check.that(set(leaves.get(kind, {})) == set(wanted), f"leaves.{kind}", f"must name {', '.join(wanted)}")
+    holds = []
+    for row in raw.get("holds", ()):
+        check.keys(row, "holds", {"variants"}, {"refuse", "note", "pool1"})
+        holds.append(Holds(tuple(row["variants"]), row.get("refuse", ""), row.get("note", ""), row.get("pool1")))
+    modules = {}
+    for family, lines in raw.get("modules", {}).items():
+        within = lines.get("in", {})
+        common = {key: text for key, text in lines.items() if key != "in"}
+        for key, text in [*common.items(), *(pair for part in within.values() for pair in part.items())]:
+            check.that(isinstance(text, str) and bool(text), f"modules.{family}", f"{key!r} must be a name")
+        modules[family] = ModuleNames(common, within)
+    return LayoutTable(
+        name=name,
+        title=raw["title"],
+        project=raw.get("project", ""),
+        format=raw["format"],
+        licence=raw.get("licence", ""),
+        bn_eps=raw.get("bn_eps"),
+        to=tuple(raw.get("to", (name,))),
+        scopes=tuple(raw.get("scopes", ("", "module.") if raw["format"] == "pytorch" else ("",))),
+        drop=tuple(raw.get("drop", ())),
+        leaves=leaves,
+        letters=raw.get("letters", {}),
+        holds=tuple(holds),
+        modules=modules,
+        identity=identity,
+        container=raw.get("container", "state_dict"),
+        made_for=tuple(raw.get("made_for", ())),
+        preprocessing=raw.get("preprocessing", {}),
+        rank=raw.get("rank", 1),
+    )
+
+
+def table_text(sort: str, name: str) -> bytes:
+    """The bytes of a table's file, for its hash. ``sort`` is ``networks`` or ``layouts``."""
+    with open(os.path.join(ROOT, sort, f"{name}.toml"), "rb") as file:
+        return file.read()
+
+
+def _names(sort: str) -> list[str]:
+    return sorted(entry[:-5] for entry in os.listdir(os.path.join(ROOT, sort)) if entry.endswith(".toml"))
+
+
+def _read(sort: str, name: str) -> tuple[str, dict[str, Any]]:
+    path = os.path.join(ROOT, sort, f"{name}.toml")
+    try:
+        return path, tomllib.loads(table_text(sort, name).decode())
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        raise TableError(f"is not valid TOML: {error}", path=path) from None
+
+
+@dataclass(frozen=True, slots=True)
+class _Check:
+    """Raises `TableError` for a file, naming the key."""
+
+    path: str
+
+    def that(self, truth: bool, key: str, what: str) -> None:
+        if not truth:
+            raise TableError(what, path=self.path, where=key)
+
+    def keys(self, row: Mapping[str, Any], where: str, needed: set[str], allowed: set[str]) -> None:
+        for key in sorted(needed - set(row)):
+            raise TableError(f"lacks {key!r}", path=self.path, where=where or "top level")
+        for key in row:
+            if key not in needed and key not in allowed:
+                raise TableError(f"{key!r} is not a word of the grammar", path=self.path, where=where or "top level")
+
+
+def _template(check: _Check, part: str, name: str, text: object) -> ModuleTemplate:
+    where = f"parts.{part}.{name}"
+    check.that(isinstance(text, str), where, "must be a text such as 'conv 64 3 3 7 7 @ 1 2'")
+    left, _, right = str(text).partition("@")
+    kind, *shape = left.split()
+    check.that(kind in LEAVES, where, f"kind {kind!r} is not one of {', '.join(LEAVES)}")
+    check.that(bool(shape), where, "has no shape")
+    return ModuleTemplate(name, kind, tuple(_sizes(check, where, shape)), tuple(_sizes(check, where, right.split())))
+
+
+def _sizes(check: _Check, where: str, words: list[str]) -> Iterator[int | str]:
+    for word in words:
+        if word.startswith("{") and word.endswith("}"):
+            yield word[1:-1]
+        else:
+            check.that(word.isdigit() and int(word) > 0, where, f"{word!r} is neither a size nor a hole")
+            yield int(word)

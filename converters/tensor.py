@@ -1,0 +1,203 @@
+"""Lazy tensors: a name, a dtype, a shape, and where the bytes are.
+
+Nothing here reads a tensor's bytes until its ``data.chunks()`` is consumed. Bytes always come out little-endian
+and in C (row-major) order, whatever the file held.
+"""
+
+from __future__ import annotations
+
+import os
+from dataclasses import dataclass
+from math import prod
+from typing import TYPE_CHECKING, Protocol
+
+from .errors import BadInput
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+CHUNK = 256 * 1024
+"""Bytes moved at a time: the size at which reading, checking and writing stay inside the cache."""
+
+ITEMSIZE = {
+    "float64": 8,
+    "float32": 4,
+    "float16": 2,
+    "bfloat16": 2,
+    "int64": 8,
+    "int32": 4,
+    "int16": 2,
+    "int8": 1,
+    "uint8": 1,
+    "bool": 1,
+}
+"""Bytes an element of each dtype that a state dict can hold takes."""
+
+
+class Data(Protocol):
+    """Where a tensor's bytes are."""
+
+    def chunks(self) -> Iterator[memoryview]:
+        """Yield the little-endian C-order bytes in order, at most `CHUNK` at a time.
+
+        A view is valid only until the next one is asked for.
+        """
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class Tensor:
+    """A named array that may still be in a file.
+
+    ``dtype`` is a key of `ITEMSIZE`; ``shape`` is the logical shape in C order, ``()`` for a scalar.
+    """
+
+    name: str
+    dtype: str
+    shape: tuple[int, ...]
+    data: Data
+
+    @property
+    def nbytes(self) -> int:
+        """Bytes of the array itself."""
+        return prod(self.shape) * ITEMSIZE[self.dtype]
+
+    def tobytes(self) -> bytes:
+        """All bytes at once, little-endian and in C order. For small tensors and for tests."""
+        return b"".join(bytes(chunk) for chunk in self.data.chunks())
+
+
+class SourceFile:
+    """A file that is read in bounded pieces and never mapped, so that a file cut meanwhile is an error, not a
+    signal."""
+
+    def __init__(self, path: str | os.PathLike[str]) -> None:
+        self.path = os.fspath(path)
+        try:
+            self._file = open(self.path, "rb", buffering=0)  # noqa: SIM115 - closed by close()
+            self.size = os.fstat(self._file.fileno()).st_size
+        except IsADirectoryError:
+            raise BadInput("is a folder, not a checkpoint file", path=self.path) from None
+        except OSError as error:
+            raise BadInput(f"cannot be opened: {(error.strerror or str(error)).lower()}", path=self.path) from None
+        self._buffer = memoryview(bytearray(CHUNK))
+
+    def __enter__(self) -> SourceFile:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Close the file. Data that still points into it can no longer be read."""
+        self._file.close()
+
+    def fileno(self) -> int:
+        """The descriptor, for ``os.fstat``."""
+        return self._file.fileno()
+
+    def read_at(self, offset: int, length: int) -> bytes:
+        """Exactly ``length`` bytes from ``offset``; the range is checked against the file's size first."""
+        if offset < 0 or length < 0 or offset + length > self.size:
+            raise self.cut(offset, length)
+        out = bytearray(length)
+        self._fill(offset, memoryview(out))
+        return bytes(out)
+
+    def chunks(self, offset: int, length: int) -> Iterator[memoryview]:
+        """The bytes of a range, at most `CHUNK` at a time, each view valid until the next."""
+        if offset < 0 or length < 0 or offset + length > self.size:
+            raise self.cut(offset, length)
+        end = offset + length
+        while offset < end:
+            view = self._buffer[: min(CHUNK, end - offset)]
+            self._fill(offset, view)
+            yield view
+            offset += len(view)
+
+    def cut(self, offset: int, length: int) -> BadInput:
+        """The error for bytes that are not there."""
+        return BadInput(
+            f"ends early: {length:,} bytes wanted at offset {offset:,}, the file has {self.size:,}",
+            path=self.path,
+            hint="the download is incomplete or the file was cut; fetch it again",
+        )
+
+    def _fill(self, offset: int, view: memoryview) -> None:
+        done = 0
+        while done < len(view):
+            try:
+                got = _read_into(self._file.fileno(), view[done:], offset + done)
+            except OSError as error:
+                raise BadInput(f"cannot be read: {error.strerror}", path=self.path) from None
+            if got == 0:
+                raise self.cut(offset + done, len(view) - done)
+            done += got
+
+
+if hasattr(os, "preadv"):
+
+    def _read_into(fd: int, view: memoryview, offset: int) -> int:
+        return os.preadv(fd, [view], offset)
+
+else:  # Windows has no positioned reads
+
+    def _read_into(fd: int, view: memoryview, offset: int) -> int:
+        os.lseek(fd, offset, os.SEEK_SET)
+        data = os.read(fd, len(view))
+        view[: len(data)] = data
+        return len(data)
+
+
+@dataclass(frozen=True, slots=True)
+class FileBytes:
+    """Contiguous bytes in a file, already little-endian and in C order."""
+
+    file: SourceFile
+    offset: int
+    nbytes: int
+
+    def chunks(self) -> Iterator[memoryview]:
+        """See `Data.chunks`."""
+        return self.file.chunks(self.offset, self.nbytes)
+
+
+@dataclass(frozen=True, slots=True)
+class Repeated:
+    """One element's bytes, ``count`` times: a filled tensor."""
+
+    element: bytes
+    count: int
+
+    def chunks(self) -> Iterator[memoryview]:
+        """See `Data.chunks`."""
+        left = self.count
+        many = max(1, CHUNK // len(self.element))
+        block = memoryview(self.element * min(left, many))
+        while left > 0:
+            now = min(left, many)
+            yield block[: now * len(self.element)]
+            left -= now
+
+
+@dataclass(frozen=True, slots=True)
+class Swapped:
+    """Big-endian bytes turned little-endian. ``itemsize`` is the element's size in bytes (2, 4 or 8)."""
+
+    data: Data
+    itemsize: int
+
+    def chunks(self) -> Iterator[memoryview]:
+        """See `Data.chunks`."""
+        from array import array
+
+        code = {2: "H", 4: "I", 8: "Q"}[self.itemsize]
+        rest = b""
+        for chunk in self.data.chunks():
+            piece = rest + bytes(chunk)
+            whole = len(piece) - len(piece) % self.itemsize
+            rest = piece[whole:]
+            words = array(code, piece[:whole])
+            words.byteswap()
+            yield memoryview(words).cast("B")
+
