@@ -1,0 +1,69 @@
+"""Reference PyTorch networks, one configurable definition a family. Importing this does not import torch."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from .spec import Config, NetworkSpec, Shapes
+
+if TYPE_CHECKING:
+    from .layers import Network
+
+__all__ = ["NetworkSpec", "build"]
+
+
+def build(spec: NetworkSpec, *, eps: float, pool1: bool = False, stem_stride: int = 1) -> Network:
+    """The network that ``spec`` describes, an ``nn.Module`` in training mode and without weights.
+
+    ``eps`` is that of every batch norm. ``pool1`` adds the 1x3x3 max pool with stride 1x2x2 behind the stem,
+    and ``stem_stride`` is the temporal stride of the stem: no tensor tells either.
+
+    All tensors are on the meta device, so building costs milliseconds and no memory: fill them with
+    ``load_state_dict(state, assign=True)``. ``state_dict()`` has exactly the names and shapes of ``spec`` and
+    a ``num_batches_tracked`` for each batch norm; where they cannot be made to agree, ValueError says why.
+
+    ``forward`` takes float32 and returns logits [N, classes], before softmax:
+
+    - ``resnet3d`` and ``c3d_bn``: a clip [N, C, T, H, W];
+    - ``resnet2d_audio``: log-mels [N, 1, 100, 40]; more channels than one are averaged first;
+    - ``audiovisual``: both, ``model(clip, logmels)``.
+
+    ``end_points`` takes the same and returns an ordered dict of what each block gave: ``"stem"``,
+    ``"pool1"``, ``"layer1.0"``, ... after their ReLU, ``"pool"`` and ``"logits"``. The audio-visual network
+    has ``"video."`` and ``"audio."`` before the names of its halves, C3D the names of its layers and pools.
+    ``steps`` gives the same one by one.
+    """
+    from . import audiovisual, c3d, resnet
+
+    shapes, config = Shapes(spec.shapes), Config(spec.config)
+    model: Network
+    if spec.family == "resnet3d":
+        model = resnet.video(shapes, config, eps, pool1, stem_stride)
+    elif spec.family == "audiovisual":
+        model = audiovisual.AudioVisual(shapes, config, eps, pool1, stem_stride)
+    elif pool1 or stem_stride != 1:
+        raise ValueError(f"{spec.family} has neither pool1 nor a stem stride")
+    elif spec.family == "resnet2d_audio":
+        model = resnet.audio(shapes, config, eps)
+    elif spec.family == "c3d_bn":
+        model = c3d.C3D(shapes, eps)
+    else:
+        raise ValueError(f"unknown network family {spec.family!r}")
+    _check(model, spec)
+    return model
+
+
+def _check(model: Network, spec: NetworkSpec) -> None:
+    """Every tensor of the spec is in the model, of the same shape, and no other."""
+    made = {
+        name: tuple(tensor.shape)
+        for name, tensor in model.state_dict().items()
+        if not name.endswith(".num_batches_tracked")
+    }
+    wrong = [
+        f"{name}: {made.get(name, 'absent')} for {spec.shapes.get(name, 'absent')}"
+        for name in sorted(made.keys() | spec.shapes.keys())
+        if made.get(name) != spec.shapes.get(name)
+    ]
+    if wrong:
+        raise ValueError(f"{spec.variant}: the network differs from its tensors: " + "; ".join(wrong))

@@ -1,0 +1,168 @@
+"""The parts every network is made of. Sizes come from tensor shapes; modules are made on the meta device."""
+
+from __future__ import annotations
+
+from collections import OrderedDict, deque
+from typing import TYPE_CHECKING, Any
+
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator, Sequence
+
+    from .spec import Shapes
+
+_CONV: dict[int, Callable[..., nn.Conv2d | nn.Conv3d]] = {2: nn.Conv2d, 3: nn.Conv3d}
+_NORM: dict[int, Callable[..., nn.Module]] = {2: nn.BatchNorm2d, 3: nn.BatchNorm3d}
+
+MOMENTUM = 0.1
+"""Caffe2's 0.9 weighs the old statistics (new = 0.9 old + 0.1 batch); PyTorch's momentum weighs the batch."""
+
+
+class Network(nn.Module):
+    """A network whose blocks can be looked at one by one."""
+
+    def steps(self, *args: Any, **kwargs: Any) -> Iterator[tuple[str, Tensor]]:
+        """The name and output of each block as it is computed; the network's output comes last.
+
+        ValueError for inputs of a wrong rank, number of channels or size.
+        """
+        raise NotImplementedError
+
+    def end_points(self, *inputs: Tensor) -> OrderedDict[str, Tensor]:
+        """All of `steps` by name, in the order computed. Keeps every block's output in memory."""
+        return OrderedDict(self.steps(*inputs))
+
+    def forward(self, *inputs: Tensor) -> Tensor:
+        """The last of `steps`; what came before is freed on the way."""
+        return deque(self.steps(*inputs), maxlen=1).pop()[1]
+
+
+class Unit(nn.Module):
+    """A convolution ``conv`` and, where the network has one, its batch norm ``bn``. No activation behind it.
+
+    Where the network splits the convolution in two, ``middle`` is the first half, a unit of its own:
+
+    - ``factorised``: the spatial half, which takes the spatial strides (R(2+1)D); otherwise it is pointwise
+      and takes none (ip-CSN);
+    - ``middle_relu``: whether a ReLU lies between the halves.
+
+    ``channels`` come in; the groups follow from the weight's second axis. Padding keeps the size at stride 1
+    (odd kernels) unless ``padding`` says otherwise.
+    """
+
+    out_channels: int
+
+    def __init__(
+        self,
+        shapes: Shapes,
+        channels: int,
+        eps: float,
+        stride: Sequence[int],
+        *,
+        padding: Sequence[int] | None = None,
+        factorised: bool = False,
+        middle_relu: bool = True,
+    ) -> None:
+        super().__init__()
+        self.middle_relu = middle_relu
+        self.middle: Unit | None = None
+        if "middle.conv.weight" in shapes:
+            time, *space = stride
+            ones = [1] * len(space)
+            self.middle = Unit(shapes.under("middle"), channels, eps, [1, *(space if factorised else ones)])
+            channels = self.middle.out_channels
+            stride = [time, *ones] if factorised else stride
+        self.out_channels, group, *kernel = shapes["conv.weight"]
+        name = f"{shapes.prefix}conv.weight"
+        if len(kernel) != len(stride):
+            raise ValueError(f"{name}: {len(stride)} kernel axes expected, got {len(kernel)}")
+        if channels % group:
+            raise ValueError(f"{name} takes channels in groups of {group} and gets {channels}")
+        self.conv = _CONV[len(kernel)](
+            channels,
+            self.out_channels,
+            kernel,
+            stride=stride,
+            padding=padding or [size // 2 for size in kernel],
+            groups=channels // group,
+            bias="conv.bias" in shapes,
+            device="meta",
+        )
+        self.bn: nn.Module | None = None
+        if "bn.weight" in shapes:
+            self.bn = _NORM[len(kernel)](self.out_channels, eps=eps, momentum=MOMENTUM, device="meta")
+
+    def forward(self, x: Tensor) -> Tensor:
+        """[N, channels, ...] -> [N, out_channels, ...]."""
+        if self.middle is not None:
+            x = self.middle(x)
+            if self.middle_relu:
+                x = F.relu_(x)
+        x = self.conv(x)
+        if self.bn is not None:
+            x = self.bn(x)
+        return x
+
+
+class Block(nn.Module):
+    """A residual block: 2 ``units`` are a simple one (stride in conv1), 3 a bottleneck (stride in conv2)."""
+
+    def __init__(
+        self,
+        shapes: Shapes,
+        channels: int,
+        eps: float,
+        stride: Sequence[int],
+        *,
+        units: int,
+        factorised: bool = False,
+        middle_relu: bool = True,
+    ) -> None:
+        super().__init__()
+
+        def unit(index: int, channels: int) -> Unit:
+            return Unit(
+                shapes.under(f"conv{index}"),
+                channels,
+                eps,
+                stride if index == units - 1 else [1] * len(stride),
+                factorised=factorised,
+                middle_relu=middle_relu,
+            )
+
+        self.conv1 = unit(1, channels)
+        self.conv2 = unit(2, self.conv1.out_channels)
+        self.conv3 = unit(3, self.conv2.out_channels) if units == 3 else None
+        self.shortcut: Unit | None = None
+        if "shortcut.conv.weight" in shapes:
+            self.shortcut = Unit(shapes.under("shortcut"), channels, eps, stride)
+        self.out_channels = (self.conv3 or self.conv2).out_channels
+
+    def forward(self, x: Tensor) -> Tensor:
+        """[N, channels, ...] -> [N, out_channels, ...], after the last ReLU."""
+        out = self.conv2(F.relu_(self.conv1(x)))
+        if self.conv3 is not None:
+            out = self.conv3(F.relu_(out))
+        out += x if self.shortcut is None else self.shortcut(x)
+        return F.relu_(out)
+
+
+def linear(shapes: Shapes, inputs: int, name: str) -> nn.Linear:
+    """The fully connected layer ``name``; ValueError where its weight does not take ``inputs`` inputs."""
+    outputs, columns = shapes[f"{name}.weight"]
+    if columns != inputs:
+        raise ValueError(f"{shapes.prefix}{name}.weight takes {columns} inputs and gets {inputs}")
+    return nn.Linear(inputs, outputs, bias=f"{name}.bias" in shapes, device="meta")
+
+
+def check_input(x: Tensor, axes: str, channels: int | None) -> None:
+    """ValueError unless ``x`` has the axes named by letters, none of them empty, and as many ``channels``."""
+    what = f"[{', '.join(axes)}]"
+    if x.dim() != len(axes):
+        raise ValueError(f"expected {what}, got {x.dim()} axes: {list(x.shape)}")
+    if 0 in x.shape:
+        raise ValueError(f"expected {what} with at least one of each, got {list(x.shape)}")
+    if channels is not None and x.shape[1] != channels:
+        raise ValueError(f"expected {what} with {channels} channels, got {x.shape[1]}: {list(x.shape)}")
