@@ -1,0 +1,84 @@
+"""Open a checkpoint file of any supported format: what it is, its tensors (lazy), and what else it says."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+from .errors import BadInput
+from .tensor import SourceFile
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from .tensor import Tensor
+
+
+@dataclass(frozen=True, slots=True)
+class Checkpoint:
+    """An open file. ``format`` is ``caffe2-pickle`` or ``pytorch``, ``container`` the file format in words.
+
+    ``others`` are values that are not tensors. ``provenance`` is what this tool wrote into the file, if it
+    did. ``crcs`` are the container's own checksums of whole tensors, by name, where it keeps any.
+    """
+
+    file: SourceFile
+    format: str
+    container: str
+    tensors: Mapping[str, Tensor]
+    others: Mapping[str, object] = field(default_factory=dict)
+    provenance: Mapping[str, Any] | None = None
+    details: Mapping[str, Any] = field(default_factory=dict)
+
+    def __enter__(self) -> Checkpoint:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.file.close()
+
+
+def open_checkpoint(path: str) -> Checkpoint:
+    """Recognise and open a checkpoint. Raises `BadInput` for anything else, saying what the file is."""
+    file = SourceFile(path)
+    try:
+        return _open(file)
+    except BaseException:
+        file.close()
+        raise
+
+
+def _open(file: SourceFile) -> Checkpoint:
+    from .read.sniff import expect
+
+    kind = expect(file, "pickle", "zip", "safetensors")
+    if kind == "zip":
+        from .read.pth import read_pth
+
+        found = read_pth(file)
+        return Checkpoint(file, "pytorch", "PyTorch zip file", found.tensors, found.others,
+                          parse_provenance(found.provenance, file.path), {"wrapper": found.wrapper})
+    if kind == "safetensors":
+        from .read.safetensors import read_safetensors
+
+        safe = read_safetensors(file)
+        return Checkpoint(file, "pytorch", "safetensors", safe.tensors, {},
+                          parse_provenance(safe.metadata.get("provenance"), file.path), {})
+    from .read.caffe2 import read_caffe2_pickle
+
+    pickle = read_caffe2_pickle(file)
+    return Checkpoint(file, "caffe2-pickle", f"pickle, protocol {pickle.protocol}", pickle.tensors, pickle.others,
+                      None, {"nested": pickle.nested, "protocol": pickle.protocol})
+
+
+def parse_provenance(text: str | None, path: str) -> Mapping[str, Any] | None:
+    """The record of a conversion as data, or None where there is none. Raises `BadInput` if it is damaged."""
+    if text is None:
+        return None
+    try:
+        value = json.loads(text)
+    except (ValueError, RecursionError):
+        raise BadInput("its provenance record is damaged", path=path, hint="convert the source again") from None
+    if not isinstance(value, dict):
+        raise BadInput("its provenance record is damaged", path=path, hint="convert the source again")
+    return value

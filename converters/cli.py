@@ -1,0 +1,242 @@
+"""The command line: parse, call, print, exit code."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import sys
+from typing import TYPE_CHECKING, Any, NoReturn
+
+from . import __version__
+from .errors import ConverterError, UsageError
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+
+DESCRIPTION = """\
+Convert video action-recognition checkpoints to PyTorch state dicts, safely and bit-exactly.
+
+  convert vmz ircsn_152.pkl out.pth                 a Caffe2 pickle of VMZ to a PyTorch file
+  convert vmz ircsn_152.pkl out.pth --to mmaction2  with the names that mmaction2 expects
+  convert inspect out.pth                           what a file is and holds
+  convert models                                    what can be converted into what
+"""
+
+EXIT_CODES = """\
+exit codes:
+  0    done
+  1    refused, failed or different: no mapping fits, the layout cannot hold the network, the output exists
+  2    wrong usage
+  3    the input cannot be read, is damaged, is of another kind, or is unsafe
+  130  interrupted
+"""
+
+SHOWN_FAULTS = 2
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run the command; returns its exit code."""
+    words = list(sys.argv[1:] if arguments is None else arguments)
+    as_json, debug = "--json" in words, "--debug" in words
+    try:
+        options = _parser().parse_args(words)
+        code: int = options.run(options)
+        sys.stdout.flush()
+        return code
+    except BrokenPipeError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 0
+    except KeyboardInterrupt:
+        print("interrupted: nothing was written under the output's name", file=sys.stderr)
+        return 130
+    except ConverterError as error:
+        if debug:
+            raise
+        _report_error(error, as_json=as_json)
+        return error.exit_code
+
+
+class _Parser(argparse.ArgumentParser):
+    """argparse with errors in our form."""
+
+    def error(self, message: str) -> NoReturn:
+        raise UsageError(message, hint=f"see `{self.prog} --help`")
+
+
+def _parser() -> argparse.ArgumentParser:
+    from .mapping.tables import layout_names
+
+    parser = _Parser(prog="convert", description=DESCRIPTION, epilog=EXIT_CODES,
+                     formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--version", action="version", version=f"video-checkpoint-converters {__version__}")
+    commands = parser.add_subparsers(title="commands", metavar="COMMAND", required=True, parser_class=_Parser)
+    for name in (*layout_names(), "auto"):
+        _add_conversion(commands, name)
+    _add_inspect(commands)
+    _add_models(commands)
+    _add_demo(commands)
+    return parser
+
+
+def _add_conversion(commands: Any, name: str) -> None:
+    about = "recognise the input's layout, then convert" if name == "auto" else f"convert a file of layout {name}"
+    parser = commands.add_parser(name, help=about, description=f"{about[0].upper()}{about[1:]}.", epilog=EXIT_CODES,
+                                 formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("input", metavar="IN", help="the checkpoint file")
+    parser.add_argument("output", metavar="OUT", help=".pth or .safetensors (for a Caffe2 layout .pkl)")
+    parser.add_argument("--to", metavar="LAYOUT", help="the output's layout (see `convert models`)")
+    parser.add_argument("--force", action="store_true", help="replace an existing output")
+    parser.add_argument("--dry-run", action="store_true", help="plan and report, read no tensor, write nothing")
+    parser.add_argument("--verify", action="store_true", help="read the output back and compare every tensor")
+    parser.add_argument("--dtype", metavar="DTYPE", help="cast: float32, float16, bfloat16 or float64")
+    parser.add_argument("--wrap", action="store_true", help="add the ecosystem's own wrapper around the state dict")
+    parser.add_argument("--strict", action="store_true", help="refuse NaN and Inf")
+    parser.add_argument("--sha256", action="store_true", help="hash the input into the provenance (slow)")
+    parser.add_argument("--variant", metavar="NAME", help="the network, where names and shapes fit several")
+    pool = parser.add_mutually_exclusive_group()
+    pool.add_argument("--pool1", action="store_true", default=None, help="the network has a max pool behind the stem")
+    pool.add_argument("--no-pool1", dest="pool1", action="store_false", help="it has none")
+    parser.add_argument("--stem-stride", type=int, metavar="N", help="the stem's stride in time")
+    _add_common(parser)
+    parser.set_defaults(run=_convert, source=None if name == "auto" else name)
+
+
+def _add_common(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--json", action="store_true", help="print the result, or the error, as one JSON object")
+    parser.add_argument("--quiet", action="store_true", help="print nothing but errors")
+    parser.add_argument("--debug", action="store_true", help="show a traceback with an error")
+
+
+def _add_inspect(commands: Any) -> None:
+    parser = commands.add_parser("inspect", help="say what a file is and holds", epilog=EXIT_CODES,
+                                 formatter_class=argparse.RawDescriptionHelpFormatter,
+                                 description="Say what a checkpoint is: format, network, classes, cost, tensors.")
+    parser.add_argument("file", metavar="FILE", help="a source or an output")
+    parser.add_argument("--layout", metavar="LAYOUT", help="its layout, where more than one fits")
+    parser.add_argument("--stats", action="store_true", help="read the tensors: NaN, Inf, all-zero ones")
+    _add_common(parser)
+    parser.set_defaults(run=_inspect)
+
+
+def _add_models(commands: Any) -> None:
+    parser = commands.add_parser("models", help="what can be converted into what",
+                                 description="The support table: every network, its sources and its layouts.")
+    _add_common(parser)
+    parser.set_defaults(run=_models)
+
+
+def _add_demo(commands: Any) -> None:
+    parser = commands.add_parser(
+        "demo", help="write a full-size ir-CSN-152 file, convert it and prove parity with real Caffe2",
+        description="Write a full-size ir-CSN-152 pickle with seeded weights, in the byte format of VMZ's releases, "
+        "convert it, and compare the logits with those that real Caffe2 computed. Needs PyTorch.")
+    parser.add_argument("folder", nargs="?", default="demo-files", help="where to write (default: demo-files)")
+    parser.add_argument("--to", metavar="LAYOUT", default="vmz-pt", help="the output's layout (default: vmz-pt)")
+    _add_common(parser)
+    parser.set_defaults(run=_demo)
+
+
+def _convert(options: argparse.Namespace) -> int:
+    from .conversion import convert
+
+    bar = _Bar() if sys.stderr.isatty() and not (options.quiet or options.json) else None
+    result = convert(
+        options.source, options.input, options.output, to=options.to, dtype=options.dtype, variant=options.variant,
+        pool1=options.pool1, stem_stride=options.stem_stride, wrap=options.wrap, force=options.force,
+        verify=options.verify, strict=options.strict, sha256=options.sha256, dry_run=options.dry_run,
+        progress=bar.show if bar else None,
+    )
+    if bar:
+        bar.clear()
+    if options.json:
+        _print_json({"ok": True, **result.as_data()})
+    elif not options.quiet:
+        from .report import conversion_text
+
+        print(conversion_text(result))
+    return 0
+
+
+def _inspect(options: argparse.Namespace) -> int:
+    from .inspection import inspect
+
+    found = inspect(options.file, layout=options.layout, stats=options.stats)
+    if options.json:
+        _print_json({"ok": True, **found.as_data()})
+    elif not options.quiet:
+        from .report import inspection_text
+
+        print(inspection_text(found))
+    return 0
+
+
+def _models(options: argparse.Namespace) -> int:
+    from .support import support_table
+
+    table = support_table()
+    if options.json:
+        from dataclasses import asdict
+
+        _print_json({"ok": True, "models": [asdict(row) for row in table]})
+    elif not options.quiet:
+        from .report import models_text
+
+        print(models_text(table))
+    return 0
+
+
+def _demo(options: argparse.Namespace) -> int:
+    from .demo import demo
+
+    say: Callable[[str], None] = (lambda _: None) if options.json or options.quiet else print
+    outcome = demo(options.folder, to=options.to, say=say)
+    if options.json:
+        _print_json({"ok": outcome["parity"], **outcome})
+    return 0 if outcome["parity"] else 1
+
+
+def _print_json(data: dict[str, Any]) -> None:
+    print(json.dumps(data, ensure_ascii=False))
+
+
+def _report_error(error: ConverterError, *, as_json: bool) -> None:
+    if as_json:
+        _print_json({"ok": False, "exit_code": error.exit_code, "error": error.what, "path": error.path,
+                     "where": error.where, "hint": error.hint, "faults": list(error.faults)})
+        return
+    lines = [f"error: {error}"]
+    lines += [f"  {fault}" for fault in error.faults[:SHOWN_FAULTS]]
+    if len(error.faults) > SHOWN_FAULTS:
+        lines.append(f"  ... and {len(error.faults) - SHOWN_FAULTS} more")
+    print("\n".join(lines), file=sys.stderr)
+
+
+class _Bar:
+    """A progress bar by bytes on stderr, redrawn at most ten times a second; short work draws none."""
+
+    WIDTH = 30
+
+    def __init__(self) -> None:
+        from time import monotonic
+
+        self._clock = monotonic
+        self._next = monotonic() + 0.3
+        self._drawn = False
+
+    def show(self, done: int, total: int) -> None:
+        """Draw ``done`` of ``total`` bytes."""
+        now = self._clock()
+        if now < self._next:
+            return
+        self._next = now + 0.1
+        self._drawn = True
+        filled = self.WIDTH * done // max(total, 1)
+        sys.stderr.write(f"\r[{'#' * filled}{'.' * (self.WIDTH - filled)}] {done / 1e6:,.0f} of {total / 1e6:,.0f} MB")
+        sys.stderr.flush()
+
+    def clear(self) -> None:
+        """Remove the bar."""
+        if self._drawn:
+            sys.stderr.write("\r\x1b[K")
+            sys.stderr.flush()

@@ -1,0 +1,96 @@
+"""What a state dict cannot say about its network: eps, pools, input. From provenance, keywords or tables."""
+
+from __future__ import annotations
+
+from dataclasses import asdict, dataclass, replace
+from fnmatch import fnmatchcase
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from .mapping.fit import Fit
+
+
+@dataclass(frozen=True, slots=True)
+class Facts:
+    """The network in a file, beyond its tensors.
+
+    ``bn_eps`` goes with the file's variances. ``pool1`` is the max pool behind the stem, ``stem_stride`` the
+    stem's stride in time. ``input`` tells clip, crop and normalisation in plain data.
+    """
+
+    family: str
+    variant: str
+    title: str
+    classes: int
+    channels: int
+    bn_eps: float
+    pool1: bool
+    stem_stride: int
+    sizes: Mapping[str, int]
+    parts: Mapping[str, bool]
+    input: Mapping[str, Any]
+    licence: str
+
+    def as_data(self) -> dict[str, Any]:
+        """Plain data for a provenance record."""
+        return asdict(self)
+
+
+def facts_of(
+    fit: Fit,
+    provenance: Mapping[str, Any] | None,
+    *,
+    pool1: bool | None = None,
+    stem_stride: int | None = None,
+) -> Facts:
+    """The facts of a fitted file: keywords first, then its provenance, then what its layout's table says."""
+    layout, variant = fit.layout, fit.variant
+    made_for = next(
+        (row for row in layout.made_for if any(fnmatchcase(variant.name, glob) for glob in row["variants"])), {}
+    )
+    held = layout.holding(variant.name).pool1
+    found = Facts(
+        family=variant.family,
+        variant=variant.name,
+        title=variant.title,
+        classes=fit.bound["classes"],
+        channels=fit.bound.get("channels", 1),
+        bn_eps=layout.bn_eps if layout.bn_eps is not None else variant.table.bn_eps,
+        pool1=bool(made_for.get("pool1", held)),
+        stem_stride=1,
+        sizes=dict(fit.bound),
+        parts=dict(fit.present),
+        input=_input(fit, made_for),
+        licence=layout.licence,
+    )
+    told = (provenance or {}).get("network")
+    if isinstance(told, dict) and told.get("variant") == variant.name:
+        found = replace(
+            found,
+            bn_eps=float(told["bn_eps"]) if layout.bn_eps is None else found.bn_eps,
+            pool1=bool(told["pool1"]),
+            stem_stride=int(told["stem_stride"]),
+            input=told["input"],
+            licence=told["licence"],
+        )
+    return replace(
+        found,
+        pool1=found.pool1 if pool1 is None else pool1,
+        stem_stride=found.stem_stride if stem_stride is None else stem_stride,
+    )
+
+
+def _input(fit: Fit, made_for: Mapping[str, Any]) -> dict[str, Any]:
+    """Clip, crop and normalisation: the clip a file was made for, and the statistics for its channels."""
+    found: dict[str, Any] = {}
+    if made_for:
+        found["clip"] = [fit.bound.get(size, size) for size in made_for["clip"]]
+        found["counted_at"] = [fit.bound.get(size, size) for size in made_for.get("count", made_for["clip"])]
+        found["frame_step"] = made_for.get("frame_step", 1)
+        found["resize"] = made_for["resize"]
+    for row in fit.layout.preprocessing.values():
+        if row["channels"] == fit.bound.get("channels"):
+            found.update({key: value for key, value in row.items() if key != "channels"})
+    return found

@@ -1,0 +1,130 @@
+"""Say what a checkpoint file is, without reading its tensors."""
+
+from __future__ import annotations
+
+import os
+from dataclasses import asdict, dataclass
+from typing import TYPE_CHECKING, Any
+
+from .checkpoint import open_checkpoint
+from .conversion import recognise
+from .errors import Refused
+from .facts import facts_of
+from .mapping.network import multiply_adds, parameters
+from .support import holding_layouts
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from .checkpoint import Checkpoint
+    from .facts import Facts
+    from .mapping.fit import Fit
+    from .statistics import Statistics
+    from .tensor import Tensor
+
+
+@dataclass(frozen=True, slots=True)
+class Inspection:
+    """What a file is. ``network`` is None where no layout fits, and ``unknown`` then says why.
+
+    ``parameters`` counts weights and biases, ``multiply_adds`` the operations for the clip the network was
+    made for (``clip``), and ``counted`` those at the size its authors count at. ``layouts`` are the targets
+    that can hold the network, with a note or a reason each. ``statistics`` are there only on request.
+    """
+
+    path: str
+    container: str
+    size: int
+    layout: str
+    layout_title: str
+    network: Facts | None
+    unknown: str
+    parameters: int
+    multiply_adds: int
+    counted: int
+    tensors: tuple[tuple[str, str, tuple[int, ...]], ...]
+    dropped: tuple[str, ...]
+    others: tuple[str, ...]
+    layouts: Mapping[str, str]
+    refusing: Mapping[str, str]
+    provenance: Mapping[str, Any] | None
+    statistics: Mapping[str, Statistics]
+
+    def as_data(self) -> dict[str, Any]:
+        """Plain data, for ``--json``."""
+        return asdict(self)
+
+
+def inspect(path: str | os.PathLike[str], *, layout: str | None = None, stats: bool = False) -> Inspection:
+    """What a checkpoint file is: container, network, tensors, preprocessing, provenance.
+
+    Only ``stats`` reads the tensors themselves, to report ranges, NaN and Inf. Raises `BadInput` for a file
+    that is no checkpoint.
+    """
+    with open_checkpoint(os.fspath(path)) as checkpoint:
+        try:
+            fitted = recognise(checkpoint, layout)
+        except Refused as error:
+            return _inspection(checkpoint, None, error.what, stats=stats)
+        return _inspection(checkpoint, fitted, "", stats=stats)
+
+
+def _inspection(checkpoint: Checkpoint, fitted: Fit | None, unknown: str, *, stats: bool) -> Inspection:
+    facts = None
+    weights = operations = counted = 0
+    layouts: dict[str, str] = {}
+    refusing: dict[str, str] = {}
+    if fitted is not None:
+        facts = facts_of(fitted, checkpoint.provenance)
+        weights = parameters(fitted.variant, fitted.bound, fitted.present)
+        operations, counted = _costs(fitted, facts)
+        layouts, refusing = holding_layouts(fitted.variant)
+    values: dict[str, Statistics] = {}
+    if stats:
+        from .mapping.fit import FLOATS
+        from .statistics import statistics
+
+        values = {name: statistics(one) for name, one in checkpoint.tensors.items() if one.dtype in FLOATS}
+    return Inspection(
+        path=checkpoint.file.path,
+        container=checkpoint.container,
+        size=checkpoint.file.size,
+        layout=fitted.layout.name if fitted else "",
+        layout_title=fitted.layout.title if fitted else "",
+        network=facts,
+        unknown=unknown,
+        parameters=weights,
+        multiply_adds=operations,
+        counted=counted,
+        tensors=tuple((name, one.dtype, one.shape) for name, one in _in_order(checkpoint, fitted)),
+        dropped=fitted.dropped if fitted else (),
+        others=tuple(checkpoint.others),
+        layouts=layouts,
+        refusing=refusing,
+        provenance=checkpoint.provenance,
+        statistics=values,
+    )
+
+
+def _in_order(checkpoint: Checkpoint, fitted: Fit | None) -> list[tuple[str, Tensor]]:
+    """The file's tensors, a known network's in the order of its modules."""
+    tensors = checkpoint.tensors
+    if fitted is None:
+        return list(tensors.items())
+    known = [fitted.scope + entry.name for entry in fitted.entries]
+    rest = [name for name in tensors if name not in set(known)]
+    return [(name, tensors[name]) for name in (*known, *rest)]
+
+
+def _costs(fitted: Fit, facts: Facts) -> tuple[int, int]:
+    """Multiply-adds for the clip the network was made for, and at the size its authors count at; 0 where no
+    clip is known."""
+    found = []
+    for key in ("clip", "counted_at"):
+        clip = facts.input.get(key)
+        found.append(
+            multiply_adds(fitted.variant, fitted.bound, tuple(clip), pool1=facts.pool1,
+                          stem_stride=facts.stem_stride)
+            if clip else 0
+        )
+    return found[0], found[1]

@@ -1,0 +1,99 @@
+"""Networks from files: find out what a file holds and return the module that computes it."""
+
+from __future__ import annotations
+
+import os
+from typing import TYPE_CHECKING, Any
+
+from .checkpoint import open_checkpoint
+from .conversion import recognise
+from .errors import ConverterError
+from .facts import facts_of
+from .mapping.layout import BATCHES
+from .mapping.network import config
+from .mapping.tables import load_layout
+from .networks.spec import NetworkSpec
+from .plan import make_plan
+
+if TYPE_CHECKING:
+    import torch
+
+    from .mapping.fit import Fit
+    from .networks.layers import Network
+    from .tensor import Tensor
+
+
+def load_model(
+    path: str | os.PathLike[str],
+    layout: str | None = None,
+    *,
+    variant: str | None = None,
+    pool1: bool | None = None,
+    stem_stride: int | None = None,
+    bn_eps: float | None = None,
+) -> Network:
+    """The network in a checkpoint of any supported layout, ours or anyone's, as an ``nn.Module`` in eval mode.
+
+    It computes what the layout's own network computes (its batch-norm eps). ``forward`` takes float32
+    ``[N, C, T, H, W]`` (audio ``[N, 1, 100, 40]``; audio-visual both) and returns logits ``[N, classes]``
+    before softmax; ``end_points`` returns every block's output by name.
+
+    The layout comes from the file's provenance, else from its names and shapes; ``layout`` decides where these
+    fit more than one (a bare R3D-18 or MC3-18 is taken for torchvision's, eps 1e-5, not for VMZ's port, 1e-3).
+    What no tensor shows comes from the keyword, else from provenance, else from the layout's table:
+    ``pool1``, the max pool behind the stem (on for CSN and for mmaction's R(2+1)D, off otherwise);
+    ``stem_stride``, the stem's stride in time (1); ``bn_eps``. ``variant`` is needed only where names and
+    shapes fit several networks.
+
+    Raises `ConverterError` if the file is no such network, or if PyTorch is not installed.
+    """
+    _require_torch()
+    name = os.fspath(path)
+    with open_checkpoint(name) as checkpoint:
+        fitted = recognise(checkpoint, layout, variant=variant)
+        facts = facts_of(fitted, checkpoint.provenance, pool1=pool1, stem_stride=stem_stride)
+        native = load_layout("native")
+        plan = make_plan(fitted, checkpoint.tensors, native, facts, eps=facts.bn_eps, path=name)
+        state = {row.target: to_torch(row.tensor(checkpoint.tensors)) for row in plan.rows}
+    eps = facts.bn_eps if bn_eps is None else bn_eps
+    return build_network(fitted, state, eps=eps, pool1=facts.pool1, stem_stride=facts.stem_stride)
+
+
+def build_network(
+    fitted: Fit, state: dict[str, torch.Tensor], *, eps: float, pool1: bool, stem_stride: int
+) -> Network:
+    """The reference network of a fitted file with ``state``, its canonical state dict, in float32."""
+    from .networks import build
+
+    shapes = {name: tuple(tensor.shape) for name, tensor in state.items() if not name.endswith(f".{BATCHES}")}
+    spec = NetworkSpec(fitted.variant.family, fitted.variant.name, shapes, config(fitted.variant))
+    stem = {"pool1": pool1, "stem_stride": stem_stride} if _has_stem_options(fitted) else {}
+    model = build(spec, eps=eps, **stem)
+    floats = {name: tensor.float() if tensor.is_floating_point() else tensor for name, tensor in state.items()}
+    model.load_state_dict(floats, assign=True)
+    return model.eval()
+
+
+def to_torch(tensor: Tensor) -> torch.Tensor:
+    """A lazy tensor read into memory as a torch tensor of its own dtype."""
+    import torch
+
+    dtype: torch.dtype = getattr(torch, tensor.dtype)
+    data = bytearray(tensor.tobytes())
+    if not data:
+        return torch.empty(tensor.shape, dtype=dtype)
+    return torch.frombuffer(data, dtype=dtype).reshape(tensor.shape)
+
+
+def _has_stem_options(fitted: Fit) -> bool:
+    table = fitted.variant.table
+    return bool(table.pool1) or bool(table.compose)
+
+
+def _require_torch() -> Any:
+    try:
+        import torch
+    except ImportError:
+        raise ConverterError("running networks needs PyTorch",
+                             hint="install it: pip install 'video-checkpoint-converters[torch]'") from None
+    return torch

@@ -1,0 +1,201 @@
+"""Operations on a tensor's way from file to file. Each keeps the tensor lazy and states its inverse.
+
+An operation changes a shape, or streams its bytes through numpy; none of them knows a model.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Protocol
+
+from .errors import Refused
+from .tensor import ITEMSIZE, Repeated, Tensor
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
+    from .tensor import Data
+
+
+class Op(Protocol):
+    """One step. ``apply`` returns a lazy tensor; ``keeps_bytes`` tells that the bytes pass through unchanged."""
+
+    @property
+    def keeps_bytes(self) -> bool:
+        """Whether the output's bytes are the input's."""
+        ...
+
+    def apply(self, tensor: Tensor) -> Tensor:
+        """The tensor after this step."""
+        ...
+
+    def describe(self) -> str:
+        """The step in words, for reports."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class Reshape:
+    """Another shape with as many elements, the same bytes."""
+
+    shape: tuple[int, ...]
+    keeps_bytes = True
+
+    def apply(self, tensor: Tensor) -> Tensor:
+        """See `Op.apply`."""
+        return Tensor(tensor.name, tensor.dtype, self.shape, tensor.data)
+
+    def describe(self) -> str:
+        """See `Op.describe`."""
+        return f"shape {'x'.join(map(str, self.shape))}"
+
+
+@dataclass(frozen=True, slots=True)
+class Cast:
+    """Another dtype, rounded to nearest even. Widening is exact; narrowing is lossy."""
+
+    dtype: str
+    keeps_bytes = False
+
+    def apply(self, tensor: Tensor) -> Tensor:
+        """See `Op.apply`."""
+        if tensor.dtype == self.dtype:
+            return tensor
+        data = _Elementwise(tensor.data, tensor.dtype, self.dtype, lambda values: values)
+        return Tensor(tensor.name, self.dtype, tensor.shape, data)
+
+    def describe(self) -> str:
+        """See `Op.describe`."""
+        return f"cast to {self.dtype}"
+
+
+@dataclass(frozen=True, slots=True)
+class ShiftVariance:
+    """Add a constant to a variance, in float64 and rounded once to the tensor's own dtype.
+
+    Moves a difference of batch-norm eps into ``running_var``: 1 / sqrt(var + eps) stays what it was. Refuses to
+    make a variance negative.
+    """
+
+    amount: float
+    keeps_bytes = False
+
+    def apply(self, tensor: Tensor) -> Tensor:
+        """See `Op.apply`."""
+
+        def shift(values: Any) -> Any:
+            shifted = values.astype("float64") + self.amount
+            if (shifted < 0).any():
+                raise Refused(f"{tensor.name}: a variance would become negative by {self.amount:+g}",
+                              hint="its layout's batch-norm eps is too large for these weights")
+            return shifted
+
+        data = _Elementwise(tensor.data, tensor.dtype, tensor.dtype, shift)
+        return Tensor(tensor.name, tensor.dtype, tensor.shape, data)
+
+    def describe(self) -> str:
+        """See `Op.describe`."""
+        return f"variance {self.amount:+g}"
+
+
+@dataclass(frozen=True, slots=True)
+class AddUlps:
+    """Move every element by so many units in the last place: what rounding took, put back.
+
+    ``steps`` are little-endian signed integers as wide as an element.
+    """
+
+    steps: bytes
+    keeps_bytes = False
+
+    def apply(self, tensor: Tensor) -> Tensor:
+        """See `Op.apply`."""
+        return Tensor(tensor.name, tensor.dtype, tensor.shape, _Stepped(tensor.data, tensor.dtype, self.steps))
+
+    def describe(self) -> str:
+        """See `Op.describe`."""
+        return "recorded rounding restored"
+
+
+def zeros(name: str, dtype: str, shape: tuple[int, ...]) -> Tensor:
+    """A tensor of zeros that no file holds."""
+    count = 1
+    for size in shape:
+        count *= size
+    return Tensor(name, dtype, shape, Repeated(bytes(ITEMSIZE[dtype]), count))
+
+
+def ulps_between(exact: Tensor, rounded: Tensor) -> bytes:
+    """The steps that lead from ``rounded`` to ``exact``, element by element, for `AddUlps`."""
+    import numpy
+
+    integer = f"<i{ITEMSIZE[exact.dtype]}"
+    return bytes((numpy.frombuffer(exact.tobytes(), integer) - numpy.frombuffer(rounded.tobytes(), integer)).tobytes())
+
+
+@dataclass(frozen=True, slots=True)
+class _Elementwise:
+    data: Data
+    source: str
+    target: str
+    function: Callable[[Any], Any]
+
+    def chunks(self) -> Iterator[memoryview]:
+        for values in arrays(self.data, self.source):
+            yield _bytes_of(self.function(values), self.target)
+
+
+@dataclass(frozen=True, slots=True)
+class _Stepped:
+    data: Data
+    dtype: str
+    steps: bytes
+
+    def chunks(self) -> Iterator[memoryview]:
+        import numpy
+
+        integer = f"<i{ITEMSIZE[self.dtype]}"
+        steps = numpy.frombuffer(self.steps, integer)
+        done = 0
+        for words in _raw_arrays(self.data, integer):
+            yield memoryview((words + steps[done : done + len(words)]).tobytes())
+            done += len(words)
+
+
+def _raw_arrays(data: Data, dtype: str) -> Iterator[Any]:
+    """Chunks as numpy arrays of whole elements, wherever the chunks were cut."""
+    import numpy
+
+    size = numpy.dtype(dtype).itemsize
+    rest = b""
+    for chunk in data.chunks():
+        piece: Any = rest + bytes(chunk) if rest else chunk
+        whole = len(piece) - len(piece) % size
+        yield numpy.frombuffer(piece[:whole], dtype)
+        rest = bytes(piece[whole:])
+
+
+def arrays(data: Data, dtype: str) -> Iterator[Any]:
+    """A tensor's values as one-dimensional numpy arrays, piece by piece; bfloat16 comes as float32."""
+    if dtype != "bfloat16":
+        import numpy
+
+        yield from _raw_arrays(data, numpy.dtype(dtype).newbyteorder("<").str)
+        return
+    for halves in _raw_arrays(data, "<u2"):
+        yield (halves.astype("<u4") << 16).view("<f4")
+
+
+def _bytes_of(values: Any, dtype: str) -> memoryview:
+    import numpy
+
+    if dtype != "bfloat16":
+        with numpy.errstate(over="ignore"):
+            return memoryview(values.astype(numpy.dtype(dtype).newbyteorder("<")).tobytes())
+    singles = values.astype("<f4")
+    bits = singles.view("<u4")
+    rounded = ((bits + (0x7FFF + ((bits >> 16) & 1))) >> 16).astype("<u2")
+    quiet = ((bits >> 16) | 0x40).astype("<u2")
+    return memoryview(numpy.where(numpy.isnan(singles), quiet, rounded).tobytes())
+
+

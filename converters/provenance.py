@@ -1,0 +1,174 @@
+"""The record of a conversion that travels inside the output, and what it gives back.
+
+No path, clock or output name is in it: the same input gives the same bytes.
+"""
+
+from __future__ import annotations
+
+import base64
+import json
+import zlib
+from typing import TYPE_CHECKING, Any
+
+from . import __version__
+from .errors import BadInput
+from .mapping.tables import table_text
+from .ops import AddUlps, Cast, ShiftVariance, ulps_between
+from .plan import Former
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+    from .facts import Facts
+    from .mapping.fit import Fit
+    from .mapping.tables import LayoutTable
+    from .ops import Op
+    from .plan import Plan
+    from .tensor import Tensor
+
+VERSION = 1
+"""The version of the record's own form."""
+
+
+def record(
+    fit: Fit,
+    plan: Plan,
+    facts: Facts,
+    target: LayoutTable,
+    source: Mapping[str, Any],
+    restore: Mapping[str, Any],
+) -> dict[str, Any]:
+    """The record but for the checksums. ``source`` describes the input file, ``restore`` what undoing needs."""
+    return {
+        "provenance": VERSION,
+        "tool": {"name": "video-checkpoint-converters", "version": __version__},
+        "mapping": {
+            "source": fit.layout.name,
+            "target": target.name,
+            "network": fit.variant.family,
+            "sha256": mapping_hash(fit, target),
+        },
+        "layout": target.name,
+        "network": facts.as_data(),
+        "source": dict(source),
+        "dropped": list(plan.dropped),
+        "notes": list(plan.notes),
+        "restore": dict(restore),
+    }
+
+
+def mapping_hash(fit: Fit, target: LayoutTable) -> str:
+    """SHA-256 over the tables that took part: network, source layout, target layout; hexadecimal."""
+    from hashlib import sha256
+
+    families = [fit.variant.family, *sorted(row["network"] for row in fit.variant.table.compose.values())]
+    texts = [table_text("networks", family) for family in families]
+    texts += [table_text("layouts", fit.layout.name), table_text("layouts", target.name)]
+    return sha256(b"\0".join(text.replace(b"\r\n", b"\n") for text in texts)).hexdigest()
+
+
+def dump(provenance: Mapping[str, Any]) -> str:
+    """The record as JSON, in one fixed form."""
+    return json.dumps(provenance, ensure_ascii=True, separators=(",", ":"))
+
+
+def restoration(plan: Plan, tensors: Mapping[str, Tensor]) -> dict[str, Any]:
+    """What must be kept so that the way back is exact: shapes that were reshaped, dtypes that were cast, and
+    what rounding took when a variance was shifted, as steps in the last place."""
+    shapes: dict[str, list[int]] = {}
+    dtypes: dict[str, str] = {}
+    steps: dict[str, str] = {}
+    lossy: list[str] = []
+    for row in plan.rows:
+        if row.source is None:
+            continue
+        source = tensors[row.source]
+        if source.shape != row.shape:
+            shapes[row.target] = list(source.shape)
+        for op in row.ops:
+            if isinstance(op, Cast):
+                dtypes[row.target] = source.dtype
+                if not _exact(source.dtype, op.dtype):
+                    lossy.append(row.target)
+            elif isinstance(op, ShiftVariance) and op.amount == plan.eps_shift and row.target not in lossy:
+                before = _before(row.ops, op, source)
+                back = ShiftVariance(-op.amount).apply(op.apply(before))
+                ulps = ulps_between(before, back)
+                if any(ulps):
+                    steps[row.target] = base64.b85encode(zlib.compress(ulps, 9)).decode()
+    kept: dict[str, Any] = {}
+    if shapes:
+        kept["shapes"] = shapes
+    if dtypes:
+        kept["dtypes"] = dtypes
+    if lossy:
+        kept["lossy"] = lossy
+    if plan.eps_shift:
+        kept["variance"] = {"shift": plan.eps_shift, "steps": steps}
+    return kept
+
+
+def shift_of(provenance: Mapping[str, Any] | None) -> float:
+    """What the recorded conversion added to every running_var; 0 where it added nothing."""
+    variance = ((provenance or {}).get("restore") or {}).get("variance") or {}
+    return float(variance.get("shift", 0.0))
+
+
+def former(provenance: Mapping[str, Any] | None, target: str) -> Former | None:
+    """What the recorded conversion's source had been, if ``target`` is its layout again."""
+    if not provenance or provenance["mapping"]["source"] != target:
+        return None
+    kept = provenance["restore"]
+    return Former(
+        provenance["source"]["scope"],
+        {name: tuple(shape) for name, shape in kept.get("shapes", {}).items()},
+        dict(kept.get("dtypes", {})),
+    )
+
+
+def undoing(provenance: Mapping[str, Any] | None, tensors: Mapping[str, Tensor]) -> dict[str, tuple[Op, ...]]:
+    """The operations that give back what the recorded conversion took in, by name in this file.
+
+    Only the shift of variances is undone here; shapes and dtypes come back where they are wanted. Raises
+    `BadInput` for a record that does not go with the tensors.
+    """
+    variance = ((provenance or {}).get("restore") or {}).get("variance")
+    if not variance:
+        return {}
+    out: dict[str, tuple[Op, ...]] = {}
+    try:
+        shift = float(variance["shift"])
+        for name, tensor in tensors.items():
+            if not name.endswith("running_var"):
+                continue
+            ops: tuple[Op, ...] = (ShiftVariance(-shift),)
+            if name in variance["steps"]:
+                raw = base64.b85decode(variance["steps"][name])
+                ulps = zlib.decompressobj().decompress(raw, tensor.nbytes)
+                if len(ulps) != tensor.nbytes:
+                    raise ValueError(name)
+                ops = (*ops, AddUlps(ulps))
+            out[name] = ops
+    except (KeyError, TypeError, ValueError, zlib.error):
+        raise BadInput("its provenance record does not go with its tensors", hint="convert the source again") from None
+    return out
+
+
+def _before(ops: Sequence[Op], until: Op, tensor: Tensor) -> Tensor:
+    for op in ops:
+        if op is until:
+            break
+        tensor = op.apply(tensor)
+    return tensor
+
+
+_WIDER = {
+    "float16": ("float32", "float64"),
+    "bfloat16": ("float32", "float64"),
+    "float32": ("float64",),
+    "float64": (),
+}
+
+
+def _exact(source: str, target: str) -> bool:
+    return target == source or target in _WIDER[source]

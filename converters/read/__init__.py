@@ -1,0 +1,1 @@
+"""Readers: one file format each. Files are data: nothing in one ever runs."""

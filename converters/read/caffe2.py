@@ -1,0 +1,93 @@
+"""Reads Caffe2 checkpoints as Python pickles them: VMZ's, and those of related Caffe2 projects.
+
+The file is ``{'blobs': {name: array}}`` or ``{name: array}``, written by Python 2 or 3 under any protocol. It
+is read as data (`pickle_vm`); the arrays stay in it.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from ..errors import BadInput
+from .pickle_numpy import NAMES, Array, PlainValues, tensor
+from .pickle_strings import Span
+from .pickle_vm import shown, walk
+from .sniff import expect
+
+if TYPE_CHECKING:
+    from ..tensor import SourceFile, Tensor
+
+
+@dataclass(frozen=True, slots=True)
+class Caffe2Pickle:
+    """The contents of a checkpoint, in the file's order.
+
+    ``tensors`` are the arrays by blob name, ``others`` the blobs that are plain values (``model_iter``),
+    ``nested`` tells ``{'blobs': ...}`` from a flat file, ``extra`` are what stands beside ``'blobs'``.
+    """
+
+    tensors: dict[str, Tensor]
+    others: dict[str, object]
+    nested: bool
+    protocol: int
+    extra: dict[str, object]
+
+
+def read_caffe2_pickle(file: SourceFile) -> Caffe2Pickle:
+    """Read the names, shapes and places of all arrays.
+
+    Raises `BadInput` for a file of another kind, a damaged one, one with code in it, and one with anything
+    but numbers under a blob's name.
+    """
+    expect(file, "pickle")
+    value, protocol = walk(file, NAMES)
+    if not isinstance(value, dict):
+        raise BadInput(
+            f"holds a {type(value).__name__} where a Caffe2 checkpoint has a dictionary of blobs",
+            path=file.path,
+        )
+    entries = _named(file, value)
+    values = PlainValues(file)
+    blobs, extra, nested = entries, {}, False
+    wrapped = entries.get("blobs")
+    if isinstance(wrapped, dict):
+        blobs, nested = _named(file, wrapped), True
+        extra = {name: values.plain(entry) for name, entry in entries.items() if name != "blobs"}
+    tensors: dict[str, Tensor] = {}
+    others: dict[str, object] = {}
+    for name, blob in blobs.items():
+        if isinstance(blob, Array):
+            tensors[name] = tensor(file, name, blob)
+        elif blob is None or isinstance(blob, (bool, int, float, str, bytes, Span)):
+            others[name] = values.plain(blob)
+        else:
+            raise BadInput(
+                "is neither an array nor a number",
+                path=file.path,
+                where=shown(name),
+                hint="this is not a checkpoint of Caffe2 blobs",
+            )
+    if not tensors:
+        raise BadInput("holds no arrays", path=file.path, hint="this is not a checkpoint of Caffe2 blobs")
+    return Caffe2Pickle(tensors, others, nested, protocol, extra)
+
+
+def _named(file: SourceFile, entries: dict[object, object]) -> dict[str, object]:
+    """Entries by name, whether Python 2 or 3 wrote them as bytes or as text."""
+    named: dict[str, object] = {}
+    for key, value in entries.items():
+        try:
+            name = key.decode("utf-8") if isinstance(key, bytes) else key
+        except UnicodeDecodeError:
+            name = None
+        if not isinstance(name, str):
+            raise BadInput(f"has an entry whose name is not a text: {shown(key)}", path=file.path)
+        if name in named:
+            raise BadInput(
+                f"has the name {shown(name)} twice, as bytes and as text",
+                path=file.path,
+                hint="only one of the two could be used",
+            )
+        named[name] = value
+    return named

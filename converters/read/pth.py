@@ -1,0 +1,346 @@
+"""Reads PyTorch checkpoints: the zip files that ``torch.save`` writes since PyTorch 1.6, without PyTorch.
+
+``<root>/data.pkl`` is a pickle that is read as data (`pickle_vm`). It refers to the records
+``<root>/data/<key>``, in which the tensors stay. The forms are those that PyTorch's ``torch/_utils.py`` and
+``torch/serialization.py`` write.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from math import prod
+from typing import TYPE_CHECKING
+
+from ..errors import BadInput
+from ..tensor import CHUNK, ITEMSIZE, Data, FileBytes, Swapped, Tensor
+from .pickle_numpy import NAMES, PlainValues
+from .pickle_strings import PickleError
+from .pickle_vm import Global, shown, walk
+from .records import Record, has_crcs, read_records, verify_crc, verify_crcs
+from .sniff import expect
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from ..tensor import SourceFile
+
+__all__ = ["PthFile", "read_pth", "verify_crcs"]
+
+WRAPPERS = ("state_dict", "model_state", "model_state_dict", "model")
+"""Entries under which a state dict is kept: by mmcv and many others, PySlowFast, PyTorch's tutorials."""
+
+_PROVENANCE_LIMIT = 64 << 20
+
+_STORAGES = {
+    "DoubleStorage": "float64",
+    "FloatStorage": "float32",
+    "HalfStorage": "float16",
+    "BFloat16Storage": "bfloat16",
+    "LongStorage": "int64",
+    "IntStorage": "int32",
+    "ShortStorage": "int16",
+    "CharStorage": "int8",
+    "ByteStorage": "uint8",
+    "BoolStorage": "bool",
+}
+
+_DTYPES = (*ITEMSIZE, "uint16", "uint32", "uint64", "complex32", "complex64", "complex128")
+
+
+@dataclass(frozen=True, slots=True)
+class PthFile:
+    """The contents of a checkpoint, in the file's order.
+
+    ``tensors`` are those of the state dict, which is the whole file or its entry ``wrapper``. ``others`` is
+    all else there is, beside the state dict and in it, as plain values. ``records`` are the zip file's by
+    name, each ``(offset, size, crc)``. ``crcs`` has the CRC-32 of each tensor that is exactly one record.
+    ``provenance`` is the text that a conversion left.
+    """
+
+    tensors: dict[str, Tensor]
+    others: dict[str, object]
+    wrapper: str | None
+    records: dict[str, Record]
+    crcs: dict[str, int]
+    provenance: str | None
+
+
+@dataclass(frozen=True, slots=True)
+class Strided:
+    """An array of ``shape`` whose steps along the axes are ``strides`` elements, from ``start`` of the file.
+    Takes the memory of the elements it spans while it is read, and numpy."""
+
+    file: SourceFile
+    start: int
+    shape: tuple[int, ...]
+    strides: tuple[int, ...]
+    itemsize: int
+
+    def chunks(self) -> Iterator[memoryview]:
+        """See `Data.chunks`."""
+        import numpy as np
+
+        raw = self.file.read_at(self.start, _span(self.shape, self.strides) * self.itemsize)
+        steps = [stride * self.itemsize for stride in self.strides]
+        elements: np.ndarray[tuple[int, ...], np.dtype[np.unsignedinteger]] = np.ndarray(
+            self.shape, f"u{self.itemsize}", raw, 0, steps
+        )
+        flat = np.ascontiguousarray(elements).reshape(-1).view(np.uint8).data
+        for start in range(0, len(flat), CHUNK):
+            yield flat[start : start + CHUNK]
+
+
+class TorchStorage:
+    """A record of tensor data. ``dtype`` is empty for one of bytes."""
+
+    __slots__ = ("dtype", "name", "record")
+
+    def __init__(self, dtype: str, name: str, record: Record) -> None:
+        self.dtype = dtype
+        self.name = name
+        self.record = record
+
+
+class TorchTensor:
+    """A tensor: ``shape`` elements of a storage in steps of ``strides``, from element ``first``."""
+
+    __slots__ = ("dtype", "first", "shape", "storage", "strides")
+
+    def __init__(self, storage: object, first: object, shape: object, strides: object, dtype: str) -> None:
+        if not isinstance(storage, TorchStorage) or type(first) is not int or not 0 <= first < 1 << 63:
+            raise PickleError("has a tensor of unknown form")
+        self.storage = storage
+        self.first = first
+        self.shape = _sizes(shape)
+        self.strides = _sizes(strides)
+        self.dtype = dtype or storage.dtype
+        if len(self.shape) != len(self.strides) or not self.dtype or storage.dtype not in ("", self.dtype):
+            raise PickleError("has a tensor of unknown form")
+
+
+def read_pth(file: SourceFile) -> PthFile:
+    """Read the names, shapes and places of all tensors.
+
+    Raises `BadInput` for a file of another kind, a damaged one, one with code in it, and a tensor that is not
+    inside its record.
+    """
+    expect(file, "zip")
+    records = read_records(file)
+    root = _root(file, records)
+    swapped = _is_big_endian(file, root, records)
+    data = records[f"{root}/data.pkl"]
+    checked = has_crcs(records)
+    if checked:
+        verify_crc(file, f"{root}/data.pkl", data)
+
+    def storage(reference: object) -> TorchStorage:
+        return _storage(reference, root, records)
+
+    value, _ = walk(file, _NAMES, offset=data.offset, size=data.size, persistent=storage)
+    if not isinstance(value, dict):
+        raise BadInput("holds no dictionary of tensors", path=file.path, hint="this is not a state dict")
+    entries = _named(file, value)
+    wrapper = next((name for name in WRAPPERS if _has_tensors(entries.get(name))), None)
+    state = entries
+    values = PlainValues(file)
+    others: dict[str, object] = {}
+    if wrapper is not None:
+        others = {name: values.plain(entry) for name, entry in entries.items() if name != wrapper}
+        wrapped = entries[wrapper]
+        assert isinstance(wrapped, dict)
+        state = _named(file, wrapped)
+    tensors: dict[str, Tensor] = {}
+    crcs: dict[str, int] = {}
+    for name, entry in state.items():
+        if isinstance(entry, TorchTensor):
+            made = tensors[name] = _tensor(file, name, entry, swapped)
+            record = entry.storage.record
+            if isinstance(made.data, FileBytes) and made.nbytes == record.size and checked:
+                crcs[name] = record.crc
+        else:
+            others[name if wrapper is None else f"{wrapper}.{name}"] = values.plain(entry)
+    if not tensors:
+        raise BadInput("holds no tensors", path=file.path, hint="this is not a state dict")
+    return PthFile(tensors, others, wrapper, records, crcs, _provenance(file, root, records, checked))
+
+
+def _root(file: SourceFile, records: dict[str, Record]) -> str:
+    """The folder that all records are in: the output's name in ``torch.save``, ``archive`` here."""
+    roots = [name.split("/")[0] for name in records if name.count("/") == 1 and name.endswith("/data.pkl")]
+    if len(roots) != 1:
+        raise BadInput(
+            "is a zip file, but not one of PyTorch's",
+            path=file.path,
+            hint="if it is an archive with the checkpoint in it, unpack it",
+        )
+    if f"{roots[0]}/constants.pkl" in records:
+        raise BadInput(
+            "is a TorchScript file, which is a program",
+            path=file.path,
+            hint="a state dict is needed; save the state_dict() of the loaded module",
+        )
+    return roots[0]
+
+
+def _is_big_endian(file: SourceFile, root: str, records: dict[str, Record]) -> bool:
+    record = records.get(f"{root}/byteorder")
+    if record is None:  # before PyTorch 2.1
+        return False
+    order = file.read_at(record.offset, min(record.size, 16))
+    if order not in (b"little", b"big"):
+        raise BadInput("has an unknown byte order", path=file.path, where=f"record {shown(root)}/byteorder")
+    return order == b"big"
+
+
+def _provenance(file: SourceFile, root: str, records: dict[str, Record], checked: bool) -> str | None:
+    name = f"{root}/provenance.json"
+    record = records.get(name)
+    if record is None:
+        return None
+    problem = ""
+    if record.size > _PROVENANCE_LIMIT:
+        problem = f"has a provenance record of {record.size:,} bytes"
+    else:
+        if checked:
+            verify_crc(file, name, record)
+        try:
+            return file.read_at(record.offset, record.size).decode("utf-8")
+        except UnicodeDecodeError:
+            problem = "has a provenance record that is not UTF-8"
+    raise BadInput(problem, path=file.path, where=shown(name), hint="convert the source again")
+
+
+def _named(file: SourceFile, entries: dict[object, object]) -> dict[str, object]:
+    """Entries by name; PyTorch under Python 2 wrote names as bytes, and optimizers have numbers for names."""
+    named: dict[str, object] = {}
+    for key, value in entries.items():
+        name = key.decode("utf-8", "backslashreplace") if isinstance(key, bytes) else str(key)
+        if name in named:
+            raise BadInput(
+                f"has the name {shown(name)} twice", path=file.path, hint="only one of the two could be used"
+            )
+        named[name] = value
+    return named
+
+
+def _has_tensors(value: object) -> bool:
+    return isinstance(value, dict) and any(isinstance(entry, TorchTensor) for entry in value.values())
+
+
+def _storage(reference: object, root: str, records: dict[str, Record]) -> TorchStorage:
+    """What ``('storage', class, key, location, count)`` refers to."""
+    if type(reference) is not tuple or len(reference) != 5 or reference[0] != "storage":
+        raise PickleError("has a storage of unknown form")
+    kind, key, count = reference[1], reference[2], reference[4]
+    if not isinstance(kind, Global) or type(key) is not str or type(count) is not int:
+        raise PickleError("has a storage of unknown form")
+    dtype = _STORAGES.get(kind.name.removeprefix("torch."), "")
+    if not dtype and kind.name != "torch.storage.UntypedStorage":
+        raise PickleError("has a storage of unknown form")
+    record = records.get(f"{root}/data/{key}")
+    if record is None:
+        raise PickleError(f"has no record {shown(root)}/data/{shown(key)}, which a tensor needs")
+    if count * ITEMSIZE.get(dtype, 1) != record.size:
+        raise PickleError(f"has the record {shown(root)}/data/{shown(key)} in a wrong size")
+    return TorchStorage(dtype, key, record)
+
+
+def _sizes(value: object) -> tuple[int, ...]:
+    if type(value) is not tuple or len(value) > 64:
+        raise PickleError("has a tensor of unknown form")
+    for size in value:
+        if type(size) is not int or not 0 <= size < 1 << 63:
+            raise PickleError("has a tensor of impossible shape")
+    return value
+
+
+def _span(shape: tuple[int, ...], strides: tuple[int, ...]) -> int:
+    """Elements from a tensor's first to its last."""
+    if 0 in shape:
+        return 0
+    return 1 + sum((size - 1) * stride for size, stride in zip(shape, strides, strict=True))
+
+
+def _is_contiguous(shape: tuple[int, ...], strides: tuple[int, ...]) -> bool:
+    step = 1
+    for size, stride in zip(reversed(shape), reversed(strides), strict=True):
+        if size != 1 and stride != step:
+            return False
+        step *= size
+    return True
+
+
+def _tensor(file: SourceFile, name: str, view: TorchTensor, swapped: bool) -> Tensor:
+    itemsize = ITEMSIZE.get(view.dtype)
+    problem = ""
+    if itemsize is None:
+        raise BadInput(f"is of dtype {view.dtype}, which is not converted", path=file.path, where=shown(name))
+    count = prod(view.shape)
+    first = view.first * itemsize
+    record = view.storage.record
+    if first + _span(view.shape, view.strides) * itemsize > record.size:
+        problem = "reaches beyond its record"
+    elif count * itemsize > record.size:
+        problem = "repeats its elements (an expanded tensor)"
+    if problem:
+        raise BadInput(problem, path=file.path, where=shown(name), hint=PickleError("").hint)
+    data: Data
+    if count == 0 or _is_contiguous(view.shape, view.strides):
+        data = FileBytes(file, record.offset + first, count * itemsize)
+    else:
+        data = Strided(file, record.offset + first, view.shape, view.strides, itemsize)
+    if swapped and itemsize > 1:
+        data = Swapped(data, itemsize)
+    return Tensor(name, view.dtype, view.shape, data)
+
+
+def _rebuild_tensor(arguments: tuple[object, ...]) -> TorchTensor:
+    """``(storage, first, shape, strides[, requires_grad, hooks[, metadata]])``"""
+    if not 4 <= len(arguments) <= 7:
+        raise PickleError("has a tensor of unknown form")
+    return TorchTensor(arguments[0], arguments[1], arguments[2], arguments[3], "")
+
+
+def _rebuild_tensor_v3(arguments: tuple[object, ...]) -> TorchTensor:
+    """``(storage, first, shape, strides, requires_grad, hooks, dtype[, metadata])``"""
+    dtype = arguments[6] if 7 <= len(arguments) <= 8 else None
+    if not isinstance(dtype, Global) or dtype.name.removeprefix("torch.") not in _DTYPES:
+        raise PickleError("has a tensor of unknown form")
+    return TorchTensor(
+        arguments[0], arguments[1], arguments[2], arguments[3], dtype.name.removeprefix("torch.")
+    )
+
+
+def _rebuild_parameter(arguments: tuple[object, ...]) -> TorchTensor:
+    """``(tensor, requires_grad, hooks)``"""
+    tensor = arguments[0] if len(arguments) == 3 else None
+    if not isinstance(tensor, TorchTensor):
+        raise PickleError("has a parameter of unknown form")
+    return tensor
+
+
+def _size(arguments: tuple[object, ...]) -> tuple[int, ...]:
+    return _sizes(arguments[0] if len(arguments) == 1 else None)
+
+
+def _device(arguments: tuple[object, ...]) -> str:
+    return ":".join(str(part) for part in arguments if isinstance(part, (str, int)))
+
+
+def _torch_names() -> dict[tuple[str, str], Global]:
+    names = {
+        ("torch._utils", "_rebuild_tensor"): Global("torch._utils._rebuild_tensor", _rebuild_tensor),
+        ("torch._utils", "_rebuild_tensor_v2"): Global("torch._utils._rebuild_tensor_v2", _rebuild_tensor),
+        ("torch._utils", "_rebuild_tensor_v3"): Global("torch._utils._rebuild_tensor_v3", _rebuild_tensor_v3),
+        ("torch._utils", "_rebuild_parameter"): Global("torch._utils._rebuild_parameter", _rebuild_parameter),
+        ("torch", "Size"): Global("torch.Size", _size),
+        ("torch", "device"): Global("torch.device", _device),
+        ("torch.storage", "UntypedStorage"): Global("torch.storage.UntypedStorage"),
+    }
+    for name in (*_STORAGES, *_DTYPES):
+        names["torch", name] = Global(f"torch.{name}")
+    return names
+
+
+_NAMES = {**NAMES, **_torch_names()}
+"""The closed table of the names that a state dict needs."""

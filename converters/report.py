@@ -1,0 +1,179 @@
+"""Results in words, for a terminal."""
+
+from __future__ import annotations
+
+import re
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator
+
+    from .conversion import Result
+    from .facts import Facts
+    from .inspection import Inspection
+    from .support import Support
+
+_NUMBER = re.compile(r"(\d+)")
+
+
+def conversion_text(result: Result) -> str:
+    """A few lines on a conversion done or planned."""
+    lines = [f"{result.facts.title} ({result.facts.variant}), {result.facts.classes} classes: "
+             f"{len(result.rows)} tensors, {megabytes(result.nbytes)}, {result.layout} -> {result.target}"]
+    changed = sum(1 for row in result.rows if any(not op.keeps_bytes for op in row.ops))
+    filled = sum(1 for row in result.rows if row.source is None)
+    copied = len(result.rows) - changed - filled
+    lines.append(f"{copied} copied bit for bit, {changed} computed, {filled} batch counters filled in")
+    if result.dropped:
+        lines.append(f"dropped by name: {', '.join(fold_names(result.dropped))}")
+    lines += [f"note: {note}" for note in result.notes]
+    if result.output is None:
+        lines.append("dry run: nothing written")
+    else:
+        seconds = sum(result.timings.values())
+        checked = ", every tensor read back and compared" if result.verified else ""
+        lines.append(f"wrote {result.output} in {seconds:.2f} s{checked}")
+    return "\n".join(lines)
+
+
+def inspection_text(found: Inspection) -> str:
+    """All that is known of a file, its tensors folded by index."""
+    lines = [f"{found.path}: {found.container}, {megabytes(found.size)}"]
+    facts = found.network
+    if facts is None:
+        lines.append(f"network      not recognised: {found.unknown}")
+    else:
+        lines += _network_lines(found, facts)
+    lines.append(f"tensors      {len(found.tensors)}")
+    lines += [f"  {line}" for line in fold_tensors(found.tensors)]
+    if found.dropped:
+        lines.append(f"solver state {', '.join(fold_names(found.dropped))} (dropped by a conversion)")
+    if found.others:
+        lines.append(f"not tensors  {', '.join(fold_names(found.others))}")
+    if found.statistics:
+        lines += _statistics_lines(found)
+    if found.provenance:
+        lines += _provenance_lines(found.provenance)
+    return "\n".join(lines)
+
+
+def models_text(table: Iterable[Support]) -> str:
+    """The support table: a line for every network."""
+    rows = [("network", "variant", "from", "to (first: default)")]
+    rows += [(row.title, row.variant, ", ".join(row.sources) or "-", ", ".join(row.layouts)) for row in table]
+    widths = [max(len(row[column]) for row in rows) for column in range(3)]
+    return "\n".join(
+        "  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=False)) + f"  {row[3]}" for row in rows
+    )
+
+
+def megabytes(size: int) -> str:
+    """A size in decimal units, as file managers show it."""
+    for unit, factor in (("GB", 10**9), ("MB", 10**6), ("kB", 10**3)):
+        if size >= factor:
+            return f"{size / factor:.1f} {unit}"
+    return f"{size} bytes"
+
+
+def fold_tensors(tensors: Iterable[tuple[str, str, tuple[int, ...]]]) -> Iterator[str]:
+    """One line for tensors that differ in their numbers only: ``layer{1-4}.0.conv1.weight  64x64x1x1x1 ...``."""
+    for (texts, dtype, shape), numbers in _groups((name, (dtype, shape)) for name, dtype, shape in tensors):
+        yield f"{_folded(texts, numbers)}  {'x'.join(map(str, shape)) or 'scalar'} {dtype}" + (
+            f"  ({len(numbers)} tensors)" if len(numbers) > 1 else ""
+        )
+
+
+def fold_names(names: Iterable[str]) -> list[str]:
+    """Names that differ in their numbers only, folded into one."""
+    return [_folded(texts, numbers) for (texts,), numbers in _groups((name, ()) for name in names)]
+
+
+def _groups(named: Iterable[tuple[str, tuple[Any, ...]]]) -> Iterator[tuple[tuple[Any, ...], list[tuple[str, ...]]]]:
+    """Names that differ in one number only, together with what else must be equal: (texts, ...), numbers.
+
+    Of a name's numbers the one with most values is folded; the others stay as they are.
+    """
+    alike: dict[tuple[Any, ...], list[tuple[str, ...]]] = {}
+    for name, key in named:
+        pieces = _NUMBER.split(name)
+        alike.setdefault((tuple(pieces[::2]), *key), []).append(tuple(pieces[1::2]))
+    for known, numbers in alike.items():
+        width = len(numbers[0])
+        most = max(range(width), key=lambda place: len({row[place] for row in numbers}), default=0)
+        apart: dict[tuple[str, ...], list[tuple[str, ...]]] = {}
+        for row in numbers:
+            apart.setdefault(row[:most] + row[most + 1 :], []).append(row)
+        for rows in apart.values():
+            yield known, rows
+
+
+def _folded(texts: tuple[str, ...], numbers: list[tuple[str, ...]]) -> str:
+    out = texts[0]
+    for position, text in enumerate(texts[1:]):
+        seen = sorted({int(row[position]) for row in numbers})
+        out += (_ranges(seen) if len(seen) > 1 else numbers[0][position]) + text
+    return out
+
+
+def _ranges(seen: list[int]) -> str:
+    runs: list[list[int]] = []
+    for number in seen:
+        if runs and number == runs[-1][1] + 1:
+            runs[-1][1] = number
+        else:
+            runs.append([number, number])
+    return "{" + ",".join(str(low) if low == high else f"{low}-{high}" for low, high in runs) + "}"
+
+
+def _network_lines(found: Inspection, facts: Facts) -> Iterator[str]:
+    yield f"network      {facts.title} ({facts.variant}), {facts.classes} classes, {facts.channels} input channels"
+    yield f"layout       {found.layout} ({found.layout_title})"
+    pool = "" if facts.family in ("c3d_bn", "resnet2d_audio") else f", pool1 {'on' if facts.pool1 else 'off'}"
+    yield f"not in it    batch-norm eps {facts.bn_eps:g}{pool}"
+    yield f"parameters   {found.parameters / 1e6:.1f} M ({found.parameters:,})"
+    if found.multiply_adds:
+        line = f"{found.multiply_adds / 1e9:.1f} GFLOPs (multiply-adds) for a clip of {_size(facts.input['clip'])}"
+        if facts.input["counted_at"] != facts.input["clip"]:
+            line += f"; {found.counted / 1e9:.1f} at {_size(facts.input['counted_at'])}, as its authors count"
+        yield f"cost         {line}"
+    if "mean" in facts.input:
+        norm = facts.input
+        values = f", values {norm['range'][0]}..{norm['range'][1]}" if "range" in norm else ""
+        yield (f"input        {norm['order']}{values}, mean {_list(norm['mean'])}, std {_list(norm['std'])}"
+               f"{', every %dnd frame' % norm['frame_step'] if norm.get('frame_step', 1) == 2 else ''}")
+    if "resize" in facts.input:
+        yield f"frames       {facts.input['resize']}"
+    if facts.licence:
+        yield f"licence      {facts.licence}"
+    for name, note in found.layouts.items():
+        yield f"converts to  {name}{f': {note}' if note else ''}"
+    for name, reason in found.refusing.items():
+        yield f"not to       {name}: {reason}"
+
+
+def _statistics_lines(found: Inspection) -> Iterator[str]:
+    bad = {name: one for name, one in found.statistics.items() if one.nan or one.inf}
+    zero = [name for name, one in found.statistics.items() if one.minimum == one.maximum == 0 and name not in bad]
+    yield f"values       {len(found.statistics)} tensors looked at, {len(bad)} with NaN or Inf, {len(zero)} all zero"
+    for name, one in bad.items():
+        yield f"  {name}: {one.nan} NaN, {one.inf} Inf"
+    for name in fold_names(zero):
+        yield f"  {name}: all zero"
+
+
+def _provenance_lines(provenance: Any) -> Iterator[str]:
+    source, tool = provenance["source"], provenance["tool"]
+    yield f"made by      {tool['name']} {tool['version']}, mapping {provenance['mapping']['sha256'][:16]}"
+    yield f"made from    {source['name']} ({source['container']}, {source['size']:,} bytes, layout {source['layout']})"
+    if "sha256" in source:
+        yield f"  sha256 {source['sha256']}"
+    for note in provenance["notes"]:
+        yield f"note         {note}"
+
+
+def _size(clip: Iterable[int]) -> str:
+    return "x".join(str(size) for size in clip)
+
+
+def _list(values: Iterable[float]) -> str:
+    return " ".join(f"{value:g}" for value in values)

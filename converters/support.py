@@ -1,0 +1,66 @@
+"""The support table: which networks there are, and which layouts hold them. Read from the tables alone."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from .mapping.layout import families
+from .mapping.network import variants
+from .mapping.tables import layout_names, load_layout, network_names
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from .mapping.network import Variant
+
+
+@dataclass(frozen=True, slots=True)
+class Support:
+    """One network: the sources it comes from, the layouts that hold it, and why the others cannot."""
+
+    family: str
+    variant: str
+    title: str
+    sources: tuple[str, ...]
+    layouts: Mapping[str, str]
+    refusing: Mapping[str, str]
+
+
+def support_table() -> list[Support]:
+    """Every network of every family."""
+    sources = [load_layout(name) for name in layout_names()]
+    table = []
+    for family in network_names():
+        for one in variants(family):
+            layouts, refusing = holding_layouts(one)
+            foreign = tuple(
+                layout.name for layout in sources
+                if layout.format != "pytorch" and family in families(layout)
+                and not layout.holding(one.name).refuse
+            )
+            table.append(Support(family, one.name, one.title, foreign, layouts, refusing))
+    return table
+
+
+def holding_layouts(one: Variant) -> tuple[dict[str, str], dict[str, str]]:
+    """The PyTorch layouts that hold a network, each with its note, and those that refuse it, with the reason.
+
+    A source's default target stands first.
+    """
+    layouts: dict[str, str] = {}
+    refusing: dict[str, str] = {}
+    tables = [load_layout(name) for name in layout_names()]
+    defaults = [name for table in tables if table.format != "pytorch" for name in table.to]
+    for layout in sorted(tables, key=lambda table: table.name not in defaults):
+        name = layout.name
+        if layout.format != "pytorch":
+            continue
+        holding = layout.holding(one.name)
+        if holding.refuse:
+            refusing[name] = holding.refuse
+        elif one.family not in families(layout):
+            refusing[name] = "it has no such network"
+        else:
+            layouts[name] = holding.note
+    return layouts, refusing
