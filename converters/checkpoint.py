@@ -56,19 +56,40 @@ def _open(file: SourceFile) -> Checkpoint:
         from .read.pth import read_pth
 
         found = read_pth(file)
-        return Checkpoint(file, "pytorch", "PyTorch zip file", found.tensors, found.others,
-                          parse_provenance(found.provenance, file.path), {"wrapper": found.wrapper})
+        return Checkpoint(
+            file,
+            "pytorch",
+            "PyTorch zip file",
+            found.tensors,
+            found.others,
+            parse_provenance(found.provenance, file.path),
+            {"wrapper": found.wrapper},
+        )
     if kind == "safetensors":
         from .read.safetensors import read_safetensors
 
         safe = read_safetensors(file)
-        return Checkpoint(file, "pytorch", "safetensors", safe.tensors, {},
-                          parse_provenance(safe.metadata.get("provenance"), file.path), {})
+        return Checkpoint(
+            file,
+            "pytorch",
+            "safetensors",
+            safe.tensors,
+            {},
+            parse_provenance(safe.metadata.get("provenance"), file.path),
+            {},
+        )
     from .read.caffe2 import read_caffe2_pickle
 
     pickle = read_caffe2_pickle(file)
-    return Checkpoint(file, "caffe2-pickle", f"pickle, protocol {pickle.protocol}", pickle.tensors, pickle.others,
-                      None, {"nested": pickle.nested, "protocol": pickle.protocol})
+    return Checkpoint(
+        file,
+        "caffe2-pickle",
+        f"pickle, protocol {pickle.protocol}",
+        pickle.tensors,
+        pickle.others,
+        None,
+        {"nested": pickle.nested, "protocol": pickle.protocol},
+    )
 
 
 def parse_provenance(text: str | None, path: str) -> Mapping[str, Any] | None:
@@ -78,7 +99,9 @@ def parse_provenance(text: str | None, path: str) -> Mapping[str, Any] | None:
     try:
         value = json.loads(text)
     except (ValueError, RecursionError):
-        raise BadInput("its provenance record is damaged", path=path, hint="convert the source again") from None
+        raise BadInput(
+            "its provenance record is damaged", path=path, hint="convert the source again"
+        ) from None
     if not isinstance(value, dict):
         raise BadInput("its provenance record is damaged", path=path, hint="convert the source again")
     return value

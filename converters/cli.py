@@ -40,7 +40,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     words = list(sys.argv[1:] if arguments is None else arguments)
     as_json, debug = "--json" in words, "--debug" in words
     try:
-        options = _parser().parse_args(words)
+        options = _parser(words).parse_args(words)
         code: int = options.run(options)
         sys.stdout.flush()
         return code
@@ -64,18 +64,22 @@ class _Parser(argparse.ArgumentParser):
         raise UsageError(message, hint=f"see `{self.prog} --help`")
 
 
-def _parser() -> argparse.ArgumentParser:
+def _parser(words: Sequence[str]) -> argparse.ArgumentParser:
+    """The parser for ``words``. If they begin with a command, it knows that one only: to set up the arguments of
+    all the others takes as long as to read a file's names."""
     from .mapping.tables import layout_names
 
     parser = _Parser(prog="convert", description=DESCRIPTION, epilog=EXIT_CODES,
                      formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--version", action="version", version=f"video-checkpoint-converters {__version__}")
-    commands = parser.add_subparsers(title="commands", metavar="COMMAND", required=True, parser_class=_Parser)
-    for name in (*layout_names(), "auto"):
-        _add_conversion(commands, name)
-    _add_inspect(commands)
-    _add_models(commands)
-    _add_demo(commands)
+    commands = parser.add_subparsers(
+        title="commands", metavar="COMMAND", required=True, parser_class=_Parser, prog="convert"
+    )
+    adding: dict[str, Callable[[Any, str], None]] = dict.fromkeys((*layout_names(), "auto"), _add_conversion)
+    adding |= {"inspect": _add_inspect, "models": _add_models, "demo": _add_demo}
+    first = words[0] if words else ""
+    for name in [first] if first in adding else adding:
+        adding[name](commands, name)
     return parser
 
 
@@ -108,8 +112,8 @@ def _add_common(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--debug", action="store_true", help="show a traceback with an error")
 
 
-def _add_inspect(commands: Any) -> None:
-    parser = commands.add_parser("inspect", help="say what a file is and holds", epilog=EXIT_CODES,
+def _add_inspect(commands: Any, name: str) -> None:
+    parser = commands.add_parser(name, help="say what a file is and holds", epilog=EXIT_CODES,
                                  formatter_class=argparse.RawDescriptionHelpFormatter,
                                  description="Say what a checkpoint is: format, network, classes, cost, tensors.")
     parser.add_argument("file", metavar="FILE", help="a source or an output")
@@ -119,16 +123,16 @@ def _add_inspect(commands: Any) -> None:
     parser.set_defaults(run=_inspect)
 
 
-def _add_models(commands: Any) -> None:
-    parser = commands.add_parser("models", help="what can be converted into what",
+def _add_models(commands: Any, name: str) -> None:
+    parser = commands.add_parser(name, help="what can be converted into what",
                                  description="The support table: every network, its sources and its layouts.")
     _add_common(parser)
     parser.set_defaults(run=_models)
 
 
-def _add_demo(commands: Any) -> None:
+def _add_demo(commands: Any, name: str) -> None:
     parser = commands.add_parser(
-        "demo", help="write a full-size ir-CSN-152 file, convert it and prove parity with real Caffe2",
+        name, help="write a full-size ir-CSN-152 file, convert it and prove parity with real Caffe2",
         description="Write a full-size ir-CSN-152 pickle with seeded weights, in the byte format of VMZ's releases, "
         "convert it, and compare the logits with those that real Caffe2 computed. Needs PyTorch.")
     parser.add_argument("folder", nargs="?", default="demo-files", help="where to write (default: demo-files)")

@@ -50,21 +50,31 @@ def demo(folder: str, *, to: str = "vmz-pt", say: Callable[[str], None] = print)
 
     clock = perf_counter()
     write_seeded(source, FAMILY, VARIANT, int(golden["weight_seed"]), expected=str(golden["weights_sha256"]))
-    say(f"wrote {source}: ir-CSN-152 with seeded weights, the bytes of a VMZ release ({perf_counter() - clock:.1f} s)")
+    say(
+        f"wrote {source}: ir-CSN-152 with seeded weights, the bytes of a VMZ release ({perf_counter() - clock:.1f} s)"
+    )
 
     result = convert("vmz", source, output, to=to, force=True, verify=True)
     seconds = sum(result.timings.values())
-    say(f"converted to {output}: {len(result.rows)} tensors in {seconds:.2f} s, read back and compared byte by byte")
+    say(
+        f"converted to {output}: {len(result.rows)} tensors in {seconds:.2f} s, read back and compared byte by byte"
+    )
 
     clock = perf_counter()
     figures = compare(load_model(output), golden)
-    say(f"ran the PyTorch network on a clip of {'x'.join(map(str, golden['input_shape'].tolist()))} "
-        f"({perf_counter() - clock:.1f} s)")
-    say(f"largest |logit| in Caffe2 {figures['largest_logit']:.3f}, largest difference "
-        f"{figures['logit_difference']:.1e} of it; top-5 classes {'equal' if figures['top5_equal'] else 'DIFFER'}")
+    say(
+        f"ran the PyTorch network on a clip of {'x'.join(map(str, golden['input_shape'].tolist()))} "
+        f"({perf_counter() - clock:.1f} s)"
+    )
+    say(
+        f"largest |logit| in Caffe2 {figures['largest_logit']:.3f}, largest difference "
+        f"{figures['logit_difference']:.1e} of it; top-5 classes {'equal' if figures['top5_equal'] else 'DIFFER'}"
+    )
     say(f"worst of {figures['blocks']} blocks: {figures['worst_block']}, {figures['block_difference']:.1e}")
     parity = bool(
-        figures["logit_difference"] <= TOLERANCE and figures["block_difference"] <= TOLERANCE and figures["top5_equal"]
+        figures["logit_difference"] <= TOLERANCE
+        and figures["block_difference"] <= TOLERANCE
+        and figures["top5_equal"]
     )
     say(f"parity with real Caffe2: {'PROVED' if parity else 'FAILED'} (tolerance {TOLERANCE:g})")
     return {"parity": parity, "tolerance": TOLERANCE, "source": source, "output": output, **figures}
@@ -79,7 +89,9 @@ def compare(model: Any, golden: Any) -> dict[str, Any]:
     numpy = _numpy()
     (clip,) = vmz_inputs(int(golden["input_seed"]), tuple(golden["input_shape"].tolist()))
     with torch.inference_mode():
-        points = {name: value.double().numpy() for name, value in model.end_points(torch.from_numpy(clip)).items()}
+        points = {
+            name: value.double().numpy() for name, value in model.end_points(torch.from_numpy(clip)).items()
+        }
     logits, wanted = points["logits"], golden["logits"].astype("float64")
     ours = [name for name in points if name.startswith("layer")]
     theirs = [row for row, name in enumerate(golden["blocks"].tolist()) if "_sum_" in name]
@@ -114,10 +126,13 @@ def write_seeded(path: str, family: str, name: str, seed: int, *, expected: str 
     }
     arrays = vmz_weights(shapes, seed)
     if expected and digest(arrays) != expected:
-        raise Refused("the seeded weights come out different on this machine",
-                      hint="numpy's legacy generator or the platform's log differs; the comparison would be void")
+        raise Refused(
+            "the seeded weights come out different on this machine",
+            hint="numpy's legacy generator or the platform's log differs; the comparison would be void",
+        )
     tensors = [
-        Tensor(blob, "float32", shapes[blob], Memory(memoryview(array).cast("B"))) for blob, array in arrays.items()
+        Tensor(blob, "float32", shapes[blob], Memory(memoryview(array).cast("B")))
+        for blob, array in arrays.items()
     ]
     with replacing(path, force=True) as out:
         write_caffe2_pickle(out, tensors)

@@ -88,6 +88,7 @@ def _input(fit: Fit, made_for: Mapping[str, Any]) -> dict[str, Any]:
     if made_for:
         found["clip"] = [fit.bound.get(size, size) for size in made_for["clip"]]
         found["counted_at"] = [fit.bound.get(size, size) for size in made_for.get("count", made_for["clip"])]
+        found["counted_positions"] = made_for.get("count_positions", 1)
         found["frame_step"] = made_for.get("frame_step", 1)
         found["resize"] = made_for["resize"]
     for row in fit.layout.preprocessing.values():

@@ -10,7 +10,7 @@ from .checkpoint import open_checkpoint
 from .conversion import recognise
 from .errors import Refused
 from .facts import facts_of
-from .mapping.network import multiply_adds, parameters
+from .mapping.network import multiply_adds, parameters, weights
 from .support import holding_layouts
 
 if TYPE_CHECKING:
@@ -28,7 +28,7 @@ class Inspection:
     """What a file is. ``network`` is None where no layout fits, and ``unknown`` then says why.
 
     ``parameters`` counts weights and biases, ``multiply_adds`` the operations for the clip the network was
-    made for (``clip``), and ``counted`` those at the size its authors count at. ``layouts`` are the targets
+    made for, and ``counted`` those at the size its authors count at; ``weights`` leaves norms and biases out. ``layouts`` are the targets
     that can hold the network, with a note or a reason each. ``statistics`` are there only on request.
     """
 
@@ -40,6 +40,7 @@ class Inspection:
     network: Facts | None
     unknown: str
     parameters: int
+    weights: int
     multiply_adds: int
     counted: int
     tensors: tuple[tuple[str, str, tuple[int, ...]], ...]
@@ -71,12 +72,13 @@ def inspect(path: str | os.PathLike[str], *, layout: str | None = None, stats: b
 
 def _inspection(checkpoint: Checkpoint, fitted: Fit | None, unknown: str, *, stats: bool) -> Inspection:
     facts = None
-    weights = operations = counted = 0
+    trained = held = operations = counted = 0
     layouts: dict[str, str] = {}
     refusing: dict[str, str] = {}
     if fitted is not None:
         facts = facts_of(fitted, checkpoint.provenance)
-        weights = parameters(fitted.variant, fitted.bound, fitted.present)
+        trained = parameters(fitted.variant, fitted.bound, fitted.present)
+        held = weights(fitted.variant, fitted.bound)
         operations, counted = _costs(fitted, facts)
         layouts, refusing = holding_layouts(fitted.variant)
     values: dict[str, Statistics] = {}
@@ -93,7 +95,8 @@ def _inspection(checkpoint: Checkpoint, fitted: Fit | None, unknown: str, *, sta
         layout_title=fitted.layout.title if fitted else "",
         network=facts,
         unknown=unknown,
-        parameters=weights,
+        parameters=trained,
+        weights=held,
         multiply_adds=operations,
         counted=counted,
         tensors=tuple((name, one.dtype, one.shape) for name, one in _in_order(checkpoint, fitted)),
@@ -117,14 +120,18 @@ def _in_order(checkpoint: Checkpoint, fitted: Fit | None) -> list[tuple[str, Ten
 
 
 def _costs(fitted: Fit, facts: Facts) -> tuple[int, int]:
-    """Multiply-adds for the clip the network was made for, and at the size its authors count at; 0 where no
-    clip is known."""
-    found = []
-    for key in ("clip", "counted_at"):
-        clip = facts.input.get(key)
-        found.append(
-            multiply_adds(fitted.variant, fitted.bound, tuple(clip), pool1=facts.pool1,
-                          stem_stride=facts.stem_stride)
-            if clip else 0
+    """Multiply-adds for the clip the network was made for, and as its authors count; 0 where no clip is known."""
+    if not facts.input.get("clip"):
+        return 0, 0
+
+    def at(clip: list[int], positions: int) -> int:
+        return multiply_adds(
+            fitted.variant,
+            fitted.bound,
+            tuple(clip),
+            pool1=facts.pool1,
+            stem_stride=facts.stem_stride,
+            head_positions=positions,
         )
-    return found[0], found[1]
+
+    return at(facts.input["clip"], 1), at(facts.input["counted_at"], facts.input["counted_positions"])

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from .checkpoint import open_checkpoint
 from .conversion import recognise
-from .errors import ConverterError
+from .errors import ConverterError, Refused
 from .facts import facts_of
 from .mapping.layout import BATCHES
 from .mapping.network import config
@@ -67,9 +67,13 @@ def build_network(
 
     shapes = {name: tuple(tensor.shape) for name, tensor in state.items() if not name.endswith(f".{BATCHES}")}
     spec = NetworkSpec(fitted.variant.family, fitted.variant.name, shapes, config(fitted.variant))
-    stem = {"pool1": pool1, "stem_stride": stem_stride} if _has_stem_options(fitted) else {}
-    model = build(spec, eps=eps, **stem)
-    floats = {name: tensor.float() if tensor.is_floating_point() else tensor for name, tensor in state.items()}
+    try:
+        model = build(spec, eps=eps, pool1=pool1, stem_stride=stem_stride)
+    except ValueError as error:
+        raise Refused(str(error)) from None
+    floats = {
+        name: tensor.float() if tensor.is_floating_point() else tensor for name, tensor in state.items()
+    }
     model.load_state_dict(floats, assign=True)
     return model.eval()
 
@@ -85,15 +89,12 @@ def to_torch(tensor: Tensor) -> torch.Tensor:
     return torch.frombuffer(data, dtype=dtype).reshape(tensor.shape)
 
 
-def _has_stem_options(fitted: Fit) -> bool:
-    table = fitted.variant.table
-    return bool(table.pool1) or bool(table.compose)
-
-
 def _require_torch() -> Any:
     try:
         import torch
     except ImportError:
-        raise ConverterError("running networks needs PyTorch",
-                             hint="install it: pip install 'video-checkpoint-converters[torch]'") from None
+        raise ConverterError(
+            "running networks needs PyTorch",
+            hint="install it: pip install 'video-checkpoint-converters[torch]'",
+        ) from None
     return torch

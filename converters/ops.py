@@ -74,10 +74,11 @@ class ShiftVariance:
     """Add a constant to a variance, in float64 and rounded once to the tensor's own dtype.
 
     Moves a difference of batch-norm eps into ``running_var``: 1 / sqrt(var + eps) stays what it was. Refuses to
-    make a variance negative.
+    make a variance negative, unless ``rounded`` says that this undoes a shift, whose rounding `AddUlps` mends.
     """
 
     amount: float
+    rounded: bool = False
     keeps_bytes = False
 
     def apply(self, tensor: Tensor) -> Tensor:
@@ -85,9 +86,11 @@ class ShiftVariance:
 
         def shift(values: Any) -> Any:
             shifted = values.astype("float64") + self.amount
-            if (shifted < 0).any():
-                raise Refused(f"{tensor.name}: a variance would become negative by {self.amount:+g}",
-                              hint="its layout's batch-norm eps is too large for these weights")
+            if not self.rounded and (shifted < 0).any():
+                raise Refused(
+                    f"{tensor.name}: a variance would become negative by {self.amount:+g}",
+                    hint="its layout's batch-norm eps is too large for these weights",
+                )
             return shifted
 
         data = _Elementwise(tensor.data, tensor.dtype, tensor.dtype, shift)
@@ -110,7 +113,9 @@ class AddUlps:
 
     def apply(self, tensor: Tensor) -> Tensor:
         """See `Op.apply`."""
-        return Tensor(tensor.name, tensor.dtype, tensor.shape, _Stepped(tensor.data, tensor.dtype, self.steps))
+        return Tensor(
+            tensor.name, tensor.dtype, tensor.shape, _Stepped(tensor.data, tensor.dtype, self.steps)
+        )
 
     def describe(self) -> str:
         """See `Op.describe`."""
@@ -130,7 +135,9 @@ def ulps_between(exact: Tensor, rounded: Tensor) -> bytes:
     import numpy
 
     integer = f"<i{ITEMSIZE[exact.dtype]}"
-    return bytes((numpy.frombuffer(exact.tobytes(), integer) - numpy.frombuffer(rounded.tobytes(), integer)).tobytes())
+    return bytes(
+        (numpy.frombuffer(exact.tobytes(), integer) - numpy.frombuffer(rounded.tobytes(), integer)).tobytes()
+    )
 
 
 @dataclass(frozen=True, slots=True)
@@ -197,5 +204,3 @@ def _bytes_of(values: Any, dtype: str) -> memoryview:
     rounded = ((bits + (0x7FFF + ((bits >> 16) & 1))) >> 16).astype("<u2")
     quiet = ((bits >> 16) | 0x40).astype("<u2")
     return memoryview(numpy.where(numpy.isnan(singles), quiet, rounded).tobytes())
-
-

@@ -92,7 +92,7 @@ def restoration(plan: Plan, tensors: Mapping[str, Tensor]) -> dict[str, Any]:
                     lossy.append(row.target)
             elif isinstance(op, ShiftVariance) and op.amount == plan.eps_shift and row.target not in lossy:
                 before = _before(row.ops, op, source)
-                back = ShiftVariance(-op.amount).apply(op.apply(before))
+                back = ShiftVariance(-op.amount, rounded=True).apply(op.apply(before))
                 ulps = ulps_between(before, back)
                 if any(ulps):
                     steps[row.target] = base64.b85encode(zlib.compress(ulps, 9)).decode()
@@ -141,7 +141,7 @@ def undoing(provenance: Mapping[str, Any] | None, tensors: Mapping[str, Tensor])
         for name, tensor in tensors.items():
             if not name.endswith("running_var"):
                 continue
-            ops: tuple[Op, ...] = (ShiftVariance(-shift),)
+            ops: tuple[Op, ...] = (ShiftVariance(-shift, rounded=True),)
             if name in variance["steps"]:
                 raw = base64.b85decode(variance["steps"][name])
                 ulps = zlib.decompressobj().decompress(raw, tensor.nbytes)

@@ -18,8 +18,10 @@ _NUMBER = re.compile(r"(\d+)")
 
 def conversion_text(result: Result) -> str:
     """A few lines on a conversion done or planned."""
-    lines = [f"{result.facts.title} ({result.facts.variant}), {result.facts.classes} classes: "
-             f"{len(result.rows)} tensors, {megabytes(result.nbytes)}, {result.layout} -> {result.target}"]
+    lines = [
+        f"{result.facts.title} ({result.facts.variant}), {result.facts.classes} classes: "
+        f"{len(result.rows)} tensors, {megabytes(result.nbytes)}, {result.layout} -> {result.target}"
+    ]
     changed = sum(1 for row in result.rows if any(not op.keeps_bytes for op in row.ops))
     filled = sum(1 for row in result.rows if row.source is None)
     copied = len(result.rows) - changed - filled
@@ -63,7 +65,8 @@ def models_text(table: Iterable[Support]) -> str:
     rows += [(row.title, row.variant, ", ".join(row.sources) or "-", ", ".join(row.layouts)) for row in table]
     widths = [max(len(row[column]) for row in rows) for column in range(3)]
     return "\n".join(
-        "  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=False)) + f"  {row[3]}" for row in rows
+        "  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=False)) + f"  {row[3]}"
+        for row in rows
     )
 
 
@@ -88,7 +91,9 @@ def fold_names(names: Iterable[str]) -> list[str]:
     return [_folded(texts, numbers) for (texts,), numbers in _groups((name, ()) for name in names)]
 
 
-def _groups(named: Iterable[tuple[str, tuple[Any, ...]]]) -> Iterator[tuple[tuple[Any, ...], list[tuple[str, ...]]]]:
+def _groups(
+    named: Iterable[tuple[str, tuple[Any, ...]]],
+) -> Iterator[tuple[tuple[Any, ...], list[tuple[str, ...]]]]:
     """Names that differ in one number only, together with what else must be equal: (texts, ...), numbers.
 
     Of a name's numbers the one with most values is folded; the others stay as they are.
@@ -130,7 +135,10 @@ def _network_lines(found: Inspection, facts: Facts) -> Iterator[str]:
     yield f"layout       {found.layout} ({found.layout_title})"
     pool = "" if facts.family in ("c3d_bn", "resnet2d_audio") else f", pool1 {'on' if facts.pool1 else 'off'}"
     yield f"not in it    batch-norm eps {facts.bn_eps:g}{pool}"
-    yield f"parameters   {found.parameters / 1e6:.1f} M ({found.parameters:,})"
+    yield (
+        f"parameters   {found.parameters / 1e6:.1f} M ({found.parameters:,}), "
+        f"{found.weights / 1e6:.1f} M without norms and biases"
+    )
     if found.multiply_adds:
         line = f"{found.multiply_adds / 1e9:.1f} GFLOPs (multiply-adds) for a clip of {_size(facts.input['clip'])}"
         if facts.input["counted_at"] != facts.input["clip"]:
@@ -139,8 +147,10 @@ def _network_lines(found: Inspection, facts: Facts) -> Iterator[str]:
     if "mean" in facts.input:
         norm = facts.input
         values = f", values {norm['range'][0]}..{norm['range'][1]}" if "range" in norm else ""
-        yield (f"input        {norm['order']}{values}, mean {_list(norm['mean'])}, std {_list(norm['std'])}"
-               f"{', every %dnd frame' % norm['frame_step'] if norm.get('frame_step', 1) == 2 else ''}")
+        yield (
+            f"input        {norm['order']}{values}, mean {_list(norm['mean'])}, std {_list(norm['std'])}"
+            f"{', every 2nd frame' if norm.get('frame_step') == 2 else ''}"
+        )
     if "resize" in facts.input:
         yield f"frames       {facts.input['resize']}"
     if facts.licence:
@@ -153,7 +163,9 @@ def _network_lines(found: Inspection, facts: Facts) -> Iterator[str]:
 
 def _statistics_lines(found: Inspection) -> Iterator[str]:
     bad = {name: one for name, one in found.statistics.items() if one.nan or one.inf}
-    zero = [name for name, one in found.statistics.items() if one.minimum == one.maximum == 0 and name not in bad]
+    zero = [
+        name for name, one in found.statistics.items() if one.minimum == one.maximum == 0 and name not in bad
+    ]
     yield f"values       {len(found.statistics)} tensors looked at, {len(bad)} with NaN or Inf, {len(zero)} all zero"
     for name, one in bad.items():
         yield f"  {name}: {one.nan} NaN, {one.inf} Inf"

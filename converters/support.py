@@ -35,8 +35,10 @@ def support_table() -> list[Support]:
         for one in variants(family):
             layouts, refusing = holding_layouts(one)
             foreign = tuple(
-                layout.name for layout in sources
-                if layout.format != "pytorch" and family in families(layout)
+                layout.name
+                for layout in sources
+                if layout.format != "pytorch"
+                and family in families(layout)
                 and not layout.holding(one.name).refuse
             )
             table.append(Support(family, one.name, one.title, foreign, layouts, refusing))

@@ -80,6 +80,7 @@ def test_caffe2_golden(name: str, device: str) -> None:
     model = loaded(spec, state, device, eps=VMZ_EPS, pool1=pool1)
 
     rows = {canonical.vmz_end_point(blob, table): row for row, blob in enumerate(golden["blocks"].tolist())}
+    sizes = [tuple(shape) for shape in json.loads(str(golden["block_shapes"]))]
     assert len(rows) == len(golden["blocks"])
     with torch.inference_mode():
         for point, out in model.steps(*(torch.from_numpy(array).to(device) for array in inputs)):
@@ -88,13 +89,17 @@ def test_caffe2_golden(name: str, device: str) -> None:
                 assert error <= TOLERANCE[device], f"logits depart by {error:.1e} and no block before them"
             elif point in rows:
                 row = rows.pop(point)
+                blob, shape = golden["blocks"][row], sizes[row]
+                assert tuple(out.shape) == shape[: out.dim()], (
+                    f"{point} ({blob}) is {list(out.shape)} for {shape}"
+                )
+                assert prod(shape[out.dim() :]) == 1
                 error = block_error(
                     out.double().cpu().numpy().ravel(),
                     golden["block_stats"][row],
                     golden["block_index"][row],
                     golden["block_values"][row],
                 )
-                blob = golden["blocks"][row]
                 assert error <= TOLERANCE[device], f"the first to depart is {point} ({blob}), by {error:.1e}"
     assert not rows, f"never computed: {list(rows)}"
 

@@ -74,31 +74,30 @@ def fit(
 ) -> Fit:
     """Match a file's tensors with one variant that ``layout`` names.
 
-    ``others`` are names of values that are not tensors; they too must be dropped by name. ``variant`` asks for
-    one variant. Raises `Refused` with every fault, counted against the nearest variant.
+    ``others`` are names of values that are not tensors. Among Caffe2 blobs they too must be dropped by name;
+    what a PyTorch file holds beside its state dict is left out. ``variant`` asks for one variant. Raises
+    `Refused` with every fault, counted against the nearest variant.
     """
-    names = _sort_out(layout, [*tensors, *others])
+    beside = tuple(others) if layout.format == "pytorch" else ()
+    names = _sort_out(layout, tensors if beside else [*tensors, *others], beside)
     found = []
     for family in families(layout):
         bound = _bound_by_names(layout, family, names.wanted)
         for one in variants(family):
             if variant not in (None, one.name) or layout.holding(one.name).refuse:
                 continue
-            if expected := _exact_names(layout, one, bound, names):
-                sizes, faults = _agree(one, expected, bound, tensors, names)
-                if not faults:
-                    found.append((one, sizes, expected, _present(layout, one, bound, names)))
+            if match := _match(layout, one, bound, tensors, names):
+                found.append(match)
     if not found:
         raise _refusal(layout, tensors, names, variant, path)
     if len(found) > 1:
-        choices = ", ".join(one.name for one, *_ in found)
+        choices = ", ".join(match.variant.name for match in found)
         raise Refused("names and shapes fit more than one network", path=path, where=choices,
                       hint="say which with --variant")
-    one, sizes, expected, present = found[0]
-    return Fit(layout, one, sizes, present, names.scope, expected, names.dropped, names.counters)
+    return found[0]
 
 
-def _sort_out(layout: LayoutTable, names: Iterable[str]) -> _Names:
+def _sort_out(layout: LayoutTable, names: Iterable[str], beside: Iterable[str]) -> _Names:
     names = list(names)
     scope = next((scope for scope in layout.scopes if scope and any(name.startswith(scope) for name in names)), "")
     drop = _pattern(layout.drop)
@@ -114,7 +113,7 @@ def _sort_out(layout: LayoutTable, names: Iterable[str]) -> _Names:
             wanted[f"\0{name}"] = name       # outside the scope: cannot be a network's tensor
         else:
             wanted[bare] = name
-    return _Names(wanted, tuple(dropped), tuple(counters), scope)
+    return _Names(wanted, (*dropped, *beside), tuple(counters), scope)
 
 
 def _pattern(globs: tuple[str, ...]) -> re.Pattern[str] | None:
@@ -150,26 +149,31 @@ def _present(layout: LayoutTable, one: Variant, bound: Mapping[str, int], names:
     return present
 
 
-def _exact_names(
-    layout: LayoutTable, one: Variant, bound: Mapping[str, int], names: _Names
-) -> tuple[Entry, ...] | None:
-    """The entries of a variant if its names are exactly the file's; counted first, for that costs nothing."""
-    few = count(one)
-    if few > len(names.wanted):
+def _match(
+    layout: LayoutTable, one: Variant, bound: Mapping[str, int], tensors: Mapping[str, Tensor], names: _Names
+) -> Fit | None:
+    """The fit of a variant whose names are exactly the file's and whose shapes and dtypes all agree.
+
+    The names are counted first, and the expansion stops where something disagrees: most variants cost nothing.
+    """
+    few, many = count(one), len(names.wanted)
+    optional = {part: count_part(one, part) for part, may_lack in parts(one) if may_lack}
+    if not few <= many <= few + sum(optional.values()):
         return None
-    optional = [part for part, may_lack in parts(one) if may_lack]
     present = _present(layout, one, bound, names) if optional else {}
-    if few + sum(count_part(one, part) for part in optional if present[part]) != len(names.wanted):
+    if few + sum(number for part, number in optional.items() if present[part]) != many:
         return None
+    sizes = dict(bound)
     expected = []
     try:
         for entry in entries(layout, one, bound, present):
-            if entry.name not in names.wanted:
+            name = names.wanted.get(entry.name)
+            if name is None or _faults(one, entry, name, tensors, sizes):
                 return None
             expected.append(entry)
     except (CannotHold, KeyError):
         return None
-    return tuple(expected)
+    return Fit(layout, one, sizes, present, names.scope, tuple(expected), names.dropped, names.counters)
 
 
 def _agree(
@@ -178,25 +182,35 @@ def _agree(
     bound: Mapping[str, int],
     tensors: Mapping[str, Tensor],
     names: _Names,
-) -> tuple[dict[str, int], list[Fault]]:
-    """Bind the open sizes and compare every shape and dtype."""
+) -> list[Fault]:
+    """Every shape and dtype that does not agree, of the names that are there."""
     sizes = dict(bound)
     faults = []
     for entry in expected:
         name = names.wanted.get(entry.name)
-        if name is None or name not in tensors:
-            continue
-        tensor = tensors[name]
-        if tensor.dtype not in FLOATS:
-            faults.append(Fault("dtype", name, f"{tensor.dtype}, wanted a floating type"))
-        shape = tensor.shape
-        if entry.trailing_ones:
-            while len(shape) > len(entry.shape) and shape[-1] == 1:
-                shape = shape[:-1]
-        if not _unify(one, entry.shape, shape, sizes):
-            wanted = tuple(sizes.get(size, size) if isinstance(size, str) else size for size in entry.shape)
-            faults.append(Fault("shape", name, f"{_text(tensor.shape)}, wanted {_text(wanted)}"))
-    return sizes, faults
+        if name is not None:
+            faults += _faults(one, entry, name, tensors, sizes)
+    return faults
+
+
+def _faults(
+    one: Variant, entry: Entry, name: str, tensors: Mapping[str, Tensor], sizes: dict[str, int]
+) -> list[Fault]:
+    """What is wrong with one tensor. Binds the open sizes that its shape tells."""
+    tensor = tensors.get(name)
+    if tensor is None:
+        return [Fault("dtype", name, "a plain value, wanted an array")]
+    faults = []
+    if tensor.dtype not in FLOATS:
+        faults.append(Fault("dtype", name, f"{tensor.dtype}, wanted a floating type"))
+    shape = tensor.shape
+    if entry.trailing_ones:
+        while len(shape) > len(entry.shape) and shape[-1] == 1:
+            shape = shape[:-1]
+    if shape != entry.shape and not _unify(one, entry.shape, shape, sizes):
+        wanted = tuple(sizes.get(size, size) if isinstance(size, str) else size for size in entry.shape)
+        faults.append(Fault("shape", name, f"{_text(tensor.shape)}, wanted {_text(wanted)}"))
+    return faults
 
 
 def _unify(one: Variant, wanted: tuple[int | str, ...], shape: tuple[int, ...], sizes: dict[str, int]) -> bool:
@@ -250,7 +264,7 @@ def _refusal(
             shared = len(wanted & names.wanted.keys()) / len(wanted | names.wanted.keys())
             if best is not None and shared < best[0]:
                 continue
-            _, faults = _agree(one, expected, bound, tensors, names)
+            faults = _agree(one, expected, bound, tensors, names)
             if best is None or (shared, -len(faults)) > best[:2]:
                 best = (shared, -len(faults), one, expected, faults)
     if best is None:
@@ -268,8 +282,8 @@ def _refusal(
     missing = [name for name in wanted if name not in names.wanted]
     unused = [name for bare, name in names.wanted.items() if bare not in wanted]
     faults = [
-        *(Fault("missing", names.scope + name, near) for name, near in _nearest(missing, names.wanted)),
-        *(Fault("unused", name, near) for name, near in _nearest(unused, wanted)),
+        *(Fault("missing", names.scope + name, near) for name, near in _nearest(missing, unused)),
+        *(Fault("unused", name, near) for name, near in _nearest(unused, missing)),
         *faults,
     ]
     return Refused(

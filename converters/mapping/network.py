@@ -169,6 +169,15 @@ def parameters(one: Variant, bound: Mapping[str, int], present: Mapping[str, boo
     )
 
 
+def weights(one: Variant, bound: Mapping[str, int]) -> int:
+    """How many numbers the convolutions and matrices hold, norms and biases left out: what VMZ prints."""
+    return sum(
+        prod(size if isinstance(size, int) else bound[size] for size in module.shape)
+        for module in modules(one)
+        if module.kind != "bn" and not module.optional
+    )
+
+
 def multiply_adds(
     one: Variant,
     bound: Mapping[str, int],
@@ -177,17 +186,22 @@ def multiply_adds(
     pool1: bool = False,
     stem_stride: int = 1,
     audio: tuple[int, int] = (100, 40),
+    head_positions: int = 1,
 ) -> int:
     """Multiply-adds of the convolutions and matrices for one clip: what papers print as FLOPs.
 
     ``clip`` is (frames, height, width), or (bins, bins) for an audio network; ``audio`` the second input of
-    an audio-visual one.
+    an audio-visual one. ``head_positions`` is how many times the matrices run: a fully convolutional test net
+    has them at every position of a frame larger than the one it was made for.
     """
     total = 0
     for module in modules(one):
         if module.optional or module.kind == "bn":
             continue
         whole = tuple(size if isinstance(size, int) else bound[size] for size in module.shape)
+        if not module.grid:
+            total += prod(whole) * head_positions
+            continue
         total += prod(whole) * _positions(one, module, bound, audio if module.side == "audio" else clip,
                                           pool1=pool1, stem_stride=stem_stride)
     return total
@@ -196,8 +210,6 @@ def multiply_adds(
 def _positions(
     one: Variant, module: Module, bound: Mapping[str, int], size: tuple[int, ...], *, pool1: bool, stem_stride: int
 ) -> int:
-    if not module.grid:
-        return 1
     table = one.table if not module.side else _inner(one, module.side).table
     values = one.values if not module.side else _inner(one, module.side).values
     axes = list(size)

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 
 from ..errors import BadInput
 from ..tensor import CHUNK, ITEMSIZE, Data, FileBytes, Swapped, Tensor
-from .pickle_strings import PickleError, Span, content, decoded_chunks, latin1
+from .pickle_strings import RAW, PickleError, Span, content, decoded_chunks, latin1
 from .pickle_vm import Global, Inert, InertDict, code, put, shown
 
 if TYPE_CHECKING:
@@ -326,11 +326,12 @@ def tensor(file: SourceFile, name: str, array: Array) -> Tensor:
         problem = "has a dtype without a byte order"
     elif isinstance(data, bytes):
         if len(data) != nbytes:
-            problem = f"has {len(data):,} bytes where its shape takes {_amount(nbytes)}"
+            problem = f"has {len(data):,} bytes, which are not the {_amount(nbytes)} that its shape takes"
     elif not isinstance(data, Span) or data.text:
         problem = "has contents that are not bytes"
     elif not data.may_hold(nbytes):
-        problem = f"has {data.length:,} bytes where its shape takes {_amount(nbytes)}"
+        what = "" if data.coding == RAW else " of text"
+        problem = f"has {data.length:,} bytes{what}, which are not the {_amount(nbytes)} that its shape takes"
     if problem or array.dtype is None:
         raise BadInput(problem, path=file.path, where=shown(name), hint=hint or PickleError("").hint)
     return Tensor(name, dtype, array.shape, _data(file, name, array, array.dtype, nbytes, ITEMSIZE[dtype]))
@@ -342,7 +343,7 @@ def _data(file: SourceFile, name: str, array: Array, dtype: DType, nbytes: int, 
     if not isinstance(found, Span):
         assert isinstance(found, bytes)
         data = Held(found)
-    elif found.coding == "raw":
+    elif found.coding == RAW:
         data = FileBytes(file, found.offset, nbytes)
     else:
         data = Decoded(file, found, nbytes, shown(name))

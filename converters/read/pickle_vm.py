@@ -546,8 +546,8 @@ def _get(machine: _Machine) -> None:
 
 
 def _bin_get(machine: _Machine) -> None:
-    _memo_get(machine, machine.window[machine.pos])
     machine.pos += 1
+    _memo_get(machine, machine.window[machine.pos - 1])
 
 
 def _long_bin_get(machine: _Machine) -> None:

@@ -1,0 +1,48 @@
+"""Shared fixtures: small real networks as VMZ files, written once a session."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+import vmz_files
+
+REPOSITORY = Path(__file__).parent.parent
+
+
+@pytest.fixture(scope="session")
+def r2d(tmp_path_factory) -> Path:
+    """R2D-18, the smallest network of VMZ that every layout's rules apply to: 46 MB."""
+    path = tmp_path_factory.mktemp("vmz") / "r2d_d18_l8.pkl"
+    vmz_files.write(path, "r2d-18", seed=5)
+    return path
+
+
+@pytest.fixture(scope="session")
+def r3d(tmp_path_factory) -> Path:
+    """R3D-18, which torchvision can hold: 134 MB."""
+    path = tmp_path_factory.mktemp("vmz") / "r3d_d18_l16.pkl"
+    vmz_files.write(path, "r3d-18", seed=6)
+    return path
+
+
+@pytest.fixture
+def run(tmp_path):
+    """Run the command in a process of its own, in an empty folder; returns the finished process."""
+
+    def call(*words: object, timeout: float = 120) -> subprocess.CompletedProcess[str]:
+        return subprocess.run(
+            [sys.executable, "-m", "converters", *map(str, words)],
+            capture_output=True,
+            text=True,
+            timeout=timeout,
+            cwd=tmp_path,
+            env={**os.environ, "PYTHONPATH": str(REPOSITORY)},
+            check=False,
+        )
+
+    return call

@@ -1,0 +1,348 @@
+"""One test over every mapping: each table is a bijection, covers the real names, and comes back exactly."""
+
+from __future__ import annotations
+
+import base64
+import zlib
+from collections import Counter
+from dataclasses import dataclass
+
+import numpy as np
+import pytest
+
+import canonical
+from converters.errors import Refused
+from converters.facts import facts_of
+from converters.mapping import tables as mapping_tables
+from converters.mapping.fit import fit
+from converters.mapping.layout import CannotHold, entries, families
+from converters.mapping.network import config, count, modules, multiply_adds, shapes, variants
+from converters.mapping.tables import TableError, layout_names, load_layout, load_network, network_names
+from converters.networks import NetworkSpec, build
+from converters.plan import make_plan
+from converters.provenance import restoration, undoing
+from converters.tensor import CHUNK, Tensor
+from macs import count_macs
+from tables import target_tables, vmz_tables
+
+SIZES = {"classes": 359, "channels": 3}
+
+
+def sizes_of(one) -> dict[str, int]:
+    stem = one.values.get("stem_t")
+    return {**SIZES, **({"stem_t": stem[0]} if stem else {"stem_t": 3})}
+
+
+def every_variant():
+    return [one for family in network_names() for one in variants(family)]
+
+
+def every_mapping():
+    """Every layout with every variant that it says it holds."""
+    for name in layout_names():
+        layout = load_layout(name)
+        for family in families(layout):
+            for one in variants(family):
+                if not layout.holding(one.name).refuse:
+                    yield pytest.param(layout, one, id=f"{name}-{one.name}")
+
+
+@dataclass(frozen=True)
+class Constant:
+    """Data that says which tensor it is, without taking memory."""
+
+    value: bytes
+    times: int
+
+    def chunks(self):
+        for start in range(0, self.times * 4, CHUNK):
+            yield memoryview(self.value * (min(CHUNK, self.times * 4 - start) // 4))
+
+
+def file_of(layout, one, *, optional: bool = False) -> dict[str, Tensor]:
+    """A file's tensors as ``layout`` names them, each filled with a value of its own."""
+    bound = sizes_of(one)
+    present = dict.fromkeys(("blending",), optional)
+    out = {}
+    for number, entry in enumerate(entries(layout, one, bound, present), 1):
+        shape = tuple(size if isinstance(size, int) else bound[size] for size in entry.shape)
+        value = np.float32(number if entry.leaf != "running_var" else number * 1e-5).tobytes()
+        out[entry.name] = Tensor(entry.name, "float32", shape, Constant(value, int(np.prod(shape))))
+    return out
+
+
+@pytest.mark.parametrize(("layout", "one"), list(every_mapping()))
+def test_every_mapping_is_a_bijection_and_comes_back_exactly(layout, one):
+    bound, present = sizes_of(one), {"blending": False}
+    rows = list(entries(layout, one, bound, present))
+    assert max(Counter(row.name for row in rows).values()) == 1
+    assert max(Counter(row.canonical for row in rows).values()) == 1
+    expected = {
+        f"{module.name}.{leaf}": shape
+        for module in modules(one)
+        if not module.optional
+        for leaf, shape in shapes(module, bound)
+    }
+    assert {row.canonical for row in rows} == set(expected)
+    assert len(rows) == count(one)
+
+    source = load_layout("vmz") if one.family in load_layout("vmz").modules else load_layout("native")
+    if source.holding(one.name).refuse or one.values["type"] == "r2plus1d-torchvision":
+        source = layout
+    tensors = file_of(source, one)
+    there = fit(source, tensors)
+    assert there.variant.name == one.name
+    facts = facts_of(there, None)
+    eps = layout.bn_eps if layout.bn_eps is not None else facts.bn_eps
+    plan = make_plan(there, tensors, layout, facts, eps=eps)
+    assert Counter(row.source for row in plan.rows if row.source is not None) == Counter(
+        dict.fromkeys(tensors, 1)
+    )
+    middle = {row.target: row.tensor(tensors) for row in plan.rows}
+    assert len(middle) == len(plan.rows)
+    record = {"restore": restoration(plan, tensors)}
+
+    back = fit(layout, middle, variant=one.name)
+    undo = undoing(record, middle)
+    own = facts_of(back, None)
+    plan_back = make_plan(back, middle, source, own if not undo else facts, eps=facts.bn_eps, undo=undo)
+    again = {row.target: row.tensor(middle) for row in plan_back.rows if row.source is not None}
+    assert set(again) == set(tensors)
+    for name, tensor in tensors.items():
+        assert (again[name].shape, again[name].dtype) == (tensor.shape, tensor.dtype)
+        assert next(again[name].data.chunks()) == next(tensor.data.chunks()), name
+
+
+@pytest.mark.parametrize("name", sorted(vmz_tables()))
+def test_vmz_covers_the_real_blobs(name):
+    """Names, shapes and meaning equal those of the nets that VMZ's own builders make, in every variant."""
+    table = vmz_tables()[name]
+    for made in (table, *(table.variant(change) for change in table.variants)):
+        tensors = {
+            blob: Tensor(blob, "float32", shape, Constant(b"\0" * 4, 0)) for blob, shape in made.blobs.items()
+        }
+        found = fit(load_layout("vmz"), tensors)
+        assert found.variant.name == name
+        assert found.bound["classes"] == made.flags["num_labels"]
+        assert {entry.name: entry.canonical for entry in found.entries} == canonical.vmz_names(made)
+
+
+@pytest.mark.parametrize(
+    "key",
+    [
+        key
+        for key in sorted(target_tables())
+        if key not in ("mmaction/ipcsn_152_as_coded",) and not key.startswith("mmaction2/r2plus1d")
+    ],
+)
+def test_layouts_have_the_real_keys_in_order(key):
+    """State-dict keys, shapes and order equal those of the live networks of each project."""
+    ecosystem, model = key.split("/")
+    layout = load_layout({"ig65m-pytorch": "vmz-pt"}.get(ecosystem, ecosystem))
+    keys = target_tables()[key].keys
+    tensors = {
+        name: Tensor(
+            name, "int64" if name.endswith("num_batches_tracked") else "float32", shape, Constant(b"", 0)
+        )
+        for name, shape in keys.items()
+    }
+    found = fit(layout, tensors)
+    facts = facts_of(found, None)
+    plan = make_plan(found, tensors, layout, facts, eps=facts.bn_eps)
+    assert [(row.target, row.shape) for row in plan.rows] == list(keys.items())
+    eps = {norm["eps"] for norm in target_tables()[key].norms}
+    assert eps == {layout.bn_eps}
+    if model not in ("r2plus1d_152_pool1",):  # pool1 that no weight shows: the layout's own default
+        has_pool1 = any(
+            pool["kernel"] == [1, 3, 3]
+            and pool["names"][0].endswith(("pool1", "maxpool", "stem.3", "stem.6"))
+            for pool in target_tables()[key].pools
+        )
+        assert facts.pool1 == has_pool1
+
+
+def test_layouts_refuse_what_they_cannot_hold():
+    table = vmz_tables()["r2plus1d-34"]
+    tensors = {blob: Tensor(blob, "float32", shape, Constant(b"", 0)) for blob, shape in table.blobs.items()}
+    found = fit(load_layout("vmz"), tensors)
+    facts = facts_of(found, None)
+    for target, reason in (("mmaction2", "83 middle channels"), ("torchvision", "depth 18")):
+        with pytest.raises(Refused, match=reason):
+            make_plan(found, tensors, load_layout(target), facts, eps=1e-3)
+    keys = target_tables()["mmaction2/r2plus1d_34_8x8_k400"].keys
+    with pytest.raises(Refused):
+        fit(
+            load_layout("mmaction2"),
+            {name: Tensor(name, "float32", shape, Constant(b"", 0)) for name, shape in keys.items()},
+        )
+
+
+@pytest.mark.parametrize("one", every_variant(), ids=lambda one: one.name)
+def test_networks_have_the_tables_tensors(one):
+    """The reference network of every variant has exactly the canonical names and shapes, and our count of its
+    multiply-adds is that of its convolutions and matrices as they run."""
+    bound = sizes_of(one)
+    optional = {name for module in modules(one) if module.optional for name in (module.name,)}
+    wanted = {
+        f"{module.name}.{leaf}": shape
+        for module in modules(one)
+        if module.name not in optional
+        for leaf, shape in shapes(module, bound)
+    }
+    model = build(NetworkSpec(one.family, one.name, wanted, config(one)), eps=1e-3)
+    state = {
+        name: tuple(tensor.shape)
+        for name, tensor in model.state_dict().items()
+        if not name.endswith("num_batches_tracked")
+    }
+    assert state == wanted
+    assert list(state) == list(wanted)
+    clip = (bound["stem_t"], 64, 64) if one.values.get("stem_spans_clip") else (16, 64, 64)
+    if one.family == "c3d_bn":
+        clip = (16, 112, 112)
+    if one.family == "resnet2d_audio":
+        clip = (100, 40)
+    shape = (1, 3 if len(clip) == 3 else 1, *clip)
+    inputs = (shape, (1, 1, 100, 40)) if one.family == "audiovisual" else (shape,)
+    assert multiply_adds(one, bound, clip) == count_macs(model, *inputs)
+
+
+def test_middle_channels_follow_the_formula():
+    """floor(27 in out / (9 in + 3 out)) of each factorised convolution: Tran et al. 2018, section 3.5."""
+    for one in variants("resnet3d"):
+        if one.values["type"] != "r2plus1d":
+            continue
+        found = {module.name: module.shape for module in modules(one) if module.kind == "conv"}
+        for name, shape in found.items():
+            if not name.endswith("middle.conv") or name.startswith("stem"):
+                continue
+            middle, before = shape[0], shape[1]
+            after = found[name.replace("middle.conv", "conv")][0]
+            assert middle == 27 * before * after // (9 * before + 3 * after)
+
+
+def faulty():
+    table = vmz_tables()["r3d-18"]
+    return {
+        blob: Tensor(blob, "float32", shape, Constant(b"\0" * 4, 0)) for blob, shape in table.blobs.items()
+    }
+
+
+def test_all_faults_are_reported_at_once_with_the_nearest_name():
+    tensors = faulty()
+    del tensors["comp_3_conv_2_w"]
+    tensors["comp_3_conv_2_v"] = Tensor("comp_3_conv_2_v", "float32", (128, 128, 3, 3, 3), Constant(b"", 0))
+    tensors["comp_4_conv_1_w"] = Tensor("comp_4_conv_1_w", "float32", (256, 128, 3, 3, 1), Constant(b"", 0))
+    tensors["comp_5_spatbn_1_s"] = Tensor("comp_5_spatbn_1_s", "int64", (256,), Constant(b"", 0))
+    with pytest.raises(Refused, match=r"R3D-18") as caught:
+        fit(load_layout("vmz"), tensors, path="x.pkl")
+    faults = caught.value.faults
+    assert "missing: comp_3_conv_2_w (nearest: comp_3_conv_2_v)" in faults
+    assert "unused: comp_3_conv_2_v (nearest: comp_3_conv_2_w)" in faults
+    assert "shape: comp_4_conv_1_w (256x128x3x3x1, wanted 256x128x3x3x3)" in faults
+    assert "dtype: comp_5_spatbn_1_s (int64, wanted a floating type)" in faults
+    assert len(faults) == 4
+    assert caught.value.exit_code == 1
+
+
+def test_class_number_in_the_name_must_agree_with_the_weight():
+    tensors = faulty()
+    tensors["last_out_L400_w"] = Tensor("last_out_L400_w", "float32", (399, 512), Constant(b"", 0))
+    with pytest.raises(Refused) as caught:
+        fit(load_layout("vmz"), tensors)
+    assert "shape: last_out_L400_w (399x512, wanted 400x512)" in caught.value.faults
+
+
+def test_a_foreign_network_is_refused_as_such():
+    tensors = {f"blob{i}": Tensor(f"blob{i}", "float32", (2, 2), Constant(b"", 0)) for i in range(40)}
+    with pytest.raises(Refused, match="no network that VMZ"):
+        fit(load_layout("vmz"), tensors)
+    with pytest.raises(Refused, match="no network that VMZ"):
+        fit(load_layout("vmz"), {})
+
+
+def test_scopes_and_solver_state():
+    tensors = {f"gpu_0/{name}": tensor for name, tensor in faulty().items()}
+    momentum = {f"{name}_momentum": tensor for name, tensor in tensors.items()}
+    found = fit(load_layout("vmz"), {**tensors, **momentum}, ["lr", "gpu_0/model_iter"])
+    assert found.scope == "gpu_0/"
+    assert set(found.dropped) == {*momentum, "lr", "gpu_0/model_iter"}
+    with pytest.raises(Refused) as caught:  # a weight outside the scope is not taken for one inside
+        fit(load_layout("vmz"), {**tensors, "conv1_w": faulty()["conv1_w"]})
+    assert any(fault.startswith("unused: conv1_w") for fault in caught.value.faults)
+    with pytest.raises(Refused) as caught:
+        fit(load_layout("vmz"), tensors, ["epoch"])
+    assert any(fault.startswith("unused: epoch") for fault in caught.value.faults)
+
+
+def test_variances_that_would_turn_negative_are_refused():
+    layout = load_layout("torchvision")
+    one = next(one for one in variants("resnet3d") if one.name == "r3d-18")
+    tensors = file_of(layout, one)
+    found = fit(layout, tensors)
+    facts = facts_of(found, None)
+    assert facts.bn_eps == 1e-5
+    plan = make_plan(found, tensors, load_layout("vmz-pt"), facts, eps=1e-3)
+    with pytest.raises(Refused, match="negative"):
+        [row.tensor(tensors).tobytes() for row in plan.rows if row.ops]
+
+
+def test_rounding_is_recorded_where_a_variance_is_small():
+    one = next(one for one in variants("resnet3d") if one.name == "r3d-18")
+    vmz = load_layout("vmz")
+    tensors = file_of(vmz, one)
+    found = fit(vmz, tensors)
+    plan = make_plan(found, tensors, load_layout("torchvision"), facts_of(found, None), eps=1e-5)
+    kept = restoration(plan, tensors)["variance"]
+    assert kept["shift"] == 1e-3 - 1e-5
+    assert kept["steps"]  # a variance of 1e-5 loses bits to the shift
+    for name, text in kept["steps"].items():
+        size = next(row for row in plan.rows if row.target == name).shape[0]
+        assert len(zlib.decompress(base64.b85decode(text))) == size * 4
+
+
+BROKEN = {
+    "an unknown word": ("family = 'bad'", "famly = 1\nfamily = 'bad'"),
+    "a key twice": ("family = 'bad'", "family = 'bad'\nfamily = 'bad'"),
+    "an unknown kind": ("conv 4 3", "convolution 4 3"),
+    "a size of zero": ("conv 4 3", "conv 0 3"),
+    "no shape": ("conv 4 3", "conv"),
+    "a depth without a row": ("depths = [18]", "depths = [18, 19]"),
+    "a condition on no part": ("stem = { projected = 1 }", "steem = { projected = 1 }"),
+    "a name that is not the file's": ("family = 'bad'", "family = 'good'"),
+}
+GOOD = """
+family = 'bad'
+[depths]
+18 = {}
+[types]
+a = { title = 'A', depths = [18] }
+[variant]
+name = '{type}-{depth}'
+parts = ['stem']
+[parts.stem]
+'stem' = 'conv 4 3'
+[where]
+stem = { projected = 1 }
+"""
+
+
+@pytest.mark.parametrize("fault", BROKEN)
+def test_tables_that_break_the_grammar_are_refused(fault, tmp_path, monkeypatch):
+    (tmp_path / "networks").mkdir()
+    monkeypatch.setattr(mapping_tables, "ROOT", str(tmp_path))
+    (tmp_path / "networks" / "bad.toml").write_text(GOOD)
+    load_network("bad")
+    before, after = BROKEN[fault]
+    assert before in GOOD
+    (tmp_path / "networks" / "bad.toml").write_text(GOOD.replace(before, after))
+    with pytest.raises(TableError):
+        load_network("bad")
+
+
+def test_layouts_without_a_module_cannot_hold_it():
+    ip = next(one for one in variants("resnet3d") if one.name == "ip-csn-50")
+    torchvision = load_layout("torchvision")
+    assert torchvision.holding("ip-csn-50").refuse
+    with pytest.raises(CannotHold, match="conv2.middle"):
+        list(entries(torchvision, ip, sizes_of(ip), {}))
