@@ -116,6 +116,8 @@ def vmz_end_point(blob: str, table: VmzTable) -> str:
         return blob
     prefix = {"a_": "audio.", "v_": "video."}.get(blob[:2], "")
     inner = blob[2:] if prefix else blob
+    if prefix and inner.startswith("last_out_L"):
+        return f"{prefix.removesuffix('.')}_logits"
     if match := re.fullmatch(r"comp_(\d+)_sum_\d+", inner):
         blocks = BLOCKS[table.depth]
         stages = [3, *blocks] if prefix == "audio." or table.model == "a_resnet" else blocks

@@ -123,9 +123,9 @@ def bad_arrays() -> dict[str, tuple[bytes, str]]:
     huge = b"\x8a\x08" + struct.pack("<q", 1 << 62)
     four = b"K\x04\x85"
     return {
-        "too few bytes": (array(b"K\x05\x85", good), "16 bytes, which are not the 20"),
-        "too many bytes": (array(b"K\x03\x85", good), "16 bytes, which are not the 12"),
-        "far too many elements": (array(huge + b"\x85", good), "that its shape takes"),
+        "too few bytes": (array(b"K\x05\x85", good), "16 bytes, but its shape takes 20"),
+        "too many bytes": (array(b"K\x03\x85", good), "16 bytes, but its shape takes 12"),
+        "far too many elements": (array(huge + b"\x85", good), "16 bytes, but its shape takes"),
         "overflowing shape": (array(b"(" + huge * 5 + b"t", good), "more than any file has"),
         "shape that wraps to the right size": (
             array(b"\x8a\x09" + ((1 << 64) + 4).to_bytes(9, "little") + b"\x85", good), "impossible shape"

@@ -61,7 +61,8 @@ def refusal(folder: Path, data: bytes) -> str:
 
 def test_every_opcode_is_known():
     known = {ord(opcode.code) for opcode in pickletools.opcodes}
-    assert {code for code in range(256) if _STEPS[code] is not _damaged} == known - {ord(".")}
+    in_the_loop = set(b".Kr(")
+    assert {code for code in range(256) if _STEPS[code] is not _damaged} == known - in_the_loop
 
 
 SCALARS = (
