@@ -40,8 +40,9 @@ class Memory:
 
 def demo(folder: str, *, to: str = "vmz-pt", say: Callable[[str], None] = print) -> dict[str, Any]:
     """Write, convert and prove; returns the figures. ``parity`` tells whether the proof holds."""
-    from .model import load_model
+    from .model import load_model, require_torch
 
+    require_torch()
     numpy = _numpy()
     golden = numpy.load(GOLDEN, allow_pickle=False)
     os.makedirs(folder, exist_ok=True)

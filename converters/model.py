@@ -47,7 +47,7 @@ def load_model(
 
     Raises `ConverterError` if the file is no such network, or if PyTorch is not installed.
     """
-    _require_torch()
+    require_torch()
     name = os.fspath(path)
     with open_checkpoint(name) as checkpoint:
         fitted = recognise(checkpoint, layout, variant=variant)
@@ -89,7 +89,8 @@ def to_torch(tensor: Tensor) -> torch.Tensor:
     return torch.frombuffer(data, dtype=dtype).reshape(tensor.shape)
 
 
-def _require_torch() -> Any:
+def require_torch() -> Any:
+    """The module torch. Raises `ConverterError`, naming the extra, where it is not installed."""
     try:
         import torch
     except ImportError:

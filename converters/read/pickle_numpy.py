@@ -326,12 +326,12 @@ def tensor(file: SourceFile, name: str, array: Array) -> Tensor:
         problem = "has a dtype without a byte order"
     elif isinstance(data, bytes):
         if len(data) != nbytes:
-            problem = f"has {len(data):,} bytes, which are not the {_amount(nbytes)} that its shape takes"
+            problem = f"has {len(data):,} bytes, but its shape takes {_amount(nbytes)}"
     elif not isinstance(data, Span) or data.text:
         problem = "has contents that are not bytes"
     elif not data.may_hold(nbytes):
         what = "" if data.coding == RAW else " of text"
-        problem = f"has {data.length:,} bytes{what}, which are not the {_amount(nbytes)} that its shape takes"
+        problem = f"has {data.length:,} bytes{what}, but its shape takes {_amount(nbytes)}"
     if problem or array.dtype is None:
         raise BadInput(problem, path=file.path, where=shown(name), hint=hint or PickleError("").hint)
     return Tensor(name, dtype, array.shape, _data(file, name, array, array.dtype, nbytes, ITEMSIZE[dtype]))

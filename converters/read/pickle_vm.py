@@ -33,7 +33,7 @@ _WINDOW = 4096
 _MARGIN = 600  # at least so much of the window is ahead of every opcode: short arguments need no check
 _LINE = 256  # longest line with a name or a number
 _NUMBER = 64  # longest integer, in bytes
-_STOP = ord(".")
+_STOP, _BININT1, _BINGET, _LONG_BINPUT, _MARK, _TUPLE = b".Khr(t"
 
 
 class Global:
@@ -149,19 +149,45 @@ class _Machine:
         self.protocol = 0
 
     def run(self) -> object:
-        """Evaluate up to the end; the value."""
-        steps = _STEPS
+        """Evaluate up to the end; the value.
+
+        The five commonest opcodes of arrays, shapes and storages are evaluated here, on local variables, to
+        save their calls; all others by their function in `_STEPS`.
+        """
+        steps, memo, marks = _STEPS, self.memo, self.marks
         self.refill()
         if self.window[0] in b"}])":  # containers as only protocol 1 starts them
             self.protocol = 1
+        window, pos, safe, stack = self.window, self.pos, self.safe, self.stack
         while True:
-            if self.pos > self.safe:
+            if pos > safe:
+                self.pos = pos
                 self.refill()
-            opcode = self.window[self.pos]
-            self.pos += 1
-            if opcode == _STOP:
-                return self.value()
-            steps[opcode](self)
+                window, pos, safe = self.window, self.pos, self.safe
+            opcode = window[pos]
+            pos += 1
+            if opcode == _BININT1:
+                stack.append(window[pos])
+                pos += 1
+            elif opcode == _BINGET and window[pos] in memo:
+                stack.append(memo[window[pos]])
+                pos += 1
+            elif opcode == _LONG_BINPUT:
+                memo[int.from_bytes(window[pos : pos + 4], "little")] = stack[-1]
+                pos += 4
+            elif opcode == _MARK:
+                marks.append(stack)
+                stack = []
+            elif opcode == _TUPLE and marks:
+                values = tuple(stack)
+                stack = marks.pop()
+                stack.append(values)
+            else:
+                self.pos, self.stack = pos, stack
+                if opcode == _STOP:
+                    return self.value()
+                steps[opcode](self)
+                pos, stack = self.pos, self.stack
 
     def value(self) -> object:
         """The value that is left at the end."""
@@ -357,11 +383,6 @@ def _bin_int(machine: _Machine) -> None:
     machine.stack.append(int.from_bytes(machine.take(4), "little", signed=True))
 
 
-def _bin_int1(machine: _Machine) -> None:
-    machine.stack.append(machine.window[machine.pos])
-    machine.pos += 1
-
-
 def _bin_int2(machine: _Machine) -> None:
     machine.stack.append(machine.number(2))
 
@@ -428,11 +449,6 @@ def _text8(machine: _Machine) -> None:
 
 def _buffer(machine: _Machine) -> None:
     raise PickleError("keeps its arrays outside the file (out-of-band buffers)", "save it again in one piece")
-
-
-def _mark(machine: _Machine) -> None:
-    machine.marks.append(machine.stack)
-    machine.stack = []
 
 
 def _pop(machine: _Machine) -> None:
@@ -563,10 +579,6 @@ def _bin_put(machine: _Machine) -> None:
     machine.pos += 1
 
 
-def _long_bin_put(machine: _Machine) -> None:
-    machine.memo[machine.number(4)] = machine.stack[-1]
-
-
 def _memoize(machine: _Machine) -> None:
     machine.memo[len(machine.memo)] = machine.stack[-1]
 
@@ -650,19 +662,19 @@ def _table() -> tuple[Callable[[_Machine], None], ...]:
     for opcode, step in {
         b"\x80": _proto, b"\x95": _frame,
         b"N": _none, b"\x88": _true, b"\x89": _false,
-        b"I": _int, b"L": _long, b"F": _float, b"G": _bin_float, b"J": _bin_int, b"K": _bin_int1,
+        b"I": _int, b"L": _long, b"F": _float, b"G": _bin_float, b"J": _bin_int,
         b"M": _bin_int2, b"\x8a": _long1, b"\x8b": _long4,
         b"S": _string, b"T": _bin_string, b"U": _short_bytes, b"C": _short_bytes, b"B": _bytes4,
         b"\x8e": _bytes8, b"\x96": _bytes8,
         b"V": _unicode, b"X": _text4, b"\x8c": _short_text, b"\x8d": _text8,
         b"\x97": _buffer, b"\x98": _buffer,
-        b"(": _mark, b"0": _pop, b"1": _pop_mark, b"2": _dup,
+        b"0": _pop, b"1": _pop_mark, b"2": _dup,
         b")": _empty_tuple, b"t": _tuple, b"\x85": _tuple1, b"\x86": _tuple2, b"\x87": _tuple3,
         b"]": _empty_list, b"l": _list, b"a": _append, b"e": _appends,
         b"}": _empty_dict, b"d": _dict, b"s": _set_item, b"u": _set_items,
         b"\x8f": _empty_list, b"\x90": _appends, b"\x91": _frozen_set,
         b"g": _get, b"h": _bin_get, b"j": _long_bin_get,
-        b"p": _put, b"q": _bin_put, b"r": _long_bin_put, b"\x94": _memoize,
+        b"p": _put, b"q": _bin_put, b"\x94": _memoize,
         b"c": _global, b"\x93": _stack_global,
         b"\x82": _extension(1), b"\x83": _extension(2), b"\x84": _extension(4),
         b"R": _reduce, b"b": _build, b"i": _inst, b"o": _obj, b"\x81": _new_obj, b"\x92": _new_obj_ex,

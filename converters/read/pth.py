@@ -272,18 +272,19 @@ def _is_contiguous(shape: tuple[int, ...], strides: tuple[int, ...]) -> bool:
 
 def _tensor(file: SourceFile, name: str, view: TorchTensor, swapped: bool) -> Tensor:
     itemsize = ITEMSIZE.get(view.dtype)
-    problem = ""
+    problem = hint = ""
     if itemsize is None:
         raise BadInput(f"is of dtype {view.dtype}, which is not converted", path=file.path, where=shown(name))
     count = prod(view.shape)
-    first = view.first * itemsize
+    first = view.first * itemsize if count else 0  # PyTorch may place nothing beyond the end
     record = view.storage.record
     if first + _span(view.shape, view.strides) * itemsize > record.size:
         problem = "reaches beyond its record"
     elif count * itemsize > record.size:
         problem = "repeats its elements (an expanded tensor)"
+        hint = "save its .contiguous() instead"
     if problem:
-        raise BadInput(problem, path=file.path, where=shown(name), hint=PickleError("").hint)
+        raise BadInput(problem, path=file.path, where=shown(name), hint=hint or PickleError("").hint)
     data: Data
     if count == 0 or _is_contiguous(view.shape, view.strides):
         data = FileBytes(file, record.offset + first, count * itemsize)
@@ -296,14 +297,14 @@ def _tensor(file: SourceFile, name: str, view: TorchTensor, swapped: bool) -> Te
 
 def _rebuild_tensor(arguments: tuple[object, ...]) -> TorchTensor:
     """``(storage, first, shape, strides[, requires_grad, hooks[, metadata]])``"""
-    if not 4 <= len(arguments) <= 7:
+    if not 4 <= len(arguments) <= 7 or any(arguments[6:]):  # metadata: a sign or a conjugation still to do
         raise PickleError("has a tensor of unknown form")
     return TorchTensor(arguments[0], arguments[1], arguments[2], arguments[3], "")
 
 
 def _rebuild_tensor_v3(arguments: tuple[object, ...]) -> TorchTensor:
     """``(storage, first, shape, strides, requires_grad, hooks, dtype[, metadata])``"""
-    dtype = arguments[6] if 7 <= len(arguments) <= 8 else None
+    dtype = arguments[6] if 7 <= len(arguments) <= 8 and not any(arguments[7:]) else None
     if not isinstance(dtype, Global) or dtype.name.removeprefix("torch.") not in _DTYPES:
         raise PickleError("has a tensor of unknown form")
     return TorchTensor(

@@ -2,7 +2,7 @@
 
 That is what ``cPickle.dump({'blobs': {name: array}}, out, 2)`` writes under Python 2.7 with numpy 1.16. Names
 are Python 2 strings; what arrays have in common is written once and recalled afterwards. cPickle numbers for
-recall only what something else refers to as well, and to names nothing does once VMZ's ``minidb_to_pickle.py``
+recall only what something else refers to as well; to names nothing does, once ``minidb_to_pickle.py`` of VMZ
 has cut off their scopes.
 """
 
