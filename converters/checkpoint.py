@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-import json
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
-from .errors import BadInput
+from .record import parse_provenance
 from .tensor import SourceFile
 
 if TYPE_CHECKING:
@@ -20,7 +19,7 @@ class Checkpoint:
     """An open file. ``format`` is ``caffe2-pickle`` or ``pytorch``, ``container`` the file format in words.
 
     ``others`` are values that are not tensors. ``provenance`` is what this tool wrote into the file, if it
-    did. ``crcs`` are the container's own checksums of whole tensors, by name, where it keeps any.
+    did.
     """
 
     file: SourceFile
@@ -90,18 +89,3 @@ def _open(file: SourceFile) -> Checkpoint:
         None,
         {"nested": pickle.nested, "protocol": pickle.protocol},
     )
-
-
-def parse_provenance(text: str | None, path: str) -> Mapping[str, Any] | None:
-    """The record of a conversion as data, or None where there is none. Raises `BadInput` if it is damaged."""
-    if text is None:
-        return None
-    try:
-        value = json.loads(text)
-    except (ValueError, RecursionError):
-        raise BadInput(
-            "its provenance record is damaged", path=path, hint="convert the source again"
-        ) from None
-    if not isinstance(value, dict):
-        raise BadInput("its provenance record is damaged", path=path, hint="convert the source again")
-    return value

@@ -1,0 +1,134 @@
+"""Read a provenance record that stands in a file. Files lie: every field that is used is checked first."""
+
+from __future__ import annotations
+
+import json
+from typing import TYPE_CHECKING, Any
+
+from .errors import BadInput
+from .tensor import ITEMSIZE
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
+
+    Check = Callable[[Any], bool]
+
+
+def parse_provenance(text: str | None, path: str) -> Mapping[str, Any] | None:
+    """The record as data, or None where there is none.
+
+    Raises `BadInput` if it is damaged: not JSON, or a field of another type or out of range.
+    """
+    if text is None:
+        return None
+    try:
+        value = json.loads(text)
+        sound = _RECORD(value)
+    except (ValueError, RecursionError):
+        sound = False
+    if not sound:
+        raise BadInput("its provenance record is damaged", path=path, hint="convert the source again")
+    found: Mapping[str, Any] = value
+    return found
+
+
+def _text(value: Any) -> bool:
+    return isinstance(value, str)
+
+
+def _flag(value: Any) -> bool:
+    return isinstance(value, bool)
+
+
+def _number(value: Any) -> bool:
+    return isinstance(value, (int, float)) and not isinstance(value, bool) and abs(value) < 1e12
+
+
+def _whole(low: int, high: int) -> Check:
+    return lambda value: isinstance(value, int) and not isinstance(value, bool) and low <= value <= high
+
+
+def _list(item: Check) -> Check:
+    return lambda value: isinstance(value, list) and all(item(one) for one in value)
+
+
+def _map(item: Check) -> Check:
+    return lambda value: isinstance(value, dict) and all(item(one) for one in value.values())
+
+
+def _fields(needed: Mapping[str, Check], allowed: Mapping[str, Check] | None = None) -> Check:
+    """A dict with all of ``needed``; ``allowed`` fields are checked where they are there, others are not used."""
+
+    def check(value: Any) -> bool:
+        return (
+            isinstance(value, dict)
+            and all(name in value and one(value[name]) for name, one in needed.items())
+            and all(one(value[name]) for name, one in (allowed or {}).items() if name in value)
+        )
+
+    return check
+
+
+_SIZES = _list(_whole(1, 100_000))
+_INPUT = _fields(
+    {},
+    {
+        "clip": _SIZES,
+        "counted_at": _SIZES,
+        "counted_positions": _whole(1, 100_000),
+        "frame_step": _whole(1, 1000),
+        "resize": _text,
+        "order": _text,
+        "range": lambda value: _list(_number)(value) and len(value) == 2,
+        "mean": _list(_number),
+        "std": _list(_number),
+    },
+)
+_CLIP = ("clip", "counted_at", "counted_positions", "frame_step", "resize")
+_STATISTICS = ("order", "mean", "std")
+
+
+def _input(value: Any) -> bool:
+    """Each field sound, and those there that belong together."""
+    if not _INPUT(value):
+        return False
+    for group in (_CLIP, _STATISTICS):
+        if any(name in value for name in group) and not all(name in value for name in group):
+            return False
+    return "clip" not in value or (
+        len(value["clip"]) == len(value["counted_at"]) and len(value["clip"]) in (2, 3)
+    )
+
+
+_RECORD = _fields(
+    {
+        "tool": _fields({"name": _text, "version": _text}),
+        "mapping": _fields({"source": _text, "target": _text, "network": _text, "sha256": _text}),
+        "layout": _text,
+        "network": _fields(
+            {
+                "variant": _text,
+                "bn_eps": lambda value: _number(value) and 0 < value < 1,
+                "pool1": _flag,
+                "stem_stride": _whole(1, 64),
+                "input": _input,
+                "licence": _text,
+            }
+        ),
+        "source": _fields(
+            {"name": _text, "size": _whole(0, 1 << 62), "layout": _text, "container": _text, "scope": _text},
+            {"sha256": _text, "nested": _flag, "converted_from": _fields({}, {"nested": _flag})},
+        ),
+        "notes": _list(_text),
+        "restore": _fields(
+            {},
+            {
+                "shapes": _map(_list(_whole(0, 1 << 40))),
+                "dtypes": _map(lambda value: _text(value) and value in ITEMSIZE),
+                "variance": _fields(
+                    {"shift": lambda value: _number(value) and abs(value) < 1, "steps": _map(_text)}
+                ),
+            },
+        ),
+    }
+)
