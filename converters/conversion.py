@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 import os
-from dataclasses import dataclass, field
 from time import perf_counter
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from .checkpoint import Checkpoint, open_checkpoint
 from .errors import BadInput, ConverterError, Refused, UsageError
@@ -13,6 +12,7 @@ from .facts import Facts, facts_of
 from .mapping.fit import Fit, fit
 from .mapping.layout import families
 from .mapping.tables import LayoutTable, layout_names, load_layout
+from .ops import filled
 from .plan import Plan, make_plan
 from .provenance import dump, former, record, restoration, shift_of, undoing
 
@@ -29,8 +29,7 @@ SAFETENSORS = (".safetensors",)
 PICKLE = (".pkl", ".pickle")
 
 
-@dataclass(frozen=True, slots=True)
-class Result:
+class Result(NamedTuple):
     """What a conversion did.
 
     ``rows`` say which tensor became which, ``dropped`` which the mapping left out by name, ``notes`` what a
@@ -48,7 +47,7 @@ class Result:
     notes: tuple[str, ...]
     provenance: Mapping[str, Any]
     nbytes: int
-    timings: Mapping[str, float] = field(default_factory=dict)
+    timings: Mapping[str, float]
     verified: bool = False
 
     def as_data(self) -> dict[str, Any]:
@@ -117,14 +116,15 @@ def convert(
         undo = undoing(checkpoint.provenance, checkpoint.tensors)
         # Variances come back to what they were before they move to the target's eps.
         before = shift_of(checkpoint.provenance) if undo else 0.0
-        own = _replace_eps(facts, facts.bn_eps + before)
+        own = facts._replace(bn_eps=facts.bn_eps + before)
         eps = target.bn_eps if target.bn_eps is not None else own.bn_eps
         plan = make_plan(fitted, checkpoint.tensors, target, own, eps=eps, dtype=dtype, undo=undo,
                          former=former(checkpoint.provenance, target.name), path=path)
         tensors = [row.tensor(checkpoint.tensors) for row in plan.rows]
+        _refuse_lost(plan, checkpoint)
         if strict:
             _refuse_not_finite(tensors, path)
-        described = _replace_eps(facts, eps)
+        described = facts._replace(bn_eps=eps)
         draft = record(fitted, plan, described, target, _source(checkpoint, fitted, sha256=sha256),
                        restoration(plan, checkpoint.tensors))
         planned = perf_counter()
@@ -227,12 +227,6 @@ def _refuse_output_early(path: str, out_path: str, *, force: bool, dry_run: bool
         raise UsageError("input and output are the same file", path=out_path, hint="choose another output")
     if not dry_run:
         refuse_output(out_path, force=force)
-
-
-def _replace_eps(facts: Facts, eps: float) -> Facts:
-    from dataclasses import replace
-
-    return replace(facts, bn_eps=eps)
 
 
 def _source(checkpoint: Checkpoint, fitted: Fit, *, sha256: bool) -> dict[str, Any]:
@@ -341,11 +335,11 @@ def _write(
     return final, {"write": written - times["start"], "check": checked - written, "finish": ended - checked}
 
 
-def _wrapper(target: LayoutTable, draft: Mapping[str, Any]) -> Mapping[str, Any]:
-    """What an ecosystem expects beside the state dict, as plain data."""
+def _wrapper(target: LayoutTable, draft: Mapping[str, Any]) -> Mapping[str, Any] | None:
+    """What an ecosystem expects beside the state dict, as plain data; None where its files are bare."""
     if target.container == "mmcv":
         return {"meta": {"converted_by": f"{draft['tool']['name']} {draft['tool']['version']}"}}
-    return {}
+    return None
 
 
 def _source_crcs(
@@ -397,6 +391,15 @@ def _pairs(one: Tensor, other: Tensor) -> Any:
             return
         yield left[:size], right[:size]
         left, right = left[size:], right[size:]
+
+
+def _refuse_lost(plan: Plan, checkpoint: Checkpoint) -> None:
+    """Refuse a target that does not store a tensor whose values it cannot imply."""
+    for name, value in plan.implied:
+        tensor = checkpoint.tensors[name]
+        if tensor.tobytes() != filled(name, tensor.dtype, tensor.shape, value).tobytes():
+            raise Refused(f"the target stores no such tensor and takes it for {value:g} everywhere", where=name,
+                          path=checkpoint.file.path, hint="choose another layout with --to")
 
 
 def _refuse_not_finite(tensors: Sequence[Tensor], path: str) -> None:

@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass, replace
 from fnmatch import fnmatchcase
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -12,8 +11,7 @@ if TYPE_CHECKING:
     from .mapping.fit import Fit
 
 
-@dataclass(frozen=True, slots=True)
-class Facts:
+class Facts(NamedTuple):
     """The network in a file, beyond its tensors.
 
     ``bn_eps`` goes with the file's variances. ``pool1`` is the max pool behind the stem, ``stem_stride`` the
@@ -35,7 +33,7 @@ class Facts:
 
     def as_data(self) -> dict[str, Any]:
         """Plain data for a provenance record."""
-        return asdict(self)
+        return self._asdict()
 
 
 def facts_of(
@@ -67,16 +65,14 @@ def facts_of(
     )
     told = (provenance or {}).get("network")
     if isinstance(told, dict) and told.get("variant") == variant.name:
-        found = replace(
-            found,
+        found = found._replace(
             bn_eps=float(told["bn_eps"]) if layout.bn_eps is None else found.bn_eps,
             pool1=bool(told["pool1"]),
             stem_stride=int(told["stem_stride"]),
             input=told["input"],
             licence=told["licence"],
         )
-    return replace(
-        found,
+    return found._replace(
         pool1=found.pool1 if pool1 is None else pool1,
         stem_stride=found.stem_stride if stem_stride is None else stem_stride,
     )

@@ -53,7 +53,7 @@ class Inspection:
 
     def as_data(self) -> dict[str, Any]:
         """Plain data, for ``--json``."""
-        return asdict(self)
+        return {**asdict(self), "network": self.network.as_data() if self.network else None}
 
 
 def inspect(path: str | os.PathLike[str], *, layout: str | None = None, stats: bool = False) -> Inspection:

@@ -5,11 +5,13 @@ An operation changes a shape, or streams its bytes through numpy; none of them k
 
 from __future__ import annotations
 
+import struct
 from dataclasses import dataclass
+from math import prod
 from typing import TYPE_CHECKING, Any, Protocol
 
 from .errors import Refused
-from .tensor import ITEMSIZE, Repeated, Tensor
+from .tensor import CHUNK, ITEMSIZE, Repeated, Tensor
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -122,12 +124,34 @@ class AddUlps:
         return "recorded rounding restored"
 
 
+@dataclass(frozen=True, slots=True)
+class Permute:
+    """Another order of axes: axis k of the result is axis ``axes[k]`` of the tensor. Holds it in memory twice."""
+
+    axes: tuple[int, ...]
+    keeps_bytes = False
+
+    def apply(self, tensor: Tensor) -> Tensor:
+        """See `Op.apply`."""
+        shape = tuple(tensor.shape[axis] for axis in self.axes)
+        return Tensor(tensor.name, tensor.dtype, shape, _Permuted(tensor, self.axes))
+
+    def describe(self) -> str:
+        """See `Op.describe`."""
+        return f"axes {' '.join(map(str, self.axes))}"
+
+
+def filled(name: str, dtype: str, shape: tuple[int, ...], value: float) -> Tensor:
+    """A tensor of one value that no file holds."""
+    if value == 0:
+        return zeros(name, dtype, shape)
+    one = Tensor(name, "float64", (), Repeated(struct.pack("<d", value), 1))
+    return Tensor(name, dtype, shape, Repeated(Cast(dtype).apply(one).tobytes(), prod(shape)))
+
+
 def zeros(name: str, dtype: str, shape: tuple[int, ...]) -> Tensor:
     """A tensor of zeros that no file holds."""
-    count = 1
-    for size in shape:
-        count *= size
-    return Tensor(name, dtype, shape, Repeated(bytes(ITEMSIZE[dtype]), count))
+    return Tensor(name, dtype, shape, Repeated(bytes(ITEMSIZE[dtype]), prod(shape)))
 
 
 def ulps_between(exact: Tensor, rounded: Tensor) -> bytes:
@@ -150,6 +174,21 @@ class _Elementwise:
     def chunks(self) -> Iterator[memoryview]:
         for values in arrays(self.data, self.source):
             yield _bytes_of(self.function(values), self.target)
+
+
+@dataclass(frozen=True, slots=True)
+class _Permuted:
+    tensor: Tensor
+    axes: tuple[int, ...]
+
+    def chunks(self) -> Iterator[memoryview]:
+        import numpy
+
+        whole = numpy.frombuffer(self.tensor.tobytes(), f"V{ITEMSIZE[self.tensor.dtype]}")
+        moved = numpy.ascontiguousarray(whole.reshape(self.tensor.shape).transpose(self.axes))
+        view = moved.reshape(-1).view("u1").data
+        for start in range(0, len(view), CHUNK):
+            yield view[start : start + CHUNK]
 
 
 @dataclass(frozen=True, slots=True)

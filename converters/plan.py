@@ -2,45 +2,43 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, NamedTuple
 
 from .errors import Refused
-from .mapping.layout import BATCHES, CannotHold, entries, families
-from .ops import Cast, Reshape, ShiftVariance, zeros
+from .mapping.layout import BATCHES, CannotHold, Entry, entries, families
+from .ops import Cast, Permute, Reshape, ShiftVariance, filled
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from .facts import Facts
     from .mapping.fit import Fit
-    from .mapping.tables import LayoutTable
+    from .mapping.tables import Leaf, LayoutTable
     from .ops import Op
     from .tensor import Tensor
 
 
-@dataclass(frozen=True, slots=True)
-class Row:
-    """One tensor's way. ``source`` is None for a tensor that is filled with zeros, not read."""
+class Row(NamedTuple):
+    """One tensor's way. ``source`` is None for a tensor that is not read but filled with ``fill``."""
 
     source: str | None
     target: str
     dtype: str
     shape: tuple[int, ...]
     ops: tuple[Op, ...]
+    fill: float = 0.0
 
     def tensor(self, tensors: Mapping[str, Tensor]) -> Tensor:
         """The target's tensor, still lazy."""
         if self.source is None:
-            return zeros(self.target, self.dtype, self.shape)
+            return filled(self.target, self.dtype, self.shape, self.fill)
         tensor = tensors[self.source]
         for op in self.ops:
             tensor = op.apply(tensor)
         return type(tensor)(self.target, tensor.dtype, tensor.shape, tensor.data)
 
 
-@dataclass(frozen=True, slots=True)
-class Former:
+class Former(NamedTuple):
     """What a file's tensors were before a conversion that is now undone: the prefix of their names, and the
     shapes and dtypes of those that had others, by their names now."""
 
@@ -49,11 +47,14 @@ class Former:
     dtypes: Mapping[str, str]
 
 
-@dataclass(frozen=True, slots=True)
-class Plan:
-    """All rows, in the target's state-dict order, and what must be said about the result."""
+class Plan(NamedTuple):
+    """All rows, in the target's state-dict order, and what must be said about the result.
+
+    ``implied`` are tensors that the target does not store, with the value each must have everywhere.
+    """
 
     rows: tuple[Row, ...]
+    implied: tuple[tuple[str, float], ...]
     dropped: tuple[str, ...]
     notes: tuple[str, ...]
     eps_shift: float
@@ -89,43 +90,74 @@ def make_plan(
                       hint="`convert models` shows which layouts can") from None
     former = former or Former("", {}, {})
     shift = facts.bn_eps - eps
-    names = {entry.canonical: fit.scope + entry.name for entry in fit.entries}
+    sources = {entry.canonical: entry for entry in fit.entries}
     rows: list[Row] = []
-    for canonical, name, shape, leaf in wanted:
-        if leaf == BATCHES:
-            rows.append(Row(None, name, "int64", (), ()))
+    implied: list[tuple[str, float]] = []
+    for entry in wanted:
+        shape = tuple(size if isinstance(size, int) else fit.bound[size] for size in entry.shape)
+        if entry.leaf == BATCHES:
+            rows.append(Row(None, entry.name, "int64", (), ()))
             continue
-        tensor = tensors[names[canonical]]
-        shape = former.shapes.get(tensor.name, shape)
+        source = sources[entry.canonical]
+        if entry.stored.constant is not None:
+            if source.stored.constant is None:
+                implied.append((fit.scope + source.name, entry.stored.constant))
+            continue
+        if source.stored.constant is not None:
+            rows.append(Row(None, former.scope + entry.name, dtype or "float32", shape, (), source.stored.constant))
+            continue
+        tensor = tensors[fit.scope + source.name]
         wanted_dtype = dtype or former.dtypes.get(tensor.name, tensor.dtype)
         ops: list[Op] = list((undo or {}).get(tensor.name, ()))
-        if tensor.shape != shape:
-            ops.append(Reshape(shape))
-        if leaf == "running_var" and shift:
+        shape = _reorder(ops, tensor.shape, shape, source.stored, entry.stored, former.shapes.get(tensor.name))
+        if entry.leaf == "running_var" and shift:
             ops.append(ShiftVariance(shift))
         if wanted_dtype != tensor.dtype:
             ops.append(Cast(wanted_dtype))
-        rows.append(Row(tensor.name, former.scope + name, wanted_dtype, shape, tuple(ops)))
+        rows.append(Row(tensor.name, former.scope + entry.name, wanted_dtype, shape, tuple(ops)))
     notes = [holding.note] if holding.note else []
     if shift:
         notes.append(
             f"{target.title} networks have batch-norm eps {eps:g}, these weights {facts.bn_eps:g}: "
             f"the difference, {shift:+.3g}, went into every running_var, so the function stays the same"
         )
-    return Plan(tuple(rows), fit.dropped, tuple(notes), shift)
+    return Plan(tuple(rows), tuple(implied), fit.dropped, tuple(notes), shift)
 
 
-def _expand(fit: Fit, target: LayoutTable) -> list[tuple[str, str, tuple[int, ...], str]]:
-    """(canonical name, target name, shape, leaf) of every tensor, batch counters included."""
+def _reorder(
+    ops: list[Op],
+    shape: tuple[int, ...],
+    canonical: tuple[int, ...],
+    source: Leaf,
+    target: Leaf,
+    former: tuple[int, ...] | None,
+) -> tuple[int, ...]:
+    """Add the operations that lead from one layout's shape and axes to another's; returns the shape there."""
+    rank = len(canonical)
+    plain = source.plain(shape, rank)
+    if plain != shape:
+        ops.append(Reshape(plain))
+    here = source.axes or tuple(range(rank))
+    there = target.axes or tuple(range(rank))
+    axes = tuple(here[there.index(axis)] for axis in range(rank))
+    if axes != tuple(range(rank)):
+        ops.append(Permute(axes))
+    out = tuple(canonical[there.index(axis)] for axis in range(rank))
+    if former is not None and former != out:
+        ops.append(Reshape(former))
+        return former
+    return out
+
+
+def _expand(fit: Fit, target: LayoutTable) -> list[Entry]:
+    """Every tensor as the target has it, batch counters included."""
     if fit.variant.family not in families(target):
         raise CannotHold(fit.variant.title)
-    out: list[tuple[str, str, tuple[int, ...], str]] = []
-    bound: Mapping[str, Any] = fit.bound
+    out: list[Entry] = []
     counted = target.format == "pytorch"
-    for entry in entries(target, fit.variant, bound, fit.present):
-        shape = tuple(size if isinstance(size, int) else bound[size] for size in entry.shape)
-        out.append((entry.canonical, entry.name, shape, entry.leaf))
+    for entry in entries(target, fit.variant, fit.bound, fit.present):
+        out.append(entry)
         if counted and entry.leaf == "running_var":
-            stem = entry.name.removesuffix(target.leaves["bn"]["running_var"])
-            out.append(("", f"{stem}.{BATCHES}", (), BATCHES))
+            stem = entry.name.removesuffix(entry.stored.suffix)
+            out.append(Entry("", f"{stem}.{BATCHES}", (), "bn", BATCHES, entry.stored))
     return out

@@ -5,7 +5,6 @@ No path, clock or output name is in it: the same input gives the same bytes.
 
 from __future__ import annotations
 
-import base64
 import json
 import zlib
 from typing import TYPE_CHECKING, Any
@@ -13,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 from . import __version__
 from .errors import BadInput
 from .mapping.tables import table_text
-from .ops import AddUlps, Cast, ShiftVariance, ulps_between
+from .ops import AddUlps, Cast, Reshape, ShiftVariance, ulps_between
 from .plan import Former
 
 if TYPE_CHECKING:
@@ -83,9 +82,9 @@ def restoration(plan: Plan, tensors: Mapping[str, Tensor]) -> dict[str, Any]:
         if row.source is None:
             continue
         source = tensors[row.source]
-        if source.shape != row.shape:
-            shapes[row.target] = list(source.shape)
         for op in row.ops:
+            if isinstance(op, Reshape):
+                shapes[row.target] = list(source.shape)
             if isinstance(op, Cast):
                 dtypes[row.target] = source.dtype
                 if not _exact(source.dtype, op.dtype):
@@ -95,7 +94,7 @@ def restoration(plan: Plan, tensors: Mapping[str, Tensor]) -> dict[str, Any]:
                 back = ShiftVariance(-op.amount, rounded=True).apply(op.apply(before))
                 ulps = ulps_between(before, back)
                 if any(ulps):
-                    steps[row.target] = base64.b85encode(zlib.compress(ulps, 9)).decode()
+                    steps[row.target] = _packed(ulps)
     kept: dict[str, Any] = {}
     if shapes:
         kept["shapes"] = shapes
@@ -106,6 +105,12 @@ def restoration(plan: Plan, tensors: Mapping[str, Tensor]) -> dict[str, Any]:
     if plan.eps_shift:
         kept["variance"] = {"shift": plan.eps_shift, "steps": steps}
     return kept
+
+
+def _packed(data: bytes) -> str:
+    from base64 import b85encode
+
+    return b85encode(zlib.compress(data, 9)).decode()
 
 
 def shift_of(provenance: Mapping[str, Any] | None) -> float:
@@ -135,6 +140,8 @@ def undoing(provenance: Mapping[str, Any] | None, tensors: Mapping[str, Tensor])
     variance = ((provenance or {}).get("restore") or {}).get("variance")
     if not variance:
         return {}
+    from base64 import b85decode
+
     out: dict[str, tuple[Op, ...]] = {}
     try:
         shift = float(variance["shift"])
@@ -143,7 +150,7 @@ def undoing(provenance: Mapping[str, Any] | None, tensors: Mapping[str, Tensor])
                 continue
             ops: tuple[Op, ...] = (ShiftVariance(-shift, rounded=True),)
             if name in variance["steps"]:
-                raw = base64.b85decode(variance["steps"][name])
+                raw = b85decode(variance["steps"][name])
                 ulps = zlib.decompressobj().decompress(raw, tensor.nbytes)
                 if len(ulps) != tensor.nbytes:
                     raise ValueError(name)

@@ -84,7 +84,7 @@ def test_every_mapping_is_a_bijection_and_comes_back_exactly(layout, one):
         for leaf, shape in shapes(module, bound)
     }
     assert {row.canonical for row in rows} == set(expected)
-    assert len(rows) == count(one)
+    assert sum(bool(row.name) for row in rows) == count(one, layout.stored())
 
     source = load_layout("vmz") if one.family in load_layout("vmz").modules else load_layout("native")
     if source.holding(one.name).refuse or one.values["type"] == "r2plus1d-torchvision":

@@ -7,8 +7,7 @@ agrees, and every fault is collected before the run stops.
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 from ..errors import Refused
 from .layout import BATCHES, CannotHold, Entry, entries, families, name_templates
@@ -24,8 +23,7 @@ if TYPE_CHECKING:
 FLOATS = ("float64", "float32", "float16", "bfloat16")
 
 
-@dataclass(frozen=True, slots=True)
-class Fault:
+class Fault(NamedTuple):
     """One thing that does not agree. ``kind`` is missing, unused, doubled, shape or dtype."""
 
     kind: str
@@ -36,8 +34,7 @@ class Fault:
         return f"{self.kind}: {self.name}{f' ({self.detail})' if self.detail else ''}"
 
 
-@dataclass(frozen=True, slots=True)
-class Fit:
+class Fit(NamedTuple):
     """A file matched with a variant, every tensor accounted for.
 
     ``entries`` are in state-dict order; ``scope`` is the prefix of the file's names; ``dropped`` are the file's
@@ -54,8 +51,7 @@ class Fit:
     counters: tuple[str, ...]
 
 
-@dataclass(frozen=True, slots=True)
-class _Names:
+class _Names(NamedTuple):
     """A file's names, sorted out: what must be mapped, what is dropped, what counts batches."""
 
     wanted: dict[str, str]
@@ -156,8 +152,9 @@ def _match(
 
     The names are counted first, and the expansion stops where something disagrees: most variants cost nothing.
     """
-    few, many = count(one), len(names.wanted)
-    optional = {part: count_part(one, part) for part, may_lack in parts(one) if may_lack}
+    stored = layout.stored()
+    few, many = count(one, stored), len(names.wanted)
+    optional = {part: count_part(one, part, stored) for part, may_lack in parts(one) if may_lack}
     if not few <= many <= few + sum(optional.values()):
         return None
     present = _present(layout, one, bound, names) if optional else {}
@@ -167,6 +164,9 @@ def _match(
     expected = []
     try:
         for entry in entries(layout, one, bound, present):
+            if not entry.name:
+                expected.append(entry)
+                continue
             name = names.wanted.get(entry.name)
             if name is None or _faults(one, entry, name, tensors, sizes):
                 return None
@@ -203,10 +203,7 @@ def _faults(
     faults = []
     if tensor.dtype not in FLOATS:
         faults.append(Fault("dtype", name, f"{tensor.dtype}, wanted a floating type"))
-    shape = tensor.shape
-    if entry.trailing_ones:
-        while len(shape) > len(entry.shape) and shape[-1] == 1:
-            shape = shape[:-1]
+    shape = entry.stored.canonical(entry.stored.plain(tensor.shape, len(entry.shape)))
     if shape != entry.shape and not _unify(one, entry.shape, shape, sizes):
         wanted = tuple(sizes.get(size, size) if isinstance(size, str) else size for size in entry.shape)
         faults.append(Fault("shape", name, f"{_text(tensor.shape)}, wanted {_text(wanted)}"))
@@ -260,7 +257,7 @@ def _refusal(
                 )
             except CannotHold:
                 continue
-            wanted = {entry.name for entry in expected}
+            wanted = {entry.name for entry in expected if entry.name}
             shared = len(wanted & names.wanted.keys()) / len(wanted | names.wanted.keys())
             if best is not None and shared < best[0]:
                 continue
@@ -278,7 +275,7 @@ def _refusal(
             if names.wanted else "it holds no tensors",
             hint="`convert inspect` shows what it holds, `convert models` what can be converted",
         )
-    wanted = {entry.name for entry in expected}
+    wanted = {entry.name for entry in expected if entry.name}
     missing = [name for name in wanted if name not in names.wanted]
     unused = [name for bare, name in names.wanted.items() if bare not in wanted]
     faults = [

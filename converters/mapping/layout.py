@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from string import ascii_lowercase
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 from .network import Module, Variant, leaf_shape, modules
-from .tables import LEAVES, LayoutTable, network_names
+from .tables import LEAVES, Leaf, LayoutTable, network_names
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -22,12 +21,11 @@ class CannotHold(Exception):
     """A layout has no name for a module. Carries the module's canonical name."""
 
 
-@dataclass(frozen=True, slots=True)
-class Entry:
+class Entry(NamedTuple):
     """One tensor of a network, under its canonical name and under a layout's.
 
-    ``shape`` may hold names of sizes that a file binds. ``trailing_ones`` allows the file's shape to end in
-    ones that the canonical shape lacks.
+    ``shape`` is the canonical one and may hold names of sizes that a file binds; ``stored`` says how the
+    layout keeps the tensor, if it does (``name`` is empty where it does not).
     """
 
     canonical: str
@@ -35,7 +33,7 @@ class Entry:
     shape: tuple[int | str, ...]
     kind: str
     leaf: str
-    trailing_ones: bool
+    stored: Leaf
 
 
 def families(layout: LayoutTable) -> list[str]:
@@ -55,16 +53,16 @@ def entries(
         if module.optional and not present.get(module.part):
             continue
         name = module_name(layout, variant, module, bound)
-        suffixes = layout.leaves["conv" if module.kind == "conv+bias" else module.kind]
+        leaves = layout.leaves["conv" if module.kind == "conv+bias" else module.kind]
         for leaf in LEAVES[module.kind]:
-            suffix, _, mark = suffixes[leaf].partition(" ")
+            stored = leaves[leaf]
             yield Entry(
                 f"{module.name}.{leaf}",
-                name + suffix,
+                name + stored.suffix if stored.constant is None else "",
                 leaf_shape(module.kind, leaf, module.shape),
                 module.kind,
                 leaf,
-                mark == "1*",
+                stored,
             )
 
 

@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from functools import cache
 from math import prod
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from .tables import LEAVES, ModuleTemplate, NetworkTable, TableError, load_network
 
@@ -16,8 +15,7 @@ Pair = tuple[Any, Any]
 """A column's value in the first block of a stage, and in the others."""
 
 
-@dataclass(frozen=True, slots=True, eq=False)
-class Variant:
+class Variant(NamedTuple):
     """One network of a family, decided but for the sizes that a file binds (classes, input channels)."""
 
     name: str
@@ -31,8 +29,7 @@ class Variant:
         return self.table.family
 
 
-@dataclass(frozen=True, slots=True)
-class Module:
+class Module(NamedTuple):
     """A module under its canonical name.
 
     ``key`` is its line in the table and ``holes`` the values of the index there, which layouts fill their own
@@ -74,29 +71,36 @@ def variant(family: str, name: str) -> Variant:
     raise KeyError(name)
 
 
-def count(one: Variant) -> int:
-    """How many tensors a variant has, optional parts left out, without expanding it."""
+def count(one: Variant, stored: Mapping[str, int]) -> int:
+    """How many tensors a variant has in a file, optional parts left out, without expanding it.
+
+    ``stored`` says how many a module of each kind has.
+    """
     total = 0
     for part, optional in parts(one):
         if optional:
             continue
         if part in one.table.compose:
-            total += sum(count_part(inner, name) for inner, name in _composed(one, part))
+            total += sum(count_part(inner, name, stored) for inner, name in _composed(one, part))
         else:
-            total += count_part(one, part)
+            total += count_part(one, part, stored)
     return total
 
 
-def count_part(one: Variant, part: str) -> int:
+def count_part(one: Variant, part: str, stored: Mapping[str, int]) -> int:
     """How many tensors one part of a variant has."""
     templates = one.table.modules[part]
-    each = sum(len(LEAVES[template.kind]) for template in templates)
+    each = sum(stored[template.kind] for template in templates)
     if not _indexed(one, templates):
         return each
+    blocks: list[int] = one.values["blocks"]
+    where = one.table.where.get(part)
+    if not where:
+        return each * sum(blocks)
+    ((name, wanted),) = where.items()
     times = 0
-    for stage, blocks in enumerate(one.values["blocks"]):
-        first, others = _matches(one, part, stage)
-        times += int(first) + int(others) * (blocks - 1)
+    for (first, others), number in zip(column(one, name), blocks, strict=True):
+        times += int(first == wanted) + int(others == wanted) * (number - 1)
     return each * times
 
 
@@ -231,7 +235,7 @@ def _listed(row: Mapping[str, Any]) -> tuple[str, ...]:
 
 
 def _indexed(one: Variant, templates: tuple[ModuleTemplate, ...]) -> bool:
-    index = one.table.index
+    index = one.table.block_index
     return bool(index) and f"{{{index['stage']['name']}}}" in templates[0].name
 
 
@@ -270,8 +274,8 @@ def _indexed_modules(one: Variant, names: list[str], rows: list[dict[str, Any]])
 def _module(
     one: Variant, part: str, template: ModuleTemplate, row: Mapping[str, Any], name: str, optional: bool
 ) -> Module:
-    shape = tuple(size if isinstance(size, int) else _size(size, row) for size in template.shape)
-    grid = tuple(size if isinstance(size, int) else int(row[size]) for size in template.grid)
+    shape = tuple([size if isinstance(size, int) else _size(size, row) for size in template.shape])
+    grid = tuple([size if isinstance(size, int) else int(row[size]) for size in template.grid])
     return Module(name, template.kind, shape, part, template.name, row, grid, "", one.family, optional)
 
 
@@ -282,7 +286,7 @@ def _size(hole: str, row: Mapping[str, Any]) -> int | str:
 
 def _rows(one: Variant) -> Iterator[dict[str, Any]]:
     """A row for every block: the index's counts and every column's value there."""
-    index = one.table.index
+    index = one.table.block_index
     stage_name, stage_from = index["stage"]["name"], index["stage"]["from"]
     names = {name for key in one.values["columns"] for name in one.table.columns.get(key, {})}
     names |= {name for name, value in one.values.items() if isinstance(value, list) and name == "t"}
@@ -297,15 +301,6 @@ def _rows(one: Variant) -> Iterator[dict[str, Any]]:
             row["blocks"] = blocks
             yield row
             running += 1
-
-
-def _matches(one: Variant, part: str, stage: int) -> Pair:
-    where = one.table.where.get(part)
-    if not where:
-        return True, True
-    ((name, wanted),) = where.items()
-    first, others = column(one, name)[stage]
-    return first == wanted, others == wanted
 
 
 def column(one: Variant, name: str) -> list[Pair]:

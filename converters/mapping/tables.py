@@ -9,8 +9,7 @@ from __future__ import annotations
 
 import os
 import tomllib
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from ..errors import ConverterError
 
@@ -36,8 +35,7 @@ class TableError(ConverterError):
     """A table does not follow the grammar. Names the file and the key."""
 
 
-@dataclass(frozen=True, slots=True)
-class ModuleTemplate:
+class ModuleTemplate(NamedTuple):
     """One line of a network table: ``"name" = "kind shape @ grid"``.
 
     ``shape`` and ``grid`` hold integers and the names of holes.
@@ -49,12 +47,11 @@ class ModuleTemplate:
     grid: tuple[int | str, ...]
 
 
-@dataclass(frozen=True, slots=True)
-class NetworkTable:
+class NetworkTable(NamedTuple):
     """A family of networks: see ``mappings/networks``."""
 
     family: str
-    index: Row
+    block_index: Row
     columns: Row
     depths: Row
     types: Row
@@ -67,8 +64,7 @@ class NetworkTable:
     bn_eps: float
 
 
-@dataclass(frozen=True, slots=True)
-class Holds:
+class Holds(NamedTuple):
     """What a layout says of some variants: that it holds them, perhaps with a note, or why it cannot."""
 
     variants: tuple[str, ...]
@@ -77,8 +73,7 @@ class Holds:
     pool1: bool | None
 
 
-@dataclass(frozen=True, slots=True)
-class ModuleNames:
+class ModuleNames(NamedTuple):
     """A layout's names for one network's modules; ``within`` overrides in single parts."""
 
     common: Mapping[str, str]
@@ -89,8 +84,37 @@ class ModuleNames:
         return self.within.get(part, {}).get(key) or self.common.get(key)
 
 
-@dataclass(frozen=True, slots=True)
-class LayoutTable:
+class Leaf(NamedTuple):
+    """How a layout stores one tensor of a module.
+
+    ``suffix`` is appended to the module's name. ``axes`` are the file's axes in canonical order, None where
+    they are the same: canonical axis i is the file's axis ``axes[i]``. ``ones`` tells where the file's shape
+    may have further axes of size one: ``leading``, ``trailing`` or nowhere. ``constant`` is the value of a
+    tensor that the layout does not store.
+    """
+
+    suffix: str
+    axes: tuple[int, ...] | None = None
+    ones: str = ""
+    constant: float | None = None
+
+    def plain(self, shape: tuple[int, ...], rank: int) -> tuple[int, ...]:
+        """A shape in the file without the further ones, for a canonical shape of ``rank`` axes."""
+        extra = len(shape) - rank
+        if extra > 0 and self.ones == "trailing" and all(size == 1 for size in shape[rank:]):
+            return shape[:rank]
+        if extra > 0 and self.ones == "leading" and all(size == 1 for size in shape[:extra]):
+            return shape[extra:]
+        return shape
+
+    def canonical(self, shape: tuple[int, ...]) -> tuple[int, ...]:
+        """A plain shape in the file as the canonical shape."""
+        if self.axes is None or len(shape) != len(self.axes):
+            return shape
+        return tuple(shape[axis] for axis in self.axes)
+
+
+class LayoutTable(NamedTuple):
     """What a project calls the modules of the networks: see ``mappings/layouts``."""
 
     name: str
@@ -102,7 +126,7 @@ class LayoutTable:
     to: tuple[str, ...]
     scopes: tuple[str, ...]
     drop: tuple[str, ...]
-    leaves: Mapping[str, Mapping[str, str]]
+    leaves: Mapping[str, Mapping[str, Leaf]]
     letters: Mapping[str, str]
     holds: tuple[Holds, ...]
     modules: Mapping[str, ModuleNames]
@@ -120,6 +144,17 @@ class LayoutTable:
             if any(fnmatchcase(variant, pattern) for pattern in row.variants):
                 return row
         return Holds(("*",), "", "", None)
+
+
+    def stored(self) -> dict[str, int]:
+        """How many tensors a module of each kind has in a file of this layout."""
+        return {
+            kind: sum(self.leaf(kind, leaf).constant is None for leaf in leaves) for kind, leaves in LEAVES.items()
+        }
+
+    def leaf(self, kind: str, leaf: str) -> Leaf:
+        """How a tensor of a module of this kind is stored."""
+        return self.leaves["conv" if kind == "conv+bias" else kind][leaf]
 
 
 PYTORCH_LEAVES: dict[str, dict[str, str]] = {
@@ -165,7 +200,7 @@ def load_network(family: str) -> NetworkTable:
         check.that(len(condition) == 1, f"where.{part}", "takes one column")
     return NetworkTable(
         family=family,
-        index=raw.get("index", {}),
+        block_index=raw.get("index", {}),
         columns=raw.get("columns", {}),
         depths=raw.get("depths", {}),
         types=raw["types"],
@@ -192,6 +227,10 @@ def load_layout(name: str) -> LayoutTable:
     leaves = raw.get("leaves", PYTORCH_LEAVES)
     for kind, wanted in PYTORCH_LEAVES.items():
         check.that(set(leaves.get(kind, {})) == set(wanted), f"leaves.{kind}", f"must name {', '.join(wanted)}")
+    parsed = {
+        kind: {leaf: _leaf(check, f"leaves.{kind}.{leaf}", text) for leaf, text in of_kind.items()}
+        for kind, of_kind in leaves.items()
+    }
     holds = []
     for row in raw.get("holds", ()):
         check.keys(row, "holds", {"variants"}, {"refuse", "note", "pool1"})
@@ -213,7 +252,7 @@ def load_layout(name: str) -> LayoutTable:
         to=tuple(raw.get("to", (name,))),
         scopes=tuple(raw.get("scopes", ("", "module.") if raw["format"] == "pytorch" else ("",))),
         drop=tuple(raw.get("drop", ())),
-        leaves=leaves,
+        leaves=parsed,
         letters=raw.get("letters", {}),
         holds=tuple(holds),
         modules=modules,
@@ -243,8 +282,7 @@ def _read(sort: str, name: str) -> tuple[str, dict[str, Any]]:
         raise TableError(f"is not valid TOML: {error}", path=path) from None
 
 
-@dataclass(frozen=True, slots=True)
-class _Check:
+class _Check(NamedTuple):
     """Raises `TableError` for a file, naming the key."""
 
     path: str
@@ -269,6 +307,26 @@ def _template(check: _Check, part: str, name: str, text: object) -> ModuleTempla
     check.that(kind in LEAVES, where, f"kind {kind!r} is not one of {', '.join(LEAVES)}")
     check.that(bool(shape), where, "has no shape")
     return ModuleTemplate(name, kind, tuple(_sizes(check, where, shape)), tuple(_sizes(check, where, right.split())))
+
+
+def _leaf(check: _Check, where: str, text: object) -> Leaf:
+    """``SUFFIX``, ``SUFFIX AXES -> AXES`` with letters for axes and ``1*`` for further ones, or ``= CONSTANT``."""
+    check.that(isinstance(text, str) and bool(text), where, "must be a text such as '_w' or '/w D H W I O -> O I D H W'")
+    suffix, _, order = str(text).partition(" ")
+    if suffix == "=":
+        check.that(order.replace(".", "", 1).isdigit(), where, f"{order!r} is not a number")
+        return Leaf("", constant=float(order))
+    if not order:
+        return Leaf(suffix)
+    here, _, canonical = (side.split() for side in order.partition("->"))
+    ones = "leading" if here[:1] == ["1*"] else "trailing" if here[-1:] == ["1*"] else ""
+    letters = [axis for axis in here if axis != "1*"]
+    check.that(
+        len(here) - len(letters) <= 1 and len(set(letters)) == len(letters) and sorted(letters) == sorted(canonical),
+        where,
+        "must name the same axes on both sides of '->', each once",
+    )
+    return Leaf(suffix, None if letters == canonical else tuple(letters.index(axis) for axis in canonical), ones)
 
 
 def _sizes(check: _Check, where: str, words: list[str]) -> Iterator[int | str]:
