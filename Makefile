@@ -1,5 +1,5 @@
 # One virtual environment, made and kept up to date by whatever needs it.
-PYTHON ?= python3.11
+PYTHON ?= $(shell command -v python3.11 || command -v python3)
 VENV ?= .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed

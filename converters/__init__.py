@@ -28,7 +28,16 @@ _HOMES = {
     "BadInput": "errors",
 }
 
-__all__ = ["BadInput", "ConverterError", "Refused", "Result", "UsageError", "convert", "inspect", "load_model"]
+__all__ = [
+    "BadInput",
+    "ConverterError",
+    "Refused",
+    "Result",
+    "UsageError",
+    "convert",
+    "inspect",
+    "load_model",
+]
 
 
 def __getattr__(name: str) -> Any:

@@ -87,8 +87,7 @@ def _parser(words: Sequence[str]) -> argparse.ArgumentParser:
     all the others takes as long as to read a file's names."""
     from .mapping.tables import layout_names
 
-    parser = _Parser(prog="convert", description=DESCRIPTION, epilog=EXIT_CODES,
-                     formatter_class=_Formatter)
+    parser = _Parser(prog="convert", description=DESCRIPTION, epilog=EXIT_CODES, formatter_class=_Formatter)
     parser.add_argument("--version", action="version", version=f"video-checkpoint-converters {__version__}")
     commands = parser.add_subparsers(
         title="commands", metavar="COMMAND", required=True, parser_class=_Parser, prog="convert"
@@ -102,22 +101,35 @@ def _parser(words: Sequence[str]) -> argparse.ArgumentParser:
 
 
 def _add_conversion(commands: Any, name: str) -> None:
-    about = "recognise the input's layout, then convert" if name == "auto" else f"convert a file of layout {name}"
-    parser = commands.add_parser(name, help=about, description=f"{about[0].upper()}{about[1:]}.", epilog=EXIT_CODES,
-                                 formatter_class=_Formatter)
+    about = (
+        "recognise the input's layout, then convert" if name == "auto" else f"convert a file of layout {name}"
+    )
+    parser = commands.add_parser(
+        name,
+        help=about,
+        description=f"{about[0].upper()}{about[1:]}.",
+        epilog=EXIT_CODES,
+        formatter_class=_Formatter,
+    )
     parser.add_argument("input", metavar="IN", help="the checkpoint file")
     parser.add_argument("output", metavar="OUT", help=".pth or .safetensors (for a Caffe2 layout .pkl)")
     parser.add_argument("--to", metavar="LAYOUT", help="the output's layout (see `convert models`)")
     parser.add_argument("--force", action="store_true", help="replace an existing output")
-    parser.add_argument("--dry-run", action="store_true", help="plan and report, read no tensor, write nothing")
+    parser.add_argument(
+        "--dry-run", action="store_true", help="plan and report, read no tensor, write nothing"
+    )
     parser.add_argument("--verify", action="store_true", help="read the output back and compare every tensor")
     parser.add_argument("--dtype", metavar="DTYPE", help="cast: float32, float16, bfloat16 or float64")
-    parser.add_argument("--wrap", action="store_true", help="add the ecosystem's own wrapper around the state dict")
+    parser.add_argument(
+        "--wrap", action="store_true", help="add the ecosystem's own wrapper around the state dict"
+    )
     parser.add_argument("--strict", action="store_true", help="refuse NaN and Inf")
     parser.add_argument("--sha256", action="store_true", help="hash the input into the provenance (slow)")
     parser.add_argument("--variant", metavar="NAME", help="the network, where names and shapes fit several")
     pool = parser.add_mutually_exclusive_group()
-    pool.add_argument("--pool1", action="store_true", default=None, help="the network has a max pool behind the stem")
+    pool.add_argument(
+        "--pool1", action="store_true", default=None, help="the network has a max pool behind the stem"
+    )
     pool.add_argument("--no-pool1", dest="pool1", action="store_false", help="it has none")
     parser.add_argument("--stem-stride", type=int, metavar="N", help="the stem's stride in time")
     _add_common(parser)
@@ -125,15 +137,21 @@ def _add_conversion(commands: Any, name: str) -> None:
 
 
 def _add_common(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("--json", action="store_true", help="print the result, or the error, as one JSON object")
+    parser.add_argument(
+        "--json", action="store_true", help="print the result, or the error, as one JSON object"
+    )
     parser.add_argument("--quiet", action="store_true", help="print nothing but errors")
     parser.add_argument("--debug", action="store_true", help="show a traceback with an error")
 
 
 def _add_inspect(commands: Any, name: str) -> None:
-    parser = commands.add_parser(name, help="say what a file is and holds", epilog=EXIT_CODES,
-                                 formatter_class=_Formatter,
-                                 description="Say what a checkpoint is: format, network, classes, cost, tensors.")
+    parser = commands.add_parser(
+        name,
+        help="say what a file is and holds",
+        epilog=EXIT_CODES,
+        formatter_class=_Formatter,
+        description="Say what a checkpoint is: format, network, classes, cost, tensors.",
+    )
     parser.add_argument("file", metavar="FILE", help="a source or an output")
     parser.add_argument("--layout", metavar="LAYOUT", help="its layout, where more than one fits")
     parser.add_argument("--stats", action="store_true", help="read the tensors: NaN, Inf, all-zero ones")
@@ -142,19 +160,28 @@ def _add_inspect(commands: Any, name: str) -> None:
 
 
 def _add_models(commands: Any, name: str) -> None:
-    parser = commands.add_parser(name, help="what can be converted into what",
-                                 description="The support table: every network, its sources and its layouts.")
+    parser = commands.add_parser(
+        name,
+        help="what can be converted into what",
+        description="The support table: every network, its sources and its layouts.",
+    )
     _add_common(parser)
     parser.set_defaults(run=_models)
 
 
 def _add_demo(commands: Any, name: str) -> None:
     parser = commands.add_parser(
-        name, help="write a full-size ir-CSN-152 file, convert it and prove parity with real Caffe2",
+        name,
+        help="write a full-size ir-CSN-152 file, convert it and prove parity with real Caffe2",
         description="Write a full-size ir-CSN-152 pickle with seeded weights, in the byte format of VMZ's releases, "
-        "convert it, and compare the logits with those that real Caffe2 computed. Needs PyTorch.")
-    parser.add_argument("folder", nargs="?", default="demo-files", help="where to write (default: demo-files)")
-    parser.add_argument("--to", metavar="LAYOUT", default="vmz-pt", help="the output's layout (default: vmz-pt)")
+        "convert it, and compare the logits with those that real Caffe2 computed. Needs PyTorch.",
+    )
+    parser.add_argument(
+        "folder", nargs="?", default="demo-files", help="where to write (default: demo-files)"
+    )
+    parser.add_argument(
+        "--to", metavar="LAYOUT", default="vmz-pt", help="the output's layout (default: vmz-pt)"
+    )
     _add_common(parser)
     parser.set_defaults(run=_demo)
 
@@ -164,9 +191,20 @@ def _convert(options: argparse.Namespace) -> int:
 
     bar = _Bar() if sys.stderr.isatty() and not (options.quiet or options.json) else None
     result = convert(
-        options.source, options.input, options.output, to=options.to, dtype=options.dtype, variant=options.variant,
-        pool1=options.pool1, stem_stride=options.stem_stride, wrap=options.wrap, force=options.force,
-        verify=options.verify, strict=options.strict, sha256=options.sha256, dry_run=options.dry_run,
+        options.source,
+        options.input,
+        options.output,
+        to=options.to,
+        dtype=options.dtype,
+        variant=options.variant,
+        pool1=options.pool1,
+        stem_stride=options.stem_stride,
+        wrap=options.wrap,
+        force=options.force,
+        verify=options.verify,
+        strict=options.strict,
+        sha256=options.sha256,
+        dry_run=options.dry_run,
         progress=bar.show if bar else None,
     )
     if bar:
@@ -224,8 +262,17 @@ def _print_json(data: dict[str, Any]) -> None:
 
 def _report_error(error: ConverterError, *, as_json: bool) -> None:
     if as_json:
-        _print_json({"ok": False, "exit_code": error.exit_code, "error": error.what, "path": error.path,
-                     "where": error.where, "hint": error.hint, "faults": list(error.faults)})
+        _print_json(
+            {
+                "ok": False,
+                "exit_code": error.exit_code,
+                "error": error.what,
+                "path": error.path,
+                "where": error.where,
+                "hint": error.hint,
+                "faults": list(error.faults),
+            }
+        )
         return
     lines = [f"error: {error}"]
     lines += [f"  {fault}" for fault in error.faults[:SHOWN_FAULTS]]
@@ -254,7 +301,9 @@ class _Bar:
         self._next = now + 0.1
         self._drawn = True
         filled = self.WIDTH * done // max(total, 1)
-        sys.stderr.write(f"\r[{'#' * filled}{'.' * (self.WIDTH - filled)}] {done / 1e6:,.0f} of {total / 1e6:,.0f} MB")
+        sys.stderr.write(
+            f"\r[{'#' * filled}{'.' * (self.WIDTH - filled)}] {done / 1e6:,.0f} of {total / 1e6:,.0f} MB"
+        )
         sys.stderr.flush()
 
     def clear(self) -> None:

@@ -61,8 +61,13 @@ class Result(NamedTuple):
             "tensors": len(self.rows),
             "bytes": self.nbytes,
             "rows": [
-                {"source": row.source, "target": row.target, "dtype": row.dtype, "shape": list(row.shape),
-                 "operations": [op.describe() for op in row.ops]}
+                {
+                    "source": row.source,
+                    "target": row.target,
+                    "dtype": row.dtype,
+                    "shape": list(row.shape),
+                    "operations": [op.describe() for op in row.ops],
+                }
                 for row in self.rows
             ],
             "dropped": list(self.dropped),
@@ -92,8 +97,8 @@ def convert(
 ) -> Result:
     """Convert a checkpoint file.
 
-    ``source`` is the layout of the input (``"vmz"``; None recognises it), ``to`` that of the output (default: the source's own
-    default). The output's suffix chooses its format: ``.pth``, ``.pt`` or ``.safetensors``. ``dtype`` casts
+    ``source`` is the layout of the input (``"vmz"``; None or ``"auto"`` recognises it), ``to`` that of the
+    output (default: the source's own default). The output's suffix chooses its format: ``.pth``, ``.pt`` or ``.safetensors``. ``dtype`` casts
     (``"float16"``). ``variant``, ``pool1`` and ``stem_stride`` decide what names and shapes cannot. ``wrap``
     writes the ecosystem's own wrapper around the state dict. ``verify`` reads the output back and compares
     every tensor with the source; ``strict`` refuses NaN and Inf. ``sha256`` puts the input's hash into the
@@ -109,7 +114,7 @@ def convert(
     _refuse_output_early(path, out_path, force=force, dry_run=dry_run)
     with open_checkpoint(path) as checkpoint:
         read = perf_counter()
-        fitted = recognise(checkpoint, source, variant=variant)
+        fitted = recognise(checkpoint, None if source == "auto" else source, variant=variant)
         target = choose_target(fitted, to)
         write_format = output_format(out_path, target)
         facts = facts_of(fitted, checkpoint.provenance, pool1=pool1, stem_stride=stem_stride)
@@ -118,28 +123,76 @@ def convert(
         before = shift_of(checkpoint.provenance) if undo else 0.0
         own = facts._replace(bn_eps=facts.bn_eps + before)
         eps = target.bn_eps if target.bn_eps is not None else own.bn_eps
-        plan = make_plan(fitted, checkpoint.tensors, target, own, eps=eps, dtype=dtype, undo=undo,
-                         former=former(checkpoint.provenance, target.name), path=path)
+        plan = make_plan(
+            fitted,
+            checkpoint.tensors,
+            target,
+            own,
+            eps=eps,
+            dtype=dtype,
+            undo=undo,
+            former=former(checkpoint.provenance, target.name),
+            path=path,
+        )
         tensors = [row.tensor(checkpoint.tensors) for row in plan.rows]
         _refuse_lost(plan, checkpoint)
         if strict:
             _refuse_not_finite(tensors, path)
         described = facts._replace(bn_eps=eps)
-        draft = record(fitted, plan, described, target, _source(checkpoint, fitted, sha256=sha256),
-                       restoration(plan, checkpoint.tensors))
+        draft = record(
+            fitted,
+            plan,
+            described,
+            target,
+            _source(checkpoint, fitted, sha256=sha256),
+            restoration(plan, checkpoint.tensors),
+        )
         planned = perf_counter()
         timings = {"read": read - started, "plan": planned - read}
         total = sum(tensor.nbytes for tensor in tensors)
-        result = Result(path, None, described, fitted.layout.name, target.name, plan.rows, plan.dropped, plan.notes,
-                        draft, total, timings)
+        result = Result(
+            path,
+            None,
+            described,
+            fitted.layout.name,
+            target.name,
+            plan.rows,
+            plan.dropped,
+            plan.notes,
+            draft,
+            total,
+            timings,
+        )
         if dry_run:
             return result
         provenance, timings_after = _write(
-            checkpoint, plan, tensors, target, draft, write_format, out_path,
-            wrap=wrap, force=force, verify=verify, total=total, progress=progress,
+            checkpoint,
+            plan,
+            tensors,
+            target,
+            draft,
+            write_format,
+            out_path,
+            wrap=wrap,
+            force=force,
+            verify=verify,
+            total=total,
+            progress=progress,
         )
-    return Result(path, out_path, described, fitted.layout.name, target.name, plan.rows, plan.dropped, plan.notes,
-                  provenance, total, {**timings, **timings_after}, verify)
+    return Result(
+        path,
+        out_path,
+        described,
+        fitted.layout.name,
+        target.name,
+        plan.rows,
+        plan.dropped,
+        plan.notes,
+        provenance,
+        total,
+        {**timings, **timings_after},
+        verify,
+    )
 
 
 def recognise(checkpoint: Checkpoint, layout: str | None, *, variant: str | None = None) -> Fit:
@@ -152,8 +205,11 @@ def recognise(checkpoint: Checkpoint, layout: str | None, *, variant: str | None
     if layout is not None:
         table = _layout(layout)
         if table.format != checkpoint.format:
-            raise BadInput(f"is a {checkpoint.container}; {table.title} comes as {_FORMAT_WORDS[table.format]}",
-                           path=path, hint=_other_source(checkpoint))
+            raise BadInput(
+                f"is a {checkpoint.container}; {table.title} comes as {_FORMAT_WORDS[table.format]}",
+                path=path,
+                hint=_other_source(checkpoint),
+            )
         return fit(table, checkpoint.tensors, checkpoint.others, variant=variant, path=path)
     told = (checkpoint.provenance or {}).get("layout")
     if isinstance(told, str) and told in layout_names():
@@ -171,8 +227,11 @@ def recognise(checkpoint: Checkpoint, layout: str | None, *, variant: str | None
         nearest = max(refusals, key=lambda error: -len(error.faults) if error.faults else float("-inf"))
         if nearest.faults:
             raise nearest
-        raise Refused("is no network that is known here", path=path,
-                      hint="`convert models` shows what is; `convert inspect` what the file holds")
+        raise Refused(
+            "is no network that is known here",
+            path=path,
+            hint="`convert models` shows what is; `convert inspect` what the file holds",
+        )
     return min(found, key=lambda one: (one.layout.rank, one.layout.name))
 
 
@@ -198,8 +257,11 @@ def output_format(path: str, target: LayoutTable) -> str:
         return "pth"
     if lower.endswith(SAFETENSORS):
         return "safetensors"
-    raise UsageError("the output's name must end in .pth, .pt or .safetensors", path=path,
-                     hint="the suffix chooses the format")
+    raise UsageError(
+        "the output's name must end in .pth, .pt or .safetensors",
+        path=path,
+        hint="the suffix chooses the format",
+    )
 
 
 _FORMAT_WORDS = {"caffe2-pickle": "a Caffe2 pickle (.pkl)", "pytorch": "a PyTorch or safetensors file"}
@@ -207,7 +269,9 @@ _FORMAT_WORDS = {"caffe2-pickle": "a Caffe2 pickle (.pkl)", "pytorch": "a PyTorc
 
 def _other_source(checkpoint: Checkpoint) -> str:
     names = [name for name in layout_names() if load_layout(name).format == checkpoint.format]
-    return f"use `convert {names[0]} ...`" if len(names) == 1 else f"its layout may be one of {', '.join(names)}"
+    return (
+        f"use `convert {names[0]} ...`" if len(names) == 1 else f"its layout may be one of {', '.join(names)}"
+    )
 
 
 def _layout(name: str) -> LayoutTable:
@@ -215,8 +279,10 @@ def _layout(name: str) -> LayoutTable:
         from difflib import get_close_matches
 
         near = get_close_matches(name, layout_names(), 1)
-        raise UsageError(f"there is no layout {name!r}",
-                         hint=f"did you mean {near[0]!r}?" if near else f"there are {', '.join(layout_names())}")
+        raise UsageError(
+            f"there is no layout {name!r}",
+            hint=f"did you mean {near[0]!r}?" if near else f"there are {', '.join(layout_names())}",
+        )
     return load_layout(name)
 
 
@@ -300,8 +366,9 @@ def _write(
         try:
             _check_output(temporary, plan, checkpoint, verify=verify)
         except ConverterError as error:
-            raise Refused(f"read back, the output {error.what}", path=out_path, where=error.where,
-                          hint=error.hint) from None
+            raise Refused(
+                f"read back, the output {error.what}", path=out_path, where=error.where, hint=error.hint
+            ) from None
         times["checked"] = perf_counter()
 
     with replacing(out_path, force=force, check=check) as out:
@@ -309,7 +376,10 @@ def _write(
             from .write.pth import write_pth
 
             write_pth(
-                out, tensors, crc=crc, progress=moved if progress else None,
+                out,
+                tensors,
+                crc=crc,
+                progress=moved if progress else None,
                 records=lambda crcs: {"provenance.json": complete(crcs).encode()},
                 wrap=_wrapper(target, draft) if wrap else None,
             )
@@ -317,9 +387,14 @@ def _write(
             from .write.safetensors import write_safetensors
 
             if wrap:
-                raise UsageError("a .safetensors file has no wrapper", path=out_path, hint="write a .pth with --wrap")
+                raise UsageError(
+                    "a .safetensors file has no wrapper", path=out_path, hint="write a .pth with --wrap"
+                )
             write_safetensors(
-                out, tensors, crc=crc, progress=moved if progress else None,
+                out,
+                tensors,
+                crc=crc,
+                progress=moved if progress else None,
                 metadata=lambda crcs: {"format": "pt", "provenance": complete(crcs)},
             )
         else:
@@ -375,7 +450,9 @@ def _check_output(temporary: str, plan: Plan, checkpoint: Checkpoint, *, verify:
             for row in plan.rows:
                 for wanted, got in _pairs(row.tensor(checkpoint.tensors), written.tensors[row.target]):
                     if wanted != got:
-                        raise Refused("differs from the source", where=row.target, hint="check disk and memory")
+                        raise Refused(
+                            "differs from the source", where=row.target, hint="check disk and memory"
+                        )
 
 
 def _pairs(one: Tensor, other: Tensor) -> Any:
@@ -398,8 +475,12 @@ def _refuse_lost(plan: Plan, checkpoint: Checkpoint) -> None:
     for name, value in plan.implied:
         tensor = checkpoint.tensors[name]
         if tensor.tobytes() != filled(name, tensor.dtype, tensor.shape, value).tobytes():
-            raise Refused(f"the target stores no such tensor and takes it for {value:g} everywhere", where=name,
-                          path=checkpoint.file.path, hint="choose another layout with --to")
+            raise Refused(
+                f"the target stores no such tensor and takes it for {value:g} everywhere",
+                where=name,
+                path=checkpoint.file.path,
+                hint="choose another layout with --to",
+            )
 
 
 def _refuse_not_finite(tensors: Sequence[Tensor], path: str) -> None:
@@ -407,6 +488,10 @@ def _refuse_not_finite(tensors: Sequence[Tensor], path: str) -> None:
 
     bad = [tensor.name for tensor in tensors if tensor.dtype in FLOATS and not_finite(tensor)]
     if bad:
-        raise BadInput(f"{len(bad)} tensors hold NaN or Inf", path=path, where=", ".join(bad[:3]),
-                       faults=tuple(bad), hint="leave --strict out to convert them as they are")
-
+        raise BadInput(
+            f"{len(bad)} tensors hold NaN or Inf",
+            path=path,
+            where=", ".join(bad[:3]),
+            faults=tuple(bad),
+            hint="leave --strict out to convert them as they are",
+        )

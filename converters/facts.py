@@ -5,10 +5,16 @@ from __future__ import annotations
 from fnmatch import fnmatchcase
 from typing import TYPE_CHECKING, Any, NamedTuple
 
+from .errors import UsageError
+
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from .mapping.fit import Fit
+
+
+LONGEST_STRIDE = 64
+"""The largest stride in time that is taken for one: as many frames as the longest clips have."""
 
 
 class Facts(NamedTuple):
@@ -43,10 +49,16 @@ def facts_of(
     pool1: bool | None = None,
     stem_stride: int | None = None,
 ) -> Facts:
-    """The facts of a fitted file: keywords first, then its provenance, then what its layout's table says."""
+    """The facts of a fitted file: keywords first, then its provenance, then what its layout's table says.
+
+    Raises `UsageError` for a stem stride that no network has.
+    """
+    if stem_stride is not None and not 1 <= stem_stride <= LONGEST_STRIDE:
+        raise UsageError(f"a stem stride of {stem_stride} is not from 1 to {LONGEST_STRIDE}")
     layout, variant = fit.layout, fit.variant
     made_for = next(
-        (row for row in layout.made_for if any(fnmatchcase(variant.name, glob) for glob in row["variants"])), {}
+        (row for row in layout.made_for if any(fnmatchcase(variant.name, glob) for glob in row["variants"])),
+        {},
     )
     held = layout.holding(variant.name).pool1
     found = Facts(

@@ -28,8 +28,9 @@ class Inspection:
     """What a file is. ``network`` is None where no layout fits, and ``unknown`` then says why.
 
     ``parameters`` counts weights and biases, ``multiply_adds`` the operations for the clip the network was
-    made for, and ``counted`` those at the size its authors count at; ``weights`` leaves norms and biases out. ``layouts`` are the targets
-    that can hold the network, with a note or a reason each. ``statistics`` are there only on request.
+    made for, and ``counted`` those at the size its authors count at; ``weights`` leaves norms and biases out.
+    ``layouts`` are the targets that can hold the network, with a note or a reason each. ``statistics`` are
+    there only on request.
     """
 
     path: str

@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 
     from .facts import Facts
     from .mapping.fit import Fit
-    from .mapping.tables import Leaf, LayoutTable
+    from .mapping.tables import LayoutTable, Leaf
     from .ops import Op
     from .tensor import Tensor
 
@@ -81,20 +81,26 @@ def make_plan(
     """
     holding = target.holding(fit.variant.name)
     if holding.refuse:
-        raise Refused(f"{target.title} cannot hold {fit.variant.title}: {holding.refuse}", path=path,
-                      hint="`convert models` shows which layouts can")
+        raise Refused(
+            f"{target.title} cannot hold {fit.variant.title}: {holding.refuse}",
+            path=path,
+            hint="`convert models` shows which layouts can",
+        )
     try:
         wanted = _expand(fit, target)
     except CannotHold as error:
-        raise Refused(f"{target.title} has no name for {fit.variant.title}'s module {error}", path=path,
-                      hint="`convert models` shows which layouts can") from None
+        raise Refused(
+            f"{target.title} has no name for {fit.variant.title}'s module {error}",
+            path=path,
+            hint="`convert models` shows which layouts can",
+        ) from None
     former = former or Former("", {}, {})
     shift = facts.bn_eps - eps
     sources = {entry.canonical: entry for entry in fit.entries}
     rows: list[Row] = []
     implied: list[tuple[str, float]] = []
     for entry in wanted:
-        shape = tuple(size if isinstance(size, int) else fit.bound[size] for size in entry.shape)
+        shape = tuple([size if isinstance(size, int) else fit.bound[size] for size in entry.shape])
         if entry.leaf == BATCHES:
             rows.append(Row(None, entry.name, "int64", (), ()))
             continue
@@ -104,12 +110,16 @@ def make_plan(
                 implied.append((fit.scope + source.name, entry.stored.constant))
             continue
         if source.stored.constant is not None:
-            rows.append(Row(None, former.scope + entry.name, dtype or "float32", shape, (), source.stored.constant))
+            rows.append(
+                Row(None, former.scope + entry.name, dtype or "float32", shape, (), source.stored.constant)
+            )
             continue
         tensor = tensors[fit.scope + source.name]
         wanted_dtype = dtype or former.dtypes.get(tensor.name, tensor.dtype)
         ops: list[Op] = list((undo or {}).get(tensor.name, ()))
-        shape = _reorder(ops, tensor.shape, shape, source.stored, entry.stored, former.shapes.get(tensor.name))
+        shape = _reorder(
+            ops, tensor.shape, shape, source.stored, entry.stored, former.shapes.get(tensor.name)
+        )
         if entry.leaf == "running_var" and shift:
             ops.append(ShiftVariance(shift))
         if wanted_dtype != tensor.dtype:
@@ -133,16 +143,17 @@ def _reorder(
     former: tuple[int, ...] | None,
 ) -> tuple[int, ...]:
     """Add the operations that lead from one layout's shape and axes to another's; returns the shape there."""
-    rank = len(canonical)
-    plain = source.plain(shape, rank)
+    plain = source.plain(shape, len(canonical))
     if plain != shape:
         ops.append(Reshape(plain))
-    here = source.axes or tuple(range(rank))
-    there = target.axes or tuple(range(rank))
-    axes = tuple(here[there.index(axis)] for axis in range(rank))
-    if axes != tuple(range(rank)):
-        ops.append(Permute(axes))
-    out = tuple(canonical[there.index(axis)] for axis in range(rank))
+    out = canonical
+    if source.axes or target.axes:
+        same = tuple(range(len(canonical)))
+        here, there = source.axes or same, target.axes or same
+        axes = tuple(here[there.index(axis)] for axis in same)
+        if axes != same:
+            ops.append(Permute(axes))
+        out = tuple(canonical[there.index(axis)] for axis in same)
     if former is not None and former != out:
         ops.append(Reshape(former))
         return former

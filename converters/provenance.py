@@ -157,7 +157,9 @@ def undoing(provenance: Mapping[str, Any] | None, tensors: Mapping[str, Tensor])
                 ops = (*ops, AddUlps(ulps))
             out[name] = ops
     except (KeyError, TypeError, ValueError, zlib.error):
-        raise BadInput("its provenance record does not go with its tensors", hint="convert the source again") from None
+        raise BadInput(
+            "its provenance record does not go with its tensors", hint="convert the source again"
+        ) from None
     return out
 
 

@@ -6,6 +6,7 @@ import json
 from typing import TYPE_CHECKING, Any
 
 from .errors import BadInput
+from .facts import LONGEST_STRIDE
 from .tensor import ITEMSIZE
 
 if TYPE_CHECKING:
@@ -110,7 +111,7 @@ _RECORD = _fields(
                 "variant": _text,
                 "bn_eps": lambda value: _number(value) and 0 < value < 1,
                 "pool1": _flag,
-                "stem_stride": _whole(1, 64),
+                "stem_stride": _whole(1, LONGEST_STRIDE),
                 "input": _input,
                 "licence": _text,
             }

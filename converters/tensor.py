@@ -79,7 +79,9 @@ class SourceFile:
         except IsADirectoryError:
             raise BadInput("is a folder, not a checkpoint file", path=self.path) from None
         except OSError as error:
-            raise BadInput(f"cannot be opened: {(error.strerror or str(error)).lower()}", path=self.path) from None
+            raise BadInput(
+                f"cannot be opened: {(error.strerror or str(error)).lower()}", path=self.path
+            ) from None
         self._buffer = memoryview(bytearray(CHUNK))
 
     def __enter__(self) -> SourceFile:
@@ -200,4 +202,3 @@ class Swapped:
             words = array(code, piece[:whole])
             words.byteswap()
             yield memoryview(words).cast("B")
-

@@ -8,7 +8,6 @@ import sys
 from pathlib import Path
 
 import pytest
-
 import vmz_files
 
 REPOSITORY = Path(__file__).parent.parent

@@ -10,20 +10,23 @@ import subprocess
 import sys
 import time
 import zipfile
-from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 import pytest
 import torch
-from safetensors import safe_open
-from safetensors.torch import load_file
-
 import vmz_files
 from conftest import REPOSITORY
+from safetensors import safe_open
+from safetensors.torch import load_file
+from tables import vmz_tables
+
 from converters import BadInput, ConverterError, Refused, UsageError, convert, inspect, load_model
 from converters.read.caffe2 import read_caffe2_pickle
 from converters.tensor import SourceFile
-from tables import vmz_tables
+
+if TYPE_CHECKING:
+    from pathlib import Path
 
 
 def arrays_of(path: Path) -> dict[str, np.ndarray]:

@@ -8,16 +8,16 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
+import canonical
 import numpy as np
 import pytest
-import torch
-
-import canonical
 import recipes
+import torch
 import vmz_files
-from converters import convert, load_model
 from tables import vmz_tables
 from test_networks import TOLERANCE, block_error
+
+from converters import convert, load_model
 
 GOLDENS = Path(__file__).parent / "goldens" / "caffe2"
 NAMES = sorted(path.stem for path in GOLDENS.glob("*.npz"))

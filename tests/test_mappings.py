@@ -7,10 +7,12 @@ import zlib
 from collections import Counter
 from dataclasses import dataclass
 
+import canonical
 import numpy as np
 import pytest
+from macs import count_macs
+from tables import target_tables, vmz_tables
 
-import canonical
 from converters.errors import Refused
 from converters.facts import facts_of
 from converters.mapping import tables as mapping_tables
@@ -22,8 +24,6 @@ from converters.networks import NetworkSpec, build
 from converters.plan import make_plan
 from converters.provenance import restoration, undoing
 from converters.tensor import CHUNK, Tensor
-from macs import count_macs
-from tables import target_tables, vmz_tables
 
 SIZES = {"classes": 359, "channels": 3}
 
@@ -344,5 +344,5 @@ def test_layouts_without_a_module_cannot_hold_it():
     ip = next(one for one in variants("resnet3d") if one.name == "ip-csn-50")
     torchvision = load_layout("torchvision")
     assert torchvision.holding("ip-csn-50").refuse
-    with pytest.raises(CannotHold, match="conv2.middle"):
+    with pytest.raises(CannotHold, match=r"conv2\.middle"):
         list(entries(torchvision, ip, sizes_of(ip), {}))

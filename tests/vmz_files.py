@@ -5,11 +5,12 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 import recipes
+from tables import vmz_tables
+
 from converters.demo import Memory
 from converters.tensor import Tensor
 from converters.write.atomic import replacing
 from converters.write.caffe2 import write_caffe2_pickle
-from tables import vmz_tables
 
 if TYPE_CHECKING:
     from collections.abc import Mapping

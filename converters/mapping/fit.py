@@ -88,14 +88,20 @@ def fit(
         raise _refusal(layout, tensors, names, variant, path)
     if len(found) > 1:
         choices = ", ".join(match.variant.name for match in found)
-        raise Refused("names and shapes fit more than one network", path=path, where=choices,
-                      hint="say which with --variant")
+        raise Refused(
+            "names and shapes fit more than one network",
+            path=path,
+            where=choices,
+            hint="say which with --variant",
+        )
     return found[0]
 
 
 def _sort_out(layout: LayoutTable, names: Iterable[str], beside: Iterable[str]) -> _Names:
     names = list(names)
-    scope = next((scope for scope in layout.scopes if scope and any(name.startswith(scope) for name in names)), "")
+    scope = next(
+        (scope for scope in layout.scopes if scope and any(name.startswith(scope) for name in names)), ""
+    )
     drop = _pattern(layout.drop)
     wanted: dict[str, str] = {}
     dropped, counters = [], []
@@ -106,7 +112,7 @@ def _sort_out(layout: LayoutTable, names: Iterable[str], beside: Iterable[str]) 
         elif layout.format == "pytorch" and bare.endswith(f".{BATCHES}"):
             counters.append(name)
         elif scope and bare == name:
-            wanted[f"\0{name}"] = name       # outside the scope: cannot be a network's tensor
+            wanted[f"\0{name}"] = name  # outside the scope: cannot be a network's tensor
         else:
             wanted[bare] = name
     return _Names(wanted, (*dropped, *beside), tuple(counters), scope)
@@ -136,8 +142,12 @@ def _present(layout: LayoutTable, one: Variant, bound: Mapping[str, int], names:
             first = next(module.name for module in modules(one) if module.part == part)
             try:
                 tensor = next(
-                    (entry.name for entry in entries(layout, one, bound, {part: True})
-                     if entry.canonical.startswith(f"{first}.")), ""
+                    (
+                        entry.name
+                        for entry in entries(layout, one, bound, {part: True})
+                        if entry.canonical.startswith(f"{first}.")
+                    ),
+                    "",
                 )
             except KeyError:
                 tensor = ""
@@ -210,7 +220,9 @@ def _faults(
     return faults
 
 
-def _unify(one: Variant, wanted: tuple[int | str, ...], shape: tuple[int, ...], sizes: dict[str, int]) -> bool:
+def _unify(
+    one: Variant, wanted: tuple[int | str, ...], shape: tuple[int, ...], sizes: dict[str, int]
+) -> bool:
     if len(wanted) != len(shape):
         return False
     for size, actual in zip(wanted, shape, strict=True):
@@ -265,14 +277,17 @@ def _refusal(
             if best is None or (shared, -len(faults)) > best[:2]:
                 best = (shared, -len(faults), one, expected, faults)
     if best is None:
-        return Refused(f"{layout.name} has no network named {variant!r}", path=path, hint="`convert models` lists them")
+        return Refused(
+            f"{layout.name} has no network named {variant!r}", path=path, hint="`convert models` lists them"
+        )
     shared, _, one, expected, faults = best
     if shared < 0.3:
         return Refused(
             f"is no network that {layout.title} has",
             path=path,
             where=f"{len(names.wanted)} tensors such as {', '.join(sorted(names.wanted.values())[:2])}"
-            if names.wanted else "it holds no tensors",
+            if names.wanted
+            else "it holds no tensors",
             hint="`convert inspect` shows what it holds, `convert models` what can be converted",
         )
     wanted = {entry.name for entry in expected if entry.name}

@@ -6,7 +6,7 @@ from string import ascii_lowercase
 from typing import TYPE_CHECKING, NamedTuple
 
 from .network import Module, Variant, leaf_shape, modules
-from .tables import LEAVES, Leaf, LayoutTable, network_names
+from .tables import LEAVES, LayoutTable, Leaf, network_names
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -85,7 +85,7 @@ def module_name(layout: LayoutTable, variant: Variant, module: Module, bound: Ma
             holes = {**holes, letter: _letters(holes[counted], holes["blocks"])}
     try:
         return prefix + template.format_map(holes)
-    except KeyError:                         # a size that the file binds stands in the name
+    except KeyError:  # a size that the file binds stands in the name
         return prefix + template.format_map({**holes, **bound})
 
 
@@ -94,7 +94,10 @@ def name_templates(layout: LayoutTable, family: str) -> Iterator[str]:
     if layout.identity:
         return
     names = layout.modules[family]
-    for template in (*names.common.values(), *(text for part in names.within.values() for text in part.values())):
+    for template in (
+        *names.common.values(),
+        *(text for part in names.within.values() for text in part.values()),
+    ):
         if "{classes}" in template:
             yield template
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from functools import cache
+from itertools import pairwise
 from math import prod
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -206,13 +207,25 @@ def multiply_adds(
         if not module.grid:
             total += prod(whole) * head_positions
             continue
-        total += prod(whole) * _positions(one, module, bound, audio if module.side == "audio" else clip,
-                                          pool1=pool1, stem_stride=stem_stride)
+        total += prod(whole) * _positions(
+            one,
+            module,
+            bound,
+            audio if module.side == "audio" else clip,
+            pool1=pool1,
+            stem_stride=stem_stride,
+        )
     return total
 
 
 def _positions(
-    one: Variant, module: Module, bound: Mapping[str, int], size: tuple[int, ...], *, pool1: bool, stem_stride: int
+    one: Variant,
+    module: Module,
+    bound: Mapping[str, int],
+    size: tuple[int, ...],
+    *,
+    pool1: bool,
+    stem_stride: int,
 ) -> int:
     table = one.table if not module.side else _inner(one, module.side).table
     values = one.values if not module.side else _inner(one, module.side).values
@@ -245,7 +258,9 @@ def _inner(one: Variant, side: str) -> Variant:
     for inner in variants(row["network"]):
         if inner.values["type"] == types and inner.values["depth"] == one.values["depth"]:
             return inner
-    raise TableError(f"composes {types}-{one.values['depth']}, which {row['network']} lacks", path=one.table.family)
+    raise TableError(
+        f"composes {types}-{one.values['depth']}, which {row['network']} lacks", path=one.table.family
+    )
 
 
 def _composed(one: Variant, side: str) -> list[tuple[Variant, str]]:
@@ -257,8 +272,18 @@ def _side_modules(one: Variant, side: str) -> Iterator[Module]:
     wanted = {part for _, part in _composed(one, side)}
     for module in modules(_inner(one, side)):
         if module.part in wanted:
-            yield Module(f"{side}.{module.name}", module.kind, module.shape, module.part, module.key, module.holes,
-                         module.grid, side, module.family, False)
+            yield Module(
+                f"{side}.{module.name}",
+                module.kind,
+                module.shape,
+                module.part,
+                module.key,
+                module.holes,
+                module.grid,
+                side,
+                module.family,
+                False,
+            )
 
 
 def _indexed_modules(one: Variant, names: list[str], rows: list[dict[str, Any]]) -> Iterator[Module]:
@@ -315,7 +340,7 @@ def column(one: Variant, name: str) -> list[Pair]:
         if "product" in raw:
             return _product(column(one, raw["product"]), raw["from"])
         before = [(raw["from"], raw["from"]), *column(one, raw["previous"])]
-        return [(earlier[1], own[1]) for earlier, own in zip(before, before[1:], strict=False)]
+        return [(earlier[1], own[1]) for earlier, own in pairwise(before)]
     return [tuple(value) if isinstance(value, list) else (value, value) for value in raw]
 
 

@@ -145,11 +145,11 @@ class LayoutTable(NamedTuple):
                 return row
         return Holds(("*",), "", "", None)
 
-
     def stored(self) -> dict[str, int]:
         """How many tensors a module of each kind has in a file of this layout."""
         return {
-            kind: sum(self.leaf(kind, leaf).constant is None for leaf in leaves) for kind, leaves in LEAVES.items()
+            kind: sum(self.leaf(kind, leaf).constant is None for leaf in leaves)
+            for kind, leaves in LEAVES.items()
         }
 
     def leaf(self, kind: str, leaf: str) -> Leaf:
@@ -183,8 +183,12 @@ def load_network(family: str) -> NetworkTable:
     """Read one network table. Raises `TableError` where it does not follow the grammar."""
     path, raw = _read("networks", family)
     check = _Check(path)
-    check.keys(raw, "", {"family", "types", "variant", "parts"},
-               {"index", "columns", "depths", "where", "compose", "pool1", "bn_eps"})
+    check.keys(
+        raw,
+        "",
+        {"family", "types", "variant", "parts"},
+        {"index", "columns", "depths", "where", "compose", "pool1", "bn_eps"},
+    )
     check.that(raw["family"] == family, "family", f"is {raw['family']!r} in a file named {family}")
     variant = raw["variant"]
     check.keys(variant, "variant", {"name", "parts"}, set())
@@ -218,15 +222,36 @@ def load_layout(name: str) -> LayoutTable:
     """Read one layout table. Raises `TableError` where it does not follow the grammar."""
     path, raw = _read("layouts", name)
     check = _Check(path)
-    check.keys(raw, "", {"title", "format"},
-               {"project", "licence", "bn_eps", "to", "scopes", "drop", "leaves", "letters", "holds", "modules",
-                "identity", "container", "made_for", "preprocessing", "rank"})
+    check.keys(
+        raw,
+        "",
+        {"title", "format"},
+        {
+            "project",
+            "licence",
+            "bn_eps",
+            "to",
+            "scopes",
+            "drop",
+            "leaves",
+            "letters",
+            "holds",
+            "modules",
+            "identity",
+            "container",
+            "made_for",
+            "preprocessing",
+            "rank",
+        },
+    )
     check.that(raw["format"] in ("pytorch", "caffe2-pickle"), "format", f"{raw['format']!r} is unknown")
     identity = bool(raw.get("identity", False))
     check.that(identity != ("modules" in raw), "modules", "a layout has modules or is the identity")
     leaves = raw.get("leaves", PYTORCH_LEAVES)
     for kind, wanted in PYTORCH_LEAVES.items():
-        check.that(set(leaves.get(kind, {})) == set(wanted), f"leaves.{kind}", f"must name {', '.join(wanted)}")
+        check.that(
+            set(leaves.get(kind, {})) == set(wanted), f"leaves.{kind}", f"must name {', '.join(wanted)}"
+        )
     parsed = {
         kind: {leaf: _leaf(check, f"leaves.{kind}.{leaf}", text) for leaf, text in of_kind.items()}
         for kind, of_kind in leaves.items()
@@ -234,7 +259,9 @@ def load_layout(name: str) -> LayoutTable:
     holds = []
     for row in raw.get("holds", ()):
         check.keys(row, "holds", {"variants"}, {"refuse", "note", "pool1"})
-        holds.append(Holds(tuple(row["variants"]), row.get("refuse", ""), row.get("note", ""), row.get("pool1")))
+        holds.append(
+            Holds(tuple(row["variants"]), row.get("refuse", ""), row.get("note", ""), row.get("pool1"))
+        )
     modules = {}
     for family, lines in raw.get("modules", {}).items():
         within = lines.get("in", {})
@@ -296,7 +323,9 @@ class _Check(NamedTuple):
             raise TableError(f"lacks {key!r}", path=self.path, where=where or "top level")
         for key in row:
             if key not in needed and key not in allowed:
-                raise TableError(f"{key!r} is not a word of the grammar", path=self.path, where=where or "top level")
+                raise TableError(
+                    f"{key!r} is not a word of the grammar", path=self.path, where=where or "top level"
+                )
 
 
 def _template(check: _Check, part: str, name: str, text: object) -> ModuleTemplate:
@@ -306,12 +335,18 @@ def _template(check: _Check, part: str, name: str, text: object) -> ModuleTempla
     kind, *shape = left.split()
     check.that(kind in LEAVES, where, f"kind {kind!r} is not one of {', '.join(LEAVES)}")
     check.that(bool(shape), where, "has no shape")
-    return ModuleTemplate(name, kind, tuple(_sizes(check, where, shape)), tuple(_sizes(check, where, right.split())))
+    return ModuleTemplate(
+        name, kind, tuple(_sizes(check, where, shape)), tuple(_sizes(check, where, right.split()))
+    )
 
 
 def _leaf(check: _Check, where: str, text: object) -> Leaf:
     """``SUFFIX``, ``SUFFIX AXES -> AXES`` with letters for axes and ``1*`` for further ones, or ``= CONSTANT``."""
-    check.that(isinstance(text, str) and bool(text), where, "must be a text such as '_w' or '/w D H W I O -> O I D H W'")
+    check.that(
+        isinstance(text, str) and bool(text),
+        where,
+        "must be a text such as '_w' or '/w D H W I O -> O I D H W'",
+    )
     suffix, _, order = str(text).partition(" ")
     if suffix == "=":
         check.that(order.replace(".", "", 1).isdigit(), where, f"{order!r} is not a number")
@@ -322,11 +357,15 @@ def _leaf(check: _Check, where: str, text: object) -> Leaf:
     ones = "leading" if here[:1] == ["1*"] else "trailing" if here[-1:] == ["1*"] else ""
     letters = [axis for axis in here if axis != "1*"]
     check.that(
-        len(here) - len(letters) <= 1 and len(set(letters)) == len(letters) and sorted(letters) == sorted(canonical),
+        len(here) - len(letters) <= 1
+        and len(set(letters)) == len(letters)
+        and sorted(letters) == sorted(canonical),
         where,
         "must name the same axes on both sides of '->', each once",
     )
-    return Leaf(suffix, None if letters == canonical else tuple(letters.index(axis) for axis in canonical), ones)
+    return Leaf(
+        suffix, None if letters == canonical else tuple(letters.index(axis) for axis in canonical), ones
+    )
 
 
 def _sizes(check: _Check, where: str, words: list[str]) -> Iterator[int | str]:
