@@ -71,6 +71,19 @@ class Cast:
         return f"cast to {self.dtype}"
 
 
+_WIDER = {
+    "float16": ("float32", "float64"),
+    "bfloat16": ("float32", "float64"),
+    "float32": ("float64",),
+    "float64": (),
+}
+
+
+def is_exact(source: str, target: str) -> bool:
+    """Whether every value of one floating dtype is a value of another."""
+    return target == source or target in _WIDER[source]
+
+
 @dataclass(frozen=True, slots=True)
 class ShiftVariance:
     """Add a constant to a variance, in float64 and rounded once to the tensor's own dtype.

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from .errors import Refused
 from .mapping.layout import BATCHES, CannotHold, Entry, entries, families
-from .ops import Cast, Permute, Reshape, ShiftVariance, filled
+from .ops import Cast, Permute, Reshape, ShiftVariance, filled, is_exact
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -130,6 +130,12 @@ def make_plan(
         notes.append(
             f"{target.title} networks have batch-norm eps {eps:g}, these weights {facts.bn_eps:g}: "
             f"the difference, {shift:+.3g}, went into every running_var, so the function stays the same"
+        )
+    if dtype is not None:
+        exact = all(is_exact(tensors[row.source].dtype, dtype) for row in rows if row.source is not None)
+        count = sum(1 for row in rows if any(isinstance(op, Cast) for op in row.ops))
+        notes.append(
+            f"{count} tensors were cast to {dtype}{'' if exact else ', which rounds: there is no exact way back'}"
         )
     return Plan(tuple(rows), tuple(implied), fit.dropped, tuple(notes), shift)
 

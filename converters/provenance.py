@@ -7,13 +7,15 @@ from __future__ import annotations
 
 import json
 import zlib
+from math import prod
 from typing import TYPE_CHECKING, Any
 
 from . import __version__
 from .errors import BadInput
 from .mapping.tables import table_text
-from .ops import AddUlps, Cast, Reshape, ShiftVariance, ulps_between
+from .ops import AddUlps, Cast, Reshape, ShiftVariance, is_exact, ulps_between
 from .plan import Former
+from .tensor import ITEMSIZE
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -82,19 +84,20 @@ def restoration(plan: Plan, tensors: Mapping[str, Tensor]) -> dict[str, Any]:
         if row.source is None:
             continue
         source = tensors[row.source]
-        for op in row.ops:
-            if isinstance(op, Reshape):
-                shapes[row.target] = list(source.shape)
-            if isinstance(op, Cast):
-                dtypes[row.target] = source.dtype
-                if not _exact(source.dtype, op.dtype):
-                    lossy.append(row.target)
-            elif isinstance(op, ShiftVariance) and op.amount == plan.eps_shift and row.target not in lossy:
-                before = _before(row.ops, op, source)
-                back = ShiftVariance(-op.amount, rounded=True).apply(op.apply(before))
-                ulps = ulps_between(before, back)
-                if any(ulps):
-                    steps[row.target] = _packed(ulps)
+        exact = is_exact(source.dtype, row.dtype)
+        if any(isinstance(op, Reshape) for op in row.ops):
+            shapes[row.target] = list(source.shape)
+        if row.dtype != source.dtype:
+            dtypes[row.target] = source.dtype
+        if not exact:
+            lossy.append(row.target)
+        shift = next((op for op in row.ops if isinstance(op, ShiftVariance) and not op.rounded), None)
+        if shift and exact:
+            before = _before(row.ops, shift, source)
+            back = ShiftVariance(-shift.amount, rounded=True).apply(shift.apply(before))
+            ulps = ulps_between(before, back)
+            if any(ulps):
+                steps[row.target] = _packed(ulps)
     kept: dict[str, Any] = {}
     if shapes:
         kept["shapes"] = shapes
@@ -142,20 +145,24 @@ def undoing(provenance: Mapping[str, Any] | None, tensors: Mapping[str, Tensor])
         return {}
     from base64 import b85decode
 
+    dtypes = (provenance or {})["restore"].get("dtypes", {})
     out: dict[str, tuple[Op, ...]] = {}
     try:
-        shift = float(variance["shift"])
         for name, tensor in tensors.items():
             if not name.endswith("running_var"):
                 continue
-            ops: tuple[Op, ...] = (ShiftVariance(-shift, rounded=True),)
+            dtype = dtypes.get(name, tensor.dtype)
+            ops: list[Op] = [Cast(dtype)] if dtype != tensor.dtype else []
+            ops.append(ShiftVariance(-float(variance["shift"]), rounded=True))
             if name in variance["steps"]:
-                raw = b85decode(variance["steps"][name])
-                ulps = zlib.decompressobj().decompress(raw, tensor.nbytes)
-                if len(ulps) != tensor.nbytes:
+                size = prod(tensor.shape) * ITEMSIZE[dtype]
+                ulps = zlib.decompressobj().decompress(b85decode(variance["steps"][name]), size)
+                if len(ulps) != size:
                     raise ValueError(name)
-                ops = (*ops, AddUlps(ulps))
-            out[name] = ops
+                ops.append(AddUlps(ulps))
+            if dtype != tensor.dtype:
+                ops.append(Cast(tensor.dtype))
+            out[name] = tuple(ops)
     except (KeyError, TypeError, ValueError, zlib.error):
         raise BadInput(
             "its provenance record does not go with its tensors", hint="convert the source again"
@@ -169,15 +176,3 @@ def _before(ops: Sequence[Op], until: Op, tensor: Tensor) -> Tensor:
             break
         tensor = op.apply(tensor)
     return tensor
-
-
-_WIDER = {
-    "float16": ("float32", "float64"),
-    "bfloat16": ("float32", "float64"),
-    "float32": ("float64",),
-    "float64": (),
-}
-
-
-def _exact(source: str, target: str) -> bool:
-    return target == source or target in _WIDER[source]

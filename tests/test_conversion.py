@@ -175,6 +175,24 @@ def test_the_way_back_is_bit_exact(tmp_path, r3d):
     assert all(torch.equal(one[name], other[name]) for name in other)
 
 
+@pytest.mark.parametrize("dtype", ["float64", "float16"])
+def test_a_cast_and_an_eps_fold_come_back_together(r3d, tmp_path, dtype):
+    convert("vmz", r3d, tmp_path / "tv.safetensors", to="torchvision", dtype=dtype)
+    convert(None, tmp_path / "tv.safetensors", tmp_path / "pt.safetensors", to="vmz-pt")
+    convert(None, tmp_path / "pt.safetensors", tmp_path / "tv2.safetensors", to="torchvision")
+    convert(None, tmp_path / "tv.safetensors", tmp_path / "back.pkl", to="vmz")
+    one, other = load_file(tmp_path / "tv.safetensors"), load_file(tmp_path / "tv2.safetensors")
+    back, source = arrays_of(tmp_path / "back.pkl"), arrays_of(r3d)
+    if dtype == "float64":
+        assert same(back, source)
+        assert all(torch.equal(one[name], other[name]) for name in one if "running_var" not in name)
+    for name, array in source.items():
+        assert back[name].dtype == array.dtype
+        assert np.allclose(back[name], array, rtol=2e-3, atol=1e-4), name
+    for name, tensor in one.items():
+        assert torch.allclose(tensor.double(), other[name].double(), rtol=2e-3, atol=1e-4), name
+
+
 def test_widened_dtypes_come_back(r2d, tmp_path):
     convert("vmz", r2d, tmp_path / "wide.pth", dtype="float64")
     convert(None, tmp_path / "wide.pth", tmp_path / "back.pkl", to="vmz")
