@@ -1,0 +1,381 @@
+#!/usr/bin/env python3
+"""How long conversions take, and how much memory, against ``cp`` of the same file: the goals in one table.
+
+Every figure is a whole cold process of the real command, with the files in the page cache and the output
+unlinked before each run. Every round runs all rows in a new order, a ``cp`` before each; a ratio is the
+median of a row's times by the median of cp's. Memory is polled in runs of its own, which are not timed. The
+sources are written here, with seeded weights, in the byte format of VMZ's releases. Needs Linux.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import platform
+import random
+import subprocess
+import sys
+import tempfile
+from dataclasses import asdict, dataclass
+from statistics import median
+from time import perf_counter, sleep
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+REPOSITORY = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
+
+NETWORKS = {"L": "r2plus1d-152", "S": "ir-csn-152"}
+"""The two sources: 474 MB in 1,032 arrays, 119 MB in 777."""
+
+MEMORY_GOAL = 24.0
+"""Peak anonymous memory of the command, in MB, whatever the file's size."""
+
+SEED = 1
+
+
+@dataclass(frozen=True)
+class Row:
+    """A line of the table.
+
+    ``words`` follow the interpreter (or the command, if ``command``), with ``{source}`` and ``{output}``
+    filled in. ``goals`` are multiples of cp's CPU time.
+    """
+
+    title: str
+    words: tuple[str, ...]
+    command: bool
+    suffix: str
+    goals: Mapping[str, float]
+
+
+@dataclass(frozen=True)
+class Run:
+    """One process: seconds on the processor (user and system) and on the clock."""
+
+    cpu: float
+    wall: float
+
+
+@dataclass(frozen=True)
+class Figure:
+    """What was measured of one row on one source. Memory is in MB."""
+
+    row: str
+    source: str
+    cpu_ratio: float
+    cpu_goal: float | None
+    wall_ratio: float
+    cpu_seconds: float
+    wall_seconds: float
+    anonymous: float
+    resident: float
+    memory_goal: float | None
+
+    @property
+    def holds(self) -> bool:
+        """Whether every goal of this row is met."""
+        return (self.cpu_goal is None or self.cpu_ratio <= self.cpu_goal) and (
+            self.memory_goal is None or self.anonymous <= self.memory_goal
+        )
+
+
+WITHOUT_FAST = "import sys; sys.modules['isal'] = None; from converters.cli import main; sys.exit(main())"
+"""The command as it is where the extra ``[fast]`` is not installed: importing isal fails."""
+
+THROUGH_TORCH = """
+import pickle, sys, torch
+from collections import OrderedDict
+with open(sys.argv[1], "rb") as file:
+    blobs = pickle.load(file, encoding="latin1")["blobs"]
+torch.save(OrderedDict((name, torch.from_numpy(array)) for name, array in blobs.items()), sys.argv[2])
+"""
+
+PTH, SAFETENSORS = {"L": 2.8, "S": 5.0}, {"L": 1.8, "S": 4.0}
+FAST, LOOK = {"L": 2.0, "S": 4.0}, {"L": 0.8, "S": 2.0}
+
+
+def rows(fast: bool, torch: bool) -> list[Row]:
+    """The table's lines, as far as what is installed allows."""
+    convert = ("vmz", "{source}", "{output}")
+    found = [Row(".pth, standard library only", ("-c", WITHOUT_FAST, *convert), False, ".pth", PTH)]
+    if fast:
+        found.append(Row(".pth, with [fast]", convert, True, ".pth", FAST))
+    found.append(
+        Row(
+            ".safetensors, standard library only",
+            ("-c", WITHOUT_FAST, *convert),
+            False,
+            ".safetensors",
+            SAFETENSORS,
+        )
+    )
+    if fast:
+        found.append(Row(".safetensors, with [fast]", convert, True, ".safetensors", SAFETENSORS))
+    found.append(Row("inspect", ("inspect", "{source}"), True, "", LOOK))
+    found.append(Row("--dry-run", (*convert, "--dry-run"), True, ".pth", LOOK))
+    found.append(Row("python -c pass", ("-c", "pass"), False, "", {}))
+    if torch:
+        found.append(Row("import torch", ("-c", "import torch"), False, "", {}))
+        found.append(
+            Row("pickle.load + torch.save", ("-c", THROUGH_TORCH, "{source}", "{output}"), False, ".pth", {})
+        )
+    return found
+
+
+class Bench:
+    """Runs commands of one Python installation in one folder."""
+
+    def __init__(self, python: str, folder: str, module: bool) -> None:
+        self.python = python
+        self.folder = folder
+        # What the shell says to Python (no bytecode, no buffering) would be measured too.
+        self.environment = {
+            name: value for name, value in os.environ.items() if not name.startswith("PYTHON")
+        }
+        if not self.imports("converters"):
+            self.environment["PYTHONPATH"] = REPOSITORY
+        script = os.path.join(os.path.dirname(python), "video-checkpoint-convert")
+        installed = os.path.exists(script) and not module
+        self.command = (script,) if installed else (python, "-m", "converters")
+
+    def imports(self, module: str) -> bool:
+        """Whether the interpreter finds a module."""
+        done = subprocess.run(
+            [self.python, "-c", f"import {module}"],
+            cwd=self.folder,
+            env=self.environment,
+            capture_output=True,
+        )
+        return done.returncode == 0
+
+    def write_source(self, label: str) -> str:
+        """A file in the byte format of VMZ's releases, with seeded weights."""
+        path = os.path.join(self.folder, f"{NETWORKS[label]}.pkl")
+        code = (
+            "import sys; from converters.demo import write_seeded; "
+            "write_seeded(sys.argv[1], 'resnet3d', sys.argv[2], int(sys.argv[3]))"
+        )
+        self.run([self.python, "-c", code, path, NETWORKS[label], str(SEED)])
+        return path
+
+    def run(self, words: Sequence[str]) -> Run:
+        """One process, timed. Exits if it fails."""
+        started = perf_counter()
+        process = self._start(words)
+        _, status, usage = os.wait4(process.pid, 0)
+        wall = perf_counter() - started
+        self._finish(process, status, words)
+        return Run(usage.ru_utime + usage.ru_stime, wall)
+
+    def memory(self, words: Sequence[str]) -> tuple[float, float]:
+        """One process, polled every half millisecond: peak anonymous and peak resident memory in MB."""
+        process = self._start(words)
+        anonymous = resident = 0
+        while True:
+            pid, status, _ = os.wait4(process.pid, os.WNOHANG)
+            if pid:
+                break
+            found = _status(process.pid)
+            anonymous = max(anonymous, found.get("RssAnon", 0))
+            resident = max(resident, found.get("VmHWM", 0))
+            sleep(0.0005)
+        self._finish(process, status, words)
+        return anonymous / 1024, resident / 1024
+
+    def words(self, row: Row, source: str) -> list[str]:
+        """The command line of a row."""
+        places = {"{source}": source, "{output}": self.output(row)}
+        start = self.command if row.command else (self.python,)
+        return [*start, *(places.get(word, word) for word in row.words)]
+
+    def output(self, row: Row) -> str:
+        """Where a row writes; empty if it does not."""
+        return os.path.join(self.folder, f"out{row.suffix}") if row.suffix else ""
+
+    def _start(self, words: Sequence[str]) -> subprocess.Popen[bytes]:
+        return subprocess.Popen(
+            words, cwd=self.folder, env=self.environment, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE
+        )
+
+    def _finish(self, process: subprocess.Popen[bytes], status: int, words: Sequence[str]) -> None:
+        process.returncode = os.waitstatus_to_exitcode(status)
+        with process:  # closes the pipe
+            said = process.stderr.read().decode(errors="replace") if process.stderr else ""
+        if process.returncode:
+            raise SystemExit(f"{' '.join(words)}\nended with {process.returncode}: {said}")
+
+
+def _status(pid: int) -> dict[str, int]:
+    """The sizes in ``/proc/PID/status``, in KiB; nothing once the process has ended."""
+    try:
+        with open(f"/proc/{pid}/status") as file:
+            lines = [line.split() for line in file]
+    except OSError:
+        return {}
+    return {words[0].rstrip(":"): int(words[1]) for words in lines if len(words) == 3 and words[2] == "kB"}
+
+
+def measure(bench: Bench, label: str, table: Sequence[Row], rounds: int) -> tuple[list[Figure], Run]:
+    """Every row on one source, and the median cp."""
+    source = bench.write_source(label)
+    copy = os.path.join(bench.folder, "copy")
+    copies: list[Run] = []
+    runs: dict[str, list[Run]] = {row.title: [] for row in table}
+
+    def timed(words: Sequence[str], output: str) -> Run:
+        _unlink(output)
+        run = bench.run(words)
+        _unlink(output)
+        return run
+
+    for row in table:  # fills the page cache and writes bytecode
+        timed(bench.words(row, source), bench.output(row))
+    for number in range(rounds):
+        _progress(f"{label}: round {number + 1} of {rounds}")
+        for row in random.sample(table, len(table)):
+            copies.append(timed(["cp", source, copy], copy))
+            runs[row.title].append(timed(bench.words(row, source), bench.output(row)))
+    copied = _median(copies)
+    figures = []
+    for row in table:
+        _progress(f"{label}: memory of {row.title}")
+        _unlink(bench.output(row))
+        anonymous, resident = bench.memory(bench.words(row, source))
+        _unlink(bench.output(row))
+        own = _median(runs[row.title])
+        goal = row.goals.get(label)
+        figures.append(
+            Figure(
+                row.title,
+                label,
+                own.cpu / copied.cpu,
+                goal,
+                own.wall / copied.wall,
+                own.cpu,
+                own.wall,
+                anonymous,
+                resident,
+                None if goal is None else MEMORY_GOAL,
+            )
+        )
+    _unlink(source)
+    _progress("")
+    return figures, copied
+
+
+def _median(runs: Sequence[Run]) -> Run:
+    return Run(median(run.cpu for run in runs), median(run.wall for run in runs))
+
+
+def _unlink(path: str) -> None:
+    if path and os.path.exists(path):
+        os.unlink(path)
+
+
+def _progress(text: str) -> None:
+    if sys.stderr.isatty():
+        sys.stderr.write(f"\r\x1b[K{text}")
+        sys.stderr.flush()
+
+
+def markdown(figures: Sequence[Figure], labels: Sequence[str]) -> str:
+    """The table: a line for every row, and for every source its ratios, seconds and memory."""
+    heads = ["CPU x cp", "goal", "wall x cp", "CPU s", "anon MB", "RSS MB"]
+    lines = [
+        "| whole cold process | "
+        + " | ".join(f"{label}: {head}" for label in labels for head in heads)
+        + " |",
+        "|---|" + "---|" * len(heads) * len(labels),
+    ]
+    by_row: dict[str, dict[str, Figure]] = {}
+    for figure in figures:
+        by_row.setdefault(figure.row, {})[figure.source] = figure
+    for title, found in by_row.items():
+        cells: list[str] = []
+        for label in labels:
+            one = found[label]
+            goal = "" if one.cpu_goal is None else f"<= {one.cpu_goal:g} {'holds' if one.holds else 'MISSED'}"
+            cells += [
+                f"{one.cpu_ratio:.2f}",
+                goal,
+                f"{one.wall_ratio:.2f}",
+                f"{one.cpu_seconds:.3f}",
+                f"{one.anonymous:.1f}",
+                f"{one.resident:.1f}",
+            ]
+        lines.append(f"| {title} | " + " | ".join(cells) + " |")
+    return "\n".join(lines)
+
+
+def _machine(folder: str) -> str:
+    kind = subprocess.run(["stat", "-f", "-c", "%T", folder], capture_output=True, text=True).stdout.strip()
+    return (
+        f"{platform.system()} {platform.release()}, {os.cpu_count()} processors, "
+        f"load {os.getloadavg()[0]:.1f}, {kind or 'unknown file system'}"
+    )
+
+
+def main() -> int:
+    """Measure and print; returns the exit code."""
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument(
+        "--folder",
+        default="/dev/shm" if os.path.isdir("/dev/shm") else None,
+        help="where files are written, 1.6 GB of room (default: /dev/shm, else the temporary folder)",
+    )
+    parser.add_argument("--python", default=sys.executable, help="the interpreter whose command is measured")
+    parser.add_argument(
+        "--module", action="store_true", help="`python -m converters`, not the installed command"
+    )
+    parser.add_argument("--rounds", type=int, default=7, help="runs of every row (default: 7)")
+    parser.add_argument("--source", choices=[*NETWORKS], action="append", help="only this one")
+    parser.add_argument("--without-torch", action="store_true", help="leave the rows out that need torch")
+    parser.add_argument("--json", action="store_true", help="print JSON")
+    options = parser.parse_args()
+    if not hasattr(os, "wait4") or not os.path.isdir("/proc/self"):
+        parser.error("needs Linux")
+    labels = options.source or [*NETWORKS]
+    # A link, as an environment's interpreter is, must stay one: it is what finds the environment.
+    python = os.path.abspath(options.python)
+    with tempfile.TemporaryDirectory(prefix="bench-", dir=options.folder) as folder:
+        bench = Bench(python, folder, options.module)
+        table = rows(bench.imports("isal"), not options.without_torch and bench.imports("torch"))
+        machine = _machine(folder)
+        figures: list[Figure] = []
+        copies: dict[str, Run] = {}
+        for label in labels:
+            found, copies[label] = measure(bench, label, table, options.rounds)
+            figures += found
+    if options.json:
+        print(
+            json.dumps(
+                {
+                    "machine": machine,
+                    "python": platform.python_version(),
+                    "rounds": options.rounds,
+                    "cp": {label: asdict(run) for label, run in copies.items()},
+                    "figures": [{**asdict(figure), "holds": figure.holds} for figure in figures],
+                }
+            )
+        )
+        return 0
+    print(f"{machine}; command: {' '.join(bench.command)}; median of {options.rounds} rounds")
+    for label, run in copies.items():
+        print(f"{label} = {NETWORKS[label]}: cp takes {run.cpu:.3f} s of CPU, {run.wall:.3f} s")
+    print(f"\n{markdown(figures, labels)}\n")
+    missed = [f"{one.row} ({one.source})" for one in figures if not one.holds]
+    print(
+        f"goals missed: {', '.join(missed)}"
+        if missed
+        else f"all goals hold (CPU against cp; at most {MEMORY_GOAL:g} MB of anonymous memory)"
+    )
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

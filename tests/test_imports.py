@@ -1,0 +1,146 @@
+"""What commands import: start-up is half of a small conversion, and torch's alone would be ten times it."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+
+import pytest
+from conftest import REPOSITORY
+
+from converters import convert
+
+CODE = """
+import json, sys
+before = set(sys.modules)
+from converters.cli import main
+try:
+    code = main(sys.argv[1:])
+except SystemExit as end:
+    code = end.code
+print(json.dumps([code, sorted(set(sys.modules) - before)]), file=sys.stderr)
+"""
+
+HEAVY = {
+    "asyncio",
+    "concurrent",
+    "ctypes",
+    "difflib",
+    "email",
+    "http",
+    "importlib.metadata",
+    "importlib.resources",
+    "logging",
+    "multiprocessing",
+    "pathlib",
+    "pickle",
+    "safetensors",
+    "shutil",
+    "socket",
+    "ssl",
+    "subprocess",
+    "tempfile",
+    "typing_extensions",
+    "unittest",
+    "urllib",
+    "zipfile",
+}
+
+
+def imported(*words: object, code: int = 0) -> set[str]:
+    """The modules that a command imports in a process of its own."""
+    done = subprocess.run(
+        [sys.executable, "-c", CODE, *map(str, words)],
+        capture_output=True,
+        text=True,
+        timeout=120,
+        env={**os.environ, "PYTHONPATH": str(REPOSITORY)},
+        check=True,
+    )
+    found, modules = json.loads(done.stderr.splitlines()[-1])
+    assert found == code, done.stderr
+    assert "argparse" in modules
+    return set(modules)
+
+
+@pytest.fixture(scope="module")
+def outputs(r2d, tmp_path_factory):
+    """One file of each output format."""
+    folder = tmp_path_factory.mktemp("outputs")
+    paths = [folder / "out.pth", folder / "out.safetensors"]
+    for path in paths:
+        convert("vmz", r2d, path)
+    return paths
+
+
+@pytest.mark.parametrize("name", ["out.pth", "out.safetensors"])
+def test_a_conversion_imports_neither_torch_nor_numpy(r2d, tmp_path, name):
+    modules = imported("vmz", r2d, tmp_path / name)
+    assert (tmp_path / name).stat().st_size > r2d.stat().st_size * 0.99
+    assert not modules & {"torch", "numpy", *HEAVY}
+
+
+def test_other_layouts_and_verification_do_not_either(r2d, tmp_path):
+    assert not imported("auto", r2d, tmp_path / "out.pth", "--to", "native", "--verify") & {
+        "torch",
+        "numpy",
+        *HEAVY,
+    }
+
+
+@pytest.mark.parametrize("index", [0, 1])
+def test_the_way_back_does_not_either(outputs, tmp_path, index):
+    modules = imported("vmz-pt", outputs[index], tmp_path / "back.pkl", "--to", "vmz")
+    assert not modules & {"torch", "numpy", *HEAVY}
+
+
+def test_planning_imports_neither(r2d, tmp_path):
+    modules = imported("vmz", r2d, tmp_path / "out.pth", "--dry-run")
+    assert not modules & {"torch", "numpy", *HEAVY}
+    assert not any(name.startswith("converters.write.pth") for name in modules)
+
+
+def test_inspecting_imports_neither(r2d, outputs):
+    for path in (r2d, *outputs):
+        assert not imported("inspect", path) & {"torch", "numpy", "hashlib", *HEAVY}
+
+
+def test_only_statistics_import_numpy(r2d):
+    modules = imported("inspect", r2d, "--stats")
+    assert "numpy" in modules
+    assert "torch" not in modules
+
+
+def test_the_table_and_the_help_read_no_file(tmp_path):
+    for words in (["models"], ["--help"], ["--version"], ["vmz", "--help"]):
+        modules = imported(*words)
+        assert not modules & {"torch", "numpy", "hashlib", *(HEAVY - {"shutil"})}
+        assert "converters.checkpoint" not in modules
+
+
+def test_a_change_of_values_imports_numpy_but_not_torch(r3d, tmp_path):
+    modules = imported("vmz", r3d, tmp_path / "out.pth", "--to", "torchvision")
+    assert "numpy" in modules
+    assert "torch" not in modules
+
+
+def test_an_error_imports_no_more(tmp_path):
+    (tmp_path / "page.pkl").write_text("<html></html>")
+    modules = imported("vmz", tmp_path / "page.pkl", tmp_path / "out.pth", code=3)
+    assert not modules & {"torch", "numpy", "hashlib", *HEAVY}
+
+
+def test_the_package_itself_imports_nothing_heavy():
+    done = subprocess.run(
+        [sys.executable, "-c", "import converters, sys; print(*sys.modules)"],
+        capture_output=True,
+        text=True,
+        timeout=60,
+        env={**os.environ, "PYTHONPATH": str(REPOSITORY)},
+        check=True,
+    )
+    modules = set(done.stdout.split())
+    assert "converters" in modules
+    assert not modules & {"torch", "numpy", "converters.conversion", "argparse"}
