@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from .record import parse_provenance
 from .tensor import SourceFile
@@ -14,8 +13,7 @@ if TYPE_CHECKING:
     from .tensor import Tensor
 
 
-@dataclass(frozen=True, slots=True)
-class Checkpoint:
+class Checkpoint(NamedTuple):
     """An open file. ``format`` is ``caffe2-pickle`` or ``pytorch``, ``container`` the file format in words.
 
     ``others`` are values that are not tensors. ``provenance`` is what this tool wrote into the file, if it
@@ -26,9 +24,9 @@ class Checkpoint:
     format: str
     container: str
     tensors: Mapping[str, Tensor]
-    others: Mapping[str, object] = field(default_factory=dict)
-    provenance: Mapping[str, Any] | None = None
-    details: Mapping[str, Any] = field(default_factory=dict)
+    others: Mapping[str, object]
+    provenance: Mapping[str, Any] | None
+    details: Mapping[str, Any]
 
     def __enter__(self) -> Checkpoint:
         return self

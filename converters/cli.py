@@ -236,9 +236,7 @@ def _models(options: argparse.Namespace) -> int:
 
     table = support_table()
     if options.json:
-        from dataclasses import asdict
-
-        _print_json({"ok": True, "models": [asdict(row) for row in table]})
+        _print_json({"ok": True, "models": [row._asdict() for row in table]})
     elif not options.quiet:
         from .report import models_text
 

@@ -98,11 +98,11 @@ def convert(
     """Convert a checkpoint file.
 
     ``source`` is the layout of the input (``"vmz"``; None or ``"auto"`` recognises it), ``to`` that of the
-    output (default: the source's own default). The output's suffix chooses its format: ``.pth``, ``.pt`` or ``.safetensors``. ``dtype`` casts
-    (``"float16"``). ``variant``, ``pool1`` and ``stem_stride`` decide what names and shapes cannot. ``wrap``
-    writes the ecosystem's own wrapper around the state dict. ``verify`` reads the output back and compares
-    every tensor with the source; ``strict`` refuses NaN and Inf. ``sha256`` puts the input's hash into the
-    provenance. ``progress`` is told (bytes done, bytes in all).
+    output (default: the source's own default). The output's suffix chooses its format: ``.pth``, ``.pt`` or
+    ``.safetensors``. ``dtype`` casts (``"float16"``). ``variant``, ``pool1`` and ``stem_stride`` decide what
+    names and shapes cannot. ``wrap`` writes the ecosystem's own wrapper around the state dict. ``verify`` reads
+    the output back and compares every tensor with the source; ``strict`` refuses NaN and Inf. ``sha256`` puts
+    the input's hash into the provenance. ``progress`` is told (bytes done, bytes in all).
 
     Raises `ConverterError`: `Refused` where the conversion cannot be done, `BadInput` where the input cannot
     be read, `UsageError` where the call is wrong. The output appears whole or not at all.

@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import os
-from dataclasses import asdict, dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from .checkpoint import open_checkpoint
 from .conversion import recognise
@@ -23,8 +22,7 @@ if TYPE_CHECKING:
     from .tensor import Tensor
 
 
-@dataclass(frozen=True, slots=True)
-class Inspection:
+class Inspection(NamedTuple):
     """What a file is. ``network`` is None where no layout fits, and ``unknown`` then says why.
 
     ``parameters`` counts weights and biases, ``multiply_adds`` the operations for the clip the network was
@@ -54,7 +52,11 @@ class Inspection:
 
     def as_data(self) -> dict[str, Any]:
         """Plain data, for ``--json``."""
-        return {**asdict(self), "network": self.network.as_data() if self.network else None}
+        return {
+            **self._asdict(),
+            "network": self.network.as_data() if self.network else None,
+            "statistics": {name: one._asdict() for name, one in self.statistics.items()},
+        }
 
 
 def inspect(path: str | os.PathLike[str], *, layout: str | None = None, stats: bool = False) -> Inspection:

@@ -6,9 +6,8 @@ An operation changes a shape, or streams its bytes through numpy; none of them k
 from __future__ import annotations
 
 import struct
-from dataclasses import dataclass
 from math import prod
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
 
 from .errors import Refused
 from .tensor import CHUNK, ITEMSIZE, Repeated, Tensor
@@ -36,12 +35,15 @@ class Op(Protocol):
         ...
 
 
-@dataclass(frozen=True, slots=True)
-class Reshape:
+class Reshape(NamedTuple):
     """Another shape with as many elements, the same bytes."""
 
     shape: tuple[int, ...]
-    keeps_bytes = True
+
+    @property
+    def keeps_bytes(self) -> bool:
+        """See `Op.keeps_bytes`."""
+        return True
 
     def apply(self, tensor: Tensor) -> Tensor:
         """See `Op.apply`."""
@@ -52,12 +54,15 @@ class Reshape:
         return f"shape {'x'.join(map(str, self.shape))}"
 
 
-@dataclass(frozen=True, slots=True)
-class Cast:
+class Cast(NamedTuple):
     """Another dtype, rounded to nearest even. Widening is exact; narrowing is lossy."""
 
     dtype: str
-    keeps_bytes = False
+
+    @property
+    def keeps_bytes(self) -> bool:
+        """See `Op.keeps_bytes`."""
+        return False
 
     def apply(self, tensor: Tensor) -> Tensor:
         """See `Op.apply`."""
@@ -84,8 +89,7 @@ def is_exact(source: str, target: str) -> bool:
     return target == source or target in _WIDER[source]
 
 
-@dataclass(frozen=True, slots=True)
-class ShiftVariance:
+class ShiftVariance(NamedTuple):
     """Add a constant to a variance, in float64 and rounded once to the tensor's own dtype.
 
     Moves a difference of batch-norm eps into ``running_var``: 1 / sqrt(var + eps) stays what it was. Refuses to
@@ -94,7 +98,11 @@ class ShiftVariance:
 
     amount: float
     rounded: bool = False
-    keeps_bytes = False
+
+    @property
+    def keeps_bytes(self) -> bool:
+        """See `Op.keeps_bytes`."""
+        return False
 
     def apply(self, tensor: Tensor) -> Tensor:
         """See `Op.apply`."""
@@ -116,15 +124,18 @@ class ShiftVariance:
         return f"variance {self.amount:+g}"
 
 
-@dataclass(frozen=True, slots=True)
-class AddUlps:
+class AddUlps(NamedTuple):
     """Move every element by so many units in the last place: what rounding took, put back.
 
     ``steps`` are little-endian signed integers as wide as an element.
     """
 
     steps: bytes
-    keeps_bytes = False
+
+    @property
+    def keeps_bytes(self) -> bool:
+        """See `Op.keeps_bytes`."""
+        return False
 
     def apply(self, tensor: Tensor) -> Tensor:
         """See `Op.apply`."""
@@ -137,12 +148,15 @@ class AddUlps:
         return "recorded rounding restored"
 
 
-@dataclass(frozen=True, slots=True)
-class Permute:
+class Permute(NamedTuple):
     """Another order of axes: axis k of the result is axis ``axes[k]`` of the tensor. Holds it in memory twice."""
 
     axes: tuple[int, ...]
-    keeps_bytes = False
+
+    @property
+    def keeps_bytes(self) -> bool:
+        """See `Op.keeps_bytes`."""
+        return False
 
     def apply(self, tensor: Tensor) -> Tensor:
         """See `Op.apply`."""
@@ -177,8 +191,7 @@ def ulps_between(exact: Tensor, rounded: Tensor) -> bytes:
     )
 
 
-@dataclass(frozen=True, slots=True)
-class _Elementwise:
+class _Elementwise(NamedTuple):
     data: Data
     source: str
     target: str
@@ -189,8 +202,7 @@ class _Elementwise:
             yield _bytes_of(self.function(values), self.target)
 
 
-@dataclass(frozen=True, slots=True)
-class _Permuted:
+class _Permuted(NamedTuple):
     tensor: Tensor
     axes: tuple[int, ...]
 
@@ -204,8 +216,7 @@ class _Permuted:
             yield view[start : start + CHUNK]
 
 
-@dataclass(frozen=True, slots=True)
-class _Stepped:
+class _Stepped(NamedTuple):
     data: Data
     dtype: str
     steps: bytes

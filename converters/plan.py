@@ -150,19 +150,19 @@ def _reorder(
 ) -> tuple[int, ...]:
     """Add the operations that lead from one layout's shape and axes to another's; returns the shape there."""
     plain = source.plain(shape, len(canonical))
-    if plain != shape:
+    if plain is not None and plain != shape:
         ops.append(Reshape(plain))
-    out = canonical
+    bare = canonical
     if source.axes or target.axes:
         same = tuple(range(len(canonical)))
         here, there = source.axes or same, target.axes or same
         axes = tuple(here[there.index(axis)] for axis in same)
         if axes != same:
             ops.append(Permute(axes))
-        out = tuple(canonical[there.index(axis)] for axis in same)
-    if former is not None and former != out:
-        ops.append(Reshape(former))
-        return former
+        bare = tuple(canonical[there.index(axis)] for axis in same)
+    out = target.full(bare) if former is None else former
+    if out != bare:
+        ops.append(Reshape(out))
     return out
 
 

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 from .mapping.layout import families
 from .mapping.network import variants
@@ -15,8 +14,7 @@ if TYPE_CHECKING:
     from .mapping.network import Variant
 
 
-@dataclass(frozen=True, slots=True)
-class Support:
+class Support(NamedTuple):
     """One network: the sources it comes from, the layouts that hold it, and why the others cannot."""
 
     family: str

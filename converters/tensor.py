@@ -7,9 +7,8 @@ and in C (row-major) order, whatever the file held.
 from __future__ import annotations
 
 import os
-from dataclasses import dataclass
 from math import prod
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING, NamedTuple, Protocol
 
 from .errors import BadInput
 
@@ -45,8 +44,7 @@ class Data(Protocol):
         ...
 
 
-@dataclass(frozen=True, slots=True)
-class Tensor:
+class Tensor(NamedTuple):
     """A named array that may still be in a file.
 
     ``dtype`` is a key of `ITEMSIZE`; ``shape`` is the logical shape in C order, ``()`` for a scalar.
@@ -151,8 +149,7 @@ else:  # Windows has no positioned reads
         return len(data)
 
 
-@dataclass(frozen=True, slots=True)
-class FileBytes:
+class FileBytes(NamedTuple):
     """Contiguous bytes in a file, already little-endian and in C order."""
 
     file: SourceFile
@@ -164,16 +161,15 @@ class FileBytes:
         return self.file.chunks(self.offset, self.nbytes)
 
 
-@dataclass(frozen=True, slots=True)
-class Repeated:
-    """One element's bytes, ``count`` times: a filled tensor."""
+class Repeated(NamedTuple):
+    """One element's bytes, ``times`` times: a filled tensor."""
 
     element: bytes
-    count: int
+    times: int
 
     def chunks(self) -> Iterator[memoryview]:
         """See `Data.chunks`."""
-        left = self.count
+        left = self.times
         many = max(1, CHUNK // len(self.element))
         block = memoryview(self.element * min(left, many))
         while left > 0:
@@ -182,8 +178,7 @@ class Repeated:
             left -= now
 
 
-@dataclass(frozen=True, slots=True)
-class Swapped:
+class Swapped(NamedTuple):
     """Big-endian bytes turned little-endian. ``itemsize`` is the element's size in bytes (2, 4 or 8)."""
 
     data: Data

@@ -213,8 +213,9 @@ def _faults(
     faults = []
     if tensor.dtype not in FLOATS:
         faults.append(Fault("dtype", name, f"{tensor.dtype}, wanted a floating type"))
-    shape = entry.stored.canonical(entry.stored.plain(tensor.shape, len(entry.shape)))
-    if shape != entry.shape and not _unify(one, entry.shape, shape, sizes):
+    plain = entry.stored.plain(tensor.shape, len(entry.shape))
+    shape = None if plain is None else entry.stored.canonical(plain)
+    if shape != entry.shape and (shape is None or not _unify(one, entry.shape, shape, sizes)):
         wanted = tuple(sizes.get(size, size) if isinstance(size, str) else size for size in entry.shape)
         faults.append(Fault("shape", name, f"{_text(tensor.shape)}, wanted {_text(wanted)}"))
     return faults

@@ -89,29 +89,35 @@ class Leaf(NamedTuple):
 
     ``suffix`` is appended to the module's name. ``axes`` are the file's axes in canonical order, None where
     they are the same: canonical axis i is the file's axis ``axes[i]``. ``ones`` tells where the file's shape
-    may have further axes of size one: ``leading``, ``trailing`` or nowhere. ``constant`` is the value of a
-    tensor that the layout does not store.
+    has further axes of size one, ``leading`` or ``trailing``: ``further`` of them, any number if that is None.
+    ``constant`` is the value of a tensor that the layout does not store.
     """
 
     suffix: str
     axes: tuple[int, ...] | None = None
     ones: str = ""
+    further: int | None = 0
     constant: float | None = None
 
-    def plain(self, shape: tuple[int, ...], rank: int) -> tuple[int, ...]:
-        """A shape in the file without the further ones, for a canonical shape of ``rank`` axes."""
+    def plain(self, shape: tuple[int, ...], rank: int) -> tuple[int, ...] | None:
+        """A shape in the file without the further ones, for a canonical shape of ``rank`` axes; None where it
+        has not as many as it must."""
         extra = len(shape) - rank
-        if extra > 0 and self.ones == "trailing" and all(size == 1 for size in shape[rank:]):
-            return shape[:rank]
-        if extra > 0 and self.ones == "leading" and all(size == 1 for size in shape[:extra]):
-            return shape[extra:]
-        return shape
+        if extra < 0 or (self.further is not None and extra != self.further):
+            return None
+        rest, ones = (
+            (shape[:rank], shape[rank:]) if self.ones != "leading" else (shape[extra:], shape[:extra])
+        )
+        return rest if all(size == 1 for size in ones) else None
+
+    def full(self, shape: tuple[int, ...]) -> tuple[int, ...]:
+        """A plain shape with the further ones that are always there."""
+        ones = (1,) * (self.further or 0)
+        return ones + shape if self.ones == "leading" else shape + ones
 
     def canonical(self, shape: tuple[int, ...]) -> tuple[int, ...]:
         """A plain shape in the file as the canonical shape."""
-        if self.axes is None or len(shape) != len(self.axes):
-            return shape
-        return tuple(shape[axis] for axis in self.axes)
+        return shape if self.axes is None else tuple(shape[axis] for axis in self.axes)
 
 
 class LayoutTable(NamedTuple):
@@ -341,7 +347,10 @@ def _template(check: _Check, part: str, name: str, text: object) -> ModuleTempla
 
 
 def _leaf(check: _Check, where: str, text: object) -> Leaf:
-    """``SUFFIX``, ``SUFFIX AXES -> AXES`` with letters for axes and ``1*`` for further ones, or ``= CONSTANT``."""
+    """``SUFFIX``, ``SUFFIX AXES -> AXES`` with letters for axes, or ``= CONSTANT``.
+
+    On the left ``1`` is a further axis of size one and ``1*`` any number of them, all in front or all behind.
+    """
     check.that(
         isinstance(text, str) and bool(text),
         where,
@@ -354,18 +363,20 @@ def _leaf(check: _Check, where: str, text: object) -> Leaf:
     if not order:
         return Leaf(suffix)
     here, _, canonical = (side.split() for side in order.partition("->"))
-    ones = "leading" if here[:1] == ["1*"] else "trailing" if here[-1:] == ["1*"] else ""
-    letters = [axis for axis in here if axis != "1*"]
+    letters = [axis for axis in here if axis not in ("1", "1*")]
+    behind = here[: len(letters)] == letters
+    further = len(here) - len(letters)
     check.that(
-        len(here) - len(letters) <= 1
+        (behind or here[further:] == letters)
+        and ("1*" not in here or further == 1)
         and len(set(letters)) == len(letters)
         and sorted(letters) == sorted(canonical),
         where,
-        "must name the same axes on both sides of '->', each once",
+        "must name the same axes on both sides of '->', each once, and further ones all in front or all behind",
     )
-    return Leaf(
-        suffix, None if letters == canonical else tuple(letters.index(axis) for axis in canonical), ones
-    )
+    axes = None if letters == canonical else tuple(letters.index(axis) for axis in canonical)
+    ones = "" if not further else "trailing" if behind else "leading"
+    return Leaf(suffix, axes, ones, None if "1*" in here else further)
 
 
 def _sizes(check: _Check, where: str, words: list[str]) -> Iterator[int | str]:

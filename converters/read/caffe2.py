@@ -6,8 +6,7 @@ is read as data (`pickle_vm`); the arrays stay in it.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 from ..errors import BadInput
 from .pickle_numpy import NAMES, Array, PlainValues, tensor
@@ -19,8 +18,7 @@ if TYPE_CHECKING:
     from ..tensor import SourceFile, Tensor
 
 
-@dataclass(frozen=True, slots=True)
-class Caffe2Pickle:
+class Caffe2Pickle(NamedTuple):
     """The contents of a checkpoint, in the file's order.
 
     ``tensors`` are the arrays by blob name, ``others`` the blobs that are plain values (``model_iter``),

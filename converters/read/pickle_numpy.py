@@ -7,9 +7,8 @@ were taken from real pickles.
 from __future__ import annotations
 
 import struct
-from dataclasses import dataclass
 from math import prod
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 from ..errors import BadInput
 from ..tensor import CHUNK, ITEMSIZE, Data, FileBytes, Swapped, Tensor
@@ -239,8 +238,7 @@ NAMES = _names()
 Python 2 and 3. Read only."""
 
 
-@dataclass(frozen=True, slots=True)
-class Held:
+class Held(NamedTuple):
     """A few bytes that are in memory already."""
 
     data: bytes
@@ -251,8 +249,7 @@ class Held:
             yield memoryview(self.data)[start : start + CHUNK]
 
 
-@dataclass(frozen=True, slots=True)
-class Decoded:
+class Decoded(NamedTuple):
     """Bytes that are written as a text; ``nbytes`` of them must come out. Raises `BadInput` if not."""
 
     file: SourceFile
@@ -280,8 +277,7 @@ class Decoded:
             )
 
 
-@dataclass(frozen=True, slots=True)
-class Transposed:
+class Transposed(NamedTuple):
     """The C-order bytes of an array of shape ``stored``, with its axes in the order ``axes``. Takes twice the
     tensor's memory while it is read, and numpy."""
 

@@ -7,9 +7,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from math import prod
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 from ..errors import BadInput
 from ..tensor import CHUNK, ITEMSIZE, Data, FileBytes, Swapped, Tensor
@@ -47,8 +46,7 @@ _STORAGES = {
 _DTYPES = (*ITEMSIZE, "uint16", "uint32", "uint64", "complex32", "complex64", "complex128")
 
 
-@dataclass(frozen=True, slots=True)
-class PthFile:
+class PthFile(NamedTuple):
     """The contents of a checkpoint, in the file's order.
 
     ``tensors`` are those of the state dict, which is the whole file or its entry ``wrapper``. ``others`` is
@@ -65,8 +63,7 @@ class PthFile:
     provenance: str | None
 
 
-@dataclass(frozen=True, slots=True)
-class Strided:
+class Strided(NamedTuple):
     """An array of ``shape`` whose steps along the axes are ``strides`` elements, from ``start`` of the file.
     Takes the memory of the elements it spans while it is read, and numpy."""
 

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import json
-from dataclasses import dataclass
 from math import prod
+from typing import NamedTuple
 
 from ..errors import BadInput
 from ..tensor import ITEMSIZE, FileBytes, SourceFile, Tensor
@@ -30,8 +30,7 @@ _AXES = 64  # more than torch and numpy can have
 _FIELDS = {"dtype", "shape", "data_offsets"}
 
 
-@dataclass(frozen=True)
-class SafetensorsFile:
+class SafetensorsFile(NamedTuple):
     """The tensors by name, in the header's order, and the header's ``__metadata__``."""
 
     tensors: dict[str, Tensor]
