@@ -122,7 +122,8 @@ def convert(
         # Variances come back to what they were before they move to the target's eps.
         before = shift_of(checkpoint.provenance) if undo else 0.0
         own = facts._replace(bn_eps=facts.bn_eps + before)
-        eps = target.bn_eps if target.bn_eps is not None else own.bn_eps
+        wanted = target.eps(fitted.variant.name)
+        eps = own.bn_eps if wanted is None else wanted
         plan = make_plan(
             fitted,
             checkpoint.tensors,

@@ -6,6 +6,7 @@ from fnmatch import fnmatchcase
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from .errors import UsageError
+from .mapping.tables import load_labels
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -60,14 +61,14 @@ def facts_of(
         (row for row in layout.made_for if any(fnmatchcase(variant.name, glob) for glob in row["variants"])),
         {},
     )
-    held = layout.holding(variant.name).pool1
+    held, eps = layout.holding(variant.name).pool1, layout.eps(variant.name)
     found = Facts(
         family=variant.family,
         variant=variant.name,
         title=variant.title,
         classes=fit.bound["classes"],
         channels=fit.bound.get("channels", 1),
-        bn_eps=layout.bn_eps if layout.bn_eps is not None else variant.table.bn_eps,
+        bn_eps=variant.table.bn_eps if eps is None else eps,
         pool1=bool(made_for.get("pool1", held)),
         stem_stride=1,
         sizes=dict(fit.bound),
@@ -78,7 +79,7 @@ def facts_of(
     told = (provenance or {}).get("network")
     if isinstance(told, dict) and told.get("variant") == variant.name:
         found = found._replace(
-            bn_eps=float(told["bn_eps"]) if layout.bn_eps is None else found.bn_eps,
+            bn_eps=float(told["bn_eps"]) if eps is None else found.bn_eps,
             pool1=bool(told["pool1"]),
             stem_stride=int(told["stem_stride"]),
             input=told["input"],
@@ -99,6 +100,9 @@ def _input(fit: Fit, made_for: Mapping[str, Any]) -> dict[str, Any]:
         found["counted_positions"] = made_for.get("count_positions", 1)
         found["frame_step"] = made_for.get("frame_step", 1)
         found["resize"] = made_for["resize"]
+    labels = fit.layout.labels.get(str(fit.bound["classes"]))
+    if labels is not None:
+        found["labels"] = load_labels(labels)
     for row in fit.layout.preprocessing.values():
         if row["channels"] == fit.bound.get("channels"):
             found.update({key: value for key, value in row.items() if key != "channels"})

@@ -66,7 +66,8 @@ def build_network(
     from .networks import build
 
     shapes = {name: tuple(tensor.shape) for name, tensor in state.items() if not name.endswith(f".{BATCHES}")}
-    spec = NetworkSpec(fitted.variant.family, fitted.variant.name, shapes, config(fitted.variant))
+    settings = {**config(fitted.variant), **fitted.layout.holding(fitted.variant.name).config}
+    spec = NetworkSpec(fitted.variant.family, fitted.variant.name, shapes, settings)
     try:
         model = build(spec, eps=eps, pool1=pool1, stem_stride=stem_stride)
     except ValueError as error:

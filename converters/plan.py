@@ -152,14 +152,13 @@ def _reorder(
     plain = source.plain(shape, len(canonical))
     if plain is not None and plain != shape:
         ops.append(Reshape(plain))
-    bare = canonical
     if source.axes or target.axes:
         same = tuple(range(len(canonical)))
         here, there = source.axes or same, target.axes or same
         axes = tuple(here[there.index(axis)] for axis in same)
         if axes != same:
             ops.append(Permute(axes))
-        bare = tuple(canonical[there.index(axis)] for axis in same)
+    bare = target.bare(canonical)
     out = target.full(bare) if former is None else former
     if out != bare:
         ops.append(Reshape(out))
@@ -175,6 +174,6 @@ def _expand(fit: Fit, target: LayoutTable) -> list[Entry]:
     for entry in entries(target, fit.variant, fit.bound, fit.present):
         out.append(entry)
         if counted and entry.leaf == "running_var":
-            stem = entry.name.removesuffix(entry.stored.suffix)
-            out.append(Entry("", f"{stem}.{BATCHES}", (), "bn", BATCHES, entry.stored))
+            counter = entry.name.removesuffix("running_var") + BATCHES
+            out.append(Entry("", counter, (), "bn", BATCHES, entry.stored))
     return out

@@ -83,6 +83,7 @@ _INPUT = _fields(
         "range": lambda value: _list(_number)(value) and len(value) == 2,
         "mean": _list(_number),
         "std": _list(_number),
+        "labels": _list(_text),
     },
 )
 _CLIP = ("clip", "counted_at", "counted_positions", "frame_step", "resize")

@@ -84,9 +84,10 @@ def module_name(layout: LayoutTable, variant: Variant, module: Module, bound: Ma
         if counted in holes:
             holes = {**holes, letter: _letters(holes[counted], holes["blocks"])}
     try:
-        return prefix + template.format_map(holes)
+        name = template.format_map(holes)
     except KeyError:  # a size that the file binds stands in the name
-        return prefix + template.format_map({**holes, **bound})
+        name = template.format_map({**holes, **bound})
+    return prefix + layout.rename.get(name, name)
 
 
 def name_templates(layout: LayoutTable, family: str) -> Iterator[str]:

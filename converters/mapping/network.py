@@ -92,7 +92,7 @@ def count_part(one: Variant, part: str, stored: Mapping[str, int]) -> int:
     """How many tensors one part of a variant has."""
     templates = one.table.modules[part]
     each = sum(stored[template.kind] for template in templates)
-    if not _indexed(one, templates):
+    if not _indexed(templates):
         return each
     blocks: list[int] = one.values["blocks"]
     where = one.table.where.get(part)
@@ -118,7 +118,7 @@ def modules(one: Variant) -> Iterator[Module]:
     waiting: list[str] = []
     rows: list[dict[str, Any]] | None = None
     for part, optional in (*parts(one), ("", False)):
-        if part and part not in one.table.compose and _indexed(one, one.table.modules[part]):
+        if part and part not in one.table.compose and _indexed(one.table.modules[part]):
             waiting.append(part)
             continue
         if waiting:
@@ -150,7 +150,7 @@ def config(one: Variant) -> dict[str, Any]:
     if one.table.compose:
         return {side: config(_inner(one, side)) for side in one.table.compose}
     values = one.values
-    if "blocks" not in values:
+    if "block" not in values:
         return {}
     return {
         "blocks": values["blocks"],
@@ -247,9 +247,9 @@ def _listed(row: Mapping[str, Any]) -> tuple[str, ...]:
     return (row["columns"],) if "columns" in row else ()
 
 
-def _indexed(one: Variant, templates: tuple[ModuleTemplate, ...]) -> bool:
-    index = one.table.block_index
-    return bool(index) and f"{{{index['stage']['name']}}}" in templates[0].name
+def _indexed(templates: tuple[ModuleTemplate, ...]) -> bool:
+    """Whether a part is there once for every row of the index: its names have holes."""
+    return "{" in templates[0].name
 
 
 def _inner(one: Variant, side: str) -> Variant:

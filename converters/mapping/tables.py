@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import os
 import tomllib
+from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from ..errors import ConverterError
@@ -29,6 +30,10 @@ LEAVES: dict[str, tuple[str, ...]] = {
 }
 """The tensors that a module of each kind owns, under PyTorch's names. The weight of a convolution or a matrix
 has the module's whole shape; every other tensor is a vector of its first size."""
+
+
+FORMATS = ("pytorch", "caffe2-pickle", "tensorflow")
+"""The file formats that a layout's files come in."""
 
 
 class TableError(ConverterError):
@@ -65,12 +70,17 @@ class NetworkTable(NamedTuple):
 
 
 class Holds(NamedTuple):
-    """What a layout says of some variants: that it holds them, perhaps with a note, or why it cannot."""
+    """What a layout says of some variants: that it holds them, perhaps with a note, or why it cannot.
+
+    ``config`` is what its own network does differently, for the reference network.
+    """
 
     variants: tuple[str, ...]
     refuse: str
     note: str
-    pool1: bool | None
+    pool1: bool | None = None
+    bn_eps: float | None = None
+    config: Row = MappingProxyType({})
 
 
 class ModuleNames(NamedTuple):
@@ -110,10 +120,16 @@ class Leaf(NamedTuple):
         )
         return rest if all(size == 1 for size in ones) else None
 
-    def full(self, shape: tuple[int, ...]) -> tuple[int, ...]:
-        """A plain shape with the further ones that are always there."""
+    def bare(self, shape: tuple[Any, ...]) -> tuple[Any, ...]:
+        """A canonical shape with its axes in the file's order."""
+        if self.axes is None:
+            return shape
+        return tuple(shape[self.axes.index(axis)] for axis in range(len(shape)))
+
+    def full(self, bare: tuple[Any, ...]) -> tuple[Any, ...]:
+        """A bare shape with the further ones that are always there."""
         ones = (1,) * (self.further or 0)
-        return ones + shape if self.ones == "leading" else shape + ones
+        return ones + bare if self.ones == "leading" else bare + ones
 
     def canonical(self, shape: tuple[int, ...]) -> tuple[int, ...]:
         """A plain shape in the file as the canonical shape."""
@@ -141,6 +157,8 @@ class LayoutTable(NamedTuple):
     made_for: tuple[Row, ...]
     preprocessing: Mapping[str, Row]
     rank: int
+    rename: Mapping[str, str]
+    labels: Mapping[str, str]
 
     def holding(self, variant: str) -> Holds:
         """What the table says of a variant; the first row that matches counts, none means it holds it."""
@@ -149,7 +167,12 @@ class LayoutTable(NamedTuple):
         for row in self.holds:
             if any(fnmatchcase(variant, pattern) for pattern in row.variants):
                 return row
-        return Holds(("*",), "", "", None)
+        return Holds(("*",), "", "")
+
+    def eps(self, variant: str) -> float | None:
+        """The batch-norm eps of this project's network for a variant; None where the layout leaves it open."""
+        held = self.holding(variant).bn_eps
+        return self.bn_eps if held is None else held
 
     def stored(self) -> dict[str, int]:
         """How many tensors a module of each kind has in a file of this layout."""
@@ -248,9 +271,11 @@ def load_layout(name: str) -> LayoutTable:
             "made_for",
             "preprocessing",
             "rank",
+            "rename",
+            "labels",
         },
     )
-    check.that(raw["format"] in ("pytorch", "caffe2-pickle"), "format", f"{raw['format']!r} is unknown")
+    check.that(raw["format"] in FORMATS, "format", f"{raw['format']!r} is unknown")
     identity = bool(raw.get("identity", False))
     check.that(identity != ("modules" in raw), "modules", "a layout has modules or is the identity")
     leaves = raw.get("leaves", PYTORCH_LEAVES)
@@ -264,10 +289,8 @@ def load_layout(name: str) -> LayoutTable:
     }
     holds = []
     for row in raw.get("holds", ()):
-        check.keys(row, "holds", {"variants"}, {"refuse", "note", "pool1"})
-        holds.append(
-            Holds(tuple(row["variants"]), row.get("refuse", ""), row.get("note", ""), row.get("pool1"))
-        )
+        check.keys(row, "holds", {"variants"}, {"refuse", "note", "pool1", "bn_eps", "config"})
+        holds.append(Holds(**{"refuse": "", "note": "", **row, "variants": tuple(row["variants"])}))
     modules = {}
     for family, lines in raw.get("modules", {}).items():
         within = lines.get("in", {})
@@ -294,6 +317,8 @@ def load_layout(name: str) -> LayoutTable:
         made_for=tuple(raw.get("made_for", ())),
         preprocessing=raw.get("preprocessing", {}),
         rank=raw.get("rank", 1),
+        rename=raw.get("rename", {}),
+        labels=raw.get("labels", {}),
     )
 
 
@@ -301,6 +326,12 @@ def table_text(sort: str, name: str) -> bytes:
     """The bytes of a table's file, for its hash. ``sort`` is ``networks`` or ``layouts``."""
     with open(os.path.join(ROOT, sort, f"{name}.toml"), "rb") as file:
         return file.read()
+
+
+def load_labels(name: str) -> list[str]:
+    """The class names in the file ``mappings/labels/NAME.txt``, in the order of the logits."""
+    with open(os.path.join(ROOT, "labels", f"{name}.txt"), encoding="utf-8") as file:
+        return [line.rstrip("\n") for line in file if not line.startswith("#")]
 
 
 def _names(sort: str) -> list[str]:

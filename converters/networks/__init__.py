@@ -24,7 +24,7 @@ def build(spec: NetworkSpec, *, eps: float, pool1: bool = False, stem_stride: in
 
     ``forward`` takes float32 and returns logits [N, classes], before softmax:
 
-    - ``resnet3d`` and ``c3d_bn``: a clip [N, C, T, H, W];
+    - ``resnet3d``, ``c3d_bn`` and ``i3d``: a clip [N, C, T, H, W];
     - ``resnet2d_audio``: log-mels [N, 1, 100, 40]; more channels than one are averaged first;
     - ``audiovisual``: both, ``model(clip, logmels)``.
 
@@ -33,7 +33,7 @@ def build(spec: NetworkSpec, *, eps: float, pool1: bool = False, stem_stride: in
     has ``"video."`` and ``"audio."`` before the names of its halves, C3D the names of its layers and pools.
     ``steps`` gives the same one by one.
     """
-    from . import audiovisual, c3d, resnet
+    from . import audiovisual, c3d, i3d, resnet
 
     shapes, config = Shapes(spec.shapes), Config(spec.config)
     model: Network
@@ -47,6 +47,8 @@ def build(spec: NetworkSpec, *, eps: float, pool1: bool = False, stem_stride: in
         model = resnet.audio(shapes, config, eps)
     elif spec.family == "c3d_bn":
         model = c3d.C3D(shapes, eps)
+    elif spec.family == "i3d":
+        model = i3d.I3D(shapes, config, eps)
     else:
         raise ValueError(f"unknown network family {spec.family!r}")
     _check(model, spec)

@@ -1,0 +1,185 @@
+"""I3D: Inception-v1 inflated to clips, as DeepMind's kinetics-i3d computes it and as its ports do.
+
+Modules: ``conv1a``, ``conv2b``, ``conv2c``; nine blocks ``mixed3b`` .. ``mixed5c`` of the units ``b0``, ``b1a``,
+``b1b``, ``b2a``, ``b2b`` and, behind a pool, ``b3b``; ``head``, which TensorFlow has as a 1x1x1 convolution.
+Every unit has ``conv`` and ``bn``.
+
+Config, both keys optional:
+
+- ``padding``: what the strided layers do at the edges. ``"same"`` (default) is TensorFlow's rule, by each axis'
+  own size: as much as ``ceil(size / stride)`` outputs need, the smaller half in front. ``"even"``: at every
+  size what that rule gives at even ones (kinetics_i3d_pytorch, video_features). ``"ceil"``: one more row of
+  zeros behind the first convolution's input, and pools without padding that round up (mmaction).
+- ``head``: ``"windows"`` (default) averages windows of 2x7x7, classifies each and averages the logits, so that
+  the first and the last of the remaining frames weigh half; ``"global"`` averages all that is left (mmaction).
+
+All agree where every axis stays even up to its last strided layer and two frames are left.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from .layers import Network, Unit, check_input, linear
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from .spec import Config, Shapes
+
+MOMENTUM = 0.001
+"""Sonnet's batch norm keeps 0.999 of the old statistics."""
+
+PADDINGS = ("same", "even", "ceil")
+HEADS = ("windows", "global")
+
+_POOLS = {
+    "2b": ("MaxPool3d_2a_3x3", (1, 3, 3), (1, 2, 2)),
+    "3b": ("MaxPool3d_3a_3x3", (1, 3, 3), (1, 2, 2)),
+    "4b": ("MaxPool3d_4a_3x3", (3, 3, 3), (2, 2, 2)),
+    "5b": ("MaxPool3d_5a_2x2", (2, 2, 2), (2, 2, 2)),
+}
+"""The pool in front of a layer: its name in TensorFlow, kernel and stride."""
+
+_STEM = {"1a": "Conv3d_1a_7x7", "2b": "Conv3d_2b_1x1", "2c": "Conv3d_2c_3x3"}
+_MIXED = ("3b", "3c", "4b", "4c", "4d", "4e", "4f", "5b", "5c")
+_BRANCHES = (("b0",), ("b1a", "b1b"), ("b2a", "b2b"), ("b3b",))
+_WINDOW = (2, 7, 7)
+
+
+class Mixed(nn.Module):
+    """A block of four branches, their channels concatenated; the last begins with a pool."""
+
+    def __init__(self, shapes: Shapes, channels: int, eps: float) -> None:
+        super().__init__()
+        self.out_channels = 0
+        for names in _BRANCHES:
+            inner = channels
+            for name in names:
+                unit = Unit(shapes.under(name), inner, eps, (1, 1, 1))
+                self.add_module(name, unit)
+                inner = unit.out_channels
+            self.out_channels += inner
+
+    def forward(self, x: Tensor) -> Tensor:
+        """[N, channels, T, H, W] -> [N, out_channels, T, H, W]."""
+        outs = []
+        for names in _BRANCHES:
+            out = F.max_pool3d(x, 3, stride=1, padding=1) if names == ("b3b",) else x
+            for name in names:
+                out = F.relu_(self.get_submodule(name)(out))
+            outs.append(out)
+        return torch.cat(outs, dim=1)
+
+
+class I3D(Network):
+    """Clips [N, C, T, H, W] to logits [N, classes].
+
+    With the head ``"windows"`` height and width must leave 7x7 (193 to 224 pixels under ``"same"``) and the
+    frames at least two (9 frames on); with ``"global"`` any size that leaves something will do. ValueError
+    for others.
+
+    `steps` names blocks as TensorFlow does, ``"Conv3d_1a_7x7"``, ``"MaxPool3d_2a_3x3"``, ...
+    ``"Mixed_5c"``, then ``"features"`` [N, channels, T'], what the classifier sees of each of the T'
+    windows, ``"frame_logits"`` [N, T', classes] and ``"logits"``, their mean.
+    """
+
+    def __init__(self, shapes: Shapes, config: Config, eps: float) -> None:
+        super().__init__()
+        given = {"padding": "same", "head": "windows", **config.values}
+        self.padding = _choice(given, "padding", PADDINGS)
+        self.head_pool = _choice(given, "head", HEADS)
+        _, channels, *_ = shapes["conv1a.conv.weight"]
+        self.in_channels = channels
+        for number in _STEM:
+            stride, padding = ((2, 2, 2), (0, 0, 0)) if number == "1a" else ((1, 1, 1), None)
+            unit = Unit(shapes.under(f"conv{number}"), channels, eps, stride, padding=padding)
+            self.add_module(f"conv{number}", unit)
+            channels = unit.out_channels
+        for number in _MIXED:
+            block = Mixed(shapes.under(f"mixed{number}"), channels, eps)
+            self.add_module(f"mixed{number}", block)
+            channels = block.out_channels
+        self.head = linear(shapes, channels, "head")
+        self.dropout = nn.Dropout(0.5)
+        for module in self.modules():
+            if isinstance(module, nn.BatchNorm3d):
+                module.momentum = MOMENTUM
+
+    def steps(self, clip: Tensor) -> Iterator[tuple[str, Tensor]]:
+        """See `Network.steps`."""
+        self._check(clip)
+        x = F.pad(clip, self._stem_padding(clip))
+        for number, name in _STEM.items():
+            if number in _POOLS:
+                pool, kernel, stride = _POOLS[number]
+                x = self._pool(x, kernel, stride)
+                yield pool, x
+            x = F.relu_(self.get_submodule(f"conv{number}")(x))
+            yield name, x
+        for number in _MIXED:
+            if number in _POOLS:
+                pool, kernel, stride = _POOLS[number]
+                x = self._pool(x, kernel, stride)
+                yield pool, x
+            x = self.get_submodule(f"mixed{number}")(x)
+            yield f"Mixed_{number}", x
+        window = _WINDOW if self.head_pool == "windows" else x.shape[2:]
+        x = F.avg_pool3d(x, window, stride=1).flatten(2)
+        yield "features", x
+        x = self.head(self.dropout(x).transpose(1, 2))
+        yield "frame_logits", x
+        yield "logits", x.mean(dim=1)
+
+    def _stem_padding(self, clip: Tensor) -> list[int]:
+        """What goes in front and behind each axis of a clip, the last axis first, as `F.pad` takes it."""
+        pads: list[int] = []
+        for size in reversed(clip.shape[2:]):
+            if self.padding == "ceil":
+                pads += (2, 4)
+            else:
+                odd = size % 2 if self.padding == "same" else 0
+                pads += (2 + odd, 3)
+        return pads
+
+    def _pool(self, x: Tensor, kernel: tuple[int, ...], stride: tuple[int, ...]) -> Tensor:
+        """A maximum pool that rounds up: what lies behind the last row is in no maximum."""
+        axes = zip(x.shape[2:], kernel, stride, strict=True)
+        odd = [int(size % 2 == 1 and side == 3 and step == 2) for size, side, step in axes]
+        if self.padding == "even" and any(odd):
+            # One row more: zeros change no maximum of what a ReLU gave, but the size of the output.
+            x = F.pad(x, [pad for axis in reversed(odd) for pad in (0, axis)])
+        front = odd if self.padding == "same" else 0
+        return F.max_pool3d(x, kernel, stride, padding=front, ceil_mode=True)
+
+    def _check(self, clip: Tensor) -> None:
+        """The strided layers must leave something, and for windows just their height and width."""
+        check_input(clip, "NCTHW", self.in_channels)
+        left = [self._left(size, axis) for axis, size in enumerate(clip.shape[2:])]
+        windows = self.head_pool == "windows"
+        if 0 in left or (windows and (left[0] < _WINDOW[0] or tuple(left[1:]) != _WINDOW[1:])):
+            given, leaves = ("x".join(map(str, sizes)) for sizes in (clip.shape[2:], left))
+            wanted = "two frames or more of 7x7" if windows else "something"
+            raise ValueError(
+                f"a clip of {given} leaves {leaves} and the head takes {wanted}; 64x224x224 leaves 8x7x7"
+            )
+
+    def _left(self, size: int, axis: int) -> int:
+        """How many positions the strided layers leave of one axis."""
+        size = size // 2 if self.padding == "even" else -(-size // 2)
+        for _, kernel, stride in _POOLS.values():
+            if stride[axis] == 2:
+                lost = kernel[axis] - 2 if self.padding == "ceil" else 0
+                size = max(0, -(-(size - lost) // 2))
+        return size
+
+
+def _choice(given: dict[str, object], key: str, choices: tuple[str, ...]) -> str:
+    value = given[key]
+    if not isinstance(value, str) or value not in choices:
+        raise ValueError(f"config {key}: one of {', '.join(map(repr, choices))} expected, got {value!r}")
+    return value

@@ -1,0 +1,108 @@
+"""Operations on lazy tensors against numpy and torch, and back."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import torch
+
+from converters.demo import Memory
+from converters.errors import Refused
+from converters.ops import (
+    AddUlps,
+    Cast,
+    Permute,
+    Reshape,
+    ShiftVariance,
+    filled,
+    is_exact,
+    ulps_between,
+    zeros,
+)
+from converters.tensor import CHUNK, Tensor
+
+
+def tensor_of(array: np.ndarray) -> Tensor:
+    array = np.ascontiguousarray(array)
+    data = memoryview(array.reshape(-1).view("u1"))
+    return Tensor("x", str(array.dtype), array.shape, Memory(data))
+
+
+def array_of(tensor: Tensor) -> np.ndarray:
+    return np.frombuffer(tensor.tobytes(), tensor.dtype).reshape(tensor.shape)
+
+
+@pytest.mark.parametrize("axes", [(4, 3, 0, 1, 2), (2, 3, 4, 1, 0), (0, 1, 2, 3, 4), (1, 0, 2, 4, 3)])
+@pytest.mark.parametrize("dtype", ["float32", "float16", "float64"])
+def test_permute_is_numpys_transpose_and_comes_back(axes, dtype):
+    array = np.random.RandomState(0).standard_normal((3, 5, 7, 11, 13)).astype(dtype)
+    moved = Permute(axes).apply(tensor_of(array))
+    assert moved.shape == array.transpose(axes).shape
+    assert np.array_equal(array_of(moved), array.transpose(axes))
+    inverse = tuple(axes.index(axis) for axis in range(5))
+    assert np.array_equal(array_of(Permute(inverse).apply(moved)), array)
+
+
+def test_permute_in_pieces():
+    array = np.random.RandomState(1).standard_normal((64, 7, 7, 7, 64)).astype("float32")
+    moved = Permute((4, 3, 0, 1, 2)).apply(tensor_of(array))
+    pieces = [len(chunk) for chunk in moved.data.chunks()]
+    assert max(pieces) == CHUNK
+    assert sum(pieces) == array.nbytes
+    assert np.array_equal(array_of(moved), array.transpose(4, 3, 0, 1, 2))
+
+
+@pytest.mark.parametrize("source", ["float32", "float16", "bfloat16", "float64"])
+@pytest.mark.parametrize("target", ["float32", "float16", "bfloat16", "float64"])
+def test_cast_is_torchs(source, target):
+    values = torch.cat(
+        [
+            torch.randn(70_000, generator=torch.Generator().manual_seed(1)) * 10.0,
+            torch.tensor(
+                [0.0, -0.0, float("inf"), -float("inf"), 1e-8, 65504.0, 65520.0, 1e38, 1.00390625, 1.01171875]
+            ),
+        ]
+    ).to(getattr(torch, source))
+    raw = values.view(torch.uint8).numpy()
+    cast = Cast(target).apply(Tensor("x", source, tuple(values.shape), Memory(memoryview(raw))))
+    got = torch.frombuffer(bytearray(cast.tobytes()), dtype=getattr(torch, target))
+    wanted = values.to(getattr(torch, target))
+    assert torch.equal(got, wanted)
+    assert torch.equal(torch.signbit(got), torch.signbit(wanted))
+    if is_exact(source, target):
+        assert torch.equal(got.to(getattr(torch, source)), values)
+
+
+def test_cast_keeps_nan():
+    nan = np.array([np.nan, 1.0], "float32")
+    for dtype in ("float16", "bfloat16", "float64"):
+        cast = Cast(dtype).apply(tensor_of(nan))
+        got = torch.frombuffer(bytearray(cast.tobytes()), dtype=getattr(torch, dtype))
+        assert torch.isnan(got).tolist() == [True, False]
+
+
+@pytest.mark.parametrize("dtype", ["float32", "float64", "float16"])
+def test_a_shifted_variance_comes_back_exactly(dtype):
+    random = np.random.RandomState(2)
+    array = np.concatenate([random.random_sample(1000) ** 8, [0, 1e-30, 1e-3, 5e4]]).astype(dtype)
+    there = ShiftVariance(0.00099).apply(tensor_of(array))
+    assert np.array_equal(array_of(there), (array.astype("float64") + 0.00099).astype(dtype))
+    back = ShiftVariance(-0.00099, rounded=True).apply(there)
+    steps = ulps_between(tensor_of(array), back)
+    assert any(steps)
+    assert array_of(AddUlps(steps).apply(back)).tobytes() == array.tobytes()
+
+
+def test_no_variance_becomes_negative():
+    with pytest.raises(Refused, match="negative"):
+        ShiftVariance(-0.00099).apply(tensor_of(np.array([1e-4], "float32"))).tobytes()
+
+
+def test_reshape_and_fills():
+    array = np.arange(6, dtype="float32")
+    assert np.array_equal(array_of(Reshape((2, 3)).apply(tensor_of(array))), array.reshape(2, 3))
+    assert zeros("z", "int64", ()).tobytes() == bytes(8)
+    ones = filled("o", "float32", (300, 1000), 1.0)
+    assert np.array_equal(array_of(ones), np.ones((300, 1000), "float32"))
+    half = torch.frombuffer(bytearray(filled("o", "bfloat16", (3,), 1.0).tobytes()), dtype=torch.bfloat16)
+    assert half.tolist() == [1.0, 1.0, 1.0]
