@@ -1,7 +1,9 @@
-"""Open a checkpoint file of any supported format: what it is, its tensors (lazy), and what else it says."""
+"""Open a checkpoint of any supported format: what it is, its tensors (lazy), and what else it says."""
 
 from __future__ import annotations
 
+import os
+import re
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from .record import parse_provenance
@@ -12,15 +14,19 @@ if TYPE_CHECKING:
 
     from .tensor import Tensor
 
+_PART = re.compile(r"\.(index|meta|data-[0-9]{5}-of-[0-9]{5,})$")
+"""How the names of a TensorFlow checkpoint's files end, the first bytes of which tell nothing."""
+
 
 class Checkpoint(NamedTuple):
-    """An open file. ``format`` is ``caffe2-pickle`` or ``pytorch``, ``container`` the file format in words.
+    """An open checkpoint, in one file or several.
 
-    ``others`` are values that are not tensors. ``provenance`` is what this tool wrote into the file, if it
-    did.
+    ``format`` is one that layouts come in (`mapping.tables.FORMATS`), ``container`` the file format in words.
+    ``others`` are values that are not tensors. ``provenance`` is what this tool wrote into the file, if it did.
     """
 
-    file: SourceFile
+    path: str
+    files: tuple[SourceFile, ...]
     format: str
     container: str
     tensors: Mapping[str, Tensor]
@@ -32,58 +38,93 @@ class Checkpoint(NamedTuple):
         return self
 
     def __exit__(self, *_: object) -> None:
-        self.file.close()
+        for file in self.files:
+            file.close()
+
+    @property
+    def size(self) -> int:
+        """Bytes of all files together."""
+        return sum(file.size for file in self.files)
 
 
-def open_checkpoint(path: str) -> Checkpoint:
-    """Recognise and open a checkpoint. Raises `BadInput` for anything else, saying what the file is."""
+def open_checkpoint(path: str, *, checksum: bool = True) -> Checkpoint:
+    """Recognise and open a checkpoint. Raises `BadInput` for anything else, saying what the file is.
+
+    ``checksum`` compares the checksums that a format has for its tensors, where they are read.
+    """
+    if _is_set(path):
+        return _open_tensorflow(path, checksum=checksum)
     file = SourceFile(path)
     try:
-        return _open(file)
+        from .read.sniff import HEAD, expect, sniff
+
+        kind = sniff(file.read_at(0, min(HEAD, file.size)))
+        if kind == "pickle":
+            return _open_pickle(file)
+        if kind == "zip":
+            return _open_pth(file)
+        if kind == "safetensors":
+            return _open_safetensors(file)
+        if _names_tensorflow(path):
+            file.close()
+            return _open_tensorflow(path, checksum=checksum)
+        expect(file, "pickle", "zip", "safetensors")
+        raise AssertionError(kind)
     except BaseException:
         file.close()
         raise
 
 
-def _open(file: SourceFile) -> Checkpoint:
-    from .read.sniff import expect
+def _is_set(path: str) -> bool:
+    """Whether a path names one of several files that belong together, or what they have in common."""
+    if not os.path.isfile(path):
+        return _names_tensorflow(path)
+    name = os.path.basename(path)
+    return name in ("checkpoint", "saved_model.pb") or bool(_PART.search(name))
 
-    kind = expect(file, "pickle", "zip", "safetensors")
-    if kind == "zip":
-        from .read.pth import read_pth
 
-        found = read_pth(file)
-        return Checkpoint(
-            file,
-            "pytorch",
-            "PyTorch zip file",
-            found.tensors,
-            found.others,
-            parse_provenance(found.provenance, file.path),
-            {"wrapper": found.wrapper},
-        )
-    if kind == "safetensors":
-        from .read.safetensors import read_safetensors
+def _names_tensorflow(path: str) -> bool:
+    from .read.tensorflow_files import names_checkpoint
 
-        safe = read_safetensors(file)
-        return Checkpoint(
-            file,
-            "pytorch",
-            "safetensors",
-            safe.tensors,
-            {},
-            parse_provenance(safe.metadata.get("provenance"), file.path),
-            {},
-        )
+    return names_checkpoint(path)
+
+
+def _open_pickle(file: SourceFile) -> Checkpoint:
     from .read.caffe2 import read_caffe2_pickle
 
-    pickle = read_caffe2_pickle(file)
+    found = read_caffe2_pickle(file)
+    details = {"nested": found.nested, "protocol": found.protocol}
+    container = f"pickle, protocol {found.protocol}"
     return Checkpoint(
-        file,
-        "caffe2-pickle",
-        f"pickle, protocol {pickle.protocol}",
-        pickle.tensors,
-        pickle.others,
-        None,
-        {"nested": pickle.nested, "protocol": pickle.protocol},
+        file.path, (file,), "caffe2-pickle", container, found.tensors, found.others, None, details
+    )
+
+
+def _open_pth(file: SourceFile) -> Checkpoint:
+    from .read.pth import read_pth
+
+    found = read_pth(file)
+    provenance = parse_provenance(found.provenance, file.path)
+    details = {"wrapper": found.wrapper}
+    return Checkpoint(
+        file.path, (file,), "pytorch", "PyTorch zip file", found.tensors, found.others, provenance, details
+    )
+
+
+def _open_safetensors(file: SourceFile) -> Checkpoint:
+    from .read.safetensors import read_safetensors
+
+    found = read_safetensors(file)
+    provenance = parse_provenance(found.metadata.get("provenance"), file.path)
+    return Checkpoint(file.path, (file,), "pytorch", "safetensors", found.tensors, {}, provenance, {})
+
+
+def _open_tensorflow(path: str, *, checksum: bool) -> Checkpoint:
+    from .read.tensorflow import read_tensorflow
+
+    found = read_tensorflow(path, checksum=checksum)
+    container = f"TensorFlow checkpoint, {found.version}"
+    details = {"checksums": "verified" if checksum else "not verified"}
+    return Checkpoint(
+        found.prefix, found.files, "tensorflow", container, found.tensors, found.others, None, details
     )

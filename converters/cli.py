@@ -125,6 +125,7 @@ def _add_conversion(commands: Any, name: str) -> None:
     )
     parser.add_argument("--strict", action="store_true", help="refuse NaN and Inf")
     parser.add_argument("--sha256", action="store_true", help="hash the input into the provenance (slow)")
+    parser.add_argument("--no-checksum", action="store_true", help="do not compare the input's own checksums")
     parser.add_argument("--variant", metavar="NAME", help="the network, where names and shapes fit several")
     pool = parser.add_mutually_exclusive_group()
     pool.add_argument(
@@ -204,6 +205,7 @@ def _convert(options: argparse.Namespace) -> int:
         verify=options.verify,
         strict=options.strict,
         sha256=options.sha256,
+        checksum=not options.no_checksum,
         dry_run=options.dry_run,
         progress=bar.show if bar else None,
     )

@@ -7,14 +7,15 @@ from time import perf_counter
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from .checkpoint import Checkpoint, open_checkpoint
-from .errors import BadInput, ConverterError, Refused, UsageError
+from .errors import BadInput, Refused, UsageError
 from .facts import Facts, facts_of
 from .mapping.fit import Fit, fit
 from .mapping.layout import families
 from .mapping.tables import LayoutTable, layout_names, load_layout
 from .ops import filled
+from .output import Work, output_format, refuse_early, refuse_input, write_output
 from .plan import Plan, make_plan
-from .provenance import dump, former, record, restoration, shift_of, undoing
+from .provenance import former, record, restoration, shift_of, undoing
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
@@ -23,10 +24,6 @@ if TYPE_CHECKING:
 
 FLOATS = ("float32", "float16", "bfloat16", "float64")
 """The dtypes that weights can be cast to."""
-
-PTH = (".pth", ".pt", ".pth.tar", ".bin")
-SAFETENSORS = (".safetensors",)
-PICKLE = (".pkl", ".pickle")
 
 
 class Result(NamedTuple):
@@ -92,6 +89,7 @@ def convert(
     verify: bool = False,
     strict: bool = False,
     sha256: bool = False,
+    checksum: bool = True,
     dry_run: bool = False,
     progress: Callable[[int, int], None] | None = None,
 ) -> Result:
@@ -102,7 +100,8 @@ def convert(
     ``.safetensors``. ``dtype`` casts (``"float16"``). ``variant``, ``pool1`` and ``stem_stride`` decide what
     names and shapes cannot. ``wrap`` writes the ecosystem's own wrapper around the state dict. ``verify`` reads
     the output back and compares every tensor with the source; ``strict`` refuses NaN and Inf. ``sha256`` puts
-    the input's hash into the provenance. ``progress`` is told (bytes done, bytes in all).
+    the input's hash into the provenance; without ``checksum`` those in the input are not compared. ``progress``
+    is told (bytes done, bytes in all).
 
     Raises `ConverterError`: `Refused` where the conversion cannot be done, `BadInput` where the input cannot
     be read, `UsageError` where the call is wrong. The output appears whole or not at all.
@@ -111,8 +110,12 @@ def convert(
     started = perf_counter()
     if dtype is not None and dtype not in FLOATS:
         raise UsageError(f"dtype {dtype!r} is unknown", hint=f"one of {', '.join(FLOATS)}")
-    _refuse_output_early(path, out_path, force=force, dry_run=dry_run)
-    with open_checkpoint(path) as checkpoint:
+    refuse_input(path, out_path)
+    if not dry_run:
+        refuse_early(out_path, force=force)
+    with open_checkpoint(path, checksum=checksum) as checkpoint:
+        for file in checkpoint.files:
+            refuse_input(file.path, out_path)
         read = perf_counter()
         fitted = recognise(checkpoint, None if source == "auto" else source, variant=variant)
         target = choose_target(fitted, to)
@@ -166,18 +169,13 @@ def convert(
         )
         if dry_run:
             return result
-        provenance, timings_after = _write(
-            checkpoint,
-            plan,
-            tensors,
-            target,
-            draft,
-            write_format,
+        written = write_output(
             out_path,
+            write_format,
+            Work(checkpoint, plan, tensors, target, draft),
             wrap=wrap,
             force=force,
             verify=verify,
-            total=total,
             progress=progress,
         )
     return Result(
@@ -189,9 +187,9 @@ def convert(
         plan.rows,
         plan.dropped,
         plan.notes,
-        provenance,
+        written.provenance,
         total,
-        {**timings, **timings_after},
+        {**timings, **written.timings},
         verify,
     )
 
@@ -202,7 +200,7 @@ def recognise(checkpoint: Checkpoint, layout: str | None, *, variant: str | None
     Without a name the provenance decides, else every layout of the file's format is tried; where more than one
     fits, the one whose table ranks first. Raises `Refused` or `BadInput`.
     """
-    path = checkpoint.file.path
+    path = checkpoint.path
     if layout is not None:
         table = _layout(layout)
         if table.format != checkpoint.format:
@@ -247,25 +245,11 @@ def choose_target(fitted: Fit, to: str | None) -> LayoutTable:
     raise Refused(f"no default layout holds {fitted.variant.title}", hint="choose one with --to")
 
 
-def output_format(path: str, target: LayoutTable) -> str:
-    """``pth``, ``safetensors`` or ``pickle``, by the output's suffix. Raises `UsageError`."""
-    lower = path.lower()
-    if target.format == "caffe2-pickle":
-        if lower.endswith(PICKLE):
-            return "pickle"
-        raise UsageError(f"{target.title} are written as .pkl", path=path, hint="name the output so")
-    if lower.endswith(PTH):
-        return "pth"
-    if lower.endswith(SAFETENSORS):
-        return "safetensors"
-    raise UsageError(
-        "the output's name must end in .pth, .pt or .safetensors",
-        path=path,
-        hint="the suffix chooses the format",
-    )
-
-
-_FORMAT_WORDS = {"caffe2-pickle": "a Caffe2 pickle (.pkl)", "pytorch": "a PyTorch or safetensors file"}
+_FORMAT_WORDS = {
+    "caffe2-pickle": "a Caffe2 pickle (.pkl)",
+    "pytorch": "a PyTorch or safetensors file",
+    "tensorflow": "a TensorFlow checkpoint",
+}
 
 
 def _other_source(checkpoint: Checkpoint) -> str:
@@ -287,19 +271,10 @@ def _layout(name: str) -> LayoutTable:
     return load_layout(name)
 
 
-def _refuse_output_early(path: str, out_path: str, *, force: bool, dry_run: bool) -> None:
-    from .write.atomic import refuse_output, same_file
-
-    if same_file(path, out_path):
-        raise UsageError("input and output are the same file", path=out_path, hint="choose another output")
-    if not dry_run:
-        refuse_output(out_path, force=force)
-
-
 def _source(checkpoint: Checkpoint, fitted: Fit, *, sha256: bool) -> dict[str, Any]:
     described: dict[str, Any] = {
-        "name": os.path.basename(checkpoint.file.path),
-        "size": checkpoint.file.size,
+        "name": os.path.basename(checkpoint.path),
+        "size": checkpoint.size,
         "layout": fitted.layout.name,
         "format": checkpoint.format,
         "container": checkpoint.container,
@@ -318,157 +293,10 @@ def _sha256(checkpoint: Checkpoint) -> str:
     from hashlib import sha256
 
     digest = sha256()
-    for chunk in checkpoint.file.chunks(0, checkpoint.file.size):
-        digest.update(chunk)
+    for file in checkpoint.files:
+        for chunk in file.chunks(0, file.size):
+            digest.update(chunk)
     return digest.hexdigest()
-
-
-def _write(
-    checkpoint: Checkpoint,
-    plan: Plan,
-    tensors: Sequence[Tensor],
-    target: LayoutTable,
-    draft: dict[str, Any],
-    write_format: str,
-    out_path: str,
-    *,
-    wrap: bool,
-    force: bool,
-    verify: bool,
-    total: int,
-    progress: Callable[[int, int], None] | None,
-) -> tuple[dict[str, Any], dict[str, float]]:
-    """Write, check and rename; returns the final provenance and timings."""
-    from .write.atomic import replacing
-    from .write.crc import crc32_function
-
-    crc = crc32_function()
-    final: dict[str, Any] = {}
-    times = {"start": perf_counter()}
-
-    def complete(crcs: list[int]) -> str:
-        final.clear()
-        final.update(draft)
-        # safetensors asks before the data too, with zeros, to know how long the record will be
-        sums = _source_crcs(checkpoint, plan, crcs, crc) if any(crcs) else _no_crcs(plan)
-        final["source"] = {**draft["source"], "crc32": sums}
-        return dump(final)
-
-    done = 0
-
-    def moved(count: int) -> None:
-        nonlocal done
-        done += count
-        if progress is not None:
-            progress(done, total)
-
-    def check(temporary: str) -> None:
-        times["written"] = perf_counter()
-        try:
-            _check_output(temporary, plan, checkpoint, verify=verify)
-        except ConverterError as error:
-            raise Refused(
-                f"read back, the output {error.what}", path=out_path, where=error.where, hint=error.hint
-            ) from None
-        times["checked"] = perf_counter()
-
-    with replacing(out_path, force=force, check=check) as out:
-        if write_format == "pth":
-            from .write.pth import write_pth
-
-            write_pth(
-                out,
-                tensors,
-                crc=crc,
-                progress=moved if progress else None,
-                records=lambda crcs: {"provenance.json": complete(crcs).encode()},
-                wrap=_wrapper(target, draft) if wrap else None,
-            )
-        elif write_format == "safetensors":
-            from .write.safetensors import write_safetensors
-
-            if wrap:
-                raise UsageError(
-                    "a .safetensors file has no wrapper", path=out_path, hint="write a .pth with --wrap"
-                )
-            write_safetensors(
-                out,
-                tensors,
-                crc=crc,
-                progress=moved if progress else None,
-                metadata=lambda crcs: {"format": "pt", "provenance": complete(crcs)},
-            )
-        else:
-            from .write.caffe2 import write_caffe2_pickle
-
-            if wrap:
-                raise UsageError("a Caffe2 pickle has no wrapper", path=out_path, hint="leave --wrap out")
-            nested = (draft["source"].get("converted_from") or {}).get("nested", True)
-            write_caffe2_pickle(out, tensors, nested=nested)
-            final.update(draft)
-    ended = perf_counter()
-    written, checked = times.get("written", ended), times.get("checked", ended)
-    return final, {"write": written - times["start"], "check": checked - written, "finish": ended - checked}
-
-
-def _wrapper(target: LayoutTable, draft: Mapping[str, Any]) -> Mapping[str, Any] | None:
-    """What an ecosystem expects beside the state dict, as plain data; None where its files are bare."""
-    if target.container == "mmcv":
-        return {"meta": {"converted_by": f"{draft['tool']['name']} {draft['tool']['version']}"}}
-    return None
-
-
-def _source_crcs(
-    checkpoint: Checkpoint, plan: Plan, crcs: Sequence[int], crc: Callable[[Any, int], int]
-) -> dict[str, str]:
-    """CRC-32 of every source tensor's bytes (little-endian, C order): the written one where the bytes are the
-    same, else computed."""
-    out: dict[str, str] = {}
-    for row, written in zip(plan.rows, crcs, strict=True):
-        if row.source is None:
-            continue
-        value = written
-        if not all(op.keeps_bytes for op in row.ops):
-            value = 0
-            for chunk in checkpoint.tensors[row.source].data.chunks():
-                value = crc(chunk, value)
-        out[row.source] = f"{value:08x}"
-    return out
-
-
-def _no_crcs(plan: Plan) -> dict[str, str]:
-    return {row.source: "0" * 8 for row in plan.rows if row.source is not None}
-
-
-def _check_output(temporary: str, plan: Plan, checkpoint: Checkpoint, *, verify: bool) -> None:
-    """Open what was written and compare names, shapes and dtypes with the plan; with ``verify`` every byte."""
-    with open_checkpoint(temporary) as written:
-        expected = {row.target: (row.dtype, row.shape) for row in plan.rows}
-        found = {name: (tensor.dtype, tensor.shape) for name, tensor in written.tensors.items()}
-        if expected != found:
-            raise Refused("differs from the plan", hint="please report this; nothing was kept")
-        if verify:
-            for row in plan.rows:
-                for wanted, got in _pairs(row.tensor(checkpoint.tensors), written.tensors[row.target]):
-                    if wanted != got:
-                        raise Refused(
-                            "differs from the source", where=row.target, hint="check disk and memory"
-                        )
-
-
-def _pairs(one: Tensor, other: Tensor) -> Any:
-    """Both tensors' bytes in pieces of equal length, the last pair unequal if one is longer."""
-    left, right = b"", b""
-    ones, others = one.data.chunks(), other.data.chunks()
-    while True:
-        left = left or bytes(next(ones, b""))
-        right = right or bytes(next(others, b""))
-        size = min(len(left), len(right))
-        if size == 0:
-            yield left, right
-            return
-        yield left[:size], right[:size]
-        left, right = left[size:], right[size:]
 
 
 def _refuse_lost(plan: Plan, checkpoint: Checkpoint) -> None:
@@ -479,7 +307,7 @@ def _refuse_lost(plan: Plan, checkpoint: Checkpoint) -> None:
             raise Refused(
                 f"the target stores no such tensor and takes it for {value:g} everywhere",
                 where=name,
-                path=checkpoint.file.path,
+                path=checkpoint.path,
                 hint="choose another layout with --to",
             )
 

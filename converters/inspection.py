@@ -91,9 +91,9 @@ def _inspection(checkpoint: Checkpoint, fitted: Fit | None, unknown: str, *, sta
 
         values = {name: statistics(one) for name, one in checkpoint.tensors.items() if one.dtype in FLOATS}
     return Inspection(
-        path=checkpoint.file.path,
+        path=checkpoint.path,
         container=checkpoint.container,
-        size=checkpoint.file.size,
+        size=checkpoint.size,
         layout=fitted.layout.name if fitted else "",
         layout_title=fitted.layout.title if fitted else "",
         network=facts,

@@ -24,16 +24,18 @@ def build(spec: NetworkSpec, *, eps: float, pool1: bool = False, stem_stride: in
 
     ``forward`` takes float32 and returns logits [N, classes], before softmax:
 
-    - ``resnet3d``, ``c3d_bn`` and ``i3d``: a clip [N, C, T, H, W];
+    - ``resnet3d``, ``c3d``, ``c3d_bn`` and ``i3d``: a clip [N, C, T, H, W];
+    - ``bn_inception``: the same, T being segments or flow stacks, over whose logits it averages;
     - ``resnet2d_audio``: log-mels [N, 1, 100, 40]; more channels than one are averaged first;
     - ``audiovisual``: both, ``model(clip, logmels)``.
 
     ``end_points`` takes the same and returns an ordered dict of what each block gave: ``"stem"``,
     ``"pool1"``, ``"layer1.0"``, ... after their ReLU, ``"pool"`` and ``"logits"``. The audio-visual network
-    has ``"video."`` and ``"audio."`` before the names of its halves, C3D the names of its layers and pools.
+    has ``"video."`` and ``"audio."`` before the names of its halves, C3D the names of its layers and pools,
+    BN-Inception those of its Caffe blobs.
     ``steps`` gives the same one by one.
     """
-    from . import audiovisual, c3d, i3d, resnet
+    from . import audiovisual, bn_inception, c3d, i3d, resnet
 
     shapes, config = Shapes(spec.shapes), Config(spec.config)
     model: Network
@@ -47,6 +49,10 @@ def build(spec: NetworkSpec, *, eps: float, pool1: bool = False, stem_stride: in
         model = resnet.audio(shapes, config, eps)
     elif spec.family == "c3d_bn":
         model = c3d.C3D(shapes, eps)
+    elif spec.family == "c3d":
+        model = c3d.published(shapes, config, eps)
+    elif spec.family == "bn_inception":
+        model = bn_inception.BNInception(shapes, eps)
     elif spec.family == "i3d":
         model = i3d.I3D(shapes, config, eps)
     else:

@@ -1,6 +1,15 @@
-"""VMZ's C3D: eight convolutions with bias and batch norm, five pools without padding, three linear layers.
+"""C3D: convolutions with bias, five pools, three linear layers.
 
-No config: the order of convolutions and pools is fixed, all sizes are in the shapes.
+Two families, whose pools differ and thereby what ``fc6`` takes:
+
+- ``c3d_bn``, VMZ's: a batch norm after every convolution, pools that round down. 16x112x112 leaves 1x3x3;
+- ``c3d``, the published net, in Caffe and Chainer: no norms, pools that round up (all of a pool's last window
+  but its first row may lie outside). 16x112x112 leaves 1x4x4. Ports of it pad the last pool instead, which
+  leaves as much but shifts its windows by one.
+
+Config of ``c3d``: ``pools``, ``"ceil"`` (also where it is missing) or ``"padded"``. The order of layers is fixed,
+their sizes and whether the second convolutions ``conv3b`` .. ``conv5b`` are there are in the shapes (C3D-v1.1's
+small net for UCF101 has none).
 """
 
 from __future__ import annotations
@@ -11,6 +20,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from .layers import Network, Unit, check_input, linear
+from .spec import Config
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -18,36 +28,60 @@ if TYPE_CHECKING:
     from .spec import Shapes
 
 _STAGES = (("conv1a",), ("conv2a",), ("conv3a", "conv3b"), ("conv4a", "conv4b"), ("conv5a", "conv5b"))
+_OPTIONAL = ("conv3b", "conv4b", "conv5b")
+
+_POOLED = (4, 5, 5)
+"""How many pools halve time, height and width."""
 
 
 class C3D(Network):
-    """Clips [N, C, T, H, W] of 16 to 31 frames and 96 to 127 pixels to logits: others do not fit ``fc6``."""
+    """Clips [N, C, T, H, W] to logits.
 
-    def __init__(self, shapes: Shapes, eps: float) -> None:
+    ``fc6`` takes one size of the last map only, ValueError for others: 16 to 31 frames of 96 to 127 pixels where
+    pools round down, padded or not; 1 to 16 frames of 97 to 128 pixels where they round up. Without ``fc6``
+    among the shapes the output is the last pool's.
+    """
+
+    def __init__(self, shapes: Shapes, eps: float, pools: str = "floor") -> None:
+        """``pools`` round down (``floor``), up (``ceil``), or down with pool5 padded by 0, 1, 1 (``padded``)."""
         super().__init__()
+        self.pools = pools
         _, channels, *_ = shapes["conv1a.conv.weight"]
-        for stage in _STAGES:
+        self.in_channels = channels
+        self.stages = tuple(
+            tuple(name for name in stage if name not in _OPTIONAL or f"{name}.conv.weight" in shapes)
+            for stage in _STAGES
+        )
+        for stage in self.stages:
             for name in stage:
                 unit = Unit(shapes.under(name), channels, eps, (1, 1, 1))
                 self.add_module(name, unit)
                 channels = unit.out_channels
         self.channels = channels
-        inputs = shapes["fc6.weight"][1]
-        self.fc6 = linear(shapes, inputs, "fc6")
-        self.fc7 = linear(shapes, self.fc6.out_features, "fc7")
-        self.head = linear(shapes, self.fc7.out_features, "head")
-        self.dropout = nn.Dropout(0.5)
+        self.dense = "fc6.weight" in shapes
+        if self.dense:
+            self.fc6 = linear(shapes, shapes["fc6.weight"][1], "fc6")
+            self.fc7 = linear(shapes, self.fc6.out_features, "fc7")
+            self.head = linear(shapes, self.fc7.out_features, "head")
+            self.dropout = nn.Dropout(0.5)
 
     def steps(self, clip: Tensor) -> Iterator[tuple[str, Tensor]]:
         """See `Network.steps`."""
         self._check(clip)
         x = clip
-        for number, stage in enumerate(_STAGES, 1):
+        for number, stage in enumerate(self.stages, 1):
             for name in stage:
                 x = F.relu_(self.get_submodule(name)(x))
                 yield name, x
-            x = F.max_pool3d(x, (1 if number == 1 else 2, 2, 2))
+            x = F.max_pool3d(
+                x,
+                (1 if number == 1 else 2, 2, 2),
+                padding=(0, 1, 1) if self.pools == "padded" and number == 5 else 0,
+                ceil_mode=self.pools == "ceil",
+            )
             yield f"pool{number}", x
+        if not self.dense:
+            return
         x = F.relu_(self.fc6(x.flatten(1)))
         yield "fc6", x
         x = F.relu_(self.fc7(self.dropout(x)))
@@ -55,14 +89,28 @@ class C3D(Network):
         yield "logits", self.head(self.dropout(x))
 
     def _check(self, clip: Tensor) -> None:
-        """The pools must leave exactly what ``fc6`` was trained on."""
-        conv1a = self.get_submodule(_STAGES[0][0])
-        assert isinstance(conv1a, Unit)
-        check_input(clip, "NCTHW", conv1a.conv.in_channels)
-        time, height, width = clip.shape[2] // 16, clip.shape[3] // 32, clip.shape[4] // 32
-        if self.channels * time * height * width != self.fc6.in_features:
-            size = "x".join(map(str, clip.shape[2:]))
+        """The pools must leave something, and exactly what ``fc6`` was trained on."""
+        check_input(clip, "NCTHW", self.in_channels)
+        left = [self._left(size, pools) for size, pools in zip(clip.shape[2:], _POOLED, strict=True)]
+        positions = left[0] * left[1] * left[2]
+        wanted = self.fc6.in_features // self.channels if self.dense else max(1, positions)
+        if positions != wanted:
+            usual = [self._left(size, pools) for size, pools in zip((16, 112, 112), _POOLED, strict=True)]
+            given, leaves, usually = ("x".join(map(str, sizes)) for sizes in (clip.shape[2:], left, usual))
             raise ValueError(
-                f"a clip of {size} leaves {time}x{height}x{width} positions and fc6 takes "
-                f"{self.fc6.in_features // self.channels}; 16x112x112 leaves 1x3x3"
+                f"a clip of {given} leaves {leaves} positions and {'fc6' if self.dense else 'pool5'} takes "
+                f"{wanted}; 16x112x112 leaves {usually}"
             )
+
+    def _left(self, size: int, pools: int) -> int:
+        """How many positions so many pools leave of one axis."""
+        for number in range(1, pools + 1):
+            padding = {"floor": 0, "ceil": 1, "padded": 2 if number == 5 else 0}[self.pools]
+            size = (size + padding) // 2
+        return size
+
+
+def published(shapes: Shapes, config: Config, eps: float) -> C3D:
+    """The net of family ``c3d``."""
+    settings = Config({"pools": "ceil", **config.values})
+    return C3D(shapes, eps, settings.choice("pools", {"ceil": "ceil", "padded": "padded"}))

@@ -34,7 +34,10 @@ _LEGACY_TORCH = (b"\x6c\xfc\x9c\x46\xf9\x20\x6a\xa8\x50\x19", b"L119547037146038
 """0x1950a86a20f9469cfc6c, the number in front of what ``torch.save`` wrote before PyTorch 1.6."""
 
 _HTML = rb"(?is)(?:\xef\xbb\xbf)?\s*(?:<!--.{0,500}?-->\s*)?<(?:!doctype|html|head|body|\?xml|script)"
-_PROTOBUF = rb"\n([\x01-\x7f])|\x12[\x80-\xff]|\xa2\x06|\x08[\x01-\x0f]\x12"
+_PROTOBUF = (
+    rb"\n([\x01-\x7f])|\x12[\x80-\xff]|\x12[\x02-\x7f][\n\x12\x1a\x22]|\xa2\x06"
+    rb"|\x08[\x80-\xff]{0,9}[\x00-\x7f][\x10\x12]"
+)
 _MINIDB = (b"!!PREDICTOR_DBREADER", b"!!META_NET_DEF")
 
 _SAY = {
@@ -54,7 +57,7 @@ _SAY = {
     "7-zip": ("is a 7-zip archive", "unpack it first"),
     "rar": ("is a rar archive", "unpack it first"),
     "tar": ("is a tar archive", "unpack it first; the checkpoint is a file inside"),
-    "hdf5": ("is an HDF5 file", "Keras and MATLAB write these; there is no reader for it"),
+    "hdf5": ("is an HDF5 file", "no source here comes as one yet"),
     "npy": ("is a single numpy array (.npy)", "a checkpoint has many named arrays"),
     "safetensors": ("is a safetensors file", "it needs no reading as another format"),
     "protobuf": ("is a protocol buffer, such as a .caffemodel", "that is another format than this reader's"),
@@ -96,7 +99,8 @@ def sniff(head: bytes) -> str:
 
 
 def _is_protobuf(head: bytes) -> bool:
-    """Whether it begins with the name of a Caffe or Caffe2 network, with a layer, or with ONNX's version."""
+    """Whether it begins with the name of a Caffe or Caffe2 network, with a layer, with ONNX's version, or with the
+    first numbers of a Caffe mean or solver state."""
     match = re.match(_PROTOBUF, head)
     if not match:
         return False

@@ -1,0 +1,262 @@
+"""Write the output of a conversion: choose its format, write it whole or not at all, read it back."""
+
+from __future__ import annotations
+
+from time import perf_counter
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+from .checkpoint import Checkpoint, open_checkpoint
+from .errors import ConverterError, Refused, UsageError
+from .provenance import dump
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator, Mapping, Sequence
+
+    from .mapping.tables import LayoutTable
+    from .plan import Plan
+    from .tensor import Tensor
+
+SUFFIXES = {
+    "pth": (".pth", ".pt", ".pth.tar"),
+    "safetensors": (".safetensors",),
+    "pickle": (".pkl", ".pickle"),
+    "tensorflow": (".ckpt", ".index"),
+}
+"""The suffixes of each output format."""
+
+OF_LAYOUT = {"pytorch": ("pth", "safetensors"), "caffe2-pickle": ("pickle",), "tensorflow": ("tensorflow",)}
+"""The output formats that a layout's format can be written as."""
+
+
+if TYPE_CHECKING:
+    Check = Callable[[str], None]
+    Moved = Callable[[int], None]
+
+
+class Work(NamedTuple):
+    """What is to be written: the input, the plan, the planned tensors, and the provenance but for checksums."""
+
+    checkpoint: Checkpoint
+    plan: Plan
+    tensors: Sequence[Tensor]
+    target: LayoutTable
+    draft: Mapping[str, Any]
+
+
+class Written(NamedTuple):
+    """The provenance as it is in the output, and seconds for each step."""
+
+    provenance: dict[str, Any]
+    timings: dict[str, float]
+
+
+def output_format(path: str, target: LayoutTable) -> str:
+    """The format of an output, a key of `SUFFIXES`, by its name and layout. Raises `UsageError`."""
+    formats = OF_LAYOUT[target.format]
+    for name in formats:
+        if path.lower().endswith(SUFFIXES[name]):
+            return name
+    suffixes = [suffix for name in formats for suffix in SUFFIXES[name]]
+    raise UsageError(
+        f"the output's name must end in {', '.join(suffixes[:-1])} or {suffixes[-1]}",
+        path=path,
+        hint="the suffix chooses the format",
+    )
+
+
+def refuse_input(path: str, out_path: str) -> None:
+    """Raise `UsageError` if an output would be written over an input, also through links."""
+    from .write.atomic import same_file
+
+    if same_file(path, out_path):
+        raise UsageError("input and output are the same file", path=out_path, hint="choose another output")
+
+
+def refuse_early(out_path: str, *, force: bool) -> None:
+    """Raise `Refused` before any work if the output cannot be written."""
+    from .write.atomic import refuse_output
+
+    refuse_output(out_path, force=force)
+
+
+def write_output(
+    path: str,
+    kind: str,
+    work: Work,
+    *,
+    wrap: bool,
+    force: bool,
+    verify: bool,
+    progress: Callable[[int, int], None] | None,
+) -> Written:
+    """Write the work's tensors as ``kind``, read the file back, and give it its name.
+
+    With ``verify`` every byte is compared with the source, else names, shapes and dtypes. Raises `Refused` where
+    something differs or the disk does not take it; nothing is left then.
+    """
+    if wrap and kind != "pth":
+        raise UsageError("only a .pth has a wrapper", path=path, hint="leave --wrap out")
+    times = {"start": perf_counter()}
+
+    def check(temporary: str) -> None:
+        times["written"] = perf_counter()
+        try:
+            _check(temporary, work, verify=verify)
+        except ConverterError as error:
+            raise Refused(
+                f"read back, the output {error.what}", path=path, where=error.where, hint=error.hint
+            ) from None
+        times["checked"] = perf_counter()
+
+    moved = _counter(progress, sum(tensor.nbytes for tensor in work.tensors)) if progress else None
+    writer = {"pth": _pth, "safetensors": _safetensors, "pickle": _pickle, "tensorflow": _tensorflow}[kind]
+    provenance = writer(path, work, wrap, force, check, moved)
+    ended = perf_counter()
+    written, checked = times.get("written", ended), times.get("checked", ended)
+    return Written(
+        provenance,
+        {"write": written - times["start"], "check": checked - written, "finish": ended - checked},
+    )
+
+
+def _pth(path: str, work: Work, wrap: bool, force: bool, check: Check, moved: Moved | None) -> dict[str, Any]:
+    from .write.atomic import replacing
+    from .write.crc import crc32_function
+    from .write.pth import write_pth
+
+    crc, final = crc32_function(), _Record(work)
+    with replacing(path, force=force, check=check) as out:
+        write_pth(
+            out,
+            work.tensors,
+            crc=crc,
+            progress=moved,
+            records=lambda crcs: {"provenance.json": final.text(crcs, crc).encode()},
+            wrap=_wrapper(work) if wrap else None,
+        )
+    return final.value
+
+
+def _safetensors(
+    path: str, work: Work, wrap: bool, force: bool, check: Check, moved: Moved | None
+) -> dict[str, Any]:
+    from .write.atomic import replacing
+    from .write.crc import crc32_function
+    from .write.safetensors import write_safetensors
+
+    crc, final = crc32_function(), _Record(work)
+    with replacing(path, force=force, check=check) as out:
+        write_safetensors(
+            out,
+            work.tensors,
+            crc=crc,
+            progress=moved,
+            metadata=lambda crcs: {"format": "pt", "provenance": final.text(crcs, crc)},
+        )
+    return final.value
+
+
+def _pickle(
+    path: str, work: Work, wrap: bool, force: bool, check: Check, moved: Moved | None
+) -> dict[str, Any]:
+    from .write.atomic import replacing
+    from .write.caffe2 import write_caffe2_pickle
+
+    nested = (work.draft["source"].get("converted_from") or {}).get("nested", True)
+    with replacing(path, force=force, check=check) as out:
+        write_caffe2_pickle(out, work.tensors, nested=nested)
+    return dict(work.draft)
+
+
+def _tensorflow(
+    path: str, work: Work, wrap: bool, force: bool, check: Check, moved: Moved | None
+) -> dict[str, Any]:
+    from .write.atomic import replacing
+    from .write.tensorflow import checkpoint_names, write_tensorflow
+
+    prefix = path.removesuffix(".index")
+    data, index = checkpoint_names(prefix)
+    # The data get their name first: without the index there is no checkpoint.
+    with replacing(index, force=force) as index_out:
+        with replacing(data, force=force) as data_out:
+            write_tensorflow(data_out, index_out, work.tensors, progress=moved)
+        index_out.flush()
+    check(prefix)
+    return dict(work.draft)
+
+
+def _counter(progress: Callable[[int, int], None], total: int) -> Callable[[int], None]:
+    done = 0
+
+    def moved(count: int) -> None:
+        nonlocal done
+        done += count
+        progress(done, total)
+
+    return moved
+
+
+class _Record:
+    """The provenance record, completed with the source tensors' checksums once they are known."""
+
+    def __init__(self, work: Work) -> None:
+        self._work = work
+        self.value: dict[str, Any] = dict(work.draft)
+
+    def text(self, crcs: Sequence[int], crc: Callable[[Any, int], int]) -> str:
+        """The record as JSON, with the CRC-32 of every source tensor's bytes (little-endian, C order).
+
+        ``crcs`` are those of the written tensors, equal to the source's where the bytes are the same. Zeros, as
+        safetensors gives them before the data to learn how long the record will be, stay zeros.
+        """
+        known = any(crcs)
+        sums: dict[str, str] = {}
+        for row, written in zip(self._work.plan.rows, crcs, strict=True):
+            if row.source is None:
+                continue
+            value = written
+            if known and not all(op.keeps_bytes for op in row.ops):
+                value = 0
+                for chunk in self._work.checkpoint.tensors[row.source].data.chunks():
+                    value = crc(chunk, value)
+            sums[row.source] = f"{value:08x}"
+        self.value["source"] = {**self._work.draft["source"], "crc32": sums}
+        return dump(self.value)
+
+
+def _wrapper(work: Work) -> Mapping[str, Any] | None:
+    """What an ecosystem expects beside the state dict, as plain data; None where its files are bare."""
+    tool = work.draft["tool"]
+    if work.target.container == "mmcv":
+        return {"meta": {"converted_by": f"{tool['name']} {tool['version']}"}}
+    return None
+
+
+def _check(temporary: str, work: Work, *, verify: bool) -> None:
+    """Open what was written and compare names, shapes and dtypes with the plan; with ``verify`` every byte."""
+    with open_checkpoint(temporary) as written:
+        expected = {row.target: (row.dtype, row.shape) for row in work.plan.rows}
+        found = {name: (tensor.dtype, tensor.shape) for name, tensor in written.tensors.items()}
+        if expected != found:
+            raise Refused("differs from the plan", hint="please report this; nothing was kept")
+        if not verify:
+            return
+        for row in work.plan.rows:
+            for wanted, got in _pairs(row.tensor(work.checkpoint.tensors), written.tensors[row.target]):
+                if wanted != got:
+                    raise Refused("differs from the source", where=row.target, hint="check disk and memory")
+
+
+def _pairs(one: Tensor, other: Tensor) -> Iterator[tuple[bytes, bytes]]:
+    """Both tensors' bytes in pieces of equal length, the last pair unequal if one is longer."""
+    left, right = b"", b""
+    ones, others = one.data.chunks(), other.data.chunks()
+    while True:
+        left = left or bytes(next(ones, b""))
+        right = right or bytes(next(others, b""))
+        size = min(len(left), len(right))
+        if size == 0:
+            yield left, right
+            return
+        yield left[:size], right[:size]
+        left, right = left[size:], right[size:]

@@ -1,0 +1,225 @@
+"""Reads the datasets of an HDF5 file, with the optional package h5py (the extra ``[hdf5]``).
+
+libhdf5 parses the file's structure, through reads that are bounded by the file; nothing outside the file is
+opened: no external links, no external or virtual storage, no filters but those that libhdf5 has built in.
+"""
+
+from __future__ import annotations
+
+import io
+from importlib import import_module
+from math import prod
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+from ..errors import BadInput, Refused
+from ..tensor import CHUNK, ITEMSIZE, FileBytes, Swapped, Tensor
+from .sniff import expect
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from ..tensor import Data, SourceFile
+
+_OBJECTS = 50_000
+_DEPTH = 16
+_SLAB = 32 << 20  # bytes of a compressed dataset that are inflated at a time
+_FILTERS = {1, 2, 3}  # deflate, shuffle, fletcher32
+_RATIO = 1032  # deflate cannot do better
+_DTYPES = {
+    "f8": "float64",
+    "f4": "float32",
+    "f2": "float16",
+    "i8": "int64",
+    "i4": "int32",
+    "i2": "int16",
+    "i1": "int8",
+    "u1": "uint8",
+    "b1": "bool",
+}
+_ERRORS = (OSError, RuntimeError, ValueError, KeyError, TypeError, OverflowError, MemoryError)
+"""What h5py raises for a damaged file, by the place of the damage."""
+
+
+class Hdf5File(NamedTuple):
+    """A file's datasets by path, in the file's order (by name, as HDF5 sorts them).
+
+    ``tensors`` are those of the dtypes a state dict can hold, ``empty`` the paths of datasets without a
+    value, ``others`` the rest, with what they are in words, ``groups`` the paths of all groups.
+    """
+
+    tensors: dict[str, Tensor]
+    empty: tuple[str, ...]
+    others: dict[str, str]
+    groups: tuple[str, ...]
+
+
+def read_hdf5(file: SourceFile) -> Hdf5File:
+    """Read the paths, shapes and places of all datasets.
+
+    Raises `BadInput` for a file of another kind, a damaged one, and one that refers to other files, and
+    `Refused` without h5py.
+    """
+    expect(file, "hdf5")
+    try:
+        h5py: Any = import_module("h5py")
+    except ImportError:
+        raise Refused(
+            "is an HDF5 file, which needs the package h5py",
+            path=file.path,
+            hint="install it with: pip install 'video-checkpoint-converters[hdf5]'",
+        ) from None
+    found = Hdf5File({}, (), {}, ())
+    empty: list[str] = []
+    groups: list[str] = []
+    try:
+        root = h5py.File(_Handle(file), "r")
+        for path, link in _walk(h5py, file, root):
+            if isinstance(link, h5py.Group):
+                groups.append(path)
+                continue
+            code = link.dtype.newbyteorder("=").str[1:] if link.dtype.names is None else ""
+            dtype = _DTYPES.get(code, "")
+            if link.shape is None:
+                empty.append(path)
+            elif not dtype or link.dtype.metadata:
+                found.others[path] = f"{link.dtype} {link.shape}"
+            else:
+                found.tensors[path] = Tensor(path, dtype, link.shape, _data(h5py, file, path, dtype, link))
+    except _ERRORS as error:
+        raise _damaged(file, error) from None
+    return found._replace(empty=tuple(empty), groups=tuple(groups))
+
+
+class _Handle(io.RawIOBase):
+    """A source file as the file object that h5py reads from."""
+
+    def __init__(self, file: SourceFile) -> None:
+        self._source = file
+        self._at = 0
+
+    def readable(self) -> bool:
+        """Always."""
+        return True
+
+    def seekable(self) -> bool:
+        """Always."""
+        return True
+
+    def seek(self, offset: int, whence: int = io.SEEK_SET) -> int:
+        """See `io.IOBase.seek`."""
+        self._at = offset + {io.SEEK_SET: 0, io.SEEK_CUR: self._at, io.SEEK_END: self._source.size}[whence]
+        return self._at
+
+    def tell(self) -> int:
+        """See `io.IOBase.tell`."""
+        return self._at
+
+    def readinto(self, buffer: Any) -> int:
+        """See `io.RawIOBase.readinto`."""
+        view = memoryview(buffer).cast("B")
+        length = max(0, min(len(view), self._source.size - self._at))
+        done = 0
+        for chunk in self._source.chunks(self._at, length):
+            view[done : done + len(chunk)] = chunk
+            done += len(chunk)
+        self._at += done
+        return done
+
+
+class _Compressed:
+    """A dataset that only libhdf5 can lay out, read some rows at a time."""
+
+    __slots__ = ("dataset", "file", "path")
+
+    def __init__(self, file: SourceFile, path: str, dataset: Any) -> None:
+        self.file = file
+        self.path = path
+        self.dataset = dataset
+
+    def chunks(self) -> Iterator[memoryview]:
+        """See `Data.chunks`."""
+        dataset = self.dataset
+        shape = dataset.shape
+        row = prod(shape[1:]) * dataset.dtype.itemsize
+        rows = min((dataset.chunks or shape or (1,))[0], max(1, _SLAB // max(1, row)))
+        for first in range(0, shape[0] if shape else 1, max(1, rows)):
+            try:
+                values = dataset[first : first + rows] if shape else dataset[()]
+            except _ERRORS as error:
+                raise _damaged(self.file, error, self.path) from None
+            raw = memoryview(values.astype(dataset.dtype.newbyteorder("<")).tobytes())
+            for start in range(0, len(raw), CHUNK):
+                yield raw[start : start + CHUNK]
+
+
+def _walk(h5py: Any, file: SourceFile, root: Any) -> Iterator[tuple[str, Any]]:
+    """Every group and dataset under its path, without going outside the file or round in circles."""
+    stack = [("", root, 0)]
+    count = 0
+    while stack:
+        path, group, depth = stack.pop()
+        if path:
+            yield path, group
+        if not isinstance(group, h5py.Group):
+            continue
+        if depth == _DEPTH:
+            raise BadInput("nests its groups too deeply", path=file.path, where=_shown(path))
+        inner = []
+        for name in group:
+            count += 1
+            if count > _OBJECTS:
+                raise BadInput(f"has more than {_OBJECTS:,} objects", path=file.path)
+            link = f"{path}/{name}" if path else str(name)
+            if not isinstance(group.get(name, getlink=True), h5py.HardLink):
+                raise BadInput(
+                    "refers to another place or file",
+                    path=file.path,
+                    where=_shown(link),
+                    hint="copy the data in",
+                )
+            value = group[name]
+            if isinstance(value, (h5py.Group, h5py.Dataset)):
+                inner.append((link, value, depth + 1))
+        stack += reversed(inner)
+
+
+def _data(h5py: Any, file: SourceFile, path: str, dtype: str, dataset: Any) -> Data:
+    def bad(what: str) -> BadInput:
+        return BadInput(what, path=file.path, where=f"dataset {_shown(path)}")
+
+    if dataset.is_virtual or dataset.external:
+        raise bad("has its values in another file")
+    settings = dataset.id.get_create_plist()
+    filters = {settings.get_filter(index)[0] for index in range(settings.get_nfilters())}
+    if filters - _FILTERS:
+        raise bad(f"is compressed by filter {min(filters - _FILTERS)}, which is not read")
+    size = prod(dataset.shape) * ITEMSIZE[dtype]
+    stored = dataset.id.get_storage_size()
+    if size > stored * (_RATIO if filters else 1):
+        raise bad(f"has {stored:,} bytes for an array of {size:,}")
+    if dataset.chunks and prod(dataset.chunks) * ITEMSIZE[dtype] > _SLAB:
+        raise bad("is stored in chunks of more than 32 MiB")
+    offset = dataset.id.get_offset()
+    if offset is None or settings.get_layout() != h5py.h5d.CONTIGUOUS:
+        return _Compressed(file, path, dataset)
+    data = FileBytes(file, offset, size)
+    if offset + size > file.size:
+        raise file.cut(offset, size)
+    return Swapped(data, ITEMSIZE[dtype]) if dataset.dtype.str[0] == ">" else data
+
+
+def _damaged(file: SourceFile, error: BaseException, path: str = "") -> BadInput:
+    """h5py's own words, on one line."""
+    said = _shown(str(error).strip("'\""))
+    return BadInput(
+        f"cannot be read as HDF5: {said}",
+        path=file.path,
+        where=f"dataset {_shown(path)}" if path else "",
+        hint="the file is damaged; fetch it again",
+    )
+
+
+def _shown(name: str) -> str:
+    from .pickle_vm import shown
+
+    return shown(name)

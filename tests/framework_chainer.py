@@ -1,0 +1,104 @@
+"""With real Chainer 7.8.1: it reads what is written here, and what it writes is read here.
+
+Not part of the usual run: ``make test-frameworks`` runs it in an environment of its own.
+"""
+
+from __future__ import annotations
+
+import importlib.util
+import os
+from pathlib import Path
+
+import caffe_tables
+import chainer
+import chainer.links as L
+import numpy as np
+import pytest
+import recipes_caffe
+
+from converters.read.chainer import read_chainer
+from converters.tensor import SourceFile, Tensor
+from converters.write.npz import write_npz
+from converters.write.output import Output
+
+GOLDENS = Path(__file__).parent / "goldens" / "chainer"
+
+
+def recorder():
+    """The script's networks, made of Chainer's own links."""
+    path = Path(__file__).parent.parent / "scripts" / "record_chainer.py"
+    spec = importlib.util.spec_from_file_location("record_chainer", path)
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+class Bytes:
+    def __init__(self, array: np.ndarray) -> None:
+        self.raw = np.ascontiguousarray(array).tobytes()
+
+    def chunks(self):
+        for start in range(0, len(self.raw), 4096):
+            yield memoryview(self.raw)[start : start + 4096]
+
+
+def write(path: Path, arrays: dict[str, np.ndarray]) -> None:
+    tensors = [Tensor(name, str(array.dtype), array.shape, Bytes(array)) for name, array in arrays.items()]
+    fd = os.open(path, os.O_WRONLY | os.O_CREAT)
+    out = Output(fd, str(path))
+    write_npz(out, tensors)
+    out.flush()
+    os.close(fd)
+
+
+@pytest.mark.parametrize("prefix", ["", "predictor/"])
+def test_chainer_reads_what_is_written(tmp_path, prefix):
+    made = recorder()
+    arrays = made.weights("tiny", 9)
+    write(tmp_path / "a.npz", {prefix + name: array for name, array in arrays.items()})
+    model = made.C3D("tiny")
+    chainer.serializers.load_npz(str(tmp_path / "a.npz"), L.Classifier(model) if prefix else model)
+    parameters = {name.lstrip("/"): parameter.array for name, parameter in model.namedparams()}
+    assert parameters.keys() == arrays.keys()
+    assert all(np.array_equal(parameters[name], arrays[name]) for name in arrays)
+
+
+def test_a_golden_again_from_a_file_written_here(tmp_path):
+    golden = np.load(GOLDENS / "ucf101net_1x97x128.npz")
+    shapes = caffe_tables.c3d_shapes("ucf101net")
+    write(tmp_path / "a.npz", recipes_caffe.c3d_weights(shapes, int(golden["weight_seed"])))
+    model = recorder().C3D("ucf101net")
+    chainer.serializers.load_npz(str(tmp_path / "a.npz"), model)
+    with chainer.using_config("train", False), chainer.no_backprop_mode():
+        *_, (name, logits) = model.blocks(recipes_caffe.golden_input(golden))
+    assert name == "fc8"
+    assert np.abs(logits - golden["logits"]).max() <= 1e-5 * np.abs(golden["logits"]).max()
+
+
+@pytest.mark.parametrize(
+    ("name", "prefix"),
+    [
+        ("stored.npz", ""),
+        ("deflated.npz", ""),
+        ("classifier.npz", "predictor/"),
+        ("snapshot.npz", "updater/model:main/predictor/"),
+        ("model.h5", ""),
+        ("plain.h5", ""),
+    ],
+)
+def test_what_chainer_writes_is_read(tmp_path, name, prefix):
+    made = recorder()
+    made.write_fixtures(str(tmp_path))
+    with SourceFile(tmp_path / name) as file:
+        result = read_chainer(file)
+        for key, array in made.weights("tiny", 5).items():
+            tensor = result.tensors[prefix + key]
+            assert (tensor.dtype, tensor.shape) == ("float32", array.shape)
+            assert tensor.tobytes() == array.tobytes()
+
+
+def test_uninitialised_parameters_are_named(tmp_path):
+    recorder().write_fixtures(str(tmp_path))
+    for name in ("uninitialised.npz", "uninitialised.h5"):
+        with SourceFile(tmp_path / name) as file:
+            assert read_chainer(file).uninitialised == ("conv1a/W",)
