@@ -15,12 +15,13 @@ if TYPE_CHECKING:
     from .conversion import Result, convert
     from .errors import BadInput, ConverterError, Refused, UsageError
     from .inspection import inspect
-    from .model import load_model
+    from .model import load_model, load_two_stream
 
 _HOMES = {
     "convert": "conversion",
     "Result": "conversion",
     "load_model": "model",
+    "load_two_stream": "model",
     "inspect": "inspection",
     "ConverterError": "errors",
     "Refused": "errors",
@@ -37,6 +38,7 @@ __all__ = [
     "convert",
     "inspect",
     "load_model",
+    "load_two_stream",
 ]
 
 

@@ -138,6 +138,8 @@ def convert(
             former=former(checkpoint.provenance, target.name),
             path=path,
         )
+        if not checksum and "checksums" in checkpoint.details:
+            plan = plan._replace(notes=(*plan.notes, "the input's own checksums were not verified"))
         tensors = [row.tensor(checkpoint.tensors) for row in plan.rows]
         _refuse_lost(plan, checkpoint)
         if strict:

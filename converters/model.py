@@ -18,8 +18,10 @@ from .plan import make_plan
 if TYPE_CHECKING:
     import torch
 
+    from .facts import Facts
     from .mapping.fit import Fit
     from .networks.layers import Network
+    from .networks.two_stream import TwoStream
     from .tensor import Tensor
 
 
@@ -47,6 +49,39 @@ def load_model(
 
     Raises `ConverterError` if the file is no such network, or if PyTorch is not installed.
     """
+    return _load(path, layout, variant=variant, pool1=pool1, stem_stride=stem_stride, bn_eps=bn_eps)[0]
+
+
+def load_two_stream(
+    rgb: str | os.PathLike[str], flow: str | os.PathLike[str], *, layout: str | None = None
+) -> TwoStream:
+    """Two networks whose logits are added: frames ``[N, 3, T, H, W]`` and optical flow ``[N, 2, T, H, W]``.
+
+    ``rgb`` and ``flow`` are any two files that `load_model` takes, converted or fine-tuned. The module is in eval
+    mode; ``model(frames, flow)`` returns ``[N, classes]``, the plain sum that the Two-Stream rows of the zoos
+    were measured with. Raises `Refused` where the files' classes, or their label names, differ.
+    """
+    one, one_facts = _load(rgb, layout)
+    other, other_facts = _load(flow, layout)
+    if one_facts.classes != other_facts.classes:
+        raise Refused(f"two streams of {one_facts.classes} and {other_facts.classes} classes cannot be added")
+    labels = [facts.input.get("labels") for facts in (one_facts, other_facts)]
+    if None not in labels and labels[0] != labels[1]:
+        raise Refused("the two files name their classes differently, or in another order")
+    from .networks.two_stream import TwoStream
+
+    return TwoStream(one, other).eval()
+
+
+def _load(
+    path: str | os.PathLike[str],
+    layout: str | None,
+    *,
+    variant: str | None = None,
+    pool1: bool | None = None,
+    stem_stride: int | None = None,
+    bn_eps: float | None = None,
+) -> tuple[Network, Facts]:
     require_torch()
     name = os.fspath(path)
     with open_checkpoint(name) as checkpoint:
@@ -56,7 +91,8 @@ def load_model(
         plan = make_plan(fitted, checkpoint.tensors, native, facts, eps=facts.bn_eps, path=name)
         state = {row.target: to_torch(row.tensor(checkpoint.tensors)) for row in plan.rows}
     eps = facts.bn_eps if bn_eps is None else bn_eps
-    return build_network(fitted, state, eps=eps, pool1=facts.pool1, stem_stride=facts.stem_stride)
+    model = build_network(fitted, state, eps=eps, pool1=facts.pool1, stem_stride=facts.stem_stride)
+    return model, facts
 
 
 def build_network(

@@ -1,0 +1,89 @@
+"""Small protocol buffers in memory: the fields of one message, one level at a time.
+
+No schema: a caller that knows a message goes deeper by itself, so that no file decides how deep.
+Format: https://protobuf.dev/programming-guides/encoding.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, NamedTuple
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    Buffer = bytes | bytearray | memoryview
+
+VARINT, FIXED64, BYTES, FIXED32 = 0, 1, 2, 5
+"""Wire types; 3 and 4, groups, are deprecated and not read."""
+
+
+class Damaged(ValueError):
+    """Bytes that no writer of the format makes; the text says what is wrong with them."""
+
+
+class Field(NamedTuple):
+    """One field. ``value`` is the number of all but a `BYTES` field, whose contents lie from ``start`` to
+    ``end`` of the buffer."""
+
+    number: int
+    wire: int
+    value: int
+    start: int
+    end: int
+
+
+def fields(data: Buffer, start: int = 0, end: int | None = None) -> Iterator[Field]:
+    """The fields of the message in ``data[start:end]``, in order. Raises `Damaged`."""
+    stop = len(data) if end is None else end
+    at = start
+    while at < stop:
+        tag, at = varint(data, at, stop)
+        number, wire = tag >> 3, tag & 7
+        if not 0 < number < 1 << 29:
+            raise Damaged(f"a field of number {number}")
+        if wire == VARINT:
+            value, at = varint(data, at, stop)
+            yield Field(number, wire, value, at, at)
+            continue
+        if wire == BYTES:
+            size, at = varint(data, at, stop)
+        elif wire in (FIXED32, FIXED64):
+            size = 4 if wire == FIXED32 else 8
+        else:
+            raise Damaged(f"a field of wire type {wire}")
+        if size > stop - at:
+            raise Damaged("a field that reaches beyond its message")
+        value = 0 if wire == BYTES else int.from_bytes(data[at : at + size], "little")
+        yield Field(number, wire, value, at, at + size)
+        at += size
+
+
+def varint(data: Buffer, at: int, end: int) -> tuple[int, int]:
+    """The unsigned 64-bit integer at ``at``, and the place behind it. Raises `Damaged`."""
+    value = 0
+    last = min(end, at + 10)
+    for place in range(at, last):
+        byte = data[place]
+        value |= (byte & 0x7F) << 7 * (place - at)
+        if byte < 0x80 and value < 1 << 64:
+            return value, place + 1
+        if byte < 0x80:
+            break
+    long = value >= 1 << 64 or last == at + 10
+    raise Damaged("a number of more than 64 bits" if long else "a number that does not end")
+
+
+def text(data: Buffer, field: Field) -> str:
+    """A string field's text. Raises `Damaged`."""
+    if field.wire != BYTES:
+        raise Damaged("a number where a text belongs")
+    try:
+        return bytes(data[field.start : field.end]).decode("utf-8")
+    except UnicodeDecodeError:
+        raise Damaged("a text that is not UTF-8") from None
+
+
+def shown(name: str) -> str:
+    """A name of the file as an error may show it: short and printable."""
+    short = name if len(name) <= 80 else name[:77] + "..."
+    return "".join(c if c.isascii() and c.isprintable() else ascii(c)[1:-1] for c in short)
