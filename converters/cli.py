@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import gc
+import io
 import json
 import os
 import sys
@@ -11,6 +12,7 @@ from typing import TYPE_CHECKING, Any, NoReturn
 
 from . import __version__
 from .errors import ConverterError, UsageError
+from .text import shown
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -34,6 +36,7 @@ exit codes:
 """
 
 SHOWN_FAULTS = 2
+INTERRUPTED = 130
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -49,23 +52,46 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 def _main(words: Sequence[str]) -> int:
-    as_json, debug = "--json" in words, "--debug" in words
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(
+                errors="backslashreplace"
+            )  # a name that the terminal cannot show is no failure
     try:
         options = _parser(words).parse_args(words)
         code: int = options.run(options)
-        sys.stdout.flush()
+        if sys.stdout is not None:
+            sys.stdout.flush()
         return code
     except BrokenPipeError:
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        _drop_output()
         return 0
     except KeyboardInterrupt:
-        print("interrupted: nothing was written under the output's name", file=sys.stderr)
-        return 130
+        return _fail(ConverterError("interrupted"), words, INTERRUPTED)
     except ConverterError as error:
-        if debug:
-            raise
-        _report_error(error, as_json=as_json)
-        return error.exit_code
+        return _fail(error, words, error.exit_code)
+    except MemoryError:
+        return _fail(ConverterError("not enough memory"), words, ConverterError.exit_code)
+    except OSError as error:
+        _drop_output()
+        what = (error.strerror or str(error)).lower()
+        return _fail(ConverterError(what, path=str(error.filename or "")), words, ConverterError.exit_code)
+
+
+def _fail(error: ConverterError, words: Sequence[str], code: int) -> int:
+    """Report an error in the form asked for; returns the exit code."""
+    if "--debug" in words:
+        from traceback import print_exc
+
+        print_exc()
+    _report_error(error, code, as_json="--json" in words)
+    return code
+
+
+def _drop_output() -> None:
+    """Nobody reads any more, or the disk is full: let the interpreter's last flush go nowhere."""
+    if sys.stdout is not None:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
 class _Formatter(argparse.RawDescriptionHelpFormatter):
@@ -257,15 +283,15 @@ def _demo(options: argparse.Namespace) -> int:
 
 
 def _print_json(data: dict[str, Any]) -> None:
-    print(json.dumps(data, ensure_ascii=False))
+    print(json.dumps(data))
 
 
-def _report_error(error: ConverterError, *, as_json: bool) -> None:
+def _report_error(error: ConverterError, code: int, *, as_json: bool) -> None:
     if as_json:
         _print_json(
             {
                 "ok": False,
-                "exit_code": error.exit_code,
+                "exit_code": code,
                 "error": error.what,
                 "path": error.path,
                 "where": error.where,
@@ -275,7 +301,7 @@ def _report_error(error: ConverterError, *, as_json: bool) -> None:
         )
         return
     lines = [f"error: {error}"]
-    lines += [f"  {fault}" for fault in error.faults[:SHOWN_FAULTS]]
+    lines += [f"  {shown(fault)}" for fault in error.faults[:SHOWN_FAULTS]]
     if len(error.faults) > SHOWN_FAULTS:
         lines.append(f"  ... and {len(error.faults) - SHOWN_FAULTS} more")
     print("\n".join(lines), file=sys.stderr)

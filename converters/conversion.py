@@ -15,7 +15,7 @@ from .mapping.tables import LayoutTable, layout_names, load_layout
 from .ops import filled
 from .output import Work, output_format, refuse_early, refuse_input, write_output
 from .plan import Plan, make_plan
-from .provenance import former, record, restoration, shift_of, undoing
+from .provenance import former, origin_of, record, restoration, shift_of, undoing
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
@@ -111,8 +111,7 @@ def convert(
     if dtype is not None and dtype not in FLOATS:
         raise UsageError(f"dtype {dtype!r} is unknown", hint=f"one of {', '.join(FLOATS)}")
     refuse_input(path, out_path)
-    if not dry_run:
-        refuse_early(out_path, force=force)
+    refuse_early(out_path, force=force)
     with open_checkpoint(path, checksum=checksum) as checkpoint:
         for file in checkpoint.files:
             refuse_input(file.path, out_path)
@@ -152,6 +151,9 @@ def convert(
             target,
             _source(checkpoint, fitted, sha256=sha256),
             restoration(plan, checkpoint.tensors),
+            origin_of(
+                fitted, checkpoint.tensors, plan, own.bn_eps, checkpoint.details, checkpoint.provenance
+            ),
         )
         planned = perf_counter()
         timings = {"read": read - started, "plan": planned - read}

@@ -5,6 +5,8 @@ Every error prints as ``error: FILE: what is wrong (where): what to do``.
 
 from __future__ import annotations
 
+from .text import shown
+
 
 class ConverterError(Exception):
     """A failure that a person can act on; never shown with a traceback.
@@ -37,7 +39,7 @@ class ConverterError(Exception):
             text += f" ({self.where})"
         if self.hint:
             text += f": {self.hint}"
-        return text
+        return shown(text)
 
 
 class Refused(ConverterError):

@@ -61,6 +61,9 @@ def facts_of(
         (row for row in layout.made_for if any(fnmatchcase(variant.name, glob) for glob in row["variants"])),
         {},
     )
+    has_stem = bool(variant.table.pool1) or bool(variant.table.compose)
+    if not has_stem and (pool1 or (stem_stride or 1) != 1):
+        raise UsageError(f"{variant.title} has neither pool1 nor a stem stride")
     held, eps = layout.holding(variant.name).pool1, layout.eps(variant.name)
     found = Facts(
         family=variant.family,

@@ -117,7 +117,7 @@ def _in_order(checkpoint: Checkpoint, fitted: Fit | None) -> list[tuple[str, Ten
     tensors = checkpoint.tensors
     if fitted is None:
         return list(tensors.items())
-    known = [fitted.scope + entry.name for entry in fitted.entries]
+    known = [fitted.scope + entry.name for entry in fitted.entries if entry.name]
     rest = [name for name in tensors if name not in set(known)]
     return [(name, tensors[name]) for name in (*known, *rest)]
 

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from .checkpoint import open_checkpoint
 from .conversion import recognise
-from .errors import ConverterError, Refused
+from .errors import ConverterError, Refused, UsageError
 from .facts import facts_of
 from .mapping.layout import BATCHES
 from .mapping.network import config
@@ -90,7 +90,9 @@ def _load(
         native = load_layout("native")
         plan = make_plan(fitted, checkpoint.tensors, native, facts, eps=facts.bn_eps, path=name)
         state = {row.target: to_torch(row.tensor(checkpoint.tensors)) for row in plan.rows}
-    eps = facts.bn_eps if bn_eps is None else bn_eps
+    eps = facts.bn_eps if bn_eps is None else float(bn_eps)
+    if not 0 < eps < 1:
+        raise UsageError(f"a batch-norm eps of {eps} is not between 0 and 1")
     model = build_network(fitted, state, eps=eps, pool1=facts.pool1, stem_stride=facts.stem_stride)
     return model, facts
 

@@ -162,9 +162,8 @@ def _pickle(
     from .write.atomic import replacing
     from .write.caffe2 import write_caffe2_pickle
 
-    nested = (work.draft["source"].get("converted_from") or {}).get("nested", True)
     with replacing(path, force=force, check=check) as out:
-        write_caffe2_pickle(out, work.tensors, nested=nested)
+        write_caffe2_pickle(out, work.tensors, nested=work.draft["origin"]["nested"])
     return dict(work.draft)
 
 

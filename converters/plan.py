@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+from math import prod
 from typing import TYPE_CHECKING, NamedTuple
 
-from .errors import Refused
+from .errors import BadInput, Refused
 from .mapping.layout import BATCHES, CannotHold, Entry, entries, families
 from .ops import Cast, Permute, Reshape, ShiftVariance, filled, is_exact
 
@@ -39,12 +40,15 @@ class Row(NamedTuple):
 
 
 class Former(NamedTuple):
-    """What a file's tensors were before a conversion that is now undone: the prefix of their names, and the
-    shapes and dtypes of those that had others, by their names now."""
+    """What the file that a chain of conversions began with was like, now that they are undone: the prefix of its
+    names, and by canonical names the shapes that were not the layout's own and the dtypes that were not
+    ``dtype``. ``lossy`` tells that something was rounded since."""
 
     scope: str
     shapes: Mapping[str, tuple[int, ...]]
+    dtype: str
     dtypes: Mapping[str, str]
+    lossy: bool
 
 
 class Plan(NamedTuple):
@@ -94,7 +98,7 @@ def make_plan(
             path=path,
             hint="`convert models` shows which layouts can",
         ) from None
-    former = former or Former("", {}, {})
+    scope = former.scope if former else ""
     shift = facts.bn_eps - eps
     sources = {entry.canonical: entry for entry in fit.entries}
     rows: list[Row] = []
@@ -110,27 +114,27 @@ def make_plan(
                 implied.append((fit.scope + source.name, entry.stored.constant))
             continue
         if source.stored.constant is not None:
-            rows.append(
-                Row(None, former.scope + entry.name, dtype or "float32", shape, (), source.stored.constant)
-            )
+            rows.append(Row(None, scope + entry.name, dtype or "float32", shape, (), source.stored.constant))
             continue
         tensor = tensors[fit.scope + source.name]
-        wanted_dtype = dtype or former.dtypes.get(tensor.name, tensor.dtype)
+        kept = former.dtypes.get(entry.canonical, former.dtype) if former else tensor.dtype
+        wanted_dtype = dtype or kept
         ops: list[Op] = list((undo or {}).get(tensor.name, ()))
-        shape = _reorder(
-            ops, tensor.shape, shape, source.stored, entry.stored, former.shapes.get(tensor.name)
-        )
+        had = former.shapes.get(entry.canonical) if former else None
+        shape = _reorder(ops, tensor.shape, shape, source.stored, entry.stored, had)
         if entry.leaf == "running_var" and shift:
             ops.append(ShiftVariance(shift))
         if wanted_dtype != tensor.dtype:
             ops.append(Cast(wanted_dtype))
-        rows.append(Row(tensor.name, former.scope + entry.name, wanted_dtype, shape, tuple(ops)))
+        rows.append(Row(tensor.name, scope + entry.name, wanted_dtype, shape, tuple(ops)))
     notes = [holding.note] if holding.note else []
     if shift:
         notes.append(
             f"{target.title} networks have batch-norm eps {eps:g}, these weights {facts.bn_eps:g}: "
             f"the difference, {shift:+.3g}, went into every running_var, so the function stays the same"
         )
+    if former and former.lossy:
+        notes.append("something was cast on the way here: what that rounded cannot come back")
     if dtype is not None:
         exact = all(is_exact(tensors[row.source].dtype, dtype) for row in rows if row.source is not None)
         count = sum(1 for row in rows if any(isinstance(op, Cast) for op in row.ops))
@@ -160,6 +164,8 @@ def _reorder(
             ops.append(Permute(axes))
     bare = target.bare(canonical)
     out = target.full(bare) if former is None else former
+    if prod(out) != prod(bare):
+        raise BadInput("its provenance record does not go with its tensors", hint="convert the source again")
     if out != bare:
         ops.append(Reshape(out))
     return out

@@ -13,8 +13,9 @@ from typing import TYPE_CHECKING, Any
 from . import __version__
 from .errors import BadInput
 from .mapping.tables import table_text
-from .ops import AddUlps, Cast, Reshape, ShiftVariance, is_exact, ulps_between
+from .ops import AddUlps, Cast, ShiftVariance, is_exact, ulps_between
 from .plan import Former
+from .record import VERSION
 from .tensor import ITEMSIZE
 
 if TYPE_CHECKING:
@@ -27,8 +28,8 @@ if TYPE_CHECKING:
     from .plan import Plan
     from .tensor import Tensor
 
-VERSION = 1
-"""The version of the record's own form."""
+EPS_ERROR = 1e-12
+"""How far a recorded shift may be from the difference of two eps, for the rounding of float64."""
 
 
 def record(
@@ -38,8 +39,10 @@ def record(
     target: LayoutTable,
     source: Mapping[str, Any],
     restore: Mapping[str, Any],
+    origin: Mapping[str, Any],
 ) -> dict[str, Any]:
-    """The record but for the checksums. ``source`` describes the input file, ``restore`` what undoing needs."""
+    """The record but for the checksums. ``source`` describes the input file, ``restore`` what undoing this
+    conversion needs, ``origin`` the file that the first one in a chain began with."""
     return {
         "provenance": VERSION,
         "tool": {"name": "video-checkpoint-converters", "version": __version__},
@@ -55,6 +58,7 @@ def record(
         "dropped": list(plan.dropped),
         "notes": list(plan.notes),
         "restore": dict(restore),
+        "origin": dict(origin),
     }
 
 
@@ -73,10 +77,44 @@ def dump(provenance: Mapping[str, Any]) -> str:
     return json.dumps(provenance, ensure_ascii=True, separators=(",", ":"))
 
 
+def origin_of(
+    fit: Fit,
+    tensors: Mapping[str, Tensor],
+    plan: Plan,
+    eps: float,
+    details: Mapping[str, Any],
+    provenance: Mapping[str, Any] | None,
+) -> dict[str, Any]:
+    """What the first file of a chain of conversions was like, by canonical names: taken over from a former
+    record, else described from this file. ``lossy`` tells that something was rounded since."""
+    rounded = any(
+        not is_exact(tensors[row.source].dtype, row.dtype) for row in plan.rows if row.source is not None
+    )
+    told = (provenance or {}).get("origin")
+    if told is not None:
+        return {**told, "lossy": told["lossy"] or rounded}
+    held = [(entry, tensors[fit.scope + entry.name]) for entry in fit.entries if entry.name]
+    dtypes = [tensor.dtype for _, tensor in held]
+    common = max(sorted(set(dtypes)), key=dtypes.count)
+    return {
+        "layout": fit.layout.name,
+        "scope": fit.scope,
+        "nested": bool(details.get("nested", True)),
+        "bn_eps": eps,
+        "dtype": common,
+        "dtypes": {entry.canonical: tensor.dtype for entry, tensor in held if tensor.dtype != common},
+        "shapes": {
+            entry.canonical: list(tensor.shape)
+            for entry, tensor in held
+            if tensor.shape != entry.file_shape(fit.bound)
+        },
+        "lossy": rounded,
+    }
+
+
 def restoration(plan: Plan, tensors: Mapping[str, Tensor]) -> dict[str, Any]:
-    """What must be kept so that the way back is exact: shapes that were reshaped, dtypes that were cast, and
-    what rounding took when a variance was shifted, as steps in the last place."""
-    shapes: dict[str, list[int]] = {}
+    """What must be kept so that this conversion can be undone exactly: dtypes that were cast, and what rounding
+    took when a variance was shifted, as steps in the last place."""
     dtypes: dict[str, str] = {}
     steps: dict[str, str] = {}
     lossy: list[str] = []
@@ -85,8 +123,6 @@ def restoration(plan: Plan, tensors: Mapping[str, Tensor]) -> dict[str, Any]:
             continue
         source = tensors[row.source]
         exact = is_exact(source.dtype, row.dtype)
-        if any(isinstance(op, Reshape) for op in row.ops):
-            shapes[row.target] = list(source.shape)
         if row.dtype != source.dtype:
             dtypes[row.target] = source.dtype
         if not exact:
@@ -99,8 +135,6 @@ def restoration(plan: Plan, tensors: Mapping[str, Tensor]) -> dict[str, Any]:
             if any(ulps):
                 steps[row.target] = _packed(ulps)
     kept: dict[str, Any] = {}
-    if shapes:
-        kept["shapes"] = shapes
     if dtypes:
         kept["dtypes"] = dtypes
     if lossy:
@@ -123,15 +157,12 @@ def shift_of(provenance: Mapping[str, Any] | None) -> float:
 
 
 def former(provenance: Mapping[str, Any] | None, target: str) -> Former | None:
-    """What the recorded conversion's source had been, if ``target`` is its layout again."""
-    if not provenance or provenance["mapping"]["source"] != target:
+    """What the first file of the chain had been, if ``target`` is its layout again."""
+    origin = (provenance or {}).get("origin")
+    if origin is None or origin["layout"] != target:
         return None
-    kept = provenance["restore"]
-    return Former(
-        provenance["source"]["scope"],
-        {name: tuple(shape) for name, shape in kept.get("shapes", {}).items()},
-        dict(kept.get("dtypes", {})),
-    )
+    shapes = {name: tuple(shape) for name, shape in origin["shapes"].items()}
+    return Former(origin["scope"], shapes, origin["dtype"], origin["dtypes"], origin["lossy"])
 
 
 def undoing(provenance: Mapping[str, Any] | None, tensors: Mapping[str, Tensor]) -> dict[str, tuple[Op, ...]]:
@@ -145,9 +176,12 @@ def undoing(provenance: Mapping[str, Any] | None, tensors: Mapping[str, Tensor])
         return {}
     from base64 import b85decode
 
-    dtypes = (provenance or {})["restore"].get("dtypes", {})
+    record = provenance or {}
+    dtypes = record["restore"].get("dtypes", {})
     out: dict[str, tuple[Op, ...]] = {}
     try:
+        if abs(record["origin"]["bn_eps"] - record["network"]["bn_eps"] - variance["shift"]) > EPS_ERROR:
+            raise ValueError("shift")
         for name, tensor in tensors.items():
             if not name.endswith("running_var"):
                 continue

@@ -15,6 +15,10 @@ if TYPE_CHECKING:
     Check = Callable[[Any], bool]
 
 
+VERSION = 1
+"""The version of the record's own form."""
+
+
 def parse_provenance(text: str | None, path: str) -> Mapping[str, Any] | None:
     """The record as data, or None where there is none.
 
@@ -34,7 +38,8 @@ def parse_provenance(text: str | None, path: str) -> Mapping[str, Any] | None:
 
 
 def _text(value: Any) -> bool:
-    return isinstance(value, str)
+    """Text that can be written as UTF-8: JSON can hold half of a surrogate pair, names cannot."""
+    return isinstance(value, str) and not any("\ud800" <= c <= "\udfff" for c in value)
 
 
 def _flag(value: Any) -> bool:
@@ -68,6 +73,10 @@ def _fields(needed: Mapping[str, Check], allowed: Mapping[str, Check] | None = N
         )
 
     return check
+
+
+def _float(value: Any) -> bool:
+    return _text(value) and value in ITEMSIZE and "float" in value
 
 
 _SIZES = _list(_whole(1, 100_000))
@@ -104,6 +113,7 @@ def _input(value: Any) -> bool:
 
 _RECORD = _fields(
     {
+        "provenance": lambda value: value == VERSION and _whole(1, VERSION)(value),
         "tool": _fields({"name": _text, "version": _text}),
         "mapping": _fields({"source": _text, "target": _text, "network": _text, "sha256": _text}),
         "layout": _text,
@@ -119,18 +129,29 @@ _RECORD = _fields(
         ),
         "source": _fields(
             {"name": _text, "size": _whole(0, 1 << 62), "layout": _text, "container": _text, "scope": _text},
-            {"sha256": _text, "nested": _flag, "converted_from": _fields({}, {"nested": _flag})},
+            {"sha256": _text},
         ),
         "notes": _list(_text),
         "restore": _fields(
             {},
             {
-                "shapes": _map(_list(_whole(0, 1 << 40))),
-                "dtypes": _map(lambda value: _text(value) and value in ITEMSIZE),
+                "dtypes": _map(_float),
                 "variance": _fields(
                     {"shift": lambda value: _number(value) and abs(value) < 1, "steps": _map(_text)}
                 ),
             },
+        ),
+        "origin": _fields(
+            {
+                "layout": _text,
+                "scope": _text,
+                "nested": _flag,
+                "bn_eps": lambda value: _number(value) and 0 < value < 1,
+                "dtype": _float,
+                "dtypes": _map(_float),
+                "shapes": _map(_list(_whole(0, 1 << 40))),
+                "lossy": _flag,
+            }
         ),
     }
 )

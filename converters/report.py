@@ -5,6 +5,8 @@ from __future__ import annotations
 import re
 from typing import TYPE_CHECKING, Any
 
+from .text import shown
+
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
 
@@ -35,7 +37,7 @@ def conversion_text(result: Result) -> str:
         seconds = sum(result.timings.values())
         checked = ", every tensor read back and compared" if result.verified else ""
         lines.append(f"wrote {result.output} in {seconds:.2f} s{checked}")
-    return "\n".join(lines)
+    return _lines(lines)
 
 
 def inspection_text(found: Inspection) -> str:
@@ -56,7 +58,7 @@ def inspection_text(found: Inspection) -> str:
         lines += _statistics_lines(found)
     if found.provenance:
         lines += _provenance_lines(found.provenance)
-    return "\n".join(lines)
+    return _lines(lines)
 
 
 def models_text(table: Iterable[Support]) -> str:
@@ -68,6 +70,11 @@ def models_text(table: Iterable[Support]) -> str:
         "  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=False)) + f"  {row[3]}"
         for row in rows
     )
+
+
+def _lines(lines: Iterable[str]) -> str:
+    """Lines with whatever a file put into them made safe to print."""
+    return "\n".join(shown(line) for line in lines)
 
 
 def megabytes(size: int) -> str:
@@ -131,7 +138,8 @@ def _ranges(seen: list[int]) -> str:
 
 
 def _network_lines(found: Inspection, facts: Facts) -> Iterator[str]:
-    yield f"network      {facts.title} ({facts.variant}), {facts.classes} classes, {facts.channels} input channels"
+    channels = f"{facts.channels} input channel{'s' if facts.channels != 1 else ''}"
+    yield f"network      {facts.title} ({facts.variant}), {facts.classes} classes, {channels}"
     yield f"layout       {found.layout} ({found.layout_title})"
     pool = "" if facts.family in ("c3d_bn", "resnet2d_audio") else f", pool1 {'on' if facts.pool1 else 'off'}"
     yield f"not in it    batch-norm eps {facts.bn_eps:g}{pool}"
@@ -154,7 +162,7 @@ def _network_lines(found: Inspection, facts: Facts) -> Iterator[str]:
     if "resize" in facts.input:
         yield f"frames       {facts.input['resize']}"
     if facts.licence:
-        yield f"licence      {facts.licence}"
+        yield f"licence      {facts.licence} (of the released weights)"
     for name, note in found.layouts.items():
         yield f"converts to  {name}{f': {note}' if note else ''}"
     for name, reason in found.refusing.items():

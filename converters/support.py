@@ -51,8 +51,10 @@ def holding_layouts(one: Variant) -> tuple[dict[str, str], dict[str, str]]:
     layouts: dict[str, str] = {}
     refusing: dict[str, str] = {}
     tables = [load_layout(name) for name in layout_names()]
-    defaults = [name for table in tables if table.format != "pytorch" for name in table.to]
-    for layout in sorted(tables, key=lambda table: table.name not in defaults):
+    wanted = [name for table in tables if one.family in table.modules for name in table.to]
+    for layout in sorted(
+        tables, key=lambda table: wanted.index(table.name) if table.name in wanted else len(wanted)
+    ):
         name = layout.name
         if layout.format != "pytorch":
             continue

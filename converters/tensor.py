@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import os
 from math import prod
+from stat import S_ISDIR, S_ISREG
 from typing import TYPE_CHECKING, NamedTuple, Protocol
 
 from .errors import BadInput
@@ -66,20 +67,25 @@ class Tensor(NamedTuple):
 
 
 class SourceFile:
-    """A file that is read in bounded pieces and never mapped, so that a file cut meanwhile is an error, not a
-    signal."""
+    """A regular file that is read in bounded pieces and never mapped, so that a file cut meanwhile is an
+    error, not a signal. Raises `BadInput` for anything else: pipes and devices have no size."""
 
     def __init__(self, path: str | os.PathLike[str]) -> None:
         self.path = os.fspath(path)
         try:
-            self._file = open(self.path, "rb", buffering=0)  # noqa: SIM115 - closed by close()
-            self.size = os.fstat(self._file.fileno()).st_size
-        except IsADirectoryError:
-            raise BadInput("is a folder, not a checkpoint file", path=self.path) from None
-        except OSError as error:
-            raise BadInput(
-                f"cannot be opened: {(error.strerror or str(error)).lower()}", path=self.path
-            ) from None
+            _require_regular(os.stat(self.path), self.path)  # first: to open a device may have effects
+            self._file = open(self.path, "rb", buffering=0, opener=_open)  # noqa: SIM115 - closed by close()
+            found = os.fstat(self._file.fileno())
+        except (OSError, ValueError) as error:
+            reason = getattr(error, "strerror", None) or str(error)
+            hint = "check the path" if isinstance(error, (FileNotFoundError, NotADirectoryError)) else ""
+            raise BadInput(f"cannot be opened: {reason.lower()}", path=self.path, hint=hint) from None
+        try:
+            _require_regular(found, self.path)
+        except BadInput:
+            self._file.close()
+            raise
+        self.size = found.st_size
         self._buffer = memoryview(bytearray(CHUNK))
 
     def __enter__(self) -> SourceFile:
@@ -133,6 +139,20 @@ class SourceFile:
             if got == 0:
                 raise self.cut(offset + done, len(view) - done)
             done += got
+
+
+def _require_regular(found: os.stat_result, path: str) -> None:
+    if S_ISDIR(found.st_mode):
+        raise BadInput("is a folder, not a checkpoint file", path=path)
+    if not S_ISREG(found.st_mode):
+        raise BadInput(
+            "is a pipe or a device, not a file", path=path, hint="save it to a file first and name that"
+        )
+
+
+def _open(path: str, flags: int) -> int:
+    """Never waits, should a pipe have taken the file's place since it was looked at."""
+    return os.open(path, flags | getattr(os, "O_NONBLOCK", 0))
 
 
 if hasattr(os, "preadv"):

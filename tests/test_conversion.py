@@ -401,8 +401,10 @@ def test_load_model_refuses_what_it_cannot(tmp_path, r2d):
     with pytest.raises(ConverterError):
         load_model(tmp_path / "absent.pth")
     vmz_files.write(tmp_path / "c3d.pkl", "a_resnet-18", seed=2)
-    with pytest.raises(Refused, match="pool1"):
+    with pytest.raises(UsageError, match="pool1"):
         load_model(tmp_path / "c3d.pkl", pool1=True)
+    with pytest.raises(UsageError, match="eps"):
+        load_model(r2d, bn_eps=-1.0)
 
 
 # Inspection

@@ -104,7 +104,11 @@ def test_every_mapping_is_a_bijection_and_comes_back_exactly(layout, one):
     )
     middle = {row.target: row.tensor(tensors) for row in plan.rows}
     assert len(middle) == len(plan.rows)
-    record = {"restore": restoration(plan, tensors)}
+    record = {
+        "restore": restoration(plan, tensors),
+        "origin": {"bn_eps": facts.bn_eps},
+        "network": {"bn_eps": eps},
+    }
 
     back = fit(layout, middle, variant=one.name)
     undo = undoing(record, middle)

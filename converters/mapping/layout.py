@@ -35,6 +35,11 @@ class Entry(NamedTuple):
     leaf: str
     stored: Leaf
 
+    def file_shape(self, bound: Mapping[str, int]) -> tuple[int, ...]:
+        """The shape in a file of the layout, with the further ones that are always there."""
+        whole = tuple(size if isinstance(size, int) else bound[size] for size in self.shape)
+        return self.stored.full(self.stored.bare(whole))
+
 
 def families(layout: LayoutTable) -> list[str]:
     """The network families that a layout has names for."""

@@ -291,6 +291,15 @@ def load_layout(name: str) -> LayoutTable:
     for row in raw.get("holds", ()):
         check.keys(row, "holds", {"variants"}, {"refuse", "note", "pool1", "bn_eps", "config"})
         holds.append(Holds(**{"refuse": "", "note": "", **row, "variants": tuple(row["variants"])}))
+    for row in raw.get("made_for", ()):
+        check.keys(
+            row,
+            "made_for",
+            {"variants", "clip", "pool1", "resize"},
+            {"count", "count_positions", "frame_step"},
+        )
+    for name_of, row in raw.get("preprocessing", {}).items():
+        check.keys(row, f"preprocessing.{name_of}", {"channels", "order", "mean", "std"}, {"range"})
     modules = {}
     for family, lines in raw.get("modules", {}).items():
         within = lines.get("in", {})

@@ -9,8 +9,8 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, NamedTuple
 
 from ..errors import BadInput
-from .pickle_numpy import NAMES, Array, PlainValues, tensor
-from .pickle_strings import Span
+from .pickle_numpy import NAMES, TENSOR_LIMIT, Array, PlainValues, tensor
+from .pickle_strings import Span, encodes
 from .pickle_vm import shown, walk
 from .sniff import expect
 
@@ -22,21 +22,21 @@ class Caffe2Pickle(NamedTuple):
     """The contents of a checkpoint, in the file's order.
 
     ``tensors`` are the arrays by blob name, ``others`` the blobs that are plain values (``model_iter``),
-    ``nested`` tells ``{'blobs': ...}`` from a flat file, ``extra`` are what stands beside ``'blobs'``.
+    ``nested`` tells ``{'blobs': ...}`` from a flat file. What stands beside ``'blobs'`` follows the blobs:
+    arrays in ``tensors``, all else in ``others``.
     """
 
     tensors: dict[str, Tensor]
     others: dict[str, object]
     nested: bool
     protocol: int
-    extra: dict[str, object]
 
 
 def read_caffe2_pickle(file: SourceFile) -> Caffe2Pickle:
     """Read the names, shapes and places of all arrays.
 
-    Raises `BadInput` for a file of another kind, a damaged one, one with code in it, and one with anything
-    but numbers under a blob's name.
+    Raises `BadInput` for a file of another kind, a damaged one, one with code in it, one with anything but
+    numbers under a blob's name, and one with a name twice, among the blobs and beside them.
     """
     expect(file, "pickle")
     value, protocol = walk(file, NAMES)
@@ -47,11 +47,11 @@ def read_caffe2_pickle(file: SourceFile) -> Caffe2Pickle:
         )
     entries = _named(file, value)
     values = PlainValues(file)
-    blobs, extra, nested = entries, {}, False
+    blobs, beside, nested = entries, {}, False
     wrapped = entries.get("blobs")
     if isinstance(wrapped, dict):
         blobs, nested = _named(file, wrapped), True
-        extra = {name: values.plain(entry) for name, entry in entries.items() if name != "blobs"}
+        beside = {name: entry for name, entry in entries.items() if name != "blobs"}
     tensors: dict[str, Tensor] = {}
     others: dict[str, object] = {}
     for name, blob in blobs.items():
@@ -68,24 +68,39 @@ def read_caffe2_pickle(file: SourceFile) -> Caffe2Pickle:
             )
     if not tensors:
         raise BadInput("holds no arrays", path=file.path, hint="this is not a checkpoint of Caffe2 blobs")
-    return Caffe2Pickle(tensors, others, nested, protocol, extra)
+    for name, entry in beside.items():
+        if name in blobs:
+            raise _twice(file, name, "among the blobs and beside them")
+        if isinstance(entry, Array):
+            tensors[name] = tensor(file, name, entry)
+        else:
+            others[name] = values.plain(entry)
+    return Caffe2Pickle(tensors, others, nested, protocol)
 
 
 def _named(file: SourceFile, entries: dict[object, object]) -> dict[str, object]:
     """Entries by name, whether Python 2 or 3 wrote them as bytes or as text."""
+    if len(entries) > TENSOR_LIMIT:
+        raise BadInput(
+            f"holds a dictionary of {len(entries):,} entries; {TENSOR_LIMIT:,} at most are read",
+            path=file.path,
+            hint="no checkpoint has so many",
+        )
     named: dict[str, object] = {}
     for key, value in entries.items():
         try:
             name = key.decode("utf-8") if isinstance(key, bytes) else key
         except UnicodeDecodeError:
             name = None
-        if not isinstance(name, str):
+        if not isinstance(name, str) or not encodes(name):
             raise BadInput(f"has an entry whose name is not a text: {shown(key)}", path=file.path)
         if name in named:
-            raise BadInput(
-                f"has the name {shown(name)} twice, as bytes and as text",
-                path=file.path,
-                hint="only one of the two could be used",
-            )
+            raise _twice(file, name, "as bytes and as text")
         named[name] = value
     return named
+
+
+def _twice(file: SourceFile, name: str, how: str) -> BadInput:
+    return BadInput(
+        f"has the name {shown(name)} twice, {how}", path=file.path, hint="only one of the two could be used"
+    )

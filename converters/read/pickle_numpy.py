@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from ..errors import BadInput
 from ..tensor import CHUNK, ITEMSIZE, Data, FileBytes, Swapped, Tensor
-from .pickle_strings import RAW, PickleError, Span, content, decoded_chunks, latin1
+from .pickle_strings import RAW, PickleError, Span, content, decoded_chunks, encodes, latin1
 from .pickle_vm import Global, Inert, InertDict, code, put, shown
 
 if TYPE_CHECKING:
@@ -52,6 +52,10 @@ _FORMATS = {"f2": "e", "f4": "f", "f8": "d", "i1": "b", "i2": "h", "i4": "i", "i
 }
 
 _MAX_AXES = 64  # numpy's own limit
+_CODE_LENGTH = 16  # of a dtype's type code; numbers have two characters
+
+TENSOR_LIMIT = 1 << 16
+"""Entries of a dictionary of tensors at most. They take little in the stream where they share their values."""
 
 
 class DType(Inert):
@@ -77,20 +81,36 @@ class DType(Inert):
 
 class Array(Inert):
     """A ``numpy.ndarray``. ``data`` holds the elements of an array of shape ``stored`` in C order, of which
-    this one is the transposition by ``axes`` (None: itself)."""
+    this one is the transposition by ``axes`` (None: itself).
 
-    __slots__ = ("axes", "data", "dtype", "stored")
+    ``sizes`` and ``order`` (``C``, ``F``, or axes) are as the stream has them, where many arrays can share
+    them; everything else is computed on request.
+    """
+
+    __slots__ = ("data", "dtype", "order", "sizes")
 
     def __init__(self) -> None:
         self.dtype: DType | None = None
-        self.stored: tuple[int, ...] = ()
-        self.axes: tuple[int, ...] | None = None
+        self.sizes: tuple[int, ...] = ()
+        self.order: str | tuple[int, ...] = "C"
         self.data: object = None
+
+    @property
+    def stored(self) -> tuple[int, ...]:
+        """The shape in memory."""
+        return self.sizes[::-1] if self.order == "F" else self.sizes
+
+    @property
+    def axes(self) -> tuple[int, ...] | None:
+        """What transposes the shape in memory to the logical one."""
+        if self.order == "F" and sum(size != 1 for size in self.sizes) > 1:
+            return tuple(range(len(self.sizes)))[::-1]
+        return self.order if isinstance(self.order, tuple) else None
 
     @property
     def shape(self) -> tuple[int, ...]:
         """The logical shape."""
-        return self.stored if self.axes is None else tuple(self.stored[axis] for axis in self.axes)
+        return self.sizes if isinstance(self.order, str) else tuple(self.sizes[axis] for axis in self.order)
 
     def set_state(self, state: object) -> None:
         """``(version, shape, dtype, is_fortran, data)``"""
@@ -98,14 +118,12 @@ class Array(Inert):
             raise PickleError("has an array of unknown form")
         self.fill(state[4], state[2], state[1], "F" if state[3] else "C")
 
-    def fill(self, data: object, dtype: object, shape: object, order: str) -> None:
+    def fill(self, data: object, dtype: object, shape: object, order: str | tuple[int, ...]) -> None:
         """Set everything, once. Only forms are checked here; the rest in `tensor`, where names are known."""
         if not isinstance(dtype, DType) or self.dtype is not None:
             raise PickleError("has an array of unknown form")
-        self.stored = _sizes(shape, 1 << 63)
-        if order == "F" and sum(size != 1 for size in self.stored) > 1:
-            self.stored = self.stored[::-1]
-            self.axes = tuple(range(len(self.stored)))[::-1]
+        self.sizes = _sizes(shape, 1 << 63)
+        self.order = order
         self.dtype = dtype
         self.data = data
 
@@ -141,10 +159,9 @@ def _frombuffer(arguments: tuple[object, ...]) -> Array:
     array, order = Array(), arguments[3]
     if len(arguments) == 5 and order == "K":
         axes = _sizes(arguments[4], _MAX_AXES)
-        array.fill(arguments[0], arguments[1], arguments[2], "C")
-        if sorted(axes) != list(range(len(array.stored))):
+        array.fill(arguments[0], arguments[1], arguments[2], axes)
+        if sorted(axes) != list(range(len(array.sizes))):
             raise PickleError("has an array of impossible order")
-        array.axes = axes
     elif order in ("C", "F"):
         array.fill(arguments[0], arguments[1], arguments[2], str(order))
     else:
@@ -154,7 +171,7 @@ def _frombuffer(arguments: tuple[object, ...]) -> Array:
 
 def _dtype(arguments: tuple[object, ...]) -> DType:
     type_code = _ascii(arguments[0]) if len(arguments) == 3 else ""
-    if not type_code:
+    if not 0 < len(type_code) <= _CODE_LENGTH:
         raise PickleError("has a dtype of unknown form")
     return DType(type_code)
 
@@ -198,6 +215,11 @@ def _bytearray(arguments: tuple[object, ...]) -> object:
     raise PickleError("has bytes of unknown form")
 
 
+def _pairs(arguments: tuple[object, ...]) -> int:
+    """The cost of an OrderedDict: a pair with a key of its own takes four bytes, such as ``K1 N TUPLE2``."""
+    return 4 * len(arguments[0]) if len(arguments) == 1 and isinstance(arguments[0], list) else 0
+
+
 def _ordered_dict(arguments: tuple[object, ...]) -> InertDict:
     made = InertDict()
     pairs = arguments[0] if len(arguments) == 1 else []
@@ -229,7 +251,7 @@ def _names() -> dict[tuple[str, str], Global]:
         ("builtins", "bytes"): bytes_,
         ("__builtin__", "bytearray"): bytearray_,
         ("builtins", "bytearray"): bytearray_,
-        ("collections", "OrderedDict"): Global("collections.OrderedDict", _ordered_dict),
+        ("collections", "OrderedDict"): Global("collections.OrderedDict", _ordered_dict, _pairs),
     }
 
 
@@ -310,7 +332,8 @@ def tensor(file: SourceFile, name: str, array: Array) -> Tensor:
     and dtype say and its dtype is one of `ITEMSIZE`."""
     problem = hint = ""
     dtype = "" if array.dtype is None else _DTYPES.get(array.dtype.code, "")
-    nbytes = prod(array.shape) * ITEMSIZE.get(dtype, 0)
+    shape = array.shape
+    nbytes = prod(shape) * ITEMSIZE.get(dtype, 0)
     data = array.data
     if array.dtype is None:
         problem = "is an array without contents"
@@ -330,7 +353,7 @@ def tensor(file: SourceFile, name: str, array: Array) -> Tensor:
         problem = f"has {data.length:,} bytes{what}, but its shape takes {_amount(nbytes)}"
     if problem or array.dtype is None:
         raise BadInput(problem, path=file.path, where=shown(name), hint=hint or PickleError("").hint)
-    return Tensor(name, dtype, array.shape, _data(file, name, array, array.dtype, nbytes, ITEMSIZE[dtype]))
+    return Tensor(name, dtype, shape, _data(file, name, array, array.dtype, nbytes, ITEMSIZE[dtype]))
 
 
 def _data(file: SourceFile, name: str, array: Array, dtype: DType, nbytes: int, itemsize: int) -> Data:
@@ -345,8 +368,9 @@ def _data(file: SourceFile, name: str, array: Array, dtype: DType, nbytes: int, 
         data = Decoded(file, found, nbytes, shown(name))
     if dtype.order == ">" and itemsize > 1:
         data = Swapped(data, itemsize)
-    if array.axes is not None:
-        data = Transposed(data, array.stored, array.axes, itemsize)
+    axes = array.axes
+    if axes is not None:
+        data = Transposed(data, array.stored, axes, itemsize)
     return data
 
 
@@ -368,7 +392,9 @@ class PlainValues:
         if isinstance(value, (str, bytes, Span)):
             return self._string(value)
         if isinstance(value, Array):
-            return f"array {value.shape}"
+            text = f"array {value.shape}" if self._text > 0 else "array"
+            self._text -= len(text)
+            return text
         if isinstance(value, (dict, list, tuple)):
             if depth == 0 or len(value) > self._left:
                 return f"{'dictionary' if isinstance(value, dict) else 'list'} of {len(value):,}"
@@ -387,8 +413,17 @@ class PlainValues:
                 value = content(self._file, value)
             except PickleError as error:
                 raise BadInput(error.what, path=self._file.path, hint=error.hint) from None
-        return value if isinstance(value, str) else value.decode("utf-8", "backslashreplace")
+        return _printable(value)
 
 
 def _label(key: object) -> str:
-    return key.decode("utf-8", "backslashreplace") if isinstance(key, bytes) else str(key)
+    return _printable(key) if isinstance(key, (str, bytes)) else str(key)
+
+
+def _printable(text: str | bytes) -> str:
+    """A text that can be written as UTF-8."""
+    if isinstance(text, str):
+        if encodes(text):
+            return text
+        text = text.encode("utf-8", "backslashreplace")
+    return text.decode("utf-8", "backslashreplace")

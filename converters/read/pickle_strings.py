@@ -73,6 +73,15 @@ def latin1(text: str) -> bytes:
         raise PickleError("has bytes written as a text with characters beyond 255") from None
 
 
+def encodes(text: str) -> bool:
+    """Whether a text is valid Unicode: protocol 0 can spell lone surrogates, which no UTF-8 file holds."""
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        return False
+    return True
+
+
 def content(file: SourceFile, span: Span) -> str | bytes:
     """A whole string of the file, whose length the caller has bounded. Raises `PickleError`, `BadInput`."""
     value = decode(file.read_at(span.offset, span.length), span.coding)

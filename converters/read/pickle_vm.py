@@ -33,17 +33,29 @@ _WINDOW = 4096
 _MARGIN = 600  # at least so much of the window is ahead of every opcode: short arguments need no check
 _LINE = 256  # longest line with a name or a number
 _NUMBER = 64  # longest integer, in bytes
+_MEMO_LIMIT = 1 << 32  # what LONG_BINPUT can say; larger numbers could be chosen to collide as hashes
 _STOP, _BININT1, _BINGET, _LONG_BINPUT, _MARK, _TUPLE = b".Khr(t"
 
 
 class Global:
-    """What an allowed name stands for. ``make`` gets the arguments of a call; None if it cannot be called."""
+    """What an allowed name stands for. ``make`` gets the arguments of a call; None if it cannot be called.
 
-    __slots__ = ("make", "name")
+    The arguments may be values of any size that the stream stores once and uses at every call. A call whose
+    time or memory grows with them needs ``cost``: the bytes of instructions that such arguments take at least
+    where they are written. All costs together must not exceed the instructions that were read.
+    """
 
-    def __init__(self, name: str, make: Callable[[tuple[object, ...]], object] | None = None) -> None:
+    __slots__ = ("cost", "make", "name")
+
+    def __init__(
+        self,
+        name: str,
+        make: Callable[[tuple[object, ...]], object] | None = None,
+        cost: Callable[[tuple[object, ...]], int] | None = None,
+    ) -> None:
         self.name = name
         self.make = make
+        self.cost = cost
 
 
 class Inert:
@@ -121,6 +133,7 @@ class _Machine:
         "protocol",
         "safe",
         "skipped",
+        "spent",
         "stack",
         "start",
         "window",
@@ -143,6 +156,7 @@ class _Machine:
         self.pos = 0
         self.safe = -1  # beyond this position the window is too short for an opcode
         self.skipped = 0  # bytes of long strings
+        self.spent = 0  # costs of calls
         self.stack: list[object] = []  # the values since the last mark
         self.marks: list[list[object]] = []  # the values before each mark
         self.memo: dict[int, object] = {}
@@ -283,6 +297,12 @@ class _Machine:
         else:
             self.stack.append(Span(at, length, coding, text))
             self.skipped += length
+
+    def charge(self, cost: int) -> None:
+        """Refuse calls that together want more than the instructions so far can have written once."""
+        self.spent += cost
+        if self.spent > self.base + self.pos - self.start - self.skipped:
+            raise PickleError("uses the same values in too many calls", "no checkpoint does")
 
     def to_mark(self) -> list[object]:
         """Take the values since the last mark off the stack."""
@@ -571,7 +591,10 @@ def _long_bin_get(machine: _Machine) -> None:
 
 
 def _put(machine: _Machine) -> None:
-    machine.memo[int(_parsed(int, machine.line()))] = machine.stack[-1]
+    index = int(_parsed(int, machine.line()))
+    if not 0 <= index < _MEMO_LIMIT:
+        raise PickleError("stores a value under an impossible number")
+    machine.memo[index] = machine.stack[-1]
 
 
 def _bin_put(machine: _Machine) -> None:
@@ -611,6 +634,8 @@ def _reduce(machine: _Machine) -> None:
         raise code("a call of a value that is not a function")
     if called.make is None:
         raise code(f"{called.name}(...)")
+    if called.cost is not None:
+        machine.charge(called.cost(arguments))
     machine.stack[-1] = called.make(arguments)
 
 

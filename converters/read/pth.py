@@ -12,10 +12,19 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from ..errors import BadInput
 from ..tensor import CHUNK, ITEMSIZE, Data, FileBytes, Swapped, Tensor
-from .pickle_numpy import NAMES, PlainValues
-from .pickle_strings import PickleError
+from .pickle_numpy import NAMES, TENSOR_LIMIT, PlainValues
+from .pickle_strings import PickleError, encodes
 from .pickle_vm import Global, shown, walk
-from .records import Record, has_crcs, read_records, verify_crc, verify_crcs
+from .records import (
+    CheckedPart,
+    CheckedRecord,
+    Record,
+    RecordCheck,
+    has_crcs,
+    read_records,
+    verify_crc,
+    verify_crcs,
+)
 from .sniff import expect
 
 if TYPE_CHECKING:
@@ -51,7 +60,8 @@ class PthFile(NamedTuple):
 
     ``tensors`` are those of the state dict, which is the whole file or its entry ``wrapper``. ``others`` is
     all else there is, beside the state dict and in it, as plain values. ``records`` are the zip file's by
-    name, each ``(offset, size, crc)``. ``crcs`` has the CRC-32 of each tensor that is exactly one record.
+    name, each ``(offset, size, crc)``. ``crcs`` has the CRC-32 of each tensor that is exactly one record, as
+    the file has it.
     ``provenance`` is the text that a conversion left.
     """
 
@@ -115,8 +125,12 @@ class TorchTensor:
             raise PickleError("has a tensor of unknown form")
 
 
-def read_pth(file: SourceFile) -> PthFile:
+def read_pth(file: SourceFile, *, checksum: bool = True) -> PthFile:
     """Read the names, shapes and places of all tensors.
+
+    With ``checksum``, the CRC-32 of each record that is used is compared when it is read: a tensor that is
+    exactly one record while its bytes are streamed, a tensor that is a part of one by reading the record once
+    more. A file without checksums passes.
 
     Raises `BadInput` for a file of another kind, a damaged one, one with code in it, and a tensor that is not
     inside its record.
@@ -126,12 +140,17 @@ def read_pth(file: SourceFile) -> PthFile:
     root = _root(file, records)
     swapped = _is_big_endian(file, root, records)
     data = records[f"{root}/data.pkl"]
-    checked = has_crcs(records)
+    has = has_crcs(records)
+    checked = checksum and has
     if checked:
         verify_crc(file, f"{root}/data.pkl", data)
+    prefix = f"{root}/data/"
+    by_key = {
+        name.removeprefix(prefix): record for name, record in records.items() if name.startswith(prefix)
+    }
 
     def storage(reference: object) -> TorchStorage:
-        return _storage(reference, root, records)
+        return _storage(reference, root, by_key)
 
     value, _ = walk(file, _NAMES, offset=data.offset, size=data.size, persistent=storage)
     if not isinstance(value, dict):
@@ -148,11 +167,13 @@ def read_pth(file: SourceFile) -> PthFile:
         state = _named(file, wrapped)
     tensors: dict[str, Tensor] = {}
     crcs: dict[str, int] = {}
+    checks: dict[Record, RecordCheck] = {}
     for name, entry in state.items():
         if isinstance(entry, TorchTensor):
-            made = tensors[name] = _tensor(file, name, entry, swapped)
             record = entry.storage.record
-            if isinstance(made.data, FileBytes) and made.nbytes == record.size and checked:
+            check = checks.setdefault(record, RecordCheck(file, record)) if checked else None
+            made = tensors[name] = _tensor(file, name, entry, swapped, check)
+            if has and isinstance(made.data, (FileBytes, CheckedRecord)) and made.nbytes == record.size:
                 crcs[name] = record.crc
         else:
             others[name if wrapper is None else f"{wrapper}.{name}"] = values.plain(entry)
@@ -209,9 +230,17 @@ def _provenance(file: SourceFile, root: str, records: dict[str, Record], checked
 
 def _named(file: SourceFile, entries: dict[object, object]) -> dict[str, object]:
     """Entries by name; PyTorch under Python 2 wrote names as bytes, and optimizers have numbers for names."""
+    if len(entries) > TENSOR_LIMIT:
+        raise BadInput(
+            f"holds a dictionary of {len(entries):,} entries; {TENSOR_LIMIT:,} at most are read",
+            path=file.path,
+            hint="no checkpoint has so many",
+        )
     named: dict[str, object] = {}
     for key, value in entries.items():
         name = key.decode("utf-8", "backslashreplace") if isinstance(key, bytes) else str(key)
+        if not encodes(name):
+            raise BadInput(f"has a name that is not valid Unicode: {shown(name)}", path=file.path)
         if name in named:
             raise BadInput(
                 f"has the name {shown(name)} twice", path=file.path, hint="only one of the two could be used"
@@ -225,7 +254,7 @@ def _has_tensors(value: object) -> bool:
 
 
 def _storage(reference: object, root: str, records: dict[str, Record]) -> TorchStorage:
-    """What ``('storage', class, key, location, count)`` refers to."""
+    """What ``('storage', class, key, location, count)`` refers to; ``records`` are by key."""
     if type(reference) is not tuple or len(reference) != 5 or reference[0] != "storage":
         raise PickleError("has a storage of unknown form")
     kind, key, count = reference[1], reference[2], reference[4]
@@ -234,7 +263,7 @@ def _storage(reference: object, root: str, records: dict[str, Record]) -> TorchS
     dtype = _STORAGES.get(kind.name.removeprefix("torch."), "")
     if not dtype and kind.name != "torch.storage.UntypedStorage":
         raise PickleError("has a storage of unknown form")
-    record = records.get(f"{root}/data/{key}")
+    record = records.get(key)
     if record is None:
         raise PickleError(f"has no record {shown(root)}/data/{shown(key)}, which a tensor needs")
     if count * ITEMSIZE.get(dtype, 1) != record.size:
@@ -267,7 +296,9 @@ def _is_contiguous(shape: tuple[int, ...], strides: tuple[int, ...]) -> bool:
     return True
 
 
-def _tensor(file: SourceFile, name: str, view: TorchTensor, swapped: bool) -> Tensor:
+def _tensor(
+    file: SourceFile, name: str, view: TorchTensor, swapped: bool, check: RecordCheck | None
+) -> Tensor:
     itemsize = ITEMSIZE.get(view.dtype)
     problem = hint = ""
     if itemsize is None:
@@ -287,6 +318,11 @@ def _tensor(file: SourceFile, name: str, view: TorchTensor, swapped: bool) -> Te
         data = FileBytes(file, record.offset + first, count * itemsize)
     else:
         data = Strided(file, record.offset + first, view.shape, view.strides, itemsize)
+    if check is not None and count:
+        if isinstance(data, FileBytes) and data.nbytes == record.size:
+            data = CheckedRecord(file, record, name)
+        else:
+            data = CheckedPart(data, check, name)
     if swapped and itemsize > 1:
         data = Swapped(data, itemsize)
     return Tensor(name, view.dtype, view.shape, data)
@@ -322,7 +358,13 @@ def _size(arguments: tuple[object, ...]) -> tuple[int, ...]:
 
 
 def _device(arguments: tuple[object, ...]) -> str:
-    return ":".join(str(part) for part in arguments if isinstance(part, (str, int)))
+    """``(type[, index])``, both small: what is stored once can be used at every call."""
+    kind, index = (*arguments, 0)[:2] if 1 <= len(arguments) <= 2 else (None, None)
+    if type(kind) is not str or not kind.isascii() or len(kind) > 32:
+        raise PickleError("has a device of unknown form")
+    if type(index) is not int or not 0 <= index < 1 << 16:
+        raise PickleError("has a device of unknown form")
+    return kind if len(arguments) == 1 else f"{kind}:{index}"
 
 
 def _torch_names() -> dict[tuple[str, str], Global]:

@@ -6,11 +6,13 @@ from typing import TYPE_CHECKING, NamedTuple
 from zlib import crc32
 
 from ..errors import BadInput
+from ..tensor import CHUNK, Data
+from ..write.crc import crc32_function
 from .pickle_vm import shown
 from .zip_members import read_members
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Iterator, Mapping
 
     from ..tensor import SourceFile
 
@@ -46,10 +48,15 @@ def verify_crcs(file: SourceFile, records: Mapping[str, Record]) -> bool:
 
 
 def verify_crc(file: SourceFile, name: str, record: Record) -> None:
-    """Read one record and compare its checksum. Raises `BadInput`."""
+    """Read one record and compare its checksum. Raises `BadInput` with ``name``, what it is."""
+    checksum = crc32 if record.size <= CHUNK else crc32_function()  # not worth an import for little
     value = 0
     for chunk in file.chunks(record.offset, record.size):
-        value = crc32(chunk, value)
+        value = checksum(chunk, value)
+    _compare(file, name, record, value)
+
+
+def _compare(file: SourceFile, name: str, record: Record, value: int) -> None:
     if value != record.crc:
         raise BadInput(
             f"has a damaged record: its CRC-32 is {value:08x}, it was written with {record.crc:08x}",
@@ -57,3 +64,50 @@ def verify_crc(file: SourceFile, name: str, record: Record) -> None:
             where=shown(name),
             hint="fetch the file again",
         )
+
+
+class CheckedRecord(NamedTuple):
+    """The bytes of the tensor ``name``, which is exactly one record. The checksum is compared on the way:
+    where it differs, the end of `chunks` raises `BadInput`."""
+
+    file: SourceFile
+    record: Record
+    name: str
+
+    def chunks(self) -> Iterator[memoryview]:
+        """See `Data.chunks`."""
+        checksum, value = crc32_function(), 0
+        for chunk in self.file.chunks(self.record.offset, self.record.size):
+            value = checksum(chunk, value)
+            yield chunk
+        _compare(self.file, self.name, self.record, value)
+
+
+class RecordCheck:
+    """The checksum of a record of which tensors are parts: compared once, when the first of them is read."""
+
+    __slots__ = ("_done", "_file", "_record")
+
+    def __init__(self, file: SourceFile, record: Record) -> None:
+        self._file = file
+        self._record = record
+        self._done = False
+
+    def verify(self, name: str) -> None:
+        """Read the whole record unless that was done. Raises `BadInput` that names the tensor ``name``."""
+        if not self._done:
+            verify_crc(self._file, name, self._record)
+            self._done = True
+
+
+class CheckedPart(NamedTuple):
+    """The bytes of the tensor ``name``, ``data``, which are a part of a record or not in its order."""
+
+    data: Data
+    check: RecordCheck
+    name: str
+
+    def chunks(self) -> Iterator[memoryview]:
+        """See `Data.chunks`."""
+        self.check.verify(self.name)
+        yield from self.data.chunks()
