@@ -4,7 +4,13 @@ VENV ?= .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 
-.PHONY: demo test lint types check bench clean
+FRAMEWORKS ?= .venv-frameworks
+TENSORFLOW := $(FRAMEWORKS)/tensorflow
+CHAINER := $(FRAMEWORKS)/chainer
+PIP := python -m pip install --quiet --disable-pip-version-check
+FOREIGN := -m pytest -c /dev/null --rootdir . --noconftest -p no:cacheprovider
+
+.PHONY: demo test test-frameworks lint types check bench clean
 
 $(STAMP): pyproject.toml constraints.txt
 	$(PYTHON) -m venv $(VENV)
@@ -16,6 +22,22 @@ demo: $(STAMP)             ## write a full-size VMZ file, convert it, prove pari
 
 test: $(STAMP)             ## all tests
 	$(BIN)/python -m pytest $(ARGS)
+
+# Each framework in an environment of its own: they do not go together, nor with what is built here.
+$(TENSORFLOW)/.installed: Makefile
+	$(PYTHON) -m venv $(TENSORFLOW)
+	$(TENSORFLOW)/bin/$(PIP) "tensorflow-cpu==2.21.0" "numpy<2.5" pytest
+	@touch $@
+
+$(CHAINER)/.installed: Makefile
+	$(PYTHON) -m venv $(CHAINER)
+	$(CHAINER)/bin/$(PIP) "setuptools<80" wheel "numpy<2" h5py pytest "protobuf<4"
+	$(CHAINER)/bin/$(PIP) --no-build-isolation "chainer==7.8.1"
+	@touch $@
+
+test-frameworks: $(TENSORFLOW)/.installed $(CHAINER)/.installed   ## cross-checks with real TensorFlow and Chainer
+	PYTHONPATH=. $(TENSORFLOW)/bin/python $(FOREIGN) tests/framework_tensorflow.py
+	PYTHONPATH=. $(CHAINER)/bin/python $(FOREIGN) tests/framework_chainer.py
 
 lint: $(STAMP)             ## ruff
 	$(BIN)/ruff check .
@@ -29,4 +51,4 @@ bench: $(STAMP)            ## the benchmark table against cp and pickle.load + t
 	$(BIN)/python scripts/bench.py
 
 clean:
-	rm -rf $(VENV) demo-files .pytest_cache .mypy_cache .ruff_cache .hypothesis dist build
+	rm -rf $(VENV) $(FRAMEWORKS) demo-files .pytest_cache .mypy_cache .ruff_cache .hypothesis dist build

@@ -6,6 +6,7 @@ import os
 import re
 from typing import TYPE_CHECKING, Any, NamedTuple
 
+from .errors import ConverterError
 from .record import parse_provenance
 from .tensor import SourceFile
 
@@ -37,7 +38,9 @@ class Checkpoint(NamedTuple):
     def __enter__(self) -> Checkpoint:
         return self
 
-    def __exit__(self, *_: object) -> None:
+    def __exit__(self, _: object, error: BaseException | None, __: object) -> None:
+        if isinstance(error, ConverterError):
+            error.at(self.path)
         for file in self.files:
             file.close()
 
@@ -80,7 +83,9 @@ def _is_set(path: str) -> bool:
     if not os.path.isfile(path):
         return _names_tensorflow(path)
     name = os.path.basename(path)
-    return name in ("checkpoint", "saved_model.pb") or bool(_PART.search(name))
+    return name in ("checkpoint", "saved_model.pb", "saved_model.pbtxt", "tfhub_module.pb") or bool(
+        _PART.search(name)
+    )
 
 
 def _names_tensorflow(path: str) -> bool:

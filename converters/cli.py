@@ -58,7 +58,7 @@ def _main(words: Sequence[str]) -> int:
                 errors="backslashreplace"
             )  # a name that the terminal cannot show is no failure
     try:
-        options = _parser(words).parse_args(words)
+        options = _parse(words)
         code: int = options.run(options)
         if sys.stdout is not None:
             sys.stdout.flush()
@@ -76,6 +76,15 @@ def _main(words: Sequence[str]) -> int:
         _drop_output()
         what = (error.strerror or str(error)).lower()
         return _fail(ConverterError(what, path=str(error.filename or "")), words, ConverterError.exit_code)
+
+
+def _parse(words: Sequence[str]) -> argparse.Namespace:
+    try:
+        return _parser(words).parse_args(words)
+    except SystemExit:  # after --help and --version
+        if sys.stdout is not None:
+            sys.stdout.flush()
+        raise
 
 
 def _fail(error: ConverterError, words: Sequence[str], code: int) -> int:

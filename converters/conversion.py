@@ -16,9 +16,10 @@ from .ops import filled
 from .output import Work, output_format, refuse_early, refuse_input, write_output
 from .plan import Plan, make_plan
 from .provenance import former, origin_of, record, restoration, shift_of, undoing
+from .text import shown
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping, Sequence
+    from collections.abc import Callable, Iterator, Mapping, Sequence
 
     from .tensor import Tensor
 
@@ -119,6 +120,8 @@ def convert(
         fitted = recognise(checkpoint, None if source == "auto" else source, variant=variant)
         target = choose_target(fitted, to)
         write_format = output_format(out_path, target)
+        if wrap and write_format != "pth":
+            raise UsageError("only a .pth has a wrapper", path=out_path, hint="leave --wrap out")
         facts = facts_of(fitted, checkpoint.provenance, pool1=pool1, stem_stride=stem_stride)
         undo = undoing(checkpoint.provenance, checkpoint.tensors)
         # Variances come back to what they were before they move to the target's eps.
@@ -137,12 +140,16 @@ def convert(
             former=former(checkpoint.provenance, target.name),
             path=path,
         )
-        if not checksum and "checksums" in checkpoint.details:
-            plan = plan._replace(notes=(*plan.notes, "the input's own checksums were not verified"))
+        plan = plan._replace(notes=(*plan.notes, *_notes(checkpoint, fitted, target, facts, checksum, wrap)))
         tensors = [row.tensor(checkpoint.tensors) for row in plan.rows]
         _refuse_lost(plan, checkpoint)
-        if strict:
-            _refuse_not_finite(tensors, path)
+        if (strict or verify) and (bad := _not_finite(list(checkpoint.tensors.values()))):
+            what = f"{len(bad)} tensor{'s hold' if len(bad) > 1 else ' holds'} NaN or Inf"
+            where = ", ".join(bad[:3])
+            if strict:
+                hint = "leave --strict out to convert them as they are"
+                raise BadInput(what, path=path, where=where, faults=tuple(bad), hint=hint)
+            plan = plan._replace(notes=(*plan.notes, f"{what}: {where}"))
         described = facts._replace(bn_eps=eps)
         draft = record(
             fitted,
@@ -277,7 +284,7 @@ def _layout(name: str) -> LayoutTable:
 
 def _source(checkpoint: Checkpoint, fitted: Fit, *, sha256: bool) -> dict[str, Any]:
     described: dict[str, Any] = {
-        "name": os.path.basename(checkpoint.path),
+        "name": shown(os.path.basename(checkpoint.path)),
         "size": checkpoint.size,
         "layout": fitted.layout.name,
         "format": checkpoint.format,
@@ -303,6 +310,30 @@ def _sha256(checkpoint: Checkpoint) -> str:
     return digest.hexdigest()
 
 
+def _notes(
+    checkpoint: Checkpoint, fitted: Fit, target: LayoutTable, facts: Facts, checksum: bool, wrap: bool
+) -> Iterator[str]:
+    """What a user must know beside what the plan says."""
+    if not checksum:
+        yield "the input's own checksums were not verified"
+    if wrap and target.container == "state_dict":
+        yield f"{target.title} files are bare state dicts: there is no wrapper to add"
+    usual = fitted.variant.values.get("stem_t")
+    frames = fitted.bound.get("stem_t")
+    if usual and len(usual) == 2 and frames != usual[0]:
+        yield (
+            f"the stem's kernel spans {frames} frames; its stride in time, which no weight shows, is taken for "
+            f"{facts.stem_stride} (--stem-stride)"
+        )
+
+
+def _not_finite(tensors: Sequence[Tensor]) -> list[str]:
+    """The names of tensors that hold NaN or Inf. Reads them all."""
+    from .statistics import not_finite
+
+    return [tensor.name for tensor in tensors if tensor.dtype in FLOATS and not_finite(tensor)]
+
+
 def _refuse_lost(plan: Plan, checkpoint: Checkpoint) -> None:
     """Refuse a target that does not store a tensor whose values it cannot imply."""
     for name, value in plan.implied:
@@ -314,17 +345,3 @@ def _refuse_lost(plan: Plan, checkpoint: Checkpoint) -> None:
                 path=checkpoint.path,
                 hint="choose another layout with --to",
             )
-
-
-def _refuse_not_finite(tensors: Sequence[Tensor], path: str) -> None:
-    from .statistics import not_finite
-
-    bad = [tensor.name for tensor in tensors if tensor.dtype in FLOATS and not_finite(tensor)]
-    if bad:
-        raise BadInput(
-            f"{len(bad)} tensors hold NaN or Inf",
-            path=path,
-            where=", ".join(bad[:3]),
-            faults=tuple(bad),
-            hint="leave --strict out to convert them as they are",
-        )

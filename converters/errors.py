@@ -5,7 +5,12 @@ Every error prints as ``error: FILE: what is wrong (where): what to do``.
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 from .text import shown
+
+if TYPE_CHECKING:
+    from typing import Self
 
 
 class ConverterError(Exception):
@@ -32,6 +37,11 @@ class ConverterError(Exception):
         self.where = where
         self.hint = hint
         self.faults = faults
+
+    def at(self, path: str) -> Self:
+        """The error, with the file it is about if it does not name one."""
+        self.path = self.path or path
+        return self
 
     def __str__(self) -> str:
         text = f"{self.path}: {self.what}" if self.path else self.what

@@ -94,8 +94,6 @@ def write_output(
     With ``verify`` every byte is compared with the source, else names, shapes and dtypes. Raises `Refused` where
     something differs or the disk does not take it; nothing is left then.
     """
-    if wrap and kind != "pth":
-        raise UsageError("only a .pth has a wrapper", path=path, hint="leave --wrap out")
     times = {"start": perf_counter()}
 
     def check(temporary: str) -> None:

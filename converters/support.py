@@ -51,7 +51,8 @@ def holding_layouts(one: Variant) -> tuple[dict[str, str], dict[str, str]]:
     layouts: dict[str, str] = {}
     refusing: dict[str, str] = {}
     tables = [load_layout(name) for name in layout_names()]
-    wanted = [name for table in tables if one.family in table.modules for name in table.to]
+    sources = [table for table in tables if table.format != "pytorch" and one.family in table.modules]
+    wanted = [name for table in sources for name in table.to] or ["native"]
     for layout in sorted(
         tables, key=lambda table: wanted.index(table.name) if table.name in wanted else len(wanted)
     ):

@@ -199,8 +199,8 @@ def test_widened_dtypes_come_back(r2d, tmp_path):
     assert same(arrays_of(tmp_path / "back.pkl"), arrays_of(r2d))
 
 
-def test_python_2_reads_what_comes_back(r2d, tmp_path):
-    """The way back writes a pickle that pickle.load takes as VMZ's loader does."""
+def test_pickle_load_reads_what_comes_back(r2d, tmp_path):
+    """The way back writes a pickle that pickle.load takes as VMZ's loader does: latin1, under 'blobs'."""
     import pickle
 
     convert("vmz", r2d, tmp_path / "out.pth")
@@ -301,14 +301,25 @@ def test_strict_refuses_nan(tmp_path):
     assert found.statistics["comp_1_conv_1_w"].nan == 1
 
 
-def test_dry_run_writes_nothing_and_reads_no_tensor(run, r2d, tmp_path):
-    cut = tmp_path / "holes.pkl"
-    shutil.copy(r2d, cut)
-    done = run("vmz", cut, "out.pth", "--dry-run", "--json")
+def test_dry_run_writes_nothing(run, r2d, tmp_path):
+    done = run("vmz", r2d, "out.pth", "--dry-run", "--json")
     told = json.loads(done.stdout)
     assert (told["ok"], told["output"], told["network"]["variant"]) == (True, None, "r2d-18")
-    assert sorted(os.listdir(tmp_path)) == ["holes.pkl"]
-    assert "dry run" in run("vmz", cut, "out.pth", "--dry-run").stdout
+    assert os.listdir(tmp_path) == []
+    assert "dry run" in run("vmz", r2d, "out.pth", "--dry-run").stdout
+    assert run("vmz", r2d, "absent/out.pth", "--dry-run").returncode == 1
+    assert run("vmz", r2d, "out.safetensors", "--wrap", "--dry-run").returncode == 2
+
+
+def test_dry_run_and_inspect_read_no_tensor(r2d, tmp_path, monkeypatch):
+    def refuse(*_):
+        raise AssertionError("a tensor was read")
+
+    monkeypatch.setattr(SourceFile, "chunks", refuse)
+    assert convert("vmz", r2d, tmp_path / "out.pth", dry_run=True).facts.variant == "r2d-18"
+    assert inspect(r2d).network is not None
+    with pytest.raises(AssertionError, match="was read"):
+        convert("vmz", r2d, tmp_path / "out.pth")
 
 
 # Whole or not at all
@@ -480,3 +491,146 @@ def test_a_closed_pipe_is_no_error(r2d, tmp_path):
         check=False,
     )
     assert done.stderr == ""
+
+
+# What a review found
+
+
+def test_a_chain_comes_back_too(tmp_path):
+    table = vmz_tables()["ir-csn-50"].variant("crop_size=256,use_convolutional_pred=1")
+    import recipes
+
+    arrays = {f"gpu_0/{name}": array for name, array in recipes.vmz_weights(table.blobs, 8).items()}
+    arrays["gpu_0/comp_4_conv_1_w"] = arrays["gpu_0/comp_4_conv_1_w"].astype(np.float16)
+    vmz_files.write_arrays(tmp_path / "x.pkl", arrays)
+    convert("vmz", tmp_path / "x.pkl", tmp_path / "a.pth")
+    convert("vmz-pt", tmp_path / "a.pth", tmp_path / "b.pth", to="mmaction", dtype="float64")
+    convert("mmaction", tmp_path / "b.pth", tmp_path / "c.safetensors", to="mmaction2")
+    result = convert("mmaction2", tmp_path / "c.safetensors", tmp_path / "back.pkl", to="vmz")
+    assert same(arrays_of(tmp_path / "back.pkl"), arrays)
+    assert not result.notes
+    convert("vmz", tmp_path / "x.pkl", tmp_path / "half.pth", dtype="float16")
+    convert("vmz-pt", tmp_path / "half.pth", tmp_path / "d.pth", to="native")
+    result = convert("native", tmp_path / "d.pth", tmp_path / "back2.pkl", to="vmz")
+    assert "cannot come back" in result.notes[0]
+
+
+def test_control_characters_in_a_file_are_not_printed(run, tmp_path):
+    torch.save({"a\x1b[31m\nerror: fake": torch.zeros(3)}, tmp_path / "odd\nname.pth")
+    done = run("inspect", "odd\nname.pth")
+    assert done.returncode == 0
+    assert "\x1b" not in done.stdout
+    assert "\nerror" not in done.stdout
+    done = run("vmz-pt", "odd\nname.pth", "out.pth")
+    assert done.returncode == 1
+    assert "\x1b" not in done.stderr
+    assert len(done.stderr.splitlines()) == 1
+
+
+@pytest.mark.parametrize("words", [("models",), ("models", "--json"), ("--help",)])
+def test_a_full_disk_behind_stdout(words, tmp_path):
+    with open("/dev/full", "w") as full:
+        done = subprocess.run(
+            [sys.executable, "-m", "converters", *words],
+            stdout=full,
+            stderr=subprocess.PIPE,
+            text=True,
+            env={**os.environ, "PYTHONPATH": str(REPOSITORY)},
+            cwd=tmp_path,
+            check=False,
+        )
+    assert "Traceback" not in done.stderr
+    assert done.returncode == (0 if words == ("--help",) else 1)      # argparse itself lets a lost help pass
+
+
+def test_names_that_the_terminal_cannot_show(tmp_path, r2d):
+    name = os.fsdecode(b"bad\xff.pkl")
+    shutil.copy(r2d, tmp_path / name)
+    environment = {**os.environ, "PYTHONPATH": str(REPOSITORY), "PYTHONIOENCODING": "ascii"}
+    for words in (("inspect", name), ("inspect", name, "--json"), ("vmz", name, "o.pth")):
+        done = subprocess.run(
+            [sys.executable, "-m", "converters", *words],
+            capture_output=True,
+            cwd=tmp_path,
+            env=environment,
+            check=False,
+        )
+        assert done.returncode == 0, done.stderr
+    assert not done.stderr
+
+
+def test_interrupted(r2d, tmp_path):
+    """Ctrl-C in the middle: exit code 130, one JSON object, no output."""
+    environment = {**os.environ, "PYTHONPATH": str(REPOSITORY)}
+    code = (
+        "import os, signal, sys\n"
+        "from converters import cli, output\n"
+        "real = output._counter\n"
+        "def counter(progress, total):\n"
+        "    return real(lambda done, all: os.kill(os.getpid(), signal.SIGINT), total)\n"
+        "output._counter = counter\n"
+        "import converters.conversion as c\n"
+        "real_convert = c.convert\n"
+        "c.convert = lambda *a, **k: real_convert(*a, **{**k, 'progress': print})\n"
+        "sys.exit(cli.main(sys.argv[1:]))\n"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", code, "vmz", str(r2d), "out.pth", "--json"],
+        capture_output=True,
+        text=True,
+        cwd=tmp_path,
+        env=environment,
+        check=False,
+    )
+    assert done.returncode == 130
+    assert json.loads(done.stdout) == {
+        "ok": False,
+        "exit_code": 130,
+        "error": "interrupted",
+        "path": "",
+        "where": "",
+        "hint": "",
+        "faults": [],
+    }
+    assert os.listdir(tmp_path) == []
+
+
+def test_debug_keeps_the_exit_code(run, tmp_path):
+    (tmp_path / "x.pkl").write_bytes(b"")
+    done = run("vmz", "x.pkl", "o.pth", "--debug")
+    assert done.returncode == 3
+    assert "Traceback" in done.stderr
+
+
+def test_verify_reports_nan(run, tmp_path):
+    arrays = vmz_files.write(tmp_path / "x.pkl", "r2d-18", seed=5)
+    arrays["comp_1_conv_1_w"].flat[7] = np.inf
+    vmz_files.write_arrays(tmp_path / "x.pkl", arrays)
+    done = run("vmz", "x.pkl", "out.pth", "--verify")
+    assert done.returncode == 0
+    assert "1 tensor holds NaN or Inf: comp_1_conv_1_w" in done.stdout
+
+
+def test_what_cannot_be_told_is_said(tmp_path, r2d):
+    vmz_files.write(
+        tmp_path / "x.pkl",
+        "r3d-18",
+        seed=5,
+        change="clip_length=32,conv1_temporal_kernel=5,conv1_temporal_stride=2",
+    )
+    result = convert("vmz", tmp_path / "x.pkl", tmp_path / "out.pth")
+    assert "--stem-stride" in result.notes[0]
+    assert "taken for 2" in convert("vmz", tmp_path / "x.pkl", tmp_path / "two.pth", stem_stride=2).notes[0]
+    assert "no wrapper" in convert("vmz", r2d, tmp_path / "bare.pth", wrap=True).notes[0]
+    with pytest.raises(UsageError, match="stem stride"):
+        convert("vmz", r2d, tmp_path / "bad.pth", stem_stride=0)
+    vmz_files.write(tmp_path / "c3d.pkl", "a_resnet-18", seed=5)
+    with pytest.raises(UsageError, match="neither pool1"):
+        convert("vmz", tmp_path / "c3d.pkl", tmp_path / "bad.pth", pool1=True)
+
+
+def test_models_shows_the_default_first(run):
+    for row in json.loads(run("models", "--json").stdout)["models"]:
+        wanted = {"resnet3d": "vmz-pt", "i3d": "pytorch-i3d"}.get(row["family"], "native")
+        if row["sources"] and "torchvision" not in row["variant"]:
+            assert next(iter(row["layouts"])) == wanted, row["variant"]
