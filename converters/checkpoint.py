@@ -65,7 +65,7 @@ def open_checkpoint(path: str, *, checksum: bool = True) -> Checkpoint:
         if kind == "pickle":
             return _open_pickle(file)
         if kind == "zip":
-            return _open_pth(file)
+            return _open_pth(file, checksum=checksum)
         if kind == "safetensors":
             return _open_safetensors(file)
         if _names_tensorflow(path):
@@ -105,10 +105,10 @@ def _open_pickle(file: SourceFile) -> Checkpoint:
     )
 
 
-def _open_pth(file: SourceFile) -> Checkpoint:
+def _open_pth(file: SourceFile, *, checksum: bool) -> Checkpoint:
     from .read.pth import read_pth
 
-    found = read_pth(file)
+    found = read_pth(file, checksum=checksum)
     provenance = parse_provenance(found.provenance, file.path)
     details = {"wrapper": found.wrapper}
     return Checkpoint(
