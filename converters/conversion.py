@@ -15,7 +15,7 @@ from .mapping.tables import LayoutTable, layout_names, load_layout
 from .ops import filled
 from .output import Work, output_format, refuse_early, refuse_input, write_output
 from .plan import Plan, make_plan
-from .provenance import former, record, restoration, shift_of, undoing
+from .provenance import chosen_names, former, record, restoration, shift_of, undoing
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
@@ -138,7 +138,10 @@ def convert(
             former=former(checkpoint.provenance, target.name),
             path=path,
         )
-        tensors = [row.tensor(checkpoint.tensors) for row in plan.rows]
+        # What a record of checksums is written for is compared with them then, at no cost.
+        free = write_format in ("pth", "safetensors") and not strict
+        sources = checkpoint.tensors if free else checkpoint.checked()
+        tensors = [row.tensor(sources) for row in plan.rows]
         _refuse_lost(plan, checkpoint)
         if strict:
             _refuse_not_finite(tensors, path)
@@ -149,7 +152,7 @@ def convert(
             described,
             target,
             _source(checkpoint, fitted, sha256=sha256),
-            restoration(plan, checkpoint.tensors),
+            restoration(plan, checkpoint.tensors, chosen_names(fitted)),
         )
         planned = perf_counter()
         timings = {"read": read - started, "plan": planned - read}
@@ -204,6 +207,9 @@ def recognise(checkpoint: Checkpoint, layout: str | None, *, variant: str | None
     if layout is not None:
         table = _layout(layout)
         if table.format != checkpoint.format:
+            also = (load_layout(name) for name in table.also)
+            table = next((other for other in also if other.format == checkpoint.format), table)
+        if table.format != checkpoint.format:
             raise BadInput(
                 f"is a {checkpoint.container}; {table.title} comes as {_FORMAT_WORDS[table.format]}",
                 path=path,
@@ -249,6 +255,8 @@ _FORMAT_WORDS = {
     "caffe2-pickle": "a Caffe2 pickle (.pkl)",
     "pytorch": "a PyTorch or safetensors file",
     "tensorflow": "a TensorFlow checkpoint",
+    "caffe": "a Caffe model (.caffemodel)",
+    "chainer": "a Chainer file (.npz or .h5)",
 }
 
 

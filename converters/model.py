@@ -54,7 +54,8 @@ def load_model(
         facts = facts_of(fitted, checkpoint.provenance, pool1=pool1, stem_stride=stem_stride)
         native = load_layout("native")
         plan = make_plan(fitted, checkpoint.tensors, native, facts, eps=facts.bn_eps, path=name)
-        state = {row.target: to_torch(row.tensor(checkpoint.tensors)) for row in plan.rows}
+        tensors = checkpoint.checked()
+        state = {row.target: to_torch(row.tensor(tensors)) for row in plan.rows}
     eps = facts.bn_eps if bn_eps is None else bn_eps
     return build_network(fitted, state, eps=eps, pool1=facts.pool1, stem_stride=facts.stem_stride)
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from functools import partial
+from types import MappingProxyType
 from typing import TYPE_CHECKING, NamedTuple
 
 from .errors import Refused
@@ -39,12 +41,14 @@ class Row(NamedTuple):
 
 
 class Former(NamedTuple):
-    """What a file's tensors were before a conversion that is now undone: the prefix of their names, and the
-    shapes and dtypes of those that had others, by their names now."""
+    """What a file's tensors were before a conversion that is now undone: the prefix of their names, the
+    shapes and dtypes of those that had others, by their names now, and the names of modules that may have several,
+    by their keys in the table."""
 
     scope: str
     shapes: Mapping[str, tuple[int, ...]]
     dtypes: Mapping[str, str]
+    names: Mapping[str, str] = MappingProxyType({})
 
 
 class Plan(NamedTuple):
@@ -86,6 +90,8 @@ def make_plan(
             path=path,
             hint="`convert models` shows which layouts can",
         )
+    former = former or Former("", {}, {})
+    target = target.choose(partial(_former_name, former.names))
     try:
         wanted = _expand(fit, target)
     except CannotHold as error:
@@ -94,7 +100,6 @@ def make_plan(
             path=path,
             hint="`convert models` shows which layouts can",
         ) from None
-    former = former or Former("", {}, {})
     shift = facts.bn_eps - eps
     sources = {entry.canonical: entry for entry in fit.entries}
     rows: list[Row] = []
@@ -138,6 +143,10 @@ def make_plan(
             f"{count} tensors were cast to {dtype}{'' if exact else ', which rounds: there is no exact way back'}"
         )
     return Plan(tuple(rows), tuple(implied), fit.dropped, tuple(notes), shift)
+
+
+def _former_name(names: Mapping[str, str], key: str, choices: tuple[str, ...]) -> str:
+    return names[key] if names.get(key) in choices else choices[0]
 
 
 def _reorder(

@@ -73,9 +73,12 @@ def dump(provenance: Mapping[str, Any]) -> str:
     return json.dumps(provenance, ensure_ascii=True, separators=(",", ":"))
 
 
-def restoration(plan: Plan, tensors: Mapping[str, Tensor]) -> dict[str, Any]:
-    """What must be kept so that the way back is exact: shapes that were reshaped, dtypes that were cast, and
-    what rounding took when a variance was shifted, as steps in the last place."""
+def restoration(
+    plan: Plan, tensors: Mapping[str, Tensor], names: Mapping[str, str] | None = None
+) -> dict[str, Any]:
+    """What must be kept so that the way back is exact: which of several ``names`` modules had, shapes that were
+    reshaped, dtypes that were cast, and what rounding took when a variance was shifted, as steps in the last
+    place."""
     shapes: dict[str, list[int]] = {}
     dtypes: dict[str, str] = {}
     steps: dict[str, str] = {}
@@ -99,6 +102,8 @@ def restoration(plan: Plan, tensors: Mapping[str, Tensor]) -> dict[str, Any]:
             if any(ulps):
                 steps[row.target] = _packed(ulps)
     kept: dict[str, Any] = {}
+    if names:
+        kept["names"] = dict(names)
     if shapes:
         kept["shapes"] = shapes
     if dtypes:
@@ -108,6 +113,16 @@ def restoration(plan: Plan, tensors: Mapping[str, Tensor]) -> dict[str, Any]:
     if plan.eps_shift:
         kept["variance"] = {"shift": plan.eps_shift, "steps": steps}
     return kept
+
+
+def chosen_names(fit: Fit) -> dict[str, str]:
+    """The names that the file has for modules that may have several, where not the first."""
+    names = fit.layout.modules[fit.variant.family] if fit.layout.modules else None
+    return {
+        key: names.common[key]
+        for key, choices in (names.choices if names else {}).items()
+        if names and names.common[key] != choices[0]
+    }
 
 
 def _packed(data: bytes) -> str:
@@ -131,6 +146,7 @@ def former(provenance: Mapping[str, Any] | None, target: str) -> Former | None:
         provenance["source"]["scope"],
         {name: tuple(shape) for name, shape in kept.get("shapes", {}).items()},
         dict(kept.get("dtypes", {})),
+        dict(kept.get("names", {})),
     )
 
 

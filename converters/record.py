@@ -84,10 +84,11 @@ _INPUT = _fields(
         "mean": _list(_number),
         "std": _list(_number),
         "labels": _list(_text),
+        "mean_cube": _text,
     },
 )
 _CLIP = ("clip", "counted_at", "counted_positions", "frame_step", "resize")
-_STATISTICS = ("order", "mean", "std")
+_STATISTICS = ("mean", "std")
 
 
 def _input(value: Any) -> bool:
@@ -97,11 +98,23 @@ def _input(value: Any) -> bool:
     for group in (_CLIP, _STATISTICS):
         if any(name in value for name in group) and not all(name in value for name in group):
             return False
+    if "order" not in value and ("mean" in value or "mean_cube" in value):
+        return False
     return "clip" not in value or (
         len(value["clip"]) == len(value["counted_at"]) and len(value["clip"]) in (2, 3)
     )
 
 
+_LAYER = _fields(
+    {"name": _text, "kind": lambda value: _text(value) or _whole(0, 1 << 31)(value), "blobs": _whole(0, 64)}
+)
+_DETAILS = {
+    "layout": _text,
+    "nested": _flag,
+    "dialect": _text,
+    "net": _text,
+    "layers": _list(_LAYER),
+}
 _RECORD = _fields(
     {
         "tool": _fields({"name": _text, "version": _text}),
@@ -119,13 +132,14 @@ _RECORD = _fields(
         ),
         "source": _fields(
             {"name": _text, "size": _whole(0, 1 << 62), "layout": _text, "container": _text, "scope": _text},
-            {"sha256": _text, "nested": _flag, "converted_from": _fields({}, {"nested": _flag})},
+            {"sha256": _text, "converted_from": _fields({}, _DETAILS), **_DETAILS},
         ),
         "notes": _list(_text),
         "restore": _fields(
             {},
             {
                 "shapes": _map(_list(_whole(0, 1 << 40))),
+                "names": _map(_text),
                 "dtypes": _map(lambda value: _text(value) and value in ITEMSIZE),
                 "variance": _fields(
                     {"shift": lambda value: _number(value) and abs(value) < 1, "steps": _map(_text)}
