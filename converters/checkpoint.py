@@ -4,15 +4,18 @@ from __future__ import annotations
 
 import os
 import re
+from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, NamedTuple
+from zlib import crc32
 
-from .errors import ConverterError
+from .errors import BadInput, ConverterError
 from .record import parse_provenance
 from .tensor import SourceFile
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Iterator, Mapping
 
+    from .read.caffe import CaffeModel
     from .tensor import Tensor
 
 _PART = re.compile(r"\.(index|meta|data-[0-9]{5}-of-[0-9]{5,})$")
@@ -24,6 +27,7 @@ class Checkpoint(NamedTuple):
 
     ``format`` is one that layouts come in (`mapping.tables.FORMATS`), ``container`` the file format in words.
     ``others`` are values that are not tensors. ``provenance`` is what this tool wrote into the file, if it did.
+    ``crcs`` has the CRC-32 that tensors' bytes must have, for those that are not checked while they are read.
     """
 
     path: str
@@ -34,6 +38,7 @@ class Checkpoint(NamedTuple):
     others: Mapping[str, object]
     provenance: Mapping[str, Any] | None
     details: Mapping[str, Any]
+    crcs: Mapping[str, int] = MappingProxyType({})
 
     def __enter__(self) -> Checkpoint:
         return self
@@ -49,6 +54,35 @@ class Checkpoint(NamedTuple):
         """Bytes of all files together."""
         return sum(file.size for file in self.files)
 
+    def damaged(self, name: str) -> BadInput:
+        """The error for a tensor whose bytes have another CRC-32 than in ``crcs``."""
+        return BadInput(
+            "has a damaged array: its checksum is not the one it was written with",
+            path=self.path,
+            where=name,
+            hint="fetch the file again, or convert it with --no-checksum",
+        )
+
+    def checked(self) -> Mapping[str, Tensor]:
+        """The tensors, those of ``crcs`` compared with them while they are read."""
+        found = dict(self.tensors)
+        for name in self.crcs:
+            found[name] = found[name]._replace(data=_Checked(self, name))
+        return found
+
+
+class _Checked(NamedTuple):
+    checkpoint: Checkpoint
+    name: str
+
+    def chunks(self) -> Iterator[memoryview]:
+        crc = 0
+        for chunk in self.checkpoint.tensors[self.name].data.chunks():
+            crc = crc32(chunk, crc)
+            yield chunk
+        if crc != self.checkpoint.crcs[self.name]:
+            raise self.checkpoint.damaged(self.name)
+
 
 def open_checkpoint(path: str, *, checksum: bool = True) -> Checkpoint:
     """Recognise and open a checkpoint. Raises `BadInput` for anything else, saying what the file is.
@@ -61,17 +95,25 @@ def open_checkpoint(path: str, *, checksum: bool = True) -> Checkpoint:
     try:
         from .read.sniff import HEAD, expect, sniff
 
-        kind = sniff(file.read_at(0, min(HEAD, file.size)))
+        head = file.read_at(0, min(HEAD, file.size))
+        kind = sniff(head)
         if kind == "pickle":
             return _open_pickle(file)
         if kind == "zip":
+            # PyTorch's first record is another; to read the whole directory first would cost it twice.
+            if head[30 : 30 + int.from_bytes(head[26:28], "little")].endswith(b".npy"):
+                return _open_chainer(file, checksum=checksum)
             return _open_pth(file, checksum=checksum)
         if kind == "safetensors":
             return _open_safetensors(file)
         if _names_tensorflow(path):
             file.close()
             return _open_tensorflow(path, checksum=checksum)
-        expect(file, "pickle", "zip", "safetensors")
+        if kind == "hdf5":
+            return _open_hdf5(file, checksum=checksum)
+        if kind in ("protobuf", "unknown", "text"):
+            return _open_caffe(file)
+        expect(file, "pickle", "zip", "safetensors", "hdf5", "protobuf")
         raise AssertionError(kind)
     except BaseException:
         file.close()
@@ -133,3 +175,51 @@ def _open_tensorflow(path: str, *, checksum: bool) -> Checkpoint:
     return Checkpoint(
         found.prefix, found.files, "tensorflow", container, found.tensors, found.others, None, details
     )
+
+
+def _open_caffe(file: SourceFile) -> Checkpoint:
+    from .read.caffe import read_caffemodel
+
+    return _caffe(file, read_caffemodel(file))
+
+
+def _caffe(file: SourceFile, found: CaffeModel) -> Checkpoint:
+    container = f"Caffe model ({found.dialect})"
+    details = {
+        "dialect": found.dialect,
+        "net": found.net,
+        "layers": [layer._asdict() for layer in found.layers],
+    }
+    return Checkpoint(file.path, (file,), "caffe", container, found.tensors, {}, None, details)
+
+
+def _open_hdf5(file: SourceFile, *, checksum: bool) -> Checkpoint:
+    from .read.hdf5 import read_hdf5
+
+    if {"data", "history"}.isdisjoint(read_hdf5(file).groups):
+        return _open_chainer(file, checksum=checksum)
+    from .read.caffe import read_caffe_hdf5
+
+    return _caffe(file, read_caffe_hdf5(file))
+
+
+def _open_chainer(file: SourceFile, *, checksum: bool) -> Checkpoint:
+    from .read.chainer import read_chainer
+
+    found = read_chainer(file)
+    if set(found.tensors) == {"mean"}:
+        raise BadInput(
+            "holds a mean only, not a model", path=file.path, hint="the weights are in the model's own .npz"
+        )
+    empty = [name for name in found.uninitialised if not name.startswith("updater/optimizer:")]
+    if empty:
+        raise BadInput(
+            f"holds {len(empty)} parameters that were never initialised",
+            path=file.path,
+            where=", ".join(empty[:3]),
+            hint="run the model once before saving it",
+        )
+    others = dict(found.others)
+    container = f"Chainer file ({found.container})"
+    crcs = found.crcs if checksum else {}
+    return Checkpoint(file.path, (file,), "chainer", container, found.tensors, others, None, {}, crcs)

@@ -147,7 +147,7 @@ def _add_conversion(commands: Any, name: str) -> None:
         formatter_class=_Formatter,
     )
     parser.add_argument("input", metavar="IN", help="the checkpoint file")
-    parser.add_argument("output", metavar="OUT", help=".pth or .safetensors (for a Caffe2 layout .pkl)")
+    parser.add_argument("output", metavar="OUT", help=".pth, .safetensors, or what the layout comes as")
     parser.add_argument("--to", metavar="LAYOUT", help="the output's layout (see `convert models`)")
     parser.add_argument("--force", action="store_true", help="replace an existing output")
     parser.add_argument(

@@ -141,7 +141,10 @@ def convert(
             path=path,
         )
         plan = plan._replace(notes=(*plan.notes, *_notes(checkpoint, fitted, target, facts, checksum, wrap)))
-        tensors = [row.tensor(checkpoint.tensors) for row in plan.rows]
+        # What a record of checksums is written for is compared with them then, at no cost.
+        free = write_format in ("pth", "safetensors") and not strict
+        sources = checkpoint.tensors if free else checkpoint.checked()
+        tensors = [row.tensor(sources) for row in plan.rows]
         _refuse_lost(plan, checkpoint)
         if (strict or verify) and (bad := _not_finite(list(checkpoint.tensors.values()))):
             what = f"{len(bad)} tensor{'s hold' if len(bad) > 1 else ' holds'} NaN or Inf"
@@ -215,6 +218,9 @@ def recognise(checkpoint: Checkpoint, layout: str | None, *, variant: str | None
     if layout is not None:
         table = _layout(layout)
         if table.format != checkpoint.format:
+            also = (load_layout(name) for name in table.also)
+            table = next((other for other in also if other.format == checkpoint.format), table)
+        if table.format != checkpoint.format:
             raise BadInput(
                 f"is a {checkpoint.container}; {table.title} comes as {_FORMAT_WORDS[table.format]}",
                 path=path,
@@ -260,6 +266,8 @@ _FORMAT_WORDS = {
     "caffe2-pickle": "a Caffe2 pickle (.pkl)",
     "pytorch": "a PyTorch or safetensors file",
     "tensorflow": "a TensorFlow checkpoint",
+    "caffe": "a Caffe model (.caffemodel)",
+    "chainer": "a Chainer file (.npz or .h5)",
 }
 
 

@@ -21,10 +21,18 @@ SUFFIXES = {
     "safetensors": (".safetensors",),
     "pickle": (".pkl", ".pickle"),
     "tensorflow": (".ckpt", ".index"),
+    "caffe": (".caffemodel",),
+    "npz": (".npz",),
 }
 """The suffixes of each output format."""
 
-OF_LAYOUT = {"pytorch": ("pth", "safetensors"), "caffe2-pickle": ("pickle",), "tensorflow": ("tensorflow",)}
+OF_LAYOUT = {
+    "pytorch": ("pth", "safetensors"),
+    "caffe2-pickle": ("pickle",),
+    "tensorflow": ("tensorflow",),
+    "caffe": ("caffe",),
+    "chainer": ("npz",),
+}
 """The output formats that a layout's format can be written as."""
 
 
@@ -107,7 +115,14 @@ def write_output(
         times["checked"] = perf_counter()
 
     moved = _counter(progress, sum(tensor.nbytes for tensor in work.tensors)) if progress else None
-    writer = {"pth": _pth, "safetensors": _safetensors, "pickle": _pickle, "tensorflow": _tensorflow}[kind]
+    writer = {
+        "pth": _pth,
+        "safetensors": _safetensors,
+        "pickle": _pickle,
+        "tensorflow": _tensorflow,
+        "caffe": _caffe,
+        "npz": _npz,
+    }[kind]
     provenance = writer(path, work, wrap, force, check, moved)
     ended = perf_counter()
     written, checked = times.get("written", ended), times.get("checked", ended)
@@ -161,7 +176,7 @@ def _pickle(
     from .write.caffe2 import write_caffe2_pickle
 
     with replacing(path, force=force, check=check) as out:
-        write_caffe2_pickle(out, work.tensors, nested=work.draft["origin"]["nested"])
+        write_caffe2_pickle(out, work.tensors, nested=work.draft["origin"]["details"].get("nested", True))
     return dict(work.draft)
 
 
@@ -179,6 +194,39 @@ def _tensorflow(
             write_tensorflow(data_out, index_out, work.tensors, progress=moved)
         index_out.flush()
     check(prefix)
+    return dict(work.draft)
+
+
+def _caffe(
+    path: str, work: Work, wrap: bool, force: bool, check: Check, moved: Moved | None
+) -> dict[str, Any]:
+    from .read.caffe import BVLC, NUMBERS, Layer
+    from .write.atomic import replacing
+    from .write.caffe import write_caffemodel
+
+    origin = work.draft["origin"]
+    former = origin["details"]
+    if origin["layout"] != work.target.name or former.get("dialect") not in NUMBERS:
+        former = {"dialect": BVLC, "net": former.get("net", ""), "layers": []}
+    layers = [Layer(row["name"], row["kind"], row["blobs"]) for row in former.get("layers", ())]
+    with replacing(path, force=force, check=check) as out:
+        write_caffemodel(
+            out,
+            work.tensors,
+            dialect=former["dialect"],
+            net=former.get("net", ""),
+            layers=layers,
+            progress=moved,
+        )
+    return dict(work.draft)
+
+
+def _npz(path: str, work: Work, wrap: bool, force: bool, check: Check, moved: Moved | None) -> dict[str, Any]:
+    from .write.atomic import replacing
+    from .write.npz import write_npz
+
+    with replacing(path, force=force, check=check) as out:
+        write_npz(out, work.tensors, progress=moved)
     return dict(work.draft)
 
 
@@ -217,6 +265,8 @@ class _Record:
                 for chunk in self._work.checkpoint.tensors[row.source].data.chunks():
                     value = crc(chunk, value)
             sums[row.source] = f"{value:08x}"
+            if known and value != self._work.checkpoint.crcs.get(row.source, value):
+                raise self._work.checkpoint.damaged(row.source)
         self.value["source"] = {**self._work.draft["source"], "crc32": sums}
         return dump(self.value)
 

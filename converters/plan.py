@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from functools import partial
 from math import prod
+from types import MappingProxyType
 from typing import TYPE_CHECKING, NamedTuple
 
 from .errors import BadInput, Refused
@@ -42,13 +44,15 @@ class Row(NamedTuple):
 class Former(NamedTuple):
     """What the file that a chain of conversions began with was like, now that they are undone: the prefix of its
     names, and by canonical names the shapes that were not the layout's own and the dtypes that were not
-    ``dtype``. ``lossy`` tells that something was rounded since."""
+    ``dtype``. ``lossy`` tells that something was rounded since.
+    ``names`` are those of modules that may have several, by their keys in the table."""
 
     scope: str
     shapes: Mapping[str, tuple[int, ...]]
     dtype: str
     dtypes: Mapping[str, str]
     lossy: bool
+    names: Mapping[str, str] = MappingProxyType({})
 
 
 class Plan(NamedTuple):
@@ -90,6 +94,7 @@ def make_plan(
             path=path,
             hint="`convert models` shows which layouts can",
         )
+    target = target.choose(partial(_former_name, former.names if former else {}))
     try:
         wanted = _expand(fit, target)
     except CannotHold as error:
@@ -142,6 +147,10 @@ def make_plan(
             f"{count} tensors were cast to {dtype}{'' if exact else ', which rounds: there is no exact way back'}"
         )
     return Plan(tuple(rows), tuple(implied), fit.dropped, tuple(notes), shift)
+
+
+def _former_name(names: Mapping[str, str], key: str, choices: tuple[str, ...]) -> str:
+    return names[key] if names.get(key) in choices else choices[0]
 
 
 def _reorder(

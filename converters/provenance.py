@@ -99,7 +99,8 @@ def origin_of(
     return {
         "layout": fit.layout.name,
         "scope": fit.scope,
-        "nested": bool(details.get("nested", True)),
+        "details": {key: details[key] for key in ("nested", "dialect", "net", "layers") if key in details},
+        "names": chosen_names(fit),
         "bn_eps": eps,
         "dtype": common,
         "dtypes": {entry.canonical: tensor.dtype for entry, tensor in held if tensor.dtype != common},
@@ -144,6 +145,16 @@ def restoration(plan: Plan, tensors: Mapping[str, Tensor]) -> dict[str, Any]:
     return kept
 
 
+def chosen_names(fit: Fit) -> dict[str, str]:
+    """The names that the file has for modules that may have several, where not the first."""
+    names = fit.layout.modules[fit.variant.family] if fit.layout.modules else None
+    return {
+        key: names.common[key]
+        for key, choices in (names.choices if names else {}).items()
+        if names and names.common[key] != choices[0]
+    }
+
+
 def _packed(data: bytes) -> str:
     from base64 import b85encode
 
@@ -162,7 +173,9 @@ def former(provenance: Mapping[str, Any] | None, target: str) -> Former | None:
     if origin is None or origin["layout"] != target:
         return None
     shapes = {name: tuple(shape) for name, shape in origin["shapes"].items()}
-    return Former(origin["scope"], shapes, origin["dtype"], origin["dtypes"], origin["lossy"])
+    return Former(
+        origin["scope"], shapes, origin["dtype"], origin["dtypes"], origin["lossy"], origin["names"]
+    )
 
 
 def undoing(provenance: Mapping[str, Any] | None, tensors: Mapping[str, Tensor]) -> dict[str, tuple[Op, ...]]:

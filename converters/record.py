@@ -93,10 +93,11 @@ _INPUT = _fields(
         "mean": _list(_number),
         "std": _list(_number),
         "labels": _list(_text),
+        "mean_cube": _text,
     },
 )
 _CLIP = ("clip", "counted_at", "counted_positions", "frame_step", "resize")
-_STATISTICS = ("order", "mean", "std")
+_STATISTICS = ("mean", "std")
 
 
 def _input(value: Any) -> bool:
@@ -106,11 +107,22 @@ def _input(value: Any) -> bool:
     for group in (_CLIP, _STATISTICS):
         if any(name in value for name in group) and not all(name in value for name in group):
             return False
+    if "order" not in value and ("mean" in value or "mean_cube" in value):
+        return False
     return "clip" not in value or (
         len(value["clip"]) == len(value["counted_at"]) and len(value["clip"]) in (2, 3)
     )
 
 
+_LAYER = _fields(
+    {"name": _text, "kind": lambda value: _text(value) or _whole(0, 1 << 31)(value), "blobs": _whole(0, 64)}
+)
+_DETAILS = {
+    "nested": _flag,
+    "dialect": _text,
+    "net": _text,
+    "layers": _list(_LAYER),
+}
 _RECORD = _fields(
     {
         "provenance": lambda value: value == VERSION and _whole(1, VERSION)(value),
@@ -145,7 +157,8 @@ _RECORD = _fields(
             {
                 "layout": _text,
                 "scope": _text,
-                "nested": _flag,
+                "details": _fields({}, _DETAILS),
+                "names": _map(_text),
                 "bn_eps": lambda value: _number(value) and 0 < value < 1,
                 "dtype": _float,
                 "dtypes": _map(_float),

@@ -141,8 +141,10 @@ def _network_lines(found: Inspection, facts: Facts) -> Iterator[str]:
     channels = f"{facts.channels} input channel{'s' if facts.channels != 1 else ''}"
     yield f"network      {facts.title} ({facts.variant}), {facts.classes} classes, {channels}"
     yield f"layout       {found.layout} ({found.layout_title})"
-    pool = "" if facts.family in ("c3d_bn", "resnet2d_audio") else f", pool1 {'on' if facts.pool1 else 'off'}"
-    yield f"not in it    batch-norm eps {facts.bn_eps:g}{pool}"
+    resnet = facts.family in ("resnet3d", "audiovisual")
+    pool = f", pool1 {'on' if facts.pool1 else 'off'}" if resnet else ""
+    if facts.family != "c3d":
+        yield f"not in it    batch-norm eps {facts.bn_eps:g}{pool}"
     yield (
         f"parameters   {found.parameters / 1e6:.1f} M ({found.parameters:,}), "
         f"{found.weights / 1e6:.1f} M without norms and biases"
@@ -159,6 +161,8 @@ def _network_lines(found: Inspection, facts: Facts) -> Iterator[str]:
             f"input        {norm['order']}{values}, mean {_list(norm['mean'])}, std {_list(norm['std'])}"
             f"{', every 2nd frame' if norm.get('frame_step') == 2 else ''}"
         )
+    if "mean_cube" in facts.input:
+        yield f"input        {facts.input['order']}, values 0..255, less {facts.input['mean_cube']}"
     if "resize" in facts.input:
         yield f"frames       {facts.input['resize']}"
     if facts.licence:

@@ -244,3 +244,117 @@ def bombs() -> dict[str, bytes]:
         "a line of 20 MB": b"S'" + b"x" * 20_000_000,
         "escapes of 4 MB": blobs((b"w", escapes)),
     }
+
+
+def _key(index: int) -> bytes:
+    return b"J" + struct.pack("<i", index)
+
+
+def _stored(value: bytes, number: int) -> bytes:
+    """A value that is kept under a number of the memo and taken off the stack."""
+    return value + b"r" + struct.pack("<I", number) + b"0"
+
+
+def repeated() -> dict[str, tuple[bytes, str]]:
+    """Streams of 3 MB at most that store a value once and use it as often as they can, and a part of what is
+    said of each. They need the names of a state dict, and a record ``data/0`` of 16 bytes."""
+    p4 = b"\x80\x04"
+    many = 500_000
+    pairs = b"](" + b"".join(_key(index) + b"N\x86" for index in range(10_000)) + b"e"
+    ordered = _stored(named("collections", "OrderedDict"), 0) + _stored(pairs + b"\x85", 1)
+    once = named("collections", "OrderedDict") + pairs + b"\x85R0"
+    texts = text("x" * 255) + b"\x94(" + b"h\x00" * 100_000 + b"t"
+    axes = b"(" + b"\x8a\x08" + struct.pack("<q", 1 << 62) + b"K\x02" * 62 + b"K\x00t"
+    order = b"(" + b"".join(b"K" + bytes((axis,)) for axis in range(63, -1, -1)) + b"t"
+    dtype = (
+        call("numpy", "dtype", text("f4"), b"K\x00", b"K\x01")
+        + b"(K\x03"
+        + text("<")
+        + b"NNNK\x00K\x00K\x00tb"
+    )
+    reference = b"(" + text("storage") + named("torch", "FloatStorage") + text("0") + text("cpu") + b"K\x04t"
+    astral = b"V" + b"\xff" * 240 + b"\\U0001f600\n"
+
+    def kept(module: str, name: str, arguments: bytes, times: int = many) -> bytes:
+        """Calls whose results all stay."""
+        stored = _stored(named(module, name), 0) + _stored(arguments, 1)
+        return p4 + stored + b"(" + b"h\x00h\x01R" * times + b"t."
+
+    array = _stored(call("numpy.core.numeric", "_frombuffer", b"C\x00", dtype, axes, text("C")), 2)
+    sharing = b"}(" + b"".join(_key(index) + b"h\x02" for index in range(many - 100_000)) + b"u"
+    weight = (
+        b"}"
+        + text("w")
+        + named("torch._utils", "_rebuild_tensor_v2")
+        + b"("
+        + reference
+        + b"QK\x00K\x04\x85K\x01\x85\x89}tRs"
+    )
+    beside = b"".join(_key(index) + b"h\x02" for index in range(60_000))
+    return {
+        "device of many texts": (kept("torch", "device", texts, 60), "unknown form"),
+        "device of a long text": (kept("torch", "device", text("x" * 255) + b"\x85"), "unknown form"),
+        "device of a wide text": (kept("torch", "device", astral + b"\x85"), "unknown form"),
+        "device of a large number": (
+            kept("torch", "device", text("cpu") + b"\x8a\x40" + b"\x7f" * 64 + b"\x86"), "unknown form"
+        ),
+        "devices": (kept("torch", "device", text("cuda") + b"K\x01\x86"), "holds no dictionary"),
+        "OrderedDict kept": (p4 + ordered + b"(" + b"h\x00h\x01R" * 3_000 + b"t.", "too many calls"),
+        "OrderedDict dropped": (p4 + ordered + b"h\x00h\x01R0" * many + b"N.", "too many calls"),
+        "OrderedDict of one pair": (
+            kept("collections", "OrderedDict", b"](K\x01N\x86e\x85"), "holds no dictionary"
+        ),
+        "OrderedDict after honest ones": (
+            p4 + once * 5 + ordered + b"h\x00h\x01R0" * many + b"N.", "too many calls"
+        ),
+        "OrderedDict with a large state": (
+            p4 + ordered + b"h\x00)R" + _stored(pairs, 2) + b"h\x02b" * many + b".", "no tensors"
+        ),
+        "arrays of 64 axes in Fortran order": (
+            kept("numpy.core.numeric", "_frombuffer", b"(C\x00" + dtype + axes + text("F") + b"t"), "no dictionary"
+        ),
+        "arrays of 64 axes in an order": (
+            kept(
+                "numpy.core.numeric", "_frombuffer", b"(C\x00" + dtype + axes + text("K") + order + b"t", 300_000
+            ),
+            "no dictionary",
+        ),
+        "arrays of 64 axes with a state": (
+            p4 + _stored(named("numpy.core.multiarray", "_reconstruct"), 0)
+            + _stored(named("numpy", "ndarray") + b"K\x00\x85C\x01b\x87", 1)
+            + _stored(b"(K\x01" + axes + dtype + b"\x88C\x00t", 2)
+            + b"(" + b"h\x00h\x01Rh\x02b" * 350_000 + b"t.",
+            "no dictionary",
+        ),
+        "one array under many names": (p4 + array + sharing + b".", "400,000 entries"),
+        "arrays beside the tensors": (
+            p4 + array + weight + b"(" + beside + b"u.", ""
+        ),
+        "tensors of 64 axes": (
+            kept(
+                "torch._utils", "_rebuild_tensor_v2", b"(" + reference + b"QK\x00" + axes + axes + b"t", 300_000
+            ),
+            "no dictionary",
+        ),
+        "sizes of 64 axes": (kept("torch", "Size", axes + b"\x85"), "no dictionary"),
+        "size of many": (kept("torch", "Size", b"(" + b"K\x01" * 100_000 + b"t\x85"), "unknown form"),
+        "storages": (p4 + _stored(reference, 0) + b"(" + b"h\x00Q" * many + b"t.", "no dictionary"),
+        "dtypes": (kept("numpy", "dtype", text("f4") + b"K\x00K\x01\x87"), "no dictionary"),
+        "dtype of a long code": (
+            kept("numpy", "dtype", b"C\xff" + b"f" * 255 + b"K\x00K\x01\x87"), "dtype of unknown form"
+        ),
+        "bytes as text": (kept("_codecs", "encode", text("x" * 255) + text("latin1") + b"\x86"), "no dictionary"),
+        "numbers": (kept("numpy.core.multiarray", "scalar", dtype + b"C\x04xxxx\x86"), "no dictionary"),
+        "memo numbers of one hash": (
+            b"N" + b"".join(b"p%d\n" % (index * ((1 << 61) - 1)) for index in range(100_000)) + b"0}.",
+            "impossible number",
+        ),
+        "memo numbers that collide": (
+            b"\x80\x02N" + b"".join(b"r" + struct.pack("<I", index << 19) for index in range(8192)) * 70 + b"0}.",
+            "no tensors",
+        ),
+        "keys that collide": (
+            b"\x80\x02}(" + b"".join(_key(index << 18) + b"N" for index in range(8191)) + b"u.",
+            "no tensors",
+        ),
+    }  # fmt: skip

@@ -22,7 +22,7 @@ from converters.mapping.network import config, count, modules, multiply_adds, sh
 from converters.mapping.tables import TableError, layout_names, load_layout, load_network, network_names
 from converters.networks import NetworkSpec, build
 from converters.plan import make_plan
-from converters.provenance import restoration, undoing
+from converters.provenance import chosen_names, former, origin_of, restoration, undoing
 from converters.tensor import CHUNK, Tensor
 
 FOREIGN = [table for table in map(load_layout, layout_names()) if table.format != "pytorch"]
@@ -206,12 +206,14 @@ def test_networks_have_the_tables_tensors(one):
     assert state == wanted
     assert list(state) == list(wanted)
     clip = (bound["stem_t"], 64, 64) if one.values.get("stem_spans_clip") else (16, 64, 64)
-    if one.family == "c3d_bn":
+    if one.family in ("c3d", "c3d_bn"):
         clip = (16, 112, 112)
     if one.family == "resnet2d_audio":
         clip = (100, 40)
     if one.family == "i3d":
         clip = (16, 224, 224)
+    if one.family == "bn_inception":
+        clip = (1, 224, 224)
     shape = (1, 3 if len(clip) == 3 else 1, *clip)
     inputs = (shape, (1, 1, 100, 40)) if one.family == "audiovisual" else (shape,)
     assert multiply_adds(one, bound, clip) == count_macs(model, *inputs)
@@ -356,3 +358,114 @@ def test_layouts_without_a_module_cannot_hold_it():
     assert torchvision.holding("ip-csn-50").refuse
     with pytest.raises(CannotHold, match=r"conv2\.middle"):
         list(entries(torchvision, ip, sizes_of(ip), {}))
+
+
+GOOD_LAYOUT = """
+title = 'Good'
+format = 'caffe'
+scopes = ['', '*/']
+[leaves]
+conv = { weight = '/0', bias = '/1 1* C -> C' }
+bn = { weight = '/0 1 C 1* -> C', bias = '/1', running_mean = '/2', running_var = '/3' }
+fc = { weight = '/0 1* O I -> O I', bias = '/1' }
+[modules.c3d]
+'fc6' = ['fc6', 'fc6-1']
+"""
+BROKEN_LAYOUT = {
+    "one name in a list": ("['fc6', 'fc6-1']", "['fc6']"),
+    "a name twice": ("['fc6', 'fc6-1']", "['fc6', 'fc6']"),
+    "a hole among several names": ("'fc6-1'", "'fc{n}'"),
+    "a name that is none": ("'fc6-1'", "6"),
+    "a star within a scope": ("'*/'", "'a/*/'"),
+    "another layout that is none": ("title =", "also = ['bad']\ntitle ="),
+    "ones between axes": ("1* O I -> O I", "O 1 I -> O I"),
+    "any number of ones twice": ("1* C -> C", "1* 1* C -> C"),
+    "an axis that is not there": ("1* O I -> O I", "1* O I -> O I K"),
+}
+
+
+@pytest.mark.parametrize("fault", BROKEN_LAYOUT)
+def test_layouts_that_break_the_grammar_are_refused(fault, tmp_path, monkeypatch):
+    (tmp_path / "layouts").mkdir()
+    monkeypatch.setattr(mapping_tables, "ROOT", str(tmp_path))
+    (tmp_path / "layouts" / "bad.toml").write_text(GOOD_LAYOUT)
+    load_layout("bad")
+    before, after = BROKEN_LAYOUT[fault]
+    assert before in GOOD_LAYOUT
+    (tmp_path / "layouts" / "bad.toml").write_text(GOOD_LAYOUT.replace(before, after))
+    with pytest.raises(TableError):
+        load_layout("bad")
+
+
+@pytest.mark.parametrize(
+    ("leaf", "shape", "rank", "plain"),
+    [
+        ("vector", (7,), 1, (7,)),
+        ("vector", (1, 1, 7), 1, (7,)),
+        ("vector", (7, 1), 1, None),
+        ("vector", (1,), 1, (1,)),
+        ("norm", (1, 7), 1, (7,)),
+        ("norm", (1, 7, 1, 1), 1, (7,)),
+        ("norm", (1, 1, 1, 1), 1, (1,)),
+        ("norm", (7,), 1, None),
+        ("norm", (1, 1, 7), 1, None),
+        ("five", (1, 1, 1, 1, 7), 1, (7,)),
+        ("five", (7,), 1, None),
+        ("matrix", (1, 1, 4, 7), 2, (4, 7)),
+        ("matrix", (2, 1, 4, 7), 2, None),
+        ("matrix", (7,), 2, None),
+    ],
+)
+def test_further_axes_of_size_one(leaf, shape, rank, plain):
+    text = {
+        "vector": "/1 1* C -> C",
+        "norm": "/1 1 C 1* -> C",
+        "five": "/1 1 1 1 1 C -> C",
+        "matrix": "/0 1* O I -> O I",
+    }[leaf]
+    parsed = mapping_tables._leaf(mapping_tables._Check(""), "", text)
+    assert parsed.plain(shape, rank) == plain
+    written = {"vector": (7,), "norm": (1, 7), "five": (1, 1, 1, 1, 7), "matrix": (4, 7)}[leaf]
+    assert parsed.full((4, 7) if leaf == "matrix" else (7,)) == written
+
+
+def chainer_file(*prefixes: str) -> dict[str, Tensor]:
+    layout = load_layout("c3d-chainer")
+    one = next(one for one in variants("c3d") if one.name == "c3d-plain")
+    tensors = file_of(layout, one)
+    return {prefix + name: tensor for prefix in prefixes for name, tensor in tensors.items()}
+
+
+def test_any_prefix_is_a_scope_but_only_one():
+    layout = load_layout("c3d-chainer")
+    for prefix in ("", "predictor/", "updater/model:main/predictor/", "0/"):
+        assert fit(layout, chainer_file(prefix)).scope == prefix
+    with pytest.raises(Refused) as caught:
+        fit(layout, chainer_file("a/", "b/"))
+    assert sum(fault.startswith("unused: b/") for fault in caught.value.faults) == 22
+
+
+def test_each_module_has_the_name_that_the_file_has():
+    layout = load_layout("c3d")
+    one = next(one for one in variants("c3d") if one.name == "c3d-plain")
+    tensors = file_of(layout, one)
+    for renamed in ((), ("fc6",), ("fc6", "fc7", "fc8"), ("fc8",)):
+        names = {
+            name.replace("/", "-1/") if name.split("/")[0] in renamed else name: tensor
+            for name, tensor in tensors.items()
+        }
+        names = {name: tensor._replace(name=name) for name, tensor in names.items()}
+        there = fit(layout, names)
+        assert {entry.name for entry in there.entries} == set(names)
+        keys = {"fc8": "head"}
+        assert chosen_names(there) == {keys.get(name, name): f"{name}-1" for name in renamed}
+        target = load_layout("mmaction")
+        plan = make_plan(there, names, target, facts_of(there, None), eps=1e-5)
+        middle = {row.target: row.tensor(names) for row in plan.rows}
+        record = {"origin": origin_of(there, names, plan, 1e-5, {}, None)}
+        back = fit(target, middle)
+        again = make_plan(back, middle, layout, facts_of(back, None), eps=1e-5, former=former(record, "c3d"))
+        assert {row.target for row in again.rows} == set(names)
+    lying = {"origin": {**record["origin"], "names": {"fc6": "../fc6", "head": "fc8-1"}}}
+    again = make_plan(back, middle, layout, facts_of(back, None), eps=1e-5, former=former(lying, "c3d"))
+    assert {"fc6/0", "fc7/0", "fc8-1/0"} <= {row.target for row in again.rows}

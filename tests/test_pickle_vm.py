@@ -182,6 +182,21 @@ def test_bombs_end_in_bounded_memory_and_time(tmp_path, name):
     assert float(done.stdout) < 20
 
 
+def test_one_budget_is_for_all_calls(tmp_path):
+    pairs = b"](" + b"".join(b"K" + bytes((key,)) + b"N\x86" for key in range(100)) + b"e"
+    honest = b"ccollections\nOrderedDict\n" + pairs + b"\x85R"
+    found = value_of(tmp_path, b"\x80\x02(" + honest * 20 + b"t.")
+    assert found == (dict.fromkeys(range(100)),) * 20
+    again = b"q\x01ccollections\nOrderedDict\nq\x00h\x01\x85Rh\x00h\x01\x85R"
+    assert "too many calls (offset" in refusal(tmp_path, b"\x80\x02(" + pairs + again + b"t.")
+
+
+def test_memo_numbers_are_those_of_32_bits(tmp_path):
+    assert value_of(tmp_path, b"(I5\np4294967295\ng4294967295\nt.") == (5, 5)
+    for number in (b"-1", b"4294967296", b"2305843009213693951"):
+        assert "impossible number" in refusal(tmp_path, b"(I5\np" + number + b"\nt.")
+
+
 def small_fixture() -> bytes:
     return (Path(__file__).parent / "fixtures" / "caffe2" / "vmz-py27-numpy1.16.pkl").read_bytes()
 

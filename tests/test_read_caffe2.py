@@ -24,6 +24,7 @@ from hypothesis.extra import numpy as hnp
 
 from converters.errors import BadInput, Refused
 from converters.read.caffe2 import read_caffe2_pickle
+from converters.read.pickle_numpy import TENSOR_LIMIT
 from converters.read.sniff import HEAD, looks_like_pickle, sniff
 from converters.tensor import CHUNK, FileBytes, SourceFile, Tensor
 from converters.write.caffe2 import write_caffe2_pickle
@@ -93,7 +94,6 @@ def test_real_pickles_are_read_bit_for_bit(tmp_path, path):
     protocol = int(path.stem[-1]) if "every" in path.stem else 3 if "bytes" in path.stem else 2
     assert found.protocol == protocol
     assert found.nested == (protocol % 2 == 1 or "vmz" in path.stem)
-    assert found.extra == {}
 
 
 def test_there_are_fixtures_of_all_writers():
@@ -159,7 +159,62 @@ def test_any_arrays_come_back(tmp_path, blobs, protocol, nested):
 def test_what_stands_beside_the_blobs_is_kept(tmp_path):
     value = {"blobs": {"w": np.zeros(3, "f4")}, "model_iter": 7, "lr": np.float32(0.5), "cfg": "x" * 5000}
     _, found = read(tmp_path, pickle.dumps(value, 2))
-    assert found.extra == {"model_iter": 7, "lr": 0.5, "cfg": "x" * 5000}
+    assert found.others == {"model_iter": 7, "lr": 0.5, "cfg": "x" * 5000}
+    assert found.nested
+
+
+def test_arrays_beside_the_blobs_are_tensors(tmp_path):
+    weights = {"conv1_w": np.arange(6, dtype="f4").reshape(2, 3), "conv9_w": np.arange(4, dtype=">i2")}
+    value = {"conv9_w": weights["conv9_w"], "blobs": {"conv1_w": weights["conv1_w"], "it": 2}, "epoch": 3}
+    arrays, found = read(tmp_path, pickle.dumps(value, 2))
+    assert list(arrays) == ["conv1_w", "conv9_w"]
+    assert all(same(arrays[name], array) for name, array in weights.items())
+    assert found.others == {"it": 2, "epoch": 3}
+
+
+@pytest.mark.parametrize("beside", [np.zeros(3, "f4"), 7, [1]])
+@pytest.mark.parametrize("blob", ["w", "it"])
+def test_a_name_among_the_blobs_and_beside_them_is_refused(tmp_path, blob, beside):
+    value = {"blobs": {"w": np.ones(3, "f4"), "it": 5}, blob: beside}
+    message = refusal(tmp_path, pickle.dumps(value, 2))
+    assert f"has the name {blob} twice, among the blobs and beside them" in message
+
+
+def test_an_array_beside_the_blobs_that_lies_is_refused(tmp_path):
+    value, says = hostile.bad_arrays()["too few bytes"]
+    good = hostile.array(b"K\x04\x85", hostile.raw(bytes(16)))
+    data = b"\x80\x02}(U\x05blobs}U\x01w" + good + b"sU\x07conv9_w" + value + b"u."
+    message = refusal(tmp_path, data)
+    assert says in message
+    assert "conv9_w" in message
+
+
+@pytest.mark.parametrize("place", ["blob", "beside", "flat", "plain"])
+def test_names_that_are_not_unicode_are_refused(tmp_path, place):
+    zero = hostile.array(b"K\x04\x85", hostile.raw(bytes(16)))
+    odd = b"V\\ud800conv1_w\n"
+    streams = {
+        "blob": b"(dVblobs\n(dVw\n" + zero + b"s" + odd + zero + b"ss.",
+        "beside": b"(dVblobs\n(dVw\n" + zero + b"ss" + odd + zero + b"s.",
+        "flat": b"(dVw\n" + zero + b"s" + odd + zero + b"s.",
+        "plain": b"(dVw\n" + zero + b"s" + odd + b"I1\ns.",
+    }
+    assert read(tmp_path, streams[place].replace(odd, b"Vconv1_w\n"))[0].keys() >= {"w"}
+    assert r"name is not a text: \ud800conv1_w" in refusal(tmp_path, streams[place])
+
+
+def test_texts_that_are_not_unicode_can_be_written(tmp_path):
+    zero = hostile.array(b"K\x04\x85", hostile.raw(bytes(16)))
+    data = b"(dVblobs\n(dVw\n" + zero + b"ssVcfg\n(dV\\ud800k\nVa\\udfff\nss."
+    _, found = read(tmp_path, data)
+    assert found.others == {"cfg": {r"\ud800k": r"a\udfff"}}
+
+
+def test_more_entries_than_any_checkpoint_has_are_refused(tmp_path):
+    value = {"blobs": {"w": np.zeros(3, "f4")} | {f"n{index}": 0 for index in range(TENSOR_LIMIT - 1)}}
+    assert len(read(tmp_path, pickle.dumps(value, 2))[1].others) == TENSOR_LIMIT - 1
+    value["blobs"]["one more"] = 0
+    assert "65,537 entries" in refusal(tmp_path, pickle.dumps(value, 2))
 
 
 def test_shared_and_cyclic_extras_stay_small(tmp_path):
@@ -168,7 +223,7 @@ def test_shared_and_cyclic_extras_stay_small(tmp_path):
         tower = [tower, tower]
     tower.append(tower)
     _, found = read(tmp_path, pickle.dumps({"blobs": {"w": np.zeros(3, "f4")}, "tower": tower}, 4))
-    assert len(repr(found.extra)) < 1000
+    assert len(repr(found.others)) < 1000
 
 
 def test_both_spellings_of_a_name_are_refused(tmp_path):

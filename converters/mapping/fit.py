@@ -7,6 +7,7 @@ agrees, and every fault is collected before the run stops.
 from __future__ import annotations
 
 import re
+from functools import partial
 from typing import TYPE_CHECKING, NamedTuple
 
 from ..errors import Refused
@@ -76,6 +77,7 @@ def fit(
     """
     beside = tuple(others) if layout.format == "pytorch" else ()
     names = _sort_out(layout, tensors if beside else [*tensors, *others], beside)
+    layout = layout.choose(partial(_chosen, layout, names.wanted))
     found = []
     for family in families(layout):
         bound = _bound_by_names(layout, family, names.wanted)
@@ -99,9 +101,7 @@ def fit(
 
 def _sort_out(layout: LayoutTable, names: Iterable[str], beside: Iterable[str]) -> _Names:
     names = list(names)
-    scope = next(
-        (scope for scope in layout.scopes if scope and any(name.startswith(scope) for name in names)), ""
-    )
+    scope = next((found for scope in layout.scopes if scope and (found := _scope(layout, scope, names))), "")
     drop = _pattern(layout.drop)
     wanted: dict[str, str] = {}
     dropped, counters = [], []
@@ -116,6 +116,29 @@ def _sort_out(layout: LayoutTable, names: Iterable[str], beside: Iterable[str]) 
         else:
             wanted[bare] = name
     return _Names(wanted, (*dropped, *beside), tuple(counters), scope)
+
+
+def _scope(layout: LayoutTable, scope: str, names: Iterable[str]) -> str:
+    """The prefix that ``scope`` stands for in a file: itself, or behind a ``*`` the shortest that is in front of a
+    convolution's or a matrix's weight; empty if no name has it."""
+    if not scope.startswith("*"):
+        return scope if any(name.startswith(scope) for name in names) else ""
+    ends = tuple(
+        scope[1:] + template + layout.leaf(kind, "weight").suffix
+        for family in families(layout)
+        for template in layout.modules[family].common.values()
+        for kind in ("conv", "fc")
+    )
+    found = {
+        name[: len(name) - len(end) + len(scope) - 1] for name in names for end in ends if name.endswith(end)
+    }
+    return min(found, key=lambda prefix: (len(prefix), prefix), default="")
+
+
+def _chosen(layout: LayoutTable, wanted: Mapping[str, str], key: str, choices: tuple[str, ...]) -> str:
+    """The first of a module's names under which a file has a tensor."""
+    suffixes = {leaf.suffix for of_kind in layout.leaves.values() for leaf in of_kind.values() if leaf.suffix}
+    return next((name for name in choices if any(name + suffix in wanted for suffix in suffixes)), choices[0])
 
 
 def _pattern(globs: tuple[str, ...]) -> re.Pattern[str] | None:

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 from ..errors import ConverterError
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
+    from collections.abc import Callable, Iterator, Mapping
 
     Row = Mapping[str, Any]
 
@@ -32,7 +32,7 @@ LEAVES: dict[str, tuple[str, ...]] = {
 has the module's whole shape; every other tensor is a vector of its first size."""
 
 
-FORMATS = ("pytorch", "caffe2-pickle", "tensorflow")
+FORMATS = ("pytorch", "caffe2-pickle", "tensorflow", "caffe", "chainer")
 """The file formats that a layout's files come in."""
 
 
@@ -84,41 +84,53 @@ class Holds(NamedTuple):
 
 
 class ModuleNames(NamedTuple):
-    """A layout's names for one network's modules; ``within`` overrides in single parts."""
+    """A layout's names for one network's modules; ``within`` overrides in single parts.
+
+    ``choices`` are all the names that some modules may have; ``common`` has the first, or the one of a file.
+    """
 
     common: Mapping[str, str]
     within: Mapping[str, Mapping[str, str]]
+    choices: Mapping[str, tuple[str, ...]] = MappingProxyType({})
 
     def template(self, part: str, key: str) -> str | None:
         """The name template for a module of a part, or None where the layout has none."""
         return self.within.get(part, {}).get(key) or self.common.get(key)
+
+    def choose(self, wanted: Callable[[str, tuple[str, ...]], str]) -> ModuleNames:
+        """The same with one name for every module that has several: what ``wanted`` says of key and choices."""
+        chosen = {key: wanted(key, names) for key, names in self.choices.items()}
+        return self._replace(common={**self.common, **chosen})
 
 
 class Leaf(NamedTuple):
     """How a layout stores one tensor of a module.
 
     ``suffix`` is appended to the module's name. ``axes`` are the file's axes in canonical order, None where
-    they are the same: canonical axis i is the file's axis ``axes[i]``. ``ones`` tells where the file's shape
-    has further axes of size one, ``leading`` or ``trailing``: ``further`` of them, any number if that is None.
-    ``constant`` is the value of a tensor that the layout does not store.
+    they are the same: canonical axis i is the file's axis ``axes[i]``. The file's shape has ``leading`` further
+    axes of size one in front and ``trailing`` behind; ``more`` tells on which sides it may have any number beyond
+    these (``"l"``, ``"t"`` or both). ``constant`` is the value of a tensor that the layout does not store.
     """
 
     suffix: str
     axes: tuple[int, ...] | None = None
-    ones: str = ""
-    further: int | None = 0
+    leading: int = 0
+    trailing: int = 0
+    more: str = ""
     constant: float | None = None
 
     def plain(self, shape: tuple[int, ...], rank: int) -> tuple[int, ...] | None:
         """A shape in the file without the further ones, for a canonical shape of ``rank`` axes; None where it
         has not as many as it must."""
         extra = len(shape) - rank
-        if extra < 0 or (self.further is not None and extra != self.further):
-            return None
-        rest, ones = (
-            (shape[:rank], shape[rank:]) if self.ones != "leading" else (shape[extra:], shape[:extra])
-        )
-        return rest if all(size == 1 for size in ones) else None
+        most = extra - self.trailing if "l" in self.more else self.leading
+        for front in range(self.leading, most + 1):
+            behind = extra - front
+            if behind < self.trailing or (behind > self.trailing and "t" not in self.more):
+                continue
+            if all(size == 1 for size in (*shape[:front], *shape[front + rank :])):
+                return shape[front : front + rank]
+        return None
 
     def bare(self, shape: tuple[Any, ...]) -> tuple[Any, ...]:
         """A canonical shape with its axes in the file's order."""
@@ -128,8 +140,7 @@ class Leaf(NamedTuple):
 
     def full(self, bare: tuple[Any, ...]) -> tuple[Any, ...]:
         """A bare shape with the further ones that are always there."""
-        ones = (1,) * (self.further or 0)
-        return ones + bare if self.ones == "leading" else bare + ones
+        return (1,) * self.leading + bare + (1,) * self.trailing
 
     def canonical(self, shape: tuple[int, ...]) -> tuple[int, ...]:
         """A plain shape in the file as the canonical shape."""
@@ -159,6 +170,7 @@ class LayoutTable(NamedTuple):
     rank: int
     rename: Mapping[str, str]
     labels: Mapping[str, str]
+    also: tuple[str, ...] = ()
 
     def holding(self, variant: str) -> Holds:
         """What the table says of a variant; the first row that matches counts, none means it holds it."""
@@ -173,6 +185,12 @@ class LayoutTable(NamedTuple):
         """The batch-norm eps of this project's network for a variant; None where the layout leaves it open."""
         held = self.holding(variant).bn_eps
         return self.bn_eps if held is None else held
+
+    def choose(self, wanted: Callable[[str, tuple[str, ...]], str]) -> LayoutTable:
+        """The same with one name for every module that has several, see `ModuleNames.choose`."""
+        if not any(names.choices for names in self.modules.values()):
+            return self
+        return self._replace(modules={family: names.choose(wanted) for family, names in self.modules.items()})
 
     def stored(self) -> dict[str, int]:
         """How many tensors a module of each kind has in a file of this layout."""
@@ -273,6 +291,7 @@ def load_layout(name: str) -> LayoutTable:
             "rank",
             "rename",
             "labels",
+            "also",
         },
     )
     check.that(raw["format"] in FORMATS, "format", f"{raw['format']!r} is unknown")
@@ -299,14 +318,33 @@ def load_layout(name: str) -> LayoutTable:
             {"count", "count_positions", "frame_step"},
         )
     for name_of, row in raw.get("preprocessing", {}).items():
-        check.keys(row, f"preprocessing.{name_of}", {"channels", "order", "mean", "std"}, {"range"})
+        check.keys(row, f"preprocessing.{name_of}", {"channels", "order"}, {"mean", "std", "range", "mean_cube"})
+        check.that(
+            ("mean" in row) == ("std" in row) != ("mean_cube" in row),
+            f"preprocessing.{name_of}",
+            "has either mean and std or a mean_cube",
+        )
     modules = {}
     for family, lines in raw.get("modules", {}).items():
         within = lines.get("in", {})
-        common = {key: text for key, text in lines.items() if key != "in"}
+        choices = {key: tuple(texts) for key, texts in lines.items() if isinstance(texts, list)}
+        for key, texts in choices.items():
+            check.that(
+                len(set(texts)) == len(texts) > 1
+                and all(isinstance(text, str) and text and "{" not in text for text in texts),
+                f"modules.{family}",
+                f"{key!r} must be a name, or several different ones without holes",
+            )
+        common = {
+            key: choices[key][0] if key in choices else text for key, text in lines.items() if key != "in"
+        }
         for key, text in [*common.items(), *(pair for part in within.values() for pair in part.items())]:
             check.that(isinstance(text, str) and bool(text), f"modules.{family}", f"{key!r} must be a name")
-        modules[family] = ModuleNames(common, within)
+        modules[family] = ModuleNames(common, within, choices)
+    for other in raw.get("also", ()):
+        check.that(other in layout_names() and other != name, "also", f"{other!r} is no other layout")
+    scopes = tuple(raw.get("scopes", ("", "module.") if raw["format"] == "pytorch" else ("",)))
+    check.that(all("*" not in scope[1:] for scope in scopes), "scopes", "only begin with a '*'")
     return LayoutTable(
         name=name,
         title=raw["title"],
@@ -315,7 +353,7 @@ def load_layout(name: str) -> LayoutTable:
         licence=raw.get("licence", ""),
         bn_eps=raw.get("bn_eps"),
         to=tuple(raw.get("to", (name,))),
-        scopes=tuple(raw.get("scopes", ("", "module.") if raw["format"] == "pytorch" else ("",))),
+        scopes=scopes,
         drop=tuple(raw.get("drop", ())),
         leaves=parsed,
         letters=raw.get("letters", {}),
@@ -328,6 +366,7 @@ def load_layout(name: str) -> LayoutTable:
         rank=raw.get("rank", 1),
         rename=raw.get("rename", {}),
         labels=raw.get("labels", {}),
+        also=tuple(raw.get("also", ())),
     )
 
 
@@ -389,7 +428,7 @@ def _template(check: _Check, part: str, name: str, text: object) -> ModuleTempla
 def _leaf(check: _Check, where: str, text: object) -> Leaf:
     """``SUFFIX``, ``SUFFIX AXES -> AXES`` with letters for axes, or ``= CONSTANT``.
 
-    On the left ``1`` is a further axis of size one and ``1*`` any number of them, all in front or all behind.
+    On the left ``1`` is a further axis of size one in front or behind, and ``1*`` any number of them.
     """
     check.that(
         isinstance(text, str) and bool(text),
@@ -404,19 +443,19 @@ def _leaf(check: _Check, where: str, text: object) -> Leaf:
         return Leaf(suffix)
     here, _, canonical = (side.split() for side in order.partition("->"))
     letters = [axis for axis in here if axis not in ("1", "1*")]
-    behind = here[: len(letters)] == letters
-    further = len(here) - len(letters)
+    start = next((place for place, axis in enumerate(here) if axis in letters), len(here))
+    front, behind = here[:start], here[start + len(letters) :]
     check.that(
-        (behind or here[further:] == letters)
-        and ("1*" not in here or further == 1)
+        here[start : start + len(letters)] == letters
+        and front.count("1*") <= 1 >= behind.count("1*")
         and len(set(letters)) == len(letters)
         and sorted(letters) == sorted(canonical),
         where,
-        "must name the same axes on both sides of '->', each once, and further ones all in front or all behind",
+        "must name the same axes on both sides of '->', each once, and further ones in front or behind only",
     )
     axes = None if letters == canonical else tuple(letters.index(axis) for axis in canonical)
-    ones = "" if not further else "trailing" if behind else "leading"
-    return Leaf(suffix, axes, ones, None if "1*" in here else further)
+    more = "l" * front.count("1*") + "t" * behind.count("1*")
+    return Leaf(suffix, axes, front.count("1"), behind.count("1"), more)
 
 
 def _sizes(check: _Check, where: str, words: list[str]) -> Iterator[int | str]:

@@ -75,6 +75,8 @@ def latin1(text: str) -> bytes:
 
 def encodes(text: str) -> bool:
     """Whether a text is valid Unicode: protocol 0 can spell lone surrogates, which no UTF-8 file holds."""
+    if text.isascii():
+        return True
     try:
         text.encode()
     except UnicodeEncodeError:
