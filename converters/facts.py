@@ -105,7 +105,7 @@ def _input(fit: Fit, made_for: Mapping[str, Any]) -> dict[str, Any]:
         found["resize"] = made_for["resize"]
     labels = fit.layout.labels.get(str(fit.bound["classes"]))
     if labels is not None:
-        found["labels"] = load_labels(labels)
+        found["labels"], found["labels_notice"] = load_labels(labels)
     for row in fit.layout.preprocessing.values():
         if row["channels"] == fit.bound.get("channels"):
             found.update({key: value for key, value in row.items() if key != "channels"})

@@ -93,6 +93,7 @@ _INPUT = _fields(
         "mean": _list(_number),
         "std": _list(_number),
         "labels": _list(_text),
+        "labels_notice": _text,
         "mean_cube": _text,
     },
 )

@@ -172,6 +172,7 @@ def test_labels_and_preprocessing_travel(rgb: Path, tmp_path: Path) -> None:
     network = inspect(tmp_path / "out.pth").provenance["network"]
     assert len(network["input"]["labels"]) == 400
     assert network["input"]["labels"][:2] == ["abseiling", "air drumming"]
+    assert "Apache-2.0" in network["input"]["labels_notice"]
     assert network["input"]["mean"] == [127.5] * 3
 
 

@@ -376,10 +376,13 @@ def table_text(sort: str, name: str) -> bytes:
         return file.read()
 
 
-def load_labels(name: str) -> list[str]:
-    """The class names in the file ``mappings/labels/NAME.txt``, in the order of the logits."""
+def load_labels(name: str) -> tuple[list[str], str]:
+    """The class names in the file ``mappings/labels/NAME.txt``, in the order of the logits, and the notice of
+    their source and licence in its comments."""
     with open(os.path.join(ROOT, "labels", f"{name}.txt"), encoding="utf-8") as file:
-        return [line.rstrip("\n") for line in file if not line.startswith("#")]
+        lines = [line.rstrip("\n") for line in file]
+    notice = " ".join(line.removeprefix("#").strip() for line in lines if line.startswith("#"))
+    return [line for line in lines if not line.startswith("#")], notice
 
 
 def _names(sort: str) -> list[str]:
