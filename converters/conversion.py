@@ -16,15 +16,13 @@ from .ops import filled
 from .output import Work, output_format, refuse_early, refuse_input, write_output
 from .plan import Plan, make_plan
 from .provenance import former, origin_of, record, restoration, shift_of, undoing
+from .tensor import FLOATS
 from .text import shown
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping, Sequence
 
     from .tensor import Tensor
-
-FLOATS = ("float32", "float16", "bfloat16", "float64")
-"""The dtypes that weights can be cast to."""
 
 
 class Result(NamedTuple):
@@ -186,25 +184,16 @@ def convert(
         written = write_output(
             out_path,
             write_format,
-            Work(checkpoint, plan, tensors, target, draft),
-            wrap=wrap,
+            Work(checkpoint, plan, tensors, target, draft, wrap),
             force=force,
             verify=verify,
             progress=progress,
         )
-    return Result(
-        path,
-        out_path,
-        described,
-        fitted.layout.name,
-        target.name,
-        plan.rows,
-        plan.dropped,
-        plan.notes,
-        written.provenance,
-        total,
-        {**timings, **written.timings},
-        verify,
+    return result._replace(
+        output=out_path,
+        provenance=written.provenance,
+        timings={**timings, **written.timings},
+        verified=verify,
     )
 
 

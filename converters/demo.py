@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-from dataclasses import dataclass
 from time import perf_counter
 from typing import TYPE_CHECKING, Any
 
@@ -12,10 +11,10 @@ from .errors import Refused
 from .mapping.layout import entries
 from .mapping.network import variant
 from .mapping.tables import load_layout
-from .tensor import CHUNK, Tensor
+from .tensor import Held, Tensor
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable
 
 GOLDEN = os.path.join(os.path.dirname(os.path.abspath(__file__)), "data", "demo_ir-csn-152.npz")
 """Logits and block statistics that Caffe2 computed for the demonstration's seeds; see ``scripts/record_caffe2.py``."""
@@ -24,18 +23,6 @@ TOLERANCE = 1e-5
 """Largest relative difference allowed: float32 sums in another order reach 1e-6, the smallest mistake 2e-3."""
 
 FAMILY, VARIANT, CLASSES = "resnet3d", "ir-csn-152", 400
-
-
-@dataclass(frozen=True, slots=True)
-class Memory:
-    """A contiguous array's bytes."""
-
-    view: memoryview
-
-    def chunks(self) -> Iterator[memoryview]:
-        """See `Data.chunks`."""
-        for start in range(0, len(self.view), CHUNK):
-            yield self.view[start : start + CHUNK]
 
 
 def demo(folder: str, *, to: str = "vmz-pt", say: Callable[[str], None] = print) -> dict[str, Any]:
@@ -132,7 +119,7 @@ def write_seeded(path: str, family: str, name: str, seed: int, *, expected: str 
             hint="numpy's legacy generator or the platform's log differs; the comparison would be void",
         )
     tensors = [
-        Tensor(blob, "float32", shapes[blob], Memory(memoryview(array).cast("B")))
+        Tensor(blob, "float32", shapes[blob], Held(memoryview(array).cast("B")))
         for blob, array in arrays.items()
     ]
     with replacing(path, force=True) as out:

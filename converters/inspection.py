@@ -11,6 +11,7 @@ from .errors import Refused
 from .facts import facts_of
 from .mapping.network import multiply_adds, parameters, weights
 from .support import holding_layouts
+from .tensor import FLOATS
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -86,7 +87,6 @@ def _inspection(checkpoint: Checkpoint, fitted: Fit | None, unknown: str, *, sta
         layouts, refusing = holding_layouts(fitted.variant)
     values: dict[str, Statistics] = {}
     if stats:
-        from .mapping.fit import FLOATS
         from .statistics import statistics
 
         values = {name: statistics(one) for name, one in checkpoint.tensors.items() if one.dtype in FLOATS}

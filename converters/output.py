@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from time import perf_counter
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -42,13 +43,15 @@ if TYPE_CHECKING:
 
 
 class Work(NamedTuple):
-    """What is to be written: the input, the plan, the planned tensors, and the provenance but for checksums."""
+    """What is to be written: the input, the plan, the planned tensors, the provenance but for checksums, and
+    whether the ecosystem's own wrapper goes around the state dict."""
 
     checkpoint: Checkpoint
     plan: Plan
     tensors: Sequence[Tensor]
     target: LayoutTable
     draft: Mapping[str, Any]
+    wrap: bool
 
 
 class Written(NamedTuple):
@@ -92,7 +95,6 @@ def write_output(
     kind: str,
     work: Work,
     *,
-    wrap: bool,
     force: bool,
     verify: bool,
     progress: Callable[[int, int], None] | None,
@@ -123,7 +125,7 @@ def write_output(
         "caffe": _caffe,
         "npz": _npz,
     }[kind]
-    provenance = writer(path, work, wrap, force, check, moved)
+    provenance = writer(path, work, force, check, moved)
     ended = perf_counter()
     written, checked = times.get("written", ended), times.get("checked", ended)
     return Written(
@@ -132,7 +134,7 @@ def write_output(
     )
 
 
-def _pth(path: str, work: Work, wrap: bool, force: bool, check: Check, moved: Moved | None) -> dict[str, Any]:
+def _pth(path: str, work: Work, force: bool, check: Check, moved: Moved | None) -> dict[str, Any]:
     from .write.atomic import replacing
     from .write.crc import crc32_function
     from .write.pth import write_pth
@@ -145,14 +147,12 @@ def _pth(path: str, work: Work, wrap: bool, force: bool, check: Check, moved: Mo
             crc=crc,
             progress=moved,
             records=lambda crcs: {"provenance.json": final.text(crcs, crc).encode()},
-            wrap=_wrapper(work) if wrap else None,
+            wrap=_wrapper(work),
         )
     return final.value
 
 
-def _safetensors(
-    path: str, work: Work, wrap: bool, force: bool, check: Check, moved: Moved | None
-) -> dict[str, Any]:
+def _safetensors(path: str, work: Work, force: bool, check: Check, moved: Moved | None) -> dict[str, Any]:
     from .write.atomic import replacing
     from .write.crc import crc32_function
     from .write.safetensors import write_safetensors
@@ -169,9 +169,7 @@ def _safetensors(
     return final.value
 
 
-def _pickle(
-    path: str, work: Work, wrap: bool, force: bool, check: Check, moved: Moved | None
-) -> dict[str, Any]:
+def _pickle(path: str, work: Work, force: bool, check: Check, moved: Moved | None) -> dict[str, Any]:
     from .write.atomic import replacing
     from .write.caffe2 import write_caffe2_pickle
 
@@ -180,26 +178,25 @@ def _pickle(
     return dict(work.draft)
 
 
-def _tensorflow(
-    path: str, work: Work, wrap: bool, force: bool, check: Check, moved: Moved | None
-) -> dict[str, Any]:
+def _tensorflow(path: str, work: Work, force: bool, check: Check, moved: Moved | None) -> dict[str, Any]:
     from .write.atomic import replacing
     from .write.tensorflow import checkpoint_names, write_tensorflow
 
     prefix = path.removesuffix(".index")
     data, index = checkpoint_names(prefix)
     # The data get their name first: without the index there is no checkpoint.
-    with replacing(index, force=force) as index_out:
-        with replacing(data, force=force) as data_out:
-            write_tensorflow(data_out, index_out, work.tensors, progress=moved)
-        index_out.flush()
-    check(prefix)
+    with replacing(index, force=force) as index_out, replacing(data, force=force) as data_out:
+        write_tensorflow(data_out, index_out, work.tensors, progress=moved)
+    try:
+        check(prefix)  # a reader finds the two by their final names only
+    except ConverterError:
+        os.unlink(index)
+        os.unlink(data)
+        raise
     return dict(work.draft)
 
 
-def _caffe(
-    path: str, work: Work, wrap: bool, force: bool, check: Check, moved: Moved | None
-) -> dict[str, Any]:
+def _caffe(path: str, work: Work, force: bool, check: Check, moved: Moved | None) -> dict[str, Any]:
     from .read.caffe import BVLC, NUMBERS, Layer
     from .write.atomic import replacing
     from .write.caffe import write_caffemodel
@@ -221,7 +218,7 @@ def _caffe(
     return dict(work.draft)
 
 
-def _npz(path: str, work: Work, wrap: bool, force: bool, check: Check, moved: Moved | None) -> dict[str, Any]:
+def _npz(path: str, work: Work, force: bool, check: Check, moved: Moved | None) -> dict[str, Any]:
     from .write.atomic import replacing
     from .write.npz import write_npz
 
@@ -272,9 +269,10 @@ class _Record:
 
 
 def _wrapper(work: Work) -> Mapping[str, Any] | None:
-    """What an ecosystem expects beside the state dict, as plain data; None where its files are bare."""
+    """What an ecosystem expects beside the state dict, as plain data; None where no wrapper is wanted, or its
+    files are bare."""
     tool = work.draft["tool"]
-    if work.target.container == "mmcv":
+    if work.wrap and work.target.container == "mmcv":
         return {"meta": {"converted_by": f"{tool['name']} {tool['version']}"}}
     return None
 

@@ -34,6 +34,23 @@ ITEMSIZE = {
 """Bytes an element of each dtype that a state dict can hold takes."""
 
 
+FLOATS = ("float32", "float16", "bfloat16", "float64")
+"""The dtypes that weights come in, and can be cast to."""
+
+NUMPY_CODES = {
+    "f8": "float64",
+    "f4": "float32",
+    "f2": "float16",
+    "i8": "int64",
+    "i4": "int32",
+    "i2": "int16",
+    "i1": "int8",
+    "u1": "uint8",
+    "b1": "bool",
+}
+"""numpy's code of each of these dtypes, as its file formats spell it behind the byte order."""
+
+
 class Data(Protocol):
     """Where a tensor's bytes are."""
 
@@ -179,6 +196,18 @@ class FileBytes(NamedTuple):
     def chunks(self) -> Iterator[memoryview]:
         """See `Data.chunks`."""
         return self.file.chunks(self.offset, self.nbytes)
+
+
+class Held(NamedTuple):
+    """Bytes that are in memory already. A view must be contiguous and of single bytes."""
+
+    data: bytes | memoryview
+
+    def chunks(self) -> Iterator[memoryview]:
+        """See `Data.chunks`."""
+        whole = memoryview(self.data)
+        for start in range(0, len(whole), CHUNK):
+            yield whole[start : start + CHUNK]
 
 
 class Repeated(NamedTuple):

@@ -128,11 +128,10 @@ def rows(fast: bool, torch: bool) -> list[Row]:
 WRITE_I3D = """
 import sys
 import numpy
-from converters.demo import Memory
 from converters.mapping.layout import entries
 from converters.mapping.network import variant
 from converters.mapping.tables import load_layout
-from converters.tensor import Tensor
+from converters.tensor import Held, Tensor
 from converters.write.atomic import replacing
 from converters.write.tensorflow import checkpoint_names, write_tensorflow
 bound, random, tensors = {"classes": 400, "channels": 3}, numpy.random.RandomState(1), []
@@ -140,7 +139,7 @@ for entry in entries(load_layout("i3d"), variant("i3d", "i3d"), bound, {}):
     if entry.name:
         shape = entry.file_shape(bound)
         view = memoryview(random.random_sample(shape).astype("<f4").reshape(-1)).cast("B")
-        tensors.append(Tensor("RGB/inception_i3d/" + entry.name, "float32", shape, Memory(view)))
+        tensors.append(Tensor("RGB/inception_i3d/" + entry.name, "float32", shape, Held(view)))
 data, index = checkpoint_names(sys.argv[1])
 with replacing(data, force=True) as one, replacing(index, force=True) as other:
     write_tensorflow(one, other, tensors)

@@ -14,9 +14,8 @@ import recipes_i3d
 import torch
 
 from converters import BadInput, Refused, convert, inspect, load_model, load_two_stream
-from converters.demo import Memory
 from converters.read.tensorflow import read_tensorflow
-from converters.tensor import Tensor
+from converters.tensor import Held, Tensor
 from converters.write.atomic import replacing
 from converters.write.tensorflow import checkpoint_names, write_tensorflow
 
@@ -32,7 +31,7 @@ TARGETS = {
 def write(prefix: Path, arrays: dict[str, np.ndarray]) -> None:
     """Write variables as TensorFlow does: an index and one shard."""
     tensors = [
-        Tensor(name, str(array.dtype), array.shape, Memory(memoryview(array.reshape(-1).view("u1"))))
+        Tensor(name, str(array.dtype), array.shape, Held(memoryview(array.reshape(-1).view("u1"))))
         for name, array in arrays.items()
     ]
     data, index = checkpoint_names(str(prefix))

@@ -6,7 +6,6 @@ import numpy as np
 import pytest
 import torch
 
-from converters.demo import Memory
 from converters.errors import Refused
 from converters.ops import (
     AddUlps,
@@ -19,13 +18,13 @@ from converters.ops import (
     ulps_between,
     zeros,
 )
-from converters.tensor import CHUNK, Tensor
+from converters.tensor import CHUNK, Held, Tensor
 
 
 def tensor_of(array: np.ndarray) -> Tensor:
     array = np.ascontiguousarray(array)
     data = memoryview(array.reshape(-1).view("u1"))
-    return Tensor("x", str(array.dtype), array.shape, Memory(data))
+    return Tensor("x", str(array.dtype), array.shape, Held(data))
 
 
 def array_of(tensor: Tensor) -> np.ndarray:
@@ -64,7 +63,7 @@ def test_cast_is_torchs(source, target):
         ]
     ).to(getattr(torch, source))
     raw = values.view(torch.uint8).numpy()
-    cast = Cast(target).apply(Tensor("x", source, tuple(values.shape), Memory(memoryview(raw))))
+    cast = Cast(target).apply(Tensor("x", source, tuple(values.shape), Held(memoryview(raw))))
     got = torch.frombuffer(bytearray(cast.tobytes()), dtype=getattr(torch, target))
     wanted = values.to(getattr(torch, target))
     assert torch.equal(got, wanted)

@@ -25,7 +25,7 @@ from hypothesis.extra import numpy as hnp
 from converters.errors import BadInput, Refused
 from converters.read.caffe2 import read_caffe2_pickle
 from converters.read.pickle_numpy import TENSOR_LIMIT
-from converters.read.sniff import HEAD, looks_like_pickle, sniff
+from converters.read.sniff import HEAD, sniff
 from converters.tensor import CHUNK, FileBytes, SourceFile, Tensor
 from converters.write.caffe2 import write_caffe2_pickle
 
@@ -314,7 +314,7 @@ def test_files_of_other_kinds_are_named(tmp_path, name):
     message = refusal(tmp_path, data)
     assert says in message
     assert message.count(": ") >= 2, "no hint"
-    assert not looks_like_pickle(data[:HEAD])
+    assert sniff(data[:HEAD]) != "pickle"
 
 
 @pytest.mark.parametrize("path", FIXTURES, ids=lambda path: path.stem)

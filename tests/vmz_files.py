@@ -7,8 +7,7 @@ from typing import TYPE_CHECKING
 import recipes
 from tables import vmz_tables
 
-from converters.demo import Memory
-from converters.tensor import Tensor
+from converters.tensor import Held, Tensor
 from converters.write.atomic import replacing
 from converters.write.caffe2 import write_caffe2_pickle
 
@@ -34,7 +33,7 @@ def write_arrays(path: Path, arrays: Mapping[str, np.ndarray]) -> None:
             name,
             str(array.dtype),
             array.shape,
-            Memory(memoryview(array).cast("B") if array.size else memoryview(b"")),
+            Held(memoryview(array).cast("B") if array.size else memoryview(b"")),
         )
         for name, array in arrays.items()
     ]

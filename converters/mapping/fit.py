@@ -11,6 +11,7 @@ from functools import partial
 from typing import TYPE_CHECKING, NamedTuple
 
 from ..errors import Refused
+from ..tensor import FLOATS
 from .layout import BATCHES, CannotHold, Entry, entries, families, name_templates
 from .network import count, count_part, modules, parts, variants
 
@@ -20,8 +21,6 @@ if TYPE_CHECKING:
     from ..tensor import Tensor
     from .network import Variant
     from .tables import LayoutTable
-
-FLOATS = ("float64", "float32", "float16", "bfloat16")
 
 
 class Fault(NamedTuple):

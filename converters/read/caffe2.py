@@ -9,7 +9,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, NamedTuple
 
 from ..errors import BadInput
-from .pickle_numpy import NAMES, TENSOR_LIMIT, Array, PlainValues, tensor
+from .pickle_numpy import NAMES, Array, PlainValues, refuse_too_many, tensor
 from .pickle_strings import Span, encodes
 from .pickle_vm import shown, walk
 from .sniff import expect
@@ -80,12 +80,7 @@ def read_caffe2_pickle(file: SourceFile) -> Caffe2Pickle:
 
 def _named(file: SourceFile, entries: dict[object, object]) -> dict[str, object]:
     """Entries by name, whether Python 2 or 3 wrote them as bytes or as text."""
-    if len(entries) > TENSOR_LIMIT:
-        raise BadInput(
-            f"holds a dictionary of {len(entries):,} entries; {TENSOR_LIMIT:,} at most are read",
-            path=file.path,
-            hint="no checkpoint has so many",
-        )
+    refuse_too_many(file, entries)
     named: dict[str, object] = {}
     for key, value in entries.items():
         try:

@@ -12,7 +12,7 @@ from math import prod
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from ..errors import BadInput, Refused
-from ..tensor import CHUNK, ITEMSIZE, FileBytes, Swapped, Tensor
+from ..tensor import CHUNK, ITEMSIZE, NUMPY_CODES, FileBytes, Swapped, Tensor
 from .sniff import expect
 
 if TYPE_CHECKING:
@@ -25,17 +25,6 @@ _DEPTH = 16
 _SLAB = 32 << 20  # bytes of a compressed dataset that are inflated at a time
 _FILTERS = {1, 2, 3}  # deflate, shuffle, fletcher32
 _RATIO = 1032  # deflate cannot do better
-_DTYPES = {
-    "f8": "float64",
-    "f4": "float32",
-    "f2": "float16",
-    "i8": "int64",
-    "i4": "int32",
-    "i2": "int16",
-    "i1": "int8",
-    "u1": "uint8",
-    "b1": "bool",
-}
 _ERRORS = (OSError, RuntimeError, ValueError, KeyError, TypeError, OverflowError, MemoryError)
 """What h5py raises for a damaged file, by the place of the damage."""
 
@@ -78,7 +67,7 @@ def read_hdf5(file: SourceFile) -> Hdf5File:
                 groups.append(path)
                 continue
             code = link.dtype.newbyteorder("=").str[1:] if link.dtype.names is None else ""
-            dtype = _DTYPES.get(code, "")
+            dtype = NUMPY_CODES.get(code, "")
             if link.shape is None:
                 empty.append(path)
             elif not dtype or link.dtype.metadata:

@@ -13,7 +13,7 @@ from math import prod
 from typing import TYPE_CHECKING, NamedTuple
 
 from ..errors import BadInput
-from ..tensor import CHUNK, ITEMSIZE, FileBytes, Swapped, Tensor
+from ..tensor import CHUNK, ITEMSIZE, NUMPY_CODES, FileBytes, Swapped, Tensor
 from .sniff import HEAD, expect, sniff
 from .zip_members import DEFLATED, Inflated, Member, read_members, verify_member, wrong_crc
 
@@ -29,17 +29,6 @@ _HEADER = re.compile(
     r"'shape': \((?P<shape>[\dL, ]*)\),? ?\} *\n?",
     re.DOTALL,
 )
-_DTYPES = {
-    "f8": "float64",
-    "f4": "float32",
-    "f2": "float16",
-    "i8": "int64",
-    "i4": "int32",
-    "i2": "int16",
-    "i1": "int8",
-    "u1": "uint8",
-    "b1": "bool",
-}
 
 
 class NpzFile(NamedTuple):
@@ -202,7 +191,7 @@ def _parse(file: SourceFile, head: bytes, size: int, name: str) -> _Header:
         raise bad("has a header that numpy does not write")
     descr = match["descr"].strip("'")
     order, code = descr[:1], descr[1:]
-    dtype = _DTYPES.get(code, "") if order in "<>|" else ""
+    dtype = NUMPY_CODES.get(code, "") if order in "<>|" else ""
     if dtype and (order == "|") != (ITEMSIZE[dtype] == 1):
         raise bad(f"has the dtype {_shown(descr)}, which numpy does not write")
     shape = _shape(match["shape"])

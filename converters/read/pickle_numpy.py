@@ -11,7 +11,7 @@ from math import prod
 from typing import TYPE_CHECKING, NamedTuple
 
 from ..errors import BadInput
-from ..tensor import CHUNK, ITEMSIZE, Data, FileBytes, Swapped, Tensor
+from ..tensor import CHUNK, ITEMSIZE, NUMPY_CODES, Data, FileBytes, Held, Swapped, Tensor
 from .pickle_strings import RAW, PickleError, Span, content, decoded_chunks, encodes, latin1
 from .pickle_vm import Global, Inert, InertDict, code, put, shown
 
@@ -19,18 +19,6 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from ..tensor import SourceFile
-
-_DTYPES = {
-    "f2": "float16",
-    "f4": "float32",
-    "f8": "float64",
-    "i1": "int8",
-    "i2": "int16",
-    "i4": "int32",
-    "i8": "int64",
-    "u1": "uint8",
-    "b1": "bool",
-}
 
 _KINDS = {
     "O": "Python objects",
@@ -56,6 +44,16 @@ _CODE_LENGTH = 16  # of a dtype's type code; numbers have two characters
 
 TENSOR_LIMIT = 1 << 16
 """Entries of a dictionary of tensors at most. They take little in the stream where they share their values."""
+
+
+def refuse_too_many(file: SourceFile, entries: dict[object, object]) -> None:
+    """Raise `BadInput` for a dictionary of more entries than any checkpoint has."""
+    if len(entries) > TENSOR_LIMIT:
+        raise BadInput(
+            f"holds a dictionary of {len(entries):,} entries; {TENSOR_LIMIT:,} at most are read",
+            path=file.path,
+            hint="no checkpoint has so many",
+        )
 
 
 class DType(Inert):
@@ -260,17 +258,6 @@ NAMES = _names()
 Python 2 and 3. Read only."""
 
 
-class Held(NamedTuple):
-    """A few bytes that are in memory already."""
-
-    data: bytes
-
-    def chunks(self) -> Iterator[memoryview]:
-        """See `Data.chunks`."""
-        for start in range(0, len(self.data), CHUNK):
-            yield memoryview(self.data)[start : start + CHUNK]
-
-
 class Decoded(NamedTuple):
     """Bytes that are written as a text; ``nbytes`` of them must come out. Raises `BadInput` if not."""
 
@@ -331,7 +318,7 @@ def tensor(file: SourceFile, name: str, array: Array) -> Tensor:
     """The tensor that an array is. Raises `BadInput`, naming it, unless it holds as many bytes as its shape
     and dtype say and its dtype is one of `ITEMSIZE`."""
     problem = hint = ""
-    dtype = "" if array.dtype is None else _DTYPES.get(array.dtype.code, "")
+    dtype = "" if array.dtype is None else NUMPY_CODES.get(array.dtype.code, "")
     shape = array.shape
     nbytes = prod(shape) * ITEMSIZE.get(dtype, 0)
     data = array.data

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from ..errors import BadInput
 from ..tensor import CHUNK, ITEMSIZE, Data, FileBytes, Swapped, Tensor
-from .pickle_numpy import NAMES, TENSOR_LIMIT, PlainValues
+from .pickle_numpy import NAMES, PlainValues, refuse_too_many
 from .pickle_strings import PickleError, encodes
 from .pickle_vm import Global, shown, walk
 from .records import (
@@ -230,12 +230,7 @@ def _provenance(file: SourceFile, root: str, records: dict[str, Record], checked
 
 def _named(file: SourceFile, entries: dict[object, object]) -> dict[str, object]:
     """Entries by name; PyTorch under Python 2 wrote names as bytes, and optimizers have numbers for names."""
-    if len(entries) > TENSOR_LIMIT:
-        raise BadInput(
-            f"holds a dictionary of {len(entries):,} entries; {TENSOR_LIMIT:,} at most are read",
-            path=file.path,
-            hint="no checkpoint has so many",
-        )
+    refuse_too_many(file, entries)
     named: dict[str, object] = {}
     for key, value in entries.items():
         name = key.decode("utf-8", "backslashreplace") if isinstance(key, bytes) else str(key)

@@ -67,11 +67,6 @@ _SAY = {
 }
 
 
-def looks_like_pickle(head: bytes) -> bool:
-    """Whether a file that starts so may be a pickle, of whatever content."""
-    return sniff(head) == "pickle"
-
-
 def sniff(head: bytes) -> str:
     """The kind of a file that starts so, from its first `HEAD` bytes: one of the keys of the texts above."""
     if not head:

@@ -12,23 +12,14 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any, Protocol
 
 from ..errors import Refused
+from ..tensor import NUMPY_CODES
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
     from ..tensor import Tensor
 
-_CODES = {
-    "float64": b"f8",
-    "float32": b"f4",
-    "float16": b"f2",
-    "int64": b"i8",
-    "int32": b"i4",
-    "int16": b"i2",
-    "int8": b"i1",
-    "uint8": b"u1",
-    "bool": b"b1",
-}
+_CODES = {dtype: code.encode() for code, dtype in NUMPY_CODES.items()}
 
 _BATCH = 1000  # items of a dictionary that cPickle sets at once
 

@@ -9,6 +9,7 @@ from struct import Struct
 from typing import TYPE_CHECKING
 
 from ..errors import Refused
+from ..tensor import NUMPY_CODES
 from .crc import crc32_function
 
 if TYPE_CHECKING:
@@ -18,17 +19,7 @@ if TYPE_CHECKING:
     from .crc import Crc32
     from .output import Output
 
-_CODES = {
-    "float64": "<f8",
-    "float32": "<f4",
-    "float16": "<f2",
-    "int64": "<i8",
-    "int32": "<i4",
-    "int16": "<i2",
-    "int8": "|i1",
-    "uint8": "|u1",
-    "bool": "|b1",
-}
+_CODES = {dtype: f"{'|' if code.endswith('1') else '<'}{code}" for code, dtype in NUMPY_CODES.items()}
 _ALIGN = 64
 _GROWTH = 21  # characters that numpy leaves for a first size that grows
 _LIMIT = 0xFFFFFFFF  # sizes and offsets from here on need zip64 fields in the directory
