@@ -8,6 +8,7 @@ import sys
 from pathlib import Path
 
 import pytest
+import torch
 import vmz_files
 
 REPOSITORY = Path(__file__).parent.parent
@@ -45,3 +46,22 @@ def run(tmp_path):
         )
 
     return call
+
+
+@pytest.fixture(
+    params=[
+        "cpu",
+        pytest.param(
+            "cuda",
+            marks=[
+                pytest.mark.cuda,
+                pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA device"),
+            ],
+        ),
+    ]
+)
+def device(request):
+    """Each device in turn, TF32 off: its ten bits of mantissa are no float32."""
+    torch.set_float32_matmul_precision("highest")
+    with torch.backends.cudnn.flags(enabled=True, allow_tf32=False):
+        yield request.param

@@ -13,7 +13,7 @@ import pytest
 import recipes
 import recipes_caffe
 import torch
-from test_networks_caffe import block_error
+from parity import block_error
 
 from converters import BadInput, Refused, convert, inspect, load_model
 from converters.checkpoint import open_checkpoint

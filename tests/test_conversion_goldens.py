@@ -14,26 +14,15 @@ import pytest
 import recipes
 import torch
 import vmz_files
+from parity import TOLERANCE, block_error
 from tables import vmz_tables
-from test_networks import TOLERANCE, block_error
 
 from converters import convert, load_model
 
 GOLDENS = Path(__file__).parent / "goldens" / "caffe2"
 NAMES = sorted(path.stem for path in GOLDENS.glob("*.npz"))
-DEVICES = [
-    "cpu",
-    pytest.param(
-        "cuda",
-        marks=[
-            pytest.mark.cuda,
-            pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA device"),
-        ],
-    ),
-]
 
 
-@pytest.mark.parametrize("device", DEVICES)
 @pytest.mark.parametrize("name", NAMES)
 def test_converted_file_computes_what_caffe2_computed(name: str, device: str, tmp_path: Path) -> None:
     golden = np.load(GOLDENS / f"{name}.npz")
@@ -62,7 +51,6 @@ def test_converted_file_computes_what_caffe2_computed(name: str, device: str, tm
     made = table.variant(change) if change else table
     blobs = golden["blocks"].tolist()
     rows = {canonical.vmz_end_point(blob, made): row for row, blob in enumerate(blobs)}
-    torch.backends.cudnn.allow_tf32 = False
     with torch.inference_mode():
         for point, value in model.steps(*inputs):
             if point == "logits":

@@ -23,33 +23,14 @@ from converters.networks import NetworkSpec, build
 
 if TYPE_CHECKING:
     from tables import VmzTable
+from parity import TOLERANCE, block_error
 
 GOLDENS = Path(__file__).parent / "goldens"
-TOLERANCE = {"cpu": 1e-5, "cuda": 1e-4}
 VMZ_EPS = 1e-3
 
 
 def goldens(folder: str) -> list[str]:
     return sorted(path.stem for path in (GOLDENS / folder).glob("*.npz"))
-
-
-@pytest.fixture(
-    params=[
-        "cpu",
-        pytest.param(
-            "cuda",
-            marks=[
-                pytest.mark.cuda,
-                pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA device"),
-            ],
-        ),
-    ]
-)
-def device(request):
-    """Each device in turn, TF32 off: its ten bits of mantissa are no float32."""
-    torch.set_float32_matmul_precision("highest")
-    with torch.backends.cudnn.flags(enabled=True, allow_tf32=False):
-        yield request.param
 
 
 def loaded(spec: NetworkSpec, state: dict[str, np.ndarray], device: str = "cpu", **choices):
@@ -102,18 +83,6 @@ def test_caffe2_golden(name: str, device: str) -> None:
                 )
                 assert error <= TOLERANCE[device], f"the first to depart is {point} ({blob}), by {error:.1e}"
     assert not rows, f"never computed: {list(rows)}"
-
-
-def block_error(flat: np.ndarray, stats: np.ndarray, index: np.ndarray, values: np.ndarray) -> float:
-    """The largest relative difference in mean, deviation, minimum, maximum, L2 norm and 64 samples."""
-    norm = stats[4]
-    largest = np.abs(stats[2:4]).max()
-    ours = np.array([flat.mean(), flat.std(), flat.min(), flat.max()])
-    return max(
-        np.abs(ours - stats[:4]).max() / largest,
-        abs(np.sqrt(flat @ flat) - norm) / norm,
-        np.abs(flat[index] - values).max() / largest,
-    )
 
 
 # Goldens of PyTorch projects

@@ -12,31 +12,12 @@ import pytest
 import recipes
 import recipes_caffe
 import torch
+from parity import TOLERANCE, block_error
 
 from converters.networks import NetworkSpec, build
 
 GOLDENS = Path(__file__).parent / "goldens"
-TOLERANCE = {"cpu": 1e-5, "cuda": 1e-4}
 EPS = 1e-5
-
-
-@pytest.fixture(
-    params=[
-        "cpu",
-        pytest.param(
-            "cuda",
-            marks=[
-                pytest.mark.cuda,
-                pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA device"),
-            ],
-        ),
-    ]
-)
-def device(request):
-    """Each device in turn, TF32 off: its ten bits of mantissa are no float32."""
-    torch.set_float32_matmul_precision("highest")
-    with torch.backends.cudnn.flags(enabled=True, allow_tf32=False):
-        yield request.param
 
 
 def goldens(folder: str) -> list[str]:
@@ -104,18 +85,6 @@ def test_caffe_and_chainer_golden(name: str, device: str) -> None:
                 assert error <= TOLERANCE[device], f"the first to depart is {point}, by {error:.1e}"
     assert not rows, f"never computed: {list(rows)}"
     assert (point == "logits") == ("logits" in golden)
-
-
-def block_error(flat: np.ndarray, stats: np.ndarray, index: np.ndarray, values: np.ndarray) -> float:
-    """The largest relative difference in mean, deviation, minimum, maximum, L2 norm and 64 samples."""
-    norm = stats[4]
-    largest = np.abs(stats[2:4]).max()
-    ours = np.array([flat.mean(), flat.std(), flat.min(), flat.max()])
-    return max(
-        np.abs(ours - stats[:4]).max() / largest,
-        abs(np.sqrt(flat @ flat) - norm) / norm,
-        np.abs(flat[index] - values).max() / largest,
-    )
 
 
 @pytest.mark.parametrize("name", goldens("caffe-targets"))

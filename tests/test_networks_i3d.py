@@ -14,35 +14,16 @@ import recipes
 import recipes_i3d
 import torch
 from i3d_tables import TF_EPS
+from parity import TOLERANCE, block_error
 
 from converters.networks.i3d import I3D
 from converters.networks.spec import Config, Shapes
 
 GOLDENS = Path(__file__).parent / "goldens"
-TOLERANCE = {"cpu": 1e-5, "cuda": 1e-4}
 
 
 def goldens(*folders: str) -> list[Path]:
     return sorted(path for folder in folders for path in (GOLDENS / folder).glob("*.npz"))
-
-
-@pytest.fixture(
-    params=[
-        "cpu",
-        pytest.param(
-            "cuda",
-            marks=[
-                pytest.mark.cuda,
-                pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA device"),
-            ],
-        ),
-    ]
-)
-def device(request):
-    """Each device in turn, TF32 off: its ten bits of mantissa are no float32."""
-    torch.set_float32_matmul_precision("highest")
-    with torch.backends.cudnn.flags(enabled=True, allow_tf32=False):
-        yield request.param
 
 
 # Goldens of TensorFlow
@@ -81,18 +62,6 @@ def test_tensorflow_golden(path: Path, device: str) -> None:
             elif name == "logits":
                 assert relative(out, golden["logits"]) <= TOLERANCE[device]
     assert not rows, f"never computed: {list(rows)}"
-
-
-def block_error(flat: np.ndarray, stats: np.ndarray, index: np.ndarray, values: np.ndarray) -> float:
-    """The largest relative difference in mean, deviation, minimum, maximum, L2 norm and 64 samples."""
-    norm = stats[4]
-    largest = np.abs(stats[2:4]).max()
-    ours = np.array([flat.mean(), flat.std(), flat.min(), flat.max()])
-    return max(
-        np.abs(ours - stats[:4]).max() / largest,
-        abs(np.sqrt(flat @ flat) - norm) / norm,
-        np.abs(flat[index] - values).max() / largest,
-    )
 
 
 def relative(ours: torch.Tensor, theirs: np.ndarray) -> float:
