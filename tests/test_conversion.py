@@ -571,6 +571,7 @@ def test_interrupted(r2d, tmp_path):
     environment = {**os.environ, "PYTHONPATH": str(REPOSITORY)}
     code = (
         "import os, signal, sys\n"
+        "signal.signal(signal.SIGINT, signal.default_int_handler)\n"  # ignored where the tests run in the background
         "from converters import cli, output\n"
         "real = output._counter\n"
         "def counter(progress, total):\n"

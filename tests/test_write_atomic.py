@@ -279,7 +279,8 @@ def test_a_limit_on_the_file_size(tmp_path):
 # --- killed, interrupted, and together
 
 HOLD = """
-import sys
+import signal, sys
+signal.signal(signal.SIGINT, signal.default_int_handler)  # ignored where the tests run in the background
 from converters.write.atomic import replacing
 with replacing(sys.argv[1], force="force" in sys.argv) as out:
     out.write(b"held" * 100_000)
