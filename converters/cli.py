@@ -167,6 +167,11 @@ def _add_conversion(commands: Any, name: str) -> None:
         "--pool1", action="store_true", default=None, help="the network has a max pool behind the stem"
     )
     pool.add_argument("--no-pool1", dest="pool1", action="store_false", help="it has none")
+    parser.add_argument(
+        "--inverse-std",
+        action="store_true",
+        help="the file has inverse standard deviations for variances (TSN, early 2016)",
+    )
     parser.add_argument("--stem-stride", type=int, metavar="N", help="the stem's stride in time")
     _add_common(parser)
     parser.set_defaults(run=_convert, source=None if name == "auto" else name)
@@ -235,6 +240,7 @@ def _convert(options: argparse.Namespace) -> int:
         variant=options.variant,
         pool1=options.pool1,
         stem_stride=options.stem_stride,
+        inverse_std=options.inverse_std,
         wrap=options.wrap,
         force=options.force,
         verify=options.verify,

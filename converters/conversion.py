@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 from .checkpoint import Checkpoint, open_checkpoint
 from .errors import BadInput, Refused, UsageError
 from .facts import Facts, facts_of
-from .mapping.fit import Fit, fit
+from .mapping.fit import Fit, fit, inverted
 from .mapping.layout import families
 from .mapping.tables import LayoutTable, layout_names, load_layout
 from .ops import filled
@@ -83,6 +83,7 @@ def convert(
     variant: str | None = None,
     pool1: bool | None = None,
     stem_stride: int | None = None,
+    inverse_std: bool = False,
     wrap: bool = False,
     force: bool = False,
     verify: bool = False,
@@ -97,7 +98,8 @@ def convert(
     ``source`` is the layout of the input (``"vmz"``; None or ``"auto"`` recognises it), ``to`` that of the
     output (default: the source's own default). The output's suffix chooses its format: ``.pth``, ``.pt`` or
     ``.safetensors``. ``dtype`` casts (``"float16"``). ``variant``, ``pool1`` and ``stem_stride`` decide what
-    names and shapes cannot. ``wrap`` writes the ecosystem's own wrapper around the state dict. ``verify`` reads
+    names and shapes cannot; ``inverse_std`` says that the file has inverse standard deviations for variances, as
+    TSN's may. ``wrap`` writes the ecosystem's own wrapper around the state dict. ``verify`` reads
     the output back and compares every tensor with the source; ``strict`` refuses NaN and Inf. ``sha256`` puts
     the input's hash into the provenance; without ``checksum`` those in the input are not compared. ``progress``
     is told (bytes done, bytes in all).
@@ -116,6 +118,8 @@ def convert(
             refuse_input(file.path, out_path)
         read = perf_counter()
         fitted = recognise(checkpoint, None if source == "auto" else source, variant=variant)
+        if inverse_std:
+            fitted = inverted(fitted)
         target = choose_target(fitted, to)
         write_format = output_format(out_path, target)
         if wrap and write_format != "pth":
@@ -289,6 +293,8 @@ def _source(checkpoint: Checkpoint, fitted: Fit, *, sha256: bool) -> dict[str, A
         "scope": fitted.scope,
         **checkpoint.details,
     }
+    if any(entry.stored.inverse for entry in fitted.entries):
+        described["inverse_std"] = True
     earlier = (checkpoint.provenance or {}).get("source")
     if earlier is not None:
         described["converted_from"] = earlier
@@ -313,6 +319,8 @@ def _notes(
     """What a user must know beside what the plan says."""
     if not checksum:
         yield "the input's own checksums were not verified"
+    if any(entry.stored.inverse for entry in fitted.entries):
+        yield "the file's variances were read as inverse standard deviations, as told (--inverse-std)"
     if wrap and target.container == "state_dict":
         yield f"{target.title} files are bare state dicts: there is no wrapper to add"
     usual = fitted.variant.values.get("stem_t")

@@ -9,7 +9,7 @@ from .errors import UsageError
 from .mapping.tables import load_labels
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Mapping, Sequence
 
     from .mapping.fit import Fit
 
@@ -57,10 +57,7 @@ def facts_of(
     if stem_stride is not None and not 1 <= stem_stride <= LONGEST_STRIDE:
         raise UsageError(f"a stem stride of {stem_stride} is not from 1 to {LONGEST_STRIDE}")
     layout, variant = fit.layout, fit.variant
-    made_for = next(
-        (row for row in layout.made_for if any(fnmatchcase(variant.name, glob) for glob in row["variants"])),
-        {},
-    )
+    made_for = next((row for row in layout.made_for if _is_for(row["variants"], fit)), {})
     has_stem = bool(variant.table.pool1) or bool(variant.table.compose)
     if not has_stem and (pool1 or (stem_stride or 1) != 1):
         raise UsageError(f"{variant.title} has neither pool1 nor a stem stride")
@@ -107,6 +104,11 @@ def _input(fit: Fit, made_for: Mapping[str, Any]) -> dict[str, Any]:
     if labels is not None:
         found["labels"], found["labels_notice"] = load_labels(labels)
     for row in fit.layout.preprocessing.values():
-        if row["channels"] == fit.bound.get("channels"):
-            found.update({key: value for key, value in row.items() if key != "channels"})
+        if row["channels"] == fit.bound.get("channels") and _is_for(row.get("variants", ["*"]), fit):
+            found.update({key: value for key, value in row.items() if key not in ("channels", "variants")})
+            break
     return found
+
+
+def _is_for(globs: Sequence[str], fit: Fit) -> bool:
+    return any(fnmatchcase(fit.variant.name, glob) for glob in globs)

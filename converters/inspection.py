@@ -29,7 +29,7 @@ class Inspection(NamedTuple):
     ``parameters`` counts weights and biases, ``multiply_adds`` the operations for the clip the network was
     made for, and ``counted`` those at the size its authors count at; ``weights`` leaves norms and biases out.
     ``layouts`` are the targets that can hold the network, with a note or a reason each. ``statistics`` are
-    there only on request.
+    there only on request. ``unseen`` is what nothing in such files shows and a user must say.
     """
 
     path: str
@@ -50,6 +50,7 @@ class Inspection(NamedTuple):
     refusing: Mapping[str, str]
     provenance: Mapping[str, Any] | None
     statistics: Mapping[str, Statistics]
+    unseen: str = ""
 
     def as_data(self) -> dict[str, Any]:
         """Plain data, for ``--json``."""
@@ -109,6 +110,7 @@ def _inspection(checkpoint: Checkpoint, fitted: Fit | None, unknown: str, *, sta
         refusing=refusing,
         provenance=checkpoint.provenance,
         statistics=values,
+        unseen=fitted.layout.inverse_std if fitted else "",
     )
 
 

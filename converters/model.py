@@ -9,6 +9,7 @@ from .checkpoint import open_checkpoint
 from .conversion import recognise
 from .errors import ConverterError, Refused, UsageError
 from .facts import facts_of
+from .mapping.fit import inverted
 from .mapping.layout import BATCHES
 from .mapping.network import config
 from .mapping.tables import load_layout
@@ -33,6 +34,7 @@ def load_model(
     pool1: bool | None = None,
     stem_stride: int | None = None,
     bn_eps: float | None = None,
+    inverse_std: bool = False,
 ) -> Network:
     """The network in a checkpoint of any supported layout, ours or anyone's, as an ``nn.Module`` in eval mode.
 
@@ -45,11 +47,20 @@ def load_model(
     What no tensor shows comes from the keyword, else from provenance, else from the layout's table:
     ``pool1``, the max pool behind the stem (on for CSN and for mmaction's R(2+1)D, off otherwise);
     ``stem_stride``, the stem's stride in time (1); ``bn_eps``. ``variant`` is needed only where names and
-    shapes fit several networks.
+    shapes fit several networks; ``inverse_std`` says that a Caffe file of TSN's has inverse standard deviations for
+    variances.
 
     Raises `ConverterError` if the file is no such network, or if PyTorch is not installed.
     """
-    return _load(path, layout, variant=variant, pool1=pool1, stem_stride=stem_stride, bn_eps=bn_eps)[0]
+    return _load(
+        path,
+        layout,
+        variant=variant,
+        pool1=pool1,
+        stem_stride=stem_stride,
+        bn_eps=bn_eps,
+        inverse_std=inverse_std,
+    )[0]
 
 
 def load_two_stream(
@@ -81,11 +92,14 @@ def _load(
     pool1: bool | None = None,
     stem_stride: int | None = None,
     bn_eps: float | None = None,
+    inverse_std: bool = False,
 ) -> tuple[Network, Facts]:
     require_torch()
     name = os.fspath(path)
     with open_checkpoint(name) as checkpoint:
         fitted = recognise(checkpoint, layout, variant=variant)
+        if inverse_std:
+            fitted = inverted(fitted)
         facts = facts_of(fitted, checkpoint.provenance, pool1=pool1, stem_stride=stem_stride)
         native = load_layout("native")
         plan = make_plan(fitted, checkpoint.tensors, native, facts, eps=facts.bn_eps, path=name)

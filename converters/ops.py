@@ -6,6 +6,7 @@ An operation changes a shape, or streams its bytes through numpy; none of them k
 from __future__ import annotations
 
 import struct
+import zlib
 from math import prod
 from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
 
@@ -148,6 +149,70 @@ class AddUlps(NamedTuple):
         return "recorded rounding restored"
 
 
+class Divide(NamedTuple):
+    """Values divided by the one number in ``by``, or with ``back`` multiplied by it; in float64 and rounded once to the
+    tensor's own dtype. A quotient by zero is zero: Caffe takes it so."""
+
+    by: Tensor
+    back: bool = False
+
+    @property
+    def keeps_bytes(self) -> bool:
+        """See `Op.keeps_bytes`."""
+        return False
+
+    def apply(self, tensor: Tensor) -> Tensor:
+        """See `Op.apply`."""
+        return Tensor(tensor.name, tensor.dtype, tensor.shape, _Divided(tensor, self.by, self.back))
+
+    def describe(self) -> str:
+        """See `Op.describe`."""
+        return f"{'times' if self.back else 'divided by'} {self.by.name}"
+
+
+class InverseStd(NamedTuple):
+    """Inverse standard deviations, 1 / sqrt(variance + eps), as variances, or with ``back`` the other way round; in
+    float64 and rounded once to the tensor's own dtype.
+
+    What rounding makes negative is 0. Refuses what is no inverse deviation: those are from 0 to 1 / sqrt(eps).
+    """
+
+    eps: float
+    back: bool = False
+
+    @property
+    def keeps_bytes(self) -> bool:
+        """See `Op.keeps_bytes`."""
+        return False
+
+    def apply(self, tensor: Tensor) -> Tensor:
+        """See `Op.apply`."""
+
+        def variances(values: Any) -> Any:
+            wide = values.astype("float64")
+            if ((wide <= 0) | (wide * wide * self.eps > _SLACK)).any():
+                raise Refused(
+                    f"{tensor.name}: a value is not from 0 to {self.eps**-0.5:.4g}, as inverse deviations are",
+                    hint="the file has variances: leave --inverse-std out",
+                )
+            return (wide**-2.0 - self.eps).clip(min=0)
+
+        def deviations(values: Any) -> Any:
+            return (values.astype("float64") + self.eps) ** -0.5
+
+        function = deviations if self.back else variances
+        data = _Elementwise(tensor.data, tensor.dtype, tensor.dtype, function)
+        return Tensor(tensor.name, tensor.dtype, tensor.shape, data)
+
+    def describe(self) -> str:
+        """See `Op.describe`."""
+        return "variance to inverse deviation" if self.back else "inverse deviation to variance"
+
+
+_SLACK = 1.01
+"""By how much an inverse deviation's square may be above 1 / eps, for the rounding of those who wrote it."""
+
+
 class Permute(NamedTuple):
     """Another order of axes: axis k of the result is axis ``axes[k]`` of the tensor. Holds it in memory twice."""
 
@@ -181,6 +246,26 @@ def zeros(name: str, dtype: str, shape: tuple[int, ...]) -> Tensor:
     return Tensor(name, dtype, shape, Repeated(bytes(ITEMSIZE[dtype]), prod(shape)))
 
 
+def pack(steps: bytes) -> str:
+    """Steps for `AddUlps` as text, for a record."""
+    from base64 import b85encode
+
+    return b85encode(zlib.compress(steps, 9)).decode()
+
+
+def unpack(text: str, size: int) -> bytes:
+    """The ``size`` bytes of steps in a text. Raises `ValueError` where it does not hold as many."""
+    from base64 import b85decode
+
+    try:
+        steps = zlib.decompressobj().decompress(b85decode(text), size + 1)
+    except zlib.error as error:
+        raise ValueError(str(error)) from None
+    if len(steps) != size:
+        raise ValueError(f"{len(steps)} bytes, not {size}")
+    return steps
+
+
 def ulps_between(exact: Tensor, rounded: Tensor) -> bytes:
     """The steps that lead from ``rounded`` to ``exact``, element by element, for `AddUlps`."""
     import numpy
@@ -200,6 +285,22 @@ class _Elementwise(NamedTuple):
     def chunks(self) -> Iterator[memoryview]:
         for values in arrays(self.data, self.source):
             yield _bytes_of(self.function(values), self.target)
+
+
+class _Divided(NamedTuple):
+    tensor: Tensor
+    by: Tensor
+    back: bool
+
+    def chunks(self) -> Iterator[memoryview]:
+        import numpy
+
+        (by,) = next(arrays(self.by.data, self.by.dtype)).astype("float64")
+        for values in arrays(self.tensor.data, self.tensor.dtype):
+            wide = values.astype("float64")
+            with numpy.errstate(all="ignore"):
+                result = wide * by if self.back else wide / by if by else wide * 0.0
+            yield _bytes_of(result, self.tensor.dtype)
 
 
 class _Permuted(NamedTuple):

@@ -264,6 +264,9 @@ class _Record:
             sums[row.source] = f"{value:08x}"
             if known and value != self._work.checkpoint.crcs.get(row.source, value):
                 raise self._work.checkpoint.damaged(row.source)
+            divisor = row.divisor
+            if divisor is not None and divisor.name not in sums:
+                sums[divisor.name] = f"{crc(divisor.tobytes(), 0) if known else 0:08x}"
         self.value["source"] = {**self._work.draft["source"], "crc32": sums}
         return dump(self.value)
 

@@ -9,10 +9,12 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from .errors import BadInput, Refused
 from .mapping.layout import BATCHES, CannotHold, Entry, entries, families
-from .ops import Cast, Permute, Reshape, ShiftVariance, filled, is_exact
+from .mapping.tables import DIVISOR
+from .ops import AddUlps, Cast, Divide, InverseStd, Permute, Reshape, ShiftVariance, filled, is_exact, unpack
+from .tensor import ITEMSIZE
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Iterator, Mapping
 
     from .facts import Facts
     from .mapping.fit import Fit
@@ -33,19 +35,27 @@ class Row(NamedTuple):
 
     def tensor(self, tensors: Mapping[str, Tensor]) -> Tensor:
         """The target's tensor, still lazy."""
-        if self.source is None:
-            return filled(self.target, self.dtype, self.shape, self.fill)
-        tensor = tensors[self.source]
+        tensor = tensors[self.source] if self.source is not None else self._filled()
         for op in self.ops:
             tensor = op.apply(tensor)
-        return type(tensor)(self.target, tensor.dtype, tensor.shape, tensor.data)
+        return tensor._replace(name=self.target)
+
+    def _filled(self) -> Tensor:
+        return filled(self.target, self.dtype, self.shape, self.fill)
+
+    @property
+    def divisor(self) -> Tensor | None:
+        """The tensor of the file, beside the source, that the source's values are divided by."""
+        return next((op.by for op in self.ops if isinstance(op, Divide) and not op.back), None)
 
 
 class Former(NamedTuple):
     """What the file that a chain of conversions began with was like, now that they are undone: the prefix of its
     names, and by canonical names the shapes that were not the layout's own and the dtypes that were not
     ``dtype``. ``lossy`` tells that something was rounded since.
-    ``names`` are those of modules that may have several, by their keys in the table."""
+    ``names`` are those of modules that may have several, by their keys in the table. ``steps``, packed, lead
+    from what the tables alone would write to what the file had, by canonical names (`AddUlps`). ``inverse`` tells
+    that it had inverse standard deviations."""
 
     scope: str
     shapes: Mapping[str, tuple[int, ...]]
@@ -53,6 +63,8 @@ class Former(NamedTuple):
     dtypes: Mapping[str, str]
     lossy: bool
     names: Mapping[str, str] = MappingProxyType({})
+    steps: Mapping[str, str] = MappingProxyType({})
+    inverse: bool = False
 
 
 class Plan(NamedTuple):
@@ -95,6 +107,8 @@ def make_plan(
             hint="`convert models` shows which layouts can",
         )
     target = target.choose(partial(_former_name, former.names if former else {}))
+    if former and former.inverse:
+        target = target.inverted()
     try:
         wanted = _expand(fit, target)
     except CannotHold as error:
@@ -108,10 +122,17 @@ def make_plan(
     sources = {entry.canonical: entry for entry in fit.entries}
     rows: list[Row] = []
     implied: list[tuple[str, float]] = []
+    divisors: dict[str, Tensor] = {}
     for entry in wanted:
         shape = tuple([size if isinstance(size, int) else fit.bound[size] for size in entry.shape])
         if entry.leaf == BATCHES:
             rows.append(Row(None, entry.name, "int64", (), ()))
+            continue
+        if entry.leaf == DIVISOR and entry.canonical not in sources:
+            row = _divisor(entry, former, scope + entry.name, dtype)
+            rows.append(row)
+            if row.ops:
+                divisors[entry.canonical] = row.tensor({})
             continue
         source = sources[entry.canonical]
         if entry.stored.constant is not None:
@@ -124,13 +145,26 @@ def make_plan(
         tensor = tensors[fit.scope + source.name]
         kept = former.dtypes.get(entry.canonical, former.dtype) if former else tensor.dtype
         wanted_dtype = dtype or kept
-        ops: list[Op] = list((undo or {}).get(tensor.name, ()))
+        ops: list[Op] = []
+        if source.stored.over and not entry.stored.over:
+            ops.append(Divide(tensors[fit.scope + sources[_beside(entry)].name]))
+        if source.stored.inverse and not entry.stored.inverse:
+            ops.append(InverseStd(facts.bn_eps))
+        ops += (undo or {}).get(tensor.name, ())
         had = former.shapes.get(entry.canonical) if former else None
         shape = _reorder(ops, tensor.shape, shape, source.stored, entry.stored, had)
         if entry.leaf == "running_var" and shift:
             ops.append(ShiftVariance(shift))
         if wanted_dtype != tensor.dtype:
             ops.append(Cast(wanted_dtype))
+        over = bool(entry.stored.over) and not source.stored.over
+        inverse = entry.stored.inverse and not source.stored.inverse
+        if over and _beside(entry) in divisors:
+            ops.append(Divide(divisors[_beside(entry)], back=True))
+        if inverse:
+            ops.append(InverseStd(eps, back=True))
+        if (over or inverse) and former and wanted_dtype == kept and not former.lossy:
+            ops += _steps(former, entry, wanted_dtype, shape)
         rows.append(Row(tensor.name, scope + entry.name, wanted_dtype, shape, tuple(ops)))
     notes = [holding.note] if holding.note else []
     if shift:
@@ -147,6 +181,30 @@ def make_plan(
             f"{count} tensors were cast to {dtype}{'' if exact else ', which rounds: there is no exact way back'}"
         )
     return Plan(tuple(rows), tuple(implied), fit.dropped, tuple(notes), shift)
+
+
+def _beside(entry: Entry) -> str:
+    """The canonical name of the divisor that stands beside a tensor."""
+    return entry.canonical.removesuffix(entry.leaf) + DIVISOR
+
+
+def _divisor(entry: Entry, former: Former | None, name: str, dtype: str | None) -> Row:
+    """A divisor that the source lacks: 1, or what the first file of the chain had, unless all is cast."""
+    kept = former.dtypes.get(entry.canonical, former.dtype) if former else "float32"
+    shape = former.shapes.get(entry.canonical, (1,)) if former else (1,)
+    ops = _steps(former, entry, kept, shape) if former and dtype in (None, kept) else ()
+    return Row(None, name, dtype or kept, shape, tuple(ops), 1.0)
+
+
+def _steps(former: Former, entry: Entry, dtype: str, shape: tuple[int, ...]) -> Iterator[AddUlps]:
+    text = former.steps.get(entry.canonical)
+    if text is not None:
+        try:
+            yield AddUlps(unpack(text, prod(shape) * ITEMSIZE[dtype]))
+        except ValueError:
+            raise BadInput(
+                "its provenance record does not go with its tensors", hint="convert the source again"
+            ) from None
 
 
 def _former_name(names: Mapping[str, str], key: str, choices: tuple[str, ...]) -> str:

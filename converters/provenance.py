@@ -6,14 +6,24 @@ No path, clock or output name is in it: the same input gives the same bytes.
 from __future__ import annotations
 
 import json
-import zlib
 from math import prod
 from typing import TYPE_CHECKING, Any
 
 from . import __version__
 from .errors import BadInput
-from .mapping.tables import table_text
-from .ops import AddUlps, Cast, ShiftVariance, is_exact, ulps_between
+from .mapping.tables import DIVISOR, table_text
+from .ops import (
+    AddUlps,
+    Cast,
+    Divide,
+    InverseStd,
+    ShiftVariance,
+    filled,
+    is_exact,
+    pack,
+    ulps_between,
+    unpack,
+)
 from .plan import Former
 from .record import VERSION
 from .tensor import ITEMSIZE
@@ -110,7 +120,31 @@ def origin_of(
             if tensor.shape != entry.file_shape(fit.bound)
         },
         "lossy": rounded,
+        **_rounding(fit, tensors, eps),
     }
+
+
+def _rounding(fit: Fit, tensors: Mapping[str, Tensor], eps: float) -> dict[str, Any]:
+    """What the tables alone cannot give back of tensors that the file has in another form: divisors, and what
+    rounding takes from what goes over one or is an inverse deviation."""
+    names = {entry.canonical: fit.scope + entry.name for entry in fit.entries}
+    steps: dict[str, str] = {}
+    for entry in fit.entries:
+        back: Tensor | None = None
+        tensor = tensors[names[entry.canonical]] if entry.name else None
+        if tensor is None:
+            continue
+        if entry.leaf == DIVISOR:
+            back = filled(tensor.name, tensor.dtype, tensor.shape, 1.0)
+        elif entry.stored.over:
+            by = tensors[names[entry.canonical.removesuffix(entry.leaf) + DIVISOR]]
+            back = Divide(by, back=True).apply(Divide(by).apply(tensor))
+        elif entry.stored.inverse:
+            back = InverseStd(eps, back=True).apply(InverseStd(eps).apply(tensor))
+        if back is not None and any(ulps := ulps_between(tensor, back)):
+            steps[entry.canonical] = pack(ulps)
+    inverse = any(entry.stored.inverse for entry in fit.entries)
+    return {**({"inverse_std": True} if inverse else {}), **({"steps": steps} if steps else {})}
 
 
 def restoration(plan: Plan, tensors: Mapping[str, Tensor]) -> dict[str, Any]:
@@ -134,7 +168,7 @@ def restoration(plan: Plan, tensors: Mapping[str, Tensor]) -> dict[str, Any]:
             back = ShiftVariance(-shift.amount, rounded=True).apply(shift.apply(before))
             ulps = ulps_between(before, back)
             if any(ulps):
-                steps[row.target] = _packed(ulps)
+                steps[row.target] = pack(ulps)
     kept: dict[str, Any] = {}
     if dtypes:
         kept["dtypes"] = dtypes
@@ -155,12 +189,6 @@ def chosen_names(fit: Fit) -> dict[str, str]:
     }
 
 
-def _packed(data: bytes) -> str:
-    from base64 import b85encode
-
-    return b85encode(zlib.compress(data, 9)).decode()
-
-
 def shift_of(provenance: Mapping[str, Any] | None) -> float:
     """What the recorded conversion added to every running_var; 0 where it added nothing."""
     variance = ((provenance or {}).get("restore") or {}).get("variance") or {}
@@ -174,7 +202,14 @@ def former(provenance: Mapping[str, Any] | None, target: str) -> Former | None:
         return None
     shapes = {name: tuple(shape) for name, shape in origin["shapes"].items()}
     return Former(
-        origin["scope"], shapes, origin["dtype"], origin["dtypes"], origin["lossy"], origin["names"]
+        origin["scope"],
+        shapes,
+        origin["dtype"],
+        origin["dtypes"],
+        origin["lossy"],
+        origin["names"],
+        origin.get("steps", {}),
+        origin.get("inverse_std", False),
     )
 
 
@@ -187,8 +222,6 @@ def undoing(provenance: Mapping[str, Any] | None, tensors: Mapping[str, Tensor])
     variance = ((provenance or {}).get("restore") or {}).get("variance")
     if not variance:
         return {}
-    from base64 import b85decode
-
     record = provenance or {}
     dtypes = record["restore"].get("dtypes", {})
     out: dict[str, tuple[Op, ...]] = {}
@@ -202,15 +235,11 @@ def undoing(provenance: Mapping[str, Any] | None, tensors: Mapping[str, Tensor])
             ops: list[Op] = [Cast(dtype)] if dtype != tensor.dtype else []
             ops.append(ShiftVariance(-float(variance["shift"]), rounded=True))
             if name in variance["steps"]:
-                size = prod(tensor.shape) * ITEMSIZE[dtype]
-                ulps = zlib.decompressobj().decompress(b85decode(variance["steps"][name]), size)
-                if len(ulps) != size:
-                    raise ValueError(name)
-                ops.append(AddUlps(ulps))
+                ops.append(AddUlps(unpack(variance["steps"][name], prod(tensor.shape) * ITEMSIZE[dtype])))
             if dtype != tensor.dtype:
                 ops.append(Cast(tensor.dtype))
             out[name] = tuple(ops)
-    except (KeyError, TypeError, ValueError, zlib.error):
+    except (KeyError, TypeError, ValueError):
         raise BadInput(
             "its provenance record does not go with its tensors", hint="convert the source again"
         ) from None

@@ -165,7 +165,8 @@ _RECORD = _fields(
                 "dtypes": _map(_float),
                 "shapes": _map(_list(_whole(0, 1 << 40))),
                 "lossy": _flag,
-            }
+            },
+            {"steps": _map(_text), "inverse_std": _flag},
         ),
     }
 )

@@ -24,10 +24,11 @@ def conversion_text(result: Result) -> str:
         f"{result.facts.title} ({result.facts.variant}), {result.facts.classes} classes: "
         f"{len(result.rows)} tensors, {megabytes(result.nbytes)}, {result.layout} -> {result.target}"
     ]
-    changed = sum(1 for row in result.rows if any(not op.keeps_bytes for op in row.ops))
+    changed = sum(1 for row in result.rows if row.source and any(not op.keeps_bytes for op in row.ops))
     filled = sum(1 for row in result.rows if row.source is None)
     copied = len(result.rows) - changed - filled
-    lines.append(f"{copied} copied bit for bit, {changed} computed, {filled} batch counters filled in")
+    what = "constants" if any(row.source is None and row.shape for row in result.rows) else "batch counters"
+    lines.append(f"{copied} copied bit for bit, {changed} computed, {filled} {what} filled in")
     if result.dropped:
         lines.append(f"dropped by name: {', '.join(fold_names(result.dropped))}")
     lines += [f"note: {note}" for note in result.notes]
@@ -145,6 +146,8 @@ def _network_lines(found: Inspection, facts: Facts) -> Iterator[str]:
     pool = f", pool1 {'on' if facts.pool1 else 'off'}" if resnet else ""
     if facts.family != "c3d":
         yield f"not in it    batch-norm eps {facts.bn_eps:g}{pool}"
+    if found.unseen:
+        yield f"             {found.unseen}"
     yield (
         f"parameters   {found.parameters / 1e6:.1f} M ({found.parameters:,}), "
         f"{found.weights / 1e6:.1f} M without norms and biases"

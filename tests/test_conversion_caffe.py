@@ -68,7 +68,7 @@ def golden_file(folder: Path, name: str, golden) -> tuple[Path, str]:
         arrays = recipes_caffe.blob_weights(TABLES[table].params, seed)
         assert recipes.digest(arrays, b"\0") == golden["weights_sha256"]
         write_caffe(folder / "model.caffemodel", table, arrays)
-        return folder / "model.caffemodel", "tsn" if table.startswith("tsn") else "c3d-resnet"
+        return folder / "model.caffemodel", table.split("/")[0]
     net = str(golden["net"])
     # Where convolutions only were recorded the same seed gives the matrices too: a file has all.
     arrays = recipes_caffe.c3d_weights(caffe_tables.c3d_shapes("ucf101" if net == "convs" else net), seed)
@@ -91,7 +91,6 @@ def golden_file(folder: Path, name: str, golden) -> tuple[Path, str]:
         f"{folder}/{path.stem}"
         for folder in ("c3d", "tsn", "chainer")
         for path in sorted((GOLDENS / folder).glob("*.npz"))
-        if path.stem != "resnet18_v11"
     ],
 )
 def test_converted_file_computes_what_the_framework_computed(name, tmp_path):
@@ -99,7 +98,7 @@ def test_converted_file_computes_what_the_framework_computed(name, tmp_path):
     source, layout = golden_file(tmp_path, name, golden)
     out = tmp_path / ("out.safetensors" if sum(name.encode()) % 2 else "out.pth")
     result = convert(layout, source, out)
-    assert result.target == ("native" if "ucf101net" in name else "mmaction")
+    assert result.target == ("native" if "net" in name.split("/")[1] else "mmaction")
     source.unlink()
     model = load_model(out)
     clip = recipes_caffe.golden_input(golden)
@@ -108,7 +107,10 @@ def test_converted_file_computes_what_the_framework_computed(name, tmp_path):
         clip = clip[:, :, None]
     elif "logits" not in golden:
         model.dense = False  # the matrices do not take what this size leaves
-    rows = {str(blob): row for row, blob in enumerate(golden["blocks"])}
+    points = {str(blob): row for row, blob in enumerate(golden["blocks"])}
+    rows = {
+        caffe_tables.resnet_end_point(blob) if "resnet" in name else blob: row for blob, row in points.items()
+    }
     with torch.inference_mode():
         for point, value in model.steps(torch.from_numpy(clip)):
             if point == "logits" and "logits" in golden:
@@ -168,11 +170,11 @@ def write_c3d_npz(path: Path, prefix: str = "", save=np.savez) -> dict[str, np.n
 # The way back
 
 
-@pytest.mark.parametrize("table", sorted(set(TABLES) - {"c3d/caffe-v1.1-resnet18-sports1m"}))
+@pytest.mark.parametrize("table", sorted(TABLES))
 def test_the_way_back_is_bit_exact(table, tmp_path):
     """Blobs, their shapes, the dialect, the net's name and its layers, those without weights included."""
     layout = "tsn" if table.startswith("tsn") else "c3d"
-    to = "native" if "ucf101net" in table else "mmaction"
+    to = "native" if "net" in table.split("-")[2] else "mmaction"
     write_caffe(tmp_path / "x", table, values(TABLES[table].params))
     convert(layout, tmp_path / "x", tmp_path / "out.safetensors", verify=True)
     result = convert(to, tmp_path / "out.safetensors", tmp_path / "back.caffemodel", to=layout, verify=True)
@@ -204,6 +206,94 @@ def test_chainer_comes_back_bit_exact(prefix, tmp_path):
             assert back[name].dtype == array.dtype
             assert back[name].shape == array.shape
             assert back[name].tobytes() == array.tobytes()
+
+
+def comes_back(source: Path, layout: str, to: str, folder: Path, **keywords) -> None:
+    """There, once more in the same layout, and back."""
+    before = blobs_of(source)
+    convert(layout, source, folder / "one.pth", to=to, verify=True, **keywords)
+    convert(None, folder / "one.pth", folder / "two.safetensors", to=to)
+    convert(to, folder / "two.safetensors", folder / "back.caffemodel", to=layout, verify=True)
+    assert blobs_of(folder / "back.caffemodel") == before
+
+
+@pytest.mark.parametrize("factor", [0.0, 999.98])
+def test_sums_come_back_whatever_their_divisor(factor, tmp_path):
+    """Also where it is zero, and mean and variance are zero for Caffe."""
+    table = "c3d/caffe-v1.1-resnet18-sports1m"
+    arrays = values(TABLES[table].params)
+    for name, shape in TABLES[table].params.items():
+        if shape == (1,):
+            arrays[name] = np.array([factor], np.float32)
+    write_caffe(tmp_path / "x.caffemodel", table, arrays)
+    comes_back(tmp_path / "x.caffemodel", "c3d", "native", tmp_path)
+    with open_checkpoint(str(tmp_path / "one.pth")) as found:
+        assert found.provenance["source"]["crc32"].keys() == arrays.keys()
+        got = np.frombuffer(found.tensors["layer2.0.shortcut.bn.running_var"].tobytes(), np.float32)
+    sums = arrays["bn3a_branch1/1"]
+    assert np.array_equal(got, sums / np.float32(factor) if factor else sums * 0)
+
+
+def test_a_divisor_that_no_file_had_is_one(tmp_path):
+    table = "c3d/caffe-v1.1-resnet18-sports1m"
+    write_caffe(tmp_path / "x.caffemodel", table, values(TABLES[table].params))
+    convert("c3d", tmp_path / "x.caffemodel", tmp_path / "x.pth")
+    state = torch.load(tmp_path / "x.pth", weights_only=True)
+    torch.save(state, tmp_path / "bare.pth")
+    convert("native", tmp_path / "bare.pth", tmp_path / "y.caffemodel", to="c3d")
+    found = blobs_of(tmp_path / "y.caffemodel")
+    assert found["bn5b_branch2b/2"] == ("float32", (1,), np.float32(1).tobytes())
+    assert found["bn5b_branch2b/0"][2] == state["layer4.1.conv2.bn.running_mean"].numpy().tobytes()
+    assert load_model(tmp_path / "bare.pth").stem.bn.eps == 1e-5
+
+
+def test_inverse_deviations(tmp_path, run):
+    table = "tsn/caffe-bn_inception-flow-ucf101"
+    arrays = values(TABLES[table].params)
+    write_caffe(tmp_path / "plain.caffemodel", table, arrays)
+    inverse = {
+        name: (array.astype(np.float64) + 1e-5) ** -0.5 if name.endswith("_bn/3") else array
+        for name, array in arrays.items()
+    }
+    inverse = {name: array.astype(np.float32) for name, array in inverse.items()}
+    write_caffe(tmp_path / "x.caffemodel", table, inverse)
+    convert("tsn", tmp_path / "plain.caffemodel", tmp_path / "plain.pth")
+    comes_back(tmp_path / "x.caffemodel", "tsn", "mmaction", tmp_path, inverse_std=True)
+    wanted = torch.load(tmp_path / "plain.pth", weights_only=True)
+    found = torch.load(tmp_path / "one.pth", weights_only=True)
+    for name, tensor in wanted.items():
+        if "running_var" in name:
+            assert torch.allclose(found[name], tensor, rtol=2e-7, atol=1e-12)
+        else:
+            assert torch.equal(found[name], tensor)
+    one, two = (
+        load_model(tmp_path / "x.caffemodel", inverse_std=True),
+        load_model(tmp_path / "plain.caffemodel"),
+    )
+    clip = torch.rand(1, 10, 2, 31, 31) * 50 - 25
+    with torch.inference_mode():
+        assert torch.allclose(one(clip), two(clip), rtol=1e-5, atol=1e-4)
+    told = run("inspect", "one.pth").stdout
+    assert "inverse standard deviations" in told
+    assert "--inverse-std" in run("inspect", "x.caffemodel").stdout
+    (tmp_path / "c3d.caffemodel").write_bytes(layers(small_net()))
+    done = run("c3d", "c3d.caffemodel", "out.pth", "--inverse-std")
+    assert done.returncode == 2
+    assert "no file of C3D" in done.stderr
+
+
+def test_the_files_that_tsn_training_began_with(tmp_path):
+    """ImageNet's 1000 classes, under another name of the classifier."""
+    table = TABLES["tsn/caffe-bn_inception-rgb-ucf101"]
+    shapes = {
+        name.replace("fc-action", "fc"): (1000, *shape[1:]) if name.startswith("fc-") else shape
+        for name, shape in table.params.items()
+    }
+    (tmp_path / "x.caffemodel").write_bytes(layers(values(shapes)))
+    result = convert("tsn", tmp_path / "x.caffemodel", tmp_path / "out.pth")
+    assert (result.facts.classes, result.facts.channels) == (1000, 3)
+    convert("mmaction", tmp_path / "out.pth", tmp_path / "back.caffemodel", to="tsn")
+    assert blobs_of(tmp_path / "back.caffemodel") == blobs_of(tmp_path / "x.caffemodel")
 
 
 def test_a_pytorch_file_becomes_a_caffe_model(tmp_path):
@@ -297,7 +387,7 @@ def layers(arrays: dict[str, np.ndarray]) -> bytes:
     """A C3D-v1.1 model of these blobs, layer by layer."""
     names: dict[str, list[np.ndarray]] = {}
     for name, array in arrays.items():
-        names.setdefault(name.split("/")[0], []).append(array)
+        names.setdefault(name.rpartition("/")[0], []).append(array)
     return caffe_files.message(1, b"net") + b"".join(
         caffe_files.new_layer(name, "Any", *map(caffe_files.blob, blobs)) for name, blobs in names.items()
     )

@@ -19,7 +19,14 @@ from converters.mapping import tables as mapping_tables
 from converters.mapping.fit import fit
 from converters.mapping.layout import CannotHold, entries, families
 from converters.mapping.network import config, count, modules, multiply_adds, shapes, variants
-from converters.mapping.tables import TableError, layout_names, load_layout, load_network, network_names
+from converters.mapping.tables import (
+    DIVISOR,
+    TableError,
+    layout_names,
+    load_layout,
+    load_network,
+    network_names,
+)
 from converters.networks import NetworkSpec, build
 from converters.plan import make_plan
 from converters.provenance import chosen_names, former, origin_of, restoration, undoing
@@ -78,7 +85,7 @@ def file_of(layout, one, *, optional: bool = False) -> dict[str, Tensor]:
 @pytest.mark.parametrize(("layout", "one"), list(every_mapping()))
 def test_every_mapping_is_a_bijection_and_comes_back_exactly(layout, one):
     bound, present = sizes_of(one), {"blending": False}
-    rows = list(entries(layout, one, bound, present))
+    rows = [row for row in entries(layout, one, bound, present) if row.leaf != DIVISOR]
     assert max(Counter(row.name for row in rows if row.name).values()) == 1
     assert max(Counter(row.canonical for row in rows).values()) == 1
     expected = {
@@ -88,7 +95,8 @@ def test_every_mapping_is_a_bijection_and_comes_back_exactly(layout, one):
         for leaf, shape in shapes(module, bound)
     }
     assert {row.canonical for row in rows} == set(expected)
-    assert sum(bool(row.name) for row in rows) == count(one, layout.stored())
+    stored = list(entries(layout, one, bound, present))
+    assert sum(bool(row.name) for row in stored) == count(one, layout.stored())
 
     source = next((table for table in FOREIGN if one.family in table.modules), layout)
     if source.holding(one.name).refuse or one.values["type"] == "r2plus1d-torchvision":
@@ -99,22 +107,30 @@ def test_every_mapping_is_a_bijection_and_comes_back_exactly(layout, one):
     facts = facts_of(there, None)
     eps = facts.bn_eps if layout.eps(one.name) is None else layout.eps(one.name)
     plan = make_plan(there, tensors, layout, facts, eps=eps)
-    assert Counter(row.source for row in plan.rows if row.source is not None) == Counter(
-        dict.fromkeys(tensors, 1)
-    )
+    read = Counter(row.source for row in plan.rows if row.source is not None)
+    divisors = {row.divisor.name for row in plan.rows if row.divisor}
+    assert read + Counter(divisors) == Counter(dict.fromkeys(tensors, 1))
     middle = {row.target: row.tensor(tensors) for row in plan.rows}
     assert len(middle) == len(plan.rows)
     record = {
         "restore": restoration(plan, tensors),
-        "origin": {"bn_eps": facts.bn_eps},
+        "origin": origin_of(there, tensors, plan, facts.bn_eps, {}, None),
         "network": {"bn_eps": eps},
     }
 
     back = fit(layout, middle, variant=one.name)
     undo = undoing(record, middle)
     own = facts_of(back, None)
-    plan_back = make_plan(back, middle, source, own if not undo else facts, eps=facts.bn_eps, undo=undo)
-    again = {row.target: row.tensor(middle) for row in plan_back.rows if row.source is not None}
+    plan_back = make_plan(
+        back,
+        middle,
+        source,
+        own if not undo else facts,
+        eps=facts.bn_eps,
+        undo=undo,
+        former=former(record, source.name),
+    )
+    again = {row.target: row.tensor(middle) for row in plan_back.rows if row.dtype != "int64"}
     assert set(again) == set(tensors)
     for name, tensor in tensors.items():
         assert (again[name].shape, again[name].dtype) == (tensor.shape, tensor.dtype)
@@ -379,6 +395,8 @@ BROKEN_LAYOUT = {
     "a star within a scope": ("'*/'", "'a/*/'"),
     "another layout that is none": ("title =", "also = ['bad']\ntitle ="),
     "ones between axes": ("1* O I -> O I", "O 1 I -> O I"),
+    "two divisors": ("'/2', running_var = '/3'", "'/2 over /4', running_var = '/3 over /5'"),
+    "no divisor": ("'/3'", "'/3 over '"),
     "any number of ones twice": ("1* C -> C", "1* 1* C -> C"),
     "an axis that is not there": ("1* O I -> O I", "1* O I -> O I K"),
 }

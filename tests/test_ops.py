@@ -10,12 +10,16 @@ from converters.errors import Refused
 from converters.ops import (
     AddUlps,
     Cast,
+    Divide,
+    InverseStd,
     Permute,
     Reshape,
     ShiftVariance,
     filled,
     is_exact,
+    pack,
     ulps_between,
+    unpack,
     zeros,
 )
 from converters.tensor import CHUNK, Held, Tensor
@@ -105,3 +109,47 @@ def test_reshape_and_fills():
     assert np.array_equal(array_of(ones), np.ones((300, 1000), "float32"))
     half = torch.frombuffer(bytearray(filled("o", "bfloat16", (3,), 1.0).tobytes()), dtype=torch.bfloat16)
     assert half.tolist() == [1.0, 1.0, 1.0]
+
+
+@pytest.mark.parametrize("by", [999.98, 1.0, 3.0, 1e-30, -7.5])
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+def test_a_quotient_is_rounded_once_and_comes_back(by, dtype):
+    array = (np.random.RandomState(3).standard_normal(70_001) * 50).astype(dtype)
+    divisor = tensor_of(np.array([by], dtype))
+    there = Divide(divisor).apply(tensor_of(array))
+    assert np.array_equal(array_of(there), array / np.array(by, dtype))
+    back = Divide(divisor, back=True).apply(there)
+    steps = ulps_between(tensor_of(array), back)
+    assert AddUlps(unpack(pack(steps), len(steps))).apply(back).tobytes() == array.tobytes()
+
+
+def test_a_quotient_by_zero_is_zero_and_comes_back():
+    array = np.array([1.5, -2, 0, 3e38], "float32")
+    divisor = tensor_of(np.zeros(1, "float32"))
+    there = Divide(divisor).apply(tensor_of(array))
+    assert not array_of(there).any()
+    back = Divide(divisor, back=True).apply(there)
+    assert AddUlps(ulps_between(tensor_of(array), back)).apply(back).tobytes() == array.tobytes()
+
+
+def test_inverse_deviations_are_variances_and_come_back():
+    eps = 1e-5
+    variances = np.random.RandomState(4).uniform(0, 2, 70_001)
+    variances[:3] = 0, 1e-12, 1e-5
+    inverse = ((variances + eps) ** -0.5).astype("float32")
+    there = InverseStd(eps).apply(tensor_of(inverse))
+    assert np.allclose(array_of(there), variances, rtol=1e-6, atol=1e-11)
+    assert array_of(there).min() >= 0
+    back = InverseStd(eps, back=True).apply(there)
+    assert AddUlps(ulps_between(tensor_of(inverse), back)).apply(back).tobytes() == inverse.tobytes()
+    for wrong in (0.0, -1.0, 400.0):
+        with pytest.raises(Refused, match="inverse"):
+            InverseStd(eps).apply(tensor_of(np.array([1, wrong], "float32"))).tobytes()
+
+
+@pytest.mark.parametrize("size", [0, 7, 9])
+def test_steps_of_another_number_are_found(size):
+    with pytest.raises(ValueError, match="bytes"):
+        unpack(pack(bytes(8)), size)
+    with pytest.raises(ValueError, match=r"."):
+        unpack("no text of ours", 8)

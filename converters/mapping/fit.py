@@ -10,7 +10,7 @@ import re
 from functools import partial
 from typing import TYPE_CHECKING, NamedTuple
 
-from ..errors import Refused
+from ..errors import Refused, UsageError
 from ..tensor import FLOATS
 from .layout import BATCHES, CannotHold, Entry, entries, families, name_templates
 from .network import count, count_part, modules, parts, variants
@@ -98,6 +98,19 @@ def fit(
     return found[0]
 
 
+def inverted(found: Fit) -> Fit:
+    """The same for a file that has inverse standard deviations for variances, which nothing in it shows.
+
+    Raises `UsageError` where no file of the layout has.
+    """
+    if not found.layout.inverse_std:
+        raise UsageError(f"no file of {found.layout.title} has inverse standard deviations")
+    layout = found.layout.inverted()
+    return found._replace(
+        layout=layout, entries=tuple(entries(layout, found.variant, found.bound, found.present))
+    )
+
+
 def _sort_out(layout: LayoutTable, names: Iterable[str], beside: Iterable[str]) -> _Names:
     names = list(names)
     scope = next((found for scope in layout.scopes if scope and (found := _scope(layout, scope, names))), "")
@@ -123,7 +136,7 @@ def _scope(layout: LayoutTable, scope: str, names: Iterable[str]) -> str:
     if not scope.startswith("*"):
         return scope if any(name.startswith(scope) for name in names) else ""
     ends = tuple(
-        scope[1:] + template + layout.leaf(kind, "weight").suffix
+        scope[1:] + layout.leaf(kind, "weight").of(template)
         for family in families(layout)
         for template in layout.modules[family].common.values()
         for kind in ("conv", "fc")
@@ -136,8 +149,8 @@ def _scope(layout: LayoutTable, scope: str, names: Iterable[str]) -> str:
 
 def _chosen(layout: LayoutTable, wanted: Mapping[str, str], key: str, choices: tuple[str, ...]) -> str:
     """The first of a module's names under which a file has a tensor."""
-    suffixes = {leaf.suffix for of_kind in layout.leaves.values() for leaf in of_kind.values() if leaf.suffix}
-    return next((name for name in choices if any(name + suffix in wanted for suffix in suffixes)), choices[0])
+    leaves = {leaf for of_kind in layout.leaves.values() for leaf in of_kind.values() if leaf.suffix}
+    return next((name for name in choices if any(leaf.of(name) in wanted for leaf in leaves)), choices[0])
 
 
 def _pattern(globs: tuple[str, ...]) -> re.Pattern[str] | None:

@@ -6,7 +6,7 @@ from string import ascii_lowercase
 from typing import TYPE_CHECKING, NamedTuple
 
 from .network import Module, Variant, leaf_shape, modules
-from .tables import LEAVES, LayoutTable, Leaf, network_names
+from .tables import DIVISOR, LEAVES, LayoutTable, Leaf, network_names
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -49,7 +49,8 @@ def families(layout: LayoutTable) -> list[str]:
 def entries(
     layout: LayoutTable, variant: Variant, bound: Mapping[str, int], present: Mapping[str, bool]
 ) -> Iterator[Entry]:
-    """Every tensor of a variant under both names, in state-dict order.
+    """Every tensor of a variant under both names, in state-dict order; a module's `DIVISOR`, which is no tensor of
+    the network, comes before its own.
 
     ``present`` tells for each optional part whether it is there. Raises `CannotHold` for a module that the
     layout has no name for.
@@ -59,11 +60,14 @@ def entries(
             continue
         name = module_name(layout, variant, module, bound)
         leaves = layout.leaves["conv" if module.kind == "conv+bias" else module.kind]
+        if over := layout.divisor(module.kind):
+            divisor = Leaf(over)
+            yield Entry(f"{module.name}.{DIVISOR}", divisor.of(name), (1,), module.kind, DIVISOR, divisor)
         for leaf in LEAVES[module.kind]:
             stored = leaves[leaf]
             yield Entry(
                 f"{module.name}.{leaf}",
-                name + stored.suffix if stored.constant is None else "",
+                stored.of(name) if stored.constant is None else "",
                 leaf_shape(module.kind, leaf, module.shape),
                 module.kind,
                 leaf,

@@ -32,6 +32,9 @@ LEAVES: dict[str, tuple[str, ...]] = {
 has the module's whole shape; every other tensor is a vector of its first size."""
 
 
+DIVISOR = "divisor"
+"""What a leaf is to be divided by, a tensor of one number that some layouts store beside it (`Leaf.over`)."""
+
 FORMATS = ("pytorch", "caffe2-pickle", "tensorflow", "caffe", "chainer")
 """The file formats that a layout's files come in."""
 
@@ -106,10 +109,13 @@ class ModuleNames(NamedTuple):
 class Leaf(NamedTuple):
     """How a layout stores one tensor of a module.
 
-    ``suffix`` is appended to the module's name. ``axes`` are the file's axes in canonical order, None where
-    they are the same: canonical axis i is the file's axis ``axes[i]``. The file's shape has ``leading`` further
-    axes of size one in front and ``trailing`` behind; ``more`` tells on which sides it may have any number beyond
-    these (``"l"``, ``"t"`` or both). ``constant`` is the value of a tensor that the layout does not store.
+    ``suffix`` is appended to the module's name, or has it where it says ``{}``: see `of`. ``axes`` are the file's
+    axes in canonical order, None where they are the same: canonical axis i is the file's axis ``axes[i]``. The
+    file's shape has ``leading`` further axes of size one in front and ``trailing`` behind; ``more`` tells on which
+    sides it may have any number beyond these (``"l"``, ``"t"`` or both). ``constant`` is the value of a tensor that
+    the layout does not store.
+    ``over`` is the suffix of the `DIVISOR` that the file's values are still to be divided by; ``inverse`` tells that
+    they are 1 / sqrt(variance + eps).
     """
 
     suffix: str
@@ -118,6 +124,12 @@ class Leaf(NamedTuple):
     trailing: int = 0
     more: str = ""
     constant: float | None = None
+    over: str = ""
+    inverse: bool = False
+
+    def of(self, module: str) -> str:
+        """The tensor's name in a file, for a module that is called so there."""
+        return _named(module, self.suffix)
 
     def plain(self, shape: tuple[int, ...], rank: int) -> tuple[int, ...] | None:
         """A shape in the file without the further ones, for a canonical shape of ``rank`` axes; None where it
@@ -171,6 +183,7 @@ class LayoutTable(NamedTuple):
     rename: Mapping[str, str]
     labels: Mapping[str, str]
     also: tuple[str, ...] = ()
+    inverse_std: str = ""
 
     def holding(self, variant: str) -> Holds:
         """What the table says of a variant; the first row that matches counts, none means it holds it."""
@@ -192,12 +205,22 @@ class LayoutTable(NamedTuple):
             return self
         return self._replace(modules={family: names.choose(wanted) for family, names in self.modules.items()})
 
+    def inverted(self) -> LayoutTable:
+        """The same for files that have inverse standard deviations in the place of variances."""
+        norm = self.leaves["bn"]
+        leaf = norm["running_var"]._replace(inverse=True)
+        return self._replace(leaves={**self.leaves, "bn": {**norm, "running_var": leaf}})
+
     def stored(self) -> dict[str, int]:
         """How many tensors a module of each kind has in a file of this layout."""
         return {
-            kind: sum(self.leaf(kind, leaf).constant is None for leaf in leaves)
+            kind: sum(self.leaf(kind, leaf).constant is None for leaf in leaves) + bool(self.divisor(kind))
             for kind, leaves in LEAVES.items()
         }
+
+    def divisor(self, kind: str) -> str:
+        """The suffix of what some leaves of a module of this kind are divided by; empty where none is."""
+        return next((over for leaf in LEAVES[kind] if (over := self.leaf(kind, leaf).over)), "")
 
     def leaf(self, kind: str, leaf: str) -> Leaf:
         """How a tensor of a module of this kind is stored."""
@@ -292,6 +315,7 @@ def load_layout(name: str) -> LayoutTable:
             "rename",
             "labels",
             "also",
+            "inverse_std",
         },
     )
     check.that(raw["format"] in FORMATS, "format", f"{raw['format']!r} is unknown")
@@ -306,6 +330,12 @@ def load_layout(name: str) -> LayoutTable:
         kind: {leaf: _leaf(check, f"leaves.{kind}.{leaf}", text) for leaf, text in of_kind.items()}
         for kind, of_kind in leaves.items()
     }
+    for kind, of_kind in parsed.items():
+        check.that(
+            len({leaf.over for leaf in of_kind.values() if leaf.over}) <= 1,
+            f"leaves.{kind}",
+            "has more than one divisor",
+        )
     holds = []
     for row in raw.get("holds", ()):
         check.keys(row, "holds", {"variants"}, {"refuse", "note", "pool1", "bn_eps", "config"})
@@ -318,7 +348,12 @@ def load_layout(name: str) -> LayoutTable:
             {"count", "count_positions", "frame_step"},
         )
     for name_of, row in raw.get("preprocessing", {}).items():
-        check.keys(row, f"preprocessing.{name_of}", {"channels", "order"}, {"mean", "std", "range", "mean_cube"})
+        check.keys(
+            row,
+            f"preprocessing.{name_of}",
+            {"channels", "order"},
+            {"variants", "mean", "std", "range", "mean_cube"},
+        )
         check.that(
             ("mean" in row) == ("std" in row) != ("mean_cube" in row),
             f"preprocessing.{name_of}",
@@ -367,7 +402,12 @@ def load_layout(name: str) -> LayoutTable:
         rename=raw.get("rename", {}),
         labels=raw.get("labels", {}),
         also=tuple(raw.get("also", ())),
+        inverse_std=raw.get("inverse_std", ""),
     )
+
+
+def _named(module: str, suffix: str) -> str:
+    return suffix.replace("{}", module) if "{}" in suffix else module + suffix
 
 
 def table_text(sort: str, name: str) -> bytes:
@@ -429,7 +469,8 @@ def _template(check: _Check, part: str, name: str, text: object) -> ModuleTempla
 
 
 def _leaf(check: _Check, where: str, text: object) -> Leaf:
-    """``SUFFIX``, ``SUFFIX AXES -> AXES`` with letters for axes, or ``= CONSTANT``.
+    """``SUFFIX``, ``SUFFIX AXES -> AXES`` with letters for axes, ``= CONSTANT``, or one of the first two and
+    ``over SUFFIX``.
 
     On the left ``1`` is a further axis of size one in front or behind, and ``1*`` any number of them.
     """
@@ -438,12 +479,14 @@ def _leaf(check: _Check, where: str, text: object) -> Leaf:
         where,
         "must be a text such as '_w' or '/w D H W I O -> O I D H W'",
     )
-    suffix, _, order = str(text).partition(" ")
+    stored, divided, over = str(text).partition(" over ")
+    check.that(bool(over) == bool(divided) and " " not in over, where, f"{over!r} is not a suffix")
+    suffix, _, order = stored.partition(" ")
     if suffix == "=":
         check.that(order.replace(".", "", 1).isdigit(), where, f"{order!r} is not a number")
         return Leaf("", constant=float(order))
     if not order:
-        return Leaf(suffix)
+        return Leaf(suffix, over=over)
     here, _, canonical = (side.split() for side in order.partition("->"))
     letters = [axis for axis in here if axis not in ("1", "1*")]
     start = next((place for place, axis in enumerate(here) if axis in letters), len(here))
@@ -458,7 +501,7 @@ def _leaf(check: _Check, where: str, text: object) -> Leaf:
     )
     axes = None if letters == canonical else tuple(letters.index(axis) for axis in canonical)
     more = "l" * front.count("1*") + "t" * behind.count("1*")
-    return Leaf(suffix, axes, front.count("1"), behind.count("1"), more)
+    return Leaf(suffix, axes, front.count("1"), behind.count("1"), more, over=over)
 
 
 def _sizes(check: _Check, where: str, words: list[str]) -> Iterator[int | str]:

@@ -24,7 +24,7 @@ def build(spec: NetworkSpec, *, eps: float, pool1: bool = False, stem_stride: in
 
     ``forward`` takes float32 and returns logits [N, classes], before softmax:
 
-    - ``resnet3d``, ``c3d``, ``c3d_bn`` and ``i3d``: a clip [N, C, T, H, W];
+    - ``resnet3d``, ``c3d_resnet``, ``c3d``, ``c3d_bn`` and ``i3d``: a clip [N, C, T, H, W];
     - ``bn_inception``: the same, T being segments or flow stacks, over whose logits it averages;
     - ``resnet2d_audio``: log-mels [N, 1, 100, 40]; more channels than one are averaged first;
     - ``audiovisual``: both, ``model(clip, logmels)``.
@@ -39,7 +39,7 @@ def build(spec: NetworkSpec, *, eps: float, pool1: bool = False, stem_stride: in
 
     shapes, config = Shapes(spec.shapes), Config(spec.config)
     model: Network
-    if spec.family == "resnet3d":
+    if spec.family in ("resnet3d", "c3d_resnet"):
         model = resnet.video(shapes, config, eps, pool1, stem_stride)
     elif spec.family == "audiovisual":
         model = audiovisual.AudioVisual(shapes, config, eps, pool1, stem_stride)
