@@ -15,11 +15,14 @@ if TYPE_CHECKING:
     from .conversion import Result, convert
     from .errors import BadInput, ConverterError, Refused, UsageError
     from .inspection import inspect
+    from .mean import Mean, convert_mean
     from .model import load_model, load_two_stream
 
 _HOMES = {
     "convert": "conversion",
     "Result": "conversion",
+    "convert_mean": "mean",
+    "Mean": "mean",
     "load_model": "model",
     "load_two_stream": "model",
     "inspect": "inspection",
@@ -32,10 +35,12 @@ _HOMES = {
 __all__ = [
     "BadInput",
     "ConverterError",
+    "Mean",
     "Refused",
     "Result",
     "UsageError",
     "convert",
+    "convert_mean",
     "inspect",
     "load_model",
     "load_two_stream",

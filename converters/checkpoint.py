@@ -209,7 +209,9 @@ def _open_chainer(file: SourceFile, *, checksum: bool) -> Checkpoint:
     found = read_chainer(file)
     if set(found.tensors) == {"mean"}:
         raise BadInput(
-            "holds a mean only, not a model", path=file.path, hint="the weights are in the model's own .npz"
+            "holds a mean only, not a model",
+            path=file.path,
+            hint="name an output that ends in .npy; the weights are in the model's own .npz",
         )
     empty = [name for name in found.uninitialised if not name.startswith("updater/optimizer:")]
     if empty:

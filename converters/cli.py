@@ -147,7 +147,9 @@ def _add_conversion(commands: Any, name: str) -> None:
         formatter_class=_Formatter,
     )
     parser.add_argument("input", metavar="IN", help="the checkpoint file")
-    parser.add_argument("output", metavar="OUT", help=".pth, .safetensors, or what the layout comes as")
+    parser.add_argument(
+        "output", metavar="OUT", help=".pth, .safetensors, or what the layout comes as (a mean: .npy)"
+    )
     parser.add_argument("--to", metavar="LAYOUT", help="the output's layout (see `convert models`)")
     parser.add_argument("--force", action="store_true", help="replace an existing output")
     parser.add_argument(
@@ -171,6 +173,9 @@ def _add_conversion(commands: Any, name: str) -> None:
         "--inverse-std",
         action="store_true",
         help="the file has inverse standard deviations for variances (TSN, early 2016)",
+    )
+    parser.add_argument(
+        "--mean", metavar="FILE", help="the mean cube that goes with the weights, for the provenance"
     )
     parser.add_argument("--stem-stride", type=int, metavar="N", help="the stem's stride in time")
     _add_common(parser)
@@ -228,6 +233,8 @@ def _add_demo(commands: Any, name: str) -> None:
 
 
 def _convert(options: argparse.Namespace) -> int:
+    if _is_mean(options):
+        return _convert_mean(options)
     from .conversion import convert
 
     bar = _Bar() if sys.stderr.isatty() and not (options.quiet or options.json) else None
@@ -241,6 +248,7 @@ def _convert(options: argparse.Namespace) -> int:
         pool1=options.pool1,
         stem_stride=options.stem_stride,
         inverse_std=options.inverse_std,
+        mean=options.mean,
         wrap=options.wrap,
         force=options.force,
         verify=options.verify,
@@ -258,6 +266,33 @@ def _convert(options: argparse.Namespace) -> int:
         from .report import conversion_text
 
         print(conversion_text(result))
+    return 0
+
+
+def _is_mean(options: argparse.Namespace) -> bool:
+    """Whether a mean file is wanted: no checkpoint is written under such a name without ``--to``."""
+    if options.to is not None or not options.output.lower().endswith((".npy", ".npz", ".binaryproto")):
+        return False
+    from .mapping.tables import load_layout
+
+    return options.source is None or any(
+        "mean_cube" in row for row in load_layout(options.source).preprocessing.values()
+    )
+
+
+def _convert_mean(options: argparse.Namespace) -> int:
+    from .mean import convert_mean
+
+    for name in ("dry_run", "verify", "dtype", "wrap", "variant", "inverse_std", "mean"):
+        if getattr(options, name):
+            raise UsageError(f"a mean file is not converted with --{name.replace('_', '-')}")
+    result = convert_mean(options.input, options.output, force=options.force)
+    if options.json:
+        _print_json({"ok": True, **result.as_data()})
+    elif not options.quiet:
+        from .report import mean_conversion_text
+
+        print(mean_conversion_text(result))
     return 0
 
 

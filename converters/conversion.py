@@ -84,6 +84,7 @@ def convert(
     pool1: bool | None = None,
     stem_stride: int | None = None,
     inverse_std: bool = False,
+    mean: str | os.PathLike[str] | None = None,
     wrap: bool = False,
     force: bool = False,
     verify: bool = False,
@@ -99,7 +100,8 @@ def convert(
     output (default: the source's own default). The output's suffix chooses its format: ``.pth``, ``.pt`` or
     ``.safetensors``. ``dtype`` casts (``"float16"``). ``variant``, ``pool1`` and ``stem_stride`` decide what
     names and shapes cannot; ``inverse_std`` says that the file has inverse standard deviations for variances, as
-    TSN's may. ``wrap`` writes the ecosystem's own wrapper around the state dict. ``verify`` reads
+    TSN's may. ``mean`` is the mean file that goes with the weights: its shape, checksum and channels' means go into the
+    provenance. ``wrap`` writes the ecosystem's own wrapper around the state dict. ``verify`` reads
     the output back and compares every tensor with the source; ``strict`` refuses NaN and Inf. ``sha256`` puts
     the input's hash into the provenance; without ``checksum`` those in the input are not compared. ``progress``
     is told (bytes done, bytes in all).
@@ -125,6 +127,8 @@ def convert(
         if wrap and write_format != "pth":
             raise UsageError("only a .pth has a wrapper", path=out_path, hint="leave --wrap out")
         facts = facts_of(fitted, checkpoint.provenance, pool1=pool1, stem_stride=stem_stride)
+        if mean is not None:
+            facts = _with_mean(facts, mean)
         undo = undoing(checkpoint.provenance, checkpoint.tensors)
         # Variances come back to what they were before they move to the target's eps.
         before = shift_of(checkpoint.provenance) if undo else 0.0
@@ -269,6 +273,22 @@ def _other_source(checkpoint: Checkpoint) -> str:
     return (
         f"use `convert {names[0]} ...`" if len(names) == 1 else f"its layout may be one of {', '.join(names)}"
     )
+
+
+def _with_mean(facts: Facts, path: str | os.PathLike[str]) -> Facts:
+    """The facts with those of a mean file."""
+    if "mean_cube" not in facts.input:
+        raise UsageError(f"{facts.title} takes no mean cube", hint="leave --mean out")
+    from .mean import convert_mean
+
+    found = convert_mean(path, None)
+    told = {
+        "name": shown(os.path.basename(found.source)),
+        "shape": list(found.shape),
+        "means": list(found.means),
+        "crc32": found.crc32,
+    }
+    return facts._replace(input={**facts.input, "mean_file": told})
 
 
 def _layout(name: str) -> LayoutTable:

@@ -95,6 +95,7 @@ _INPUT = _fields(
         "labels": _list(_text),
         "labels_notice": _text,
         "mean_cube": _text,
+        "mean_file": _fields({"name": _text, "shape": _SIZES, "means": _list(_number), "crc32": _text}),
     },
 )
 _CLIP = ("clip", "counted_at", "counted_positions", "frame_step", "resize")

@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     from .conversion import Result
     from .facts import Facts
     from .inspection import Inspection
+    from .mean import Mean
     from .support import Support
 
 _NUMBER = re.compile(r"(\d+)")
@@ -39,6 +40,23 @@ def conversion_text(result: Result) -> str:
         checked = ", every tensor read back and compared" if result.verified else ""
         lines.append(f"wrote {result.output} in {seconds:.2f} s{checked}")
     return _lines(lines)
+
+
+def mean_conversion_text(result: Mean) -> str:
+    """A few lines on a mean that was converted."""
+    return _lines(
+        [
+            f"mean cube {_size(result.shape)} (channel, frame, y, x), float32, {mean_text(result.means)}"
+            if len(result.shape) > 3
+            else f"mean image {_size(result.shape)} (channel, y, x), float32, {mean_text(result.means)}",
+            f"wrote {result.output}",
+        ]
+    )
+
+
+def mean_text(means: Iterable[float]) -> str:
+    """The means of a mean's channels."""
+    return f"channel means {' '.join(f'{value:.2f}' for value in means)}"
 
 
 def inspection_text(found: Inspection) -> str:
@@ -166,6 +184,9 @@ def _network_lines(found: Inspection, facts: Facts) -> Iterator[str]:
         )
     if "mean_cube" in facts.input:
         yield f"input        {facts.input['order']}, values 0..255, less {facts.input['mean_cube']}"
+    if "mean_file" in facts.input:
+        mean = facts.input["mean_file"]
+        yield f"mean file    {mean['name']}, {_size(mean['shape'])}, {mean_text(mean['means'])}, CRC-32 {mean['crc32']}"
     if "resize" in facts.input:
         yield f"frames       {facts.input['resize']}"
     if facts.licence:

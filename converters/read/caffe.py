@@ -240,7 +240,10 @@ def message_kind(file: SourceFile) -> str:
 
 _OTHER = {
     "model": ("is a Caffe model", "convert it as such; the mean is in a .binaryproto beside it"),
-    "mean": ("is a Caffe mean file (.binaryproto), not a model", "the weights are in the .caffemodel"),
+    "mean": (
+        "is a Caffe mean file (.binaryproto), not a model",
+        "name an output that ends in .npy; the weights are in the .caffemodel",
+    ),
     "solverstate": (
         "is a Caffe solver state (.solverstate), not a model",
         "the weights are in the .caffemodel of the same iteration",

@@ -82,6 +82,18 @@ def write_caffemodel(
                 progress(len(chunk))
 
 
+def write_mean(out: Sink, tensor: Tensor) -> None:
+    """Write a mean, [channels, (frames,) height, width], as a ``.binaryproto``: a cube with the five sizes of
+    ``c3d-v1.0``, an image with BVLC's four. Raises `Refused` as `write_caffemodel` does."""
+    dialect = C3D if len(tensor.shape) == _AXES[C3D] - 1 else BVLC_V1
+    for part in _blob(tensor, dialect):
+        if isinstance(part, bytes):
+            out.write(part)
+            continue
+        for chunk in part.data.chunks():
+            out.write(chunk)
+
+
 def _by_layer(tensors: Iterable[Tensor]) -> dict[str, list[Tensor]]:
     found: dict[str, dict[int, Tensor]] = {}
     for tensor in tensors:
