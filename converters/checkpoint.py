@@ -8,7 +8,7 @@ from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, NamedTuple
 from zlib import crc32
 
-from .errors import BadInput, ConverterError
+from .errors import BadInput, ConverterError, UsageError
 from .record import parse_provenance
 from .tensor import SourceFile
 
@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
 
     from .read.caffe import CaffeModel
+    from .read.pth import PthFile
     from .tensor import Tensor
 
 _PART = re.compile(r"\.(index|meta|data-[0-9]{5}-of-[0-9]{5,})$")
@@ -84,12 +85,15 @@ class _Checked(NamedTuple):
             raise self.checkpoint.damaged(self.name)
 
 
-def open_checkpoint(path: str, *, checksum: bool = True) -> Checkpoint:
+def open_checkpoint(path: str, *, checksum: bool = True, entry: str | None = None) -> Checkpoint:
     """Recognise and open a checkpoint. Raises `BadInput` for anything else, saying what the file is.
 
-    ``checksum`` compares the checksums that a format has for its tensors, where they are read.
+    ``checksum`` compares the checksums that a format has for its tensors, where they are read. ``entry`` is the path
+    of the state dict in a PyTorch file, with dots, where another than the plain weights is wanted: `UsageError` for
+    files that have no entries.
     """
     if _is_set(path):
+        _refuse_entry(path, entry)
         return _open_tensorflow(path, checksum=checksum)
     file = SourceFile(path)
     try:
@@ -97,13 +101,15 @@ def open_checkpoint(path: str, *, checksum: bool = True) -> Checkpoint:
 
         head = file.read_at(0, min(HEAD, file.size))
         kind = sniff(head)
+        if kind in ("zip", "torch-legacy", "tar") and (
+            found := _open_torch(file, head, kind, checksum=checksum, entry=entry)
+        ):
+            return found
+        _refuse_entry(path, entry)
         if kind == "pickle":
             return _open_pickle(file)
         if kind == "zip":
-            # PyTorch's first record is another; to read the whole directory first would cost it twice.
-            if head[30 : 30 + int.from_bytes(head[26:28], "little")].endswith(b".npy"):
-                return _open_chainer(file, checksum=checksum)
-            return _open_pth(file, checksum=checksum)
+            return _open_chainer(file, checksum=checksum)
         if kind == "safetensors":
             return _open_safetensors(file)
         if _names_tensorflow(path):
@@ -111,6 +117,8 @@ def open_checkpoint(path: str, *, checksum: bool = True) -> Checkpoint:
             return _open_tensorflow(path, checksum=checksum)
         if kind == "hdf5":
             return _open_hdf5(file, checksum=checksum)
+        if kind == "text" and path.endswith(".index.json"):
+            return _open_shards(file, checksum=checksum)
         if kind in ("protobuf", "unknown", "text"):
             return _open_caffe(file)
         expect(file, "pickle", "zip", "safetensors", "hdf5", "protobuf")
@@ -147,15 +155,78 @@ def _open_pickle(file: SourceFile) -> Checkpoint:
     )
 
 
-def _open_pth(file: SourceFile, *, checksum: bool) -> Checkpoint:
-    from .read.pth import read_pth
+def _refuse_entry(path: str, entry: str | None) -> None:
+    if entry is not None:
+        raise UsageError("only PyTorch's own files have entries", path=path, hint="leave --entry out")
 
-    found = read_pth(file, checksum=checksum)
+
+def _open_torch(
+    file: SourceFile, head: bytes, kind: str, *, checksum: bool, entry: str | None
+) -> Checkpoint | None:
+    """A file of any of PyTorch's formats; None for a zip file or a tar archive of another sort."""
+    if kind == "zip":
+        # PyTorch's first record is another; to read the whole directory first would cost it twice.
+        if head[30 : 30 + int.from_bytes(head[26:28], "little")].endswith(b".npy"):
+            return None
+        from .read.pth import read_pth
+
+        return _pth(file, read_pth(file, checksum=checksum, entry=entry), "zip")
+    from .read.pth_legacy import read_legacy_pth, read_tar_pth
+
+    if kind == "torch-legacy":
+        return _pth(file, read_legacy_pth(file, entry=entry), "legacy")
+    found = read_tar_pth(file, entry=entry)
+    return _pth(file, found, "tar") if found else None
+
+
+_PTH_FORMATS = {
+    "zip": "PyTorch zip file",
+    "torchscript": "TorchScript file",
+    "legacy": "PyTorch file, before 1.6",
+    "tar": "PyTorch file, before 0.1.10",
+}
+
+
+def _pth(file: SourceFile, found: PthFile, form: str) -> Checkpoint:
     provenance = parse_provenance(found.provenance, file.path)
-    details = {"wrapper": found.wrapper}
+    details: dict[str, Any] = {"wrapper": found.wrapper}
+    if found.beside:
+        details["beside"] = list(found.beside)
+    container = _PTH_FORMATS["torchscript" if found.script else form]
     return Checkpoint(
-        file.path, (file,), "pytorch", "PyTorch zip file", found.tensors, found.others, provenance, details
+        file.path, (file,), "pytorch", container, found.tensors, found.others, provenance, details
     )
+
+
+def _open_shards(index: SourceFile, *, checksum: bool) -> Checkpoint:
+    from .read.shards import read_index
+
+    shards = read_index(index)
+    opened: list[Checkpoint] = []
+    tensors: dict[str, Tensor] = {}
+    try:
+        for path, names in shards.items():
+            shard = open_checkpoint(path, checksum=checksum)
+            opened.append(shard)
+            if shard.format != "pytorch" or len(shard.files) != 1:
+                raise BadInput(f"is a {shard.container}, not a part of a PyTorch checkpoint", path=path)
+            missing, more = names - shard.tensors.keys(), shard.tensors.keys() - names
+            if missing or more:
+                raise BadInput(
+                    f"{'lacks' if missing else 'holds'} a tensor that the index {'has' if missing else 'lacks'}",
+                    path=path,
+                    where=min(missing or more),
+                    hint="index and files are not of one checkpoint; fetch them again",
+                )
+            tensors |= shard.tensors
+    except BaseException:
+        for shard in opened:
+            for file in shard.files:
+                file.close()
+        raise
+    files = (index, *(shard.files[0] for shard in opened))
+    container = f"{opened[0].container} in {len(opened)} parts"
+    return Checkpoint(index.path, files, "pytorch", container, tensors, {}, None, {})
 
 
 def _open_safetensors(file: SourceFile) -> Checkpoint:

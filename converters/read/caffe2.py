@@ -39,7 +39,7 @@ def read_caffe2_pickle(file: SourceFile) -> Caffe2Pickle:
     numbers under a blob's name, and one with a name twice, among the blobs and beside them.
     """
     expect(file, "pickle")
-    value, protocol = walk(file, NAMES)
+    value, protocol, _ = walk(file, NAMES)
     if not isinstance(value, dict):
         raise BadInput(
             f"holds a {type(value).__name__} where a Caffe2 checkpoint has a dictionary of blobs",

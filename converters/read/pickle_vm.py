@@ -43,19 +43,23 @@ class Global:
     The arguments may be values of any size that the stream stores once and uses at every call. A call whose
     time or memory grows with them needs ``cost``: the bytes of instructions that such arguments take at least
     where they are written. All costs together must not exceed the instructions that were read.
+
+    ``new`` makes the inert object that stands for an instance of a class; None if the name is no such class.
     """
 
-    __slots__ = ("cost", "make", "name")
+    __slots__ = ("cost", "make", "name", "new")
 
     def __init__(
         self,
         name: str,
         make: Callable[[tuple[object, ...]], object] | None = None,
         cost: Callable[[tuple[object, ...]], int] | None = None,
+        new: Callable[[], Inert] | None = None,
     ) -> None:
         self.name = name
         self.make = make
         self.cost = cost
+        self.new = new
 
 
 class Inert:
@@ -78,10 +82,11 @@ class InertDict(dict[object, object], Inert):
 
 
 class Pickle(NamedTuple):
-    """A pickle's value and its protocol."""
+    """A pickle's value and its protocol, and the offset in the file at which it ends."""
 
     value: object
     protocol: int
+    end: int
 
 
 def shown(name: object) -> str:
@@ -98,8 +103,10 @@ def walk(
     offset: int = 0,
     size: int | None = None,
     persistent: Callable[[object], object] | None = None,
+    whole: bool = True,
 ) -> Pickle:
-    """Evaluate the one pickle that fills ``size`` bytes from ``offset`` (default: the whole file).
+    """Evaluate the one pickle that fills ``size`` bytes from ``offset`` (default: the whole file); unless
+    ``whole``, the one that they begin with.
 
     ``names`` is the closed table of what the stream may name; ``persistent`` turns a persistent id into a
     value. Containers may be shared and may contain themselves: a caller looks into them with a bound. Raises
@@ -107,7 +114,8 @@ def walk(
     """
     machine = _Machine(file, names, offset, file.size if size is None else offset + size, persistent)
     try:
-        return Pickle(machine.run(), machine.protocol)
+        value = machine.run(whole)
+        return Pickle(value, machine.protocol, machine.base + machine.pos)
     except PickleError as fault:
         what, hint = fault.what, fault.hint
     except IndexError:
@@ -162,8 +170,8 @@ class _Machine:
         self.memo: dict[int, object] = {}
         self.protocol = 0
 
-    def run(self) -> object:
-        """Evaluate up to the end; the value.
+    def run(self, whole: bool) -> object:
+        """Evaluate up to the end, which is that of the bytes if ``whole``; the value.
 
         The five commonest opcodes of arrays, shapes and storages are evaluated here, on local variables, to
         save their calls; all others by their function in `_STEPS`.
@@ -199,14 +207,16 @@ class _Machine:
             else:
                 self.pos, self.stack = pos, stack
                 if opcode == _STOP:
-                    return self.value()
+                    return self.value(whole)
                 steps[opcode](self)
                 pos, stack = self.pos, self.stack
 
-    def value(self) -> object:
+    def value(self, whole: bool) -> object:
         """The value that is left at the end."""
         at = self.base + self.pos
-        if at < self.end:
+        if at > self.end:
+            raise self.file.cut(self.end, at - self.end)
+        if whole and at < self.end:
             raise PickleError(f"has {self.end - at:,} more bytes behind its end")
         value = self.stack.pop()
         if self.stack or self.marks:
@@ -325,6 +335,8 @@ def put(target: object, key: object, value: object) -> None:
     if not isinstance(target, dict):
         raise PickleError("sets an item of a value that is not a dictionary")
     kind = type(key)  # keys whose hash is cheap: no recursion, no collisions
+    if kind is int and isinstance(key, int) and 1 << 31 <= abs(key) < 1 << 63:
+        key, kind = str(key), str  # an address, by which optimizers before PyTorch 1.5 know their parameters
     if kind is not str and kind is not bytes and not (isinstance(key, int) and abs(key) < 1 << 31):
         raise PickleError("has a dictionary key that is neither a short name nor a small number")
     if key in target:
@@ -648,7 +660,7 @@ def _build(machine: _Machine) -> None:
 
 
 def _instance(called: object) -> PickleError:
-    """No checkpoint makes objects by these opcodes, not even of allowed names."""
+    """Objects of names that are no class of the table, and by opcodes that no checkpoint makes them by."""
     return code(f"an object of {called.name}" if isinstance(called, Global) else "an object of a value")
 
 
@@ -661,7 +673,11 @@ def _obj(machine: _Machine) -> None:
 
 
 def _new_obj(machine: _Machine) -> None:
-    raise _instance(machine.stack[-2])
+    arguments = machine.stack.pop()
+    called = machine.stack[-1]
+    if type(called) is not Global or called.new is None or arguments != ():
+        raise _instance(called)
+    machine.stack[-1] = called.new()
 
 
 def _new_obj_ex(machine: _Machine) -> None:

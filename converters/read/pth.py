@@ -2,7 +2,8 @@
 
 ``<root>/data.pkl`` is a pickle that is read as data (`pickle_vm`). It refers to the records
 ``<root>/data/<key>``, in which the tensors stay. The forms are those that PyTorch's ``torch/_utils.py`` and
-``torch/serialization.py`` write.
+``torch/serialization.py`` write. The formats before 1.6 (`pth_legacy`) and TorchScript's (`torchscript`) have
+the same tensors in other places.
 """
 
 from __future__ import annotations
@@ -12,9 +13,10 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from ..errors import BadInput
 from ..tensor import CHUNK, ITEMSIZE, Data, FileBytes, Swapped, Tensor
-from .pickle_numpy import NAMES, PlainValues, refuse_too_many
+from .pickle_numpy import NAMES as ARRAY_NAMES
+from .pickle_numpy import PlainValues, refuse_too_many
 from .pickle_strings import PickleError, encodes
-from .pickle_vm import Global, shown, walk
+from .pickle_vm import Global, Inert, shown, walk
 from .records import (
     CheckedPart,
     CheckedRecord,
@@ -28,14 +30,11 @@ from .records import (
 from .sniff import expect
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Mapping
 
     from ..tensor import SourceFile
 
 __all__ = ["PthFile", "read_pth", "verify_crcs"]
-
-WRAPPERS = ("state_dict", "model_state", "model_state_dict", "model")
-"""Entries under which a state dict is kept: by mmcv and many others, PySlowFast, PyTorch's tutorials."""
 
 _PROVENANCE_LIMIT = 64 << 20
 
@@ -58,11 +57,11 @@ _DTYPES = (*ITEMSIZE, "uint16", "uint32", "uint64", "complex32", "complex64", "c
 class PthFile(NamedTuple):
     """The contents of a checkpoint, in the file's order.
 
-    ``tensors`` are those of the state dict, which is the whole file or its entry ``wrapper``. ``others`` is
-    all else there is, beside the state dict and in it, as plain values. ``records`` are the zip file's by
-    name, each ``(offset, size, crc)``. ``crcs`` has the CRC-32 of each tensor that is exactly one record, as
-    the file has it.
-    ``provenance`` is the text that a conversion left.
+    ``tensors`` are those of the state dict, which is the whole file or its entry ``wrapper`` (a path with dots).
+    ``others`` is all else there is, beside the state dict and in it, as plain values, ``beside`` the entries among
+    it that are state dicts too. ``records`` are the zip file's by name, each ``(offset, size, crc)``. ``crcs`` has
+    the CRC-32 of each tensor that is exactly one record, as the file has it. ``provenance`` is the text that a
+    conversion left. ``script`` tells a TorchScript file.
     """
 
     tensors: dict[str, Tensor]
@@ -71,6 +70,8 @@ class PthFile(NamedTuple):
     records: dict[str, Record]
     crcs: dict[str, int]
     provenance: str | None
+    beside: tuple[str, ...] = ()
+    script: bool = False
 
 
 class Strided(NamedTuple):
@@ -125,15 +126,26 @@ class TorchTensor:
             raise PickleError("has a tensor of unknown form")
 
 
-def read_pth(file: SourceFile, *, checksum: bool = True) -> PthFile:
-    """Read the names, shapes and places of all tensors.
+class Attributes(Inert):
+    """An object of training code beside the weights. Its attributes are left aside."""
+
+    __slots__ = ()
+
+    def set_state(self, state: object) -> None:
+        """Take and forget a dictionary of attributes."""
+        if not isinstance(state, dict):
+            raise PickleError("has an object of unknown form")
+
+
+def read_pth(file: SourceFile, *, checksum: bool = True, entry: str | None = None) -> PthFile:
+    """Read the names, shapes and places of all tensors of the state dict, or of the one in ``entry``.
 
     With ``checksum``, the CRC-32 of each record that is used is compared when it is read: a tensor that is
     exactly one record while its bytes are streamed, a tensor that is a part of one by reading the record once
     more. A file without checksums passes.
 
     Raises `BadInput` for a file of another kind, a damaged one, one with code in it, and a tensor that is not
-    inside its record.
+    inside its record; `Refused` where it is not clear which state dict is meant.
     """
     expect(file, "zip")
     records = read_records(file)
@@ -152,34 +164,64 @@ def read_pth(file: SourceFile, *, checksum: bool = True) -> PthFile:
     def storage(reference: object) -> TorchStorage:
         return _storage(reference, root, by_key)
 
-    value, _ = walk(file, _NAMES, offset=data.offset, size=data.size, persistent=storage)
+    script = f"{root}/constants.pkl" in records
+    if script:
+        from .torchscript import module_names, parameters
+
+        names: Mapping[tuple[str, str], Global] = module_names(NAMES)
+        found = walk(file, names, offset=data.offset, size=data.size, persistent=storage)
+        value: object = parameters(file, found.value)
+    else:
+        value = walk(file, NAMES, offset=data.offset, size=data.size, persistent=storage).value
+    state = state_dict(file, value, entry)
+    made = lazy_tensors(file, state, swapped=swapped, checked=checked, crcs=has)
+    return made._replace(records=records, provenance=_provenance(file, root, records, checked), script=script)
+
+
+class State(NamedTuple):
+    """A state dict in a checkpoint's value: its ``entries``, the path ``wrapper`` to it, what else there is, and
+    the paths of other state dicts among that."""
+
+    entries: Mapping[str, object]
+    wrapper: str | None
+    others: Mapping[str, object]
+    beside: tuple[str, ...] = ()
+
+
+def state_dict(file: SourceFile, value: object, entry: str | None) -> State:
+    """The state dict in a checkpoint's value. Raises `BadInput`, `Refused`."""
     if not isinstance(value, dict):
         raise BadInput("holds no dictionary of tensors", path=file.path, hint="this is not a state dict")
-    entries = _named(file, value)
-    wrapper = next((name for name in WRAPPERS if _has_tensors(entries.get(name))), None)
-    state = entries
+    entries = named(file, value)
+    if entry is None and not any(isinstance(item, dict) for item in entries.values()):
+        return State(entries, None, {})
+    from .state_dicts import choose
+
+    return choose(file, entries, entry)
+
+
+def lazy_tensors(
+    file: SourceFile, state: State, *, swapped: bool = False, checked: bool = False, crcs: bool = False
+) -> PthFile:
+    """The tensors of a state dict, and all else as plain values. ``checked`` compares the records' checksums, which
+    the file has if ``crcs``."""
     values = PlainValues(file)
-    others: dict[str, object] = {}
-    if wrapper is not None:
-        others = {name: values.plain(entry) for name, entry in entries.items() if name != wrapper}
-        wrapped = entries[wrapper]
-        assert isinstance(wrapped, dict)
-        state = _named(file, wrapped)
+    others = {name: values.plain(entry) for name, entry in state.others.items()}
     tensors: dict[str, Tensor] = {}
-    crcs: dict[str, int] = {}
+    known: dict[str, int] = {}
     checks: dict[Record, RecordCheck] = {}
-    for name, entry in state.items():
+    for name, entry in state.entries.items():
         if isinstance(entry, TorchTensor):
             record = entry.storage.record
             check = checks.setdefault(record, RecordCheck(file, record)) if checked else None
             made = tensors[name] = _tensor(file, name, entry, swapped, check)
-            if has and isinstance(made.data, (FileBytes, CheckedRecord)) and made.nbytes == record.size:
-                crcs[name] = record.crc
+            if crcs and isinstance(made.data, (FileBytes, CheckedRecord)) and made.nbytes == record.size:
+                known[name] = record.crc
         else:
-            others[name if wrapper is None else f"{wrapper}.{name}"] = values.plain(entry)
+            others[name if state.wrapper is None else f"{state.wrapper}.{name}"] = values.plain(entry)
     if not tensors:
         raise BadInput("holds no tensors", path=file.path, hint="this is not a state dict")
-    return PthFile(tensors, others, wrapper, records, crcs, _provenance(file, root, records, checked))
+    return PthFile(tensors, others, state.wrapper, {}, known, None, state.beside)
 
 
 def _root(file: SourceFile, records: dict[str, Record]) -> str:
@@ -190,12 +232,6 @@ def _root(file: SourceFile, records: dict[str, Record]) -> str:
             "is a zip file, but not one of PyTorch's",
             path=file.path,
             hint="if it is an archive with the checkpoint in it, unpack it",
-        )
-    if f"{roots[0]}/constants.pkl" in records:
-        raise BadInput(
-            "is a TorchScript file, which is a program",
-            path=file.path,
-            hint="a state dict is needed; save the state_dict() of the loaded module",
         )
     return roots[0]
 
@@ -228,7 +264,7 @@ def _provenance(file: SourceFile, root: str, records: dict[str, Record], checked
     raise BadInput(problem, path=file.path, where=shown(name), hint="convert the source again")
 
 
-def _named(file: SourceFile, entries: dict[object, object]) -> dict[str, object]:
+def named(file: SourceFile, entries: dict[object, object]) -> dict[str, object]:
     """Entries by name; PyTorch under Python 2 wrote names as bytes, and optimizers have numbers for names."""
     refuse_too_many(file, entries)
     named: dict[str, object] = {}
@@ -244,26 +280,38 @@ def _named(file: SourceFile, entries: dict[object, object]) -> dict[str, object]
     return named
 
 
-def _has_tensors(value: object) -> bool:
-    return isinstance(value, dict) and any(isinstance(entry, TorchTensor) for entry in value.values())
-
-
 def _storage(reference: object, root: str, records: dict[str, Record]) -> TorchStorage:
     """What ``('storage', class, key, location, count)`` refers to; ``records`` are by key."""
-    if type(reference) is not tuple or len(reference) != 5 or reference[0] != "storage":
+    if type(reference) is not tuple or len(reference) != 5:
         raise PickleError("has a storage of unknown form")
-    kind, key, count = reference[1], reference[2], reference[4]
-    if not isinstance(kind, Global) or type(key) is not str or type(count) is not int:
-        raise PickleError("has a storage of unknown form")
-    dtype = _STORAGES.get(kind.name.removeprefix("torch."), "")
-    if not dtype and kind.name != "torch.storage.UntypedStorage":
-        raise PickleError("has a storage of unknown form")
+    dtype, key, count = storage_fields(reference)
     record = records.get(key)
     if record is None:
         raise PickleError(f"has no record {shown(root)}/data/{shown(key)}, which a tensor needs")
     if count * ITEMSIZE.get(dtype, 1) != record.size:
         raise PickleError(f"has the record {shown(root)}/data/{shown(key)} in a wrong size")
     return TorchStorage(dtype, key, record)
+
+
+def storage_fields(reference: tuple[object, ...]) -> tuple[str, str, int]:
+    """dtype (empty for bytes), key and number of elements of ``('storage', class, key, location, count, ...)``.
+    Python 2 wrote its texts as bytes. Raises `PickleError`."""
+    kind, key, count = reference[1], reference[2], reference[4]
+    if isinstance(key, bytes):
+        key = key.decode("latin-1")
+    if reference[0] not in ("storage", b"storage") or type(key) is not str or type(count) is not int:
+        raise PickleError("has a storage of unknown form")
+    return storage_dtype(kind), key, count
+
+
+def storage_dtype(kind: object) -> str:
+    """The dtype of a class of storages, empty for one of bytes. Raises `PickleError`."""
+    if not isinstance(kind, Global):
+        raise PickleError("has a storage of unknown form")
+    dtype = _STORAGES.get(kind.name.removeprefix("torch."), "")
+    if not dtype and kind.name != "torch.storage.UntypedStorage":
+        raise PickleError("has a storage of unknown form")
+    return dtype
 
 
 def _sizes(value: object) -> tuple[int, ...]:
@@ -341,11 +389,25 @@ def _rebuild_tensor_v3(arguments: tuple[object, ...]) -> TorchTensor:
 
 
 def _rebuild_parameter(arguments: tuple[object, ...]) -> TorchTensor:
-    """``(tensor, requires_grad, hooks)``"""
-    tensor = arguments[0] if len(arguments) == 3 else None
+    """``(tensor, requires_grad, hooks[, state])``"""
+    tensor = arguments[0] if 3 <= len(arguments) <= 4 else None
     if not isinstance(tensor, TorchTensor):
         raise PickleError("has a parameter of unknown form")
     return tensor
+
+
+def _rebuild_from_type(arguments: tuple[object, ...]) -> object:
+    """``(rebuilder, class, its arguments, state)``: a tensor with attributes of its own, which are no weights."""
+    rebuild, _, inner, _ = arguments if len(arguments) == 4 else (None, None, None, None)
+    if (
+        not isinstance(rebuild, Global)
+        or not rebuild.make
+        or not rebuild.name.startswith("torch._utils._rebuild_")
+    ):
+        raise PickleError("has a tensor of unknown form")
+    if type(inner) is not tuple:
+        raise PickleError("has a tensor of unknown form")
+    return rebuild.make(inner)
 
 
 def _size(arguments: tuple[object, ...]) -> tuple[int, ...]:
@@ -368,6 +430,18 @@ def _torch_names() -> dict[tuple[str, str], Global]:
         ("torch._utils", "_rebuild_tensor_v2"): Global("torch._utils._rebuild_tensor_v2", _rebuild_tensor),
         ("torch._utils", "_rebuild_tensor_v3"): Global("torch._utils._rebuild_tensor_v3", _rebuild_tensor_v3),
         ("torch._utils", "_rebuild_parameter"): Global("torch._utils._rebuild_parameter", _rebuild_parameter),
+        ("torch._utils", "_rebuild_parameter_with_state"): Global(
+            "torch._utils._rebuild_parameter_with_state", _rebuild_parameter
+        ),
+        ("torch._tensor", "_rebuild_from_type_v2"): Global(
+            "torch._tensor._rebuild_from_type_v2", _rebuild_from_type
+        ),
+        ("argparse", "Namespace"): Global("argparse.Namespace", new=Attributes),
+        ("mmengine.logging.history_buffer", "HistoryBuffer"): Global(
+            "mmengine.logging.history_buffer.HistoryBuffer", new=Attributes
+        ),
+        ("torch.nn.parameter", "Parameter"): Global("torch.nn.Parameter"),
+        ("torch", "Tensor"): Global("torch.Tensor"),
         ("torch", "Size"): Global("torch.Size", _size),
         ("torch", "device"): Global("torch.device", _device),
         ("torch.storage", "UntypedStorage"): Global("torch.storage.UntypedStorage"),
@@ -377,5 +451,5 @@ def _torch_names() -> dict[tuple[str, str], Global]:
     return names
 
 
-_NAMES = {**NAMES, **_torch_names()}
+NAMES = {**ARRAY_NAMES, **_torch_names()}
 """The closed table of the names that a state dict needs."""

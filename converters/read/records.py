@@ -9,7 +9,7 @@ from ..errors import BadInput
 from ..tensor import CHUNK, Data
 from ..write.crc import crc32_function
 from .pickle_vm import shown
-from .zip_members import read_members
+from .zip_members import STORED, read_members
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -27,9 +27,18 @@ class Record(NamedTuple):
 
 def read_records(file: SourceFile) -> dict[str, Record]:
     """All records by name, in the file's order. Raises `BadInput` unless each is stored as it is, lies inside
-    the file, overlaps no other and has a name of its own."""
-    members = read_members(file, deflated=False)
-    return {name: Record(member.offset, member.size, member.crc) for name, member in members.items()}
+    the file, overlaps no other and has a name of its own. The code of a TorchScript file may be deflated; it is
+    left out."""
+    members = read_members(file, may_be_deflated=_is_code)
+    return {
+        name: Record(member.offset, member.size, member.crc)
+        for name, member in members.items()
+        if member.method == STORED
+    }
+
+
+def _is_code(name: str) -> bool:
+    return "/code/" in name or name.endswith(".debug_pkl")
 
 
 def has_crcs(records: Mapping[str, Record]) -> bool:

@@ -46,10 +46,7 @@ _SAY = {
     "git-lfs": ("is a git-lfs pointer, not a checkpoint", "run 'git lfs pull' to get the file itself"),
     "text": ("is a text file, not a checkpoint", "look into it: it may be an error message of the download"),
     "zip": ("is a zip file", "a .pth of PyTorch 1.6 or later, or an archive to unpack first"),
-    "torch-legacy": (
-        "is a PyTorch file of the format before 1.6",
-        "load it with weights_only=True in PyTorch and save it again",
-    ),
+    "torch-legacy": ("is a PyTorch file of the format before 1.6", "it needs no reading as another format"),
     "gzip": ("is compressed with gzip", "decompress it first"),
     "bzip2": ("is compressed with bzip2", "decompress it first"),
     "xz": ("is compressed with xz", "decompress it first"),

@@ -13,7 +13,7 @@ from ..errors import BadInput
 from ..tensor import CHUNK
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
 
     from ..tensor import SourceFile
 
@@ -41,9 +41,12 @@ class Member(NamedTuple):
     crc: int
 
 
-def read_members(file: SourceFile, *, deflated: bool = True) -> dict[str, Member]:
-    """All members by name, in the file's order. Raises `BadInput` unless each is stored or, unless ``deflated`` is
-    false, deflated, lies inside the file, overlaps no other and has a name of its own."""
+def read_members(
+    file: SourceFile, *, may_be_deflated: Callable[[str], bool] | None = None
+) -> dict[str, Member]:
+    """All members by name, in the file's order. Raises `BadInput` unless each is stored or, where
+    ``may_be_deflated`` says so (default: everywhere), deflated, lies inside the file, overlaps no other and has a
+    name of its own."""
     start, size, count = _directory(file)
     if size > _DIRECTORY_LIMIT:
         raise damaged(file, f"has a directory of {size:,} bytes")
@@ -79,7 +82,8 @@ def read_members(file: SourceFile, *, deflated: bool = True) -> dict[str, Member
             raise damaged(file, "has a directory that is not one")
         name = _name(file, raw[name_at:extra_at])
         size_in, length, header = _wide(file, raw[extra_at : extra_at + n_extra], size_in, length, header)
-        if not deflated and (method != STORED or flags & 1 or size_in != length):
+        odd = method != STORED or flags & 1 or size_in != length
+        if odd and may_be_deflated is not None and not may_be_deflated(name):
             raise BadInput(
                 "is a zip file with compressed or encrypted records",
                 path=file.path,
