@@ -13,6 +13,7 @@ __version__ = "0.1.0"
 
 if TYPE_CHECKING:
     from .conversion import Result, convert
+    from .difference import diff
     from .errors import BadInput, ConverterError, Refused, UsageError
     from .inspection import inspect
     from .model import load_model, load_two_stream
@@ -20,6 +21,7 @@ if TYPE_CHECKING:
 _HOMES = {
     "convert": "conversion",
     "Result": "conversion",
+    "diff": "difference",
     "load_model": "model",
     "load_two_stream": "model",
     "inspect": "inspection",
@@ -36,6 +38,7 @@ __all__ = [
     "Result",
     "UsageError",
     "convert",
+    "diff",
     "inspect",
     "load_model",
     "load_two_stream",
