@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from .errors import BadInput, ConverterError, Refused, UsageError
     from .inspection import inspect
     from .model import load_model, load_two_stream
+    from .publication import publish
 
 _HOMES = {
     "convert": "conversion",
@@ -25,6 +26,7 @@ _HOMES = {
     "load_model": "model",
     "load_two_stream": "model",
     "inspect": "inspection",
+    "publish": "publication",
     "ConverterError": "errors",
     "Refused": "errors",
     "UsageError": "errors",
@@ -42,6 +44,7 @@ __all__ = [
     "inspect",
     "load_model",
     "load_two_stream",
+    "publish",
 ]
 
 

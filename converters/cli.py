@@ -35,7 +35,10 @@ exit codes:
   130  interrupted
 """
 
-VERBS = {"diff": "compare two checkpoints of any format and layout"}
+VERBS = {
+    "diff": "compare two checkpoints of any format and layout",
+    "publish": "name a file by its hash, with a model card; check a published folder",
+}
 """Commands with a module of their own in ``converters/verbs``, each with its line in the help."""
 
 SHOWN_FAULTS = 2
