@@ -13,19 +13,23 @@ __version__ = "0.1.0"
 
 if TYPE_CHECKING:
     from .conversion import Result, convert
+    from .difference import diff
     from .errors import BadInput, ConverterError, Refused, UsageError
     from .inspection import inspect
     from .mean import Mean, convert_mean
     from .model import load_model, load_two_stream
+    from .publication import publish
 
 _HOMES = {
     "convert": "conversion",
     "Result": "conversion",
     "convert_mean": "mean",
     "Mean": "mean",
+    "diff": "difference",
     "load_model": "model",
     "load_two_stream": "model",
     "inspect": "inspection",
+    "publish": "publication",
     "ConverterError": "errors",
     "Refused": "errors",
     "UsageError": "errors",
@@ -41,9 +45,11 @@ __all__ = [
     "UsageError",
     "convert",
     "convert_mean",
+    "diff",
     "inspect",
     "load_model",
     "load_two_stream",
+    "publish",
 ]
 
 

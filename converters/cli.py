@@ -35,6 +35,12 @@ exit codes:
   130  interrupted
 """
 
+VERBS = {
+    "diff": "compare two checkpoints of any format and layout",
+    "publish": "name a file by its hash, with a model card; check a published folder",
+}
+"""Commands with a module of their own in ``converters/verbs``, each with its line in the help."""
+
 SHOWN_FAULTS = 2
 INTERRUPTED = 130
 
@@ -129,10 +135,28 @@ def _parser(words: Sequence[str]) -> argparse.ArgumentParser:
     )
     adding: dict[str, Callable[[Any, str], None]] = dict.fromkeys((*layout_names(), "auto"), _add_conversion)
     adding |= {"inspect": _add_inspect, "models": _add_models, "demo": _add_demo}
+    adding |= dict.fromkeys(VERBS, _add_verb)
     first = words[0] if words else ""
     for name in [first] if first in adding else adding:
         adding[name](commands, name)
     return parser
+
+
+def _add_verb(commands: Any, name: str) -> None:
+    from importlib import import_module
+
+    module = import_module(f".verbs.{name}", __package__)
+    about = VERBS[name]
+    parser = commands.add_parser(
+        name,
+        help=about,
+        description=module.DESCRIPTION,
+        epilog=EXIT_CODES,
+        formatter_class=_Formatter,
+    )
+    module.add_arguments(parser)
+    _add_common(parser)
+    parser.set_defaults(run=module.run)
 
 
 def _add_conversion(commands: Any, name: str) -> None:

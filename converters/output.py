@@ -9,9 +9,10 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 from .checkpoint import Checkpoint, open_checkpoint
 from .errors import ConverterError, Refused, UsageError
 from .provenance import dump
+from .tensor import same_bytes
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Mapping, Sequence
+    from collections.abc import Callable, Mapping, Sequence
 
     from .mapping.tables import LayoutTable
     from .plan import Plan
@@ -290,21 +291,5 @@ def _check(temporary: str, work: Work, *, verify: bool) -> None:
         if not verify:
             return
         for row in work.plan.rows:
-            for wanted, got in _pairs(row.tensor(work.checkpoint.tensors), written.tensors[row.target]):
-                if wanted != got:
-                    raise Refused("differs from the source", where=row.target, hint="check disk and memory")
-
-
-def _pairs(one: Tensor, other: Tensor) -> Iterator[tuple[bytes, bytes]]:
-    """Both tensors' bytes in pieces of equal length, the last pair unequal if one is longer."""
-    left, right = b"", b""
-    ones, others = one.data.chunks(), other.data.chunks()
-    while True:
-        left = left or bytes(next(ones, b""))
-        right = right or bytes(next(others, b""))
-        size = min(len(left), len(right))
-        if size == 0:
-            yield left, right
-            return
-        yield left[:size], right[:size]
-        left, right = left[size:], right[size:]
+            if not same_bytes(row.tensor(work.checkpoint.tensors), written.tensors[row.target]):
+                raise Refused("differs from the source", where=row.target, hint="check disk and memory")

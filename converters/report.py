@@ -11,6 +11,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
 
     from .conversion import Result
+    from .difference import Difference, Pair
     from .facts import Facts
     from .inspection import Inspection
     from .mean import Mean
@@ -80,6 +81,54 @@ def inspection_text(found: Inspection) -> str:
     return _lines(lines)
 
 
+def difference_text(found: Difference) -> str:
+    """What two files differ in, names folded by their numbers, the worst figures of each group."""
+    lines = [
+        f"{label} {side.path}: {side.container}, {megabytes(side.size)}"
+        + (f", {side.network} in layout {side.layout}" if side.layout else ", no network known here")
+        for label, side in (("A", found.a), ("B", found.b))
+    ]
+    if found.canonical:
+        lines.append("compared under canonical names, batch counters left out")
+    lines += [f"note: {note}" for note in found.notes]
+    by_name = {row.name: row for row in found.rows}
+    for (texts, kind, change), numbers in _groups(
+        (row.name, (row.kind, _change(row))) for row in found.rows if row.kind != "equal"
+    ):
+        rows = [by_name[_unfolded(texts, each)] for each in numbers]
+        line = f"{kind:<9}  {_folded(texts, numbers)}  {change}"
+        if kind == "values":
+            cosine = min(row.cosine for row in rows)
+            line += (
+                f"  {sum(row.unequal for row in rows):,} values, by up to "
+                f"{max(row.largest for row in rows):.3g}, cosine {cosine:.9g}"
+            )
+        lines.append(line + (f"  ({len(rows)} tensors)" if len(rows) > 1 else ""))
+    equal = sum(1 for row in found.rows if row.kind == "equal")
+    differ = len(found.rows) - equal
+    lines.append(
+        f"{equal} tensors are equal bit for bit, {differ} differ"
+        if differ
+        else f"all {equal} tensors are equal bit for bit"
+    )
+    return _lines(lines)
+
+
+def _change(row: Pair) -> str:
+    """Dtype of a tensor in one file or two, and its shape where that is what differs."""
+    if row.a is None or row.b is None:
+        dtype, shape = row.a or row.b or ("", ())
+        return f"{_shape(shape)} {dtype}"
+    dtypes = row.a[0] if row.a[0] == row.b[0] else f"{row.a[0]} -> {row.b[0]}"
+    if row.kind == "shape":
+        return f"{_shape(row.a[1])} -> {_shape(row.b[1])} {dtypes}"
+    return dtypes
+
+
+def _shape(shape: tuple[int, ...]) -> str:
+    return "x".join(map(str, shape)) or "scalar"
+
+
 def models_text(table: Iterable[Support]) -> str:
     """The support table: a line for every network."""
     rows = [("network", "variant", "from", "to (first: default)")]
@@ -107,7 +156,7 @@ def megabytes(size: int) -> str:
 def fold_tensors(tensors: Iterable[tuple[str, str, tuple[int, ...]]]) -> Iterator[str]:
     """One line for tensors that differ in their numbers only: ``layer{1-4}.0.conv1.weight  64x64x1x1x1 ...``."""
     for (texts, dtype, shape), numbers in _groups((name, (dtype, shape)) for name, dtype, shape in tensors):
-        yield f"{_folded(texts, numbers)}  {'x'.join(map(str, shape)) or 'scalar'} {dtype}" + (
+        yield f"{_folded(texts, numbers)}  {_shape(shape)} {dtype}" + (
             f"  ({len(numbers)} tensors)" if len(numbers) > 1 else ""
         )
 
@@ -136,6 +185,11 @@ def _groups(
             apart.setdefault(row[:most] + row[most + 1 :], []).append(row)
         for rows in apart.values():
             yield known, rows
+
+
+def _unfolded(texts: tuple[str, ...], numbers: tuple[str, ...]) -> str:
+    """The one name that has these numbers."""
+    return texts[0] + "".join(number + text for number, text in zip(numbers, texts[1:], strict=True))
 
 
 def _folded(texts: tuple[str, ...], numbers: list[tuple[str, ...]]) -> str:

@@ -83,6 +83,21 @@ class Tensor(NamedTuple):
         return b"".join(bytes(chunk) for chunk in self.data.chunks())
 
 
+def same_bytes(one: Tensor, other: Tensor) -> bool:
+    """Whether two tensors have the same bytes. Reads both side by side, up to the first difference."""
+    left, right = b"", b""
+    ones, others = one.data.chunks(), other.data.chunks()
+    while True:
+        left = left or bytes(next(ones, b""))
+        right = right or bytes(next(others, b""))
+        size = min(len(left), len(right))
+        if size == 0:
+            return left == right
+        if left[:size] != right[:size]:
+            return False
+        left, right = left[size:], right[size:]
+
+
 class SourceFile:
     """A regular file that is read in bounded pieces and never mapped, so that a file cut meanwhile is an
     error, not a signal. Raises `BadInput` for anything else: pipes and devices have no size."""

@@ -144,3 +144,7 @@ def test_the_package_itself_imports_nothing_heavy():
     modules = set(done.stdout.split())
     assert "converters" in modules
     assert not modules & {"torch", "numpy", "converters.conversion", "argparse"}
+
+
+def test_equal_files_are_compared_without_numpy(r2d, outputs):
+    assert not imported("diff", r2d, outputs[0]) & {"torch", "numpy", "hashlib", *HEAVY}

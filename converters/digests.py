@@ -1,0 +1,42 @@
+"""SHA-256 of files, and lists of such in the form of ``sha256sum``."""
+
+from __future__ import annotations
+
+import re
+from hashlib import sha256
+from typing import TYPE_CHECKING
+
+from .errors import BadInput
+from .tensor import SourceFile
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
+
+_LINE = re.compile(r"([0-9a-f]{64}) [ *](.+)")
+
+
+def sha256_of(path: str, moved: Callable[[int], None] | None = None) -> str:
+    """The hexadecimal SHA-256 of a file's bytes; ``moved`` is told how many were read each time."""
+    digest = sha256()
+    with SourceFile(path) as file:
+        for chunk in file.chunks(0, file.size):
+            digest.update(chunk)
+            if moved:
+                moved(len(chunk))
+    return digest.hexdigest()
+
+
+def parse_sums(text: str, path: str) -> dict[str, str]:
+    """Hashes by file name. Raises `BadInput` for a line that is none of ``sha256sum``'s."""
+    found = {}
+    for number, line in enumerate(text.splitlines(), 1):
+        match = _LINE.fullmatch(line)
+        if match is None:
+            raise BadInput("is no list of SHA-256 hashes", path=path, where=f"line {number}")
+        found[match[2]] = match[1]
+    return found
+
+
+def dump_sums(sums: Mapping[str, str]) -> str:
+    """The list that ``sha256sum -c`` checks, sorted by name."""
+    return "".join(f"{digest}  {name}\n" for name, digest in sorted(sums.items()))

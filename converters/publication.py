@@ -1,0 +1,247 @@
+"""Give a checkpoint the name, the card and the hashes that it is published with, and check such a folder."""
+
+from __future__ import annotations
+
+import os
+import re
+from contextlib import suppress
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+from .card import Facts, model_card, source_names
+from .checkpoint import open_checkpoint
+from .conversion import convert
+from .difference import diff
+from .digests import dump_sums, parse_sums, sha256_of
+from .errors import BadInput, ConverterError, Refused, UsageError
+from .inspection import inspect
+from .mapping.layout import BATCHES
+from .mapping.tables import load_layout
+from .naming import fill, holes, stem_of
+from .output import SUFFIXES
+from .tensor import FLOATS, SourceFile
+from .write.atomic import refuse_output, replacing
+from .zoo import release_of
+
+if TYPE_CHECKING:
+    from .inspection import Inspection
+
+SUMS = "SHA256SUMS"
+PATTERN = "{stem}-{hash8}"
+"""OpenMMLab's way to name a file."""
+
+_NAMED = re.compile(r"-([0-9a-f]{8})(?=\.|$)")
+_WEIGHTS = (*SUFFIXES["pth"], *SUFFIXES["safetensors"])
+
+
+class Published(NamedTuple):
+    """A published file. ``checks`` say what was verified, ``stripped`` what was left out."""
+
+    path: str
+    card: str
+    sums: str
+    sha256: str
+    size: int
+    checks: tuple[str, ...]
+    stripped: tuple[str, ...]
+
+    def as_data(self) -> dict[str, Any]:
+        """Plain data, for ``--json``."""
+        return self._asdict()
+
+
+class Checked(NamedTuple):
+    """A file of a published folder; ``fault`` is empty where it is what the folder says."""
+
+    name: str
+    fault: str
+
+
+def publish(
+    path: str | os.PathLike[str],
+    *,
+    name: str = PATTERN,
+    folder: str | os.PathLike[str] | None = None,
+    source: str | os.PathLike[str] | None = None,
+    force: bool = False,
+) -> Published:
+    """Publish a PyTorch file of a known network: under its hash, with a model card and ``SHA256SUMS``.
+
+    ``name`` is a pattern of ``{stem}``, ``{network}``, ``{layout}``, ``{classes}`` and ``{hash8}``, the first 8
+    hexadecimal digits of the SHA-256, which must be in it; the suffix is the file's. ``folder`` is where to (by
+    default the file's own). Training state is stripped: then the file is written anew, else its bytes are kept.
+    With ``source`` the file must hold, bit for bit, what that file converts to; without, its checksums and its
+    structure are verified.
+
+    Raises `Refused` where something differs, the network is not known or the name is taken, `BadInput` where a file
+    cannot be read, `UsageError` for a wrong pattern. Until all is verified nothing has its name.
+    """
+    path = os.fspath(path)
+    if "hash8" not in holes(name) or os.path.basename(name) != name:
+        raise UsageError(f"the name {name!r} must hold {{hash8}} and no folder")
+    folder = os.fspath(folder) if folder is not None else os.path.dirname(path)
+    suffix = _suffix(path)
+    found = _known(path)
+    stem = _NAMED.sub("", stem_of(path))
+    staged = os.path.join(folder, f".{stem}.publishing{suffix}")
+    again = os.path.join(folder, f".{stem}.again{suffix}")
+    refuse_output(staged, force=True)
+    try:
+        stripped = _stage(path, staged, found)
+        published = inspect(staged)
+        checks = _read_through(staged)
+        if source is not None:
+            checks = (_against(staged, os.fspath(source), again, published), *checks)
+        digest = sha256_of(staged)
+        holds = {
+            "stem": stem,
+            "network": _network(published).variant,
+            "layout": published.layout,
+            "classes": _network(published).classes,
+            "hash8": digest[:8],
+        }
+        final = os.path.join(folder, fill(name, holds) + suffix)
+        if not _is(final, digest):
+            refuse_output(final, force=force)
+            os.replace(staged, final)
+    finally:
+        for leftover in (staged, again):
+            with suppress(OSError):
+                os.unlink(leftover)
+    base = os.path.basename(final)
+    size = os.path.getsize(final)
+    network = _network(published)
+    names = [name for name, _ in reversed(source_names(published.provenance))]
+    release = release_of([*names, os.path.basename(path)], network.variant, network.classes)
+    text = model_card(published, Facts(base, digest, size, release, checks, stripped))
+    card = final.removesuffix(suffix) + ".md"
+    _write(card, text)
+    sums = os.path.join(folder, SUMS)
+    known = _sums(sums) if os.path.lexists(sums) else {}
+    known |= {base: digest, os.path.basename(card): sha256_of(card)}
+    _write(sums, dump_sums(known))
+    return Published(final, card, sums, digest, size, checks, stripped)
+
+
+def check_folder(folder: str | os.PathLike[str]) -> list[Checked]:
+    """Verify a published folder: every listed file is there with its hash and the hash that its name tells, every
+    checkpoint can be opened, and none lies there unlisted. Raises `BadInput` where there is no list."""
+    folder = os.fspath(folder)
+    sums = _sums(os.path.join(folder, SUMS))
+    found = [Checked(name, _fault(folder, name, digest)) for name, digest in sums.items()]
+    lying = [name for name in sorted(os.listdir(folder)) if name.endswith(_WEIGHTS)]
+    return [*found, *(Checked(name, f"is not in {SUMS}") for name in lying if name not in sums)]
+
+
+def _suffix(path: str) -> str:
+    suffix = next((one for one in sorted(_WEIGHTS, key=len, reverse=True) if path.lower().endswith(one)), "")
+    if not suffix:
+        raise Refused(
+            "is not published: only .pth, .pt and .safetensors are",
+            path=path,
+            hint="convert it first, and publish the output",
+        )
+    return ".pth" if suffix == ".pth.tar" else suffix
+
+
+def _known(path: str) -> Inspection:
+    found = inspect(path)
+    if found.network is None:
+        raise Refused(found.unknown, path=path, hint="only a network that is known here can be published")
+    return found
+
+
+def _network(found: Inspection) -> Any:
+    assert found.network is not None
+    return found.network
+
+
+def _stage(path: str, staged: str, found: Inspection) -> tuple[str, ...]:
+    """Put what is to be published under a name of its own; returns what was left out."""
+    with open_checkpoint(path) as checkpoint:
+        extra = [name for name in checkpoint.others if name != "meta"]
+        wrapped = checkpoint.details.get("wrapper") == "state_dict"
+    extra += [name for name in found.dropped if name not in extra and name != "meta"]
+    if extra:
+        wrap = wrapped and load_layout(found.layout).container == "mmcv" and staged.endswith(".pth")
+        convert(found.layout, path, staged, to=found.layout, wrap=wrap, force=True)
+        return tuple(extra)
+    with SourceFile(path) as file, replacing(staged, force=True) as out:
+        for chunk in file.chunks(0, file.size):
+            out.write(chunk)
+    return ()
+
+
+def _read_through(path: str) -> tuple[str, ...]:
+    """Read every tensor, its checksum compared where it has one."""
+    from .statistics import not_finite
+
+    bad = 0
+    with open_checkpoint(path) as checkpoint:
+        tensors = checkpoint.checked()
+        for tensor in tensors.values():
+            if tensor.dtype in FLOATS:
+                bad += not_finite(tensor)
+            else:
+                for _ in tensor.data.chunks():
+                    pass
+    finite = f"{bad} values are NaN or infinite" if bad else "every value is finite"
+    return (f"all {len(tensors)} tensors were read through, checksums included; {finite}",)
+
+
+def _against(staged: str, source: str, again: str, found: Inspection) -> str:
+    """Convert the source once more and compare every tensor with what is to be published."""
+    dtypes = {dtype for _, dtype, _ in found.tensors if dtype in FLOATS}
+    told = (found.provenance or {}).get("restore", {})
+    cast = dtypes.pop() if len(dtypes) == 1 and told.get("dtypes") else None
+    made = convert(None, source, again, to=found.layout, dtype=cast, force=True)
+    compared = diff(again, staged, layout_a=found.layout, layout_b=found.layout)
+    bad = [row for row in compared.rows if row.kind != "equal" and not row.name.endswith(BATCHES)]
+    if bad:
+        raise Refused(
+            f"is not what {os.path.basename(source)} converts to: {len(bad)} tensors differ",
+            path=found.path,
+            where=", ".join(row.name for row in bad[:3]),
+            hint="`convert diff` shows what differs",
+        )
+    return (
+        f"all {len(made.rows)} tensors equal, bit for bit, what `{os.path.basename(source)}` "
+        f"(SHA-256 `{sha256_of(source)}`) converts to"
+    )
+
+
+def _is(path: str, digest: str) -> bool:
+    return os.path.isfile(path) and sha256_of(path) == digest
+
+
+def _write(path: str, text: str) -> None:
+    with replacing(path, force=True) as out:
+        out.write(text.encode())
+
+
+def _sums(path: str) -> dict[str, str]:
+    with SourceFile(path) as file:
+        if file.size > 1 << 24:
+            raise BadInput("is too long for a list of hashes", path=path)
+        data = file.read_at(0, file.size)
+    try:
+        return parse_sums(data.decode(), path)
+    except UnicodeDecodeError:
+        raise BadInput("is no list of SHA-256 hashes", path=path) from None
+
+
+def _fault(folder: str, name: str, digest: str) -> str:
+    """What is wrong with one listed file; a list may not lead out of its folder."""
+    if os.path.basename(name) != name:
+        return "is not a name in this folder"
+    path = os.path.join(folder, name)
+    try:
+        if sha256_of(path) != digest:
+            return f"has another hash than {SUMS} says"
+        named = _NAMED.search(name)
+        if named and named[1] != digest[:8] and name.endswith(_WEIGHTS):
+            return "has another hash than its name says"
+        if name.endswith(_WEIGHTS):
+            open_checkpoint(path).__exit__(None, None, None)
+    except ConverterError as error:
+        return error.what
+    return ""

@@ -1,0 +1,215 @@
+"""`convert publish`: names, hashes, cards, and what is refused."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import re
+import shutil
+import subprocess
+
+import pytest
+import torch
+import yaml
+
+from converters import BadInput, Refused, UsageError, convert, inspect, publish
+from converters.card import Facts, model_card
+from converters.mapping.network import variants
+from converters.mapping.tables import network_names
+from converters.publication import check_folder
+from converters.zoo import release_of, releases
+
+
+@pytest.fixture(scope="module")
+def files(r2d, tmp_path_factory):
+    """R2D-18 under a name of VMZ's zoo, and what it converts to."""
+    folder = tmp_path_factory.mktemp("files")
+    (folder / "r2d_d18_l8.pkl").hardlink_to(r2d)
+    convert("vmz", folder / "r2d_d18_l8.pkl", folder / "r2d.pth")
+    return folder
+
+
+@pytest.fixture
+def file(files, tmp_path):
+    """The converted file, in a folder of its own."""
+    (tmp_path / "r2d.pth").hardlink_to(files / "r2d.pth")
+    return tmp_path / "r2d.pth"
+
+
+def digest(path):
+    return hashlib.sha256(path.read_bytes()).hexdigest()
+
+
+def front(card):
+    return yaml.safe_load(card.read_text().split("---\n")[1])
+
+
+def test_the_name_is_the_hash_and_the_bytes_are_kept(file, files):
+    done = publish(file, source=files / "r2d_d18_l8.pkl")
+    published = file.parent / f"r2d-{digest(file)[:8]}.pth"
+    assert done.path == str(published)
+    assert published.read_bytes() == file.read_bytes()
+    assert sorted(path.name for path in file.parent.iterdir()) == sorted(
+        ["r2d.pth", "SHA256SUMS", published.name, f"{published.stem}.md"]
+    )
+    assert (
+        subprocess.run(["sha256sum", "--strict", "-c", "SHA256SUMS"], cwd=file.parent, check=False).returncode
+        == 0
+    )
+    assert re.search("all 122 tensors equal, bit for bit, what `r2d_d18_l8.pkl`", done.checks[0])
+    assert torch.load(published).keys() == torch.load(file).keys()
+
+
+def test_the_card_says_what_is_known(file):
+    published = publish(file, folder=file.parent)
+    card = file.parent / published.card
+    told = front(card)
+    found = inspect(file)
+    assert told["license"] == "apache-2.0"
+    assert told["architecture"] == "r2d-18"
+    assert told["parameters"] == found.parameters
+    assert told["gflops"] == round(found.multiply_adds / 1e9, 1)
+    assert told["sha256"] == digest(file)
+    assert told["source"] == ["r2d_d18_l8.pkl"]
+    assert told["preprocessing"]["mean"] == [110.201, 100.64, 95.9966]
+    assert told["accuracy"] == {
+        "reported_by": "VMZ",
+        "for": "r2d_d18_l8.pkl",
+        "dataset": "Kinetics-400",
+        "Top-1": 60,
+        "Top-5": 81.2,
+    }
+    text = card.read_text()
+    assert "| Top-1 | 60 % on Kinetics-400 |" in text
+    assert "not measured here" in text
+    assert publish(file).path == published.path  # once more: the same, and no error
+    assert text == card.read_text()
+
+
+def test_training_state_is_stripped(file):
+    state = torch.load(file)
+    training = {
+        "meta": {"epoch": 3},
+        "state_dict": state,
+        "optimizer": {"state": {0: {"momentum_buffer": torch.ones(3)}}},
+    }
+    torch.save(training, file.parent / "epoch_3.pth")
+    done = publish(file.parent / "epoch_3.pth")
+    assert done.stripped == ("optimizer",)
+    assert torch.load(done.path).keys() == state.keys()
+    assert digest(file.parent / done.path)[:8] in done.path
+    assert front(file.parent / done.card)["architecture"] == "r2d-18"
+
+
+def test_a_cast_file_is_compared_with_the_cast_source(files, tmp_path):
+    convert("vmz", files / "r2d_d18_l8.pkl", tmp_path / "half.safetensors", dtype="float16")
+    done = publish(tmp_path / "half.safetensors", source=files / "r2d_d18_l8.pkl")
+    assert done.path.endswith(".safetensors")
+    assert any("rounds" in line for line in (tmp_path / done.card).read_text().splitlines())
+
+
+def test_what_is_not_the_source_is_refused_and_nothing_is_left(file, files):
+    state = torch.load(file)
+    state["fc.bias"] = state["fc.bias"] + 1e-6
+    torch.save(state, file.parent / "tuned.pth")
+    before = set(file.parent.iterdir())
+    with pytest.raises(Refused, match="1 tensors differ"):
+        publish(file.parent / "tuned.pth", source=files / "r2d_d18_l8.pkl")
+    assert set(file.parent.iterdir()) == before
+
+
+def test_patterns(file):
+    done = publish(file, name="{network}_{classes}_{layout}-{hash8}")
+    assert done.path.endswith(f"r2d-18_400_vmz-pt-{digest(file)[:8]}.pth")
+    for name in ("{stem}", "a/{stem}-{hash8}", "{hash8", "{hash8}{secret}", "{hash8}{stem.__class__}"):
+        with pytest.raises(UsageError):
+            publish(file, name=name)
+
+
+def test_an_old_hash_goes_from_the_name(file):
+    shutil.copy(file, file.parent / "r2d-0123abcd.pth")
+    assert publish(file.parent / "r2d-0123abcd.pth").path.endswith(f"r2d-{digest(file)[:8]}.pth")
+
+
+def test_what_cannot_be_published(file, files, tmp_path):
+    with pytest.raises(Refused, match="only"):
+        publish(files / "r2d_d18_l8.pkl")
+    torch.save({"x": torch.ones(2)}, tmp_path / "x.pth")
+    with pytest.raises(Refused):
+        publish(tmp_path / "x.pth")
+    (tmp_path / f"r2d-{digest(file)[:8]}.pth").write_bytes(b"other")
+    with pytest.raises(Refused, match="exists already"):
+        publish(file)
+    publish(file, force=True)
+    assert not [one for one in check_folder(tmp_path) if one.fault and one.name not in ("r2d.pth", "x.pth")]
+
+
+def test_a_folder_is_checked(file, run):
+    done = publish(file)
+    name = done.path.rpartition("/")[2]
+    file.unlink()
+    assert run("publish", "--check", file.parent).returncode == 0
+    good = (file.parent / name).read_bytes()
+    damaged = bytearray(good)
+    damaged[len(damaged) // 2] ^= 1
+    sums = file.parent / "SHA256SUMS"
+    listed = sums.read_text()
+
+    def faults():
+        return {one.name: one.fault for one in check_folder(file.parent) if one.fault}
+
+    (file.parent / name).write_bytes(damaged)
+    assert faults() == {name: "has another hash than SHA256SUMS says"}
+    sums.write_text(listed.replace(hashlib.sha256(good).hexdigest(), hashlib.sha256(damaged).hexdigest()))
+    assert faults() == {name: "has another hash than its name says"}
+    sums.write_text(listed)
+    (file.parent / name).rename(file.parent / "other.pth")
+    assert set(faults()) == {name, "other.pth"}
+    found = json.loads(run("publish", "--check", file.parent, "--json").stdout)
+    assert not found["ok"]
+    sums.write_text(f"{'0' * 64}  ../up.pth\n")
+    assert faults()["../up.pth"] == "is not a name in this folder"
+    sums.write_text("nonsense\n")
+    with pytest.raises(BadInput, match="no list"):
+        check_folder(file.parent)
+    assert run("publish", "--check", file.parent).returncode == 3
+    assert run("publish").returncode == 2
+
+
+def test_a_hostile_name_stays_text(file):
+    found = inspect(file)
+    provenance = {**found.provenance, "source": {"name": "a`|\n<script>.pkl", "size": 1}}
+    text = model_card(found._replace(provenance=provenance), Facts("x.pth", "0" * 64, 1, None, ("fine",), ()))
+    assert "<script>" not in text.split("---")[2]
+    assert yaml.safe_load(text.split("---\n")[1])["source"] == ["a`|\n<script>.pkl"]
+
+
+def test_the_zoo_names_networks_that_there_are():
+    known = {one.name for family in network_names() for one in variants(family)}
+    found = releases()
+    assert len(found) == 92
+    assert len({release.file for release in found}) == 92
+    assert sum(1 for release in found if release.zoo == "vmz") == 59
+    assert {release.network for release in found} - {""} <= known
+    assert {release.digest for release in found if release.converted} == {
+        "68f5aa04",
+        "82f36ebc",
+        "9b8e02b3",
+        "92059771",
+        "9d6ed879",
+        "ef39b9e3",
+    }
+    for release in found:
+        assert "{" not in release.url
+        assert release.url.partition("?")[0].endswith(release.file)
+        assert (release.zoo == "mmaction") == bool(release.digest)
+        assert all(0 < value < 100 for value in release.reported.values())
+        assert bool(release.on) == bool(release.reported)
+
+
+def test_a_release_counts_only_for_its_network():
+    name = "irCSN_152_ft_kinetics_from_ig65m_f126851907.pkl"
+    assert release_of([name], "ir-csn-152", 400).reported == {"Top-1": 82.6, "Top-5": 95.3}
+    assert release_of([name], "ir-csn-152", 101) is None
+    assert release_of([name], "r2d-18", 400) is None
+    assert release_of(["other.pkl", name], "ir-csn-152", 400).file == name
