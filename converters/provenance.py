@@ -78,7 +78,8 @@ def mapping_hash(fit: Fit, target: LayoutTable) -> str:
 
     families = [fit.variant.family, *sorted(row["network"] for row in fit.variant.table.compose.values())]
     texts = [table_text("networks", family) for family in families]
-    texts += [table_text("layouts", fit.layout.name), table_text("layouts", target.name)]
+    for layout in (fit.layout, target):
+        texts += [table_text("layouts", name) for name in (layout.name, layout.names_of) if name]
     return sha256(b"\0".join(text.replace(b"\r\n", b"\n") for text in texts)).hexdigest()
 
 

@@ -19,7 +19,7 @@ from tables import TargetTable
 from converters.networks import NetworkSpec
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping
+    from collections.abc import Mapping
 
     import numpy as np
 
@@ -135,25 +135,6 @@ def tsn_name(blob: str) -> str:
     norm = layer.endswith("_bn")
     leaf = ("weight", "bias", "running_mean", "running_var")[int(index)]
     return f"{layer.removesuffix('_bn').replace('/', '.')}.{'bn' if norm else 'conv'}.{leaf}"
-
-
-def target_names(name: str, keys: Iterable[str]) -> dict[str, str]:
-    """Canonical name of every key of a target table, without ``num_batches_tracked`` and SSN's heads."""
-    names = {}
-    for key in keys:
-        leaf = key.rpartition(".")[2]
-        module = key.removesuffix(f".{leaf}").removeprefix("backbone.").removesuffix(".conv")
-        if leaf == "num_batches_tracked" or ("cls_head" in module and module != "cls_head.fc_cls"):
-            continue
-        if module in ("cls_head.fc_cls", "fc8"):
-            names[key] = f"head.{leaf}"
-        elif match := re.fullmatch(r"(conv\d|inception_\d\w)_(.+?)(_bn)?", module):
-            names[key] = f"{match[1]}.{match[2]}.{'bn' if match[3] else 'conv'}.{leaf}"
-        elif module.startswith("conv"):
-            names[key] = f"{module}{'a' if module[-1] in '12' else ''}.conv.{leaf}"
-        else:
-            names[key] = f"{module}.{leaf}"
-    return names
 
 
 def spec(

@@ -12,9 +12,9 @@ from typing import TYPE_CHECKING, Any
 from converters.networks import NetworkSpec
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping
+    from collections.abc import Mapping
 
-    from tables import TargetTable, VmzTable
+    from tables import VmzTable
 
 BLOCKS = {
     18: [2, 2, 2, 2],
@@ -149,81 +149,3 @@ def _squeezed(blob: str, shape: tuple[int, ...]) -> tuple[int, ...]:
 def squeezed(names: Mapping[str, str], arrays: Mapping[str, Any]) -> dict[str, Any]:
     """Arrays by blob as arrays by canonical name."""
     return {names[blob]: array.reshape(_squeezed(blob, array.shape)) for blob, array in arrays.items()}
-
-
-_TORCHVISION = [
-    (r"layer(\d)\.(\d+)\.conv(\d)\.0\.0\.", r"layer\1.\2.conv\3.middle.conv."),
-    (r"layer(\d)\.(\d+)\.conv(\d)\.0\.1\.", r"layer\1.\2.conv\3.middle.bn."),
-    (r"layer(\d)\.(\d+)\.conv(\d)\.0\.([23]\.)?", r"layer\1.\2.conv\3.conv."),
-    (r"layer(\d)\.(\d+)\.conv(\d)\.1\.", r"layer\1.\2.conv\3.bn."),
-    (r"downsample\.0\.", "shortcut.conv."),
-    (r"downsample\.1\.", "shortcut.bn."),
-    (r"^fc\.", "head."),
-]
-_PLAIN_STEM = [(r"^stem\.0\.", "stem.conv."), (r"^stem\.1\.", "stem.bn.")]
-_SPLIT_STEM = [
-    (r"^stem\.0\.", "stem.middle.conv."),
-    (r"^stem\.1\.", "stem.middle.bn."),
-    (r"^stem\.3\.", "stem.conv."),
-    (r"^stem\.4\.", "stem.bn."),
-]
-_MMACTION = [
-    (r"^backbone\.conv1_s\.", "stem.middle.conv."),
-    (r"^backbone\.bn1_s\.", "stem.middle.bn."),
-    (r"^backbone\.(conv|bn)1(_t)?\.", r"stem.\1."),
-    (r"^backbone\.", ""),
-    (r"^cls_head\.fc_cls\.", "head."),
-    (r"(conv\d)\.conv_[sT]\.", r"\1.middle.conv."),
-    (r"(conv\d)\.bn_[sT]\.", r"\1.middle.bn."),
-    (r"(conv\d)\.conv_[tC]\.", r"\1.conv."),
-    (r"\.conv(\d)\.(weight)$", r".conv\1.conv.\2"),
-    (r"\.bn(\d)\.", r".conv\1.bn."),
-    (r"^(layer.*)\.conv3\.(conv|bn)\.", r"\1.shortcut.\2."),
-]
-_MMACTION_BOTTLENECK = [(rf"\.conv{index}\.", f".conv{index + 1}.") for index in (2, 1, 0)]
-_MMACTION2 = [
-    (r"^backbone\.conv1\.", "stem."),
-    (r"^backbone\.", ""),
-    (r"^cls_head\.fc_cls\.", "head."),
-    (r"downsample\.", "shortcut."),
-]
-_MMACTION2_IR = [(r"\.conv2\.0\.", ".conv2.")]
-_MMACTION2_IP = [(r"\.conv2\.0\.", ".conv2.middle."), (r"\.conv2\.1\.", ".conv2.")]
-
-
-def target_names(name: str, keys: Iterable[str]) -> dict[str, str]:
-    """Canonical name of every key of a target table ``ecosystem/model``, without ``num_batches_tracked``."""
-    keys = [key for key in keys if not key.endswith("num_batches_tracked")]
-    ecosystem = name.split("/")[0]
-    text = "\n".join(keys)
-    if ecosystem == "mmaction":
-        rules = [*_MMACTION, *(_MMACTION_BOTTLENECK if ".conv0." in text else [])]
-        letters: dict[str, list[str]] = {}
-        for key in keys:
-            if match := re.match(r"backbone\.(layer\d)\.([a-z]+)\.", key):
-                seen = letters.setdefault(match[1], [])
-                if match[2] not in seen:
-                    seen.append(match[2])
-        for layer, seen in letters.items():
-            rules += [(rf"^{layer}\.{letter}\.", f"{layer}.{index}.") for index, letter in enumerate(seen)]
-    elif ecosystem == "mmaction2":
-        rules = [*_MMACTION2, *(_MMACTION2_IP if ".conv2.1." in text else _MMACTION2_IR)]
-    else:
-        rules = [*(_SPLIT_STEM if "stem.3." in text else _PLAIN_STEM), *_TORCHVISION]
-    names = {}
-    for key in keys:
-        canonical = key
-        for pattern, replacement in rules:
-            canonical = re.sub(pattern, replacement, canonical)
-        names[key] = canonical
-    return names
-
-
-def target_spec(name: str, table: TargetTable) -> NetworkSpec:
-    """The network of a target table."""
-    names = target_names(name, table.keys)
-    shapes = {canonical: table.keys[key] for key, canonical in names.items()}
-    kind, depth = re.fullmatch(r".*/(mc3|r3d|r2plus1d|i[rp]_?csn)_(\d+).*", name).groups()
-    return NetworkSpec(
-        "resnet3d", name, shapes, video_config(kind.replace("_", "").replace("csn", "-csn"), int(depth))
-    )

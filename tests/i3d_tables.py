@@ -114,54 +114,6 @@ def tf_state(arrays: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
     return state | scales
 
 
-def target_name(ecosystem: str, key: str) -> str:
-    """Canonical name of a port's key."""
-    if ecosystem == "mmaction":
-        return _mmaction_name(key)
-    unit, kind, leaf = key.rsplit(".", 2)
-    kind = {"conv3d": "conv", "bn": "bn", "batch3d": "bn"}[kind]
-    if unit in ("logits", "conv3d_0c_1x1"):
-        return f"head.{leaf}"
-    if match := re.fullmatch(r"[Cc]onv3d_(\d\w)_\dx\d", unit):
-        return f"conv{match[1]}.{kind}.{leaf}"
-    block, branch = re.fullmatch(r"[Mm]ixed_(\d\w)\.(.+)", unit).groups()
-    if match := re.fullmatch(r"branch_(\d)(?:\.(\d))?", branch):
-        second = match[2] or "0"
-        branch = _UNITS["3.0"] if match[1] == "3" else _UNITS[f"{match[1]}.{second}"]
-    return f"mixed{block}.{branch}.{kind}.{leaf}"
-
-
-_MMACTION_STEM = {"conv1_7x7_s2": "1a", "conv2_3x3_reduce": "2b", "conv2_3x3": "2c"}
-_MMACTION_UNITS = {
-    "1x1": "b0",
-    "branch1_3x3_reduce": "b1a",
-    "branch1_3x3": "b1b",
-    "branch2_3x3_reduce": "b2a",
-    "branch2_3x3": "b2b",
-    "pool_proj": "b3b",
-}
-
-
-def _mmaction_name(key: str) -> str:
-    module, leaf = key.rsplit(".", 1)
-    if module == "cls_head.fc_cls":
-        return f"head.{leaf}"
-    module = module.removeprefix("backbone.")
-    kind = "bn" if module.endswith("_bn") else "conv"
-    module = module.removesuffix("_bn")
-    if module in _MMACTION_STEM:
-        return f"conv{_MMACTION_STEM[module]}.{kind}.{leaf}"
-    stage, letter, unit = re.fullmatch(r"inception_(\d)(\w)_(.+)", module).groups()
-    return f"mixed{stage}{chr(ord(letter) + 1)}.{_MMACTION_UNITS[unit]}.{kind}.{leaf}"
-
-
-def target_state(ecosystem: str, arrays: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
-    """A port's arrays as a canonical state dict."""
-    state = {target_name(ecosystem, key): array for key, array in arrays.items()}
-    state["head.weight"] = state["head.weight"].reshape(state["head.weight"].shape[:2])
-    return state
-
-
 def loaded(state: Mapping[str, np.ndarray], eps: float, device: str = "cpu", **config: str) -> I3D:
     """The network with a canonical state dict, in evaluation mode."""
     import torch

@@ -323,20 +323,6 @@ def test_shapes_of_other_forks_are_read():
         assert fit(load_layout("tsn"), shell(shapes)).bound == {"channels": 3, "classes": 101}
 
 
-@pytest.mark.parametrize("key", sorted(caffe_tables.target_tables()))
-def test_layouts_have_the_real_keys_in_order(key):
-    if "ssn_" in key:
-        pytest.skip("SSN's head is another network")
-    table = caffe_tables.target_tables()[key]
-    layout = load_layout({"c3d": "c3d-pytorch"}.get(key.split("/")[0], key.split("/")[0]))
-    found = fit(layout, shell(table.keys))
-    names = {entry.name: entry.canonical for entry in found.entries}
-    assert names == caffe_tables.target_names(key, table.keys)
-    assert list(names) == [name for name in table.keys if name in names]
-    eps = {norm["eps"] for norm in table.norms}
-    assert eps <= {layout.eps(found.variant.name)}
-
-
 def test_inspect_tells_what_a_file_is(run, tmp_path):
     table = "c3d/caffe-v1.0-sports1m"
     write_caffe(tmp_path / "sports1m", table, values(TABLES[table].params))
@@ -355,7 +341,13 @@ def test_inspect_tells_what_a_file_is(run, tmp_path):
     found = inspect(tmp_path / "sports1m")
     assert found.parameters == 79_991_015
     assert round(found.multiply_adds / 1e9, 1) == 38.5
-    assert {"mmaction", "mmaction2", "c3d-pytorch", "native"} == set(found.layouts)
+    assert set(found.layouts) == {
+        "mmaction",
+        "mmaction2",
+        "c3d-pytorch",
+        "pytorch-video-recognition",
+        "native",
+    }
 
 
 def test_files_in_hdf5(tmp_path):

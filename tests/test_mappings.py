@@ -11,7 +11,7 @@ import canonical
 import numpy as np
 import pytest
 from macs import count_macs
-from tables import target_tables, vmz_tables
+from tables import vmz_tables
 
 from converters.errors import Refused
 from converters.facts import facts_of
@@ -30,10 +30,11 @@ from converters.mapping.tables import (
 from converters.networks import NetworkSpec, build
 from converters.plan import make_plan
 from converters.provenance import chosen_names, former, origin_of, restoration, undoing
+from converters.support import holding_layouts, support_table
 from converters.tensor import CHUNK, Tensor
 
 FOREIGN = [table for table in map(load_layout, layout_names()) if table.format != "pytorch"]
-SIZES = {"classes": 359, "channels": 3}
+SIZES = {"classes": 359, "channels": 3, "activities": 358, "offsets": 716}
 
 
 def sizes_of(one) -> dict[str, int]:
@@ -99,7 +100,7 @@ def test_every_mapping_is_a_bijection_and_comes_back_exactly(layout, one):
     assert sum(bool(row.name) for row in stored) == count(one, layout.stored())
 
     source = next((table for table in FOREIGN if one.family in table.modules), layout)
-    if source.holding(one.name).refuse or one.values["type"] == "r2plus1d-torchvision":
+    if source.holding(one.name).refuse:
         source = layout
     tensors = file_of(source, one)
     there = fit(source, tensors)
@@ -151,40 +152,6 @@ def test_vmz_covers_the_real_blobs(name):
         assert {entry.name: entry.canonical for entry in found.entries} == canonical.vmz_names(made)
 
 
-@pytest.mark.parametrize(
-    "key",
-    [
-        key
-        for key in sorted(target_tables())
-        if key not in ("mmaction/ipcsn_152_as_coded",) and not key.startswith("mmaction2/r2plus1d")
-    ],
-)
-def test_layouts_have_the_real_keys_in_order(key):
-    """State-dict keys, shapes and order equal those of the live networks of each project."""
-    ecosystem, model = key.split("/")
-    layout = load_layout({"ig65m-pytorch": "vmz-pt"}.get(ecosystem, ecosystem))
-    keys = target_tables()[key].keys
-    tensors = {
-        name: Tensor(
-            name, "int64" if name.endswith("num_batches_tracked") else "float32", shape, Constant(b"", 0)
-        )
-        for name, shape in keys.items()
-    }
-    found = fit(layout, tensors)
-    facts = facts_of(found, None)
-    plan = make_plan(found, tensors, layout, facts, eps=facts.bn_eps)
-    assert [(row.target, row.shape) for row in plan.rows] == list(keys.items())
-    eps = {norm["eps"] for norm in target_tables()[key].norms}
-    assert eps == {layout.bn_eps}
-    if model not in ("r2plus1d_152_pool1",):  # pool1 that no weight shows: the layout's own default
-        has_pool1 = any(
-            pool["kernel"] == [1, 3, 3]
-            and pool["names"][0].endswith(("pool1", "maxpool", "stem.3", "stem.6"))
-            for pool in target_tables()[key].pools
-        )
-        assert facts.pool1 == has_pool1
-
-
 def test_layouts_refuse_what_they_cannot_hold():
     table = vmz_tables()["r2plus1d-34"]
     tensors = {blob: Tensor(blob, "float32", shape, Constant(b"", 0)) for blob, shape in table.blobs.items()}
@@ -193,12 +160,32 @@ def test_layouts_refuse_what_they_cannot_hold():
     for target, reason in (("mmaction2", "83 middle channels"), ("torchvision", "depth 18")):
         with pytest.raises(Refused, match=reason):
             make_plan(found, tensors, load_layout(target), facts, eps=1e-3)
-    keys = target_tables()["mmaction2/r2plus1d_34_8x8_k400"].keys
-    with pytest.raises(Refused):
-        fit(
-            load_layout("mmaction2"),
-            {name: Tensor(name, "float32", shape, Constant(b"", 0)) for name, shape in keys.items()},
-        )
+
+
+ALONE = {
+    "r2plus1d-torchvision-18": "torchvision",
+    "r2plus1d-mmaction2-34": "mmaction2",
+    "r2plus1d-pytorchvideo-50": "pytorchvideo",
+    "ip-csn-mmaction-152": "mmaction",
+    "ip-csn-mmaction2-152": "mmaction2",
+    "ssn-bn-inception": "mmaction",
+}
+
+
+@pytest.mark.parametrize("name", ALONE)
+def test_what_one_project_alone_builds_goes_nowhere_else(name):
+    (one,) = (one for one in every_variant() if one.name == name)
+    layouts, refusing = holding_layouts(one)
+    assert set(layouts) == {ALONE[name], "native"}
+    assert all(refusing.values())
+    (support,) = (row for row in support_table() if row.variant == name)
+    assert support.sources == ()
+    layout = load_layout(ALONE[name])
+    tensors = file_of(layout, one)
+    found = fit(layout, tensors)
+    for other in refusing:
+        with pytest.raises(Refused, match=r"cannot hold|has no name for"):
+            make_plan(found, tensors, load_layout(other), facts_of(found, None), eps=1e-3)
 
 
 @pytest.mark.parametrize("one", every_variant(), ids=lambda one: one.name)
@@ -229,7 +216,7 @@ def test_networks_have_the_tables_tensors(one):
     if one.family == "i3d":
         clip = (16, 224, 224)
     if one.family == "bn_inception":
-        clip = (1, 224, 224)
+        clip = (9 if one.name.startswith("ssn") else 1, 224, 224)
     shape = (1, 3 if len(clip) == 3 else 1, *clip)
     inputs = (shape, (1, 1, 100, 40)) if one.family == "audiovisual" else (shape,)
     assert multiply_adds(one, bound, clip) == count_macs(model, *inputs)

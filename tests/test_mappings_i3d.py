@@ -63,24 +63,6 @@ def test_a_slot_that_is_not_named_is_refused() -> None:
     assert caught.value.faults == ("unused: RGB/inception_i3d/Conv3d_2b_1x1/conv_3d/w/Adam",)
 
 
-@pytest.mark.parametrize("key", sorted(i3d_tables.i3d_target_tables()))
-def test_the_ports_state_dicts(key: str) -> None:
-    table = i3d_tables.i3d_target_tables()[key]
-    ecosystem, model = key.split("/")
-    name = {"piergiaj": "pytorch-i3d", "hassony2": "kinetics_i3d_pytorch", "i3d": "mmaction"}.get(
-        model.split("_")[0], "video_features"
-    )
-    layout = load_layout(name)
-    found = fit(layout, empty(table.keys))
-    assert found.variant.name == "i3d"
-    assert {entry.name: entry.canonical for entry in found.entries} == {
-        name: i3d_tables.target_name(ecosystem, name)
-        for name in table.keys
-        if not name.endswith("num_batches_tracked")
-    }
-    assert {norm["eps"] for norm in table.norms} == {layout.eps("i3d")}
-
-
 def test_the_reference_network_has_the_tables_names() -> None:
     from converters.mapping.network import modules, shapes, variant
     from converters.networks.i3d import I3D

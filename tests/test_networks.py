@@ -85,48 +85,6 @@ def test_caffe2_golden(name: str, device: str) -> None:
     assert not rows, f"never computed: {list(rows)}"
 
 
-# Goldens of PyTorch projects
-
-
-@pytest.mark.parametrize("name", goldens("targets"))
-def test_pytorch_golden(name: str, device: str) -> None:
-    golden = np.load(GOLDENS / "targets" / f"{name}.npz")
-    meta = json.loads(str(golden["meta"]))
-    key = f"{meta['ecosystem']}/{meta['model']}"
-    table = target_tables()[key]
-
-    arrays = recipes.target_weights(table.keys, meta["seed"], meta["gain"])
-    clip = recipes.target_input(meta["seed"], meta["input_shape"])
-    assert recipes.digest(arrays, b"") == meta["weights_sha256"]
-    assert recipes.digest_one(clip) == meta["input_sha256"]
-
-    (eps,) = {norm["eps"] for norm in table.norms}
-    pool1 = any(pool["kernel"] == [1, 3, 3] for pool in table.pools)
-    names = canonical.target_names(key, table.keys)
-    state = {ours: arrays[theirs] for theirs, ours in names.items()}
-    model = loaded(canonical.target_spec(key, table), state, device, eps=eps, pool1=pool1)
-
-    with torch.inference_mode():
-        points = model.end_points(torch.from_numpy(clip).to(device))
-    for row, stage in enumerate(meta["stages"]):
-        samples, largest = golden["f64/samples"][row], golden["f64/stats"][row][2]
-        flat = points[stage_end_point(stage, list(points), pool1)].flatten().cpu().numpy()
-        ours = flat[np.arange(64) * (flat.size - 1) // 63]
-        error = np.abs(ours - samples).max() / largest
-        assert error <= TOLERANCE[device], f"the first stage to depart is {stage}, by {error:.1e}"
-    logits = golden["f64/logits"]
-    error = np.abs(points["logits"].cpu().numpy() - logits).max() / np.abs(logits).max()
-    assert error <= TOLERANCE[device]
-
-
-def stage_end_point(stage: str, points: list[str], pool1: bool) -> str:
-    if stage == "stem":
-        return "pool1" if pool1 else "stem"
-    if stage == "pooled":
-        return "pool"
-    return [point for point in points if point.startswith(f"{stage}.")][-1]
-
-
 # Operator lists
 
 

@@ -87,59 +87,6 @@ def test_caffe_and_chainer_golden(name: str, device: str) -> None:
     assert (point == "logits") == ("logits" in golden)
 
 
-@pytest.mark.parametrize("name", goldens("caffe-targets"))
-def test_pytorch_golden(name: str, device: str) -> None:
-    golden = np.load(GOLDENS / "caffe-targets" / f"{name}.npz")
-    meta = json.loads(str(golden["meta"]))
-    key = f"{meta['ecosystem']}/{meta['model']}"
-    table = caffe_tables.target_tables()[key]
-    arrays = recipes.target_weights(table.keys, meta["seed"], meta["gain"])
-    clip = recipes.target_input(meta["seed"], meta["input_shape"])
-    assert recipes.digest(arrays, b"") == meta["weights_sha256"]
-    assert recipes.digest_one(clip) == meta["input_sha256"]
-
-    names = caffe_tables.target_names(key, table.keys)
-    state = {ours: arrays[theirs] for theirs, ours in names.items()}
-    frames = len(meta["input_shape"]) == 4
-    if frames:
-        assert {norm["eps"] for norm in table.norms} == {EPS}
-        clip = clip.transpose(1, 0, 2, 3)[None]  # one video of N segments
-        spec = caffe_tables.spec("bn_inception", name, state)
-    else:
-        (last,) = [pool for pool in table.pools if pool["names"][-1].endswith("pool5")]
-        spec = caffe_tables.spec("c3d", name, state, {} if last["ceil_mode"] else {"pools": "padded"})
-    model = loaded(spec, state, device)
-    with torch.inference_mode():
-        points = model.end_points(torch.from_numpy(clip).to(device))
-    for row, stage in enumerate(meta["stages"]):
-        if stage in INSIDE:
-            continue
-        samples, largest = golden["f64/samples"][row], golden["f64/stats"][row][2]
-        if stage in BEFORE_RELU:
-            samples = samples.clip(min=0)
-        flat = points[end_point(stage, frames)].flatten().cpu().numpy()
-        assert flat.size == prod(meta["stage_shapes"][row])
-        ours = flat[np.arange(64) * (flat.size - 1) // 63]
-        error = np.abs(ours - samples).max() / largest
-        assert error <= TOLERANCE[device], f"the first stage to depart is {stage}, by {error:.1e}"
-    if "head.weight" in state:
-        logits = golden["f64/logits"]
-        ours = points["logits"].cpu().numpy()
-        assert ours.shape == logits.shape
-        assert np.abs(ours - logits).max() / np.abs(logits).max() <= TOLERANCE[device]
-
-
-INSIDE = {"inception_3c_pool", "inception_4e_pool"}
-BEFORE_RELU = {"conv1", "fc6", "fc7"}
-
-
-def end_point(stage: str, frames: bool) -> str:
-    """The end point that was recorded as a stage of mmaction, mmaction2 or a port."""
-    if frames:
-        return {"conv1": "conv1/7x7_s2_bn", "backbone": "inception_5b/output", "pooled": "global_pool"}[stage]
-    return {"relu6": "fc6", "relu7": "fc7", "pooled": "fc7"}.get(stage, stage)
-
-
 # What a network promises
 
 

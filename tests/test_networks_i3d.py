@@ -69,61 +69,6 @@ def relative(ours: torch.Tensor, theirs: np.ndarray) -> float:
     return float(np.abs(ours.cpu().numpy() - theirs).max() / np.abs(theirs).max())
 
 
-# Goldens of ports
-
-PORTS = {
-    "piergiaj": {},
-    "hassony2": {"padding": "even"},
-    "video_features": {"padding": "even"},
-    "i3d_inception_v1": {"padding": "ceil", "head": "global"},
-}
-"""What a port's network does otherwise than TensorFlow's, by the beginning of the model's name."""
-
-STAGES = {
-    "conv1": "before the first ReLU",
-    "pool2": "MaxPool3d_3a_3x3",
-    "inception_3c_pool": "MaxPool3d_4a_3x3",
-    "inception_4f_pool": "MaxPool3d_5a_2x2",
-    "backbone": "Mixed_5c",
-    "pooled": "features",
-}
-"""mmaction's names of stages; the others' are TensorFlow's, two with a small first letter."""
-
-
-@pytest.mark.parametrize("path", goldens("i3d-targets"), ids=lambda path: path.stem)
-def test_port_golden(path: Path, device: str) -> None:
-    golden = np.load(path)
-    meta = json.loads(str(golden["meta"]))
-    table = i3d_tables.i3d_target_tables()[f"{meta['ecosystem']}/{meta['model']}"]
-    arrays = recipes.target_weights(table.keys, meta["seed"], meta["gain"])
-    clip = recipes.target_input(meta["seed"], meta["input_shape"])
-    assert recipes.digest(arrays, b"") == meta["weights_sha256"]
-    assert recipes.digest_one(clip) == meta["input_sha256"]
-
-    (eps,) = {norm["eps"] for norm in table.norms}
-    (config,) = (config for start, config in PORTS.items() if meta["model"].startswith(start))
-    model = i3d_tables.loaded(i3d_tables.target_state(meta["ecosystem"], arrays), eps, device, **config)
-    before = {}
-    model.conv1a.register_forward_hook(
-        lambda module, inputs, out: before.update({"before the first ReLU": out.clone()})
-    )
-    with torch.inference_mode():
-        points = model.end_points(torch.from_numpy(clip).to(device)) | before
-    names = {name.lower(): name for name in points}
-    for row, stage in enumerate(meta["stages"]):
-        out = points[STAGES.get(stage) or names[stage.lower()]]
-        assert out.numel() == prod(meta["stage_shapes"][row])
-        flat = out.flatten().cpu().numpy()
-        samples, largest = golden["f64/samples"][row], golden["f64/stats"][row][2]
-        error = np.abs(flat[np.arange(64) * (flat.size - 1) // 63] - samples).max() / largest
-        assert error <= TOLERANCE[device], f"the first stage to depart is {stage}, by {error:.1e}"
-    logits = golden["f64/logits"]
-    if logits.ndim == 3:  # one for each window
-        assert relative(points["frame_logits"].transpose(1, 2), logits) <= TOLERANCE[device]
-    else:
-        assert relative(points["logits"], logits) <= TOLERANCE[device]
-
-
 # Where the ports depart from TensorFlow
 
 

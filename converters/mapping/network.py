@@ -156,9 +156,11 @@ def config(one: Variant) -> dict[str, Any]:
         "blocks": values["blocks"],
         "block": values["block"],
         "temporal_strides": values.get("temporal_stride"),
-        "spatial_strides": one.table.columns["all"]["spatial_stride"],
+        "spatial_strides": values.get("spatial_stride", one.table.columns["all"]["spatial_stride"]),
         "factorised": values.get("factorised", False),
+        "time_first": values.get("time_first", False),
         "middle_relu": values.get("middle_relu", True),
+        "middle_eps": values.get("middle_eps", 0.0),
         "stem_padding_t": 0 if values.get("stem_spans_clip") else "same",
     }
 

@@ -184,6 +184,7 @@ class LayoutTable(NamedTuple):
     labels: Mapping[str, str]
     also: tuple[str, ...] = ()
     inverse_std: str = ""
+    names_of: str = ""
 
     def holding(self, variant: str) -> Holds:
         """What the table says of a variant; the first row that matches counts, none means it holds it."""
@@ -226,6 +227,9 @@ class LayoutTable(NamedTuple):
         """How a tensor of a module of this kind is stored."""
         return self.leaves["conv" if kind == "conv+bias" else kind][leaf]
 
+
+_NAMES = ("modules", "leaves", "letters", "rename")
+"""What a layout takes from the one that has the same names."""
 
 PYTORCH_LEAVES: dict[str, dict[str, str]] = {
     "conv": {"weight": ".weight", "bias": ".bias"},
@@ -316,8 +320,18 @@ def load_layout(name: str) -> LayoutTable:
             "labels",
             "also",
             "inverse_std",
+            "names_of",
         },
     )
+    names_of = raw.get("names_of", "")
+    if names_of:
+        check.that(
+            names_of in layout_names() and names_of != name, "names_of", f"{names_of!r} is no other layout"
+        )
+        check.that(not {*raw} & {*_NAMES}, "names_of", f"goes with none of {', '.join(_NAMES)}")
+        named = _read("layouts", names_of)[1]
+        check.that("modules" in named, "names_of", f"{names_of!r} has no modules of its own")
+        raw.update((key, named[key]) for key in _NAMES if key in named)
     check.that(raw["format"] in FORMATS, "format", f"{raw['format']!r} is unknown")
     identity = bool(raw.get("identity", False))
     check.that(identity != ("modules" in raw), "modules", "a layout has modules or is the identity")
@@ -403,6 +417,7 @@ def load_layout(name: str) -> LayoutTable:
         labels=raw.get("labels", {}),
         also=tuple(raw.get("also", ())),
         inverse_std=raw.get("inverse_std", ""),
+        names_of=names_of,
     )
 
 

@@ -25,7 +25,8 @@ def build(spec: NetworkSpec, *, eps: float, pool1: bool = False, stem_stride: in
     ``forward`` takes float32 and returns logits [N, classes], before softmax:
 
     - ``resnet3d``, ``c3d_resnet``, ``c3d``, ``c3d_bn`` and ``i3d``: a clip [N, C, T, H, W];
-    - ``bn_inception``: the same, T being segments or flow stacks, over whose logits it averages;
+    - ``bn_inception``: the same, T being segments or flow stacks, over whose logits it averages; for SSN nine
+      snippets of a proposal, and scale factors [N, 2], ``model(clip, scales)``;
     - ``resnet2d_audio``: log-mels [N, 1, 100, 40]; more channels than one are averaged first;
     - ``audiovisual``: both, ``model(clip, logmels)``.
 
@@ -52,7 +53,7 @@ def build(spec: NetworkSpec, *, eps: float, pool1: bool = False, stem_stride: in
     elif spec.family == "c3d":
         model = c3d.published(shapes, config, eps)
     elif spec.family == "bn_inception":
-        model = bn_inception.BNInception(shapes, eps)
+        model = bn_inception.published(shapes, eps)
     elif spec.family == "i3d":
         model = i3d.I3D(shapes, config, eps)
     else:

@@ -1,12 +1,13 @@
-"""BN-Inception as Temporal Segment Networks use it: 69 convolutions with bias, each with a batch norm.
+"""BN-Inception as Temporal and Structured Segment Networks use it: 69 convolutions with bias, each with a norm.
 
 Modules carry the names of the Caffe layers with their slashes as dots (``conv1.7x7_s2``,
-``inception_3a.3x3_reduce``), each a unit with ``conv`` and ``bn``; the classifier is ``head``. No config:
-which branches a block has follows from the shapes. End points carry the names of the Caffe blobs, slashes and
-all.
+``inception_3a.3x3_reduce``), each a unit with ``conv`` and ``bn``; the classifier is ``head``, and SSN has
+``completeness`` and ``regression`` beside it. No config: which branches a block has, and which network it is,
+follows from the shapes. End points carry the names of the Caffe blobs, slashes and all.
 
 Facts from yjxiong/temporal-segment-networks 2c5e5e7, run in yjxiong/caffe 9831a2b: max pools of stride 2 have
-no padding and round up; average pools count their padding; the pool of ``inception_5b`` is a maximum.
+no padding and round up; average pools count their padding; the pool of ``inception_5b`` is a maximum. Those of SSN
+from open-mmlab/mmaction c7e3b7c (its THUMOS14 configuration).
 """
 
 from __future__ import annotations
@@ -20,13 +21,16 @@ from torch.nn import functional as F
 from .layers import Network, Unit, check_input, linear
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Generator, Iterator
 
     from .spec import Shapes
 
 _BLOCKS = ("3a", "3b", "3c", "4a", "4b", "4c", "4d", "4e", "5a", "5b")
 _REDUCING = ("3c", "4e")
 """Blocks of stride 2: no 1x1 branch, and a maximum that is concatenated as it is."""
+
+STAGES = (2, 5, 2)
+"""Snippets before, within and behind a proposal."""
 
 _DROPOUT = {3: 0.8}
 _DROPOUT_FLOW = 0.7
@@ -113,6 +117,12 @@ class BNInception(Network):
 
     def steps(self, clip: Tensor) -> Iterator[tuple[str, Tensor]]:
         """See `Network.steps`."""
+        features = yield from self.backbone(clip)
+        if self.head is not None:
+            yield "logits", self.head(self.dropout(features)).mean(dim=1)
+
+    def backbone(self, clip: Tensor) -> Generator[tuple[str, Tensor], None, Tensor]:
+        """The steps in front of the head; returns the features of every segment, [N, T, channels]."""
         check_input(clip, "NCTHW", self.in_channels)
         clips, _, segments, *size = clip.shape
         if any(side < 31 or (side + 1) % 32 > 7 for side in size):
@@ -139,6 +149,49 @@ class BNInception(Network):
             yield f"inception_{name}/output", x
         x = x.mean(dim=(2, 3))
         yield "global_pool", x
-        if self.head is not None:
-            logits = self.head(self.dropout(x))
-            yield "logits", logits.unflatten(0, (clips, segments)).mean(dim=1)
+        features: Tensor = x.reshape(clips, segments, -1)
+        return features
+
+
+class SSN(BNInception):
+    """Nine snippets of a proposal, [N, C, 9, H, W], to activity scores [N, classes], background first.
+
+    Two snippets are from before the proposal, five from within, two from behind. The activity is that of the mean
+    within; completeness and regression see the means of the three stages side by side, the outer ones times
+    ``scales`` [N, 2] (1 where none are given). `steps` yields ``"completeness"`` [N, activities] and
+    ``"regression"`` [N, 2 activities], centre and length of each, before ``"logits"``.
+    """
+
+    def __init__(self, shapes: Shapes, eps: float) -> None:
+        super().__init__(shapes, eps)
+        channels = shapes["head.weight"][1]
+        self.completeness = linear(shapes, channels * len(STAGES), "completeness")
+        self.regression = linear(shapes, channels * len(STAGES), "regression")
+        scores = tuple(shapes[f"{name}.weight"][0] for name in ("head", "completeness", "regression"))
+        activities = scores[1]
+        if scores != (activities + 1, activities, 2 * activities):
+            raise ValueError(f"{scores} scores of activity, completeness and regression do not go together")
+
+    def steps(self, clip: Tensor, scales: Tensor | None = None) -> Iterator[tuple[str, Tensor]]:
+        """See `Network.steps`."""
+        check_input(clip, "NCTHW", self.in_channels)
+        if clip.shape[2] != sum(STAGES):
+            raise ValueError(f"expected {sum(STAGES)} snippets of a proposal, got {clip.shape[2]}")
+        if scales is not None and scales.shape != (len(clip), 2):
+            raise ValueError(f"expected scales [{len(clip)}, 2], got {list(scales.shape)}")
+        features = yield from self.backbone(clip)
+        first, last = STAGES[0], STAGES[0] + STAGES[1]
+        within = features[:, first:last].mean(dim=1)
+        before, behind = features[:, :first].mean(dim=1), features[:, last:].mean(dim=1)
+        if scales is not None:
+            before, behind = before * scales[:, :1], behind * scales[:, 1:]
+        whole = self.dropout(torch.cat([before, within, behind], dim=1))
+        yield "completeness", self.completeness(whole)
+        yield "regression", self.regression(whole)
+        assert self.head is not None
+        yield "logits", self.head(self.dropout(within))
+
+
+def published(shapes: Shapes, eps: float) -> BNInception:
+    """The network of family ``bn_inception``: SSN where the shapes have its heads."""
+    return SSN(shapes, eps) if "completeness.weight" in shapes else BNInception(shapes, eps)

@@ -44,8 +44,8 @@ class Unit(nn.Module):
 
     Where the network splits the convolution in two, ``middle`` is the first half, a unit of its own:
 
-    - ``factorised``: the spatial half, which takes the spatial strides (R(2+1)D); otherwise it is pointwise
-      and takes none (ip-CSN);
+    - ``factorised``: ``"space"`` if that is the half over space, which takes the spatial strides (R(2+1)D),
+      ``"time"`` if the one over time, with the stride in time; else it is pointwise and takes none (ip-CSN);
     - ``middle_relu``: whether a ReLU lies between the halves.
 
     ``channels`` come in; the groups follow from the weight's second axis. Padding keeps the size at stride 1
@@ -62,7 +62,7 @@ class Unit(nn.Module):
         stride: Sequence[int],
         *,
         padding: Sequence[int] | None = None,
-        factorised: bool = False,
+        factorised: str = "",
         middle_relu: bool = True,
     ) -> None:
         super().__init__()
@@ -70,10 +70,13 @@ class Unit(nn.Module):
         self.middle: Unit | None = None
         if "middle.conv.weight" in shapes:
             time, *space = stride
-            ones = [1] * len(space)
-            self.middle = Unit(shapes.under("middle"), channels, eps, [1, *(space if factorised else ones)])
+            of_time, of_space = [time, *(1 for _ in space)], [1, *space]
+            none = [1] * len(stride)
+            first, stride = {"space": (of_space, of_time), "time": (of_time, of_space), "": (none, stride)}[
+                factorised
+            ]
+            self.middle = Unit(shapes.under("middle"), channels, eps, first)
             channels = self.middle.out_channels
-            stride = [time, *ones] if factorised else stride
         self.out_channels, group, *kernel = shapes["conv.weight"]
         name = f"{shapes.prefix}conv.weight"
         if len(kernel) != len(stride):
@@ -117,7 +120,7 @@ class Block(nn.Module):
         stride: Sequence[int],
         *,
         units: int,
-        factorised: bool = False,
+        factorised: str = "",
         middle_relu: bool = True,
     ) -> None:
         super().__init__()
@@ -137,7 +140,7 @@ class Block(nn.Module):
         self.conv3 = unit(3, self.conv2.out_channels) if units == 3 else None
         self.shortcut: Unit | None = None
         if "shortcut.conv.weight" in shapes:
-            self.shortcut = Unit(shapes.under("shortcut"), channels, eps, stride)
+            self.shortcut = Unit(shapes.under("shortcut"), channels, eps, stride, factorised=factorised)
         self.out_channels = (self.conv3 or self.conv2).out_channels
 
     def forward(self, x: Tensor) -> Tensor:

@@ -7,7 +7,14 @@ Config of ``resnet3d``:
 - ``block``: ``"simple"`` or ``"bottleneck"``;
 - ``factorised``: whether a convolution in two halves is a spatial and a temporal one (R(2+1)D);
 - ``middle_relu``: whether a ReLU lies between two halves (not in ip-CSN);
-- ``stem_padding_t``: ``"same"``, or 0 where the stem takes the whole clip at once (R2D).
+- ``stem_padding_t``: ``"same"``, or 0 where the stem takes the whole clip at once (R2D);
+
+and, optional, for networks that one project alone builds:
+
+- ``time_first``: the temporal half comes first (pytorchvideo);
+- ``middle_eps``: the eps of norms between two halves where it is another (mmaction2's R(2+1)D), 0 where not;
+- ``pool_window``: the last pool averages windows of at most this size, at stride 1, and those averages
+  (pytorchvideo): another mean than the plain one where the last map is larger.
 
 Config of ``resnet2d_audio``: ``blocks`` and ``spatial_strides`` of stages 0..4, and ``block``, the kind of
 stages 1..4; stage 0 is always simple.
@@ -21,11 +28,14 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from .layers import Block, Network, Unit, check_input, linear
+from .spec import Config
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
 
-    from .spec import Config, Shapes
+    from .spec import Shapes
+
+_OPTIONAL = {"time_first": False, "middle_eps": 0.0, "pool_window": []}
 
 _UNITS = {"simple": 2, "bottleneck": 3}
 
@@ -50,7 +60,7 @@ class ResNet(Network):
         stages: Mapping[str, Stage],
         *,
         pool1: nn.Module | None = None,
-        factorised: bool = False,
+        factorised: str = "",
         middle_relu: bool = True,
     ) -> None:
         super().__init__()
@@ -102,12 +112,14 @@ class ResNet(Network):
 
 
 class VideoResNet(ResNet):
-    """Clips [N, C, T, H, W] to logits: the pool averages all that is left, whatever the clip's size."""
+    """Clips [N, C, T, H, W] to logits: the pool averages all that is left, whatever the clip's size, or windows."""
 
     channels: int
     """Channels of a clip."""
     frames: int
     """Frames a clip must have at least: the stem's kernel where it has no padding in time."""
+    window: tuple[int, ...] = ()
+    """The largest part of the last map that is averaged at once; all of it where empty."""
 
     def enter(self, x: Tensor) -> Tensor:
         """See `ResNet.enter`."""
@@ -118,6 +130,8 @@ class VideoResNet(ResNet):
 
     def pool(self, x: Tensor) -> Tensor:
         """See `ResNet.pool`."""
+        if self.window:
+            x = F.avg_pool3d(x, [min(pair) for pair in zip(self.window, x.shape[2:], strict=True)], stride=1)
         return x.mean(dim=(2, 3, 4))
 
 
@@ -137,7 +151,9 @@ class AudioResNet(ResNet):
 
 def video(shapes: Shapes, config: Config, eps: float, pool1: bool, stem_stride: int) -> VideoResNet:
     """The network over clips; without a head where ``shapes`` has none."""
-    factorised, middle_relu = config.flag("factorised"), config.flag("middle_relu")
+    config = Config({**_OPTIONAL, **config.values})
+    middle_relu = config.flag("middle_relu")
+    factorised = "time" if config.flag("time_first") else "space" if config.flag("factorised") else ""
     units = config.choice("block", _UNITS)
     blocks, times, spaces = (
         config.integers(key, 4) for key in ("blocks", "temporal_strides", "spatial_strides")
@@ -156,6 +172,12 @@ def video(shapes: Shapes, config: Config, eps: float, pool1: bool, stem_stride: 
     model = VideoResNet(shapes, eps, stem, stages, pool1=pool, factorised=factorised, middle_relu=middle_relu)
     model.channels = channels
     model.frames = inner["conv.weight"][2] - 2 * padding[0]
+    if config.values["pool_window"]:
+        model.window = config.integers("pool_window", 3)
+    if middle_eps := config.fraction("middle_eps"):
+        for name, module in model.named_modules():
+            if name.endswith(".middle.bn") and isinstance(module, nn.BatchNorm3d):
+                module.eps = middle_eps
     return model
 
 

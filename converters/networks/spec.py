@@ -71,6 +71,13 @@ class Config:
             raise ValueError(f"config {key}: true or false expected, got {value!r}")
         return value
 
+    def fraction(self, key: str) -> float:
+        """A number from 0 up to, but not, 1."""
+        value = self._get(key)
+        if not isinstance(value, (int, float)) or not 0 <= value < 1:
+            raise ValueError(f"config {key}: a number from 0 to 1 expected, got {value!r}")
+        return float(value)
+
     def choice(self, key: str, choices: Mapping[Any, Meaning]) -> Meaning:
         """What one of ``choices`` means."""
         value = self._get(key)

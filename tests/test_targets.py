@@ -1,0 +1,221 @@
+"""Files of PyTorch projects as they are: recognised by names and shapes, and computed as their own networks compute.
+
+The tables and goldens come from the live networks, see `data/README.md` and `goldens/README.md`.
+"""
+
+from __future__ import annotations
+
+import json
+from math import prod
+from pathlib import Path
+from typing import TYPE_CHECKING, NamedTuple
+
+import caffe_tables
+import i3d_tables
+import numpy as np
+import pytest
+import recipes
+import tables
+import torch
+from parity import TOLERANCE
+
+from converters import load_model
+from converters.checkpoint import Checkpoint
+from converters.conversion import recognise
+from converters.facts import facts_of
+from converters.mapping.tables import load_layout
+from converters.ops import zeros
+from converters.plan import make_plan
+
+if TYPE_CHECKING:
+    from converters.mapping.fit import Fit
+    from converters.networks.layers import Network
+
+GOLDENS = sorted(
+    path
+    for folder in ("targets", "caffe-targets", "i3d-targets")
+    for path in (Path(__file__).parent / "goldens" / folder).glob("*.npz")
+)
+TABLES = {
+    **tables.target_tables(),
+    **caffe_tables.target_tables(),
+    **i3d_tables.i3d_target_tables(),
+}
+"""State dicts of live networks by ``ecosystem/model``."""
+
+LAYOUTS = {
+    "c3d/davidea": "c3d-pytorch",
+    "c3d/jfzhang95": "pytorch-video-recognition",
+    "pytorch-i3d/hassony2": "kinetics_i3d_pytorch",
+    "pytorch-i3d/video": "video_features",
+}
+"""Whose names a table has, where the ecosystem does not say."""
+
+TAKEN_FOR = {
+    "ig65m-pytorch": "vmz-pt",
+    "pytorch-video-recognition": "c3d-pytorch",
+    "video_features": "kinetics_i3d_pytorch",
+}
+"""What a bare file with the names of several layouts is taken for."""
+
+OTHER_ORDER = ("pytorchvideo", "pytorch-i3d/piergiaj")
+"""Whose modules are not in the order that they run in; no loader minds."""
+
+
+def layout_of(key: str) -> str:
+    return LAYOUTS.get(key.split("_")[0], key.split("/")[0])
+
+
+def recognised(key: str, layout: str | None) -> Fit:
+    shapes = dict(TABLES[key].keys)
+    if key == "c3d/jfzhang95_pretrained_file":  # the table has what the repository reads of it
+        shapes |= {"classifier.6.weight": (487, 4096), "classifier.6.bias": (487,)}
+    shells = {
+        name: zeros(name, "int64" if name.endswith("num_batches_tracked") else "float32", shape)
+        for name, shape in shapes.items()
+    }
+    return recognise(Checkpoint("x.pth", (), "pytorch", "PyTorch file", shells, {}, None, {}), layout)
+
+
+@pytest.mark.parametrize("key", sorted(TABLES))
+def test_names_and_shapes_of_the_live_network(key: str) -> None:
+    """Every name and shape is the live network's; so are eps and the pool that no weight shows."""
+    table, layout = TABLES[key], load_layout(layout_of(key))
+    found = recognised(key, layout.name)
+    facts = facts_of(found, None)
+    shells = {
+        entry.name: zeros(entry.name, "float32", entry.file_shape(found.bound)) for entry in found.entries
+    }
+    if "pretrained_file" in key:
+        names = {entry.name: entry.canonical for entry in found.entries if "classifier.6" not in entry.name}
+        assert {name: shells[name].shape for name in names} == table.keys
+        return
+    plan = make_plan(found, shells, layout, facts, eps=facts.bn_eps)
+    rows = {row.target: row.shape for row in plan.rows}
+    assert rows == table.keys
+    if not key.startswith(OTHER_ORDER):
+        assert list(rows) == list(table.keys)
+    mixed = found.variant.values.get("middle_eps")
+    assert {norm["eps"] for norm in table.norms} <= {facts.bn_eps, mixed}
+    if found.variant.family == "resnet3d" and key != "vmz-pt/r2plus1d_152_pool1":
+        pools = [pool["names"][0] for pool in table.pools if pool["kernel"] == [1, 3, 3]]
+        assert facts.pool1 == bool(pools)
+
+
+@pytest.mark.parametrize("key", sorted(TABLES))
+def test_what_a_bare_file_is_taken_for(key: str) -> None:
+    own = layout_of(key)
+    expected = TAKEN_FOR.get(own, own)
+    if "pretrained_file" in key:
+        expected = own
+    assert recognised(key, None).layout.name == expected
+
+
+def test_other_class_counts() -> None:
+    """Files of other data sets, as people and the zoos have them."""
+    for key, classes in (
+        ("ig65m-pytorch/r2plus1d_34", 400),
+        ("vmz-pt/ir_csn_152_359", 359),
+        ("mmaction/i3d_inception_v1_flow_hmdb51", 51),
+        ("mmaction/i3d_inception_v1_rgb_ucf101", 101),
+        ("c3d/jfzhang95_101", 101),
+        ("c3d/davidea_487", 487),
+        ("mmaction/ssn_bninception_thumos14", 21),
+    ):
+        assert recognised(key, None).bound["classes"] == classes
+
+
+class Stages(NamedTuple):
+    """What was recorded under which of our end points; ``relu`` are those recorded before a ReLU that ours have
+    behind it, ``inside`` those within a block of ours."""
+
+    points: dict[str, str]
+    relu: frozenset[str] = frozenset()
+    inside: frozenset[str] = frozenset()
+
+
+BLOCKS = {f"layer{stage}": f"layer{stage}." for stage in range(1, 5)}
+STAGES = {
+    "resnet3d": Stages({**BLOCKS, "pooled": "pool"}),
+    "pytorchvideo": Stages(
+        {"blocks.0": "pool1", **{f"blocks.{n}": f"layer{n}." for n in range(1, 5)}, "blocks.5": "logits"}
+    ),
+    "c3d": Stages({"relu6": "fc6", "relu7": "fc7", "pooled": "fc7"}, frozenset({"conv1", "fc6", "fc7"})),
+    "bn_inception": Stages(
+        {"conv1": "conv1/7x7_s2_bn", "backbone": "inception_5b/output", "pooled": "global_pool"},
+        frozenset({"conv1"}),
+        frozenset({"inception_3c_pool", "inception_4e_pool"}),
+    ),
+    "i3d": Stages(
+        {
+            "conv1": "Conv3d_1a_7x7",
+            "pool2": "MaxPool3d_3a_3x3",
+            "inception_3c_pool": "MaxPool3d_4a_3x3",
+            "inception_4f_pool": "MaxPool3d_5a_2x2",
+            "backbone": "Mixed_5c",
+            "pooled": "features",
+        },
+        frozenset({"conv1"}),
+    ),
+}
+
+
+def end_point(stages: Stages, stage: str, points: dict[str, torch.Tensor]) -> torch.Tensor:
+    if stage == "stem":
+        return points["pool1" if "pool1" in points else "stem"]
+    wanted = stages.points.get(stage, stage).lower()
+    if wanted.endswith("."):
+        return [value for name, value in points.items() if name.startswith(wanted)][-1]
+    return {name.lower(): value for name, value in points.items()}[wanted]
+
+
+def golden_file(key: str, meta: dict, folder: Path) -> Path:
+    """The file that the golden's network would have saved."""
+    arrays = recipes.target_weights(TABLES[key].keys, meta["seed"], meta["gain"])
+    assert recipes.digest(arrays, b"") == meta["weights_sha256"]
+    path = folder / "model.pth"
+    torch.save({name: torch.from_numpy(array) for name, array in arrays.items()}, path)
+    return path
+
+
+def golden_inputs(family: str, meta: dict) -> list[torch.Tensor]:
+    clip = recipes.target_input(meta["seed"], meta["input_shape"])
+    assert recipes.digest_one(clip) == meta["input_sha256"]
+    if family != "bn_inception":
+        return [torch.from_numpy(clip)]
+    frames = torch.from_numpy(clip.transpose(1, 0, 2, 3)[None].copy())  # one video of N segments
+    return [frames, torch.tensor([[0.6, 1.3]])] if meta["model"].startswith("ssn") else [frames]
+
+
+@pytest.mark.parametrize("path", GOLDENS, ids=lambda path: path.stem)
+def test_a_file_computes_what_its_own_network_computes(path: Path, device: str, tmp_path: Path) -> None:
+    golden = np.load(path)
+    meta = json.loads(str(golden["meta"]))
+    key = f"{meta['ecosystem']}/{meta['model']}"
+    file = golden_file(key, meta, tmp_path)
+    model: Network = load_model(file, layout=layout_of(key)).to(device)
+    file.unlink()
+    family = recognised(key, layout_of(key)).variant.family
+    stages = STAGES.get(meta["ecosystem"], STAGES[family])
+    with torch.inference_mode():
+        points = model.end_points(*(one.to(device) for one in golden_inputs(family, meta)))
+    for row, stage in enumerate(meta["stages"]):
+        if stage in stages.inside:
+            continue
+        samples, largest = golden["f64/samples"][row], golden["f64/stats"][row][2]
+        if stage in stages.relu:
+            samples = samples.clip(min=0)
+        out = end_point(stages, stage, points)
+        assert out.numel() == prod(meta["stage_shapes"][row])
+        flat = out.flatten().cpu().numpy()
+        error = np.abs(flat[np.arange(64) * (flat.size - 1) // 63] - samples).max() / largest
+        assert error <= TOLERANCE[device], f"the first stage to depart is {stage}, by {error:.1e}"
+    for name in ("logits", "completeness", "regression"):
+        if f"f64/{name}" in golden:
+            wanted = golden[f"f64/{name}"]
+            ours = points[name]
+            if wanted.ndim == 3:  # one for each window
+                ours = points["frame_logits"].transpose(1, 2)
+            assert tuple(ours.shape) == wanted.shape
+            error = np.abs(ours.cpu().numpy() - wanted).max() / np.abs(wanted).max()
+            assert error <= TOLERANCE[device], f"{name} depart by {error:.1e}"
