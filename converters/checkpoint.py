@@ -4,16 +4,14 @@ from __future__ import annotations
 
 import os
 import re
-from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, NamedTuple
-from zlib import crc32
 
 from .errors import BadInput, ConverterError, UsageError
 from .record import parse_provenance
 from .tensor import SourceFile
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
+    from collections.abc import Mapping
 
     from .read.caffe import CaffeModel
     from .read.pth import PthFile
@@ -28,7 +26,6 @@ class Checkpoint(NamedTuple):
 
     ``format`` is one that layouts come in (`mapping.tables.FORMATS`), ``container`` the file format in words.
     ``others`` are values that are not tensors. ``provenance`` is what this tool wrote into the file, if it did.
-    ``crcs`` has the CRC-32 that tensors' bytes must have, for those that are not checked while they are read.
     """
 
     path: str
@@ -39,7 +36,6 @@ class Checkpoint(NamedTuple):
     others: Mapping[str, object]
     provenance: Mapping[str, Any] | None
     details: Mapping[str, Any]
-    crcs: Mapping[str, int] = MappingProxyType({})
 
     def __enter__(self) -> Checkpoint:
         return self
@@ -54,35 +50,6 @@ class Checkpoint(NamedTuple):
     def size(self) -> int:
         """Bytes of all files together."""
         return sum(file.size for file in self.files)
-
-    def damaged(self, name: str) -> BadInput:
-        """The error for a tensor whose bytes have another CRC-32 than in ``crcs``."""
-        return BadInput(
-            "has a damaged array: its checksum is not the one it was written with",
-            path=self.path,
-            where=name,
-            hint="fetch the file again, or convert it with --no-checksum",
-        )
-
-    def checked(self) -> Mapping[str, Tensor]:
-        """The tensors, those of ``crcs`` compared with them while they are read."""
-        found = dict(self.tensors)
-        for name in self.crcs:
-            found[name] = found[name]._replace(data=_Checked(self, name))
-        return found
-
-
-class _Checked(NamedTuple):
-    checkpoint: Checkpoint
-    name: str
-
-    def chunks(self) -> Iterator[memoryview]:
-        crc = 0
-        for chunk in self.checkpoint.tensors[self.name].data.chunks():
-            crc = crc32(chunk, crc)
-            yield chunk
-        if crc != self.checkpoint.crcs[self.name]:
-            raise self.checkpoint.damaged(self.name)
 
 
 def open_checkpoint(path: str, *, checksum: bool = True, entry: str | None = None) -> Checkpoint:
@@ -277,7 +244,7 @@ def _open_hdf5(file: SourceFile, *, checksum: bool) -> Checkpoint:
 def _open_chainer(file: SourceFile, *, checksum: bool) -> Checkpoint:
     from .read.chainer import read_chainer
 
-    found = read_chainer(file)
+    found = read_chainer(file, checksum=checksum)
     if set(found.tensors) == {"mean"}:
         raise BadInput(
             "holds a mean only, not a model",
@@ -294,5 +261,4 @@ def _open_chainer(file: SourceFile, *, checksum: bool) -> Checkpoint:
         )
     others = dict(found.others)
     container = f"Chainer file ({found.container})"
-    crcs = found.crcs if checksum else {}
-    return Checkpoint(file.path, (file,), "chainer", container, found.tensors, others, None, {}, crcs)
+    return Checkpoint(file.path, (file,), "chainer", container, found.tensors, others, None, {})

@@ -147,10 +147,7 @@ def convert(
             path=path,
         )
         plan = plan._replace(notes=(*plan.notes, *_notes(checkpoint, fitted, target, facts, checksum, wrap)))
-        # What a record of checksums is written for is compared with them then, at no cost.
-        free = write_format in ("pth", "safetensors") and not strict
-        sources = checkpoint.tensors if free else checkpoint.checked()
-        tensors = [row.tensor(sources) for row in plan.rows]
+        tensors = [row.tensor(checkpoint.tensors) for row in plan.rows]
         _refuse_lost(plan, checkpoint)
         if (strict or verify) and (bad := _not_finite(list(checkpoint.tensors.values()))):
             what = f"{len(bad)} tensor{'s hold' if len(bad) > 1 else ' holds'} NaN or Inf"

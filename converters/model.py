@@ -103,8 +103,7 @@ def _load(
         facts = facts_of(fitted, checkpoint.provenance, pool1=pool1, stem_stride=stem_stride)
         native = load_layout("native")
         plan = make_plan(fitted, checkpoint.tensors, native, facts, eps=facts.bn_eps, path=name)
-        tensors = checkpoint.checked()
-        state = {row.target: to_torch(row.tensor(tensors)) for row in plan.rows}
+        state = {row.target: to_torch(row.tensor(checkpoint.tensors)) for row in plan.rows}
     eps = facts.bn_eps if bn_eps is None else float(bn_eps)
     if not 0 < eps < 1:
         raise UsageError(f"a batch-norm eps of {eps} is not between 0 and 1")

@@ -62,6 +62,12 @@ class Data(Protocol):
         ...
 
 
+def known_crc(data: Data) -> int | None:
+    """The CRC-32 of data that compare it themselves while they are read to the end; None of all others."""
+    crc: int | None = getattr(data, "crc", None)
+    return crc
+
+
 class Tensor(NamedTuple):
     """A named array that may still be in a file.
 

@@ -21,19 +21,19 @@ class ChainerFile(NamedTuple):
     """A file's arrays by name, in the file's order.
 
     ``uninitialised`` are the names of parameters without a value. ``others`` are arrays that are no weights,
-    as texts in a trainer's snapshot, with what they are in words. ``crcs`` has the CRC-32 that a tensor's
-    bytes must have, for those that are not checked while they are read. ``container`` is ``npz`` or ``HDF5``.
+    as texts in a trainer's snapshot, with what they are in words. ``container`` is ``npz`` or ``HDF5``.
     """
 
     tensors: dict[str, Tensor]
     uninitialised: tuple[str, ...]
     others: dict[str, str]
-    crcs: dict[str, int]
     container: str
 
 
-def read_chainer(file: SourceFile) -> ChainerFile:
+def read_chainer(file: SourceFile, *, checksum: bool = True) -> ChainerFile:
     """Read the names, shapes and places of all arrays. Nothing is unpickled.
+
+    With ``checksum`` the arrays of an npz compare their CRC-32 when they are read.
 
     Raises `BadInput` for a file of another kind, a damaged one, and one without arrays, and `Refused` for an
     HDF5 file without h5py.
@@ -41,13 +41,13 @@ def read_chainer(file: SourceFile) -> ChainerFile:
     if expect(file, "zip", "hdf5") == "zip":
         from .npz import read_npz
 
-        npz = read_npz(file)
-        found = ChainerFile(npz.tensors, npz.empty, npz.others, npz.crcs, "npz")
+        npz = read_npz(file, checksum=checksum)
+        found = ChainerFile(npz.tensors, npz.empty, npz.others, "npz")
     else:
         from .hdf5 import read_hdf5
 
         hdf5 = read_hdf5(file)
-        found = ChainerFile(hdf5.tensors, hdf5.empty, hdf5.others, {}, "HDF5")
+        found = ChainerFile(hdf5.tensors, hdf5.empty, hdf5.others, "HDF5")
     if not found.tensors:
         uninitialised = len(found.uninitialised)
         raise BadInput(

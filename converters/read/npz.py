@@ -14,8 +14,9 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from ..errors import BadInput
 from ..tensor import CHUNK, ITEMSIZE, NUMPY_CODES, FileBytes, Swapped, Tensor
+from .records import CheckedRecord, Record
 from .sniff import HEAD, expect, sniff
-from .zip_members import DEFLATED, Inflated, Member, read_members, verify_member, wrong_crc
+from .zip_members import DEFLATED, Inflated, Member, read_members, verify_member
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -36,14 +37,12 @@ class NpzFile(NamedTuple):
 
     ``tensors`` are those of the dtypes a state dict can hold. ``empty`` are the names of 0-d object arrays,
     which stand for None: a parameter that was never initialised. ``others`` are all the rest, with what they
-    are in words. ``crcs`` has the CRC-32 that a tensor's own bytes must have, for those that are not checked
-    while they are read.
+    are in words.
     """
 
     tensors: dict[str, Tensor]
     empty: tuple[str, ...]
     others: dict[str, str]
-    crcs: dict[str, int]
 
 
 class _Header(NamedTuple):
@@ -76,29 +75,8 @@ class _Transposed:
             yield flat[start : start + CHUNK]
 
 
-class _Checked:
-    """The bytes of a stored member behind its header, whose checksum goes on from ``crc``, the header's."""
-
-    __slots__ = ("crc", "file", "member", "skip")
-
-    def __init__(self, file: SourceFile, member: Member, skip: int, crc: int) -> None:
-        self.file = file
-        self.member = member
-        self.skip = skip
-        self.crc = crc
-
-    def chunks(self) -> Iterator[memoryview]:
-        """See `Data.chunks`."""
-        member, crc = self.member, self.crc
-        for chunk in self.file.chunks(member.offset + self.skip, member.size - self.skip):
-            crc = zlib.crc32(chunk, crc)
-            yield chunk
-        if crc != member.crc:
-            raise wrong_crc(self.file, member.name, crc, member.crc)
-
-
-def read_npz(file: SourceFile) -> NpzFile:
-    """Read the names, shapes and places of all arrays.
+def read_npz(file: SourceFile, *, checksum: bool = True) -> NpzFile:
+    """Read the names, shapes and places of all arrays. With ``checksum`` each compares its CRC-32 when it is read.
 
     Raises `BadInput` for a file of another kind, a damaged one, and one with members that are no arrays.
     Bytes are little-endian and in C order, whatever the file has.
@@ -107,7 +85,6 @@ def read_npz(file: SourceFile) -> NpzFile:
     tensors: dict[str, Tensor] = {}
     empty: list[str] = []
     others: dict[str, str] = {}
-    crcs: dict[str, int] = {}
     for member in read_members(file).values():
         name = member.name.removesuffix(".npy")
         if name == member.name:
@@ -126,17 +103,17 @@ def read_npz(file: SourceFile) -> NpzFile:
             else:
                 others[name] = f"{header.descr} {header.shape}"
             continue
-        plain = FileBytes(file, member.offset + header.length, member.size - header.length)
+        offset, size = member.offset + header.length, member.size - header.length
+        data: Data
         if member.method == DEFLATED:
-            data = _ordered(Inflated(file, member, header.length), header)
-        elif not header.big and not header.fortran:
-            data = plain
-            crcs[name] = _crc_behind(zlib.crc32(head[: header.length]), member.crc, plain.nbytes)
+            data = Inflated(file, member, header.length)
+        elif checksum:
+            crc = _crc_behind(zlib.crc32(head[: header.length]), member.crc, size)
+            data = CheckedRecord(file, Record(offset, size, crc), name)
         else:
-            crc = zlib.crc32(head[: header.length])
-            data = _ordered(_Checked(file, member, header.length, crc), header)
-        tensors[name] = Tensor(name, header.dtype, header.shape, data)
-    return NpzFile(tensors, tuple(empty), others, crcs)
+            data = FileBytes(file, offset, size)
+        tensors[name] = Tensor(name, header.dtype, header.shape, _ordered(data, header))
+    return NpzFile(tensors, tuple(empty), others)
 
 
 def read_npy(file: SourceFile) -> Tensor:

@@ -83,6 +83,11 @@ class CheckedRecord(NamedTuple):
     record: Record
     name: str
 
+    @property
+    def crc(self) -> int:
+        """See `tensor.known_crc`."""
+        return self.record.crc
+
     def chunks(self) -> Iterator[memoryview]:
         """See `Data.chunks`."""
         checksum, value = crc32_function(), 0

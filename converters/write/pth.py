@@ -11,7 +11,7 @@ from __future__ import annotations
 from struct import Struct, pack
 from typing import TYPE_CHECKING
 
-from ..tensor import ITEMSIZE
+from ..tensor import ITEMSIZE, known_crc
 from .archive import ALIGNMENT, Archive
 from .crc import crc32_function
 
@@ -77,10 +77,12 @@ def write_pth(
     for number, tensor in enumerate(tensors):
         size = tensor.nbytes
         archive.begin(f"data/{number}", size)
-        value = 0
+        known = known_crc(tensor.data)
+        value = known or 0
         start = out.position
         for chunk in tensor.data.chunks():
-            value = checksum(chunk, value)
+            if known is None:
+                value = checksum(chunk, value)
             write(chunk)
             if progress is not None:
                 progress(len(chunk))

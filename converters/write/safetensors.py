@@ -11,7 +11,7 @@ import json
 from typing import TYPE_CHECKING
 
 from ..errors import Refused
-from ..tensor import ITEMSIZE
+from ..tensor import ITEMSIZE, known_crc
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
@@ -64,10 +64,11 @@ def write_safetensors(
     write = out.write
     for index in _layout(tensors):
         tensor = tensors[index]
-        value = 0
+        known = known_crc(tensor.data)
+        value = known or 0
         start = out.position
         for chunk in tensor.data.chunks():
-            if crc is not None:
+            if crc is not None and known is None:
                 value = crc(chunk, value)
             write(chunk)
             if progress is not None:
