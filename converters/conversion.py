@@ -15,7 +15,7 @@ from .mapping.tables import LayoutTable, layout_names, load_layout
 from .ops import filled
 from .output import Work, output_format, refuse_early, refuse_input, write_output
 from .plan import Plan, make_plan
-from .provenance import former, origin_of, record, restoration, shift_of, undoing
+from .provenance import FORM, former, origin_of, record, restoration, shift_of, undoing
 from .tensor import FLOATS
 from .text import shown
 
@@ -308,7 +308,7 @@ def _source(checkpoint: Checkpoint, fitted: Fit, *, sha256: bool) -> dict[str, A
         "format": checkpoint.format,
         "container": checkpoint.container,
         "scope": fitted.scope,
-        **checkpoint.details,
+        **{key: value for key, value in checkpoint.details.items() if key not in FORM},
     }
     if any(entry.stored.inverse for entry in fitted.entries):
         described["inverse_std"] = True

@@ -38,6 +38,9 @@ if TYPE_CHECKING:
     from .plan import Plan
     from .tensor import Tensor
 
+FORM = ("nested", "dialect", "net", "layers")
+"""What a file's details say of its form, which the way back takes up: it stands in ``origin`` alone."""
+
 EPS_ERROR = 1e-12
 """How far a recorded shift may be from the difference of two eps, for the rounding of float64."""
 
@@ -110,7 +113,7 @@ def origin_of(
     return {
         "layout": fit.layout.name,
         "scope": fit.scope,
-        "details": {key: details[key] for key in ("nested", "dialect", "net", "layers") if key in details},
+        "details": {key: details[key] for key in FORM if key in details},
         "names": chosen_names(fit),
         "bn_eps": eps,
         "dtype": common,

@@ -4,7 +4,7 @@
 Every figure is a whole cold process of the real command, with the files in the page cache and the output
 unlinked before each run. Every round runs all rows in a new order, a ``cp`` before each; a ratio is the
 median of a row's times by the median of cp's. Memory is polled in runs of its own, which are not timed. The
-sources are written here, with seeded weights, in the byte format of VMZ's releases. Needs Linux.
+sources are written here, with seeded weights, in the byte format of the releases. Needs Linux.
 """
 
 from __future__ import annotations
@@ -27,8 +27,9 @@ if TYPE_CHECKING:
 
 REPOSITORY = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
 
-NETWORKS = {"L": "r2plus1d-152", "S": "ir-csn-152"}
-"""The two sources: 474 MB in 1,032 arrays, 119 MB in 777."""
+SOURCES = {"L": "r2plus1d-152.pkl", "S": "ir-csn-152.pkl", "C": "sports1m.caffemodel", "N": "sports1m.npz"}
+"""VMZ's pickles of 474 MB in 1,032 arrays and of 119 MB in 777; C3D of Sports-1M from Caffe (v1.0) and Chainer, each
+320 MB in 22."""
 
 MEMORY_GOAL = 24.0
 """Peak anonymous memory of the command, in MB, whatever the file's size."""
@@ -40,8 +41,8 @@ SEED = 1
 class Row:
     """A line of the table.
 
-    ``words`` follow the interpreter (or the command, if ``command``), with ``{source}`` and ``{output}``
-    filled in. ``goals`` are multiples of cp's CPU time.
+    ``words`` follow the interpreter (or the command, if ``command``), with ``{layout}``, ``{source}`` and
+    ``{output}`` filled in. ``goals`` are multiples of cp's CPU time.
     """
 
     title: str
@@ -93,13 +94,15 @@ with open(sys.argv[1], "rb") as file:
 torch.save(OrderedDict((name, torch.from_numpy(array)) for name, array in blobs.items()), sys.argv[2])
 """
 
-PTH, SAFETENSORS = {"L": 2.8, "S": 5.0}, {"L": 1.8, "S": 4.0}
-FAST, LOOK = {"L": 2.0, "S": 4.0}, {"L": 0.8, "S": 2.0}
+PTH = {"L": 2.8, "S": 5.0, "C": 2.5, "N": 2.5}
+FAST = {"L": 2.0, "S": 4.0, "C": 2.5, "N": 2.5}
+SAFETENSORS = {"L": 1.8, "S": 4.0, "C": 1.8, "N": 1.8}
+LOOK = {"L": 0.8, "S": 2.0}
 
 
 def rows(fast: bool, torch: bool) -> list[Row]:
     """The table's lines, as far as what is installed allows."""
-    convert = ("vmz", "{source}", "{output}")
+    convert = ("{layout}", "{source}", "{output}")
     found = [Row(".pth, standard library only", ("-c", WITHOUT_FAST, *convert), False, ".pth", PTH)]
     if fast:
         found.append(Row(".pth, with [fast]", convert, True, ".pth", FAST))
@@ -124,6 +127,28 @@ def rows(fast: bool, torch: bool) -> list[Row]:
         )
     return found
 
+
+WRITE_C3D = """
+import sys
+import numpy
+from converters.mapping.layout import entries
+from converters.mapping.network import variant
+from converters.mapping.tables import load_layout
+from converters.tensor import Held, Tensor
+from converters.write.atomic import replacing
+from converters.write.caffe import write_caffemodel
+from converters.write.npz import write_npz
+path = sys.argv[1]
+caffe = path.endswith(".caffemodel")
+bound, random, tensors = {"classes": 487, "channels": 3}, numpy.random.RandomState(1), []
+for entry in entries(load_layout("c3d" if caffe else "c3d-chainer"), variant("c3d", "c3d-plain"), bound, {}):
+    shape = entry.file_shape(bound)
+    view = memoryview(random.random_sample(shape).astype("<f4").reshape(-1)).cast("B")
+    tensors.append(Tensor(entry.name, "float32", shape, Held(view)))
+with replacing(path, force=True) as out:
+    write_caffemodel(out, tensors, dialect="c3d-v1.0", net="C3D") if caffe else write_npz(out, tensors)
+"""
+"""Writes a C3D in Caffe's or Chainer's format, 320 MB, at the path given."""
 
 WRITE_I3D = """
 import sys
@@ -177,13 +202,17 @@ class Bench:
         return done.returncode == 0
 
     def write_source(self, label: str) -> str:
-        """A file in the byte format of VMZ's releases, with seeded weights."""
-        path = os.path.join(self.folder, f"{NETWORKS[label]}.pkl")
+        """A file in the byte format of the releases, with seeded weights."""
+        path = os.path.join(self.folder, SOURCES[label])
+        network, suffix = os.path.splitext(SOURCES[label])
+        if suffix != ".pkl":
+            self.run([self.python, "-c", WRITE_C3D, path])
+            return path
         code = (
             "import sys; from converters.demo import write_seeded; "
             "write_seeded(sys.argv[1], 'resnet3d', sys.argv[2], int(sys.argv[3]))"
         )
-        self.run([self.python, "-c", code, path, NETWORKS[label], str(SEED)])
+        self.run([self.python, "-c", code, path, network, str(SEED)])
         return path
 
     def run(self, words: Sequence[str]) -> Run:
@@ -212,7 +241,8 @@ class Bench:
 
     def words(self, row: Row, source: str) -> list[str]:
         """The command line of a row."""
-        places = {"{source}": source, "{output}": self.output(row)}
+        layout = "vmz" if source.endswith(".pkl") else "c3d"
+        places = {"{layout}": layout, "{source}": source, "{output}": self.output(row)}
         start = self.command if row.command else (self.python,)
         return [*start, *(places.get(word, word) for word in row.words)]
 
@@ -244,8 +274,9 @@ def _status(pid: int) -> dict[str, int]:
 
 
 def measure(bench: Bench, label: str, table: Sequence[Row], rounds: int) -> tuple[list[Figure], Run]:
-    """Every row on one source, and the median cp."""
+    """Every row on one source that applies to it, and the median cp."""
     source = bench.write_source(label)
+    table = [row for row in table if source.endswith(".pkl") or THROUGH_TORCH not in row.words]
     copy = os.path.join(bench.folder, "copy")
     copies: list[Run] = []
     runs: dict[str, list[Run]] = {row.title: [] for row in table}
@@ -348,7 +379,10 @@ def markdown(figures: Sequence[Figure], labels: Sequence[str]) -> str:
     for title, found in by_row.items():
         cells: list[str] = []
         for label in labels:
-            one = found[label]
+            one = found.get(label)
+            if one is None:
+                cells += ["-"] * len(heads)
+                continue
             goal = "" if one.cpu_goal is None else f"<= {one.cpu_goal:g} {'holds' if one.holds else 'MISSED'}"
             cells += [
                 f"{one.cpu_ratio:.2f}",
@@ -385,13 +419,13 @@ def main() -> int:
         "--module", action="store_true", help="`python -m converters`, not the installed command"
     )
     parser.add_argument("--rounds", type=int, default=7, help="runs of every row (default: 7)")
-    parser.add_argument("--source", choices=[*NETWORKS], action="append", help="only this one")
+    parser.add_argument("--source", choices=[*SOURCES], action="append", help="only this one")
     parser.add_argument("--without-torch", action="store_true", help="leave the rows out that need torch")
     parser.add_argument("--json", action="store_true", help="print JSON")
     options = parser.parse_args()
     if not hasattr(os, "wait4") or not os.path.isdir("/proc/self"):
         parser.error("needs Linux")
-    labels = options.source or [*NETWORKS]
+    labels = options.source or [*SOURCES]
     # A link, as an environment's interpreter is, must stay one: it is what finds the environment.
     python = os.path.abspath(options.python)
     with tempfile.TemporaryDirectory(prefix="bench-", dir=options.folder) as folder:
@@ -422,7 +456,7 @@ def main() -> int:
         return 0
     print(f"{machine}; command: {' '.join(bench.command)}; median of {options.rounds} rounds")
     for label, run in copies.items():
-        print(f"{label} = {NETWORKS[label]}: cp takes {run.cpu:.3f} s of CPU, {run.wall:.3f} s")
+        print(f"{label} = {SOURCES[label]}: cp takes {run.cpu:.3f} s of CPU, {run.wall:.3f} s")
     print(f"\n{markdown(figures, labels)}\n")
     if i3d:
         print(i3d)
