@@ -242,19 +242,19 @@ def _open_hdf5(file: SourceFile, *, checksum: bool) -> Checkpoint:
 
 
 def _open_chainer(file: SourceFile, *, checksum: bool) -> Checkpoint:
-    from .read.chainer import read_chainer
+    from .read.chainer import counted, read_chainer
 
     found = read_chainer(file, checksum=checksum)
     if set(found.tensors) == {"mean"}:
         raise BadInput(
             "holds a mean only, not a model",
             path=file.path,
-            hint="name an output that ends in .npy; the weights are in the model's own .npz",
+            hint="`convert c3d` turns it into an .npy; the weights are in the model's own .npz",
         )
     empty = [name for name in found.uninitialised if not name.startswith("updater/optimizer:")]
     if empty:
         raise BadInput(
-            f"holds {len(empty)} parameters that were never initialised",
+            f"holds {counted(len(empty))} never initialised",
             path=file.path,
             where=", ".join(empty[:3]),
             hint="run the model once before saving it",

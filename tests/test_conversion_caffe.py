@@ -385,12 +385,19 @@ def layers(arrays: dict[str, np.ndarray]) -> bytes:
     )
 
 
+def test_biases_of_bvlc_have_one_axis(tmp_path):
+    arrays = {name: array.reshape(-1) if name.endswith("1") else array for name, array in small_net().items()}
+    (tmp_path / "x.caffemodel").write_bytes(layers(arrays))
+    comes_back(tmp_path / "x.caffemodel", "c3d", "native", tmp_path)
+
+
 def test_wrong_kinds_of_file_are_named(run, tmp_path):
     arrays = small_net()
     whole = layers(arrays)
     mean = caffe_files.blob_v10(np.ones((1, 3, 4, 6, 8), np.float32))
     kinds = {
         "net.prototxt": (b'name: "C3D"\nlayer {\n  name: "data"\n}\n', "description of a Caffe network"),
+        "solver.prototxt": (b"test_iter: 10\nbase_lr: 0.1\n", "or its training"),
         "x.solverstate": (caffe_files.solverstate(np.ones(4, np.float32)), "solver state"),
         "mean.binaryproto": (mean, "mean file"),
         "cut.caffemodel": (whole[: len(whole) // 2], "ends early"),
@@ -431,7 +438,7 @@ def test_other_networks_and_missing_blobs_have_exit_code_1(run, tmp_path):
         "further": ({**arrays, "conv2a/2": np.ones(3, np.float32)}, "unused: conv2a/2"),
         "another": ({**arrays, "conv9/0": np.ones(3, np.float32)}, "unused: conv9/0"),
         "doubled": ({**arrays, "fc6-1/0": arrays["fc6/0"]}, "unused: fc6-1/0"),
-        "shape": ({**arrays, "conv2a/1": arrays["conv2a/1"].reshape(128)}, "shape: conv2a/1"),
+        "shape": ({**arrays, "conv2a/1": arrays["conv2a/1"].reshape(128, 1)}, "shape: conv2a/1"),
     }
     for name, (blobs, fault) in cases.items():
         (tmp_path / name).write_bytes(layers(blobs))

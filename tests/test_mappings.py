@@ -416,6 +416,11 @@ def test_layouts_that_break_the_grammar_are_refused(fault, tmp_path, monkeypatch
         ("norm", (1, 1, 7), 1, None),
         ("five", (1, 1, 1, 1, 7), 1, (7,)),
         ("five", (7,), 1, None),
+        ("perhaps", (1, 1, 1, 1, 7), 1, (7,)),
+        ("perhaps", (1, 1, 7), 1, (7,)),
+        ("perhaps", (7,), 1, (7,)),
+        ("perhaps", (1, 1, 1, 1, 1, 7), 1, None),
+        ("perhaps", (7, 1), 1, None),
         ("matrix", (1, 1, 4, 7), 2, (4, 7)),
         ("matrix", (2, 1, 4, 7), 2, None),
         ("matrix", (7,), 2, None),
@@ -426,11 +431,18 @@ def test_further_axes_of_size_one(leaf, shape, rank, plain):
         "vector": "/1 1* C -> C",
         "norm": "/1 1 C 1* -> C",
         "five": "/1 1 1 1 1 C -> C",
+        "perhaps": "/1 1? 1? 1? 1? C -> C",
         "matrix": "/0 1* O I -> O I",
     }[leaf]
     parsed = mapping_tables._leaf(mapping_tables._Check(""), "", text)
     assert parsed.plain(shape, rank) == plain
-    written = {"vector": (7,), "norm": (1, 7), "five": (1, 1, 1, 1, 7), "matrix": (4, 7)}[leaf]
+    written = {
+        "vector": (7,),
+        "norm": (1, 7),
+        "five": (1, 1, 1, 1, 7),
+        "perhaps": (1, 1, 1, 1, 7),
+        "matrix": (4, 7),
+    }[leaf]
     assert parsed.full((4, 7) if leaf == "matrix" else (7,)) == written
 
 

@@ -337,7 +337,7 @@ def _refusal(
     return Refused(
         f"does not fit {one.title} ({one.name}), the nearest of {layout.name}'s networks",
         path=path,
-        where=f"{len(faults)} faults; {shared:.0%} of the names agree",
+        where=f"{len(faults)} fault{'s' if len(faults) > 1 else ''}; {shared:.0%} of the names agree",
         hint="the file may be damaged or from another network; --json lists every fault",
         faults=tuple(str(fault) for fault in faults),
     )

@@ -36,7 +36,7 @@ class Entry(NamedTuple):
     stored: Leaf
 
     def file_shape(self, bound: Mapping[str, int]) -> tuple[int, ...]:
-        """The shape in a file of the layout, with the further ones that are always there."""
+        """The shape in a file of the layout, with the further ones that are written."""
         whole = tuple(size if isinstance(size, int) else bound[size] for size in self.shape)
         return self.stored.full(self.stored.bare(whole))
 

@@ -112,7 +112,8 @@ class Leaf(NamedTuple):
     ``suffix`` is appended to the module's name, or has it where it says ``{}``: see `of`. ``axes`` are the file's
     axes in canonical order, None where they are the same: canonical axis i is the file's axis ``axes[i]``. The
     file's shape has ``leading`` further axes of size one in front and ``trailing`` behind; ``more`` tells on which
-    sides it may have any number beyond these (``"l"``, ``"t"`` or both). ``constant`` is the value of a tensor that
+    sides it may have any number beyond these (``"l"``, ``"t"`` or both), ``least`` how many there are in front at
+    least where some may lack. ``constant`` is the value of a tensor that
     the layout does not store.
     ``over`` is the suffix of the `DIVISOR` that the file's values are still to be divided by; ``inverse`` tells that
     they are 1 / sqrt(variance + eps).
@@ -126,6 +127,7 @@ class Leaf(NamedTuple):
     constant: float | None = None
     over: str = ""
     inverse: bool = False
+    least: int | None = None
 
     def of(self, module: str) -> str:
         """The tensor's name in a file, for a module that is called so there."""
@@ -136,7 +138,7 @@ class Leaf(NamedTuple):
         has not as many as it must."""
         extra = len(shape) - rank
         most = extra - self.trailing if "l" in self.more else self.leading
-        for front in range(self.leading, most + 1):
+        for front in range(self.leading if self.least is None else self.least, most + 1):
             behind = extra - front
             if behind < self.trailing or (behind > self.trailing and "t" not in self.more):
                 continue
@@ -151,7 +153,7 @@ class Leaf(NamedTuple):
         return tuple(shape[self.axes.index(axis)] for axis in range(len(shape)))
 
     def full(self, bare: tuple[Any, ...]) -> tuple[Any, ...]:
-        """A bare shape with the further ones that are always there."""
+        """A bare shape with the further ones that are written."""
         return (1,) * self.leading + bare + (1,) * self.trailing
 
     def canonical(self, shape: tuple[int, ...]) -> tuple[int, ...]:
@@ -487,7 +489,8 @@ def _leaf(check: _Check, where: str, text: object) -> Leaf:
     """``SUFFIX``, ``SUFFIX AXES -> AXES`` with letters for axes, ``= CONSTANT``, or one of the first two and
     ``over SUFFIX``.
 
-    On the left ``1`` is a further axis of size one in front or behind, and ``1*`` any number of them.
+    On the left ``1`` is a further axis of size one in front or behind, ``1?`` one in front that may lack, and ``1*``
+    any number of them.
     """
     check.that(
         isinstance(text, str) and bool(text),
@@ -503,12 +506,13 @@ def _leaf(check: _Check, where: str, text: object) -> Leaf:
     if not order:
         return Leaf(suffix, over=over)
     here, _, canonical = (side.split() for side in order.partition("->"))
-    letters = [axis for axis in here if axis not in ("1", "1*")]
+    letters = [axis for axis in here if axis not in ("1", "1*", "1?")]
     start = next((place for place, axis in enumerate(here) if axis in letters), len(here))
     front, behind = here[:start], here[start + len(letters) :]
     check.that(
         here[start : start + len(letters)] == letters
         and front.count("1*") <= 1 >= behind.count("1*")
+        and "1?" not in behind
         and len(set(letters)) == len(letters)
         and sorted(letters) == sorted(canonical),
         where,
@@ -516,7 +520,9 @@ def _leaf(check: _Check, where: str, text: object) -> Leaf:
     )
     axes = None if letters == canonical else tuple(letters.index(axis) for axis in canonical)
     more = "l" * front.count("1*") + "t" * behind.count("1*")
-    return Leaf(suffix, axes, front.count("1"), behind.count("1"), more, over=over)
+    leading, maybe = front.count("1"), front.count("1?")
+    least = leading if maybe else None
+    return Leaf(suffix, axes, leading + maybe, behind.count("1"), more, over=over, least=least)
 
 
 def _sizes(check: _Check, where: str, words: list[str]) -> Iterator[int | str]:

@@ -44,7 +44,8 @@ _FLOATS = {BYTES: 4, FIXED32: 4}
 _DOUBLES = {BYTES: 8, FIXED64: 8}
 _PROTOTXT = (
     rb"(?:\s|#.*)*(?:name|layers?|input(?:_dim|_shape|_param)?|force_backward|state|debug_info|net|net_param"
-    rb"|train_net|test_net|train_state|test_iter|base_lr|transform_param)\s*[:{]"
+    rb"|train_net|test_net|train_state|test_(?:iter|interval|state)|base_lr|lr_policy|gamma|power|momentum"
+    rb"|weight_decay|stepsize|display|max_iter|snapshot(?:_prefix)?|solver_mode|random_seed|transform_param)\s*[:{]"
 )
 
 
@@ -242,14 +243,14 @@ _OTHER = {
     "model": ("is a Caffe model", "convert it as such; the mean is in a .binaryproto beside it"),
     "mean": (
         "is a Caffe mean file (.binaryproto), not a model",
-        "name an output that ends in .npy; the weights are in the .caffemodel",
+        "`convert c3d` turns it into an .npy; the weights are in the .caffemodel",
     ),
     "solverstate": (
         "is a Caffe solver state (.solverstate), not a model",
         "the weights are in the .caffemodel of the same iteration",
     ),
     "prototxt": (
-        "is the description of a Caffe network (.prototxt), without weights",
+        "is the description of a Caffe network or its training (.prototxt), without weights",
         "the weights are in the .caffemodel",
     ),
 }

@@ -51,10 +51,15 @@ def read_chainer(file: SourceFile, *, checksum: bool = True) -> ChainerFile:
     if not found.tensors:
         uninitialised = len(found.uninitialised)
         raise BadInput(
-            f"holds {uninitialised} parameters that were never initialised, and no others"
+            f"holds {counted(uninitialised)} never initialised, and no others"
             if uninitialised
             else "holds no arrays",
             path=file.path,
             hint="run the model once before saving it" if uninitialised else "this is not a Chainer model",
         )
     return found
+
+
+def counted(number: int) -> str:
+    """So many parameters, and the verb that goes with them."""
+    return "1 parameter that was" if number == 1 else f"{number} parameters that were"
