@@ -25,6 +25,7 @@ SUFFIXES = {
     "tensorflow": (".ckpt", ".index"),
     "caffe": (".caffemodel",),
     "npz": (".npz",),
+    "hdf5": (".h5", ".hdf5"),
 }
 """The suffixes of each output format."""
 
@@ -32,8 +33,8 @@ OF_LAYOUT = {
     "pytorch": ("pth", "safetensors"),
     "caffe2-pickle": ("pickle",),
     "tensorflow": ("tensorflow",),
-    "caffe": ("caffe",),
-    "chainer": ("npz",),
+    "caffe": ("caffe", "hdf5"),
+    "chainer": ("npz", "hdf5"),
 }
 """The output formats that a layout's format can be written as."""
 
@@ -125,6 +126,7 @@ def write_output(
         "tensorflow": _tensorflow,
         "caffe": _caffe,
         "npz": _npz,
+        "hdf5": _hdf5,
     }[kind]
     provenance = writer(path, work, force, check, moved)
     ended = perf_counter()
@@ -225,6 +227,21 @@ def _npz(path: str, work: Work, force: bool, check: Check, moved: Moved | None) 
 
     with replacing(path, force=force, check=check) as out:
         write_npz(out, work.tensors, progress=moved)
+    return dict(work.draft)
+
+
+def _hdf5(path: str, work: Work, force: bool, check: Check, moved: Moved | None) -> dict[str, Any]:
+    from .write.atomic import replacing
+    from .write.hdf5 import write_hdf5
+
+    tensors, groups = list(work.tensors), []
+    if work.target.format == "caffe":  # every layer is a group, with or without weights
+        tensors = [tensor._replace(name=f"data/{tensor.name}") for tensor in tensors]
+        origin = work.draft["origin"]
+        layers = origin["details"].get("layers", ()) if origin["layout"] == work.target.name else ()
+        groups = [f"data/{layer['name']}" for layer in layers if layer["name"]]
+    with replacing(path, force=force, check=check) as out:
+        write_hdf5(out, tensors, groups=groups, progress=moved)
     return dict(work.draft)
 
 

@@ -18,6 +18,7 @@ import recipes_caffe
 
 from converters.read.chainer import read_chainer
 from converters.tensor import SourceFile, Tensor
+from converters.write.hdf5 import write_hdf5
 from converters.write.npz import write_npz
 from converters.write.output import Output
 
@@ -42,22 +43,25 @@ class Bytes:
             yield memoryview(self.raw)[start : start + 4096]
 
 
-def write(path: Path, arrays: dict[str, np.ndarray]) -> None:
+def write(path: Path, arrays: dict[str, np.ndarray], writer=write_npz) -> None:
     tensors = [Tensor(name, str(array.dtype), array.shape, Bytes(array)) for name, array in arrays.items()]
     fd = os.open(path, os.O_WRONLY | os.O_CREAT)
     out = Output(fd, str(path))
-    write_npz(out, tensors)
+    writer(out, tensors)
     out.flush()
     os.close(fd)
 
 
+@pytest.mark.parametrize("form", ["npz", "hdf5"])
 @pytest.mark.parametrize("prefix", ["", "predictor/"])
-def test_chainer_reads_what_is_written(tmp_path, prefix):
+def test_chainer_reads_what_is_written(tmp_path, prefix, form):
     made = recorder()
     arrays = made.weights("tiny", 9)
-    write(tmp_path / "a.npz", {prefix + name: array for name, array in arrays.items()})
+    writer = {"npz": write_npz, "hdf5": write_hdf5}[form]
+    write(tmp_path / "a", {prefix + name: array for name, array in arrays.items()}, writer)
     model = made.C3D("tiny")
-    chainer.serializers.load_npz(str(tmp_path / "a.npz"), L.Classifier(model) if prefix else model)
+    load = {"npz": chainer.serializers.load_npz, "hdf5": chainer.serializers.load_hdf5}[form]
+    load(str(tmp_path / "a"), L.Classifier(model) if prefix else model)
     parameters = {name.lstrip("/"): parameter.array for name, parameter in model.namedparams()}
     assert parameters.keys() == arrays.keys()
     assert all(np.array_equal(parameters[name], arrays[name]) for name in arrays)

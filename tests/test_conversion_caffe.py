@@ -368,6 +368,35 @@ def test_files_in_hdf5(tmp_path):
     assert blobs_of(tmp_path / "one.safetensors") == blobs_of(tmp_path / "two.safetensors")
 
 
+def test_the_way_back_to_hdf5(tmp_path):
+    """Datasets, shapes, and the groups of layers without weights, as Caffe and Chainer write them."""
+    h5py = pytest.importorskip("h5py", reason="the extra [hdf5] is not installed")
+    arrays = small_net()
+    with h5py.File(tmp_path / "x.caffemodel.h5", "w") as file:
+        for name, array in arrays.items():
+            file[f"data/{name}"] = array
+        file.create_group("data/relu1a")
+    with h5py.File(tmp_path / "x.h5", "w") as file:
+        for name, shape in caffe_tables.c3d_shapes("ucf101net").items():
+            file[f"predictor/{name}"] = arrays[name.replace("/W", "/0").replace("/b", "/1")].reshape(shape)
+    for source, layout, number in (("x.caffemodel.h5", "c3d", 16), ("x.h5", "c3d-chainer", 16)):
+        convert("c3d", tmp_path / source, tmp_path / "out.pth", force=True)
+        for back in (f"back.{source}", f"again.{source}"):
+            convert("native", tmp_path / "out.pth", tmp_path / back, to=layout, verify=True)
+        whole = (tmp_path / f"back.{source}").read_bytes()
+        assert whole == (tmp_path / f"again.{source}").read_bytes()
+        with h5py.File(tmp_path / source) as one, h5py.File(tmp_path / f"back.{source}") as two:
+            names, found = [], []
+            one.visit(names.append)
+            two.visit(found.append)
+            assert found == names
+            datasets = [name for name in names if isinstance(one[name], h5py.Dataset)]
+            assert len(datasets) == number
+            for name in datasets:
+                assert (two[name].dtype, two[name].shape) == (one[name].dtype, one[name].shape)
+                assert two[name][()].tobytes() == one[name][()].tobytes()
+
+
 # Refusals
 
 

@@ -49,14 +49,7 @@ def read_hdf5(file: SourceFile) -> Hdf5File:
     `Refused` without h5py.
     """
     expect(file, "hdf5")
-    try:
-        h5py: Any = import_module("h5py")
-    except ImportError:
-        raise Refused(
-            "is an HDF5 file, which needs the package h5py",
-            path=file.path,
-            hint="install it with: pip install 'video-checkpoint-converters[hdf5]'",
-        ) from None
+    h5py = load_h5py(file.path)
     found = Hdf5File({}, (), {}, ())
     empty: list[str] = []
     groups: list[str] = []
@@ -77,6 +70,18 @@ def read_hdf5(file: SourceFile) -> Hdf5File:
     except _ERRORS as error:
         raise _damaged(file, error) from None
     return found._replace(empty=tuple(empty), groups=tuple(groups))
+
+
+def load_h5py(path: str) -> Any:
+    """The package h5py. Raises `Refused` for the file at ``path`` where it is not installed."""
+    try:
+        return import_module("h5py")
+    except ImportError:
+        raise Refused(
+            "is an HDF5 file, which needs the package h5py",
+            path=path,
+            hint="install it with: pip install 'video-checkpoint-converters[hdf5]'",
+        ) from None
 
 
 class _Handle(io.RawIOBase):
