@@ -16,6 +16,7 @@ import numpy as np
 import pytest
 import recipes_caffe
 
+from converters import convert
 from converters.read.chainer import read_chainer
 from converters.tensor import SourceFile, Tensor
 from converters.write.hdf5 import write_hdf5
@@ -65,6 +66,21 @@ def test_chainer_reads_what_is_written(tmp_path, prefix, form):
     parameters = {name.lstrip("/"): parameter.array for name, parameter in model.namedparams()}
     assert parameters.keys() == arrays.keys()
     assert all(np.array_equal(parameters[name], arrays[name]) for name in arrays)
+
+
+def test_chainer_reads_the_way_back(tmp_path):
+    """From Chainer's file to PyTorch's and back, in both of Chainer's forms."""
+    made = recorder()
+    source = made.C3D("ucf101net")
+    chainer.serializers.save_npz(str(tmp_path / "a.npz"), source)
+    convert("c3d", tmp_path / "a.npz", tmp_path / "a.safetensors")
+    for form, load in (("npz", chainer.serializers.load_npz), ("h5", chainer.serializers.load_hdf5)):
+        convert("native", tmp_path / "a.safetensors", tmp_path / f"b.{form}", to="c3d-chainer")
+        model = made.C3D("ucf101net")
+        load(str(tmp_path / f"b.{form}"), model)
+        again = dict(model.namedparams())
+        for name, parameter in source.namedparams():
+            assert np.array_equal(parameter.array, again[name].array), name
 
 
 def test_a_golden_again_from_a_file_written_here(tmp_path):

@@ -20,6 +20,9 @@ if TYPE_CHECKING:
     from .output import Output
 
 _PAGE = 4096
+_ERRORS = (OSError, ValueError, RuntimeError, KeyError, TypeError)
+"""What h5py raises for a name that is taken, or none."""
+
 _CODES = {dtype: code for code, dtype in NUMPY_CODES.items()}
 
 
@@ -40,7 +43,10 @@ def write_hdf5(
     places: list[tuple[int, Tensor]] = []
     with h5py.File(frame, "w", libver="earliest") as file:
         for path in groups:
-            file.require_group(path)
+            try:
+                file.require_group(path)
+            except _ERRORS as error:
+                raise _refused(path, error) from None
         for tensor in tensors:
             if tensor.dtype not in _CODES:
                 raise Refused(
@@ -67,17 +73,21 @@ def _dataset(h5py: Any, file: Any, tensor: Tensor) -> int:
     settings.set_obj_track_times(False)
     parents = h5py.h5p.create(h5py.h5p.LINK_CREATE)
     parents.set_create_intermediate_group(True)
-    kind = h5py.h5t.py_create(file_dtype(tensor.dtype), logical=True)
+    kind = h5py.h5t.py_create(_file_dtype(tensor.dtype), logical=True)
     space = h5py.h5s.create_simple(tensor.shape) if tensor.shape else h5py.h5s.create(h5py.h5s.SCALAR)
     try:
         made = h5py.h5d.create(file.id, None, kind, space, dcpl=settings)
         h5py.h5o.link(made, file.id, tensor.name.encode(), lcpl=parents)
-    except (ValueError, RuntimeError, KeyError) as error:
-        raise Refused(f"HDF5 cannot have this name: {error}", where=tensor.name) from None
+    except _ERRORS as error:
+        raise _refused(tensor.name, error) from None
     return int(made.get_offset() or 0)
 
 
-def file_dtype(dtype: str) -> Any:
+def _refused(name: str, error: Exception) -> Refused:
+    return Refused(f"HDF5 cannot have this name: {error}", where=name, hint="write another format")
+
+
+def _file_dtype(dtype: str) -> Any:
     """numpy's dtype of a dataset, little-endian."""
     import numpy
 
