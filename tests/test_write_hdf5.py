@@ -78,9 +78,8 @@ def test_refusals(tmp_path, monkeypatch):
     for names in (("a", "a"), ("a", "a/b")):
         with pytest.raises(Refused, match="cannot have this name"):
             write(tmp_path / "a.h5", [one._replace(name=name, dtype="float16") for name in names])
-    for group in ("half", "a\0b"):
-        with pytest.raises(Refused, match="cannot have this name"):
-            write(tmp_path / "a.h5", tensors(ARRAYS), groups=[group])
+    with pytest.raises(Refused, match="cannot have this name"):
+        write(tmp_path / "a.h5", tensors(ARRAYS), groups=["half"])
     monkeypatch.setitem(sys.modules, "h5py", None)
     with pytest.raises(Refused, match="needs the package h5py"):
         write(tmp_path / "a.h5", tensors(ARRAYS))
