@@ -9,12 +9,16 @@ if TYPE_CHECKING:
 
 
 class Alignment(NamedTuple):
-    """``pairs`` of places, rising on both sides. ``certain`` are those that every best alignment has; ``score`` is
+    """``pairs`` of places, rising on both sides. ``certain`` are those that every good alignment has; ``score`` is
     the best one's."""
 
     pairs: tuple[tuple[int, int], ...]
     certain: frozenset[tuple[int, int]]
     score: int
+
+
+SLACK = 100
+"""By how much an alignment may be worse and still counts as another that is as good."""
 
 
 def align(left: int, right: int, scores: Callable[[int], Sequence[tuple[int, int]]]) -> Alignment:
@@ -29,7 +33,8 @@ def align(left: int, right: int, scores: Callable[[int], Sequence[tuple[int, int
     ahead = _sums(matrix)
     behind = _sums(matrix[::-1, ::-1])[::-1, ::-1]
     best = int(ahead[left, right])
-    optimal = (matrix > 0) & (ahead[:-1, :-1] + matrix + behind[1:, 1:] == best)
+    through = numpy.where(matrix > 0, ahead[:-1, :-1] + matrix + behind[1:, 1:], -1)
+    optimal = through == best
     pairs = []
     row, column = left, right
     while row and column:
@@ -43,7 +48,8 @@ def align(left: int, right: int, scores: Callable[[int], Sequence[tuple[int, int
             row -= 1
         else:
             column -= 1
-    rows, columns = optimal.sum(axis=1), optimal.sum(axis=0)
+    good = through >= best - SLACK
+    rows, columns = good.sum(axis=1), good.sum(axis=0)
     certain = frozenset((i, j) for i, j in pairs if rows[i] == 1 == columns[j])
     return Alignment(tuple(reversed(pairs)), certain, best)
 

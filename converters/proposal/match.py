@@ -7,7 +7,7 @@ vectors of one module what they are called and which values they have.
 
 from __future__ import annotations
 
-from collections import defaultdict
+from collections import Counter, defaultdict
 from itertools import pairwise, permutations
 from typing import TYPE_CHECKING, NamedTuple
 
@@ -91,8 +91,17 @@ class _Matcher:
         self._vectors(*orders)
         self._by_shape()
         self._rest(orders, "vector")
+        for side in (0, 1):
+            self._fill_rest(side)
+        most_equal = 2 * sum(why == "values" for _, why, _ in self._pairs.values()) > len(self._pairs)
         found = [
-            Found(self._left[i], self._right[j], self._order(i, j), why, doubt)
+            Found(
+                self._left[i],
+                self._right[j],
+                self._order(i, j),
+                why,
+                doubt or (self._other_values(i, j) if most_equal else ""),
+            )
             for i, (j, why, doubt) in sorted(self._pairs.items(), key=lambda pair: pair[1][0])
         ]
         filled = [{one.item.name for one in side} for side in self._fills]
@@ -368,6 +377,14 @@ class _Matcher:
         one, other = self._left[i].look, self._right[j].look
         return bool(one and other and one.mixed == other.mixed and not one.constant)
 
+    def _other_values(self, i: int, j: int) -> str:
+        one, other = self._left[i].look, self._right[j].look
+        return (
+            ""
+            if one and other and one.mixed == other.mixed
+            else "its values differ, those of most others are equal"
+        )
+
     # Vectors of modules
 
     def _vectors(self, here: list[int], there: list[int]) -> None:
@@ -393,32 +410,58 @@ class _Matcher:
                 if self._keys[0][rest[0][row][0]] == self._keys[1][run[0]]
             ],
         )
+        sizes = [[self._keys[side][run[0]] for run in rest[side]] for side in (0, 1)]
         for a, b in found.pairs:
-            doubt = "" if (a, b) in found.certain else "the order leaves its module open"
+            doubt = "" if sizes[0] == sizes[1] else "the order leaves its module open"
             pairs.append((rest[0][a], rest[1][b], doubt))
+        lengths = [Counter(len(run) for run in side if len(run) > 1).most_common(1) for side in runs]
+        usual = tuple(most[0][0] if most else 1 for most in lengths)
         alike: dict[tuple[int, int], list[tuple[list[int], list[int], str]]] = defaultdict(list)
         for one, other, doubt in pairs:
             alike[len(one), len(other)].append((one, other, doubt))
         for group in alike.values():
-            self._slots(group)
+            self._slots([pair for pair in group if not self._by_roles(*pair)], usual)
+            for one, other, _ in group:
+                self._fill(one, other)
+
+    def _by_roles(self, one: list[int], other: list[int], doubt: str) -> bool:
+        """Pair the vectors of one module by what they are called, if every name on both sides tells another role."""
+        roles = [
+            {role(items[place].name): place for place in run}
+            for items, run in ((self._left, one), (self._right, other))
+        ]
+        if "" in roles[0] or "" in roles[1] or len(roles[0]) != len(one) or len(roles[1]) != len(other):
+            return False
+        for called, i in roles[0].items():
+            j = roles[1].get(called, -1)
+            if j >= 0 and i not in self._pairs and j not in self._back and self._go_together(i, j):
+                self._take(i, j, "names", doubt)
+        return True
 
     def _votes(self, one: list[int], other: list[int]) -> int:
         return sum(100 for i in one if i in self._pairs and self._pairs[i][0] in other)
 
     def _runs(self, side: int, places: Sequence[int]) -> list[list[int]]:
-        """Vectors of one size that follow each other; cut to the shortest where all are multiples of it."""
+        """Vectors of one size that follow each other: cut where a role comes again, and to the shortest where all
+        are multiples of it."""
         items = (self._left, self._right)[side]
         runs: list[list[int]] = []
         last: Key | None = None
+        seen: set[str] = set()
+        vectors = self._kind(side, places, vectors=True)
+        told = sum(bool(role(items[place].name)) for place in vectors) >= CHAIN * len(vectors)
         for place in places:
             key = self._keys[side][place] if items[place].is_vector else None
-            if key is not None and key == last:
+            called = role(items[place].name) if told else ""
+            if key is not None and key == last and called not in seen:
                 runs[-1].append(place)
             elif key is not None:
                 runs.append([place])
+                seen = set()
+            seen |= {called} - {""}
             last = key
-        shortest = min(map(len, runs), default=0)
-        if shortest > 1 and all(len(run) % shortest == 0 for run in runs):
+        shortest = min((len(run) for run in runs if len(run) > 1), default=1)
+        if all(len(run) % shortest == 0 for run in runs if len(run) > 1):
             runs = [run[at : at + shortest] for run in runs for at in range(0, len(run), shortest)]
         return runs
 
@@ -440,8 +483,11 @@ class _Matcher:
             choices.append(found)
         return max(choices, key=len)
 
-    def _slots(self, group: list[tuple[list[int], list[int], str]]) -> None:
-        """Which vector of a module is which, for all modules with as many vectors together."""
+    def _slots(self, group: list[tuple[list[int], list[int], str]], usual: tuple[int, ...]) -> None:
+        """Which vector of a module is which, for all modules with as many vectors together. ``usual`` is how many
+        vectors most modules of each side have."""
+        if not group:
+            return
         few, many = len(group[0][0]), len(group[0][1])
         turned = few > many
         if turned:
@@ -452,21 +498,23 @@ class _Matcher:
             choices = list(permutations(range(many), few))
         else:
             choices = [tuple(range(few))]
-        table = [
-            [
-                sum(
-                    self._slot(one[b], other[a]) if turned else self._slot(one[a], other[b])
-                    for one, other, _ in group
-                )
-                for b in range(many)
-            ]
-            for a in range(few)
-        ]
+        called = (
+            [_role(self._left[one[a]].name for one, _, _ in group) for a in range(len(group[0][0]))],
+            [_role(self._right[other[b]].name for _, other, _ in group) for b in range(len(group[0][1]))],
+        )
+        table = [[0] * many for _ in range(few)]
+        for a in range(few):
+            for b in range(many):
+                x, y = (b, a) if turned else (a, b)
+                table[a][b] = sum(self._slot(one[x], other[y]) for one, other, _ in group)
+                if called[0][x] and called[1][y]:
+                    table[a][b] += len(group) * (100 if called[0][x] == called[1][y] else -100)
         evidence = {choice: sum(table[a][b] for a, b in enumerate(choice)) for choice in choices}
         rising = {
             choice: sum(x < y for k, x in enumerate(choice) for y in choice[k + 1 :]) for choice in choices
         }
-        best = max(choices, key=lambda choice: (evidence[choice], rising[choice], tuple(-b for b in choice)))
+        # Where nothing else tells, the order does; and what is left out is what comes first, a batch norm's scale.
+        best = max(choices, key=lambda choice: (evidence[choice], rising[choice], choice))
         near = [choice for choice in choices if evidence[best] - evidence[choice] < 5 * len(group)]
         for one, other, doubt in group:
             for a, b in enumerate(best):
@@ -475,13 +523,18 @@ class _Matcher:
                     continue
                 open_to = sorted({choice[a] for choice in near} - {b})
                 text = doubt
+                if any(
+                    size not in (1, most) for size, most in zip((len(one), len(other)), usual, strict=True)
+                ):
+                    text = text or "its module has other vectors than most"
+                if many > MOST_SLOTS and not text:
+                    text = "its module has more vectors than can be told apart"
                 if open_to and not text:
                     names = [
                         self._left[one[c]].name if turned else self._right[other[c]].name for c in open_to
                     ]
                     text = f"only the order within the module tells it from {', '.join(map(repr, names))}"
                 self._take(i, j, "module", text)
-            self._fill(one, other)
 
     def _slot(self, i: int, j: int) -> int:
         """What speaks for a pair of vectors of one module, and against it."""
@@ -489,14 +542,10 @@ class _Matcher:
             return 1000 if self._pairs.get(i, (-1,))[0] == j else -1000
         if not self._go_together(i, j):
             return -1000
-        score = 0
-        one, other = role(self._left[i].name), role(self._right[j].name)
-        if one and other:
-            score += 100 if one == other else -100
         here, there = self._left[i].look, self._right[j].look
         if here and there:
-            score += 10 if (here.minimum > 0) == (there.minimum > 0) else -10
-        return score
+            return 10 if (here.minimum > 0) == (there.minimum > 0) else -10
+        return 0
 
     def _fill(self, one: list[int], other: list[int]) -> None:
         """Vectors of a module that the other side has not: stored there as one value, if that is what they hold."""
@@ -511,6 +560,30 @@ class _Matcher:
                     self._fills[side].append(Filled(item, item.look.minimum, items[held[0]].name))
                 elif not item.look and role(item.name) == "scale":
                     self._fills[side].append(Filled(item, 1.0, items[held[0]].name))
+
+    def _fill_rest(self, side: int) -> None:
+        """If all that a side has left are vectors of one same value, they are what the other side does not store."""
+        items = (self._left, self._right)[side]
+        taken = self._back if side else self._pairs
+        left = [items[place] for place in self._open(side)]
+        looks = {
+            one.look.minimum if one.look and one.look.constant and one.is_vector else None for one in left
+        }
+        if len(looks) != 1 or None in looks:
+            return
+        for one in left:
+            alike = [items[place] for place in taken if items[place].shape == one.shape]
+            if alike and one.look:
+                like = max(
+                    alike, key=lambda other: (likeness(words(one.name), words(other.name)), other.name)
+                )
+                self._fills[side].append(Filled(one, one.look.minimum, like.name))
+
+
+def _role(names: Iterable[str]) -> str:
+    """The role that nearly all of some names tell; one name may be called so by chance."""
+    (first, times), *_ = Counter(map(role, names := list(names))).most_common(1)
+    return first if times >= CHAIN * len(names) else ""
 
 
 def _rising(places: Sequence[int]) -> bool:
