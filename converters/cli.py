@@ -325,7 +325,11 @@ def _convert(options: argparse.Namespace) -> int:
 
 def _is_mean(options: argparse.Namespace) -> bool:
     """Whether a mean file is wanted: no checkpoint is written under such a name without ``--to``."""
-    if options.to is not None or options.mapping is not None or not options.output.lower().endswith((".npy", ".npz", ".binaryproto")):
+    if (
+        options.to is not None
+        or options.mapping is not None
+        or not options.output.lower().endswith((".npy", ".npz", ".binaryproto"))
+    ):
         return False
     from .mapping.tables import load_layout
 

@@ -174,7 +174,11 @@ def convert(
                 facts._replace(bn_eps=eps),
                 target,
                 source_of(
-                    checkpoint, fitted.layout.name, fitted.scope, sha256=sha256, inverse_std=_is_inverse(fitted)
+                    checkpoint,
+                    fitted.layout.name,
+                    fitted.scope,
+                    sha256=sha256,
+                    inverse_std=_is_inverse(fitted),
                 ),
                 restoration(plan, checkpoint.tensors),
                 origin_of(

@@ -17,7 +17,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare what the command takes."""
     parser.add_argument("a", metavar="A", help="a checkpoint with the names you have")
     parser.add_argument("b", metavar="B", help="one of the same network with the names you want")
-    parser.add_argument("-o", "--output", metavar="MAPPING", required=True, help="the mapping to write (.toml)")
+    parser.add_argument(
+        "-o", "--output", metavar="MAPPING", required=True, help="the mapping to write (.toml)"
+    )
     parser.add_argument("--force", action="store_true", help="replace an existing mapping")
     parser.add_argument("--no-values", action="store_true", help="go by names and shapes, read no tensor")
 
