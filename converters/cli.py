@@ -22,6 +22,8 @@ Convert video action-recognition checkpoints to PyTorch state dicts, safely and 
 
   convert vmz ircsn_152.pkl out.pth                 a Caffe2 pickle of VMZ to a PyTorch file
   convert vmz ircsn_152.pkl out.pth --to mmaction2  with the names that mmaction2 expects
+  convert suggest mine.pth theirs.pth -o map.toml   propose a mapping between names that no table knows
+  convert mine.pth out.pth --mapping map.toml       convert by a mapping of your own
   convert inspect out.pth                           what a file is and holds
   convert models                                    what can be converted into what
 """
@@ -37,6 +39,7 @@ exit codes:
 
 VERBS = {
     "diff": "compare two checkpoints of any format and layout",
+    "suggest": "propose a mapping between two files whose names no table knows",
     "publish": "name a file by its hash, with a model card; check a published folder",
 }
 """Commands with a module of their own in ``converters/verbs``, each with its line in the help."""
@@ -85,8 +88,11 @@ def _main(words: Sequence[str]) -> int:
 
 
 def _parse(words: Sequence[str]) -> argparse.Namespace:
+    known = _commands()
+    if words and words[0] not in known and any(word.split("=")[0] == "--mapping" for word in words):
+        words = ["auto", *words]  # `convert IN OUT --mapping FILE`: a mapping stands in a layout's place
     try:
-        return _parser(words).parse_args(words)
+        return _parser(words, known).parse_args(words)
     except SystemExit:  # after --help and --version
         if sys.stdout is not None:
             sys.stdout.flush()
@@ -123,22 +129,30 @@ class _Parser(argparse.ArgumentParser):
         raise UsageError(message, hint=f"see `{self.prog} --help`")
 
 
-def _parser(words: Sequence[str]) -> argparse.ArgumentParser:
-    """The parser for ``words``. If they begin with a command, it knows that one only: to set up the arguments of
-    all the others takes as long as to read a file's names."""
+def _commands() -> dict[str, Callable[[Any, str], None]]:
+    """Every command, with what adds its arguments."""
     from .mapping.tables import layout_names
 
+    return {
+        **dict.fromkeys((*layout_names(), "auto"), _add_conversion),
+        "inspect": _add_inspect,
+        "models": _add_models,
+        "demo": _add_demo,
+        **dict.fromkeys(VERBS, _add_verb),
+    }
+
+
+def _parser(words: Sequence[str], known: dict[str, Callable[[Any, str], None]]) -> argparse.ArgumentParser:
+    """The parser for ``words``. If they begin with a command, it knows that one only: to set up the arguments of
+    all the others takes as long as to read a file's names."""
     parser = _Parser(prog="convert", description=DESCRIPTION, epilog=EXIT_CODES, formatter_class=_Formatter)
     parser.add_argument("--version", action="version", version=f"video-checkpoint-converters {__version__}")
     commands = parser.add_subparsers(
         title="commands", metavar="COMMAND", required=True, parser_class=_Parser, prog="convert"
     )
-    adding: dict[str, Callable[[Any, str], None]] = dict.fromkeys((*layout_names(), "auto"), _add_conversion)
-    adding |= {"inspect": _add_inspect, "models": _add_models, "demo": _add_demo}
-    adding |= dict.fromkeys(VERBS, _add_verb)
     first = words[0] if words else ""
-    for name in [first] if first in adding else adding:
-        adding[name](commands, name)
+    for name in [first] if first in known else known:
+        known[name](commands, name)
     return parser
 
 
@@ -202,8 +216,20 @@ def _add_conversion(commands: Any, name: str) -> None:
         "--mean", metavar="FILE", help="the mean cube that goes with the weights, for the provenance"
     )
     parser.add_argument("--stem-stride", type=int, metavar="N", help="the stem's stride in time")
+    if name == "auto":
+        _add_mapping(parser)
+    else:
+        parser.set_defaults(mapping=None, reverse=False, accept_unsure=False)
     _add_common(parser)
     parser.set_defaults(run=_convert, source=None if name == "auto" else name)
+
+
+def _add_mapping(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--mapping", metavar="FILE", help="convert by a mapping file of your own")
+    parser.add_argument("--reverse", action="store_true", help="read the mapping from right to left")
+    parser.add_argument(
+        "--accept-unsure", action="store_true", help="take what nobody has confirmed in the mapping"
+    )
 
 
 def _add_common(parser: argparse.ArgumentParser) -> None:
@@ -225,6 +251,7 @@ def _add_inspect(commands: Any, name: str) -> None:
     parser.add_argument("file", metavar="FILE", help="a source or an output")
     parser.add_argument("--layout", metavar="LAYOUT", help="its layout, where more than one fits")
     parser.add_argument("--stats", action="store_true", help="read the tensors: NaN, Inf, all-zero ones")
+    parser.add_argument("--mapping", metavar="FILE", help="say how it agrees with a mapping of your own")
     _add_common(parser)
     parser.set_defaults(run=_inspect)
 
@@ -281,6 +308,9 @@ def _convert(options: argparse.Namespace) -> int:
         checksum=not options.no_checksum,
         dry_run=options.dry_run,
         progress=bar.show if bar else None,
+        mapping=options.mapping,
+        reverse=options.reverse,
+        accept_unsure=options.accept_unsure,
     )
     if bar:
         bar.clear()
@@ -295,7 +325,11 @@ def _convert(options: argparse.Namespace) -> int:
 
 def _is_mean(options: argparse.Namespace) -> bool:
     """Whether a mean file is wanted: no checkpoint is written under such a name without ``--to``."""
-    if options.to is not None or not options.output.lower().endswith((".npy", ".npz", ".binaryproto")):
+    if (
+        options.to is not None
+        or options.mapping is not None
+        or not options.output.lower().endswith((".npy", ".npz", ".binaryproto"))
+    ):
         return False
     from .mapping.tables import load_layout
 
@@ -323,14 +357,15 @@ def _convert_mean(options: argparse.Namespace) -> int:
 def _inspect(options: argparse.Namespace) -> int:
     from .inspection import inspect
 
-    found = inspect(options.file, layout=options.layout, stats=options.stats)
+    found = inspect(options.file, layout=options.layout, stats=options.stats, mapping=options.mapping)
+    agrees = not (found.mapping and found.mapping.faults)
     if options.json:
-        _print_json({"ok": True, **found.as_data()})
+        _print_json({"ok": agrees, **found.as_data()})
     elif not options.quiet:
         from .report import inspection_text
 
         print(inspection_text(found))
-    return 0
+    return 0 if agrees else 1
 
 
 def _models(options: argparse.Namespace) -> int:

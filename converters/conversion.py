@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from time import perf_counter
+from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from .checkpoint import Checkpoint, open_checkpoint
@@ -22,6 +23,7 @@ from .text import shown
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping, Sequence
 
+    from .output import Target
     from .tensor import Tensor
 
 
@@ -30,20 +32,21 @@ class Result(NamedTuple):
 
     ``rows`` say which tensor became which, ``dropped`` which the mapping left out by name, ``notes`` what a
     user of the output must know, ``timings`` how long each step took, in seconds. ``output`` is None for a dry
-    run; ``verified`` tells that every tensor was read back and compared.
+    run; ``verified`` tells that every tensor was read back and compared. ``facts`` is None where a mapping of the
+    user's own was used: it knows names, no network.
     """
 
     source: str
     output: str | None
-    facts: Facts
+    facts: Facts | None
     layout: str
     target: str
-    rows: tuple[Any, ...]
-    dropped: tuple[str, ...]
-    notes: tuple[str, ...]
-    provenance: Mapping[str, Any]
-    nbytes: int
-    timings: Mapping[str, float]
+    rows: tuple[Any, ...] = ()
+    dropped: tuple[str, ...] = ()
+    notes: tuple[str, ...] = ()
+    provenance: Mapping[str, Any] = MappingProxyType({})
+    nbytes: int = 0
+    timings: Mapping[str, float] = MappingProxyType({})
     verified: bool = False
 
     def as_data(self) -> dict[str, Any]:
@@ -53,7 +56,7 @@ class Result(NamedTuple):
             "output": self.output,
             "layout": self.layout,
             "target": self.target,
-            "network": self.facts.as_data(),
+            "network": self.facts.as_data() if self.facts else None,
             "tensors": len(self.rows),
             "bytes": self.nbytes,
             "rows": [
@@ -93,6 +96,9 @@ def convert(
     checksum: bool = True,
     dry_run: bool = False,
     progress: Callable[[int, int], None] | None = None,
+    mapping: str | os.PathLike[str] | None = None,
+    reverse: bool = False,
+    accept_unsure: bool = False,
 ) -> Result:
     """Convert a checkpoint file.
 
@@ -106,6 +112,9 @@ def convert(
     the input's hash into the provenance; without ``checksum`` those in the input are not compared. ``progress``
     is told (bytes done, bytes in all).
 
+    ``mapping`` is a mapping file of the user's own, in place of ``source`` and ``to``; ``reverse`` reads it from
+    right to left, ``accept_unsure`` takes rows in it that nobody has confirmed.
+
     Raises `ConverterError`: `Refused` where the conversion cannot be done, `BadInput` where the input cannot
     be read, `UsageError` where the call is wrong. The output appears whole or not at all.
     """
@@ -115,6 +124,18 @@ def convert(
         raise UsageError(f"dtype {dtype!r} is unknown", hint=f"one of {', '.join(FLOATS)}")
     refuse_input(path, out_path)
     refuse_early(out_path, force=force)
+    if mapping is not None:
+        if source not in (None, "auto") or any(
+            one is not None for one in (to, variant, pool1, stem_stride, mean, inverse_std or None)
+        ):
+            raise UsageError(
+                "a mapping knows names alone", hint="leave out the layout, --to and what is of a network"
+            )
+        wish = Wish(out_path, "", wrap, force, verify, strict, dry_run, progress)
+        use = OwnUse(os.fspath(mapping), reverse, accept_unsure)
+        return _convert_mapped(path, use, wish, dtype=dtype, sha256=sha256, checksum=checksum)
+    if reverse or accept_unsure:
+        raise UsageError("only a mapping can be read so", hint="name it with --mapping")
     with open_checkpoint(path, checksum=checksum) as checkpoint:
         for file in checkpoint.files:
             refuse_input(file.path, out_path)
@@ -123,9 +144,7 @@ def convert(
         if inverse_std:
             fitted = inverted(fitted)
         target = choose_target(fitted, to)
-        write_format = output_format(out_path, target)
-        if wrap and write_format != "pth":
-            raise UsageError("only a .pth has a wrapper", path=out_path, hint="leave --wrap out")
+        write_format = _output_format(out_path, target, wrap)
         facts = facts_of(fitted, checkpoint.provenance, pool1=pool1, stem_stride=stem_stride)
         if mean is not None:
             facts = _with_mean(facts, mean)
@@ -147,58 +166,154 @@ def convert(
             path=path,
         )
         plan = plan._replace(notes=(*plan.notes, *_notes(checkpoint, fitted, target, facts, checksum, wrap)))
-        tensors = [row.tensor(checkpoint.tensors) for row in plan.rows]
-        _refuse_lost(plan, checkpoint)
-        if (strict or verify) and (bad := _not_finite(list(checkpoint.tensors.values()))):
-            what = f"{len(bad)} tensor{'s hold' if len(bad) > 1 else ' holds'} NaN or Inf"
-            where = ", ".join(bad[:3])
-            if strict:
-                hint = "leave --strict out to convert them as they are"
-                raise BadInput(what, path=path, where=where, faults=tuple(bad), hint=hint)
-            plan = plan._replace(notes=(*plan.notes, f"{what}: {where}"))
-        described = facts._replace(bn_eps=eps)
-        draft = record(
-            fitted,
+
+        def describe(plan: Plan) -> dict[str, Any]:
+            return record(
+                fitted,
+                plan,
+                facts._replace(bn_eps=eps),
+                target,
+                source_of(
+                    checkpoint,
+                    fitted.layout.name,
+                    fitted.scope,
+                    sha256=sha256,
+                    inverse_std=_is_inverse(fitted),
+                ),
+                restoration(plan, checkpoint.tensors),
+                origin_of(
+                    fitted, checkpoint.tensors, plan, own.bn_eps, checkpoint.details, checkpoint.provenance
+                ),
+            )
+
+        return _carry_out(
+            checkpoint,
             plan,
-            described,
             target,
-            _source(checkpoint, fitted, sha256=sha256),
-            restoration(plan, checkpoint.tensors),
-            origin_of(
-                fitted, checkpoint.tensors, plan, own.bn_eps, checkpoint.details, checkpoint.provenance
+            describe,
+            Wish(out_path, write_format, wrap, force, verify, strict, dry_run, progress),
+            Result(
+                path,
+                None,
+                facts._replace(bn_eps=eps),
+                fitted.layout.name,
+                target.name,
+                timings={"read": read - started, "plan": perf_counter() - read},
             ),
         )
-        planned = perf_counter()
-        timings = {"read": read - started, "plan": planned - read}
-        total = sum(tensor.nbytes for tensor in tensors)
-        result = Result(
-            path,
-            None,
-            described,
-            fitted.layout.name,
-            target.name,
-            plan.rows,
-            plan.dropped,
-            plan.notes,
-            draft,
-            total,
-            timings,
+
+
+class OwnUse(NamedTuple):
+    """Which mapping file, and how it is to be read; see `convert`."""
+
+    path: str
+    reverse: bool
+    accept_unsure: bool
+
+
+class Wish(NamedTuple):
+    """How an output is wanted; see `convert`. ``format`` is a key of `output.SUFFIXES`."""
+
+    path: str
+    format: str
+    wrap: bool
+    force: bool
+    verify: bool
+    strict: bool
+    dry_run: bool
+    progress: Callable[[int, int], None] | None
+
+
+def _convert_mapped(
+    path: str, use: OwnUse, wish: Wish, *, dtype: str | None, sha256: bool, checksum: bool
+) -> Result:
+    """Convert by a mapping file of the user's use."""
+    from .mapped import mapped_plan, mapped_record, match, open_mapping
+
+    started = perf_counter()
+    mapping = open_mapping(use.path, reverse=use.reverse, accept_unsure=use.accept_unsure)
+    refuse_input(use.path, wish.path)
+    wish = wish._replace(format=_output_format(wish.path, mapping.right, wish.wrap))
+    with open_checkpoint(path, checksum=checksum) as checkpoint:
+        for file in checkpoint.files:
+            refuse_input(file.path, wish.path)
+        read = perf_counter()
+        found = match(mapping, checkpoint.tensors, checkpoint.others)
+        plan = mapped_plan(found, checkpoint.tensors, dtype=dtype, path=path)
+        if use.accept_unsure:
+            plan = plan._replace(
+                notes=(*plan.notes, "rows of the mapping that nobody has confirmed were taken")
+            )
+        if not checksum:
+            plan = plan._replace(notes=(*plan.notes, _UNCHECKED))
+        name = shown(os.path.basename(use.path))
+
+        def describe(plan: Plan) -> dict[str, Any]:
+            return mapped_record(
+                found, plan, source_of(checkpoint, "", "", sha256=sha256), checkpoint.tensors
+            )
+
+        timings = {"read": read - started, "plan": perf_counter() - read}
+        sides = (f"{name} [{mapping.left.name}]", f"{name} [{mapping.right.name}]")
+        return _carry_out(
+            checkpoint, plan, mapping.right, describe, wish, Result(path, None, None, *sides, timings=timings)
         )
-        if dry_run:
-            return result
-        written = write_output(
-            out_path,
-            write_format,
-            Work(checkpoint, plan, tensors, target, draft, wrap),
-            force=force,
-            verify=verify,
-            progress=progress,
-        )
+
+
+def _output_format(path: str, target: Target, wrap: bool) -> str:
+    found = output_format(path, target)
+    if wrap and found != "pth":
+        raise UsageError("only a .pth has a wrapper", path=path, hint="leave --wrap out")
+    return found
+
+
+def _carry_out(
+    checkpoint: Checkpoint,
+    plan: Plan,
+    target: Target,
+    describe: Callable[[Plan], dict[str, Any]],
+    wish: Wish,
+    result: Result,
+) -> Result:
+    """Do what a plan says: the checks of the input's values, the record that ``describe`` makes, the output.
+
+    Returns ``result`` with all that is known then. Raises as `convert` does.
+    """
+    started = perf_counter()
+    tensors = [row.tensor(checkpoint.tensors) for row in plan.rows]
+    _refuse_lost(plan, checkpoint)
+    if (wish.strict or wish.verify) and (bad := _not_finite(list(checkpoint.tensors.values()))):
+        what = f"{len(bad)} tensor{'s hold' if len(bad) > 1 else ' holds'} NaN or Inf"
+        where = ", ".join(bad[:3])
+        if wish.strict:
+            hint = "leave --strict out to convert them as they are"
+            raise BadInput(what, path=checkpoint.path, where=where, faults=tuple(bad), hint=hint)
+        plan = plan._replace(notes=(*plan.notes, f"{what}: {where}"))
+    draft = describe(plan)
+    timings = {**result.timings, "plan": result.timings["plan"] + perf_counter() - started}
+    result = result._replace(
+        rows=plan.rows,
+        dropped=plan.dropped,
+        notes=plan.notes,
+        provenance=draft,
+        nbytes=sum(tensor.nbytes for tensor in tensors),
+        timings=timings,
+    )
+    if wish.dry_run:
+        return result
+    written = write_output(
+        wish.path,
+        wish.format,
+        Work(checkpoint, plan, tensors, target, draft, wish.wrap),
+        force=wish.force,
+        verify=wish.verify,
+        progress=wish.progress,
+    )
     return result._replace(
-        output=out_path,
+        output=wish.path,
         provenance=written.provenance,
         timings={**timings, **written.timings},
-        verified=verify,
+        verified=wish.verify,
     )
 
 
@@ -256,6 +371,8 @@ def choose_target(fitted: Fit, to: str | None) -> LayoutTable:
     raise Refused(f"no default layout holds {fitted.variant.title}", hint="choose one with --to")
 
 
+_UNCHECKED = "the input's own checksums were not verified"
+
 _FORMAT_WORDS = {
     "caffe2-pickle": "a Caffe2 pickle (.pkl)",
     "pytorch": "a PyTorch or safetensors file",
@@ -300,17 +417,20 @@ def _layout(name: str) -> LayoutTable:
     return load_layout(name)
 
 
-def _source(checkpoint: Checkpoint, fitted: Fit, *, sha256: bool) -> dict[str, Any]:
+def source_of(
+    checkpoint: Checkpoint, layout: str, scope: str, *, sha256: bool, inverse_std: bool = False
+) -> dict[str, Any]:
+    """An input as its output's record describes it."""
     described: dict[str, Any] = {
         "name": shown(os.path.basename(checkpoint.path)),
         "size": checkpoint.size,
-        "layout": fitted.layout.name,
+        "layout": layout,
         "format": checkpoint.format,
         "container": checkpoint.container,
-        "scope": fitted.scope,
+        "scope": scope,
         **{key: value for key, value in checkpoint.details.items() if key not in FORM},
     }
-    if any(entry.stored.inverse for entry in fitted.entries):
+    if inverse_std:
         described["inverse_std"] = True
     earlier = (checkpoint.provenance or {}).get("source")
     if earlier is not None:
@@ -318,6 +438,10 @@ def _source(checkpoint: Checkpoint, fitted: Fit, *, sha256: bool) -> dict[str, A
     if sha256:
         described["sha256"] = _sha256(checkpoint)
     return described
+
+
+def _is_inverse(fitted: Fit) -> bool:
+    return any(entry.stored.inverse for entry in fitted.entries)
 
 
 def _sha256(checkpoint: Checkpoint) -> str:
@@ -335,8 +459,8 @@ def _notes(
 ) -> Iterator[str]:
     """What a user must know beside what the plan says."""
     if not checksum:
-        yield "the input's own checksums were not verified"
-    if any(entry.stored.inverse for entry in fitted.entries):
+        yield _UNCHECKED
+    if _is_inverse(fitted):
         yield "the file's variances were read as inverse standard deviations, as told (--inverse-std)"
     if wrap and target.container == "state_dict":
         yield f"{target.title} files are bare state dicts: there is no wrapper to add"
@@ -365,5 +489,5 @@ def _refuse_lost(plan: Plan, checkpoint: Checkpoint) -> None:
                 f"the target stores no such tensor and takes it for {value:g} everywhere",
                 where=name,
                 path=checkpoint.path,
-                hint="choose another layout with --to",
+                hint="choose another target",
             )

@@ -124,7 +124,7 @@ def diff(
             right = right._replace(own=right.own._replace(bn_eps=left.own.bn_eps))
         notes: list[str] = []
         canonical = left is not None and right is not None and _translate(left, right)
-        tensors = (one.checked(), other.checked())
+        tensors = (one.tensors, other.tensors)
         if left and right:
             if canonical:
                 tensors = _canonical(left, right)
@@ -177,7 +177,7 @@ def _canonical_tensors(one: _Known, eps: float) -> dict[str, Tensor]:
     plan = make_plan(
         one.fitted, checkpoint.tensors, native, one.own, eps=eps, undo=undo, path=checkpoint.path
     )
-    tensors = checkpoint.checked()
+    tensors = checkpoint.tensors
     rows = [row for row in plan.rows if not row.target.endswith(f".{BATCHES}")]
     return {row.target: row.tensor(tensors) for row in rows}
 

@@ -18,6 +18,7 @@ if TYPE_CHECKING:
 
     from .checkpoint import Checkpoint
     from .facts import Facts
+    from .mapped import Matched
     from .mapping.fit import Fit
     from .statistics import Statistics
     from .tensor import Tensor
@@ -30,6 +31,7 @@ class Inspection(NamedTuple):
     made for, and ``counted`` those at the size its authors count at; ``weights`` leaves norms and biases out.
     ``layouts`` are the targets that can hold the network, with a note or a reason each. ``statistics`` are
     there only on request. ``unseen`` is what nothing in such files shows and a user must say.
+    ``mapping`` is how the file agrees with a mapping, where one was named.
     """
 
     path: str
@@ -51,6 +53,7 @@ class Inspection(NamedTuple):
     provenance: Mapping[str, Any] | None
     statistics: Mapping[str, Statistics]
     unseen: str = ""
+    mapping: Matched | None = None
 
     def as_data(self) -> dict[str, Any]:
         """Plain data, for ``--json``."""
@@ -58,21 +61,39 @@ class Inspection(NamedTuple):
             **self._asdict(),
             "network": self.network.as_data() if self.network else None,
             "statistics": {name: one._asdict() for name, one in self.statistics.items()},
+            "mapping": self.mapping.as_data() if self.mapping else None,
         }
 
 
-def inspect(path: str | os.PathLike[str], *, layout: str | None = None, stats: bool = False) -> Inspection:
+def inspect(
+    path: str | os.PathLike[str],
+    *,
+    layout: str | None = None,
+    stats: bool = False,
+    mapping: str | os.PathLike[str] | None = None,
+) -> Inspection:
     """What a checkpoint file is: container, network, tensors, preprocessing, provenance.
 
-    Only ``stats`` reads the tensors themselves, to report ranges, NaN and Inf. Raises `BadInput` for a file
-    that is no checkpoint.
+    Only ``stats`` reads the tensors themselves, to report ranges, NaN and Inf. ``mapping`` is a mapping file of the
+    user's own that the file is held against, on the side that fits better. Raises `BadInput` for a file that is no
+    checkpoint.
     """
+    own = None
+    if mapping is not None:
+        from .mapping.own import load_mapping
+
+        own = load_mapping(os.fspath(mapping))
     with open_checkpoint(os.fspath(path)) as checkpoint:
         try:
-            fitted = recognise(checkpoint, layout)
+            fitted, unknown = recognise(checkpoint, layout), ""
         except Refused as error:
-            return _inspection(checkpoint, None, error.what, stats=stats)
-        return _inspection(checkpoint, fitted, "", stats=stats)
+            fitted, unknown = None, error.what
+        found = _inspection(checkpoint, fitted, unknown, stats=stats)
+        if own is None:
+            return found
+        from .mapped import match_either
+
+        return found._replace(mapping=match_either(own, checkpoint.tensors, checkpoint.others))
 
 
 def _inspection(checkpoint: Checkpoint, fitted: Fit | None, unknown: str, *, stats: bool) -> Inspection:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from time import perf_counter
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
 
 from .checkpoint import Checkpoint, open_checkpoint
 from .errors import ConverterError, Refused, UsageError
@@ -14,7 +14,6 @@ from .tensor import same_bytes
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
 
-    from .mapping.tables import LayoutTable
     from .plan import Plan
     from .tensor import Tensor
 
@@ -44,6 +43,30 @@ if TYPE_CHECKING:
     Moved = Callable[[int], None]
 
 
+class Target(Protocol):
+    """Whose names an output has: a layout's table, or a side of a mapping."""
+
+    @property
+    def name(self) -> str:
+        """A word for it."""
+        ...
+
+    @property
+    def title(self) -> str:
+        """The project, for messages."""
+        ...
+
+    @property
+    def format(self) -> str:
+        """What its files come as, one of `mapping.tables.FORMATS`."""
+        ...
+
+    @property
+    def container(self) -> str:
+        """What ``--wrap`` puts around the tensors."""
+        ...
+
+
 class Work(NamedTuple):
     """What is to be written: the input, the plan, the planned tensors, the provenance but for checksums, and
     whether the ecosystem's own wrapper goes around the state dict."""
@@ -51,7 +74,7 @@ class Work(NamedTuple):
     checkpoint: Checkpoint
     plan: Plan
     tensors: Sequence[Tensor]
-    target: LayoutTable
+    target: Target
     draft: Mapping[str, Any]
     wrap: bool
 
@@ -63,7 +86,7 @@ class Written(NamedTuple):
     timings: dict[str, float]
 
 
-def output_format(path: str, target: LayoutTable) -> str:
+def output_format(path: str, target: Target) -> str:
     """The format of an output, a key of `SUFFIXES`, by its name and layout. Raises `UsageError`."""
     formats = OF_LAYOUT[target.format]
     for name in formats:
@@ -177,7 +200,7 @@ def _pickle(path: str, work: Work, force: bool, check: Check, moved: Moved | Non
     from .write.caffe2 import write_caffe2_pickle
 
     with replacing(path, force=force, check=check) as out:
-        write_caffe2_pickle(out, work.tensors, nested=work.draft["origin"]["details"].get("nested", True))
+        write_caffe2_pickle(out, work.tensors, nested=_details(work).get("nested", True))
     return dict(work.draft)
 
 
@@ -204,9 +227,8 @@ def _caffe(path: str, work: Work, force: bool, check: Check, moved: Moved | None
     from .write.atomic import replacing
     from .write.caffe import write_caffemodel
 
-    origin = work.draft["origin"]
-    former = origin["details"]
-    if origin["layout"] != work.target.name or former.get("dialect") not in NUMBERS:
+    former = _details(work)
+    if work.draft.get("origin", {}).get("layout") != work.target.name or former.get("dialect") not in NUMBERS:
         former = {"dialect": BVLC, "net": former.get("net", ""), "layers": []}
     layers = [Layer(row["name"], row["kind"], row["blobs"]) for row in former.get("layers", ())]
     with replacing(path, force=force, check=check) as out:
@@ -237,12 +259,18 @@ def _hdf5(path: str, work: Work, force: bool, check: Check, moved: Moved | None)
     tensors, groups = list(work.tensors), []
     if work.target.format == "caffe":  # every layer is a group, with or without weights
         tensors = [tensor._replace(name=f"data/{tensor.name}") for tensor in tensors]
-        origin = work.draft["origin"]
-        layers = origin["details"].get("layers", ()) if origin["layout"] == work.target.name else ()
+        origin = work.draft.get("origin", {})
+        layers = _details(work).get("layers", ()) if origin.get("layout") == work.target.name else ()
         groups = [f"data/{layer['name']}" for layer in layers if layer["name"]]
     with replacing(path, force=force, check=check) as out:
         write_hdf5(out, tensors, groups=groups, progress=moved)
     return dict(work.draft)
+
+
+def _details(work: Work) -> Mapping[str, Any]:
+    """What the file that a chain of conversions began with said beside its tensors, if that is known."""
+    details: Mapping[str, Any] = work.draft.get("origin", {}).get("details", {})
+    return details
 
 
 def _counter(progress: Callable[[int, int], None], total: int) -> Callable[[int], None]:

@@ -152,7 +152,7 @@ def make_plan(
             ops.append(InverseStd(facts.bn_eps))
         ops += (undo or {}).get(tensor.name, ())
         had = former.shapes.get(entry.canonical) if former else None
-        shape = _reorder(ops, tensor.shape, shape, source.stored, entry.stored, had)
+        shape = reorder(ops, tensor.shape, shape, source.stored, entry.stored, had)
         if entry.leaf == "running_var" and shift:
             ops.append(ShiftVariance(shift))
         if wanted_dtype != tensor.dtype:
@@ -211,7 +211,7 @@ def _former_name(names: Mapping[str, str], key: str, choices: tuple[str, ...]) -
     return names[key] if names.get(key) in choices else choices[0]
 
 
-def _reorder(
+def reorder(
     ops: list[Op],
     shape: tuple[int, ...],
     canonical: tuple[int, ...],

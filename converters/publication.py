@@ -177,7 +177,7 @@ def _read_through(path: str) -> tuple[str, ...]:
 
     bad = 0
     with open_checkpoint(path) as checkpoint:
-        tensors = checkpoint.checked()
+        tensors = checkpoint.tensors
         for tensor in tensors.values():
             if tensor.dtype in FLOATS:
                 bad += not_finite(tensor)

@@ -131,16 +131,6 @@ _RECORD = _fields(
         "tool": _fields({"name": _text, "version": _text}),
         "mapping": _fields({"source": _text, "target": _text, "network": _text, "sha256": _text}),
         "layout": _text,
-        "network": _fields(
-            {
-                "variant": _text,
-                "bn_eps": lambda value: _number(value) and 0 < value < 1,
-                "pool1": _flag,
-                "stem_stride": _whole(1, LONGEST_STRIDE),
-                "input": _input,
-                "licence": _text,
-            }
-        ),
         "source": _fields(
             {"name": _text, "size": _whole(0, 1 << 62), "layout": _text, "container": _text, "scope": _text},
             {"sha256": _text},
@@ -154,6 +144,19 @@ _RECORD = _fields(
                     {"shift": lambda value: _number(value) and abs(value) < 1, "steps": _map(_text)}
                 ),
             },
+        ),
+    },
+    # What a mapping of the user's own says nothing of.
+    {
+        "network": _fields(
+            {
+                "variant": _text,
+                "bn_eps": lambda value: _number(value) and 0 < value < 1,
+                "pool1": _flag,
+                "stem_stride": _whole(1, LONGEST_STRIDE),
+                "input": _input,
+                "licence": _text,
+            }
         ),
         "origin": _fields(
             {
@@ -169,5 +172,5 @@ _RECORD = _fields(
             },
             {"steps": _map(_text), "inverse_std": _flag},
         ),
-    }
+    },
 )

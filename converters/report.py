@@ -14,7 +14,9 @@ if TYPE_CHECKING:
     from .difference import Difference, Pair
     from .facts import Facts
     from .inspection import Inspection
+    from .mapped import Matched
     from .mean import Mean
+    from .suggestion import Suggestion
     from .support import Support
 
 _NUMBER = re.compile(r"(\d+)")
@@ -22,10 +24,10 @@ _NUMBER = re.compile(r"(\d+)")
 
 def conversion_text(result: Result) -> str:
     """A few lines on a conversion done or planned."""
-    lines = [
-        f"{result.facts.title} ({result.facts.variant}), {result.facts.classes} classes: "
-        f"{len(result.rows)} tensors, {megabytes(result.nbytes)}, {result.layout} -> {result.target}"
-    ]
+    facts = result.facts
+    network = f"{facts.title} ({facts.variant}), {facts.classes} classes: " if facts else ""
+    size = f"{len(result.rows)} tensors, {megabytes(result.nbytes)}"
+    lines = [f"{network}{size}, {result.layout} -> {result.target}"]
     changed = sum(1 for row in result.rows if row.source and any(not op.keeps_bytes for op in row.ops))
     filled = sum(1 for row in result.rows if row.source is None)
     copied = len(result.rows) - changed - filled
@@ -68,6 +70,8 @@ def inspection_text(found: Inspection) -> str:
         lines.append(f"network      not recognised: {found.unknown}")
     else:
         lines += _network_lines(found, facts)
+    if found.mapping:
+        lines += _mapping_lines(found.mapping)
     lines.append(f"tensors      {len(found.tensors)}")
     lines += [f"  {line}" for line in fold_tensors(found.tensors)]
     if found.dropped:
@@ -127,6 +131,25 @@ def _change(row: Pair) -> str:
 
 def _shape(shape: tuple[int, ...]) -> str:
     return "x".join(map(str, shape)) or "scalar"
+
+
+def suggestion_text(found: Suggestion) -> str:
+    """What a proposed mapping rests on, and what is open in it."""
+    why = [row["why"] for row in found.rows]
+    told = ", ".join(
+        f"{why.count(word)} by {word}" for word in sorted(set(why), key=lambda word: (-why.count(word), word))
+    )
+    lines = [f"{len(found.rows)} tensors paired: {told}"]
+    for side, names in zip(("from", "to"), found.left_over, strict=True):
+        if names:
+            lines.append(f"left over in [{side}]: {', '.join(fold_names(names))}")
+    lines += [f"note: {note}" for note in found.notes]
+    if found.unsure:
+        lines.append(
+            f"{found.unsure} are unsure: they stand under [unsure], and nothing converts before you moved them"
+        )
+    lines.append(f"wrote {found.output}: look at it, then `convert IN OUT --mapping {found.output}`")
+    return _lines(lines)
 
 
 def models_text(table: Iterable[Support]) -> str:
@@ -249,6 +272,15 @@ def _network_lines(found: Inspection, facts: Facts) -> Iterator[str]:
         yield f"converts to  {name}{f': {note}' if note else ''}"
     for name, reason in found.refusing.items():
         yield f"not to       {name}: {reason}"
+
+
+def _mapping_lines(found: Matched) -> Iterator[str]:
+    side = f"[{found.mapping.left.name}]"
+    yield f"mapping      {found.mapping.path}, side {side}: {found.matched} of {len(found.mapping.pairs)} rows match"
+    if found.mapping.open_points:
+        yield f"  {found.mapping.open_points} points in it that nobody has confirmed"
+    for fault in found.faults:
+        yield f"  {fault}"
 
 
 def _statistics_lines(found: Inspection) -> Iterator[str]:

@@ -434,7 +434,7 @@ def test_further_axes_of_size_one(leaf, shape, rank, plain):
         "perhaps": "/1 1? 1? 1? 1? C -> C",
         "matrix": "/0 1* O I -> O I",
     }[leaf]
-    parsed = mapping_tables._leaf(mapping_tables._Check(""), "", text)
+    parsed = mapping_tables._leaf(mapping_tables.Check(""), "", text)
     assert parsed.plain(shape, rank) == plain
     written = {
         "vector": (7,),

@@ -330,8 +330,8 @@ def _refusal(
     missing = [name for name in wanted if name not in names.wanted]
     unused = [name for bare, name in names.wanted.items() if bare not in wanted]
     faults = [
-        *(Fault("missing", names.scope + name, near) for name, near in _nearest(missing, unused)),
-        *(Fault("unused", name, near) for name, near in _nearest(unused, missing)),
+        *(Fault("missing", names.scope + name, near) for name, near in nearest(missing, unused)),
+        *(Fault("unused", name, near) for name, near in nearest(unused, missing)),
         *faults,
     ]
     return Refused(
@@ -343,7 +343,7 @@ def _refusal(
     )
 
 
-def _nearest(names: list[str], others: Iterable[str]) -> Iterator[tuple[str, str]]:
+def nearest(names: list[str], others: Iterable[str]) -> Iterator[tuple[str, str]]:
     """Each name with the nearest other name, as long as there are few: the search is slow."""
     from difflib import get_close_matches
 

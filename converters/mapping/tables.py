@@ -258,7 +258,7 @@ def layout_names() -> list[str]:
 def load_network(family: str) -> NetworkTable:
     """Read one network table. Raises `TableError` where it does not follow the grammar."""
     path, raw = _read("networks", family)
-    check = _Check(path)
+    check = Check(path)
     check.keys(
         raw,
         "",
@@ -297,7 +297,7 @@ def load_network(family: str) -> NetworkTable:
 def load_layout(name: str) -> LayoutTable:
     """Read one layout table. Raises `TableError` where it does not follow the grammar."""
     path, raw = _read("layouts", name)
-    check = _Check(path)
+    check = Check(path)
     check.keys(
         raw,
         "",
@@ -454,26 +454,29 @@ def _read(sort: str, name: str) -> tuple[str, dict[str, Any]]:
         raise TableError(f"is not valid TOML: {error}", path=path) from None
 
 
-class _Check(NamedTuple):
-    """Raises `TableError` for a file, naming the key."""
+class Check(NamedTuple):
+    """Raises an error for a file, naming the key."""
 
     path: str
+    error: type[TableError] = TableError
 
     def that(self, truth: bool, key: str, what: str) -> None:
+        """Raise unless ``truth``."""
         if not truth:
-            raise TableError(what, path=self.path, where=key)
+            raise self.error(what, path=self.path, where=key)
 
     def keys(self, row: Mapping[str, Any], where: str, needed: set[str], allowed: set[str]) -> None:
+        """Raise if a table lacks a needed key or has one that is no word of the grammar."""
         for key in sorted(needed - set(row)):
-            raise TableError(f"lacks {key!r}", path=self.path, where=where or "top level")
+            raise self.error(f"lacks {key!r}", path=self.path, where=where or "top level")
         for key in row:
             if key not in needed and key not in allowed:
-                raise TableError(
-                    f"{key!r} is not a word of the grammar", path=self.path, where=where or "top level"
+                raise self.error(
+                    f"{key[:60]!r} is not a word of the grammar", path=self.path, where=where or "top level"
                 )
 
 
-def _template(check: _Check, part: str, name: str, text: object) -> ModuleTemplate:
+def _template(check: Check, part: str, name: str, text: object) -> ModuleTemplate:
     where = f"parts.{part}.{name}"
     check.that(isinstance(text, str), where, "must be a text such as 'conv 64 3 3 7 7 @ 1 2'")
     left, _, right = str(text).partition("@")
@@ -485,7 +488,7 @@ def _template(check: _Check, part: str, name: str, text: object) -> ModuleTempla
     )
 
 
-def _leaf(check: _Check, where: str, text: object) -> Leaf:
+def _leaf(check: Check, where: str, text: object) -> Leaf:
     """``SUFFIX``, ``SUFFIX AXES -> AXES`` with letters for axes, ``= CONSTANT``, or one of the first two and
     ``over SUFFIX``.
 
@@ -525,7 +528,7 @@ def _leaf(check: _Check, where: str, text: object) -> Leaf:
     return Leaf(suffix, axes, leading + maybe, behind.count("1"), more, over=over, least=least)
 
 
-def _sizes(check: _Check, where: str, words: list[str]) -> Iterator[int | str]:
+def _sizes(check: Check, where: str, words: list[str]) -> Iterator[int | str]:
     for word in words:
         if word.startswith("{") and word.endswith("}"):
             yield word[1:-1]

@@ -1,0 +1,65 @@
+"""Two sequences held against each other: the pairs that keep both orders, and which of them are beyond doubt."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+
+
+class Alignment(NamedTuple):
+    """``pairs`` of places, rising on both sides. ``certain`` are those that every good alignment has; ``score`` is
+    the best one's."""
+
+    pairs: tuple[tuple[int, int], ...]
+    certain: frozenset[tuple[int, int]]
+    score: int
+
+
+SLACK = 100
+"""By how much an alignment may be worse and still counts as another that is as good."""
+
+
+def align(left: int, right: int, scores: Callable[[int], Sequence[tuple[int, int]]]) -> Alignment:
+    """The best alignment of ``left`` places with ``right`` ones. ``scores`` gives for a left place the right ones
+    that it goes with, each with a positive score."""
+    import numpy
+
+    matrix = numpy.zeros((left, right), "<i8")
+    for row in range(left):
+        for column, score in scores(row):
+            matrix[row, column] = score
+    ahead = _sums(matrix)
+    behind = _sums(matrix[::-1, ::-1])[::-1, ::-1]
+    best = int(ahead[left, right])
+    through = numpy.where(matrix > 0, ahead[:-1, :-1] + matrix + behind[1:, 1:], -1)
+    optimal = through == best
+    pairs = []
+    row, column = left, right
+    while row and column:
+        if (
+            optimal[row - 1, column - 1]
+            and ahead[row, column] == ahead[row - 1, column - 1] + matrix[row - 1, column - 1]
+        ):
+            row, column = row - 1, column - 1
+            pairs.append((row, column))
+        elif ahead[row, column] == ahead[row - 1, column]:
+            row -= 1
+        else:
+            column -= 1
+    good = through >= best - SLACK
+    rows, columns = good.sum(axis=1), good.sum(axis=0)
+    certain = frozenset((i, j) for i, j in pairs if rows[i] == 1 == columns[j])
+    return Alignment(tuple(reversed(pairs)), certain, best)
+
+
+def _sums(scores: Any) -> Any:
+    """Best sums of every two beginnings."""
+    import numpy
+
+    sums = numpy.zeros((scores.shape[0] + 1, scores.shape[1] + 1), "<i8")
+    for row in range(scores.shape[0]):
+        step = numpy.maximum(sums[row, 1:], sums[row, :-1] + scores[row])
+        numpy.maximum.accumulate(step, out=sums[row + 1, 1:])
+    return sums

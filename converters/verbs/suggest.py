@@ -1,0 +1,38 @@
+"""``convert suggest A B -o MAPPING``."""
+
+from __future__ import annotations
+
+import json
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    import argparse
+
+DESCRIPTION = """\
+Propose a mapping from one checkpoint's names to another's, from values, names,
+shapes and order. What is not certain is marked, and not used before you say so."""
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Declare what the command takes."""
+    parser.add_argument("a", metavar="A", help="a checkpoint with the names you have")
+    parser.add_argument("b", metavar="B", help="one of the same network with the names you want")
+    parser.add_argument(
+        "-o", "--output", metavar="MAPPING", required=True, help="the mapping to write (.toml)"
+    )
+    parser.add_argument("--force", action="store_true", help="replace an existing mapping")
+    parser.add_argument("--no-values", action="store_true", help="go by names and shapes, read no tensor")
+
+
+def run(options: argparse.Namespace) -> int:
+    """Propose, write, print."""
+    from ..suggestion import suggest
+
+    found = suggest(options.a, options.b, options.output, values=not options.no_values, force=options.force)
+    if options.json:
+        print(json.dumps({"ok": True, **found.as_data()}))
+    elif not options.quiet:
+        from ..report import suggestion_text
+
+        print(suggestion_text(found))
+    return 0
