@@ -144,6 +144,7 @@ def convert(
             dtype=dtype,
             undo=undo,
             former=former(checkpoint.provenance, target.name),
+            home=_home(checkpoint.provenance),
             path=path,
         )
         plan = plan._replace(notes=(*plan.notes, *_notes(checkpoint, fitted, target, facts, checksum, wrap)))
@@ -266,6 +267,12 @@ _FORMAT_WORDS = {
     "caffe": "a Caffe model (.caffemodel)",
     "chainer": "a Chainer file (.npz or .h5)",
 }
+
+
+def _home(provenance: Mapping[str, Any] | None) -> LayoutTable | None:
+    """The layout that a chain of conversions began with."""
+    name = ((provenance or {}).get("origin") or {}).get("layout")
+    return load_layout(name) if name in layout_names() else None
 
 
 def _other_source(checkpoint: Checkpoint) -> str:
