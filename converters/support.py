@@ -73,15 +73,18 @@ def holding_layouts(one: Variant) -> tuple[dict[str, str], dict[str, str]]:
 
 
 class Exactness(NamedTuple):
-    """What weights of one layout are in another: ``kind`` is one of `KINDS`, ``why`` what must be known of it."""
+    """What weights of one layout are in another: ``kind`` is one of `KINDS`, ``why`` what must be known of it.
+    ``pool1`` tells that the target's networks have another pool behind the stem unless they are asked for it."""
 
     kind: str
     why: str
+    pool1: bool = False
 
 
 KINDS = {
     "exact": "the same function",
-    "eps": "the same function: what the batch norms' eps differ by goes into `running_var`",
+    "eps": "the same function: what the batch norms' eps differ by goes into `running_var`, and is refused where that "
+    "would make a variance negative",
     "differs": "the weights load, the function is another, and the report says how",
     "refused": "the layout has no such network",
 }
@@ -103,8 +106,9 @@ def exactness(one: Variant, source: LayoutTable, target: LayoutTable) -> Exactne
     )
     if said := pool1_note(target, one.name, pool1):
         why.append(said)
+    text = "; ".join(why)
     default = one.table.bn_eps
     shifted = (source.eps(one.name) or default) != (target.eps(one.name) or source.eps(one.name) or default)
     if had.config != has.config and (had.differs or has.differs):
-        return Exactness("differs", "; ".join(why))
-    return Exactness("eps" if shifted else "exact", "; ".join(why))
+        return Exactness("differs", text, bool(said))
+    return Exactness("eps" if shifted else "exact", text, bool(said))
