@@ -147,6 +147,10 @@ def convert(
             home=_home(checkpoint.provenance),
             path=path,
         )
+        if plan.eps_shift and not checkpoint.provenance and fitted.layout.eps(fitted.variant.name) is None:
+            plan = plan._replace(
+                notes=(*plan.notes, f"no layout says these weights' eps: taken for {facts.bn_eps:g}")
+            )
         plan = plan._replace(notes=(*plan.notes, *_notes(checkpoint, fitted, target, facts, checksum, wrap)))
         # What a record of checksums is written for is compared with them then, at no cost.
         free = write_format in ("pth", "safetensors") and not strict
