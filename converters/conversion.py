@@ -163,8 +163,13 @@ def convert(
             dtype=dtype,
             undo=undo,
             former=former(checkpoint.provenance, target.name),
+            home=_home(checkpoint.provenance),
             path=path,
         )
+        if plan.eps_shift and not checkpoint.provenance and fitted.layout.eps(fitted.variant.name) is None:
+            plan = plan._replace(
+                notes=(*plan.notes, f"no layout says these weights' eps: taken for {facts.bn_eps:g}")
+            )
         plan = plan._replace(notes=(*plan.notes, *_notes(checkpoint, fitted, target, facts, checksum, wrap)))
 
         def describe(plan: Plan) -> dict[str, Any]:
@@ -380,6 +385,12 @@ _FORMAT_WORDS = {
     "caffe": "a Caffe model (.caffemodel)",
     "chainer": "a Chainer file (.npz or .h5)",
 }
+
+
+def _home(provenance: Mapping[str, Any] | None) -> LayoutTable | None:
+    """The layout that a chain of conversions began with."""
+    name = ((provenance or {}).get("origin") or {}).get("layout")
+    return load_layout(name) if name in layout_names() else None
 
 
 def _other_source(checkpoint: Checkpoint) -> str:

@@ -112,7 +112,7 @@ class ShiftVariance(NamedTuple):
             shifted = values.astype("float64") + self.amount
             if not self.rounded and (shifted < 0).any():
                 raise Refused(
-                    f"{tensor.name}: a variance would become negative by {self.amount:+g}",
+                    f"{tensor.name}: a variance of {values.min():g} would become negative by {self.amount:+g}",
                     hint="its layout's batch-norm eps is too large for these weights",
                 )
             return shifted

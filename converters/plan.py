@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
     from .facts import Facts
     from .mapping.fit import Fit
-    from .mapping.tables import LayoutTable, Leaf
+    from .mapping.tables import Holds, LayoutTable, Leaf
     from .ops import Op
     from .tensor import Tensor
 
@@ -67,6 +67,26 @@ class Former(NamedTuple):
     inverse: bool = False
 
 
+def differences(had: Holds, has: Holds) -> list[str]:
+    """What must be said of weights that go from a network of one layout to that of another."""
+    said = [has.note]
+    if had.config != has.config:
+        said += [had.differs or (had.note if had.config else ""), has.differs]
+    return [text for text in dict.fromkeys(said) if text]
+
+
+def pool1_note(target: LayoutTable, variant: str, pool1: bool | None) -> str:
+    """What must be said where a target's networks have another pool behind the stem than the weights go with."""
+    usual = target.holding(variant).pool1
+    if usual is None or pool1 is None or usual == pool1:
+        return ""
+    if pool1:
+        return f"{target.title} networks have no max pool behind the stem unless asked for; these weights need it"
+    return (
+        f"{target.title} networks have a max pool behind the stem; build yours without, as these weights need"
+    )
+
+
 class Plan(NamedTuple):
     """All rows, in the target's state-dict order, and what must be said about the result.
 
@@ -90,13 +110,15 @@ def make_plan(
     dtype: str | None = None,
     undo: Mapping[str, tuple[Op, ...]] | None = None,
     former: Former | None = None,
+    home: LayoutTable | None = None,
     path: str = "",
 ) -> Plan:
     """Pair every tensor of a fitted file with its name in ``target``.
 
     ``facts.bn_eps`` is what the file's variances go with, ``eps`` what the target's must go with; ``undo`` are
     operations that a former conversion's provenance asks for, by the tensor's name in the file, and ``former``
-    what the file had been before it, if this is the way back. Raises `Refused` with the reason where the
+    what the file had been before it, if this is the way back. ``home`` is the layout whose network the weights
+    are of, if not the file's. Raises `Refused` with the reason where the
     target cannot hold the network.
     """
     holding = target.holding(fit.variant.name)
@@ -166,7 +188,9 @@ def make_plan(
         if (over or inverse) and former and wanted_dtype == kept and not former.lossy:
             ops += _steps(former, entry, wanted_dtype, shape)
         rows.append(Row(tensor.name, scope + entry.name, wanted_dtype, shape, tuple(ops)))
-    notes = [holding.note] if holding.note else []
+    notes = differences((home or fit.layout).holding(fit.variant.name), holding)
+    if said := pool1_note(target, fit.variant.name, facts.pool1 if fit.variant.table.pool1 else None):
+        notes.append(said)
     if shift:
         notes.append(
             f"{target.title} networks have batch-norm eps {eps:g}, these weights {facts.bn_eps:g}: "

@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
+from fnmatch import fnmatchcase
 from typing import TYPE_CHECKING, NamedTuple
 
 from .mapping.layout import families
 from .mapping.network import variants
 from .mapping.tables import layout_names, load_layout, network_names
+from .plan import differences, pool1_note
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from .mapping.network import Variant
+    from .mapping.tables import LayoutTable
 
 
 class Support(NamedTuple):
@@ -65,5 +68,47 @@ def holding_layouts(one: Variant) -> tuple[dict[str, str], dict[str, str]]:
         elif one.family not in families(layout):
             refusing[name] = "it has no such network"
         else:
-            layouts[name] = holding.note
+            layouts[name] = holding.differs or holding.note
     return layouts, refusing
+
+
+class Exactness(NamedTuple):
+    """What weights of one layout are in another: ``kind`` is one of `KINDS`, ``why`` what must be known of it.
+    ``pool1`` tells that the target's networks have another pool behind the stem unless they are asked for it."""
+
+    kind: str
+    why: str
+    pool1: bool = False
+
+
+KINDS = {
+    "exact": "the same function",
+    "eps": "the same function: what the batch norms' eps differ by goes into `running_var`, and is refused where that "
+    "would make a variance negative",
+    "differs": "the weights load, the function is another, and the report says how",
+    "refused": "the layout has no such network",
+}
+
+
+def exactness(one: Variant, source: LayoutTable, target: LayoutTable) -> Exactness:
+    """What the tables say of weights that go from one layout to another."""
+    had, has = source.holding(one.name), target.holding(one.name)
+    if has.refuse or one.family not in families(target):
+        return Exactness("refused", has.refuse or f"{target.title} has no such network")
+    why = differences(had, has)
+    pool1 = next(
+        (
+            row["pool1"]
+            for row in source.made_for
+            if any(fnmatchcase(one.name, glob) for glob in row["variants"])
+        ),
+        had.pool1,
+    )
+    if said := pool1_note(target, one.name, pool1):
+        why.append(said)
+    text = "; ".join(why)
+    default = one.table.bn_eps
+    shifted = (source.eps(one.name) or default) != (target.eps(one.name) or source.eps(one.name) or default)
+    if had.config != has.config and (had.differs or has.differs):
+        return Exactness("differs", text, bool(said))
+    return Exactness("eps" if shifted else "exact", text, bool(said))

@@ -150,7 +150,7 @@ def test_pool5_of_the_layouts_that_pad_it(tmp_path):
         wanted = caffe.end_points(clip)
         for to in ("mmaction2", "c3d-pytorch"):
             result = convert("c3d", tmp_path / "x.npz", tmp_path / f"{to}.safetensors", to=to)
-            assert "padded by (0, 1, 1)" in " ".join(result.notes)
+            assert "pads pool5 by (0, 1, 1)" in " ".join(result.notes)
             padded = load_model(tmp_path / f"{to}.safetensors").end_points(clip)
             assert torch.equal(padded["pool4"], wanted["pool4"])
             assert padded["pool5"].shape == wanted["pool5"].shape
@@ -334,7 +334,7 @@ def test_inspect_tells_what_a_file_is(run, tmp_path):
         "BGR",
         "mean cube",
         "112x112",
-        "padded",
+        "pads pool5",
     ):
         assert words in done.stdout, words
     assert "eps" not in done.stdout

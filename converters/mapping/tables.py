@@ -75,7 +75,8 @@ class NetworkTable(NamedTuple):
 class Holds(NamedTuple):
     """What a layout says of some variants: that it holds them, perhaps with a note, or why it cannot.
 
-    ``config`` is what its own network does differently, for the reference network.
+    ``config`` is what its own network does differently, for the reference network; ``differs`` says so in words
+    where that makes the outputs differ at the sizes that the network is made for.
     """
 
     variants: tuple[str, ...]
@@ -84,6 +85,7 @@ class Holds(NamedTuple):
     pool1: bool | None = None
     bn_eps: float | None = None
     config: Row = MappingProxyType({})
+    differs: str = ""
 
 
 class ModuleNames(NamedTuple):
@@ -354,7 +356,10 @@ def load_layout(name: str) -> LayoutTable:
         )
     holds = []
     for row in raw.get("holds", ()):
-        check.keys(row, "holds", {"variants"}, {"refuse", "note", "pool1", "bn_eps", "config"})
+        check.keys(row, "holds", {"variants"}, {"refuse", "note", "pool1", "bn_eps", "config", "differs"})
+        check.that(
+            "config" in row or "differs" not in row, "holds", "what differs needs a config that says how"
+        )
         holds.append(Holds(**{"refuse": "", "note": "", **row, "variants": tuple(row["variants"])}))
     for row in raw.get("made_for", ()):
         check.keys(

@@ -1,0 +1,152 @@
+#!/usr/bin/env python3
+"""Write mappings/SUPPORT.md: every file of the model zoos and every network, with the layouts that hold it.
+
+Everything in it follows from the tables: mappings/zoo.toml lists the files, and the layouts say what they hold.
+``--check`` writes nothing and exits with 1 where the file is not what would be written.
+"""
+
+from __future__ import annotations
+
+import sys
+from itertools import groupby
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from converters.mapping.layout import families
+from converters.mapping.network import variants
+from converters.mapping.tables import layout_names, load_layout, network_names
+from converters.support import KINDS, exactness
+from converters.zoo import releases
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator
+
+    from converters.mapping.network import Variant
+    from converters.mapping.tables import LayoutTable
+    from converters.zoo import Release
+
+SUPPORT = Path(__file__).parent.parent / "mappings" / "SUPPORT.md"
+NOT_YET = "-"
+"""In place of layouts."""
+
+HEAD = """\
+# What can be converted
+
+Generated from the tables by `scripts/support.py`; a test keeps it up to date. In front of layouts stands what the
+weights are there:
+
+{kinds}
+
+A star says to mind the pool behind the stem, which no weight shows: the target's networks have it or not otherwise than
+the source's, unless they are asked for it. `convert` keeps it in the output's provenance and `load_model` heeds that.
+
+All that a layout holds is read, too: `convert LAYOUT IN OUT --to LAYOUT` goes from any of them to any other, and
+`load_model` runs every one of them, as its own project's network computes.
+
+## The zoos' files
+
+Networks, inputs and accuracies are those of the authors' pages, in per cent; none was measured here, and the files
+themselves were not seen: one that holds something else than its page says is refused with every fault. Where a page
+lists a file twice it stands here once. No layouts: no table has this network yet, or its page does not say which it is.
+"""
+
+
+def networks() -> dict[str, Variant]:
+    """Every variant by name."""
+    return {one.name: one for family in network_names() for one in variants(family)}
+
+
+def layouts_cell(one: Variant | None, source: LayoutTable, tables: Iterable[LayoutTable]) -> str:
+    """The layouts that hold a network, by what its weights are there; `NOT_YET` where the source's files of it are
+    not read."""
+    if one is None or one.family not in families(source) or source.holding(one.name).refuse:
+        return NOT_YET
+    found: dict[str, list[str]] = {}
+    for target in tables:
+        if target.name != source.name:
+            what = exactness(one, source, target)
+            found.setdefault(what.kind, []).append(f"`{target.name}`{'*' if what.pool1 else ''}")
+    return "; ".join(
+        f"{kind}: {', '.join(found[kind])}" for kind in KINDS if kind in found and kind != "refused"
+    )
+
+
+def rows_of(files: Iterable[Release], tables: list[LayoutTable]) -> Iterator[tuple[str, ...]]:
+    """A zoo's files as rows."""
+    known = networks()
+    for file in files:
+        source = f"`{file.layout}`{f' (made from {file.converted})' if file.converted else ''}"
+        reported = ", ".join(f"{name} {value:g}" for name, value in file.reported.items())
+        yield (
+            f"`{file.file}`",
+            f"`{file.network}`" if file.network else "-",
+            str(file.classes or "-"),
+            file.input or "-",
+            file.pretrained or "-",
+            f"{file.on}: {reported}" if reported else "-",
+            source,
+            layouts_cell(known.get(file.network), load_layout(file.layout), tables),
+        )
+
+
+def network_rows(tables: list[LayoutTable]) -> Iterator[tuple[str, str, str]]:
+    """Every network: names, the layouts that its weights come in, and where they go; alike depths together."""
+    rows = []
+    for one in networks().values():
+        holding = [
+            table for table in tables if one.family in families(table) and not table.holding(one.name).refuse
+        ]
+        first = min(holding, key=lambda table: (table.format == "pytorch", table.identity))
+        rows.append((one.values["title"], first.name, layouts_cell(one, first, tables), one.name))
+    for (title, source, cell), alike in groupby(rows, key=lambda row: row[:3]):
+        yield title, f"{', '.join(f'`{row[3]}`' for row in alike)}", f"`{source}`; {cell}"
+
+
+def reasons(tables: list[LayoutTable]) -> Iterator[str]:
+    """What must be known of layouts: why they refuse, what is said with the weights."""
+    for table in tables:
+        for row in table.holds:
+            text = row.refuse or row.differs or row.note
+            if text:
+                names = ", ".join(f"`{glob}`" for glob in row.variants)
+                what = "refused" if row.refuse else "differs" if row.differs else "said"
+                yield f"- `{table.name}`, {names if names != '`*`' else 'all others'}, {what}: {text}."
+
+
+def markdown(rows: Iterable[tuple[str, ...]], *heads: str) -> str:
+    """A table."""
+    lines = [heads, tuple("---" for _ in heads), *rows]
+    return "".join(f"| {' | '.join(line)} |\n" for line in lines)
+
+
+def text() -> str:
+    """The whole page."""
+    tables = [load_layout(name) for name in layout_names()]
+    kinds = "\n".join(f"- **{kind}**: {meaning}" for kind, meaning in KINDS.items() if kind != "refused")
+    parts = [HEAD.format(kinds=kinds)]
+    for title, files in groupby(releases(), key=lambda file: file.title):
+        heads = ("file", "network", "classes", "input", "first trained on", "reported", "source", "layouts")
+        parts.append(f"### {title}\n\n{markdown(rows_of(files, tables), *heads)}")
+    parts.append(
+        "## Networks\n\nOf each the first layout that it comes in, and what its weights are in the others.\n"
+    )
+    parts.append(markdown(network_rows(tables), "network", "variants", "layouts"))
+    parts.append("## What must be known\n")
+    parts.append("\n".join(reasons(tables)) + "\n")
+    return "\n".join(parts)
+
+
+def main(arguments: list[str]) -> int:
+    """Write the page, or compare it."""
+    page = text()
+    if "--check" in arguments:
+        if SUPPORT.read_text(encoding="utf-8") == page:
+            return 0
+        print("mappings/SUPPORT.md is not up to date: run scripts/support.py", file=sys.stderr)
+        return 1
+    SUPPORT.write_text(page, encoding="utf-8")
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))

@@ -1,0 +1,95 @@
+"""What maps onto what exactly: our tables say what was measured, and our networks compute it."""
+
+from __future__ import annotations
+
+import tomllib
+from functools import cache
+from pathlib import Path
+
+import pytest
+import torch
+import weights
+
+from converters.facts import facts_of
+from converters.mapping.fit import fit
+from converters.mapping.tables import load_layout
+from converters.support import KINDS, exactness
+
+ROWS = tomllib.loads((Path(__file__).parent / "data" / "exactness.toml").read_text())["row"]
+MEASURED = [
+    (row["source"], variant, target, row["result"], row.get("says", ""))
+    for row in ROWS
+    for variant in row["variants"]
+    for target in row["targets"]
+]
+
+
+@pytest.mark.parametrize(("source", "variant", "target", "result", "says"), MEASURED)
+def test_the_tables_say_what_was_measured(
+    source: str, variant: str, target: str, result: str, says: str
+) -> None:
+    found = exactness(weights.variant(variant), load_layout(source), load_layout(target))
+    assert found.kind == result
+    assert result in KINDS
+    assert says in found.why
+    assert found.why or result in ("exact", "eps")
+
+
+CLIPS = {
+    "resnet3d": (1, 3, 8, 48, 64),
+    "i3d": (1, 3, 24, 224, 224),
+    "c3d": (1, 3, 16, 112, 112),
+    "bn_inception": (1, 3, 2, 64, 63),
+}
+
+
+def computed() -> list:
+    """Every pair that was measured, once for each type of network, at its smallest depth."""
+    cases = {}
+    for source, variant, target, result, _ in MEASURED:
+        if result != "refused" and source != "c3d-chainer":
+            kind = variant.removesuffix("-152")
+            small = f"{kind}-50" if kind != variant else variant
+            cases[source, small.replace("r2plus1d-50", "r2plus1d-34"), target] = result
+    return [pytest.param(*key, result, id="-".join(key)) for key, result in cases.items()]
+
+
+@cache
+def original(source: str, variant: str):
+    """A seeded file, what fits it, and what its network computes; pool1 on for CSN alone."""
+    layout, one = load_layout(source), weights.variant(variant)
+    tensors = weights.seeded(layout, one)
+    clip = torch.randn(CLIPS[one.family], generator=torch.Generator().manual_seed(3))
+    found = fit(layout, tensors)
+    pool1 = facts_of(found, None).pool1
+    return tensors, found, clip, weights.logits(weights.network(layout, tensors, pool1), clip), pool1
+
+
+def departs(source: str, variant: str, target: str, eps: float | None = None) -> float:
+    """How far the target's own network is from the source's, relative to the largest logit."""
+    tensors, found, clip, wanted, pool1 = original(source, variant)
+    layout = load_layout(target)
+    there = weights.moved(tensors, found, facts_of(found, None), layout, eps=eps)
+    ours = weights.logits(weights.network(layout, there, pool1), clip)
+    return float((ours - wanted).abs().max() / wanted.abs().max())
+
+
+@pytest.mark.parametrize(("source", "variant", "target", "result"), computed())
+def test_the_networks_compute_what_was_measured(source: str, variant: str, target: str, result: str) -> None:
+    error = departs(source, variant, target)
+    if result == "differs":
+        assert error > 1e-3
+    else:
+        assert error <= 1e-6
+    if result == "eps":  # and without the fold it would not be
+        assert departs(source, variant, target, eps=1e-3) > 1e-4
+
+
+def test_mmactions_features_of_i3d_are_equal() -> None:
+    """Of the row that differs: all but the head's mean is the same."""
+    tensors, found, clip, _, pool1 = original("i3d", "i3d")
+    there = weights.moved(tensors, found, facts_of(found, None), load_layout("mmaction"))
+    with torch.inference_mode():
+        ours = weights.network(load_layout("i3d"), tensors, pool1).end_points(clip)["Mixed_5c"]
+        theirs = weights.network(load_layout("mmaction"), there, pool1).end_points(clip)["Mixed_5c"]
+    assert float((ours - theirs).abs().max() / ours.abs().max()) <= 1e-6
