@@ -36,6 +36,7 @@ exit codes:
 """
 
 VERBS = {
+    "batch": "convert all that a manifest lists, resumably",
     "diff": "compare two checkpoints of any format and layout",
     "publish": "name a file by its hash, with a model card; check a published folder",
 }

@@ -151,8 +151,9 @@ def convert(
         free = write_format in ("pth", "safetensors") and not strict
         sources = checkpoint.tensors if free else checkpoint.checked()
         tensors = [row.tensor(sources) for row in plan.rows]
-        _refuse_lost(plan, checkpoint)
-        if (strict or verify) and (bad := _not_finite(list(checkpoint.tensors.values()))):
+        if not dry_run:
+            _refuse_lost(plan, checkpoint)
+        if (strict or verify) and not dry_run and (bad := _not_finite(list(checkpoint.tensors.values()))):
             what = f"{len(bad)} tensor{'s hold' if len(bad) > 1 else ' holds'} NaN or Inf"
             where = ", ".join(bad[:3])
             if strict:
@@ -166,9 +167,15 @@ def convert(
             described,
             target,
             _source(checkpoint, fitted, sha256=sha256),
-            restoration(plan, checkpoint.tensors),
+            restoration(plan, checkpoint.tensors, dry_run=dry_run),
             origin_of(
-                fitted, checkpoint.tensors, plan, own.bn_eps, checkpoint.details, checkpoint.provenance
+                fitted,
+                checkpoint.tensors,
+                plan,
+                own.bn_eps,
+                checkpoint.details,
+                checkpoint.provenance,
+                dry_run=dry_run,
             ),
         )
         planned = perf_counter()
