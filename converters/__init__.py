@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 __version__ = "0.1.0"
 
 if TYPE_CHECKING:
+    from .batches.batch import convert_batch
     from .conversion import Result, convert
     from .difference import diff
     from .errors import BadInput, ConverterError, Refused, UsageError
@@ -21,6 +22,7 @@ if TYPE_CHECKING:
     from .publication import publish
 
 _HOMES = {
+    "convert_batch": "batches.batch",
     "convert": "conversion",
     "Result": "conversion",
     "convert_mean": "mean",
@@ -44,6 +46,7 @@ __all__ = [
     "Result",
     "UsageError",
     "convert",
+    "convert_batch",
     "convert_mean",
     "diff",
     "inspect",

@@ -38,6 +38,7 @@ exit codes:
 """
 
 VERBS = {
+    "batch": "convert all that a manifest lists, resumably",
     "diff": "compare two checkpoints of any format and layout",
     "suggest": "propose a mapping between two files whose names no table knows",
     "publish": "name a file by its hash, with a model card; check a published folder",

@@ -185,9 +185,15 @@ def convert(
                     sha256=sha256,
                     inverse_std=_is_inverse(fitted),
                 ),
-                restoration(plan, checkpoint.tensors),
+                restoration(plan, checkpoint.tensors, dry_run=dry_run),
                 origin_of(
-                    fitted, checkpoint.tensors, plan, own.bn_eps, checkpoint.details, checkpoint.provenance
+                    fitted,
+                    checkpoint.tensors,
+                    plan,
+                    own.bn_eps,
+                    checkpoint.details,
+                    checkpoint.provenance,
+                    dry_run=dry_run,
                 ),
             )
 
@@ -286,14 +292,10 @@ def _carry_out(
     """
     started = perf_counter()
     tensors = [row.tensor(checkpoint.tensors) for row in plan.rows]
-    _refuse_lost(plan, checkpoint)
-    if (wish.strict or wish.verify) and (bad := _not_finite(list(checkpoint.tensors.values()))):
-        what = f"{len(bad)} tensor{'s hold' if len(bad) > 1 else ' holds'} NaN or Inf"
-        where = ", ".join(bad[:3])
-        if wish.strict:
-            hint = "leave --strict out to convert them as they are"
-            raise BadInput(what, path=checkpoint.path, where=where, faults=tuple(bad), hint=hint)
-        plan = plan._replace(notes=(*plan.notes, f"{what}: {where}"))
+    if not wish.dry_run:
+        _refuse_lost(plan, checkpoint)
+        if wish.strict or wish.verify:
+            plan = _with_values(plan, checkpoint, strict=wish.strict)
     draft = describe(plan)
     timings = {**result.timings, "plan": result.timings["plan"] + perf_counter() - started}
     result = result._replace(
@@ -482,6 +484,19 @@ def _notes(
             f"the stem's kernel spans {frames} frames; its stride in time, which no weight shows, is taken for "
             f"{facts.stem_stride} (--stem-stride)"
         )
+
+
+def _with_values(plan: Plan, checkpoint: Checkpoint, *, strict: bool) -> Plan:
+    """The plan with a note on NaN and Inf in the input, which ``strict`` refuses. Reads all tensors."""
+    bad = _not_finite(list(checkpoint.tensors.values()))
+    if not bad:
+        return plan
+    what = f"{len(bad)} tensor{'s hold' if len(bad) > 1 else ' holds'} NaN or Inf"
+    where = ", ".join(bad[:3])
+    if strict:
+        hint = "leave --strict out to convert them as they are"
+        raise BadInput(what, path=checkpoint.path, where=where, faults=tuple(bad), hint=hint)
+    return plan._replace(notes=(*plan.notes, f"{what}: {where}"))
 
 
 def _not_finite(tensors: Sequence[Tensor]) -> list[str]:

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from . import __version__
 from .errors import BadInput
-from .mapping.tables import DIVISOR, table_text
+from .mapping.tables import DIVISOR, load_layout, load_network, table_text
 from .ops import (
     AddUlps,
     Cast,
@@ -29,11 +29,11 @@ from .record import VERSION
 from .tensor import ITEMSIZE
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Iterable, Mapping, Sequence
 
     from .facts import Facts
     from .mapping.fit import Fit
-    from .mapping.tables import LayoutTable
+    from .mapping.tables import LayoutTable, NetworkTable
     from .ops import Op
     from .plan import Plan
     from .tensor import Tensor
@@ -77,11 +77,21 @@ def record(
 
 def mapping_hash(fit: Fit, target: LayoutTable) -> str:
     """SHA-256 over the tables that took part: network, source layout, target layout; hexadecimal."""
+    return _hash(fit.variant.family, fit.variant.table, (fit.layout, target))
+
+
+def tables_hash(family: str, source: str, target: str) -> str:
+    """What `mapping_hash` is now for a network and two layouts, by name. Raises `OSError` or `ConverterError` where a
+    table is not there any more, or is wrong."""
+    return _hash(family, load_network(family), (load_layout(source), load_layout(target)))
+
+
+def _hash(family: str, network: NetworkTable, layouts: Iterable[LayoutTable]) -> str:
     from hashlib import sha256
 
-    families = [fit.variant.family, *sorted(row["network"] for row in fit.variant.table.compose.values())]
-    texts = [table_text("networks", family) for family in families]
-    for layout in (fit.layout, target):
+    families = [family, *sorted(row["network"] for row in network.compose.values())]
+    texts = [table_text("networks", name) for name in families]
+    for layout in layouts:
         texts += [table_text("layouts", name) for name in (layout.name, layout.names_of) if name]
     return sha256(b"\0".join(text.replace(b"\r\n", b"\n") for text in texts)).hexdigest()
 
@@ -98,9 +108,12 @@ def origin_of(
     eps: float,
     details: Mapping[str, Any],
     provenance: Mapping[str, Any] | None,
+    *,
+    dry_run: bool = False,
 ) -> dict[str, Any]:
     """What the first file of a chain of conversions was like, by canonical names: taken over from a former
-    record, else described from this file. ``lossy`` tells that something was rounded since."""
+    record, else described from this file. ``lossy`` tells that something was rounded since. A dry run reads no
+    tensor, so it does not tell what rounding takes."""
     rounded = any(
         not is_exact(tensors[row.source].dtype, row.dtype) for row in plan.rows if row.source is not None
     )
@@ -124,7 +137,7 @@ def origin_of(
             if tensor.shape != entry.file_shape(fit.bound)
         },
         "lossy": rounded,
-        **_rounding(fit, tensors, eps),
+        **({} if dry_run else _rounding(fit, tensors, eps)),
     }
 
 
@@ -151,9 +164,10 @@ def _rounding(fit: Fit, tensors: Mapping[str, Tensor], eps: float) -> dict[str, 
     return {**({"inverse_std": True} if inverse else {}), **({"steps": steps} if steps else {})}
 
 
-def restoration(plan: Plan, tensors: Mapping[str, Tensor]) -> dict[str, Any]:
+def restoration(plan: Plan, tensors: Mapping[str, Tensor], *, dry_run: bool = False) -> dict[str, Any]:
     """What must be kept so that this conversion can be undone exactly: dtypes that were cast, and what rounding
-    took when a variance was shifted, as steps in the last place."""
+    took when a variance was shifted, as steps in the last place. To know these the variances must be read, which a
+    dry run does not."""
     dtypes: dict[str, str] = {}
     steps: dict[str, str] = {}
     lossy: list[str] = []
@@ -167,7 +181,7 @@ def restoration(plan: Plan, tensors: Mapping[str, Tensor]) -> dict[str, Any]:
         if not exact:
             lossy.append(row.target)
         shift = next((op for op in row.ops if isinstance(op, ShiftVariance) and not op.rounded), None)
-        if shift and exact:
+        if shift and exact and not dry_run:
             before = _before(row.ops, shift, source)
             back = ShiftVariance(-shift.amount, rounded=True).apply(shift.apply(before))
             ulps = ulps_between(before, back)
