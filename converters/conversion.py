@@ -81,6 +81,7 @@ def convert(
     to: str | None = None,
     dtype: str | None = None,
     variant: str | None = None,
+    entry: str | None = None,
     pool1: bool | None = None,
     stem_stride: int | None = None,
     inverse_std: bool = False,
@@ -100,8 +101,9 @@ def convert(
     output (default: the source's own default). The output's suffix chooses its format: ``.pth``, ``.pt`` or
     ``.safetensors``. ``dtype`` casts (``"float16"``). ``variant``, ``pool1`` and ``stem_stride`` decide what
     names and shapes cannot; ``inverse_std`` says that the file has inverse standard deviations for variances, as
-    TSN's may. ``mean`` is the mean file that goes with the weights: its shape, checksum and channels' means go into the
-    provenance. ``wrap`` writes the ecosystem's own wrapper around the state dict. ``verify`` reads
+    TSN's may. ``entry`` is the path of a state dict in a PyTorch file (``"ema_state_dict"``), where not the plain
+    weights are wanted. ``mean`` is the mean file that goes with the weights: its shape, checksum and channels' means go
+    into the provenance. ``wrap`` writes the ecosystem's own wrapper around the state dict. ``verify`` reads
     the output back and compares every tensor with the source; ``strict`` refuses NaN and Inf. ``sha256`` puts
     the input's hash into the provenance; without ``checksum`` those in the input are not compared. ``progress``
     is told (bytes done, bytes in all).
@@ -115,7 +117,7 @@ def convert(
         raise UsageError(f"dtype {dtype!r} is unknown", hint=f"one of {', '.join(FLOATS)}")
     refuse_input(path, out_path)
     refuse_early(out_path, force=force)
-    with open_checkpoint(path, checksum=checksum) as checkpoint:
+    with open_checkpoint(path, checksum=checksum, entry=entry) as checkpoint:
         for file in checkpoint.files:
             refuse_input(file.path, out_path)
         read = perf_counter()
@@ -341,6 +343,10 @@ def _notes(
         yield "the input's own checksums were not verified"
     if any(entry.stored.inverse for entry in fitted.entries):
         yield "the file's variances were read as inverse standard deviations, as told (--inverse-std)"
+    beside = checkpoint.details.get("beside")
+    if beside:
+        which = checkpoint.details["wrapper"] or "itself"
+        yield f"the weights are those in {which}; beside them are {', '.join(beside)} (--entry takes another)"
     if wrap and target.container == "state_dict":
         yield f"{target.title} files are bare state dicts: there is no wrapper to add"
     usual = fitted.variant.values.get("stem_t")

@@ -61,13 +61,19 @@ class Inspection(NamedTuple):
         }
 
 
-def inspect(path: str | os.PathLike[str], *, layout: str | None = None, stats: bool = False) -> Inspection:
+def inspect(
+    path: str | os.PathLike[str],
+    *,
+    layout: str | None = None,
+    entry: str | None = None,
+    stats: bool = False,
+) -> Inspection:
     """What a checkpoint file is: container, network, tensors, preprocessing, provenance.
 
-    Only ``stats`` reads the tensors themselves, to report ranges, NaN and Inf. Raises `BadInput` for a file
-    that is no checkpoint.
+    ``entry`` is the path of a state dict in a PyTorch file, where not the plain weights are meant. Only ``stats``
+    reads the tensors themselves, to report ranges, NaN and Inf. Raises `BadInput` for a file that is no checkpoint.
     """
-    with open_checkpoint(os.fspath(path)) as checkpoint:
+    with open_checkpoint(os.fspath(path), entry=entry) as checkpoint:
         try:
             fitted = recognise(checkpoint, layout)
         except Refused as error:
