@@ -203,6 +203,7 @@ def _add_conversion(commands: Any, name: str) -> None:
     parser.add_argument("--sha256", action="store_true", help="hash the input into the provenance (slow)")
     parser.add_argument("--no-checksum", action="store_true", help="do not compare the input's own checksums")
     parser.add_argument("--variant", metavar="NAME", help="the network, where names and shapes fit several")
+    _add_entry(parser)
     pool = parser.add_mutually_exclusive_group()
     pool.add_argument(
         "--pool1", action="store_true", default=None, help="the network has a max pool behind the stem"
@@ -233,6 +234,12 @@ def _add_mapping(parser: argparse.ArgumentParser) -> None:
     )
 
 
+def _add_entry(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        "--entry", metavar="PATH", help="the state dict in a PyTorch file, such as ema_state_dict"
+    )
+
+
 def _add_common(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--json", action="store_true", help="print the result, or the error, as one JSON object"
@@ -251,6 +258,7 @@ def _add_inspect(commands: Any, name: str) -> None:
     )
     parser.add_argument("file", metavar="FILE", help="a source or an output")
     parser.add_argument("--layout", metavar="LAYOUT", help="its layout, where more than one fits")
+    _add_entry(parser)
     parser.add_argument("--stats", action="store_true", help="read the tensors: NaN, Inf, all-zero ones")
     parser.add_argument("--mapping", metavar="FILE", help="say how it agrees with a mapping of your own")
     _add_common(parser)
@@ -297,6 +305,7 @@ def _convert(options: argparse.Namespace) -> int:
         to=options.to,
         dtype=options.dtype,
         variant=options.variant,
+        entry=options.entry,
         pool1=options.pool1,
         stem_stride=options.stem_stride,
         inverse_std=options.inverse_std,
@@ -358,7 +367,13 @@ def _convert_mean(options: argparse.Namespace) -> int:
 def _inspect(options: argparse.Namespace) -> int:
     from .inspection import inspect
 
-    found = inspect(options.file, layout=options.layout, stats=options.stats, mapping=options.mapping)
+    found = inspect(
+        options.file,
+        layout=options.layout,
+        entry=options.entry,
+        stats=options.stats,
+        mapping=options.mapping,
+    )
     agrees = not (found.mapping and found.mapping.faults)
     if options.json:
         _print_json({"ok": agrees, **found.as_data()})

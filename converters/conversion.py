@@ -84,6 +84,7 @@ def convert(
     to: str | None = None,
     dtype: str | None = None,
     variant: str | None = None,
+    entry: str | None = None,
     pool1: bool | None = None,
     stem_stride: int | None = None,
     inverse_std: bool = False,
@@ -106,8 +107,9 @@ def convert(
     output (default: the source's own default). The output's suffix chooses its format: ``.pth``, ``.pt`` or
     ``.safetensors``. ``dtype`` casts (``"float16"``). ``variant``, ``pool1`` and ``stem_stride`` decide what
     names and shapes cannot; ``inverse_std`` says that the file has inverse standard deviations for variances, as
-    TSN's may. ``mean`` is the mean file that goes with the weights: its shape, checksum and channels' means go into the
-    provenance. ``wrap`` writes the ecosystem's own wrapper around the state dict. ``verify`` reads
+    TSN's may. ``entry`` is the path of a state dict in a PyTorch file (``"ema_state_dict"``), where not the plain
+    weights are wanted. ``mean`` is the mean file that goes with the weights: its shape, checksum and channels' means go
+    into the provenance. ``wrap`` writes the ecosystem's own wrapper around the state dict. ``verify`` reads
     the output back and compares every tensor with the source; ``strict`` refuses NaN and Inf. ``sha256`` puts
     the input's hash into the provenance; without ``checksum`` those in the input are not compared. ``progress``
     is told (bytes done, bytes in all).
@@ -133,10 +135,10 @@ def convert(
             )
         wish = Wish(out_path, "", wrap, force, verify, strict, dry_run, progress)
         use = OwnUse(os.fspath(mapping), reverse, accept_unsure)
-        return _convert_mapped(path, use, wish, dtype=dtype, sha256=sha256, checksum=checksum)
+        return _convert_mapped(path, use, wish, dtype=dtype, sha256=sha256, checksum=checksum, entry=entry)
     if reverse or accept_unsure:
         raise UsageError("only a mapping can be read so", hint="name it with --mapping")
-    with open_checkpoint(path, checksum=checksum) as checkpoint:
+    with open_checkpoint(path, checksum=checksum, entry=entry) as checkpoint:
         for file in checkpoint.files:
             refuse_input(file.path, out_path)
         read = perf_counter()
@@ -236,7 +238,14 @@ class Wish(NamedTuple):
 
 
 def _convert_mapped(
-    path: str, use: OwnUse, wish: Wish, *, dtype: str | None, sha256: bool, checksum: bool
+    path: str,
+    use: OwnUse,
+    wish: Wish,
+    *,
+    dtype: str | None,
+    sha256: bool,
+    checksum: bool,
+    entry: str | None,
 ) -> Result:
     """Convert by a mapping file of the user's use."""
     from .mapped import mapped_plan, mapped_record, match, open_mapping
@@ -245,7 +254,7 @@ def _convert_mapped(
     mapping = open_mapping(use.path, reverse=use.reverse, accept_unsure=use.accept_unsure)
     refuse_input(use.path, wish.path)
     wish = wish._replace(format=_output_format(wish.path, mapping.right, wish.wrap))
-    with open_checkpoint(path, checksum=checksum) as checkpoint:
+    with open_checkpoint(path, checksum=checksum, entry=entry) as checkpoint:
         for file in checkpoint.files:
             refuse_input(file.path, wish.path)
         read = perf_counter()
@@ -475,6 +484,10 @@ def _notes(
         yield _UNCHECKED
     if _is_inverse(fitted):
         yield "the file's variances were read as inverse standard deviations, as told (--inverse-std)"
+    beside = checkpoint.details.get("beside")
+    if beside:
+        which = checkpoint.details["wrapper"] or "itself"
+        yield f"the weights are those in {which}; beside them are {', '.join(beside)} (--entry takes another)"
     if wrap and target.container == "state_dict":
         yield f"{target.title} files are bare state dicts: there is no wrapper to add"
     usual = fitted.variant.values.get("stem_t")

@@ -69,21 +69,22 @@ def inspect(
     path: str | os.PathLike[str],
     *,
     layout: str | None = None,
+    entry: str | None = None,
     stats: bool = False,
     mapping: str | os.PathLike[str] | None = None,
 ) -> Inspection:
     """What a checkpoint file is: container, network, tensors, preprocessing, provenance.
 
-    Only ``stats`` reads the tensors themselves, to report ranges, NaN and Inf. ``mapping`` is a mapping file of the
-    user's own that the file is held against, on the side that fits better. Raises `BadInput` for a file that is no
-    checkpoint.
+    ``entry`` is the path of a state dict in a PyTorch file, where not the plain weights are meant. Only ``stats``
+    reads the tensors themselves, to report ranges, NaN and Inf. ``mapping`` is a mapping file of the user's own that
+    the file is held against, on the side that fits better. Raises `BadInput` for a file that is no checkpoint.
     """
     own = None
     if mapping is not None:
         from .mapping.own import load_mapping
 
         own = load_mapping(os.fspath(mapping))
-    with open_checkpoint(os.fspath(path)) as checkpoint:
+    with open_checkpoint(os.fspath(path), entry=entry) as checkpoint:
         try:
             fitted, unknown = recognise(checkpoint, layout), ""
         except Refused as error:

@@ -31,6 +31,7 @@ def load_model(
     layout: str | None = None,
     *,
     variant: str | None = None,
+    entry: str | None = None,
     pool1: bool | None = None,
     stem_stride: int | None = None,
     bn_eps: float | None = None,
@@ -47,8 +48,8 @@ def load_model(
     What no tensor shows comes from the keyword, else from provenance, else from the layout's table:
     ``pool1``, the max pool behind the stem (on for CSN and for mmaction's R(2+1)D, off otherwise);
     ``stem_stride``, the stem's stride in time (1); ``bn_eps``. ``variant`` is needed only where names and
-    shapes fit several networks; ``inverse_std`` says that a Caffe file of TSN's has inverse standard deviations for
-    variances.
+    shapes fit several networks, ``entry`` (the path of a state dict in a PyTorch file) only where not the plain weights
+    are wanted; ``inverse_std`` says that a Caffe file of TSN's has inverse standard deviations for variances.
 
     Raises `ConverterError` if the file is no such network, or if PyTorch is not installed.
     """
@@ -56,6 +57,7 @@ def load_model(
         path,
         layout,
         variant=variant,
+        entry=entry,
         pool1=pool1,
         stem_stride=stem_stride,
         bn_eps=bn_eps,
@@ -89,6 +91,7 @@ def _load(
     layout: str | None,
     *,
     variant: str | None = None,
+    entry: str | None = None,
     pool1: bool | None = None,
     stem_stride: int | None = None,
     bn_eps: float | None = None,
@@ -96,7 +99,7 @@ def _load(
 ) -> tuple[Network, Facts]:
     require_torch()
     name = os.fspath(path)
-    with open_checkpoint(name) as checkpoint:
+    with open_checkpoint(name, entry=entry) as checkpoint:
         fitted = recognise(checkpoint, layout, variant=variant)
         if inverse_std:
             fitted = inverted(fitted)
