@@ -137,6 +137,7 @@ def origin_of(
             if tensor.shape != entry.file_shape(fit.bound)
         },
         "lossy": rounded,
+        **({"inverse_std": True} if any(entry.stored.inverse for entry in fit.entries) else {}),
         **({} if dry_run else _rounding(fit, tensors, eps)),
     }
 
@@ -160,8 +161,7 @@ def _rounding(fit: Fit, tensors: Mapping[str, Tensor], eps: float) -> dict[str, 
             back = InverseStd(eps, back=True).apply(InverseStd(eps).apply(tensor))
         if back is not None and any(ulps := ulps_between(tensor, back)):
             steps[entry.canonical] = pack(ulps)
-    inverse = any(entry.stored.inverse for entry in fit.entries)
-    return {**({"inverse_std": True} if inverse else {}), **({"steps": steps} if steps else {})}
+    return {"steps": steps} if steps else {}
 
 
 def restoration(plan: Plan, tensors: Mapping[str, Tensor], *, dry_run: bool = False) -> dict[str, Any]:

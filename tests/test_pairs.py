@@ -16,6 +16,7 @@ from converters.checkpoint import Checkpoint
 from converters.mapping.layout import entries, families
 from converters.mapping.network import parameters, variants
 from converters.mapping.tables import layout_names, load_layout, network_names
+from converters.output import Written
 from converters.provenance import dump
 from converters.record import parse_provenance
 from converters.tensor import Held, Repeated, Tensor
@@ -73,9 +74,13 @@ def converted(monkeypatch, tmp_path):
     def call(tensors, source, target, provenance=None):
         layout = load_layout(source)
         opened = Checkpoint("x", (), layout.format, "a file", tensors, {}, provenance, {})
-        monkeypatch.setattr(conversion, "open_checkpoint", lambda path, *, checksum: opened)
+        monkeypatch.setattr(conversion, "open_checkpoint", lambda path, **_: opened)
         suffix = SUFFIX.get(load_layout(target).format, "pth")
-        result = conversion.convert(source, tmp_path / "x", tmp_path / f"y.{suffix}", to=target, dry_run=True)
+        # No dry run, which would not read what the way back needs.
+        monkeypatch.setattr(
+            conversion, "write_output", lambda path, kind, work, **_: Written(dict(work.draft), {})
+        )
+        result = conversion.convert(source, tmp_path / "x", tmp_path / f"y.{suffix}", to=target)
         rows = {row.target: row.tensor(tensors) for row in result.rows}
         record = parse_provenance(dump(result.provenance), "y")
         shift = result.provenance["restore"].get("variance")

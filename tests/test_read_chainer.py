@@ -305,7 +305,7 @@ def test_no_arrays(tmp_path):
     path.write_bytes(npz())
     assert refusal(path).startswith("holds no arrays")
     np.savez(path, w=np.asarray(None))
-    assert refusal(path).startswith("holds 1 parameters that were never initialised")
+    assert refusal(path).startswith("holds 1 parameter that was never initialised")
 
 
 # Zip files that lie
