@@ -138,7 +138,7 @@ BLOCKS = {f"layer{stage}": f"layer{stage}." for stage in range(1, 5)}
 STAGES = {
     "resnet3d": Stages({**BLOCKS, "pooled": "pool"}),
     "pytorchvideo": Stages(
-        {"blocks.0": "pool1", **{f"blocks.{n}": f"layer{n}." for n in range(1, 5)}, "blocks.5": "logits"}
+        {"blocks.0": "stem", **{f"blocks.{n}": f"layer{n}." for n in range(1, 5)}, "blocks.5": "logits"}
     ),
     "c3d": Stages({"relu6": "fc6", "relu7": "fc7", "pooled": "fc7"}, frozenset({"conv1", "fc6", "fc7"})),
     "bn_inception": Stages(
@@ -161,9 +161,9 @@ STAGES = {
 
 
 def end_point(stages: Stages, stage: str, points: dict[str, torch.Tensor]) -> torch.Tensor:
-    if stage == "stem":
-        return points["pool1" if "pool1" in points else "stem"]
     wanted = stages.points.get(stage, stage).lower()
+    if wanted == "stem":
+        return points["pool1" if "pool1" in points else "stem"]
     if wanted.endswith("."):
         return [value for name, value in points.items() if name.startswith(wanted)][-1]
     return {name.lower(): value for name, value in points.items()}[wanted]
