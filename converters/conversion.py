@@ -247,7 +247,7 @@ def _convert_mapped(
     checksum: bool,
     entry: str | None,
 ) -> Result:
-    """Convert by a mapping file of the user's use."""
+    """Convert by a mapping file of the user's own."""
     from .mapped import mapped_plan, mapped_record, match, open_mapping
 
     started = perf_counter()

@@ -28,7 +28,8 @@ class Matched(NamedTuple):
     """A file held against a mapping's left side.
 
     ``matched`` rows have a tensor of the right number of axes; ``dropped`` are left out by name, ``counters``
-    the batch counters of PyTorch files, which carry nothing. ``faults`` are all that does not agree.
+    the batch counters of PyTorch files, which carry nothing. ``faults`` are all that does not agree,
+    ``open_points`` those in the mapping that nobody has confirmed.
     """
 
     mapping: OwnMapping
@@ -36,6 +37,7 @@ class Matched(NamedTuple):
     dropped: tuple[str, ...]
     counters: tuple[str, ...]
     faults: tuple[Fault, ...]
+    open_points: int = 0
 
     def as_data(self) -> dict[str, Any]:
         """Plain data, for ``--json``."""
@@ -45,7 +47,7 @@ class Matched(NamedTuple):
             "reverse": self.mapping.reverse,
             "rows": len(self.mapping.pairs),
             "matched": self.matched,
-            "open_points": self.mapping.open_points,
+            "open_points": self.open_points,
             "dropped": list(self.dropped),
             "faults": [str(fault) for fault in self.faults],
         }
@@ -110,9 +112,11 @@ def match(mapping: OwnMapping, tensors: Mapping[str, Tensor], others: Iterable[s
 
 
 def match_either(mapping: OwnMapping, tensors: Mapping[str, Tensor], others: Iterable[str] = ()) -> Matched:
-    """Hold a file against both sides of a mapping; the side that fits better, the left one if both do."""
-    sides = (match(side, tensors, others) for side in (mapping, mapping.reversed()))
-    return min(sides, key=lambda side: len(side.faults))
+    """Hold a file against both sides of a mapping, what is unsure in it included; the side that fits better, the
+    left one if both do."""
+    whole = mapping.accepted(), mapping.reversed().accepted()
+    best = min((match(side, tensors, others) for side in whole), key=lambda side: len(side.faults))
+    return best._replace(open_points=mapping.open_points)
 
 
 def mapped_plan(

@@ -277,8 +277,8 @@ def _network_lines(found: Inspection, facts: Facts) -> Iterator[str]:
 def _mapping_lines(found: Matched) -> Iterator[str]:
     side = f"[{found.mapping.left.name}]"
     yield f"mapping      {found.mapping.path}, side {side}: {found.matched} of {len(found.mapping.pairs)} rows match"
-    if found.mapping.open_points:
-        yield f"  {found.mapping.open_points} points in it that nobody has confirmed"
+    if found.open_points:
+        yield f"  {found.open_points} points in it that nobody has confirmed"
     for fault in found.faults:
         yield f"  {fault}"
 

@@ -88,7 +88,7 @@ def suggest(
             hint="are they the same network?",
         )
     over = (
-        tuple(one.name for one in proposal.left_over) + sides[0].rest,
+        tuple(one.name for one in proposal.left_over) + sides[0].rest + sides[0].scalars,
         tuple(one.name for one in proposal.right_over) + sides[1].rest,
     )
     title = f"{shown(os.path.basename(left))} -> {shown(os.path.basename(right))}"
@@ -97,7 +97,7 @@ def suggest(
         title,
         (here.format, there.format),
         (sides[0].drop, sides[1].drop),
-        (over[0] + sides[0].scalars, over[1]),
+        over,
         sides[1].scalars,
     )
     _check(text, proposal, output)

@@ -29,6 +29,11 @@ _RANGE = re.compile(r"(0|[1-9][0-9]{0,8})(?:-(0|[1-9][0-9]{0,8}))?(?:\*([1-9][0-
 _AXIS = re.compile(r"[A-Za-z]{1,8}")
 
 
+_TEXTS = re.compile(r'"(?:[^"\\\n]|\\.)*+"|\'[^\'\n]*+\'|#[^\n]*+')
+_DEEP = re.compile(r"(?<![\w-])(?:[\w-]++[ \t]*+\.[ \t]*+){9}")
+"""A key in more parts than the grammar has; the parser's time for one grows with the square of their number."""
+
+
 class MappingError(TableError):
     """A mapping file cannot be read or does not follow the grammar. Names the file and the key. Exit code 3."""
 
@@ -124,7 +129,9 @@ def parse_mapping(text: bytes, path: str, sha256: str = "") -> OwnMapping:
     """A mapping from the bytes of its file. Raises `MappingError`."""
     check = Check(path, MappingError)
     try:
-        raw = tomllib.loads(text.decode())
+        decoded = text.decode()
+        check.that(not _DEEP.search(_TEXTS.sub("x", decoded)), "", "is nested too deeply")
+        raw = tomllib.loads(decoded)
     except ValueError as error:  # not TOML, not UTF-8, or a number of thousands of digits
         raise MappingError(f"is not valid TOML: {_short(str(error))}", path=path) from None
     except RecursionError:

@@ -41,7 +41,7 @@ def orders_between(left: Iterable[Shape], right: Iterable[Shape]) -> tuple[list[
         ties = [order for order in _candidates(here, there) if _gain(order, here, there) == gain]
         if len(ties) > 1 and not best.keeps and any(found_order.axes != best.axes for found_order in ties):
             notes.append(
-                f"shapes alone leave open which of several orders of axes leads from {axes_text(best)}"
+                f"shapes do not tell equally long axes apart: {axes_text(best)} keeps them in their sequence"
             )
         found.append(best)
         for shape in list(here):
