@@ -73,7 +73,7 @@ def converted(monkeypatch, tmp_path):
     def call(tensors, source, target, provenance=None):
         layout = load_layout(source)
         opened = Checkpoint("x", (), layout.format, "a file", tensors, {}, provenance, {})
-        monkeypatch.setattr(conversion, "open_checkpoint", lambda path, *, checksum: opened)
+        monkeypatch.setattr(conversion, "open_checkpoint", lambda path, **_: opened)
         suffix = SUFFIX.get(load_layout(target).format, "pth")
         result = conversion.convert(source, tmp_path / "x", tmp_path / f"y.{suffix}", to=target, dry_run=True)
         rows = {row.target: row.tensor(tensors) for row in result.rows}
