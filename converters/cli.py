@@ -204,6 +204,7 @@ def _add_conversion(commands: Any, name: str) -> None:
     parser.add_argument("--no-checksum", action="store_true", help="do not compare the input's own checksums")
     parser.add_argument("--variant", metavar="NAME", help="the network, where names and shapes fit several")
     _add_entry(parser)
+    parser.add_argument("--backbone", action="store_true", help="leave the head out")
     pool = parser.add_mutually_exclusive_group()
     pool.add_argument(
         "--pool1", action="store_true", default=None, help="the network has a max pool behind the stem"
@@ -238,6 +239,7 @@ def _add_entry(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--entry", metavar="PATH", help="the state dict in a PyTorch file, such as ema_state_dict"
     )
+    parser.add_argument("--head", metavar="NAME", help="what the file calls the last layer, if not as usual")
 
 
 def _add_common(parser: argparse.ArgumentParser) -> None:
@@ -306,6 +308,8 @@ def _convert(options: argparse.Namespace) -> int:
         dtype=options.dtype,
         variant=options.variant,
         entry=options.entry,
+        head=options.head,
+        backbone=options.backbone,
         pool1=options.pool1,
         stem_stride=options.stem_stride,
         inverse_std=options.inverse_std,
@@ -371,6 +375,7 @@ def _inspect(options: argparse.Namespace) -> int:
         options.file,
         layout=options.layout,
         entry=options.entry,
+        head=options.head,
         stats=options.stats,
         mapping=options.mapping,
     )

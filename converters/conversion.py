@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from functools import partial
 from time import perf_counter
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, NamedTuple
@@ -10,7 +11,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 from .checkpoint import Checkpoint, open_checkpoint
 from .errors import BadInput, Refused, UsageError
 from .facts import Facts, facts_of
-from .mapping.fit import Fit, fit, inverted
+from .mapping.fit import Fit, fit, headless, inverted
 from .mapping.layout import families
 from .mapping.tables import LayoutTable, layout_names, load_layout
 from .ops import filled
@@ -85,6 +86,8 @@ def convert(
     dtype: str | None = None,
     variant: str | None = None,
     entry: str | None = None,
+    head: str | None = None,
+    backbone: bool = False,
     pool1: bool | None = None,
     stem_stride: int | None = None,
     inverse_std: bool = False,
@@ -106,13 +109,14 @@ def convert(
     ``source`` is the layout of the input (``"vmz"``; None or ``"auto"`` recognises it), ``to`` that of the
     output (default: the source's own default). The output's suffix chooses its format: ``.pth``, ``.pt`` or
     ``.safetensors``. ``dtype`` casts (``"float16"``). ``variant``, ``pool1`` and ``stem_stride`` decide what
-    names and shapes cannot; ``inverse_std`` says that the file has inverse standard deviations for variances, as
-    TSN's may. ``entry`` is the path of a state dict in a PyTorch file (``"ema_state_dict"``), where not the plain
-    weights are wanted. ``mean`` is the mean file that goes with the weights: its shape, checksum and channels' means go
-    into the provenance. ``wrap`` writes the ecosystem's own wrapper around the state dict. ``verify`` reads
-    the output back and compares every tensor with the source; ``strict`` refuses NaN and Inf. ``sha256`` puts
-    the input's hash into the provenance; without ``checksum`` those in the input are not compared. ``progress``
-    is told (bytes done, bytes in all).
+    names and shapes cannot; ``inverse_std`` says that the file has inverse standard deviations for variances,
+    as TSN's may. ``entry`` is the path of a state dict in a PyTorch file (``"ema_state_dict"``), where not the
+    plain weights are wanted; ``head`` is what the file calls the last layer where that is not the layout's
+    name. ``backbone`` leaves the head out. ``mean`` is the mean file that goes with the weights: its shape,
+    checksum and channels' means go into the provenance. ``wrap`` writes the ecosystem's own wrapper around the
+    state dict. ``verify`` reads the output back and compares every tensor with the source; ``strict`` refuses
+    NaN and Inf. ``sha256`` puts the input's hash into the provenance; without ``checksum`` those in the input
+    are not compared. ``progress`` is told (bytes done, bytes in all).
 
     ``mapping`` is a mapping file of the user's own, in place of ``source`` and ``to``; ``reverse`` reads it from
     right to left, ``accept_unsure`` takes rows in it that nobody has confirmed.
@@ -128,7 +132,8 @@ def convert(
     refuse_early(out_path, force=force)
     if mapping is not None:
         if source not in (None, "auto") or any(
-            one is not None for one in (to, variant, pool1, stem_stride, mean, inverse_std or None)
+            one is not None
+            for one in (to, variant, head, pool1, stem_stride, mean, inverse_std or None, backbone or None)
         ):
             raise UsageError(
                 "a mapping knows names alone", hint="leave out the layout, --to and what is of a network"
@@ -142,10 +147,18 @@ def convert(
         for file in checkpoint.files:
             refuse_input(file.path, out_path)
         read = perf_counter()
-        fitted = recognise(checkpoint, None if source == "auto" else source, variant=variant)
+        fitted = recognise(checkpoint, None if source == "auto" else source, variant=variant, head=head)
         if inverse_std:
             fitted = inverted(fitted)
+        if backbone:
+            fitted = headless(fitted)
         target = choose_target(fitted, to)
+        if target.format != "pytorch" and not fitted.bound["classes"]:
+            raise Refused(
+                f"{target.title} files have a head", path=path, hint="choose another layout with --to"
+            )
+        if backbone and target.backbone:
+            target = target.without_backbone()
         write_format = _output_format(out_path, target, wrap)
         facts = facts_of(fitted, checkpoint.provenance, pool1=pool1, stem_stride=stem_stride)
         if mean is not None:
@@ -333,12 +346,18 @@ def _carry_out(
     )
 
 
-def recognise(checkpoint: Checkpoint, layout: str | None, *, variant: str | None = None) -> Fit:
+def recognise(
+    checkpoint: Checkpoint, layout: str | None, *, variant: str | None = None, head: str | None = None
+) -> Fit:
     """Fit a file with a named layout, or find the one it is in.
 
     Without a name the provenance decides, else every layout of the file's format is tried; where more than one
-    fits, the one whose table ranks first. Raises `Refused` or `BadInput`.
+    fits, one whose very names the file has, and then the one whose table ranks first. ``head`` is what the file calls
+    the head. Raises `Refused` or `BadInput`, `UsageError` where no head has a name of its own.
     """
+    if head is not None and checkpoint.format != "pytorch":
+        raise UsageError("only PyTorch files have heads of other names", path=checkpoint.path)
+    matched = partial(fit, variant=variant, head=head, path=checkpoint.path)
     path = checkpoint.path
     if layout is not None:
         table = _layout(layout)
@@ -351,17 +370,17 @@ def recognise(checkpoint: Checkpoint, layout: str | None, *, variant: str | None
                 path=path,
                 hint=_other_source(checkpoint),
             )
-        return fit(table, checkpoint.tensors, checkpoint.others, variant=variant, path=path)
+        return matched(table, checkpoint.tensors, checkpoint.others)
     told = (checkpoint.provenance or {}).get("layout")
     if isinstance(told, str) and told in layout_names():
-        return recognise(checkpoint, told, variant=variant)
+        return recognise(checkpoint, told, variant=variant, head=head)
     found: list[Fit] = []
     refusals: list[Refused] = []
     for name in layout_names():
         table = load_layout(name)
         if table.format == checkpoint.format:
             try:
-                found.append(fit(table, checkpoint.tensors, checkpoint.others, variant=variant, path=path))
+                found.append(matched(table, checkpoint.tensors, checkpoint.others))
             except Refused as error:
                 refusals.append(error)
     if not found:
@@ -373,7 +392,9 @@ def recognise(checkpoint: Checkpoint, layout: str | None, *, variant: str | None
             path=path,
             hint="`convert models` shows what is; `convert inspect` what the file holds",
         )
-    return min(found, key=lambda one: (one.layout.rank, one.layout.name))
+    return min(
+        found, key=lambda one: (bool(one.scope or one.layout.absent), one.layout.rank, one.layout.name)
+    )
 
 
 def choose_target(fitted: Fit, to: str | None) -> LayoutTable:
@@ -484,6 +505,8 @@ def _notes(
         yield _UNCHECKED
     if _is_inverse(fitted):
         yield "the file's variances were read as inverse standard deviations, as told (--inverse-std)"
+    if fitted.layout.format == "pytorch":
+        yield from _naming_notes(fitted)
     beside = checkpoint.details.get("beside")
     if beside:
         which = checkpoint.details["wrapper"] or "itself"
@@ -497,6 +520,18 @@ def _notes(
             f"the stem's kernel spans {frames} frames; its stride in time, which no weight shows, is taken for "
             f"{facts.stem_stride} (--stem-stride)"
         )
+
+
+def _naming_notes(fitted: Fit) -> Iterator[str]:
+    """What a PyTorch file's names have otherwise than its layout's, and whether it has a head."""
+    if fitted.scope:
+        yield f"every name in the input has {shown(fitted.scope)} in front"
+    if fitted.layout.absent:
+        yield f"no name in the input has {fitted.layout.absent} in front: it is a file of the backbone alone"
+    if fitted.layout.head:
+        yield f"the input's head is {shown(fitted.layout.head)}, as told (--head)"
+    if not fitted.bound["classes"]:
+        yield "there is no head: the output ends with features"
 
 
 def _with_values(plan: Plan, checkpoint: Checkpoint, *, strict: bool) -> Plan:

@@ -19,7 +19,7 @@ LONGEST_STRIDE = 64
 
 
 class Facts(NamedTuple):
-    """The network in a file, beyond its tensors.
+    """The network in a file, beyond its tensors. Without a head it has 0 ``classes``.
 
     ``bn_eps`` goes with the file's variances. ``pool1`` is the max pool behind the stem, ``stem_stride`` the
     stem's stride in time. ``input`` tells clip, crop and normalisation in plain data.
@@ -85,6 +85,9 @@ def facts_of(
             input=told["input"],
             licence=told["licence"],
         )
+    if not found.classes:  # without a head there is nothing to name
+        kept = {key: value for key, value in found.input.items() if key not in ("labels", "labels_notice")}
+        found = found._replace(input=kept)
     return found._replace(
         pool1=found.pool1 if pool1 is None else pool1,
         stem_stride=found.stem_stride if stem_stride is None else stem_stride,

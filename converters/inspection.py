@@ -70,14 +70,16 @@ def inspect(
     *,
     layout: str | None = None,
     entry: str | None = None,
+    head: str | None = None,
     stats: bool = False,
     mapping: str | os.PathLike[str] | None = None,
 ) -> Inspection:
     """What a checkpoint file is: container, network, tensors, preprocessing, provenance.
 
-    ``entry`` is the path of a state dict in a PyTorch file, where not the plain weights are meant. Only ``stats``
-    reads the tensors themselves, to report ranges, NaN and Inf. ``mapping`` is a mapping file of the user's own that
-    the file is held against, on the side that fits better. Raises `BadInput` for a file that is no checkpoint.
+    ``entry`` is the path of a state dict in a PyTorch file, where not the plain weights are meant, ``head`` what the
+    file calls the last layer where that is not the layout's name. Only ``stats`` reads the tensors themselves, to
+    report ranges, NaN and Inf. ``mapping`` is a mapping file of the user's own that the file is held against, on the
+    side that fits better. Raises `BadInput` for a file that is no checkpoint.
     """
     own = None
     if mapping is not None:
@@ -86,7 +88,7 @@ def inspect(
         own = load_mapping(os.fspath(mapping))
     with open_checkpoint(os.fspath(path), entry=entry) as checkpoint:
         try:
-            fitted, unknown = recognise(checkpoint, layout), ""
+            fitted, unknown = recognise(checkpoint, layout, head=head), ""
         except Refused as error:
             fitted, unknown = None, error.what
         found = _inspection(checkpoint, fitted, unknown, stats=stats)

@@ -32,6 +32,7 @@ def load_model(
     *,
     variant: str | None = None,
     entry: str | None = None,
+    head: str | None = None,
     pool1: bool | None = None,
     stem_stride: int | None = None,
     bn_eps: float | None = None,
@@ -41,15 +42,17 @@ def load_model(
 
     It computes what the layout's own network computes (its batch-norm eps). ``forward`` takes float32
     ``[N, C, T, H, W]`` (audio ``[N, 1, 100, 40]``; audio-visual both) and returns logits ``[N, classes]``
-    before softmax; ``end_points`` returns every block's output by name.
+    before softmax, of a file without a head its features [N, channels]; ``end_points`` returns every block's output by
+    name.
 
     The layout comes from the file's provenance, else from its names and shapes; ``layout`` decides where these
     fit more than one (a bare R3D-18 or MC3-18 is taken for torchvision's, eps 1e-5, not for VMZ's port, 1e-3).
-    What no tensor shows comes from the keyword, else from provenance, else from the layout's table:
-    ``pool1``, the max pool behind the stem (on for CSN and for mmaction's R(2+1)D, off otherwise);
-    ``stem_stride``, the stem's stride in time (1); ``bn_eps``. ``variant`` is needed only where names and
-    shapes fit several networks, ``entry`` (the path of a state dict in a PyTorch file) only where not the plain weights
-    are wanted; ``inverse_std`` says that a Caffe file of TSN's has inverse standard deviations for variances.
+    What no tensor shows comes from the keyword, else from provenance, else from the layout's table: ``pool1``, the
+    max pool behind the stem (on for CSN and for mmaction's R(2+1)D, off otherwise); ``stem_stride``, the stem's
+    stride in time (1); ``bn_eps``. ``variant`` is needed only where names and shapes fit several networks, ``entry``
+    (the path of a state dict in a PyTorch file) only where not the plain weights are wanted, ``head`` only where the
+    file calls the last layer otherwise than the layout; ``inverse_std`` says that a Caffe file of TSN's has inverse
+    standard deviations for variances.
 
     Raises `ConverterError` if the file is no such network, or if PyTorch is not installed.
     """
@@ -58,6 +61,7 @@ def load_model(
         layout,
         variant=variant,
         entry=entry,
+        head=head,
         pool1=pool1,
         stem_stride=stem_stride,
         bn_eps=bn_eps,
@@ -92,6 +96,7 @@ def _load(
     *,
     variant: str | None = None,
     entry: str | None = None,
+    head: str | None = None,
     pool1: bool | None = None,
     stem_stride: int | None = None,
     bn_eps: float | None = None,
@@ -100,7 +105,7 @@ def _load(
     require_torch()
     name = os.fspath(path)
     with open_checkpoint(name, entry=entry) as checkpoint:
-        fitted = recognise(checkpoint, layout, variant=variant)
+        fitted = recognise(checkpoint, layout, variant=variant, head=head)
         if inverse_std:
             fitted = inverted(fitted)
         facts = facts_of(fitted, checkpoint.provenance, pool1=pool1, stem_stride=stem_stride)

@@ -55,7 +55,8 @@ class Former(NamedTuple):
     ``dtype``. ``lossy`` tells that something was rounded since.
     ``names`` are those of modules that may have several, by their keys in the table. ``steps``, packed, lead
     from what the tables alone would write to what the file had, by canonical names (`AddUlps`). ``inverse`` tells
-    that it had inverse standard deviations."""
+    that it had inverse standard deviations, ``absent`` that its names lacked the backbone's prefix, and ``head`` is
+    the head's name where it was not the layout's."""
 
     scope: str
     shapes: Mapping[str, tuple[int, ...]]
@@ -65,6 +66,8 @@ class Former(NamedTuple):
     names: Mapping[str, str] = MappingProxyType({})
     steps: Mapping[str, str] = MappingProxyType({})
     inverse: bool = False
+    absent: bool = False
+    head: str = ""
 
 
 def differences(had: Holds, has: Holds) -> list[str]:
@@ -128,6 +131,10 @@ def make_plan(
             path=path,
             hint="`convert models` shows which layouts can",
         )
+    if former and former.absent:
+        target = target.without_backbone()
+    if former and former.head:
+        target = target.with_head(former.head)
     target = target.choose(partial(_former_name, former.names if former else {}))
     if former and former.inverse:
         target = target.inverted()
@@ -148,7 +155,8 @@ def make_plan(
     for entry in wanted:
         shape = tuple([size if isinstance(size, int) else fit.bound[size] for size in entry.shape])
         if entry.leaf == BATCHES:
-            rows.append(Row(None, entry.name, "int64", (), ()))
+            counter = _counter(fit, tensors, sources[entry.canonical])
+            rows.append(Row(counter, scope + entry.name, "int64", (), ()))
             continue
         if entry.leaf == DIVISOR and entry.canonical not in sources:
             row = _divisor(entry, former, scope + entry.name, dtype)
@@ -196,10 +204,14 @@ def make_plan(
             f"{target.title} networks have batch-norm eps {eps:g}, these weights {facts.bn_eps:g}: "
             f"the difference, {shift:+.3g}, went into every running_var, so the function stays the same"
         )
+    if target.format != "pytorch" and fit.counters:
+        notes.append(
+            f"{len(fit.counters)} batch counters, which inference does not use, have no place in the target"
+        )
     if former and former.lossy:
         notes.append("something was cast on the way here: what that rounded cannot come back")
     if dtype is not None:
-        exact = all(is_exact(tensors[row.source].dtype, dtype) for row in rows if row.source is not None)
+        exact = all(is_exact(tensors[row.source].dtype, row.dtype) for row in rows if row.source is not None)
         count = sum(1 for row in rows if any(isinstance(op, Cast) for op in row.ops))
         notes.append(
             f"{count} tensors were cast to {dtype}{'' if exact else ', which rounds: there is no exact way back'}"
@@ -229,6 +241,14 @@ def _steps(former: Former, entry: Entry, dtype: str, shape: tuple[int, ...]) -> 
             raise BadInput(
                 "its provenance record does not go with its tensors", hint="convert the source again"
             ) from None
+
+
+def _counter(fit: Fit, tensors: Mapping[str, Tensor], variance: Entry) -> str | None:
+    """The batch counter that a file has beside a batch norm's variance; None where it has none, as files of before
+    PyTorch 0.4.1."""
+    name = fit.scope + variance.name.removesuffix("running_var") + BATCHES
+    tensor = tensors.get(name) if fit.layout.format == "pytorch" else None
+    return name if tensor is not None and (tensor.dtype, tensor.shape) == ("int64", ()) else None
 
 
 def _former_name(names: Mapping[str, str], key: str, choices: tuple[str, ...]) -> str:
@@ -272,5 +292,5 @@ def _expand(fit: Fit, target: LayoutTable) -> list[Entry]:
         out.append(entry)
         if counted and entry.leaf == "running_var":
             counter = entry.name.removesuffix("running_var") + BATCHES
-            out.append(Entry("", counter, (), "bn", BATCHES, entry.stored))
+            out.append(Entry(entry.canonical, counter, (), "bn", BATCHES, entry.stored))
     return out

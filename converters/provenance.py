@@ -138,6 +138,8 @@ def origin_of(
         },
         "lossy": rounded,
         **({"inverse_std": True} if any(entry.stored.inverse for entry in fit.entries) else {}),
+        **({"absent": True} if fit.layout.absent else {}),
+        **({"head": fit.layout.head} if fit.layout.head else {}),
         **({} if dry_run else _rounding(fit, tensors, eps)),
     }
 
@@ -228,6 +230,8 @@ def former(provenance: Mapping[str, Any] | None, target: str) -> Former | None:
         origin["names"],
         origin.get("steps", {}),
         origin.get("inverse_std", False),
+        origin.get("absent", False),
+        origin.get("head", ""),
     )
 
 

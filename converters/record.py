@@ -170,7 +170,7 @@ _RECORD = _fields(
                 "shapes": _map(_list(_whole(0, 1 << 40))),
                 "lossy": _flag,
             },
-            {"steps": _map(_text), "inverse_std": _flag},
+            {"steps": _map(_text), "inverse_std": _flag, "absent": _flag, "head": _text},
         ),
     },
 )

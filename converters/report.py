@@ -25,7 +25,7 @@ _NUMBER = re.compile(r"(\d+)")
 def conversion_text(result: Result) -> str:
     """A few lines on a conversion done or planned."""
     facts = result.facts
-    network = f"{facts.title} ({facts.variant}), {facts.classes} classes: " if facts else ""
+    network = f"{facts.title} ({facts.variant}), {_classes(facts)}: " if facts else ""
     size = f"{len(result.rows)} tensors, {megabytes(result.nbytes)}"
     lines = [f"{network}{size}, {result.layout} -> {result.target}"]
     changed = sum(1 for row in result.rows if row.source and any(not op.keeps_bytes for op in row.ops))
@@ -163,6 +163,10 @@ def models_text(table: Iterable[Support]) -> str:
     )
 
 
+def _classes(facts: Facts) -> str:
+    return f"{facts.classes} classes" if facts.classes else "no head"
+
+
 def _lines(lines: Iterable[str]) -> str:
     """Lines with whatever a file put into them made safe to print."""
     return "\n".join(shown(line) for line in lines)
@@ -235,7 +239,7 @@ def _ranges(seen: list[int]) -> str:
 
 def _network_lines(found: Inspection, facts: Facts) -> Iterator[str]:
     channels = f"{facts.channels} input channel{'s' if facts.channels != 1 else ''}"
-    yield f"network      {facts.title} ({facts.variant}), {facts.classes} classes, {channels}"
+    yield f"network      {facts.title} ({facts.variant}), {_classes(facts)}, {channels}"
     yield f"layout       {found.layout} ({found.layout_title})"
     resnet = facts.family in ("resnet3d", "audiovisual")
     pool = f", pool1 {'on' if facts.pool1 else 'off'}" if resnet else ""

@@ -12,8 +12,9 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from ..errors import Refused, UsageError
 from ..tensor import FLOATS
+from ..text import shown
 from .layout import BATCHES, CannotHold, Entry, entries, families, name_templates
-from .network import count, count_part, modules, parts, variants
+from .network import count, count_part, head_part, modules, parts, variants
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping
@@ -66,27 +67,30 @@ def fit(
     others: Iterable[str] = (),
     *,
     variant: str | None = None,
+    head: str | None = None,
     path: str = "",
 ) -> Fit:
     """Match a file's tensors with one variant that ``layout`` names.
 
     ``others`` are names of values that are not tensors. Among Caffe2 blobs they too must be dropped by name;
-    what a PyTorch file holds beside its state dict is left out. ``variant`` asks for one variant. Raises
-    `Refused` with every fault, counted against the nearest variant.
+    what a PyTorch file holds beside its state dict is left out. ``variant`` asks for one variant, ``head`` is what
+    the file calls the head where that is not the layout's name. Raises `Refused` with every fault, counted against
+    the nearest variant.
     """
     beside = tuple(others) if layout.format == "pytorch" else ()
-    names = _sort_out(layout, tensors if beside else [*tensors, *others], beside)
-    layout = layout.choose(partial(_chosen, layout, names.wanted))
-    found = []
-    for family in families(layout):
-        bound = _bound_by_names(layout, family, names.wanted)
-        for one in variants(family):
-            if variant not in (None, one.name) or layout.holding(one.name).refuse:
-                continue
-            if match := _match(layout, one, bound, tensors, names):
-                found.append(match)
+    names = list(tensors) if beside else [*tensors, *others]
+    tried: list[tuple[LayoutTable, _Names]] = []
+    found: list[Fit] = []
+    for table, scope in _readings(layout, names, head):
+        sorted_out = _sort_out(table, names, beside, scope)
+        chosen = table.choose(partial(_chosen, table, sorted_out.wanted))
+        found = _matches(chosen, tensors, sorted_out, variant)
+        if found:
+            break
+        tried.append((chosen, sorted_out))
     if not found:
-        raise _refusal(layout, tensors, names, variant, path)
+        layout, likeliest = max(tried, key=_known) if len(tried) > 1 else tried[0]
+        raise _refusal(layout, tensors, likeliest, variant, path)
     if len(found) > 1:
         choices = ", ".join(match.variant.name for match in found)
         raise Refused(
@@ -111,9 +115,77 @@ def inverted(found: Fit) -> Fit:
     )
 
 
-def _sort_out(layout: LayoutTable, names: Iterable[str], beside: Iterable[str]) -> _Names:
-    names = list(names)
-    scope = next((found for scope in layout.scopes if scope and (found := _scope(layout, scope, names))), "")
+def headless(found: Fit) -> Fit:
+    """The same without the head, whose tensors are dropped. Raises `UsageError` where the tables know of none."""
+    head = head_part(found.variant)
+    if not head:
+        raise UsageError(f"{found.variant.title} has no head that can be left out")
+    gone = {module.name for module in modules(found.variant) if module.part == head}
+    kept = tuple(entry for entry in found.entries if entry.canonical.rpartition(".")[0] not in gone)
+    dropped = tuple(found.scope + entry.name for entry in found.entries if entry not in kept and entry.name)
+    return found._replace(
+        bound={**found.bound, "classes": 0},
+        present={**found.present, head: False},
+        entries=kept,
+        dropped=(*dropped, *found.dropped),
+    )
+
+
+def _matches(
+    layout: LayoutTable, tensors: Mapping[str, Tensor], names: _Names, variant: str | None
+) -> list[Fit]:
+    """Every variant that fits."""
+    found = []
+    for family in families(layout):
+        bound = _bound_by_names(layout, family, names.wanted)
+        for one in variants(family):
+            if variant not in (None, one.name) or layout.holding(one.name).refuse:
+                continue
+            if match := _match(layout, one, bound, tensors, names):
+                found.append(match)
+    return found
+
+
+def _readings(layout: LayoutTable, names: list[str], head: str | None) -> Iterator[tuple[LayoutTable, str]]:
+    """How a file's names may be those of a layout: with which prefix in front, and by which names.
+
+    PyTorch's wrappers put the name of an attribute in front of all names (``module.``, ``model.``, ``encoder.``,
+    several of them): whatever all have in common may be one. Other layouts say what their prefixes are.
+    """
+    if layout.format != "pytorch":
+        scopes = (found for scope in layout.scopes if scope and (found := _scope(layout, scope, names)))
+        yield layout, next(scopes, "")
+        return
+    prefixes = [""]
+    for table in (layout, layout.without_backbone()) if layout.backbone else (layout,):
+        for prefix in prefixes:
+            named = head is not None and not table.identity
+            yield (table.with_head(str(head).removeprefix(prefix)) if named else table), prefix
+            if len(prefixes) == 1:  # only now: nearly all files have none
+                prefixes += _common_prefixes([name for name in names if name not in _AVERAGED])
+
+
+def _common_prefixes(names: list[str]) -> list[str]:
+    """Every prefix, up to a dot, that all names have, the shortest first."""
+    first, last = min(names, default=""), max(names, default="")
+    found = []
+    for place, (one, other) in enumerate(zip(first, last, strict=False)):
+        if one != other:
+            break
+        if one == ".":
+            found.append(first[: place + 1])
+    return found
+
+
+def _known(reading: tuple[LayoutTable, _Names]) -> int:
+    """How many of a file's names a layout may mean, as far as they are the same in every variant."""
+    layout, names = reading
+    templates = {text for names in layout.modules.values() for text in names.common.values()}
+    kinds = [layout.leaf(kind, "weight") for kind in ("conv", "fc")]
+    return sum(leaf.of(text) in names.wanted for text in templates for leaf in kinds)
+
+
+def _sort_out(layout: LayoutTable, names: Iterable[str], beside: Iterable[str], scope: str) -> _Names:
     drop = _pattern(layout.drop)
     wanted: dict[str, str] = {}
     dropped, counters = [], []
@@ -121,13 +193,17 @@ def _sort_out(layout: LayoutTable, names: Iterable[str], beside: Iterable[str]) 
         bare = name.removeprefix(scope)
         if drop and drop.fullmatch(bare):
             dropped.append(name)
-        elif layout.format == "pytorch" and bare.endswith(f".{BATCHES}"):
+        elif layout.format == "pytorch" and (bare.endswith(f".{BATCHES}") or (scope and name in _AVERAGED)):
             counters.append(name)
         elif scope and bare == name:
             wanted[f"\0{name}"] = name  # outside the scope: cannot be a network's tensor
         else:
             wanted[bare] = name
     return _Names(wanted, (*dropped, *beside), tuple(counters), scope)
+
+
+_AVERAGED = ("n_averaged", "steps")
+"""How many states PyTorch's and mmengine's averaged models have averaged: beside the prefix ``module.``."""
 
 
 def _scope(layout: LayoutTable, scope: str, names: Iterable[str]) -> str:
@@ -170,10 +246,11 @@ def _bound_by_names(layout: LayoutTable, family: str, names: Iterable[str]) -> d
 
 
 def _present(layout: LayoutTable, one: Variant, bound: Mapping[str, int], names: _Names) -> dict[str, bool]:
-    """For each optional part whether the file has its first tensor."""
+    """For each part that may be missing whether the file has its first tensor; not of a head that is there."""
     present = {}
+    head = _head(layout, one)
     for part, optional in parts(one):
-        if optional:
+        if optional or part == head:
             first = next(module.name for module in modules(one) if module.part == part)
             try:
                 tensor = next(
@@ -186,8 +263,14 @@ def _present(layout: LayoutTable, one: Variant, bound: Mapping[str, int], names:
                 )
             except KeyError:
                 tensor = ""
-            present[part] = tensor in names.wanted
+            if optional or tensor not in names.wanted:
+                present[part] = tensor in names.wanted
     return present
+
+
+def _head(layout: LayoutTable, one: Variant) -> str:
+    """The part of a variant that a file may lack: published files of the sources have their head."""
+    return head_part(one) if layout.format == "pytorch" else ""
 
 
 def _match(
@@ -200,12 +283,17 @@ def _match(
     stored = layout.stored()
     few, many = count(one, stored), len(names.wanted)
     optional = {part: count_part(one, part, stored) for part, may_lack in parts(one) if may_lack}
+    if head := _head(layout, one):
+        optional[head] = count_part(one, head, stored)
+        few -= optional[head]
     if not few <= many <= few + sum(optional.values()):
         return None
     present = _present(layout, one, bound, names) if optional else {}
-    if few + sum(number for part, number in optional.items() if present[part]) != many:
+    if few + sum(number for part, number in optional.items() if present.get(part, part == head)) != many:
         return None
     sizes = dict(bound)
+    if head and not present.get(head, True):
+        sizes["classes"] = 0
     expected = []
     try:
         for entry in entries(layout, one, bound, present):
@@ -338,9 +426,36 @@ def _refusal(
         f"does not fit {one.title} ({one.name}), the nearest of {layout.name}'s networks",
         path=path,
         where=f"{len(faults)} fault{'s' if len(faults) > 1 else ''}; {shared:.0%} of the names agree",
-        hint="the file may be damaged or from another network; --json lists every fault",
+        hint=_other_head(layout, one, expected, names, tensors)
+        or "the file may be damaged or from another network; --json lists every fault",
         faults=tuple(str(fault) for fault in faults),
     )
+
+
+def _other_head(
+    layout: LayoutTable,
+    one: Variant,
+    expected: Iterable[Entry],
+    names: _Names,
+    tensors: Mapping[str, Tensor],
+) -> str:
+    """What to say where all is in order but for one more layer, of as many inputs as the head, in the head's place:
+    it may be the head, under a name of its own."""
+    wanted = {entry.name: entry for entry in expected if entry.name}
+    head = {module.name for module in modules(one) if module.part == _head(layout, one)}
+    missing = [entry for name, entry in wanted.items() if name not in names.wanted]
+    unused = {bare: name for bare, name in names.wanted.items() if bare not in wanted}
+    weight, bias = layout.leaf("fc", "weight"), layout.leaf("fc", "bias")
+    found = [bare.removesuffix(weight.suffix) for bare in unused if bare.endswith(weight.suffix)]
+    if len(head) != 1 or len(found) != 1 or unused.keys() != {weight.of(found[0]), bias.of(found[0])}:
+        return ""
+    if any(entry.canonical.rpartition(".")[0] not in head for entry in missing):
+        return ""
+    inputs = next(module.shape[1] for module in modules(one) if module.name in head)
+    plain = weight.plain(tensors[unused[weight.of(found[0])]].shape, 2)
+    if plain is None or plain[1] != inputs:
+        return ""
+    return f"if {shown(names.scope + found[0])} is its head, say so: --head {shown(names.scope + found[0])}"
 
 
 def nearest(names: list[str], others: Iterable[str]) -> Iterator[tuple[str, str]]:

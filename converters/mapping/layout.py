@@ -52,11 +52,11 @@ def entries(
     """Every tensor of a variant under both names, in state-dict order; a module's `DIVISOR`, which is no tensor of
     the network, comes before its own.
 
-    ``present`` tells for each optional part whether it is there. Raises `CannotHold` for a module that the
-    layout has no name for.
+    ``present`` tells for each optional part whether it is there, and of the head if it is not. Raises `CannotHold` for
+    a module that the layout has no name for.
     """
     for module in modules(variant):
-        if module.optional and not present.get(module.part):
+        if not present.get(module.part, not module.optional):
             continue
         name = module_name(layout, variant, module, bound)
         leaves = layout.leaves["conv" if module.kind == "conv+bias" else module.kind]

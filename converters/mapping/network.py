@@ -112,6 +112,11 @@ def parts(one: Variant) -> Iterator[tuple[str, bool]]:
         yield name.removesuffix("?"), name.endswith("?")
 
 
+def head_part(one: Variant) -> str:
+    """The part that a file of the backbone alone lacks; empty where there is no such."""
+    return one.table.head.format_map(one.values)
+
+
 def modules(one: Variant) -> Iterator[Module]:
     """Every module of a variant, in state-dict order, expanded as far as it is asked for."""
     last: dict[str, Any] = dict(one.values)
@@ -170,7 +175,7 @@ def parameters(one: Variant, bound: Mapping[str, int], present: Mapping[str, boo
     return sum(
         prod(shape)
         for module in modules(one)
-        if not module.optional or present[module.part]
+        if present.get(module.part, not module.optional)
         for leaf, shape in shapes(module, bound)
         if not leaf.startswith("running_")
     )

@@ -70,6 +70,7 @@ class NetworkTable(NamedTuple):
     compose: Mapping[str, Row]
     pool1: str
     bn_eps: float
+    head: str = ""
 
 
 class Holds(NamedTuple):
@@ -101,6 +102,14 @@ class ModuleNames(NamedTuple):
     def template(self, part: str, key: str) -> str | None:
         """The name template for a module of a part, or None where the layout has none."""
         return self.within.get(part, {}).get(key) or self.common.get(key)
+
+    def change(self, name: Callable[[str], str]) -> ModuleNames:
+        """The same with another text for every name."""
+        return ModuleNames(
+            {key: name(text) for key, text in self.common.items()},
+            {part: {key: name(text) for key, text in lines.items()} for part, lines in self.within.items()},
+            {key: tuple(name(text) for text in texts) for key, texts in self.choices.items()},
+        )
 
     def choose(self, wanted: Callable[[str, tuple[str, ...]], str]) -> ModuleNames:
         """The same with one name for every module that has several: what ``wanted`` says of key and choices."""
@@ -164,7 +173,11 @@ class Leaf(NamedTuple):
 
 
 class LayoutTable(NamedTuple):
-    """What a project calls the modules of the networks: see ``mappings/layouts``."""
+    """What a project calls the modules of the networks: see ``mappings/layouts``.
+
+    ``absent`` and ``head`` say what a file's names have otherwise than the table: the prefix that they lack
+    (`without_backbone`), and the head's own name (`with_head`).
+    """
 
     name: str
     title: str
@@ -189,6 +202,9 @@ class LayoutTable(NamedTuple):
     also: tuple[str, ...] = ()
     inverse_std: str = ""
     names_of: str = ""
+    backbone: str = ""
+    absent: str = ""
+    head: str = ""
 
     def holding(self, variant: str) -> Holds:
         """What the table says of a variant; the first row that matches counts, none means it holds it."""
@@ -215,6 +231,31 @@ class LayoutTable(NamedTuple):
         norm = self.leaves["bn"]
         leaf = norm["running_var"]._replace(inverse=True)
         return self._replace(leaves={**self.leaves, "bn": {**norm, "running_var": leaf}})
+
+    def without_backbone(self) -> LayoutTable:
+        """The same for a file of the backbone alone, whose names lack the prefix ``backbone``."""
+        prefix = self.backbone
+        return self._replace(
+            modules={
+                family: names.change(lambda text: text.removeprefix(prefix))
+                for family, names in self.modules.items()
+            },
+            rename={old.removeprefix(prefix): new.removeprefix(prefix) for old, new in self.rename.items()},
+            absent=prefix,
+        )
+
+    def with_head(self, name: str) -> LayoutTable:
+        """The same for a file that calls the head ``name``."""
+        return self._replace(
+            modules={
+                family: names._replace(
+                    common={**names.common, "head": name},
+                    choices={key: texts for key, texts in names.choices.items() if key != "head"},
+                )
+                for family, names in self.modules.items()
+            },
+            head=name,
+        )
 
     def stored(self) -> dict[str, int]:
         """How many tensors a module of each kind has in a file of this layout."""
@@ -269,7 +310,9 @@ def load_network(family: str) -> NetworkTable:
     )
     check.that(raw["family"] == family, "family", f"is {raw['family']!r} in a file named {family}")
     variant = raw["variant"]
-    check.keys(variant, "variant", {"name", "parts"}, set())
+    check.keys(variant, "variant", {"name", "parts"}, {"head"})
+    head = variant.get("head", "")
+    check.that(not head or head in variant["parts"], "variant.head", "names no part")
     modules = {
         part: tuple(_template(check, part, name, text) for name, text in lines.items())
         for part, lines in raw["parts"].items()
@@ -293,6 +336,7 @@ def load_network(family: str) -> NetworkTable:
         compose=raw.get("compose", {}),
         pool1=raw.get("pool1", ""),
         bn_eps=raw.get("bn_eps", 1e-5),
+        head=head,
     )
 
 
@@ -325,6 +369,7 @@ def load_layout(name: str) -> LayoutTable:
             "also",
             "inverse_std",
             "names_of",
+            "backbone",
         },
     )
     names_of = raw.get("names_of", "")
@@ -399,7 +444,7 @@ def load_layout(name: str) -> LayoutTable:
         modules[family] = ModuleNames(common, within, choices)
     for other in raw.get("also", ()):
         check.that(other in layout_names() and other != name, "also", f"{other!r} is no other layout")
-    scopes = tuple(raw.get("scopes", ("", "module.") if raw["format"] == "pytorch" else ("",)))
+    scopes = tuple(raw.get("scopes", ("",)))
     check.that(all("*" not in scope[1:] for scope in scopes), "scopes", "only begin with a '*'")
     return LayoutTable(
         name=name,
@@ -425,6 +470,7 @@ def load_layout(name: str) -> LayoutTable:
         also=tuple(raw.get("also", ())),
         inverse_std=raw.get("inverse_std", ""),
         names_of=names_of,
+        backbone=raw.get("backbone", ""),
     )
 
 

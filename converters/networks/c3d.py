@@ -39,7 +39,7 @@ class C3D(Network):
 
     ``fc6`` takes one size of the last map only, ValueError for others: 16 to 31 frames of 96 to 127 pixels where
     pools round down, padded or not; 1 to 16 frames of 97 to 128 pixels where they round up. Without ``fc6``
-    among the shapes the output is the last pool's.
+    among the shapes the output is the last pool's, without a head that of ``fc7``.
     """
 
     def __init__(self, shapes: Shapes, eps: float, pools: str = "floor") -> None:
@@ -62,7 +62,7 @@ class C3D(Network):
         if self.dense:
             self.fc6 = linear(shapes, shapes["fc6.weight"][1], "fc6")
             self.fc7 = linear(shapes, self.fc6.out_features, "fc7")
-            self.head = linear(shapes, self.fc7.out_features, "head")
+            self.head = linear(shapes, self.fc7.out_features, "head") if "head.weight" in shapes else None
             self.dropout = nn.Dropout(0.5)
 
     def steps(self, clip: Tensor) -> Iterator[tuple[str, Tensor]]:
@@ -86,7 +86,8 @@ class C3D(Network):
         yield "fc6", x
         x = F.relu_(self.fc7(self.dropout(x)))
         yield "fc7", x
-        yield "logits", self.head(self.dropout(x))
+        if self.head is not None:
+            yield "logits", self.head(self.dropout(x))
 
     def _check(self, clip: Tensor) -> None:
         """The pools must leave something, and exactly what ``fc6`` was trained on."""

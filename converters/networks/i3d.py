@@ -85,7 +85,8 @@ class I3D(Network):
 
     `steps` names blocks as TensorFlow does, ``"Conv3d_1a_7x7"``, ``"MaxPool3d_2a_3x3"``, ...
     ``"Mixed_5c"``, then ``"features"`` [N, channels, T'], what the classifier sees of each of the T'
-    windows, ``"frame_logits"`` [N, T', classes] and ``"logits"``, their mean.
+    windows, ``"frame_logits"`` [N, T', classes] and ``"logits"``, their mean. Without a head among the shapes the
+    last is ``"pool"`` [N, channels], the mean of the features.
     """
 
     def __init__(self, shapes: Shapes, config: Config, eps: float) -> None:
@@ -104,7 +105,7 @@ class I3D(Network):
             block = Mixed(shapes.under(f"mixed{number}"), channels, eps)
             self.add_module(f"mixed{number}", block)
             channels = block.out_channels
-        self.head = linear(shapes, channels, "head")
+        self.head = linear(shapes, channels, "head") if "head.weight" in shapes else None
         self.dropout = nn.Dropout(0.5)
         for module in self.modules():
             if isinstance(module, nn.BatchNorm3d):
@@ -131,6 +132,9 @@ class I3D(Network):
         window = _WINDOW if self.head_pool == "windows" else x.shape[2:]
         x = F.avg_pool3d(x, window, stride=1).flatten(2)
         yield "features", x
+        if self.head is None:
+            yield "pool", x.mean(dim=2)
+            return
         x = self.head(self.dropout(x).transpose(1, 2))
         yield "frame_logits", x
         yield "logits", x.mean(dim=1)
