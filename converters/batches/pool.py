@@ -47,7 +47,8 @@ class _Worker:
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
-            env={**os.environ, "PYTHONPATH": path},
+            # Nothing here multiplies matrices; OpenBLAS would take memory for it on every processor.
+            env={"OPENBLAS_NUM_THREADS": "1", **os.environ, "PYTHONPATH": path},
             pass_fds=() if lock is None or sys.platform == "win32" else (lock,),
         )
         self.order: Order | None = None
@@ -158,12 +159,15 @@ def run_local(
                 worker.order = None
                 yield Event("result", order, told["result"])
             worker.ready = True
-            if waiting and not stopped():
+            more = waiting and not stopped()
+            if more and not told.get("last"):
                 worker.give(waiting.pop())
                 yield Event("started", worker.order)
-            else:
-                worker.end()
-                del workers[number]
+                continue
+            worker.end()
+            del workers[number]
+            if more:
+                hire()
     finally:
         for worker in workers.values():
             worker.end()

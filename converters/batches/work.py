@@ -47,23 +47,26 @@ def perform(order: Order, progress: Progress | None = None) -> Told:
         told = _perform(order, progress)
     except ConverterError as error:
         told = failure(error)
-    except MemoryError:
-        told = failure(ConverterError("not enough memory", hint="give the workers more, or run fewer"))
     except OSError as error:
         told = failure(ConverterError((error.strerror or str(error)).lower(), path=str(error.filename or "")))
+    except MemoryError:
+        told = failure(
+            ConverterError("not enough memory", hint="give the workers more, or run fewer"), spent=True
+        )
     except Exception as error:
-        what = f"{type(error).__name__}: {error}"
-        told = failure(ConverterError(f"an error of this program: {what}", hint="please report it"))
+        what = f"an error of this program: {type(error).__name__}: {error}"
+        told = failure(ConverterError(what, hint="please report it"), spent=True)
     seconds = round(perf_counter() - started, 3)
     return {"task": order["name"], "spec": order["spec"], "tool": __version__, "seconds": seconds, **told}
 
 
-def failure(error: ConverterError) -> Told:
-    """The part of a result that says why a row failed."""
+def failure(error: ConverterError, *, spent: bool = False) -> Told:
+    """The part of a result that says why a row failed. ``spent`` tells that what ran it may not be sound any more."""
     return {
         "state": "failed",
         "error": {
             "exit_code": error.exit_code,
+            "spent": spent,
             "text": str(error),
             "faults": [str(fault) for fault in error.faults[:20]],
         },

@@ -18,7 +18,8 @@ REFRESH = 0.2
 
 
 def main(words: list[str]) -> int:
-    """Do orders until there are none. The only word is the limit on memory in MB, 0 for none."""
+    """Do orders until there are none, or one spoilt this process: without memory an import may have got half its way.
+    The only word is the limit on memory in MB, 0 for none."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # the batch ends its workers itself
     limit_memory(int(words[0]) if words else 0)
     out = os.fdopen(os.dup(1), "wb", buffering=0)
@@ -43,7 +44,11 @@ def main(words: list[str]) -> int:
                 due = monotonic() + REFRESH
                 say(progress=[done, total])
 
-        say(result=perform(order, progress))
+        told = perform(order, progress)
+        spent = told["state"] == "failed" and told["error"]["spent"]
+        say(result=told, last=spent)
+        if spent:
+            return 0
 
 
 def _listen(orders: SimpleQueue[dict[str, Any]]) -> None:

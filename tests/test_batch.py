@@ -1,0 +1,583 @@
+"""`convert batch`: whole manifests, kills at random moments, full disks, and what a resumed run does and does not."""
+
+from __future__ import annotations
+
+import contextlib
+import fcntl
+import io
+import json
+import os
+import random
+import re
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import batch_files
+import pytest
+from conftest import REPOSITORY
+
+from converters import Refused, __version__, convert, convert_batch
+from converters.batches.batch import summary_text
+from converters.batches.manifest import load_manifest
+from converters.batches.pool import Event
+from converters.batches.progress import Display, Lines
+from converters.batches.results import Results, dump_line, parse_line
+from converters.batches.tasks import tasks_of
+from converters.batches.work import perform
+from converters.tensor import SourceFile
+
+OUTPUTS = ("out", "safe", "half")
+
+
+@pytest.fixture(scope="module")
+def zoo(tmp_path_factory):
+    """A file of every source, and the hash that every output of its manifest must have."""
+    folder = tmp_path_factory.mktemp("zoo")
+    batch_files.make_zoo(folder)
+    return folder
+
+
+@pytest.fixture(scope="module")
+def expected(zoo):
+    """What each row converts to, converted one by one."""
+    tasks = tasks_of(load_manifest(zoo / "zoo.toml"))
+    assert len(tasks) == batch_files.ROWS
+    for task in tasks:
+        Path(task.output).parent.mkdir(parents=True, exist_ok=True)
+        source = None if task.source == "auto" else task.source
+        convert(source, task.input, task.output, to=task.to, **task.options)
+    found = batch_files.hashes(zoo, *OUTPUTS)
+    assert len(found) == batch_files.ROWS
+    for name in OUTPUTS:
+        shutil.rmtree(zoo / name)
+    return found
+
+
+@pytest.fixture
+def manifest(zoo, tmp_path):
+    """The zoo in a folder of the test's own."""
+    return batch_files.copy_zoo(zoo, tmp_path)
+
+
+@pytest.fixture
+def small(zoo, tmp_path):
+    """A manifest of four quick rows, of which the third cannot be done."""
+    (tmp_path / "vmz").mkdir()
+    for path in (zoo / "vmz").iterdir():
+        shutil.copy(path, tmp_path / "vmz")
+    (tmp_path / "vmz" / "ip-csn-26-1.pkl").write_bytes(b"\x80\x02}q\x00.")
+    (tmp_path / "small.toml").write_text(
+        '[[convert]]\nsource = "vmz"\ninput = "vmz/i?-csn-26-[012].pkl"\nto = "native"\noutput = "out/{stem}.pth"\n'
+    )
+    return tmp_path / "small.toml"
+
+
+GOOD = ["out/ip-csn-26-2.pth", "out/ir-csn-26-0.pth", "out/ir-csn-26-1.pth"]
+BAD = "out/ip-csn-26-1.pth"
+
+
+def command(*words):
+    return [sys.executable, "-m", "converters", "batch", *map(str, words)]
+
+
+def start(*words, **options):
+    return subprocess.Popen(
+        command(*words),
+        stdout=subprocess.PIPE,
+        stderr=subprocess.DEVNULL,
+        text=True,
+        env={**os.environ, "PYTHONPATH": str(REPOSITORY)},
+        **options,
+    )
+
+
+def lines_of(path):
+    """Every line of a results file, each of which must be whole."""
+    rows = [parse_line(line) for line in path.read_bytes().splitlines(keepends=True)]
+    assert None not in rows
+    return rows
+
+
+def states(summary):
+    return {row["task"]: row["state"] for row in summary.rows}
+
+
+def only(state, count):
+    return {state: count}
+
+
+def counts(summary):
+    return {state: number for state, number in summary.as_data()["counts"].items() if number}
+
+
+def test_forty_rows_of_every_source(manifest, expected, run):
+    folder = manifest.parent
+    done = run("batch", manifest, "--jobs", 2)
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert batch_files.hashes(folder, *OUTPUTS) == expected
+    rows = lines_of(folder / "zoo.results.jsonl")
+    assert len(rows) == len({row["task"] for row in rows}) == batch_files.ROWS
+    for row in rows:
+        ((_, size, digest),) = row["output"]["files"]
+        assert expected[row["task"]] == digest
+        assert (folder / row["task"]).stat().st_size == size
+    assert "43 rows: 43 converted" in done.stdout.splitlines()[-2]
+    assert sum(" converted " in line for line in done.stderr.splitlines()) == batch_files.ROWS
+    # The index links a page for every row, and nothing else; no page has a script.
+    index = (folder / "zoo.report" / "index.html").read_text()
+    links = set(re.findall(r'href="([^"]+)"', index))
+    assert links == {path.name for path in (folder / "zoo.report").iterdir()} - {"index.html"}
+    assert len(links) == batch_files.ROWS
+    assert not (folder / "zoo.scratch").exists()
+
+    # Once more: everything stays as it is, to the byte and to the nanosecond.
+    results = (folder / "zoo.results.jsonl").read_bytes()
+    times = {name: (folder / name).stat().st_mtime_ns for name in expected}
+    again = run("batch", manifest, "--resume", "--json")
+    assert again.returncode == 0, again.stderr
+    told = json.loads(again.stdout)
+    assert told["ok"]
+    assert told["counts"]["kept"] == batch_files.ROWS
+    assert (folder / "zoo.results.jsonl").read_bytes() == results
+    assert {name: (folder / name).stat().st_mtime_ns for name in expected} == times
+    assert run("batch", manifest).returncode == 1  # without --resume there must be no results
+
+
+def children(pid):
+    with contextlib.suppress(OSError):
+        return [int(child) for child in Path(f"/proc/{pid}/task/{pid}/children").read_text().split()]
+    return []
+
+
+def wait_for(process, happened, seconds=30):
+    """Until something has happened, or a process has ended."""
+    end = time.monotonic() + seconds
+    while not happened(process.pid) and process.poll() is None and time.monotonic() < end:
+        time.sleep(0.01)
+
+
+def size_of(path):
+    return path.stat().st_size if path.exists() else 0
+
+
+@pytest.mark.skipif(not Path("/proc/self/task").is_dir(), reason="finds workers in /proc")
+def test_kills_at_random_moments(manifest, expected):
+    """Ten times the batch or one of its workers is killed; then what is left is done, and nothing twice."""
+    folder = manifest.parent
+    results = folder / "zoo.results.jsonl"
+    chance = random.Random(7)
+    finished: dict[str, dict] = {}
+    killed = {"batch": 0, "worker": 0}
+    for turn in range(10):
+        process = start(manifest, "--jobs", 2, "--resume", "--quiet")
+        wait_for(process, lambda pid: children(pid))
+        wanted = size_of(results) + chance.choice((0, 1, 3000))
+        wait_for(process, lambda _, wanted=wanted: size_of(results) >= wanted)
+        time.sleep(chance.random() * 0.3)
+        if turn % 2 and (workers := children(process.pid)):
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(chance.choice(workers), signal.SIGKILL)
+                killed["worker"] += 1
+            time.sleep(chance.random() * 0.3)
+        if process.poll() is None:
+            process.kill()
+            killed["batch"] += 1
+        process.communicate(timeout=60)
+        if results.exists():
+            whole = results.read_bytes()[: results.read_bytes().rfind(b"\n") + 1]
+            rows = [parse_line(line) for line in whole.splitlines(keepends=True)]
+            assert None not in rows
+            done = {row["task"]: row for row in rows if row["state"] != "failed"}
+            for task, row in finished.items():
+                assert done[task] == row  # a finished row is not done again
+            finished = done
+            for row in done.values():
+                assert row["output"]["files"][0][2] == expected[row["task"]]
+    assert min(killed.values()) >= 3, killed
+    assert finished
+    process = start(manifest, "--jobs", 2, "--resume", "--json")
+    told = json.loads(process.communicate(timeout=120)[0])
+    assert process.returncode == 0, told
+    assert batch_files.hashes(folder, *OUTPUTS) == expected
+    assert not [path for name in OUTPUTS for path in (folder / name).rglob(".*")]  # no leftovers
+    rows = [row for row in lines_of(results) if row["state"] != "failed"]
+    assert len(rows) == len({row["task"] for row in rows}) == batch_files.ROWS
+    assert {row["task"]: row for row in rows}.items() >= finished.items()
+
+
+def test_a_bad_row_fails_alone(small, run):
+    done = run("batch", small, "--jobs", 2)
+    assert done.returncode == 1
+    lines = done.stdout.splitlines()
+    assert [line.split()[0] for line in lines[:4]] == ["failed", "converted", "converted", "converted"]
+    assert "4 rows: 3 converted, 1 failed" in lines[4]
+    again = convert_batch(small, resume=True)
+    assert states(again) == {BAD: "failed", **dict.fromkeys(GOOD, "kept")}
+    assert "out/ip-csn-26-1.pth" in summary_text(again)
+
+
+def test_the_first_failure_ends_it_if_asked(small):
+    summary = convert_batch(small, jobs=1, fail_fast=True)
+    assert states(summary) == {BAD: "failed", **dict.fromkeys(GOOD, "skipped")}
+    assert not summary.ok
+    assert counts(convert_batch(small, resume=True)) == {"converted": 3, "failed": 1}
+
+
+@pytest.mark.skipif(not Path("/proc/self/task").is_dir(), reason="finds workers in /proc")
+def test_a_worker_that_dies_costs_one_row(zoo, tmp_path):
+    """A worker is stopped in mid-row by a pipe in place of its input, then killed; the others do all else."""
+    (tmp_path / "vmz").mkdir()
+    shutil.copy(zoo / "vmz" / "ir-csn-26-0.pkl", tmp_path / "vmz")
+    rows = "".join(
+        f'[[convert]]\nsource = "vmz"\ninput = "vmz/ir-csn-26-0.pkl"\nto = "native"\noutput = "out/{n}.pth"\n'
+        for n in range(6)
+    )
+    (tmp_path / "zoo.toml").write_text(rows)
+    victims = []
+
+    class Killer:
+        def begin(self, tasks, sizes):
+            pass
+
+        def end(self):
+            pass
+
+        def event(self, event):
+            if event.kind == "started" and not victims:
+                (child, *_) = children(os.getpid())
+                victims.append(child)
+                os.kill(child, signal.SIGKILL)
+
+    summary = convert_batch(tmp_path / "zoo.toml", jobs=1, watch=Killer())
+    assert counts(summary) == {"converted": 5, "failed": 1}
+    (bad,) = (row for row in summary.rows if row["state"] == "failed")
+    assert "ended by SIGKILL" in bad["error"]["text"]
+    assert counts(convert_batch(tmp_path / "zoo.toml", resume=True)) in (
+        {"kept": 5, "converted": 1},
+        {"kept": 5, "adopted": 1},
+    )
+
+
+def test_what_was_done_is_done_again_only_if_something_changed(small, monkeypatch):
+    folder = small.parent
+    assert counts(convert_batch(small)) == {"converted": 3, "failed": 1}
+    results = folder / "small.results.jsonl"
+    good = results.read_bytes()
+    outputs = batch_files.hashes(folder, "out")
+
+    def resumed(**options):
+        return states(convert_batch(small, resume=True, **options))
+
+    def rewritten(**change):
+        rows = [parse_line(line) for line in good.splitlines(keepends=True)]
+        rows = [{**row, **change} if row["task"] == GOOD[0] else row for row in rows]
+        results.write_bytes(b"".join(dump_line(row) for row in rows))
+
+    # The output is gone, or damaged.
+    (folder / GOOD[0]).unlink()
+    assert resumed() == {BAD: "failed", GOOD[0]: "converted", GOOD[1]: "kept", GOOD[2]: "kept"}
+    data = bytearray((folder / GOOD[1]).read_bytes())
+    data[-2000] ^= 1
+    (folder / GOOD[1]).write_bytes(data)
+    assert resumed() == {BAD: "failed", GOOD[0]: "kept", GOOD[1]: "converted", GOOD[2]: "kept"}
+    assert batch_files.hashes(folder, "out") == outputs
+    # Another version of the tool, or of the tables, made it.
+    (row,) = (row for row in lines_of(results) if row["task"] == GOOD[2])
+    rewritten(tool="0.0.1")
+    assert resumed()[GOOD[0]] == "converted"
+    rewritten(mapping={**row["mapping"], "sha256": "0" * 64})
+    assert resumed()[GOOD[0]] == "converted"
+    rewritten(mapping={**row["mapping"], "target": "a-layout-that-is-gone"})
+    assert resumed()[GOOD[0]] == "converted"
+    # The manifest asks for something else.
+    text = small.read_text()
+    small.write_text(text + 'dtype = "float16"\n')
+    assert resumed()[GOOD[0]] == "converted"
+    small.write_text(text)
+    assert resumed()[GOOD[0]] == "converted"
+    assert batch_files.hashes(folder, "out") == outputs
+    # The input is another one.
+    name = "ip-csn-26-2.pkl"
+    (folder / "vmz" / name).unlink()
+    shutil.copy(folder / "vmz" / "ir-csn-26-0.pkl", folder / "vmz" / name)
+    assert resumed() == {BAD: "failed", GOOD[0]: "converted", GOOD[1]: "kept", GOOD[2]: "kept"}
+    # It can be done now.
+    (folder / "vmz" / "ip-csn-26-1.pkl").unlink()
+    shutil.copy(folder / "vmz" / "ip-csn-26-3.pkl", folder / "vmz" / "ip-csn-26-1.pkl")
+    assert resumed() == {BAD: "converted", **dict.fromkeys(GOOD, "kept")}
+
+
+def test_outputs_that_were_not_recorded_are_adopted_or_refused(small):
+    folder = small.parent
+    convert_batch(small)
+    results = folder / "small.results.jsonl"
+    outputs = batch_files.hashes(folder, "out")
+    inodes = {name: (folder / name).stat().st_ino for name in GOOD}
+    results.unlink()
+    assert counts(convert_batch(small)) == {"failed": 4}  # not resumed: somebody else's
+    results.unlink()
+    (folder / GOOD[0]).write_bytes((folder / GOOD[0]).read_bytes() + b"x")
+    summary = convert_batch(small, resume=True)
+    assert states(summary) == {BAD: "failed", GOOD[0]: "failed", GOOD[1]: "adopted", GOOD[2]: "adopted"}
+    assert "is not what this row converts to" in summary.rows[1]["error"]["text"]
+    (folder / GOOD[0]).unlink()
+    assert counts(convert_batch(small, resume=True)) == {"converted": 1, "kept": 2, "failed": 1}
+    assert batch_files.hashes(folder, "out") == outputs
+    assert all((folder / name).stat().st_ino == inodes[name] for name in GOOD[1:])
+
+
+def test_hashes_are_compared(small):
+    folder = small.parent
+    digest = batch_files.hashes(folder, "vmz")["vmz/ir-csn-26-0.pkl"]
+    row = '[[convert]]\ninput = "vmz/ir-csn-26-0.pkl"\nto = "native"\noutput = "{}.pth"\nsha256 = "{}"\n'
+    small.write_text(
+        row.format("whole", digest)
+        + row.format("short", digest[:8].upper())
+        + row.format("wrong", "0" * 64)
+        + row.format("short-wrong", "0" * 8)
+    )
+    assert list(states(convert_batch(small)).values()) == ["converted", "converted", "failed", "failed"]
+    assert not (folder / "wrong.pth").exists()
+
+
+def test_a_dry_run_reads_no_tensor(manifest, run, monkeypatch):
+    before = sorted(manifest.parent.rglob("*"))
+    done = run("batch", manifest, "--dry-run", "--jobs", 2, "--json")
+    assert done.returncode == 0, done.stdout
+    told = json.loads(done.stdout)
+    assert told["counts"]["planned"] == batch_files.ROWS
+    assert sorted(manifest.parent.rglob("*")) == before
+
+    read = [0]
+    real = SourceFile._fill
+
+    def fill(self, offset, view):
+        read[0] += len(view)
+        real(self, offset, view)
+
+    monkeypatch.setattr(SourceFile, "_fill", fill)
+    for task in tasks_of(load_manifest(manifest)):
+        order = {
+            **task._asdict(),
+            "tool": __version__,
+            "former": None,
+            "dry_run": True,
+            "scratch": None,
+            "options": {**task.options, "verify": True, "strict": True},
+        }
+        read[0] = 0
+        told = perform(order)
+        assert told["state"] == "planned"
+        size = Path(task.input).stat().st_size if Path(task.input).is_file() else 400_000
+        assert read[0] < size / 20
+
+
+def test_memory_is_limited_row_by_row(zoo, tmp_path):
+    """A row that needs more than its process may have fails alone: I3D's kernels are reordered in memory."""
+    shutil.copytree(zoo / "rgb_imagenet", tmp_path / "rgb")
+    shutil.copy(zoo / "vmz" / "ir-csn-26-0.pkl", tmp_path)
+    text = '[[convert]]\ninput = "{}"\nto = "native"\noutput = "{}.pth"\n'
+    (tmp_path / "zoo.toml").write_text(
+        text.format("rgb/model.ckpt", "i3d") + text.format("ir-csn-26-0.pkl", "csn")
+    )
+    # Where exactly it fails, in numpy's own import perhaps, is not ours to say.
+    for memory in (40, 60):
+        tight = convert_batch(tmp_path / "zoo.toml", jobs=1, memory=memory)
+        assert states(tight) == {"i3d.pth": "failed", "csn.pth": "converted"}
+        (tmp_path / "zoo.results.jsonl").unlink()
+        (tmp_path / "csn.pth").unlink()
+    assert counts(convert_batch(tmp_path / "zoo.toml", memory=2000)) == {"converted": 2}
+
+
+def test_workers_that_cannot_start_are_no_endless_loop(small, monkeypatch):
+    monkeypatch.setattr("converters.batches.pool.PACKAGE", "/nowhere")
+    monkeypatch.setenv("PYTHONPATH", "/nowhere")
+    monkeypatch.chdir("/")
+    monkeypatch.setattr(sys, "executable", "/bin/false")
+    with pytest.raises(Exception, match="workers cannot start"):
+        convert_batch(small)
+
+
+def test_a_full_disk_leaves_an_error_and_is_resumed(zoo, tmp_path, expected):
+    """On a file system of its own, too small for all outputs, in a name space of its own."""
+    (tmp_path / "disk").mkdir()
+    script = f"""
+set -e
+mount -t tmpfs -o size=40m tmpfs {tmp_path}/disk
+cp -r {zoo}/vmz {tmp_path}/disk/
+cat > {tmp_path}/disk/zoo.toml <<'END'
+[[convert]]
+source = "vmz"
+input = "vmz/*.pkl"
+to = ["vmz-pt", "native", "mmaction"]
+output = "half/{{stem}}.{{to}}.pth"
+dtype = "float16"
+END
+cd {tmp_path}/disk
+set +e
+{sys.executable} -m converters batch zoo.toml --jobs 2 --quiet
+echo code $?
+df . | tail -1
+mount -o remount,size=300m {tmp_path}/disk
+{sys.executable} -m converters batch zoo.toml --jobs 2 --resume --json > {tmp_path}/second.json
+echo code $?
+cp -r half zoo.results.jsonl {tmp_path}
+"""
+    allowed = subprocess.run(
+        ["unshare", "-rm", "mount", "-t", "tmpfs", "none", tmp_path / "disk"],
+        check=False,
+        capture_output=True,
+        timeout=60,
+    )
+    if allowed.returncode:
+        pytest.skip("mounting a small file system is not allowed here")
+    done = subprocess.run(
+        ["unshare", "-rm", "sh", "-c", script],
+        capture_output=True,
+        text=True,
+        timeout=120,
+        env={**os.environ, "PYTHONPATH": str(REPOSITORY)},
+        check=False,
+    )
+    assert [line for line in done.stdout.splitlines() if line.startswith("code")] == ["code 1", "code 0"], (
+        done.stderr
+    )
+    rows = lines_of(tmp_path / "zoo.results.jsonl")
+    failed = [row for row in rows if row["state"] == "failed"]
+    first = [row for row in rows[: len(rows) - len(failed)] if row["state"] == "converted"]
+    assert failed, "the disk was not too small"
+    assert first
+    assert all("the disk is full" in row["error"]["text"] for row in failed)
+    told = json.loads((tmp_path / "second.json").read_text())
+    assert told["counts"]["kept"] + told["counts"]["converted"] == 12
+    assert told["counts"]["kept"] >= 1
+    found = batch_files.hashes(tmp_path, "half")
+    assert found == {name: digest for name, digest in expected.items() if name.startswith("half/")}
+
+
+def test_results_that_cannot_be_written_end_it_and_are_resumed(small, monkeypatch):
+    """The disk takes outputs, but not the third line of the results: what stands of it is cut off."""
+    real, written = os.write, []
+
+    def write(fd, data):
+        if os.readlink(f"/proc/self/fd/{fd}").endswith(".results.jsonl"):
+            written.append(len(data))
+            if len(written) == 3:
+                return real(fd, bytes(data)[:10])
+            if len(written) == 4:
+                raise OSError(28, "No space left on device")
+        return real(fd, data)
+
+    monkeypatch.setattr("converters.batches.results.os.write", write)
+    with pytest.raises(Refused, match="disk is full"):
+        convert_batch(small, jobs=1)
+    monkeypatch.undo()
+    rows = lines_of(small.parent / "small.results.jsonl")
+    assert [row["state"] for row in rows] == ["failed", "converted"]
+    assert counts(convert_batch(small, resume=True)) in (
+        {"kept": 1, "adopted": 1, "converted": 1, "failed": 1},
+        {"kept": 1, "adopted": 2, "failed": 1},
+    )
+
+
+def test_a_torn_or_damaged_line_is_no_result(tmp_path, monkeypatch):
+    path = tmp_path / "r.jsonl"
+    with Results(str(path)) as results:
+        for number in range(3):
+            results.append({"task": str(number), "state": "converted", "seconds": 0.1})
+    whole = path.read_bytes()
+    monkeypatch.setattr("converters.batches.results.os.fsync", lambda _: None)
+    for cut in range(len(whole)):
+        path.write_bytes(whole[:cut])
+        with Results(str(path)) as results:
+            assert results.damaged == 0
+            assert list(results.rows) == [str(n) for n in range(whole[:cut].count(b"\n"))]
+            assert path.read_bytes() == whole[: whole[:cut].rfind(b"\n") + 1]
+            results.append({"task": "new"})
+        with Results(str(path)) as results:
+            assert "new" in results.rows
+    line = len(whole) // 3
+    for place in range(line, 2 * line - 1):
+        path.write_bytes(whole[:place] + bytes((whole[place] ^ 0x04,)) + whole[place + 1 :])
+        with Results(str(path)) as results:
+            assert results.damaged == 1
+            assert list(results.rows) == ["0", "2"]
+
+
+def test_two_batches_on_one_results_file_are_refused(small, monkeypatch):
+    monkeypatch.setattr("converters.batches.results.PATIENCE", 0.2)
+    with (small.parent / "small.results.jsonl").open("wb") as file:
+        fcntl.flock(file, fcntl.LOCK_EX)
+        with pytest.raises(Refused, match="another batch is at work"):
+            convert_batch(small)
+    assert not (small.parent / "out").exists()
+
+
+def test_an_interrupt_ends_the_workers(manifest):
+    process = start(manifest, "--jobs", 2, "--quiet")
+    wait_for(process, lambda pid: len(children(pid)) == 2)
+    workers = children(process.pid)
+    assert len(workers) == 2
+    process.send_signal(signal.SIGINT)
+    process.communicate(timeout=60)
+    assert process.returncode == 130
+    end = time.monotonic() + 5
+    while any(Path(f"/proc/{pid}").exists() for pid in workers) and time.monotonic() < end:
+        time.sleep(0.05)
+    assert not any(Path(f"/proc/{pid}").exists() for pid in workers)
+
+
+class Terminal(io.StringIO):
+    def isatty(self):
+        return True
+
+
+def test_the_display_shows_each_file_and_all(small, monkeypatch):
+    out = Terminal()
+    display = Display(out)
+    tasks = tasks_of(load_manifest(small))
+    display.begin(tasks, [100_000_000, 50_000_000, 0, 0])
+    clock = [display._started + 10]
+    monkeypatch.setattr("converters.batches.progress.monotonic", lambda: clock[0])
+    order = {"name": tasks[0].name}
+    display.event(Event("started", order))
+    display.event(Event("progress", order, (1, 4)))
+    assert display.lines(100) == [
+        f"[######..................] {tasks[0].name}",
+        "[####....................] 0 of 4 rows, 25.0 MB of 150.0 MB, 0:50 left",
+    ]
+    clock[0] += 1
+    display.event(Event("tick"))
+    assert out.getvalue().endswith(" left\n")
+    done = {"task": tasks[0].name, "state": "failed", "seconds": 1, "error": {"text": "bad\x1b[2J"}}
+    display.event(Event("result", order, done))
+    assert "\x1b[2J" not in out.getvalue().replace("\x1b[2A\x1b[J", "")
+    assert display.lines(40)[-1].startswith("[################........] ...")
+    display.end()
+
+    plain = Lines(out := io.StringIO())
+    plain.begin(tasks, [0] * 4)
+    plain.event(Event("result", order, {**done, "state": "converted", "network": "X", "bytes": 5_000_000}))
+    assert out.getvalue() == f"[1/4] converted {tasks[0].name}: X, 5.0 MB, 1.00 s\n"
+
+
+def test_a_name_cannot_put_markup_into_a_report(zoo, tmp_path):
+    name = "<script>alert(1)<|script>&.pkl"
+    shutil.copy(zoo / "vmz" / "ir-csn-26-0.pkl", tmp_path / name)
+    (tmp_path / "zoo.toml").write_text(
+        '[[convert]]\ninput = "*.pkl"\nto = "native"\noutput = "out/{stem}.pth"\n'
+    )
+    convert_batch(tmp_path / "zoo.toml")
+    pages = list((tmp_path / "zoo.report").iterdir())
+    assert len(pages) == 2
+    assert not any("<script" in page.read_text() for page in pages)
+
+
+def test_usage(run, small):
+    assert run("batch").returncode == 2
+    assert run("batch", small, "--jobs", 0).returncode == 2
+    assert run("batch", small, "--results", "/nowhere/x").returncode == 1
