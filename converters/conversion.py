@@ -17,7 +17,7 @@ from .mapping.tables import LayoutTable, layout_names, load_layout
 from .ops import filled
 from .output import Work, output_format, refuse_early, refuse_input, write_output
 from .plan import Plan, make_plan
-from .provenance import FORM, former, origin_of, record, restoration, shift_of, undoing
+from .provenance import FORM, former, home_of, origin_of, record, restoration, shift_of, undoing
 from .tensor import FLOATS
 from .text import shown
 
@@ -178,7 +178,7 @@ def convert(
             dtype=dtype,
             undo=undo,
             former=former(checkpoint.provenance, target.name),
-            home=_home(checkpoint.provenance),
+            home=home_of(checkpoint.provenance),
             path=path,
         )
         if plan.eps_shift and not checkpoint.provenance and fitted.layout.eps(fitted.variant.name) is None:
@@ -417,12 +417,6 @@ _FORMAT_WORDS = {
     "caffe": "a Caffe model (.caffemodel)",
     "chainer": "a Chainer file (.npz or .h5)",
 }
-
-
-def _home(provenance: Mapping[str, Any] | None) -> LayoutTable | None:
-    """The layout that a chain of conversions began with."""
-    name = ((provenance or {}).get("origin") or {}).get("layout")
-    return load_layout(name) if name in layout_names() else None
 
 
 def _other_source(checkpoint: Checkpoint) -> str:

@@ -15,12 +15,14 @@ from .mapping.network import config
 from .mapping.tables import load_layout
 from .networks.spec import NetworkSpec
 from .plan import make_plan
+from .provenance import home_of
 
 if TYPE_CHECKING:
     import torch
 
     from .facts import Facts
     from .mapping.fit import Fit
+    from .mapping.tables import LayoutTable
     from .networks.layers import Network
     from .networks.two_stream import TwoStream
     from .tensor import Tensor
@@ -115,18 +117,29 @@ def _load(
     eps = facts.bn_eps if bn_eps is None else float(bn_eps)
     if not 0 < eps < 1:
         raise UsageError(f"a batch-norm eps of {eps} is not between 0 and 1")
-    model = build_network(fitted, state, eps=eps, pool1=facts.pool1, stem_stride=facts.stem_stride)
+    home = home_of(checkpoint.provenance) if fitted.layout.identity else None
+    model = build_network(fitted, state, eps=eps, pool1=facts.pool1, stem_stride=facts.stem_stride, home=home)
     return model, facts
 
 
 def build_network(
-    fitted: Fit, state: dict[str, torch.Tensor], *, eps: float, pool1: bool, stem_stride: int
+    fitted: Fit,
+    state: dict[str, torch.Tensor],
+    *,
+    eps: float,
+    pool1: bool,
+    stem_stride: int,
+    home: LayoutTable | None = None,
 ) -> Network:
-    """The reference network of a fitted file with ``state``, its canonical state dict, in float32."""
+    """The reference network of a fitted file with ``state``, its canonical state dict, in float32.
+
+    It pads, pools and judges as the network of the file's layout does, or of ``home`` where the layout is ours and
+    has no network of its own.
+    """
     from .networks import build
 
     shapes = {name: tuple(tensor.shape) for name, tensor in state.items() if not name.endswith(f".{BATCHES}")}
-    settings = {**config(fitted.variant), **fitted.layout.holding(fitted.variant.name).config}
+    settings = {**config(fitted.variant), **(home or fitted.layout).holding(fitted.variant.name).config}
     spec = NetworkSpec(fitted.variant.family, fitted.variant.name, shapes, settings)
     try:
         model = build(spec, eps=eps, pool1=pool1, stem_stride=stem_stride)

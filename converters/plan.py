@@ -196,7 +196,7 @@ def make_plan(
         if (over or inverse) and former and wanted_dtype == kept and not former.lossy:
             ops += _steps(former, entry, wanted_dtype, shape)
         rows.append(Row(tensor.name, scope + entry.name, wanted_dtype, shape, tuple(ops)))
-    notes = differences((home or fit.layout).holding(fit.variant.name), holding)
+    notes = [] if target.identity else differences((home or fit.layout).holding(fit.variant.name), holding)
     if said := pool1_note(target, fit.variant.name, facts.pool1 if fit.variant.table.pool1 else None):
         notes.append(said)
     if shift:

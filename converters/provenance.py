@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from . import __version__
 from .errors import BadInput
-from .mapping.tables import DIVISOR, load_layout, load_network, table_text
+from .mapping.tables import DIVISOR, layout_names, load_layout, load_network, table_text
 from .ops import (
     AddUlps,
     Cast,
@@ -207,6 +207,12 @@ def chosen_names(fit: Fit) -> dict[str, str]:
         for key, choices in (names.choices if names else {}).items()
         if names and names.common[key] != choices[0]
     }
+
+
+def home_of(provenance: Mapping[str, Any] | None) -> LayoutTable | None:
+    """The layout that a chain of conversions began with: whose network the weights are of."""
+    name = ((provenance or {}).get("origin") or {}).get("layout")
+    return load_layout(name) if name in layout_names() else None
 
 
 def shift_of(provenance: Mapping[str, Any] | None) -> float:

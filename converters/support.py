@@ -95,7 +95,7 @@ def exactness(one: Variant, source: LayoutTable, target: LayoutTable) -> Exactne
     had, has = source.holding(one.name), target.holding(one.name)
     if has.refuse or one.family not in families(target):
         return Exactness("refused", has.refuse or f"{target.title} has no such network")
-    why = differences(had, has)
+    why = [] if target.identity else differences(had, has)
     pool1 = next(
         (
             row["pool1"]
@@ -109,6 +109,6 @@ def exactness(one: Variant, source: LayoutTable, target: LayoutTable) -> Exactne
     text = "; ".join(why)
     default = one.table.bn_eps
     shifted = (source.eps(one.name) or default) != (target.eps(one.name) or source.eps(one.name) or default)
-    if had.config != has.config and (had.differs or has.differs):
+    if had.config != has.config and (had.differs or has.differs) and not target.identity:
         return Exactness("differs", text, bool(said))
     return Exactness("eps" if shifted else "exact", text, bool(said))

@@ -10,9 +10,11 @@ import pytest
 import torch
 import weights
 
+from converters import convert, load_model
 from converters.facts import facts_of
 from converters.mapping.fit import fit
 from converters.mapping.tables import load_layout
+from converters.model import to_torch
 from converters.support import KINDS, exactness
 
 ROWS = tomllib.loads((Path(__file__).parent / "data" / "exactness.toml").read_text())["row"]
@@ -93,3 +95,18 @@ def test_mmactions_features_of_i3d_are_equal() -> None:
         ours = weights.network(load_layout("i3d"), tensors, pool1).end_points(clip)["Mixed_5c"]
         theirs = weights.network(load_layout("mmaction"), there, pool1).end_points(clip)["Mixed_5c"]
     assert float((ours - theirs).abs().max() / ours.abs().max()) <= 1e-6
+
+
+def test_our_own_names_keep_the_network_that_the_weights_are_of(tmp_path) -> None:
+    """mmaction's head takes frames of any size, TensorFlow's does not: `native` has none of its own."""
+    tensors = weights.seeded(load_layout("mmaction"), weights.variant("i3d"))
+    torch.save({name: to_torch(tensor) for name, tensor in tensors.items()}, tmp_path / "x.pth")
+    clip = torch.randn(1, 3, 24, 72, 96, generator=torch.Generator().manual_seed(3))
+    wanted = weights.logits(load_model(tmp_path / "x.pth"), clip)
+    result = convert("mmaction", tmp_path / "x.pth", tmp_path / "y.safetensors", to="native")
+    assert not any("averages" in note for note in result.notes)
+    assert torch.equal(weights.logits(load_model(tmp_path / "y.safetensors"), clip), wanted)
+    again = convert("native", tmp_path / "y.safetensors", tmp_path / "z.safetensors", to="pytorch-i3d")
+    assert any("averages" in note for note in again.notes)
+    with pytest.raises(ValueError, match="takes two frames or more of 7x7"):
+        load_model(tmp_path / "z.safetensors")(clip)
