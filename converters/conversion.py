@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 from .checkpoint import Checkpoint, open_checkpoint
 from .errors import BadInput, Refused, UsageError
 from .facts import Facts, facts_of
-from .mapping.fit import Fit, fit, headless, inverted
+from .mapping.fit import Fit, find, fit, headless, inverted
 from .mapping.layout import families
 from .mapping.tables import LayoutTable, layout_names, load_layout
 from .ops import filled
@@ -374,16 +374,28 @@ def recognise(
     told = (checkpoint.provenance or {}).get("layout")
     if isinstance(told, str) and told in layout_names():
         return recognise(checkpoint, told, variant=variant, head=head)
+    tables = [load_layout(name) for name in layout_names()]
+    tables = [table for table in tables if table.format == checkpoint.format]
     found: list[Fit] = []
-    refusals: list[Refused] = []
-    for name in layout_names():
-        table = load_layout(name)
-        if table.format == checkpoint.format:
+    several: list[Refused] = []
+    for table in tables:
+        try:
+            one = find(
+                table, checkpoint.tensors, checkpoint.others, variant=variant, head=head, path=checkpoint.path
+            )
+        except Refused as error:
+            several.append(error)
+        else:
+            found += [one] if one else []
+    if several and not found:
+        raise several[0]
+    if not found:
+        refusals: list[Refused] = []
+        for table in tables:
             try:
-                found.append(matched(table, checkpoint.tensors, checkpoint.others))
+                matched(table, checkpoint.tensors, checkpoint.others)
             except Refused as error:
                 refusals.append(error)
-    if not found:
         nearest = max(refusals, key=lambda error: -len(error.faults) if error.faults else float("-inf"))
         if nearest.faults:
             raise nearest

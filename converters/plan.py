@@ -204,7 +204,7 @@ def make_plan(
             f"{target.title} networks have batch-norm eps {eps:g}, these weights {facts.bn_eps:g}: "
             f"the difference, {shift:+.3g}, went into every running_var, so the function stays the same"
         )
-    if target.format != "pytorch" and fit.counters:
+    if target.format != "pytorch" and fit.counters and not former:
         notes.append(
             f"{len(fit.counters)} batch counters, which inference does not use, have no place in the target"
         )

@@ -77,29 +77,54 @@ def fit(
     the file calls the head where that is not the layout's name. Raises `Refused` with every fault, counted against
     the nearest variant.
     """
+    found, tried = _try(layout, tensors, others, variant, head, path)
+    if found is None:
+        layout, likeliest = max(tried, key=_known) if len(tried) > 1 else tried[0]
+        raise _refusal(layout, tensors, likeliest, variant, path)
+    return found
+
+
+def find(
+    layout: LayoutTable,
+    tensors: Mapping[str, Tensor],
+    others: Iterable[str] = (),
+    *,
+    variant: str | None = None,
+    head: str | None = None,
+    path: str = "",
+) -> Fit | None:
+    """As `fit`, but None where no variant fits: to list all faults takes longer than to find none. Raises `Refused`
+    where several variants fit."""
+    return _try(layout, tensors, others, variant, head, path)[0]
+
+
+def _try(
+    layout: LayoutTable,
+    tensors: Mapping[str, Tensor],
+    others: Iterable[str],
+    variant: str | None,
+    head: str | None,
+    path: str,
+) -> tuple[Fit | None, list[tuple[LayoutTable, _Names]]]:
+    """The fit, or None and how the names have been read in vain."""
     beside = tuple(others) if layout.format == "pytorch" else ()
     names = list(tensors) if beside else [*tensors, *others]
     tried: list[tuple[LayoutTable, _Names]] = []
-    found: list[Fit] = []
     for table, scope in _readings(layout, names, head):
         sorted_out = _sort_out(table, names, beside, scope)
         chosen = table.choose(partial(_chosen, table, sorted_out.wanted))
         found = _matches(chosen, tensors, sorted_out, variant)
+        if len(found) > 1:
+            raise Refused(
+                "names and shapes fit more than one network",
+                path=path,
+                where=", ".join(match.variant.name for match in found),
+                hint="say which with --variant",
+            )
         if found:
-            break
+            return found[0], tried
         tried.append((chosen, sorted_out))
-    if not found:
-        layout, likeliest = max(tried, key=_known) if len(tried) > 1 else tried[0]
-        raise _refusal(layout, tensors, likeliest, variant, path)
-    if len(found) > 1:
-        choices = ", ".join(match.variant.name for match in found)
-        raise Refused(
-            "names and shapes fit more than one network",
-            path=path,
-            where=choices,
-            hint="say which with --variant",
-        )
-    return found[0]
+    return None, tried
 
 
 def inverted(found: Fit) -> Fit:
@@ -283,13 +308,15 @@ def _match(
     stored = layout.stored()
     few, many = count(one, stored), len(names.wanted)
     optional = {part: count_part(one, part, stored) for part, may_lack in parts(one) if may_lack}
-    if head := _head(layout, one):
-        optional[head] = count_part(one, head, stored)
-        few -= optional[head]
-    if not few <= many <= few + sum(optional.values()):
+    head = _head(layout, one)
+    last = count_part(one, head, stored) if head else 0
+    if not few - last <= many <= few + sum(optional.values()):
         return None
-    present = _present(layout, one, bound, names) if optional else {}
-    if few + sum(number for part, number in optional.items() if present.get(part, part == head)) != many:
+    present = {head: False} if many == few - last != few else {}  # else all its modules would be looked through
+    if optional:
+        present = _present(layout, one, bound, names)
+    few -= 0 if present.get(head, True) else last
+    if few + sum(number for part, number in optional.items() if present[part]) != many:
         return None
     sizes = dict(bound)
     if head and not present.get(head, True):
