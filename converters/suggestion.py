@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from .checkpoint import Checkpoint
     from .proposal.items import Order
 
-MOST_TENSORS = 5000
+MOST_TENSORS = 2000
 """Of each file: the comparison grows with the product of the two numbers."""
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import shutil
 from pathlib import Path
+from zlib import crc32
 
 import i3d_tables
 import numpy as np
@@ -14,6 +15,7 @@ import recipes_i3d
 import torch
 
 from converters import BadInput, Refused, convert, inspect, load_model, load_two_stream
+from converters.checkpoint import open_checkpoint
 from converters.read.tensorflow import read_tensorflow
 from converters.tensor import Held, Tensor
 from converters.write.atomic import replacing
@@ -45,6 +47,18 @@ def arrays_of(path: Path) -> dict[str, np.ndarray]:
             name: np.frombuffer(tensor.tobytes(), tensor.dtype).reshape(tensor.shape)
             for name, tensor in found.tensors.items()
         }
+
+
+def test_outputs_have_their_own_checksums(rgb: Path, tmp_path: Path) -> None:
+    """TensorFlow's are of another kind: what a zip says of its records is computed."""
+    for name in ("out.pth", "out.safetensors"):
+        result = convert("i3d", rgb, tmp_path / name)
+        with open_checkpoint(str(tmp_path / name)) as written:
+            for tensor in written.tensors.values():
+                tensor.tobytes()  # compares
+        with open_checkpoint(str(rgb)) as source:
+            sums = result.provenance["source"]["crc32"]
+            assert sums == {key: f"{crc32(source.tensors[key].tobytes()):08x}" for key in sums}
 
 
 def published(table: str, seed: int, classes: int = 400) -> dict[str, np.ndarray]:

@@ -96,6 +96,14 @@ def test_the_way_back_does_not_either(outputs, tmp_path, index):
     assert not modules & {"torch", "numpy", *HEAVY}
 
 
+def test_a_mapping_of_ones_own_imports_neither(r2d, tmp_path):
+    names = [row.source for row in convert("vmz", r2d, tmp_path / "x.pth", dry_run=True).rows if row.source]
+    rows = "".join(f'"{name}" = "my.{name}"\n' for name in names)
+    (tmp_path / "map.toml").write_text(f"[tensors]\n{rows}")
+    modules = imported(r2d, tmp_path / "out.pth", "--mapping", tmp_path / "map.toml")
+    assert not modules & {"torch", "numpy", *HEAVY}
+
+
 def test_planning_imports_neither(r2d, tmp_path):
     modules = imported("vmz", r2d, tmp_path / "out.pth", "--dry-run")
     assert not modules & {"torch", "numpy", *HEAVY}

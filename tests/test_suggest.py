@@ -276,6 +276,11 @@ def test_orders_of_axes(left, right, text):
     assert [order.apply(shape) for shape in left] == right
 
 
+def test_shapes_that_no_network_has():
+    assert orders_between([(2,) + (1,) * 30 + (3,)], [(2, 3)]) == ([], [])
+    assert orders_between([(2, 3, 4, 5, 6, 7, 8)], [(8, 7, 6, 5, 4, 3, 2)]) == ([], [])
+
+
 def test_an_order_that_shapes_leave_open_is_said():
     _, notes = orders_between([(3, 3, 3, 8, 16)], [(16, 8, 3, 3, 3)])
     assert len(notes) == 1

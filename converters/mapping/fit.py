@@ -487,6 +487,8 @@ def _other_head(
 
 def nearest(names: list[str], others: Iterable[str]) -> Iterator[tuple[str, str]]:
     """Each name with the nearest other name, as long as there are few: the search is slow."""
+    if not names:
+        return
     from difflib import get_close_matches
 
     choices = sorted(others)

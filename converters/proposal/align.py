@@ -26,7 +26,7 @@ def align(left: int, right: int, scores: Callable[[int], Sequence[tuple[int, int
     that it goes with, each with a positive score."""
     import numpy
 
-    matrix = numpy.zeros((left, right), "<i8")
+    matrix = numpy.zeros((left, right), "<i4")
     for row in range(left):
         for column, score in scores(row):
             matrix[row, column] = score
@@ -58,7 +58,7 @@ def _sums(scores: Any) -> Any:
     """Best sums of every two beginnings."""
     import numpy
 
-    sums = numpy.zeros((scores.shape[0] + 1, scores.shape[1] + 1), "<i8")
+    sums = numpy.zeros((scores.shape[0] + 1, scores.shape[1] + 1), "<i4")
     for row in range(scores.shape[0]):
         step = numpy.maximum(sums[row, 1:], sums[row, :-1] + scores[row])
         numpy.maximum.accumulate(step, out=sums[row + 1, 1:])

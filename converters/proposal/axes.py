@@ -9,37 +9,40 @@ from typing import TYPE_CHECKING
 from .items import Order
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator
+    from collections.abc import Iterable, Iterator, Sequence
 
     Shape = tuple[int, ...]
 
-MOST_AXES = 6
-LETTERS = {1: "C", 2: "O I", 3: "O I W", 4: "O I H W", 5: "O I D H W", 6: "A B C D E F"}
+MOST_AXES = 5
+"""Axes whose every order is tried; tensors with more are taken as they are."""
+MOST_ORDERS = 6
+"""Different orders of axes between two files: one for each sort of kernel and matrix."""
+MOST_ONES = 5
+"""Further axes of size one that one file may have and the other not."""
+LETTERS = {1: "C", 2: "O I", 3: "O I W", 4: "O I H W", 5: "O I D H W"}
 
 
-def orders_between(left: Iterable[Shape], right: Iterable[Shape]) -> tuple[list[Order], list[str]]:
+def orders_between(left: Sequence[Shape], right: Sequence[Shape]) -> tuple[list[Order], list[str]]:
     """The orders of axes that lead from the left shapes to most of the right ones, best first, and notes on what
     shapes alone did not decide. Where several do as well, the one that changes the sequence of axes least."""
-    here, there = Counter(left), Counter(right)
+    sizes = [{_sizes(shape) for shape in side} for side in (left, right)]
+    here, there = (
+        Counter(shape for shape in side if _sizes(shape) in sizes[0] & sizes[1]) for side in (left, right)
+    )
     found: list[Order] = []
     notes: list[str] = []
-    while here and there:
-        best = max(
-            _candidates(here, there),
-            key=lambda order: (_gain(order, here, there), *_plain(order)),
-            default=None,
-        )
-        gain = _gain(best, here, there) if best else 0
-        # A second order for tensors of as many axes must earn it: a few shapes that are left fit some order by chance.
-        known = (
-            any(len(order.axes) == len(best.axes) and order[1:] == best[1:] for order in found)
-            if best
-            else False
-        )
-        if best is None or gain < (3 if known else 1):
+    while here and there and len(found) < MOST_ORDERS:
+        gains = {order: _gain(order, here, there) for order in _candidates(here, there)}
+        if not gains:  # too many axes, or too many of size one
             break
-        ties = [order for order in _candidates(here, there) if _gain(order, here, there) == gain]
-        if len(ties) > 1 and not best.keeps and any(found_order.axes != best.axes for found_order in ties):
+        best = max(gains, key=lambda order: (gains[order], *_plain(order)))
+        # A second order for tensors of as many axes must earn it: a few shapes that are left fit some order by chance.
+        known = any(len(order.axes) == len(best.axes) and order[1:] == best[1:] for order in found)
+        if gains[best] < (3 if known else 1):
+            break
+        if not best.keeps and any(
+            gain == gains[best] and order.axes != best.axes for order, gain in gains.items()
+        ):
             notes.append(
                 f"shapes do not tell equally long axes apart: {axes_text(best)} keeps them in their sequence"
             )
@@ -89,6 +92,11 @@ def axes_text(order: Order) -> str:
     return f"{' '.join(left)} -> {' '.join(right)}"
 
 
+def _sizes(shape: Shape) -> Shape:
+    """What no order of axes changes."""
+    return tuple(sorted(size for size in shape if size != 1))
+
+
 def _candidates(here: Counter[Shape], there: Counter[Shape]) -> list[Order]:
     ranks = {(len(one), len(other)): (one, other) for one in here for other in there}
     return list(dict.fromkeys(order for one, other in ranks.values() for order in _orders(one, other)))
@@ -97,6 +105,8 @@ def _candidates(here: Counter[Shape], there: Counter[Shape]) -> list[Order]:
 def _orders(left: Shape, right: Shape) -> Iterator[Order]:
     """Every order for two shapes' numbers of axes."""
     rank = min(len(left), len(right))
+    if abs(len(left) - len(right)) > MOST_ONES:
+        return
     if rank > MOST_AXES:
         if len(left) == len(right):
             yield Order(tuple(range(rank)))
@@ -109,8 +119,9 @@ def _orders(left: Shape, right: Shape) -> Iterator[Order]:
 
 def _gain(order: Order, here: Counter[Shape], there: Counter[Shape]) -> int:
     moved: Counter[Shape] = Counter()
+    axes = len(order.axes) + order.front + order.behind
     for shape, times in here.items():
-        to = order.apply(shape)
+        to = order.apply(shape) if len(shape) == axes else None
         if to is not None and to in there:
             moved[to] += times
     return sum(min(times, there[shape]) for shape, times in moved.items())

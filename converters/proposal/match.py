@@ -8,7 +8,7 @@ vectors of one module what they are called and which values they have.
 from __future__ import annotations
 
 from collections import Counter, defaultdict
-from itertools import pairwise, permutations
+from itertools import islice, pairwise, permutations
 from typing import TYPE_CHECKING, NamedTuple
 
 from .align import align
@@ -26,6 +26,12 @@ if TYPE_CHECKING:
 
 MOST_SLOTS = 6
 """Vectors of one module whose every assignment is tried."""
+
+MOST_ALIKE = 300
+"""Tensors of one shape whose names are compared, each with each."""
+
+MOST_ORDERED = 1500
+"""Tensors of files that are held against each other in the order of their names too, not in the file's alone."""
 
 CHAIN = 0.9
 """The share of the shorter file's weights that must be in one order on both sides for the order to be believed."""
@@ -80,6 +86,10 @@ class _Matcher:
             {one.look.mixed for one in side if one.look and not one.look.constant} for side in (left, right)
         ]
         self._shared = looks[0] & looks[1]
+        self._told = [
+            [one.look.mixed if one.look and one.look.mixed in self._shared else 0 for one in side]
+            for side in (left, right)
+        ]
 
     def run(self) -> Proposal:
         self._find_orders()
@@ -150,9 +160,8 @@ class _Matcher:
         """Whether nothing speaks against a pair: neither shapes, nor values that are elsewhere too."""
         if self._keys[0][i] is None or self._keys[0][i] != self._keys[1][j]:
             return False
-        one, other = self._left[i].look, self._right[j].look
-        known = {look.mixed for look in (one, other) if look} & self._shared
-        return not known or bool(one and other and one.mixed == other.mixed)
+        here, there = self._told[0][i], self._told[1][j]
+        return here == there or not (here or there)
 
     def _open(self, side: int) -> list[int]:
         taken: Mapping[int, object] = self._back if side else self._pairs
@@ -265,8 +274,9 @@ class _Matcher:
         """Weights by their place in the files' order, or in the order of their names where that goes together
         better. Returns the orders of all tensors."""
         best: tuple[Alignment, list[int], list[int]] | None = None
-        for here in self._sequences(0):
-            for there in self._sequences(1):
+        few = max(len(self._left), len(self._right)) <= MOST_ORDERED
+        for here in self._sequences(0)[: None if few else 1]:
+            for there in self._sequences(1)[: None if few else 1]:
                 found = self._aligned(here, there, vectors=False)
                 if best is None or found.score > best[0].score:
                     best = (found, here, there)
@@ -310,9 +320,11 @@ class _Matcher:
             if i in self._pairs:
                 j = self._pairs[i][0]
                 return [(at[j], 5000)] if j in at else []
+            alike = of_key[self._keys[0][i]]
+            few = len(alike) <= MOST_ALIKE
             return [
-                (at[j], 1000 + int(10 * likeness(self._words[0][i], self._words[1][j])))
-                for j in of_key[self._keys[0][i]]
+                (at[j], 1000 + (int(10 * self._alike(i, j)) if few else 0))
+                for j in alike
                 if j not in self._back and self._go_together(i, j)
             ]
 
@@ -340,11 +352,12 @@ class _Matcher:
         return likeness(self._words[0][i], self._words[1][j])
 
     def _others(self, i: int, j: int) -> str:
-        names = [
-            self._right[k].name
-            for k in range(len(self._right))
+        others = (
+            one.name
+            for k, one in enumerate(self._right)
             if k != j and k not in self._back and self._go_together(i, k)
-        ]
+        )
+        names = list(islice(others, 4))
         return (
             f": it could be {', '.join(map(repr, names[:3]))}{' or others' if len(names) > 3 else ''}"
             if names

@@ -116,7 +116,7 @@ class Checked(NamedTuple):
     file: SourceFile
     offset: int
     nbytes: int
-    crc: int
+    crc32c: int
     name: str
 
     def chunks(self) -> Iterator[memoryview]:
@@ -125,7 +125,7 @@ class Checked(NamedTuple):
         for chunk in self.file.chunks(self.offset, self.nbytes):
             crc.update(chunk)
             yield chunk
-        if masked(crc.value()) != self.crc:
+        if masked(crc.value()) != self.crc32c:
             raise BadInput(
                 "has a tensor whose CRC-32C is wrong",
                 path=self.file.path,
