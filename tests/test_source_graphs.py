@@ -54,6 +54,7 @@ CAFFE2 = [
 TENSORFLOW = ["i3d/flow_51_11x203x216", "i3d/rgb600_17x199x224_two", "i3d-shared/rgb_odd_13x197x221"]
 CAFFE = [
     "c3d/odd_10x95x121_v10",
+    "c3d/resnet18_v11",
     "c3d/ucf101_b2_v10",
     "c3d/ucf101net_v11",
     "chainer/convs_7x67x93",
@@ -202,6 +203,18 @@ def test_pool1_is_on_where_the_released_files_have_it() -> None:
     on = [name for name in ("ir-csn-152", "ip-csn-152", "r2plus1d-152", "r3d-18", "av_resnet-r2plus1d-101")
           if "pool1" in str(vmz.network(vmz_tables()[name].blobs).blocks)]  # fmt: skip
     assert on == ["ir-csn-152", "ip-csn-152", "av_resnet-r2plus1d-101"]
+
+
+def test_inverse_deviations_are_turned_into_variances() -> None:
+    """The fork's own helper: variance = inv_std^-2 - eps."""
+    golden = np.load(GOLDENS / "tsn" / "flow.npz")
+    params = caffe_tables.caffe_tables()[str(golden["table"]).removesuffix(".json")].params
+    arrays = recipes_caffe.blob_weights(params, int(golden["weight_seed"]))
+    for name in arrays:
+        if name.endswith("_bn/3"):
+            arrays[name] = (1 / np.sqrt(arrays[name].astype(np.float64) + 1e-5)).astype(np.float32)
+    inputs = {"data": recipes_caffe.golden_input(golden)}
+    compare(golden, *onnx_graphs.computed(arrays, inputs, inverse_std=True))
 
 
 def test_names_behind_the_scope_of_a_gpu() -> None:

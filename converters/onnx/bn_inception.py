@@ -17,15 +17,17 @@ EPSILON = 1e-5
 _BLOCKS = ("3a", "3b", "3c", "4a", "4b", "4c", "4d", "4e", "5a", "5b")
 _STRIDED = ("3c", "4e")
 _MAX_POOLED = (*_STRIDED, "5b")
-_LAST = "fc-action"
+_LAST = ("fc-action", "fc")
+"""The classifier; the second is ImageNet's."""
 
 
-def network(blobs: Mapping[str, Shape]) -> SourceNet | None:
+def network(blobs: Mapping[str, Shape], *, inverse_std: bool = False) -> SourceNet | None:
     """The test net over ``blobs`` (``conv1/7x7_s2/0`` ... to shape), for images ``[N, C, H, W]``, or None if they
-    are not BN-Inception's: no layer is called ``conv1/7x7_s2``. Without a classifier it ends in ``global_pool``."""
+    are not BN-Inception's: no layer is called ``conv1/7x7_s2``. Without a classifier it ends in ``global_pool``.
+    ``inverse_std`` says that the norms have inverse deviations."""
     if "conv1/7x7_s2/0" not in blobs:
         return None
-    build = _Builder()
+    build = _Builder(inverse_std)
     x = build.unit("data", "conv1/7x7_s2", stride=2, pad=3)
     build.blocks["conv1/7x7_s2"] = "conv1/7x7_s2"
     build.blocks[x] = x
@@ -36,14 +38,16 @@ def network(blobs: Mapping[str, Shape]) -> SourceNet | None:
     for name in _BLOCKS:
         x = build.block(build.inception(x, name))
     x = build.block(build.layer("Pooling", [x], "global_pool", pool="AVE", global_pooling=True))
-    if f"{_LAST}/0" in blobs:
-        build.blocks["logits"] = build.layer("InnerProduct", [x, f"{_LAST}/0", f"{_LAST}/1"], _LAST)
+    for last in _LAST:
+        if f"{last}/0" in blobs:
+            build.blocks["logits"] = build.layer("InnerProduct", [x, f"{last}/0", f"{last}/1"], last)
     inputs = {"data": ("N", blobs["conv1/7x7_s2/0"][1], "H", "W")}
     return SourceNet("bn_inception", "Caffe", tuple(build.ops), inputs, build.blocks, "frames")
 
 
 class _Builder:
-    def __init__(self) -> None:
+    def __init__(self, inverse_std: bool) -> None:
+        self.norm = {"eps": EPSILON, **({"inverse_std": True} if inverse_std else {})}
         self.ops: list[SourceOp] = []
         self.blocks: dict[str, str] = {}
 
@@ -57,13 +61,17 @@ class _Builder:
 
     def unit(self, x: str, name: str, *, stride: int = 1, pad: int = 0) -> str:
         """A convolution, its norm and, in place, its ReLU."""
-        x = self.layer("Convolution", [x, f"{name}/0", f"{name}/1"], name, stride=stride, pad=pad)
+        x = self.layer(
+            "Convolution", [x, f"{name}/0", f"{name}/1"], name, stride=(stride, stride), pad=(pad, pad)
+        )
         norm = f"{name}_bn"
-        x = self.layer("BN", [x, *(f"{norm}/{index}" for index in range(4))], norm, eps=EPSILON)
+        x = self.layer("BN", [x, *(f"{norm}/{index}" for index in range(4))], norm, **self.norm)
         return self.layer("ReLU", [x], norm)
 
     def pool(self, x: str, name: str, pool: str, stride: int, pad: int) -> str:
-        return self.layer("Pooling", [x], name, pool=pool, kernel=(3, 3), stride=(stride, stride), pad=pad)
+        return self.layer(
+            "Pooling", [x], name, pool=pool, kernel=(3, 3), stride=(stride, stride), pad=(pad, pad)
+        )
 
     def inception(self, x: str, block: str) -> str:
         """Branches side by side; a strided block has no 1x1 one, and passes its pool on as it is."""

@@ -47,7 +47,7 @@ def _network(blobs: Mapping[str, Shape], scope: str, weight: str, bias: str) -> 
         for letter in letters:
             name = f"conv{stage}{letter}"
             if letter == "a" or f"{scope}{name}/{weight}" in blobs:
-                x = blocks[name] = relu(layer("Convolution", x, name, own, pad=1))
+                x = blocks[name] = relu(layer("Convolution", x, name, own, pad=(1, 1, 1)))
         window = (1 if stage == 1 else 2, 2, 2)
         x = blocks[f"pool{stage}"] = layer(
             "Pooling", x, f"pool{stage}", pool="MAX", kernel=window, stride=window

@@ -94,10 +94,10 @@ class Emitter:
         data = struct.pack(f"<{len(values)}q", *values)
         return self._constant(Tensor(name, "int64", (len(values),), Held(data)))
 
-    def ones(self, count: int) -> str:
-        """The name of a constant float32 vector of ones."""
-        name = f"ones/{count}"
-        return self._constant(Tensor(name, "float32", (count,), Held(struct.pack("<f", 1.0) * count)))
+    def floats(self, value: float, count: int = 1) -> str:
+        """The name of a constant float32 vector of one value."""
+        name = f"float32/{value:g}/{count}"
+        return self._constant(Tensor(name, "float32", (count,), Held(struct.pack("<f", value) * count)))
 
     def shape(self, name: str) -> tuple[int, ...]:
         """The shape of a source tensor."""

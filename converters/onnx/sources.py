@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from ..errors import Refused
-from . import bn_inception, c3d, caffe, caffe2, i3d, tensorflow, vmz
+from . import bn_inception, c3d, c3d_resnet, caffe, caffe2, i3d, tensorflow, vmz
 from .graph import translate
 
 if TYPE_CHECKING:
@@ -23,17 +23,26 @@ _VOCABULARIES: Mapping[str, Vocabulary] = {
 
 
 def source_net(
-    tensors: Mapping[str, Tensor], *, pool1: bool | None = None, stem_stride: int | None = None
+    tensors: Mapping[str, Tensor],
+    *,
+    pool1: bool | None = None,
+    stem_stride: int | None = None,
+    inverse_std: bool = False,
 ) -> SourceNet:
     """The network that ``tensors`` are of, under its source framework's own names.
 
     ``pool1`` and ``stem_stride`` are VMZ's flags, which no tensor tells: by default as its released files have
-    them. Raises `Refused` where no source has such names.
+    them. ``inverse_std`` says that TSN's norms have inverse deviations. Raises `Refused` where no source has such
+    names.
     """
     shapes = {name: tensor.shape for name, tensor in tensors.items()}
-    found = vmz.network(shapes, pool1=pool1, stem_stride=stem_stride)
-    for other in (i3d, c3d, bn_inception):
-        found = found or other.network(shapes)
+    found = (
+        vmz.network(shapes, pool1=pool1, stem_stride=stem_stride)
+        or i3d.network(shapes)
+        or c3d.network(shapes)
+        or c3d_resnet.network(shapes)
+        or bn_inception.network(shapes, inverse_std=inverse_std)
+    )
     if found is None:
         raise Refused(
             "has the names of no source framework's network",

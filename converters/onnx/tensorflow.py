@@ -46,7 +46,7 @@ def _batch_norm(emit: Emitter, op: SourceOp) -> None:
     """(x - mean) rsqrt(variance + epsilon) + beta. The vectors are [C] or [1, 1, 1, 1, C]."""
     value, *vectors = op.inputs
     mean, variance, beta = (emit("Reshape", [name, emit.integers(-1)], f"{name}/C") for name in vectors)
-    scale = emit.ones(emit.shape(vectors[0])[-1])
+    scale = emit.floats(1, emit.shape(vectors[0])[-1])
     emit(
         "BatchNormalization",
         [value, scale, beta, mean, variance],
