@@ -88,8 +88,14 @@ def _messages(graph: Graph) -> tuple[bytes, bytes]:
     onnx = require_onnx()
     helper = onnx.helper
     nodes = [helper.make_node(one.kind, one.inputs, one.outputs, **one.attributes) for one in graph.nodes]
+    # As nodes, so that all initializers are the source's.
     constants = [
-        helper.make_tensor(one.name, _TYPES[one.dtype], one.shape, one.tobytes(), raw=True)
+        helper.make_node(
+            "Constant",
+            [],
+            [one.name],
+            value=helper.make_tensor(one.name, _TYPES[one.dtype], one.shape, one.tobytes(), raw=True),
+        )
         for one in graph.constants.values()
     ]
 
@@ -110,9 +116,9 @@ def _messages(graph: Graph) -> tuple[bytes, bytes]:
     # What an output's shape is, onnx says; the weights stand in as inputs, by their shapes.
     weights = values({tensor.name: tensor.shape for tensor in graph.weights.values()})
     unknown = [helper.make_empty_tensor_value_info(name) for name in graph.outputs]
-    draft = model(helper.make_graph(nodes, graph.name, inputs + weights, unknown, constants))
+    draft = model(helper.make_graph(constants + nodes, graph.name, inputs + weights, unknown))
     outputs = onnx.shape_inference.infer_shapes(draft, strict_mode=True, data_prop=True).graph.output
-    body = helper.make_graph(nodes, graph.name, inputs, outputs, constants)
+    body = helper.make_graph(constants + nodes, graph.name, inputs, outputs)
     bare = model(body)
     bare.ClearField("graph")
     return bare.SerializeToString(deterministic=True), body.SerializeToString(deterministic=True)
