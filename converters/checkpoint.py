@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import os
 import re
+from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from .errors import BadInput, ConverterError, UsageError
 from .record import parse_provenance
 from .tensor import SourceFile
+from .text import shown
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -24,8 +26,10 @@ _PART = re.compile(r"\.(index|meta|data-[0-9]{5}-of-[0-9]{5,})$")
 class Checkpoint(NamedTuple):
     """An open checkpoint, in one file or several.
 
-    ``format`` is one that layouts come in (`mapping.tables.FORMATS`), ``container`` the file format in words.
-    ``others`` are values that are not tensors. ``provenance`` is what this tool wrote into the file, if it did.
+    ``format`` is one that layouts come in (`mapping.tables.FORMATS`) or ``"onnx"``, in which any of them may come,
+    ``container`` the file format in words. ``others`` are values that are not tensors. ``provenance`` is what this
+    tool wrote into the file, if it did. ``told`` is what the file itself tells of its network beside the tensors, by
+    the names of `facts.Facts`.
     """
 
     path: str
@@ -36,6 +40,7 @@ class Checkpoint(NamedTuple):
     others: Mapping[str, object]
     provenance: Mapping[str, Any] | None
     details: Mapping[str, Any]
+    told: Mapping[str, Any] = MappingProxyType({})
 
     def __enter__(self) -> Checkpoint:
         return self
@@ -86,6 +91,8 @@ def open_checkpoint(path: str, *, checksum: bool = True, entry: str | None = Non
             return _open_hdf5(file, checksum=checksum)
         if kind == "text" and path.endswith(".index.json"):
             return _open_shards(file, checksum=checksum)
+        if kind == "protobuf" and (found := _open_onnx(file)):
+            return found
         if kind in ("protobuf", "unknown", "text"):
             return _open_caffe(file)
         expect(file, "pickle", "zip", "safetensors", "hdf5", "protobuf")
@@ -212,6 +219,35 @@ def _open_tensorflow(path: str, *, checksum: bool) -> Checkpoint:
     details = {"checksums": "verified" if checksum else "not verified"}
     return Checkpoint(
         found.prefix, found.files, "tensorflow", container, found.tensors, found.others, None, details
+    )
+
+
+def _open_onnx(file: SourceFile) -> Checkpoint | None:
+    """An ONNX model; None for another protocol buffer."""
+    from .read.onnx import is_onnx, read_onnx
+
+    if not is_onnx(file):
+        return None
+    from .onnx.told import told_by
+
+    found = read_onnx(file)
+    try:
+        provenance = parse_provenance(found.metadata.get("provenance"), file.path)
+    except BaseException:
+        for beside in found.files:
+            beside.close()
+        raise
+    told = told_by(found.nodes, found.inputs, found.tensors)
+    return Checkpoint(
+        file.path,
+        (file, *found.files),
+        "onnx",
+        f"ONNX model, opset {found.opset}",
+        found.tensors,
+        {},
+        provenance,
+        {"producer": shown(found.producer)},
+        told,
     )
 
 

@@ -135,7 +135,7 @@ def _commands() -> dict[str, Callable[[Any, str], None]]:
     from .mapping.tables import layout_names
 
     return {
-        **dict.fromkeys((*layout_names(), "auto"), _add_conversion),
+        **dict.fromkeys((*layout_names(), "onnx", "auto"), _add_conversion),
         "inspect": _add_inspect,
         "models": _add_models,
         "demo": _add_demo,
@@ -175,9 +175,10 @@ def _add_verb(commands: Any, name: str) -> None:
 
 
 def _add_conversion(commands: Any, name: str) -> None:
-    about = (
-        "recognise the input's layout, then convert" if name == "auto" else f"convert a file of layout {name}"
-    )
+    about = {
+        "auto": "recognise the input's layout, then convert",
+        "onnx": "convert an ONNX model that has a source's own names",
+    }.get(name, f"convert a file of layout {name}")
     parser = commands.add_parser(
         name,
         help=about,
@@ -187,7 +188,7 @@ def _add_conversion(commands: Any, name: str) -> None:
     )
     parser.add_argument("input", metavar="IN", help="the checkpoint file")
     parser.add_argument(
-        "output", metavar="OUT", help=".pth, .safetensors, or what the layout comes as (a mean: .npy)"
+        "output", metavar="OUT", help=".pth, .safetensors, .onnx, or what the layout comes as (a mean: .npy)"
     )
     parser.add_argument("--to", metavar="LAYOUT", help="the output's layout (see `convert models`)")
     parser.add_argument("--force", action="store_true", help="replace an existing output")

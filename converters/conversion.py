@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-from functools import partial
 from time import perf_counter
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, NamedTuple
@@ -15,8 +14,8 @@ from .mapping.fit import Fit, find, fit, headless, inverted
 from .mapping.layout import families
 from .mapping.tables import LayoutTable, layout_names, load_layout
 from .ops import filled
-from .output import Work, output_format, refuse_early, refuse_input, write_output
-from .plan import Plan, make_plan
+from .output import SUFFIXES, Work, output_format, refuse_early, refuse_input, write_output
+from .plan import NOTHING, Plan, make_plan
 from .provenance import FORM, former, home_of, origin_of, record, restoration, shift_of, undoing
 from .tensor import FLOATS
 from .text import shown
@@ -106,17 +105,18 @@ def convert(
 ) -> Result:
     """Convert a checkpoint file.
 
-    ``source`` is the layout of the input (``"vmz"``; None or ``"auto"`` recognises it), ``to`` that of the
-    output (default: the source's own default). The output's suffix chooses its format: ``.pth``, ``.pt`` or
-    ``.safetensors``. ``dtype`` casts (``"float16"``). ``variant``, ``pool1`` and ``stem_stride`` decide what
-    names and shapes cannot; ``inverse_std`` says that the file has inverse standard deviations for variances,
-    as TSN's may. ``entry`` is the path of a state dict in a PyTorch file (``"ema_state_dict"``), where not the
-    plain weights are wanted; ``head`` is what the file calls the last layer where that is not the layout's
-    name. ``backbone`` leaves the head out. ``mean`` is the mean file that goes with the weights: its shape,
-    checksum and channels' means go into the provenance. ``wrap`` writes the ecosystem's own wrapper around the
-    state dict. ``verify`` reads the output back and compares every tensor with the source; ``strict`` refuses
-    NaN and Inf. ``sha256`` puts the input's hash into the provenance; without ``checksum`` those in the input
-    are not compared. ``progress`` is told (bytes done, bytes in all).
+    ``source`` is the layout of the input (``"vmz"``; None or ``"auto"`` recognises it, ``"onnx"`` that of an
+    ONNX model), ``to`` that of the output (default: the source's own default). The output's suffix chooses its
+    format: ``.pth``, ``.pt`` or ``.safetensors``, ``.onnx`` for the source framework's own network with its
+    weights (``to="onnx"`` says the same). ``dtype`` casts (``"float16"``). ``variant``, ``pool1`` and
+    ``stem_stride`` decide what names and shapes cannot; ``inverse_std`` says that the file has inverse standard
+    deviations for variances, as TSN's may. ``entry`` is the path of a state dict in a PyTorch file
+    (``"ema_state_dict"``), where not the plain weights are wanted; ``head`` is what the file calls the last
+    layer where that is not the layout's name. ``backbone`` leaves the head out. ``mean`` is the mean file that
+    goes with the weights: its shape, checksum and channels' means go into the provenance. ``wrap`` writes the
+    ecosystem's own wrapper around the state dict. ``verify`` reads the output back and compares every tensor
+    with the source; ``strict`` refuses NaN and Inf. ``sha256`` puts the input's hash into the provenance;
+    without ``checksum`` those in the input are not compared. ``progress`` is told (bytes done, bytes in all).
 
     ``mapping`` is a mapping file of the user's own, in place of ``source`` and ``to``; ``reverse`` reads it from
     right to left, ``accept_unsure`` takes rows in it that nobody has confirmed.
@@ -152,7 +152,9 @@ def convert(
             fitted = inverted(fitted)
         if backbone:
             fitted = headless(fitted)
-        target = choose_target(fitted, to)
+        if to is None and out_path.lower().endswith(SUFFIXES["onnx"]):
+            to = "onnx"
+        target = choose_target(fitted, to, checkpoint.provenance)
         if target.format != "pytorch" and not fitted.bound["classes"]:
             raise Refused(
                 f"{target.title} files have a head", path=path, hint="choose another layout with --to"
@@ -160,15 +162,22 @@ def convert(
         if backbone and target.backbone:
             target = target.without_backbone()
         write_format = _output_format(out_path, target, wrap)
-        facts = facts_of(fitted, checkpoint.provenance, pool1=pool1, stem_stride=stem_stride)
+        facts = facts_of(
+            fitted, checkpoint.provenance, told=checkpoint.told, pool1=pool1, stem_stride=stem_stride
+        )
         if mean is not None:
             facts = _with_mean(facts, mean)
         undo = undoing(checkpoint.provenance, checkpoint.tensors)
         # Variances come back to what they were before they move to the target's eps.
-        before = shift_of(checkpoint.provenance) if undo else 0.0
-        own = facts._replace(bn_eps=facts.bn_eps + before)
+        shifted = shift_of(checkpoint.provenance) if undo else 0.0
+        own = facts._replace(bn_eps=facts.bn_eps + shifted)
         wanted = target.eps(fitted.variant.name)
         eps = own.bn_eps if wanted is None else wanted
+        before = former(checkpoint.provenance, target.name)
+        if write_format == "onnx" and not checkpoint.provenance:
+            # The source's arrays as they are, under its own names.
+            first = origin_of(fitted, checkpoint.tensors, NOTHING, own.bn_eps, {}, None, dry_run=dry_run)
+            before = former({"origin": first}, target.name)
         plan = make_plan(
             fitted,
             checkpoint.tensors,
@@ -177,7 +186,7 @@ def convert(
             eps=eps,
             dtype=dtype,
             undo=undo,
-            former=former(checkpoint.provenance, target.name),
+            former=before,
             home=home_of(checkpoint.provenance),
             path=path,
         )
@@ -351,66 +360,74 @@ def recognise(
 ) -> Fit:
     """Fit a file with a named layout, or find the one it is in.
 
-    Without a name the provenance decides, else every layout of the file's format is tried; where more than one
-    fits, one whose very names the file has, and then the one whose table ranks first. ``head`` is what the file calls
-    the head. Raises `Refused` or `BadInput`, `UsageError` where no head has a name of its own.
+    Without a name the provenance decides, else every layout of the file's format is tried (of an ONNX model, every
+    one there is; so too under the name ``"onnx"``, which takes nothing else); where more than one fits, one whose
+    very names the file has, and then the one whose table ranks first. ``head`` is what the file calls the head.
+    Raises `Refused` or `BadInput`, `UsageError` where no head has a name of its own.
     """
     if head is not None and checkpoint.format != "pytorch":
         raise UsageError("only PyTorch files have heads of other names", path=checkpoint.path)
-    matched = partial(fit, variant=variant, head=head, path=checkpoint.path)
     path = checkpoint.path
-    if layout is not None:
-        table = _layout(layout)
-        if table.format != checkpoint.format:
-            also = (load_layout(name) for name in table.also)
-            table = next((other for other in also if other.format == checkpoint.format), table)
-        if table.format != checkpoint.format:
-            raise BadInput(
-                f"is a {checkpoint.container}; {table.title} comes as {_FORMAT_WORDS[table.format]}",
-                path=path,
-                hint=_other_source(checkpoint),
-            )
-        return matched(table, checkpoint.tensors, checkpoint.others)
-    told = (checkpoint.provenance or {}).get("layout")
-    if isinstance(told, str) and told in layout_names():
-        return recognise(checkpoint, told, variant=variant, head=head)
-    tables = [load_layout(name) for name in layout_names()]
-    tables = [table for table in tables if table.format == checkpoint.format]
+    if layout == "onnx" and checkpoint.format != "onnx":
+        hint = "`convert auto` recognises other files"
+        raise BadInput(f"is a {checkpoint.container}, not an ONNX model", path=path, hint=hint)
+    if layout is None or layout == "onnx":
+        told = (checkpoint.provenance or {}).get("layout")
+        layout = told if isinstance(told, str) and told in layout_names() else None
+    if layout is None:
+        named = [load_layout(name) for name in layout_names()]
+    else:
+        named = [_layout(layout), *(load_layout(name) for name in _layout(layout).also)]
+    tables = [table for table in named if checkpoint.format in (table.format, "onnx")]
+    if not tables:
+        raise BadInput(
+            f"is a {checkpoint.container}; {named[0].title} comes as {_FORMAT_WORDS[named[0].format]}",
+            path=path,
+            hint=_other_source(checkpoint),
+        )
     found: list[Fit] = []
-    several: list[Refused] = []
+    refusals: list[Refused] = []
     for table in tables:
         try:
-            one = find(
-                table, checkpoint.tensors, checkpoint.others, variant=variant, head=head, path=checkpoint.path
-            )
-        except Refused as error:
-            several.append(error)
+            one = find(table, checkpoint.tensors, checkpoint.others, variant=variant, head=head, path=path)
+        except Refused as error:  # several networks
+            refusals.append(error)
         else:
             found += [one] if one else []
-    if several and not found:
-        raise several[0]
-    if not found:
-        refusals: list[Refused] = []
-        for table in tables:
-            try:
-                matched(table, checkpoint.tensors, checkpoint.others)
-            except Refused as error:
-                refusals.append(error)
-        nearest = max(refusals, key=lambda error: -len(error.faults) if error.faults else float("-inf"))
-        if nearest.faults:
-            raise nearest
-        raise Refused(
+    if found:
+        return min(
+            found, key=lambda one: (bool(one.scope or one.layout.absent), one.layout.rank, one.layout.name)
+        )
+    if refusals:
+        raise refusals[0]
+    for table in tables:  # only now are faults counted, which takes its time
+        try:
+            fit(table, checkpoint.tensors, checkpoint.others, variant=variant, head=head, path=path)
+        except Refused as error:
+            refusals.append(error)
+    nearest = max(refusals, key=lambda error: -len(error.faults) if error.faults else float("-inf"))
+    if len(tables) > 1 and not nearest.faults:
+        nearest = Refused(
             "is no network that is known here",
             path=path,
             hint="`convert models` shows what is; `convert inspect` what the file holds",
         )
-    return min(
-        found, key=lambda one: (bool(one.scope or one.layout.absent), one.layout.rank, one.layout.name)
-    )
+    if checkpoint.format == "onnx" and "bn_eps" not in checkpoint.told:
+        nearest.hint = (
+            "the export may have folded its batch norms into the convolutions: export it in training mode "
+            "and without constant folding"
+        )
+    raise nearest
 
 
-def choose_target(fitted: Fit, to: str | None) -> LayoutTable:
-    """The layout to write: the one asked for, else the first of the source's defaults that holds the network."""
+def choose_target(fitted: Fit, to: str | None, provenance: Mapping[str, Any] | None = None) -> LayoutTable:
+    """The layout to write: the one asked for, else the first of the source's defaults that holds the network.
+
+    ``"onnx"`` stands for a source's own layout: the file's, else the one that its provenance began with, else the
+    first that has the network.
+    """
+    if to == "onnx":
+        return _source_layout(fitted, provenance)
     if to is not None:
         return _layout(to)
     for name in fitted.layout.to:
@@ -418,6 +435,21 @@ def choose_target(fitted: Fit, to: str | None) -> LayoutTable:
         if fitted.variant.family in families(table) and not table.holding(fitted.variant.name).refuse:
             return table
     raise Refused(f"no default layout holds {fitted.variant.title}", hint="choose one with --to")
+
+
+def _source_layout(fitted: Fit, provenance: Mapping[str, Any] | None) -> LayoutTable:
+    origin = ((provenance or {}).get("origin") or {}).get("layout")
+    first = [name for name in (fitted.layout.name, origin) if name in layout_names()]
+    for name in (*first, *layout_names()):
+        table = load_layout(name)
+        if table.format == "pytorch" or table.holding(fitted.variant.name).refuse:
+            continue
+        if fitted.variant.family in families(table):
+            return table
+    raise Refused(
+        f"no source framework has {fitted.variant.title}",
+        hint="ONNX graphs are those of the source frameworks",
+    )
 
 
 _UNCHECKED = "the input's own checksums were not verified"

@@ -141,7 +141,7 @@ def _known(checkpoint: Checkpoint, layout: str | None) -> _Known | None:
         if layout is not None:
             raise
         return None
-    facts = facts_of(fitted, checkpoint.provenance)
+    facts = facts_of(fitted, checkpoint.provenance, told=checkpoint.told)
     undone = undoing(checkpoint.provenance, checkpoint.tensors)
     shift = shift_of(checkpoint.provenance) if undone else 0.0
     return _Known(checkpoint, fitted, facts, facts._replace(bn_eps=facts.bn_eps + shift))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from fnmatch import fnmatchcase
+from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from .errors import UsageError
@@ -47,10 +48,12 @@ def facts_of(
     fit: Fit,
     provenance: Mapping[str, Any] | None,
     *,
+    told: Mapping[str, Any] = MappingProxyType({}),
     pool1: bool | None = None,
     stem_stride: int | None = None,
 ) -> Facts:
-    """The facts of a fitted file: keywords first, then its provenance, then what its layout's table says.
+    """The facts of a fitted file: keywords first, then ``told``, what the file itself tells beside its tensors
+    (``bn_eps``, ``pool1``, ``stem_stride``), then its provenance, then what its layout's table says.
 
     Raises `UsageError` for a stem stride that no network has.
     """
@@ -76,18 +79,19 @@ def facts_of(
         input=_input(fit, made_for),
         licence=layout.licence,
     )
-    told = (provenance or {}).get("network")
-    if isinstance(told, dict) and told.get("variant") == variant.name:
+    kept = (provenance or {}).get("network")
+    if isinstance(kept, dict) and kept.get("variant") == variant.name:
         found = found._replace(
-            bn_eps=float(told["bn_eps"]) if eps is None else found.bn_eps,
-            pool1=bool(told["pool1"]),
-            stem_stride=int(told["stem_stride"]),
-            input=told["input"],
-            licence=told["licence"],
+            bn_eps=float(kept["bn_eps"]) if eps is None else found.bn_eps,
+            pool1=bool(kept["pool1"]),
+            stem_stride=int(kept["stem_stride"]),
+            input=kept["input"],
+            licence=kept["licence"],
         )
     if not found.classes:  # without a head there is nothing to name
-        kept = {key: value for key, value in found.input.items() if key not in ("labels", "labels_notice")}
-        found = found._replace(input=kept)
+        known = {key: value for key, value in found.input.items() if key not in ("labels", "labels_notice")}
+        found = found._replace(input=known)
+    found = found._replace(**{key: value for key, value in told.items() if has_stem or key == "bn_eps"})
     return found._replace(
         pool1=found.pool1 if pool1 is None else pool1,
         stem_stride=found.stem_stride if stem_stride is None else stem_stride,

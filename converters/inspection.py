@@ -105,7 +105,7 @@ def _inspection(checkpoint: Checkpoint, fitted: Fit | None, unknown: str, *, sta
     layouts: dict[str, str] = {}
     refusing: dict[str, str] = {}
     if fitted is not None:
-        facts = facts_of(fitted, checkpoint.provenance)
+        facts = facts_of(fitted, checkpoint.provenance, told=checkpoint.told)
         trained = parameters(fitted.variant, fitted.bound, fitted.present)
         held = weights(fitted.variant, fitted.bound)
         operations, counted = _costs(fitted, facts)

@@ -110,7 +110,9 @@ def _load(
         fitted = recognise(checkpoint, layout, variant=variant, head=head)
         if inverse_std:
             fitted = inverted(fitted)
-        facts = facts_of(fitted, checkpoint.provenance, pool1=pool1, stem_stride=stem_stride)
+        facts = facts_of(
+            fitted, checkpoint.provenance, told=checkpoint.told, pool1=pool1, stem_stride=stem_stride
+        )
         native = load_layout("native")
         plan = make_plan(fitted, checkpoint.tensors, native, facts, eps=facts.bn_eps, path=name)
         state = {row.target: to_torch(row.tensor(checkpoint.tensors)) for row in plan.rows}

@@ -25,15 +25,16 @@ SUFFIXES = {
     "caffe": (".caffemodel",),
     "npz": (".npz",),
     "hdf5": (".h5", ".hdf5"),
+    "onnx": (".onnx",),
 }
 """The suffixes of each output format."""
 
 OF_LAYOUT = {
     "pytorch": ("pth", "safetensors"),
-    "caffe2-pickle": ("pickle",),
-    "tensorflow": ("tensorflow",),
-    "caffe": ("caffe", "hdf5"),
-    "chainer": ("npz", "hdf5"),
+    "caffe2-pickle": ("pickle", "onnx"),
+    "tensorflow": ("tensorflow", "onnx"),
+    "caffe": ("caffe", "hdf5", "onnx"),
+    "chainer": ("npz", "hdf5", "onnx"),
 }
 """The output formats that a layout's format can be written as."""
 
@@ -149,6 +150,7 @@ def write_output(
         "tensorflow": _tensorflow,
         "caffe": _caffe,
         "npz": _npz,
+        "onnx": _onnx,
         "hdf5": _hdf5,
     }[kind]
     provenance = writer(path, work, force, check, moved)
@@ -271,6 +273,43 @@ def _details(work: Work) -> Mapping[str, Any]:
     """What the file that a chain of conversions began with said beside its tensors, if that is known."""
     details: Mapping[str, Any] = work.draft.get("origin", {}).get("details", {})
     return details
+
+
+def _onnx(path: str, work: Work, force: bool, check: Check, moved: Moved | None) -> dict[str, Any]:
+    from .onnx.runtime import require_onnx
+    from .onnx.sources import source_graph, source_net
+    from .write.atomic import replacing
+    from .write.crc import crc32_function
+    from .write.onnx import write_onnx
+
+    onnx = require_onnx()
+    network = work.draft.get("network") or {}
+    tensors = {tensor.name: tensor for tensor in work.tensors}
+    net = source_net(
+        tensors,
+        pool1=network.get("pool1"),
+        stem_stride=network.get("stem_stride"),
+        inverse_std=work.plan.inverse_std,
+    )
+    graph = source_graph(net, tensors)
+    places = {name: place for place, name in enumerate(graph.weights)}
+    if unread := tensors.keys() - places.keys():
+        raise Refused("the source's network does not read all of its tensors", where=min(unread))
+    crc, final = crc32_function(), _Record(work)
+
+    def checked(temporary: str) -> None:
+        check(temporary)
+        onnx.checker.check_model(temporary, full_check=True)
+
+    with replacing(path, force=force, check=checked) as out:
+        write_onnx(
+            out,
+            graph,
+            crc=crc,
+            progress=moved,
+            metadata=lambda crcs: {"provenance": final.text([crcs[places[name]] for name in tensors], crc)},
+        )
+    return final.value
 
 
 def _counter(progress: Callable[[int, int], None], total: int) -> Callable[[int], None]:

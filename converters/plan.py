@@ -94,6 +94,7 @@ class Plan(NamedTuple):
     """All rows, in the target's state-dict order, and what must be said about the result.
 
     ``implied`` are tensors that the target does not store, with the value each must have everywhere.
+    ``inverse_std`` tells that the target's have inverse standard deviations for variances.
     """
 
     rows: tuple[Row, ...]
@@ -101,6 +102,11 @@ class Plan(NamedTuple):
     dropped: tuple[str, ...]
     notes: tuple[str, ...]
     eps_shift: float
+    inverse_std: bool = False
+
+
+NOTHING = Plan((), (), (), (), 0.0)
+"""A plan without rows."""
 
 
 def make_plan(
@@ -216,7 +222,8 @@ def make_plan(
         notes.append(
             f"{count} tensors were cast to {dtype}{'' if exact else ', which rounds: there is no exact way back'}"
         )
-    return Plan(tuple(rows), tuple(implied), fit.dropped, tuple(notes), shift)
+    inverse = former is not None and former.inverse
+    return Plan(tuple(rows), tuple(implied), fit.dropped, tuple(notes), shift, inverse)
 
 
 def _beside(entry: Entry) -> str:

@@ -63,8 +63,9 @@ class Data(Protocol):
 
 
 def known_crc(data: Data) -> int | None:
-    """The CRC-32 of data that compare it themselves while they are read to the end; None of all others."""
-    crc: int | None = getattr(data, "crc", None)
+    """The CRC-32 of data that compare it themselves while they are read to the end (``crc32``); None of all others,
+    such as those that have another checksum."""
+    crc: int | None = getattr(data, "crc32", None)
     return crc
 
 

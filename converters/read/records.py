@@ -84,7 +84,7 @@ class CheckedRecord(NamedTuple):
     name: str
 
     @property
-    def crc(self) -> int:
+    def crc32(self) -> int:
         """See `tensor.known_crc`."""
         return self.record.crc
 

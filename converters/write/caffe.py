@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 
 from ..errors import Refused
 from ..read.caffe import BVLC, BVLC_V1, C3D, NUMBERS, Layer
+from .protobuf import head, message, number, varint
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Sequence
@@ -54,19 +55,19 @@ def write_caffemodel(
     known = {layer.name: layer for layer in layers}
     order = [layer.name for layer in layers] + [name for name in found if name not in known]
     numbers = NUMBERS[dialect]
-    parts: list[bytes | Tensor] = [_bytes(1, net.encode())] if net else []
+    parts: list[bytes | Tensor] = [message(1, net.encode())] if net else []
     for name in order:
         kind = known[name].kind if name in known else ""
-        head = _bytes(numbers.name, name.encode())
+        start = message(numbers.name, name.encode())
         if isinstance(kind, int):
-            head += _number(numbers.kind, kind)
+            start += number(numbers.kind, kind)
         elif kind:
-            head += _bytes(numbers.kind, kind.encode())
-        inner: list[bytes | Tensor] = [head]
+            start += message(numbers.kind, kind.encode())
+        inner: list[bytes | Tensor] = [start]
         for tensor in found.get(name, ()):
             blob = _blob(tensor, dialect)
-            inner += [_head(numbers.blobs, _length(blob)), *blob]
-        parts += [_head(100 if dialect == BVLC else 2, _length(inner)), *inner]
+            inner += [head(numbers.blobs, _length(blob)), *blob]
+        parts += [head(100 if dialect == BVLC else 2, _length(inner)), *inner]
     if _length(parts) > _LIMIT:
         raise Refused(
             f"a Caffe model of {_length(parts):,} bytes could not be read: protobuf takes less than 2 GiB",
@@ -122,10 +123,10 @@ def _blob(tensor: Tensor, dialect: str) -> list[bytes | Tensor]:
             where=tensor.name,
             hint="cast it, as with --dtype float32",
         )
-    values: list[bytes | Tensor] = [_head(field, tensor.nbytes), tensor]
+    values: list[bytes | Tensor] = [head(field, tensor.nbytes), tensor]
     if dialect == BVLC:
-        sizes = _bytes(1, b"".join(map(_varint, tensor.shape))) if tensor.shape else b""
-        shape = _bytes(numbers.shape, sizes)
+        sizes = message(1, b"".join(map(varint, tensor.shape))) if tensor.shape else b""
+        shape = message(numbers.shape, sizes)
         return [*values, shape] if field < numbers.shape else [shape, *values]
     axes = _AXES[dialect]
     if len(tensor.shape) > axes or 0 in tensor.shape:
@@ -134,31 +135,9 @@ def _blob(tensor: Tensor, dialect: str) -> list[bytes | Tensor]:
             where=tensor.name,
         )
     full = (1,) * (axes - len(tensor.shape)) + tensor.shape
-    sizes = b"".join(_number(number, size) for number, size in zip(numbers.sizes, full, strict=True))
+    sizes = b"".join(number(field, size) for field, size in zip(numbers.sizes, full, strict=True))
     return [sizes, *values]
 
 
 def _length(parts: Sequence[bytes | Tensor]) -> int:
     return sum(len(part) if isinstance(part, bytes) else part.nbytes for part in parts)
-
-
-def _varint(value: int) -> bytes:
-    out = bytearray()
-    while value > 0x7F:
-        out.append(value & 0x7F | 0x80)
-        value >>= 7
-    out.append(value)
-    return bytes(out)
-
-
-def _number(field: int, value: int) -> bytes:
-    return _varint(field << 3) + _varint(value)
-
-
-def _head(field: int, size: int) -> bytes:
-    """The tag and length of a field of ``size`` bytes."""
-    return _varint(field << 3 | 2) + _varint(size)
-
-
-def _bytes(field: int, content: bytes) -> bytes:
-    return _head(field, len(content)) + content

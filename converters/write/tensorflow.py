@@ -12,6 +12,7 @@ from ..errors import Refused
 from ..read.crc32c import crc32c, masked, running_crc32c
 from ..read.sstable import MAGIC
 from ..read.tensorflow import DTYPE
+from .protobuf import message, number, varint
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -64,11 +65,11 @@ def write_tensorflow(
 def write_table(out: Output, entries: Sequence[tuple[bytes, bytes]]) -> None:
     """Write a sorted table of keys, which are in order, and values."""
     index, block = _Block(restart=1), _Block(_RESTART)
-    for number, (key, value) in enumerate(entries):
+    for done, (key, value) in enumerate(entries, 1):
         block.add(key, value)
-        last = number + 1 == len(entries)
+        last = done == len(entries)
         if last or block.size >= _BLOCK:
-            divider = _successor(key) if last else _separator(key, entries[number + 1][0])
+            divider = _successor(key) if last else _separator(key, entries[done][0])
             index.add(divider, _write_block(out, block))
             block = _Block(_RESTART)
     meta = _write_block(out, _Block(_RESTART))
@@ -97,7 +98,7 @@ class _Block:
                 shared += 1
         elif self._count:
             self._starts.append(len(self._out))
-        self._out += _varint(shared) + _varint(len(key) - shared) + _varint(len(value)) + key[shared:] + value
+        self._out += varint(shared) + varint(len(key) - shared) + varint(len(value)) + key[shared:] + value
         self._before = key
         self._count += 1
 
@@ -109,7 +110,7 @@ class _Block:
 def _write_block(out: Output, block: _Block) -> bytes:
     """Write a block, uncompressed, with its checksum; returns its place."""
     content = block.content() + b"\0"
-    place = _varint(out.position) + _varint(len(content) - 1)
+    place = varint(out.position) + varint(len(content) - 1)
     out.write(content + masked(crc32c(content)).to_bytes(4, "little"))
     return place
 
@@ -130,26 +131,13 @@ def _key(name: str, path: str) -> bytes:
 
 def _entry(tensor: Tensor, offset: int, size: int, crc: int) -> bytes:
     """A BundleEntryProto; fields that are zero are left out, as protocol buffers do."""
-    shape = b"".join(_message(2, _number(1, length)) for length in tensor.shape)
+    shape = b"".join(message(2, _number(1, length)) for length in tensor.shape)
     place = _number(4, offset) + _number(5, size)
-    return _number(1, _CODES[tensor.dtype]) + _message(2, shape) + place + b"\x35" + crc.to_bytes(4, "little")
+    return _number(1, _CODES[tensor.dtype]) + message(2, shape) + place + b"\x35" + crc.to_bytes(4, "little")
 
 
 def _number(field: int, value: int) -> bytes:
-    return bytes((field << 3,)) + _varint(value) if value else b""
-
-
-def _message(field: int, content: bytes) -> bytes:
-    return bytes((field << 3 | 2,)) + _varint(len(content)) + content
-
-
-def _varint(value: int) -> bytes:
-    out = bytearray()
-    while value > 127:
-        out.append(value & 127 | 128)
-        value >>= 7
-    out.append(value)
-    return bytes(out)
+    return number(field, value) if value else b""
 
 
 def _separator(key: bytes, behind: bytes) -> bytes:

@@ -1,0 +1,113 @@
+"""Caffe2's operators in ONNX: those that the networks of VMZ consist of.
+
+An argument is there for each axis (``kernels``, ``strides``; ``pads`` begins and then ends) or once for both axes of
+an image (``kernel``, ``stride``, ``pad``). Facts from caffe2's ``conv_pool_op_base.h`` and ``spatial_batch_norm_op.h``.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from ..errors import Refused
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
+
+    from .graph import Emitter, SourceOp
+
+
+def _per_axis(args: Mapping[str, Any], name: str, axes: int, default: int) -> list[int]:
+    if f"{name}s" in args:
+        return list(args[f"{name}s"])
+    return [args.get(name, default)] * axes
+
+
+def _window(op: SourceOp, axes: int) -> dict[str, list[int]]:
+    """Kernel, strides and pads of a convolution or a pool."""
+    args = op.args
+    if args.get("order", "NCHW") != "NCHW" or args.get("legacy_pad", 0):
+        raise Refused(
+            f"the Caffe2 operator {op.kind} is translated in the order NCHW and without legacy_pad only",
+            where=op.outputs[0],
+        )
+    return {
+        "kernel_shape": _per_axis(args, "kernel", axes, 1),
+        "strides": _per_axis(args, "stride", axes, 1),
+        "pads": _per_axis(args, "pad", 2 * axes, 0),
+    }
+
+
+def _conv(emit: Emitter, op: SourceOp) -> None:
+    axes = len(emit.shape(op.inputs[1])) - 2
+    dilations = _per_axis(op.args, "dilation", axes, 1)
+    group = op.args.get("group", 1)
+    emit("Conv", op.inputs, op.outputs[0], **_window(op, axes), group=group, dilations=dilations)
+
+
+def _spatial_bn(emit: Emitter, op: SourceOp) -> None:
+    # Scale, bias, mean, variance: ONNX's order too. In a test net nothing else is written.
+    emit("BatchNormalization", op.inputs, op.outputs[0], epsilon=op.args.get("epsilon", 1e-5))
+
+
+def _max_pool(emit: Emitter, op: SourceOp) -> None:
+    if op.args.get("global_pooling"):
+        emit("GlobalMaxPool", op.inputs, op.outputs[0])
+    else:
+        emit("MaxPool", op.inputs, op.outputs[0], **_window(op, len(op.args.get("kernels", (0, 0)))))
+
+
+def _average_pool(emit: Emitter, op: SourceOp) -> None:
+    if op.args.get("global_pooling"):
+        emit("GlobalAveragePool", op.inputs, op.outputs[0])
+    else:
+        window = _window(op, len(op.args.get("kernels", (0, 0))))
+        counted = int(bool(op.args.get("count_include_pad", 0)))
+        emit("AveragePool", op.inputs, op.outputs[0], **window, count_include_pad=counted)
+
+
+def _fc(emit: Emitter, op: SourceOp) -> None:
+    value, weight, bias = op.inputs
+    flat = emit("Flatten", [value], f"{op.outputs[0]}/flat", axis=op.args.get("axis", 1))
+    emit("Gemm", [flat, weight, bias], op.outputs[0], transB=1)
+
+
+def _same(kind: str) -> Callable[[Emitter, SourceOp], None]:
+    def write(emit: Emitter, op: SourceOp) -> None:
+        emit(kind, op.inputs, op.outputs[0])
+
+    return write
+
+
+def _with_dims(kind: str) -> Callable[[Emitter, SourceOp], None]:
+    def write(emit: Emitter, op: SourceOp) -> None:
+        emit(kind, [op.inputs[0], emit.integers(*op.args["dims"])], op.outputs[0])
+
+    return write
+
+
+def _along(kind: str) -> Callable[[Emitter, SourceOp], None]:
+    def write(emit: Emitter, op: SourceOp) -> None:
+        emit(kind, op.inputs, op.outputs[0], axis=op.args.get("axis", 1))
+
+    return write
+
+
+def _dropout(emit: Emitter, op: SourceOp) -> None:
+    emit("Identity", op.inputs[:1], op.outputs[0])  # a test net's
+
+
+VOCABULARY = {
+    "AveragePool": _average_pool,
+    "Concat": _along("Concat"),
+    "Conv": _conv,
+    "Dropout": _dropout,
+    "ExpandDims": _with_dims("Unsqueeze"),
+    "FC": _fc,
+    "MaxPool": _max_pool,
+    "Relu": _same("Relu"),
+    "Softmax": _along("Softmax"),
+    "SpatialBN": _spatial_bn,
+    "Squeeze": _with_dims("Squeeze"),
+    "Sum": _same("Sum"),
+}
+"""How each operator is written."""

@@ -1,0 +1,56 @@
+"""Which source network a file's tensors are of, by their own names, and its ONNX graph."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from ..errors import Refused
+from . import bn_inception, c3d, c3d_resnet, caffe, caffe2, i3d, tensorflow, vmz
+from .graph import translate
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+    from ..tensor import Tensor
+    from .graph import Graph, SourceNet, Vocabulary
+
+_VOCABULARIES: Mapping[str, Vocabulary] = {
+    "Caffe2": caffe2.VOCABULARY,
+    "Caffe": caffe.VOCABULARY,
+    "Chainer": caffe.VOCABULARY,
+    "TensorFlow": tensorflow.VOCABULARY,
+}
+
+
+def source_net(
+    tensors: Mapping[str, Tensor],
+    *,
+    pool1: bool | None = None,
+    stem_stride: int | None = None,
+    inverse_std: bool = False,
+) -> SourceNet:
+    """The network that ``tensors`` are of, under its source framework's own names.
+
+    ``pool1`` and ``stem_stride`` are VMZ's flags, which no tensor tells: by default as its released files have
+    them. ``inverse_std`` says that TSN's norms have inverse deviations. Raises `Refused` where no source has such
+    names.
+    """
+    shapes = {name: tensor.shape for name, tensor in tensors.items()}
+    found = (
+        vmz.network(shapes, pool1=pool1, stem_stride=stem_stride)
+        or i3d.network(shapes)
+        or c3d.network(shapes)
+        or c3d_resnet.network(shapes)
+        or bn_inception.network(shapes, inverse_std=inverse_std)
+    )
+    if found is None:
+        raise Refused(
+            "has the names of no source framework's network",
+            hint="a file of Caffe2, TensorFlow, Caffe or Chainer is wanted, or one with their names",
+        )
+    return found
+
+
+def source_graph(net: SourceNet, tensors: Mapping[str, Tensor], *, outputs: Sequence[str] = ()) -> Graph:
+    """A source network over its tensors in ONNX, see `graph.translate`."""
+    return translate(net, _VOCABULARIES[net.framework], tensors, outputs=outputs)

@@ -1,0 +1,306 @@
+"""The networks from their sources' side against what the real frameworks computed, and against VMZ's builders.
+
+Nothing here but the recipes is shared with the tests of the PyTorch networks.
+"""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import caffe_tables
+import canonical
+import i3d_tables
+import numpy as np
+import onnx
+import onnx_graphs
+import pytest
+import recipes
+import recipes_caffe
+import recipes_i3d
+from conftest import REPOSITORY
+from parity import TOLERANCE, block_error
+from tables import VmzTable, vmz_tables
+
+from converters.errors import Refused
+from converters.onnx import caffe2, vmz
+from converters.onnx.graph import SourceNet, SourceOp, translate
+from converters.onnx.sources import source_graph, source_net
+
+GOLDENS = Path(__file__).parent / "goldens"
+EXACT = TOLERANCE["cpu"]
+
+CAFFE2 = [
+    "a_resnet-50",
+    "av_resnet-ip-csn-50_nopool1",
+    "av_resnet-r3d-18_gblend",
+    "c3d",
+    "demo_ir-csn-152",
+    "ip-csn-26_nopool1",
+    "ir-csn-26",
+    "mc3-18",
+    "r2d-18_clip16",
+    "r2plus1d-18_pool1",
+    "r2plus1d-18_stem5",
+    "r2plus1d-34_flow",
+    "r2plus1d-50",
+    "r3d-18",
+    "rmc4-18",
+]
+"""Every stem, block and head. All others of the folder pass too, and the operators of all are compared below."""
+
+TENSORFLOW = ["i3d/flow_51_11x203x216", "i3d/rgb600_17x199x224_two", "i3d-shared/rgb_odd_13x197x221"]
+CAFFE = [
+    "c3d/odd_10x95x121_v10",
+    "c3d/resnet18_v11",
+    "c3d/ucf101_b2_v10",
+    "c3d/ucf101net_v11",
+    "chainer/convs_7x67x93",
+    "chainer/ucf101net_1x97x128",
+    "tsn/flow",
+    "tsn/rgb",
+    "tsn/rgb_convs_197x261",
+]
+
+
+def compare(golden, net: SourceNet, values: dict[str, np.ndarray]) -> None:
+    """Every block that the real framework left, under its own name or the label of the end point, and the logits."""
+    for row, name in enumerate(golden["blocks"].tolist()):
+        value = values[name if name in values else net.blocks[name]]
+        if net.axes == "NTHWC" and value.ndim == 5:
+            value = value.transpose(0, 2, 3, 4, 1)
+        assert value.size == np.prod(json.loads(str(golden["block_shapes"]))[row])
+        error = block_error(
+            value.astype(np.float64).ravel(),
+            golden["block_stats"][row],
+            golden["block_index"][row],
+            golden["block_values"][row],
+        )
+        assert error <= EXACT, f"the first to depart is {name}, by {error:.1e}"
+    if "logits" in golden:
+        logits = values[net.blocks["logits"]]
+        error = np.abs(logits - golden["logits"]).max() / np.abs(golden["logits"]).max()
+        assert error <= EXACT, f"logits depart by {error:.1e} and no block before them"
+
+
+@pytest.mark.parametrize("name", CAFFE2)
+def test_caffe2_golden(name: str) -> None:
+    golden = np.load(GOLDENS / "caffe2" / f"{name}.npz")
+    flags = json.loads(str(golden["flags"]))
+    table = vmz_tables()[str(golden["table"])]
+    if golden["variant"]:
+        table = table.variant(str(golden["variant"]))
+    arrays = recipes.vmz_weights(table.blobs, int(golden["weight_seed"]))
+    shapes = [tuple(golden[key].tolist()) for key in ("input_shape", "logmels_shape") if key in golden]
+    inputs = recipes.vmz_inputs(int(golden["input_seed"]), *shapes)
+    net, values = onnx_graphs.computed(
+        arrays,
+        dict(zip(("data", "logmels"), inputs, strict=False)),
+        pool1=bool(flags["use_pool1"]),
+        stem_stride=flags["conv1_temporal_stride"],
+    )
+    labels = {canonical.vmz_end_point(blob, table): blob for blob in golden["blocks"].tolist()}
+    assert labels.items() <= net.blocks.items()
+    compare(golden, net, values)
+
+
+@pytest.mark.parametrize("name", TENSORFLOW)
+def test_tensorflow_golden(name: str) -> None:
+    golden = np.load(GOLDENS / f"{name}.npz")
+    table = Path(str(golden["table"])).stem
+    variables = i3d_tables.variables_of(table, golden["logits"].shape[1])
+    arrays = recipes_i3d.i3d_weights(variables, int(golden["weight_seed"]))
+    clip = recipes_i3d.i3d_clip(int(golden["input_seed"]), tuple(golden["input_shape"]))
+    net, values = onnx_graphs.computed(arrays, {"inputs": clip})
+    compare(golden, net, values)
+    frames = values[net.blocks["frame_logits"]]
+    assert np.abs(frames - golden["frame_logits"]).max() <= EXACT * np.abs(golden["frame_logits"]).max()
+
+
+@pytest.mark.parametrize("name", CAFFE)
+def test_caffe_and_chainer_golden(name: str) -> None:
+    golden = np.load(GOLDENS / f"{name}.npz")
+    seed = int(golden["weight_seed"])
+    if "net" in golden:
+        arrays = recipes_caffe.c3d_weights(caffe_tables.c3d_shapes(str(golden["net"])), seed)
+    else:
+        params = caffe_tables.caffe_tables()[str(golden["table"]).removesuffix(".json")].params
+        arrays = recipes_caffe.blob_weights(params, seed)
+    if "logits" not in golden:  # convolutions only
+        arrays = {key: array for key, array in arrays.items() if not key.startswith("fc")}
+    net, values = onnx_graphs.computed(arrays, {"data": recipes_caffe.golden_input(golden)})
+    compare(golden, net, values)
+
+
+# VMZ's builders
+
+Plain = tuple[str, tuple[str, ...], dict[str, object]]
+
+
+def plain(ops: list, renamed: dict[str, str]) -> dict[tuple[str, str], Plain]:
+    """Operators by output and kind, with all arguments spelled out; values that are only passed on under the name
+    of what they are."""
+    out = {}
+    for kind, inputs, outputs, args in ops:
+        inputs = tuple(renamed.get(name, name) for name in inputs)
+        if kind == "Dropout":
+            renamed[outputs[0]] = inputs[0]
+            continue
+        args = {key: value for key, value in args.items() if key not in ("engine", "global_pooling")}
+        if kind in ("Conv", "MaxPool") and "final_avg" not in outputs[0]:
+            for name, default, times in (("kernel", 1, 1), ("stride", 1, 1), ("pad", 0, 2)):
+                axes = len(args["kernels"]) if "kernels" in args else 2
+                args[f"{name}s"] = list(args.pop(f"{name}s", [args.pop(name, default)] * axes * times))
+            args.setdefault("group", 1)
+        elif "final_avg" in outputs[0]:  # all that is left
+            args = {}
+        out[outputs[0], kind] = (kind, inputs, args)
+    return out
+
+
+def cases() -> list:
+    """Every table and every variant of it, but for those that average the log-mels' channels or repeat them."""
+    found = []
+    for name, table in vmz_tables().items():
+        found.append((name, ""))
+        for variant, change in table.variants.items():
+            if not {op[0] for op in change["ops_changed"]} & {"ReduceBackMean", "Tile"}:
+                found.append((name, variant))
+    return found
+
+
+def made(name: str, variant: str) -> VmzTable:
+    table = vmz_tables()[name]
+    return table.variant(variant) if variant else table
+
+
+def test_operators_are_those_of_the_builders() -> None:
+    for name, variant in cases():
+        table = made(name, variant)
+        net = vmz.network(
+            table.blobs,
+            pool1=bool(table.flags.get("use_pool1")),
+            stem_stride=table.flags.get("conv1_temporal_stride"),
+        )
+        assert net is not None
+        assert net.output == table.output
+        live = wanted(table)
+        assert plain(list(net.ops), {}) == live, (name, variant)
+
+
+def wanted(table: VmzTable) -> dict[tuple[str, str], Plain]:
+    """The table's operators without what no logits depend on: the stem's pool of a variant without it."""
+    all_ops = plain(table.ops, {})
+    used = {name for _, inputs, _ in all_ops.values() for name in inputs}
+    ends = {name for name in used | {table.output} if "last_out" in name}
+    heads = {output for output, _ in all_ops if "last_out" in output}
+    return {key: op for key, op in all_ops.items() if key[0] in used | ends | heads}
+
+
+def test_pool1_is_on_where_the_released_files_have_it() -> None:
+    on = [name for name in ("ir-csn-152", "ip-csn-152", "r2plus1d-152", "r3d-18", "av_resnet-r2plus1d-101")
+          if "pool1" in str(vmz.network(vmz_tables()[name].blobs).blocks)]  # fmt: skip
+    assert on == ["ir-csn-152", "ip-csn-152", "av_resnet-r2plus1d-101"]
+
+
+def test_inverse_deviations_are_turned_into_variances() -> None:
+    """The fork's own helper: variance = inv_std^-2 - eps."""
+    golden = np.load(GOLDENS / "tsn" / "flow.npz")
+    params = caffe_tables.caffe_tables()[str(golden["table"]).removesuffix(".json")].params
+    arrays = recipes_caffe.blob_weights(params, int(golden["weight_seed"]))
+    for name in arrays:
+        if name.endswith("_bn/3"):
+            arrays[name] = (1 / np.sqrt(arrays[name].astype(np.float64) + 1e-5)).astype(np.float32)
+    inputs = {"data": recipes_caffe.golden_input(golden)}
+    compare(golden, *onnx_graphs.computed(arrays, inputs, inverse_std=True))
+
+
+def test_names_behind_the_scope_of_a_gpu() -> None:
+    blobs = {f"gpu_0/{name}": shape for name, shape in vmz_tables()["r2d-18"].blobs.items()}
+    net = vmz.network(blobs)
+    assert set(blobs) <= {name for op in net.ops for name in op.inputs}
+
+
+# Translation
+
+
+def caffe2_graph(*ops: tuple, **shapes: tuple[int, ...]):
+    arrays = {name: np.zeros(shape, np.float32) for name, shape in shapes.items()}
+    net = SourceNet(
+        "net",
+        "Caffe2",
+        tuple(SourceOp(kind, tuple(inputs), tuple(outputs), args) for kind, inputs, outputs, args in ops),
+        {"data": ("N", 3, "H", "W")},
+        {"logits": ops[-1][2][0]},
+    )
+    return translate(net, caffe2.VOCABULARY, onnx_graphs.tensors(arrays))
+
+
+def test_a_value_that_is_written_again_keeps_its_name_at_the_end() -> None:
+    graph = caffe2_graph(
+        ("Conv", ["data", "w"], ["x"], {"kernel": 3, "pad": 1}),
+        ("Relu", ["x"], ["x"], {}),
+        ("Relu", ["x"], ["x"], {}),
+        ("Sum", ["x", "data"], ["y"], {}),
+        w=(3, 3, 3, 3),
+    )
+    assert [(node.inputs[0], node.outputs[0]) for node in graph.nodes] == [
+        ("data", "x#0"), ("x#0", "x#1"), ("x#1", "x"), ("x", "y")
+    ]  # fmt: skip
+    onnx_graphs.written(graph)
+
+
+def test_an_operator_without_translation_is_named() -> None:
+    with pytest.raises(
+        Refused, match=r"Caffe2 operator BatchMatMul has no translation to ONNX \(y\): known are"
+    ):
+        caffe2_graph(("BatchMatMul", ["data", "data"], ["y"], {}))
+    with pytest.raises(Refused, match="Caffe2 operator Relu reads x, which nothing wrote"):
+        caffe2_graph(("Relu", ["x"], ["y"], {}))
+    with pytest.raises(Refused, match="in the order NCHW and without legacy_pad only"):
+        caffe2_graph(("MaxPool", ["data"], ["y"], {"kernel": 3, "legacy_pad": 3}))
+
+
+def test_files_of_no_source() -> None:
+    with pytest.raises(Refused, match="has the names of no source framework's network"):
+        source_net(onnx_graphs.tensors({"stem.0.weight": np.zeros((64, 3, 1, 7, 7), np.float32)}))
+    with pytest.raises(Refused, match="is no network of VMZ: it has no blob 'conv1_w'"):
+        source_net(onnx_graphs.tensors({"last_out_L400_w": np.zeros((400, 512), np.float32)}))
+
+
+def test_what_is_written() -> None:
+    """Versions that every runtime of today takes, and the source's arrays under their names, untouched."""
+    table = vmz_tables()["r2d-18"]
+    arrays = recipes.vmz_weights(table.blobs, 3)
+    held = onnx_graphs.tensors(arrays)
+    file = onnx_graphs.written(source_graph(source_net(held), held))
+    model = onnx.load_from_string(file)
+    assert (model.ir_version, [(one.domain, one.version) for one in model.opset_import]) == (9, [("", 18)])
+    found = {one.name: onnx.numpy_helper.to_array(one) for one in model.graph.initializer}
+    assert set(found) == set(arrays)
+    assert all(found[name].tobytes() == array.tobytes() for name, array in arrays.items())
+    assert [(one.name, str(one.type.tensor_type.shape.dim[1].dim_value)) for one in model.graph.output] == [
+        ("last_out_L400", "400")
+    ]
+
+
+def test_only_float32_is_written() -> None:
+    held = onnx_graphs.tensors(
+        {name: np.zeros(shape, np.float16) for name, shape in vmz_tables()["r2d-18"].blobs.items()}
+    )
+    with pytest.raises(Refused, match="an ONNX file is written in float32, not float16"):
+        onnx_graphs.written(source_graph(source_net(held), held))
+
+
+def test_graphs_need_neither_onnx_nor_numpy_nor_the_tables() -> None:
+    code = (
+        "import sys, converters.onnx.sources; "
+        "print(*(set(sys.modules) & {'onnx', 'onnxruntime', 'numpy', 'torch'}), "
+        "*(name for name in sys.modules if name.startswith(('converters.mapping', 'converters.networks'))))"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", code], cwd=REPOSITORY, capture_output=True, text=True, check=True
+    )
+    assert done.stdout.split() == []
