@@ -312,7 +312,9 @@ def _match(
     last = count_part(one, head, stored) if head else 0
     if not few - last <= many <= few + sum(optional.values()):
         return None
-    present = {head: False} if many == few - last != few else {}  # else all its modules would be looked through
+    present = (
+        {head: False} if many == few - last != few else {}
+    )  # else all its modules would be looked through
     if optional:
         present = _present(layout, one, bound, names)
     few -= 0 if present.get(head, True) else last
