@@ -155,7 +155,7 @@ def convert(
         if to is None and out_path.lower().endswith(SUFFIXES["onnx"]):
             to = "onnx"
         target = choose_target(fitted, to, checkpoint.provenance)
-        if target.format != "pytorch" and not fitted.bound["classes"]:
+        if not (target.headless or fitted.bound["classes"]):
             raise Refused(
                 f"{target.title} files have a head", path=path, hint="choose another layout with --to"
             )
@@ -363,10 +363,8 @@ def recognise(
     Without a name the provenance decides, else every layout of the file's format is tried (of an ONNX model, every
     one there is; so too under the name ``"onnx"``, which takes nothing else); where more than one fits, one whose
     very names the file has, and then the one whose table ranks first. ``head`` is what the file calls the head.
-    Raises `Refused` or `BadInput`, `UsageError` where no head has a name of its own.
+    Raises `Refused` or `BadInput`.
     """
-    if head is not None and checkpoint.format != "pytorch":
-        raise UsageError("only PyTorch files have heads of other names", path=checkpoint.path)
     path = checkpoint.path
     if layout == "onnx" and checkpoint.format != "onnx":
         hint = "`convert auto` recognises other files"
@@ -543,8 +541,7 @@ def _notes(
         yield _UNCHECKED
     if _is_inverse(fitted):
         yield "the file's variances were read as inverse standard deviations, as told (--inverse-std)"
-    if fitted.layout.format == "pytorch":
-        yield from _naming_notes(fitted)
+    yield from _naming_notes(fitted)
     beside = checkpoint.details.get("beside")
     if beside:
         which = checkpoint.details["wrapper"] or "itself"
@@ -561,8 +558,8 @@ def _notes(
 
 
 def _naming_notes(fitted: Fit) -> Iterator[str]:
-    """What a PyTorch file's names have otherwise than its layout's, and whether it has a head."""
-    if fitted.scope:
+    """What a file's names have otherwise than its layout's, and whether it has a head."""
+    if fitted.scope and fitted.layout.format == "pytorch":
         yield f"every name in the input has {shown(fitted.scope)} in front"
     if fitted.layout.absent:
         yield f"no name in the input has {fitted.layout.absent} in front: it is a file of the backbone alone"

@@ -282,16 +282,24 @@ def test_inverse_deviations(tmp_path, run):
     assert "no file of C3D" in done.stderr
 
 
-def test_the_files_that_tsn_training_began_with(tmp_path):
-    """ImageNet's 1000 classes, under another name of the classifier."""
+@pytest.mark.parametrize("classifier", ["fc", "loss3/classifier", ""])
+def test_the_files_that_tsn_training_began_with(tmp_path, classifier):
+    """ImageNet's 1000 classes, under another name of the classifier, or no classifier."""
     table = TABLES["tsn/caffe-bn_inception-rgb-ucf101"]
     shapes = {
-        name.replace("fc-action", "fc"): (1000, *shape[1:]) if name.startswith("fc-") else shape
+        name.replace("fc-action", classifier): (1000, *shape[1:]) if name.startswith("fc-") else shape
         for name, shape in table.params.items()
+        if classifier or not name.startswith("fc-")
     }
     (tmp_path / "x.caffemodel").write_bytes(layers(values(shapes)))
-    result = convert("tsn", tmp_path / "x.caffemodel", tmp_path / "out.pth")
-    assert (result.facts.classes, result.facts.channels) == (1000, 3)
+    head = None
+    if classifier.startswith("loss3"):
+        with pytest.raises(Refused) as caught:
+            convert("tsn", tmp_path / "x.caffemodel", tmp_path / "out.pth")
+        assert caught.value.hint.endswith("say so: --head loss3/classifier")
+        head = classifier
+    result = convert("tsn", tmp_path / "x.caffemodel", tmp_path / "out.pth", head=head)
+    assert (result.facts.classes, result.facts.channels) == (1000 if classifier else 0, 3)
     convert("mmaction", tmp_path / "out.pth", tmp_path / "back.caffemodel", to="tsn")
     assert blobs_of(tmp_path / "back.caffemodel") == blobs_of(tmp_path / "x.caffemodel")
 

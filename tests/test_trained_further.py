@@ -9,7 +9,7 @@ import pytest
 import torch
 
 from converters import convert, inspect, load_model
-from converters.errors import Refused, UsageError
+from converters.errors import Refused
 
 
 @pytest.fixture(scope="module")
@@ -203,6 +203,7 @@ def test_no_other_layer_is_proposed_as_a_head(r2d_state, tmp_path):
         assert "--head" not in caught.value.hint
 
 
-def test_only_pytorch_files_have_heads_of_other_names(r2d, tmp_path):
-    with pytest.raises(UsageError, match="only PyTorch files"):
+def test_a_head_that_is_not_there(r2d, tmp_path):
+    with pytest.raises(Refused) as caught:
         convert("vmz", r2d, tmp_path / "out.pth", head="fc")
+    assert any(fault.startswith("missing: fc_w") for fault in caught.value.faults)

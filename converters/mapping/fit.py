@@ -14,7 +14,7 @@ from ..errors import Refused, UsageError
 from ..tensor import FLOATS
 from ..text import shown
 from .layout import BATCHES, CannotHold, Entry, entries, families, name_templates
-from .network import count, count_part, head_part, modules, parts, variants
+from .network import config, count, count_part, head_part, modules, parts, variants
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping
@@ -160,15 +160,25 @@ def _matches(
     layout: LayoutTable, tensors: Mapping[str, Tensor], names: _Names, variant: str | None
 ) -> list[Fit]:
     """Every variant that fits."""
-    found = []
+    found: list[Fit] = []
     for family in families(layout):
         bound = _bound_by_names(layout, family, names.wanted)
         for one in variants(family):
             if variant not in (None, one.name) or layout.holding(one.name).refuse:
                 continue
-            if match := _match(layout, one, bound, tensors, names):
+            match = _match(layout, one, bound, tensors, names)
+            if match and not any(_same_body(match, other) for other in found):
                 found.append(match)
     return found
+
+
+def _same_body(one: Fit, other: Fit) -> bool:
+    """Whether two networks, of which the file has no head, are the same up to it."""
+    return (
+        one.bound == other.bound == {**one.bound, "classes": 0}
+        and one.entries == other.entries
+        and config(one.variant) == config(other.variant)
+    )
 
 
 def _readings(layout: LayoutTable, names: list[str], head: str | None) -> Iterator[tuple[LayoutTable, str]]:
@@ -179,7 +189,8 @@ def _readings(layout: LayoutTable, names: list[str], head: str | None) -> Iterat
     """
     if layout.format != "pytorch":
         scopes = (found for scope in layout.scopes if scope and (found := _scope(layout, scope, names)))
-        yield layout, next(scopes, "")
+        scope = next(scopes, "")
+        yield (layout.with_head(head.removeprefix(scope)) if head is not None else layout), scope
         return
     prefixes = [""]
     for table in (layout, layout.without_backbone()) if layout.backbone else (layout,):
@@ -294,8 +305,8 @@ def _present(layout: LayoutTable, one: Variant, bound: Mapping[str, int], names:
 
 
 def _head(layout: LayoutTable, one: Variant) -> str:
-    """The part of a variant that a file may lack: published files of the sources have their head."""
-    return head_part(one) if layout.format == "pytorch" else ""
+    """The part of a variant that a file may lack."""
+    return head_part(one) if layout.headless else ""
 
 
 def _match(
@@ -471,7 +482,7 @@ def _other_head(
     """What to say where all is in order but for one more layer, of as many inputs as the head, in the head's place:
     it may be the head, under a name of its own."""
     wanted = {entry.name: entry for entry in expected if entry.name}
-    head = {module.name for module in modules(one) if module.part == _head(layout, one)}
+    head = {module.name for module in modules(one) if module.part == head_part(one)}
     missing = [entry for name, entry in wanted.items() if name not in names.wanted]
     unused = {bare: name for bare, name in names.wanted.items() if bare not in wanted}
     weight, bias = layout.leaf("fc", "weight"), layout.leaf("fc", "bias")

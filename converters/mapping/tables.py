@@ -176,7 +176,7 @@ class LayoutTable(NamedTuple):
     """What a project calls the modules of the networks: see ``mappings/layouts``.
 
     ``absent`` and ``head`` say what a file's names have otherwise than the table: the prefix that they lack
-    (`without_backbone`), and the head's own name (`with_head`).
+    (`without_backbone`), and the head's own name (`with_head`). ``headless`` tells that files may lack the head.
     """
 
     name: str
@@ -205,6 +205,7 @@ class LayoutTable(NamedTuple):
     backbone: str = ""
     absent: str = ""
     head: str = ""
+    headless: bool = False
 
     def holding(self, variant: str) -> Holds:
         """What the table says of a variant; the first row that matches counts, none means it holds it."""
@@ -368,6 +369,7 @@ def load_layout(name: str) -> LayoutTable:
             "labels",
             "also",
             "inverse_std",
+            "headless",
             "names_of",
             "backbone",
         },
@@ -470,6 +472,7 @@ def load_layout(name: str) -> LayoutTable:
         also=tuple(raw.get("also", ())),
         inverse_std=raw.get("inverse_std", ""),
         names_of=names_of,
+        headless=raw.get("headless", raw["format"] == "pytorch"),
         backbone=raw.get("backbone", ""),
     )
 
