@@ -35,7 +35,7 @@ def model_card(found: Inspection, facts: Facts) -> str:
     if network is None:
         raise ValueError("an unknown network has no card")
     front = ["---", *_yaml(_front(found, facts)), "---"]
-    body = [f"# {network.title}, {network.classes} classes", ""]
+    body = [f"# {network.title}, {f'{network.classes} classes' if network.classes else 'no head'}", ""]
     body += [
         f"`{facts.file}` holds {network.title} in the layout of {found.layout_title} "
         f"({len(found.tensors)} tensors, {megabytes(facts.size)}).",

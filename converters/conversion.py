@@ -544,8 +544,11 @@ def _notes(
     yield from _naming_notes(fitted)
     beside = checkpoint.details.get("beside")
     if beside:
-        which = checkpoint.details["wrapper"] or "itself"
-        yield f"the weights are those in {which}; beside them are {', '.join(beside)} (--entry takes another)"
+        which = (
+            f"those in {checkpoint.details['wrapper']}" if checkpoint.details["wrapper"] else "the file's own"
+        )
+        names = ", ".join(beside[:8]) + (f" and {len(beside) - 8} more" if len(beside) > 8 else "")
+        yield f"the weights are {which}; beside them are {names} (--entry takes another)"
     if wrap and target.container == "state_dict":
         yield f"{target.title} files are bare state dicts: there is no wrapper to add"
     usual = fitted.variant.values.get("stem_t")

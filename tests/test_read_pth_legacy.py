@@ -447,6 +447,15 @@ def test_sharded_checkpoints(tmp_path):
         read(index)
 
 
+def test_torchscript_before_1_4_is_named(tmp_path):
+    out = io.BytesIO()
+    with zipfile.ZipFile(out, "w") as archive:
+        archive.writestr("old/version", b"1")
+        archive.writestr("old/model.json", b"{}")
+        archive.writestr("old/tensors/0", bytes(8))
+    assert "TorchScript file of PyTorch before 1.4" in refusal(tmp_path, out.getvalue())
+
+
 def test_deflated_code_is_no_excuse_for_deflated_tensors(tmp_path):
     out = io.BytesIO()
     source = io.BytesIO(scripted(torch.nn.Linear(2, 1)))

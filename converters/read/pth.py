@@ -227,6 +227,12 @@ def lazy_tensors(
 def _root(file: SourceFile, records: dict[str, Record]) -> str:
     """The folder that all records are in: the output's name in ``torch.save``, ``archive`` here."""
     roots = [name.split("/")[0] for name in records if name.count("/") == 1 and name.endswith("/data.pkl")]
+    if not roots and any(name.endswith("/model.json") for name in records):
+        raise BadInput(
+            "is a TorchScript file of PyTorch before 1.4, which keeps its parameters elsewhere",
+            path=file.path,
+            hint="load it with torch.jit.load and save its state_dict()",
+        )
     if len(roots) != 1:
         raise BadInput(
             "is a zip file, but not one of PyTorch's",
