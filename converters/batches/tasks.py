@@ -65,7 +65,7 @@ def _tasks(manifest: Manifest, row: Row) -> list[Task]:
     try:
         found = matches(row.input, manifest.folder)
     except ConverterError as error:
-        found, fault = [], error.what
+        found, fault = [], f"{error.what}: {error.hint}" if error.hint else error.what
     if not found:
         fault = fault or "no file has such a name"
         found = [row.input if is_remote(row.input) else local_path(row.input, manifest.folder)]
