@@ -248,6 +248,18 @@ def test_two_rows_for_one_output_are_refused(tmp_path, output):
     assert caught.value.where == "line 1 and line 5"
 
 
+def test_names_of_a_store_cannot_lead_elsewhere(tmp_path, monkeypatch):
+    names = ["s3://b/../x.pkl", "s3://b/...pkl", "s3://b/a/y.pkl"]
+    text = '[[convert]]\ninput = "s3://b/*"\nto = "native"\noutput = "out/{folder}/{stem}/x.pth"\n'
+    path = write(tmp_path, text)
+    monkeypatch.setattr("converters.batches.tasks.matches", lambda *_: names[1:])
+    bad, good = tasks_of(load_manifest(path))
+    assert (bool(bad.fault), good.fault, good.name) == (True, "", "out/a/y/x.pth")
+    assert bad.output == str(tmp_path / "out" / "unnamed" / "unnamed" / "x.pth")
+    monkeypatch.setattr("converters.batches.tasks.matches", lambda *_: names[:1])
+    assert tasks_of(load_manifest(path))[0].fault
+
+
 def test_an_output_over_an_input_is_refused(tmp_path):
     text = '[[convert]]\ninput = "a.pth"\nto = "native"\noutput = "{stem}.pth"\n'
     with pytest.raises(UsageError, match="is an input too"):

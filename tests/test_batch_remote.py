@@ -30,24 +30,6 @@ def needs(*packages):
     return pytest.mark.skipif(bool(missing), reason=f"needs {', '.join(missing)}: install the extra [dev]")
 
 
-@pytest.fixture(scope="module")
-def zoo(tmp_path_factory):
-    """The inputs, and what the command makes of them here, without a cluster and without a store."""
-    folder = tmp_path_factory.mktemp("zoo")
-    batch_files.make_zoo(folder)
-    return folder
-
-
-@pytest.fixture(scope="module")
-def expected(zoo, tmp_path_factory):
-    """The hashes of the manifest's outputs, converted on this machine."""
-    folder = tmp_path_factory.mktemp("local") / "zoo"
-    folder.mkdir()
-    done = batch(batch_files.copy_zoo(zoo, folder), "--quiet", cwd=folder)
-    assert done.returncode == 0, done.stdout
-    return batch_files.hashes(folder, "out", "safe", "half")
-
-
 def environment(**more):
     return {**os.environ, "PYTHONPATH": str(REPOSITORY), **more}
 

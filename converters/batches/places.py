@@ -95,14 +95,16 @@ def fetch(place: str, folder: str, moved: Callable[[int, int], None] | None = No
     """
     with reaching(place) as files:
         name = place.rstrip("/").rpartition("/")[2].partition("?")[0]
+        if name in ("", os.curdir, os.pardir):
+            raise BadInput("names no file", path=place)
         found = [place]
         if protocol(place) == "s3" and not files.exists(place):
             found = [f"s3://{one}" for one in files.glob(f"{place}.*")]
         if not found:
             raise BadInput("is not there", path=place, hint="check the address")
         for one in found:
-            ending = one.removeprefix(place) if len(found) > 1 or one != place else ""
-            _fetch(files, one, os.path.join(folder, name + ending), moved)
+            ending = one.removeprefix(place)
+            _fetch(files, one, os.path.join(folder, os.path.basename(name + ending)), moved)
     return os.path.join(folder, name)
 
 

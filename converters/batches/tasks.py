@@ -80,6 +80,11 @@ def _task(manifest: Manifest, row: Row, place: str, to: str, fault: str) -> Task
         "to": to,
         "source": row.source,
     }
+    if any(
+        hole in (os.curdir, os.pardir) for hole in holes.values()
+    ):  # what a store calls its files is its own
+        fault = fault or "its name leads to another folder"
+        holes = dict.fromkeys(holes, "unnamed")
     output = fill(row.output, holes)
     said = [name, row.source, to, row.sha256, dict(row.options)]
     spec = sha256(json.dumps(said, sort_keys=True).encode()).hexdigest()[:16]

@@ -3,6 +3,7 @@ wrong with a file."""
 
 from __future__ import annotations
 
+import errno
 import os
 import tempfile
 from contextlib import contextmanager, suppress
@@ -47,12 +48,13 @@ def perform(order: Order, progress: Progress | None = None) -> Told:
         told = _perform(order, progress)
     except ConverterError as error:
         told = failure(error)
-    except OSError as error:
-        told = failure(ConverterError((error.strerror or str(error)).lower(), path=str(error.filename or "")))
-    except MemoryError:
-        told = failure(
-            ConverterError("not enough memory", hint="give the workers more, or run fewer"), spent=True
-        )
+    except (OSError, MemoryError) as error:
+        if isinstance(error, MemoryError) or error.errno == errno.ENOMEM:
+            hint = "give the workers more, or run fewer"
+            told = failure(ConverterError("not enough memory", hint=hint), spent=True)
+        else:
+            what = (error.strerror or str(error)).lower()
+            told = failure(ConverterError(what, path=str(error.filename or "")))
     except Exception as error:
         what = f"an error of this program: {type(error).__name__}: {error}"
         told = failure(ConverterError(what, hint="please report it"), spent=True)
