@@ -99,9 +99,11 @@ def convert_batch(
 
     With ``resume`` rows are skipped whose output is there with the recorded hash and whose input, mapping and tool
     are unchanged, and a whole output that was not recorded is taken over if it is what its row converts to; without
-    it there must be no results yet, and a row whose output exists fails. ``dry_run`` plans, reads no tensor and writes nothing.
-    ``fail_fast`` begins nothing more after a failure. ``memory`` limits each process, in MB. With ``scheduler``
-    the rows are done on a dask.distributed cluster, ``retries`` times more where a worker fails.
+    it there must be no results yet, and a row whose output exists fails.
+
+    ``dry_run`` plans, reads no tensor and writes nothing. ``fail_fast`` begins nothing more after a failure.
+    ``memory`` limits each process, in MB. With ``scheduler`` the rows are done on a dask.distributed cluster,
+    ``retries`` times more where a worker fails.
 
     Raises `ConverterError` where there is no batch at all: a wrong manifest, no room for the results.
     """
