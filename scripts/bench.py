@@ -14,6 +14,7 @@ import json
 import os
 import platform
 import random
+import shutil
 import subprocess
 import sys
 import tempfile
@@ -349,6 +350,52 @@ def measure_i3d(bench: Bench, rounds: int) -> str:
     )
 
 
+BATCH = """
+[[convert]]
+source = "vmz"
+input = "batch/*.pkl"
+to = "vmz-pt"
+output = "converted/{stem}.pth"
+"""
+
+
+def measure_batch(bench: Bench, rounds: int, files: int = 8) -> str:
+    """A batch of files in two processes, against two cp side by side that share the same files."""
+    source = bench.write_source("S")
+    size = os.path.getsize(source) * files / 1e6
+    manifest = os.path.join(bench.folder, "batch.toml")
+    for name in ("batch", "copied", "copied/0", "copied/1"):
+        os.mkdir(os.path.join(bench.folder, name))
+    for number in range(files):
+        os.link(source, os.path.join(bench.folder, "batch", f"{number}.pkl"))
+    with open(manifest, "w") as file:
+        file.write(BATCH)
+    words = [*bench.command, "batch", manifest, "--jobs", "2", "--quiet"]
+    halves = [" ".join(f"batch/{number}.pkl" for number in range(half, files, 2)) for half in (0, 1)]
+    copy = ["sh", "-c", f"cp {halves[0]} copied/0 & cp {halves[1]} copied/1 & wait"]
+    ours, theirs = [], []
+    for number in range(rounds + 1):
+        _progress(f"batch: round {number} of {rounds}")
+        for command, runs in ((words, ours), (copy, theirs)):
+            run = bench.run(command)
+            if number:
+                runs.append(run)
+            for name in os.listdir(bench.folder):
+                if name.startswith(("batch.r", "batch.s", "converted")):
+                    path = os.path.join(bench.folder, name)
+                    shutil.rmtree(path) if os.path.isdir(path) else os.unlink(path)
+            for each in range(files):
+                _unlink(os.path.join(bench.folder, "copied", str(each % 2), f"{each}.pkl"))
+    _unlink(source)
+    _progress("")
+    one, two = _median(ours), _median(theirs)
+    return (
+        f"convert batch --jobs 2, {files} files of {size / files:.0f} MB, both hashes of each recorded: "
+        f"{one.wall:.2f} s, {size / one.wall:,.0f} MB/s; two cp side by side {two.wall:.2f} s, "
+        f"{size / two.wall:,.0f} MB/s: {one.wall / two.wall:.2f} x their time (CPU {one.cpu / two.cpu:.2f} x)"
+    )
+
+
 def _median(runs: Sequence[Run]) -> Run:
     return Run(median(run.cpu for run in runs), median(run.wall for run in runs))
 
@@ -440,6 +487,7 @@ def main() -> int:
         i3d = (
             "" if options.without_torch or not bench.imports("torch") else measure_i3d(bench, options.rounds)
         )
+        batch = measure_batch(bench, options.rounds)
     if options.json:
         print(
             json.dumps(
@@ -449,6 +497,7 @@ def main() -> int:
                     "rounds": options.rounds,
                     "cp": {label: asdict(run) for label, run in copies.items()},
                     "i3d": i3d,
+                    "batch": batch,
                     "figures": [{**asdict(figure), "holds": figure.holds} for figure in figures],
                 }
             )
@@ -460,6 +509,7 @@ def main() -> int:
     print(f"\n{markdown(figures, labels)}\n")
     if i3d:
         print(i3d)
+    print(batch)
     missed = [f"{one.row} ({one.source})" for one in figures if not one.holds]
     print(
         f"goals missed: {', '.join(missed)}"

@@ -4,17 +4,18 @@ and a manifest that converts each into several layouts."""
 from __future__ import annotations
 
 import hashlib
-from typing import TYPE_CHECKING, Any
+import shutil
+from pathlib import Path
+from typing import Any
 
 import torch
 
 from converters import convert
+from converters.batches.manifest import load_manifest
+from converters.batches.tasks import tasks_of
 from converters.mapping.layout import entries
 from converters.mapping.network import variant
 from converters.mapping.tables import load_layout
-
-if TYPE_CHECKING:
-    from pathlib import Path
 
 MANIFEST = """\
 [defaults]
@@ -60,6 +61,8 @@ verify = true
 """
 
 ROWS = 43
+OUTPUTS = ("out", "safe", "half")
+"""The folders that the manifest's outputs go to."""
 
 
 def write_native(path: Path, family: str, name: str, classes: int, seed: int) -> None:
@@ -94,6 +97,21 @@ def make_zoo(folder: Path) -> None:
     source("c3d", "c3d-small", "c3d-chainer", "c3d/small-chainer.npz", 7)
     native.unlink()
     (folder / "zoo.toml").write_text(MANIFEST)
+
+
+def convert_zoo(folder: Path) -> dict[str, str]:
+    """What each row converts to, converted one by one; nothing of it stays but the hashes, by output."""
+    tasks = tasks_of(load_manifest(folder / "zoo.toml"))
+    assert len(tasks) == ROWS
+    for task in tasks:
+        Path(task.output).parent.mkdir(parents=True, exist_ok=True)
+        source = None if task.source == "auto" else task.source
+        convert(source, task.input, task.output, to=task.to, **task.options)
+    found = hashes(folder, *OUTPUTS)
+    assert len(found) == ROWS
+    for name in OUTPUTS:
+        shutil.rmtree(folder / name)
+    return found
 
 
 def copy_zoo(zoo: Path, folder: Path) -> Path:

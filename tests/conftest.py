@@ -7,6 +7,7 @@ import subprocess
 import sys
 from pathlib import Path
 
+import batch_files
 import pytest
 import torch
 import vmz_files
@@ -28,6 +29,20 @@ def r3d(tmp_path_factory) -> Path:
     path = tmp_path_factory.mktemp("vmz") / "r3d_d18_l16.pkl"
     vmz_files.write(path, "r3d-18", seed=6)
     return path
+
+
+@pytest.fixture(scope="session")
+def zoo(tmp_path_factory) -> Path:
+    """A small file of every source, and a manifest for them."""
+    folder = tmp_path_factory.mktemp("zoo")
+    batch_files.make_zoo(folder)
+    return folder
+
+
+@pytest.fixture(scope="session")
+def expected(zoo) -> dict[str, str]:
+    """The hash that every output of the manifest must have."""
+    return batch_files.convert_zoo(zoo)
 
 
 @pytest.fixture

@@ -20,7 +20,7 @@ import batch_files
 import pytest
 from conftest import REPOSITORY
 
-from converters import Refused, __version__, convert, convert_batch
+from converters import Refused, __version__, convert_batch
 from converters.batches.batch import summary_text
 from converters.batches.manifest import load_manifest
 from converters.batches.pool import Event
@@ -30,31 +30,7 @@ from converters.batches.tasks import tasks_of
 from converters.batches.work import perform
 from converters.tensor import SourceFile
 
-OUTPUTS = ("out", "safe", "half")
-
-
-@pytest.fixture(scope="module")
-def zoo(tmp_path_factory):
-    """A file of every source, and the hash that every output of its manifest must have."""
-    folder = tmp_path_factory.mktemp("zoo")
-    batch_files.make_zoo(folder)
-    return folder
-
-
-@pytest.fixture(scope="module")
-def expected(zoo):
-    """What each row converts to, converted one by one."""
-    tasks = tasks_of(load_manifest(zoo / "zoo.toml"))
-    assert len(tasks) == batch_files.ROWS
-    for task in tasks:
-        Path(task.output).parent.mkdir(parents=True, exist_ok=True)
-        source = None if task.source == "auto" else task.source
-        convert(source, task.input, task.output, to=task.to, **task.options)
-    found = batch_files.hashes(zoo, *OUTPUTS)
-    assert len(found) == batch_files.ROWS
-    for name in OUTPUTS:
-        shutil.rmtree(zoo / name)
-    return found
+OUTPUTS = batch_files.OUTPUTS
 
 
 @pytest.fixture
@@ -104,10 +80,6 @@ def lines_of(path):
 
 def states(summary):
     return {row["task"]: row["state"] for row in summary.rows}
-
-
-def only(state, count):
-    return {state: count}
 
 
 def counts(summary):
@@ -531,13 +503,30 @@ def test_an_interrupt_ends_the_workers(manifest):
     assert not any(Path(f"/proc/{pid}").exists() for pid in workers)
 
 
-class Terminal(io.StringIO):
-    def isatty(self):
-        return True
+@pytest.mark.skipif(not hasattr(os, "openpty"), reason="needs pseudo-terminals")
+def test_a_terminal_gets_a_display_that_is_gone_at_the_end(small):
+    master, slave = os.openpty()
+    process = subprocess.Popen(
+        command(small, "--jobs", 2),
+        stdout=subprocess.DEVNULL,
+        stderr=slave,
+        env={**os.environ, "PYTHONPATH": str(REPOSITORY), "COLUMNS": "100"},
+    )
+    os.close(slave)
+    seen = b""
+    with contextlib.suppress(OSError):  # how a terminal says that nobody writes any more
+        while piece := os.read(master, 65536):
+            seen += piece
+    os.close(master)
+    assert process.wait(60) == 1
+    assert b"of 4 rows, " in seen
+    assert b"out/ip-csn-26-2.pth\r\n" in seen
+    left = seen[seen.rindex(b"\x1b[J") + 3 :].decode()
+    assert "#" not in left
 
 
 def test_the_display_shows_each_file_and_all(small, monkeypatch):
-    out = Terminal()
+    out = io.StringIO()
     display = Display(out)
     tasks = tasks_of(load_manifest(small))
     display.begin(tasks, [100_000_000, 50_000_000, 0, 0])
@@ -580,4 +569,5 @@ def test_a_name_cannot_put_markup_into_a_report(zoo, tmp_path):
 def test_usage(run, small):
     assert run("batch").returncode == 2
     assert run("batch", small, "--jobs", 0).returncode == 2
+    assert run("batch", small, "--memory", -1).returncode == 2
     assert run("batch", small, "--results", "/nowhere/x").returncode == 1

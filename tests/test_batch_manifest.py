@@ -5,6 +5,7 @@ from __future__ import annotations
 import tomllib
 
 import pytest
+from conftest import REPOSITORY
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -12,6 +13,8 @@ from converters import BadInput, UsageError
 from converters.batches.manifest import line_of, load_manifest
 from converters.batches.tasks import tasks_of
 from converters.naming import fill, stem_of
+from converters.support import support_table
+from converters.zoo import releases
 
 GOOD = """\
 [defaults]
@@ -245,6 +248,18 @@ def test_two_rows_for_one_output_are_refused(tmp_path, output):
     assert caught.value.where == "line 1 and line 5"
 
 
+def test_names_of_a_store_cannot_lead_elsewhere(tmp_path, monkeypatch):
+    names = ["s3://b/../x.pkl", "s3://b/...pkl", "s3://b/a/y.pkl"]
+    text = '[[convert]]\ninput = "s3://b/*"\nto = "native"\noutput = "out/{folder}/{stem}/x.pth"\n'
+    path = write(tmp_path, text)
+    monkeypatch.setattr("converters.batches.tasks.matches", lambda *_: names[1:])
+    bad, good = tasks_of(load_manifest(path))
+    assert (bool(bad.fault), good.fault, good.name) == (True, "", "out/a/y/x.pth")
+    assert bad.output == str(tmp_path / "out" / "unnamed" / "unnamed" / "x.pth")
+    monkeypatch.setattr("converters.batches.tasks.matches", lambda *_: names[:1])
+    assert tasks_of(load_manifest(path))[0].fault
+
+
 def test_an_output_over_an_input_is_refused(tmp_path):
     text = '[[convert]]\ninput = "a.pth"\nto = "native"\noutput = "{stem}.pth"\n'
     with pytest.raises(UsageError, match="is an input too"):
@@ -273,3 +288,22 @@ def test_holes():
     assert fill("{a}-{b}{a}", {"a": "{b}", "b": 2}) == "{b}-2{b}"
     with pytest.raises(UsageError):
         fill("{a.b}", {"a": 1})
+
+
+def test_the_complete_zoo_is_a_manifest():
+    """Every file of VMZ's zoo, every starred one of mmaction's, each into layouts that hold its network."""
+    rows = load_manifest(REPOSITORY / "scripts" / "zoo.toml").rows
+    inputs = {row.input.rpartition("/")[2]: row for row in rows}
+    wanted = [release for release in releases() if release.zoo == "vmz" or release.converted]
+    assert len(wanted) == 65
+    holding = {row.variant: set(row.layouts) for row in support_table()}
+    for release in wanted:
+        row = inputs[release.file]
+        assert (row.source, row.sha256) == (release.layout, release.digest)
+        assert set(row.to) <= holding.get(release.network, {"native"})
+        assert row.options == {"verify": True}
+    others = [row for row in rows if row.input.rpartition("/")[2] not in {release.file for release in wanted}]
+    assert {row.source for row in others} == {"i3d", "c3d", "c3d-chainer"}
+    assert len(tasks_of(load_manifest(REPOSITORY / "scripts" / "zoo.toml"))) == sum(
+        len(row.to) for row in rows
+    )

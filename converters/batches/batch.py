@@ -95,22 +95,27 @@ def convert_batch(
     """Convert all that a manifest lists, in ``jobs`` processes (default: one for each processor).
 
     Each conversion is a row of its own: one that fails, or whose process dies, costs no other. Results are appended
-    to ``results`` (default: beside the manifest, ``NAME.results.jsonl``) one by one. With ``resume`` rows are
-    skipped whose output is there with the recorded hash and whose input, mapping and tool are unchanged, and a
-    whole output that was not recorded is taken over if it is what its row converts to; without it there must be no
-    results yet, and a row whose output exists fails. ``dry_run`` plans, reads no tensor and writes nothing.
-    ``fail_fast`` begins nothing more after a failure. ``memory`` limits each process, in MB. With ``scheduler``
-    the rows are done on a dask.distributed cluster, ``retries`` times more where a worker fails.
+    to ``results`` (default: beside the manifest, ``NAME.results.jsonl``) one by one; reports come beside it.
+
+    With ``resume`` rows are skipped whose output is there with the recorded hash and whose input, mapping and tool
+    are unchanged, and a whole output that was not recorded is taken over if it is what its row converts to; without
+    it there must be no results yet, and a row whose output exists fails.
+
+    ``dry_run`` plans, reads no tensor and writes nothing. ``fail_fast`` begins nothing more after a failure.
+    ``memory`` limits each process, in MB. With ``scheduler`` the rows are done on a dask.distributed cluster,
+    ``retries`` times more where a worker fails.
 
     Raises `ConverterError` where there is no batch at all: a wrong manifest, no room for the results.
     """
     path = os.fspath(manifest)
     if jobs is not None and jobs < 1:
         raise UsageError(f"{jobs} jobs do nothing", hint="--jobs is at least 1")
+    if memory < 0:
+        raise UsageError(f"{memory} MB of memory are none", hint="--memory is in MB; 0 is no limit")
     started = perf_counter()
     tasks = tasks_of(load_manifest(path))
-    base = path.removesuffix(".toml")
-    record = os.fspath(results) if results is not None else f"{base}.results.jsonl"
+    record = os.fspath(results) if results is not None else f"{path.removesuffix('.toml')}.results.jsonl"
+    base = record.removesuffix(".jsonl").removesuffix(".results")
     with ExitStack() as stack:
         kept: Results | None = None
         if not dry_run:

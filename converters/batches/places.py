@@ -62,6 +62,12 @@ def exists(place: str) -> bool:
         return bool(files.exists(place))
 
 
+def is_input(place: str) -> bool:
+    """Whether a remote input is there: a file, or a TensorFlow checkpoint by its prefix."""
+    with reaching(place) as files:
+        return bool(files.exists(place) or (protocol(place) == "s3" and files.glob(f"{place}.*")))
+
+
 def size_of(place: str) -> int:
     """Bytes of a local input, all files of a TensorFlow checkpoint; 0 where that is not known."""
     if is_remote(place):
@@ -89,25 +95,25 @@ def fetch(place: str, folder: str, moved: Callable[[int, int], None] | None = No
     """
     with reaching(place) as files:
         name = place.rstrip("/").rpartition("/")[2].partition("?")[0]
+        if name in ("", os.curdir, os.pardir):
+            raise BadInput("names no file", path=place)
         found = [place]
         if protocol(place) == "s3" and not files.exists(place):
             found = [f"s3://{one}" for one in files.glob(f"{place}.*")]
         if not found:
             raise BadInput("is not there", path=place, hint="check the address")
         for one in found:
-            ending = one.removeprefix(place) if len(found) > 1 or one != place else ""
-            _fetch(files, one, os.path.join(folder, name + ending), moved)
+            ending = one.removeprefix(place)
+            _fetch(files, one, os.path.join(folder, os.path.basename(name + ending)), moved)
     return os.path.join(folder, name)
 
 
 def _fetch(files: Any, place: str, path: str, moved: Callable[[int, int], None] | None) -> None:
-    size, done = files.info(place).get("size"), 0
-    with files.open(place, "rb", block_size=BLOCK) as source, open(path, "wb") as target:
-        while block := source.read(BLOCK):
-            target.write(block)
-            done += len(block)
-            if moved:
-                moved(done, size or done)
+    size = files.info(place).get("size")
+    hooks = {"moved": lambda size, value, **_: moved(value, size or value)} if moved else {}
+    callback = import_module("fsspec.callbacks").Callback(hooks=hooks)
+    files.get_file(place, path, callback=callback)
+    done = os.path.getsize(path)
     if size is not None and done != size:
         raise BadInput(f"ends early: {done:,} of {size:,} bytes", path=place, hint="try again")
 

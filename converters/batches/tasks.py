@@ -65,7 +65,7 @@ def _tasks(manifest: Manifest, row: Row) -> list[Task]:
     try:
         found = matches(row.input, manifest.folder)
     except ConverterError as error:
-        found, fault = [], error.what
+        found, fault = [], f"{error.what}: {error.hint}" if error.hint else error.what
     if not found:
         fault = fault or "no file has such a name"
         found = [row.input if is_remote(row.input) else local_path(row.input, manifest.folder)]
@@ -80,6 +80,11 @@ def _task(manifest: Manifest, row: Row, place: str, to: str, fault: str) -> Task
         "to": to,
         "source": row.source,
     }
+    if any(
+        hole in (os.curdir, os.pardir) for hole in holes.values()
+    ):  # what a store calls its files is its own
+        fault = fault or "its name leads to another folder"
+        holes = dict.fromkeys(holes, "unnamed")
     output = fill(row.output, holes)
     said = [name, row.source, to, row.sha256, dict(row.options)]
     spec = sha256(json.dumps(said, sort_keys=True).encode()).hexdigest()[:16]

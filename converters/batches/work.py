@@ -3,6 +3,7 @@ wrong with a file."""
 
 from __future__ import annotations
 
+import errno
 import os
 import tempfile
 from contextlib import contextmanager, suppress
@@ -17,7 +18,7 @@ from ..digests import sha256_of
 from ..errors import BadInput, ConverterError, Refused
 from ..provenance import tables_hash
 from ..report import conversion_text
-from .places import exists, fetch, is_remote, mark_of, remote_chunks, store
+from .places import exists, fetch, is_input, is_remote, mark_of, remote_chunks, store
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -47,12 +48,13 @@ def perform(order: Order, progress: Progress | None = None) -> Told:
         told = _perform(order, progress)
     except ConverterError as error:
         told = failure(error)
-    except OSError as error:
-        told = failure(ConverterError((error.strerror or str(error)).lower(), path=str(error.filename or "")))
-    except MemoryError:
-        told = failure(
-            ConverterError("not enough memory", hint="give the workers more, or run fewer"), spent=True
-        )
+    except (OSError, MemoryError) as error:
+        if isinstance(error, MemoryError) or error.errno == errno.ENOMEM:
+            hint = "give the workers more, or run fewer"
+            told = failure(ConverterError("not enough memory", hint=hint), spent=True)
+        else:
+            what = (error.strerror or str(error)).lower()
+            told = failure(ConverterError(what, path=str(error.filename or "")))
     except Exception as error:
         what = f"an error of this program: {type(error).__name__}: {error}"
         told = failure(ConverterError(what, hint="please report it"), spent=True)
@@ -110,7 +112,7 @@ class _Input:
         self._scratch = scratch
         self._progress = progress
         self._path = "" if is_remote(place) else place
-        self._digest = ""
+        self._digest = self._mark = ""
         self._size = 0
 
     def path(self) -> str:
@@ -118,6 +120,7 @@ class _Input:
         if not self._path:
             folder = os.path.join(self._scratch, "in")
             os.mkdir(folder)
+            self._mark = self.mark()  # before: what changes meanwhile must not look unchanged
             self._path = fetch(self.place, folder, self._progress)
         return self._path
 
@@ -133,7 +136,7 @@ class _Input:
         return self._digest
 
     def mark(self) -> str:
-        """What its store says of it, if it is remote."""
+        """What its store says of it now, if it is remote."""
         if not is_remote(self.place):
             return ""
         with suppress(BadInput):  # the prefix of several files is no file itself
@@ -142,7 +145,7 @@ class _Input:
 
     def told(self) -> Told:
         """What is recorded of it."""
-        return {"sha256": self.sha256(), "size": self._size, "mark": self.mark()}
+        return {"sha256": self.sha256(), "size": self._size, "mark": self._mark}
 
 
 def _stands(former: Told, order: Order, source: _Input) -> bool:
@@ -282,7 +285,7 @@ def _network(result: Result) -> Told:
 def _planned(order: Order) -> Told:
     """What a conversion would do. Reads no tensor, and nothing that is remote."""
     if is_remote(order["input"]):
-        if not exists(order["input"]):
+        if not is_input(order["input"]):
             raise BadInput("is not there", path=order["input"], hint="check the address")
         return {"state": "planned", "text": "remote: looked at when it is converted"}
     with tempfile.TemporaryDirectory(prefix="convert-", dir=order["scratch"]) as scratch:
