@@ -53,7 +53,7 @@ def compare(
             "the source is a PyTorch file: no source framework's network to run",
         )
     told = {**_recorded(checkpoint.provenance), **checkpoint.told}
-    net = source_net(
+    net = checkpoint.net or source_net(
         tensors,
         pool1=told.get("pool1") if said.pool1 is None else said.pool1,
         stem_stride=told.get("stem_stride") if said.stem_stride is None else said.stem_stride,
