@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from .mean import Mean, convert_mean
     from .model import load_model, load_two_stream
     from .publication import publish
+    from .verification import Verification, verify
 
 _HOMES = {
     "convert_batch": "batches.batch",
@@ -32,6 +33,8 @@ _HOMES = {
     "load_two_stream": "model",
     "inspect": "inspection",
     "publish": "publication",
+    "verify": "verification",
+    "Verification": "verification",
     "ConverterError": "errors",
     "Refused": "errors",
     "UsageError": "errors",
@@ -45,6 +48,7 @@ __all__ = [
     "Refused",
     "Result",
     "UsageError",
+    "Verification",
     "convert",
     "convert_batch",
     "convert_mean",
@@ -53,6 +57,7 @@ __all__ = [
     "load_model",
     "load_two_stream",
     "publish",
+    "verify",
 ]
 
 

@@ -15,6 +15,7 @@ from .text import shown
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
+    from .onnx.graph import SourceNet
     from .read.caffe import CaffeModel
     from .read.pth import PthFile
     from .tensor import Tensor
@@ -29,7 +30,7 @@ class Checkpoint(NamedTuple):
     ``format`` is one that layouts come in (`mapping.tables.FORMATS`) or ``"onnx"``, in which any of them may come,
     ``container`` the file format in words. ``others`` are values that are not tensors. ``provenance`` is what this
     tool wrote into the file, if it did. ``told`` is what the file itself tells of its network beside the tensors, by
-    the names of `facts.Facts`.
+    the names of `facts.Facts`, and ``net`` the network that it describes under its tensors' names.
     """
 
     path: str
@@ -41,6 +42,7 @@ class Checkpoint(NamedTuple):
     provenance: Mapping[str, Any] | None
     details: Mapping[str, Any]
     told: Mapping[str, Any] = MappingProxyType({})
+    net: SourceNet | None = None
 
     def __enter__(self) -> Checkpoint:
         return self
@@ -91,7 +93,7 @@ def open_checkpoint(path: str, *, checksum: bool = True, entry: str | None = Non
             return _open_hdf5(file, checksum=checksum)
         if kind == "text" and path.endswith(".index.json"):
             return _open_shards(file, checksum=checksum)
-        if kind == "protobuf" and (found := _open_onnx(file)):
+        if kind == "protobuf" and (found := _open_onnx(file) or _open_caffe2_net(file)):
             return found
         if kind in ("protobuf", "unknown", "text"):
             return _open_caffe(file)
@@ -249,6 +251,43 @@ def _open_onnx(file: SourceFile) -> Checkpoint | None:
         {"producer": shown(found.producer)},
         told,
     )
+
+
+def _open_caffe2_net(file: SourceFile) -> Checkpoint | None:
+    """An init net, with the predict net beside it if there is one, named by either; None for another protocol
+    buffer."""
+    from .read.caffe2_nets import filled_blobs, is_caffe2_net, read_caffe2_net
+
+    if not is_caffe2_net(file):
+        return None
+    folder, name = os.path.split(file.path)
+    first = read_caffe2_net(file)
+    fills = any(op.kind.endswith("Fill") for op in first.ops)
+    here, there = ("init_net", "predict_net") if fills else ("predict_net", "init_net")
+    beside = os.path.join(folder, name.replace(here, there))
+    if here not in name or not os.path.isfile(beside):
+        if not fills:
+            raise BadInput(
+                "describes a network only", path=file.path, hint="its weights are in an init_net.pb; put it beside"
+            )
+        return _caffe2_net((file,), filled_blobs(file, first))
+    other = SourceFile(beside)
+    try:
+        second = read_caffe2_net(other)
+        files, nets = ((file, other), (first, second)) if fills else ((other, file), (second, first))
+        tensors = filled_blobs(files[0], nets[0])
+        from .onnx.nets import described_net, told_by_net
+
+        net = described_net(nets[1], tensors)
+        return _caffe2_net(files, tensors)._replace(net=net, told=told_by_net(net, tensors))
+    except BaseException:
+        other.close()
+        raise
+
+
+def _caffe2_net(files: tuple[SourceFile, ...], tensors: Mapping[str, Tensor]) -> Checkpoint:
+    container = "Caffe2 init net" + (" and predict net" if len(files) > 1 else "")
+    return Checkpoint(files[0].path, files, "caffe2-pickle", container, tensors, {}, None, {})
 
 
 def _open_caffe(file: SourceFile) -> Checkpoint:

@@ -42,6 +42,7 @@ VERBS = {
     "diff": "compare two checkpoints of any format and layout",
     "suggest": "propose a mapping between two files whose names no table knows",
     "publish": "name a file by its hash, with a model card; check a published folder",
+    "verify": "prove a conversion: bytes, and every block against the source framework's network",
 }
 """Commands with a module of their own in ``converters/verbs``, each with its line in the help."""
 

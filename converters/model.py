@@ -20,6 +20,7 @@ from .provenance import home_of
 if TYPE_CHECKING:
     import torch
 
+    from .checkpoint import Checkpoint
     from .facts import Facts
     from .mapping.fit import Fit
     from .mapping.tables import LayoutTable
@@ -113,15 +114,20 @@ def _load(
         facts = facts_of(
             fitted, checkpoint.provenance, told=checkpoint.told, pool1=pool1, stem_stride=stem_stride
         )
-        native = load_layout("native")
-        plan = make_plan(fitted, checkpoint.tensors, native, facts, eps=facts.bn_eps, path=name)
-        state = {row.target: to_torch(row.tensor(checkpoint.tensors)) for row in plan.rows}
+        state = canonical_state(checkpoint, fitted, facts)
     eps = facts.bn_eps if bn_eps is None else float(bn_eps)
     if not 0 < eps < 1:
         raise UsageError(f"a batch-norm eps of {eps} is not between 0 and 1")
     home = home_of(checkpoint.provenance) if fitted.layout.identity else None
     model = build_network(fitted, state, eps=eps, pool1=facts.pool1, stem_stride=facts.stem_stride, home=home)
     return model, facts
+
+
+def canonical_state(checkpoint: Checkpoint, fitted: Fit, facts: Facts) -> dict[str, torch.Tensor]:
+    """A file's tensors in memory under canonical names, with their own variances."""
+    native = load_layout("native")
+    plan = make_plan(fitted, checkpoint.tensors, native, facts, eps=facts.bn_eps, path=checkpoint.path)
+    return {row.target: to_torch(row.tensor(checkpoint.tensors)) for row in plan.rows}
 
 
 def build_network(

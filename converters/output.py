@@ -285,12 +285,14 @@ def _onnx(path: str, work: Work, force: bool, check: Check, moved: Moved | None)
     onnx = require_onnx()
     network = work.draft.get("network") or {}
     tensors = {tensor.name: tensor for tensor in work.tensors}
-    net = source_net(
-        tensors,
-        pool1=network.get("pool1"),
-        stem_stride=network.get("stem_stride"),
-        inverse_std=work.plan.inverse_std,
-    )
+    net = work.checkpoint.net
+    if net is None or any(row.source != row.target or row.ops for row in work.plan.rows):
+        net = source_net(
+            tensors,
+            pool1=network.get("pool1"),
+            stem_stride=network.get("stem_stride"),
+            inverse_std=work.plan.inverse_std,
+        )
     graph = source_graph(net, tensors)
     places = {name: place for place, name in enumerate(graph.weights)}
     if unread := tensors.keys() - places.keys():

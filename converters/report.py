@@ -18,8 +18,12 @@ if TYPE_CHECKING:
     from .mean import Mean
     from .suggestion import Suggestion
     from .support import Support
+    from .verification import Verification
 
 _NUMBER = re.compile(r"(\d+)")
+
+SHOWN = 10
+"""Lines of one sort that a report has at most."""
 
 
 def conversion_text(result: Result) -> str:
@@ -185,6 +189,53 @@ def fold_tensors(tensors: Iterable[tuple[str, str, tuple[int, ...]]]) -> Iterato
     for (texts, dtype, shape), numbers in _groups((name, (dtype, shape)) for name, dtype, shape in tensors):
         yield f"{_folded(texts, numbers)}  {_shape(shape)} {dtype}" + (
             f"  ({len(numbers)} tensors)" if len(numbers) > 1 else ""
+        )
+
+
+def verification_text(found: Verification) -> str:
+    """The three levels, a few lines each."""
+    facts, exact = found.facts, found.exact
+    lines = [
+        f"{facts.title} ({facts.variant}), {facts.classes} classes: {found.source_layout} and {found.output_layout}"
+    ]
+    if exact.ok:
+        lines.append(f"exact       all {exact.tensors} tensors come back bit for bit")
+    else:
+        lines.append(f"exact       MISSED: {len(exact.changed)} of {exact.tensors} tensors do not come back")
+        lines += [f"  {one.name} ({one.canonical}): {one.why}" for one in exact.changed[:SHOWN]]
+        if len(exact.changed) > SHOWN:
+            lines.append(f"  ... and {len(exact.changed) - SHOWN} more")
+    if exact.dropped:
+        lines.append(f"  no weights of the network: {', '.join(fold_names(exact.dropped))}")
+    lines += _functional_lines(found)
+    lines += [f"declared    {note}" for note in found.declared.notes]
+    if found.declared.first:
+        lines.append(
+            f"  there its own network departs first at {found.declared.first}, its logits by "
+            f"{found.declared.relative:.1e} of the largest"
+        )
+    lines.append(f"verified: {'YES' if found.ok else 'NO'} ({sum(found.timings.values()):.1f} s)")
+    return "\n".join(shown(line) for line in lines)
+
+
+def _functional_lines(found: Verification) -> Iterator[str]:
+    ran = found.functional
+    if ran is None:
+        yield f"functional  not looked at: {found.skipped}"
+        return
+    if ran.first is None:
+        worst = max(ran.blocks, key=lambda block: block.relative)
+        yield (
+            f"functional  all {len(ran.blocks)} blocks agree to {ran.tolerance:g} of the largest value "
+            f"(worst {worst.relative:.1e}, {worst.name}; logits {ran.blocks[-1].relative:.1e})"
+        )
+    else:
+        off = ran.first.fault or f"off by {ran.first.relative:.1e} of the largest value, {ran.tolerance:g} allowed"
+        yield f"functional  MISSED: the first block to depart is {ran.first.name}, {off}"
+    yield f"  clip {ran.clip}; {ran.device}"
+    for side, top in (("source", ran.source_top), ("output", ran.output_top)):
+        yield f"  {side}'s top {len(top)}: " + ", ".join(
+            f"{one.label or one.number} {one.logit:.3f}" for one in top
         )
 
 

@@ -16,11 +16,12 @@ import recipes_caffe
 import recipes_i3d
 import torch
 import vmz_files
+from caffe_files import message, number
 from tables import vmz_tables
 from test_conversion_i3d import write as write_tensorflow
 from test_imports import HEAVY, imported
 
-from converters import BadInput, Refused, UsageError, convert, inspect, load_model
+from converters import BadInput, Refused, UsageError, convert, inspect, load_model, verify
 from converters.checkpoint import open_checkpoint
 from converters.onnx.runtime import run as run_onnx
 
@@ -83,8 +84,8 @@ def test_a_graph_tells_what_no_tensor_does(tmp_path: Path) -> None:
     facts = inspect(exported(tmp_path, "ip-csn-26")).network
     assert (facts.pool1, facts.stem_stride, facts.bn_eps) == (True, 1, 1e-3)
     vmz_files.write(tmp_path / "x.pkl", "ir-csn-26", seed=2)
-    for number, flags in enumerate(({"pool1": False}, {"pool1": False, "stem_stride": 2})):
-        path = tmp_path / f"{number}.onnx"
+    for flags in ({"pool1": False}, {"pool1": False, "stem_stride": 2}):
+        path = tmp_path / f"{len(flags)}.onnx"
         convert("vmz", tmp_path / "x.pkl", path, **flags)
         model = onnx.load(path)
         del model.metadata_props[:]
@@ -97,6 +98,14 @@ def test_a_graph_tells_what_no_tensor_does(tmp_path: Path) -> None:
                 attribute.f = 1e-5
     onnx.save(model, path)
     assert inspect(path).network.bn_eps == 1e-5
+
+
+def test_a_model_whose_writer_left_its_name_out(tmp_path: Path) -> None:
+    """Its first two fields are then a number and a message."""
+    model = onnx.load(exported(tmp_path, "ir-csn-26"))
+    model.ClearField("producer_name")
+    onnx.save(model, tmp_path / "bare.onnx")
+    assert inspect(tmp_path / "bare.onnx").layout == "vmz"
 
 
 def test_every_opset_is_read(tmp_path: Path) -> None:
@@ -221,3 +230,89 @@ def test_only_models_are_read_as_onnx(r2d: Path, tmp_path: Path) -> None:
 def test_reading_needs_neither_onnx_nor_numpy(tmp_path: Path) -> None:
     modules = imported("onnx", exported(tmp_path, "ir-csn-26"), tmp_path / "out.pth")
     assert not modules & {"onnx", "onnxruntime", "numpy", "torch", *HEAVY}
+
+
+# Caffe2's own nets
+
+
+@pytest.fixture
+def nets(tmp_path: Path) -> Path:
+    """The pair that the fixture of ir-csn-26 was exported from."""
+    for name in ("init_net", "predict_net"):
+        content = gzip.decompress((FIXTURES / f"ir-csn-26.{name}.pb.gz").read_bytes())
+        (tmp_path / f"x_{name}.pb").write_bytes(content)
+    return tmp_path
+
+
+def test_nets_convert_to_what_their_export_converts_to(nets: Path) -> None:
+    export = exported(nets, "ir-csn-26")
+    convert("onnx", export, nets / "onnx.pth")
+    for name in ("x_init_net", "x_predict_net"):
+        convert("vmz", nets / f"{name}.pb", nets / f"{name}.pth")
+        assert contents(nets / f"{name}.pth") == contents(nets / "onnx.pth")
+    found = inspect(nets / "x_init_net.pb")
+    assert (found.container, found.network.pool1) == ("Caffe2 init net and predict net", True)
+
+
+def test_a_predict_net_is_translated_as_it_is(nets: Path) -> None:
+    """Its last pool has the size of the clip that it was built for; operator by operator what Caffe2's own exporter
+    makes of it, and the same numbers."""
+    export = exported(nets, "ir-csn-26")
+    convert("vmz", nets / "x_init_net.pb", nets / "ours.onnx")
+    ours, theirs = (onnx.load(path).graph.node for path in (nets / "ours.onnx", export))
+    assert [node.op_type for node in ours if node.op_type != "Flatten"] == [
+        node.op_type for node in theirs if node.op_type != "Reshape"
+    ]
+    clip = np.random.default_rng(7).standard_normal((1, 3, 8, 64, 64), np.float32)
+    ours, theirs = (
+        run_onnx(str(path), {"data": clip}, ["last_out_L400"]) for path in (nets / "ours.onnx", export)
+    )
+    wanted = theirs["last_out_L400"]
+    assert np.abs(ours["last_out_L400"] - wanted).max() <= 1e-6 * np.abs(wanted).max()
+    convert("vmz", nets / "x_init_net.pb", nets / "ours.pth")
+    np.save(nets / "clip.npy", clip)
+    found = verify(nets / "x_init_net.pb", nets / "ours.pth", clip=nets / "clip.npy")
+    assert found.ok
+    assert len(found.functional.blocks) == 12
+
+
+def test_an_init_net_alone_is_a_source_too(nets: Path) -> None:
+    before = contents(nets / "x_predict_net.pb")
+    (nets / "x_predict_net.pb").unlink()
+    assert contents(nets / "x_init_net.pb") == before
+    assert inspect(nets / "x_init_net.pb").container == "Caffe2 init net"
+    convert("vmz", nets / "x_init_net.pb", nets / "out.onnx")
+
+
+def test_nets_that_are_not_translated(nets: Path) -> None:
+    predict = nets / "x_predict_net.pb"
+    changed = predict.read_bytes().replace(b"\x22\x0bAveragePool", b"\x22\x0bBatchMatMul")
+    predict.write_bytes(changed)
+    convert("vmz", nets / "x_init_net.pb", nets / "out.pth")  # the weights are the same
+    with pytest.raises(
+        Refused, match=r"Caffe2 operator BatchMatMul has no translation to ONNX \(final_avg\)"
+    ):
+        convert("vmz", nets / "x_init_net.pb", nets / "out.onnx")
+    (nets / "x_init_net.pb").unlink()
+    with pytest.raises(BadInput, match=r"describes a network only: its weights are in an init_net\.pb"):
+        inspect(predict)
+
+
+def fill(kind: bytes, *args: bytes, name: bytes = b"conv1_w") -> bytes:
+    return message(2, message(2, name), message(4, kind), *(message(5, arg) for arg in args))
+
+
+@pytest.mark.parametrize(
+    ("ops", "text"),
+    [
+        ([fill(b"XavierFill")], "has the operator XavierFill, which gives no stored blob"),
+        ([fill(b"ConstantFill")] * 2, "fills the blob conv1_w twice"),
+        ([fill(b"GivenTensorFill", message(1, b"shape") + number(6, 2))], "has 0 values where the shape wants 2"),
+        ([fill(b"GivenTensorFill", message(1, b"shape") + number(6, 1 << 40))], "has an impossible shape"),
+        ([fill(b"GivenTensorFill", message(1, b"shape") + message(6, bytes(65)))], "a list of more than 64 numbers"),
+    ],
+)  # fmt: skip
+def test_damaged_nets(ops: list[bytes], text: str, tmp_path: Path) -> None:
+    (tmp_path / "init_net.pb").write_bytes(message(1, b"init") + b"".join(ops))
+    with pytest.raises(BadInput, match=text):
+        inspect(tmp_path / "init_net.pb")

@@ -9,10 +9,11 @@ if TYPE_CHECKING:
 
     from ..read.onnx import OnnxNode
     from ..tensor import Tensor
+    from .graph import Node
 
 
 def told_by(
-    nodes: Sequence[OnnxNode], inputs: Sequence[str], tensors: Mapping[str, Tensor]
+    nodes: Sequence[OnnxNode | Node], inputs: Sequence[str], tensors: Mapping[str, Tensor]
 ) -> dict[str, Any]:
     """``bn_eps``, where all batch norms have the same; ``pool1`` and ``stem_stride``, read off the chain of nodes
     from a clip to where the graph first branches."""
@@ -21,7 +22,7 @@ def told_by(
     if len(eps) == 1:
         # Stored as float32: the shortest decimal that is the same there is what was meant.
         found["bn_eps"] = float(f"{eps.pop():.6g}")
-    readers: dict[str, list[OnnxNode]] = {}
+    readers: dict[str, list[OnnxNode | Node]] = {}
     for node in nodes:
         for name in node.inputs:
             readers.setdefault(name, []).append(node)
@@ -32,7 +33,7 @@ def told_by(
             if node.kind == "Conv" and node.inputs[1] in tensors:
                 clip = clip or len(tensors[node.inputs[1]].shape) == 5
                 strides = node.attributes.get("strides")
-                stride *= strides[0] if isinstance(strides, tuple) else 1
+                stride *= int(strides[0]) if isinstance(strides, (tuple, list)) else 1
             pool = pool or node.kind == "MaxPool"
             name = node.outputs[0]
         if clip:

@@ -36,7 +36,7 @@ _LEGACY_TORCH = (b"\x6c\xfc\x9c\x46\xf9\x20\x6a\xa8\x50\x19", b"L119547037146038
 _HTML = rb"(?is)(?:\xef\xbb\xbf)?\s*(?:<!--.{0,500}?-->\s*)?<(?:!doctype|html|head|body|\?xml|script)"
 _PROTOBUF = (
     rb"\n([\x01-\x7f])|\x12[\x80-\xff]|\x12[\x02-\x7f][\n\x12\x1a\x22]|\xa2\x06"
-    rb"|\x08[\x80-\xff]{0,9}[\x00-\x7f][\x10\x12]"
+    rb"|\x08[\x80-\xff]{0,9}[\x00-\x7f][\x10\x12\x1a\x22\x28\x2a\x3a\x42]"
 )
 _MINIDB = (b"!!PREDICTOR_DBREADER", b"!!META_NET_DEF")
 

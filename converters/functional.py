@@ -1,0 +1,318 @@
+"""One clip through both sides of a conversion: the source framework's network in onnxruntime, ours in PyTorch."""
+
+from __future__ import annotations
+
+import os
+from typing import TYPE_CHECKING, Any
+
+from .errors import BadInput, Refused, UsageError
+from .model import build_network, canonical_state, require_torch
+from .verification import TOLERANCES, Block, Declared, Functional, Ranked
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping
+
+    from .facts import Facts
+    from .mapping.fit import Fit
+    from .networks.layers import Network
+    from .onnx.graph import SourceNet
+    from .verification import Said, Side
+
+LOGMELS = (1, 100, 40)
+TOP = 5
+
+
+def compare(
+    theirs: Side,
+    ours: Side,
+    said: Said,
+    *,
+    device: str,
+    clip: str | os.PathLike[str] | None,
+    seed: int,
+) -> tuple[Functional | None, Declared, str]:
+    """Run both sides and compare every block; see `verification.verify`. The third is why nothing was run."""
+    from .onnx.sources import source_net
+    from .plan import differences, pool1_note
+
+    variant = ours.fit.variant.name
+    notes = differences(theirs.fit.layout.holding(variant), ours.fit.layout.holding(variant))
+    if pool := pool1_note(ours.fit.layout, variant, ours.facts.pool1):
+        notes.append(pool)
+    checkpoint = theirs.checkpoint
+    tensors = checkpoint.tensors
+    if ours.facts.bn_eps != theirs.facts.bn_eps:
+        notes = [
+            *notes,
+            f"batch-norm eps {ours.facts.bn_eps:g} for {theirs.facts.bn_eps:g}, made up for in the variances",
+        ]
+    if theirs.fit.layout.format == "pytorch":
+        return (
+            None,
+            Declared(tuple(notes)),
+            "the source is a PyTorch file: no source framework's network to run",
+        )
+    told = {**_recorded(checkpoint.provenance), **checkpoint.told}
+    net = checkpoint.net or source_net(
+        tensors,
+        pool1=told.get("pool1") if said.pool1 is None else said.pool1,
+        stem_stride=told.get("stem_stride") if said.stem_stride is None else said.stem_stride,
+        inverse_std=said.inverse_std,
+    )
+    torch = require_torch()
+    where = ("cuda" if torch.cuda.is_available() else "cpu") if device == "auto" else device
+    if where == "cuda" and not torch.cuda.is_available():
+        raise UsageError("PyTorch finds no CUDA device here", hint="leave --device out, or say cpu")
+    inputs, words = _inputs(theirs.facts, clip, seed)
+    wanted = _source_side(net, tensors, inputs)
+    state = canonical_state(ours.checkpoint, ours.fit, ours.facts)
+    # The source's function over the output's weights; what the output's project does otherwise comes after.
+    plain = ours.fit._replace(layout=theirs.fit.layout)
+    blocks, logits = _blocks(_network(plain, state, ours.facts), net, wanted, inputs, where)
+    labels = theirs.facts.input.get("labels") or ours.facts.input.get("labels") or []
+    reference = wanted[net.output]
+    found = Functional(
+        where,
+        TOLERANCES[where],
+        words,
+        tuple(blocks),
+        _top(_averaged(net, reference), labels),
+        _top(logits, labels),
+    )
+    declared = Declared(tuple(notes))
+    if _config(theirs) != _config(ours):
+        declared = _declared(notes, _network(ours.fit, state, ours.facts), net, wanted, inputs, where)
+    return found, declared, ""
+
+
+def _network(fitted: Fit, state: Mapping[str, Any], facts: Facts) -> Network:
+    return build_network(
+        fitted, dict(state), eps=facts.bn_eps, pool1=facts.pool1, stem_stride=facts.stem_stride
+    )
+
+
+def _recorded(provenance: Mapping[str, Any] | None) -> dict[str, Any]:
+    network = (provenance or {}).get("network") or {}
+    return {key: network[key] for key in ("pool1", "stem_stride") if key in network}
+
+
+def _config(side: Side) -> Mapping[str, Any]:
+    return side.fit.layout.holding(side.fit.variant.name).config
+
+
+def _inputs(facts: Facts, path: str | os.PathLike[str] | None, seed: int) -> tuple[list[Any], str]:
+    """What is fed, as float32 arrays in the reference networks' order, and where it comes from."""
+    import numpy
+
+    random = numpy.random.RandomState(seed)
+    shapes: list[tuple[int, ...]] = []
+    size = facts.input.get("clip")
+    if facts.family == "resnet2d_audio":
+        shapes.append((1, *LOGMELS))
+    elif size is not None:
+        shapes.append((1, facts.channels, *size))
+    elif path is None:
+        raise UsageError("no table says what clip the network was made for", hint="name one with --clip")
+    if facts.family == "audiovisual":
+        shapes.append((1, *LOGMELS))
+    arrays = [random.random_sample(shape) for shape in shapes]
+    if path is not None:
+        loaded = _loaded(os.fspath(path))
+        arrays[:1] = [loaded]
+    inputs = []
+    for array in arrays:
+        fed = path is not None and array is arrays[0]
+        value = array if fed else _ranged(array, facts) if array.ndim == 5 else (array - 0.5) * 12**0.5
+        inputs.append(numpy.ascontiguousarray(value, "<f4"))
+    words = " and ".join("x".join(map(str, array.shape)) for array in inputs)
+    origin = shown_name(path) if path is not None else f"noise of seed {seed}"
+    return inputs, f"{words}, {origin}"
+
+
+def _ranged(values: Any, facts: Facts) -> Any:
+    """Noise of 0..1 as pixels (or flow) after the network's own preprocessing."""
+    import numpy
+
+    told = facts.input
+    if "range" not in told:
+        return (values - 0.5) * 12**0.5
+    low, high = told["range"]
+    middle = [(low + high) / 2] * facts.channels
+    mean, std = (
+        numpy.array(told.get(key, other), "f8").reshape(-1, 1, 1, 1)
+        for key, other in (("mean", middle), ("std", [1.0]))
+    )
+    return (low + values * (high - low) - mean) / std
+
+
+def _loaded(path: str) -> Any:
+    """A clip from a file. Raises `BadInput`."""
+    import numpy
+
+    try:
+        value = numpy.load(path, allow_pickle=False)
+    except FileNotFoundError:
+        raise BadInput(
+            "cannot be opened: no such file or directory", path=path, hint="check the path"
+        ) from None
+    except (OSError, ValueError):
+        raise BadInput("is no .npy file of numbers", path=path, hint="save it with numpy.save") from None
+    if not isinstance(value, numpy.ndarray) or value.dtype.kind not in "fiu" or value.ndim not in (4, 5):
+        raise BadInput(
+            "is no clip", path=path, hint="an array [N, C, T, H, W] of float32 is wanted, preprocessed"
+        )
+    return value
+
+
+def shown_name(path: str | os.PathLike[str]) -> str:
+    """A file's name for a report."""
+    from .text import shown
+
+    return shown(os.path.basename(os.fspath(path)))
+
+
+def _source_side(net: SourceNet, tensors: Mapping[str, Any], inputs: list[Any]) -> dict[str, Any]:
+    """Every block's value by its name in the source framework."""
+    from tempfile import TemporaryDirectory
+
+    from .onnx.runtime import run
+    from .onnx.sources import source_graph
+    from .write.atomic import replacing
+    from .write.onnx import write_onnx
+
+    outputs = list(dict.fromkeys(net.blocks.values()))
+    feeds = {}
+    for name, array in zip(net.inputs, inputs, strict=True):
+        value = array
+        if array.ndim == 5 and net.axes == "NTHWC":
+            value = array.transpose(0, 2, 3, 4, 1)
+        elif array.ndim == 5 and net.axes == "frames":
+            value = array.transpose(0, 2, 1, 3, 4).reshape(-1, array.shape[1], *array.shape[3:])
+        feeds[name] = value.copy(order="C")
+    with TemporaryDirectory(prefix="convert-verify-") as folder:
+        path = os.path.join(folder, "source.onnx")
+        with replacing(path) as out:
+            write_onnx(out, source_graph(net, tensors, outputs=outputs))
+        try:
+            return run(path, feeds, outputs)
+        except Exception as error:
+            raise Refused(
+                "onnxruntime cannot run the source's network on this clip",
+                where=str(error).splitlines()[0][:200],
+                hint="choose another clip",
+            ) from None
+
+
+def _averaged(net: SourceNet, logits: Any) -> Any:
+    """Logits [N, classes] of whole clips. One clip is fed where frames are images of their own."""
+    flat = logits.reshape(logits.shape[0], -1)
+    return flat.mean(axis=0, keepdims=True) if net.axes == "frames" else flat
+
+
+def _blocks(
+    model: Network, net: SourceNet, wanted: Mapping[str, Any], inputs: list[Any], device: str
+) -> tuple[list[Block], Any]:
+    """Every block of either side, in the order computed, and our logits, if it came to them."""
+    found: dict[str, Block] = {}
+    order = list(net.blocks)
+    logits, before, missing = None, 0, "the output has no such block"
+    try:
+        for name, value in _steps(model, inputs, device):
+            if name not in net.blocks:
+                order.insert(before, name)
+                found[name] = _one_sided(name, "", value.shape, "the source has no such block")
+            else:
+                reference = wanted[net.blocks[name]]
+                if name == "logits":
+                    logits, reference = value, _averaged(net, reference)
+                found[name] = _block(name, net.blocks[name], reference, value)
+            before = order.index(name) + 1
+    except (RuntimeError, ValueError) as error:  # sizes that do not go together
+        why = str(error).splitlines()[0][:200]
+        if not found:
+            raise Refused(why, hint="choose another clip") from None
+        missing = f"the output's network stopped: {why}"
+    for name, source_name in net.blocks.items():
+        if name not in found:
+            found[name] = _one_sided(name, source_name, wanted[source_name].shape, missing)
+    return [found[name] for name in order], logits
+
+
+def _one_sided(name: str, source_name: str, shape: tuple[int, ...], fault: str) -> Block:
+    return Block(name, source_name, tuple(shape), 0.0, 0.0, float("inf"), 0.0, fault)
+
+
+def _steps(model: Network, inputs: list[Any], device: str) -> Iterator[tuple[str, Any]]:
+    """Each block of our network as it is computed, in true float32 and always the same way."""
+    import torch
+
+    torch.set_float32_matmul_precision("highest")
+    on = [torch.from_numpy(array).to(device) for array in inputs]
+    flags = torch.backends.cudnn.flags(enabled=True, benchmark=False, deterministic=True, allow_tf32=False)
+    with flags, torch.inference_mode():
+        for name, value in model.to(device).steps(*on):
+            yield name, value.cpu().numpy()
+
+
+def _block(name: str, source_name: str, reference: Any, value: Any) -> Block:
+    import numpy
+
+    shape = tuple(value.shape)
+    if _bare(shape) != _bare(reference.shape):
+        fault = f"{'x'.join(map(str, shape))} for {'x'.join(map(str, reference.shape))}"
+        return _one_sided(name, source_name, shape, fault)
+    ours, theirs = (array.reshape(-1) for array in (value, reference))
+    largest = float(numpy.abs(theirs).max())
+    max_abs = float(numpy.abs(ours - theirs).max())
+    if not numpy.isfinite(max_abs) or not numpy.isfinite(largest):
+        side = "the source's" if not numpy.isfinite(largest) else "the output's"
+        return Block(
+            name, source_name, shape, largest, max_abs, float("inf"), 0.0, f"NaN or Inf on {side} side"
+        )
+    relative = max_abs / largest if largest else (0.0 if max_abs == 0 else float("inf"))
+    dot, one, other = (_dot(*pair) for pair in ((ours, theirs), (ours, ours), (theirs, theirs)))
+    norms = (one * other) ** 0.5
+    return Block(name, source_name, shape, largest, max_abs, relative, dot / norms if norms else 1.0)
+
+
+def _dot(one: Any, other: Any) -> float:
+    """A product of two vectors summed up in float64, a piece at a time."""
+    import numpy
+
+    step = 1 << 20
+    return sum(
+        float(numpy.dot(one[at : at + step].astype("f8"), other[at : at + step].astype("f8")))
+        for at in range(0, one.size, step)
+    )
+
+
+def _bare(shape: tuple[int, ...]) -> tuple[int, ...]:
+    """A shape without axes of size one: pools leave some."""
+    return tuple(size for size in shape if size != 1)
+
+
+def _declared(
+    notes: list[str],
+    model: Network,
+    net: SourceNet,
+    wanted: Mapping[str, Any],
+    inputs: list[Any],
+    device: str,
+) -> Declared:
+    """The output's own project's network on the same clip: where it departs first, and how far the logits are off."""
+    try:
+        blocks, _ = _blocks(model, net, wanted, inputs, device)
+    except Refused as error:
+        return Declared((*notes, f"its own network does not take this clip: {error.what}"))
+    first = next((block.name for block in blocks if not block.relative <= TOLERANCES[device]), "")
+    return Declared(tuple(notes), first, blocks[-1].relative)
+
+
+def _top(logits: Any, labels: list[str]) -> tuple[Ranked, ...]:
+    if logits is None:
+        return ()
+    row = logits[0]
+    return tuple(
+        Ranked(int(index), labels[index] if index < len(labels) else "", float(row[index]))
+        for index in row.argsort()[::-1][:TOP]
+    )

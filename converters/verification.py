@@ -1,0 +1,333 @@
+"""Proof of a conversion: the source's bytes come back, both sides compute the same, and what is known to differ.
+
+The source's side runs in onnxruntime, as its own framework's network over its own arrays (`onnx`); the output's side
+is the reference network in PyTorch. The two share the file reader and nothing else.
+"""
+
+from __future__ import annotations
+
+import math
+import os
+from time import perf_counter
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+from .checkpoint import Checkpoint, open_checkpoint
+from .conversion import recognise
+from .errors import Refused, UsageError
+from .facts import facts_of
+from .mapping.fit import inverted
+from .ops import filled
+from .plan import NOTHING, make_plan
+from .provenance import former, origin_of, shift_of, undoing
+from .tensor import same_bytes
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from .facts import Facts
+    from .mapping.fit import Fit
+    from .tensor import Tensor
+
+TOLERANCES = {"cpu": 1e-5, "cuda": 1e-4}
+"""How far a block may be off, relative to its largest value. float32 sums in another order reach 1e-6; of the mistakes
+that names and shapes cannot show, the mildest tried costs 2e-3. GPUs add up in a further order."""
+
+NOISE = 1e-6
+"""Where float32 alone takes two right networks, on the same scale."""
+
+
+class Changed(NamedTuple):
+    """A tensor that does not come back. ``name`` is the source's, ``canonical`` tells where in the network it is."""
+
+    name: str
+    canonical: str
+    why: str
+
+
+class Exact(NamedTuple):
+    """Whether the inverse mapping gives the source's bytes back. ``dropped`` are the source's tensors that are no
+    weights of the network, and so are in no output."""
+
+    tensors: int
+    changed: tuple[Changed, ...]
+    dropped: tuple[str, ...]
+
+    @property
+    def ok(self) -> bool:
+        """Every tensor, every byte."""
+        return not self.changed
+
+
+class Block(NamedTuple):
+    """One block on both sides. ``shape`` is the output side's, ``largest`` the largest absolute value of the source's
+    side, ``relative`` the largest difference over it (inf where a value is NaN, or the block is on one side only:
+    ``fault`` says what)."""
+
+    name: str
+    source_name: str
+    shape: tuple[int, ...]
+    largest: float
+    max_abs: float
+    relative: float
+    cosine: float
+    fault: str = ""
+
+
+class Ranked(NamedTuple):
+    """One of the likeliest classes, with its logit."""
+
+    number: int
+    label: str
+    logit: float
+
+
+class Functional(NamedTuple):
+    """Both sides on one clip, block by block in order, the logits last. ``clip`` has the shapes of what was fed and
+    where it came from; ``source_top`` and ``output_top`` are the five largest logits of the first clip."""
+
+    device: str
+    tolerance: float
+    clip: str
+    blocks: tuple[Block, ...]
+    source_top: tuple[Ranked, ...]
+    output_top: tuple[Ranked, ...]
+
+    @property
+    def first(self) -> Block | None:
+        """The first block that departs."""
+        return next((block for block in self.blocks if not block.relative <= self.tolerance), None)
+
+    @property
+    def ok(self) -> bool:
+        """Every block within the tolerance."""
+        return self.first is None
+
+
+class Declared(NamedTuple):
+    """What the output's own project computes otherwise, whatever the weights are: in words, and, where it is more than
+    an eps that went into the variances, as measured on the same clip. Not a fault: it is what the layout is."""
+
+    notes: tuple[str, ...]
+    first: str = ""
+    relative: float = 0.0
+
+
+class Verification(NamedTuple):
+    """The outcome. ``functional`` is None where the source has no source-side network (``skipped`` says why)."""
+
+    source: str
+    output: str
+    source_layout: str
+    output_layout: str
+    facts: Facts
+    exact: Exact
+    functional: Functional | None
+    declared: Declared
+    skipped: str
+    provenance: Mapping[str, Any] | None
+    timings: Mapping[str, float]
+
+    @property
+    def ok(self) -> bool:
+        """Whether everything that was looked at holds."""
+        return self.exact.ok and (self.functional is None or self.functional.ok)
+
+    def as_data(self) -> dict[str, Any]:
+        """Plain data, for ``--json``; None stands for what is not finite."""
+        found = self.functional
+        return {
+            "source": self.source,
+            "output": self.output,
+            "source_layout": self.source_layout,
+            "output_layout": self.output_layout,
+            "network": self.facts.as_data(),
+            "exact": {
+                "ok": self.exact.ok,
+                "tensors": self.exact.tensors,
+                "changed": [one._asdict() for one in self.exact.changed],
+                "dropped": list(self.exact.dropped),
+            },
+            "functional": None
+            if found is None
+            else {
+                **found._asdict(),
+                "ok": found.ok,
+                "first": found.first.name if found.first else None,
+                "blocks": [_finite(block._asdict()) for block in found.blocks],
+                "source_top": [_finite(one._asdict()) for one in found.source_top],
+                "output_top": [_finite(one._asdict()) for one in found.output_top],
+            },
+            "declared": _finite(self.declared._asdict()),
+            "skipped": self.skipped,
+            "timings": dict(self.timings),
+        }
+
+
+class Said(NamedTuple):
+    """What a user says of a file that nothing in it shows; None where nothing is said."""
+
+    pool1: bool | None = None
+    stem_stride: int | None = None
+    inverse_std: bool = False
+
+
+class Side(NamedTuple):
+    """An open file with what it is."""
+
+    checkpoint: Checkpoint
+    fit: Fit
+    facts: Facts
+
+
+def verify(
+    source: str | os.PathLike[str],
+    output: str | os.PathLike[str],
+    *,
+    source_layout: str | None = None,
+    layout: str | None = None,
+    variant: str | None = None,
+    device: str = "cpu",
+    clip: str | os.PathLike[str] | None = None,
+    seed: int = 0,
+    pool1: bool | None = None,
+    stem_stride: int | None = None,
+    inverse_std: bool = False,
+) -> Verification:
+    """Hold an output against its source: bytes, function, and what the output's project does otherwise.
+
+    ``source_layout`` and ``layout`` are the two files' layouts, recognised where they are not said, ``variant`` the
+    network where names fit several. ``device`` is ``"cpu"``, ``"cuda"`` or ``"auto"``: where the output's side runs.
+    ``clip`` is an ``.npy`` of float32 ``[N, C, T, H, W]``, preprocessed; without one noise of ``seed`` is taken, of the
+    size and range that the network was made for. ``pool1``, ``stem_stride`` and ``inverse_std`` say of the source what
+    no tensor does, as in `convert`; without a word, what the source's released files have.
+
+    A miss is no exception: see `Verification.ok`. Raises `ConverterError` where the two cannot be compared: an
+    unreadable file, two networks, a package (torch, onnx, onnxruntime) that is not installed.
+    """
+    if device not in (*TOLERANCES, "auto"):
+        raise UsageError(f"there is no device {device!r}", hint="one of cpu, cuda, auto")
+    started = perf_counter()
+    said = Said(pool1, stem_stride, inverse_std)
+    with open_checkpoint(os.fspath(source)) as first, open_checkpoint(os.fspath(output)) as second:
+        theirs = _side(first, source_layout, variant, said)
+        # What the output's record says of the network is under test; without a record there is only the user's word.
+        ours = _side(
+            second, layout, variant, Said() if second.provenance else said._replace(inverse_std=False)
+        )
+        _comparable(theirs, ours)
+        read = perf_counter()
+        exact = _exact(theirs, ours)
+        compared = perf_counter()
+        from .functional import compare
+
+        functional, declared, skipped = compare(theirs, ours, said, device=device, clip=clip, seed=seed)
+        return Verification(
+            first.path,
+            second.path,
+            theirs.fit.layout.name,
+            ours.fit.layout.name,
+            theirs.facts,
+            exact,
+            functional,
+            declared,
+            skipped,
+            second.provenance,
+            {"read": read - started, "exact": compared - read, "functional": perf_counter() - compared},
+        )
+
+
+def _side(checkpoint: Checkpoint, layout: str | None, variant: str | None, said: Said) -> Side:
+    fitted = recognise(checkpoint, layout, variant=variant)
+    if said.inverse_std:
+        fitted = inverted(fitted)
+    facts = facts_of(
+        fitted,
+        checkpoint.provenance,
+        told=checkpoint.told,
+        pool1=said.pool1,
+        stem_stride=said.stem_stride,
+    )
+    return Side(checkpoint, fitted, facts)
+
+
+def _comparable(theirs: Side, ours: Side) -> None:
+    """Raise `Refused` for two files that are not of one network."""
+    one, other = theirs.fit, ours.fit
+    sizes = [dict(side.fit.bound) for side in (theirs, ours)]
+    if one.variant.name != other.variant.name or sizes[0] != sizes[1]:
+        texts = [
+            f"{side.facts.title}, {side.facts.classes} classes, {side.facts.channels} channels"
+            for side in (theirs, ours)
+        ]
+        raise Refused(
+            f"the files hold two networks: {texts[0]}, and {texts[1]}",
+            path=ours.checkpoint.path,
+            hint="name the source that it was converted from",
+        )
+
+
+def _exact(theirs: Side, ours: Side) -> Exact:
+    """Take the output back to the source's layout and compare every tensor's bytes. Shapes, dtypes and names are
+    those of the source itself; of the output's record only what undoes a rounding is used."""
+    source, output = theirs.checkpoint, ours.checkpoint
+    tensors = {
+        entry.name: source.tensors[theirs.fit.scope + entry.name]
+        for entry in theirs.fit.entries
+        if entry.name
+    }
+    undo = undoing(output.provenance, output.tensors)
+    shifted = shift_of(output.provenance) if undo else 0.0
+    origin = origin_of(theirs.fit, source.tensors, NOTHING, theirs.facts.bn_eps, {}, None)
+    plan = make_plan(
+        ours.fit,
+        output.tensors,
+        theirs.fit.layout,
+        ours.facts._replace(bn_eps=ours.facts.bn_eps + shifted),
+        eps=theirs.facts.bn_eps,
+        undo=undo,
+        former=former({"origin": origin}, theirs.fit.layout.name),
+        path=output.path,
+    )
+    canonical = {theirs.fit.scope + entry.name: entry.canonical for entry in theirs.fit.entries if entry.name}
+    changed = []
+    for row in plan.rows:
+        wanted = source.tensors[row.target]
+        found = row.tensor(output.tensors)
+        if (found.dtype, found.shape) != (wanted.dtype, wanted.shape):
+            why = f"{found.dtype} {_sizes(found.shape)} for {wanted.dtype} {_sizes(wanted.shape)}"
+        elif not same_bytes(found, wanted):
+            why = _difference(found, wanted)
+        else:
+            continue
+        changed.append(Changed(row.target, canonical[row.target], why))
+    for name, value in plan.implied:
+        tensor = output.tensors[name]
+        if tensor.tobytes() != filled(name, tensor.dtype, tensor.shape, value).tobytes():
+            changed.append(Changed(name, name, f"the source takes it for {value:g} everywhere"))
+    return Exact(len(tensors), tuple(changed), theirs.fit.dropped)
+
+
+def _difference(found: Tensor, wanted: Tensor) -> str:
+    """How far two tensors of one dtype and shape are apart, in words. Holds both in memory."""
+    import numpy
+
+    from .ops import arrays
+
+    one, other = (numpy.concatenate(list(arrays(side.data, side.dtype))) for side in (found, wanted))
+    bits = f"u{one.itemsize}"
+    differing = int((one.view(bits) != other.view(bits)).sum())
+    with numpy.errstate(invalid="ignore"):
+        apart = numpy.abs(one.astype("f8") - other.astype("f8")).max()
+    off = f"by up to {apart:.2e}" if numpy.isfinite(apart) else "with NaN or Inf among them"
+    return f"{differing:,} of {one.size:,} values differ, {off}"
+
+
+def _sizes(shape: tuple[int, ...]) -> str:
+    return "x".join(map(str, shape)) or "scalar"
+
+
+def _finite(row: dict[str, Any]) -> dict[str, Any]:
+    return {
+        key: None if isinstance(value, float) and not math.isfinite(value) else value
+        for key, value in row.items()
+    }

@@ -1,0 +1,364 @@
+"""`convert verify`: right conversions of every source, and the mistakes that names and shapes cannot see."""
+
+from __future__ import annotations
+
+import json
+import struct
+import xml.etree.ElementTree as ET
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import pytest
+import torch
+import vmz_files
+from test_conversion_onnx import exported, write_i3d, write_small_c3d, write_tsn
+from torch.nn import functional as F
+
+from converters import Refused, UsageError, convert, verify
+from converters.cli import main
+from converters.networks import bn_inception, c3d, i3d, resnet
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+CLIPS = {
+    "vmz": (1, 3, 8, 64, 64),
+    "i3d": (1, 3, 13, 197, 221),
+    "tsn": (1, 3, 1, 31, 38),
+    "c3d": (1, 3, 9, 97, 110),
+}
+
+
+@pytest.fixture(scope="module")
+def clips(tmp_path_factory) -> dict[str, Path]:
+    """A small clip for each source, odd where its network takes odd sizes."""
+    folder = tmp_path_factory.mktemp("clips")
+    for name, shape in CLIPS.items():
+        np.save(folder / f"{name}.npy", np.random.default_rng(5).standard_normal(shape, np.float32))
+    return {name: folder / f"{name}.npy" for name in CLIPS}
+
+
+@pytest.fixture(scope="module")
+def sources(tmp_path_factory) -> dict[str, Path]:
+    """A file of each source framework."""
+    folder = tmp_path_factory.mktemp("sources")
+    vmz_files.write(folder / "vmz.pkl", "ir-csn-26", seed=8)
+    return {
+        "vmz": folder / "vmz.pkl",
+        "i3d": write_i3d(folder),
+        "tsn": write_tsn(folder),
+        "c3d": write_small_c3d(folder),
+    }
+
+
+# Right conversions
+
+
+@pytest.mark.parametrize(
+    ("source", "to"),
+    [("vmz", "vmz-pt"), ("vmz", "mmaction"), ("i3d", "pytorch-i3d"), ("tsn", "mmaction"), ("c3d", "native")],
+)
+def test_a_right_conversion(source: str, to: str, sources, clips, device: str, tmp_path: Path) -> None:
+    convert(source, sources[source], tmp_path / "out.pth", to=to)
+    found = verify(sources[source], tmp_path / "out.pth", clip=clips[source], device=device)
+    assert found.ok, found.functional.first
+    names = [block.name for block in found.functional.blocks]
+    assert names[-1] == "logits"
+    assert len(set(names)) == len(names) >= 12
+    assert all(0 <= block.relative <= found.functional.tolerance for block in found.functional.blocks)
+    assert all(block.cosine > 0.99999 for block in found.functional.blocks)
+    assert found.functional.source_top[0].number == found.functional.output_top[0].number
+    assert (found.declared.notes, found.declared.first) == ((), "")
+
+
+def test_an_eps_in_the_variances_is_no_mistake(tmp_path: Path, clips) -> None:
+    """torchvision's networks have eps 1e-5. The inverse restores what that rounded."""
+    vmz_files.write(tmp_path / "x.pkl", "r3d-18", seed=8)
+    convert("vmz", tmp_path / "x.pkl", tmp_path / "out.pth", to="torchvision")
+    found = verify(tmp_path / "x.pkl", tmp_path / "out.pth", clip=clips["vmz"])
+    assert found.ok
+    assert found.declared.notes == ("batch-norm eps 1e-05 for 0.001, made up for in the variances",)
+
+
+def test_what_a_project_computes_otherwise_is_measured_and_no_fault(sources, clips, tmp_path: Path) -> None:
+    """mmaction's I3D pads and pools in another way: at odd sizes another function, by its design."""
+    convert("i3d", sources["i3d"], tmp_path / "out.pth", to="mmaction")
+    found = verify(sources["i3d"], tmp_path / "out.pth", clip=clips["i3d"])
+    assert found.ok
+    assert found.declared.first == "Conv3d_1a_7x7"
+    assert found.declared.relative > 1e-3
+    assert any("padded differently" in note for note in found.declared.notes)
+
+
+def test_somebody_elses_conversion(sources, clips, tmp_path: Path) -> None:
+    """A bare state dict without any record of ours."""
+    convert("vmz", sources["vmz"], tmp_path / "ours.pth")
+    torch.save(torch.load(tmp_path / "ours.pth", weights_only=True), tmp_path / "theirs.pth")
+    assert verify(sources["vmz"], tmp_path / "theirs.pth", clip=clips["vmz"], pool1=True).ok
+
+
+def test_other_forms_of_a_source(sources, clips, tmp_path: Path) -> None:
+    """An ONNX export is its own evidence of pool1; a scope and flags are the source's."""
+    export = exported(tmp_path, "ip-csn-26")
+    convert("onnx", export, tmp_path / "a.pth")
+    assert verify(export, tmp_path / "a.pth", clip=clips["vmz"]).ok
+    convert("vmz", sources["vmz"], tmp_path / "b.pth", pool1=False)
+    assert verify(sources["vmz"], tmp_path / "b.pth", clip=clips["vmz"], pool1=False).ok
+    convert("vmz", sources["vmz"], tmp_path / "b.onnx", pool1=False)
+    assert verify(tmp_path / "b.onnx", tmp_path / "b.pth", clip=clips["vmz"]).ok
+
+
+def test_noise_of_the_clip_that_the_network_was_made_for(tmp_path: Path) -> None:
+    vmz_files.write(tmp_path / "a.pkl", "a_resnet-18", seed=3)
+    convert("vmz", tmp_path / "a.pkl", tmp_path / "a.pth")
+    one, other = (verify(tmp_path / "a.pkl", tmp_path / "a.pth", seed=seed) for seed in (1, 2))
+    assert one.ok
+    assert one.functional.clip == "1x1x100x40, noise of seed 1"
+    assert one.functional.source_top[0].logit != other.functional.source_top[0].logit
+
+
+def test_from_one_pytorch_file_to_another_the_bytes_are_compared(sources, tmp_path: Path) -> None:
+    convert("vmz", sources["vmz"], tmp_path / "a.pth")
+    convert("auto", tmp_path / "a.pth", tmp_path / "b.pth", to="native")
+    found = verify(tmp_path / "a.pth", tmp_path / "b.pth")
+    assert found.ok
+    assert found.functional is None
+    assert found.skipped == "the source is a PyTorch file: no source framework's network to run"
+
+
+# Planted mistakes
+
+
+class File:
+    """An output in safetensors, whose arrays and record can be changed."""
+
+    def __init__(self, path: Path) -> None:
+        content = path.read_bytes()
+        (size,) = struct.unpack("<Q", content[:8])
+        self.path, self.header = path, json.loads(content[8 : 8 + size])
+        self.record = json.loads(self.header["__metadata__"]["provenance"])
+        self.data = bytearray(content[8 + size :])
+
+    def __getitem__(self, name: str) -> np.ndarray:
+        entry = self.header[name]
+        start, end = entry["data_offsets"]
+        return np.frombuffer(self.data, "<f4", (end - start) // 4, start).reshape(entry["shape"])
+
+    def write(self) -> None:
+        self.header["__metadata__"]["provenance"] = json.dumps(self.record)
+        text = json.dumps(self.header).encode()
+        self.path.write_bytes(struct.pack("<Q", len(text)) + text + self.data)
+
+
+def exchange(one: np.ndarray, other: np.ndarray) -> None:
+    one[:], other[:] = other.copy(), one.copy()
+
+
+def exchanged_convolutions(file: File) -> None:
+    exchange(
+        file["layer2.0.conv3.conv.weight"], file["layer2.1.conv1.conv.weight"].reshape(128, 128, 1, 1, 1)
+    )
+
+
+def exchanged_mean_and_bias(file: File) -> None:
+    exchange(file["layer3.0.conv2.bn.running_mean"], file["layer3.0.conv2.bn.bias"])
+
+
+def bgr(file: File) -> None:
+    file["stem.conv.weight"][:] = file["stem.conv.weight"][:, ::-1].copy()
+
+
+def inverse_deviation(file: File) -> None:
+    file["layer1.1.conv2.bn.running_var"][:] **= -0.5
+
+
+def small_eps(file: File) -> None:
+    file.record["network"]["bn_eps"] = 1e-5
+
+
+def without_pool1(file: File) -> None:
+    file.record["network"]["pool1"] = False
+
+
+def rounded(file: File) -> None:
+    weight = file["layer4.0.conv1.conv.weight"]
+    weight[:] = weight.astype(np.float16)
+
+
+def one_nan(file: File) -> None:
+    file["layer4.1.conv3.bn.bias"][17] = np.nan
+
+
+def one_bit(file: File) -> None:
+    file["head.bias"].view("<u4")[3] ^= 1
+
+
+MISTAKES = [
+    (exchanged_convolutions, "layer2.0", ["layer2.0.conv3.conv.weight", "layer2.1.conv1.conv.weight"]),
+    (exchanged_mean_and_bias, "layer3.0", ["layer3.0.conv2.bn.bias", "layer3.0.conv2.bn.running_mean"]),
+    (bgr, "stem", ["stem.conv.weight"]),
+    (inverse_deviation, "layer1.1", ["layer1.1.conv2.bn.running_var"]),
+    (small_eps, "stem", None),  # every variance
+    (without_pool1, "pool1", []),
+    (rounded, "layer4.0", ["layer4.0.conv1.conv.weight"]),
+    (one_nan, "layer4.1", ["layer4.1.conv3.bn.bias"]),
+]
+
+
+@pytest.mark.parametrize(
+    ("plant", "block", "changed"), MISTAKES, ids=lambda value: getattr(value, "__name__", None)
+)
+def test_mistakes_in_a_file_are_caught(
+    plant, block: str, changed, sources, clips, tmp_path: Path, capsys
+) -> None:
+    convert("vmz", sources["vmz"], tmp_path / "out.safetensors", to="native")
+    file = File(tmp_path / "out.safetensors")
+    plant(file)
+    file.write()
+    words = ["verify", sources["vmz"], tmp_path / "out.safetensors", "--clip", clips["vmz"]]
+    assert main([*map(str, words), "--json"]) == 1
+    found = json.loads(capsys.readouterr().out)
+    assert not found["ok"]
+    assert found["functional"]["first"] == block
+    names = sorted(one["canonical"] for one in found["exact"]["changed"])
+    assert (
+        names == changed
+        if changed is not None
+        else {name.rpartition(".")[2] for name in names} == {"running_var"}
+    )
+    assert found["exact"]["ok"] == (changed == [])
+
+
+def test_a_mistake_too_small_to_compute_is_caught_by_the_bytes(sources, clips, tmp_path: Path) -> None:
+    convert("vmz", sources["vmz"], tmp_path / "out.safetensors", to="native")
+    file = File(tmp_path / "out.safetensors")
+    one_bit(file)
+    file.write()
+    found = verify(sources["vmz"], tmp_path / "out.safetensors", clip=clips["vmz"])
+    assert (found.ok, found.exact.ok, found.functional.ok) == (False, False, True)
+    assert found.exact.changed[0].canonical == "head.bias"
+    assert found.exact.changed[0].why.startswith("1 of 400 values differ, by up to ")
+
+
+def test_half_precision_is_caught(sources, clips, tmp_path: Path) -> None:
+    convert("vmz", sources["vmz"], tmp_path / "out.pth", dtype="float16")
+    found = verify(sources["vmz"], tmp_path / "out.pth", clip=clips["vmz"])
+    assert len(found.exact.changed) == found.exact.tensors
+    assert found.functional.first.name == "stem"
+
+
+def symmetric_stem(self: i3d.I3D, clip: torch.Tensor) -> list[int]:
+    return [3, 3] * 3
+
+
+def symmetric_pool(
+    self: i3d.I3D, x: torch.Tensor, kernel: tuple[int, ...], stride: tuple[int, ...]
+) -> torch.Tensor:
+    padding = [size // 2 for size in kernel] if max(kernel) > 2 else 0
+    return F.max_pool3d(x, kernel, stride, padding=padding, ceil_mode=max(kernel) == 2)
+
+
+def bare_stem(self: resnet.VideoResNet, x: torch.Tensor) -> torch.Tensor:
+    return self.stem(x)
+
+
+def floored_pool(x: torch.Tensor, *args: Any, **kwargs: Any) -> torch.Tensor:
+    return torch.max_pool2d(x, *args, **{**kwargs, "ceil_mode": False})
+
+
+def padded_pool5(shapes: Any, config: Any, eps: float) -> c3d.C3D:
+    return c3d.C3D(shapes, eps, "padded")
+
+
+@pytest.mark.parametrize(
+    ("source", "owner", "name", "mistake", "block"),
+    [
+        ("i3d", i3d.I3D, "_stem_padding", symmetric_stem, "Conv3d_1a_7x7"),
+        ("i3d", i3d.I3D, "_pool", symmetric_pool, "MaxPool3d_2a_3x3"),
+        ("vmz", resnet.VideoResNet, "enter", bare_stem, "stem"),
+        ("tsn", bn_inception.F, "max_pool2d", floored_pool, "pool1/3x3_s2"),
+        ("c3d", c3d, "published", padded_pool5, "pool5"),
+    ],
+    ids=["symmetric stem", "symmetric pools", "missing ReLU", "floor for ceil", "padded pool5"],
+)
+def test_mistakes_in_a_network_are_caught(
+    source: str, owner, name: str, mistake, block: str, sources, clips, tmp_path: Path, monkeypatch
+) -> None:
+    convert(source, sources[source], tmp_path / "out.pth", to="native")
+    clip = clips[source]
+    if source == "i3d":  # at even sizes TensorFlow pads by 2 and 3
+        clip = tmp_path / "even.npy"
+        np.save(clip, np.random.default_rng(5).standard_normal((1, 3, 10, 196, 196), np.float32))
+    if source == "c3d":
+        clip = tmp_path / "whole.npy"
+        np.save(clip, np.random.default_rng(5).standard_normal((1, 3, 16, 112, 112), np.float32))
+    monkeypatch.setattr(owner, name, mistake)
+    found = verify(sources[source], tmp_path / "out.pth", clip=clip)
+    assert found.exact.ok
+    assert not found.ok
+    assert found.functional.first.name == block
+
+
+# What is said
+
+
+def test_the_words(sources, clips, tmp_path: Path, run) -> None:
+    convert("vmz", sources["vmz"], tmp_path / "out.safetensors", to="native")
+    done = run("verify", sources["vmz"], tmp_path / "out.safetensors", "--clip", clips["vmz"])
+    assert done.returncode == 0
+    lines = done.stdout.splitlines()
+    assert lines[1] == "exact       all 142 tensors come back bit for bit"
+    assert lines[2].startswith("functional  all 12 blocks agree to 1e-05 of the largest value (worst ")
+    assert lines[-1].startswith("verified: YES")
+    file = File(tmp_path / "out.safetensors")
+    bgr(file)
+    file.write()
+    done = run("verify", sources["vmz"], tmp_path / "out.safetensors", "--clip", clips["vmz"])
+    assert done.returncode == 1
+    assert (
+        "exact       MISSED: 1 of 142 tensors do not come back\n  conv1_w (stem.conv.weight): " in done.stdout
+    )
+    assert "functional  MISSED: the first block to depart is stem, off by " in done.stdout
+    assert "verified: NO" in done.stdout
+
+
+def test_junit(sources, clips, tmp_path: Path) -> None:
+    convert("vmz", sources["vmz"], tmp_path / "out.safetensors", to="native")
+    file = File(tmp_path / "out.safetensors")
+    one_nan(file)
+    file.write()
+    words = ["verify", sources["vmz"], tmp_path / "out.safetensors", "--clip", clips["vmz"], "--quiet"]
+    assert main([*map(str, words), "--junit", str(tmp_path / "x.xml")]) == 1
+    suite = ET.fromstring((tmp_path / "x.xml").read_text())
+    cases = {case.get("name"): case.find("failure") for case in suite}
+    assert len(cases) == int(suite.get("tests")) == 13
+    failed = {name: case.get("message") for name, case in cases.items() if case is not None}
+    assert list(failed) == ["bytes", "layer4.1", "pool", "logits"]
+    assert failed["bytes"].startswith("comp_7_spatbn_4_b: 1 of 512 values differ, with NaN")
+    assert failed["layer4.1"] == "NaN or Inf on the output's side"
+    assert int(suite.get("failures")) == 4
+
+
+def test_two_networks_are_not_compared(r2d: Path, sources, tmp_path: Path) -> None:
+    convert("vmz", r2d, tmp_path / "out.pth")
+    with pytest.raises(
+        Refused, match=r"the files hold two networks: ir-CSN-26, 400 classes, 3 channels, and R2D-18"
+    ):
+        verify(sources["vmz"], tmp_path / "out.pth")
+
+
+def test_what_cannot_be_asked(sources, tmp_path: Path, clips) -> None:
+    convert("vmz", sources["vmz"], tmp_path / "out.pth")
+    with pytest.raises(UsageError, match="there is no device 'tpu': one of cpu, cuda, auto"):
+        verify(sources["vmz"], tmp_path / "out.pth", device="tpu")
+    np.save(tmp_path / "bad.npy", np.zeros((3, 4)))
+    (tmp_path / "text.npy").write_text("nothing")
+    np.save(tmp_path / "flow.npy", np.zeros((1, 2, 8, 64, 64), np.float32))
+    for name, text in (
+        ("bad.npy", "is no clip"),
+        ("text.npy", r"is no \.npy file of numbers"),
+        ("none.npy", "cannot be opened"),
+        ("flow.npy", "onnxruntime cannot run the source's network on this clip"),
+    ):
+        with pytest.raises(Exception, match=text):
+            verify(sources["vmz"], tmp_path / "out.pth", clip=tmp_path / name)
