@@ -268,7 +268,9 @@ def _open_caffe2_net(file: SourceFile) -> Checkpoint | None:
     if here not in name or not os.path.isfile(beside):
         if not fills:
             raise BadInput(
-                "describes a network only", path=file.path, hint="its weights are in an init_net.pb; put it beside"
+                "describes a network only",
+                path=file.path,
+                hint="its weights are in an init_net.pb; put it beside",
             )
         return _caffe2_net((file,), filled_blobs(file, first))
     other = SourceFile(beside)

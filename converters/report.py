@@ -230,7 +230,10 @@ def _functional_lines(found: Verification) -> Iterator[str]:
             f"(worst {worst.relative:.1e}, {worst.name}; logits {ran.blocks[-1].relative:.1e})"
         )
     else:
-        off = ran.first.fault or f"off by {ran.first.relative:.1e} of the largest value, {ran.tolerance:g} allowed"
+        off = (
+            ran.first.fault
+            or f"off by {ran.first.relative:.1e} of the largest value, {ran.tolerance:g} allowed"
+        )
         yield f"functional  MISSED: the first block to depart is {ran.first.name}, {off}"
     yield f"  clip {ran.clip}; {ran.device}"
     for side, top in (("source", ran.source_top), ("output", ran.output_top)):
