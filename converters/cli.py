@@ -204,7 +204,9 @@ def _add_conversion(commands: Any, name: str) -> None:
     parser.add_argument("--strict", action="store_true", help="refuse NaN and Inf")
     parser.add_argument("--sha256", action="store_true", help="hash the input into the provenance (slow)")
     parser.add_argument("--no-checksum", action="store_true", help="do not compare the input's own checksums")
-    parser.add_argument("--variant", metavar="NAME", help="the network, where names and shapes fit several")
+    parser.add_argument(
+        "--variant", metavar="NAME", help="the network or model, where names and shapes fit several"
+    )
     _add_entry(parser)
     parser.add_argument("--backbone", action="store_true", help="leave the head out")
     pool = parser.add_mutually_exclusive_group()

@@ -3,25 +3,37 @@
 from __future__ import annotations
 
 import os
+from fnmatch import fnmatchcase
 from time import perf_counter
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from .checkpoint import Checkpoint, open_checkpoint
 from .errors import BadInput, Refused, UsageError
-from .facts import Facts, facts_of
+from .facts import Facts, decided, facts_of
 from .mapping.fit import Fit, find, fit, headless, inverted
 from .mapping.layout import families
-from .mapping.tables import LayoutTable, layout_names, load_layout
+from .mapping.network import settings
+from .mapping.tables import LayoutTable, layout_names, load_layout, models
 from .ops import filled
 from .output import SUFFIXES, Work, output_format, refuse_early, refuse_input, write_output
 from .plan import NOTHING, Plan, make_plan
-from .provenance import FORM, former, home_of, origin_of, record, restoration, shift_of, undoing
+from .provenance import (
+    FORM,
+    former,
+    home_of,
+    origin_of,
+    record,
+    restoration,
+    settings_of,
+    shift_of,
+    undoing,
+)
 from .tensor import FLOATS
 from .text import shown
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Mapping, Sequence
+    from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 
     from .output import Target
     from .tensor import Tensor
@@ -162,15 +174,26 @@ def convert(
         if backbone and target.backbone:
             target = target.without_backbone()
         write_format = _output_format(out_path, target, wrap)
-        facts = facts_of(
-            fitted, checkpoint.provenance, told=checkpoint.told, pool1=pool1, stem_stride=stem_stride
+        facts = decided(
+            facts_of(
+                fitted,
+                checkpoint.provenance,
+                told=checkpoint.told,
+                pool1=pool1,
+                stem_stride=stem_stride,
+                model=variant,
+            ),
+            path,
         )
         if mean is not None:
             facts = _with_mean(facts, mean)
         undo = undoing(checkpoint.provenance, checkpoint.tensors)
         # Variances come back to what they were before they move to the target's eps.
         shifted = shift_of(checkpoint.provenance) if undo else 0.0
-        own = facts._replace(bn_eps=facts.bn_eps + shifted)
+        own = facts._replace(
+            bn_eps=facts.bn_eps + shifted,
+            settings={**facts.settings, **settings_of(checkpoint.provenance)},
+        )
         wanted = target.eps(fitted.variant.name)
         eps = own.bn_eps if wanted is None else wanted
         before = former(checkpoint.provenance, target.name)
@@ -196,11 +219,13 @@ def convert(
             )
         plan = plan._replace(notes=(*plan.notes, *_notes(checkpoint, fitted, target, facts, checksum, wrap)))
 
+        described = facts._replace(bn_eps=eps, settings=plan.settings)
+
         def describe(plan: Plan) -> dict[str, Any]:
             return record(
                 fitted,
                 plan,
-                facts._replace(bn_eps=eps),
+                described,
                 target,
                 source_of(
                     checkpoint,
@@ -230,7 +255,7 @@ def convert(
             Result(
                 path,
                 None,
-                facts._replace(bn_eps=eps),
+                described,
                 fitted.layout.name,
                 target.name,
                 timings={"read": read - started, "plan": perf_counter() - read},
@@ -356,14 +381,19 @@ def _carry_out(
 
 
 def recognise(
-    checkpoint: Checkpoint, layout: str | None, *, variant: str | None = None, head: str | None = None
+    checkpoint: Checkpoint,
+    layout: str | None,
+    *,
+    variant: str | None = None,
+    head: str | None = None,
+    ask: bool = True,
 ) -> Fit:
     """Fit a file with a named layout, or find the one it is in.
 
     Without a name the provenance decides, else every layout of the file's format is tried (of an ONNX model, every
     one there is; so too under the name ``"onnx"``, which takes nothing else); where more than one fits, one whose
-    very names the file has, and then the one whose table ranks first. ``head`` is what the file calls the head.
-    Raises `Refused` or `BadInput`.
+    very names the file has, and then the one whose table ranks first, unless ``ask`` and several tie on what no tensor
+    shows. ``head`` is what the file calls the head. Raises `Refused` or `BadInput`.
     """
     path = checkpoint.path
     if layout == "onnx" and checkpoint.format != "onnx":
@@ -383,21 +413,11 @@ def recognise(
             path=path,
             hint=_other_source(checkpoint),
         )
-    found: list[Fit] = []
+    if found := _fits(checkpoint, tables, variant, head):
+        return _first(checkpoint, found, ask=ask and layout is None)
+    if layout is not None:
+        _refuse_named(checkpoint, tables, variant, head)
     refusals: list[Refused] = []
-    for table in tables:
-        try:
-            one = find(table, checkpoint.tensors, checkpoint.others, variant=variant, head=head, path=path)
-        except Refused as error:  # several networks
-            refusals.append(error)
-        else:
-            found += [one] if one else []
-    if found:
-        return min(
-            found, key=lambda one: (bool(one.scope or one.layout.absent), one.layout.rank, one.layout.name)
-        )
-    if refusals:
-        raise refusals[0]
     for table in tables:  # only now are faults counted, which takes its time
         try:
             fit(table, checkpoint.tensors, checkpoint.others, variant=variant, head=head, path=path)
@@ -416,6 +436,69 @@ def recognise(
             "and without constant folding"
         )
     raise nearest
+
+
+def _fits(
+    checkpoint: Checkpoint, tables: Iterable[LayoutTable], variant: str | None, head: str | None
+) -> list[Fit]:
+    """The file's fits with some layouts."""
+    found = (
+        find(table, checkpoint.tensors, checkpoint.others, variant=variant, head=head) for table in tables
+    )
+    return [one for one in found if one]
+
+
+def _first(checkpoint: Checkpoint, found: Sequence[Fit], *, ask: bool) -> Fit:
+    """The fit that counts, see `recognise`; of several variants of a layout the one that provenance tells of."""
+
+    def place(one: Fit) -> tuple[bool, int]:
+        return bool(one.scope or one.layout.absent), one.layout.rank
+
+    first = min(found, key=lambda one: (*place(one), one.layout.name))
+    names = [one.layout.name for one in found if place(one) == place(first)]
+    if ask and len(names) > 1 and settings(first.variant):
+        raise Refused(
+            f"names and shapes fit {len(names)} layouts whose networks compute different things",
+            path=checkpoint.path,
+            where=", ".join(names),
+            hint=f"say which: `convert {names[0]} ...`",
+        )
+    known = ((checkpoint.provenance or {}).get("network") or {}).get("variant")
+    if known in first.choices:
+        return _fits(checkpoint, [load_layout(first.layout.name)], known, None)[0]
+    return first
+
+
+def _refuse_named(
+    checkpoint: Checkpoint, tables: Sequence[LayoutTable], variant: str | None, head: str | None
+) -> None:
+    """Raise `Refused` for a file that is another network than was asked for, or of another layout."""
+    if variant is not None and (found := _fits(checkpoint, tables, None, head)):
+        name = found[0].variant.name
+        fitting = [
+            row["name"]
+            for row in models(found[0].layout)
+            if any(fnmatchcase(name, glob) for glob in row["variants"])
+        ]
+        raise Refused(
+            f"holds {found[0].variant.title} ({name}), which {variant!r} is not",
+            path=checkpoint.path,
+            hint=f"--variant may be {', '.join((*fitting, name))}",
+        )
+    if other := _elsewhere(checkpoint, (one.name for one in tables)):
+        raise Refused(
+            f"holds {other.variant.title} with the names of {other.layout.title}",
+            path=checkpoint.path,
+            where=f"not of {tables[0].title}",
+            hint=f"use `convert {other.layout.name} ...`",
+        )
+
+
+def _elsewhere(checkpoint: Checkpoint, tried: Iterable[str]) -> Fit | None:
+    """The file's fit with a layout that was not tried, if there is one."""
+    tables = map(load_layout, sorted({*layout_names()}.difference(tried)))
+    found = _fits(checkpoint, (one for one in tables if one.format == checkpoint.format), None, None)
+    return min(found, key=lambda one: one.layout.rank, default=None)
 
 
 def choose_target(fitted: Fit, to: str | None, provenance: Mapping[str, Any] | None = None) -> LayoutTable:
@@ -462,6 +545,8 @@ _FORMAT_WORDS = {
 
 
 def _other_source(checkpoint: Checkpoint) -> str:
+    if other := _elsewhere(checkpoint, ()):
+        return f"it holds {other.variant.title}: use `convert {other.layout.name} ...`"
     names = [name for name in layout_names() if load_layout(name).format == checkpoint.format]
     return (
         f"use `convert {names[0]} ...`" if len(names) == 1 else f"its layout may be one of {', '.join(names)}"
@@ -593,7 +678,16 @@ def _not_finite(tensors: Sequence[Tensor]) -> list[str]:
 
 
 def _refuse_lost(plan: Plan, checkpoint: Checkpoint) -> None:
-    """Refuse a target that does not store a tensor whose values it cannot imply."""
+    """Refuse a target that does not store a tensor whose values it cannot imply, and a file whose two names of one
+    tensor have different values."""
+    for one, other in plan.equal:
+        if checkpoint.tensors[one].tobytes() != checkpoint.tensors[other].tobytes():
+            raise Refused(
+                "two names of one tensor have different values",
+                path=checkpoint.path,
+                where=f"{one}, {other}",
+                hint="the file is damaged, or was changed under one of them",
+            )
     for name, value in plan.implied:
         tensor = checkpoint.tensors[name]
         if tensor.tobytes() != filled(name, tensor.dtype, tensor.shape, value).tobytes():

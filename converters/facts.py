@@ -6,8 +6,9 @@ from fnmatch import fnmatchcase
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from .errors import UsageError
-from .mapping.tables import load_labels
+from .errors import Refused, UsageError
+from .mapping.network import settings
+from .mapping.tables import load_labels, models
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -23,7 +24,9 @@ class Facts(NamedTuple):
     """The network in a file, beyond its tensors. Without a head it has 0 ``classes``.
 
     ``bn_eps`` goes with the file's variances. ``pool1`` is the max pool behind the stem, ``stem_stride`` the
-    stem's stride in time. ``input`` tells clip, crop and normalisation in plain data.
+    stem's stride in time. ``input`` tells clip, crop and normalisation in plain data. ``model`` is the name of
+    the published model, where one was asked for or no other fits, and ``settings`` what else no tensor shows;
+    ``choices`` are the models that fit where these are several that compute different things.
     """
 
     family: str
@@ -38,10 +41,13 @@ class Facts(NamedTuple):
     parts: Mapping[str, bool]
     input: Mapping[str, Any]
     licence: str
+    model: str = ""
+    settings: Mapping[str, Any] = MappingProxyType({})
+    choices: tuple[str, ...] = ()
 
     def as_data(self) -> dict[str, Any]:
         """Plain data for a provenance record."""
-        return self._asdict()
+        return {**self._asdict(), "settings": dict(self.settings), "choices": list(self.choices)}
 
 
 def facts_of(
@@ -51,16 +57,21 @@ def facts_of(
     told: Mapping[str, Any] = MappingProxyType({}),
     pool1: bool | None = None,
     stem_stride: int | None = None,
+    model: str | None = None,
 ) -> Facts:
     """The facts of a fitted file: keywords first, then ``told``, what the file itself tells beside its tensors
     (``bn_eps``, ``pool1``, ``stem_stride``), then its provenance, then what its layout's table says.
+
+    ``model`` asks for one of the layout's models by its name; the name of a network asks for nothing.
 
     Raises `UsageError` for a stem stride that no network has.
     """
     if stem_stride is not None and not 1 <= stem_stride <= LONGEST_STRIDE:
         raise UsageError(f"a stem stride of {stem_stride} is not from 1 to {LONGEST_STRIDE}")
     layout, variant = fit.layout, fit.variant
-    made_for = next((row for row in layout.made_for if _is_for(row["variants"], fit)), {})
+    rows = _rows(fit, provenance, model)
+    made_for = rows[0] if len(rows) == 1 else {}
+    asked = model is not None and made_for.get("name") == model
     has_stem = bool(variant.table.pool1) or bool(variant.table.compose)
     if not has_stem and (pool1 or (stem_stride or 1) != 1):
         raise UsageError(f"{variant.title} has neither pool1 nor a stem stride")
@@ -78,16 +89,22 @@ def facts_of(
         parts=dict(fit.present),
         input=_input(fit, made_for),
         licence=layout.licence,
+        **_settings(fit, rows),
     )
+    if fit.choices:
+        found = found._replace(choices=fit.choices)
     kept = (provenance or {}).get("network")
     if isinstance(kept, dict) and kept.get("variant") == variant.name:
         found = found._replace(
             bn_eps=float(kept["bn_eps"]) if eps is None else found.bn_eps,
             pool1=bool(kept["pool1"]),
             stem_stride=int(kept["stem_stride"]),
-            input=kept["input"],
+            input={**kept["input"], **found.input} if asked else kept["input"],
             licence=kept["licence"],
         )
+        if found.settings and not asked and "settings" in kept:
+            same = {name: value for name, value in kept["settings"].items() if name in found.settings}
+            found = found._replace(model=kept["model"], settings={**found.settings, **same}, choices=())
     if not found.classes:  # without a head there is nothing to name
         known = {key: value for key, value in found.input.items() if key not in ("labels", "labels_notice")}
         found = found._replace(input=known)
@@ -96,6 +113,53 @@ def facts_of(
         pool1=found.pool1 if pool1 is None else pool1,
         stem_stride=found.stem_stride if stem_stride is None else stem_stride,
     )
+
+
+def decided(facts: Facts, path: str) -> Facts:
+    """The same facts. Raises `Refused` where names and shapes leave more than one function."""
+    if not facts.choices:
+        return facts
+    raise Refused(
+        f"names and shapes fit {len(facts.choices)} models that compute different things",
+        path=path,
+        where=", ".join(facts.choices),
+        hint="say which with --variant",
+    )
+
+
+def _rows(fit: Fit, provenance: Mapping[str, Any] | None, model: str | None) -> list[Mapping[str, Any]]:
+    """What the layout's table says a file may have been made for: the model asked for, else every model that
+    fits, else the first row that does."""
+    layout = fit.layout
+    known = layout.made_for
+    if layout.identity and settings(fit.variant):
+        told = (provenance or {}).get("network") or {}
+        known = () if model is None and "model" in told else models(layout)
+    rows: list[Mapping[str, Any]] = [row for row in known if _is_for(row["variants"], fit)]
+    if asked := [row for row in rows if model is not None and row.get("name") == model]:
+        return asked
+    fitting = [
+        row
+        for row in rows
+        if all(fit.bound[size] in allowed for size, allowed in row.get("sizes", {}).items())
+    ]
+    return fitting if fitting and "name" in fitting[0] else fitting[:1]
+
+
+def _settings(fit: Fit, rows: list[Mapping[str, Any]]) -> dict[str, Any]:
+    """Model, settings and choices of a file that ``rows`` may be of."""
+    own = settings(fit.variant)
+    if not own:
+        return {}
+    held = fit.layout.holding(fit.variant.name).config
+    all_of = [{**held, **row.get("config", {})} for row in rows] or [dict(held)]
+    distinct = [{name: row.get(name, value) for name, value in own.items()} for row in all_of]
+    named = [row["name"] for row in rows if "name" in row]
+    return {
+        "model": named[0] if len(named) == 1 else "",
+        "settings": distinct[0],
+        "choices": tuple(named) if any(one != distinct[0] for one in distinct) else (),
+    }
 
 
 def _input(fit: Fit, made_for: Mapping[str, Any]) -> dict[str, Any]:

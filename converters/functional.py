@@ -87,7 +87,12 @@ def compare(
 
 def _network(fitted: Fit, state: Mapping[str, Any], facts: Facts) -> Network:
     return build_network(
-        fitted, dict(state), eps=facts.bn_eps, pool1=facts.pool1, stem_stride=facts.stem_stride
+        fitted,
+        dict(state),
+        eps=facts.bn_eps,
+        pool1=facts.pool1,
+        stem_stride=facts.stem_stride,
+        chosen=facts.settings,
     )
 
 

@@ -88,7 +88,7 @@ def inspect(
         own = load_mapping(os.fspath(mapping))
     with open_checkpoint(os.fspath(path), entry=entry) as checkpoint:
         try:
-            fitted, unknown = recognise(checkpoint, layout, head=head), ""
+            fitted, unknown = recognise(checkpoint, layout, head=head, ask=False), ""
         except Refused as error:
             fitted, unknown = None, error.what
         found = _inspection(checkpoint, fitted, unknown, stats=stats)
@@ -161,6 +161,7 @@ def _costs(fitted: Fit, facts: Facts) -> tuple[int, int]:
             pool1=facts.pool1,
             stem_stride=facts.stem_stride,
             head_positions=positions,
+            choices=facts.settings,
         )
 
     return at(facts.input["clip"], 1), at(facts.input["counted_at"], facts.input["counted_positions"])

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 from .checkpoint import open_checkpoint
 from .conversion import recognise
 from .errors import ConverterError, Refused, UsageError
-from .facts import facts_of
+from .facts import decided, facts_of
 from .mapping.fit import inverted
 from .mapping.layout import BATCHES
 from .mapping.network import config
@@ -18,6 +18,8 @@ from .plan import make_plan
 from .provenance import home_of
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     import torch
 
     from .checkpoint import Checkpoint
@@ -52,10 +54,10 @@ def load_model(
     fit more than one (a bare R3D-18 or MC3-18 is taken for torchvision's, eps 1e-5, not for VMZ's port, 1e-3).
     What no tensor shows comes from the keyword, else from provenance, else from the layout's table: ``pool1``, the
     max pool behind the stem (on for CSN and for mmaction's R(2+1)D, off otherwise); ``stem_stride``, the stem's
-    stride in time (1); ``bn_eps``. ``variant`` is needed only where names and shapes fit several networks, ``entry``
-    (the path of a state dict in a PyTorch file) only where not the plain weights are wanted, ``head`` only where the
-    file calls the last layer otherwise than the layout; ``inverse_std`` says that a Caffe file of TSN's has inverse
-    standard deviations for variances.
+    stride in time (1); ``bn_eps``. ``variant``, the name of a model such as ``I3D_8x8_R50`` or of a network, is needed
+    only where names and shapes leave more than one function, ``entry`` (the path of a state dict in a PyTorch file)
+    only where not the plain weights are wanted, ``head`` only where the file calls the last layer otherwise than the
+    layout; ``inverse_std`` says that a Caffe file of TSN's has inverse standard deviations for variances.
 
     Raises `ConverterError` if the file is no such network, or if PyTorch is not installed.
     """
@@ -111,15 +113,31 @@ def _load(
         fitted = recognise(checkpoint, layout, variant=variant, head=head)
         if inverse_std:
             fitted = inverted(fitted)
-        facts = facts_of(
-            fitted, checkpoint.provenance, told=checkpoint.told, pool1=pool1, stem_stride=stem_stride
+        facts = decided(
+            facts_of(
+                fitted,
+                checkpoint.provenance,
+                told=checkpoint.told,
+                pool1=pool1,
+                stem_stride=stem_stride,
+                model=variant,
+            ),
+            name,
         )
         state = canonical_state(checkpoint, fitted, facts)
     eps = facts.bn_eps if bn_eps is None else float(bn_eps)
     if not 0 < eps < 1:
         raise UsageError(f"a batch-norm eps of {eps} is not between 0 and 1")
     home = home_of(checkpoint.provenance) if fitted.layout.identity else None
-    model = build_network(fitted, state, eps=eps, pool1=facts.pool1, stem_stride=facts.stem_stride, home=home)
+    model = build_network(
+        fitted,
+        state,
+        eps=eps,
+        pool1=facts.pool1,
+        stem_stride=facts.stem_stride,
+        home=home,
+        chosen=facts.settings,
+    )
     return model, facts
 
 
@@ -138,16 +156,18 @@ def build_network(
     pool1: bool,
     stem_stride: int,
     home: LayoutTable | None = None,
+    chosen: Mapping[str, Any] | None = None,
 ) -> Network:
     """The reference network of a fitted file with ``state``, its canonical state dict, in float32.
 
     It pads, pools and judges as the network of the file's layout does, or of ``home`` where the layout is ours and
-    has no network of its own.
+    has no network of its own; ``chosen`` are settings that count above all.
     """
     from .networks import build
 
     shapes = {name: tuple(tensor.shape) for name, tensor in state.items() if not name.endswith(f".{BATCHES}")}
-    settings = {**config(fitted.variant), **(home or fitted.layout).holding(fitted.variant.name).config}
+    own = (home or fitted.layout).holding(fitted.variant.name).config
+    settings = {**config(fitted.variant), **own, **(chosen or {})}
     spec = NetworkSpec(fitted.variant.family, fitted.variant.name, shapes, settings)
     try:
         model = build(spec, eps=eps, pool1=pool1, stem_stride=stem_stride)

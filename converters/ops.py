@@ -233,6 +233,57 @@ class Permute(NamedTuple):
         return f"axes {' '.join(map(str, self.axes))}"
 
 
+class Roll(NamedTuple):
+    """Columns of a matrix moved ``by`` so many to the right, those that fall out put in front. Holds it in memory
+    twice."""
+
+    by: int
+
+    @property
+    def keeps_bytes(self) -> bool:
+        """See `Op.keeps_bytes`."""
+        return False
+
+    def apply(self, tensor: Tensor) -> Tensor:
+        """See `Op.apply`."""
+        return Tensor(tensor.name, tensor.dtype, tensor.shape, _Rolled(tensor, self.by))
+
+    def describe(self) -> str:
+        """See `Op.describe`."""
+        return f"columns moved by {self.by:+d}"
+
+
+class Scale(NamedTuple):
+    """Values times the root of ``rows``, or with ``down`` over it; in float64 and rounded once to the tensor's own
+    dtype. ``rounded`` says that this undoes one, whose rounding `AddUlps` mends."""
+
+    rows: int
+    down: bool
+    rounded: bool = False
+
+    @property
+    def keeps_bytes(self) -> bool:
+        """See `Op.keeps_bytes`."""
+        return False
+
+    @property
+    def back(self) -> Scale:
+        """What undoes it."""
+        return Scale(self.rows, not self.down, rounded=True)
+
+    def apply(self, tensor: Tensor) -> Tensor:
+        """See `Op.apply`."""
+        factor = self.rows ** (-0.5 if self.down else 0.5)
+        data = _Elementwise(
+            tensor.data, tensor.dtype, tensor.dtype, lambda values: values.astype("float64") * factor
+        )
+        return Tensor(tensor.name, tensor.dtype, tensor.shape, data)
+
+    def describe(self) -> str:
+        """See `Op.describe`."""
+        return f"{'over' if self.down else 'times'} the root of {self.rows}"
+
+
 def filled(name: str, dtype: str, shape: tuple[int, ...], value: float) -> Tensor:
     """A tensor of one value that no file holds."""
     if value == 0:
@@ -313,6 +364,20 @@ class _Permuted(NamedTuple):
         whole = numpy.frombuffer(self.tensor.tobytes(), f"V{ITEMSIZE[self.tensor.dtype]}")
         moved = numpy.ascontiguousarray(whole.reshape(self.tensor.shape).transpose(self.axes))
         view = moved.reshape(-1).view("u1").data
+        for start in range(0, len(view), CHUNK):
+            yield view[start : start + CHUNK]
+
+
+class _Rolled(NamedTuple):
+    tensor: Tensor
+    by: int
+
+    def chunks(self) -> Iterator[memoryview]:
+        import numpy
+
+        whole = numpy.frombuffer(self.tensor.tobytes(), f"V{ITEMSIZE[self.tensor.dtype]}")
+        moved = numpy.roll(whole.reshape(*self.tensor.shape[:2], -1), self.by, axis=1)
+        view = numpy.ascontiguousarray(moved).reshape(-1).view("u1").data
         for start in range(0, len(view), CHUNK):
             yield view[start : start + CHUNK]
 

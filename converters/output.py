@@ -176,6 +176,7 @@ def _pth(path: str, work: Work, force: bool, check: Check, moved: Moved | None) 
             progress=moved,
             records=lambda crcs: {"provenance.json": final.text(crcs, crc).encode()},
             wrap=_wrapper(work),
+            key="model_state" if work.target.container == "model_state" else "state_dict",
         )
     return final.value
 
@@ -362,7 +363,7 @@ def _wrapper(work: Work) -> Mapping[str, Any] | None:
     tool = work.draft["tool"]
     if work.wrap and work.target.container == "mmcv":
         return {"meta": {"converted_by": f"{tool['name']} {tool['version']}"}}
-    return None
+    return {} if work.wrap and work.target.container == "model_state" else None
 
 
 def _check(temporary: str, work: Work, *, verify: bool) -> None:

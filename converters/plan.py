@@ -5,16 +5,30 @@ from __future__ import annotations
 from functools import partial
 from math import prod
 from types import MappingProxyType
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from .errors import BadInput, Refused
 from .mapping.layout import BATCHES, CannotHold, Entry, entries, families
+from .mapping.network import settings
 from .mapping.tables import DIVISOR
-from .ops import AddUlps, Cast, Divide, InverseStd, Permute, Reshape, ShiftVariance, filled, is_exact, unpack
+from .ops import (
+    AddUlps,
+    Cast,
+    Divide,
+    InverseStd,
+    Permute,
+    Reshape,
+    Roll,
+    Scale,
+    ShiftVariance,
+    filled,
+    is_exact,
+    unpack,
+)
 from .tensor import ITEMSIZE
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
+    from collections.abc import Iterable, Iterator, Mapping
 
     from .facts import Facts
     from .mapping.fit import Fit
@@ -93,7 +107,9 @@ def pool1_note(target: LayoutTable, variant: str, pool1: bool | None) -> str:
 class Plan(NamedTuple):
     """All rows, in the target's state-dict order, and what must be said about the result.
 
-    ``implied`` are tensors that the target does not store, with the value each must have everywhere.
+    ``implied`` are tensors that the target does not store, with the value each must have everywhere; ``equal`` pairs
+    of tensors of the file that must have the same values. ``settings`` are those that the output's weights go with,
+    ``moved`` what those of them were that weights make up for.
     ``inverse_std`` tells that the target's have inverse standard deviations for variances.
     """
 
@@ -103,6 +119,9 @@ class Plan(NamedTuple):
     notes: tuple[str, ...]
     eps_shift: float
     inverse_std: bool = False
+    equal: tuple[tuple[str, str], ...] = ()
+    settings: Mapping[str, Any] = MappingProxyType({})
+    moved: Mapping[str, Any] = MappingProxyType({})
 
 
 NOTHING = Plan((), (), (), (), 0.0)
@@ -154,7 +173,14 @@ def make_plan(
         ) from None
     scope = former.scope if former else ""
     shift = facts.bn_eps - eps
-    sources = {entry.canonical: entry for entry in fit.entries}
+    sources: dict[str, Entry] = {}
+    equal: list[tuple[str, str]] = []
+    for entry in fit.entries:
+        first = sources.setdefault(entry.canonical, entry)
+        if first is not entry:
+            equal.append((fit.scope + first.name, fit.scope + entry.name))
+    other = _unlike(fit, target, facts)
+    moved = {key: name for name in other for key in fit.variant.table.moves.get(name, ())}
     rows: list[Row] = []
     implied: list[tuple[str, float]] = []
     divisors: dict[str, Tensor] = {}
@@ -176,7 +202,8 @@ def make_plan(
                 implied.append((fit.scope + source.name, entry.stored.constant))
             continue
         if source.stored.constant is not None:
-            rows.append(Row(None, scope + entry.name, dtype or "float32", shape, (), source.stored.constant))
+            fill = source.stored.constant + (shift if entry.leaf == "running_var" else 0)
+            rows.append(Row(None, scope + entry.name, dtype or "float32", shape, (), fill))
             continue
         tensor = tensors[fit.scope + source.name]
         kept = former.dtypes.get(entry.canonical, former.dtype) if former else tensor.dtype
@@ -188,7 +215,12 @@ def make_plan(
             ops.append(InverseStd(facts.bn_eps))
         ops += (undo or {}).get(tensor.name, ())
         had = former.shapes.get(entry.canonical) if former else None
+        rows_of = shape[0] if shape else 1
         shape = reorder(ops, tensor.shape, shape, source.stored, entry.stored, had)
+        if roll := entry.stored.rolled - source.stored.rolled:
+            ops.append(Roll(roll))
+        if source.key in moved or entry.key in moved:
+            ops.append(Scale(rows_of, down=bool(facts.settings[moved[source.key or entry.key]])))
         if entry.leaf == "running_var" and shift:
             ops.append(ShiftVariance(shift))
         if wanted_dtype != tensor.dtype:
@@ -202,7 +234,13 @@ def make_plan(
         if (over or inverse) and former and wanted_dtype == kept and not former.lossy:
             ops += _steps(former, entry, wanted_dtype, shape)
         rows.append(Row(tensor.name, scope + entry.name, wanted_dtype, shape, tuple(ops)))
-    notes = [] if target.identity else differences((home or fit.layout).holding(fit.variant.name), holding)
+    kept_apart = {name: value for name, value in other.items() if name not in fit.variant.table.moves}
+    if target.identity:
+        notes = []
+    elif facts.settings:
+        notes = [*([holding.note] if holding.note else []), *_said(fit, target, facts, kept_apart, path)]
+    else:
+        notes = differences((home or fit.layout).holding(fit.variant.name), holding)
     if said := pool1_note(target, fit.variant.name, facts.pool1 if fit.variant.table.pool1 else None):
         notes.append(said)
     if shift:
@@ -223,7 +261,18 @@ def make_plan(
             f"{count} tensors were cast to {dtype}{'' if exact else ', which rounds: there is no exact way back'}"
         )
     inverse = former is not None and former.inverse
-    return Plan(tuple(rows), tuple(implied), fit.dropped, tuple(notes), shift, inverse)
+    followed = {name: value for name, value in other.items() if name not in kept_apart}
+    return Plan(
+        tuple(rows),
+        tuple(implied),
+        fit.dropped,
+        tuple(notes),
+        shift,
+        inverse,
+        tuple(equal),
+        {**facts.settings, **followed},
+        {name: facts.settings[name] for name in followed},
+    )
 
 
 def _beside(entry: Entry) -> str:
@@ -256,6 +305,36 @@ def _counter(fit: Fit, tensors: Mapping[str, Tensor], variance: Entry) -> str | 
     name = fit.scope + variance.name.removesuffix("running_var") + BATCHES
     tensor = tensors.get(name) if fit.layout.format == "pytorch" else None
     return name if tensor is not None and (tensor.dtype, tensor.shape) == ("int64", ()) else None
+
+
+def _unlike(fit: Fit, target: LayoutTable, facts: Facts) -> dict[str, Any]:
+    """The settings of the target's own network that are not those of the file's."""
+    if not facts.settings or target.identity:
+        return {}
+    own = {**settings(fit.variant), **target.holding(fit.variant.name).config}
+    return {name: own[name] for name, value in facts.settings.items() if own[name] != value}
+
+
+def _said(fit: Fit, target: LayoutTable, facts: Facts, own: Mapping[str, Any], path: str) -> Iterator[str]:
+    """What a user must know of settings that differ and that no weight makes up for. Raises `Refused` for what the
+    target cannot be told to do."""
+    fixed = [name for name in own if name in target.holding(fit.variant.name).fixed]
+    if fixed:
+        raise Refused(
+            f"{target.title} cannot hold this {fit.variant.title}: its network has "
+            f"{_spelled(own, fixed)} where these weights need {_spelled(facts.settings, fixed)}",
+            path=path,
+            hint="`convert models` shows which layouts can",
+        )
+    if own:
+        yield (
+            f"{target.title}'s own network has {_spelled(own, own)}, and these weights need "
+            f"{_spelled(facts.settings, own)}: no weight shows it, so change it there, or the outputs differ"
+        )
+
+
+def _spelled(values: Mapping[str, object], names: Iterable[str]) -> str:
+    return ", ".join(f"{name} = {values[name]}" for name in names)
 
 
 def _former_name(names: Mapping[str, str], key: str, choices: tuple[str, ...]) -> str:

@@ -17,6 +17,7 @@ from .ops import (
     Cast,
     Divide,
     InverseStd,
+    Scale,
     ShiftVariance,
     filled,
     is_exact,
@@ -172,6 +173,7 @@ def restoration(plan: Plan, tensors: Mapping[str, Tensor], *, dry_run: bool = Fa
     dry run does not."""
     dtypes: dict[str, str] = {}
     steps: dict[str, str] = {}
+    scaled: dict[str, list[Any]] = {}
     lossy: list[str] = []
     for row in plan.rows:
         if row.source is None:
@@ -189,6 +191,11 @@ def restoration(plan: Plan, tensors: Mapping[str, Tensor], *, dry_run: bool = Fa
             ulps = ulps_between(before, back)
             if any(ulps):
                 steps[row.target] = pack(ulps)
+        scale = next((op for op in row.ops if isinstance(op, Scale) and not op.rounded), None)
+        if scale and exact:
+            before = _before(row.ops, scale, source)
+            ulps = ulps_between(before, scale.back.apply(scale.apply(before)))
+            scaled[row.target] = [scale.rows, scale.down, pack(ulps) if any(ulps) else ""]
     kept: dict[str, Any] = {}
     if dtypes:
         kept["dtypes"] = dtypes
@@ -196,6 +203,8 @@ def restoration(plan: Plan, tensors: Mapping[str, Tensor], *, dry_run: bool = Fa
         kept["lossy"] = lossy
     if plan.eps_shift:
         kept["variance"] = {"shift": plan.eps_shift, "steps": steps}
+    if plan.moved:
+        kept["moved"] = {"settings": dict(plan.moved), "tensors": scaled}
     return kept
 
 
@@ -221,6 +230,12 @@ def shift_of(provenance: Mapping[str, Any] | None) -> float:
     return float(variance.get("shift", 0.0))
 
 
+def settings_of(provenance: Mapping[str, Any] | None) -> dict[str, Any]:
+    """What the settings were that the recorded conversion moved into weights."""
+    moved = ((provenance or {}).get("restore") or {}).get("moved") or {}
+    return dict(moved.get("settings", {}))
+
+
 def former(provenance: Mapping[str, Any] | None, target: str) -> Former | None:
     """What the first file of the chain had been, if ``target`` is its layout again."""
     origin = (provenance or {}).get("origin")
@@ -244,34 +259,36 @@ def former(provenance: Mapping[str, Any] | None, target: str) -> Former | None:
 def undoing(provenance: Mapping[str, Any] | None, tensors: Mapping[str, Tensor]) -> dict[str, tuple[Op, ...]]:
     """The operations that give back what the recorded conversion took in, by name in this file.
 
-    Only the shift of variances is undone here; shapes and dtypes come back where they are wanted. Raises
-    `BadInput` for a record that does not go with the tensors.
+    Only what was added to variances and moved into weights is undone here; shapes and dtypes come back where they
+    are wanted. Raises `BadInput` for a record that does not go with the tensors.
     """
-    variance = ((provenance or {}).get("restore") or {}).get("variance")
-    if not variance:
-        return {}
     record = provenance or {}
-    dtypes = record["restore"].get("dtypes", {})
+    restore = record.get("restore") or {}
     out: dict[str, tuple[Op, ...]] = {}
     try:
-        if abs(record["origin"]["bn_eps"] - record["network"]["bn_eps"] - variance["shift"]) > EPS_ERROR:
-            raise ValueError("shift")
-        for name, tensor in tensors.items():
-            if not name.endswith("running_var"):
-                continue
-            dtype = dtypes.get(name, tensor.dtype)
-            ops: list[Op] = [Cast(dtype)] if dtype != tensor.dtype else []
-            ops.append(ShiftVariance(-float(variance["shift"]), rounded=True))
-            if name in variance["steps"]:
-                ops.append(AddUlps(unpack(variance["steps"][name], prod(tensor.shape) * ITEMSIZE[dtype])))
-            if dtype != tensor.dtype:
-                ops.append(Cast(tensor.dtype))
-            out[name] = tuple(ops)
+        if variance := restore.get("variance"):
+            if abs(record["origin"]["bn_eps"] - record["network"]["bn_eps"] - variance["shift"]) > EPS_ERROR:
+                raise ValueError("shift")
+            back = ShiftVariance(-float(variance["shift"]), rounded=True)
+            for name, tensor in tensors.items():
+                if name.endswith("running_var"):
+                    out[name] = _undone(restore, tensor, back, variance["steps"].get(name, ""))
+        for name, (rows, down, steps) in (restore.get("moved") or {}).get("tensors", {}).items():
+            out[name] = _undone(restore, tensors[name], Scale(rows, not down, rounded=True), steps)
     except (KeyError, TypeError, ValueError):
         raise BadInput(
             "its provenance record does not go with its tensors", hint="convert the source again"
         ) from None
     return out
+
+
+def _undone(restore: Mapping[str, Any], tensor: Tensor, back: Op, steps: str) -> tuple[Op, ...]:
+    """An operation undone in the dtype that it was done in, with the steps that rounding took."""
+    dtype = restore.get("dtypes", {}).get(tensor.name, tensor.dtype)
+    mended = [AddUlps(unpack(steps, prod(tensor.shape) * ITEMSIZE[dtype]))] if steps else []
+    if dtype == tensor.dtype:
+        return (back, *mended)
+    return (Cast(dtype), back, *mended, Cast(tensor.dtype))
 
 
 def _before(ops: Sequence[Op], until: Op, tensor: Tensor) -> Tensor:

@@ -119,6 +119,19 @@ def _input(value: Any) -> bool:
 _LAYER = _fields(
     {"name": _text, "kind": lambda value: _text(value) or _whole(0, 1 << 31)(value), "blobs": _whole(0, 64)}
 )
+_SETTINGS = _map(lambda value: _text(value) or _flag(value) or _whole(0, 64)(value))
+
+
+def _scaled(value: Any) -> bool:
+    """Rows, whether it was divided by their root, and packed steps."""
+    checks = (_whole(1, 1 << 31), _flag, _text)
+    return (
+        isinstance(value, list)
+        and len(value) == len(checks)
+        and all(check(one) for check, one in zip(checks, value, strict=True))
+    )
+
+
 _DETAILS = {
     "nested": _flag,
     "dialect": _text,
@@ -140,6 +153,7 @@ _RECORD = _fields(
             {},
             {
                 "dtypes": _map(_float),
+                "moved": _fields({"settings": _SETTINGS, "tensors": _map(_scaled)}),
                 "variance": _fields(
                     {"shift": lambda value: _number(value) and abs(value) < 1, "steps": _map(_text)}
                 ),
@@ -156,7 +170,8 @@ _RECORD = _fields(
                 "stem_stride": _whole(1, LONGEST_STRIDE),
                 "input": _input,
                 "licence": _text,
-            }
+            },
+            {"model": _text, "settings": _SETTINGS},
         ),
         "origin": _fields(
             {

@@ -29,7 +29,7 @@ SHOWN = 10
 def conversion_text(result: Result) -> str:
     """A few lines on a conversion done or planned."""
     facts = result.facts
-    network = f"{facts.title} ({facts.variant}), {_classes(facts)}: " if facts else ""
+    network = f"{facts.title} ({facts.model or facts.variant}), {_classes(facts)}: " if facts else ""
     size = f"{len(result.rows)} tensors, {megabytes(result.nbytes)}"
     lines = [f"{network}{size}, {result.layout} -> {result.target}"]
     changed = sum(1 for row in result.rows if row.source and any(not op.keeps_bytes for op in row.ops))
@@ -295,6 +295,12 @@ def _network_lines(found: Inspection, facts: Facts) -> Iterator[str]:
     channels = f"{facts.channels} input channel{'s' if facts.channels != 1 else ''}"
     yield f"network      {facts.title} ({facts.variant}), {_classes(facts)}, {channels}"
     yield f"layout       {found.layout} ({found.layout_title})"
+    if facts.model:
+        yield f"model        {facts.model}"
+    if facts.choices:
+        yield f"model        one of {', '.join(facts.choices)}; no weight shows which: --variant says it"
+    elif facts.settings:
+        yield f"settings     {', '.join(f'{name} = {value}' for name, value in facts.settings.items())}"
     resnet = facts.family in ("resnet3d", "audiovisual")
     pool = f", pool1 {'on' if facts.pool1 else 'off'}" if resnet else ""
     if facts.family != "c3d":

@@ -246,6 +246,7 @@ def _side(checkpoint: Checkpoint, layout: str | None, variant: str | None, said:
         told=checkpoint.told,
         pool1=said.pool1,
         stem_stride=said.stem_stride,
+        model=variant,
     )
     return Side(checkpoint, fitted, facts)
 

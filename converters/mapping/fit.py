@@ -7,6 +7,7 @@ agrees, and every fault is collected before the run stops.
 from __future__ import annotations
 
 import re
+from fnmatch import fnmatchcase
 from functools import partial
 from typing import TYPE_CHECKING, NamedTuple
 
@@ -15,9 +16,10 @@ from ..tensor import FLOATS
 from ..text import shown
 from .layout import BATCHES, CannotHold, Entry, entries, families, name_templates
 from .network import config, count, count_part, head_part, modules, parts, variants
+from .tables import models
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Mapping
+    from collections.abc import Callable, Iterable, Iterator, Mapping
 
     from ..tensor import Tensor
     from .network import Variant
@@ -39,7 +41,8 @@ class Fit(NamedTuple):
     """A file matched with a variant, every tensor accounted for.
 
     ``entries`` are in state-dict order; ``scope`` is the prefix of the file's names; ``dropped`` are the file's
-    tensors that the layout drops by name; ``counters`` the batch counters, which carry nothing.
+    tensors that the layout drops by name; ``counters`` the batch counters, which carry nothing. ``choices`` are the
+    variants that fit where these are several, ``variant`` being the first.
     """
 
     layout: LayoutTable
@@ -50,6 +53,7 @@ class Fit(NamedTuple):
     entries: tuple[Entry, ...]
     dropped: tuple[str, ...]
     counters: tuple[str, ...]
+    choices: tuple[str, ...] = ()
 
 
 class _Names(NamedTuple):
@@ -73,14 +77,14 @@ def fit(
     """Match a file's tensors with one variant that ``layout`` names.
 
     ``others`` are names of values that are not tensors. Among Caffe2 blobs they too must be dropped by name;
-    what a PyTorch file holds beside its state dict is left out. ``variant`` asks for one variant, ``head`` is what
-    the file calls the head where that is not the layout's name. Raises `Refused` with every fault, counted against
-    the nearest variant.
+    what a PyTorch file holds beside its state dict is left out. ``variant`` asks for one variant, or for those of
+    one of the layout's models, ``head`` is what the file calls the head where that is not the layout's name. Raises
+    `Refused` with every fault, counted against the nearest variant.
     """
     found, tried = _try(layout, tensors, others, variant, head, path)
     if found is None:
         layout, likeliest = max(tried, key=_known) if len(tried) > 1 else tried[0]
-        raise _refusal(layout, tensors, likeliest, variant, path)
+        raise _refusal(layout, tensors, likeliest, variant, _asked(layout, variant), path)
     return found
 
 
@@ -93,8 +97,7 @@ def find(
     head: str | None = None,
     path: str = "",
 ) -> Fit | None:
-    """As `fit`, but None where no variant fits: to list all faults takes longer than to find none. Raises `Refused`
-    where several variants fit."""
+    """As `fit`, but None where no variant fits: to list all faults takes longer than to find none."""
     return _try(layout, tensors, others, variant, head, path)[0]
 
 
@@ -109,20 +112,15 @@ def _try(
     """The fit, or None and how the names have been read in vain."""
     beside = tuple(others) if layout.format == "pytorch" else ()
     names = list(tensors) if beside else [*tensors, *others]
+    asked = _asked(layout, variant)
     tried: list[tuple[LayoutTable, _Names]] = []
     for table, scope in _readings(layout, names, head):
         sorted_out = _sort_out(table, names, beside, scope)
         chosen = table.choose(partial(_chosen, table, sorted_out.wanted))
-        found = _matches(chosen, tensors, sorted_out, variant)
-        if len(found) > 1:
-            raise Refused(
-                "names and shapes fit more than one network",
-                path=path,
-                where=", ".join(match.variant.name for match in found),
-                hint="say which with --variant",
-            )
+        found = _matches(chosen, tensors, sorted_out, asked)
         if found:
-            return found[0], tried
+            several = tuple(match.variant.name for match in found) if len(found) > 1 else ()
+            return found[0]._replace(choices=several), tried
         tried.append((chosen, sorted_out))
     return None, tried
 
@@ -138,6 +136,14 @@ def inverted(found: Fit) -> Fit:
     return found._replace(
         layout=layout, entries=tuple(entries(layout, found.variant, found.bound, found.present))
     )
+
+
+def _asked(layout: LayoutTable, variant: str | None) -> Callable[[str], bool]:
+    """Whether a variant may be tried, by its name."""
+    if variant is None:
+        return lambda _: True
+    globs = [glob for row in models(layout) if row["name"] == variant for glob in row["variants"]]
+    return lambda name: name == variant or any(fnmatchcase(name, glob) for glob in globs)
 
 
 def headless(found: Fit) -> Fit:
@@ -157,14 +163,14 @@ def headless(found: Fit) -> Fit:
 
 
 def _matches(
-    layout: LayoutTable, tensors: Mapping[str, Tensor], names: _Names, variant: str | None
+    layout: LayoutTable, tensors: Mapping[str, Tensor], names: _Names, asked: Callable[[str], bool]
 ) -> list[Fit]:
     """Every variant that fits."""
     found: list[Fit] = []
     for family in families(layout):
         bound = _bound_by_names(layout, family, names.wanted)
         for one in variants(family):
-            if variant not in (None, one.name) or layout.holding(one.name).refuse:
+            if not asked(one.name) or layout.holding(one.name).refuse:
                 continue
             match = _match(layout, one, bound, tensors, names)
             if match and not any(_same_body(match, other) for other in found):
@@ -418,14 +424,19 @@ def _text(shape: Iterable[int | str]) -> str:
 
 
 def _refusal(
-    layout: LayoutTable, tensors: Mapping[str, Tensor], names: _Names, variant: str | None, path: str
+    layout: LayoutTable,
+    tensors: Mapping[str, Tensor],
+    names: _Names,
+    variant: str | None,
+    asked: Callable[[str], bool],
+    path: str,
 ) -> Refused:
     """Count every fault against the variant that comes nearest."""
     best: tuple[float, int, Variant, tuple[Entry, ...], list[Fault]] | None = None
     for family in families(layout):
         bound = _bound_by_names(layout, family, names.wanted)
         for one in variants(family):
-            if variant not in (None, one.name) or layout.holding(one.name).refuse:
+            if not asked(one.name) or layout.holding(one.name).refuse:
                 continue
             try:
                 expected = tuple(
@@ -441,8 +452,11 @@ def _refusal(
             if best is None or (shared, -len(faults)) > best[:2]:
                 best = (shared, -len(faults), one, expected, faults)
     if best is None:
+        named = ", ".join(row["name"] for row in models(layout))
         return Refused(
-            f"{layout.name} has no network named {variant!r}", path=path, hint="`convert models` lists them"
+            f"{layout.name} has no network named {variant!r}",
+            path=path,
+            hint=f"there are {named}" if named else "`convert models` lists them",
         )
     shared, _, one, expected, faults = best
     if shared < 0.3:
@@ -467,7 +481,14 @@ def _refusal(
         path=path,
         where=f"{len(faults)} fault{'s' if len(faults) > 1 else ''}; {shared:.0%} of the names agree",
         hint=_other_head(layout, one, expected, names, tensors)
-        or "the file may be damaged or from another network; --json lists every fault",
+        or next(
+            (
+                text
+                for glob, text in layout.missing.items()
+                if any(fnmatchcase(name, glob) for name in missing)
+            ),
+            "the file may be damaged or from another network; --json lists every fault",
+        ),
         faults=tuple(str(fault) for fault in faults),
     )
 

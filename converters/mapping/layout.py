@@ -6,7 +6,7 @@ from string import ascii_lowercase
 from typing import TYPE_CHECKING, NamedTuple
 
 from .network import Module, Variant, leaf_shape, modules
-from .tables import DIVISOR, LEAVES, LayoutTable, Leaf, network_names
+from .tables import DIVISOR, IDENTITY, LEAVES, LayoutTable, Leaf, network_names
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -25,7 +25,8 @@ class Entry(NamedTuple):
     """One tensor of a network, under its canonical name and under a layout's.
 
     ``shape`` is the canonical one and may hold names of sizes that a file binds; ``stored`` says how the
-    layout keeps the tensor, if it does (``name`` is empty where it does not).
+    layout keeps the tensor, if it does (``name`` is empty where it does not). ``key`` is the module's line in the
+    network's table.
     """
 
     canonical: str
@@ -34,6 +35,7 @@ class Entry(NamedTuple):
     kind: str
     leaf: str
     stored: Leaf
+    key: str = ""
 
     def file_shape(self, bound: Mapping[str, int]) -> tuple[int, ...]:
         """The shape in a file of the layout, with the further ones that are written."""
@@ -52,27 +54,47 @@ def entries(
     """Every tensor of a variant under both names, in state-dict order; a module's `DIVISOR`, which is no tensor of
     the network, comes before its own.
 
-    ``present`` tells for each optional part whether it is there, and of the head if it is not. Raises `CannotHold` for
-    a module that the layout has no name for.
+    ``present`` tells for each optional part whether it is there, and of the head if it is not. A tensor that the layout
+    stores twice comes twice. Raises `CannotHold` for a module that the layout has no name for.
     """
     for module in modules(variant):
         if not present.get(module.part, not module.optional):
             continue
         name = module_name(layout, variant, module, bound)
+        if name == IDENTITY:
+            yield from _identity(layout, variant, module)
+            continue
         leaves = layout.leaves["conv" if module.kind == "conv+bias" else module.kind]
+        names = layout.modules.get(module.family)
+        rolled = names.rolled.get(module.key, 0) if names else 0
         if over := layout.divisor(module.kind):
             divisor = Leaf(over)
             yield Entry(f"{module.name}.{DIVISOR}", divisor.of(name), (1,), module.kind, DIVISOR, divisor)
         for leaf in LEAVES[module.kind]:
             stored = leaves[leaf]
-            yield Entry(
+            if rolled and leaf == "weight":
+                stored = stored._replace(rolled=rolled)
+            entry = Entry(
                 f"{module.name}.{leaf}",
                 stored.of(name) if stored.constant is None else "",
                 leaf_shape(module.kind, leaf, module.shape),
                 module.kind,
                 leaf,
                 stored,
+                module.key,
             )
+            yield entry
+            if names and (twice := names.twice.get(module.key)):
+                yield entry._replace(name=stored.of(twice.format_map(module.holes)))
+
+
+def _identity(layout: LayoutTable, variant: Variant, module: Module) -> Iterator[Entry]:
+    """The tensors of a batch norm that a layout does not have: those of one that changes nothing."""
+    eps = layout.eps(variant.name) or variant.table.bn_eps
+    values = {"weight": 1.0, "bias": 0.0, "running_mean": 0.0, "running_var": 1 - eps}
+    for leaf in LEAVES[module.kind]:
+        shape = leaf_shape(module.kind, leaf, module.shape)
+        yield Entry(f"{module.name}.{leaf}", "", shape, module.kind, leaf, Leaf("", constant=values[leaf]))
 
 
 def module_name(layout: LayoutTable, variant: Variant, module: Module, bound: Mapping[str, int]) -> str:
@@ -94,8 +116,8 @@ def module_name(layout: LayoutTable, variant: Variant, module: Module, bound: Ma
             holes = {**holes, letter: _letters(holes[counted], holes["blocks"])}
     try:
         name = template.format_map(holes)
-    except KeyError:  # a size that the file binds stands in the name
-        name = template.format_map({**holes, **bound})
+    except KeyError:  # a size that the file binds stands in the name, or what the variant's row says
+        name = template.format_map({**variant.values, **holes, **bound})
     return prefix + layout.rename.get(name, name)
 
 

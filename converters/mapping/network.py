@@ -12,8 +12,8 @@ from .tables import LEAVES, ModuleTemplate, NetworkTable, TableError, load_netwo
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
 
-Pair = tuple[Any, Any]
-"""A column's value in the first block of a stage, and in the others."""
+Stage = tuple[Any, ...]
+"""A column's values in the blocks of one stage."""
 
 
 class Variant(NamedTuple):
@@ -35,7 +35,8 @@ class Module(NamedTuple):
 
     ``key`` is its line in the table and ``holes`` the values of the index there, which layouts fill their own
     templates with. ``shape`` may still hold names of sizes that the file binds. ``grid`` says by how much the
-    input's axes have been divided where the output lies. ``side`` is the composed network it belongs to.
+    input's axes have been divided where the output lies, in numbers and names of settings. ``side`` is the composed
+    network it belongs to.
     """
 
     name: str
@@ -44,7 +45,7 @@ class Module(NamedTuple):
     part: str
     key: str
     holes: Mapping[str, Any]
-    grid: tuple[int, ...]
+    grid: tuple[int | str, ...]
     side: str
     family: str
     optional: bool
@@ -59,7 +60,9 @@ def variants(family: str) -> tuple[Variant, ...]:
         for depth in row.get("depths", ("",)):
             merged = {**table.depths.get(str(depth), {}), **row, "type": type_name, "depth": depth}
             merged["columns"] = ("all", *_listed(table.depths.get(str(depth), {})), *_listed(row))
-            title = f"{row['title']}-{depth}" if depth else row["title"]
+            title = row["title"].format_map(merged)
+            if depth and "{depth}" not in row["title"]:
+                title = f"{title}-{depth}"
             found.append(Variant(table.name.format_map(merged), title, table, merged))
     return tuple(found)
 
@@ -75,7 +78,7 @@ def variant(family: str, name: str) -> Variant:
 def count(one: Variant, stored: Mapping[str, int]) -> int:
     """How many tensors a variant has in a file, optional parts left out, without expanding it.
 
-    ``stored`` says how many a module of each kind has.
+    ``stored`` says how many a module of each kind has, or one under its key in the table.
     """
     total = 0
     for part, optional in parts(one):
@@ -91,7 +94,7 @@ def count(one: Variant, stored: Mapping[str, int]) -> int:
 def count_part(one: Variant, part: str, stored: Mapping[str, int]) -> int:
     """How many tensors one part of a variant has."""
     templates = one.table.modules[part]
-    each = sum(stored[template.kind] for template in templates)
+    each = sum(stored.get(template.name, stored[template.kind]) for template in templates)
     if not _indexed(templates):
         return each
     blocks: list[int] = one.values["blocks"]
@@ -99,17 +102,14 @@ def count_part(one: Variant, part: str, stored: Mapping[str, int]) -> int:
     if not where:
         return each * sum(blocks)
     ((name, wanted),) = where.items()
-    times = 0
-    for (first, others), number in zip(column(one, name), blocks, strict=True):
-        times += int(first == wanted) + int(others == wanted) * (number - 1)
-    return each * times
+    return each * sum(stage.count(wanted) for stage in column(one, name))
 
 
 def parts(one: Variant) -> Iterator[tuple[str, bool]]:
-    """A variant's parts in order, each with whether it is optional."""
+    """A variant's parts in order, each with whether it is optional. A name that comes out empty is no part."""
     for template in one.table.parts:
-        name = template.format_map(one.values)
-        yield name.removesuffix("?"), name.endswith("?")
+        if name := template.format_map(one.values):
+            yield name.removesuffix("?"), name.endswith("?")
 
 
 def head_part(one: Variant) -> str:
@@ -151,7 +151,8 @@ def leaf_shape(kind: str, leaf: str, whole: tuple[Any, ...]) -> tuple[Any, ...]:
 
 
 def config(one: Variant) -> dict[str, Any]:
-    """What a reference network must know beside the shapes: blocks, strides, padding of the stem, ReLUs."""
+    """What a reference network must know beside the shapes: blocks, strides, padding of the stem, ReLUs, and the
+    family's settings."""
     if one.table.compose:
         return {side: config(_inner(one, side)) for side in one.table.compose}
     values = one.values
@@ -161,12 +162,26 @@ def config(one: Variant) -> dict[str, Any]:
         "blocks": values["blocks"],
         "block": values["block"],
         "temporal_strides": values.get("temporal_stride"),
-        "spatial_strides": values.get("spatial_stride", one.table.columns["all"]["spatial_stride"]),
+        "spatial_strides": [stage[0] for stage in column(one, "spatial_stride")],
         "factorised": values.get("factorised", False),
         "time_first": values.get("time_first", False),
         "middle_relu": values.get("middle_relu", True),
         "middle_eps": values.get("middle_eps", 0.0),
         "stem_padding_t": 0 if values.get("stem_spans_clip") else "same",
+        **settings(one),
+    }
+
+
+def settings(one: Variant) -> dict[str, Any]:
+    """What no tensor shows of a variant, where neither a layout nor a model says otherwise; empty for a family
+    whose tensors, with its layout, show everything. A setting whose name begins with that of a part is the
+    part's, and left out where the variant has none that is named so or begins so."""
+    has = {part for part, _ in parts(one)}
+    return {
+        name: value
+        for name, value in {**one.table.settings, **one.values.get("settings", {})}.items()
+        if not any(part.startswith(name.partition("_")[0]) for part in one.table.modules)
+        or any(part.startswith(name.partition("_")[0]) for part in has)
     }
 
 
@@ -199,12 +214,14 @@ def multiply_adds(
     stem_stride: int = 1,
     audio: tuple[int, int] = (100, 40),
     head_positions: int = 1,
+    choices: Mapping[str, Any] | None = None,
 ) -> int:
     """Multiply-adds of the convolutions and matrices for one clip: what papers print as FLOPs.
 
     ``clip`` is (frames, height, width), or (bins, bins) for an audio network; ``audio`` the second input of
     an audio-visual one. ``head_positions`` is how many times the matrices run: a fully convolutional test net
-    has them at every position of a frame larger than the one it was made for.
+    has them at every position of a frame larger than the one it was made for. ``choices`` are the family's
+    settings, where they are others than the variant's own.
     """
     total = 0
     for module in modules(one):
@@ -221,6 +238,7 @@ def multiply_adds(
             audio if module.side == "audio" else clip,
             pool1=pool1,
             stem_stride=stem_stride,
+            choices=settings(one) if choices is None else choices,
         )
     return total
 
@@ -233,13 +251,15 @@ def _positions(
     *,
     pool1: bool,
     stem_stride: int,
+    choices: Mapping[str, Any],
 ) -> int:
     table = one.table if not module.side else _inner(one, module.side).table
     values = one.values if not module.side else _inner(one, module.side).values
     axes = list(size)
-    if len(module.grid) == 1:
-        return prod(-(-axis // module.grid[0]) for axis in axes)
-    time, space = module.grid
+    grid = [size if isinstance(size, int) else int(choices[size]) for size in module.grid]
+    if len(grid) == 1:
+        return prod(-(-axis // grid[0]) for axis in axes)
+    time, space = grid
     if values.get("stem_spans_clip"):
         axes[0] = axes[0] - bound["stem_t"] + 1
     else:
@@ -247,11 +267,14 @@ def _positions(
         axes[0] = -(-axes[0] // (1 if before_stem_strides else stem_stride))
     if pool1 and table.pool1 and not module.part.startswith(table.pool1):
         space *= 2
+    for name, first in table.strides.items():
+        time *= choices[name] if module.holes.get(table.block_index["stage"]["name"], 0) >= first else 1
     return -(-axes[0] // time) * prod(-(-axis // space) for axis in axes[1:])
 
 
 def _listed(row: Mapping[str, Any]) -> tuple[str, ...]:
-    return (row["columns"],) if "columns" in row else ()
+    named = row.get("columns", ())
+    return (named,) if isinstance(named, str) else tuple(named)
 
 
 def _indexed(templates: tuple[ModuleTemplate, ...]) -> bool:
@@ -307,7 +330,7 @@ def _module(
     one: Variant, part: str, template: ModuleTemplate, row: Mapping[str, Any], name: str, optional: bool
 ) -> Module:
     shape = tuple([size if isinstance(size, int) else _size(size, row) for size in template.shape])
-    grid = tuple([size if isinstance(size, int) else int(row[size]) for size in template.grid])
+    grid = tuple([size if isinstance(size, int) else _size(size, row) for size in template.grid])
     return Module(name, template.kind, shape, part, template.name, row, grid, "", one.family, optional)
 
 
@@ -326,7 +349,7 @@ def _rows(one: Variant) -> Iterator[dict[str, Any]]:
     running = 0
     for stage, blocks in enumerate(one.values[index["stages"]]):
         for block in range(blocks):
-            row = {name: values[stage][min(block, 1)] for name, values in columns.items()}
+            row = {name: values[stage][block] for name, values in columns.items()}
             row[index["running"]] = running
             row[stage_name] = stage + stage_from
             row[index["within"]] = block
@@ -335,25 +358,40 @@ def _rows(one: Variant) -> Iterator[dict[str, Any]]:
             running += 1
 
 
-def column(one: Variant, name: str) -> list[Pair]:
-    """A column's values, a (first, others) pair for every stage."""
+def column(one: Variant, name: str) -> list[Stage]:
+    """A column's values, for every stage those of its blocks."""
     raw: Any = one.values.get(name)
-    if raw is None:
+    if not isinstance(raw, (list, dict)):
+        raw = None
         for key in one.values["columns"]:
             raw = one.table.columns.get(key, {}).get(name, raw)
     if raw is None:
         raise TableError(f"column {name!r} is not defined for {one.name}", path=one.table.family)
+    blocks: list[int] = one.values[one.table.block_index["stages"]]
     if isinstance(raw, dict):
         if "product" in raw:
             return _product(column(one, raw["product"]), raw["from"])
-        before = [(raw["from"], raw["from"]), *column(one, raw["previous"])]
-        return [(earlier[1], own[1]) for earlier, own in pairwise(before)]
-    return [tuple(value) if isinstance(value, list) else (value, value) for value in raw]
+        if "cycle" in raw:
+            return [
+                tuple(values[block % len(values)] for block in range(number))
+                for values, number in zip(raw["cycle"], blocks, strict=True)
+            ]
+        if "at" in raw:
+            return [
+                tuple(int(block in places) for block in range(number))
+                for places, number in zip(raw["at"], blocks, strict=True)
+            ]
+        before = [(raw["from"],), *column(one, raw["previous"])]
+        return [(earlier[-1], *own[1:]) for earlier, own in pairwise(before)]
+    return [
+        (value[0], *value[1:] * (number - 1)) if isinstance(value, list) else (value,) * number
+        for value, number in zip(raw, blocks, strict=True)
+    ]
 
 
-def _product(factors: list[Pair], start: int) -> list[Pair]:
+def _product(factors: list[Stage], start: int) -> list[Stage]:
     out, running = [], start
-    for factor, _ in factors:
-        running *= factor
-        out.append((running, running))
+    for stage in factors:
+        running *= stage[0]
+        out.append((running,) * len(stage))
     return out

@@ -35,6 +35,9 @@ has the module's whole shape; every other tensor is a vector of its first size."
 DIVISOR = "divisor"
 """What a leaf is to be divided by, a tensor of one number that some layouts store beside it (`Leaf.over`)."""
 
+IDENTITY = "= identity"
+"""The name of a batch norm that a layout does not have: one that changes nothing takes its place."""
+
 FORMATS = ("pytorch", "caffe2-pickle", "tensorflow", "caffe", "chainer")
 """The file formats that a layout's files come in."""
 
@@ -71,13 +74,17 @@ class NetworkTable(NamedTuple):
     pool1: str
     bn_eps: float
     head: str = ""
+    settings: Row = MappingProxyType({})
+    strides: Mapping[str, int] = MappingProxyType({})
+    moves: Mapping[str, tuple[str, ...]] = MappingProxyType({})
 
 
 class Holds(NamedTuple):
     """What a layout says of some variants: that it holds them, perhaps with a note, or why it cannot.
 
     ``config`` is what its own network does differently, for the reference network; ``differs`` says so in words
-    where that makes the outputs differ at the sizes that the network is made for.
+    where that makes the outputs differ at the sizes that the network is made for. Of a family's settings, those that
+    are ``fixed`` cannot be changed there.
     """
 
     variants: tuple[str, ...]
@@ -87,17 +94,22 @@ class Holds(NamedTuple):
     bn_eps: float | None = None
     config: Row = MappingProxyType({})
     differs: str = ""
+    fixed: tuple[str, ...] = ()
 
 
 class ModuleNames(NamedTuple):
     """A layout's names for one network's modules; ``within`` overrides in single parts.
 
-    ``choices`` are all the names that some modules may have; ``common`` has the first, or the one of a file.
+    ``rolled`` says of matrices how many of their last columns come first here, ``twice`` of norms under what other
+    name they are stored again. ``choices`` are all the names that some modules may have; ``common`` has the first,
+    or the one of a file.
     """
 
     common: Mapping[str, str]
     within: Mapping[str, Mapping[str, str]]
     choices: Mapping[str, tuple[str, ...]] = MappingProxyType({})
+    rolled: Mapping[str, int] = MappingProxyType({})
+    twice: Mapping[str, str] = MappingProxyType({})
 
     def template(self, part: str, key: str) -> str | None:
         """The name template for a module of a part, or None where the layout has none."""
@@ -109,6 +121,8 @@ class ModuleNames(NamedTuple):
             {key: name(text) for key, text in self.common.items()},
             {part: {key: name(text) for key, text in lines.items()} for part, lines in self.within.items()},
             {key: tuple(name(text) for text in texts) for key, texts in self.choices.items()},
+            self.rolled,
+            {key: name(text) for key, text in self.twice.items()},
         )
 
     def choose(self, wanted: Callable[[str, tuple[str, ...]], str]) -> ModuleNames:
@@ -127,7 +141,7 @@ class Leaf(NamedTuple):
     least where some may lack. ``constant`` is the value of a tensor that
     the layout does not store.
     ``over`` is the suffix of the `DIVISOR` that the file's values are still to be divided by; ``inverse`` tells that
-    they are 1 / sqrt(variance + eps).
+    they are 1 / sqrt(variance + eps). ``rolled`` is how many of a matrix's last columns come first.
     """
 
     suffix: str
@@ -139,6 +153,7 @@ class Leaf(NamedTuple):
     over: str = ""
     inverse: bool = False
     least: int | None = None
+    rolled: int = 0
 
     def of(self, module: str) -> str:
         """The tensor's name in a file, for a module that is called so there."""
@@ -206,6 +221,7 @@ class LayoutTable(NamedTuple):
     absent: str = ""
     head: str = ""
     headless: bool = False
+    missing: Mapping[str, str] = MappingProxyType({})
 
     def holding(self, variant: str) -> Holds:
         """What the table says of a variant; the first row that matches counts, none means it holds it."""
@@ -259,11 +275,17 @@ class LayoutTable(NamedTuple):
         )
 
     def stored(self) -> dict[str, int]:
-        """How many tensors a module of each kind has in a file of this layout."""
-        return {
+        """How many tensors a module of each kind has in a file of this layout, and one that it leaves out or stores
+        twice has, under its key in the network's table."""
+        by_kind = {
             kind: sum(self.leaf(kind, leaf).constant is None for leaf in leaves) + bool(self.divisor(kind))
             for kind, leaves in LEAVES.items()
         }
+        own: dict[str, int] = {}
+        for names in self.modules.values():
+            own |= {key: 0 for key, name in names.common.items() if name == IDENTITY}
+            own |= dict.fromkeys(names.twice, 2 * by_kind["bn"])
+        return by_kind | own
 
     def divisor(self, kind: str) -> str:
         """The suffix of what some leaves of a module of this kind are divided by; empty where none is."""
@@ -307,7 +329,7 @@ def load_network(family: str) -> NetworkTable:
         raw,
         "",
         {"family", "types", "variant", "parts"},
-        {"index", "columns", "depths", "where", "compose", "pool1", "bn_eps"},
+        {"index", "columns", "depths", "where", "compose", "pool1", "bn_eps", "settings", "strides", "moves"},
     )
     check.that(raw["family"] == family, "family", f"is {raw['family']!r} in a file named {family}")
     variant = raw["variant"]
@@ -338,6 +360,9 @@ def load_network(family: str) -> NetworkTable:
         pool1=raw.get("pool1", ""),
         bn_eps=raw.get("bn_eps", 1e-5),
         head=head,
+        settings=raw.get("settings", {}),
+        strides=raw.get("strides", {}),
+        moves={name: tuple(keys) for name, keys in raw.get("moves", {}).items()},
     )
 
 
@@ -372,6 +397,8 @@ def load_layout(name: str) -> LayoutTable:
             "headless",
             "names_of",
             "backbone",
+            "like",
+            "missing",
         },
     )
     names_of = raw.get("names_of", "")
@@ -392,7 +419,10 @@ def load_layout(name: str) -> LayoutTable:
             set(leaves.get(kind, {})) == set(wanted), f"leaves.{kind}", f"must name {', '.join(wanted)}"
         )
     parsed = {
-        kind: {leaf: _leaf(check, f"leaves.{kind}.{leaf}", text) for leaf, text in of_kind.items()}
+        kind: {
+            leaf: _leaf(check, f"leaves.{kind}.{leaf}", text, raw.get("bn_eps", 0.0))
+            for leaf, text in of_kind.items()
+        }
         for kind, of_kind in leaves.items()
     }
     for kind, of_kind in parsed.items():
@@ -403,17 +433,20 @@ def load_layout(name: str) -> LayoutTable:
         )
     holds = []
     for row in raw.get("holds", ()):
-        check.keys(row, "holds", {"variants"}, {"refuse", "note", "pool1", "bn_eps", "config", "differs"})
+        check.keys(
+            row, "holds", {"variants"}, {"refuse", "note", "pool1", "bn_eps", "config", "differs", "fixed"}
+        )
         check.that(
             "config" in row or "differs" not in row, "holds", "what differs needs a config that says how"
         )
-        holds.append(Holds(**{"refuse": "", "note": "", **row, "variants": tuple(row["variants"])}))
+        given = {"refuse": "", "note": "", **row, "variants": tuple(row["variants"])}
+        holds.append(Holds(**{**given, "fixed": tuple(row.get("fixed", ()))}))
     for row in raw.get("made_for", ()):
         check.keys(
             row,
             "made_for",
-            {"variants", "clip", "pool1", "resize"},
-            {"count", "count_positions", "frame_step"},
+            {"variants", "clip", "resize"},
+            {"pool1", "count", "count_positions", "frame_step", "name", "config", "sizes"},
         )
     for name_of, row in raw.get("preprocessing", {}).items():
         check.keys(
@@ -439,11 +472,20 @@ def load_layout(name: str) -> LayoutTable:
                 f"{key!r} must be a name, or several different ones without holes",
             )
         common = {
-            key: choices[key][0] if key in choices else text for key, text in lines.items() if key != "in"
+            key: choices[key][0] if key in choices else text
+            for key, text in lines.items()
+            if key not in ("in", "rolled", "twice")
         }
         for key, text in [*common.items(), *(pair for part in within.values() for pair in part.items())]:
             check.that(isinstance(text, str) and bool(text), f"modules.{family}", f"{key!r} must be a name")
-        modules[family] = ModuleNames(common, within, choices)
+        rolled, twice = lines.get("rolled", {}), lines.get("twice", {})
+        check.that(set(rolled) | set(twice) <= set(common), f"modules.{family}", "rolls or doubles no module")
+        modules[family] = ModuleNames(common, within, choices, rolled, twice)
+    made_for, preprocessing = tuple(raw.get("made_for", ())), raw.get("preprocessing", {})
+    if "like" in raw:
+        check.that(raw["like"] in layout_names() and raw["like"] != name, "like", "is no other layout")
+        alike = load_layout(raw["like"])
+        made_for, preprocessing = (*made_for, *alike.made_for), {**alike.preprocessing, **preprocessing}
     for other in raw.get("also", ()):
         check.that(other in layout_names() and other != name, "also", f"{other!r} is no other layout")
     scopes = tuple(raw.get("scopes", ("",)))
@@ -464,8 +506,8 @@ def load_layout(name: str) -> LayoutTable:
         modules=modules,
         identity=identity,
         container=raw.get("container", "state_dict"),
-        made_for=tuple(raw.get("made_for", ())),
-        preprocessing=raw.get("preprocessing", {}),
+        made_for=made_for,
+        preprocessing=preprocessing,
         rank=raw.get("rank", 1),
         rename=raw.get("rename", {}),
         labels=raw.get("labels", {}),
@@ -474,7 +516,15 @@ def load_layout(name: str) -> LayoutTable:
         names_of=names_of,
         headless=raw.get("headless", raw["format"] == "pytorch"),
         backbone=raw.get("backbone", ""),
+        missing=raw.get("missing", {}),
     )
+
+
+def models(layout: LayoutTable) -> tuple[Row, ...]:
+    """The rows of ``made_for`` that have a name to ask for; for names of our own those of every layout."""
+    tables = (load_layout(name) for name in layout_names()) if layout.identity else (layout,)
+    named = {row["name"]: row for table in tables for row in table.made_for if "name" in row}
+    return tuple(named.values())
 
 
 def _named(module: str, suffix: str) -> str:
@@ -542,9 +592,9 @@ def _template(check: Check, part: str, name: str, text: object) -> ModuleTemplat
     )
 
 
-def _leaf(check: Check, where: str, text: object) -> Leaf:
-    """``SUFFIX``, ``SUFFIX AXES -> AXES`` with letters for axes, ``= CONSTANT``, or one of the first two and
-    ``over SUFFIX``.
+def _leaf(check: Check, where: str, text: object, eps: float = 0.0) -> Leaf:
+    """``SUFFIX``, ``SUFFIX AXES -> AXES`` with letters for axes, ``= CONSTANT`` or ``= 1 - eps``, or one of the first
+    two and ``over SUFFIX``.
 
     On the left ``1`` is a further axis of size one in front or behind, ``1?`` one in front that may lack, and ``1*``
     any number of them.
@@ -558,6 +608,8 @@ def _leaf(check: Check, where: str, text: object) -> Leaf:
     check.that(bool(over) == bool(divided) and " " not in over, where, f"{over!r} is not a suffix")
     suffix, _, order = stored.partition(" ")
     if suffix == "=":
+        if order == "1 - eps":
+            return Leaf("", constant=1 - eps)
         check.that(order.replace(".", "", 1).isdigit(), where, f"{order!r} is not a number")
         return Leaf("", constant=float(order))
     if not order:

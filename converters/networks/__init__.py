@@ -24,7 +24,11 @@ def build(spec: NetworkSpec, *, eps: float, pool1: bool = False, stem_stride: in
 
     ``forward`` takes float32 and returns logits [N, classes], before softmax:
 
-    - ``resnet3d``, ``c3d_resnet``, ``c3d``, ``c3d_bn`` and ``i3d``: a clip [N, C, T, H, W];
+    - ``resnet3d``, ``resnet_i3d``, ``x3d``, ``c3d_resnet``, ``c3d``, ``c3d_bn`` and ``i3d``: a clip [N, C, T, H, W];
+    - ``slowfast``: a clip of all frames; it takes the slow ones itself;
+    - detectors: regions of clips too, ``model(clip, rois)``, [K, 5] of (clip, x1, y1, x2, y2) in pixels, for logits
+      [K, classes];
+    - ``resnet2d``: frames of a video, T of them, over whose features it averages;
     - ``bn_inception``: the same, T being segments or flow stacks, over whose logits it averages; for SSN nine
       snippets of a proposal, and scale factors [N, 2], ``model(clip, scales)``;
     - ``resnet2d_audio``: log-mels [N, 1, 100, 40]; more channels than one are averaged first;
@@ -36,7 +40,7 @@ def build(spec: NetworkSpec, *, eps: float, pool1: bool = False, stem_stride: in
     BN-Inception those of its Caffe blobs.
     ``steps`` gives the same one by one.
     """
-    from . import audiovisual, bn_inception, c3d, i3d, resnet
+    from . import audiovisual, bn_inception, c3d, i3d, resnet, resnet_i3d, slowfast, x3d
 
     shapes, config = Shapes(spec.shapes), Config(spec.config)
     model: Network
@@ -48,6 +52,8 @@ def build(spec: NetworkSpec, *, eps: float, pool1: bool = False, stem_stride: in
         raise ValueError(f"{spec.family} has neither pool1 nor a stem stride")
     elif spec.family == "resnet2d_audio":
         model = resnet.audio(shapes, config, eps)
+    elif spec.family == "resnet2d":
+        model = resnet.frames(shapes, config, eps)
     elif spec.family == "c3d_bn":
         model = c3d.C3D(shapes, eps)
     elif spec.family == "c3d":
@@ -56,6 +62,12 @@ def build(spec: NetworkSpec, *, eps: float, pool1: bool = False, stem_stride: in
         model = bn_inception.published(shapes, eps)
     elif spec.family == "i3d":
         model = i3d.I3D(shapes, config, eps)
+    elif spec.family == "resnet_i3d":
+        model = resnet_i3d.ResNetI3D(shapes, config, eps)
+    elif spec.family == "slowfast":
+        model = slowfast.SlowFast(shapes, config, eps)
+    elif spec.family == "x3d":
+        model = x3d.X3D(shapes, config, eps)
     else:
         raise ValueError(f"unknown network family {spec.family!r}")
     _check(model, spec)

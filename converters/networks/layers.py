@@ -49,7 +49,7 @@ class Unit(nn.Module):
     - ``middle_relu``: whether a ReLU lies between the halves.
 
     ``channels`` come in; the groups follow from the weight's second axis. Padding keeps the size at stride 1
-    (odd kernels) unless ``padding`` says otherwise.
+    (odd kernels) unless ``padding`` says otherwise; ``dilation`` is that of axes where the kernel is wider than one.
     """
 
     out_channels: int
@@ -64,6 +64,7 @@ class Unit(nn.Module):
         padding: Sequence[int] | None = None,
         factorised: str = "",
         middle_relu: bool = True,
+        dilation: int = 1,
     ) -> None:
         super().__init__()
         self.middle_relu = middle_relu
@@ -88,7 +89,8 @@ class Unit(nn.Module):
             self.out_channels,
             kernel,
             stride=stride,
-            padding=padding or [size // 2 for size in kernel],
+            padding=padding or [size // 2 * dilation for size in kernel],
+            dilation=[dilation if size > 1 else 1 for size in kernel],
             groups=channels // group,
             bias="conv.bias" in shapes,
             device="meta",
@@ -122,6 +124,7 @@ class Block(nn.Module):
         units: int,
         factorised: str = "",
         middle_relu: bool = True,
+        dilation: int = 1,
     ) -> None:
         super().__init__()
 
@@ -133,6 +136,7 @@ class Block(nn.Module):
                 stride if index == units - 1 else [1] * len(stride),
                 factorised=factorised,
                 middle_relu=middle_relu,
+                dilation=dilation if index == units - 1 else 1,
             )
 
         self.conv1 = unit(1, channels)

@@ -149,6 +149,26 @@ class AudioResNet(ResNet):
         return x.amax(dim=(2, 3))
 
 
+class FrameResNet(ResNet):
+    """Frames [N, C, T, H, W], T of one video, to logits, averaged over them; blocks see [N * T, C, H, W]."""
+
+    channels: int
+
+    def steps(self, x: Tensor) -> Iterator[tuple[str, Tensor]]:
+        """See `Network.steps`."""
+        check_input(x, "NCTHW", self.channels)
+        for name, out in super().steps(x.transpose(1, 2).flatten(0, 1)):
+            yield name, out.reshape(len(x), -1, out.shape[1]).mean(dim=1) if name == "logits" else out
+
+    def enter(self, x: Tensor) -> Tensor:
+        """See `ResNet.enter`."""
+        return F.relu_(self.stem(x))
+
+    def pool(self, x: Tensor) -> Tensor:
+        """See `ResNet.pool`."""
+        return x.mean(dim=(2, 3))
+
+
 def video(shapes: Shapes, config: Config, eps: float, pool1: bool, stem_stride: int) -> VideoResNet:
     """The network over clips; without a head where ``shapes`` has none."""
     config = Config({**_OPTIONAL, **config.values})
@@ -178,6 +198,20 @@ def video(shapes: Shapes, config: Config, eps: float, pool1: bool, stem_stride: 
         for name, module in model.named_modules():
             if name.endswith(".middle.bn") and isinstance(module, nn.BatchNorm3d):
                 module.eps = middle_eps
+    return model
+
+
+def frames(shapes: Shapes, config: Config, eps: float) -> FrameResNet:
+    """The network over frames."""
+    rows = zip(config.integers("blocks", 4), config.integers("spatial_strides", 4), strict=True)
+    stages = {
+        f"layer{number}": Stage(blocks, (stride, stride), _UNITS["bottleneck"])
+        for number, (blocks, stride) in enumerate(rows, 1)
+    }
+    channels = shapes["stem.conv.weight"][1]
+    stem = Unit(shapes.under("stem"), channels, eps, (2, 2))
+    model = FrameResNet(shapes, eps, stem, stages, pool1=nn.MaxPool2d(3, stride=2, padding=1))
+    model.channels = channels
     return model
 
 

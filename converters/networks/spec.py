@@ -64,6 +64,13 @@ class Config:
             raise ValueError(f"config {key}: positive integers expected, got {value!r}")
         return tuple(value)
 
+    def integer(self, key: str) -> int:
+        """A positive integer."""
+        value = self._get(key)
+        if type(value) is not int or value < 1:
+            raise ValueError(f"config {key}: a positive integer expected, got {value!r}")
+        return value
+
     def flag(self, key: str) -> bool:
         """A boolean."""
         value = self._get(key)

@@ -1,0 +1,61 @@
+"""Regions of frames classified, as detectors on AVA do: RoIAlign (He et al., ICCV 2017) behind a stage."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import torch
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+    from .spec import Config
+
+SCALE = 1 / 16
+"""Of a region's coordinates, pixels of the clip, to those of the map it is cut from."""
+
+
+class Regions:
+    """Regions cut from the map behind stage ``stage``, averaged over its frames.
+
+    Settings: ``roi_size``, rows and columns of a region's map; ``roi_samples`` along each axis of one of its
+    positions, 0 for as many as it has pixels of the map; ``roi_aligned``, whether pixels are points at half a unit.
+    """
+
+    def __init__(self, config: Config) -> None:
+        self.stage = config.integer("roi_stage")
+        self.size = config.integer("roi_size")
+        self.samples = config.choice("roi_samples", {number: number for number in range(17)})
+        self.aligned = config.flag("roi_aligned")
+
+    def __call__(self, x: Tensor, rois: Tensor) -> Tensor:
+        """[N, C, T, H, W] and regions [K, 5] (clip, x1, y1, x2, y2 in pixels) -> [K, C, 1, size, size]."""
+        if rois.dim() != 2 or rois.shape[1] != 5:
+            raise ValueError(f"expected regions [K, 5] (clip, x1, y1, x2, y2), got {list(rois.shape)}")
+        frames = x.mean(dim=2)
+        return torch.stack([self._cut(frames, region.tolist()) for region in rois]).unsqueeze(2)
+
+    def _cut(self, x: Tensor, region: list[float]) -> Tensor:
+        clip, x1, y1, x2, y2 = region
+        if not 0 <= clip < len(x):
+            raise ValueError(f"a region of clip {clip:g}, and there are {len(x)}")
+        rows = self._weights(y1, y2, x.shape[2]).to(x)
+        columns = self._weights(x1, x2, x.shape[3]).to(x)
+        return rows @ x[int(clip)] @ columns.T
+
+    def _weights(self, low: float, high: float, size: int) -> Tensor:
+        """How each of a region's positions along one axis weighs the ``size`` points there: means of samples, each
+        between two points; samples more than one point outside count nothing."""
+        shift = 0.5 if self.aligned else 0.0
+        start, end = low * SCALE - shift, high * SCALE - shift
+        length = end - start if self.aligned else max(end - start, 1.0)
+        samples = self.samples or max(-int(-length // self.size), 1)
+        at = start + (torch.arange(self.size * samples, dtype=torch.float64) + 0.5) * length / (
+            self.size * samples
+        )
+        inside = (at >= -1) & (at <= size)
+        at = at.clamp(0, size - 1)
+        below = at.floor().clamp(max=max(size - 2, 0))
+        points = torch.arange(size, dtype=torch.float64)
+        weights = (1 - (points - below[:, None] - (at - below)[:, None]).abs()).clamp(min=0)
+        return (weights * inside[:, None]).reshape(self.size, samples, size).mean(dim=1)

@@ -1,0 +1,142 @@
+"""SlowFast: a slow and a fast pathway over one clip.
+
+Modules: ``slow`` and ``fast``, each with ``stem`` and ``layer1`` .. ``layer4`` as in `resnet_i3d`, ``lateral0`` ..
+``lateral3`` from the fast to the slow pathway behind the stem and the first three stages, and ``head``. Config:
+``blocks`` and ``spatial_strides`` of the stages, and the settings that ``mappings/networks/slowfast.toml`` describes.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Generator
+from typing import TYPE_CHECKING, TypeVar
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from .layers import Network, Unit, check_input, linear
+from .regions import Regions
+from .resnet_i3d import asked_for, stage, window_means
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from .spec import Config, Shapes
+
+STAGES = (1, 2, 3, 4)
+
+Out = TypeVar("Out")
+Steps = Generator[tuple[str, Tensor], None, Out]
+"""Blocks' outputs by name, as they are computed, and what comes of them."""
+
+
+class Pathway(nn.Module):
+    """Stem and stages; ``joined`` are the channels that a lateral convolution adds behind each of them but the last."""
+
+    def __init__(
+        self, shapes: Shapes, config: Config, eps: float, joined: tuple[int, ...] = (0, 0, 0, 0)
+    ) -> None:
+        super().__init__()
+        self.stem = Unit(shapes.under("stem"), shapes["stem.conv.weight"][1], eps, (1, 2, 2))
+        channels = self.stem.out_channels
+        steps = config.integers("spatial_strides", 4)
+        dilation = config.integer("roi_dilation") if "roi_dilation" in config.values else 1
+        for number, blocks, step, more in zip(
+            STAGES, config.integers("blocks", 4), steps, joined, strict=True
+        ):
+            layer, channels = stage(
+                shapes.under(f"layer{number}"),
+                channels + more,
+                eps,
+                config,
+                blocks,
+                (1, step, step),
+                dilation=dilation if number == 4 else 1,
+            )
+            self.add_module(f"layer{number}", layer)
+        self.out_channels = channels
+
+    def enter(self, x: Tensor, name: str) -> Steps[Tensor]:
+        """Stem and pool; returns what the pool gave."""
+        x = F.relu_(self.stem(x))
+        yield f"{name}.stem", x
+        x = F.max_pool3d(x, (1, 3, 3), (1, 2, 2), (0, 1, 1))
+        yield f"{name}.pool1", x
+        return x
+
+    def stage(self, x: Tensor, number: int, name: str) -> Steps[Tensor]:
+        """The blocks of one stage; returns what the last gave."""
+        for index, block in self.get_submodule(f"layer{number}").named_children():
+            x = block(x)
+            yield f"{name}.layer{number}.{index}", x
+        return x
+
+
+class SlowFast(Network):
+    """Clips [N, C, T, H, W], all frames of the fast pathway, to logits [N, classes]; a detector as `ResNetI3D`.
+
+    ``slow_frames`` says which of them the slow pathway sees, T / ``alpha`` in number: ``"linspace"``, spread from the
+    first to the last and rounded down, or ``"stride"``, every ``alpha``-th. Heads are those of
+    `resnet_i3d.ResNetI3D`, each pathway's windows averaged by itself.
+    """
+
+    def __init__(self, shapes: Shapes, config: Config, eps: float) -> None:
+        super().__init__()
+        self.alpha = config.integer("alpha")
+        self.spread = config.choice("slow_frames", {"linspace": True, "stride": False})
+        self.regions = Regions(config) if "roi_head.weight" in shapes else None
+        self.windows = self.regions is None and config.choice("head", {"windows": True, "global": False})
+        joined = tuple(shapes[f"lateral{index}.conv.weight"][0] for index in range(4))
+        self.slow = Pathway(shapes.under("slow"), config, eps, joined)
+        self.fast = Pathway(shapes.under("fast"), config, eps)
+        self.channels = shapes["fast.stem.conv.weight"][1]
+        for index in range(4):
+            under = shapes.under(f"lateral{index}")
+            unit = Unit(under, under["conv.weight"][1], eps, (self.alpha, 1, 1))
+            self.add_module(f"lateral{index}", unit)
+        name = "head" if self.regions is None else "roi_head"
+        self.add_module(name, linear(shapes, self.slow.out_channels + self.fast.out_channels, name))
+
+    def slow_indices(self, frames: int) -> Tensor:
+        """Which of ``frames`` the slow pathway sees."""
+        count = frames // self.alpha
+        if count < 1:
+            raise ValueError(f"expected a clip of at least {self.alpha} frames, got {frames}")
+        if self.spread:
+            return torch.linspace(0, frames - 1, count).long()
+        return torch.arange(count) * self.alpha
+
+    def pathways(self, x: Tensor) -> Steps[tuple[Tensor, Tensor]]:
+        """The blocks of both; returns the last maps."""
+        check_input(x, "NCTHW", self.channels)
+        few = x[:, :, self.slow_indices(x.shape[2]).to(x.device)]
+        slow = yield from self.slow.enter(few, "slow")
+        fast = yield from self.fast.enter(x, "fast")
+        for number in STAGES:
+            lateral = self.get_submodule(f"lateral{number - 1}")
+            seen = lateral(fast)
+            if getattr(lateral, "bn", None) is not None:
+                seen = F.relu_(seen)
+            yield f"lateral{number - 1}", seen
+            slow = yield from self.slow.stage(torch.cat((slow, seen), dim=1), number, "slow")
+            fast = yield from self.fast.stage(fast, number, "fast")
+        return slow, fast
+
+    def steps(self, x: Tensor, rois: Tensor | None = None) -> Iterator[tuple[str, Tensor]]:
+        """See `Network.steps`."""
+        last = yield from self.pathways(x)
+        if self.regions is not None:
+            x = torch.cat([self.regions(one, asked_for(rois)) for one in last], dim=1)
+            yield "regions", x
+            x = x.amax(dim=(2, 3, 4))
+            yield "pool", x
+            yield "logits", self.get_submodule("roi_head")(x)
+            return
+        pooled = [window_means(one, self.windows) for one in last]
+        yield "slow.pool", pooled[0]
+        yield "fast.pool", pooled[1]
+        x = torch.cat(pooled, dim=1)
+        yield "pool", x
+        x = self.get_submodule("head")(x.movedim(1, -1)).movedim(-1, 1)
+        yield "window_logits", x
+        yield "logits", x.mean(dim=(2, 3, 4))
