@@ -7,13 +7,14 @@ from typing import TYPE_CHECKING, Any
 
 from .errors import BadInput, Refused, UsageError
 from .model import build_network, canonical_state, require_torch
+from .provenance import home_of
 from .verification import TOLERANCES, Block, Declared, Functional, Ranked
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
 
     from .facts import Facts
-    from .mapping.fit import Fit
+    from .mapping.tables import LayoutTable
     from .networks.layers import Network
     from .onnx.graph import SourceNet
     from .verification import Said, Side
@@ -36,7 +37,9 @@ def compare(
     from .plan import differences, pool1_note
 
     variant = ours.fit.variant.name
-    notes = differences(theirs.fit.layout.holding(variant), ours.fit.layout.holding(variant))
+    # Our own layout has no network of its own, but that of the layout that a file comes from.
+    own = (home_of(ours.checkpoint.provenance) if ours.fit.layout.identity else None) or ours.fit.layout
+    notes = differences(theirs.fit.layout.holding(variant), own.holding(variant))
     if pool := pool1_note(ours.fit.layout, variant, ours.facts.pool1):
         notes.append(pool)
     checkpoint = theirs.checkpoint
@@ -67,8 +70,9 @@ def compare(
     wanted = _source_side(net, tensors, inputs)
     state = canonical_state(ours.checkpoint, ours.fit, ours.facts)
     # The source's function over the output's weights; what the output's project does otherwise comes after.
-    plain = ours.fit._replace(layout=theirs.fit.layout)
-    blocks, logits = _blocks(_network(plain, state, ours.facts), net, wanted, inputs, where)
+    blocks, logits = _blocks(_network(ours, state, theirs.fit.layout), net, wanted, inputs, where)
+    if checkpoint.net is not None:  # a net of the file's own may call inner values otherwise: they have no partner
+        blocks = [block for block in blocks if block.source_name]
     labels = theirs.facts.input.get("labels") or ours.facts.input.get("labels") or []
     reference = wanted[net.output]
     found = Functional(
@@ -80,24 +84,27 @@ def compare(
         _top(logits, labels),
     )
     declared = Declared(tuple(notes))
-    if _config(theirs) != _config(ours):
-        declared = _declared(notes, _network(ours.fit, state, ours.facts), net, wanted, inputs, where)
+    if theirs.fit.layout.holding(variant).config != own.holding(variant).config:
+        declared = _declared(notes, _network(ours, state, own), net, wanted, inputs, where)
     return found, declared, ""
 
 
-def _network(fitted: Fit, state: Mapping[str, Any], facts: Facts) -> Network:
+def _network(side: Side, state: Mapping[str, Any], home: LayoutTable) -> Network:
+    """Our network over one side's weights, padding and pooling as those of the layout ``home``."""
+    facts = side.facts
     return build_network(
-        fitted, dict(state), eps=facts.bn_eps, pool1=facts.pool1, stem_stride=facts.stem_stride
+        side.fit,
+        dict(state),
+        eps=facts.bn_eps,
+        pool1=facts.pool1,
+        stem_stride=facts.stem_stride,
+        home=home,
     )
 
 
 def _recorded(provenance: Mapping[str, Any] | None) -> dict[str, Any]:
     network = (provenance or {}).get("network") or {}
     return {key: network[key] for key in ("pool1", "stem_stride") if key in network}
-
-
-def _config(side: Side) -> Mapping[str, Any]:
-    return side.fit.layout.holding(side.fit.variant.name).config
 
 
 def _inputs(facts: Facts, path: str | os.PathLike[str] | None, seed: int) -> tuple[list[Any], str]:
