@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from .errors import BadInput, Refused, UsageError
 from .model import build_network, canonical_state, require_torch
+from .plan import differences, pool1_note
 from .provenance import home_of
 from .verification import TOLERANCES, Block, Declared, Functional, Ranked
 
@@ -33,61 +34,67 @@ def compare(
     seed: int,
 ) -> tuple[Functional | None, Declared, str]:
     """Run both sides and compare every block; see `verification.verify`. The third is why nothing was run."""
-    from .onnx.sources import source_net
-    from .plan import differences, pool1_note
-
-    variant = ours.fit.variant.name
+    variant, home = theirs.fit.variant.name, theirs.fit.layout
     # Our own layout has no network of its own, but that of the layout that a file comes from.
     own = (home_of(ours.checkpoint.provenance) if ours.fit.layout.identity else None) or ours.fit.layout
-    notes = differences(theirs.fit.layout.holding(variant), own.holding(variant))
+    declared = Declared(tuple(_notes(theirs, ours, own)))
+    if home.format == "pytorch":
+        return None, declared, "the source is a PyTorch file: no source framework's network to run"
+    net = _net(theirs, said, headless=not ours.facts.classes)
+    where = _device(device)
+    inputs, words = _inputs(theirs.facts, clip, seed)
+    wanted = _source_side(net, theirs.checkpoint.tensors, inputs)
+    state = canonical_state(ours.checkpoint, ours.fit, ours.facts)
+    # The source's function over the output's weights; what the output's project does otherwise comes after.
+    blocks, logits = _blocks(_network(ours, state, home), net, wanted, inputs, where)
+    if theirs.checkpoint.net is not None or not ours.facts.classes:
+        # A net of the file's own may call inner values otherwise, and a backbone pools in the head's place.
+        blocks = [block for block in blocks if block.source_name]
+    labels = theirs.facts.input.get("labels") or ours.facts.input.get("labels") or []
+    reference = _averaged(net, wanted[net.output]) if "logits" in net.blocks else None
+    tops = _top(reference, labels), _top(logits, labels)
+    found = Functional(where, TOLERANCES[where], words, tuple(blocks), *tops)
+    if home.holding(variant).config != own.holding(variant).config:
+        declared = _measured(declared, _network(ours, state, own), net, wanted, inputs, where)
+    return found, declared, ""
+
+
+def _notes(theirs: Side, ours: Side, own: LayoutTable) -> Iterator[str]:
+    """What the output's project does otherwise, as its table says."""
+    variant, eps = ours.fit.variant.name, (ours.facts.bn_eps, theirs.facts.bn_eps)
+    yield from differences(theirs.fit.layout.holding(variant), own.holding(variant))
     if pool := pool1_note(ours.fit.layout, variant, ours.facts.pool1):
-        notes.append(pool)
-    checkpoint = theirs.checkpoint
-    tensors = checkpoint.tensors
-    if ours.facts.bn_eps != theirs.facts.bn_eps:
-        notes = [
-            *notes,
-            f"batch-norm eps {ours.facts.bn_eps:g} for {theirs.facts.bn_eps:g}, made up for in the variances",
-        ]
-    if theirs.fit.layout.format == "pytorch":
-        return (
-            None,
-            Declared(tuple(notes)),
-            "the source is a PyTorch file: no source framework's network to run",
-        )
+        yield pool
+    if eps[0] != eps[1]:
+        yield f"batch-norm eps {eps[0]:g} for {eps[1]:g}, made up for in the variances"
+
+
+def _net(side: Side, said: Said, *, headless: bool) -> SourceNet:
+    """The source's network, by its own file, what a user says of it, what stands in it beside the weights, and else as
+    its released files are."""
+    from .onnx.sources import source_net
+
+    checkpoint = side.checkpoint
     told = {**_recorded(checkpoint.provenance), **checkpoint.told}
     net = checkpoint.net or source_net(
-        tensors,
+        checkpoint.tensors,
         pool1=told.get("pool1") if said.pool1 is None else said.pool1,
         stem_stride=told.get("stem_stride") if said.stem_stride is None else said.stem_stride,
         inverse_std=said.inverse_std,
     )
-    if not ours.facts.classes:
-        net = net._replace(
-            blocks={key: name for key, name in net.blocks.items() if not key.endswith("logits")}
-        )
+    if headless:
+        kept = {label: name for label, name in net.blocks.items() if not label.endswith("logits")}
+        net = net._replace(blocks=kept)
+    return net
+
+
+def _device(name: str) -> str:
+    """``cpu`` or ``cuda``. Raises `UsageError` where there is no such device."""
     torch = require_torch()
-    where = ("cuda" if torch.cuda.is_available() else "cpu") if device == "auto" else device
-    if where == "cuda" and not torch.cuda.is_available():
+    there = torch.cuda.is_available()
+    if name == "cuda" and not there:
         raise UsageError("PyTorch finds no CUDA device here", hint="leave --device out, or say cpu")
-    inputs, words = _inputs(theirs.facts, clip, seed)
-    wanted = _source_side(net, tensors, inputs)
-    state = canonical_state(ours.checkpoint, ours.fit, ours.facts)
-    # The source's function over the output's weights; what the output's project does otherwise comes after.
-    blocks, logits = _blocks(_network(ours, state, theirs.fit.layout), net, wanted, inputs, where)
-    if (
-        checkpoint.net is not None
-    ):  # a net of the file's own may call inner values otherwise: they have no partner
-        blocks = [block for block in blocks if block.source_name]
-    labels = theirs.facts.input.get("labels") or ours.facts.input.get("labels") or []
-    reference = _averaged(net, wanted[net.output]) if "logits" in net.blocks else None
-    found = Functional(
-        where, TOLERANCES[where], words, tuple(blocks), _top(reference, labels), _top(logits, labels)
-    )
-    declared = Declared(tuple(notes))
-    if theirs.fit.layout.holding(variant).config != own.holding(variant).config:
-        declared = _declared(notes, _network(ours, state, own), net, wanted, inputs, where)
-    return found, declared, ""
+    return ("cuda" if there else "cpu") if name == "auto" else name
 
 
 def _network(side: Side, state: Mapping[str, Any], home: LayoutTable) -> Network:
@@ -295,8 +302,8 @@ def _bare(shape: tuple[int, ...]) -> tuple[int, ...]:
     return tuple(size for size in shape if size != 1)
 
 
-def _declared(
-    notes: list[str],
+def _measured(
+    declared: Declared,
     model: Network,
     net: SourceNet,
     wanted: Mapping[str, Any],
@@ -307,9 +314,10 @@ def _declared(
     try:
         blocks, _ = _blocks(model, net, wanted, inputs, device)
     except Refused as error:
-        return Declared((*notes, f"its own network does not take this clip: {error.what}"))
+        note = f"its own network does not take this clip: {error.what}"
+        return declared._replace(notes=(*declared.notes, note))
     first = next((block.name for block in blocks if not block.relative <= TOLERANCES[device]), "")
-    return Declared(tuple(notes), first, blocks[-1].relative)
+    return declared._replace(first=first, relative=blocks[-1].relative)
 
 
 def _top(logits: Any, labels: list[str]) -> tuple[Ranked, ...]:
