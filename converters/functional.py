@@ -7,13 +7,15 @@ from typing import TYPE_CHECKING, Any
 
 from .errors import BadInput, Refused, UsageError
 from .model import build_network, canonical_state, require_torch
+from .plan import differences, pool1_note
+from .provenance import home_of
 from .verification import TOLERANCES, Block, Declared, Functional, Ranked
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
 
     from .facts import Facts
-    from .mapping.fit import Fit
+    from .mapping.tables import LayoutTable
     from .networks.layers import Network
     from .onnx.graph import SourceNet
     from .verification import Said, Side
@@ -32,66 +34,79 @@ def compare(
     seed: int,
 ) -> tuple[Functional | None, Declared, str]:
     """Run both sides and compare every block; see `verification.verify`. The third is why nothing was run."""
-    from .onnx.sources import source_net
-    from .plan import differences, pool1_note
+    variant, home = theirs.fit.variant.name, theirs.fit.layout
+    # Our own layout has no network of its own, but that of the layout that a file comes from.
+    own = (home_of(ours.checkpoint.provenance) if ours.fit.layout.identity else None) or ours.fit.layout
+    declared = Declared(tuple(_notes(theirs, ours, own)))
+    if home.format == "pytorch":
+        return None, declared, "the source is a PyTorch file: no source framework's network to run"
+    net = _net(theirs, said, headless=not ours.facts.classes)
+    where = _device(device)
+    inputs, words = _inputs(theirs.facts, clip, seed)
+    wanted = _source_side(net, theirs.checkpoint.tensors, inputs)
+    state = canonical_state(ours.checkpoint, ours.fit, ours.facts)
+    # The source's function over the output's weights; what the output's project does otherwise comes after.
+    blocks, logits = _blocks(_network(ours, state, home), net, wanted, inputs, where)
+    if theirs.checkpoint.net is not None or not ours.facts.classes:
+        # A net of the file's own may call inner values otherwise, and a backbone pools in the head's place.
+        blocks = [block for block in blocks if block.source_name]
+    labels = theirs.facts.input.get("labels") or ours.facts.input.get("labels") or []
+    reference = _averaged(net, wanted[net.output]) if "logits" in net.blocks else None
+    tops = _top(reference, labels), _top(logits, labels)
+    found = Functional(where, TOLERANCES[where], words, tuple(blocks), *tops)
+    if home.holding(variant).config != own.holding(variant).config:
+        declared = _measured(declared, _network(ours, state, own), net, wanted, inputs, where)
+    return found, declared, ""
 
-    variant = ours.fit.variant.name
-    notes = differences(theirs.fit.layout.holding(variant), ours.fit.layout.holding(variant))
+
+def _notes(theirs: Side, ours: Side, own: LayoutTable) -> Iterator[str]:
+    """What the output's project does otherwise, as its table says."""
+    variant, eps = ours.fit.variant.name, (ours.facts.bn_eps, theirs.facts.bn_eps)
+    yield from differences(theirs.fit.layout.holding(variant), own.holding(variant))
     if pool := pool1_note(ours.fit.layout, variant, ours.facts.pool1):
-        notes.append(pool)
-    checkpoint = theirs.checkpoint
-    tensors = checkpoint.tensors
-    if ours.facts.bn_eps != theirs.facts.bn_eps:
-        notes = [
-            *notes,
-            f"batch-norm eps {ours.facts.bn_eps:g} for {theirs.facts.bn_eps:g}, made up for in the variances",
-        ]
-    if theirs.fit.layout.format == "pytorch":
-        return (
-            None,
-            Declared(tuple(notes)),
-            "the source is a PyTorch file: no source framework's network to run",
-        )
+        yield pool
+    if eps[0] != eps[1]:
+        yield f"batch-norm eps {eps[0]:g} for {eps[1]:g}, made up for in the variances"
+
+
+def _net(side: Side, said: Said, *, headless: bool) -> SourceNet:
+    """The source's network, by its own file, what a user says of it, what stands in it beside the weights, and else as
+    its released files are."""
+    from .onnx.sources import source_net
+
+    checkpoint = side.checkpoint
     told = {**_recorded(checkpoint.provenance), **checkpoint.told}
     net = checkpoint.net or source_net(
-        tensors,
+        checkpoint.tensors,
         pool1=told.get("pool1") if said.pool1 is None else said.pool1,
         stem_stride=told.get("stem_stride") if said.stem_stride is None else said.stem_stride,
         inverse_std=said.inverse_std,
     )
+    if headless:
+        kept = {label: name for label, name in net.blocks.items() if not label.endswith("logits")}
+        net = net._replace(blocks=kept)
+    return net
+
+
+def _device(name: str) -> str:
+    """``cpu`` or ``cuda``. Raises `UsageError` where there is no such device."""
     torch = require_torch()
-    where = ("cuda" if torch.cuda.is_available() else "cpu") if device == "auto" else device
-    if where == "cuda" and not torch.cuda.is_available():
+    there = torch.cuda.is_available()
+    if name == "cuda" and not there:
         raise UsageError("PyTorch finds no CUDA device here", hint="leave --device out, or say cpu")
-    inputs, words = _inputs(theirs.facts, clip, seed)
-    wanted = _source_side(net, tensors, inputs)
-    state = canonical_state(ours.checkpoint, ours.fit, ours.facts)
-    # The source's function over the output's weights; what the output's project does otherwise comes after.
-    plain = ours.fit._replace(layout=theirs.fit.layout)
-    blocks, logits = _blocks(_network(plain, state, ours.facts), net, wanted, inputs, where)
-    labels = theirs.facts.input.get("labels") or ours.facts.input.get("labels") or []
-    reference = wanted[net.output]
-    found = Functional(
-        where,
-        TOLERANCES[where],
-        words,
-        tuple(blocks),
-        _top(_averaged(net, reference), labels),
-        _top(logits, labels),
-    )
-    declared = Declared(tuple(notes))
-    if _config(theirs) != _config(ours):
-        declared = _declared(notes, _network(ours.fit, state, ours.facts), net, wanted, inputs, where)
-    return found, declared, ""
+    return ("cuda" if there else "cpu") if name == "auto" else name
 
 
-def _network(fitted: Fit, state: Mapping[str, Any], facts: Facts) -> Network:
+def _network(side: Side, state: Mapping[str, Any], home: LayoutTable) -> Network:
+    """Our network over one side's weights, padding and pooling as those of the layout ``home``."""
+    facts = side.facts
     return build_network(
-        fitted,
+        side.fit,
         dict(state),
         eps=facts.bn_eps,
         pool1=facts.pool1,
         stem_stride=facts.stem_stride,
+        home=home,
         chosen=facts.settings,
     )
 
@@ -99,10 +114,6 @@ def _network(fitted: Fit, state: Mapping[str, Any], facts: Facts) -> Network:
 def _recorded(provenance: Mapping[str, Any] | None) -> dict[str, Any]:
     network = (provenance or {}).get("network") or {}
     return {key: network[key] for key in ("pool1", "stem_stride") if key in network}
-
-
-def _config(side: Side) -> Mapping[str, Any]:
-    return side.fit.layout.holding(side.fit.variant.name).config
 
 
 def _inputs(facts: Facts, path: str | os.PathLike[str] | None, seed: int) -> tuple[list[Any], str]:
@@ -182,7 +193,6 @@ def _source_side(net: SourceNet, tensors: Mapping[str, Any], inputs: list[Any]) 
 
     from .onnx.runtime import run
     from .onnx.sources import source_graph
-    from .write.atomic import replacing
     from .write.onnx import write_onnx
 
     outputs = list(dict.fromkeys(net.blocks.values()))
@@ -196,16 +206,9 @@ def _source_side(net: SourceNet, tensors: Mapping[str, Any], inputs: list[Any]) 
         feeds[name] = value.copy(order="C")
     with TemporaryDirectory(prefix="convert-verify-") as folder:
         path = os.path.join(folder, "source.onnx")
-        with replacing(path) as out:
+        with open(path, "wb") as out:
             write_onnx(out, source_graph(net, tensors, outputs=outputs))
-        try:
-            return run(path, feeds, outputs)
-        except Exception as error:
-            raise Refused(
-                "onnxruntime cannot run the source's network on this clip",
-                where=str(error).splitlines()[0][:200],
-                hint="choose another clip",
-            ) from None
+        return run(path, feeds, outputs)
 
 
 def _averaged(net: SourceNet, logits: Any) -> Any:
@@ -251,12 +254,16 @@ def _steps(model: Network, inputs: list[Any], device: str) -> Iterator[tuple[str
     """Each block of our network as it is computed, in true float32 and always the same way."""
     import torch
 
-    torch.set_float32_matmul_precision("highest")
     on = [torch.from_numpy(array).to(device) for array in inputs]
     flags = torch.backends.cudnn.flags(enabled=True, benchmark=False, deterministic=True, allow_tf32=False)
-    with flags, torch.inference_mode():
-        for name, value in model.to(device).steps(*on):
-            yield name, value.cpu().numpy()
+    precision = torch.get_float32_matmul_precision()
+    torch.set_float32_matmul_precision("highest")
+    try:
+        with flags, torch.inference_mode():
+            for name, value in model.to(device).steps(*on):
+                yield name, value.cpu().numpy()
+    finally:
+        torch.set_float32_matmul_precision(precision)
 
 
 def _block(name: str, source_name: str, reference: Any, value: Any) -> Block:
@@ -296,8 +303,8 @@ def _bare(shape: tuple[int, ...]) -> tuple[int, ...]:
     return tuple(size for size in shape if size != 1)
 
 
-def _declared(
-    notes: list[str],
+def _measured(
+    declared: Declared,
     model: Network,
     net: SourceNet,
     wanted: Mapping[str, Any],
@@ -308,9 +315,10 @@ def _declared(
     try:
         blocks, _ = _blocks(model, net, wanted, inputs, device)
     except Refused as error:
-        return Declared((*notes, f"its own network does not take this clip: {error.what}"))
+        note = f"its own network does not take this clip: {error.what}"
+        return declared._replace(notes=(*declared.notes, note))
     first = next((block.name for block in blocks if not block.relative <= TOLERANCES[device]), "")
-    return Declared(tuple(notes), first, blocks[-1].relative)
+    return declared._replace(first=first, relative=blocks[-1].relative)
 
 
 def _top(logits: Any, labels: list[str]) -> tuple[Ranked, ...]:

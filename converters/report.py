@@ -227,7 +227,7 @@ def _functional_lines(found: Verification) -> Iterator[str]:
         worst = max(ran.blocks, key=lambda block: block.relative)
         yield (
             f"functional  all {len(ran.blocks)} blocks agree to {ran.tolerance:g} of the largest value "
-            f"(worst {worst.relative:.1e}, {worst.name}; logits {ran.blocks[-1].relative:.1e})"
+            f"(worst {worst.relative:.1e}, {worst.name}; {ran.blocks[-1].name} {ran.blocks[-1].relative:.1e})"
         )
     else:
         off = (
@@ -237,9 +237,9 @@ def _functional_lines(found: Verification) -> Iterator[str]:
         yield f"functional  MISSED: the first block to depart is {ran.first.name}, {off}"
     yield f"  clip {ran.clip}; {ran.device}"
     for side, top in (("source", ran.source_top), ("output", ran.output_top)):
-        yield f"  {side}'s top {len(top)}: " + ", ".join(
-            f"{one.label or one.number} {one.logit:.3f}" for one in top
-        )
+        if top:
+            ranked = ", ".join(f"{one.label or one.number} {one.logit:.3f}" for one in top)
+            yield f"  {side}'s top {len(top)}: {ranked}"
 
 
 def fold_names(names: Iterable[str]) -> list[str]:

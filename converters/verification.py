@@ -15,7 +15,7 @@ from .checkpoint import Checkpoint, open_checkpoint
 from .conversion import recognise
 from .errors import Refused, UsageError
 from .facts import facts_of
-from .mapping.fit import inverted
+from .mapping.fit import headless, inverted
 from .ops import filled
 from .plan import NOTHING, make_plan
 from .provenance import former, origin_of, shift_of, undoing
@@ -211,9 +211,13 @@ def verify(
     with open_checkpoint(os.fspath(source)) as first, open_checkpoint(os.fspath(output)) as second:
         theirs = _side(first, source_layout, variant, said)
         # What the output's record says of the network is under test; without a record there is only the user's word.
-        ours = _side(
-            second, layout, variant, Said() if second.provenance else said._replace(inverse_std=False)
-        )
+        word = Said() if second.provenance else said._replace(inverse_std=False)
+        try:
+            ours = _side(second, layout, variant, word)
+        except Refused:  # perhaps one of several, and the source tells which
+            ours = _side(second, layout, theirs.fit.variant.name, word)
+        if theirs.facts.classes and not ours.facts.classes:
+            theirs = theirs._replace(fit=headless(theirs.fit))  # the rest is held against the rest
         _comparable(theirs, ours)
         read = perf_counter()
         exact = _exact(theirs, ours)
@@ -254,8 +258,7 @@ def _side(checkpoint: Checkpoint, layout: str | None, variant: str | None, said:
 def _comparable(theirs: Side, ours: Side) -> None:
     """Raise `Refused` for two files that are not of one network."""
     one, other = theirs.fit, ours.fit
-    sizes = [dict(side.fit.bound) for side in (theirs, ours)]
-    if one.variant.name != other.variant.name or sizes[0] != sizes[1]:
+    if one.variant.name != other.variant.name or dict(one.bound) != dict(other.bound):
         texts = [
             f"{side.facts.title}, {side.facts.classes} classes, {side.facts.channels} channels"
             for side in (theirs, ours)

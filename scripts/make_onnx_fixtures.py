@@ -79,12 +79,12 @@ def main():
         tables = json.load(text)
     for name, clip in NETWORKS.items():
         predict, init = nets(tables[name], clip)
+        if name in RAW:  # first: the exporter gives values new names in the net itself
+            write(name + ".predict_net.pb", predict.SerializeToString())
+            write(name + ".init_net.pb", init.SerializeToString())
         float32 = 1  # of onnx.proto
         model = frontend.caffe2_net_to_onnx_model(predict, init, {"data": (float32, clip)})
         write(name + ".onnx", model.SerializeToString())
-        if name in RAW:
-            write(name + ".predict_net.pb", predict.SerializeToString())
-            write(name + ".init_net.pb", init.SerializeToString())
 
 
 if __name__ == "__main__":

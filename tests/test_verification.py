@@ -117,6 +117,18 @@ def test_noise_of_the_clip_that_the_network_was_made_for(tmp_path: Path) -> None
     assert one.functional.source_top[0].logit != other.functional.source_top[0].logit
 
 
+@pytest.mark.parametrize("source", ["vmz", "i3d", "tsn", "c3d"])
+def test_a_backbone_is_held_against_the_rest_of_its_source(
+    source: str, sources, clips, tmp_path: Path
+) -> None:
+    convert(source, sources[source], tmp_path / "out.pth", to="native", backbone=True)
+    found = verify(sources[source], tmp_path / "out.pth", clip=clips[source])
+    assert found.ok
+    assert len(found.exact.dropped) == 2
+    assert not any("logits" in block.name for block in found.functional.blocks)
+    assert found.functional.source_top == found.functional.output_top == ()
+
+
 def test_from_one_pytorch_file_to_another_the_bytes_are_compared(sources, tmp_path: Path) -> None:
     convert("vmz", sources["vmz"], tmp_path / "a.pth")
     convert("auto", tmp_path / "a.pth", tmp_path / "b.pth", to="native")

@@ -5,7 +5,7 @@ from __future__ import annotations
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
-from ..errors import ConverterError
+from ..errors import ConverterError, Refused
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -31,13 +31,22 @@ def run(model: str | bytes, feeds: Mapping[str, Any], outputs: Sequence[str]) ->
     """The values ``outputs`` of a model, a file or its bytes, for numpy arrays ``feeds``; on the CPU.
 
     Optimisations are off: they fold norms into convolutions, which rounds elsewhere than the source framework.
+    Raises `Refused` for inputs that do not fit.
     """
     runtime = require_onnxruntime()
     options = runtime.SessionOptions()
     options.graph_optimization_level = runtime.GraphOptimizationLevel.ORT_DISABLE_ALL
     options.log_severity_level = 3
     session = runtime.InferenceSession(model, options, providers=["CPUExecutionProvider"])
-    return dict(zip(outputs, session.run(list(outputs), dict(feeds)), strict=True))
+    try:
+        values = session.run(list(outputs), dict(feeds))
+    except Exception as error:  # its own sorts, which have no common base
+        raise Refused(
+            "onnxruntime cannot run the source's network on this clip",
+            where=str(error).splitlines()[0][:200],
+            hint="choose another clip",
+        ) from None
+    return dict(zip(outputs, values, strict=True))
 
 
 def _missing(what: str) -> ConverterError:
