@@ -62,6 +62,7 @@ def publish(
     name: str = PATTERN,
     folder: str | os.PathLike[str] | None = None,
     source: str | os.PathLike[str] | None = None,
+    run: bool = False,
     force: bool = False,
 ) -> Published:
     """Publish a PyTorch file of a known network: under its hash, with a model card and ``SHA256SUMS``.
@@ -69,13 +70,15 @@ def publish(
     ``name`` is a pattern of ``{stem}``, ``{network}``, ``{layout}``, ``{classes}`` and ``{hash8}``, the first 8
     hexadecimal digits of the SHA-256, which must be in it; the suffix is the file's. ``folder`` is where to (by
     default the file's own). Training state is stripped: then the file is written anew, else its bytes are kept.
-    With ``source`` the file must hold, bit for bit, what that file converts to; without, its checksums and its
-    structure are verified.
+    With ``source`` the file must hold, bit for bit, what that file converts to; with ``run`` both networks must also
+    compute the same (`verification.verify`). Without, its checksums and its structure are verified.
 
     Raises `Refused` where something differs, the network is not known or the name is taken, `BadInput` where a file
     cannot be read, `UsageError` for a wrong pattern. Until all is verified nothing has its name.
     """
     path = os.fspath(path)
+    if run and source is None:
+        raise UsageError("there is nothing to run against", hint="name the source with --source")
     if "hash8" not in holes(name) or os.path.basename(name) != name:
         raise UsageError(f"the name {name!r} must hold {{hash8}} and no folder")
     folder = os.fspath(folder) if folder is not None else os.path.dirname(path)
@@ -91,6 +94,8 @@ def publish(
         checks = _read_through(staged)
         if source is not None:
             checks = (_against(staged, os.fspath(source), again, published), *checks)
+            if run:
+                checks = (*checks, *_run(staged, os.fspath(source), published))
         digest = sha256_of(staged)
         holds = {
             "stem": stem,
@@ -206,6 +211,31 @@ def _against(staged: str, source: str, again: str, found: Inspection) -> str:
     return (
         f"all {len(made.rows)} tensors equal, bit for bit, what `{os.path.basename(source)}` "
         f"(SHA-256 `{sha256_of(source)}`) converts to"
+    )
+
+
+def _run(staged: str, source: str, found: Inspection) -> tuple[str, ...]:
+    """Both networks on one clip: how far apart any block is."""
+    from .verification import verify
+
+    proof = verify(source, staged, layout=found.layout)
+    ran = proof.functional
+    if not proof.ok:
+        first = ran.first if ran else None
+        raise Refused(
+            f"does not compute what {os.path.basename(source)} does",
+            path=found.path,
+            where=f"first at {first.name}" if first else "",
+            hint="`convert verify` shows what differs",
+        )
+    if ran is None:
+        return (f"not run: {proof.skipped}",)
+    worst = max(ran.blocks, key=lambda block: block.relative)
+    return (
+        f"on the same clip ({ran.clip}; {ran.device}) the source framework's network and the reference network agree "
+        f"in all {len(ran.blocks)} blocks to {worst.relative:.1e} of the largest value ({worst.name}), in the logits "
+        f"to {ran.blocks[-1].relative:.1e}; {ran.tolerance:g} was allowed",
+        *proof.declared.notes,
     )
 
 

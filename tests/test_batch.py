@@ -29,6 +29,7 @@ from converters.batches.results import Results, dump_line, parse_line
 from converters.batches.tasks import tasks_of
 from converters.batches.work import perform
 from converters.tensor import SourceFile
+from converters.verification import TOLERANCES
 
 OUTPUTS = batch_files.OUTPUTS
 
@@ -346,6 +347,30 @@ def test_a_dry_run_reads_no_tensor(manifest, run, monkeypatch):
         assert told["state"] == "planned"
         size = Path(task.input).stat().st_size if Path(task.input).is_file() else 400_000
         assert read[0] < size / 20
+
+
+def test_a_row_can_ask_for_a_proof(r2d, tmp_path, monkeypatch):
+    """Both networks are run; where they differ the output goes, and the report says what was looked at."""
+    (tmp_path / "r2d.pkl").hardlink_to(r2d)
+    row = '[[convert]]\ninput = "r2d.pkl"\nto = "{}"\noutput = "{}.pth"\nverify = "run"\n'
+    (tmp_path / "zoo.toml").write_text(row.format("vmz-pt", "good"))
+    (good,) = convert_batch(tmp_path / "zoo.toml").rows
+    assert good["state"] == "converted"
+    assert good["verified"]
+    assert good["proof"]["blocks"] > 10
+    assert 0 <= good["proof"]["worst"] < 1e-5
+    (page,) = (tmp_path / "zoo.report").glob("good*.html")
+    assert "verified: YES" in page.read_text()
+
+    (task,) = tasks_of(load_manifest(tmp_path / "zoo.toml"))
+    (tmp_path / "good.pth").unlink()
+    monkeypatch.setitem(TOLERANCES, "cpu", 0.0)
+    order = {**task._asdict(), "tool": __version__, "former": None, "dry_run": False, "scratch": None}
+    told = perform(order)
+    assert told["state"] == "failed"
+    assert "does not compute what its source does" in told["error"]["text"]
+    assert any("MISSED" in line for line in told["error"]["faults"])
+    assert not (tmp_path / "good.pth").exists()
 
 
 def test_memory_is_limited_row_by_row(zoo, tmp_path):

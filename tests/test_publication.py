@@ -86,6 +86,15 @@ def test_the_card_says_what_is_known(file):
     assert text == card.read_text()
 
 
+def test_the_card_says_how_far_the_networks_are_apart(file, files):
+    done = publish(file, source=files / "r2d_d18_l8.pkl", run=True)
+    (line,) = (line for line in done.checks if "agree in all" in line)
+    assert float(re.search(r"to (\d\.\de-\d\d) of the largest value", line)[1]) < 1e-5
+    assert line in (file.parent / done.card).read_text()
+    with pytest.raises(UsageError, match="nothing to run against"):
+        publish(file, run=True)
+
+
 def test_training_state_is_stripped(file):
     state = torch.load(file)
     training = {

@@ -21,6 +21,9 @@ if TYPE_CHECKING:
 HOLES = ("stem", "folder", "to", "source")
 """What an output's name may have: the input's name without suffix, the folder it lies in, the two layouts."""
 
+RUN = "run"
+"""The value of ``verify`` that asks for `verification.verify`."""
+
 LIMIT = 16 << 20
 """Bytes that a manifest may have."""
 
@@ -189,6 +192,8 @@ def _row(raw: Mapping[str, Any], defaults: Mapping[str, Any], number: int, line:
         raise _Wrong("outputs go to folders and s3://", *place("output"))
     if protocol(row["input"]) == "http" and "sha256" not in row:
         raise _Wrong("http:// needs a sha256: anybody on the way can change it", *place("input"))
+    if row.get("verify") == RUN and "dtype" in row:
+        raise _Wrong('a cast does not come back: no verify = "run"', *place("verify"))
     options = {key: value for key, value in row.items() if key in _OPTIONS}
     return Row(line, source, row["input"], row.get("sha256", "").lower(), to, row["output"], options)
 
@@ -216,6 +221,10 @@ def _text(value: Any) -> str:
 
 def _flag(value: Any) -> str:
     return "" if isinstance(value, bool) else "must be true or false"
+
+
+def _verify(value: Any) -> str:
+    return "" if isinstance(value, bool) or value == "run" else 'must be true, false or "run"'
 
 
 def _layout(value: Any) -> str:
@@ -267,7 +276,7 @@ def _stride(value: Any) -> str:
 
 
 _OPTIONS: dict[str, Callable[[Any], str]] = {
-    "verify": _flag,
+    "verify": _verify,
     "dtype": _dtype,
     "variant": _text,
     "entry": _text,
@@ -280,7 +289,7 @@ _OPTIONS: dict[str, Callable[[Any], str]] = {
     "strict": _flag,
     "checksum": _flag,
 }
-"""The keywords of `converters.convert` that a row may have."""
+"""The keywords of `converters.convert` that a row may have; ``verify`` may be ``"run"`` as well."""
 
 _KEYS: dict[str, Callable[[Any], str]] = {
     "source": _source,

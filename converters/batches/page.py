@@ -104,6 +104,7 @@ def _page(row: Row) -> str:
     lines = [f"<tr><th>{_text(name)}</th><td><code>{_text(value)}</code></td></tr>" for name, value in told]
     error = row.get("error")
     texts = [row["text"]] if "text" in row else []
+    texts += [row["proof"]["text"]] if "proof" in row else []
     if error:
         texts += ["\n".join([error["text"], *error["faults"]])]
     body = ["<table>", *lines, "</table>"]

@@ -17,7 +17,8 @@ from ..conversion import convert
 from ..digests import sha256_of
 from ..errors import BadInput, ConverterError, Refused
 from ..provenance import tables_hash
-from ..report import conversion_text
+from ..report import conversion_text, verification_text
+from .manifest import RUN
 from .places import exists, fetch, is_input, is_remote, mark_of, remote_chunks, store
 
 if TYPE_CHECKING:
@@ -198,30 +199,54 @@ def _files(place: str) -> list[str]:
 
 
 def _make(order: Order, path: str, output: str, *, force: bool, progress: Progress | None) -> Result:
-    source = None if order["source"] == "auto" else order["source"]
     return convert(
-        source,
+        _source(order),
         path,
         output,
         to=order["to"],
         force=force,
         dry_run=order["dry_run"],
         progress=progress,
-        **order["options"],
+        **{**order["options"], "verify": bool(order["options"].get("verify"))},
     )
+
+
+def _source(order: Order) -> str | None:
+    return None if order["source"] == "auto" else str(order["source"])
+
+
+def _proved(order: Order, path: str, output: str) -> Told:
+    """Run both networks, if the row asks for it; what is recorded of that. Raises `Refused` where they differ."""
+    options = order["options"]
+    if options.get("verify") != RUN:
+        return {}
+    from ..verification import verify
+
+    told = {key: options[key] for key in ("variant", "pool1", "stem_stride", "inverse_std") if key in options}
+    found = verify(path, output, source_layout=_source(order), layout=order["to"], **told)
+    text = verification_text(found)
+    if not found.ok:
+        raise Refused(
+            "the output does not compute what its source does, and was not kept",
+            path=order["name"],
+            faults=tuple(text.splitlines()),
+        )
+    ran = found.functional
+    worst = max((block.relative for block in ran.blocks), default=0.0) if ran else None
+    return {"proof": {"text": text, "blocks": len(ran.blocks) if ran else 0, "worst": worst}}
 
 
 @contextmanager
 def _fresh(
     order: Order, source: _Input, scratch: str, progress: Progress | None
-) -> Iterator[tuple[str, Result]]:
-    """The conversion's output in the scratch folder, under its own name."""
+) -> Iterator[tuple[str, Result, Told]]:
+    """The conversion's output in the scratch folder, under its own name, and what was proved of it."""
     folder = os.path.join(scratch, "out")
     os.makedirs(folder, exist_ok=True)
     path = os.path.join(folder, os.path.basename(order["output"]))
     result = _make(order, source.path(), path, force=True, progress=progress)
     try:
-        yield path, result
+        yield path, result, _proved(order, source.path(), path)
     finally:
         for one in _files(path):
             os.unlink(one)
@@ -229,7 +254,7 @@ def _fresh(
 
 def _adopted(order: Order, source: _Input, scratch: str) -> Told:
     """Take an output that is there already for this row's, if it is: the same input gives the same bytes."""
-    with _fresh(order, source, scratch, None) as (path, result):
+    with _fresh(order, source, scratch, None) as (path, result, proof):
         wanted = _output(path)["files"]
     found = _output(order["output"])
     if found["files"] != wanted:
@@ -238,13 +263,13 @@ def _adopted(order: Order, source: _Input, scratch: str) -> Told:
             path=order["name"],
             hint="remove it or write elsewhere",
         )
-    return {"state": "adopted", **_described(order, source, result, found)}
+    return {"state": "adopted", **proof, **_described(order, source, result, found)}
 
 
 def _converted(order: Order, source: _Input, scratch: str, force: bool, progress: Progress | None) -> Told:
     output = order["output"]
     if is_remote(output):
-        with _fresh(order, source, scratch, progress) as (path, result):
+        with _fresh(order, source, scratch, progress) as (path, result, proof):
             wanted = _output(path)["files"]
             store(path, output)
         found = {"files": wanted, "mark": mark_of(output)}
@@ -258,8 +283,14 @@ def _converted(order: Order, source: _Input, scratch: str, force: bool, progress
             if force or not exists(output):
                 raise
             return _adopted(order, source, scratch)
+        try:
+            proof = _proved(order, source.path(), output)
+        except BaseException:
+            for one in _files(output):
+                os.unlink(one)
+            raise
         found = _output(output)
-    return {"state": "converted", **_described(order, source, result, found)}
+    return {"state": "converted", **proof, **_described(order, source, result, found)}
 
 
 def _described(order: Order, source: _Input, result: Result, output: Told) -> Told:

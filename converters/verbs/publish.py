@@ -28,6 +28,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument("--folder", metavar="DIR", help="where to (default: the file's folder)")
     parser.add_argument("--source", metavar="SRC", help="the file must be, bit for bit, what SRC converts to")
+    parser.add_argument(
+        "--run", action="store_true", help="run both networks too, as `convert verify` does; for the card"
+    )
     parser.add_argument("--force", action="store_true", help="replace an existing file of that name")
     parser.add_argument("--check", metavar="DIR", help="verify a folder of published files")
 
@@ -47,6 +50,7 @@ def _publish(options: argparse.Namespace) -> int:
         name=options.name,
         folder=options.folder,
         source=options.source,
+        run=options.run,
         force=options.force,
     )
     if options.json:
