@@ -21,7 +21,7 @@ demo: $(STAMP)             ## write a full-size VMZ file, convert it, prove pari
 	$(BIN)/convert demo
 
 test: $(STAMP)             ## all tests
-	$(BIN)/python -m pytest $(ARGS)
+	$(BIN)/python -m pytest -n auto --dist loadfile $(ARGS)
 
 # Each framework in an environment of its own: they do not go together, nor with what is built here.
 $(TENSORFLOW)/.installed: Makefile
