@@ -494,7 +494,7 @@ def test_a_torn_or_damaged_line_is_no_result(tmp_path, monkeypatch):
             assert results.damaged == 0
             assert list(results.rows) == [str(n) for n in range(whole[:cut].count(b"\n"))]
             assert path.read_bytes() == whole[: whole[:cut].rfind(b"\n") + 1]
-            results.append({"task": "new"})
+            results.append({"task": "new", "state": "failed"})
         with Results(str(path)) as results:
             assert "new" in results.rows
     line = len(whole) // 3
@@ -503,6 +503,25 @@ def test_a_torn_or_damaged_line_is_no_result(tmp_path, monkeypatch):
         with Results(str(path)) as results:
             assert results.damaged == 1
             assert list(results.rows) == ["0", "2"]
+
+
+def test_a_failure_does_not_undo_what_was_done(small):
+    """A worker dies while it looks whether a finished row still stands; its input is away for a while."""
+    convert_batch(small)
+    results = small.parent / "small.results.jsonl"
+    good = {row["task"]: row for row in lines_of(results)}
+    with results.open("ab") as file:
+        file.write(dump_line({**good[BAD], "task": GOOD[0]}))
+    assert states(convert_batch(small, resume=True))[GOOD[0]] == "kept"
+    source = small.parent / "vmz" / "ip-csn-26-2.pkl"
+    source.rename(small.parent / "away")
+    small.write_text(small.read_text().replace("vmz/i?-csn-26-[012].pkl", "vmz/ip-csn-26-2.pkl"))
+    assert states(convert_batch(small, resume=True)) == {GOOD[0]: "failed"}
+    (small.parent / "away").rename(source)
+    assert states(convert_batch(small, resume=True)) == {GOOD[0]: "kept"}
+    assert [row for row in lines_of(results) if row["state"] != "failed" and row["task"] == GOOD[0]] == [
+        good[GOOD[0]]
+    ]
 
 
 def test_two_batches_on_one_results_file_are_refused(small, monkeypatch):

@@ -171,11 +171,16 @@ def store(tmp_path):
         "AWS_DEFAULT_REGION": "us-east-1",
     }
 
-    def ask(method, *words):
-        """Call a method of the store's file system in a process of its own, which may warn as it likes."""
-        code = f"import sys, fsspec; fsspec.filesystem('s3').{method}(*sys.argv[1:])"
+    def ask(*calls):
+        """Call methods of the store's file system in a process of its own, which may warn as it likes."""
+        code = (
+            "import fsspec, json, sys\n"
+            "files = fsspec.filesystem('s3')\n"
+            "for method, *words in json.loads(sys.argv[1]):\n"
+            "    getattr(files, method)(*words)\n"
+        )
         done = subprocess.run(
-            [sys.executable, "-c", code, *map(str, words)],
+            [sys.executable, "-c", code, json.dumps(calls, default=str)],
             env=environment(**reach),
             capture_output=True,
             text=True,
@@ -186,8 +191,7 @@ def store(tmp_path):
 
     with running("-c", code, cwd=tmp_path / "server", **reach):
         wait_for(lambda: listening(port))
-        ask("mkdir", "inputs")
-        ask("mkdir", "outputs")
+        ask(["mkdir", "inputs"], ["mkdir", "outputs"])
         yield reach, ask
 
 
@@ -230,8 +234,8 @@ output = "s3://outputs/no-bucket.pth"
 @needs("s3fs", "moto", "flask")
 def test_an_object_store_for_inputs_and_outputs(zoo, expected, tmp_path, store):
     reach, ask = store
-    for path in [*(zoo / "vmz").iterdir(), *(zoo / "rgb_imagenet").iterdir()]:
-        ask("put_file", path, f"inputs/{path.parent.name}/{path.name}")
+    paths = [*(zoo / "vmz").iterdir(), *(zoo / "rgb_imagenet").iterdir()]
+    ask(*(["put_file", path, f"inputs/{path.parent.name}/{path.name}"] for path in paths))
     shutil.copy(zoo / "vmz" / "ir-csn-26-1.pkl", tmp_path / "local.pkl")
     (tmp_path / "s3.toml").write_text(S3)
 
@@ -254,9 +258,10 @@ def test_an_object_store_for_inputs_and_outputs(zoo, expected, tmp_path, store):
         "ip-csn-26-2.native.pth": "out/vmz/ip-csn-26-2.native.pth",
         "up/local.pth": None,
     }
+    ask(*(["get_file", f"outputs/{name}", tmp_path / "got" / Path(name).name] for name in made))
+    got = batch_files.hashes(tmp_path, "got")
     for name, same in made.items():
-        ask("get_file", f"outputs/{name}", tmp_path / "got" / Path(name).name)
-        digest = batch_files.hashes(tmp_path, "got")[f"got/{Path(name).name}"]
+        digest = got[f"got/{Path(name).name}"]
         assert same is None or digest == expected[same]
         row = next(row for row in told["rows"] if row["task"] == f"s3://outputs/{name}")
         assert row["output"]["files"][0][2] == digest
@@ -274,8 +279,10 @@ def test_an_object_store_for_inputs_and_outputs(zoo, expected, tmp_path, store):
         return {row["task"]: row["state"] for row in json.loads(done.stdout)["rows"]}
 
     assert sorted(resumed().values()) == ["failed"] * 2 + ["kept"] * 7
-    ask("put_file", zoo / "vmz" / "ir-csn-26-1.pkl", "inputs/vmz/ir-csn-26-0.pkl")
-    ask("rm_file", "outputs/up/local.pth")
+    ask(
+        ["put_file", zoo / "vmz" / "ir-csn-26-1.pkl", "inputs/vmz/ir-csn-26-0.pkl"],
+        ["rm_file", "outputs/up/local.pth"],
+    )
     states = resumed()
     assert {task for task, state in states.items() if state == "converted"} == {
         "s3://outputs/ir-csn-26-0.vmz-pt.pth",
@@ -291,7 +298,7 @@ def test_an_object_store_for_inputs_and_outputs(zoo, expected, tmp_path, store):
 @needs("s3fs", "moto", "flask", "distributed")
 def test_a_cluster_with_an_object_store(zoo, tmp_path, store):
     reach, ask = store
-    ask("put_file", zoo / "vmz" / "ir-csn-26-0.pkl", "inputs/a.pkl")
+    ask(["put_file", zoo / "vmz" / "ir-csn-26-0.pkl", "inputs/a.pkl"])
     (tmp_path / "s3.toml").write_text(
         '[[convert]]\ninput = "s3://inputs/*.pkl"\nto = ["native", "vmz-pt"]\noutput = "s3://outputs/{stem}.{to}.pth"\n'
     )
@@ -303,7 +310,7 @@ def test_a_cluster_with_an_object_store(zoo, tmp_path, store):
             stack.enter_context(running(*dask, cwd=tmp_path / "logs", **reach))
             wait_for(lambda: listening(int(address.rpartition(":")[2])))
         done = batch("s3.toml", "--scheduler", address, "--json", cwd=tmp_path, **reach)
-        ask("get_file", "outputs/a.native.pth", tmp_path / "a.pth")
+        ask(["get_file", "outputs/a.native.pth", tmp_path / "a.pth"])
     assert done.returncode == 0, done.stdout + done.stderr
     assert {row["task"] for row in json.loads(done.stdout)["rows"]} == {
         "s3://outputs/a.native.pth",

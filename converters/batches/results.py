@@ -29,8 +29,9 @@ PATIENCE = 10.0
 
 
 class Results:
-    """An open results file. ``rows`` has the last result of every task by name, ``damaged`` counts lines that were
-    not what was written."""
+    """An open results file. ``rows`` has the last result of every task by name, a failure only where nothing else
+    was ever recorded: a worker that dies while it looks whether a row still stands does not undo the row. ``damaged``
+    counts lines that were not what was written."""
 
     def __init__(self, path: str) -> None:
         self.path = path
@@ -72,7 +73,12 @@ class Results:
             with suppress(OSError):
                 os.ftruncate(self._fd, before)
             raise write_error(error, self.path) from None
-        self.rows[row["task"]] = row
+        self._take(row)
+
+    def _take(self, row: dict[str, Any]) -> None:
+        known = self.rows.get(row["task"])
+        if known is None or known["state"] == "failed" or row["state"] != "failed":
+            self.rows[row["task"]] = row
 
     def _load(self) -> None:
         whole = 0
@@ -85,7 +91,7 @@ class Results:
                 if row is None:
                     self.damaged += 1
                 else:
-                    self.rows[row["task"]] = row
+                    self._take(row)
         if whole < os.fstat(self._fd).st_size:
             os.ftruncate(self._fd, whole)
             os.fsync(self._fd)
@@ -102,7 +108,9 @@ def parse_line(line: bytes) -> dict[str, Any] | None:
     try:
         told = json.loads(line)
         row = told["row"]
-        if told["crc32"] != f"{crc32(_dump(row).encode()):08x}" or not isinstance(row["task"], str):
+        if told["crc32"] != f"{crc32(_dump(row).encode()):08x}" or not all(
+            isinstance(row[key], str) for key in ("task", "state")
+        ):
             return None
     except (ValueError, KeyError, TypeError, RecursionError):
         return None
