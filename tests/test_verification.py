@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib.util
 import json
 import struct
 import xml.etree.ElementTree as ET
@@ -11,6 +12,7 @@ import numpy as np
 import pytest
 import torch
 import vmz_files
+from conftest import REPOSITORY
 from test_conversion_onnx import exported, write_i3d, write_small_c3d, write_tsn
 from torch.nn import functional as F
 
@@ -374,3 +376,16 @@ def test_what_cannot_be_asked(sources, tmp_path: Path, clips) -> None:
     ):
         with pytest.raises(Exception, match=text):
             verify(sources["vmz"], tmp_path / "out.pth", clip=tmp_path / name)
+
+
+def test_the_check_of_all_mappings(capsys) -> None:
+    """On one network; `make parity` runs it on all."""
+    spec = importlib.util.spec_from_file_location("check_parity", REPOSITORY / "scripts" / "check_parity.py")
+    script = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(script)
+    assert script.main(["--only", "ir-csn-26"]) == 0
+    lines = capsys.readouterr().out.splitlines()
+    assert [line.split(":")[0] for line in lines[:-1]] == [
+        f"ok   vmz -> {to}" for to in ("vmz-pt", "native", "mmaction")
+    ]
+    assert lines[-1] == "all agree"
