@@ -131,6 +131,26 @@ def test_a_backbone_is_held_against_the_rest_of_its_source(
     assert found.functional.source_top == found.functional.output_top == ()
 
 
+@pytest.mark.parametrize(("source", "shape"), [("tsn", (2, 3, 3, 31, 38)), ("vmz", (3, 8, 48, 52))])
+def test_clips_of_several_and_of_one(source: str, shape: tuple[int, ...], sources, tmp_path: Path) -> None:
+    """Two clips of three segments; one clip without an axis for clips."""
+    convert(source, sources[source], tmp_path / "out.pth")
+    np.save(tmp_path / "clip.npy", np.random.default_rng(5).standard_normal(shape, np.float32))
+    found = verify(sources[source], tmp_path / "out.pth", clip=tmp_path / "clip.npy")
+    assert found.ok
+    assert found.functional.blocks[-1].shape[0] == (2 if source == "tsn" else 1)
+
+
+def test_audio_visual_networks(tmp_path: Path, clips) -> None:
+    """Log-mels are noise, as many as clips."""
+    vmz_files.write(tmp_path / "x.pkl", "av_resnet-r3d-18", seed=8, change="g_blend=1")
+    convert("vmz", tmp_path / "x.pkl", tmp_path / "out.pth")
+    found = verify(tmp_path / "x.pkl", tmp_path / "out.pth", clip=clips["vmz"])
+    assert found.ok
+    assert found.functional.clip == "1x3x8x64x64 and 1x1x100x40, vmz.npy"
+    assert {"video_logits", "audio_logits", "fuse1"} < {block.name for block in found.functional.blocks}
+
+
 def test_from_one_pytorch_file_to_another_the_bytes_are_compared(sources, tmp_path: Path) -> None:
     convert("vmz", sources["vmz"], tmp_path / "a.pth")
     convert("auto", tmp_path / "a.pth", tmp_path / "b.pth", to="native")
