@@ -10,7 +10,7 @@ CHAINER := $(FRAMEWORKS)/chainer
 PIP := python -m pip install --quiet --disable-pip-version-check
 FOREIGN := -m pytest -c /dev/null --rootdir . --noconftest -p no:cacheprovider
 
-.PHONY: demo test test-frameworks lint types check bench clean
+.PHONY: demo test test-frameworks lint types check parity bench clean
 
 $(STAMP): pyproject.toml constraints.txt
 	$(PYTHON) -m venv $(VENV)
@@ -46,6 +46,9 @@ types: $(STAMP)            ## mypy, strict
 	$(BIN)/mypy
 
 check: lint types test     ## what CI runs
+
+parity: $(STAMP)           ## convert verify over every network, source and layout: ARGS="--only '*-18'"
+	$(BIN)/python scripts/check_parity.py $(ARGS)
 
 bench: $(STAMP)            ## the benchmark table against cp and pickle.load + torch.save
 	$(BIN)/python scripts/bench.py

@@ -51,7 +51,7 @@ def compare(
         # A net of the file's own may call inner values otherwise, and a backbone pools in the head's place.
         blocks = [block for block in blocks if block.source_name]
     labels = theirs.facts.input.get("labels") or ours.facts.input.get("labels") or []
-    reference = _averaged(net, wanted[net.output]) if "logits" in net.blocks else None
+    reference = _averaged(net, wanted[net.output], len(inputs[0])) if "logits" in net.blocks else None
     tops = _top(reference, labels), _top(logits, labels)
     found = Functional(where, TOLERANCES[where], words, tuple(blocks), *tops)
     if home.holding(variant).config != own.holding(variant).config:
@@ -121,28 +121,27 @@ def _inputs(facts: Facts, path: str | os.PathLike[str] | None, seed: int) -> tup
     import numpy
 
     random = numpy.random.RandomState(seed)
-    shapes: list[tuple[int, ...]] = []
-    size = facts.input.get("clip")
-    if facts.family == "resnet2d_audio":
-        shapes.append((1, *LOGMELS))
-    elif size is not None:
-        shapes.append((1, facts.channels, *size))
-    elif path is None:
-        raise UsageError("no table says what clip the network was made for", hint="name one with --clip")
-    if facts.family == "audiovisual":
-        shapes.append((1, *LOGMELS))
-    arrays = [random.random_sample(shape) for shape in shapes]
+    audio = facts.family == "resnet2d_audio"
     if path is not None:
-        loaded = _loaded(os.fspath(path))
-        arrays[:1] = [loaded]
-    inputs = []
-    for array in arrays:
-        fed = path is not None and array is arrays[0]
-        value = array if fed else _ranged(array, facts) if array.ndim == 5 else (array - 0.5) * 12**0.5
-        inputs.append(numpy.ascontiguousarray(value, "<f4"))
-    words = " and ".join("x".join(map(str, array.shape)) for array in inputs)
-    origin = shown_name(path) if path is not None else f"noise of seed {seed}"
-    return inputs, f"{words}, {origin}"
+        first, origin = _loaded(os.fspath(path), 4 if audio else 5), shown_name(path)
+    else:
+        size, origin = facts.input.get("clip"), f"noise of seed {seed}"
+        if audio:
+            first = _spread(random.random_sample((1, *LOGMELS)))
+        elif size is not None:
+            first = _ranged(random.random_sample((1, facts.channels, *size)), facts)
+        else:
+            raise UsageError("no table says what clip the network was made for", hint="name one with --clip")
+    values = [first]
+    if facts.family == "audiovisual":
+        values.append(_spread(random.random_sample((len(first), *LOGMELS))))
+    inputs = [numpy.ascontiguousarray(value, "<f4") for value in values]
+    return inputs, f"{' and '.join('x'.join(map(str, array.shape)) for array in inputs)}, {origin}"
+
+
+def _spread(noise: Any) -> Any:
+    """Noise of 0..1 with mean 0 and deviation 1."""
+    return (noise - 0.5) * 12**0.5
 
 
 def _ranged(values: Any, facts: Facts) -> Any:
@@ -151,7 +150,7 @@ def _ranged(values: Any, facts: Facts) -> Any:
 
     told = facts.input
     if "range" not in told:
-        return (values - 0.5) * 12**0.5
+        return _spread(values)
     low, high = told["range"]
     middle = [(low + high) / 2] * facts.channels
     mean, std = (
@@ -161,8 +160,8 @@ def _ranged(values: Any, facts: Facts) -> Any:
     return (low + values * (high - low) - mean) / std
 
 
-def _loaded(path: str) -> Any:
-    """A clip from a file. Raises `BadInput`."""
+def _loaded(path: str, axes: int) -> Any:
+    """A clip from a file, one or several: ``axes`` with the first for clips. Raises `BadInput`."""
     import numpy
 
     try:
@@ -173,11 +172,14 @@ def _loaded(path: str) -> Any:
         ) from None
     except (OSError, ValueError):
         raise BadInput("is no .npy file of numbers", path=path, hint="save it with numpy.save") from None
-    if not isinstance(value, numpy.ndarray) or value.dtype.kind not in "fiu" or value.ndim not in (4, 5):
-        raise BadInput(
-            "is no clip", path=path, hint="an array [N, C, T, H, W] of float32 is wanted, preprocessed"
-        )
-    return value
+    if isinstance(value, numpy.ndarray) and value.dtype.kind in "fiu" and 0 not in value.shape:
+        if value.ndim == axes:
+            return value
+        if value.ndim == axes - 1:
+            return value[None]
+    raise BadInput(
+        "is no clip", path=path, hint=f"an array of {axes} axes is wanted, [N, C, T, H, W], preprocessed"
+    )
 
 
 def shown_name(path: str | os.PathLike[str]) -> str:
@@ -211,10 +213,13 @@ def _source_side(net: SourceNet, tensors: Mapping[str, Any], inputs: list[Any]) 
         return run(path, feeds, outputs)
 
 
-def _averaged(net: SourceNet, logits: Any) -> Any:
-    """Logits [N, classes] of whole clips. One clip is fed where frames are images of their own."""
-    flat = logits.reshape(logits.shape[0], -1)
-    return flat.mean(axis=0, keepdims=True) if net.axes == "frames" else flat
+def _averaged(net: SourceNet, logits: Any, clips: int) -> Any:
+    """Logits [N, classes] of so many clips, whose frames may be images of their own."""
+    return (
+        logits.reshape(clips, -1, logits.shape[1]).mean(axis=1)
+        if net.axes == "frames"
+        else logits.reshape(clips, -1)
+    )
 
 
 def _blocks(
@@ -232,7 +237,7 @@ def _blocks(
             else:
                 reference = wanted[net.blocks[name]]
                 if name == "logits":
-                    logits, reference = value, _averaged(net, reference)
+                    logits, reference = value, _averaged(net, reference, len(inputs[0]))
                 found[name] = _block(name, net.blocks[name], reference, value)
             before = order.index(name) + 1
     except (RuntimeError, ValueError) as error:  # sizes that do not go together

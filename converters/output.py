@@ -277,13 +277,11 @@ def _details(work: Work) -> Mapping[str, Any]:
 
 
 def _onnx(path: str, work: Work, force: bool, check: Check, moved: Moved | None) -> dict[str, Any]:
-    from .onnx.runtime import require_onnx
     from .onnx.sources import source_graph, source_net
     from .write.atomic import replacing
     from .write.crc import crc32_function
     from .write.onnx import write_onnx
 
-    onnx = require_onnx()
     network = work.draft.get("network") or {}
     tensors = {tensor.name: tensor for tensor in work.tensors}
     net = work.checkpoint.net
@@ -300,11 +298,7 @@ def _onnx(path: str, work: Work, force: bool, check: Check, moved: Moved | None)
         raise Refused("the source's network does not read all of its tensors", where=min(unread))
     crc, final = crc32_function(), _Record(work)
 
-    def checked(temporary: str) -> None:
-        check(temporary)
-        onnx.checker.check_model(temporary, full_check=True)
-
-    with replacing(path, force=force, check=checked) as out:
+    with replacing(path, force=force, check=check) as out:
         write_onnx(
             out,
             graph,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib.util
 import json
 import struct
 import xml.etree.ElementTree as ET
@@ -11,6 +12,7 @@ import numpy as np
 import pytest
 import torch
 import vmz_files
+from conftest import REPOSITORY
 from test_conversion_onnx import exported, write_i3d, write_small_c3d, write_tsn
 from torch.nn import functional as F
 
@@ -127,6 +129,26 @@ def test_a_backbone_is_held_against_the_rest_of_its_source(
     assert len(found.exact.dropped) == 2
     assert not any("logits" in block.name for block in found.functional.blocks)
     assert found.functional.source_top == found.functional.output_top == ()
+
+
+@pytest.mark.parametrize(("source", "shape"), [("tsn", (2, 3, 3, 31, 38)), ("vmz", (3, 8, 48, 52))])
+def test_clips_of_several_and_of_one(source: str, shape: tuple[int, ...], sources, tmp_path: Path) -> None:
+    """Two clips of three segments; one clip without an axis for clips."""
+    convert(source, sources[source], tmp_path / "out.pth")
+    np.save(tmp_path / "clip.npy", np.random.default_rng(5).standard_normal(shape, np.float32))
+    found = verify(sources[source], tmp_path / "out.pth", clip=tmp_path / "clip.npy")
+    assert found.ok
+    assert found.functional.blocks[-1].shape[0] == (2 if source == "tsn" else 1)
+
+
+def test_audio_visual_networks(tmp_path: Path, clips) -> None:
+    """Log-mels are noise, as many as clips."""
+    vmz_files.write(tmp_path / "x.pkl", "av_resnet-r3d-18", seed=8, change="g_blend=1")
+    convert("vmz", tmp_path / "x.pkl", tmp_path / "out.pth")
+    found = verify(tmp_path / "x.pkl", tmp_path / "out.pth", clip=clips["vmz"])
+    assert found.ok
+    assert found.functional.clip == "1x3x8x64x64 and 1x1x100x40, vmz.npy"
+    assert {"video_logits", "audio_logits", "fuse1"} < {block.name for block in found.functional.blocks}
 
 
 def test_from_one_pytorch_file_to_another_the_bytes_are_compared(sources, tmp_path: Path) -> None:
@@ -374,3 +396,16 @@ def test_what_cannot_be_asked(sources, tmp_path: Path, clips) -> None:
     ):
         with pytest.raises(Exception, match=text):
             verify(sources["vmz"], tmp_path / "out.pth", clip=tmp_path / name)
+
+
+def test_the_check_of_all_mappings(capsys) -> None:
+    """On one network; `make parity` runs it on all."""
+    spec = importlib.util.spec_from_file_location("check_parity", REPOSITORY / "scripts" / "check_parity.py")
+    script = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(script)
+    assert script.main(["--only", "ir-csn-26"]) == 0
+    lines = capsys.readouterr().out.splitlines()
+    assert [line.split(":")[0] for line in lines[:-1]] == [
+        f"ok   vmz -> {to}" for to in ("vmz-pt", "native", "mmaction")
+    ]
+    assert lines[-1] == "all agree"
