@@ -40,6 +40,7 @@ exit codes:
 VERBS = {
     "batch": "convert all that a manifest lists, resumably",
     "diff": "compare two checkpoints of any format and layout",
+    "inflate": "begin a network over clips with the weights of one over frames",
     "suggest": "propose a mapping between two files whose names no table knows",
     "publish": "name a file by its hash, with a model card; check a published folder",
     "verify": "prove a conversion: bytes, and every block against the source framework's network",

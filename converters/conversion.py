@@ -173,7 +173,7 @@ def convert(
             )
         if backbone and target.backbone:
             target = target.without_backbone()
-        write_format = _output_format(out_path, target, wrap)
+        write_format = chosen_format(out_path, target, wrap)
         facts = decided(
             facts_of(
                 fitted,
@@ -246,7 +246,7 @@ def convert(
                 ),
             )
 
-        return _carry_out(
+        return carry_out(
             checkpoint,
             plan,
             target,
@@ -300,7 +300,7 @@ def _convert_mapped(
     started = perf_counter()
     mapping = open_mapping(use.path, reverse=use.reverse, accept_unsure=use.accept_unsure)
     refuse_input(use.path, wish.path)
-    wish = wish._replace(format=_output_format(wish.path, mapping.right, wish.wrap))
+    wish = wish._replace(format=chosen_format(wish.path, mapping.right, wish.wrap))
     with open_checkpoint(path, checksum=checksum, entry=entry) as checkpoint:
         for file in checkpoint.files:
             refuse_input(file.path, wish.path)
@@ -312,7 +312,7 @@ def _convert_mapped(
                 notes=(*plan.notes, "rows of the mapping that nobody has confirmed were taken")
             )
         if not checksum:
-            plan = plan._replace(notes=(*plan.notes, _UNCHECKED))
+            plan = plan._replace(notes=(*plan.notes, UNCHECKED))
         name = shown(os.path.basename(use.path))
 
         def describe(plan: Plan) -> dict[str, Any]:
@@ -322,19 +322,20 @@ def _convert_mapped(
 
         timings = {"read": read - started, "plan": perf_counter() - read}
         sides = (f"{name} [{mapping.left.name}]", f"{name} [{mapping.right.name}]")
-        return _carry_out(
+        return carry_out(
             checkpoint, plan, mapping.right, describe, wish, Result(path, None, None, *sides, timings=timings)
         )
 
 
-def _output_format(path: str, target: Target, wrap: bool) -> str:
+def chosen_format(path: str, target: Target, wrap: bool) -> str:
+    """The format of an output, see `output_format`. Raises `UsageError`, too for a wrapper that it has not."""
     found = output_format(path, target)
     if wrap and found != "pth":
         raise UsageError("only a .pth has a wrapper", path=path, hint="leave --wrap out")
     return found
 
 
-def _carry_out(
+def carry_out(
     checkpoint: Checkpoint,
     plan: Plan,
     target: Target,
@@ -533,7 +534,7 @@ def _source_layout(fitted: Fit, provenance: Mapping[str, Any] | None) -> LayoutT
     )
 
 
-_UNCHECKED = "the input's own checksums were not verified"
+UNCHECKED = "the input's own checksums were not verified"
 
 _FORMAT_WORDS = {
     "caffe2-pickle": "a Caffe2 pickle (.pkl)",
@@ -623,7 +624,7 @@ def _notes(
 ) -> Iterator[str]:
     """What a user must know beside what the plan says."""
     if not checksum:
-        yield _UNCHECKED
+        yield UNCHECKED
     if _is_inverse(fitted):
         yield "the file's variances were read as inverse standard deviations, as told (--inverse-std)"
     yield from _naming_notes(fitted)

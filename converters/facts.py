@@ -14,6 +14,8 @@ if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
     from .mapping.fit import Fit
+    from .mapping.network import Variant
+    from .mapping.tables import LayoutTable
 
 
 LONGEST_STRIDE = 64
@@ -160,6 +162,28 @@ def _settings(fit: Fit, rows: list[Mapping[str, Any]]) -> dict[str, Any]:
         "settings": distinct[0],
         "choices": tuple(named) if any(one != distinct[0] for one in distinct) else (),
     }
+
+
+def held_settings(
+    layout: LayoutTable, variant: Variant, bound: Mapping[str, int] | None = None
+) -> list[dict[str, Any]]:
+    """The settings that a layout's own networks of a variant may have: one for each of its models that fit the sizes
+    ``bound``, where it names any."""
+    own = settings(variant)
+    held = {**own, **layout.holding(variant.name).config}
+    configs = [
+        row.get("config", {})
+        for row in layout.made_for
+        if any(fnmatchcase(variant.name, glob) for glob in row["variants"])
+        and (bound is None or all(bound[size] in allowed for size, allowed in row.get("sizes", {}).items()))
+    ]
+    return [{name: {**held, **config}[name] for name in own} for config in configs or [{}]]
+
+
+def unlike(wanted: Mapping[str, Any], held: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
+    """What of ``wanted`` settings the nearest of those that a layout has are otherwise, with its values."""
+    apart = ({name: one[name] for name, value in wanted.items() if one[name] != value} for one in held)
+    return min(apart, key=len, default={})
 
 
 def _input(fit: Fit, made_for: Mapping[str, Any]) -> dict[str, Any]:

@@ -253,6 +253,36 @@ class Roll(NamedTuple):
         return f"columns moved by {self.by:+d}"
 
 
+class Inflate(NamedTuple):
+    """A kernel with a time axis of ``frames`` in third place: its values over their number in each, or with ``centre``
+    themselves in the middle one and zeros in the others.
+
+    Divides in the tensor's own dtype (float16 and bfloat16 in float32), rounded once, as the projects that train so
+    do. There is no way back. Holds the tensor in memory.
+    """
+
+    frames: int
+    centre: bool
+
+    @property
+    def keeps_bytes(self) -> bool:
+        """See `Op.keeps_bytes`."""
+        return self.frames == 1
+
+    def apply(self, tensor: Tensor) -> Tensor:
+        """See `Op.apply`. Raises `Refused` where there is no middle frame."""
+        if self.centre and self.frames % 2 == 0:
+            raise Refused(f"{tensor.name}: of {self.frames} frames none is in the middle")
+        shape = (*tensor.shape[:2], self.frames, *tensor.shape[-2:])
+        if self.frames == 1:
+            return Tensor(tensor.name, tensor.dtype, shape, tensor.data)
+        return Tensor(tensor.name, tensor.dtype, shape, _Inflated(tensor, self.frames, self.centre))
+
+    def describe(self) -> str:
+        """See `Op.describe`."""
+        return f"inflated to {self.frames} frames, {'centre' if self.centre else 'average'}"
+
+
 class Scale(NamedTuple):
     """Values times the root of ``rows``, or with ``down`` over it; in float64 and rounded once to the tensor's own
     dtype. ``rounded`` says that this undoes one, whose rounding `AddUlps` mends."""
@@ -380,6 +410,31 @@ class _Rolled(NamedTuple):
         view = numpy.ascontiguousarray(moved).reshape(-1).view("u1").data
         for start in range(0, len(view), CHUNK):
             yield view[start : start + CHUNK]
+
+
+class _Inflated(NamedTuple):
+    tensor: Tensor
+    frames: int
+    centre: bool
+
+    def chunks(self) -> Iterator[memoryview]:
+        import numpy
+
+        area = self.tensor.shape[-2] * self.tensor.shape[-1]
+        # Copied: a reader's next piece may lie where the last one did.
+        pieces = [piece.copy() for piece in arrays(self.tensor.data, self.tensor.dtype)]
+        whole = numpy.concatenate(pieces).reshape(-1, 1, area)
+        step = max(CHUNK // (area * self.frames * 4), 1)
+        for start in range(0, len(whole), step):
+            kernels = whole[start : start + step]
+            if kernels.dtype.itemsize < 4:
+                kernels = kernels.astype("<f4")
+            if self.centre:
+                out = numpy.zeros((len(kernels), self.frames, area), kernels.dtype)
+                out[:, self.frames // 2] = kernels[:, 0]
+            else:
+                out = numpy.repeat(kernels / kernels.dtype.type(self.frames), self.frames, axis=1)
+            yield _bytes_of(out, self.tensor.dtype)
 
 
 class _Stepped(NamedTuple):

@@ -8,8 +8,8 @@ from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from .errors import BadInput, Refused
+from .facts import held_settings, unlike
 from .mapping.layout import BATCHES, CannotHold, Entry, entries, families
-from .mapping.network import settings
 from .mapping.tables import DIVISOR
 from .ops import (
     AddUlps,
@@ -311,8 +311,7 @@ def _unlike(fit: Fit, target: LayoutTable, facts: Facts) -> dict[str, Any]:
     """The settings of the target's own network that are not those of the file's."""
     if not facts.settings or target.identity:
         return {}
-    own = {**settings(fit.variant), **target.holding(fit.variant.name).config}
-    return {name: own[name] for name, value in facts.settings.items() if own[name] != value}
+    return unlike(facts.settings, held_settings(target, fit.variant, fit.bound))
 
 
 def _said(fit: Fit, target: LayoutTable, facts: Facts, own: Mapping[str, Any], path: str) -> Iterator[str]:

@@ -5,8 +5,9 @@ from __future__ import annotations
 from fnmatch import fnmatchcase
 from typing import TYPE_CHECKING, NamedTuple
 
+from .facts import held_settings, unlike
 from .mapping.layout import families
-from .mapping.network import variants
+from .mapping.network import settings, variants
 from .mapping.tables import layout_names, load_layout, network_names
 from .plan import differences, pool1_note
 
@@ -85,6 +86,7 @@ KINDS = {
     "exact": "the same function",
     "eps": "the same function: what the batch norms' eps differ by goes into `running_var`, and is refused where that "
     "would make a variance negative",
+    "settings": "the same function once the target's network is told what no weight shows, which the report names",
     "differs": "the weights load, the function is another, and the report says how",
     "refused": "the layout has no such network",
 }
@@ -98,7 +100,7 @@ def exactness(one: Variant, source: LayoutTable, target: LayoutTable) -> Exactne
     why = [] if target.identity else differences(had, has)
     pool1 = next(
         (
-            row["pool1"]
+            row.get("pool1")
             for row in source.made_for
             if any(fnmatchcase(one.name, glob) for glob in row["variants"])
         ),
@@ -111,4 +113,15 @@ def exactness(one: Variant, source: LayoutTable, target: LayoutTable) -> Exactne
     shifted = (source.eps(one.name) or default) != (target.eps(one.name) or source.eps(one.name) or default)
     if had.config != has.config and (had.differs or has.differs) and not target.identity:
         return Exactness("differs", text, bool(said))
+    if told := _to_tell(one, source, target):
+        return Exactness("settings", "; ".join((*why, told)), bool(said))
     return Exactness("eps" if shifted else "exact", text, bool(said))
+
+
+def _to_tell(one: Variant, source: LayoutTable, target: LayoutTable) -> str:
+    """The settings in which a source's networks differ from a target's own, where no weight makes up for them."""
+    if not settings(one) or target.identity:
+        return ""
+    there = held_settings(target, one)
+    found = {name for wanted in held_settings(source, one) for name in unlike(wanted, there)}
+    return ", ".join(sorted(found - set(one.table.moves)))

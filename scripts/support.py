@@ -97,7 +97,15 @@ def network_rows(tables: list[LayoutTable]) -> Iterator[tuple[str, str, str]]:
             table for table in tables if one.family in families(table) and not table.holding(one.name).refuse
         ]
         first = min(holding, key=lambda table: (table.format == "pytorch", table.identity))
-        rows.append((one.values["title"], first.name, layouts_cell(one, first, tables), one.name))
+        depths = "/".join(map(str, one.values.get("depths", ())))
+        rows.append(
+            (
+                one.values["title"].replace("{depth}", depths),
+                first.name,
+                layouts_cell(one, first, tables),
+                one.name,
+            )
+        )
     for (title, source, cell), alike in groupby(rows, key=lambda row: row[:3]):
         yield title, f"{', '.join(f'`{row[3]}`' for row in alike)}", f"`{source}`; {cell}"
 

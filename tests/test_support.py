@@ -27,16 +27,6 @@ def test_the_page_is_up_to_date(script):
     assert script.SUPPORT.read_text(encoding="utf-8") == script.text(), "run scripts/support.py"
 
 
-WITHOUT_A_TABLE = (
-    "tsn2d_",
-    "tsn_OmniSource_",
-    "tsn_kinetics400_",
-    "i3d_kinetics_rgb_r50_",
-    "slow",
-    "fast_rcnn_",
-)
-"""How files of mmaction begin whose networks may still be without a table."""
-
 NOT_SAID = ("sports1m_audioset_ip_csn_152.pkl", "ig_audioset_ip_csn_152.pkl")
 """Files of VMZ whose page does not say whether they hold the audio half."""
 
@@ -46,8 +36,8 @@ def test_every_file_of_the_zoos_is_there_and_supported(script):
     rows = {line.split("`")[1]: line for line in page.splitlines() if line.startswith("| `")}
     for file in releases():
         cells = rows[file.file].split(" | ")
-        without = file.file.startswith(WITHOUT_A_TABLE) or file.file in NOT_SAID
-        assert without or cells[-1].startswith(("exact: ", "eps: ", "differs: ")), file.file
+        without = file.file in NOT_SAID
+        assert without or cells[-1].startswith(("exact: ", "eps: ", "settings: ", "differs: ")), file.file
         assert without or f"`{file.network}`" in cells[1]
         assert cells[6].startswith(f"`{file.layout}`")
 

@@ -36,7 +36,14 @@ def variant(name: str) -> Variant:
 def bound(one: Variant) -> dict[str, int]:
     """Sizes that a file would bind: few classes."""
     stem = one.values.get("stem_t") or [3]
-    return {"classes": 7, "channels": 3, "activities": 6, "offsets": 12, "stem_t": stem[0]}
+    return {
+        "classes": one.values.get("classes", [7])[0],
+        "channels": 3,
+        "activities": 6,
+        "offsets": 12,
+        "stem_t": stem[0],
+        "lateral_t": 5,
+    }
 
 
 def seeded(layout: LayoutTable, one: Variant) -> dict[str, Tensor]:
@@ -73,7 +80,7 @@ def network(layout: LayoutTable, tensors: Mapping[str, Tensor], pool1: bool) -> 
     facts = facts_of(found, None)
     state = moved(tensors, found, facts, load_layout("native"))
     ready = {name: to_torch(tensor) for name, tensor in state.items()}
-    return build_network(found, ready, eps=facts.bn_eps, pool1=pool1, stem_stride=1)
+    return build_network(found, ready, eps=facts.bn_eps, pool1=pool1, stem_stride=1, chosen=facts.settings)
 
 
 def logits(model: Network, *inputs: torch.Tensor) -> torch.Tensor:

@@ -77,6 +77,7 @@ class NetworkTable(NamedTuple):
     settings: Row = MappingProxyType({})
     strides: Mapping[str, int] = MappingProxyType({})
     moves: Mapping[str, tuple[str, ...]] = MappingProxyType({})
+    inflates: tuple[str, ...] = ()
 
 
 class Holds(NamedTuple):
@@ -329,7 +330,19 @@ def load_network(family: str) -> NetworkTable:
         raw,
         "",
         {"family", "types", "variant", "parts"},
-        {"index", "columns", "depths", "where", "compose", "pool1", "bn_eps", "settings", "strides", "moves"},
+        {
+            "index",
+            "columns",
+            "depths",
+            "where",
+            "compose",
+            "pool1",
+            "bn_eps",
+            "settings",
+            "strides",
+            "moves",
+            "inflates",
+        },
     )
     check.that(raw["family"] == family, "family", f"is {raw['family']!r} in a file named {family}")
     variant = raw["variant"]
@@ -363,6 +376,7 @@ def load_network(family: str) -> NetworkTable:
         settings=raw.get("settings", {}),
         strides=raw.get("strides", {}),
         moves={name: tuple(keys) for name, keys in raw.get("moves", {}).items()},
+        inflates=tuple(raw.get("inflates", ())),
     )
 
 

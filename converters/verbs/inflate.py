@@ -1,0 +1,61 @@
+"""``convert inflate IN OUT``."""
+
+from __future__ import annotations
+
+import json
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    import argparse
+
+DESCRIPTION = """\
+Begin a network over clips with the weights of one over frames: kernels get a
+time axis, everything else is copied. A start for training; no way back."""
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Declare what the command takes."""
+    parser.add_argument("input", metavar="IN", help="a ResNet over frames: torchvision, mmaction, mmaction2")
+    parser.add_argument("output", metavar="OUT", help=".pth or .safetensors")
+    parser.add_argument("--variant", metavar="NAME", required=True, help="the network or model to begin")
+    parser.add_argument("--to", metavar="LAYOUT", default="native", help="the output's layout")
+    parser.add_argument(
+        "--inflate",
+        metavar="RULE",
+        default="average",
+        help="average: a kernel over their number in all frames (default); centre: in the middle one",
+    )
+    parser.add_argument(
+        "--wrap", action="store_true", help="add the ecosystem's own wrapper around the state dict"
+    )
+    parser.add_argument("--force", action="store_true", help="replace an existing output")
+    parser.add_argument("--dry-run", action="store_true", help="plan and report only")
+    parser.add_argument("--verify", action="store_true", help="read the output back and compare every tensor")
+    parser.add_argument("--sha256", action="store_true", help="hash the input into the provenance (slow)")
+    parser.add_argument("--no-checksum", action="store_true", help="do not compare the input's own checksums")
+
+
+def run(options: argparse.Namespace) -> int:
+    """Inflate and report."""
+    from ..inflation import inflate
+
+    result = inflate(
+        options.input,
+        options.output,
+        variant=options.variant,
+        to=options.to,
+        rule=options.inflate,
+        wrap=options.wrap,
+        force=options.force,
+        verify=options.verify,
+        sha256=options.sha256,
+        checksum=not options.no_checksum,
+        dry_run=options.dry_run,
+    )
+    if options.json:
+        print(json.dumps({"ok": True, **result.as_data()}))
+    elif not options.quiet:
+        from ..report import conversion_text
+
+        print(conversion_text(result))
+    return 0
