@@ -24,6 +24,7 @@ Convert video action-recognition checkpoints to PyTorch state dicts, safely and 
   convert vmz ircsn_152.pkl out.pth --to mmaction2  with the names that mmaction2 expects
   convert suggest mine.pth theirs.pth -o map.toml   propose a mapping between names that no table knows
   convert mine.pth out.pth --mapping map.toml       convert by a mapping of your own
+  convert verify ircsn_152.pkl out.pth              proof: every byte, and every block computed on both sides
   convert inspect out.pth                           what a file is and holds
   convert models                                    what can be converted into what
 """

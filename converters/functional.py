@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from .errors import BadInput, Refused, UsageError
 from .model import build_network, canonical_state, require_torch
+from .onnx.sources import NoSourceNet, source_net
 from .plan import differences, pool1_note
 from .provenance import home_of
 from .verification import TOLERANCES, Block, Declared, Functional, Ranked
@@ -40,7 +41,10 @@ def compare(
     declared = Declared(tuple(_notes(theirs, ours, own)))
     if home.format == "pytorch":
         return None, declared, "the source is a PyTorch file: no source framework's network to run"
-    net = _net(theirs, said, headless=not ours.facts.classes)
+    try:
+        net = _net(theirs, said, headless=not ours.facts.classes)
+    except NoSourceNet:
+        return None, declared, f"there is no source-side network of {theirs.facts.title} here"
     where = _device(device)
     inputs, words = _inputs(theirs.facts, clip, seed)
     wanted = _source_side(net, theirs.checkpoint.tensors, inputs)
@@ -72,8 +76,6 @@ def _notes(theirs: Side, ours: Side, own: LayoutTable) -> Iterator[str]:
 def _net(side: Side, said: Said, *, headless: bool) -> SourceNet:
     """The source's network, by its own file, what a user says of it, what stands in it beside the weights, and else as
     its released files are."""
-    from .onnx.sources import source_net
-
     checkpoint = side.checkpoint
     told = {**_recorded(checkpoint.provenance), **checkpoint.told}
     net = checkpoint.net or source_net(

@@ -55,7 +55,6 @@ TENSORFLOW = ["i3d/flow_51_11x203x216", "i3d/rgb600_17x199x224_two", "i3d-shared
 CAFFE = [
     "c3d/odd_10x95x121_v10",
     "c3d/resnet18_v11",
-    "c3d/ucf101_b2_v10",
     "c3d/ucf101net_v11",
     "chainer/convs_7x67x93",
     "chainer/ucf101net_1x97x128",

@@ -22,6 +22,10 @@ _VOCABULARIES: Mapping[str, Vocabulary] = {
 }
 
 
+class NoSourceNet(Refused):
+    """No source-side network has such names."""
+
+
 def source_net(
     tensors: Mapping[str, Tensor],
     *,
@@ -32,8 +36,8 @@ def source_net(
     """The network that ``tensors`` are of, under its source framework's own names.
 
     ``pool1`` and ``stem_stride`` are VMZ's flags, which no tensor tells: by default as its released files have
-    them. ``inverse_std`` says that TSN's norms have inverse deviations. Raises `Refused` where no source has such
-    names.
+    them. ``inverse_std`` says that TSN's norms have inverse deviations. Raises `NoSourceNet` where no source has such
+    names, `Refused` where some are missing.
     """
     shapes = {name: tensor.shape for name, tensor in tensors.items()}
     found = (
@@ -44,7 +48,7 @@ def source_net(
         or bn_inception.network(shapes, inverse_std=inverse_std)
     )
     if found is None:
-        raise Refused(
+        raise NoSourceNet(
             "has the names of no source framework's network",
             hint="a file of Caffe2, TensorFlow, Caffe or Chainer is wanted, or one with their names",
         )

@@ -13,11 +13,9 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from ..errors import BadInput
 from ..tensor import FileBytes, Repeated, Tensor
-from .protobuf import BYTES, FIXED32, VARINT, Field, Unpacked, Wire
+from .protobuf import BYTES, FIXED32, VARINT, Field, Unpacked, Wire, signed
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
-
     from ..tensor import Data, SourceFile
 
 _OPS = 50_000
@@ -135,7 +133,7 @@ def _op(wire: Wire, field: Field) -> NetOp:
     kind, inputs, outputs = "", [], []
     args: dict[str, Any] = {}
     values: Field | None = None
-    for one in _inside(wire, field):
+    for one in wire.inside(field):
         if one.number == 1:
             inputs.append(wire.text(one))
         elif one.number == 2:
@@ -155,14 +153,14 @@ def _argument(wire: Wire, field: Field) -> tuple[str, Any]:
     """An argument's name and value; for a list of floats the field that they are in, None for what is not read."""
     name, value = "", None
     ints: list[int] = []
-    for one in _inside(wire, field):
+    for one in wire.inside(field):
         if one.number == 1:
             name = wire.text(one)
         elif one.number == 2 and one.wire == FIXED32:
             (value,) = struct.unpack("<f", wire.file.read_at(one.offset + one.size - 4, 4))
             value = float(f"{value:.6g}")  # stored as float32: the shortest decimal is what was meant
         elif one.number == 3 and one.wire == VARINT:
-            value = _signed(one.value)
+            value = signed(one.value)
         elif one.number == 4:
             value = wire.text(one)
         elif one.number == 5 and one.wire in (FIXED32, BYTES):
@@ -170,20 +168,10 @@ def _argument(wire: Wire, field: Field) -> tuple[str, Any]:
                 raise wire.damaged("has a list of numbers in several pieces", one.offset)
             value = one
         elif one.number == 6 and one.wire in (VARINT, BYTES):
-            ints += [_signed(number) for number in wire.varints(one, _NUMBERS)]
+            ints += [signed(number) for number in wire.varints(one, _NUMBERS)]
             if len(ints) > _NUMBERS:
                 raise wire.damaged(f"has an argument of more than {_NUMBERS} numbers", one.offset)
     return name, tuple(ints) if ints else value
-
-
-def _inside(wire: Wire, field: Field) -> Iterator[Field]:
-    if field.wire != BYTES:
-        raise wire.damaged(f"has a field {field.number} that is no message", field.offset)
-    return wire.fields(field.offset, field.offset + field.size)
-
-
-def _signed(value: int) -> int:
-    return value - (1 << 64) if value >= 1 << 63 else value
 
 
 def _shown(name: str) -> str:

@@ -14,11 +14,9 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from ..errors import BadInput
 from ..tensor import ITEMSIZE, FileBytes, SourceFile, Tensor
-from .protobuf import BYTES, FIXED32, VARINT, Field, Unpacked, Wire
+from .protobuf import BYTES, FIXED32, VARINT, Field, Unpacked, Wire, signed
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
-
     from ..tensor import Data
 
 FLOATS = {1: "float32", 10: "float16", 11: "float64", 16: "bfloat16"}
@@ -107,7 +105,7 @@ class _Reader:
                     raise self.wire.damaged("has two graphs", field.offset)
                 graph = field
             elif field.number == 8:
-                parts = {one.number: one for one in self.inside(field)}
+                parts = {one.number: one for one in self.wire.inside(field)}
                 if 1 not in parts or not self.wire.text(parts[1]):  # ONNX's own domain
                     opset = parts[2].value if 2 in parts else 0
             elif field.number == 14:
@@ -120,7 +118,7 @@ class _Reader:
         nodes: list[OnnxNode] = []
         inputs: list[str] = []
         outputs: list[str] = []
-        for field in self.inside(graph):
+        for field in self.wire.inside(graph):
             if field.number == 1:
                 if len(nodes) == _NODES:
                     raise self.wire.damaged(f"has more than {_NODES:,} nodes", field.offset)
@@ -151,27 +149,21 @@ class _Reader:
             tuple(self.external.values()),
         )
 
-    def inside(self, field: Field) -> Iterator[Field]:
-        """The fields of a message."""
-        if field.wire != BYTES:
-            raise self.wire.damaged(f"has a field {field.number} that is no message", field.offset)
-        return self.wire.fields(field.offset, field.offset + field.size)
-
     def pair(self, field: Field) -> tuple[str, str]:
         """A StringStringEntryProto."""
-        texts = {one.number: one for one in self.inside(field)}
+        texts = {one.number: one for one in self.wire.inside(field)}
         key = self.wire.text(texts[1]) if 1 in texts else ""
         return key, self.wire.text(texts[2], _METADATA) if 2 in texts else ""
 
     def named(self, field: Field) -> str:
         """The name of a ValueInfoProto."""
-        return next((self.wire.text(one) for one in self.inside(field) if one.number == 1), "")
+        return next((self.wire.text(one) for one in self.wire.inside(field) if one.number == 1), "")
 
     def node(self, field: Field) -> OnnxNode:
         """A NodeProto: input 1, output 2, op_type 4, attribute 5."""
         kind, inputs, outputs = "", [], []
         attributes: dict[str, int | float | tuple[int, ...]] = {}
-        for one in self.inside(field):
+        for one in self.wire.inside(field):
             if one.number == 1:
                 inputs.append(self.wire.text(one))
             elif one.number == 2:
@@ -188,15 +180,15 @@ class _Reader:
 
         name, value = "", None
         many: list[int] = []
-        for one in self.inside(field):
+        for one in self.wire.inside(field):
             if one.number == 1:
                 name = self.wire.text(one)
             elif one.number == 2 and one.wire == FIXED32:
                 (value,) = struct.unpack("<f", self.file.read_at(one.offset + one.size - 4, 4))
             elif one.number == 3 and one.wire == VARINT:
-                value = _signed(one.value)
+                value = signed(one.value)
             elif one.number == 8 and one.wire in (VARINT, BYTES):
-                many += [_signed(number) for number in self.wire.varints(one, _NUMBERS)]
+                many += [signed(number) for number in self.wire.varints(one, _NUMBERS)]
                 if len(many) > _NUMBERS:
                     raise self.wire.damaged(f"has an attribute of more than {_NUMBERS} numbers", one.offset)
         if many:
@@ -209,7 +201,7 @@ class _Reader:
         raw: list[Field] = []
         typed: dict[int, list[Field]] = {4: [], 10: []}
         entries: dict[str, str] = {}
-        for one in self.inside(field):
+        for one in self.wire.inside(field):
             if one.number == 1 and one.wire in (VARINT, BYTES):
                 shape += self.wire.varints(one, _AXES)
                 if len(shape) > _AXES:
@@ -305,10 +297,6 @@ def _whole(text: str, missing: int) -> int | None:
     if not text:
         return missing
     return int(text) if text.isascii() and text.isdecimal() and len(text) < 19 else None
-
-
-def _signed(value: int) -> int:
-    return value - (1 << 64) if value >= 1 << 63 else value
 
 
 def _shown(name: str) -> str:

@@ -82,6 +82,12 @@ class Wire:
                 raise self.damaged(f"has a field of wire type {wire}", at)
             at = behind
 
+    def inside(self, field: Field) -> Iterator[Field]:
+        """The fields of a message that is a field itself; `BadInput` for a field that holds none."""
+        if field.wire != BYTES:
+            raise self.damaged(f"has a field {field.number} that is no message", field.offset)
+        return self.fields(field.offset, field.offset + field.size)
+
     def varint(self, at: int, end: int) -> tuple[int, int]:
         """The unsigned 64-bit integer at offset ``at``, and the offset behind it. Negative ones are 2^64
         less."""
@@ -159,6 +165,11 @@ class Wire:
                 break
             many = min(many * 8, CHUNK // stride)
         return count
+
+
+def signed(value: int) -> int:
+    """A varint as the signed 64-bit number that it stands for."""
+    return value - (1 << 64) if value >= 1 << 63 else value
 
 
 class Unpacked:
