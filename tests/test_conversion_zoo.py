@@ -94,9 +94,12 @@ NONLOCAL = {
 }
 
 
-@pytest.mark.parametrize("name", goldens("nonlocal"))
-def test_video_nonlocal_net(name: str, device: str, tmp_path: Path) -> None:
-    golden = np.load(GOLDENS / "nonlocal" / f"{name}.npz")
+@pytest.mark.parametrize(
+    ("folder", "name"),
+    [(folder, name) for folder in ("nonlocal", "nonlocal-recorded") for name in goldens(folder)],
+)
+def test_video_nonlocal_net(folder: str, name: str, device: str, tmp_path: Path) -> None:
+    golden = np.load(GOLDENS / folder / f"{name}.npz")
     meta = json.loads(str(golden["meta"]))
     blobs = dict(zoo_tables.nonlocal_blobs(Path(meta["table"]).stem.removeprefix("blobs_")))
     if meta["split"] == "test":
@@ -106,7 +109,9 @@ def test_video_nonlocal_net(name: str, device: str, tmp_path: Path) -> None:
     assert recipes.digest(arrays, b"") == meta["weights_sha256"]
     assert recipes.digest_one(clip) == meta["input_sha256"]
     vmz_files.write_arrays(tmp_path / "x.pkl", arrays)
-    convert("nonlocal", tmp_path / "x.pkl", tmp_path / "out.pth", variant=NONLOCAL[name])
+    convert(
+        "nonlocal", tmp_path / "x.pkl", tmp_path / "out.pth", variant=meta.get("variant") or NONLOCAL[name]
+    )
     points = {stage: nonlocal_point(stage) for stage in meta["stages"] if "affinity" not in stage}
     compare(load_model(tmp_path / "out.pth"), clip, golden, points, device, "window_logits")
 
