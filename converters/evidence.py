@@ -183,7 +183,7 @@ def _wrong(tensor: Tensor, kind: str, leaf: str) -> Iterator[str]:
     if inf:
         yield f"{inf:,} infinite"
     if leaf == "running_var" and negative:
-        yield f"{negative:,} negative variances"
+        yield f"{negative:,} negative variance{'s' if negative > 1 else ''}"
     if not nonzero and at and (leaf == "weight" or leaf == "running_var"):
         yield "all zero"
     elif channels and (dead := int((peaks <= DEAD * peaks[numpy.isfinite(peaks)].max(initial=0.0)).sum())):

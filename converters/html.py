@@ -23,11 +23,14 @@ h1 { font-size: 1.7rem; line-height: 1.2; margin: .5rem 0 } h2 { font-size: 1.25
 h3 { font-size: 1rem; margin: 1rem 0 .25rem } a { color: var(--mark) } p { max-width: 46rem; margin: .5rem 0 }
 .soft { color: var(--soft) } .good { color: var(--good) } .bad, .failed { color: var(--bad) }
 .skipped { color: var(--soft) }
-.wide { overflow-x: auto } table { border-collapse: collapse; width: 100%; overflow-wrap: normal }
-td, th { text-align: left; vertical-align: top; padding: .3rem .8rem .3rem 0; border-bottom: 1px solid var(--line) }
-th { font-weight: 600 } thead th { color: var(--soft); white-space: nowrap } tbody th { font-weight: 400 }
+.wide { overflow-x: auto } table { border-collapse: collapse; width: 100% }
+td, th { text-align: left; vertical-align: top; padding: .3rem 1.25rem .3rem 0; border-bottom: 1px solid var(--line) }
+tr > :last-child { padding-right: 0 } thead th { color: var(--soft); white-space: nowrap }
+tbody th { font-weight: 400 } .pairs th { color: var(--soft); width: 11rem }
+.wide, .wide code { overflow-wrap: normal } .wide code { white-space: nowrap }
+.wide td:last-child:not(.number) { min-width: 11rem }
 .number { text-align: right; font-variant-numeric: tabular-nums; white-space: nowrap }
-code, pre { font: .875em/1.5 ui-monospace, monospace; overflow-wrap: anywhere }
+code, pre { font: .875em/1.5 ui-monospace, monospace }
 pre { background: var(--panel); padding: .75rem 1rem; border-radius: .4rem; white-space: pre-wrap }
 .cards { display: grid; gap: .75rem; grid-template-columns: repeat(auto-fit, minmax(min(100%, 17rem), 1fr));
   margin: 1.25rem 0; padding: 0; list-style: none }
@@ -38,13 +41,19 @@ pre { background: var(--panel); padding: .75rem 1rem; border-radius: .4rem; whit
 figure { margin: 1rem 0 } figcaption { color: var(--soft); font-size: .875rem }
 svg { display: block; width: 100%; overflow: visible; font: 12px system-ui, sans-serif; fill: currentColor }
 details { margin: .75rem 0 } summary { cursor: pointer }
+@media (max-width: 40rem) { .pairs th { width: 34% } }
 @media print { @page { margin: 15mm } :root { color-scheme: light; --paper: #fff; --ink: #000; --soft: #444;
   --line: #bbb; --panel: #f3f3f3; --good: #145c2f; --bad: #98140d; --mark: #084a8d; --band: #084a8d1c }
   body { max-width: none; padding: 0; font-size: 10pt; print-color-adjust: exact; -webkit-print-color-adjust: exact }
-  .wide { overflow-x: visible } figure, tr, .cards > * { break-inside: avoid } h2, h3 { break-after: avoid } }"""
+  .wide { overflow-x: visible; font-size: 8.5pt } thead th { white-space: normal }
+  .wide code.long { white-space: normal; overflow-wrap: anywhere } td, th { padding-right: .6rem }
+  .wide td:last-child:not(.number) { min-width: 0 } figure, tr, .cards > * { break-inside: avoid } h2, h3 { break-after: avoid } }"""
 
 POLICY = "default-src 'none'; style-src 'unsafe-inline'; img-src data:; base-uri 'none'; form-action 'none'"
 """What a browser may load for a page: nothing."""
+
+LONG = 36
+"""Characters that a name may have and be kept in one piece."""
 
 
 def page(title: str, body: str) -> str:
@@ -64,8 +73,9 @@ def text(value: object) -> str:
 
 
 def code(value: object) -> str:
-    """A name or a hash."""
-    return f"<code>{text(value)}</code>"
+    """A name or a hash. On paper a long one is broken."""
+    shape = ' class="long"' if len(str(value)) > LONG else ""
+    return f"<code{shape}>{text(value)}</code>"
 
 
 def table(
@@ -93,7 +103,7 @@ def table(
 def pairs(rows: Iterable[tuple[str, str]]) -> str:
     """A table of names, as text, and what each has, as HTML."""
     lines = [f'<tr><th scope="row">{text(name)}</th><td>{cell}</td></tr>' for name, cell in rows]
-    return "<table><tbody>\n" + "\n".join(lines) + "\n</tbody></table>"
+    return '<table class="pairs"><tbody>\n' + "\n".join(lines) + "\n</tbody></table>"
 
 
 def write_page(path: str, content: str, *, force: bool) -> None:

@@ -20,8 +20,11 @@ if TYPE_CHECKING:
     from .facts import Facts
     from .verification import Block, Functional, Ranked, Verification
 
+HEIGHT = 200
+"""Pixels of the picture at least."""
+
 DECADE = 34
-"""Pixels that a power of ten takes in the picture."""
+"""Pixels that a power of ten takes in it at least."""
 
 HALF = 44
 """Pixels of a histogram's height on either side of its middle."""
@@ -153,7 +156,7 @@ def _coverage(found: Verification, seen: Evidence) -> Iterator[str]:
     rows = [
         ("in both files", f"{both} tensors, mapped one to one"),
         ("filled in", _names([way.output[0] for way in filled if way.output], "constants the source implies")),
-        ("batch counters", _names(seen.counters, "which inference does not use")),
+        ("batch counters", f"{len(seen.counters)}, which inference does not use" if seen.counters else "none"),
         (
             "taken into others",
             _names([way.source[0] for way in left if way.source], "which the output does not store"),
@@ -240,7 +243,11 @@ def _blocks(found: Verification) -> Iterator[str]:
 
 
 def _class(one: Ranked) -> tuple[str, str]:
-    return (f"{text(one.label)} ({one.number})" if one.label else f"class {one.number}"), f"{one.logit:.6f}"
+    return (f"{text(one.label)} ({one.number})" if one.label else f"class {one.number}"), _logit(one.logit)
+
+
+def _logit(value: float) -> str:
+    return f"{value:.6f}" if isfinite(value) else "not a number"
 
 
 def _mark(block: Block, ran: Functional) -> str:
@@ -256,24 +263,25 @@ def _picture(ran: Functional) -> str:
     errors = [block.relative for block in ran.blocks if isfinite(block.relative) and block.relative > 0]
     low = floor(log10(min([*errors, NOISE / 10])))
     high = floor(log10(max([*errors, ran.tolerance]))) + 1
-    bottom = (high - low) * DECADE
+    decade = max(DECADE, HEIGHT / (high - low))
+    bottom = round((high - low) * decade, 2)
 
     def y(error: float) -> float:
         if not isfinite(error):
             return 0.0
-        return round((high - log10(error)) * DECADE, 2) if error > 0 else float(bottom)
+        return round((high - log10(error)) * decade, 2) if error > 0 else bottom
 
     def rule(at: float, name: str, style: str, label: str) -> str:
         return (
             f'<line x1="0" x2="100%" y1="{at}" y2="{at}" {style}/>'
-            f'<text x="-8" y="{at + 4}" text-anchor="end">{name}</text>'
-            + (f'<text x="100%" y="{at - 5}" text-anchor="end">{label}</text>' if label else "")
+            f'<text x="-8" y="{at + 4:.2f}" text-anchor="end">{name}</text>'
+            + (f'<text x="100%" y="{at - 5:.2f}" text-anchor="end">{label}</text>' if label else "")
         )
 
     lines = [
-        f'<rect x="0" width="100%" y="{y(NOISE)}" height="{bottom - y(NOISE)}" fill="var(--band)"/>',
+        f'<rect x="0" width="100%" y="{y(NOISE)}" height="{bottom - y(NOISE):.2f}" fill="var(--band)"/>',
         *(
-            rule(y(10.0**power), f"1e{power}", 'stroke="var(--line)"', "")
+            rule(y(10.0**power), "1" if power == 0 else f"1e{power}", 'stroke="var(--line)"', "")
             for power in range(low, high + 1)
             if 10.0**power not in (NOISE, ran.tolerance)
         ),
@@ -282,9 +290,9 @@ def _picture(ran: Functional) -> str:
     ]
     for place, block in enumerate(ran.blocks):
         lines += _point(block, ran, f"{(place + 0.5) / len(ran.blocks) * 100:.2f}%", y(block.relative), bottom)
-    lines.append(f'<text x="0" y="{bottom + 18}">{text(ran.blocks[0].name)}</text>')
+    lines.append(f'<text x="0" y="{bottom + 18:.2f}">{text(ran.blocks[0].name)}</text>')
     lines.append(
-        f'<text x="100%" y="{bottom + 18}" text-anchor="end">{text(ran.blocks[-1].name)}</text>'
+        f'<text x="100%" y="{bottom + 18:.2f}" text-anchor="end">{text(ran.blocks[-1].name)}</text>'
     )
     if ran.first is not None:
         place = ran.blocks.index(ran.first)
@@ -485,13 +493,13 @@ def _count(number: int, noun: str) -> str:
 
 
 def _e(value: float) -> str:
-    """An error: 1e-05 as 1e-5."""
+    """An error: 0.95, or 9.53e-07 as 9.5e-7, and powers of ten bare."""
     if not isfinite(value):
         return "∞"
-    if value == 0:
-        return "0"
+    if value == 0 or 0.01 <= value < 100:
+        return f"{value:.2g}"
     mantissa, power = f"{value:.1e}".split("e")
-    return f"{mantissa.removesuffix('.0')}e{int(power)}"
+    return f"{mantissa}e{int(power)}" if value != float(f"1e{power}") else f"1e{int(power)}"
 
 
 def _list(values: Sequence[float]) -> str:
