@@ -105,7 +105,7 @@ def _hashed(role: str, checkpoint: Checkpoint) -> Iterator[HashedFile]:
 def _software(functional: Functional | None) -> dict[str, str]:
     found = {"video-checkpoint-converters": __version__, "Python": platform.python_version()}
     if functional is not None:
-        import onnxruntime
+        import onnxruntime  # type: ignore[import-untyped]
         import torch
 
         found |= {"onnxruntime": onnxruntime.__version__, "PyTorch": str(torch.__version__)}
@@ -135,9 +135,7 @@ def _canonical(side: Side) -> dict[str, Tensor]:
     tensors = side.checkpoint.tensors
     plan = make_plan(side.fit, tensors, load_layout("native"), side.facts, eps=side.facts.bn_eps)
     return {
-        row.target: row.tensor(tensors)
-        for row in plan.rows
-        if row.source is not None and row.dtype in FLOATS
+        row.target: row.tensor(tensors) for row in plan.rows if row.source is not None and row.dtype in FLOATS
     }
 
 

@@ -29,6 +29,7 @@ tr > :last-child { padding-right: 0 } thead th { color: var(--soft); white-space
 tbody th { font-weight: 400 } .pairs th { color: var(--soft); width: 11rem }
 .wide, .wide code { overflow-wrap: normal } .wide code { white-space: nowrap }
 .wide td:last-child:not(.number) { min-width: 11rem }
+.wide code.long { white-space: normal; overflow-wrap: anywhere; display: inline-block; min-width: 16rem }
 .number { text-align: right; font-variant-numeric: tabular-nums; white-space: nowrap }
 code, pre { font: .875em/1.5 ui-monospace, monospace }
 pre { background: var(--panel); padding: .75rem 1rem; border-radius: .4rem; white-space: pre-wrap }
@@ -46,8 +47,9 @@ details { margin: .75rem 0 } summary { cursor: pointer }
   --line: #bbb; --panel: #f3f3f3; --good: #145c2f; --bad: #98140d; --mark: #084a8d; --band: #084a8d1c }
   body { max-width: none; padding: 0; font-size: 10pt; print-color-adjust: exact; -webkit-print-color-adjust: exact }
   .wide { overflow-x: visible; font-size: 8.5pt } thead th { white-space: normal }
-  .wide code.long { white-space: normal; overflow-wrap: anywhere } td, th { padding-right: .6rem }
-  .wide td:last-child:not(.number) { min-width: 0 } figure, tr, .cards > * { break-inside: avoid } h2, h3 { break-after: avoid } }"""
+  .wide code.long { min-width: 0 } td, th { padding-right: .6rem }
+  .wide td:last-child:not(.number) { min-width: 0 }
+  figure, tr, .cards > * { break-inside: avoid } h2, h3 { break-after: avoid } }"""
 
 POLICY = "default-src 'none'; style-src 'unsafe-inline'; img-src data:; base-uri 'none'; form-action 'none'"
 """What a browser may load for a page: nothing."""
@@ -73,7 +75,7 @@ def text(value: object) -> str:
 
 
 def code(value: object) -> str:
-    """A name or a hash. On paper a long one is broken."""
+    """A name or a hash. A long one may be broken anywhere."""
     shape = ' class="long"' if len(str(value)) > LONG else ""
     return f"<code{shape}>{text(value)}</code>"
 

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 from . import html
 from .card import source_names
 from .html import code, text
-from .report import fold_names, megabytes
+from .report import fold_names
 from .verification import NOISE
 
 if TYPE_CHECKING:
@@ -115,7 +115,8 @@ def _cards(found: Verification) -> str:
         else "Nothing: the output’s own project computes what the source’s does.",
     )
     cards = [
-        f'<li class="{kind}"><strong>{name}</strong>{words}</li>' for kind, name, words in (first, second, third)
+        f'<li class="{kind}"><strong>{name}</strong>{words}</li>'
+        for kind, name, words in (first, second, third)
     ]
     return f'<ul class="cards">\n{chr(10).join(cards)}\n</ul>'
 
@@ -155,8 +156,14 @@ def _coverage(found: Verification, seen: Evidence) -> Iterator[str]:
     filled = [way for way in seen.ways if not way.source]
     rows = [
         ("in both files", f"{both} tensors, mapped one to one"),
-        ("filled in", _names([way.output[0] for way in filled if way.output], "constants the source implies")),
-        ("batch counters", f"{len(seen.counters)}, which inference does not use" if seen.counters else "none"),
+        (
+            "filled in",
+            _names([way.output[0] for way in filled if way.output], "constants the source implies"),
+        ),
+        (
+            "batch counters",
+            f"{len(seen.counters)}, which inference does not use" if seen.counters else "none",
+        ),
         (
             "taken into others",
             _names([way.source[0] for way in left if way.source], "which the output does not store"),
@@ -233,7 +240,9 @@ def _blocks(found: Verification) -> Iterator[str]:
     )
     if ran.source_top or ran.output_top:
         yield "<h2>The five likeliest classes</h2>"
-        pairs = [*zip(ran.source_top, ran.output_top, strict=True)] if ran.output_top and ran.source_top else []
+        pairs = (
+            [*zip(ran.source_top, ran.output_top, strict=True)] if ran.output_top and ran.source_top else []
+        )
         yield html.table(
             "the five likeliest classes",
             ("", "source’s side", "logit", "output’s side", "logit"),
@@ -289,11 +298,11 @@ def _picture(ran: Functional) -> str:
         rule(y(ran.tolerance), _e(ran.tolerance), 'stroke="var(--bad)" stroke-dasharray="7 4"', "tolerance"),
     ]
     for place, block in enumerate(ran.blocks):
-        lines += _point(block, ran, f"{(place + 0.5) / len(ran.blocks) * 100:.2f}%", y(block.relative), bottom)
+        lines += _point(
+            block, ran, f"{(place + 0.5) / len(ran.blocks) * 100:.2f}%", y(block.relative), bottom
+        )
     lines.append(f'<text x="0" y="{bottom + 18:.2f}">{text(ran.blocks[0].name)}</text>')
-    lines.append(
-        f'<text x="100%" y="{bottom + 18:.2f}" text-anchor="end">{text(ran.blocks[-1].name)}</text>'
-    )
+    lines.append(f'<text x="100%" y="{bottom + 18:.2f}" text-anchor="end">{text(ran.blocks[-1].name)}</text>')
     if ran.first is not None:
         place = ran.blocks.index(ran.first)
         x = (place + 0.5) / len(ran.blocks) * 100
@@ -310,7 +319,8 @@ def _picture(ran: Functional) -> str:
         + (f"First to depart: {ran.first.name}." if ran.first else "No block departs.")
     )
     return (
-        f'<figure><div style="padding: 28px 4px 26px 3.4rem"><svg role="img" height="{bottom}" aria-label="{text(told)}">'
+        '<figure><div style="padding: 28px 4px 26px 3.4rem">'
+        f'<svg role="img" height="{bottom}" aria-label="{text(told)}">'
         + "\n".join(lines)
         + "</svg></div><figcaption>Blocks in the order computed, from left to right; largest difference over largest "
         "value, each line ten times the one below. Hollow: no difference at all. Cross: not a number, or on one side "
@@ -329,7 +339,7 @@ def _point(block: Block, ran: Functional, x: str, y: float, bottom: float) -> It
             f'stroke-width="2.5"/>{title}</svg>'
         )
     elif block.relative == 0:
-        yield f'<circle cx="{x}" cy="{y}" r="3.5" fill="var(--paper)" stroke="{ink}" stroke-width="1.5">{title}</circle>'
+        yield f'<circle cx="{x}" cy="{y}" r="3" fill="var(--paper)" stroke="{ink}" stroke-width="2">{title}</circle>'
     elif departs:
         yield f'<svg x="{x}" y="{y}" width="1" height="1"><path d="M0-5 5 0 0 5-5 0Z" fill="{ink}"/>{title}</svg>'
     else:
@@ -347,8 +357,8 @@ def _values(seen: Evidence) -> Iterator[str]:
         )
         return
     yield (
-        f"<p>{_count(len(seen.odd), 'tensor')} of the {seen.looked_at} in the output. A channel is called dead where all "
-        "its weights are a millionth of the tensor’s largest or less; that may be as it was trained.</p>"
+        f"<p>{_count(len(seen.odd), 'tensor')} of the {seen.looked_at} in the output. A channel is called dead "
+        "where all its weights are a millionth of the tensor’s largest or less; that may be as it was trained.</p>"
     )
     drawn = [one for one in seen.odd if one.output]
     if drawn:
@@ -377,7 +387,8 @@ def _histogram(one: Odd) -> str:
                 tall = max(1.0, log10(1 + count) / most * HALF)
                 top = HALF - tall if up else HALF
                 bars.append(
-                    f'<rect x="{place * step:.2f}%" width="{step * 0.86:.2f}%" y="{top:.1f}" height="{tall:.1f}" fill="{ink}"/>'
+                    f'<rect x="{place * step:.2f}%" width="{step * 0.86:.2f}%" y="{top:.1f}" height="{tall:.1f}" '
+                    f'fill="{ink}"/>'
                 )
     if one.low < 0 < one.high:
         zero = f"{-one.low / (one.high - one.low) * 100:.2f}%"
@@ -402,7 +413,11 @@ def _input(facts: Facts) -> Iterator[tuple[str, str]]:
     told = facts.input
     if "clip" in told:
         *frames, height, width = told["clip"]
-        clip = f"{_count(frames[0], 'frame')} of {height}×{width} pixels" if frames else f"{height}×{width} log-mels"
+        clip = (
+            f"{_count(frames[0], 'frame')} of {height}×{width} pixels"
+            if frames
+            else f"{height}×{width} log-mels"
+        )
         step = told.get("frame_step", 1)
         skipped = {1: "", 2: ", every second one"}.get(step, f", one of every {step}")
         yield "clip", f"{clip}{skipped if frames else ''}"
@@ -481,7 +496,8 @@ def _again(found: Verification, seen: Evidence, command: Sequence[str]) -> Itera
     version = seen.software["video-checkpoint-converters"]
     yield "<p>With the same files in one folder, as <code>sha256sum -c</code> checks them:</p>"
     yield f"<pre>{sums}</pre>"
-    yield f"<pre>pip install 'video-checkpoint-converters{extra}=={version}'\n{text(' '.join(map(quote, command)))}</pre>"
+    line = text(" ".join(map(quote, command)))
+    yield f"<pre>pip install 'video-checkpoint-converters{extra}=={version}'\n{line}</pre>"
     yield (
         "<p>The exit code is 0 where everything holds and 1 where something is missed. On other machines the last "
         "digits of the errors may differ, the verdict may not.</p>"

@@ -85,7 +85,9 @@ class Chromium:
         line, _, self._buffer = self._buffer.partition(b"\0")
         return json.loads(line)
 
-    def open(self, url: str, *, width: int = 1200, height: int = 900, phone: bool = False, **media: str) -> None:
+    def open(
+        self, url: str, *, width: int = 1200, height: int = 900, phone: bool = False, **media: str
+    ) -> None:
         """Load a page. ``media`` are features as ``prefers_color_scheme="dark"``, and ``type="print"``."""
         kind = media.pop("type", "")
         features = [{"name": name.replace("_", "-"), "value": value} for name, value in media.items()]

@@ -6,6 +6,7 @@ import hashlib
 import json
 import tracemalloc
 from html.parser import HTMLParser
+from itertools import pairwise
 from pathlib import Path
 from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any
@@ -173,7 +174,7 @@ def test_texts_from_files_are_text(folder) -> None:
 
 def test_the_same_outcome_gives_the_same_bytes(folder, tmp_path: Path) -> None:
     found = verify(folder.source, folder.right, clip=folder.clip, evidence=True)
-    again = found._replace(timings={name: 99.0 for name in found.timings})
+    again = found._replace(timings=dict.fromkeys(found.timings, 99.0))
     assert proof_html(found, ["convert"]) == proof_html(again, ["convert"])
     assert str(folder.source.parent) not in folder.good.read_text()
     assert found.evidence is not None
@@ -254,14 +255,18 @@ def tensor(values: Any, name: str = "x") -> Tensor:
 
 @pytest.mark.parametrize("dtype", ["float32", "float16", "float64"])
 def test_what_is_wrong_with_values(dtype: str) -> None:
-    weight = np.random.default_rng(1).standard_normal((70, 3, 5, 5, 13 * 9)).astype(dtype)  # in several pieces
+    weight = np.random.default_rng(1).standard_normal((70, 3, 5, 5, 117)).astype(dtype)  # several pieces
     assert list(_wrong(tensor(weight), "conv", "weight")) == []
     weight[[0, 31, 69]] = 0
     weight[5] *= 1e-7 if dtype != "float16" else 0
     assert list(_wrong(tensor(weight), "conv", "weight")) == ["4 of 70 channels dead"]
     weight[7, 1, 2, 3, 4], weight[8, 0, 0, 0, :2], weight[31, 0] = np.nan, np.inf, np.nan
-    nan = 1 + 5 * 5 * 13 * 9
-    assert list(_wrong(tensor(weight), "conv", "weight")) == [f"{nan:,} NaN", "2 infinite", "3 of 70 channels dead"]
+    nan = 1 + 5 * 5 * 117
+    assert list(_wrong(tensor(weight), "conv", "weight")) == [
+        f"{nan:,} NaN",
+        "2 infinite",
+        "3 of 70 channels dead",
+    ]
     zero = np.zeros((4, 2), dtype)
     assert list(_wrong(tensor(zero), "fc", "weight")) == ["all zero"]
     assert list(_wrong(tensor(zero[0]), "fc", "bias")) == []
@@ -374,7 +379,9 @@ def test_a_browser_shows_it(name: str, mode: str, folder, browser, tmp_path: Pat
     assert wide > 0 if mode == "phone" else wide == 0
     picture = browser.picture()
     assert picture.startswith(b"\x89PNG\r\n\x1a\n")
-    assert int.from_bytes(picture[16:20], "big") == MODES[mode].get("width", 1200) * (2 if mode == "phone" else 1)
+    assert int.from_bytes(picture[16:20], "big") == MODES[mode].get("width", 1200) * (
+        2 if mode == "phone" else 1
+    )
 
 
 def test_light_and_dark_are_two_pictures(folder, browser) -> None:
@@ -399,7 +406,7 @@ def test_it_is_told_to_those_who_do_not_see_it(folder, browser) -> None:
     levels = browser.value("[...document.querySelectorAll('h1,h2,h3')].map(e => Number(e.tagName[1]))")
     assert levels[0] == 1
     assert levels.count(1) == 1
-    assert all(after <= before + 1 for before, after in zip(levels, levels[1:], strict=False))
+    assert all(after <= before + 1 for before, after in pairwise(levels))
     assert browser.value("document.documentElement.lang") == "en"
     assert browser.value("[...document.querySelectorAll('.wide th')].every(e => e.scope)")
 
@@ -408,7 +415,13 @@ def test_it_is_told_to_those_who_do_not_see_it(folder, browser) -> None:
 def test_the_pages_of_a_batch(mode: str, browser, tmp_path: Path) -> None:
     rows = [
         {"task": NAME * 3, "state": "done", "seconds": 1.0, "tool": "x", "text": NOTE, "bytes": 5},
-        {"task": "b", "state": "failed", "seconds": 1.0, "tool": "x", "error": {"text": NOTE, "faults": ["f" * 300]}},
+        {
+            "task": "b",
+            "state": "failed",
+            "seconds": 1.0,
+            "tool": "x",
+            "error": {"text": NOTE, "faults": ["f" * 300]},
+        },
         {"task": "c", "state": "skipped", "seconds": 0.0, "tool": "x"},
     ]
     write_pages(str(tmp_path), rows)

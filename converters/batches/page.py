@@ -83,8 +83,9 @@ def _page(row: Row) -> str:
     texts += [row["proof"]["text"]] if "proof" in row else []
     if error:
         texts += ["\n".join([error["text"], *error["faults"]])]
-    body = [f"<h1>{html.text(row['task'])}</h1>", html.pairs((name, html.code(value)) for name, value in told)]
-    body += [
-        f"<pre>{chr(10).join(map(html.text, text.splitlines()))}</pre>" for text in texts
+    body = [
+        f"<h1>{html.text(row['task'])}</h1>",
+        html.pairs((name, html.code(value)) for name, value in told),
     ]
+    body += [f"<pre>{chr(10).join(map(html.text, text.splitlines()))}</pre>" for text in texts]
     return html.page(row["task"], "\n".join([*body, '<p><a href="index.html">all rows</a></p>']))
