@@ -17,12 +17,17 @@ _LINE = re.compile(r"([0-9a-f]{64}) [ *](.+)")
 
 def sha256_of(path: str, moved: Callable[[int], None] | None = None) -> str:
     """The hexadecimal SHA-256 of a file's bytes; ``moved`` is told how many were read each time."""
-    digest = sha256()
     with SourceFile(path) as file:
-        for chunk in file.chunks(0, file.size):
-            digest.update(chunk)
-            if moved:
-                moved(len(chunk))
+        return sha256_in(file, moved)
+
+
+def sha256_in(file: SourceFile, moved: Callable[[int], None] | None = None) -> str:
+    """The same of a file that is open."""
+    digest = sha256()
+    for chunk in file.chunks(0, file.size):
+        digest.update(chunk)
+        if moved:
+            moved(len(chunk))
     return digest.hexdigest()
 
 

@@ -24,6 +24,7 @@ from .tensor import same_bytes
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
+    from .evidence import Evidence
     from .facts import Facts
     from .mapping.fit import Fit
     from .tensor import Tensor
@@ -113,7 +114,8 @@ class Declared(NamedTuple):
 
 
 class Verification(NamedTuple):
-    """The outcome. ``functional`` is None where the source has no source-side network (``skipped`` says why)."""
+    """The outcome. ``functional`` is None where the source has no source-side network (``skipped`` says why);
+    ``evidence`` is there on request."""
 
     source: str
     output: str
@@ -126,6 +128,7 @@ class Verification(NamedTuple):
     skipped: str
     provenance: Mapping[str, Any] | None
     timings: Mapping[str, float]
+    evidence: Evidence | None = None
 
     @property
     def ok(self) -> bool:
@@ -192,6 +195,7 @@ def verify(
     pool1: bool | None = None,
     stem_stride: int | None = None,
     inverse_std: bool = False,
+    evidence: bool = False,
 ) -> Verification:
     """Hold an output against its source: bytes, function, and what the output's project does otherwise.
 
@@ -199,7 +203,8 @@ def verify(
     network where names fit several. ``device`` is ``"cpu"``, ``"cuda"`` or ``"auto"``: where the output's side runs.
     ``clip`` is an ``.npy`` of float32 ``[N, C, T, H, W]``, preprocessed; without one noise of ``seed`` is taken, of the
     size and range that the network was made for. ``pool1``, ``stem_stride`` and ``inverse_std`` say of the source what
-    no tensor does, as in `convert`; without a word, what the source's released files have.
+    no tensor does, as in `convert`; without a word, what the source's released files have. ``evidence`` hashes both
+    files and looks at every value as well, for a report.
 
     A miss is no exception: see `Verification.ok`. Raises `ConverterError` where the two cannot be compared: an
     unreadable file, two networks, a package (torch, onnx, onnxruntime) that is not installed.
@@ -225,6 +230,12 @@ def verify(
         from .functional import compare
 
         functional, declared, skipped = compare(theirs, ours, said, device=device, clip=clip, seed=seed)
+        ran = perf_counter()
+        seen = None
+        if evidence:
+            from .evidence import gather
+
+            seen = gather(theirs, ours, exact, functional, clip)
         return Verification(
             first.path,
             second.path,
@@ -236,7 +247,8 @@ def verify(
             declared,
             skipped,
             second.provenance,
-            {"read": read - started, "exact": compared - read, "functional": perf_counter() - compared},
+            {"read": read - started, "exact": compared - read, "functional": ran - compared},
+            seen,
         )
 
 

@@ -102,7 +102,7 @@ def test_forty_rows_of_every_source(manifest, expected, run):
     assert sum(" converted " in line for line in done.stderr.splitlines()) == batch_files.ROWS
     # The index links a page for every row, and nothing else; no page has a script.
     index = (folder / "zoo.report" / "index.html").read_text()
-    links = set(re.findall(r'href="([^"]+)"', index))
+    links = set(re.findall(r'<a href="([^"]+)"', index))
     assert links == {path.name for path in (folder / "zoo.report").iterdir()} - {"index.html"}
     assert len(links) == batch_files.ROWS
     assert not (folder / "zoo.scratch").exists()

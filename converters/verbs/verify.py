@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
@@ -39,6 +40,10 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--inverse-std", action="store_true", help="SOURCE has inverse standard deviations for variances"
     )
+    parser.add_argument(
+        "--html", metavar="REPORT.html", help="write a report on both files and the proof, one page"
+    )
+    parser.add_argument("--force", action="store_true", help="replace an existing report")
     parser.add_argument("--junit", metavar="FILE.xml", help="write the outcome for a CI server as well")
 
 
@@ -46,6 +51,8 @@ def run(options: argparse.Namespace) -> int:
     """Verify, print, and return 1 where something is missed."""
     from ..verification import verify
 
+    if options.html is not None:
+        _check_report(options)
     found = verify(
         options.source_file,
         options.output,
@@ -58,7 +65,13 @@ def run(options: argparse.Namespace) -> int:
         pool1=options.pool1,
         stem_stride=options.stem_stride,
         inverse_std=options.inverse_std,
+        evidence=options.html is not None,
     )
+    if options.html is not None:
+        from ..html import write_page
+        from ..proof import proof_html
+
+        write_page(options.html, proof_html(found, _words(options)), force=options.force)
     if options.junit is not None:
         from ..junit import write_junit
 
@@ -70,3 +83,31 @@ def run(options: argparse.Namespace) -> int:
 
         print(verification_text(found))
     return 0 if found.ok else 1
+
+
+def _check_report(options: argparse.Namespace) -> None:
+    """Refuse a report that could not be written, or would be over a file that is read, before any work."""
+    from ..errors import UsageError
+    from ..output import refuse_early, refuse_input
+
+    for path in filter(None, (options.source_file, options.output, options.clip)):
+        refuse_input(path, options.html)
+    if options.junit is not None and os.path.realpath(options.junit) == os.path.realpath(options.html):
+        raise UsageError("--html and --junit name one file", path=options.html, hint="choose another")
+    refuse_early(options.html, force=options.force)
+
+
+def _words(options: argparse.Namespace) -> list[str]:
+    """The command again, with the files in the folder where it is run."""
+    words = ["convert", "verify", _base(options.source_file), _base(options.output)]
+    for name in ("source", "layout", "variant", "device", "stem_stride"):
+        if (value := getattr(options, name)) not in (None, "cpu"):
+            words += [f"--{name.replace('_', '-')}", str(value)]
+    words += ["--clip", _base(options.clip)] if options.clip else ["--seed", str(options.seed)]
+    if options.pool1 is not None:
+        words.append("--pool1" if options.pool1 else "--no-pool1")
+    return [*words, *(["--inverse-std"] if options.inverse_std else [])]
+
+
+def _base(path: str) -> str:
+    return os.path.basename(os.path.abspath(path))
