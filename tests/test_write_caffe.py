@@ -247,7 +247,7 @@ def test_an_npz_of_more_than_4_gib(tmp_path):
     finally:
         os.close(fd)
     with SourceFile(path) as file:
-        result = read_npz(file)
+        result = read_npz(file, checksum=False)  # none was computed here
         assert result.tensors["large"].nbytes == count
         assert result.tensors["last"].tobytes() == B.tobytes()
     with np.load(path) as loaded:
