@@ -327,7 +327,7 @@ def test_shapes_of_other_forks_are_read():
     params = TABLES["tsn/caffe-bn_inception-rgb-ucf101"].params
     four = {name: (1,) * (4 - len(shape)) + shape for name, shape in params.items()}
     norms = {name: (*shape, 1, 1) if "_bn/" in name else shape for name, shape in params.items()}
-    for shapes in (params, norms, {**four, **{name: norms[name] for name in norms if "_bn/" in name}}):
+    for shapes in (params, norms, four, {**four, **{name: norms[name] for name in norms if "_bn/" in name}}):
         assert fit(load_layout("tsn"), shell(shapes)).bound == {"channels": 3, "classes": 101}
 
 
@@ -420,6 +420,24 @@ def layers(arrays: dict[str, np.ndarray]) -> bytes:
     return caffe_files.message(1, b"net") + b"".join(
         caffe_files.new_layer(name, "Any", *map(caffe_files.blob, blobs)) for name, blobs in names.items()
     )
+
+
+def test_old_layers_with_new_shapes_come_back(tmp_path):
+    """V1 layers as a later Caffe writes them: arrays of five axes, of two and of one, by the field ``shape``."""
+    arrays = {name: array.reshape(-1) if name.endswith("1") else array for name, array in small_net().items()}
+    names = sorted({name.partition("/")[0] for name in arrays})
+    content = b"".join(
+        caffe_files.message(
+            2,
+            caffe_files.message(4, name.encode()),
+            caffe_files.number(5, 4),
+            *(caffe_files.message(6, caffe_files.blob(arrays[f"{name}/{index}"])) for index in (0, 1)),
+        )
+        for name in names
+    )
+    (tmp_path / "x.caffemodel").write_bytes(content)
+    comes_back(tmp_path / "x.caffemodel", "c3d", "native", tmp_path)
+    assert (tmp_path / "back.caffemodel").read_bytes() == content
 
 
 def test_biases_of_bvlc_have_one_axis(tmp_path):

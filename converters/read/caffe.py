@@ -45,7 +45,7 @@ _DOUBLES = {BYTES: 8, FIXED64: 8}
 _PROTOTXT = (
     rb"(?:\s|#.*)*(?:name|layers?|input(?:_dim|_shape|_param)?|force_backward|state|debug_info|net|net_param"
     rb"|train_net|test_net|train_state|test_(?:iter|interval|state)|base_lr|lr_policy|gamma|power|momentum"
-    rb"|weight_decay|stepsize|display|max_iter|snapshot(?:_prefix)?|solver_mode|random_seed|transform_param)\s*[:{]"
+    rb"|weight_decay|stepsize|display|max_iter|type|iter_size|average_loss|snapshot(?:_prefix)?|solver_mode|random_seed|transform_param)\s*[:{]"
 )
 
 
@@ -211,12 +211,12 @@ def message_kind(file: SourceFile) -> str:
     """What a file of Caffe's is by its outermost fields: ``model``, ``mean``, ``solverstate`` or
     ``prototxt``; empty for anything else."""
     head = file.read_at(0, min(HEAD, file.size))
-    kind = sniff(head)
-    if kind == "text":
+    text = head.removeprefix(b"\xef\xbb\xbf").lstrip()  # an empty first line looks like a net's name
+    if sniff(text) == "text":
         from re import match
 
-        return "prototxt" if match(_PROTOTXT, head) else ""
-    if kind not in ("protobuf", "unknown"):
+        return "prototxt" if match(_PROTOTXT, text) else ""
+    if sniff(head) not in ("protobuf", "unknown"):
         return ""
     seen: dict[int, int] = {}
     walk = Wire(file)

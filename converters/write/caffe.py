@@ -44,7 +44,8 @@ def write_caffemodel(
 
     ``layers`` are those of the file the weights once came from: its order, types and layers without weights are
     kept; without them the layers come in the order of the tensors. Shapes are written as they are; in
-    ``c3d-v1.0`` and ``bvlc-v1``, which have five and four sizes, ones are put in front of shorter ones.
+    ``c3d-v1.0``, which has five sizes, ones are put in front of shorter ones. ``bvlc-v1`` has four sizes, and the
+    field ``shape``, as Caffe writes it since it has one, for arrays of any other number of axes.
 
     Raises `Refused` for a name that is no layer's blob, a layer whose blobs are not 0, 1, 2 ..., a dtype or shape
     that the dialect does not have, and a file of 2 GiB or more, which Caffe could not read.
@@ -87,7 +88,7 @@ def write_mean(out: Sink, tensor: Tensor) -> None:
     """Write a mean, [channels, (frames,) height, width], as a ``.binaryproto``: a cube with the five sizes of
     ``c3d-v1.0``, an image with BVLC's four. Raises `Refused` as `write_caffemodel` does."""
     dialect = C3D if len(tensor.shape) == _AXES[C3D] - 1 else BVLC_V1
-    for part in _blob(tensor, dialect):
+    for part in _blob(tensor._replace(shape=(1, *tensor.shape)), dialect):
         if isinstance(part, bytes):
             out.write(part)
             continue
@@ -124,7 +125,7 @@ def _blob(tensor: Tensor, dialect: str) -> list[bytes | Tensor]:
             hint="cast it, as with --dtype float32",
         )
     values: list[bytes | Tensor] = [head(field, tensor.nbytes), tensor]
-    if dialect == BVLC:
+    if dialect == BVLC or (dialect == BVLC_V1 and len(tensor.shape) != _AXES[BVLC_V1]):
         sizes = message(1, b"".join(map(varint, tensor.shape))) if tensor.shape else b""
         shape = message(numbers.shape, sizes)
         return [*values, shape] if field < numbers.shape else [shape, *values]
