@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 from .checkpoint import Checkpoint, open_checkpoint
 from .errors import BadInput, Refused, UsageError
 from .facts import Facts, decided, facts_of
-from .mapping.fit import Fit, find, fit, headless, inverted
+from .mapping.fit import Fit, averaged, find, fit, headless, inverted
 from .mapping.layout import families
 from .mapping.network import settings
 from .mapping.tables import LayoutTable, layout_names, load_layout, models
@@ -652,6 +652,8 @@ def _naming_notes(fitted: Fit) -> Iterator[str]:
         yield f"every name in the input has {shown(fitted.scope)} in front"
     if fitted.layout.absent:
         yield f"no name in the input has {fitted.layout.absent} in front: it is a file of the backbone alone"
+    if averaged([*fitted.dropped, *(entry.name for entry in fitted.entries)]):
+        yield "averages of the weights lie among them (ema_*): the plain names were taken"
     if fitted.layout.head:
         yield f"the input's head is {shown(fitted.layout.head)}, as told (--head)"
     if not fitted.bound["classes"]:

@@ -38,7 +38,9 @@ def conversion_text(result: Result) -> str:
     what = "constants" if any(row.source is None and row.shape for row in result.rows) else "batch counters"
     lines.append(f"{copied} copied bit for bit, {changed} computed, {filled} {what} filled in")
     if result.dropped:
-        lines.append(f"dropped by name: {', '.join(fold_names(result.dropped))}")
+        names = fold_names(result.dropped)
+        more = f" and {len(names) - SHOWN} more" if len(names) > SHOWN else ""
+        lines.append(f"dropped by name: {', '.join(names[:SHOWN])}{more}")
     lines += [f"note: {note}" for note in result.notes]
     if result.output is None:
         lines.append("dry run: nothing written")

@@ -365,12 +365,30 @@ def onnx() -> bytes:
         (made.solverstate(FC)[:60], "is a Caffe solver state (.solverstate), not a model"),
         (made.blob_v10(W[:1]), "is a Caffe mean file (.binaryproto), not a model"),
         (made.blob_v1(IMAGE[:1]), "is a Caffe mean file (.binaryproto), not a model"),
-        (b'name: "C3D"\nlayers {\n  name: "data"\n}\n', "is the description of a Caffe network or its training (.prototxt)"),
-        (b'# C3D\n\nlayer {\n  name: "data"\n}\n', "is the description of a Caffe network or its training (.prototxt)"),
-        (b'\n\nname: "C3D"\nlayer {\n}\n', "is the description of a Caffe network or its training (.prototxt)"),
-        (b'\xef\xbb\xbf\r\nname: "C3D"\r\n', "is the description of a Caffe network or its training (.prototxt)"),
-        (b'type: "SGD"\nbase_lr: 0.01\n', "is the description of a Caffe network or its training (.prototxt)"),
-        (b'net: "train.prototxt"\nbase_lr: 0.01\n', "is the description of a Caffe network or its training (.prototxt)"),
+        (
+            b'name: "C3D"\nlayers {\n  name: "data"\n}\n',
+            "is the description of a Caffe network or its training (.prototxt)",
+        ),
+        (
+            b'# C3D\n\nlayer {\n  name: "data"\n}\n',
+            "is the description of a Caffe network or its training (.prototxt)",
+        ),
+        (
+            b'\n\nname: "C3D"\nlayer {\n}\n',
+            "is the description of a Caffe network or its training (.prototxt)",
+        ),
+        (
+            b'\xef\xbb\xbf\r\nname: "C3D"\r\n',
+            "is the description of a Caffe network or its training (.prototxt)",
+        ),
+        (
+            b'type: "SGD"\nbase_lr: 0.01\n',
+            "is the description of a Caffe network or its training (.prototxt)",
+        ),
+        (
+            b'net: "train.prototxt"\nbase_lr: 0.01\n',
+            "is the description of a Caffe network or its training (.prototxt)",
+        ),
         (b"name,layer\n1,2\n", "is a text file"),
         (b"", "is empty"),
         (b"<!DOCTYPE html><html>", "is a web page"),

@@ -146,6 +146,15 @@ def test_attributes_of_many_sorts_are_left_aside(tmp_path):
     agree(*read_bytes(tmp_path, scripted(module)), module.state_dict())
 
 
+def test_a_module_that_a_script_declares_itself(tmp_path):
+    class Own(torch.nn.Sequential):
+        pass
+
+    Own.__module__ = "__main__"
+    module = Own(torch.nn.Linear(2, 1))
+    agree(*read_bytes(tmp_path, scripted(module)), module.state_dict())
+
+
 def test_the_code_of_torchscript_neither_runs_nor_is_read(tmp_path):
     def change(records):
         return {name: b"import os" if "/code/" in name else data for name, data in records.items()}

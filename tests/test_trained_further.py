@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import zipfile
 
 import pytest
@@ -10,6 +11,7 @@ import torch
 
 from converters import convert, inspect, load_model
 from converters.errors import Refused
+from converters.report import conversion_text
 
 
 @pytest.fixture(scope="module")
@@ -66,6 +68,21 @@ def test_an_averaged_model_has_a_counter_beside_the_prefix(r2d_state, tmp_path):
         torch.save(state, tmp_path / "in.pth")
         convert("vmz-pt", tmp_path / "in.pth", tmp_path / "out.pth", force=True)
         assert same(written(tmp_path / "out.pth"), r2d_state)
+
+
+def test_averages_among_the_weights_are_left_out(r2d_state, tmp_path):
+    """As mmcv's EMAHook keeps them: buffers of the module itself."""
+    averages = {f"ema_{name.replace('.', '_')}": tensor + 1 for name, tensor in r2d_state.items()}
+    torch.save({**r2d_state, **averages}, tmp_path / "in.pth")
+    result = convert("auto", tmp_path / "in.pth", tmp_path / "out.pth")
+    assert same(written(tmp_path / "out.pth"), r2d_state)
+    assert set(result.dropped) == set(averages)
+    assert any("averages of the weights" in note for note in result.notes)
+    line = next(line for line in conversion_text(result).splitlines() if line.startswith("dropped by name"))
+    assert re.search(r" and \d+ more$", line)
+    torch.save({**r2d_state, "ema_of_another_layer": torch.ones(1)}, tmp_path / "in.pth")
+    with pytest.raises(Refused, match="1 fault"):
+        convert("vmz-pt", tmp_path / "in.pth", tmp_path / "other.pth")
 
 
 def test_a_prefix_of_some_names_is_none(r2d_state, tmp_path):

@@ -110,8 +110,12 @@ def _try(
     path: str,
 ) -> tuple[Fit | None, list[tuple[LayoutTable, _Names]]]:
     """The fit, or None and how the names have been read in vain."""
-    beside = tuple(others) if layout.format == "pytorch" else ()
-    names = list(tensors) if beside else [*tensors, *others]
+    if layout.format == "pytorch":
+        averages = averaged(tensors)
+        names = [name for name in tensors if name not in averages]
+        beside = (*averages, *others)
+    else:
+        names, beside = [*tensors, *others], ()
     asked = _asked(layout, variant)
     tried: list[tuple[LayoutTable, _Names]] = []
     for table, scope in _readings(layout, names, head):
@@ -123,6 +127,14 @@ def _try(
             return found[0]._replace(choices=several), tried
         tried.append((chosen, sorted_out))
     return None, tried
+
+
+def averaged(names: Iterable[str]) -> dict[str, None]:
+    """Averages of a file's weights that lie among them as buffers of the same module, as mmcv's EMAHook keeps them:
+    ``ema_`` and a parameter's name with ``_`` for its dots. In the file's order."""
+    averages = [name for name in names if name.startswith(_AVERAGE)]
+    own = {name.replace(".", "_") for name in names} if averages else set()
+    return dict.fromkeys(name for name in averages if name.removeprefix(_AVERAGE) in own)
 
 
 def inverted(found: Fit) -> Fit:
@@ -244,6 +256,7 @@ def _sort_out(layout: LayoutTable, names: Iterable[str], beside: Iterable[str], 
     return _Names(wanted, (*dropped, *beside), tuple(counters), scope)
 
 
+_AVERAGE = "ema_"
 _AVERAGED = ("n_averaged", "steps")
 """How many states PyTorch's and mmengine's averaged models have averaged: beside the prefix ``module.``."""
 

@@ -46,7 +46,9 @@ class _Names(dict[tuple[str, str], Global]):
 
     def get(self, key: tuple[str, str], default: object = None) -> Global | None:  # type: ignore[override]
         """What a name stands for."""
-        if key[0].startswith("__torch__."):
+        if key[0] == "__torch__" or key[0].startswith(
+            "__torch__."
+        ):  # the former: declared in a script itself
             return _MODULE
         return super().get(key)
 
