@@ -8,6 +8,8 @@ import re
 from math import ceil
 from pathlib import Path
 
+import caffe_tables
+import i3d_tables
 import numpy as np
 import pytest
 import recipes
@@ -16,8 +18,11 @@ import torch
 import vmz_files
 import zoo_tables
 from parity import TOLERANCE
+from tables import target_tables, vmz_tables
 
 from converters import BadInput, Refused, convert, inspect, load_model
+from converters.checkpoint import Checkpoint
+from converters.conversion import recognise
 from converters.facts import facts_of
 from converters.mapping.fit import fit
 from converters.mapping.network import config, modules, parameters, shapes, variants
@@ -612,3 +617,63 @@ def bilinear(frame: torch.Tensor, y: float, x: float) -> torch.Tensor:
     upper = frame[:, top, left] * (1 - u) + frame[:, top, right] * u
     lower = frame[:, below, left] * (1 - u) + frame[:, below, right] * u
     return upper * (1 - v) + lower * v
+
+
+FOREIGN = [
+    *(
+        ("vmz", name)
+        for name in (
+            "r2plus1d-18",
+            "r2plus1d-34",
+            "r2plus1d-152",
+            "r3d-18",
+            "ir-csn-50",
+            "ir-csn-152",
+            "ip-csn-26",
+            "c3d",
+            "mc3-18",
+            "a_resnet-18",
+            "av_resnet-r3d-18",
+        )
+    ),
+    *(
+        ("", name)
+        for name in (
+            "vmz-pt/r2plus1d_34",
+            "vmz-pt/ir_csn_50",
+            "torchvision/mc3_18",
+            "torchvision/r3d_18",
+            "mmaction/ircsn_152",
+            "mmaction/tsn_bninception_rgb_ucf101",
+            "mmaction/i3d_inception_v1_rgb_k400",
+            "mmaction/slowfast_r50_4x16_k400",
+            "mmaction2/c3d_ucf101",
+            "mmaction2/ircsn_50_k400",
+            "mmaction2/i3d_r50_nl_dot_product_k400",
+            "pytorchvideo/slow_r50",
+        )
+    ),
+]
+"""Files of other projects: a Caffe2 table of VMZ's, or a state dict's table."""
+
+
+@pytest.mark.parametrize("source", ["slowfast", "nonlocal"])
+@pytest.mark.parametrize(("zoo", "name"), FOREIGN)
+def test_files_of_other_projects_are_refused_by_name(zoo: str, name: str, source: str) -> None:
+    """Each with the command that takes it."""
+    if zoo:
+        file = Checkpoint("x", (), "caffe2-pickle", "pickle", lazy(vmz_tables()[name].blobs), {}, None, {})
+        layout = zoo
+    else:
+        tables = {
+            **target_tables(),
+            **caffe_tables.target_tables(),
+            **i3d_tables.i3d_target_tables(),
+            **zoo_tables.resnet_tables(),
+        }
+        keys = {key: shape for key, shape in tables[name].keys.items() if "num_batches" not in key}
+        file = Checkpoint("x", (), "pytorch", "PyTorch file", lazy(keys), {}, None, {})
+        layout = name.split("/")[0]
+    with pytest.raises((Refused, BadInput)) as caught:
+        recognise(file, source)
+    assert f"use `convert {layout} ...`" in caught.value.hint

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import zlib
-from fnmatch import fnmatchcase
 from itertools import permutations
 from math import prod
 from types import SimpleNamespace
@@ -16,7 +15,7 @@ from converters import conversion
 from converters.checkpoint import Checkpoint
 from converters.mapping.layout import entries, families
 from converters.mapping.network import parameters, variants
-from converters.mapping.tables import layout_names, load_layout, models, network_names
+from converters.mapping.tables import layout_names, load_layout, network_names
 from converters.output import Written
 from converters.provenance import dump
 from converters.record import parse_provenance
@@ -44,15 +43,6 @@ def pairs() -> list:
             if both:
                 found.append(pytest.param(source, target, both[0], id=f"{source}-{target}-{both[0].name}"))
     return found
-
-
-def model_of(layout: str, one) -> str:
-    """A model of a layout that a file may be of, where names and shapes do not say which; else the network."""
-    known = (row for row in models(load_layout(layout)) if "sizes" not in row)
-    return next(
-        (row["name"] for row in known if any(fnmatchcase(one.name, glob) for glob in row["variants"])),
-        one.name,
-    )
 
 
 def file_of(name: str, one) -> dict[str, Tensor]:
@@ -107,9 +97,9 @@ def converted(monkeypatch, tmp_path):
 @pytest.mark.parametrize(("source", "target", "one"), pairs())
 def test_there_and_back(source: str, target: str, one, converted) -> None:
     tensors = file_of(source, one)
-    there = converted(tensors, source, target, variant=model_of(source, one))
+    there = converted(tensors, source, target, variant=weights.model_of(source, one))
     carries = load_layout(target).format == "pytorch"  # a file of another framework has no place for a record
-    model = model_of(target, one)
+    model = weights.model_of(target, one)
     exact = converted(
         there.tensors, target, source, there.record if carries else None, None if carries else model
     )

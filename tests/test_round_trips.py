@@ -25,7 +25,9 @@ def cases() -> list:
     """Every PyTorch layout with every source, and the smallest network that both hold with one eps."""
     found = []
     for source in LAYOUTS:
-        if source.format not in SUFFIX:
+        if (
+            source.format not in SUFFIX or source.name == "nonlocal-affine"
+        ):  # which has no place for statistics
             continue
         for layout in LAYOUTS:
             shared = [family for family in families(source) if family in families(layout)]
@@ -65,8 +67,10 @@ def test_a_pytorch_file_comes_back_from_its_source(source, layout, one, tmp_path
         tmp_path / "in.pth",
     )
     there = tmp_path / f"there{SUFFIX[source.format]}"
-    convert(layout.name, tmp_path / "in.pth", there, to=source.name, variant=one.name)
-    convert(source.name, there, tmp_path / "back.pth", to=layout.name, variant=one.name)
+    asked = weights.model_of(layout.name, one)
+    convert(layout.name, tmp_path / "in.pth", there, to=source.name, variant=asked)
+    asked = weights.model_of(source.name, one)
+    convert(source.name, there, tmp_path / "back.pth", to=layout.name, variant=asked)
     back = torch.load(tmp_path / "back.pth", weights_only=True)
     assert back.keys() == state.keys()
     for name, tensor in state.items():

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import zlib
+from fnmatch import fnmatchcase
 from math import prod
 from typing import TYPE_CHECKING
 
@@ -13,7 +14,7 @@ from converters.facts import facts_of
 from converters.mapping.fit import fit
 from converters.mapping.layout import entries
 from converters.mapping.network import variants
-from converters.mapping.tables import load_layout, network_names
+from converters.mapping.tables import load_layout, models, network_names
 from converters.model import build_network, to_torch
 from converters.plan import make_plan
 from converters.tensor import Held, Tensor
@@ -31,6 +32,15 @@ if TYPE_CHECKING:
 def variant(name: str) -> Variant:
     """A variant of any family."""
     return next(one for family in network_names() for one in variants(family) if one.name == name)
+
+
+def model_of(layout: str, one: Variant) -> str:
+    """A model of a layout that a file may be of, where names and shapes do not say which; else the network."""
+    known = (row for row in models(load_layout(layout)) if "sizes" not in row)
+    return next(
+        (row["name"] for row in known if any(fnmatchcase(one.name, glob) for glob in row["variants"])),
+        one.name,
+    )
 
 
 def bound(one: Variant) -> dict[str, int]:
