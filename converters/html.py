@@ -41,6 +41,7 @@ pre { background: var(--panel); padding: .75rem 1rem; border-radius: .4rem; whit
 .cards > .good, .cards > .bad { color: inherit } .cards strong { display: block }
 figure { margin: 1rem 0 } figcaption { color: var(--soft); font-size: .875rem }
 svg { display: block; width: 100%; overflow: visible; font: 12px system-ui, sans-serif; fill: currentColor }
+.over { paint-order: stroke; stroke: var(--paper); stroke-width: 4px }
 details { margin: .75rem 0 } summary { cursor: pointer }
 @media (max-width: 40rem) { .pairs th { width: 34% } }
 @media print { @page { margin: 15mm } :root { color-scheme: light; --paper: #fff; --ink: #000; --soft: #444;

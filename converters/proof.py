@@ -280,27 +280,30 @@ def _picture(ran: Functional) -> str:
             return 0.0
         return round((high - log10(error)) * decade, 2) if error > 0 else bottom
 
-    def rule(at: float, name: str, style: str, label: str) -> str:
+    def rule(at: float, name: str, style: str) -> str:
         return (
             f'<line x1="0" x2="100%" y1="{at}" y2="{at}" {style}/>'
             f'<text x="-8" y="{at + 4:.2f}" text-anchor="end">{name}</text>'
-            + (f'<text x="100%" y="{at - 5:.2f}" text-anchor="end">{label}</text>' if label else "")
         )
+
+    def label(at: float, words: str) -> str:
+        return f'<text class="over" x="100%" y="{at - 6:.2f}" text-anchor="end">{words}</text>'
 
     lines = [
         f'<rect x="0" width="100%" y="{y(NOISE)}" height="{bottom - y(NOISE):.2f}" fill="var(--band)"/>',
         *(
-            rule(y(10.0**power), "1" if power == 0 else f"1e{power}", 'stroke="var(--line)"', "")
+            rule(y(10.0**power), "1" if power == 0 else f"1e{power}", 'stroke="var(--line)"')
             for power in range(low, high + 1)
             if 10.0**power not in (NOISE, ran.tolerance)
         ),
-        rule(y(NOISE), _e(NOISE), 'stroke="var(--mark)" stroke-dasharray="2 3"', "float32 noise"),
-        rule(y(ran.tolerance), _e(ran.tolerance), 'stroke="var(--bad)" stroke-dasharray="7 4"', "tolerance"),
+        rule(y(NOISE), _e(NOISE), 'stroke="var(--mark)" stroke-dasharray="2 3"'),
+        rule(y(ran.tolerance), _e(ran.tolerance), 'stroke="var(--bad)" stroke-dasharray="7 4"'),
     ]
     for place, block in enumerate(ran.blocks):
         lines += _point(
             block, ran, f"{(place + 0.5) / len(ran.blocks) * 100:.2f}%", y(block.relative), bottom
         )
+    lines += [label(bottom, "float32 noise"), label(y(ran.tolerance), "tolerance")]
     lines.append(f'<text x="0" y="{bottom + 18:.2f}">{text(ran.blocks[0].name)}</text>')
     lines.append(f'<text x="100%" y="{bottom + 18:.2f}" text-anchor="end">{text(ran.blocks[-1].name)}</text>')
     if ran.first is not None:

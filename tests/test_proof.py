@@ -24,7 +24,7 @@ from converters.cli import main
 from converters.evidence import BINS, MOST, _histograms, _wrong
 from converters.proof import proof_html
 from converters.tensor import CHUNK, Held, Repeated, Tensor
-from converters.verification import Block
+from converters.verification import Block, Verification
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -66,6 +66,12 @@ def folder(tmp_path_factory) -> SimpleNamespace:
     assert verification(found.source, found.right, found.good, found.clip) == 0
     assert verification(found.source, found.wrong, found.bad, found.clip) == 1
     return found
+
+
+@pytest.fixture(scope="module")
+def outcome(folder) -> Verification:
+    """What the report of the right output was made of."""
+    return verify(folder.source, folder.right, clip=folder.clip, evidence=True)
 
 
 class Outline(HTMLParser):
@@ -172,17 +178,16 @@ def test_texts_from_files_are_text(folder) -> None:
     assert html.text("a\x1b[2J\u202e\udc80<b>") == "a\\x1b[2J\\u202e\\udc80&lt;b&gt;"
 
 
-def test_the_same_outcome_gives_the_same_bytes(folder, tmp_path: Path) -> None:
-    found = verify(folder.source, folder.right, clip=folder.clip, evidence=True)
-    again = found._replace(timings=dict.fromkeys(found.timings, 99.0))
-    assert proof_html(found, ["convert"]) == proof_html(again, ["convert"])
+def test_the_same_outcome_gives_the_same_bytes(folder, outcome) -> None:
+    again = outcome._replace(timings=dict.fromkeys(outcome.timings, 99.0))
+    words = ["convert", "verify", NAME, "right.pth", "--clip", "clip.npy"]
+    assert proof_html(outcome, words) == proof_html(again, words) == folder.good.read_text()
     assert str(folder.source.parent) not in folder.good.read_text()
-    assert found.evidence is not None
     with pytest.raises(ValueError, match="evidence"):
-        proof_html(found._replace(evidence=None), [])
+        proof_html(outcome._replace(evidence=None), words)
 
 
-def test_other_outcomes(folder, tmp_path: Path) -> None:
+def test_other_outcomes(folder, outcome, tmp_path: Path) -> None:
     """Neither a record nor a network to run; blocks without any difference; declared differences."""
     torch.save(torch.load(folder.right, weights_only=True), tmp_path / "bare.pth")
     found = verify(folder.right, tmp_path / "bare.pth", evidence=True)
@@ -191,11 +196,10 @@ def test_other_outcomes(folder, tmp_path: Path) -> None:
     assert "The output has no record" in page.text["Provenance"]
     assert "pip install 'video-checkpoint-converters==" in page.text["Prove it again"]
     assert "convert verify 'a b'" in page.text["Prove it again"]
-    found = verify(folder.source, folder.right, clip=folder.clip, evidence=True)
     block = Block("stem", "s", (1,), 1.0, 0.0, 0.0, 1.0)
-    ran = found.functional._replace(blocks=(block,), source_top=(), output_top=())
-    declared = found.declared._replace(notes=("pads <otherwise>",), first="stem", relative=0.5)
-    page = Outline(proof_html(found._replace(functional=ran, declared=declared), []))
+    ran = outcome.functional._replace(blocks=(block,), source_top=(), output_top=())
+    declared = outcome.declared._replace(notes=("pads <otherwise>",), first="stem", relative=0.5)
+    page = Outline(proof_html(outcome._replace(functional=ran, declared=declared), []))
     assert "pads <otherwise>" in page.text["What the output’s own project does otherwise"]
     assert "departs first at  stem , its logits by 0.5 of the largest" in " ".join(page.text.values())
 

@@ -1,0 +1,30 @@
+"""What `scripts/check_parity.py --smallest`, as CI runs it, leaves out: only what another network stands for."""
+
+from __future__ import annotations
+
+import importlib.util
+from collections import Counter
+
+from conftest import REPOSITORY
+
+from converters.mapping.network import parameters
+
+
+def test_every_family_source_and_layout_has_its_smallest_network() -> None:
+    spec = importlib.util.spec_from_file_location("check_parity", REPOSITORY / "scripts" / "check_parity.py")
+    script = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(script)
+    every = list(script.cases(["*"]))
+    weights = {one.name: parameters(one, script.sizes_of(one), {}) for _, one, _ in every}
+    chosen = Counter()
+    for layout, one, targets in script.smallest(every):
+        for to in targets:
+            chosen[layout.name, one.family, to] += 1
+            assert all(
+                weights[one.name] <= weights[other.name]
+                for source, other, reached in every
+                if (source.name, other.family) == (layout.name, one.family) and to in reached
+            )
+    assert set(chosen.values()) == {1}
+    assert set(chosen) == {(layout.name, one.family, to) for layout, one, targets in every for to in targets}
+    assert len(chosen) > 40
