@@ -367,27 +367,27 @@ def onnx() -> bytes:
         (made.blob_v1(IMAGE[:1]), "is a Caffe mean file (.binaryproto), not a model"),
         (
             b'name: "C3D"\nlayers {\n  name: "data"\n}\n',
-            "is the description of a Caffe network or its training (.prototxt)",
+            "is the description of a Caffe network or its training",
         ),
         (
             b'# C3D\n\nlayer {\n  name: "data"\n}\n',
-            "is the description of a Caffe network or its training (.prototxt)",
+            "is the description of a Caffe network or its training",
         ),
         (
             b'\n\nname: "C3D"\nlayer {\n}\n',
-            "is the description of a Caffe network or its training (.prototxt)",
+            "is the description of a Caffe network or its training",
         ),
         (
             b'\xef\xbb\xbf\r\nname: "C3D"\r\n',
-            "is the description of a Caffe network or its training (.prototxt)",
+            "is the description of a Caffe network or its training",
         ),
         (
             b'type: "SGD"\nbase_lr: 0.01\n',
-            "is the description of a Caffe network or its training (.prototxt)",
+            "is the description of a Caffe network or its training",
         ),
         (
             b'net: "train.prototxt"\nbase_lr: 0.01\n',
-            "is the description of a Caffe network or its training (.prototxt)",
+            "is the description of a Caffe network or its training",
         ),
         (b"name,layer\n1,2\n", "is a text file"),
         (b"", "is empty"),
