@@ -242,11 +242,10 @@ class LayoutTable(NamedTuple):
         """Whether this project's network has the pool behind the stem; None where the layout leaves it open."""
         from fnmatch import fnmatchcase
 
-        for row in self.made_for:
-            if any(fnmatchcase(variant, pattern) for pattern in row["variants"]):
-                found: bool | None = row.get("pool1")
-                return found
-        return self.holding(variant).pool1
+        held = self.holding(variant).pool1
+        rows = (row for row in self.made_for if any(fnmatchcase(variant, glob) for glob in row["variants"]))
+        found: bool | None = next(rows, {}).get("pool1", held)
+        return found
 
     def choose(self, wanted: Callable[[str, tuple[str, ...]], str]) -> LayoutTable:
         """The same with one name for every module that has several, see `ModuleNames.choose`."""
