@@ -19,6 +19,7 @@ from .ops import filled
 from .output import SUFFIXES, Work, output_format, refuse_early, refuse_input, write_output
 from .plan import NOTHING, Plan, make_plan
 from .provenance import (
+    EPS_DIGITS,
     FORM,
     former,
     home_of,
@@ -191,7 +192,7 @@ def convert(
         # Variances come back to what they were before they move to the target's eps.
         shifted = shift_of(checkpoint.provenance) if undo else 0.0
         own = facts._replace(
-            bn_eps=facts.bn_eps + shifted,
+            bn_eps=round(facts.bn_eps + shifted, EPS_DIGITS),
             settings={**facts.settings, **settings_of(checkpoint.provenance)},
         )
         wanted = target.eps(fitted.variant.name)

@@ -94,7 +94,7 @@ def differences(had: Holds, has: Holds) -> list[str]:
 
 def pool1_note(target: LayoutTable, variant: str, pool1: bool | None) -> str:
     """What must be said where a target's networks have another pool behind the stem than the weights go with."""
-    usual = target.holding(variant).pool1
+    usual = target.pool1(variant)
     if usual is None or pool1 is None or usual == pool1:
         return ""
     if pool1:

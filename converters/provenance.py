@@ -42,6 +42,9 @@ if TYPE_CHECKING:
 FORM = ("nested", "dialect", "net", "layers")
 """What a file's details say of its form, which the way back takes up: it stands in ``origin`` alone."""
 
+EPS_DIGITS = 15
+"""Decimals of a batch norm's eps: what float64 leaves behind them in a sum of two is nothing to shift by."""
+
 EPS_ERROR = 1e-12
 """How far a recorded shift may be from the difference of two eps, for the rounding of float64."""
 

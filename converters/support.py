@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from fnmatch import fnmatchcase
 from typing import TYPE_CHECKING, NamedTuple
 
 from .facts import held_settings, unlike
@@ -98,15 +97,7 @@ def exactness(one: Variant, source: LayoutTable, target: LayoutTable) -> Exactne
     if has.refuse or one.family not in families(target):
         return Exactness("refused", has.refuse or f"{target.title} has no such network")
     why = [] if target.identity else differences(had, has)
-    pool1 = next(
-        (
-            row.get("pool1")
-            for row in source.made_for
-            if any(fnmatchcase(one.name, glob) for glob in row["variants"])
-        ),
-        had.pool1,
-    )
-    if said := pool1_note(target, one.name, pool1):
+    if said := pool1_note(target, one.name, source.pool1(one.name)):
         why.append(said)
     text = "; ".join(why)
     default = one.table.bn_eps

@@ -110,3 +110,24 @@ def test_our_own_names_keep_the_network_that_the_weights_are_of(tmp_path) -> Non
     assert any("averages" in note for note in again.notes)
     with pytest.raises(ValueError, match="takes two frames or more of 7x7"):
         load_model(tmp_path / "z.safetensors")(clip)
+
+
+def test_a_pool_that_a_pickle_cannot_say_is_said() -> None:
+    """VMZ's own R(2+1)D has none, mmaction's has; and a bare file of our names is taken for the network's usual."""
+    mmaction, vmz, native = (load_layout(name) for name in ("mmaction", "vmz", "native"))
+    assert exactness(weights.variant("r2plus1d-34"), mmaction, vmz).pool1
+    assert not exactness(weights.variant("ir-csn-50"), mmaction, vmz).pool1
+    assert not exactness(weights.variant("r2plus1d-34"), mmaction, native).pool1
+    tensors = weights.seeded(native, weights.variant("ir-csn-26"))
+    assert facts_of(fit(native, tensors), None).pool1
+
+
+def test_an_eps_that_came_back_is_no_other_eps(tmp_path) -> None:
+    """In float64 1e-3 and 1e-5 - 1e-3 make 1.0000000000000026e-05."""
+    tensors = weights.seeded(load_layout("torchvision"), weights.variant("r3d-18"))
+    torch.save({name: to_torch(tensor) for name, tensor in tensors.items()}, tmp_path / "x.pth")
+    convert("torchvision", tmp_path / "x.pth", tmp_path / "y.pth", to="vmz-pt")
+    back = convert("vmz-pt", tmp_path / "y.pth", tmp_path / "z.pth", to="torchvision")
+    assert back.facts is not None
+    assert back.facts.bn_eps == 1e-5
+    assert not any("eps" in note for note in back.notes)

@@ -238,6 +238,15 @@ class LayoutTable(NamedTuple):
         held = self.holding(variant).bn_eps
         return self.bn_eps if held is None else held
 
+    def pool1(self, variant: str) -> bool | None:
+        """Whether this project's network has the pool behind the stem; None where the layout leaves it open."""
+        from fnmatch import fnmatchcase
+
+        held = self.holding(variant).pool1
+        rows = (row for row in self.made_for if any(fnmatchcase(variant, glob) for glob in row["variants"]))
+        found: bool | None = next(rows, {}).get("pool1", held)
+        return found
+
     def choose(self, wanted: Callable[[str, tuple[str, ...]], str]) -> LayoutTable:
         """The same with one name for every module that has several, see `ModuleNames.choose`."""
         if not any(names.choices for names in self.modules.values()):
