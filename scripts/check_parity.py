@@ -29,7 +29,7 @@ from converters import convert, verify  # noqa: E402
 from converters.errors import ConverterError  # noqa: E402
 from converters.mapping.layout import entries, families  # noqa: E402
 from converters.mapping.network import parameters, variants  # noqa: E402
-from converters.mapping.tables import DIVISOR, layout_names, load_layout  # noqa: E402
+from converters.mapping.tables import DIVISOR, layout_names, load_layout, models  # noqa: E402
 from converters.support import holding_layouts  # noqa: E402
 from converters.tensor import Held, Tensor  # noqa: E402
 from converters.write.atomic import replacing  # noqa: E402
@@ -117,6 +117,14 @@ def cases(only: Sequence[str]) -> Iterator[tuple[LayoutTable, Variant, list[str]
                     yield layout, one, list(holding_layouts(one)[0])
 
 
+def asked(layout: LayoutTable, one: Variant) -> str:
+    """What ``--variant`` has to say: a published model's name where there are such, several may have one network."""
+    fitting = (
+        row["name"] for row in models(layout) if any(fnmatchcase(one.name, glob) for glob in row["variants"])
+    )
+    return next(fitting, one.name)
+
+
 def smallest(
     found: Sequence[tuple[LayoutTable, Variant, list[str]]],
 ) -> Iterator[tuple[LayoutTable, Variant, list[str]]]:
@@ -148,6 +156,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         clip, out = os.path.join(folder, "clip.npy"), os.path.join(folder, "out.pth")
         found = list(cases(options.only or ["*"]))
         for layout, one, targets in smallest(found) if options.smallest else found:
+            name = asked(layout, one)
             source = os.path.join(folder, f"source.{SUFFIX[layout.format]}")
             write(source, layout, list(tensors_of(layout, one)))
             if one.family in CLIPS:
@@ -158,13 +167,13 @@ def main(arguments: Sequence[str] | None = None) -> int:
             for to in targets:
                 started = perf_counter()
                 try:
-                    convert(layout.name, source, out, to=to, force=True)
+                    convert(layout.name, source, out, to=to, variant=name, force=True)
                     proof = verify(
                         source,
                         out,
                         source_layout=layout.name,
                         layout=to,
-                        variant=one.name,
+                        variant=name,
                         clip=clip if one.family in CLIPS else None,
                         device=options.device,
                     )
