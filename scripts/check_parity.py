@@ -25,7 +25,7 @@ REPOSITORY = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
 sys.path.insert(0, REPOSITORY)
 
 from converters import convert, verify  # noqa: E402
-from converters.errors import ConverterError  # noqa: E402
+from converters.errors import ConverterError, Refused  # noqa: E402
 from converters.mapping.layout import entries, families  # noqa: E402
 from converters.mapping.network import variants  # noqa: E402
 from converters.mapping.tables import DIVISOR, layout_names, load_layout  # noqa: E402
@@ -49,6 +49,7 @@ CLIPS = {
     "c3d_resnet": (1, 3, 7, 50, 46),
     "bn_inception": (1, 3, 1, 31, 38),
     "i3d": (1, 3, 9, 197, 224),
+    "resnet_i3d": (1, 3, 32, 209, 212),
 }
 """Small and odd; of `resnet2d_audio` the log-mels are always of one size."""
 
@@ -58,7 +59,8 @@ SUFFIX = {"caffe2-pickle": "pkl", "tensorflow": "ckpt", "caffe": "caffemodel", "
 def tensors_of(layout: LayoutTable, one: Variant) -> Iterator[Tensor]:
     """Seeded tensors of one network under a layout's names, kept in range over depth."""
     random = np.random.default_rng(1)
-    sizes = {**SIZES, "stem_t": one.values.get("stem_t", [3])[0]}
+    first = {name: value[0] for name, value in one.values.items() if isinstance(value, list)}
+    sizes = {"stem_t": 3, **first, **SIZES}
     for entry in entries(layout, one, sizes, {}):
         if entry.name:
             shape = entry.file_shape(sizes)
@@ -101,14 +103,19 @@ def write(path: str, layout: LayoutTable, tensors: list[Tensor]) -> None:
             write_npz(out, tensors)
 
 
-def cases(only: Sequence[str]) -> Iterator[tuple[LayoutTable, Variant]]:
-    """Every network of every source."""
+def cases(only: Sequence[str]) -> Iterator[tuple[LayoutTable, Variant, str]]:
+    """Every network of every source, and what to ask for: one of its models where a layout has several."""
     for name in layout_names():
         layout = load_layout(name)
         for family in families(layout) if layout.format != "pytorch" else ():
             for one in variants(family):
-                if not layout.holding(one.name).refuse and any(fnmatchcase(one.name, glob) for glob in only):
-                    yield layout, one
+                if layout.holding(one.name).refuse or not any(fnmatchcase(one.name, glob) for glob in only):
+                    continue
+                rows = [
+                    row for row in layout.made_for if any(fnmatchcase(one.name, v) for v in row["variants"])
+                ]
+                for word in [row["name"] for row in rows if "name" in row] or [one.name]:
+                    yield layout, one, word
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -122,7 +129,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     failed = 0
     with tempfile.TemporaryDirectory(prefix="parity-") as folder:
         clip, out = os.path.join(folder, "clip.npy"), os.path.join(folder, "out.pth")
-        for layout, one in cases(options.only or ["*"]):
+        for layout, one, word in cases(options.only or ["*"]):
             source = os.path.join(folder, f"source.{SUFFIX[layout.format]}")
             write(source, layout, list(tensors_of(layout, one)))
             if one.family in CLIPS:
@@ -133,29 +140,33 @@ def main(arguments: Sequence[str] | None = None) -> int:
             for to in holding_layouts(one)[0]:
                 started = perf_counter()
                 try:
-                    convert(layout.name, source, out, to=to, force=True)
+                    convert(layout.name, source, out, to=to, variant=word, force=True)
+                except Refused as error:  # a model's settings may be none of a layout's
+                    print(f"none {layout.name} -> {to}: {one.name} ({word}): {error.what}", flush=True)
+                    continue
+                try:
                     found = verify(
                         source,
                         out,
                         source_layout=layout.name,
                         layout=to,
-                        variant=one.name,
+                        variant=word,
                         clip=clip if one.family in CLIPS else None,
                         device=options.device,
                     )
-                    text = f"{len(found.exact.changed)} tensors differ"
+                    good, text = found.ok, f"{len(found.exact.changed)} tensors differ"
                     if found.functional is not None:
                         worst = max(found.functional.blocks, key=lambda block: block.relative)
                         text += f", worst block {worst.name} {worst.relative:.1e}"
-                    good = found.ok and found.functional is not None
+                    else:
+                        text += f"; {found.skipped}"
                 except ConverterError as error:
                     good, text = False, str(error)
                 failed += not good
                 seconds = perf_counter() - started
-                print(
-                    f"{'ok  ' if good else 'FAIL'} {layout.name} -> {to}: {one.name}: {text} ({seconds:.1f} s)",
-                    flush=True,
-                )
+                name = one.name if word == one.name else f"{one.name} ({word})"
+                text = f"{layout.name} -> {to}: {name}: {text} ({seconds:.1f} s)"
+                print(f"{'ok  ' if good else 'FAIL'} {text}", flush=True)
     print(f"{failed} failed" if failed else "all agree")
     return 1 if failed else 0
 
