@@ -18,7 +18,7 @@ import tempfile
 from fnmatch import fnmatchcase
 from math import prod
 from time import perf_counter
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 
@@ -26,7 +26,7 @@ REPOSITORY = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
 sys.path.insert(0, REPOSITORY)
 
 from converters import convert, verify  # noqa: E402
-from converters.errors import ConverterError  # noqa: E402
+from converters.errors import ConverterError, Refused  # noqa: E402
 from converters.mapping.layout import entries, families  # noqa: E402
 from converters.mapping.network import parameters, variants  # noqa: E402
 from converters.mapping.tables import DIVISOR, layout_names, load_layout, models  # noqa: E402
@@ -50,6 +50,7 @@ CLIPS = {
     "c3d_resnet": (1, 3, 7, 50, 46),
     "bn_inception": (1, 3, 1, 31, 38),
     "i3d": (1, 3, 9, 197, 224),
+    "resnet_i3d": (1, 3, 32, 209, 212),
 }
 """Small and odd; of `resnet2d_audio` the log-mels are always of one size."""
 
@@ -107,37 +108,43 @@ def write(path: str, layout: LayoutTable, tensors: list[Tensor]) -> None:
             write_npz(out, tensors)
 
 
-def cases(only: Sequence[str]) -> Iterator[tuple[LayoutTable, Variant, list[str]]]:
-    """Every network of every source, with the layouts that it goes to."""
+class Case(NamedTuple):
+    """A network of a source, what ``--variant`` has to say (a published model's name where there are such: several may
+    have one network), and the layouts that it goes to."""
+
+    layout: LayoutTable
+    one: Variant
+    word: str
+    targets: list[str]
+
+
+def cases(only: Sequence[str]) -> Iterator[Case]:
+    """Every network of every source, under each of its models' names."""
     for name in layout_names():
         layout = load_layout(name)
         for family in families(layout) if layout.format != "pytorch" else ():
             for one in variants(family):
-                if not layout.holding(one.name).refuse and any(fnmatchcase(one.name, glob) for glob in only):
-                    yield layout, one, list(holding_layouts(one)[0])
+                if layout.holding(one.name).refuse or not any(fnmatchcase(one.name, glob) for glob in only):
+                    continue
+                named = [
+                    row["name"]
+                    for row in models(layout)
+                    if any(fnmatchcase(one.name, glob) for glob in row["variants"])
+                ]
+                for word in named or [one.name]:
+                    yield Case(layout, one, word, list(holding_layouts(one)[0]))
 
 
-def asked(layout: LayoutTable, one: Variant) -> str:
-    """What ``--variant`` has to say: a published model's name where there are such, several may have one network."""
-    fitting = (
-        row["name"] for row in models(layout) if any(fnmatchcase(one.name, glob) for glob in row["variants"])
-    )
-    return next(fitting, one.name)
-
-
-def smallest(
-    found: Sequence[tuple[LayoutTable, Variant, list[str]]],
-) -> Iterator[tuple[LayoutTable, Variant, list[str]]]:
+def smallest(found: Sequence[Case]) -> Iterator[Case]:
     """Of those of one family and source the ones with the fewest weights that go to a layout."""
-    weights = [parameters(one, sizes_of(one), {}) for _, one, _ in found]
+    weights = [parameters(case.one, sizes_of(case.one), {}) for case in found]
     chosen: dict[tuple[str, str, str], int] = {}
     for place in sorted(range(len(found)), key=weights.__getitem__):
-        layout, one, targets = found[place]
-        for to in targets:
-            chosen.setdefault((layout.name, one.family, to), place)
+        case = found[place]
+        for to in case.targets:
+            chosen.setdefault((case.layout.name, case.one.family, to), place)
     for place in sorted(set(chosen.values())):
-        layout, one, _ = found[place]
-        yield layout, one, [to for (_, _, to), winner in chosen.items() if winner == place]
+        yield found[place]._replace(targets=[to for (_, _, to), winner in chosen.items() if winner == place])
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -155,8 +162,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     with tempfile.TemporaryDirectory(prefix="parity-") as folder:
         clip, out = os.path.join(folder, "clip.npy"), os.path.join(folder, "out.pth")
         found = list(cases(options.only or ["*"]))
-        for layout, one, targets in smallest(found) if options.smallest else found:
-            name = asked(layout, one)
+        for layout, one, word, targets in smallest(found) if options.smallest else found:
             source = os.path.join(folder, f"source.{SUFFIX[layout.format]}")
             write(source, layout, list(tensors_of(layout, one)))
             if one.family in CLIPS:
@@ -167,13 +173,17 @@ def main(arguments: Sequence[str] | None = None) -> int:
             for to in targets:
                 started = perf_counter()
                 try:
-                    convert(layout.name, source, out, to=to, variant=name, force=True)
+                    convert(layout.name, source, out, to=to, variant=word, force=True)
+                except Refused as error:  # a model's settings may be none of a layout's
+                    print(f"none {layout.name} -> {to}: {one.name} ({word}): {error.what}", flush=True)
+                    continue
+                try:
                     proof = verify(
                         source,
                         out,
                         source_layout=layout.name,
                         layout=to,
-                        variant=name,
+                        variant=word,
                         clip=clip if one.family in CLIPS else None,
                         device=options.device,
                     )
@@ -182,15 +192,14 @@ def main(arguments: Sequence[str] | None = None) -> int:
                         worst = max(proof.functional.blocks, key=lambda block: block.relative)
                         text += f", worst block {worst.name} {worst.relative:.1e}"
                     else:  # a source whose networks nobody has written from its side
-                        text += ", bytes only"
+                        text += f"; {proof.skipped}"
                 except ConverterError as error:
                     good, text = False, str(error)
                 failed += not good
                 seconds = perf_counter() - started
-                print(
-                    f"{'ok  ' if good else 'FAIL'} {layout.name} -> {to}: {one.name}: {text} ({seconds:.1f} s)",
-                    flush=True,
-                )
+                name = one.name if word == one.name else f"{one.name} ({word})"
+                text = f"{layout.name} -> {to}: {name}: {text} ({seconds:.1f} s)"
+                print(f"{'ok  ' if good else 'FAIL'} {text}", flush=True)
     print(f"{failed} failed" if failed else "all agree")
     return 1 if failed else 0
 
