@@ -450,14 +450,29 @@ def _fits(
     return [one for one in found if one]
 
 
+def _place(one: Fit) -> tuple[bool, int]:
+    return bool(one.scope or one.layout.absent), one.layout.rank
+
+
+def namesakes(checkpoint: Checkpoint, first: Fit) -> list[str]:
+    """The other layouts whose names and shapes a file has as well, where the networks behind them differ in what no
+    tensor shows."""
+    if not settings(first.variant) or checkpoint.provenance:
+        return []
+    tables = [table for table in map(load_layout, layout_names()) if table.format == checkpoint.format]
+    found = _fits(checkpoint, tables, None, None)
+    return [
+        one.layout.name
+        for one in found
+        if _place(one) == _place(first) and one.layout.name != first.layout.name
+    ]
+
+
 def _first(checkpoint: Checkpoint, found: Sequence[Fit], *, ask: bool) -> Fit:
     """The fit that counts, see `recognise`; of several variants of a layout the one that provenance tells of."""
 
-    def place(one: Fit) -> tuple[bool, int]:
-        return bool(one.scope or one.layout.absent), one.layout.rank
-
-    first = min(found, key=lambda one: (*place(one), one.layout.name))
-    names = [one.layout.name for one in found if place(one) == place(first)]
+    first = min(found, key=lambda one: (*_place(one), one.layout.name))
+    names = [one.layout.name for one in found if _place(one) == _place(first)]
     if ask and len(names) > 1 and settings(first.variant):
         raise Refused(
             f"names and shapes fit {len(names)} layouts whose networks compute different things",

@@ -136,7 +136,7 @@ def diff(
 
 def _known(checkpoint: Checkpoint, layout: str | None) -> _Known | None:
     try:
-        fitted = recognise(checkpoint, layout)
+        fitted = recognise(checkpoint, layout, ask=False)
     except ConverterError:
         if layout is not None:
             raise

@@ -6,7 +6,7 @@ import os
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from .checkpoint import open_checkpoint
-from .conversion import recognise
+from .conversion import namesakes, recognise
 from .errors import Refused
 from .facts import facts_of
 from .mapping.network import multiply_adds, parameters, weights
@@ -92,6 +92,9 @@ def inspect(
         except Refused as error:
             fitted, unknown = None, error.what
         found = _inspection(checkpoint, fitted, unknown, stats=stats)
+        if fitted is not None and layout is None and (others := namesakes(checkpoint, fitted)):
+            said = f"{found.layout_title}; or {', '.join(others)}, whose networks compute something else"
+            found = found._replace(layout_title=said)
         if own is None:
             return found
         from .mapped import match_either

@@ -323,6 +323,7 @@ def test_what_names_and_shapes_leave_open_is_asked_for(i3d_nl, tmp_path: Path, r
     assert not (tmp_path / "out.pth").exists()
     found = inspect(path)
     assert found.network.choices == ("8x8", "32x2")
+    assert "or slowfast, whose networks compute something else" in found.layout_title
     # Our own names tell as little, once the record is lost.
     convert("nonlocal", path, tmp_path / "out.pth", variant="32x2")
     torch.save(torch.load(tmp_path / "out.pth", weights_only=True), tmp_path / "bare.pth")
