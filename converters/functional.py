@@ -83,6 +83,7 @@ def _net(side: Side, said: Said, *, headless: bool) -> SourceNet:
         pool1=told.get("pool1") if said.pool1 is None else said.pool1,
         stem_stride=told.get("stem_stride") if said.stem_stride is None else said.stem_stride,
         inverse_std=said.inverse_std,
+        model=side.facts.model,
     )
     if headless:
         kept = {label: name for label, name in net.blocks.items() if not label.endswith("logits")}
@@ -216,12 +217,10 @@ def _source_side(net: SourceNet, tensors: Mapping[str, Any], inputs: list[Any]) 
 
 
 def _averaged(net: SourceNet, logits: Any, clips: int) -> Any:
-    """Logits [N, classes] of so many clips, whose frames may be images of their own."""
-    return (
-        logits.reshape(clips, -1, logits.shape[1]).mean(axis=1)
-        if net.axes == "frames"
-        else logits.reshape(clips, -1)
-    )
+    """Logits [N, classes] of so many clips, whose frames may be images of their own, or which have several windows."""
+    if net.axes == "frames":
+        return logits.reshape(clips, -1, logits.shape[1]).mean(axis=1)
+    return logits.reshape(clips, logits.shape[1], -1).mean(axis=2)
 
 
 def _blocks(

@@ -291,6 +291,7 @@ def _onnx(path: str, work: Work, force: bool, check: Check, moved: Moved | None)
             pool1=network.get("pool1"),
             stem_stride=network.get("stem_stride"),
             inverse_std=work.plan.inverse_std,
+            model=network.get("model") or "",
         )
     graph = source_graph(net, tensors)
     places = {name: place for place, name in enumerate(graph.weights)}

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 from .checkpoint import Checkpoint, open_checkpoint
 from .conversion import recognise
 from .errors import Refused, UsageError
-from .facts import facts_of
+from .facts import decided, facts_of
 from .mapping.fit import headless, inverted
 from .ops import filled
 from .plan import NOTHING, make_plan
@@ -264,7 +264,7 @@ def _side(checkpoint: Checkpoint, layout: str | None, variant: str | None, said:
         stem_stride=said.stem_stride,
         model=variant,
     )
-    return Side(checkpoint, fitted, facts)
+    return Side(checkpoint, fitted, decided(facts, checkpoint.path))
 
 
 def _comparable(theirs: Side, ours: Side) -> None:

@@ -10,8 +10,10 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pytest
+import recipes_zoo
 import torch
 import vmz_files
+import zoo_tables
 from conftest import REPOSITORY
 from test_conversion_onnx import exported, write_i3d, write_small_c3d, write_tsn
 from torch.nn import functional as F
@@ -409,3 +411,22 @@ def test_the_check_of_all_mappings(capsys) -> None:
         f"ok   vmz -> {to}" for to in ("vmz-pt", "native", "mmaction")
     ]
     assert lines[-1] == "all agree"
+
+
+def test_models_that_no_tensor_tells_apart(tmp_path: Path) -> None:
+    """The source's side takes the user's word, the output's the record."""
+    blobs = zoo_tables.nonlocal_blobs("i3d_r50_nonlocal")
+    model = "32x2"
+    vmz_files.write_arrays(tmp_path / "x.pkl", recipes_zoo.zoo_weights(blobs, 3))
+    convert("nonlocal", tmp_path / "x.pkl", tmp_path / "out.pth", variant=model)
+    np.save(tmp_path / "clip.npy", np.random.default_rng(5).standard_normal((1, 3, 16, 209, 209), np.float32))
+    clip = tmp_path / "clip.npy"
+    with pytest.raises(Refused, match="models that compute different things"):
+        verify(tmp_path / "x.pkl", tmp_path / "out.pth", source_layout="nonlocal", clip=clip)
+    found = verify(
+        tmp_path / "x.pkl", tmp_path / "out.pth", source_layout="nonlocal", variant=model, clip=clip
+    )
+    assert found.ok, found.functional.first
+    assert sum("nonlocal" in block.name for block in found.functional.blocks) == 5
+    convert("nonlocal", tmp_path / "x.pkl", tmp_path / "out.onnx", variant=model)
+    assert verify(tmp_path / "out.onnx", tmp_path / "out.pth", clip=clip).ok

@@ -1,4 +1,4 @@
-"""Caffe2's operators in ONNX: those that the networks of VMZ consist of.
+"""Caffe2's operators in ONNX: those that the networks of VMZ and video-nonlocal-net consist of.
 
 An argument is there for each axis (``kernels``, ``strides``; ``pads`` begins and then ends) or once for both axes of
 an image (``kernel``, ``stride``, ``pad``). Facts from caffe2's ``conv_pool_op_base.h`` and ``spatial_batch_norm_op.h``.
@@ -96,18 +96,62 @@ def _dropout(emit: Emitter, op: SourceOp) -> None:
     emit("Identity", op.inputs[:1], op.outputs[0])  # a test net's
 
 
+def _affine_nd(emit: Emitter, op: SourceOp) -> None:
+    """video-nonlocal-net's own operator: a scale and a shift for each channel."""
+    value, scale, shift = op.inputs
+    wide = emit.integers(-1, 1, 1, 1)
+    by, to = (emit("Reshape", [name, wide], f"{name}/C111") for name in (scale, shift))
+    emit("Add", [emit("Mul", [value, by], f"{op.outputs[0]}/scaled"), to], op.outputs[0])
+
+
+def _reshape(emit: Emitter, op: SourceOp) -> None:
+    """To an argument's shape or to a value's; the second output is the shape that was."""
+    if len(op.outputs) > 1:
+        emit("Shape", op.inputs[:1], op.outputs[1])
+    shape = emit.integers(*op.args["shape"]) if "shape" in op.args else op.inputs[1]
+    emit("Reshape", [op.inputs[0], shape], op.outputs[0])
+
+
+def _batch_mat_mul(emit: Emitter, op: SourceOp) -> None:
+    """Of matrices [N, rows, columns], each transposed first if so said."""
+    sides = []
+    for name, flag in zip(op.inputs, ("trans_a", "trans_b"), strict=True):
+        turned = f"{op.outputs[0]}/{flag}"
+        sides.append(emit("Transpose", [name], turned, perm=[0, 2, 1]) if op.args.get(flag) else name)
+    emit("MatMul", sides, op.outputs[0])
+
+
+def _scale(emit: Emitter, op: SourceOp) -> None:
+    emit("Mul", [op.inputs[0], emit.floats(op.args["scale"])], op.outputs[0])
+
+
+def _transpose(emit: Emitter, op: SourceOp) -> None:
+    emit("Transpose", op.inputs, op.outputs[0], perm=op.args["axes"])
+
+
+def _reduce_mean(emit: Emitter, op: SourceOp) -> None:
+    axes = emit.integers(*op.args["axes"])
+    emit("ReduceMean", [op.inputs[0], axes], op.outputs[0], keepdims=op.args.get("keepdims", 1))
+
+
 VOCABULARY = {
+    "AffineNd": _affine_nd,
     "AveragePool": _average_pool,
+    "BatchMatMul": _batch_mat_mul,
     "Concat": _along("Concat"),
     "Conv": _conv,
     "Dropout": _dropout,
     "ExpandDims": _with_dims("Unsqueeze"),
     "FC": _fc,
     "MaxPool": _max_pool,
+    "ReduceMean": _reduce_mean,
     "Relu": _same("Relu"),
+    "Reshape": _reshape,
+    "Scale": _scale,
     "Softmax": _along("Softmax"),
     "SpatialBN": _spatial_bn,
     "Squeeze": _with_dims("Squeeze"),
     "Sum": _same("Sum"),
+    "Transpose": _transpose,
 }
 """How each operator is written."""

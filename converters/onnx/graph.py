@@ -96,7 +96,7 @@ class Emitter:
 
     def floats(self, value: float, count: int = 1) -> str:
         """The name of a constant float32 vector of one value."""
-        name = f"float32/{value:g}/{count}"
+        name = f"float32/{value!r}/{count}"
         return self._constant(Tensor(name, "float32", (count,), Held(struct.pack("<f", value) * count)))
 
     def shape(self, name: str) -> tuple[int, ...]:
