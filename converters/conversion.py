@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-from fnmatch import fnmatchcase
 from time import perf_counter
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, NamedTuple
@@ -11,10 +10,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 from .checkpoint import Checkpoint, open_checkpoint
 from .errors import BadInput, Refused, UsageError
 from .facts import Facts, decided, facts_of
-from .mapping.fit import Fit, averaged, find, fit, headless, inverted
-from .mapping.layout import families
-from .mapping.network import settings
-from .mapping.tables import LayoutTable, layout_names, load_layout, models
+from .mapping.fit import Fit, averaged, headless, inverted
 from .ops import filled
 from .output import SUFFIXES, Work, output_format, refuse_early, refuse_input, write_output
 from .plan import NOTHING, Plan, make_plan
@@ -30,14 +26,19 @@ from .provenance import (
     shift_of,
     undoing,
 )
+from .recognition import choose_target, recognise
 from .tensor import FLOATS
 from .text import shown
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+    from collections.abc import Callable, Iterator, Mapping, Sequence
 
+    from .mapping.tables import LayoutTable
     from .output import Target
     from .tensor import Tensor
+
+
+UNCHECKED = "the input's own checksums were not verified"
 
 
 class Result(NamedTuple):
@@ -382,194 +383,6 @@ def carry_out(
     )
 
 
-def recognise(
-    checkpoint: Checkpoint,
-    layout: str | None,
-    *,
-    variant: str | None = None,
-    head: str | None = None,
-    ask: bool = True,
-) -> Fit:
-    """Fit a file with a named layout, or find the one it is in.
-
-    Without a name the provenance decides, else every layout of the file's format is tried (of an ONNX model, every
-    one there is; so too under the name ``"onnx"``, which takes nothing else); where more than one fits, one whose
-    very names the file has, and then the one whose table ranks first, unless ``ask`` and several tie on what no tensor
-    shows. ``head`` is what the file calls the head. Raises `Refused` or `BadInput`.
-    """
-    path = checkpoint.path
-    if layout == "onnx" and checkpoint.format != "onnx":
-        hint = "`convert auto` recognises other files"
-        raise BadInput(f"is a {checkpoint.container}, not an ONNX model", path=path, hint=hint)
-    if layout is None or layout == "onnx":
-        told = (checkpoint.provenance or {}).get("layout")
-        layout = told if isinstance(told, str) and told in layout_names() else None
-    if layout is None:
-        named = [load_layout(name) for name in layout_names()]
-    else:
-        named = [_layout(layout), *(load_layout(name) for name in _layout(layout).also)]
-    tables = [table for table in named if checkpoint.format in (table.format, "onnx")]
-    if not tables:
-        raise BadInput(
-            f"is a {checkpoint.container}; {named[0].title} comes as {_FORMAT_WORDS[named[0].format]}",
-            path=path,
-            hint=_other_source(checkpoint),
-        )
-    if found := _fits(checkpoint, tables, variant, head):
-        return _first(checkpoint, found, ask=ask and layout is None)
-    if layout is not None:
-        _refuse_named(checkpoint, tables, variant, head)
-    refusals: list[Refused] = []
-    for table in tables:  # only now are faults counted, which takes its time
-        try:
-            fit(table, checkpoint.tensors, checkpoint.others, variant=variant, head=head, path=path)
-        except Refused as error:
-            refusals.append(error)
-    nearest = max(refusals, key=lambda error: -len(error.faults) if error.faults else float("-inf"))
-    if len(tables) > 1 and not nearest.faults:
-        nearest = Refused(
-            "is no network that is known here",
-            path=path,
-            hint="`convert models` shows what is; `convert inspect` what the file holds",
-        )
-    if checkpoint.format == "onnx" and "bn_eps" not in checkpoint.told:
-        nearest.hint = (
-            "the export may have folded its batch norms into the convolutions: export it in training mode "
-            "and without constant folding"
-        )
-    raise nearest
-
-
-def _fits(
-    checkpoint: Checkpoint, tables: Iterable[LayoutTable], variant: str | None, head: str | None
-) -> list[Fit]:
-    """The file's fits with some layouts."""
-    found = (
-        find(table, checkpoint.tensors, checkpoint.others, variant=variant, head=head) for table in tables
-    )
-    return [one for one in found if one]
-
-
-def _place(one: Fit) -> tuple[bool, int]:
-    return bool(one.scope or one.layout.absent), one.layout.rank
-
-
-def namesakes(checkpoint: Checkpoint, first: Fit) -> list[str]:
-    """The other layouts whose names and shapes a file has as well, where the networks behind them differ in what no
-    tensor shows."""
-    if not settings(first.variant) or checkpoint.provenance:
-        return []
-    tables = [table for table in map(load_layout, layout_names()) if table.format == checkpoint.format]
-    found = _fits(checkpoint, tables, None, None)
-    return [
-        one.layout.name
-        for one in found
-        if _place(one) == _place(first) and one.layout.name != first.layout.name
-    ]
-
-
-def _first(checkpoint: Checkpoint, found: Sequence[Fit], *, ask: bool) -> Fit:
-    """The fit that counts, see `recognise`; of several variants of a layout the one that provenance tells of."""
-
-    first = min(found, key=lambda one: (*_place(one), one.layout.name))
-    names = [one.layout.name for one in found if _place(one) == _place(first)]
-    if ask and len(names) > 1 and settings(first.variant):
-        raise Refused(
-            f"names and shapes fit {len(names)} layouts whose networks compute different things",
-            path=checkpoint.path,
-            where=", ".join(names),
-            hint=f"say which: `convert {names[0]} ...`",
-        )
-    known = ((checkpoint.provenance or {}).get("network") or {}).get("variant")
-    if known in first.choices:
-        return _fits(checkpoint, [load_layout(first.layout.name)], known, None)[0]
-    return first
-
-
-def _refuse_named(
-    checkpoint: Checkpoint, tables: Sequence[LayoutTable], variant: str | None, head: str | None
-) -> None:
-    """Raise `Refused` for a file that is another network than was asked for, or of another layout."""
-    if variant is not None and (found := _fits(checkpoint, tables, None, head)):
-        name = found[0].variant.name
-        fitting = [
-            row["name"]
-            for row in models(found[0].layout)
-            if any(fnmatchcase(name, glob) for glob in row["variants"])
-        ]
-        raise Refused(
-            f"holds {found[0].variant.title} ({name}), which {variant!r} is not",
-            path=checkpoint.path,
-            hint=f"--variant may be {', '.join((*fitting, name))}",
-        )
-    if other := _elsewhere(checkpoint, (one.name for one in tables)):
-        raise Refused(
-            f"holds {other.variant.title} with the names of {other.layout.title}",
-            path=checkpoint.path,
-            where=f"not of {tables[0].title}",
-            hint=f"use `convert {other.layout.name} ...`",
-        )
-
-
-def _elsewhere(checkpoint: Checkpoint, tried: Iterable[str]) -> Fit | None:
-    """The file's fit with a layout that was not tried, if there is one."""
-    tables = map(load_layout, sorted({*layout_names()}.difference(tried)))
-    found = _fits(checkpoint, (one for one in tables if one.format == checkpoint.format), None, None)
-    return min(found, key=lambda one: one.layout.rank, default=None)
-
-
-def choose_target(fitted: Fit, to: str | None, provenance: Mapping[str, Any] | None = None) -> LayoutTable:
-    """The layout to write: the one asked for, else the first of the source's defaults that holds the network.
-
-    ``"onnx"`` stands for a source's own layout: the file's, else the one that its provenance began with, else the
-    first that has the network.
-    """
-    if to == "onnx":
-        return _source_layout(fitted, provenance)
-    if to is not None:
-        return _layout(to)
-    for name in fitted.layout.to:
-        table = load_layout(name)
-        if fitted.variant.family in families(table) and not table.holding(fitted.variant.name).refuse:
-            return table
-    raise Refused(f"no default layout holds {fitted.variant.title}", hint="choose one with --to")
-
-
-def _source_layout(fitted: Fit, provenance: Mapping[str, Any] | None) -> LayoutTable:
-    origin = ((provenance or {}).get("origin") or {}).get("layout")
-    first = [name for name in (fitted.layout.name, origin) if name in layout_names()]
-    for name in (*first, *layout_names()):
-        table = load_layout(name)
-        if table.format == "pytorch" or table.holding(fitted.variant.name).refuse:
-            continue
-        if fitted.variant.family in families(table):
-            return table
-    raise Refused(
-        f"no source framework has {fitted.variant.title}",
-        hint="ONNX graphs are those of the source frameworks",
-    )
-
-
-UNCHECKED = "the input's own checksums were not verified"
-
-_FORMAT_WORDS = {
-    "caffe2-pickle": "a Caffe2 pickle (.pkl)",
-    "pytorch": "a PyTorch or safetensors file",
-    "tensorflow": "a TensorFlow checkpoint",
-    "caffe": "a Caffe model (.caffemodel)",
-    "chainer": "a Chainer file (.npz or .h5)",
-}
-
-
-def _other_source(checkpoint: Checkpoint) -> str:
-    if other := _elsewhere(checkpoint, ()):
-        return f"it holds {other.variant.title}: use `convert {other.layout.name} ...`"
-    names = [name for name in layout_names() if load_layout(name).format == checkpoint.format]
-    return (
-        f"use `convert {names[0]} ...`" if len(names) == 1 else f"its layout may be one of {', '.join(names)}"
-    )
-
-
 def _with_mean(facts: Facts, path: str | os.PathLike[str]) -> Facts:
     """The facts with those of a mean file."""
     if "mean_cube" not in facts.input:
@@ -584,18 +397,6 @@ def _with_mean(facts: Facts, path: str | os.PathLike[str]) -> Facts:
         "crc32": found.crc32,
     }
     return facts._replace(input={**facts.input, "mean_file": told})
-
-
-def _layout(name: str) -> LayoutTable:
-    if name not in layout_names():
-        from difflib import get_close_matches
-
-        near = get_close_matches(name, layout_names(), 1)
-        raise UsageError(
-            f"there is no layout {name!r}",
-            hint=f"did you mean {near[0]!r}?" if near else f"there are {', '.join(layout_names())}",
-        )
-    return load_layout(name)
 
 
 def source_of(

@@ -7,7 +7,6 @@ from math import isfinite, sqrt
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from .checkpoint import open_checkpoint
-from .conversion import recognise
 from .errors import ConverterError
 from .facts import facts_of
 from .mapping.layout import BATCHES
@@ -15,6 +14,7 @@ from .mapping.tables import load_layout
 from .ops import arrays
 from .plan import make_plan
 from .provenance import EPS_ERROR, shift_of, undoing
+from .recognition import recognise
 from .tensor import same_bytes
 
 if TYPE_CHECKING:

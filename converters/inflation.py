@@ -12,7 +12,7 @@ from time import perf_counter
 from typing import TYPE_CHECKING, Any
 
 from .checkpoint import open_checkpoint
-from .conversion import UNCHECKED, Result, Wish, carry_out, chosen_format, recognise, source_of
+from .conversion import UNCHECKED, Result, Wish, carry_out, chosen_format, source_of
 from .errors import Refused, UsageError
 from .facts import decided, facts_of
 from .mapping.fit import Fault, fit
@@ -23,6 +23,7 @@ from .ops import Inflate, Reshape
 from .output import refuse_early, refuse_input
 from .plan import make_plan
 from .provenance import record
+from .recognition import recognise
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping

@@ -6,10 +6,10 @@ import os
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from .checkpoint import open_checkpoint
-from .conversion import namesakes, recognise
 from .errors import Refused
 from .facts import facts_of
 from .mapping.network import multiply_adds, parameters, weights
+from .recognition import namesakes, recognise
 from .support import holding_layouts
 from .tensor import FLOATS
 

@@ -6,7 +6,6 @@ import os
 from typing import TYPE_CHECKING, Any
 
 from .checkpoint import open_checkpoint
-from .conversion import recognise
 from .errors import ConverterError, Refused, UsageError
 from .facts import decided, facts_of
 from .mapping.fit import inverted
@@ -16,6 +15,7 @@ from .mapping.tables import load_layout
 from .networks.spec import NetworkSpec
 from .plan import make_plan
 from .provenance import home_of
+from .recognition import recognise
 
 if TYPE_CHECKING:
     from collections.abc import Mapping

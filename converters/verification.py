@@ -12,13 +12,13 @@ from time import perf_counter
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from .checkpoint import Checkpoint, open_checkpoint
-from .conversion import recognise
 from .errors import Refused, UsageError
 from .facts import decided, facts_of
 from .mapping.fit import headless, inverted
 from .ops import filled
 from .plan import NOTHING, make_plan
 from .provenance import former, origin_of, shift_of, undoing
+from .recognition import recognise
 from .tensor import same_bytes
 
 if TYPE_CHECKING:
