@@ -54,7 +54,11 @@ def holding_layouts(one: Variant) -> tuple[dict[str, str], dict[str, str]]:
     layouts: dict[str, str] = {}
     refusing: dict[str, str] = {}
     tables = [load_layout(name) for name in layout_names()]
-    sources = [table for table in tables if table.format != "pytorch" and one.family in table.modules]
+    sources = [
+        table
+        for table in tables
+        if table.format != "pytorch" and one.family in table.modules and not table.holding(one.name).refuse
+    ]
     wanted = [name for table in sources for name in table.to] or ["native"]
     for layout in sorted(
         tables, key=lambda table: wanted.index(table.name) if table.name in wanted else len(wanted)

@@ -644,6 +644,9 @@ def test_models_shows_the_default_first(run):
             "i3d": "pytorch-i3d",
             "c3d": "mmaction",
             "bn_inception": "mmaction",
+            "resnet_i3d": "native" if "nonlocal" in row["sources"] else "pyslowfast",
+            "slowfast": "pyslowfast",
+            "x3d": "pyslowfast",
         }.get(row["family"], "native")
         if row["sources"] and "torchvision" not in row["variant"] and row["variant"] != "c3d-small":
             assert next(iter(row["layouts"])) == wanted, row["variant"]
