@@ -68,6 +68,8 @@ def start(*words, **options):
         stderr=subprocess.DEVNULL,
         text=True,
         env={**os.environ, "PYTHONPATH": str(REPOSITORY)},
+        # Ignored where the tests run in the background, and a child would inherit that.
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
         **options,
     )
 
