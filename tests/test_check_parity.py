@@ -15,16 +15,16 @@ def test_every_family_source_and_layout_has_its_smallest_network() -> None:
     script = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(script)
     every = list(script.cases(["*"]))
-    weights = {one.name: parameters(one, script.sizes_of(one), {}) for _, one, _ in every}
+    weights = {case.one.name: parameters(case.one, script.sizes_of(case.one), {}) for case in every}
     chosen = Counter()
-    for layout, one, targets in script.smallest(every):
+    for layout, one, _, targets in script.smallest(every):
         for to in targets:
             chosen[layout.name, one.family, to] += 1
             assert all(
                 weights[one.name] <= weights[other.name]
-                for source, other, reached in every
+                for source, other, _, reached in every
                 if (source.name, other.family) == (layout.name, one.family) and to in reached
             )
     assert set(chosen.values()) == {1}
-    assert set(chosen) == {(layout.name, one.family, to) for layout, one, targets in every for to in targets}
+    assert set(chosen) == {(case.layout.name, case.one.family, to) for case in every for to in case.targets}
     assert len(chosen) > 40
