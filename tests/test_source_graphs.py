@@ -29,7 +29,7 @@ from tables import VmzTable, vmz_tables
 from converters.errors import Refused
 from converters.onnx import caffe2, vmz
 from converters.onnx.graph import SourceNet, SourceOp, translate
-from converters.onnx.sources import source_graph, source_net
+from converters.onnx.sources import NoSourceNet, source_graph, source_net
 
 GOLDENS = Path(__file__).parent / "goldens"
 EXACT = TOLERANCE["cpu"]
@@ -176,6 +176,12 @@ def test_a_model_that_names_do_not_tell() -> None:
         Refused, match=r"several models of video-nonlocal-net \(8x8, 32x4, 32x2, 128x1\): say which"
     ):
         source_net(held)
+    frames = {
+        name: tensor._replace(shape=(64, 3, 7, 7)) if name == "conv1_w" else tensor
+        for name, tensor in held.items()
+    }
+    with pytest.raises(NoSourceNet):  # ImageNet's network over frames, which training begins with
+        source_net(frames)
 
 
 # VMZ's builders

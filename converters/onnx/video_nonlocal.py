@@ -23,14 +23,17 @@ MODELS = {"8x8": 1, "32x4": 1, "32x2": 2, "128x1": 2}
 """The releases, and what their stem and the pool behind it do in time: nothing, or halve it each."""
 
 _HEAD = re.compile(r"(gpu_\d+/|)pred_w")
+_IMAGE = 4
+"""Axes of a convolution over single frames."""
+
 _GROUP = 4
 """Frames that a non-local block of res3 takes at a time in the affine nets."""
 
 
 def network(blobs: Mapping[str, Shape], *, model: str = "") -> SourceNet | None:
     """The test net over ``blobs`` (name to shape; solver state is left alone), or None if they are not
-    video-nonlocal-net's: they have no classifier ``pred`` or no norm ``res_conv1_bn``, or ``model`` is another
-    project's (PySlowFast has the same names).
+    video-nonlocal-net's: they have no classifier ``pred`` or no norm ``res_conv1_bn``, they are of a network
+    over single frames, or ``model`` is another project's (PySlowFast has the same names).
 
     ``model`` is a key of `MODELS`. Raises `Refused` without one, and if a blob is missing.
     """
@@ -38,6 +41,8 @@ def network(blobs: Mapping[str, Shape], *, model: str = "") -> SourceNet | None:
     if found is None or f"{found[1]}res_conv1_bn_s" not in blobs:
         return None
     if model and model not in MODELS:  # another project's, with the same names
+        return None
+    if len(blobs.get(f"{found[1]}conv1_w", ())) == _IMAGE:  # ImageNet's network, which training begins with
         return None
     if not model:
         raise Refused(
