@@ -15,15 +15,13 @@ from .ops import filled
 from .output import SUFFIXES, Work, output_format, refuse_early, refuse_input, write_output
 from .plan import NOTHING, Plan, make_plan
 from .provenance import (
-    EPS_DIGITS,
     FORM,
+    before,
     former,
     home_of,
     origin_of,
     record,
     restoration,
-    settings_of,
-    shift_of,
     undoing,
 )
 from .recognition import choose_target, recognise
@@ -190,19 +188,15 @@ def convert(
         if mean is not None:
             facts = _with_mean(facts, mean)
         undo = undoing(checkpoint.provenance, checkpoint.tensors)
-        # Variances come back to what they were before they move to the target's eps.
-        shifted = shift_of(checkpoint.provenance) if undo else 0.0
-        own = facts._replace(
-            bn_eps=round(facts.bn_eps + shifted, EPS_DIGITS),
-            settings={**facts.settings, **settings_of(checkpoint.provenance)},
-        )
+        # What a former conversion moved comes back before anything moves to where the target has it.
+        own = before(facts, checkpoint.provenance, undo)
         wanted = target.eps(fitted.variant.name)
         eps = own.bn_eps if wanted is None else wanted
-        before = former(checkpoint.provenance, target.name)
+        begun = former(checkpoint.provenance, target.name)
         if write_format == "onnx" and not checkpoint.provenance:
             # The source's arrays as they are, under its own names.
             first = origin_of(fitted, checkpoint.tensors, NOTHING, own.bn_eps, {}, None, dry_run=dry_run)
-            before = former({"origin": first}, target.name)
+            begun = former({"origin": first}, target.name)
         plan = make_plan(
             fitted,
             checkpoint.tensors,
@@ -211,7 +205,7 @@ def convert(
             eps=eps,
             dtype=dtype,
             undo=undo,
-            former=before,
+            former=begun,
             home=home_of(checkpoint.provenance),
             path=path,
         )

@@ -13,7 +13,7 @@ from .mapping.layout import BATCHES
 from .mapping.tables import load_layout
 from .ops import arrays
 from .plan import make_plan
-from .provenance import EPS_ERROR, shift_of, undoing
+from .provenance import before, undoing
 from .recognition import recognise
 from .tensor import same_bytes
 
@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from .checkpoint import Checkpoint
     from .facts import Facts
     from .mapping.fit import Fit
+    from .ops import Op
     from .tensor import Tensor
 
 KINDS = ("only in A", "only in B", "shape", "dtype", "values", "equal")
@@ -94,12 +95,13 @@ class Difference(NamedTuple):
 
 
 class _Known(NamedTuple):
-    """An open file whose network is known. ``own`` has the batch-norm eps that its undone variances go with."""
+    """An open file whose network is known. ``own`` is what its tensors go with once ``undo`` has been done."""
 
     checkpoint: Checkpoint
     fitted: Fit
     facts: Facts
     own: Facts
+    undo: Mapping[str, tuple[Op, ...]]
 
 
 def diff(
@@ -120,8 +122,6 @@ def diff(
     """
     with open_checkpoint(os.fspath(a)) as one, open_checkpoint(os.fspath(b)) as other:
         left, right = _known(one, layout_a), _known(other, layout_b)
-        if left and right and abs(left.own.bn_eps - right.own.bn_eps) <= EPS_ERROR:
-            right = right._replace(own=right.own._replace(bn_eps=left.own.bn_eps))
         notes: list[str] = []
         canonical = left is not None and right is not None and _translate(left, right)
         tensors = (one.tensors, other.tensors)
@@ -142,9 +142,8 @@ def _known(checkpoint: Checkpoint, layout: str | None) -> _Known | None:
             raise
         return None
     facts = facts_of(fitted, checkpoint.provenance, told=checkpoint.told)
-    undone = undoing(checkpoint.provenance, checkpoint.tensors)
-    shift = shift_of(checkpoint.provenance) if undone else 0.0
-    return _Known(checkpoint, fitted, facts, facts._replace(bn_eps=facts.bn_eps + shift))
+    undo = undoing(checkpoint.provenance, checkpoint.tensors)
+    return _Known(checkpoint, fitted, facts, before(facts, checkpoint.provenance, undo), undo)
 
 
 def _translate(left: _Known, right: _Known) -> bool:
@@ -172,14 +171,12 @@ def _canonical(left: _Known, right: _Known) -> tuple[dict[str, Tensor], dict[str
 
 def _canonical_tensors(one: _Known, eps: float) -> dict[str, Tensor]:
     checkpoint = one.checkpoint
-    undo = undoing(checkpoint.provenance, checkpoint.tensors)
     native = load_layout("native")
     plan = make_plan(
-        one.fitted, checkpoint.tensors, native, one.own, eps=eps, undo=undo, path=checkpoint.path
+        one.fitted, checkpoint.tensors, native, one.own, eps=eps, undo=one.undo, path=checkpoint.path
     )
-    tensors = checkpoint.tensors
     rows = [row for row in plan.rows if not row.target.endswith(f".{BATCHES}")]
-    return {row.target: row.tensor(tensors) for row in rows}
+    return {row.target: row.tensor(checkpoint.tensors) for row in rows}
 
 
 def _notes(left: _Known, right: _Known, *, canonical: bool) -> Iterator[str]:

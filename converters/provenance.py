@@ -227,16 +227,15 @@ def home_of(provenance: Mapping[str, Any] | None) -> LayoutTable | None:
     return load_layout(name) if name in layout_names() else None
 
 
-def shift_of(provenance: Mapping[str, Any] | None) -> float:
-    """What the recorded conversion added to every running_var; 0 where it added nothing."""
-    variance = ((provenance or {}).get("restore") or {}).get("variance") or {}
-    return float(variance.get("shift", 0.0))
-
-
-def settings_of(provenance: Mapping[str, Any] | None) -> dict[str, Any]:
-    """What the settings were that the recorded conversion moved into weights."""
-    moved = ((provenance or {}).get("restore") or {}).get("moved") or {}
-    return dict(moved.get("settings", {}))
+def before(facts: Facts, provenance: Mapping[str, Any] | None, undo: Mapping[str, tuple[Op, ...]]) -> Facts:
+    """The facts that a file's tensors go with once ``undo`` has been done (`undoing`): the batch norms' eps before the
+    recorded conversion moved variances, and the settings before it moved those into weights."""
+    restore = (provenance or {}).get("restore") or {}
+    shift = (restore.get("variance") or {}).get("shift", 0.0) if undo else 0.0
+    moved = (restore.get("moved") or {}).get("settings", {})
+    return facts._replace(
+        bn_eps=round(facts.bn_eps + float(shift), EPS_DIGITS), settings={**facts.settings, **moved}
+    )
 
 
 def former(provenance: Mapping[str, Any] | None, target: str) -> Former | None:

@@ -17,7 +17,7 @@ from .facts import decided, facts_of
 from .mapping.fit import headless, inverted
 from .ops import filled
 from .plan import NOTHING, make_plan
-from .provenance import former, origin_of, shift_of, undoing
+from .provenance import before, former, origin_of, undoing
 from .recognition import recognise
 from .tensor import same_bytes
 
@@ -292,13 +292,12 @@ def _exact(theirs: Side, ours: Side) -> Exact:
         if entry.name
     }
     undo = undoing(output.provenance, output.tensors)
-    shifted = shift_of(output.provenance) if undo else 0.0
     origin = origin_of(theirs.fit, source.tensors, NOTHING, theirs.facts.bn_eps, {}, None)
     plan = make_plan(
         ours.fit,
         output.tensors,
         theirs.fit.layout,
-        ours.facts._replace(bn_eps=ours.facts.bn_eps + shifted),
+        before(ours.facts, output.provenance, undo),
         eps=theirs.facts.bn_eps,
         undo=undo,
         former=former({"origin": origin}, theirs.fit.layout.name),
