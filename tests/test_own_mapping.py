@@ -529,7 +529,7 @@ def test_the_command(ir_csn, run, tmp_path):
         (["in.pth", "out.pth", "--mapping", "map.toml", "--pool1"], 2, "a mapping knows names alone"),
         (["in.pth", "out.pkl", "--mapping", "map.toml"], 2, "must end in"),
         (["in.pth", "map.toml", "--mapping", "map.toml", "--force"], 2, "same file"),
-        (["vmz", "in.pth", "out.pth", "--mapping", "map.toml"], 2, "unrecognized arguments"),
+        (["vmz", "in.pth", "out.pth", "--mapping", "map.toml"], 2, "leave out the layout"),
         (["auto", "in.pth", "out.pth", "--reverse"], 2, "only a mapping"),
         (["auto", "in.pth", "out.pth", "--accept-unsure"], 2, "only a mapping"),
     ],

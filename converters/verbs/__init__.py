@@ -1,1 +1,1 @@
-"""One module for each command that is more than a call: its arguments, and what it prints."""
+"""One module for each command: its arguments, the call, and what it prints."""

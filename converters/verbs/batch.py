@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-import json
 import sys
 from typing import TYPE_CHECKING
+
+from .common import outcome
 
 if TYPE_CHECKING:
     import argparse
@@ -56,8 +57,4 @@ def run(options: argparse.Namespace) -> int:
         retries=options.retries,
         watch=None if options.quiet or options.json else watch_on(sys.stderr),
     )
-    if options.json:
-        print(json.dumps({"ok": summary.ok, **summary.as_data()}))
-    elif not options.quiet:
-        print(summary_text(summary))
-    return 0 if summary.ok else 1
+    return outcome(options, summary.as_data, lambda: summary_text(summary), ok=summary.ok)

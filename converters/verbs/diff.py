@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-import json
 from typing import TYPE_CHECKING
+
+from .common import outcome
 
 if TYPE_CHECKING:
     import argparse
@@ -24,12 +25,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(options: argparse.Namespace) -> int:
     """Compare, print, and return 1 where something differs."""
     from ..difference import diff
+    from ..report import difference_text
 
     found = diff(options.a, options.b, layout_a=options.layout_a, layout_b=options.layout_b)
-    if options.json:
-        print(json.dumps({"ok": found.same, **found.as_data()}))
-    elif not options.quiet:
-        from ..report import difference_text
-
-        print(difference_text(found))
-    return 0 if found.same else 1
+    return outcome(options, found.as_data, lambda: difference_text(found), ok=found.same)

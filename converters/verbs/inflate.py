@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-import json
 from typing import TYPE_CHECKING
+
+from .common import outcome
 
 if TYPE_CHECKING:
     import argparse
@@ -38,6 +39,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(options: argparse.Namespace) -> int:
     """Inflate and report."""
     from ..inflation import inflate
+    from ..report import conversion_text
 
     result = inflate(
         options.input,
@@ -52,10 +54,4 @@ def run(options: argparse.Namespace) -> int:
         checksum=not options.no_checksum,
         dry_run=options.dry_run,
     )
-    if options.json:
-        print(json.dumps({"ok": True, **result.as_data()}))
-    elif not options.quiet:
-        from ..report import conversion_text
-
-        print(conversion_text(result))
-    return 0
+    return outcome(options, result.as_data, lambda: conversion_text(result))

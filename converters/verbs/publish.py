@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import json
 from typing import TYPE_CHECKING
 
 from ..errors import UsageError
 from ..text import shown
+from .common import outcome
 
 if TYPE_CHECKING:
     import argparse
@@ -53,23 +53,19 @@ def _publish(options: argparse.Namespace) -> int:
         run=options.run,
         force=options.force,
     )
-    if options.json:
-        print(json.dumps({"ok": True, **done.as_data()}))
-    elif not options.quiet:
-        lines = [f"published {done.path} ({done.size:,} bytes)", f"SHA-256 {done.sha256}", *done.checks]
-        lines += [f"left out: {name}" for name in done.stripped]
-        lines.append(f"card {done.card}; hashes {done.sums}")
-        print("\n".join(shown(line) for line in lines))
-    return 0
+    lines = [f"published {done.path} ({done.size:,} bytes)", f"SHA-256 {done.sha256}", *done.checks]
+    lines += [f"left out: {name}" for name in done.stripped]
+    lines.append(f"card {done.card}; hashes {done.sums}")
+    return outcome(options, done.as_data, lambda: "\n".join(shown(line) for line in lines))
 
 
 def _check(options: argparse.Namespace) -> int:
     from ..publication import check_folder
 
     found = check_folder(options.check)
-    bad = [one for one in found if one.fault]
-    if options.json:
-        print(json.dumps({"ok": not bad, "files": [one._asdict() for one in found]}))
-    elif not options.quiet:
-        print("\n".join(shown(f"{one.name}: {one.fault or 'as published'}") for one in found))
-    return 1 if bad else 0
+    return outcome(
+        options,
+        lambda: {"files": [one._asdict() for one in found]},
+        lambda: "\n".join(shown(f"{one.name}: {one.fault or 'as published'}") for one in found),
+        ok=not any(one.fault for one in found),
+    )

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-import json
 from typing import TYPE_CHECKING
+
+from .common import outcome
 
 if TYPE_CHECKING:
     import argparse
@@ -26,13 +27,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(options: argparse.Namespace) -> int:
     """Propose, write, print."""
+    from ..report import suggestion_text
     from ..suggestion import suggest
 
     found = suggest(options.a, options.b, options.output, values=not options.no_values, force=options.force)
-    if options.json:
-        print(json.dumps({"ok": True, **found.as_data()}))
-    elif not options.quiet:
-        from ..report import suggestion_text
-
-        print(suggestion_text(found))
-    return 0
+    return outcome(options, found.as_data, lambda: suggestion_text(found))

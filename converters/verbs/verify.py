@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-import json
 import os
 from typing import TYPE_CHECKING
+
+from .common import outcome
 
 if TYPE_CHECKING:
     import argparse
@@ -49,6 +50,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(options: argparse.Namespace) -> int:
     """Verify, print, and return 1 where something is missed."""
+    from ..report import verification_text
     from ..verification import verify
 
     if options.html is not None:
@@ -76,13 +78,7 @@ def run(options: argparse.Namespace) -> int:
         from ..junit import write_junit
 
         write_junit(options.junit, found)
-    if options.json:
-        print(json.dumps({"ok": found.ok, **found.as_data()}))
-    elif not options.quiet:
-        from ..report import verification_text
-
-        print(verification_text(found))
-    return 0 if found.ok else 1
+    return outcome(options, found.as_data, lambda: verification_text(found), ok=found.ok)
 
 
 def _check_report(options: argparse.Namespace) -> None:

@@ -1,0 +1,159 @@
+"""``convert LAYOUT IN OUT``, also for mean cubes and with a mapping file of the user's own."""
+
+from __future__ import annotations
+
+import sys
+from typing import TYPE_CHECKING
+
+from ..errors import UsageError
+from .common import add_entry, outcome
+
+if TYPE_CHECKING:
+    import argparse
+
+DESCRIPTION = ""  # that of the layout
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Declare what the command takes."""
+    parser.add_argument("input", metavar="IN", help="the checkpoint file")
+    parser.add_argument(
+        "output", metavar="OUT", help=".pth, .safetensors, .onnx, or what the layout comes as (a mean: .npy)"
+    )
+    parser.add_argument("--to", metavar="LAYOUT", help="the output's layout (see `convert models`)")
+    parser.add_argument("--force", action="store_true", help="replace an existing output")
+    parser.add_argument(
+        "--dry-run", action="store_true", help="plan and report, read no tensor, write nothing"
+    )
+    parser.add_argument("--verify", action="store_true", help="read the output back and compare every tensor")
+    parser.add_argument("--dtype", metavar="DTYPE", help="cast: float32, float16, bfloat16 or float64")
+    parser.add_argument(
+        "--wrap", action="store_true", help="add the ecosystem's own wrapper around the state dict"
+    )
+    parser.add_argument("--strict", action="store_true", help="refuse NaN and Inf")
+    parser.add_argument("--sha256", action="store_true", help="hash the input into the provenance (slow)")
+    parser.add_argument("--no-checksum", action="store_true", help="do not compare the input's own checksums")
+    parser.add_argument(
+        "--variant", metavar="NAME", help="the network or model, where names and shapes fit several"
+    )
+    add_entry(parser)
+    parser.add_argument("--backbone", action="store_true", help="leave the head out")
+    pool = parser.add_mutually_exclusive_group()
+    pool.add_argument(
+        "--pool1", action="store_true", default=None, help="the network has a max pool behind the stem"
+    )
+    pool.add_argument("--no-pool1", dest="pool1", action="store_false", help="it has none")
+    parser.add_argument(
+        "--inverse-std",
+        action="store_true",
+        help="the file has inverse standard deviations for variances (TSN, early 2016)",
+    )
+    parser.add_argument(
+        "--mean", metavar="FILE", help="the mean cube that goes with the weights, for the provenance"
+    )
+    parser.add_argument("--stem-stride", type=int, metavar="N", help="the stem's stride in time")
+    parser.add_argument("--mapping", metavar="FILE", help="convert by a mapping file of your own")
+    parser.add_argument("--reverse", action="store_true", help="read the mapping from right to left")
+    parser.add_argument(
+        "--accept-unsure", action="store_true", help="take what nobody has confirmed in the mapping"
+    )
+
+
+def run(options: argparse.Namespace) -> int:
+    """Convert and report."""
+    source = None if options.command == "auto" else options.command
+    if _is_mean(options, source):
+        return _convert_mean(options)
+    from ..conversion import convert
+    from ..report import conversion_text
+
+    bar = _Bar() if sys.stderr.isatty() and not (options.quiet or options.json) else None
+    result = convert(
+        source,
+        options.input,
+        options.output,
+        to=options.to,
+        dtype=options.dtype,
+        variant=options.variant,
+        entry=options.entry,
+        head=options.head,
+        backbone=options.backbone,
+        pool1=options.pool1,
+        stem_stride=options.stem_stride,
+        inverse_std=options.inverse_std,
+        mean=options.mean,
+        wrap=options.wrap,
+        force=options.force,
+        verify=options.verify,
+        strict=options.strict,
+        sha256=options.sha256,
+        checksum=not options.no_checksum,
+        dry_run=options.dry_run,
+        progress=bar.show if bar else None,
+        mapping=options.mapping,
+        reverse=options.reverse,
+        accept_unsure=options.accept_unsure,
+    )
+    if bar:
+        bar.clear()
+    return outcome(options, result.as_data, lambda: conversion_text(result))
+
+
+def _is_mean(options: argparse.Namespace, source: str | None) -> bool:
+    """Whether a mean file is wanted: no checkpoint is written under such a name without ``--to``."""
+    if (
+        options.to is not None
+        or options.mapping is not None
+        or not options.output.lower().endswith((".npy", ".npz", ".binaryproto"))
+    ):
+        return False
+    from ..mapping.tables import layout_names, load_layout
+
+    if source is None:
+        return True
+    return source in layout_names() and any(
+        "mean_cube" in row for row in load_layout(source).preprocessing.values()
+    )
+
+
+def _convert_mean(options: argparse.Namespace) -> int:
+    from ..mean import convert_mean
+    from ..report import mean_conversion_text
+
+    for name in ("dry_run", "verify", "dtype", "wrap", "variant", "inverse_std", "mean"):
+        if getattr(options, name):
+            raise UsageError(f"a mean file is not converted with --{name.replace('_', '-')}")
+    result = convert_mean(options.input, options.output, force=options.force)
+    return outcome(options, result.as_data, lambda: mean_conversion_text(result))
+
+
+class _Bar:
+    """A progress bar by bytes on stderr, redrawn at most ten times a second; short work draws none."""
+
+    WIDTH = 30
+
+    def __init__(self) -> None:
+        from time import monotonic
+
+        self._clock = monotonic
+        self._next = monotonic() + 0.3
+        self._drawn = False
+
+    def show(self, done: int, total: int) -> None:
+        """Draw ``done`` of ``total`` bytes."""
+        now = self._clock()
+        if now < self._next:
+            return
+        self._next = now + 0.1
+        self._drawn = True
+        filled = self.WIDTH * done // max(total, 1)
+        sys.stderr.write(
+            f"\r[{'#' * filled}{'.' * (self.WIDTH - filled)}] {done / 1e6:,.0f} of {total / 1e6:,.0f} MB"
+        )
+        sys.stderr.flush()
+
+    def clear(self) -> None:
+        """Remove the bar."""
+        if self._drawn:
+            sys.stderr.write("\r\x1b[K")
+            sys.stderr.flush()
