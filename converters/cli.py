@@ -76,7 +76,7 @@ def _main(words: Sequence[str]) -> int:
             )  # a name that the terminal cannot show is no failure
     try:
         options = _parse(words)
-        code: int = options.run(options)
+        code: int = options.call(options)
         if sys.stdout is not None:
             sys.stdout.flush()
         return code
@@ -176,7 +176,7 @@ def _add_command(commands: Any, name: str, about: str) -> None:
     )
     module.add_arguments(parser)
     _add_common(parser)
-    parser.set_defaults(run=module.run, command=name)
+    parser.set_defaults(call=module.run, command=name)
 
 
 def _add_common(parser: argparse.ArgumentParser) -> None:
