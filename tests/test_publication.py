@@ -153,6 +153,18 @@ def test_what_cannot_be_published(file, files, tmp_path):
     assert not [one for one in check_folder(tmp_path) if one.fault and one.name not in ("r2d.pth", "x.pth")]
 
 
+def test_the_command(file, files, run):
+    done = run("publish", file, "--json")
+    found = json.loads(done.stdout)
+    assert (done.returncode, found["ok"]) == (0, True)
+    assert found["path"] == str(file.parent / f"r2d-{digest(file)[:8]}.pth")
+    assert "blocks" not in str(found["checks"])  # nothing was run: nobody asked
+    done = run("publish", file, "--run")
+    assert (done.returncode, "--source" in done.stderr) == (2, True)
+    done = run("publish", file, "--force", "--source", files / "r2d_d18_l8.pkl", "--run")
+    assert (done.returncode, "blocks" in done.stdout) == (0, True), done.stderr
+
+
 def test_a_folder_is_checked(file, run):
     done = publish(file)
     name = done.path.rpartition("/")[2]
