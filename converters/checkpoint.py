@@ -328,14 +328,19 @@ def _open_chainer(file: SourceFile, *, checksum: bool) -> Checkpoint:
             path=file.path,
             hint="`convert c3d` turns it into an .npy; the weights are in the model's own .npz",
         )
-    empty = [name for name in found.uninitialised if not name.startswith("updater/optimizer:")]
-    if empty:
+    if found.objects:
         raise BadInput(
-            f"holds {counted(len(empty))} never initialised",
+            "holds arrays of Python objects, which are pickles: nothing was unpickled",
             path=file.path,
-            where=", ".join(empty[:3]),
+            where=", ".join(map(shown, found.objects[:3])),
+            hint="weights are plain arrays; save them as such, or fetch the file from its authors",
+        )
+    if found.uninitialised:
+        raise BadInput(
+            f"holds {counted(len(found.uninitialised))} never initialised",
+            path=file.path,
+            where=", ".join(map(shown, found.uninitialised[:3])),
             hint="run the model once before saving it",
         )
-    others = dict(found.others)
     container = f"Chainer file ({found.container})"
-    return Checkpoint(file.path, (file,), "chainer", container, found.tensors, others, None, {})
+    return Checkpoint(file.path, (file,), "chainer", container, found.tensors, found.others, None, {})

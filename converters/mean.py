@@ -101,7 +101,9 @@ def _read(file: SourceFile) -> tuple[Tensor, str]:
         expect(file, "npy", "zip", "protobuf")
         raise AssertionError(kind)
     if tensor.dtype not in FLOATS:
-        raise BadInput(f"holds {tensor.dtype}, a mean is of floating type", path=file.path)
+        raise BadInput(
+            f"holds {tensor.dtype}, a mean is of floating type", path=file.path, hint="save it as float32"
+        )
     shape = _axes(tensor.shape, file.path)
     if shape != tensor.shape:
         tensor = Reshape(shape).apply(tensor)

@@ -323,11 +323,18 @@ def test_a_pytorch_file_becomes_a_caffe_model(tmp_path):
 
 
 def test_shapes_of_other_forks_are_read():
-    """A norm's blobs as (1, C, 1, 1), and four axes everywhere as old layers have them."""
+    """A norm's blobs as (C) or (1, C, 1, 1), and four axes everywhere as old layers have them."""
     params = TABLES["tsn/caffe-bn_inception-rgb-ucf101"].params
     four = {name: (1,) * (4 - len(shape)) + shape for name, shape in params.items()}
     norms = {name: (*shape, 1, 1) if "_bn/" in name else shape for name, shape in params.items()}
-    for shapes in (params, norms, four, {**four, **{name: norms[name] for name in norms if "_bn/" in name}}):
+    bare = {name: shape[1:] if "_bn/" in name else shape for name, shape in params.items()}
+    for shapes in (
+        params,
+        bare,
+        norms,
+        four,
+        {**four, **{name: norms[name] for name in norms if "_bn/" in name}},
+    ):
         assert fit(load_layout("tsn"), shell(shapes)).bound == {"channels": 3, "classes": 101}
 
 

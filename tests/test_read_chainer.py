@@ -17,8 +17,10 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from recipes_caffe import c3d_weights
 
+from converters.checkpoint import open_checkpoint
 from converters.errors import BadInput, Refused
 from converters.read.chainer import read_chainer
+from converters.read.hdf5 import _slabs
 from converters.read.npz import read_npy, read_npz
 from converters.read.records import CheckedRecord
 from converters.tensor import CHUNK, FileBytes, SourceFile, known_crc
@@ -111,6 +113,18 @@ def test_uninitialised_parameters_in_hdf5():
     result, _ = read(FIXTURES / "uninitialised.h5")
     assert result.uninitialised == ("conv1a/W",)
     assert {"bn/gamma", "bn/N", "conv1a/b"} < set(result.tensors)
+
+
+def test_what_is_none_in_a_trainer_is_no_parameter(tmp_path):
+    """The best value of a trigger that has not looked yet, an optimizer's state: None, beside a whole model."""
+    none, weights = np.asarray(None), {f"updater/model:main/{key}": array for key, array in tiny().items()}
+    beside = {"extension_triggers/snapshot/best_value": none, "updater/optimizer:main/conv1a/W/v": none}
+    np.savez(tmp_path / "a.npz", **weights, **beside)
+    result, _ = read(tmp_path / "a.npz")
+    assert result.uninitialised == ()
+    assert result.others == dict.fromkeys(beside, "None")
+    np.savez(tmp_path / "a.npz", **{**weights, "updater/model:main/fc8/b": none}, **beside)
+    assert read(tmp_path / "a.npz")[0].uninitialised == ("updater/model:main/fc8/b",)
 
 
 def test_the_mean_cube():
@@ -281,6 +295,8 @@ def test_objects_are_never_unpickled(tmp_path, shape):
     result, _ = read(path)
     assert result.uninitialised == (("w",) if shape == "()" else ())
     assert ("w" in result.others) == (shape != "()")
+    with pytest.raises(BadInput, match="never initialised" if shape == "()" else "nothing was unpickled"):
+        open_checkpoint(str(path))
     assert not marker.exists()
 
 
@@ -391,6 +407,7 @@ def test_a_bomb_streams(tmp_path):
     code = """
 import resource, sys
 resource.setrlimit(resource.RLIMIT_AS, (150 << 20, 150 << 20))
+from converters.read.hdf5 import _slabs
 from converters.read.npz import read_npz
 from converters.tensor import SourceFile
 (tensor,) = read_npz(SourceFile(sys.argv[1])).tensors.values()
@@ -400,6 +417,16 @@ sys.exit(sum(len(chunk) for chunk in tensor.data.chunks()) != 200 << 20)
         [sys.executable, "-c", code, path], cwd=ROOT, capture_output=True, text=True, check=False
     )
     assert (done.returncode, done.stderr) == (0, "")
+
+
+def test_a_bomb_that_would_have_to_be_held(tmp_path):
+    """Fortran's order cannot be streamed: nothing is inflated for it that no weights shrink to."""
+    path = tmp_path / "a.npz"
+    member = npy("'<f4'", f"(2, {10 << 20})", bytes(80 << 20), fortran="True")
+    path.write_bytes(npz(("w.npy", member), deflated=True))
+    assert "which its order of axes would have held at once (array w)" in refusal(path)
+    np.savez_compressed(path, w=np.asfortranarray(np.zeros((64, 64), np.float32)))
+    assert read(path)[1] == {"w": bytes(64 * 64 * 4)}
 
 
 def test_cut_at_every_byte(tmp_path):
@@ -460,6 +487,39 @@ def test_hdf5_of_every_kind(tmp_path):
         assert (result.tensors[name].dtype, result.tensors[name].shape) == (array.dtype.name, array.shape)
         assert data[name] == wanted, name
     assert isinstance(result.tensors["c"].data, FileBytes)
+
+
+def test_hdf5_rows_of_any_size(tmp_path, monkeypatch):
+    """Rows of chunks together where they are small, and parts of a row where it is larger than may be held."""
+    array = RANDOM.standard_normal((5, 3, 70), np.float32)
+
+    def packed(file, name):
+        file.create_dataset(name, data=array, compression="gzip", chunks=(2, 1, 50))
+
+    path = hdf5(tmp_path / "a.h5", w=packed)
+    for slab, many, reads in ((32 << 20, 4 << 20, 1), (2000, 1, 3), (1000, 1, 5), (500, 1, 15), (100, 1, 45)):
+        monkeypatch.setattr("converters.read.hdf5._SLAB", slab)
+        monkeypatch.setattr("converters.read.hdf5._READ", many)
+        places = list(_slabs(array.shape, (2, 1, 25), 4))
+        assert len(places) == reads
+        assert all(array[place].nbytes <= slab for place in places)
+        assert b"".join(array[place].tobytes() for place in places) == array.tobytes()
+    monkeypatch.setattr("converters.read.hdf5._SLAB", 1680)  # of which the file has chunks of 400
+    assert read(path)[1]["w"] == array.tobytes()
+
+
+def test_hdf5_leaves_nothing_open(tmp_path, run):
+    """What libhdf5 has open when the process ends it closes through objects of Python's that are gone: a crash."""
+
+    def packed(file, name):
+        file.create_dataset(name, data=ARRAYS["long"], compression="gzip", chunks=(1000,))
+
+    hdf5(tmp_path / "a.h5", **{"fc8/W": packed, "fc8/b": ARRAYS["vector"]})
+    done = run("c3d", "a.h5", "out.pth")
+    assert (done.returncode, done.stderr.count("\n")) == (1, 1)
+    assert "is no network that C3D in Chainer has" in done.stderr
+    done = run("inspect", "a.h5", "--stats")
+    assert (done.returncode, done.stderr) == (0, "")
 
 
 def test_hdf5_that_refers_to_other_places(tmp_path):

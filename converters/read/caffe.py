@@ -177,11 +177,18 @@ def read_caffe_hdf5(file: SourceFile) -> CaffeModel:
         if name == path:
             continue  # the group ``diff``
         if not layer or not index.isdecimal():
-            raise BadInput("has a dataset that is no blob of a layer", path=file.path, where=_shown(path))
+            raise BadInput(
+                "has a dataset that is no blob of a layer",
+                path=file.path,
+                where=_shown(path),
+                hint="a .caffemodel.h5 has data/LAYER/0, data/LAYER/1 ... only",
+            )
         tensors[name] = Tensor(name, tensor.dtype, tensor.shape, tensor.data)
         blobs[layer] = blobs.get(layer, 0) + 1
     if not tensors:
-        raise BadInput("holds no weights", path=file.path)
+        raise BadInput(
+            "holds no weights", path=file.path, hint="the snapshot was made of another net, or is empty"
+        )
     names = (group.removeprefix("data/") for group in found.groups if group.startswith("data/"))
     return CaffeModel(tensors, HDF5, "", tuple(Layer(name, "", blobs.get(name, 0)) for name in names))
 

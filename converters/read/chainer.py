@@ -3,7 +3,8 @@ trainer's snapshot holds.
 
 A parameter's name is its path through the links, ``conv1a/W``; a model that is part of another object has
 that object's path before it, ``updater/model:main/predictor/conv1a/W``. A parameter that was never
-initialised is a 0-d object array in an npz and a dataset without a value in HDF5 (Chainer 7.8.1).
+initialised is a 0-d object array in an npz and a dataset without a value in HDF5 (Chainer 7.8.1). So is whatever
+else is None when a trainer is saved: the best value of a trigger that has not looked yet, the state of an optimizer.
 """
 
 from __future__ import annotations
@@ -17,16 +18,24 @@ if TYPE_CHECKING:
     from ..tensor import SourceFile, Tensor
 
 
+_MODEL = "updater/model:"
+"""Where a trainer's snapshot has its models; all the rest of it is the trainer's."""
+
+_OPTIMIZER = "updater/optimizer:"
+
+
 class ChainerFile(NamedTuple):
     """A file's arrays by name, in the file's order.
 
     ``uninitialised`` are the names of parameters without a value. ``others`` are arrays that are no weights,
-    as texts in a trainer's snapshot, with what they are in words. ``container`` is ``npz`` or ``HDF5``.
+    as texts and None in a trainer's snapshot, with what they are in words; ``objects`` are those of them in a
+    model's place that only a pickle could give back. ``container`` is ``npz`` or ``HDF5``.
     """
 
     tensors: dict[str, Tensor]
     uninitialised: tuple[str, ...]
     others: dict[str, str]
+    objects: tuple[str, ...]
     container: str
 
 
@@ -42,12 +51,26 @@ def read_chainer(file: SourceFile, *, checksum: bool = True) -> ChainerFile:
         from .npz import read_npz
 
         npz = read_npz(file, checksum=checksum)
-        found = ChainerFile(npz.tensors, npz.empty, npz.others, "npz")
+        tensors, empty, others, container = npz.tensors, npz.empty, npz.others, "npz"
+        objects = [name for name, what in others.items() if what.startswith("|O")]
     else:
         from .hdf5 import read_hdf5
 
         hdf5 = read_hdf5(file)
-        found = ChainerFile(hdf5.tensors, hdf5.empty, hdf5.others, "HDF5")
+        tensors, empty, others, container = hdf5.tensors, hdf5.empty, hdf5.others, "HDF5"
+        objects = []
+    snapshot = any(name.startswith(_MODEL) for name in (*tensors, *empty))
+
+    def of_model(name: str) -> bool:
+        return name.startswith(_MODEL) if snapshot else not name.startswith(_OPTIMIZER)
+
+    found = ChainerFile(
+        tensors,
+        tuple(filter(of_model, empty)),
+        {**others, **{name: "None" for name in empty if not of_model(name)}},
+        tuple(filter(of_model, objects)),
+        container,
+    )
     if not found.tensors:
         uninitialised = len(found.uninitialised)
         raise BadInput(

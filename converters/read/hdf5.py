@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import io
 from importlib import import_module
+from itertools import product
 from math import prod
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -22,7 +23,8 @@ if TYPE_CHECKING:
 
 _OBJECTS = 50_000
 _DEPTH = 16
-_SLAB = 32 << 20  # bytes of a compressed dataset that are inflated at a time
+_SLAB = 32 << 20  # the most bytes of a compressed dataset that are inflated at a time
+_READ = 4 << 20  # so many where its chunks are small
 _FILTERS = {1, 2, 3}  # deflate, shuffle, fletcher32
 _RATIO = 1032  # deflate cannot do better
 _ERRORS = (OSError, RuntimeError, ValueError, KeyError, TypeError, OverflowError, MemoryError)
@@ -54,19 +56,21 @@ def read_hdf5(file: SourceFile) -> Hdf5File:
     empty: list[str] = []
     groups: list[str] = []
     try:
-        root = h5py.File(_Handle(file), "r")
-        for path, link in _walk(h5py, file, root):
-            if isinstance(link, h5py.Group):
-                groups.append(path)
-                continue
-            code = link.dtype.newbyteorder("=").str[1:] if link.dtype.names is None else ""
-            dtype = NUMPY_CODES.get(code, "")
-            if link.shape is None:
-                empty.append(path)
-            elif not dtype or link.dtype.metadata:
-                found.others[path] = f"{link.dtype} {link.shape}"
-            else:
-                found.tensors[path] = Tensor(path, dtype, link.shape, _data(h5py, file, path, dtype, link))
+        with h5py.File(_Handle(file), "r") as root:
+            for path, link in _walk(h5py, file, root):
+                if isinstance(link, h5py.Group):
+                    groups.append(path)
+                    continue
+                code = link.dtype.newbyteorder("=").str[1:] if link.dtype.names is None else ""
+                dtype = NUMPY_CODES.get(code, "")
+                if link.shape is None:
+                    empty.append(path)
+                elif not dtype or link.dtype.metadata:
+                    found.others[path] = f"{link.dtype} {link.shape}"
+                else:
+                    found.tensors[path] = Tensor(
+                        path, dtype, link.shape, _data(h5py, file, path, dtype, link)
+                    )
     except _ERRORS as error:
         raise _damaged(file, error) from None
     return found._replace(empty=tuple(empty), groups=tuple(groups))
@@ -121,29 +125,55 @@ class _Handle(io.RawIOBase):
 
 
 class _Compressed:
-    """A dataset that only libhdf5 can lay out, read some rows at a time."""
+    """A dataset that only libhdf5 can lay out, read some rows at a time.
 
-    __slots__ = ("dataset", "file", "path")
+    The file is open in libhdf5 for no longer than one read takes: what is open when the process ends it closes
+    through Python's objects, which are gone by then.
+    """
+
+    __slots__ = ("chunk", "dtype", "file", "path", "shape")
 
     def __init__(self, file: SourceFile, path: str, dataset: Any) -> None:
         self.file = file
         self.path = path
-        self.dataset = dataset
+        self.shape: tuple[int, ...] = dataset.shape
+        self.chunk: tuple[int, ...] = dataset.chunks or self.shape
+        self.dtype = dataset.dtype
 
     def chunks(self) -> Iterator[memoryview]:
         """See `Data.chunks`."""
-        dataset = self.dataset
-        shape = dataset.shape
-        row = prod(shape[1:]) * dataset.dtype.itemsize
-        rows = min((dataset.chunks or shape or (1,))[0], max(1, _SLAB // max(1, row)))
-        for first in range(0, shape[0] if shape else 1, max(1, rows)):
-            try:
-                values = dataset[first : first + rows] if shape else dataset[()]
-            except _ERRORS as error:
-                raise _damaged(self.file, error, self.path) from None
-            raw = memoryview(values.astype(dataset.dtype.newbyteorder("<")).tobytes())
+        for place in _slabs(self.shape, self.chunk, self.dtype.itemsize):
+            raw = self._read(place)
             for start in range(0, len(raw), CHUNK):
                 yield raw[start : start + CHUNK]
+
+    def _read(self, place: tuple[int | slice, ...]) -> memoryview:
+        h5py = load_h5py(self.file.path)
+        try:
+            with h5py.File(_Handle(self.file), "r") as root:
+                values = root[self.path][place].astype(self.dtype.newbyteorder("<"), copy=False)
+        except _ERRORS as error:
+            raise _damaged(self.file, error, self.path) from None
+        found: memoryview = values.reshape(-1).view("u1").data
+        return found
+
+
+def _slabs(
+    shape: tuple[int, ...], chunk: tuple[int, ...], itemsize: int
+) -> Iterator[tuple[int | slice, ...]]:
+    """Places that are an array together, in C order: whole rows of chunks where these fit into a slab."""
+    if not shape:
+        yield ()
+    if not shape or 0 in shape:
+        return
+    inner = [prod(shape[axis + 1 :]) * itemsize for axis in range(len(shape))]
+    split = next(axis for axis, size in enumerate(inner) if size <= _SLAB)
+    row = inner[split]
+    rows = chunk[split] * max(1, _READ // max(1, chunk[split] * row))
+    rows = max(1, min(rows, _SLAB // row))
+    for outer in product(*(range(size) for size in shape[:split])):
+        for first in range(0, shape[split], rows):
+            yield (*outer, slice(first, first + rows))
 
 
 def _walk(h5py: Any, file: SourceFile, root: Any) -> Iterator[tuple[str, Any]]:
@@ -157,12 +187,19 @@ def _walk(h5py: Any, file: SourceFile, root: Any) -> Iterator[tuple[str, Any]]:
         if not isinstance(group, h5py.Group):
             continue
         if depth == _DEPTH:
-            raise BadInput("nests its groups too deeply", path=file.path, where=_shown(path))
+            raise BadInput(
+                "nests its groups too deeply",
+                path=file.path,
+                where=_shown(path),
+                hint="no model does; fetch the file again",
+            )
         inner = []
         for name in group:
             count += 1
             if count > _OBJECTS:
-                raise BadInput(f"has more than {_OBJECTS:,} objects", path=file.path)
+                raise BadInput(
+                    f"has more than {_OBJECTS:,} objects", path=file.path, hint="no model has; fetch it again"
+                )
             link = f"{path}/{name}" if path else str(name)
             if not isinstance(group.get(name, getlink=True), h5py.HardLink):
                 raise BadInput(
@@ -178,21 +215,22 @@ def _walk(h5py: Any, file: SourceFile, root: Any) -> Iterator[tuple[str, Any]]:
 
 
 def _data(h5py: Any, file: SourceFile, path: str, dtype: str, dataset: Any) -> Data:
-    def bad(what: str) -> BadInput:
-        return BadInput(what, path=file.path, where=f"dataset {_shown(path)}")
+    def bad(what: str, hint: str) -> BadInput:
+        return BadInput(what, path=file.path, where=f"dataset {_shown(path)}", hint=hint)
 
+    again = "write it again with gzip or without compression"
     if dataset.is_virtual or dataset.external:
-        raise bad("has its values in another file")
+        raise bad("has its values in another file", "copy them in")
     settings = dataset.id.get_create_plist()
     filters = {settings.get_filter(index)[0] for index in range(settings.get_nfilters())}
     if filters - _FILTERS:
-        raise bad(f"is compressed by filter {min(filters - _FILTERS)}, which is not read")
+        raise bad(f"is compressed by filter {min(filters - _FILTERS)}, which is not read", again)
     size = prod(dataset.shape) * ITEMSIZE[dtype]
     stored = dataset.id.get_storage_size()
     if size > stored * (_RATIO if filters else 1):
-        raise bad(f"has {stored:,} bytes for an array of {size:,}")
+        raise bad(f"has {stored:,} bytes for an array of {size:,}", "the file is damaged; fetch it again")
     if dataset.chunks and prod(dataset.chunks) * ITEMSIZE[dtype] > _SLAB:
-        raise bad("is stored in chunks of more than 32 MiB")
+        raise bad("is stored in chunks of more than 32 MiB", again)
     offset = dataset.id.get_offset()
     if offset is None or settings.get_layout() != h5py.h5d.CONTIGUOUS:
         return _Compressed(file, path, dataset)

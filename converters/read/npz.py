@@ -25,6 +25,8 @@ if TYPE_CHECKING:
 
 _MAGIC = b"\x93NUMPY"
 _HEADER_LIMIT = 65_536
+_HELD = 64 << 20  # bytes of an array that has to be held whole,
+_HELD_RATIO = 16  # or so many times what it takes in the file
 _HEADER = re.compile(
     r"\{'descr': (?P<descr>'[^'\\]{1,40}'|\[.*\]), 'fortran_order': (?P<fortran>True|False), "
     r"'shape': \((?P<shape>[\dL, ]*)\),? ?\} *\n?",
@@ -106,6 +108,13 @@ def read_npz(file: SourceFile, *, checksum: bool = True) -> NpzFile:
         offset, size = member.offset + header.length, member.size - header.length
         data: Data
         if member.method == DEFLATED:
+            if _transposed(header) and size > max(_HELD, _HELD_RATIO * member.packed):
+                raise BadInput(
+                    f"inflates {member.packed:,} bytes to {size:,}, which its order of axes would have held at once",
+                    path=file.path,
+                    where=f"array {_shown(name)}",
+                    hint="weights do not shrink so: do not trust it, or save it with numpy.ascontiguousarray",
+                )
             data = Inflated(file, member, header.length)
         elif checksum:
             crc = _crc_behind(zlib.crc32(head[: header.length]), member.crc, size)
@@ -122,7 +131,11 @@ def read_npy(file: SourceFile) -> Tensor:
         expect(file, "npy")
     header = _parse(file, file.read_at(0, min(file.size, _HEADER_LIMIT)), file.size, "array")
     if not header.dtype:
-        raise BadInput(f"has elements of type {header.descr}, which are not read", path=file.path)
+        raise BadInput(
+            f"has elements of type {header.descr}, which are not read",
+            path=file.path,
+            hint="numbers are; save it as an array of float32",
+        )
     data = FileBytes(file, header.length, file.size - header.length)
     return Tensor("array", header.dtype, header.shape, _ordered(data, header))
 
@@ -191,10 +204,15 @@ def _shape(text: str) -> tuple[int, ...] | None:
     return shape if all(size < 1 << 63 for size in shape) else None
 
 
+def _transposed(header: _Header) -> bool:
+    """Whether the order of the axes makes a difference."""
+    return header.fortran and sum(size != 1 for size in header.shape) > 1 and 0 not in header.shape
+
+
 def _ordered(data: Data, header: _Header) -> Data:
     """Little-endian and in C order."""
     itemsize = ITEMSIZE[header.dtype]
-    if header.fortran and sum(size != 1 for size in header.shape) > 1 and 0 not in header.shape:
+    if _transposed(header):
         data = _Transposed(data, header.shape, itemsize)
     return Swapped(data, itemsize) if header.big and itemsize > 1 else data
 
