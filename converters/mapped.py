@@ -3,18 +3,19 @@
 from __future__ import annotations
 
 import os
+from math import prod
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from . import __version__
 from .errors import Refused
 from .mapping.fit import Fault, nearest
 from .mapping.layout import BATCHES
-from .mapping.own import glob_matches, load_mapping
+from .mapping.own import MappingError, glob_matches, load_mapping
 from .ops import Cast, is_exact
 from .plan import Plan, Row, reorder
 from .provenance import restoration
 from .record import VERSION
-from .tensor import FLOATS
+from .tensor import FLOATS, ITEMSIZE
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping
@@ -22,6 +23,9 @@ if TYPE_CHECKING:
     from .mapping.own import Constant, OwnMapping, Pair
     from .ops import Op
     from .tensor import Tensor
+
+MOST_CONSTANTS = 16 << 20
+"""Bytes that a mapping's constants may take beside a file that is smaller itself."""
 
 
 class Matched(NamedTuple):
@@ -140,6 +144,7 @@ def mapped_plan(
     like: dict[str, list[tuple[str, Constant]]] = {}
     for name, constant in mapping.right.constants.items():
         like.setdefault(constant.like, []).append((name, constant))
+    said = {pair.right for pair in mapping.pairs} | mapping.right.constants.keys()
     rows: list[Row] = []
     for pair in mapping.pairs:
         tensor = tensors[pair.left]
@@ -148,8 +153,10 @@ def mapped_plan(
         rows.append(row)
         if mapping.right.format == "pytorch" and pair.right.endswith(".running_var"):
             counter = pair.right.removesuffix("running_var") + BATCHES
-            rows.append(Row(None, counter, "int64", (), ()))
+            if counter not in said:
+                rows.append(Row(_counter(mapping, pair, tensors), counter, "int64", (), ()))
     rows += [_constant(name, one, None, one.dtype, dtype) for name, one in like.get("", ())]
+    _check_constants(rows, mapping.right.constants, tensors, mapping.path)
     # An integer counts something that takes no part in inference: its value need not come back.
     implied = tuple(
         (name, one.value) for name, one in mapping.left.constants.items() if tensors[name].dtype in FLOATS
@@ -195,6 +202,26 @@ def _row(pair: Pair, tensor: Tensor, dtype: str | None) -> Row:
     if wanted != tensor.dtype:
         ops.append(Cast(wanted))
     return Row(tensor.name, pair.right, wanted, shape, tuple(ops))
+
+
+def _counter(mapping: OwnMapping, pair: Pair, tensors: Mapping[str, Tensor]) -> str | None:
+    """The batch counter beside a row's variance in the file; None where there is none, or it is no counter."""
+    if mapping.left.format != "pytorch" or not pair.left.endswith(".running_var"):
+        return None
+    name = pair.left.removesuffix("running_var") + BATCHES
+    found = tensors.get(name)
+    return name if found is not None and (found.dtype, found.shape) == ("int64", ()) else None
+
+
+def _check_constants(
+    rows: Iterable[Row], constants: Mapping[str, Constant], tensors: Mapping[str, Tensor], path: str
+) -> None:
+    """Raise `MappingError` where constants take more than the file itself: a page of text must not fill a disk."""
+    took = sum(prod(row.shape) * ITEMSIZE[row.dtype] for row in rows if row.target in constants)
+    if took > max(sum(tensor.nbytes for tensor in tensors.values()), MOST_CONSTANTS):
+        raise MappingError(
+            f"has constants of {took:,} bytes, more than the file itself has", path=path, where="constants"
+        )
 
 
 def _constant(name: str, one: Constant, like: Row | None, source: str, dtype: str | None) -> Row:

@@ -241,6 +241,8 @@ HOSTILE = {
     "not text": "\udcff",
     "constants": '[index.i]\nn = "0-49998"\n[to.constants]\n"c{n}" = { value = 0, like = "b{n}" }\n'
     '[tensors]\n"a{n}" = "b{n}"',
+    "constants like many": '[index.i]\nn = "0-24000"\n[to.constants]\n'
+    '"c{n}" = { value = 0, like = "b{n}" }\n[tensors]\n"a{n}" = "b{n}"\n"a0" = "z"',
 }
 
 
@@ -310,6 +312,52 @@ def test_batch_counters_take_care_of_themselves():
     ]
     found = match(mapping.reversed(), shell({"bn.running_var": (3,), "bn.num_batches_tracked": ()}))
     assert (found.faults, found.counters) == ((), ("bn.num_batches_tracked",))
+
+
+COUNTED = '"a.running_var" = "b.running_var"\n'
+
+
+@pytest.mark.parametrize(
+    ("more", "names"),
+    [
+        ("", ["b.running_var", "b.num_batches_tracked"]),
+        ('"a.num_batches_tracked" = "b.num_batches_tracked"', ["b.running_var", "b.num_batches_tracked"]),
+        ('"a.num_batches_tracked" = "steps"', ["b.running_var", "b.num_batches_tracked", "steps"]),
+    ],
+)
+def test_a_batch_counter_is_kept_whether_it_has_a_row_or_not(more, names, tmp_path):
+    (tmp_path / "map.toml").write_text(f"[tensors]\n{COUNTED}{more}")
+    state = {"a.running_var": torch.rand(3), "a.num_batches_tracked": torch.tensor(7)}
+    torch.save(state, tmp_path / "a.pth")
+    convert(None, tmp_path / "a.pth", tmp_path / "b.pth", mapping=tmp_path / "map.toml", verify=True)
+    there = torch.load(tmp_path / "b.pth", weights_only=True)
+    assert list(there) == names
+    assert all(there[name] == 7 for name in names[1:])
+    convert(None, tmp_path / "b.pth", tmp_path / "c.pth", mapping=tmp_path / "map.toml", reverse=True)
+    assert contents(tmp_path / "c.pth") == contents(tmp_path / "a.pth")
+
+
+def test_a_constant_of_a_batch_counters_name_takes_its_place(tmp_path):
+    (tmp_path / "map.toml").write_text(
+        '[to.constants]\n"b.num_batches_tracked" = { value = 5, dtype = "int64", shape = [] }\n'
+        f"[tensors]\n{COUNTED}"
+    )
+    torch.save({"a.running_var": torch.rand(3)}, tmp_path / "a.pth")
+    convert(None, tmp_path / "a.pth", tmp_path / "b.pth", mapping=tmp_path / "map.toml")
+    assert torch.load(tmp_path / "b.pth", weights_only=True)["b.num_batches_tracked"] == 5
+
+
+def test_constants_take_no_more_than_the_file_or_little():
+    many = (
+        '[index.i]\nn = "0-40000"\n[to.constants]\n"c{n}" = { value = 1, shape = [1048575] }\n'
+        '[tensors]\n"a" = "b"\n'
+    )
+    tensors = shell({"a": (4,)})
+    with pytest.raises(MappingError, match=r"constants of 167,7\d\d,\d{3},\d{3} bytes") as caught:
+        mapped_plan(match(parse(many), tensors), tensors)
+    assert caught.value.exit_code == 3
+    few = parse(many.replace("0-40000", "0-2"))
+    assert len(mapped_plan(match(few, tensors), tensors).rows) == 4
 
 
 CONSTANTS = """

@@ -20,6 +20,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from converters import convert, inspect, load_model
+from converters.checkpoint import open_checkpoint
 from converters.errors import BadInput
 from converters.read.pickle_numpy import TENSOR_LIMIT
 from converters.read.pth import read_pth, verify_crcs
@@ -191,7 +192,40 @@ def test_an_unsupported_dtype_is_refused_by_name(tmp_path):
 def test_a_tensor_with_a_sign_to_apply_is_refused(tmp_path):
     negative = torch._neg_view(torch.ones(3))
     assert negative.is_neg()
-    assert "unknown form" in refusal(tmp_path, saved({"w": negative}))
+    message = refusal(tmp_path, saved({"w": negative}))
+    assert "a sign" in message
+    assert "(w)" in message
+
+
+ODD = {
+    "sparse": lambda: torch.ones(3, 3).to_sparse(),
+    "quantised": lambda: torch.quantize_per_tensor(torch.ones(3, 3), 0.1, 0, torch.quint8),
+    "without values": lambda: torch.empty(3, device="meta"),
+    "complex64": lambda: torch.zeros(3, dtype=torch.complex64),
+    "complex128": lambda: torch.zeros(3, dtype=torch.complex128),
+    "float8_e4m3fn": lambda: torch.ones(3).to(torch.float8_e4m3fn),
+    "a sign": lambda: torch.zeros(3, dtype=torch.complex64).conj(),
+}
+
+
+@pytest.mark.filterwarnings("ignore")
+@pytest.mark.parametrize("legacy", [False, True])
+@pytest.mark.parametrize("kind", ODD)
+def test_other_sorts_of_tensors_are_refused_by_name_and_left_aside_elsewhere(tmp_path, kind, legacy):
+    odd = ODD[kind]()
+    path = tmp_path / "x.pth"
+
+    def written(value: object) -> str:
+        torch.save(value, path, _use_new_zipfile_serialization=not legacy)
+        return str(path)
+
+    with pytest.raises(BadInput) as caught, open_checkpoint(written({"a": torch.ones(2), "w": odd})):
+        pass
+    assert kind in str(caught.value)
+    assert "(w)" in str(caught.value)
+    assert caught.value.exit_code == 3
+    with open_checkpoint(written({"state_dict": {"a": torch.ones(2)}, "more": [odd]})) as found:
+        assert list(found.tensors) == ["a"]
 
 
 def test_an_expanded_tensor_is_refused(tmp_path):
@@ -411,7 +445,7 @@ LIES = {
     "no storage": (tensor(b"N"), "unknown form"),
     "storage of another kind": (tensor(b"(" + hostile.text("module") + b"tQ"), "unknown form"),
     "a state": (b"\x80\x04}" + hostile.text("w") + storage() + b"}bs.", "contains code"),
-    "another rebuilder": (b"\x80\x04" + hostile.named("torch._utils", "_rebuild_qtensor") + b".", "qtensor"),
+    "another rebuilder": (b"\x80\x04" + hostile.named("torch._utils", "_rebuild_wrapper_subclass") + b".", "wrapper_subclass"),
     "torch.load": (b"\x80\x04" + hostile.call("torch", "load", hostile.text("x")) + b".", "torch.load"),
     "a name twice": (
         b"\x80\x04}" + hostile.text("w") + b"K\x01sC\x01w" + tensor(storage())[5:-2] + b"s.", ""

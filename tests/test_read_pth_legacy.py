@@ -454,6 +454,9 @@ def test_sharded_checkpoints(tmp_path):
     index.write_text("{" + '"a":[' * 100_000)
     with pytest.raises(BadInput, match="not JSON"):
         read(index)
+    index.write_text('{"weight_map":[' + "[]," * 200_000 + "[]]}")
+    with pytest.raises(BadInput, match="more values"):
+        read(index)
 
 
 def test_torchscript_before_1_4_is_named(tmp_path):

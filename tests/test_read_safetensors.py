@@ -240,3 +240,23 @@ def test_damage_is_refused_or_leaves_a_consistent_file(tmp_path, data):
         return
     assert sum(map(len, read_data.values())) == len(content) - 8 - int.from_bytes(content[:8], "little")
     assert all(len(read_data[name]) == tensor.nbytes for name, tensor in result.tensors.items())
+
+
+@pytest.mark.parametrize(
+    ("text", "says"),
+    [
+        (b'{"a":[' + b"[]," * 2_200_000 + b"[]]}", "more values"),
+        (b"{" + b",".join(b'"%x":{}' % number for number in range(65_537)) + b"}", "65,537 entries"),
+    ],
+    ids=["values", "entries"],
+)
+def test_a_header_of_a_great_many_values_costs_no_more_than_its_bytes(tmp_path, text, says):
+    path = tmp_path / "x.safetensors"
+    path.write_bytes(len(text).to_bytes(8, "little") + text)
+    tracemalloc.start()
+    try:
+        with pytest.raises(BadInput, match=says), SourceFile(str(path)) as file:
+            read_safetensors(file)
+        assert tracemalloc.get_traced_memory()[1] < 48 << 20
+    finally:
+        tracemalloc.stop()

@@ -2,14 +2,21 @@
 
 from __future__ import annotations
 
+import datetime
+import decimal
+import pathlib
 import struct
+import types
+from collections import Counter, defaultdict, deque
 from typing import NamedTuple
 
+import numpy as np
 import pytest
 import torch
 from test_read_pth import file_of, network, saved
 
 from converters import convert, inspect, load_model
+from converters.checkpoint import open_checkpoint
 from converters.errors import BadInput, Refused, UsageError
 from converters.read.pth import read_pth
 
@@ -27,6 +34,27 @@ PLAIN = [
     ),
     *("model.state_dict", "model.module", "checkpoint.model.state_dict"),
 ]
+BESIDE = {
+    "set": {1, 2},
+    "frozenset": frozenset((1,)),
+    "complex": 1j,
+    "slice": slice(1, 2),
+    "range": range(3),
+    "counter": Counter("aab"),
+    "defaultdict": defaultdict(list, {"a": [1]}),
+    "deque": deque([1, 2], maxlen=5),
+    "path": pathlib.PurePosixPath("/data/x"),
+    "posix path": pathlib.Path("/data/x"),
+    "date": datetime.datetime(2020, 1, 2, 3, tzinfo=datetime.UTC),
+    "duration": datetime.timedelta(1),
+    "decimal": decimal.Decimal("1.5"),
+    "namespace": types.SimpleNamespace(a=1),
+    "text": np.str_("a"),
+    "layout": torch.strided,
+    "scheme": torch.per_tensor_affine,
+}
+"""Values that training scripts save beside weights."""
+
 AVERAGES = ["state_dict_ema", "ema_state_dict", "model_ema", "ema", "ema.module", "modelEMA", "swa_model"]
 
 
@@ -121,7 +149,24 @@ def test_objects_of_training_code_are_left_aside(tmp_path):
 
     found = read(tmp_path, {"model": marked(1), "args": Namespace(lr=0.1, nested=Namespace(a=1))})
     assert found.weight == 1
-    assert found.others == {"args": "Attributes"}
+    assert found.others == {"args": "Bystander"}
+
+
+@pytest.mark.parametrize("protocol", [2, 4])
+@pytest.mark.parametrize("name", BESIDE)
+def test_data_of_training_scripts_is_left_aside(tmp_path, name, protocol):
+    path = tmp_path / "x.pth"
+    torch.save({"model": marked(1), "beside": BESIDE[name]}, path, pickle_protocol=protocol)
+    with open_checkpoint(str(path)) as found:
+        assert list(found.tensors) == list(marked(1))
+        assert "beside" in found.others
+
+
+def test_what_a_dictionary_makes_of_missing_values_is_not_made(tmp_path):
+    found = read(
+        tmp_path, {"model": marked(1), "log": defaultdict(list, {"loss": [0.5]}), "name": np.str_("a")}
+    )
+    assert found.others == {"log": {"loss": [0.5]}, "name": "a"}
 
 
 def test_a_dictionary_that_is_everywhere_costs_no_more_than_its_entries(tmp_path):

@@ -147,13 +147,13 @@ def parse_mapping(text: bytes, path: str, sha256: str = "") -> OwnMapping:
         (left, "from", [pair.left for pair in (*pairs, *unsure)]),
         (right, "to", [pair.right for pair in (*pairs, *unsure)]),
     ):
-        seen: set[str] = set()
+        rows, seen = set(stored), set[str]()
         for name in chain(stored, side.constants, side.left_over):
             check.that(name not in seen, key, f"has two rows for {name!r}: a tensor is one row's")
             seen.add(name)
         for name, constant in side.constants.items():
             check.that(
-                not constant.like or constant.like in set(stored),
+                not constant.like or constant.like in rows,
                 f"{key}.constants",
                 f"{name!r} is like {constant.like!r}, which no row has",
             )

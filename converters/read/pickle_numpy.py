@@ -16,7 +16,7 @@ from .pickle_strings import RAW, PickleError, Span, content, decoded_chunks, enc
 from .pickle_vm import Global, Inert, InertDict, code, put, shown
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Sized
 
     from ..tensor import SourceFile
 
@@ -46,7 +46,7 @@ TENSOR_LIMIT = 1 << 16
 """Entries of a dictionary of tensors at most. They take little in the stream where they share their values."""
 
 
-def refuse_too_many(file: SourceFile, entries: dict[object, object]) -> None:
+def refuse_too_many(file: SourceFile, entries: Sized) -> None:
     """Raise `BadInput` for a dictionary of more entries than any checkpoint has."""
     if len(entries) > TENSOR_LIMIT:
         raise BadInput(
@@ -174,10 +174,14 @@ def _dtype(arguments: tuple[object, ...]) -> DType:
     return DType(type_code)
 
 
-def _scalar(arguments: tuple[object, ...]) -> int | float | bool:
+def _scalar(arguments: tuple[object, ...]) -> int | float | bool | str | bytes:
     dtype, data = arguments if len(arguments) == 2 else (None, None)
     if not isinstance(dtype, DType) or not isinstance(data, bytes):
         raise PickleError("has a number of unknown form")
+    if dtype.order and dtype.code[0] in "US":
+        if dtype.code[0] == "S":
+            return data
+        return data.decode("utf-32-be" if dtype.order == ">" else "utf-32-le", "replace")
     form = _FORMATS.get(dtype.code, "")
     if not dtype.order or not form or struct.calcsize(form) != len(data):
         raise PickleError("has a number of unknown form")
@@ -218,7 +222,8 @@ def _pairs(arguments: tuple[object, ...]) -> int:
     return 4 * len(arguments[0]) if len(arguments) == 1 and isinstance(arguments[0], list) else 0
 
 
-def _ordered_dict(arguments: tuple[object, ...]) -> InertDict:
+def ordered_dict(arguments: tuple[object, ...]) -> InertDict:
+    """``([pairs])`` or ``()``, whose items follow."""
     made = InertDict()
     pairs = arguments[0] if len(arguments) == 1 else []
     if len(arguments) > 1 or not isinstance(pairs, list):
@@ -249,7 +254,7 @@ def _names() -> dict[tuple[str, str], Global]:
         ("builtins", "bytes"): bytes_,
         ("__builtin__", "bytearray"): bytearray_,
         ("builtins", "bytearray"): bytearray_,
-        ("collections", "OrderedDict"): Global("collections.OrderedDict", _ordered_dict, _pairs),
+        ("collections", "OrderedDict"): Global("collections.OrderedDict", ordered_dict, _pairs),
     }
 
 

@@ -8,15 +8,17 @@ the same tensors in other places.
 
 from __future__ import annotations
 
+from functools import partial
 from math import prod
 from typing import TYPE_CHECKING, NamedTuple
 
 from ..errors import BadInput
 from ..tensor import CHUNK, ITEMSIZE, Data, FileBytes, Swapped, Tensor
+from .bystanders import NAMES as BYSTANDERS
 from .pickle_numpy import NAMES as ARRAY_NAMES
 from .pickle_numpy import PlainValues, refuse_too_many
 from .pickle_strings import PickleError, encodes
-from .pickle_vm import Global, Inert, shown, walk
+from .pickle_vm import Global, shown, walk
 from .records import (
     CheckedPart,
     CheckedRecord,
@@ -49,9 +51,34 @@ _STORAGES = {
     "CharStorage": "int8",
     "ByteStorage": "uint8",
     "BoolStorage": "bool",
+    "ComplexFloatStorage": "complex64",
+    "ComplexDoubleStorage": "complex128",
+    "QInt8Storage": "qint8",
+    "QUInt8Storage": "quint8",
+    "QInt32Storage": "qint32",
+    "QUInt4x2Storage": "quint4x2",
+    "QUInt2x4Storage": "quint2x4",
 }
 
-_DTYPES = (*ITEMSIZE, "uint16", "uint32", "uint64", "complex32", "complex64", "complex128")
+_OTHER_SIZES = {"complex64": 8, "complex128": 16, "qint32": 4}
+"""Bytes of an element that is not converted, where they are more than one."""
+
+_DTYPES = (
+    *ITEMSIZE,
+    *("uint16", "uint32", "uint64", "complex32", "complex64", "complex128"),
+    *("float8_e4m3fn", "float8_e4m3fnuz", "float8_e5m2", "float8_e5m2fnuz", "float8_e8m0fnu"),
+)
+_QUANTISED = "per_tensor_affine per_channel_affine per_tensor_symmetric per_channel_symmetric"
+_QUANTISED_BY = (*_QUANTISED.split(), "per_channel_affine_float_qparams")
+
+_ODD = {
+    "_rebuild_sparse_tensor": ("a sparse tensor", "save its .to_dense() instead"),
+    "_rebuild_sparse_csr_tensor": ("a sparse tensor", "save its .to_dense() instead"),
+    "_rebuild_nested_tensor": ("a nested tensor", "save the tensors in it"),
+    "_rebuild_qtensor": ("a quantised tensor", "save its .dequantize() instead"),
+    "_rebuild_meta_tensor_no_storage": ("a tensor without values (on the device meta)", "save it with them"),
+}
+"""PyTorch's functions for tensors that are not converted: what they make, and what to do about it."""
 
 
 class PthFile(NamedTuple):
@@ -126,15 +153,15 @@ class TorchTensor:
             raise PickleError("has a tensor of unknown form")
 
 
-class Attributes(Inert):
-    """An object of training code beside the weights. Its attributes are left aside."""
+class OddTensor(TorchTensor):
+    """A tensor that is not elements in steps: ``kind`` says what, ``hint`` what makes a plain one of it. It is refused
+    by its name where it is a weight, and left aside elsewhere."""
 
-    __slots__ = ()
+    __slots__ = ("hint", "kind")
 
-    def set_state(self, state: object) -> None:
-        """Take and forget a dictionary of attributes."""
-        if not isinstance(state, dict):
-            raise PickleError("has an object of unknown form")
+    def __init__(self, kind: str, hint: str) -> None:
+        self.kind = kind
+        self.hint = hint
 
 
 def read_pth(file: SourceFile, *, checksum: bool = True, entry: str | None = None) -> PthFile:
@@ -211,6 +238,9 @@ def lazy_tensors(
     known: dict[str, int] = {}
     checks: dict[Record, RecordCheck] = {}
     for name, entry in state.entries.items():
+        if isinstance(entry, OddTensor):
+            what = f"is {entry.kind}, which is not converted"
+            raise BadInput(what, path=file.path, where=shown(name), hint=entry.hint)
         if isinstance(entry, TorchTensor):
             record = entry.storage.record
             check = checks.setdefault(record, RecordCheck(file, record)) if checked else None
@@ -294,7 +324,7 @@ def _storage(reference: object, root: str, records: dict[str, Record]) -> TorchS
     record = records.get(key)
     if record is None:
         raise PickleError(f"has no record {shown(root)}/data/{shown(key)}, which a tensor needs")
-    if count * ITEMSIZE.get(dtype, 1) != record.size:
+    if count * element_size(dtype) != record.size:
         raise PickleError(f"has the record {shown(root)}/data/{shown(key)} in a wrong size")
     return TorchStorage(dtype, key, record)
 
@@ -308,6 +338,11 @@ def storage_fields(reference: tuple[object, ...]) -> tuple[str, str, int]:
     if reference[0] not in ("storage", b"storage") or type(key) is not str or type(count) is not int:
         raise PickleError("has a storage of unknown form")
     return storage_dtype(kind), key, count
+
+
+def element_size(dtype: str) -> int:
+    """Bytes of an element of a storage, of any dtype that a storage can have."""
+    return ITEMSIZE.get(dtype) or _OTHER_SIZES.get(dtype, 1)
 
 
 def storage_dtype(kind: object) -> str:
@@ -379,8 +414,10 @@ def _tensor(
 
 def _rebuild_tensor(arguments: tuple[object, ...]) -> TorchTensor:
     """``(storage, first, shape, strides[, requires_grad, hooks[, metadata]])``"""
-    if not 4 <= len(arguments) <= 7 or any(arguments[6:]):  # metadata: a sign or a conjugation still to do
+    if not 4 <= len(arguments) <= 7:
         raise PickleError("has a tensor of unknown form")
+    if any(arguments[6:]):
+        return OddTensor("a view with a sign or a conjugation still to do", "save its .resolve_neg() instead")
     return TorchTensor(arguments[0], arguments[1], arguments[2], arguments[3], "")
 
 
@@ -430,6 +467,18 @@ def _device(arguments: tuple[object, ...]) -> str:
     return kind if len(arguments) == 1 else f"{kind}:{index}"
 
 
+def _layout(arguments: tuple[object, ...]) -> str:
+    """``(its name)``, such as ``torch.strided``."""
+    name = arguments[0] if len(arguments) == 1 else None
+    if type(name) is not str or not name.isascii() or len(name) > 32:
+        raise PickleError("has a layout of unknown form")
+    return name
+
+
+def _odd(kind: str, hint: str, _: tuple[object, ...]) -> OddTensor:
+    return OddTensor(kind, hint)
+
+
 def _torch_names() -> dict[tuple[str, str], Global]:
     names = {
         ("torch._utils", "_rebuild_tensor"): Global("torch._utils._rebuild_tensor", _rebuild_tensor),
@@ -442,20 +491,19 @@ def _torch_names() -> dict[tuple[str, str], Global]:
         ("torch._tensor", "_rebuild_from_type_v2"): Global(
             "torch._tensor._rebuild_from_type_v2", _rebuild_from_type
         ),
-        ("argparse", "Namespace"): Global("argparse.Namespace", new=Attributes),
-        ("mmengine.logging.history_buffer", "HistoryBuffer"): Global(
-            "mmengine.logging.history_buffer.HistoryBuffer", new=Attributes
-        ),
         ("torch.nn.parameter", "Parameter"): Global("torch.nn.Parameter"),
         ("torch", "Tensor"): Global("torch.Tensor"),
         ("torch", "Size"): Global("torch.Size", _size),
         ("torch", "device"): Global("torch.device", _device),
+        ("torch.serialization", "_get_layout"): Global("torch.serialization._get_layout", _layout),
         ("torch.storage", "UntypedStorage"): Global("torch.storage.UntypedStorage"),
     }
-    for name in (*_STORAGES, *_DTYPES):
+    for name in (*_STORAGES, *_DTYPES, *_QUANTISED_BY):
         names["torch", name] = Global(f"torch.{name}")
+    for name, (kind, hint) in _ODD.items():
+        names["torch._utils", name] = Global(f"torch._utils.{name}", partial(_odd, kind, hint))
     return names
 
 
-NAMES = {**ARRAY_NAMES, **_torch_names()}
+NAMES = {**BYSTANDERS, **ARRAY_NAMES, **_torch_names()}
 """The closed table of the names that a state dict needs."""

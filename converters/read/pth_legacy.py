@@ -26,6 +26,7 @@ from .pth import (
     PthFile,
     TorchStorage,
     TorchTensor,
+    element_size,
     lazy_tensors,
     state_dict,
     storage_dtype,
@@ -121,7 +122,7 @@ class _Storages:
                 "lacks a storage that a tensor needs", path=file.path, where=shown(next(iter(left)))
             )
         for (name, first, count), view in self._views.items():
-            size = ITEMSIZE.get(view.dtype, 1)
+            size = element_size(view.dtype)
             view.record = Record(self._roots[name][0].record.offset + first * size, count * size, 0)
         return at
 
@@ -133,7 +134,7 @@ def _elements(file: SourceFile, at: int, dtype: str, count: int | None, name: st
         wanted = "" if count is None else f", its tensors say {count:,}"
         raise BadInput(f"has a storage of {stored:,} elements{wanted}", path=file.path, where=shown(name))
     at += 8
-    size = stored * ITEMSIZE.get(dtype, 1)
+    size = stored * element_size(dtype)
     if size > file.size - at:
         raise file.cut(at, size)
     return Record(at, size, 0), at + size

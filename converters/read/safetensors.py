@@ -8,6 +8,7 @@ from typing import NamedTuple
 
 from ..errors import BadInput
 from ..tensor import ITEMSIZE, FileBytes, SourceFile, Tensor
+from .pickle_numpy import refuse_too_many
 
 DTYPE = {
     "F64": "float64",
@@ -26,6 +27,10 @@ DTYPE = {
 HEADER_LIMIT = 100_000_000
 """The longest header that is read, in bytes; the safetensors library has the same limit."""
 
+_MARKS = 1 << 21
+"""Commas and opening brackets in a header at most. A tensor takes about a dozen, and each stands for a value that
+costs a hundred bytes of memory where it takes three in the file."""
+
 _AXES = 64  # more than torch and numpy can have
 _FIELDS = {"dtype", "shape", "data_offsets"}
 
@@ -42,7 +47,7 @@ def read_safetensors(file: SourceFile) -> SafetensorsFile:
 
     As the safetensors library demands: a header of at most 100 MB that is a JSON object without doubled
     keys, and tensors that cover all bytes behind it without holes or overlaps, each as many as its shape
-    and dtype take. Anything else is `BadInput`.
+    and dtype take. Anything else is `BadInput`, and so are more tensors than any checkpoint has.
     """
     if file.size < 9 or file.read_at(8, 1) != b"{":
         raise BadInput("is no safetensors file", path=file.path)
@@ -52,9 +57,13 @@ def read_safetensors(file: SourceFile) -> SafetensorsFile:
             f"is no safetensors file: its header would be {length:,} bytes, {HEADER_LIMIT:,} are allowed",
             path=file.path,
         )
-    header = _parse(file.read_at(8, length), file.path)
+    text = file.read_at(8, length)
+    if sum(map(text.count, (b",", b"[", b"{"))) > _MARKS:
+        raise BadInput("has a header of more values than any checkpoint's", path=file.path)
+    header = _parse(text, file.path)
     start = 8 + length
     metadata = _metadata(header.pop("__metadata__", {}), file.path)
+    refuse_too_many(file, header)
     tensors = {}
     spans = []
     for name, entry in header.items():

@@ -23,8 +23,11 @@ def read_index(file: SourceFile) -> dict[str, set[str]]:
         raise BadInput(
             f"is an index of {file.size:,} bytes", path=file.path, hint="no checkpoint's is so long"
         )
+    text = file.read_at(0, file.size)
+    if sum(map(text.count, (b",", b"[", b"{"))) > 2 * TENSOR_LIMIT:
+        raise BadInput("is an index of more values than any checkpoint's", path=file.path)
     try:
-        value = json.loads(file.read_at(0, file.size).decode("utf-8"), object_pairs_hook=_once)
+        value = json.loads(text.decode("utf-8"), object_pairs_hook=_once)
     except (ValueError, RecursionError):
         raise BadInput("is an index that is not JSON", path=file.path, hint="fetch it again") from None
     names = value.get("weight_map") if isinstance(value, dict) else None
