@@ -20,7 +20,7 @@ import batch_files
 import pytest
 from conftest import REPOSITORY
 
-from converters import Refused, __version__, convert_batch
+from converters import Refused, UsageError, __version__, convert, convert_batch
 from converters.batches.batch import summary_text
 from converters.batches.manifest import load_manifest
 from converters.batches.pool import Event
@@ -401,6 +401,86 @@ def test_workers_that_cannot_start_are_no_endless_loop(small, monkeypatch):
         convert_batch(small)
 
 
+def test_a_worker_that_dies_before_its_first_word_costs_nothing(small, monkeypatch):
+    """Two are killed as they start, as by a kernel without memory; others come in their place."""
+    fragile = small.parent / "python"
+    fragile.write_text(
+        f"""#!/bin/sh
+if mkdir {small.parent}/first || mkdir {small.parent}/second; then kill -9 $$; fi 2> /dev/null
+exec {sys.executable} "$@"
+"""
+    )
+    fragile.chmod(0o755)
+    monkeypatch.setattr(sys, "executable", str(fragile))
+    assert counts(convert_batch(small, jobs=2)) == {"converted": 3, "failed": 1}
+    assert (small.parent / "second").is_dir()
+
+
+def test_what_is_not_ours_stays(small):
+    """A folder of the scratch's name with files of the user's own; a text in the place of the results."""
+    folder = small.parent / "small.scratch"
+    (folder / "convert-killed").mkdir(parents=True)
+    (folder / "mine").write_text("precious")
+    convert_batch(small)
+    assert [path.name for path in folder.iterdir()] == ["mine"]
+    for text in ("notes\nwithout an end", '{"crc32": 1}\n', small.read_text()):
+        notes = small.parent / "notes.txt"
+        notes.write_text(text)
+        with pytest.raises(Refused, match="no file of results"):
+            convert_batch(small, results=notes, resume=True)
+        assert notes.read_text() == text
+
+
+def test_a_pattern_does_not_take_what_its_row_wrote(zoo, tmp_path):
+    """In one folder, whose own name looks like a pattern."""
+    folder = tmp_path / "zoo [2026]*"
+    folder.mkdir()
+    convert("vmz", zoo / "vmz" / "ir-csn-26-0.pkl", folder / "a.pth", to="native")
+    manifest = folder / "m.toml"
+    manifest.write_text('[[convert]]\ninput = "*.pth"\nto = "vmz-pt"\noutput = "{stem}.vmz.pth"\n')
+    assert states(convert_batch(manifest)) == {"a.vmz.pth": "converted"}
+    assert states(convert_batch(manifest, resume=True)) == {"a.vmz.pth": "kept"}
+    manifest.write_text(manifest.read_text().replace("*.pth", "a.vmz.pth") * 2)
+    with pytest.raises(UsageError, match="two conversions write"):
+        convert_batch(manifest, resume=True)
+    manifest.write_text('[[convert]]\ninput = "*.pth"\nto = "vmz-pt"\noutput = "{stem}.pth"\n')
+    with pytest.raises(UsageError, match="is an input too"):
+        convert_batch(manifest, resume=True)
+
+
+def test_what_a_kill_leaves_beside_an_output_goes(small):
+    """Between a file's link and the end of its temporary name, and between a checkpoint's two files."""
+    folder = small.parent
+    convert_batch(small)
+    dead = [folder / "out" / f".{Path(name).name}.{2**22 + 1}-{'0' * 16}.partial" for name in GOOD[:2]]
+    for path in dead:
+        path.touch()
+    results = folder / "small.results.jsonl"
+    rows = [row for row in lines_of(results) if row["task"] != GOOD[0]]
+    results.write_bytes(b"".join(map(dump_line, rows)))
+    again = states(convert_batch(small, resume=True))
+    assert (again[GOOD[0]], again[GOOD[1]]) == ("adopted", "kept")
+    assert not any(path.exists() for path in dead)
+
+
+def test_a_checkpoint_whose_first_file_alone_is_there(zoo, tmp_path):
+    text = f'[[convert]]\ninput = "{zoo}/rgb_imagenet/model.ckpt"\nto = "i3d"\noutput = "out/model.ckpt"\n'
+    (tmp_path / "zoo.toml").write_text(text)
+    assert counts(convert_batch(tmp_path / "zoo.toml")) == {"converted": 1}
+    made = batch_files.hashes(tmp_path, "out")
+    assert len(made) == 2
+    (tmp_path / "out" / "model.ckpt.index").unlink()
+    (tmp_path / "zoo.results.jsonl").unlink()
+    assert counts(convert_batch(tmp_path / "zoo.toml", resume=True)) == {"converted": 1}
+    assert batch_files.hashes(tmp_path, "out") == made
+    # Somebody else's data stay.
+    (tmp_path / "out" / "model.ckpt.index").unlink()
+    (tmp_path / "zoo.results.jsonl").unlink()
+    (tmp_path / "out" / "model.ckpt.data-00000-of-00001").write_bytes(b"other")
+    assert counts(convert_batch(tmp_path / "zoo.toml", resume=True)) == {"failed": 1}
+    assert (tmp_path / "out" / "model.ckpt.data-00000-of-00001").read_bytes() == b"other"
+
+
 def test_a_full_disk_leaves_an_error_and_is_resumed(zoo, tmp_path, expected):
     """On a file system of its own, too small for all outputs, in a name space of its own."""
     (tmp_path / "disk").mkdir()
@@ -593,6 +673,14 @@ def test_the_display_shows_each_file_and_all(small, monkeypatch):
     assert "\x1b[2J" not in out.getvalue().replace("\x1b[2A\x1b[J", "")
     assert display.lines(40)[-1].startswith("[################........] ...")
     display.end()
+
+    # Where no size is known before, all inputs being remote, the rows tell what is left.
+    remote = Display(io.StringIO())
+    remote.begin(tasks, [0] * 4)
+    remote.event(Event("progress", order, (2_000_000, 8_000_000)))
+    remote.event(Event("result", order, done))
+    clock[0] = remote._started + 10
+    assert remote.lines(100) == ["[######..................] 1 of 4 rows, 2.0 MB, 0:30 left"]
 
     plain = Lines(out := io.StringIO())
     plain.begin(tasks, [0] * 4)
