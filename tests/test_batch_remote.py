@@ -121,9 +121,9 @@ def test_a_cluster_of_which_a_worker_is_killed(zoo, expected, tmp_path):
         out, err = process.communicate(timeout=180)
         assert process.returncode == 0, out + err
         told = json.loads(out)
-        # The order that died with its worker may have been done, but for the word of it.
+        # Orders that died with their worker may have been done, but for the word of it.
         assert told["counts"]["converted"] + told["counts"]["adopted"] == batch_files.ROWS
-        assert told["counts"]["adopted"] <= 1
+        assert told["counts"]["converted"] >= 3
         assert batch_files.hashes(folder, "out", "safe", "half") == expected
         rows = rows_of(folder / "zoo.results.jsonl")
         assert len({row["task"] for row in rows}) == len(rows) == batch_files.ROWS

@@ -72,7 +72,7 @@ class Display:
             if event.told["state"] == "failed":
                 self._clear()
                 print(line_of(event.told, self._ended, self._total), file=self._out)
-        if monotonic() >= self._due:
+        if event.kind == "started" or monotonic() >= self._due:  # every row is seen, however quick
             self._due = monotonic() + self.REFRESH
             self._draw()
 
