@@ -164,12 +164,20 @@ def _table(title: str, rows: Any) -> list[str]:
 
 
 def _yaml(value: Any, indent: str = "") -> Iterator[str]:
-    """Plain data as YAML in block style. JSON's texts and numbers are YAML's."""
+    """Plain data as YAML in block style. JSON's numbers are YAML's; of its texts the escapes are not all."""
     for key, item in value.items():
         if isinstance(item, dict):
             yield f"{indent}{key}:"
             yield from _yaml(item, indent + "  ")
         elif isinstance(item, (list, tuple)):
-            yield f"{indent}{key}: [{', '.join(json.dumps(one) for one in item)}]"
+            yield f"{indent}{key}: [{', '.join(map(_scalar, item))}]"
         else:
-            yield f"{indent}{key}: {json.dumps(item)}"
+            yield f"{indent}{key}: {_scalar(item)}"
+
+
+def _scalar(value: Any) -> str:
+    if not isinstance(value, str):
+        return json.dumps(value)
+    escaped = value.replace("\\", "\\\\").replace('"', '\\"')
+    plain = (c if c.isprintable() else f"\\U{ord(c):08x}" for c in escaped)
+    return f'"{"".join(plain)}"'

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import os
 import re
-from contextlib import suppress
+import sys
+from contextlib import contextmanager, suppress
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from .card import Facts, model_card, source_names
@@ -18,11 +19,17 @@ from .mapping.layout import BATCHES
 from .mapping.tables import load_layout
 from .naming import fill, holes, stem_of
 from .output import SUFFIXES
-from .tensor import FLOATS, SourceFile
+from .tensor import FLOATS, SourceFile, known_crc
+from .text import shown
 from .write.atomic import refuse_output, replacing
 from .zoo import release_of
 
+if sys.platform != "win32":
+    import fcntl
+
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
     from .inspection import Inspection
 
 SUMS = "SHA256SUMS"
@@ -31,6 +38,7 @@ PATTERN = "{stem}-{hash8}"
 
 _NAMED = re.compile(r"-([0-9a-f]{8})(?=\.|$)")
 _WEIGHTS = (*SUFFIXES["pth"], *SUFFIXES["safetensors"])
+_CHECKPOINTS = tuple(suffix for suffixes in SUFFIXES.values() for suffix in suffixes)
 
 
 class Published(NamedTuple):
@@ -74,7 +82,8 @@ def publish(
     compute the same (`verification.verify`). Without, its checksums and its structure are verified.
 
     Raises `Refused` where something differs, the network is not known or the name is taken, `BadInput` where a file
-    cannot be read, `UsageError` for a wrong pattern. Until all is verified nothing has its name.
+    cannot be read, `UsageError` for a wrong pattern. Until all is verified nothing has its name. Several may publish
+    to one folder at a time.
     """
     path = os.fspath(path)
     if run and source is None:
@@ -84,11 +93,14 @@ def publish(
     folder = os.fspath(folder) if folder is not None else os.path.dirname(path)
     suffix = _suffix(path)
     found = _known(path)
-    stem = _NAMED.sub("", stem_of(path))
+    stem = _stem(path)
+    sums = os.path.join(folder, SUMS)
+    if os.path.lexists(sums):
+        _sums(sums)  # a list that cannot be added to: before any work
     staged = os.path.join(folder, f".{stem}.publishing{suffix}")
     again = os.path.join(folder, f".{stem}.again{suffix}")
-    refuse_output(staged, force=True)
     try:
+        refuse_output(staged, force=True)
         stripped = _stage(path, staged, found)
         published = inspect(staged)
         checks = _read_through(staged)
@@ -104,15 +116,20 @@ def publish(
             "classes": _network(published).classes,
             "hash8": digest[:8],
         }
-        final = os.path.join(folder, fill(name, holds) + suffix)
+        base = fill(name, holds) + suffix
+        if not base.isprintable():
+            raise UsageError("the name has a character that a list of hashes cannot hold", path=base)
+        final = os.path.join(folder, base)
         if not _is(final, digest):
             refuse_output(final, force=force)
             os.replace(staged, final)
+    except ConverterError as error:  # what was staged has a name that nobody knows
+        error.path = {staged: path, again: os.fspath(source or "")}.get(error.path, error.path)
+        raise
     finally:
         for leftover in (staged, again):
             with suppress(OSError):
                 os.unlink(leftover)
-    base = os.path.basename(final)
     size = os.path.getsize(final)
     network = _network(published)
     names = [name for name, _ in reversed(source_names(published.provenance))]
@@ -120,21 +137,48 @@ def publish(
     text = model_card(published, Facts(base, digest, size, release, checks, stripped))
     card = final.removesuffix(suffix) + ".md"
     _write(card, text)
-    sums = os.path.join(folder, SUMS)
-    known = _sums(sums) if os.path.lexists(sums) else {}
-    known |= {base: digest, os.path.basename(card): sha256_of(card)}
-    _write(sums, dump_sums(known))
+    with _alone(folder):
+        known = _sums(sums) if os.path.lexists(sums) else {}
+        known |= {base: digest, os.path.basename(card): sha256_of(card)}
+        _write(sums, dump_sums(known))
     return Published(final, card, sums, digest, size, checks, stripped)
 
 
 def check_folder(folder: str | os.PathLike[str]) -> list[Checked]:
     """Verify a published folder: every listed file is there with its hash and the hash that its name tells, every
-    checkpoint can be opened, and none lies there unlisted. Raises `BadInput` where there is no list."""
+    checkpoint can be opened, and none of any format lies there unlisted. Raises `BadInput` where there is no list, or
+    nothing on it."""
     folder = os.fspath(folder)
     sums = _sums(os.path.join(folder, SUMS))
+    if not sums:
+        raise BadInput("lists no file", path=os.path.join(folder, SUMS))
     found = [Checked(name, _fault(folder, name, digest)) for name, digest in sums.items()]
-    lying = [name for name in sorted(os.listdir(folder)) if name.endswith(_WEIGHTS)]
+    lying = [name for name in sorted(os.listdir(folder)) if name.endswith(_CHECKPOINTS)]
     return [*found, *(Checked(name, f"is not in {SUMS}") for name in lying if name not in sums)]
+
+
+def _stem(path: str) -> str:
+    """The name without suffix and without a hash of a former publication; eight decimals alone are rather a date."""
+    stem = stem_of(path)
+    named = _NAMED.search(stem)
+    if named and (not named[1].isdecimal() or sha256_of(path).startswith(named[1])):
+        return _NAMED.sub("", stem)
+    return stem
+
+
+@contextmanager
+def _alone(folder: str) -> Iterator[None]:
+    """Nobody else adds to the folder's list meanwhile, where the file system has locks."""
+    if sys.platform == "win32":
+        yield
+        return
+    fd = os.open(folder or os.curdir, os.O_RDONLY)
+    try:
+        with suppress(OSError):
+            fcntl.flock(fd, fcntl.LOCK_EX)
+        yield
+    finally:
+        os.close(fd)
 
 
 def _suffix(path: str) -> str:
@@ -180,17 +224,39 @@ def _read_through(path: str) -> tuple[str, ...]:
     """Read every tensor, its checksum compared where it has one."""
     from .statistics import not_finite
 
-    bad = 0
+    bad = summed = 0
     with open_checkpoint(path) as checkpoint:
         tensors = checkpoint.tensors
         for tensor in tensors.values():
+            summed += known_crc(tensor.data) is not None
             if tensor.dtype in FLOATS:
                 bad += not_finite(tensor)
             else:
                 for _ in tensor.data.chunks():
                     pass
     finite = f"{bad} values are NaN or infinite" if bad else "every value is finite"
-    return (f"all {len(tensors)} tensors were read through, checksums included; {finite}",)
+    sums = "checksums included" if summed == len(tensors) else "which have no checksums in this format"
+    return (f"all {len(tensors)} tensors were read through, {sums}; {finite}",)
+
+
+def _said(found: Inspection, source: str) -> dict[str, Any]:
+    """How a source was read when the published file was made from it, as keywords of `convert`, from the record."""
+    told = found.provenance or {}
+    names = [told for _, told in source_names(told)]
+    base = shown(os.path.basename(os.path.normpath(source)))
+    for number, made_from in enumerate(names, 1):
+        if base == made_from["name"] or (
+            os.path.isfile(source) and os.path.getsize(source) == made_from.get("size")
+        ):
+            said = {
+                "source": made_from.get("layout"),
+                "inverse_std": made_from.get("inverse_std", False),
+                "entry": made_from.get("wrapper"),
+                "head": told["origin"].get("head") if number == len(names) else None,
+                "variant": _network(found).model,
+            }
+            return {key: value for key, value in said.items() if value}
+    return {}
 
 
 def _against(staged: str, source: str, again: str, found: Inspection) -> str:
@@ -198,7 +264,12 @@ def _against(staged: str, source: str, again: str, found: Inspection) -> str:
     dtypes = {dtype for _, dtype, _ in found.tensors if dtype in FLOATS}
     told = (found.provenance or {}).get("restore", {})
     cast = dtypes.pop() if len(dtypes) == 1 and told.get("dtypes") else None
-    made = convert(None, source, again, to=found.layout, dtype=cast, force=True)
+    asked: dict[str, Any] = {"source": None, "to": found.layout, "dtype": cast, **_said(found, source)}
+    read = asked.pop("source")
+    if not _network(found).classes:
+        whole = convert(read, source, again, **asked, force=True, dry_run=True)
+        asked["backbone"] = bool(whole.facts and whole.facts.classes)
+    made = convert(read, source, again, **asked, force=True, sha256=True)
     compared = diff(again, staged, layout_a=found.layout, layout_b=found.layout)
     bad = [row for row in compared.rows if row.kind != "equal" and not row.name.endswith(BATCHES)]
     if bad:
@@ -210,7 +281,7 @@ def _against(staged: str, source: str, again: str, found: Inspection) -> str:
         )
     return (
         f"all {len(made.rows)} tensors equal, bit for bit, what `{os.path.basename(source)}` "
-        f"(SHA-256 `{sha256_of(source)}`) converts to"
+        f"(SHA-256 `{made.provenance['source']['sha256']}`) converts to"
     )
 
 
@@ -218,7 +289,8 @@ def _run(staged: str, source: str, found: Inspection) -> tuple[str, ...]:
     """Both networks on one clip: how far apart any block is."""
     from .verification import verify
 
-    proof = verify(source, staged, layout=found.layout)
+    said = {key: value for key, value in _said(found, source).items() if key in ("variant", "inverse_std")}
+    proof = verify(source, staged, layout=found.layout, **said)
     ran = proof.functional
     if not proof.ok:
         first = ran.first if ran else None
@@ -267,8 +339,8 @@ def _fault(folder: str, name: str, digest: str) -> str:
     try:
         if sha256_of(path) != digest:
             return f"has another hash than {SUMS} says"
-        named = _NAMED.search(name)
-        if named and named[1] != digest[:8] and name.endswith(_WEIGHTS):
+        named = _NAMED.findall(name)
+        if named and digest[:8] not in named and name.endswith(_WEIGHTS):
             return "has another hash than its name says"
         if name.endswith(_WEIGHTS):
             open_checkpoint(path).__exit__(None, None, None)

@@ -20,7 +20,7 @@ import batch_files
 import pytest
 from conftest import REPOSITORY
 
-from converters import Refused, __version__, convert_batch
+from converters import Refused, UsageError, __version__, convert, convert_batch
 from converters.batches.batch import summary_text
 from converters.batches.manifest import load_manifest
 from converters.batches.pool import Event
@@ -61,9 +61,10 @@ def command(*words):
     return [sys.executable, "-m", "converters", "batch", *map(str, words)]
 
 
-def start(*words, **options):
+def start(*words, whole=False, **options):
+    """``convert batch`` with some words, or, as a ``whole``, another command."""
     return subprocess.Popen(
-        command(*words),
+        list(map(str, words)) if whole else command(*words),
         stdout=subprocess.PIPE,
         stderr=subprocess.DEVNULL,
         text=True,
@@ -123,9 +124,35 @@ def test_forty_rows_of_every_source(manifest, expected, run):
 
 
 def children(pid):
+    """The workers of a batch."""
+    found = []
     with contextlib.suppress(OSError):
-        return [int(child) for child in Path(f"/proc/{pid}/task/{pid}/children").read_text().split()]
-    return []
+        for thread in Path(f"/proc/{pid}/task").iterdir():
+            found += [int(child) for child in (thread / "children").read_text().split()]
+    return found
+
+
+def alive(pid):
+    """Whether a process is at work: one that has ended may keep its number for a while."""
+    with contextlib.suppress(OSError):
+        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] not in "ZX"
+    return False
+
+
+def spoilt(folder, body):
+    """A program in place of Python whose workers do what ``body`` makes of ``perform(order, progress)``."""
+    (folder / "spoilt.py").write_text(
+        "import os, sys, time\n"
+        "from converters.batches import worker\n"
+        "real = worker.perform\n"
+        f"{body}\n"
+        "worker.perform = perform\n"
+        "sys.exit(worker.main(sys.argv[1:]))\n"
+    )
+    program = folder / "python"
+    program.write_text(f'#!/bin/sh\nshift 3\nexec {sys.executable} -P {folder}/spoilt.py "$@"\n')
+    program.chmod(0o755)
+    return str(program)
 
 
 def wait_for(process, happened, seconds=30):
@@ -150,14 +177,15 @@ def test_kills_at_random_moments(manifest, expected):
     for turn in range(10):
         process = start(manifest, "--jobs", 2, "--resume", "--quiet")
         wait_for(process, lambda pid: children(pid))
+        # Moments are told by rows, so few that no machine is done before the last turn, and by a part of one.
         wanted = size_of(results) + chance.choice((0, 1, 3000))
         wait_for(process, lambda _, wanted=wanted: size_of(results) >= wanted)
-        time.sleep(chance.random() * 0.3)
+        time.sleep(chance.random() * 0.03)
         if turn % 2 and (workers := children(process.pid)):
             with contextlib.suppress(ProcessLookupError):
                 os.kill(chance.choice(workers), signal.SIGKILL)
                 killed["worker"] += 1
-            time.sleep(chance.random() * 0.3)
+            time.sleep(chance.random() * 0.03)
         if process.poll() is None:
             process.kill()
             killed["batch"] += 1
@@ -202,9 +230,8 @@ def test_the_first_failure_ends_it_if_asked(small):
     assert counts(convert_batch(small, resume=True)) == {"converted": 3, "failed": 1}
 
 
-@pytest.mark.skipif(not Path("/proc/self/task").is_dir(), reason="finds workers in /proc")
-def test_a_worker_that_dies_costs_one_row(zoo, tmp_path):
-    """A worker is stopped in mid-row by a pipe in place of its input, then killed; the others do all else."""
+def test_a_worker_that_dies_costs_one_row(zoo, tmp_path, monkeypatch):
+    """Once before it has done anything for its row, once when all is done but for the word of it."""
     (tmp_path / "vmz").mkdir()
     shutil.copy(zoo / "vmz" / "ir-csn-26-0.pkl", tmp_path / "vmz")
     rows = "".join(
@@ -212,29 +239,30 @@ def test_a_worker_that_dies_costs_one_row(zoo, tmp_path):
         for n in range(6)
     )
     (tmp_path / "zoo.toml").write_text(rows)
-    victims = []
-
-    class Killer:
-        def begin(self, tasks, sizes):
-            pass
-
-        def end(self):
-            pass
-
-        def event(self, event):
-            if event.kind == "started" and not victims:
-                (child, *_) = children(os.getpid())
-                victims.append(child)
-                os.kill(child, signal.SIGKILL)
-
-    summary = convert_batch(tmp_path / "zoo.toml", jobs=1, watch=Killer())
-    assert counts(summary) == {"converted": 5, "failed": 1}
-    (bad,) = (row for row in summary.rows if row["state"] == "failed")
-    assert "ended by SIGKILL" in bad["error"]["text"]
-    assert counts(convert_batch(tmp_path / "zoo.toml", resume=True)) in (
-        {"kept": 5, "converted": 1},
-        {"kept": 5, "adopted": 1},
-    )
+    body = """
+def perform(order, progress):
+    if order["name"] == "out/1.pth":
+        os.kill(os.getpid(), 9)
+    told = real(order, progress)
+    if order["name"] == "out/3.pth":
+        os.kill(os.getpid(), 9)
+    return told
+"""
+    monkeypatch.setattr(sys, "executable", spoilt(tmp_path, body))
+    summary = convert_batch(tmp_path / "zoo.toml", jobs=1)
+    assert counts(summary) == {"converted": 4, "failed": 2}
+    for row in (summary.rows[1], summary.rows[3]):
+        assert "ended by SIGKILL" in row["error"]["text"]
+    monkeypatch.undo()
+    again = states(convert_batch(tmp_path / "zoo.toml", resume=True))
+    assert [again[f"out/{n}.pth"] for n in range(6)] == [
+        "kept",
+        "converted",
+        "kept",
+        "adopted",
+        "kept",
+        "kept",
+    ]
 
 
 def test_what_was_done_is_done_again_only_if_something_changed(small, monkeypatch):
@@ -401,6 +429,86 @@ def test_workers_that_cannot_start_are_no_endless_loop(small, monkeypatch):
         convert_batch(small)
 
 
+def test_a_worker_that_dies_before_its_first_word_costs_nothing(small, monkeypatch):
+    """Two are killed as they start, as by a kernel without memory; others come in their place."""
+    fragile = small.parent / "python"
+    fragile.write_text(
+        f"""#!/bin/sh
+if mkdir {small.parent}/first || mkdir {small.parent}/second; then kill -9 $$; fi 2> /dev/null
+exec {sys.executable} "$@"
+"""
+    )
+    fragile.chmod(0o755)
+    monkeypatch.setattr(sys, "executable", str(fragile))
+    assert counts(convert_batch(small, jobs=2)) == {"converted": 3, "failed": 1}
+    assert (small.parent / "second").is_dir()
+
+
+def test_what_is_not_ours_stays(small):
+    """A folder of the scratch's name with files of the user's own; a text in the place of the results."""
+    folder = small.parent / "small.scratch"
+    (folder / "convert-killed").mkdir(parents=True)
+    (folder / "mine").write_text("precious")
+    convert_batch(small)
+    assert [path.name for path in folder.iterdir()] == ["mine"]
+    for text in ("notes\nwithout an end", '{"crc32": 1}\n', small.read_text()):
+        notes = small.parent / "notes.txt"
+        notes.write_text(text)
+        with pytest.raises(Refused, match="no file of results"):
+            convert_batch(small, results=notes, resume=True)
+        assert notes.read_text() == text
+
+
+def test_a_pattern_does_not_take_what_its_row_wrote(zoo, tmp_path):
+    """In one folder, whose own name looks like a pattern."""
+    folder = tmp_path / "zoo [2026]*"
+    folder.mkdir()
+    convert("vmz", zoo / "vmz" / "ir-csn-26-0.pkl", folder / "a.pth", to="native")
+    manifest = folder / "m.toml"
+    manifest.write_text('[[convert]]\ninput = "*.pth"\nto = "vmz-pt"\noutput = "{stem}.vmz.pth"\n')
+    assert states(convert_batch(manifest)) == {"a.vmz.pth": "converted"}
+    assert states(convert_batch(manifest, resume=True)) == {"a.vmz.pth": "kept"}
+    manifest.write_text(manifest.read_text().replace("*.pth", "a.vmz.pth") * 2)
+    with pytest.raises(UsageError, match="two conversions write"):
+        convert_batch(manifest, resume=True)
+    manifest.write_text('[[convert]]\ninput = "*.pth"\nto = "vmz-pt"\noutput = "{stem}.pth"\n')
+    with pytest.raises(UsageError, match="is an input too"):
+        convert_batch(manifest, resume=True)
+
+
+def test_what_a_kill_leaves_beside_an_output_goes(small):
+    """Between a file's link and the end of its temporary name, and between a checkpoint's two files."""
+    folder = small.parent
+    convert_batch(small)
+    dead = [folder / "out" / f".{Path(name).name}.{2**22 + 1}-{'0' * 16}.partial" for name in GOOD[:2]]
+    for path in dead:
+        path.touch()
+    results = folder / "small.results.jsonl"
+    rows = [row for row in lines_of(results) if row["task"] != GOOD[0]]
+    results.write_bytes(b"".join(map(dump_line, rows)))
+    again = states(convert_batch(small, resume=True))
+    assert (again[GOOD[0]], again[GOOD[1]]) == ("adopted", "kept")
+    assert not any(path.exists() for path in dead)
+
+
+def test_a_checkpoint_whose_first_file_alone_is_there(zoo, tmp_path):
+    text = f'[[convert]]\ninput = "{zoo}/rgb_imagenet/model.ckpt"\nto = "i3d"\noutput = "out/model.ckpt"\n'
+    (tmp_path / "zoo.toml").write_text(text)
+    assert counts(convert_batch(tmp_path / "zoo.toml")) == {"converted": 1}
+    made = batch_files.hashes(tmp_path, "out")
+    assert len(made) == 2
+    (tmp_path / "out" / "model.ckpt.index").unlink()
+    (tmp_path / "zoo.results.jsonl").unlink()
+    assert counts(convert_batch(tmp_path / "zoo.toml", resume=True)) == {"converted": 1}
+    assert batch_files.hashes(tmp_path, "out") == made
+    # Somebody else's data stay.
+    (tmp_path / "out" / "model.ckpt.index").unlink()
+    (tmp_path / "zoo.results.jsonl").unlink()
+    (tmp_path / "out" / "model.ckpt.data-00000-of-00001").write_bytes(b"other")
+    assert counts(convert_batch(tmp_path / "zoo.toml", resume=True)) == {"failed": 1}
+    assert (tmp_path / "out" / "model.ckpt.data-00000-of-00001").read_bytes() == b"other"
+
+
 def test_a_full_disk_leaves_an_error_and_is_resumed(zoo, tmp_path, expected):
     """On a file system of its own, too small for all outputs, in a name space of its own."""
     (tmp_path / "disk").mkdir()
@@ -535,18 +643,27 @@ def test_two_batches_on_one_results_file_are_refused(small, monkeypatch):
     assert not (small.parent / "out").exists()
 
 
+@pytest.mark.skipif(not Path("/proc/self/task").is_dir(), reason="finds workers in /proc")
 def test_an_interrupt_ends_the_workers(manifest):
-    process = start(manifest, "--jobs", 2, "--quiet")
-    wait_for(process, lambda pid: len(children(pid)) == 2)
-    workers = children(process.pid)
+    """Both are in the middle of a row, which would take long."""
+    folder = manifest.parent
+    (folder / "at-work").mkdir()
+    body = f"""
+def perform(order, progress):
+    os.mkdir("{folder}/at-work/" + str(os.getpid()))
+    time.sleep(600)
+"""
+    code = "import sys; from converters.cli import main; sys.executable = sys.argv[1]; sys.exit(main(sys.argv[2:]))"
+    words = [sys.executable, "-c", code, spoilt(folder, body), "batch", manifest, "--jobs", "2", "--quiet"]
+    process = start(*words, whole=True)
+    wait_for(process, lambda _: len(list((folder / "at-work").iterdir())) == 2, 60)
+    workers = [int(path.name) for path in (folder / "at-work").iterdir()]
     assert len(workers) == 2
     process.send_signal(signal.SIGINT)
     process.communicate(timeout=60)
     assert process.returncode == 130
-    end = time.monotonic() + 5
-    while any(Path(f"/proc/{pid}").exists() for pid in workers) and time.monotonic() < end:
-        time.sleep(0.05)
-    assert not any(Path(f"/proc/{pid}").exists() for pid in workers)
+    assert not any(map(alive, workers))
+    assert not (folder / "zoo.scratch").exists()
 
 
 @pytest.mark.skipif(not hasattr(os, "openpty"), reason="needs pseudo-terminals")
@@ -565,7 +682,7 @@ def test_a_terminal_gets_a_display_that_is_gone_at_the_end(small):
             seen += piece
     os.close(master)
     assert process.wait(60) == 1
-    # Which rows are still at work when it is redrawn depends on the machine; one of them is.
+    # Each row is drawn as it begins; which others are still at work then depends on the machine.
     assert re.search(rb"\] out/i[pr]-csn-26-[012]\.pth\r\n", seen)
     left = seen[seen.rindex(b"\x1b[J") + 3 :].decode()
     assert "#" not in left
@@ -593,6 +710,14 @@ def test_the_display_shows_each_file_and_all(small, monkeypatch):
     assert "\x1b[2J" not in out.getvalue().replace("\x1b[2A\x1b[J", "")
     assert display.lines(40)[-1].startswith("[################........] ...")
     display.end()
+
+    # Where no size is known before, all inputs being remote, the rows tell what is left.
+    remote = Display(io.StringIO())
+    remote.begin(tasks, [0] * 4)
+    remote.event(Event("progress", order, (2_000_000, 8_000_000)))
+    remote.event(Event("result", order, done))
+    clock[0] = remote._started + 10
+    assert remote.lines(100) == ["[######..................] 1 of 4 rows, 2.0 MB, 0:30 left"]
 
     plain = Lines(out := io.StringIO())
     plain.begin(tasks, [0] * 4)

@@ -42,6 +42,11 @@ def write(folder, text):
     return path
 
 
+def test_a_mark_before_the_text_is_no_part_of_it(tmp_path):
+    (tmp_path / "zoo.toml").write_text(GOOD, encoding="utf-8-sig")
+    assert len(load_manifest(tmp_path / "zoo.toml").rows) == 2
+
+
 def test_a_manifest(tmp_path):
     found = load_manifest(write(tmp_path, GOOD))
     first, second = found.rows
@@ -72,6 +77,7 @@ def test_a_manifest(tmp_path):
         (("stem_stride = 2", "stem_stride = 0"), 12, "convert[0].stem_stride", "from 1 to 64"),
         (("stem_stride = 2", 'dtype = "int8"'), 12, "convert[0].dtype", "must be one of"),
         (("s3://zoo/b*.pkl", "ftp://zoo/b.pkl"), 15, "convert[1].input", "ftp:// is not supported"),
+        (("s3://zoo/b*.pkl", "S3://zoo/b.pkl"), 15, "convert[1].input", "S3:// is not supported"),
         (("s3://zoo/b*.pkl", "http://zoo/b.pkl"), 15, "convert[1].input", "needs a sha256"),
         (("s3://zoo/{stem}.pth", "https://zoo/{stem}.pth"), 16, "convert[1].output", "outputs go to"),
         (('to = "native"', 'to = "nativ"'), 2, "defaults.to", "there is no layout"),
@@ -111,6 +117,7 @@ def test_a_syntax_error_has_its_line(tmp_path, run):
     done = run("batch", path)
     assert done.returncode == 3
     assert "line 10" in done.stderr
+    assert "(line 17, the end)" in run("batch", write(tmp_path, GOOD + "pool1 =")).stderr
     (tmp_path / "zoo.toml").write_bytes(b"\xff")
     assert "not UTF-8" in run("batch", path).stderr
     assert run("batch", tmp_path / "no.toml").returncode == 3

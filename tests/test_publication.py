@@ -7,6 +7,8 @@ import json
 import re
 import shutil
 import subprocess
+import time
+from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 import torch
@@ -197,12 +199,121 @@ def test_a_folder_is_checked(file, run):
     assert run("publish").returncode == 2
 
 
+@pytest.fixture(scope="module")
+def sources(zoo, tmp_path_factory):
+    """Files that are read in a way that only the user can say, or are several files."""
+    folder = tmp_path_factory.mktemp("sources")
+    csn, tsn = zoo / "vmz" / "ir-csn-26-0.pkl", zoo / "tsn" / "tsn_rgb.caffemodel"
+    convert("vmz", csn, folder / "plain.pth")
+    state = torch.load(folder / "plain.pth")
+    double = {name: value * 2 if value.is_floating_point() else value for name, value in state.items()}
+    torch.save({"state_dict": state, "ema_state_dict": double}, folder / "ema.pth")
+    torch.save(
+        {name.replace("fc.", "classifier.1."): value for name, value in state.items()}, folder / "tuned.pth"
+    )
+    return {
+        "tensorflow": (zoo / "rgb_imagenet" / "model.ckpt", {}),
+        "inverse_std": (tsn, {"inverse_std": True}),
+        "backbone": (csn, {"backbone": True, "to": "mmaction"}),
+        "entry": (folder / "ema.pth", {"entry": "ema_state_dict"}),
+        "head": (folder / "tuned.pth", {"source": "vmz-pt", "head": "classifier.1", "to": "mmaction"}),
+    }
+
+
+@pytest.mark.parametrize("case", ["tensorflow", "inverse_std", "backbone", "entry", "head"])
+def test_a_source_is_read_as_it_was(sources, tmp_path, case):
+    """What no tensor shows was said when the file was converted, and its record says it again."""
+    source, said = sources[case]
+    convert(**{"source": None, **said}, input_path=source, output_path=tmp_path / "out.pth")
+    done = publish(tmp_path / "out.pth", source=source)
+    assert "bit for bit" in done.checks[0]
+    if source.is_file():
+        assert digest(source) in done.checks[0]
+
+
+def test_what_goes_wrong_is_said_of_the_file_that_was_named(file, tmp_path):
+    data = bytearray(file.read_bytes())
+    data[len(data) // 2] ^= 1
+    (tmp_path / "damaged.pth").write_bytes(data)
+    before = set(tmp_path.iterdir())
+    with pytest.raises(BadInput) as caught:
+        publish(tmp_path / "damaged.pth")
+    assert caught.value.path == str(tmp_path / "damaged.pth")
+    with pytest.raises(Refused, match="there is no folder") as refused:
+        publish(file, folder=tmp_path / "nowhere")
+    assert refused.value.path == str(file)
+    (tmp_path / "SHA256SUMS").write_text("nonsense\n")
+    with pytest.raises(BadInput, match="no list"):
+        publish(file)
+    assert set(tmp_path.iterdir()) == before | {tmp_path / "SHA256SUMS"}
+    (tmp_path / "SHA256SUMS").unlink()
+    with pytest.raises(UsageError, match="a character"):
+        publish(file, name="two\nlines-{hash8}")
+    assert set(tmp_path.iterdir()) == before
+
+
+def test_what_has_no_checksums_is_not_said_to_be_compared(file, tmp_path):
+    torch.save(torch.load(file), tmp_path / "old.pth", _use_new_zipfile_serialization=False)
+    assert "no checksums in this format" in publish(tmp_path / "old.pth").checks[-1]
+    assert "checksums included" in publish(file).checks[-1]
+
+
+def test_a_date_is_no_hash(file):
+    shutil.copy(file, file.parent / "r2d-20200614.pth")
+    done = publish(file.parent / "r2d-20200614.pth")
+    assert done.path.endswith(f"r2d-20200614-{digest(file)[:8]}.pth")
+    assert not [
+        one for one in check_folder(file.parent) if one.name == done.path.rpartition("/")[2] and one.fault
+    ]
+
+
+def test_what_is_not_listed_is_found_whatever_its_format(file):
+    publish(file)
+    file.unlink()
+    for name in ("a.pkl", "a.onnx", "README.md"):
+        (file.parent / name).touch()
+    assert {one.name for one in check_folder(file.parent) if one.fault} == {"a.pkl", "a.onnx"}
+    (file.parent / "SHA256SUMS").write_text("")
+    with pytest.raises(BadInput, match="lists no file"):
+        check_folder(file.parent)
+
+
+def test_several_publish_to_one_folder(zoo, tmp_path, monkeypatch):
+    """Each reads the list, adds to it and writes it: nobody's line is lost."""
+    import converters.publication as publication
+
+    for number in range(3):
+        convert(
+            "vmz",
+            zoo / "vmz" / f"{'ir' if number < 2 else 'ip'}-csn-26-{number}.pkl",
+            tmp_path / f"{number}.pth",
+        )
+    real = publication._sums
+
+    def slow(path):
+        found = real(path)
+        time.sleep(0.1)
+        return found
+
+    monkeypatch.setattr(publication, "_sums", slow)
+    (tmp_path / "to").mkdir()
+    (tmp_path / "to" / "SHA256SUMS").write_text(f"{'0' * 64}  other\n")
+    with ThreadPoolExecutor(3) as pool:
+        done = list(
+            pool.map(lambda number: publish(tmp_path / f"{number}.pth", folder=tmp_path / "to"), range(3))
+        )
+    listed = real(str(tmp_path / "to" / "SHA256SUMS"))
+    assert {"other", *(one.path.rpartition("/")[2] for one in done)} <= set(listed)
+    assert len(listed) == 7
+
+
 def test_a_hostile_name_stays_text(file):
     found = inspect(file)
-    provenance = {**found.provenance, "source": {"name": "a`|\n<script>.pkl", "size": 1}}
+    name = 'a`|\n<script>\u2028\U0001f600 "q" \\ \udcff.pkl'
+    provenance = {**found.provenance, "source": {"name": name, "size": 1}}
     text = model_card(found._replace(provenance=provenance), Facts("x.pth", "0" * 64, 1, None, ("fine",), ()))
     assert "<script>" not in text.split("---")[2]
-    assert yaml.safe_load(text.split("---\n")[1])["source"] == ["a`|\n<script>.pkl"]
+    assert yaml.safe_load(text.split("---\n")[1])["source"] == [name]
 
 
 def test_the_zoo_names_networks_that_there_are():

@@ -20,7 +20,7 @@ from .places import exists, size_of
 from .pool import Event, run_local
 from .results import Results
 from .tasks import tasks_of
-from .work import failure
+from .work import SCRATCH, failure
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Generator, Sequence
@@ -223,21 +223,28 @@ def _order(task: Task, kept: Results | None, scratch: str | None, dry_run: bool)
 
 class _Scratch:
     """A folder for what does not stay; what a killed batch left in it goes first. Whoever holds the results' lock may
-    use it."""
+    use it. What somebody else has in a folder of this name stays."""
 
     def __init__(self, path: str) -> None:
         self._path = path
 
     def __enter__(self) -> str:
-        shutil.rmtree(self._path, ignore_errors=True)
         try:
-            os.mkdir(self._path)
+            os.makedirs(self._path, exist_ok=True)
         except OSError as error:
             raise write_error(error, self._path) from None
+        self._clear()
         return os.path.abspath(self._path)
 
     def __exit__(self, *_: object) -> None:
-        shutil.rmtree(self._path, ignore_errors=True)
+        self._clear()
+        with suppress(OSError):  # not empty: not ours alone
+            os.rmdir(self._path)
+
+    def _clear(self) -> None:
+        for name in os.listdir(self._path):
+            if name.startswith(SCRATCH):
+                shutil.rmtree(os.path.join(self._path, name), ignore_errors=True)
 
 
 def summary_text(summary: Summary) -> str:

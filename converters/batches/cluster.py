@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
     Order = dict[str, Any]
 
-PATIENCE = 30.0
+PATIENCE = 60.0
 """Seconds to wait for the scheduler, and for its first worker."""
 
 

@@ -71,13 +71,14 @@ def load_manifest(path: str | os.PathLike[str]) -> Manifest:
             raise BadInput("is too long for a manifest", path=path)
         data = file.read_at(0, file.size)
     try:
-        text = data.decode()
+        text = data.decode("utf-8-sig")  # some editors begin a text with a mark
         table = tomllib.loads(text)
     except UnicodeDecodeError as error:
         raise BadInput("is not UTF-8", path=path, where=f"byte {error.start}") from None
     except tomllib.TOMLDecodeError as error:
         what, _, where = str(error).partition(" (at ")
-        raise BadInput(f"is not valid TOML: {what}", path=path, where=where.rstrip(")")) from None
+        where = where.rstrip(")").replace("end of document", f"line {len(text.splitlines())}, the end")
+        raise BadInput(f"is not valid TOML: {what}", path=path, where=where) from None
     except RecursionError:
         raise BadInput("is not valid TOML: nested too deeply", path=path) from None
     try:

@@ -18,13 +18,16 @@ PROTOCOLS = ("file", "s3", "https", "http")
 BLOCK = 1 << 20
 """Bytes that are moved over the network at a time."""
 
+SILENCE = 60.0
+"""Seconds that a web server may say nothing. However long a download takes, as long as it goes on, it may."""
+
 _MAGIC = frozenset("*?[")
 
 
 def protocol(place: str) -> str:
     """What is before ``://``; empty for a path."""
     head, found, _ = place.partition("://")
-    return head.lower() if found else ""
+    return head if found else ""
 
 
 def is_remote(place: str) -> bool:
@@ -38,20 +41,22 @@ def local_path(place: str, folder: str) -> str:
     return os.path.normpath(os.path.join(folder, path))
 
 
-def matches(place: str, folder: str) -> list[str]:
-    """The files that a place stands for, sorted: itself, unless it is a pattern of file names.
+def is_pattern(place: str, folder: str) -> bool:
+    """Whether a place is a pattern of names; a path that exists as it is written is none."""
+    if not _MAGIC & set(place):
+        return False
+    return protocol(place) == "s3" if is_remote(place) else not os.path.lexists(local_path(place, folder))
 
-    A path that exists as it is written is no pattern. Raises `ConverterError` where a store does not answer.
-    """
+
+def matches(place: str, folder: str) -> list[str]:
+    """The files that a place stands for, sorted: itself, unless it is a pattern. Raises `ConverterError` where a store
+    does not answer."""
+    if not is_pattern(place, folder):
+        return [place if is_remote(place) else local_path(place, folder)]
     if is_remote(place):
-        if protocol(place) != "s3" or not _MAGIC & set(place):
-            return [place]
         with reaching(place) as files:
             return sorted(f"s3://{name}" for name in files.glob(place))
-    path = local_path(place, folder)
-    if not _MAGIC & set(path) or os.path.lexists(path):
-        return [path]
-    return sorted(glob.glob(path, recursive=True))
+    return sorted(glob.glob(local_path(place, glob.escape(folder)), recursive=True))
 
 
 def exists(place: str) -> bool:
@@ -146,12 +151,19 @@ class reaching:  # noqa: N801 - used like a function
     def __enter__(self) -> Any:
         try:
             fsspec: Any = import_module("fsspec")
-            return fsspec.filesystem(protocol(self._place), use_listings_cache=False)
+            return fsspec.filesystem(protocol(self._place), use_listings_cache=False, **self._options())
         except ImportError:
             raise ConverterError(
                 f"reaching {protocol(self._place)}:// needs more packages",
                 hint="install them: pip install 'video-checkpoint-converters[remote]'",
             ) from None
+
+    def _options(self) -> dict[str, Any]:
+        if protocol(self._place) not in ("http", "https"):
+            return {}
+        # aiohttp's own limit is five minutes for a whole file; proxies are the environment's, as everywhere.
+        limit = import_module("aiohttp").ClientTimeout(total=None, sock_connect=SILENCE, sock_read=SILENCE)
+        return {"client_kwargs": {"timeout": limit, "trust_env": True}}
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, _: object) -> None:
         if isinstance(error, FileNotFoundError):

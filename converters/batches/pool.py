@@ -23,6 +23,8 @@ if TYPE_CHECKING:
 PACKAGE = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
 TICK = 0.1
 """Seconds after which there is an event even if nothing happened, for a display."""
+STARTS = 3
+"""So many processes in a row that end before they can take an order mean that none ever will."""
 
 
 class Event(NamedTuple):
@@ -118,7 +120,7 @@ def run_local(
     heard: SimpleQueue[tuple[int, Any]] = SimpleQueue()
     waiting = list(reversed(orders))
     workers: dict[int, _Worker] = {}
-    made = 0
+    made = stillborn = 0
 
     def hire() -> None:
         nonlocal made
@@ -143,9 +145,11 @@ def run_local(
                 worker.end()
                 del workers[number]
                 if not worker.ready:
-                    raise ConverterError(
-                        f"workers cannot start: {why}", hint="is the limit on memory too low?"
-                    )
+                    stillborn += 1
+                    if stillborn == STARTS:
+                        raise ConverterError(
+                            f"workers cannot start: {why}", hint="is the limit on memory too low?"
+                        )
                 if order is not None:
                     error = ConverterError(why, path=order["name"], hint="--resume tries again")
                     yield Event("result", order, _died(order, error))
@@ -159,6 +163,7 @@ def run_local(
                 worker.order = None
                 yield Event("result", order, told["result"])
             worker.ready = True
+            stillborn = 0
             more = waiting and not stopped()
             if more and not told.get("last"):
                 worker.give(waiting.pop())

@@ -47,6 +47,7 @@ class Display:
         self._out = out
         self._sizes: dict[str, int] = {}
         self._active: dict[str, tuple[int, int]] = {}
+        self._moved: dict[str, int] = {}
         self._ended = self._total = self._bytes = 0
         self._drawn = 0
         self._started = self._due = monotonic()
@@ -63,6 +64,7 @@ class Display:
             self._active[name] = (0, 0)
         elif event.kind == "progress":
             self._active[name] = (event.told[0], event.told[1])
+            self._moved[name] = event.told[0]
         elif event.kind == "result":
             self._active.pop(name, None)
             self._ended += 1
@@ -70,7 +72,7 @@ class Display:
             if event.told["state"] == "failed":
                 self._clear()
                 print(line_of(event.told, self._ended, self._total), file=self._out)
-        if monotonic() >= self._due:
+        if event.kind == "started" or monotonic() >= self._due:  # every row is seen, however quick
             self._due = monotonic() + self.REFRESH
             self._draw()
 
@@ -90,9 +92,14 @@ class Display:
             self._sizes.get(name, 0) * done / whole for name, (done, whole) in self._active.items() if whole
         )
         done = self._bytes + int(part)
+        if known:
+            size = f"{megabytes(done)} of {megabytes(known)}"
+        else:  # all are remote: what is left is told by the rows
+            size = megabytes(sum(self._moved.values()))
+            done, known = self._ended, self._total
         elapsed = monotonic() - self._started
         left = f", {_clock(elapsed * (known - done) / done)} left" if 0 < done < known else ""
-        total = f"{self._ended} of {self._total} rows, {megabytes(done)} of {megabytes(known)}{left}"
+        total = f"{self._ended} of {self._total} rows, {size}{left}"
         return [*lines, f"{self._bar(done, known)} {_short(total, width - self.BAR - 4)}"]
 
     def _bar(self, done: int, whole: int) -> str:

@@ -28,10 +28,14 @@ PATIENCE = 10.0
 """Seconds to wait for the workers of a batch that was killed: they end as soon as they see it."""
 
 
+_HEAD = b'{"crc32":"'
+"""What every line begins with, one that was not finished perhaps with less."""
+
+
 class Results:
     """An open results file. ``rows`` has the last result of every task by name, a failure only where nothing else
     was ever recorded: a worker that dies while it looks whether a row still stands does not undo the row. ``damaged``
-    counts lines that were not what was written."""
+    counts lines that were not what was written. Raises `Refused` for a file of something else, which stays as it is."""
 
     def __init__(self, path: str) -> None:
         self.path = path
@@ -92,6 +96,10 @@ class Results:
                     self.damaged += 1
                 else:
                     self._take(row)
+            if not self.rows:
+                file.seek(0)
+                if not _HEAD.startswith(file.read(len(_HEAD))):
+                    raise Refused("is no file of results", path=self.path, hint="name another with --results")
         if whole < os.fstat(self._fd).st_size:
             os.ftruncate(self._fd, whole)
             os.fsync(self._fd)
@@ -100,7 +108,7 @@ class Results:
 def dump_line(row: dict[str, Any]) -> bytes:
     """A row as its line."""
     text = _dump(row)
-    return f'{{"crc32":"{crc32(text.encode()):08x}","row":{text}}}\n'.encode()
+    return _HEAD + f'{crc32(text.encode()):08x}","row":{text}}}\n'.encode()
 
 
 def parse_line(line: bytes) -> dict[str, Any] | None:

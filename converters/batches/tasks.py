@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from ..errors import ConverterError, UsageError
 from ..naming import fill, stem_of
-from .places import is_remote, local_path, matches
+from .places import is_pattern, is_remote, local_path, matches
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 class Task(NamedTuple):
     """One conversion. ``name`` is the output as the manifest says it, which no other task has; ``input`` and
     ``output`` are absolute paths or addresses. ``spec`` changes with whatever the manifest asks of it. ``fault``
-    says what is wrong already."""
+    says what is wrong already, ``matched`` that a pattern of names found the input."""
 
     name: str
     line: int
@@ -32,6 +32,7 @@ class Task(NamedTuple):
     options: Mapping[str, Any]
     spec: str
     fault: str = ""
+    matched: bool = False
 
 
 def tasks_of(manifest: Manifest) -> list[Task]:
@@ -42,9 +43,10 @@ def tasks_of(manifest: Manifest) -> list[Task]:
     tasks: list[Task] = []
     for row in manifest.rows:
         tasks += _tasks(manifest, row)
+    tasks = _without_outputs(tasks)
     owners: dict[str, Task] = {}
     for task in tasks:
-        other = owners.setdefault(task.output, task)
+        other = owners.setdefault(task.output.removesuffix(".index"), task)
         if other is not task:
             raise UsageError(
                 f"two conversions write {task.name}",
@@ -53,11 +55,19 @@ def tasks_of(manifest: Manifest) -> list[Task]:
                 hint="{stem}, {folder} and {to} in the output tell them apart",
             )
     for task in tasks:
-        if task.input in owners:
-            raise UsageError(
-                f"{owners[task.input].name} is an input too", path=manifest.path, where=f"line {task.line}"
-            )
+        if owner := owners.get(task.input.removesuffix(".index")):
+            raise UsageError(f"{owner.name} is an input too", path=manifest.path, where=f"line {task.line}")
     return tasks
+
+
+def _without_outputs(tasks: list[Task]) -> list[Task]:
+    """Without what a pattern finds only because a row of this manifest wrote it."""
+    outputs = {task.output: task for task in tasks}
+    return [
+        task
+        for task in tasks
+        if not task.matched or task.input not in outputs or outputs[task.input].input in outputs
+    ]
 
 
 def _tasks(manifest: Manifest, row: Row) -> list[Task]:
@@ -69,10 +79,11 @@ def _tasks(manifest: Manifest, row: Row) -> list[Task]:
     if not found:
         fault = fault or "no file has such a name"
         found = [row.input if is_remote(row.input) else local_path(row.input, manifest.folder)]
-    return [_task(manifest, row, place, to, fault) for place in found for to in row.to]
+    matched = is_pattern(row.input, manifest.folder)
+    return [_task(manifest, row, place, to, fault, matched=matched) for place in found for to in row.to]
 
 
-def _task(manifest: Manifest, row: Row, place: str, to: str, fault: str) -> Task:
+def _task(manifest: Manifest, row: Row, place: str, to: str, fault: str, *, matched: bool) -> Task:
     name = place if is_remote(place) else os.path.relpath(place, manifest.folder)
     holes = {
         "stem": stem_of(place.partition("?")[0] if is_remote(place) else place),
@@ -89,4 +100,4 @@ def _task(manifest: Manifest, row: Row, place: str, to: str, fault: str) -> Task
     said = [name, row.source, to, row.sha256, dict(row.options)]
     spec = sha256(json.dumps(said, sort_keys=True).encode()).hexdigest()[:16]
     where = output if is_remote(output) else local_path(output, manifest.folder)
-    return Task(output, row.line, row.source, place, to, where, row.sha256, row.options, spec, fault)
+    return Task(output, row.line, row.source, place, to, where, row.sha256, row.options, spec, fault, matched)

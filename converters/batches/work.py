@@ -18,6 +18,7 @@ from ..digests import sha256_of
 from ..errors import BadInput, ConverterError, Refused
 from ..provenance import tables_hash
 from ..report import conversion_text, verification_text
+from ..write.atomic import remove_dead
 from .manifest import RUN
 from .places import exists, fetch, is_input, is_remote, mark_of, remote_chunks, store
 
@@ -29,6 +30,9 @@ if TYPE_CHECKING:
     Order = dict[str, Any]
     Told = dict[str, Any]
     Progress = Callable[[int, int], None]
+
+SCRATCH = "convert-"
+"""What the names of folders begin with that a conversion makes and removes."""
 
 
 def perform(order: Order, progress: Progress | None = None) -> Told:
@@ -86,7 +90,10 @@ def _perform(order: Order, progress: Progress | None) -> Told:
         raise BadInput(order["fault"], path=order["input"])
     if order["dry_run"]:
         return _planned(order)
-    with tempfile.TemporaryDirectory(prefix="convert-", dir=order["scratch"]) as scratch:
+    if not is_remote(order["output"]):
+        for name in (order["output"], *_parts(order["output"])):
+            remove_dead(name)  # of a kill: who takes an output over, or keeps it, does not write it
+    with tempfile.TemporaryDirectory(prefix=SCRATCH, dir=order["scratch"]) as scratch:
         source = _Input(order["input"], scratch, progress)
         former = order["former"]
         if former and _stands(former, order, source):
@@ -102,7 +109,7 @@ def _perform(order: Order, progress: Progress | None) -> Told:
         ours = former is not None and former["state"] != "failed"
         if exists(order["output"]) and not ours:
             return _adopted(order, source, scratch)
-        return _converted(order, source, scratch, ours, progress)
+        return _converted(order, source, scratch, ours or _begun(order, source, scratch), progress)
 
 
 class _Input:
@@ -193,9 +200,14 @@ def _files(place: str) -> list[str]:
     """The files of a local output."""
     if os.path.isfile(place) and not place.endswith(".index"):
         return [place]
+    return list(_parts(place))
+
+
+def _parts(place: str) -> tuple[str, str]:
+    """The two files of a TensorFlow checkpoint of this name."""
     from ..write.tensorflow import checkpoint_names
 
-    return list(checkpoint_names(place.removesuffix(".index")))
+    return checkpoint_names(place.removesuffix(".index"))
 
 
 def _make(order: Order, path: str, output: str, *, force: bool, progress: Progress | None) -> Result:
@@ -266,6 +278,16 @@ def _adopted(order: Order, source: _Input, scratch: str) -> Told:
     return {"state": "adopted", **proof, **_described(order, source, result, found)}
 
 
+def _begun(order: Order, source: _Input, scratch: str) -> bool:
+    """Whether this row was killed between the two files of a TensorFlow checkpoint: the first is there alone, and is
+    what its row writes."""
+    if is_remote(order["output"]) or not os.path.isfile(data := _parts(order["output"])[0]):
+        return False
+    with _fresh(order, source, scratch, None) as (path, _, _):
+        made = _files(path)
+        return len(made) > 1 and sha256_of(made[0]) == sha256_of(data)
+
+
 def _converted(order: Order, source: _Input, scratch: str, force: bool, progress: Progress | None) -> Told:
     output = order["output"]
     if is_remote(output):
@@ -319,7 +341,7 @@ def _planned(order: Order) -> Told:
         if not is_input(order["input"]):
             raise BadInput("is not there", path=order["input"], hint="check the address")
         return {"state": "planned", "text": "remote: looked at when it is converted"}
-    with tempfile.TemporaryDirectory(prefix="convert-", dir=order["scratch"]) as scratch:
+    with tempfile.TemporaryDirectory(prefix=SCRATCH, dir=order["scratch"]) as scratch:
         path = os.path.join(scratch, os.path.basename(order["output"]))
         result = _make(order, order["input"], path, force=True, progress=None)
     told = "is there already" if exists(order["output"]) else ""
