@@ -505,6 +505,13 @@ def _refuse_lost(plan: Plan, checkpoint: Checkpoint) -> None:
     for name, value in plan.implied:
         tensor = checkpoint.tensors[name]
         if tensor.tobytes() != filled(name, tensor.dtype, tensor.shape, value).tobytes():
+            if name in plan.dropped:
+                raise Refused(
+                    f"these networks have no such tensor, which is not {value:g} everywhere",
+                    where=name,
+                    path=checkpoint.path,
+                    hint="the file is of another network than its names say",
+                )
             raise Refused(
                 f"the target stores no such tensor and takes it for {value:g} everywhere",
                 where=name,

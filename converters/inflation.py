@@ -1,7 +1,9 @@
-"""Two-dimensional networks as the beginning of three-dimensional ones: kernels get a time axis.
+"""Networks over frames as the beginning of others: kernels get a time axis, or other input channels.
 
-What is in a frame's kernel goes into every frame of a clip's, divided by their number, or into the middle one. There is
-no way back: the tables say which families' modules are those of a frame network, not how these came about.
+What is in a frame's kernel goes into every frame of a clip's, divided by their number, or into the middle one; the mean
+over a kernel's input channels goes into every channel of optical flow; a pathway that sees more channels than there are
+gets zeros for them. There is no way back: the tables say which families' modules are those of another network, not how
+these came about.
 """
 
 from __future__ import annotations
@@ -9,33 +11,57 @@ from __future__ import annotations
 import os
 from fnmatch import fnmatchcase
 from time import perf_counter
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from .checkpoint import open_checkpoint
 from .conversion import UNCHECKED, Result, Wish, carry_out, chosen_format, source_of
 from .errors import Refused, UsageError
 from .facts import decided, facts_of
-from .mapping.fit import Fault, fit
-from .mapping.layout import entries, families
-from .mapping.network import variants
+from .mapping.fit import Fault, Fit, inverted
+from .mapping.layout import BATCHES, entries, families
+from .mapping.network import head_part, modules, variants
 from .mapping.tables import layout_names, load_layout, load_network, models, network_names
-from .ops import Inflate, Reshape
+from .ops import Inflate, Pad, Spread
 from .output import refuse_early, refuse_input
-from .plan import make_plan
+from .plan import Plan, make_plan
 from .provenance import record
 from .recognition import recognise
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
+    from collections.abc import Iterable, Iterator, Mapping
 
-    from .mapping.fit import Fit
+    from .facts import Facts
+    from .mapping.layout import Entry
     from .mapping.network import Variant
     from .mapping.tables import LayoutTable
     from .ops import Op
-    from .plan import Plan
+    from .plan import Row
     from .tensor import Tensor
 
 RULES = ("average", "centre")
+
+_OF_PIXELS = ("order", "range", "mean", "std", "labels", "labels_notice")
+"""What the weights of a frame network say of their input, and of their classes, wherever they go."""
+
+
+class Way(NamedTuple):
+    """What a tensor of the frame network becomes: ``row`` leads to its canonical form, ``ops`` on from there."""
+
+    row: Row
+    ops: tuple[Op, ...]
+
+    def tensor(self, tensors: Mapping[str, Tensor], name: str) -> Tensor:
+        """The tensor of the network that begins so, still lazy, under its canonical name."""
+        tensor = self.row.tensor(tensors)
+        for op in self.ops:
+            tensor = op.apply(tensor)
+        return tensor._replace(name=name)
+
+    def before(self, row: Row) -> Row:
+        """A row over the network's tensors as one over the file's."""
+        return row._replace(
+            source=self.row.source, ops=(*self.row.ops, *self.ops, *row.ops), fill=self.row.fill
+        )
 
 
 def inflate(
@@ -45,6 +71,8 @@ def inflate(
     variant: str,
     to: str = "native",
     rule: str = "average",
+    channels: int | None = None,
+    inverse_std: bool = False,
     wrap: bool = False,
     force: bool = False,
     verify: bool = False,
@@ -52,11 +80,14 @@ def inflate(
     checksum: bool = True,
     dry_run: bool = False,
 ) -> Result:
-    """Write the clip network ``variant``, a network's name or a model's, with the weights of a frame network.
+    """Write the network ``variant``, a network's name or a model's, with the weights of a frame network.
 
     ``rule`` says what becomes of a kernel: ``"average"``, the frame's kernel over the number of frames in every
-    frame, or ``"centre"``, the kernel itself in the middle one and zeros in the others. All else is copied, the
-    classifier too. ``to`` is the output's layout; the others are as in `convert`.
+    frame, or ``"centre"``, the kernel itself in the middle one and zeros in the others. ``channels`` are the input
+    channels of the output, where these are to be others than the file's: each gets the mean over those. All else is
+    copied, the classifier too. Of SlowFast the output is the slow pathway, whose kernels get zeros for the channels
+    that come from the fast one; a network with another head is written without. ``to`` is the output's layout; the
+    others are as in `convert`.
 
     Raises `Refused` for a file of no frame network, a variant that is not built from one, and tensors that do not
     fit; `UsageError` and `BadInput` as `convert` does.
@@ -64,6 +95,8 @@ def inflate(
     path, out_path = os.fspath(input_path), os.fspath(output_path)
     if rule not in RULES:
         raise UsageError(f"a kernel is inflated by {' or '.join(RULES)}, not {rule!r}")
+    if channels is not None and channels < 1:
+        raise UsageError(f"{channels} input channels are none")
     if to not in layout_names():
         raise UsageError(f"there is no layout {to!r}", hint=f"there are {', '.join(layout_names())}")
     started = perf_counter()
@@ -77,26 +110,28 @@ def inflate(
         read = perf_counter()
         fitted = recognise(checkpoint, None, ask=False)
         one = _variant(fitted, target, variant, path)
-        ways = dict(_ways(fitted, checkpoint.tensors, one, rule, path))
-        grown = {
-            name: _applied(checkpoint.tensors[source], ops)._replace(name=name)
-            for name, (source, ops) in ways.items()
-        }
-        clip = fit(load_layout("native"), grown, variant=one.name, path=path)
-        own = decided(facts_of(clip._replace(layout=target), None, model=variant), path)
-        eps = own.bn_eps
+        if inverse_std:
+            fitted = inverted(fitted)
         held = facts_of(fitted, checkpoint.provenance)
+        flat = make_plan(fitted, checkpoint.tensors, load_layout("native"), held, eps=held.bn_eps, path=path)
+        clip, ways = _begun(
+            fitted, flat.rows, one, _bound(fitted, target, one, variant, channels), rule, path
+        )
+        grown = {name: way.tensor(checkpoint.tensors, name) for name, way in ways.items()}
+        own = decided(facts_of(clip._replace(layout=target), None, model=variant), path)
+        kept = {name: held.settings[name] for name in one.table.inflates.keeps if name in held.settings}
+        own = own._replace(settings={**own.settings, **kept})
+        eps = own.bn_eps
         plan = make_plan(clip, grown, target, own._replace(bn_eps=held.bn_eps), eps=eps, path=path)
-        plan = _from_file(plan, ways, fitted)
-        frames = sum(any(isinstance(op, Inflate) for op in row.ops) for row in plan.rows)
-        said = "over all frames" if rule == "average" else "in the middle frame"
-        notes = [
-            f"{frames} kernels of {held.title} inflated, {said}: a start for training, without a way back"
-        ]
+        rows = [row if row.source is None else ways[row.source].before(row) for row in plan.rows]
+        notes = [*flat.notes, *plan.notes, *_notes(rows, clip, held, one)]
         if not checksum:
             notes.append(UNCHECKED)
-        plan = plan._replace(notes=(*plan.notes, *notes))
-        described = own._replace(bn_eps=eps, input=held.input, model="")
+        implied = (*flat.implied, *plan.implied)
+        plan = plan._replace(
+            rows=tuple(rows), dropped=_dropped(fitted, rows), notes=tuple(notes), implied=implied
+        )
+        described = own._replace(bn_eps=eps, input=_input(held, own), model="")
 
         def describe(plan: Plan) -> dict[str, Any]:
             source = source_of(checkpoint, fitted.layout.name, fitted.scope, sha256=sha256)
@@ -127,13 +162,13 @@ def inflate(
 
 
 def _variant(fitted: Fit, target: LayoutTable, name: str, path: str) -> Variant:
-    """The variant asked for, of a family that the file's is inflated to."""
+    """The variant asked for, of a family that begins with the file's."""
     globs = [name, *(glob for row in models(target) if row["name"] == name for glob in row["variants"])]
     given = fitted.variant.family
     into = [
         one
         for family in network_names()
-        if given in load_network(family).inflates and family in families(target)
+        if given in load_network(family).inflates.sources and family in families(target)
         for one in variants(family)
         if not target.holding(one.name).refuse
     ]
@@ -141,66 +176,164 @@ def _variant(fitted: Fit, target: LayoutTable, name: str, path: str) -> Variant:
         raise Refused(
             f"holds {fitted.variant.title}, which no network of {target.title} is inflated from",
             path=path,
-            hint="ResNet-50 and -101 of torchvision, mmaction and mmaction2 can be",
+            hint="ResNet-50 and -101 over frames can be, and BN-Inception, which other channels are for",
         )
     for one in into:
         if any(fnmatchcase(one.name, glob) for glob in globs):
             return one
+    known = [one for family in network_names() for one in variants(family) if one.name == name]
+    foreign = [one.title for one in known if given not in one.table.inflates.sources]
     raise Refused(
-        f"{target.title} has no network {name!r} that is inflated from {fitted.variant.title}",
+        f"holds {fitted.variant.title}, whose kernels are not those of {foreign[0]}"
+        if foreign
+        else f"{target.title} has no network {name!r} that is inflated from {fitted.variant.title}",
         path=path,
         hint=f"--variant may be {', '.join(one.name for one in into)}",
     )
 
 
-def _ways(
-    fitted: Fit, tensors: Mapping[str, Tensor], one: Variant, rule: str, path: str
-) -> Iterator[tuple[str, tuple[str, tuple[Op, ...]]]]:
-    """For every tensor of the clip network under its canonical name the file's tensor and what happens to it."""
-    sources = {entry.canonical: entry for entry in fitted.entries}
-    bound = {**fitted.bound, **{hole: sizes[0] for hole, sizes in one.values.items() if hole.endswith("_t")}}
+def _bound(fitted: Fit, target: LayoutTable, one: Variant, name: str, channels: int | None) -> dict[str, int]:
+    """The sizes of the network that begins: the file's, and the frames of kernels that the table or a model says."""
+    asked = next((row for row in models(target) if row["name"] == name), {})
+    listed = {**one.values, **asked.get("sizes", {})}
+    frames = {hole: sizes[0] for hole, sizes in listed.items() if hole.endswith("_t")}
+    return {**fitted.bound, **frames, **({} if channels is None else {"channels": channels})}
+
+
+def _begun(
+    fitted: Fit, flat: Iterable[Row], one: Variant, bound: dict[str, int], rule: str, path: str
+) -> tuple[Fit, dict[str, Way]]:
+    """The network that begins with a file's tensors, as far as these go, and for each of its tensors what it is of.
+
+    ``flat`` are the file's tensors under their canonical names.
+    """
+    rows = {row.target: row for row in flat}
+    prefix = one.table.inflates.sources[fitted.variant.family]
+    native = load_layout("native")
+    counters = {name: row for name, row in rows.items() if name.endswith(f".{BATCHES}")}
+    sources = {name: row for name, row in rows.items() if name not in counters}
+    own, theirs = (_of_part(network, head_part(network)) for network in (one, fitted.variant))
+    ways: dict[str, Way] = {}
+    held: list[Entry] = []
     faults: list[Fault] = []
-    for entry in entries(load_layout("native"), one, bound, fitted.present):
-        source = sources.pop(entry.canonical, None)
-        if source is None:
-            faults.append(Fault("missing", entry.canonical))
+    beside = False
+    lacked = {name for part in one.table.inflates.lacks for name in _of_part(one, part)}
+    for entry in entries(native, one, bound, {}):
+        name = entry.canonical
+        module = name.rpartition(".")[0]
+        if module in own and own != theirs:  # another head
             continue
-        tensor = tensors[fitted.scope + source.name]
+        row = sources.pop(name.removeprefix(prefix), None) if name.startswith(prefix) else None
+        if row is None:
+            if not name.startswith(prefix) or module in lacked:
+                beside = True
+            elif module not in own:
+                faults.append(Fault("missing", name))
+            continue
         shape = tuple(size if isinstance(size, int) else bound[size] for size in entry.shape)
-        plain = source.stored.plain(tensor.shape, len(source.shape))
-        flat = plain[:2] + plain[-2:] if plain and len(plain) in (4, 5) and len(shape) == 5 else plain
-        if flat is None or (len(plain or ()) == 5 and (plain or ())[2] != 1):
-            faults.append(Fault("shape", tensor.name, "has a time axis already"))
-        elif len(shape) == 5 and flat == shape[:2] + shape[3:]:
-            yield entry.canonical, (tensor.name, (Inflate(shape[2], rule == "centre"),))
-        elif flat == shape:
-            yield entry.canonical, (tensor.name, () if tensor.shape == shape else (Reshape(shape),))
-        else:
-            wanted = "x".join(map(str, shape))
-            faults.append(Fault("shape", tensor.name, f"{'x'.join(map(str, tensor.shape))}, wanted {wanted}"))
-    faults += [Fault("unused", name) for name in sources]
+        try:
+            ops = tuple(_steps(row.shape, shape, entry, one, rule))
+        except ValueError as error:
+            faults.append(Fault("shape", row.source or row.target, str(error)))
+            continue
+        ways[name] = Way(row, ops)
+        held.append(entry)
+    faults += [
+        Fault("unused", row.source or name)
+        for name, row in sources.items()
+        if name.rpartition(".")[0] not in theirs
+    ]
     if faults:
         raise Refused(
-            f"{one.title} is not {fitted.variant.title} with a time axis",
+            f"{one.title} does not begin with {fitted.variant.title}",
             path=path,
-            where=f"{len(faults)} faults such as {faults[0]}",
-            hint="choose a variant of the same depth, without non-local blocks",
+            where=f"{len(faults)} fault{'s' if len(faults) > 1 else ''} such as {faults[0]}",
+            hint="choose a variant of the same depth",
             faults=tuple(map(str, faults)),
         )
+    if not any(way.ops for way in ways.values()):
+        raise Refused(
+            f"holds {one.title} as it is: nothing is to be inflated",
+            path=path,
+            hint="use `convert` for other names, --channels for other input channels",
+        )
+    headless = not any(entry.canonical.rpartition(".")[0] in own for entry in held)
+    ways |= {prefix + name: Way(row, ()) for name, row in counters.items() if row.source is not None}
+    clip = Fit(
+        native,
+        one,
+        {**bound, "classes": 0} if headless else bound,
+        {head_part(one): False} if headless else {},
+        "",
+        tuple(held),
+        (),
+        tuple(prefix + name for name, row in counters.items() if row.source is not None),
+        partial=beside,
+    )
+    return clip, ways
 
 
-def _applied(tensor: Tensor, ops: tuple[Op, ...]) -> Tensor:
+def _of_part(one: Variant, part: str) -> set[str]:
+    """The canonical names of a part's modules."""
+    return {module.name for module in modules(one) if module.part == part}
+
+
+def _steps(
+    shape: tuple[int, ...], wanted: tuple[int, ...], entry: Entry, one: Variant, rule: str
+) -> Iterator[Op]:
+    """What leads from a tensor of the frame network to one of ``wanted``. Raises `ValueError` in words."""
+    declared = one.table.inflates
+    deep = len(wanted) == 5
+    if deep and len(shape) == 5 and shape[2] != 1:
+        raise ValueError("has a time axis already")
+    flat = shape[:2] + shape[3:] if deep and len(shape) == 5 else shape
+    slim = wanted[:2] + wanted[3:] if deep else wanted
+    if flat != slim:
+        if len(flat) != 4 or flat[:1] + flat[2:] != slim[:1] + slim[2:]:
+            raise ValueError(f"{_text(shape)}, wanted {_text(wanted)}")
+        if entry.shape[1] == declared.spreads:
+            yield Spread(wanted[1])
+        elif entry.key in declared.pads and flat[1] < slim[1]:
+            yield Pad(wanted[1])
+        else:
+            raise ValueError(f"{_text(shape)}, wanted {_text(wanted)}")
+    if deep and (len(shape) == 4 or wanted[2] > 1):
+        yield Inflate(wanted[2], rule == "centre")
+
+
+def _text(shape: tuple[int, ...]) -> str:
+    return "x".join(map(str, shape))
+
+
+def _notes(rows: Iterable[Row], clip: Fit, held: Facts, one: Variant) -> Iterator[str]:
+    """What became of the tensors, by number, and what the output lacks."""
+    rows = list(rows)
+    ops = [op for row in rows for op in row.ops if isinstance(op, (Inflate, Spread, Pad))]
+    counts: dict[str, int] = {}
     for op in ops:
-        tensor = op.apply(tensor)
-    return tensor
+        said = op.describe() if not isinstance(op, Inflate) or op.frames > 1 else "given a time axis of one"
+        counts[said] = counts.get(said, 0) + 1
+    told = ", ".join(f"{number} {said}" for said, number in counts.items())
+    yield f"of {held.title}'s kernels {told}, all else copied: a start for training, without a way back"
+    if clip.partial:
+        yield (
+            f"this is a part of {one.title}: no frame network tells what its other tensors begin with, so load it "
+            "with strict=False"
+        )
+    elif not clip.bound["classes"] and held.classes:
+        yield f"{one.title}'s head is another, so there is none in the output"
 
 
-def _from_file(plan: Plan, ways: Mapping[str, tuple[str, tuple[Op, ...]]], fitted: Fit) -> Plan:
-    """A plan over the inflated tensors as one over the file's own."""
-    rows = []
-    for row in plan.rows:
-        if row.source is not None:
-            source, ops = ways[row.source]
-            row = row._replace(source=source, ops=(*ops, *row.ops))
-        rows.append(row)
-    return plan._replace(rows=tuple(rows), dropped=fitted.dropped)
+def _dropped(fitted: Fit, rows: Iterable[Row]) -> tuple[str, ...]:
+    """The file's tensors that the output has nothing of, as far as they are no counters."""
+    used = {row.source for row in rows}
+    names = (fitted.scope + entry.name for entry in fitted.entries if entry.name)
+    return (*(name for name in names if name not in used), *fitted.dropped)
+
+
+def _input(held: Facts, own: Facts) -> dict[str, Any]:
+    """Clip and crop are the network's that begins; so is all of what it sees other channels of, else the file's."""
+    if held.channels != own.channels:
+        return dict(own.input)
+    kept = {key: value for key, value in own.input.items() if key not in _OF_PIXELS}
+    return {**kept, **{key: value for key, value in held.input.items() if key in _OF_PIXELS}}

@@ -253,6 +253,68 @@ class Roll(NamedTuple):
         return f"columns moved by {self.by:+d}"
 
 
+class Reverse(NamedTuple):
+    """A kernel's input channels in the opposite order: BGR for RGB. Undoes itself. Holds it in memory twice."""
+
+    @property
+    def keeps_bytes(self) -> bool:
+        """See `Op.keeps_bytes`."""
+        return False
+
+    def apply(self, tensor: Tensor) -> Tensor:
+        """See `Op.apply`."""
+        return Tensor(tensor.name, tensor.dtype, tensor.shape, _Reversed(tensor))
+
+    def describe(self) -> str:
+        """See `Op.describe`."""
+        return "input channels reversed"
+
+
+class Spread(NamedTuple):
+    """A kernel for ``channels`` input channels, each with the mean over those that there are: how flow networks begin
+    with the weights of RGB's (Wang et al., ECCV 2016).
+
+    Adds in the channels' order and divides in the tensor's own dtype (float16 and bfloat16 in float32), rounded as
+    PyTorch and numpy do. There is no way back. Holds the tensor in memory.
+    """
+
+    channels: int
+
+    @property
+    def keeps_bytes(self) -> bool:
+        """See `Op.keeps_bytes`."""
+        return False
+
+    def apply(self, tensor: Tensor) -> Tensor:
+        """See `Op.apply`."""
+        shape = (tensor.shape[0], self.channels, *tensor.shape[2:])
+        return Tensor(tensor.name, tensor.dtype, shape, _Spread(tensor, self.channels))
+
+    def describe(self) -> str:
+        """See `Op.describe`."""
+        return f"mean over input channels, {self.channels} times"
+
+
+class Pad(NamedTuple):
+    """A kernel with further input channels of zeros behind its own, ``channels`` in all. Holds the tensor in memory."""
+
+    channels: int
+
+    @property
+    def keeps_bytes(self) -> bool:
+        """See `Op.keeps_bytes`."""
+        return False
+
+    def apply(self, tensor: Tensor) -> Tensor:
+        """See `Op.apply`."""
+        shape = (tensor.shape[0], self.channels, *tensor.shape[2:])
+        return Tensor(tensor.name, tensor.dtype, shape, _Padded(tensor, self.channels))
+
+    def describe(self) -> str:
+        """See `Op.describe`."""
+        return f"padded with zeros to {self.channels} input channels"
+
+
 class Inflate(NamedTuple):
     """A kernel with a time axis of ``frames`` in third place: its values over their number in each, or with ``centre``
     themselves in the middle one and zeros in the others.
@@ -392,10 +454,7 @@ class _Permuted(NamedTuple):
         import numpy
 
         whole = numpy.frombuffer(self.tensor.tobytes(), f"V{ITEMSIZE[self.tensor.dtype]}")
-        moved = numpy.ascontiguousarray(whole.reshape(self.tensor.shape).transpose(self.axes))
-        view = moved.reshape(-1).view("u1").data
-        for start in range(0, len(view), CHUNK):
-            yield view[start : start + CHUNK]
+        yield from _pieces(numpy.ascontiguousarray(whole.reshape(self.tensor.shape).transpose(self.axes)))
 
 
 class _Rolled(NamedTuple):
@@ -407,9 +466,50 @@ class _Rolled(NamedTuple):
 
         whole = numpy.frombuffer(self.tensor.tobytes(), f"V{ITEMSIZE[self.tensor.dtype]}")
         moved = numpy.roll(whole.reshape(*self.tensor.shape[:2], -1), self.by, axis=1)
-        view = numpy.ascontiguousarray(moved).reshape(-1).view("u1").data
-        for start in range(0, len(view), CHUNK):
-            yield view[start : start + CHUNK]
+        yield from _pieces(numpy.ascontiguousarray(moved))
+
+
+class _Reversed(NamedTuple):
+    tensor: Tensor
+
+    def chunks(self) -> Iterator[memoryview]:
+        import numpy
+
+        whole = numpy.frombuffer(self.tensor.tobytes(), f"V{ITEMSIZE[self.tensor.dtype]}")
+        turned = whole.reshape(*self.tensor.shape[:2], -1)[:, ::-1]
+        yield from _pieces(numpy.ascontiguousarray(turned))
+
+
+class _Spread(NamedTuple):
+    tensor: Tensor
+    channels: int
+
+    def chunks(self) -> Iterator[memoryview]:
+        import numpy
+
+        whole = _whole(self.tensor)
+        if whole.dtype.itemsize < 4:
+            whole = whole.astype("<f4")
+        total = whole[:, 0].copy()
+        for channel in range(1, whole.shape[1]):
+            total += whole[:, channel]
+        mean = total / total.dtype.type(whole.shape[1])
+        for one in mean:
+            yield _bytes_of(numpy.repeat(one[None], self.channels, axis=0), self.tensor.dtype)
+
+
+class _Padded(NamedTuple):
+    tensor: Tensor
+    channels: int
+
+    def chunks(self) -> Iterator[memoryview]:
+        import numpy
+
+        size = ITEMSIZE[self.tensor.dtype]
+        whole = numpy.frombuffer(self.tensor.tobytes(), "u1").reshape(*self.tensor.shape[:2], -1)
+        padded = numpy.zeros((len(whole), self.channels, prod(self.tensor.shape[2:]) * size), "u1")
+        padded[:, : whole.shape[1]] = whole
+        yield from _pieces(padded)
 
 
 class _Inflated(NamedTuple):
@@ -421,9 +521,7 @@ class _Inflated(NamedTuple):
         import numpy
 
         area = self.tensor.shape[-2] * self.tensor.shape[-1]
-        # Copied: a reader's next piece may lie where the last one did.
-        pieces = [piece.copy() for piece in arrays(self.tensor.data, self.tensor.dtype)]
-        whole = numpy.concatenate(pieces).reshape(-1, 1, area)
+        whole = _whole(self.tensor).reshape(-1, 1, area)
         step = max(CHUNK // (area * self.frames * 4), 1)
         for start in range(0, len(whole), step):
             kernels = whole[start : start + step]
@@ -451,6 +549,22 @@ class _Stepped(NamedTuple):
         for words in _raw_arrays(self.data, integer):
             yield memoryview((words + steps[done : done + len(words)]).tobytes())
             done += len(words)
+
+
+def _whole(tensor: Tensor) -> Any:
+    """A kernel in memory as a numpy array of outputs, inputs and all else."""
+    import numpy
+
+    # Copied: a reader's next piece may lie where the last one did.
+    pieces = [piece.copy() for piece in arrays(tensor.data, tensor.dtype)]
+    return numpy.concatenate(pieces).reshape(*tensor.shape[:2], -1)
+
+
+def _pieces(whole: Any) -> Iterator[memoryview]:
+    """The bytes of a contiguous array, piece by piece."""
+    view = whole.reshape(-1).view("u1").data
+    for start in range(0, len(view), CHUNK):
+        yield view[start : start + CHUNK]
 
 
 def _raw_arrays(data: Data, dtype: str) -> Iterator[Any]:

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from .errors import BadInput, Refused
 from .facts import held_settings, unlike
+from .mapping.fit import zeros_of
 from .mapping.layout import BATCHES, CannotHold, Entry, entries, families
 from .mapping.tables import DIVISOR
 from .ops import (
@@ -18,6 +19,7 @@ from .ops import (
     InverseStd,
     Permute,
     Reshape,
+    Reverse,
     Roll,
     Scale,
     ShiftVariance,
@@ -183,7 +185,11 @@ def make_plan(
     moved = {key: name for name in other for key in fit.variant.table.moves.get(name, ())}
     rows: list[Row] = []
     implied: list[tuple[str, float]] = []
+    implied += [(name, 0.0) for name in zeros_of(fit)]
     divisors: dict[str, Tensor] = {}
+    turned: list[str] = []
+    if fit.partial:
+        wanted = [entry for entry in wanted if entry.canonical in sources]
     for entry in wanted:
         shape = tuple([size if isinstance(size, int) else fit.bound[size] for size in entry.shape])
         if entry.leaf == BATCHES:
@@ -219,6 +225,9 @@ def make_plan(
         shape = reorder(ops, tensor.shape, shape, source.stored, entry.stored, had)
         if roll := entry.stored.rolled - source.stored.rolled:
             ops.append(Roll(roll))
+        if entry.stored.reversed != source.stored.reversed:
+            ops.append(Reverse())
+            turned.append(tensor.name)
         if source.key in moved or entry.key in moved:
             ops.append(Scale(rows_of, down=bool(facts.settings[moved[source.key or entry.key]])))
         if entry.leaf == "running_var" and shift:
@@ -241,6 +250,8 @@ def make_plan(
         notes = [*([holding.note] if holding.note else []), *_said(fit, target, facts, kept_apart, path)]
     else:
         notes = differences((home or fit.layout).holding(fit.variant.name), holding)
+    if turned:
+        notes.append(f"the input channels of {', '.join(turned)} were turned round, between BGR and RGB")
     if said := pool1_note(target, fit.variant.name, facts.pool1 if fit.variant.table.pool1 else None):
         notes.append(said)
     if shift:

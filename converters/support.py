@@ -109,14 +109,16 @@ def exactness(one: Variant, source: LayoutTable, target: LayoutTable) -> Exactne
     if had.config != has.config and (had.differs or has.differs) and not target.identity:
         return Exactness("differs", text, bool(said))
     if told := _to_tell(one, source, target):
-        return Exactness("settings", "; ".join((*why, told)), bool(said))
+        if fixed := [name for name in told if name in has.fixed]:
+            return Exactness("refused", f"{target.title}'s code has another {', '.join(fixed)}")
+        return Exactness("settings", "; ".join((*why, ", ".join(told))), bool(said))
     return Exactness("eps" if shifted else "exact", text, bool(said))
 
 
-def _to_tell(one: Variant, source: LayoutTable, target: LayoutTable) -> str:
+def _to_tell(one: Variant, source: LayoutTable, target: LayoutTable) -> list[str]:
     """The settings in which a source's networks differ from a target's own, where no weight makes up for them."""
     if not settings(one) or target.identity:
-        return ""
+        return []
     there = held_settings(target, one)
     found = {name for wanted in held_settings(source, one) for name in unlike(wanted, there)}
-    return ", ".join(sorted(found - set(one.table.moves)))
+    return sorted(found - set(one.table.moves))

@@ -96,7 +96,11 @@ def network_rows(tables: list[LayoutTable]) -> Iterator[tuple[str, str, str]]:
         holding = [
             table for table in tables if one.family in families(table) and not table.holding(one.name).refuse
         ]
-        first = min(holding, key=lambda table: (table.format == "pytorch", table.identity))
+
+        def place(table: LayoutTable, one: Variant = one) -> tuple[bool, bool, bool]:
+            return table.format == "pytorch", table.identity, bool(table.holding(one.name).config)
+
+        first = min(holding, key=place)
         depths = "/".join(map(str, one.values.get("depths", ())))
         rows.append(
             (

@@ -25,9 +25,7 @@ def cases() -> list:
     """Every PyTorch layout with every source, and the smallest network that both hold with one eps."""
     found = []
     for source in LAYOUTS:
-        if (
-            source.format not in SUFFIX or source.name == "nonlocal-affine"
-        ):  # which has no place for statistics
+        if source.format not in SUFFIX or not weights.keeps_statistics(source):
             continue
         for layout in LAYOUTS:
             shared = [family for family in families(source) if family in families(layout)]
@@ -37,6 +35,7 @@ def cases() -> list:
                 for one in variants(family)
                 if not (source.holding(one.name).refuse or layout.holding(one.name).refuse)
                 and layout.eps(one.name) in (None, source.eps(one.name))
+                and not weights.fixed_otherwise(source, layout, one)
             ]
             held.sort(key=_size)
             if layout.format == "pytorch" and held and _size(held[0]) <= LARGEST:

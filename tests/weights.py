@@ -10,10 +10,10 @@ from typing import TYPE_CHECKING
 import numpy as np
 import torch
 
-from converters.facts import facts_of
+from converters.facts import facts_of, held_settings, unlike
 from converters.mapping.fit import fit
 from converters.mapping.layout import entries
-from converters.mapping.network import variants
+from converters.mapping.network import settings, variants
 from converters.mapping.tables import load_layout, models, network_names
 from converters.model import build_network, to_torch
 from converters.plan import make_plan
@@ -41,6 +41,17 @@ def model_of(layout: str, one: Variant) -> str:
         (row["name"] for row in known if any(fnmatchcase(one.name, glob) for glob in row["variants"])),
         one.name,
     )
+
+
+def fixed_otherwise(source: LayoutTable, target: LayoutTable, one: Variant) -> bool:
+    """Whether a target's code cannot be told to compute what a source's networks do."""
+    apart = unlike(held_settings(source, one)[0], held_settings(target, one)) if settings(one) else {}
+    return any(name in target.holding(one.name).fixed for name in apart)
+
+
+def keeps_statistics(layout: LayoutTable) -> bool:
+    """Whether a layout has a place for the statistics of batch norms."""
+    return layout.leaf("bn", "running_var").constant is None
 
 
 def bound(one: Variant) -> dict[str, int]:

@@ -42,7 +42,8 @@ class Fit(NamedTuple):
 
     ``entries`` are in state-dict order; ``scope`` is the prefix of the file's names; ``dropped`` are the file's
     tensors that the layout drops by name; ``counters`` the batch counters, which carry nothing. ``choices`` are the
-    variants that fit where these are several, ``variant`` being the first.
+    variants that fit where these are several, ``variant`` being the first. ``partial`` tells that the network has more
+    tensors than ``entries``: of a file that is a part alone.
     """
 
     layout: LayoutTable
@@ -54,6 +55,7 @@ class Fit(NamedTuple):
     dropped: tuple[str, ...]
     counters: tuple[str, ...]
     choices: tuple[str, ...] = ()
+    partial: bool = False
 
 
 class _Names(NamedTuple):
@@ -240,7 +242,7 @@ def _known(reading: tuple[LayoutTable, _Names]) -> int:
 
 
 def _sort_out(layout: LayoutTable, names: Iterable[str], beside: Iterable[str], scope: str) -> _Names:
-    drop = _pattern(layout.drop)
+    drop = _pattern((*layout.drop, *layout.zero))
     wanted: dict[str, str] = {}
     dropped, counters = [], []
     for name in names:
@@ -282,6 +284,12 @@ def _chosen(layout: LayoutTable, wanted: Mapping[str, str], key: str, choices: t
     """The first of a module's names under which a file has a tensor."""
     leaves = {leaf for of_kind in layout.leaves.values() for leaf in of_kind.values() if leaf.suffix}
     return next((name for name in choices if any(leaf.of(name) in wanted for leaf in leaves)), choices[0])
+
+
+def zeros_of(found: Fit) -> list[str]:
+    """The dropped tensors of a file that must be zero everywhere (`LayoutTable.zero`)."""
+    zero = _pattern(found.layout.zero)
+    return [name for name in found.dropped if zero and zero.fullmatch(name.removeprefix(found.scope))]
 
 
 def _pattern(globs: tuple[str, ...]) -> re.Pattern[str] | None:

@@ -67,6 +67,7 @@ def entries(
         leaves = layout.leaves["conv" if module.kind == "conv+bias" else module.kind]
         names = layout.modules.get(module.family)
         rolled = names.rolled.get(module.key, 0) if names else 0
+        turned = module.key in names.reversed if names else False
         if over := layout.divisor(module.kind):
             divisor = Leaf(over)
             yield Entry(f"{module.name}.{DIVISOR}", divisor.of(name), (1,), module.kind, DIVISOR, divisor)
@@ -74,6 +75,8 @@ def entries(
             stored = leaves[leaf]
             if rolled and leaf == "weight":
                 stored = stored._replace(rolled=rolled)
+            if turned and leaf == "weight":
+                stored = stored._replace(reversed=True)
             entry = Entry(
                 f"{module.name}.{leaf}",
                 stored.of(name) if stored.constant is None else "",

@@ -259,6 +259,9 @@ def _positions(
     grid = [size if isinstance(size, int) else int(choices[size]) for size in module.grid]
     if len(grid) == 1:
         return prod(-(-axis // grid[0]) for axis in axes)
+    for name, smaller in table.early.items():
+        if choices.get(name) and module.key in smaller:
+            grid[-1] = module.holes[smaller[module.key]]
     time, space = grid
     if values.get("stem_spans_clip"):
         axes[0] = axes[0] - bound["stem_t"] + 1

@@ -58,6 +58,22 @@ class ModuleTemplate(NamedTuple):
     grid: tuple[int | str, ...]
 
 
+class Inflates(NamedTuple):
+    """Which families' tensors a network may begin with, and what that does to them; none of it has a way back.
+
+    ``sources`` has what is put in front of the canonical names of each such family. ``keeps`` are settings that go
+    with the tensors, ``pads`` the convolutions, by their lines in the table, that may see more input channels than
+    there: further ones of zeros. ``spreads`` is the size that may be another: every input channel gets the mean over
+    those that there are. ``lacks`` are parts that none of these families has, left to whoever trains.
+    """
+
+    sources: Mapping[str, str] = MappingProxyType({})
+    keeps: tuple[str, ...] = ()
+    pads: tuple[str, ...] = ()
+    spreads: str = ""
+    lacks: tuple[str, ...] = ()
+
+
 class NetworkTable(NamedTuple):
     """A family of networks: see ``mappings/networks``."""
 
@@ -77,7 +93,8 @@ class NetworkTable(NamedTuple):
     settings: Row = MappingProxyType({})
     strides: Mapping[str, int] = MappingProxyType({})
     moves: Mapping[str, tuple[str, ...]] = MappingProxyType({})
-    inflates: tuple[str, ...] = ()
+    inflates: Inflates = Inflates()
+    early: Mapping[str, Mapping[str, str]] = MappingProxyType({})
 
 
 class Holds(NamedTuple):
@@ -102,8 +119,8 @@ class ModuleNames(NamedTuple):
     """A layout's names for one network's modules; ``within`` overrides in single parts.
 
     ``rolled`` says of matrices how many of their last columns come first here, ``twice`` of norms under what other
-    name they are stored again. ``choices`` are all the names that some modules may have; ``common`` has the first,
-    or the one of a file.
+    name they are stored again, ``reversed`` names convolutions whose input channels are in the opposite order here.
+    ``choices`` are all the names that some modules may have; ``common`` has the first, or the one of a file.
     """
 
     common: Mapping[str, str]
@@ -111,6 +128,7 @@ class ModuleNames(NamedTuple):
     choices: Mapping[str, tuple[str, ...]] = MappingProxyType({})
     rolled: Mapping[str, int] = MappingProxyType({})
     twice: Mapping[str, str] = MappingProxyType({})
+    reversed: tuple[str, ...] = ()
 
     def template(self, part: str, key: str) -> str | None:
         """The name template for a module of a part, or None where the layout has none."""
@@ -124,6 +142,7 @@ class ModuleNames(NamedTuple):
             {key: tuple(name(text) for text in texts) for key, texts in self.choices.items()},
             self.rolled,
             {key: name(text) for key, text in self.twice.items()},
+            self.reversed,
         )
 
     def choose(self, wanted: Callable[[str, tuple[str, ...]], str]) -> ModuleNames:
@@ -142,7 +161,8 @@ class Leaf(NamedTuple):
     least where some may lack. ``constant`` is the value of a tensor that
     the layout does not store.
     ``over`` is the suffix of the `DIVISOR` that the file's values are still to be divided by; ``inverse`` tells that
-    they are 1 / sqrt(variance + eps). ``rolled`` is how many of a matrix's last columns come first.
+    they are 1 / sqrt(variance + eps). ``rolled`` is how many of a matrix's last columns come first, ``reversed`` tells
+    that a convolution's input channels are in the opposite order.
     """
 
     suffix: str
@@ -155,6 +175,7 @@ class Leaf(NamedTuple):
     inverse: bool = False
     least: int | None = None
     rolled: int = 0
+    reversed: bool = False
 
     def of(self, module: str) -> str:
         """The tensor's name in a file, for a module that is called so there."""
@@ -193,6 +214,7 @@ class LayoutTable(NamedTuple):
 
     ``absent`` and ``head`` say what a file's names have otherwise than the table: the prefix that they lack
     (`without_backbone`), and the head's own name (`with_head`). ``headless`` tells that files may lack the head.
+    What ``zero`` matches is dropped as what ``drop`` does, but must be zero everywhere.
     """
 
     name: str
@@ -223,6 +245,7 @@ class LayoutTable(NamedTuple):
     head: str = ""
     headless: bool = False
     missing: Mapping[str, str] = MappingProxyType({})
+    zero: tuple[str, ...] = ()
 
     def holding(self, variant: str) -> Holds:
         """What the table says of a variant; the first row that matches counts, none means it holds it."""
@@ -351,6 +374,7 @@ def load_network(family: str) -> NetworkTable:
             "strides",
             "moves",
             "inflates",
+            "early",
         },
     )
     check.that(raw["family"] == family, "family", f"is {raw['family']!r} in a file named {family}")
@@ -365,6 +389,11 @@ def load_network(family: str) -> NetworkTable:
     for type_name, row in raw["types"].items():
         for depth in row.get("depths", ()):
             check.that(str(depth) in raw.get("depths", {}), f"types.{type_name}", f"depth {depth} has no row")
+    lines = {template.name for templates in modules.values() for template in templates}
+    for setting, smaller in raw.get("early", {}).items():
+        check.that(setting in raw.get("settings", {}), f"early.{setting}", "is no setting")
+        check.that(set(smaller) <= lines, f"early.{setting}", "names no module")
+    inflates = _inflates(check, raw.get("inflates", {}), raw.get("settings", {}), modules)
     for part, condition in raw.get("where", {}).items():
         check.that(part in modules, f"where.{part}", "names no part")
         check.that(len(condition) == 1, f"where.{part}", "takes one column")
@@ -385,8 +414,26 @@ def load_network(family: str) -> NetworkTable:
         settings=raw.get("settings", {}),
         strides=raw.get("strides", {}),
         moves={name: tuple(keys) for name, keys in raw.get("moves", {}).items()},
-        inflates=tuple(raw.get("inflates", ())),
+        inflates=inflates,
+        early=raw.get("early", {}),
     )
+
+
+def _inflates(
+    check: Check, row: Row, settings: Row, modules: Mapping[str, tuple[ModuleTemplate, ...]]
+) -> Inflates:
+    if not row:
+        return Inflates()
+    check.keys(row, "inflates", {"from"}, {"keeps", "pads", "spreads", "lacks"})
+    known = set(network_names())
+    lines = {template.name for templates in modules.values() for template in templates}
+    check.that(bool(row["from"]) and set(row["from"]) <= known, "inflates.from", "names no family")
+    lists = {key: tuple(row.get(key, ())) for key in ("keeps", "pads", "lacks")}
+    found = Inflates(row["from"], spreads=row.get("spreads", ""), **lists)
+    check.that(set(found.keeps) <= set(settings), "inflates.keeps", "names no setting")
+    check.that(set(found.pads) <= lines, "inflates.pads", "names no module")
+    check.that(set(found.lacks) <= set(modules), "inflates.lacks", "names no part")
+    return found
 
 
 def load_layout(name: str) -> LayoutTable:
@@ -422,6 +469,7 @@ def load_layout(name: str) -> LayoutTable:
             "backbone",
             "like",
             "missing",
+            "zero",
         },
     )
     names_of = raw.get("names_of", "")
@@ -486,7 +534,9 @@ def load_layout(name: str) -> LayoutTable:
     modules = {}
     for family, lines in raw.get("modules", {}).items():
         within = lines.get("in", {})
-        choices = {key: tuple(texts) for key, texts in lines.items() if isinstance(texts, list)}
+        choices = {
+            key: tuple(texts) for key, texts in lines.items() if isinstance(texts, list) and key != "reversed"
+        }
         for key, texts in choices.items():
             check.that(
                 len(set(texts)) == len(texts) > 1
@@ -497,13 +547,16 @@ def load_layout(name: str) -> LayoutTable:
         common = {
             key: choices[key][0] if key in choices else text
             for key, text in lines.items()
-            if key not in ("in", "rolled", "twice")
+            if key not in ("in", "rolled", "twice", "reversed")
         }
         for key, text in [*common.items(), *(pair for part in within.values() for pair in part.items())]:
             check.that(isinstance(text, str) and bool(text), f"modules.{family}", f"{key!r} must be a name")
         rolled, twice = lines.get("rolled", {}), lines.get("twice", {})
-        check.that(set(rolled) | set(twice) <= set(common), f"modules.{family}", "rolls or doubles no module")
-        modules[family] = ModuleNames(common, within, choices, rolled, twice)
+        turned = tuple(lines.get("reversed", ()))
+        check.that(
+            {*rolled, *twice, *turned} <= set(common), f"modules.{family}", "rolls, doubles or reverses none"
+        )
+        modules[family] = ModuleNames(common, within, choices, rolled, twice, turned)
     made_for, preprocessing = tuple(raw.get("made_for", ())), raw.get("preprocessing", {})
     if "like" in raw:
         check.that(raw["like"] in layout_names() and raw["like"] != name, "like", "is no other layout")
@@ -540,6 +593,7 @@ def load_layout(name: str) -> LayoutTable:
         headless=raw.get("headless", raw["format"] == "pytorch"),
         backbone=raw.get("backbone", ""),
         missing=raw.get("missing", {}),
+        zero=tuple(raw.get("zero", ())),
     )
 
 

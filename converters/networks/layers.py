@@ -112,7 +112,8 @@ class Unit(nn.Module):
 
 
 class Block(nn.Module):
-    """A residual block: 2 ``units`` are a simple one (stride in conv1), 3 a bottleneck (stride in conv2)."""
+    """A residual block: 2 ``units`` are a simple one (stride in conv1), 3 a bottleneck (stride in conv2, or with
+    ``early`` in conv1)."""
 
     def __init__(
         self,
@@ -125,15 +126,17 @@ class Block(nn.Module):
         factorised: str = "",
         middle_relu: bool = True,
         dilation: int = 1,
+        early: bool = False,
     ) -> None:
         super().__init__()
+        strided = 1 if early else units - 1
 
         def unit(index: int, channels: int) -> Unit:
             return Unit(
                 shapes.under(f"conv{index}"),
                 channels,
                 eps,
-                stride if index == units - 1 else [1] * len(stride),
+                stride if index == strided else [1] * len(stride),
                 factorised=factorised,
                 middle_relu=middle_relu,
                 dilation=dilation if index == units - 1 else 1,

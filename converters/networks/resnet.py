@@ -16,6 +16,9 @@ and, optional, for networks that one project alone builds:
 - ``pool_window``: the last pool averages windows of at most this size, at stride 1, and those averages
   (pytorchvideo): another mean than the plain one where the last map is larger.
 
+Config of ``resnet2d``: ``blocks`` and ``spatial_strides`` of stages 1..4, and ``stride_1x1``: the stride is in a
+block's first convolution (MSRA's ResNets), not in its 3x3 one.
+
 Config of ``resnet2d_audio``: ``blocks`` and ``spatial_strides`` of stages 0..4, and ``block``, the kind of
 stages 1..4; stage 0 is always simple.
 """
@@ -62,6 +65,7 @@ class ResNet(Network):
         pool1: nn.Module | None = None,
         factorised: str = "",
         middle_relu: bool = True,
+        early: bool = False,
     ) -> None:
         super().__init__()
         self.stem = stem
@@ -79,6 +83,7 @@ class ResNet(Network):
                     units=stage.units,
                     factorised=factorised,
                     middle_relu=middle_relu,
+                    early=early,
                 )
                 blocks.append(block)
                 channels = block.out_channels
@@ -210,7 +215,8 @@ def frames(shapes: Shapes, config: Config, eps: float) -> FrameResNet:
     }
     channels = shapes["stem.conv.weight"][1]
     stem = Unit(shapes.under("stem"), channels, eps, (2, 2))
-    model = FrameResNet(shapes, eps, stem, stages, pool1=nn.MaxPool2d(3, stride=2, padding=1))
+    pool1, early = nn.MaxPool2d(3, stride=2, padding=1), config.flag("stride_1x1")
+    model = FrameResNet(shapes, eps, stem, stages, pool1=pool1, early=early)
     model.channels = channels
     return model
 

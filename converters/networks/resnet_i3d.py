@@ -97,9 +97,10 @@ def stage(
 ) -> tuple[nn.Sequential, int]:
     """Bottleneck blocks ``0``, ``1`` ... with non-local ones between them, and the channels of the last."""
     layer = nn.Sequential()
+    early = config.flag("stride_1x1")
     for index in range(blocks):
         step = (1, 1, 1) if index else stride
-        block = Block(shapes.under(str(index)), channels, eps, step, units=3, dilation=dilation)
+        block = Block(shapes.under(str(index)), channels, eps, step, units=3, dilation=dilation, early=early)
         layer.add_module(str(index), block)
         channels = block.out_channels
         if f"nonlocal{index}.g.weight" in shapes:

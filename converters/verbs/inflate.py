@@ -11,12 +11,13 @@ if TYPE_CHECKING:
 
 DESCRIPTION = """\
 Begin a network over clips with the weights of one over frames: kernels get a
-time axis, everything else is copied. A start for training; no way back."""
+time axis, everything else is copied; or a network over optical flow with those
+of one over RGB (--channels). A start for training; no way back."""
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare what the command takes."""
-    parser.add_argument("input", metavar="IN", help="a ResNet over frames: torchvision, mmaction, mmaction2")
+    parser.add_argument("input", metavar="IN", help="a ResNet or BN-Inception over frames, of any layout")
     parser.add_argument("output", metavar="OUT", help=".pth or .safetensors")
     parser.add_argument("--variant", metavar="NAME", required=True, help="the network or model to begin")
     parser.add_argument("--to", metavar="LAYOUT", default="native", help="the output's layout")
@@ -25,6 +26,17 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         metavar="RULE",
         default="average",
         help="average: a kernel over their number in all frames (default); centre: in the middle one",
+    )
+    parser.add_argument(
+        "--channels",
+        metavar="N",
+        type=int,
+        help="input channels, if others than the file's: each gets their mean (10: five frames of flow)",
+    )
+    parser.add_argument(
+        "--inverse-std",
+        action="store_true",
+        help="a BN-Inception file of early 2016 has inverse standard deviations for variances",
     )
     parser.add_argument(
         "--wrap", action="store_true", help="add the ecosystem's own wrapper around the state dict"
@@ -47,6 +59,8 @@ def run(options: argparse.Namespace) -> int:
         variant=options.variant,
         to=options.to,
         rule=options.inflate,
+        channels=options.channels,
+        inverse_std=options.inverse_std,
         wrap=options.wrap,
         force=options.force,
         verify=options.verify,
