@@ -149,7 +149,9 @@ def _refuse_named(
 def _elsewhere(checkpoint: Checkpoint, tried: Iterable[str]) -> Fit | None:
     """The file's fit with a layout that was not tried, if there is one."""
     tables = map(load_layout, sorted({*layout_names()}.difference(tried)))
-    found = _fits(checkpoint, (one for one in tables if one.format == checkpoint.format), None, None)
+    found = _fits(
+        checkpoint, (one for one in tables if checkpoint.format in (one.format, "onnx")), None, None
+    )
     return min(found, key=lambda one: one.layout.rank, default=None)
 
 
@@ -199,7 +201,9 @@ def _other_source(checkpoint: Checkpoint) -> str:
         return f"it holds {other.variant.title}: use `convert {other.layout.name} ...`"
     names = [name for name in layout_names() if load_layout(name).format == checkpoint.format]
     return (
-        f"use `convert {names[0]} ...`" if len(names) == 1 else f"its layout may be one of {', '.join(names)}"
+        f"use `convert {names[0]} ...`"
+        if len(names) == 1
+        else f"`convert inspect` shows what it holds; its layout may be one of {', '.join(names)}"
     )
 
 

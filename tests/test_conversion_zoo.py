@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import gzip
+import io
 import json
 import pickle
 import re
+import tarfile
 from math import ceil
 from pathlib import Path
 
+import caffe_files
 import caffe_tables
 import i3d_tables
 import numpy as np
@@ -22,7 +26,7 @@ from tables import target_tables, vmz_tables
 
 from converters import BadInput, Refused, convert, inspect, load_model
 from converters.checkpoint import Checkpoint
-from converters.conversion import recognise
+from converters.cli import main
 from converters.facts import facts_of
 from converters.mapping.fit import fit
 from converters.mapping.network import config, modules, parameters, shapes, variants
@@ -652,29 +656,124 @@ FOREIGN = [
             "mmaction2/ircsn_50_k400",
             "mmaction2/i3d_r50_nl_dot_product_k400",
             "pytorchvideo/slow_r50",
+            "pytorch-i3d/piergiaj_rgb_400",
         )
     ),
+    ("detectron", "R-50.pkl"),
+    ("detectron2", "R-50.pkl"),
+    ("c3d", "c3d/caffe-v1.0-sports1m"),
+    ("c3d", "c3d/caffe-v1.1-resnet18-sports1m"),
+    ("tsn", "tsn/caffe-bn_inception-rgb-ucf101"),
+    ("c3d-chainer", "c3d/chainer-sports1m"),
+    ("i3d", "rgb"),
 ]
-"""Files of other projects: a Caffe2 table of VMZ's, or a state dict's table."""
+"""Files of other projects: the source and the name of a table, or that of a state dict's."""
+
+
+def foreign(zoo: str, name: str) -> Checkpoint:
+    """A file of another project as it is once opened."""
+    caffe = caffe_tables.caffe_tables()
+    if zoo == "vmz":
+        return opened("caffe2-pickle", vmz_tables()[name].blobs)
+    if zoo.startswith("detectron"):
+        flat = {
+            blob.replace("pred", "fc1000"): shape[:2] + shape[3:] if len(shape) == 5 else shape
+            for blob, shape in zoo_tables.slowfast_blobs("R50_IN1K").items()
+        }
+        if zoo == "detectron":
+            return opened(
+                "caffe2-pickle", {n: s for n, s in flat.items() if n[-2:] != "rm" and n[-3:] != "riv"}
+            )
+        ends = {"_bn_s": "_bn_gamma", "_bn_b": "_bn_beta", "_rm": "_running_mean", "_riv": "_running_var"}
+        pattern = "|".join(f"{end}$" for end in ends)
+        return opened("caffe2-pickle", {re.sub(pattern, lambda m: ends[m[0]], n): s for n, s in flat.items()})
+    if zoo in ("c3d", "tsn"):
+        return opened("caffe", caffe[name].params)
+    if zoo == "c3d-chainer":
+        return opened("chainer", caffe_tables.chainer_tables()[name])
+    if zoo == "i3d":
+        return opened("tensorflow", i3d_tables.i3d_tables()[name])
+    tables = {
+        **target_tables(),
+        **caffe_tables.target_tables(),
+        **i3d_tables.i3d_target_tables(),
+        **zoo_tables.resnet_tables(),
+    }
+    return opened(
+        "pytorch", {key: shape for key, shape in tables[name].keys.items() if "num_batches" not in key}
+    )
+
+
+def opened(kind: str, shapes) -> Checkpoint:
+    return Checkpoint("x", (), kind, kind, lazy(shapes), {}, None, {})
 
 
 @pytest.mark.parametrize("source", ["slowfast", "nonlocal"])
 @pytest.mark.parametrize(("zoo", "name"), FOREIGN)
-def test_files_of_other_projects_are_refused_by_name(zoo: str, name: str, source: str) -> None:
-    """Each with the command that takes it."""
-    if zoo:
-        file = Checkpoint("x", (), "caffe2-pickle", "pickle", lazy(vmz_tables()[name].blobs), {}, None, {})
-        layout = zoo
-    else:
-        tables = {
-            **target_tables(),
-            **caffe_tables.target_tables(),
-            **i3d_tables.i3d_target_tables(),
-            **zoo_tables.resnet_tables(),
-        }
-        keys = {key: shape for key, shape in tables[name].keys.items() if "num_batches" not in key}
-        file = Checkpoint("x", (), "pytorch", "PyTorch file", lazy(keys), {}, None, {})
-        layout = name.split("/")[0]
-    with pytest.raises((Refused, BadInput)) as caught:
-        recognise(file, source)
-    assert f"use `convert {layout} ...`" in caught.value.hint
+def test_files_of_other_projects_are_refused_by_name(
+    zoo: str, name: str, source: str, tmp_path: Path, monkeypatch, capsys
+) -> None:
+    """Each with the command that takes it, and no output."""
+    file = foreign(zoo, name)
+    monkeypatch.setattr("converters.conversion.open_checkpoint", lambda *_, **__: file)
+    (tmp_path / "x").write_bytes(b"")
+    code = main([source, str(tmp_path / "x"), str(tmp_path / "out.pth")])
+    said = capsys.readouterr().err
+    # 1: of the right format, another network; 3: PySlowFast's files come as PyTorch's too, those of neither as Caffe's
+    formats = {"slowfast": ("caffe2-pickle", "pytorch"), "nonlocal": ("caffe2-pickle",)}[source]
+    assert code == (1 if file.format in formats else 3)
+    assert f"use `convert {zoo or name.split('/')[0]} ...`" in said
+    assert not (tmp_path / "out.pth").exists()
+
+
+def gzipped_tar(inner: bytes) -> bytes:
+    packed = io.BytesIO()
+    with tarfile.open(fileobj=packed, mode="w:gz") as archive:
+        member = tarfile.TarInfo("model.pkl")
+        member.size = len(inner)
+        archive.addfile(member, io.BytesIO(inner))
+    return packed.getvalue()
+
+
+def saved(value: object) -> bytes:
+    """What ``torch.save`` wrote before 1.6."""
+    out = io.BytesIO()
+    torch.save(value, out, _use_new_zipfile_serialization=False)
+    return out.getvalue()
+
+
+FIXTURES = Path(__file__).parent / "fixtures"
+ODD = {
+    "a web page": (b"<!DOCTYPE html><html>404</html>", 3, "is a web page"),
+    "a message": (b"<?xml version='1.0'?><Error><Code>AccessDenied</Code></Error>", 3, "is a web page"),
+    "a pointer": (b"version https://git-lfs.github.com/spec/v1\n", 3, "run 'git lfs pull'"),
+    "a tar file in gzip": (gzipped_tar(b"\x80\x02}."), 3, "is compressed with gzip: decompress it first"),
+    "nothing": (b"", 3, "the download failed"),
+    "a mean": (caffe_files.blob_v1(np.zeros((1, 3, 4, 4), "f4")), 3, "`convert c3d` turns it into an .npy"),
+    "one array": (b"\x93NUMPY\x01\x00", 3, "is a single numpy array"),
+    "half a pickle": (b"\x80\x02}q\x00(U\x05blobsq\x01}q\x02(U\x07conv1_wq\x03", 3, "was cut"),
+    "a pickle that calls": (b"\x80\x02cposix\nsystem\nU\x02idR.", 3, "system"),
+    "a list": (pickle.dumps([1, 2], 2), 3, "list"),
+    "an unknown state dict": (saved({"x.weight": torch.zeros(3)}), None, "`convert inspect` shows"),
+    "a graph": (
+        gzip.decompress((FIXTURES / "onnx/ip-csn-26.onnx.gz").read_bytes()),
+        1,
+        "use `convert vmz ...`",
+    ),
+    "a Chainer mean": ((FIXTURES / "chainer/mean2.npz").read_bytes(), 3, "`convert c3d`"),
+    "a Chainer file": ((FIXTURES / "chainer/stored.npz").read_bytes(), 3, "use `convert c3d-chainer ...`"),
+}
+"""Files that are no network of these zoos, under a name that says otherwise: bytes, exit code, what is said."""
+
+
+@pytest.mark.parametrize("source", ["slowfast", "nonlocal"])
+@pytest.mark.parametrize("what", ODD)
+def test_a_pkl_that_is_none_is_told_for_what_it_is(what: str, source: str, tmp_path: Path, capsys) -> None:
+    content, code, words = ODD[what]
+    (tmp_path / "I3D_8x8_R50.pkl").write_bytes(content)
+    done = main([source, str(tmp_path / "I3D_8x8_R50.pkl"), str(tmp_path / "out.pth")])
+    assert done == (code or {"slowfast": 1, "nonlocal": 3}[source])
+    said = capsys.readouterr().err
+    assert words in said
+    assert "Traceback" not in said
+    assert not (tmp_path / "out.pth").exists()
