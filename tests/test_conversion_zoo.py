@@ -151,6 +151,54 @@ def test_pyslowfast(name: str, device: str, tmp_path: Path) -> None:
     compare(model, clip, golden, points, device, "window_logits")
 
 
+# Mistakes that leave names and shapes as they are, planted: every one is seen, where it is
+
+
+def test_planted_in_a_non_local_network(tmp_path: Path) -> None:
+    """pool1's padding, the scale of theta, the norm of the non-local blocks, where blocks have their stride."""
+    golden = np.load(GOLDENS / "nonlocal" / "i3d_nonlocal_8x8_val.npz")
+    meta = json.loads(str(golden["meta"]))
+    arrays = recipes_zoo.zoo_weights(zoo_tables.nonlocal_blobs("i3d_r50_nonlocal"), meta["weights_seed"])
+    vmz_files.write_arrays(tmp_path / "x.pkl", arrays)
+    convert("nonlocal", tmp_path / "x.pkl", tmp_path / "out.pth", variant="8x8")
+    model = load_model(tmp_path / "out.pth")
+    clip = recipes_zoo.zoo_clip(meta["clip_seed"], tuple(meta["input_shape"]))
+    points = {stage: nonlocal_point(stage) for stage in meta["stages"] if "affinity" not in stage}
+    block, first = model.get_submodule("layer2.nonlocal1"), model.get_submodule("layer2.0")
+
+    def departs(at: str) -> None:
+        with pytest.raises(AssertionError, match=f"the first to depart is {at}, by"):
+            compare(model, clip, golden, points, "cpu", "window_logits")
+
+    block.scale = False
+    departs("layer2.nonlocal1")
+    block.scale, norm, block.bn = True, block.bn, torch.nn.Identity()
+    departs("layer2.nonlocal1")
+    block.bn = norm
+    first.conv1.conv.stride, first.conv2.conv.stride = (1, 2, 2), (1, 1, 1)
+    departs("layer2.0")
+    model.pool1.padding = (0, 1, 1)
+    with pytest.raises(AssertionError):  # another size, which no sample is compared of
+        compare(model, clip, golden, points, "cpu", "window_logits")
+
+
+def test_planted_in_slowfast(tmp_path: Path) -> None:
+    """Which frames are the slow ones. The order of the pathways in the head is planted where mmaction's is turned."""
+    golden = np.load(GOLDENS / "slowfast" / "slowfast_4x16_224x256.npz")
+    meta = json.loads(str(golden["meta"]))
+    arrays = recipes_zoo.zoo_weights(zoo_tables.slowfast_blobs("SLOWFAST_4x16_R50"), meta["weights_seed"])
+    vmz_files.write_arrays(tmp_path / "x.pkl", arrays)
+    convert("slowfast", tmp_path / "x.pkl", tmp_path / "out.pth", variant="SLOWFAST_4x16_R50")
+    model = load_model(tmp_path / "out.pth")
+    model.spread = False
+    clip = recipes_zoo.zoo_clip(meta["clip_seed"], tuple(meta["input_shape"]))
+    points = {
+        stage: slowfast_point(stage) for stage in meta["stages"] if not re.fullmatch(r"pathway\d_pool", stage)
+    }
+    with pytest.raises(AssertionError, match=r"the first to depart is slow\.pool1, by"):
+        compare(model, clip, golden, points, "cpu", "window_logits")
+
+
 # What a file is called, what it holds beside weights, and what it does not tell
 
 
@@ -383,6 +431,12 @@ def test_affine_files_and_what_only_looks_like_one(tmp_path: Path) -> None:
         with pytest.raises(Refused, match="does not fit") as caught:
             convert("nonlocal", tmp_path / "start.pkl", tmp_path / "no.pth")
         assert "lost their statistics" in caught.value.hint
+        with pytest.raises(Refused, match="does not fit") as caught:
+            convert("slowfast", tmp_path / "start.pkl", tmp_path / "no.pth")
+        assert "lost their statistics" in caught.value.hint
+    with pytest.raises(Refused, match="affine") as caught:
+        convert("slowfast", path, tmp_path / "no.pth")
+    assert caught.value.hint == "use `convert nonlocal ...`"
 
 
 @pytest.mark.parametrize("source", ["slowfast", "nonlocal"])
@@ -444,9 +498,14 @@ def test_mmaction_slowfast_goes_to_mmaction2_and_back(tmp_path: Path) -> None:
     names = zoo_tables.resnet_tables()["mmaction2/slowfast_r50_4x16_k400"].keys
     assert torch.load(tmp_path / "out.pth", weights_only=True).keys() == names.keys()
     clip = torch.from_numpy(recipes.target_input(meta["seed"], meta["input_shape"]))
+    model = load_model(tmp_path / "out.pth")
     with torch.inference_mode():
-        logits = load_model(tmp_path / "out.pth")(clip).numpy()
-    assert np.abs(logits - meta["logits"]).max() <= TOLERANCE["cpu"] * np.abs(meta["logits"]).max()
+        logits = model(clip).numpy()
+        model.head.weight = torch.nn.Parameter(model.head.weight.roll(256, dims=1))
+        planted = model(clip).numpy()
+    allowed = TOLERANCE["cpu"] * np.abs(meta["logits"]).max()
+    assert np.abs(logits - meta["logits"]).max() <= allowed
+    assert np.abs(planted - meta["logits"]).max() > 100 * allowed
     convert("mmaction2", tmp_path / "out.pth", tmp_path / "back.pth", to="mmaction")
     assert same_bits(tmp_path / "back.pth", arrays, (unused,))
     for to in ("pyslowfast", "pytorchvideo"):
@@ -722,7 +781,8 @@ def test_files_of_other_projects_are_refused_by_name(
     # 1: of the right format, another network; 3: PySlowFast's files come as PyTorch's too, those of neither as Caffe's
     formats = {"slowfast": ("caffe2-pickle", "pytorch"), "nonlocal": ("caffe2-pickle",)}[source]
     assert code == (1 if file.format in formats else 3)
-    assert f"use `convert {zoo or name.split('/')[0]} ...`" in said
+    command = {"detectron2": "detectron"}.get(zoo, zoo) or name.split("/")[0]
+    assert f"use `convert {command} ...`" in said
     assert not (tmp_path / "out.pth").exists()
 
 
