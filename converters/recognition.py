@@ -142,15 +142,25 @@ def _refuse_named(
             f"holds {other.variant.title} with the names of {other.layout.title}",
             path=checkpoint.path,
             where=f"not of {tables[0].title}",
-            hint=f"use `convert {other.layout.name} ...`",
+            hint=f"use `convert {_command(other.layout)} ...`",
         )
 
 
 def _elsewhere(checkpoint: Checkpoint, tried: Iterable[str]) -> Fit | None:
     """The file's fit with a layout that was not tried, if there is one."""
     tables = map(load_layout, sorted({*layout_names()}.difference(tried)))
-    found = _fits(checkpoint, (one for one in tables if one.format == checkpoint.format), None, None)
+    found = _fits(
+        checkpoint, (one for one in tables if checkpoint.format in (one.format, "onnx")), None, None
+    )
     return min(found, key=lambda one: one.layout.rank, default=None)
+
+
+def _command(layout: LayoutTable) -> str:
+    """The source that reads a layout: its own name, or that of the layout of its format which reads it too."""
+    tables = (load_layout(name) for name in layout_names())
+    return next(
+        (one.name for one in tables if layout.name in one.also and one.format == layout.format), layout.name
+    )
 
 
 def choose_target(fitted: Fit, to: str | None, provenance: Mapping[str, Any] | None = None) -> LayoutTable:
@@ -196,10 +206,12 @@ _FORMAT_WORDS = {
 
 def _other_source(checkpoint: Checkpoint) -> str:
     if other := _elsewhere(checkpoint, ()):
-        return f"it holds {other.variant.title}: use `convert {other.layout.name} ...`"
+        return f"it holds {other.variant.title}: use `convert {_command(other.layout)} ...`"
     names = [name for name in layout_names() if load_layout(name).format == checkpoint.format]
     return (
-        f"use `convert {names[0]} ...`" if len(names) == 1 else f"its layout may be one of {', '.join(names)}"
+        f"use `convert {names[0]} ...`"
+        if len(names) == 1
+        else f"`convert inspect` shows what it holds; its layout may be one of {', '.join(names)}"
     )
 
 

@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import gzip
+import io
 import json
 import pickle
 import re
+import tarfile
 from math import ceil
 from pathlib import Path
 
+import caffe_files
 import caffe_tables
 import i3d_tables
 import numpy as np
@@ -22,7 +26,7 @@ from tables import target_tables, vmz_tables
 
 from converters import BadInput, Refused, convert, inspect, load_model
 from converters.checkpoint import Checkpoint
-from converters.conversion import recognise
+from converters.cli import main
 from converters.facts import facts_of
 from converters.mapping.fit import fit
 from converters.mapping.network import config, modules, parameters, shapes, variants
@@ -145,6 +149,54 @@ def test_pyslowfast(name: str, device: str, tmp_path: Path) -> None:
     if two:
         assert model.slow_indices(meta["input_shape"][2]).tolist() == meta["slow_frame_indices"]
     compare(model, clip, golden, points, device, "window_logits")
+
+
+# Mistakes that leave names and shapes as they are, planted: every one is seen, where it is
+
+
+def test_planted_in_a_non_local_network(tmp_path: Path) -> None:
+    """pool1's padding, the scale of theta, the norm of the non-local blocks, where blocks have their stride."""
+    golden = np.load(GOLDENS / "nonlocal" / "i3d_nonlocal_8x8_val.npz")
+    meta = json.loads(str(golden["meta"]))
+    arrays = recipes_zoo.zoo_weights(zoo_tables.nonlocal_blobs("i3d_r50_nonlocal"), meta["weights_seed"])
+    vmz_files.write_arrays(tmp_path / "x.pkl", arrays)
+    convert("nonlocal", tmp_path / "x.pkl", tmp_path / "out.pth", variant="8x8")
+    model = load_model(tmp_path / "out.pth")
+    clip = recipes_zoo.zoo_clip(meta["clip_seed"], tuple(meta["input_shape"]))
+    points = {stage: nonlocal_point(stage) for stage in meta["stages"] if "affinity" not in stage}
+    block, first = model.get_submodule("layer2.nonlocal1"), model.get_submodule("layer2.0")
+
+    def departs(at: str) -> None:
+        with pytest.raises(AssertionError, match=f"the first to depart is {at}, by"):
+            compare(model, clip, golden, points, "cpu", "window_logits")
+
+    block.scale = False
+    departs("layer2.nonlocal1")
+    block.scale, norm, block.bn = True, block.bn, torch.nn.Identity()
+    departs("layer2.nonlocal1")
+    block.bn = norm
+    first.conv1.conv.stride, first.conv2.conv.stride = (1, 2, 2), (1, 1, 1)
+    departs("layer2.0")
+    model.pool1.padding = (0, 1, 1)
+    with pytest.raises(AssertionError):  # another size, which no sample is compared of
+        compare(model, clip, golden, points, "cpu", "window_logits")
+
+
+def test_planted_in_slowfast(tmp_path: Path) -> None:
+    """Which frames are the slow ones. The order of the pathways in the head is planted where mmaction's is turned."""
+    golden = np.load(GOLDENS / "slowfast" / "slowfast_4x16_224x256.npz")
+    meta = json.loads(str(golden["meta"]))
+    arrays = recipes_zoo.zoo_weights(zoo_tables.slowfast_blobs("SLOWFAST_4x16_R50"), meta["weights_seed"])
+    vmz_files.write_arrays(tmp_path / "x.pkl", arrays)
+    convert("slowfast", tmp_path / "x.pkl", tmp_path / "out.pth", variant="SLOWFAST_4x16_R50")
+    model = load_model(tmp_path / "out.pth")
+    model.spread = False
+    clip = recipes_zoo.zoo_clip(meta["clip_seed"], tuple(meta["input_shape"]))
+    points = {
+        stage: slowfast_point(stage) for stage in meta["stages"] if not re.fullmatch(r"pathway\d_pool", stage)
+    }
+    with pytest.raises(AssertionError, match=r"the first to depart is slow\.pool1, by"):
+        compare(model, clip, golden, points, "cpu", "window_logits")
 
 
 # What a file is called, what it holds beside weights, and what it does not tell
@@ -379,6 +431,12 @@ def test_affine_files_and_what_only_looks_like_one(tmp_path: Path) -> None:
         with pytest.raises(Refused, match="does not fit") as caught:
             convert("nonlocal", tmp_path / "start.pkl", tmp_path / "no.pth")
         assert "lost their statistics" in caught.value.hint
+        with pytest.raises(Refused, match="does not fit") as caught:
+            convert("slowfast", tmp_path / "start.pkl", tmp_path / "no.pth")
+        assert "lost their statistics" in caught.value.hint
+    with pytest.raises(Refused, match="affine") as caught:
+        convert("slowfast", path, tmp_path / "no.pth")
+    assert caught.value.hint == "use `convert nonlocal ...`"
 
 
 @pytest.mark.parametrize("source", ["slowfast", "nonlocal"])
@@ -440,9 +498,14 @@ def test_mmaction_slowfast_goes_to_mmaction2_and_back(tmp_path: Path) -> None:
     names = zoo_tables.resnet_tables()["mmaction2/slowfast_r50_4x16_k400"].keys
     assert torch.load(tmp_path / "out.pth", weights_only=True).keys() == names.keys()
     clip = torch.from_numpy(recipes.target_input(meta["seed"], meta["input_shape"]))
+    model = load_model(tmp_path / "out.pth")
     with torch.inference_mode():
-        logits = load_model(tmp_path / "out.pth")(clip).numpy()
-    assert np.abs(logits - meta["logits"]).max() <= TOLERANCE["cpu"] * np.abs(meta["logits"]).max()
+        logits = model(clip).numpy()
+        model.head.weight = torch.nn.Parameter(model.head.weight.roll(256, dims=1))
+        planted = model(clip).numpy()
+    allowed = TOLERANCE["cpu"] * np.abs(meta["logits"]).max()
+    assert np.abs(logits - meta["logits"]).max() <= allowed
+    assert np.abs(planted - meta["logits"]).max() > 100 * allowed
     convert("mmaction2", tmp_path / "out.pth", tmp_path / "back.pth", to="mmaction")
     assert same_bits(tmp_path / "back.pth", arrays, (unused,))
     for to in ("pyslowfast", "pytorchvideo"):
@@ -652,29 +715,125 @@ FOREIGN = [
             "mmaction2/ircsn_50_k400",
             "mmaction2/i3d_r50_nl_dot_product_k400",
             "pytorchvideo/slow_r50",
+            "pytorch-i3d/piergiaj_rgb_400",
         )
     ),
+    ("detectron", "R-50.pkl"),
+    ("detectron2", "R-50.pkl"),
+    ("c3d", "c3d/caffe-v1.0-sports1m"),
+    ("c3d", "c3d/caffe-v1.1-resnet18-sports1m"),
+    ("tsn", "tsn/caffe-bn_inception-rgb-ucf101"),
+    ("c3d-chainer", "c3d/chainer-sports1m"),
+    ("i3d", "rgb"),
 ]
-"""Files of other projects: a Caffe2 table of VMZ's, or a state dict's table."""
+"""Files of other projects: the source and the name of a table, or that of a state dict's."""
+
+
+def foreign(zoo: str, name: str) -> Checkpoint:
+    """A file of another project as it is once opened."""
+    caffe = caffe_tables.caffe_tables()
+    if zoo == "vmz":
+        return opened("caffe2-pickle", vmz_tables()[name].blobs)
+    if zoo.startswith("detectron"):
+        flat = {
+            blob.replace("pred", "fc1000"): shape[:2] + shape[3:] if len(shape) == 5 else shape
+            for blob, shape in zoo_tables.slowfast_blobs("R50_IN1K").items()
+        }
+        if zoo == "detectron":
+            return opened(
+                "caffe2-pickle", {n: s for n, s in flat.items() if n[-2:] != "rm" and n[-3:] != "riv"}
+            )
+        ends = {"_bn_s": "_bn_gamma", "_bn_b": "_bn_beta", "_rm": "_running_mean", "_riv": "_running_var"}
+        pattern = "|".join(f"{end}$" for end in ends)
+        return opened("caffe2-pickle", {re.sub(pattern, lambda m: ends[m[0]], n): s for n, s in flat.items()})
+    if zoo in ("c3d", "tsn"):
+        return opened("caffe", caffe[name].params)
+    if zoo == "c3d-chainer":
+        return opened("chainer", caffe_tables.chainer_tables()[name])
+    if zoo == "i3d":
+        return opened("tensorflow", i3d_tables.i3d_tables()[name])
+    tables = {
+        **target_tables(),
+        **caffe_tables.target_tables(),
+        **i3d_tables.i3d_target_tables(),
+        **zoo_tables.resnet_tables(),
+    }
+    return opened(
+        "pytorch", {key: shape for key, shape in tables[name].keys.items() if "num_batches" not in key}
+    )
+
+
+def opened(kind: str, shapes) -> Checkpoint:
+    return Checkpoint("x", (), kind, kind, lazy(shapes), {}, None, {})
 
 
 @pytest.mark.parametrize("source", ["slowfast", "nonlocal"])
 @pytest.mark.parametrize(("zoo", "name"), FOREIGN)
-def test_files_of_other_projects_are_refused_by_name(zoo: str, name: str, source: str) -> None:
-    """Each with the command that takes it."""
-    if zoo:
-        file = Checkpoint("x", (), "caffe2-pickle", "pickle", lazy(vmz_tables()[name].blobs), {}, None, {})
-        layout = zoo
-    else:
-        tables = {
-            **target_tables(),
-            **caffe_tables.target_tables(),
-            **i3d_tables.i3d_target_tables(),
-            **zoo_tables.resnet_tables(),
-        }
-        keys = {key: shape for key, shape in tables[name].keys.items() if "num_batches" not in key}
-        file = Checkpoint("x", (), "pytorch", "PyTorch file", lazy(keys), {}, None, {})
-        layout = name.split("/")[0]
-    with pytest.raises((Refused, BadInput)) as caught:
-        recognise(file, source)
-    assert f"use `convert {layout} ...`" in caught.value.hint
+def test_files_of_other_projects_are_refused_by_name(
+    zoo: str, name: str, source: str, tmp_path: Path, monkeypatch, capsys
+) -> None:
+    """Each with the command that takes it, and no output."""
+    file = foreign(zoo, name)
+    monkeypatch.setattr("converters.conversion.open_checkpoint", lambda *_, **__: file)
+    (tmp_path / "x").write_bytes(b"")
+    code = main([source, str(tmp_path / "x"), str(tmp_path / "out.pth")])
+    said = capsys.readouterr().err
+    # 1: of the right format, another network; 3: PySlowFast's files come as PyTorch's too, those of neither as Caffe's
+    formats = {"slowfast": ("caffe2-pickle", "pytorch"), "nonlocal": ("caffe2-pickle",)}[source]
+    assert code == (1 if file.format in formats else 3)
+    command = {"detectron2": "detectron"}.get(zoo, zoo) or name.split("/")[0]
+    assert f"use `convert {command} ...`" in said
+    assert not (tmp_path / "out.pth").exists()
+
+
+def gzipped_tar(inner: bytes) -> bytes:
+    packed = io.BytesIO()
+    with tarfile.open(fileobj=packed, mode="w:gz") as archive:
+        member = tarfile.TarInfo("model.pkl")
+        member.size = len(inner)
+        archive.addfile(member, io.BytesIO(inner))
+    return packed.getvalue()
+
+
+def saved(value: object) -> bytes:
+    """What ``torch.save`` wrote before 1.6."""
+    out = io.BytesIO()
+    torch.save(value, out, _use_new_zipfile_serialization=False)
+    return out.getvalue()
+
+
+FIXTURES = Path(__file__).parent / "fixtures"
+ODD = {
+    "a web page": (b"<!DOCTYPE html><html>404</html>", 3, "is a web page"),
+    "a message": (b"<?xml version='1.0'?><Error><Code>AccessDenied</Code></Error>", 3, "is a web page"),
+    "a pointer": (b"version https://git-lfs.github.com/spec/v1\n", 3, "run 'git lfs pull'"),
+    "a tar file in gzip": (gzipped_tar(b"\x80\x02}."), 3, "is compressed with gzip: decompress it first"),
+    "nothing": (b"", 3, "the download failed"),
+    "a mean": (caffe_files.blob_v1(np.zeros((1, 3, 4, 4), "f4")), 3, "`convert c3d` turns it into an .npy"),
+    "one array": (b"\x93NUMPY\x01\x00", 3, "is a single numpy array"),
+    "half a pickle": (b"\x80\x02}q\x00(U\x05blobsq\x01}q\x02(U\x07conv1_wq\x03", 3, "was cut"),
+    "a pickle that calls": (b"\x80\x02cposix\nsystem\nU\x02idR.", 3, "system"),
+    "a list": (pickle.dumps([1, 2], 2), 3, "list"),
+    "an unknown state dict": (saved({"x.weight": torch.zeros(3)}), None, "`convert inspect` shows"),
+    "a graph": (
+        gzip.decompress((FIXTURES / "onnx/ip-csn-26.onnx.gz").read_bytes()),
+        1,
+        "use `convert vmz ...`",
+    ),
+    "a Chainer mean": ((FIXTURES / "chainer/mean2.npz").read_bytes(), 3, "`convert c3d`"),
+    "a Chainer file": ((FIXTURES / "chainer/stored.npz").read_bytes(), 3, "use `convert c3d-chainer ...`"),
+}
+"""Files that are no network of these zoos, under a name that says otherwise: bytes, exit code, what is said."""
+
+
+@pytest.mark.parametrize("source", ["slowfast", "nonlocal"])
+@pytest.mark.parametrize("what", ODD)
+def test_a_pkl_that_is_none_is_told_for_what_it_is(what: str, source: str, tmp_path: Path, capsys) -> None:
+    content, code, words = ODD[what]
+    (tmp_path / "I3D_8x8_R50.pkl").write_bytes(content)
+    done = main([source, str(tmp_path / "I3D_8x8_R50.pkl"), str(tmp_path / "out.pth")])
+    assert done == (code or {"slowfast": 1, "nonlocal": 3}[source])
+    said = capsys.readouterr().err
+    assert words in said
+    assert "Traceback" not in said
+    assert not (tmp_path / "out.pth").exists()
