@@ -414,10 +414,15 @@ def test_mean_files(tmp_path, packed):
         mean = read_mean(file)
         assert (mean.name, mean.shape, mean.tobytes()) == ("mean", (3, 4, 5, 6), cube.tobytes())
     image = IMAGE[:1]
-    for content in (made.blob_v1(image, packed=packed), made.blob(image, packed=packed)):
+    for content, values in (
+        (made.blob_v1(image, packed=packed), image),
+        (made.blob(image, packed=packed), image),
+        (made.blob(image[0], packed=packed), image),  # as pycaffe makes one of an array
+        (made.blob(image.astype(np.float64), packed=packed), image.astype(np.float64)),
+    ):
         with SourceFile(file_of(tmp_path, content)) as file:
             assert message_kind(file) == "mean"
-            assert (read_mean(file).shape, read_mean(file).tobytes()) == (image.shape[1:], image.tobytes())
+            assert (read_mean(file).shape, read_mean(file).tobytes()) == (image.shape[1:], values.tobytes())
 
 
 def test_the_real_mean_s_layout(tmp_path):

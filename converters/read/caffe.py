@@ -196,7 +196,8 @@ def read_caffe_hdf5(file: SourceFile) -> CaffeModel:
 def read_mean(file: SourceFile) -> Tensor:
     """The mean image or cube of a ``.binaryproto``, which is a bare BlobProto of any dialect.
 
-    Its name is ``mean``, its shape [channels, (frames,) height, width]: ``num``, which is 1, falls away.
+    Its name is ``mean``, its shape [channels, (frames,) height, width]: ``num``, which is 1 where it is there, falls
+    away.
     Raises `BadInput` for anything else, saying what it is.
     """
     _expect(file, "mean")
@@ -205,13 +206,16 @@ def read_mean(file: SourceFile) -> Tensor:
     dialect = _dialect(wire, [blob], (C3D, BVLC))
     read = _reading(wire, blob, NUMBERS[dialect])
     shape = read.shape
-    if len(shape) < 4 or shape[0] != 1:
+    shaped = any(field.number == NUMBERS[dialect].shape for field in blob.fields)
+    if len(shape) >= 4 and shape[0] == 1:
+        shape = shape[1:]
+    elif not shaped or len(shape) not in (3, 4):  # pycaffe's array_to_blobproto adds no axis to an array
         raise BadInput(
             f"holds an array of {_sizes(shape)}, which is no mean",
             path=file.path,
             hint="a mean file has 1 x channels x (frames x) height x width",
         )
-    return _tensor(file, "mean", read._replace(shape=shape[1:]))
+    return _tensor(file, "mean", read._replace(shape=shape))
 
 
 def message_kind(file: SourceFile) -> str:
@@ -239,8 +243,8 @@ def message_kind(file: SourceFile) -> str:
     first, wire = next(iter(seen.items()), (0, BYTES))
     if wire == BYTES and first in (1, 2, 3, 100):
         return "model"
-    if (first == 1 and wire == VARINT and seen.get(2) == VARINT) or first == 5:
-        return "mean"
+    if (first == 1 and wire == VARINT and seen.get(2) == VARINT) or first == 5 or (first == 7 and 8 in seen):
+        return "mean"  # the last with double values, in front of which is their shape
     if first == 1 and wire == VARINT and BYTES in (seen.get(2), seen.get(3)) and not {7, 8} & seen.keys():
         return "solverstate"  # with 7 or 8, the graph and its operator sets, it is an ONNX model
     return ""
