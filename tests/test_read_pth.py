@@ -445,7 +445,10 @@ LIES = {
     "no storage": (tensor(b"N"), "unknown form"),
     "storage of another kind": (tensor(b"(" + hostile.text("module") + b"tQ"), "unknown form"),
     "a state": (b"\x80\x04}" + hostile.text("w") + storage() + b"}bs.", "contains code"),
-    "another rebuilder": (b"\x80\x04" + hostile.named("torch._utils", "_rebuild_wrapper_subclass") + b".", "wrapper_subclass"),
+    "another rebuilder": (
+        b"\x80\x04" + hostile.named("torch._utils", "_rebuild_wrapper_subclass") + b".",
+        "wrapper_subclass",
+    ),
     "torch.load": (b"\x80\x04" + hostile.call("torch", "load", hostile.text("x")) + b".", "torch.load"),
     "a name twice": (
         b"\x80\x04}" + hostile.text("w") + b"K\x01sC\x01w" + tensor(storage())[5:-2] + b"s.", ""
