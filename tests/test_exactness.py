@@ -42,7 +42,12 @@ CLIPS = {
     "i3d": (1, 3, 24, 224, 224),
     "c3d": (1, 3, 16, 112, 112),
     "bn_inception": (1, 3, 2, 64, 63),
+    "resnet2d": (1, 3, 1, 64, 63),
+    "resnet_i3d": (1, 3, 8, 64, 64),
+    "slowfast": (1, 3, 16, 64, 64),
 }
+SMALLEST = {"r2plus1d-50": "r2plus1d-34", "slowonly-r50": "i3d-r50", "slowonly-r101": "i3d-r50"}
+"""What is computed for a variant whose type has a smaller one."""
 
 
 def computed() -> list:
@@ -52,7 +57,7 @@ def computed() -> list:
         if result != "refused" and source != "c3d-chainer":
             kind = variant.removesuffix("-152")
             small = f"{kind}-50" if kind != variant else variant
-            cases[source, small.replace("r2plus1d-50", "r2plus1d-34"), target] = result
+            cases[source, SMALLEST.get(small, small), target] = result
     return [pytest.param(*key, result, id="-".join(key)) for key, result in cases.items()]
 
 
