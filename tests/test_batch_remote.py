@@ -325,11 +325,16 @@ def test_a_web_server(zoo, tmp_path):
     """http needs the hash; what comes is compared with it."""
     (tmp_path / "www").mkdir()
     shutil.copy(zoo / "vmz" / "ir-csn-26-0.pkl", tmp_path / "www" / "a b.pkl")
-    digest = batch_files.hashes(tmp_path, "www")["www/a b.pkl"]
+    (tmp_path / "www" / "page.pkl").write_text("<!DOCTYPE html><html>please sign in</html>")
+    digest, page = (batch_files.hashes(tmp_path, "www")[f"www/{name}.pkl"] for name in ("a b", "page"))
 
     class Handler(http.server.SimpleHTTPRequestHandler):
         def __init__(self, *words):
             super().__init__(*words, directory=tmp_path / "www")
+
+        def send_head(self):
+            code = self.path.lstrip("/").partition(".")[0]
+            return self.send_error(int(code)) if code.isdecimal() else super().send_head()
 
         def log_message(self, *_):
             pass
@@ -342,7 +347,11 @@ def test_a_web_server(zoo, tmp_path):
             row.format(server.server_port, "a%20b.pkl", "good", digest[:8])
             + row.format(server.server_port, "a%20b.pkl", "other", "0" * 64)
             + row.format(server.server_port, "none.pkl", "none", digest)
+            + row.format(server.server_port, "page.pkl", "page", page)
+            + row.format(server.server_port, "500.pkl", "broken", digest)
+            + row.format(server.server_port, "403.pkl", "closed", digest)
         )
+        dry = batch("web.toml", "--json", "--dry-run", cwd=tmp_path)
         done = batch("web.toml", "--json", cwd=tmp_path)
     finally:
         server.shutdown()
@@ -351,6 +360,10 @@ def test_a_web_server(zoo, tmp_path):
     assert rows["good.pth"]["state"] == "converted", done.stdout
     assert "SHA-256" in rows["other.pth"]["error"]["text"]
     assert "is not there" in rows["none.pth"]["error"]["text"]
+    assert "page.pkl?dl=1: is a web page" in rows["page.pth"]["error"]["text"]
+    for told in (rows, {row["task"]: row for row in json.loads(dry.stdout)["rows"]}):
+        assert "cannot be reached: 500" in told["broken.pth"]["error"]["text"]
+        assert "may not be reached" in told["closed.pth"]["error"]["text"]
 
 
 @needs("fsspec", "aiohttp")

@@ -68,9 +68,13 @@ def exists(place: str) -> bool:
 
 
 def is_input(place: str) -> bool:
-    """Whether a remote input is there: a file, or a TensorFlow checkpoint by its prefix."""
+    """Whether a remote input is there: a file, or a TensorFlow checkpoint by its prefix. Raises `BadInput` where a
+    store says something else than yes or no."""
     with reaching(place) as files:
-        return bool(files.exists(place) or (protocol(place) == "s3" and files.glob(f"{place}.*")))
+        if protocol(place) != "s3":
+            files.info(place)  # fsspec takes any failure for no in ``exists``
+            return True
+        return bool(files.exists(place) or files.glob(f"{place}.*"))
 
 
 def size_of(place: str) -> int:
@@ -166,6 +170,9 @@ class reaching:  # noqa: N801 - used like a function
         return {"client_kwargs": {"timeout": limit, "trust_env": True}}
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, _: object) -> None:
+        if isinstance(error, FileNotFoundError) and isinstance(error.__cause__, Exception):
+            # What fsspec says of whatever a web server answers, and where there is none.
+            error = _meant(error, error.__cause__)
         if isinstance(error, FileNotFoundError):
             raise BadInput("is not there", path=self._place, hint="check the address") from None
         if isinstance(error, PermissionError):
@@ -175,3 +182,11 @@ class reaching:  # noqa: N801 - used like a function
         if error is not None and not isinstance(error, ConverterError) and isinstance(error, Exception):
             what = str(error).strip().splitlines()[0][:300] if str(error).strip() else type(error).__name__
             raise BadInput(f"cannot be reached: {what}", path=self._place, hint="try again") from None
+
+
+def _meant(error: FileNotFoundError, cause: Exception) -> Exception:
+    """What a web server's failure is, by its status where it has one."""
+    status = getattr(cause, "status", None)
+    if status in (404, 410) or isinstance(cause, FileNotFoundError):
+        return error
+    return PermissionError() if status in (401, 403) else cause

@@ -93,7 +93,7 @@ def _perform(order: Order, progress: Progress | None) -> Told:
     if not is_remote(order["output"]):
         for name in (order["output"], *_parts(order["output"])):
             remove_dead(name)  # of a kill: who takes an output over, or keeps it, does not write it
-    with tempfile.TemporaryDirectory(prefix=SCRATCH, dir=order["scratch"]) as scratch:
+    with tempfile.TemporaryDirectory(prefix=SCRATCH, dir=order["scratch"]) as scratch, _named(order, scratch):
         source = _Input(order["input"], scratch, progress)
         former = order["former"]
         if former and _stands(former, order, source):
@@ -110,6 +110,18 @@ def _perform(order: Order, progress: Progress | None) -> Told:
         if exists(order["output"]) and not ours:
             return _adopted(order, source, scratch)
         return _converted(order, source, scratch, ours or _begun(order, source, scratch), progress)
+
+
+@contextmanager
+def _named(order: Order, scratch: str) -> Iterator[None]:
+    """Errors name the row's own files, not where they lie meanwhile."""
+    try:
+        yield
+    except ConverterError as error:
+        folder, found, _ = error.path.removeprefix(scratch).lstrip(os.sep).partition(os.sep)
+        if error.path.startswith(scratch) and found:
+            error.path = order["input"] if folder == "in" else order["name"]
+        raise
 
 
 class _Input:
