@@ -20,7 +20,7 @@ import torch
 import zoo_tables
 from parity import TOLERANCE
 
-from converters import load_model
+from converters import Refused, load_model
 from converters.checkpoint import Checkpoint
 from converters.conversion import recognise
 from converters.facts import facts_of
@@ -136,6 +136,37 @@ def test_other_class_counts() -> None:
         ("mmaction/ssn_bninception_thumos14", 21),
     ):
         assert recognised(key, None).bound["classes"] == classes
+
+
+STARTS = {
+    "mmaction/c3d_sports1m_487": ("c3d-plain", False),
+    "mmaction/tsn_bninception_rgb_ucf101": ("tsn-bn-inception", False),
+    "mmaction/i3d_r50_inflate3x1x1_k400": ("i3d-r50", True),
+    "mmaction2/c3d_ucf101": ("c3d-plain", False),
+    "mmaction2/ircsn_152_k400": ("ir-csn-152", False),
+}
+"""Networks of which the zoos have backbones alone, as files to start from, and whether one has a classifier ``fc``."""
+
+
+@pytest.mark.parametrize("key", STARTS)
+def test_a_start_of_the_zoos(key: str) -> None:
+    """A backbone's names without their prefix, without batch counters where a classifier of another name is there."""
+    variant, classified = STARTS[key]
+    names = {name.removeprefix("backbone."): shape for name, shape in TABLES[key].keys.items()}
+    names = {name: shape for name, shape in names.items() if not name.startswith("cls_head")}
+    if classified:
+        names = {name: shape for name, shape in names.items() if not name.endswith("tracked")}
+        names |= {"fc.weight": (400, 2048), "fc.bias": (400,)}
+    shells = {
+        name: zeros(name, "int64" if name.endswith("tracked") else "float32", shape)
+        for name, shape in names.items()
+    }
+    file = Checkpoint("x.pth", (), "pytorch", "PyTorch file", shells, {}, None, {})
+    if classified:
+        with pytest.raises(Refused, match="--head fc"):
+            recognise(file, None)
+    found = recognise(file, None, head="fc" if classified else None)
+    assert (found.variant.name, found.bound["classes"]) == (variant, 400 if classified else 0)
 
 
 class Stages(NamedTuple):
