@@ -386,7 +386,7 @@ def _expand(fit: Fit, target: LayoutTable) -> list[Entry]:
     counted = target.format == "pytorch"
     for entry in entries(target, fit.variant, fit.bound, fit.present):
         out.append(entry)
-        if counted and entry.leaf == "running_var":
+        if counted and entry.leaf == "running_var" and entry.name:
             counter = entry.name.removesuffix("running_var") + BATCHES
             out.append(Entry(entry.canonical, counter, (), "bn", BATCHES, entry.stored))
     return out

@@ -4,22 +4,27 @@
     python scripts/record_targets.py --list
     python scripts/record_targets.py --repos DIR --only pytorchvideo-create_csn_50 --out tests/goldens/targets
     python scripts/record_targets.py --repos DIR --check tests/goldens/*targets/*.npz
+    python scripts/record_targets.py --repos DIR --only pytorchvideo-x3d_l --table FILE.json.gz
 
 A project is imported only where one of its networks is built: from what is installed, or from ``DIR/<repository>``,
-a checkout. Nothing of this project is imported. ``--check`` runs recorded networks again and compares: hashes and
+a checkout. Nothing of this project is imported. Detectors are asked about the regions ``REGIONS``; what they want of
+compiled operators is torchvision's RoIAlign. ``--check`` runs recorded networks again and compares: hashes and
 shapes exactly, numbers to 1e-6 of the largest; files of projects that cannot be imported are named and left out.
+``--table`` writes networks' names, shapes, norms and pools into a file of such tables, in place of goldens.
 Exits with 1 where something differs.
 """
 
 from __future__ import annotations
 
 import argparse
+import gzip
 import hashlib
 import importlib
 import json
 import sys
 from math import prod, sqrt
 from pathlib import Path
+from types import ModuleType
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
@@ -29,13 +34,18 @@ from torch import Tensor, nn
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
+    Call = Callable[[nn.Module, Tensor, Tensor], Tensor]
+
 SAMPLES = 64
 AGREE = 1e-6
+REGIONS = torch.tensor([[0.0, 5, 12, 90, 150], [0, 30, 40, 111, 100], [0, 0, 0, 64, 64]])
+"""What detectors are asked about: clip, x1, y1, x2, y2 in pixels of 160x112."""
 
 
 class Network(NamedTuple):
     """A network to record. ``folder`` is the path of its modules in ``repository``; ``stages`` are modules by the names
-    they are recorded under, ``logits`` is the module that gives them where the network's output is something else."""
+    they are recorded under, ``logits`` is the module that gives them where the network's output is something else.
+    ``call`` is how a detector is called with regions, ``beside`` names other checkouts that are imported."""
 
     build: Callable[[], nn.Module]
     source: str
@@ -47,6 +57,8 @@ class Network(NamedTuple):
     folder: str = ""
     logits: str = ""
     note: str = ""
+    call: Call | None = None
+    beside: tuple[str, ...] = ()
 
 
 def module(name: str) -> Any:
@@ -111,6 +123,121 @@ def mmaction2(
     return Network(build, source, seed, gain, shape, stages, "mmaction2")
 
 
+ROI_ALIGN = "RoIAlign is torchvision's"
+
+
+MMCV_OPS = (
+    "mmcv.ops",
+    "mmcv.ops.carafe",
+    "mmcv.ops.merge_cells",
+    "mmcv.ops.modulated_deform_conv",
+    "mmcv.ops.multi_scale_deform_attn",
+    "mmcv.ops.nms",
+    "mmcv.ops.roi_align",
+)
+"""What mmdet imports of the compiled mmcv, which mmcv-lite has not."""
+
+
+class Compiled(ModuleType):
+    """A module of compiled operators: torchvision's RoIAlign, and for every other a class that nothing makes."""
+
+    def __getattr__(self, name: str) -> Any:
+        if name.startswith("__"):
+            raise AttributeError(name)
+        return RoIAlign if name in ("RoIAlign", "ROIAlign") else type(name, (), {})
+
+
+class RoIAlign(nn.Module):
+    """torchvision's, with the arguments of mmcv's and of detectron2's."""
+
+    def __init__(
+        self,
+        output_size: int,
+        spatial_scale: float,
+        sampling_ratio: int = 0,
+        pool_mode: str = "avg",
+        aligned: bool = True,
+    ) -> None:
+        super().__init__()
+        assert pool_mode == "avg"
+        self.settings = (output_size, spatial_scale, sampling_ratio, aligned)
+
+    def forward(self, x: Tensor, rois: Tensor) -> Tensor:
+        """[N, C, H, W] and [K, 5] -> [K, C, size, size]."""
+        out: Tensor = module("torchvision.ops").roi_align(x, rois, *self.settings)
+        return out
+
+
+class Detector(nn.Module):
+    """Backbone and RoI head of a detector of OpenMMLab."""
+
+    def __init__(self, whole: nn.Module) -> None:
+        super().__init__()
+        self.backbone, self.roi_head = whole.backbone, whole.roi_head
+
+    def forward(self, clip: Tensor, rois: Tensor) -> Tensor:
+        """[N, C, T, H, W] and [K, 5] -> class scores [K, classes]."""
+        scores: Tensor = self.roi_head._bbox_forward(self.backbone(clip), rois, [])["cls_score"]
+        return scores
+
+
+def mmaction2_detector(config: str, seed: int, shape: tuple[int, ...], stages: Mapping[str, str]) -> Network:
+    """A detector of one of mmaction2's configurations."""
+
+    def build() -> nn.Module:
+        sys.modules |= {name: Compiled(name) for name in MMCV_OPS}
+        path = Path(module("mmaction").__file__).parent.parent / "configs" / "detection" / config
+        settings = module("mmengine").Config.fromfile(path)
+        module("mmaction.utils").register_all_modules(init_default_scope=True)
+        settings.model.init_cfg = None
+        return Detector(module("mmaction.registry").MODELS.build(settings.model))
+
+    source = f"open-mmlab/mmaction2 configs/detection/{config}"
+    return Network(build, source, seed, 1, shape, stages, "mmaction2", note=ROI_ALIGN, call=on_regions)
+
+
+def in_pathways(alpha: int) -> Call:
+    """How a detector is called that takes its pathways in a list: one for ``alpha`` 1, else the slow frames, spread
+    over the clip and rounded down, as pytorchvideo's and PySlowFast's own loaders choose them, and all."""
+
+    def call(model: nn.Module, clip: Tensor, rois: Tensor) -> Tensor:
+        frames = clip.shape[2]
+        slow = clip[:, :, torch.linspace(0, frames - 1, frames // alpha).long()]
+        scores: Tensor = model([slow, clip] if alpha > 1 else [clip], rois)
+        return scores
+
+    return call
+
+
+def on_regions(model: nn.Module, clip: Tensor, rois: Tensor) -> Tensor:
+    """How other detectors are called."""
+    scores: Tensor = model(clip, rois)
+    return scores
+
+
+def pyslowfast_detector(
+    config: str, seed: int, shape: tuple[int, ...], stages: Mapping[str, str], alpha: int = 1
+) -> Network:
+    """A detector of one of PySlowFast's configurations, for clips of the shape's frames."""
+
+    def build() -> nn.Module:
+        sys.modules["detectron2"] = ModuleType("detectron2")
+        sys.modules["detectron2.layers"] = Compiled("detectron2.layers")
+        settings = module("slowfast.config.defaults").get_cfg()
+        folder = Path(module("slowfast").__file__).parent.parent
+        settings.merge_from_file(str(folder / "configs" / "AVA" / config))
+        settings.NUM_GPUS = 0
+        settings.DATA.NUM_FRAMES = shape[2]
+        whole: nn.Module = module("slowfast.models").build_model(settings)
+        return whole
+
+    return Network(
+        build, f"facebookresearch/SlowFast configs/AVA/{config}", seed, 1, shape, stages, "SlowFast",
+        logits="head.projection", call=in_pathways(alpha), beside=("pytorchvideo",),
+        note=f"{ROI_ALIGN}; built for {shape[2]} frames; logits are what is in front of the sigmoid",
+    )  # fmt: skip
+
+
 FOUR = {f"layer{stage}": f"layer{stage}" for stage in (1, 2, 3, 4)}
 STEM = {"stem": "stem", **FOUR}
 C3D = {name: name for name in ("pool1", "pool2", "pool3", "pool4", "pool5", "fc6", "fc7")}
@@ -126,6 +253,24 @@ I3D = (
 )
 I3D_STAGES = {name: name for name in I3D}
 BACKBONE = {"stem": "backbone.maxpool", **{label: f"backbone.{path}" for label, path in FOUR.items()}}
+DETECTOR = {**BACKBONE, "roi": "roi_head.bbox_head.dropout"}
+TWO_PATHS = {
+    **{
+        f"{path}.{stage}": f"backbone.{path}.{stage}" for path in ("slow_path", "fast_path") for stage in FOUR
+    },
+    "roi": "roi_head.bbox_head.dropout",
+}
+LAST = {"layer1": "s2.{}_res2", "layer2": "s3.{}_res3", "layer3": "s4.{}_res5", "layer4": "s5.{}_res2"}
+LAST_101 = {**LAST, "layer3": "s4.{}_res22"}
+S_STAGES = {**{label: path.format("pathway0") for label, path in LAST.items()}, "roi": "head.s0_roi"}
+
+
+def both(last: Mapping[str, str]) -> dict[str, str]:
+    """The last blocks of both pathways of a SlowFast of PySlowFast."""
+    paths = (("slow_path", "pathway0"), ("fast_path", "pathway1"))
+    return {f"{name}.{label}": path.format(inner) for name, inner in paths for label, path in last.items()}
+
+
 SMALL = {name[0].lower() + name[1:]: name[0].lower() + name[1:] for name in I3D}
 
 NETWORKS = {
@@ -214,6 +359,75 @@ NETWORKS = {
         "v-iashin/video_features models/i3d/i3d_src/i3d_net.I3D(400, modality='rgb')",
         1404, 1, (1, 3, 24, 224, 224), SMALL, "video_features",
     ),
+    "pytorchvideo-x3d_xs": Network(
+        lambda: module("pytorchvideo.models.hub").x3d_xs(),
+        "facebookresearch/pytorchvideo models.hub.x3d_xs()",
+        1505, 1, (1, 3, 4, 160, 192), {name: name for name in list(BLOCKS)[:5]}, "pytorchvideo",
+        logits="blocks.5.proj",
+        note="the last map is 4x5x6, larger than the head's windows; logits are the mean over the windows",
+    ),
+    "pytorchvideo-x3d_l": Network(
+        lambda: module("pytorchvideo.models.hub").x3d_l(),
+        "facebookresearch/pytorchvideo models.hub.x3d_l()",
+        1506, 1, (1, 3, 16, 312, 312), {name: name for name in list(BLOCKS)[:5]}, "pytorchvideo",
+        logits="blocks.5.proj",
+    ),
+    "pytorchvideo-slow_r50_detection": Network(
+        lambda: module("pytorchvideo.models.hub").slow_r50_detection(),
+        "facebookresearch/pytorchvideo models.hub.slow_r50_detection()",
+        1507, 1, (1, 3, 4, 160, 112),
+        {f"blocks.{n}": f"model.blocks.{n}" for n in range(5)}, "pytorchvideo",
+        logits="detection_head.proj", call=on_regions, note="logits are what is in front of the sigmoid",
+    ),
+    "pytorchvideo-slowfast_r50_detection": Network(
+        lambda: module("pytorchvideo.models.hub").slowfast_r50_detection(),
+        "facebookresearch/pytorchvideo models.hub.slowfast_r50_detection()",
+        1508, 1, (1, 3, 32, 160, 112),
+        {
+            f"{path}_path.layer{n}": f"model.blocks.{n}.multipathway_blocks.{number}"
+            for number, path in enumerate(("slow", "fast"))
+            for n in (1, 2, 3, 4)
+        },
+        "pytorchvideo",
+        logits="detection_head.proj", call=in_pathways(4),
+        note="slow frames spread over the clip, rounded down; logits are what is in front of the sigmoid",
+    ),
+    "mmaction2-fast_rcnn_slowonly_r50_4x16_ava21": mmaction2_detector(
+        "slowonly/slowonly_kinetics400-pretrained-r50_8xb16-4x16x1-20e_ava21-rgb.py",
+        1214, (1, 3, 4, 160, 112), DETECTOR,
+    ),
+    "mmaction2-fast_rcnn_slowonly_r101_8x8_ava21": mmaction2_detector(
+        "slowonly/slowonly_kinetics400-pretrained-r101_8xb16-8x8x1-20e_ava21-rgb.py",
+        1215, (1, 3, 3, 160, 112), DETECTOR,
+    ),
+    "mmaction2-fast_rcnn_slowonly_r50_nl_4x16_ava21": mmaction2_detector(
+        "slowonly/slowonly_kinetics400-pretrained-r50-nl_8xb16-4x16x1-20e_ava21-rgb.py",
+        1216, (1, 3, 4, 160, 112), DETECTOR,
+    ),
+    "mmaction2-fast_rcnn_slowfast_r50_4x16_ava21": mmaction2_detector(
+        "slowfast/slowfast_kinetics400-pretrained-r50_8xb16-4x16x1-20e_ava21-rgb.py",
+        1217, (1, 3, 16, 160, 112), TWO_PATHS,
+    ),
+    "mmaction2-fast_rcnn_slowfast_r50_8x8_ava21": mmaction2_detector(
+        "slowfast/slowfast_kinetics400-pretrained-r50_8xb8-8x8x1-20e_ava21-rgb.py",
+        1218, (1, 3, 16, 160, 112), TWO_PATHS,
+    ),
+    "mmaction2-fast_rcnn_slowfast_r50_context_4x16_ava21": mmaction2_detector(
+        "slowfast/slowfast_kinetics400-pretrained-r50-context_8xb16-4x16x1-20e_ava21-rgb.py",
+        1219, (1, 3, 16, 160, 112), TWO_PATHS,
+    ),
+    "pyslowfast-ava_slow_8x8_r50_short": pyslowfast_detector(
+        "SLOW_8x8_R50_SHORT.yaml", 1601, (1, 3, 4, 160, 112), S_STAGES
+    ),
+    "pyslowfast-c2_ava_slow_8x8_r50": pyslowfast_detector(
+        "c2/SLOW_8x8_R50.yaml", 1602, (1, 3, 4, 160, 112), S_STAGES
+    ),
+    "pyslowfast-ava_slowfast_32x2_r50_short": pyslowfast_detector(
+        "SLOWFAST_32x2_R50_SHORT.yaml", 1603, (1, 3, 16, 160, 112), both(LAST), 4
+    ),
+    "pyslowfast-c2_ava_slowfast_32x2_r101": pyslowfast_detector(
+        "c2/SLOWFAST_32x2_R101_50_50.yaml", 1604, (1, 3, 16, 160, 112), both(LAST_101), 4
+    ),
 }  # fmt: skip
 
 
@@ -261,7 +475,7 @@ def run(model: nn.Module, network: Network, clip: Tensor) -> tuple[np.ndarray, l
         for label, path in wanted.items()
     ]
     with torch.inference_mode():
-        out = model(clip)
+        out = model(clip) if network.call is None else network.call(model, clip, REGIONS.to(clip))
     for hook in hooks:
         hook.remove()
     logits = seen.pop("logits", out[-1] if isinstance(out, tuple) else out)
@@ -286,18 +500,70 @@ def forget(repos: str, path: str) -> None:
             del sys.modules[name]
 
 
-def record(name: str, repos: Path | None) -> dict[str, Any]:
-    """The arrays of one golden."""
-    network = NETWORKS[name]
+def built(network: Network, repos: Path | None) -> nn.Module:
+    """A network as its project builds it, for inference."""
     path = str(repos / network.repository / network.folder) if repos and network.repository else ""
     before = list(sys.path)
     if path:
         forget(str(repos), path)
-        sys.path.insert(0, path)
+        sys.path[:0] = [path, *(str(repos / name) for name in network.beside)] if repos else []
     try:
-        model = network.build().eval()
+        return network.build().eval()
     finally:
         sys.path[:] = before
+
+
+def names_of(name: str) -> tuple[str, str]:
+    """Ecosystem and model of a golden."""
+    ecosystem = (
+        next(known for known in ("pytorch-i3d", "vmz-pt", "") if name.startswith(known)) or name.split("-")[0]
+    )
+    return ecosystem, name.removeprefix(f"{ecosystem}-")
+
+
+def table(name: str, repos: Path | None) -> dict[str, Any]:
+    """What a network's modules say of themselves: its tensors in order, its norms and its pools, alike together."""
+    network = NETWORKS[name]
+    model = built(network, repos)
+    norms: dict[tuple[str, float], int] = {}
+    pools: dict[str, dict[str, Any]] = {}
+    for path, one in model.named_modules():
+        kind = type(one).__name__
+        if isinstance(one, nn.modules.batchnorm._BatchNorm):
+            norms[kind, one.eps] = norms.get((kind, one.eps), 0) + 1
+        elif "Pool" in kind and kind.endswith("d"):
+            facts = {
+                "type": kind,
+                "kernel": plain(getattr(one, "kernel_size", getattr(one, "output_size", None))),
+                "stride": plain(getattr(one, "stride", None)),
+                "padding": plain(getattr(one, "padding", None)),
+                "ceil_mode": getattr(one, "ceil_mode", None),
+            }
+            pools.setdefault(json.dumps(facts), {**facts, "names": []})["names"].append(path)
+    return {
+        "source": network.source,
+        "deviations": network.note or "none",
+        "norms": [{"type": kind, "eps": eps, "count": count} for (kind, eps), count in norms.items()],
+        "pools": list(pools.values()),
+        "keys": {key: list(tensor.shape) for key, tensor in model.state_dict().items()},
+    }
+
+
+def plain(size: Any) -> Any:
+    """A size as JSON has it."""
+    return (
+        [plain(one) for one in size]
+        if isinstance(size, (list, tuple))
+        else size
+        if size is None
+        else int(size)
+    )
+
+
+def record(name: str, repos: Path | None) -> dict[str, Any]:
+    """The arrays of one golden."""
+    network = NETWORKS[name]
+    model = built(network, repos)
     arrays = weights(model.state_dict(), network.seed, network.gain)
     model.load_state_dict({key: torch.from_numpy(array) for key, array in arrays.items()})
     clip = np.random.RandomState(network.seed + 1000003).standard_normal(network.shape).astype(np.float32)
@@ -309,13 +575,11 @@ def record(name: str, repos: Path | None) -> dict[str, Any]:
         found[f"{kind}/stats"], found[f"{kind}/samples"] = described(stages)
         relative.append(logits)
     largest = np.abs(relative[1]).max()
-    ecosystem = (
-        next(known for known in ("pytorch-i3d", "vmz-pt", "") if name.startswith(known)) or name.split("-")[0]
-    )
+    ecosystem, known = names_of(name)
     meta = {
         "recipe": "T",
         "ecosystem": ecosystem,
-        "model": name.removeprefix(f"{ecosystem}-"),
+        "model": known,
         "source": network.source,
         "seed": network.seed,
         "gain": float(network.gain),
@@ -362,6 +626,7 @@ def main() -> int:
     parser.add_argument("--repos", type=Path, help="a folder of checkouts, by repository name")
     parser.add_argument("--only", action="append", help="record this one; may be repeated")
     parser.add_argument("--out", type=Path, default=Path("tests/goldens/targets"))
+    parser.add_argument("--table", type=Path, metavar="FILE", help="write tables into this .json.gz")
     parser.add_argument("--check", nargs="+", type=Path, metavar="FILE")
     options = parser.parse_args()
     if options.repos:
@@ -373,6 +638,12 @@ def main() -> int:
         return 0
     if options.check:
         return int(any(check(path, options.repos) is False for path in options.check))
+    if options.table:
+        tables = json.loads(gzip.decompress(options.table.read_bytes()))
+        tables |= {"/".join(names_of(name)): table(name, options.repos) for name in options.only or NETWORKS}
+        text = json.dumps(dict(sorted(tables.items())), separators=(",", ":")).encode()
+        options.table.write_bytes(gzip.compress(text, mtime=0))
+        return 0
     for name in options.only or NETWORKS:
         np.savez_compressed(options.out / f"{name}.npz", **record(name, options.repos))
         print(f"recorded {options.out / name}.npz")

@@ -218,8 +218,11 @@ SLOWFAST_VARIANTS = {
     "SLOWONLY_4x16_R50": ("slowonly-r50", {"pool2_stride": 1}),
     "SLOWONLY_8x8_R50": ("slowonly-r50", {"pool2_stride": 1}),
     "R50_IN1K": ("c2d-r50", {"pool2_stride": 1}),
-    "AVA_SLOW_8x8_R50": ("slowonly-ava-r50", {"roi_dilation": 2, "roi_aligned": True, "pool2_stride": 1}),
-    "AVA_SLOWFAST_32x2_R101_50_50": ("slowfast-nl-ava-50-50-r101", {"nonlocal_pool_frames": 2}),
+    "AVA_SLOW_8x8_R50": ("slowonly-ava-r50", {"roi_dilation": 2, "roi_aligned": False, "pool2_stride": 1}),
+    "AVA_SLOWFAST_32x2_R101_50_50": (
+        "slowfast-nl-ava-50-50-r101",
+        {"nonlocal_pool_frames": 2, "roi_aligned": False},
+    ),
     "AVA_SLOWFAST_64x2_R101_50_50": ("slowfast-nl-ava-50-50-r101", {"nonlocal_weights": "mean"}),
     "X3D_XS": ("x3d-m", {"window": 5}),
     "X3D_S": ("x3d-m", {"window": 5}),
@@ -837,3 +840,46 @@ def test_a_pkl_that_is_none_is_told_for_what_it_is(what: str, source: str, tmp_p
     assert words in said
     assert "Traceback" not in said
     assert not (tmp_path / "out.pth").exists()
+
+
+def test_x3d_of_pytorchvideo(tmp_path: Path) -> None:
+    """It has no norm in one shortcut, where PySlowFast's has one: nothing is lost on the way there, and what such a
+    norm does is refused on the way back."""
+    table = zoo_tables.resnet_tables()["pytorchvideo/x3d_xs"]
+    state = recipes.target_weights(table.keys, 7, 1)
+    torch.save(
+        {"model_state": {name: torch.from_numpy(array) for name, array in state.items()}}, tmp_path / "x.pyth"
+    )
+    with pytest.raises(Refused, match="x3d_xs, x3d_s, x3d_m"):
+        convert("pytorchvideo", tmp_path / "x.pyth", tmp_path / "y.pth", to="pyslowfast")
+    done = convert("pytorchvideo", tmp_path / "x.pyth", tmp_path / "y.pth", to="pyslowfast", variant="x3d_m")
+    assert done.provenance["network"]["settings"] == {"window": 7}
+    clip = torch.from_numpy(recipes.target_input(7, (1, 3, 2, 64, 96)))
+    with torch.inference_mode():
+        ours = load_model(tmp_path / "y.pth")(clip)
+        own = load_model(tmp_path / "x.pyth", variant="x3d_m")(clip)
+    assert (ours - own).abs().max() <= 1e-6 * own.abs().max()
+    convert("pyslowfast", tmp_path / "y.pth", tmp_path / "z.pth", to="pytorchvideo")
+    back = torch.load(tmp_path / "z.pth", weights_only=True)
+    assert back.keys() == state.keys()
+    assert all(torch.equal(back[name], torch.from_numpy(array)) for name, array in state.items())
+
+    blobs = {name: array.astype("<f4") for name, array in halves(zoo_tables.slowfast_blobs("X3D_XS")).items()}
+    caffe2 = pickled(tmp_path / "X3D_S.pkl", {"blobs": blobs})
+    with pytest.raises(Refused, match="no such tensor") as refused:
+        convert("slowfast", caffe2, tmp_path / "w.pth", to="pytorchvideo", variant="X3D_S")
+    assert "res2_0_branch1_bn_s" in str(refused.value)
+    assert not (tmp_path / "w.pth").exists()
+
+
+def test_the_context_of_a_region() -> None:
+    """The whole frame beside the region, as a map of the region's size."""
+    cut = Regions(
+        Config({"roi_stage": 4, "roi_size": 2, "roi_samples": 0, "roi_aligned": True}), context=True
+    )
+    x = torch.zeros(2, 1, 3, 4, 4)
+    x[1, 0, :, 2:, :2] = 5
+    out = cut(x, torch.tensor([[1.0, 0, 0, 16, 16]]))
+    assert out.shape == (1, 2, 1, 2, 2)
+    assert out[0, 0].eq(0).all()
+    assert out[0, 1, 0].tolist() == [[0, 0], [5, 0]]

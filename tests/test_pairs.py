@@ -46,6 +46,7 @@ def pairs() -> list:
                 if one.name in held[source] & held[target]
                 and not weights.fixed_otherwise(here, there, one)
                 and not weights.fixed_otherwise(there, here, one)
+                and (not weights.lacks_norms(target, one) or weights.lacks_norms(source, one))
             ]
             if both:
                 found.append(pytest.param(source, target, both[0], id=f"{source}-{target}-{both[0].name}"))

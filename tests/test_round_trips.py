@@ -49,6 +49,8 @@ def state_of(layout, one) -> dict[str, torch.Tensor]:
     made = torch.Generator().manual_seed(11)
     state = {}
     for entry in entries(layout, one, sizes, {"blending": False}):
+        if not entry.name:
+            continue
         if one.family == "i3d" and entry.kind == "bn" and entry.leaf == "weight":
             state[entry.name] = torch.ones(entry.file_shape(sizes))  # TensorFlow's I3D stores none
         else:

@@ -20,7 +20,7 @@ import torch
 import zoo_tables
 from parity import TOLERANCE
 
-from converters import load_model
+from converters import Refused, load_model
 from converters.checkpoint import Checkpoint
 from converters.conversion import recognise
 from converters.facts import facts_of
@@ -41,7 +41,7 @@ TABLES = {
     **tables.target_tables(),
     **caffe_tables.target_tables(),
     **i3d_tables.i3d_target_tables(),
-    **{key: table for key, table in zoo_tables.resnet_tables().items() if "context" not in key},
+    **zoo_tables.resnet_tables(),
 }
 """State dicts of live networks by ``ecosystem/model``."""
 
@@ -68,8 +68,14 @@ def layout_of(key: str) -> str:
     return LAYOUTS.get(key.split("_")[0], key.split("/")[0])
 
 
-AMBIGUOUS = {"pyslowfast/ava_slowfast_32x2_r50_short": "slowfast-ava-r50"}
-"""Tables whose names and shapes are another network's too, with the variant."""
+AMBIGUOUS = {
+    "pyslowfast/ava_slow_8x8_r50_short": "AVA_SLOW_8x8_R50_SHORT",
+    "pyslowfast/c2_ava_slow_8x8_r50": "AVA_SLOW_8x8_R50",
+    "pyslowfast/ava_slowfast_32x2_r50_short": "AVA_SLOWFAST_32x2_R50_SHORT",
+    "pyslowfast/c2_ava_slowfast_32x2_r101": "AVA_SLOWFAST_32x2_R101_50_50",
+    "pytorchvideo/x3d_xs": "x3d_xs",
+}
+"""Tables whose names and shapes are another network's or model's too, with what is to be asked for."""
 
 
 def recognised(key: str, layout: str | None) -> Fit:
@@ -87,7 +93,7 @@ def test_names_and_shapes_of_the_live_network(key: str) -> None:
     table, layout = TABLES[key], load_layout(layout_of(key))
     found = recognised(key, layout.name)
     facts = facts_of(found, None)
-    stored = {entry.name: entry.file_shape(found.bound) for entry in found.entries}
+    stored = {entry.name: entry.file_shape(found.bound) for entry in found.entries if entry.name}
     counters = {name: shape for name, shape in table.keys.items() if name.endswith("num_batches_tracked")}
     assert stored | counters | dict.fromkeys(found.dropped, (512, 256, 5, 1, 1)) == table.keys
     shells = {name: zeros(name, "float32", shape) for name, shape in stored.items()}
@@ -132,6 +138,37 @@ def test_other_class_counts() -> None:
         assert recognised(key, None).bound["classes"] == classes
 
 
+STARTS = {
+    "mmaction/c3d_sports1m_487": ("c3d-plain", False),
+    "mmaction/tsn_bninception_rgb_ucf101": ("tsn-bn-inception", False),
+    "mmaction/i3d_r50_inflate3x1x1_k400": ("i3d-r50", True),
+    "mmaction2/c3d_ucf101": ("c3d-plain", False),
+    "mmaction2/ircsn_152_k400": ("ir-csn-152", False),
+}
+"""Networks of which the zoos have backbones alone, as files to start from, and whether one has a classifier ``fc``."""
+
+
+@pytest.mark.parametrize("key", STARTS)
+def test_a_start_of_the_zoos(key: str) -> None:
+    """A backbone's names without their prefix, without batch counters where a classifier of another name is there."""
+    variant, classified = STARTS[key]
+    names = {name.removeprefix("backbone."): shape for name, shape in TABLES[key].keys.items()}
+    names = {name: shape for name, shape in names.items() if not name.startswith("cls_head")}
+    if classified:
+        names = {name: shape for name, shape in names.items() if not name.endswith("tracked")}
+        names |= {"fc.weight": (400, 2048), "fc.bias": (400,)}
+    shells = {
+        name: zeros(name, "int64" if name.endswith("tracked") else "float32", shape)
+        for name, shape in names.items()
+    }
+    file = Checkpoint("x.pth", (), "pytorch", "PyTorch file", shells, {}, None, {})
+    if classified:
+        with pytest.raises(Refused, match="--head fc"):
+            recognise(file, None)
+    found = recognise(file, None, head="fc" if classified else None)
+    assert (found.variant.name, found.bound["classes"]) == (variant, 400 if classified else 0)
+
+
 class Stages(NamedTuple):
     """What was recorded under which of our end points; ``relu`` are those recorded before a ReLU that ours have
     behind it, ``inside`` those within a block of ours."""
@@ -165,7 +202,7 @@ STAGES = {
             for path in ("slow", "fast")
             for stage in ("stem", *BLOCKS)
         }
-        | {"pooled": "pool"}
+        | {"pooled": "pool", "roi": "regions"}
         | {f"blocks.{n}.1": f"fast.layer{n}." for n in range(1, 5)}
         | {
             "blocks.0.1": "fast.pool1",
@@ -215,7 +252,7 @@ def golden_file(key: str, meta: dict, folder: Path) -> Path:
 
 
 REGIONS = torch.tensor([[0.0, 5, 12, 90, 150], [0, 30, 40, 111, 100], [0, 0, 0, 64, 64]])
-"""What the detector's golden was recorded with: clip, x1, y1, x2, y2."""
+"""What the detectors' goldens were recorded with: clip, x1, y1, x2, y2."""
 
 
 def golden_inputs(family: str, meta: dict) -> list[torch.Tensor]:
@@ -224,7 +261,7 @@ def golden_inputs(family: str, meta: dict) -> list[torch.Tensor]:
     if family == "resnet2d":  # two frames of a video each
         videos = clip.reshape(-1, 2, *clip.shape[1:])
         return [torch.from_numpy(videos.transpose(0, 2, 1, 3, 4).copy())]
-    if "rcnn" in meta["model"]:
+    if any(word in meta["model"] for word in ("rcnn", "ava", "detection")):
         return [torch.from_numpy(clip), REGIONS]
     if family != "bn_inception":
         return [torch.from_numpy(clip)]
@@ -238,10 +275,10 @@ def test_a_file_computes_what_its_own_network_computes(path: Path, device: str, 
     meta = json.loads(str(golden["meta"]))
     key = f"{meta['ecosystem']}/{meta['model']}"
     file = golden_file(key, meta, tmp_path)
-    model: Network = load_model(file, layout=layout_of(key)).to(device)
+    model: Network = load_model(file, layout=layout_of(key), variant=AMBIGUOUS.get(key)).to(device)
     file.unlink()
     family = recognised(key, layout_of(key)).variant.family
-    stages = STAGES[family] if family == "slowfast" else STAGES.get(meta["ecosystem"], STAGES[family])
+    stages = STAGES[family] if family == "slowfast" else STAGES.get(meta["ecosystem"]) or STAGES[family]
     if "its frames 0,4,8" in meta["note"]:
         model.spread = False  # the golden's own slow frames, not the hub's
     with torch.inference_mode():

@@ -78,7 +78,7 @@ def variant(family: str, name: str) -> Variant:
 def count(one: Variant, stored: Mapping[str, int]) -> int:
     """How many tensors a variant has in a file, optional parts left out, without expanding it.
 
-    ``stored`` says how many a module of each kind has, or one under its key in the table.
+    ``stored`` says how many a module of each kind has, or one under its key in the table, perhaps in one part alone.
     """
     total = 0
     for part, optional in parts(one):
@@ -94,7 +94,10 @@ def count(one: Variant, stored: Mapping[str, int]) -> int:
 def count_part(one: Variant, part: str, stored: Mapping[str, int]) -> int:
     """How many tensors one part of a variant has."""
     templates = one.table.modules[part]
-    each = sum(stored.get(template.name, stored[template.kind]) for template in templates)
+    each = sum(
+        stored.get(f"{part}/{template.name}", stored.get(template.name, stored[template.kind]))
+        for template in templates
+    )
     if not _indexed(templates):
         return each
     blocks: list[int] = one.values["blocks"]

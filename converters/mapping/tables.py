@@ -309,7 +309,7 @@ class LayoutTable(NamedTuple):
 
     def stored(self) -> dict[str, int]:
         """How many tensors a module of each kind has in a file of this layout, and one that it leaves out or stores
-        twice has, under its key in the network's table."""
+        twice has, under its key in the network's table; ``part/key`` where only the one in that part is left out."""
         by_kind = {
             kind: sum(self.leaf(kind, leaf).constant is None for leaf in leaves) + bool(self.divisor(kind))
             for kind, leaves in LEAVES.items()
@@ -318,6 +318,8 @@ class LayoutTable(NamedTuple):
         for names in self.modules.values():
             own |= {key: 0 for key, name in names.common.items() if name == IDENTITY}
             own |= dict.fromkeys(names.twice, 2 * by_kind["bn"])
+            for part, within in names.within.items():
+                own |= {f"{part}/{key}": 0 for key, name in within.items() if name == IDENTITY}
         return by_kind | own
 
     def divisor(self, kind: str) -> str:

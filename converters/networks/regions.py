@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 import torch
+from torch.nn import functional as F
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -16,24 +17,31 @@ SCALE = 1 / 16
 
 
 class Regions:
-    """Regions cut from the map behind stage ``stage``, averaged over its frames.
+    """Regions cut from the map behind stage ``stage``, averaged over its frames; with ``context`` the whole frame too,
+    as a map of the same size (mmaction2's ``with_global``).
 
     Settings: ``roi_size``, rows and columns of a region's map; ``roi_samples`` along each axis of one of its
     positions, 0 for as many as it has pixels of the map; ``roi_aligned``, whether pixels are points at half a unit.
     """
 
-    def __init__(self, config: Config) -> None:
+    def __init__(self, config: Config, *, context: bool = False) -> None:
+        self.context = context
         self.stage = config.integer("roi_stage")
         self.size = config.integer("roi_size")
         self.samples = config.choice("roi_samples", {number: number for number in range(17)})
         self.aligned = config.flag("roi_aligned")
 
     def __call__(self, x: Tensor, rois: Tensor) -> Tensor:
-        """[N, C, T, H, W] and regions [K, 5] (clip, x1, y1, x2, y2 in pixels) -> [K, C, 1, size, size]."""
+        """[N, C, T, H, W] and regions [K, 5] (clip, x1, y1, x2, y2 in pixels) -> [K, C, 1, size, size], of twice the
+        channels with the context."""
         if rois.dim() != 2 or rois.shape[1] != 5:
             raise ValueError(f"expected regions [K, 5] (clip, x1, y1, x2, y2), got {list(rois.shape)}")
         frames = x.mean(dim=2)
-        return torch.stack([self._cut(frames, region.tolist()) for region in rois]).unsqueeze(2)
+        cut = torch.stack([self._cut(frames, region.tolist()) for region in rois])
+        if self.context:
+            whole = F.adaptive_avg_pool2d(frames, self.size)
+            cut = torch.cat((cut, whole[rois[:, 0].long()]), dim=1)
+        return cut.unsqueeze(2)
 
     def _cut(self, x: Tensor, region: list[float]) -> Tensor:
         clip, x1, y1, x2, y2 = region

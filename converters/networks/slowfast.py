@@ -84,8 +84,8 @@ class SlowFast(Network):
         super().__init__()
         self.alpha = config.integer("alpha")
         self.spread = config.choice("slow_frames", {"linspace": True, "stride": False})
-        self.regions = Regions(config) if "roi_head.weight" in shapes else None
-        self.windows = self.regions is None and config.choice("head", {"windows": True, "global": False})
+        detects = "roi_head.weight" in shapes
+        self.windows = not detects and config.choice("head", {"windows": True, "global": False})
         joined = tuple(shapes[f"lateral{index}.conv.weight"][0] for index in range(4))
         self.slow = Pathway(shapes.under("slow"), config, eps, joined)
         self.fast = Pathway(shapes.under("fast"), config, eps)
@@ -94,8 +94,10 @@ class SlowFast(Network):
             under = shapes.under(f"lateral{index}")
             unit = Unit(under, under["conv.weight"][1], eps, (self.alpha, 1, 1))
             self.add_module(f"lateral{index}", unit)
-        name = "head" if self.regions is None else "roi_head"
-        self.add_module(name, linear(shapes, self.slow.out_channels + self.fast.out_channels, name))
+        channels, name = self.slow.out_channels + self.fast.out_channels, "roi_head" if detects else "head"
+        context = detects and shapes["roi_head.weight"][1] == 2 * channels
+        self.regions = Regions(config, context=context) if detects else None
+        self.add_module(name, linear(shapes, channels * (1 + context), name))
 
     def slow_indices(self, frames: int) -> Tensor:
         """Which of ``frames`` the slow pathway sees."""
@@ -126,7 +128,8 @@ class SlowFast(Network):
         """See `Network.steps`."""
         last = yield from self.pathways(x)
         if self.regions is not None:
-            x = torch.cat([self.regions(one, asked_for(rois)) for one in last], dim=1)
+            means = torch.cat([one.mean(dim=2, keepdim=True) for one in last], dim=1)
+            x = self.regions(means, asked_for(rois))
             yield "regions", x
             x = x.amax(dim=(2, 3, 4))
             yield "pool", x
