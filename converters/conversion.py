@@ -447,7 +447,7 @@ def _notes(
         names = ", ".join(beside[:8]) + (f" and {len(beside) - 8} more" if len(beside) > 8 else "")
         yield f"the weights are {which}; beside them are {names} (--entry takes another)"
     if wrap and target.container == "state_dict":
-        yield f"{target.title} files are bare state dicts: there is no wrapper to add"
+        yield f"no wrapper of {target.title}'s is known: the file is a bare state dict"
     usual = fitted.variant.values.get("stem_t")
     frames = fitted.bound.get("stem_t")
     if usual and len(usual) == 2 and frames != usual[0]:

@@ -105,8 +105,6 @@ def test_converted_file_computes_what_the_framework_computed(name, tmp_path):
     assert recipes.digest_one(clip) == golden["input_sha256"]
     if layout == "tsn":
         clip = clip[:, :, None]
-    elif "logits" not in golden:
-        model.dense = False  # the matrices do not take what this size leaves
     points = {str(blob): row for row, blob in enumerate(golden["blocks"])}
     rows = {
         caffe_tables.resnet_end_point(blob) if "resnet" in name else blob: row for blob, row in points.items()
@@ -300,6 +298,9 @@ def test_the_files_that_tsn_training_began_with(tmp_path, classifier):
         head = classifier
     result = convert("tsn", tmp_path / "x.caffemodel", tmp_path / "out.pth", head=head)
     assert (result.facts.classes, result.facts.channels) == (1000 if classifier else 0, 3)
+    port = {"to": "tsn-pytorch", "head": head, "wrap": True, "dry_run": True}
+    notes = convert("tsn", tmp_path / "x.caffemodel", tmp_path / "port.pth", **port).notes
+    assert "no wrapper of tsn-pytorch's is known: the file is a bare state dict" in notes
     convert("mmaction", tmp_path / "out.pth", tmp_path / "back.caffemodel", to="tsn")
     assert blobs_of(tmp_path / "back.caffemodel") == blobs_of(tmp_path / "x.caffemodel")
 

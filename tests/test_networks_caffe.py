@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from math import prod
+from math import ceil, prod
 from pathlib import Path
 
 import caffe_tables
@@ -246,6 +246,18 @@ def test_inputs_that_do_not_fit(name: str, config: dict, shape: tuple, message: 
     model = build(small(name, **config), eps=EPS).eval()
     with pytest.raises(ValueError, match=message):
         model(torch.empty(shape, device="meta"))
+
+
+@pytest.mark.parametrize("size", [(10, 95, 121), (33, 128, 128)])
+def test_convolutions_take_sizes_that_fc6_does_not(size: tuple[int, int, int]) -> None:
+    model = build(small("c3d"), eps=EPS)
+    clip = torch.empty(1, 3, *size, device="meta")
+    with pytest.raises(ValueError, match="and fc6 takes 16"):
+        model(clip)
+    points = model.end_points(clip)
+    assert next(reversed(points)) == "pool5"
+    halves = [ceil(size[0] / 16), ceil(size[1] / 32), ceil(size[2] / 32)]
+    assert list(points["pool5"].shape[2:]) == halves
 
 
 def test_pools_that_no_network_has() -> None:

@@ -14,6 +14,7 @@ small net for UCF101 has none).
 
 from __future__ import annotations
 
+from math import prod
 from typing import TYPE_CHECKING
 
 from torch import Tensor, nn
@@ -23,7 +24,7 @@ from .layers import Network, Unit, check_input, linear
 from .spec import Config
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Sequence
 
     from .spec import Shapes
 
@@ -38,8 +39,9 @@ class C3D(Network):
     """Clips [N, C, T, H, W] to logits.
 
     ``fc6`` takes one size of the last map only, ValueError for others: 16 to 31 frames of 96 to 127 pixels where
-    pools round down, padded or not; 1 to 16 frames of 97 to 128 pixels where they round up. Without ``fc6``
-    among the shapes the output is the last pool's, without a head that of ``fc7``.
+    pools round down, padded or not; 1 to 16 frames of 97 to 128 pixels where they round up. ``steps`` and
+    ``end_points`` end with ``pool5`` there, as the convolutions take any size. Without ``fc6`` among the shapes the
+    output is the last pool's, without a head that of ``fc7``.
     """
 
     def __init__(self, shapes: Shapes, eps: float, pools: str = "floor") -> None:
@@ -65,9 +67,16 @@ class C3D(Network):
             self.head = linear(shapes, self.fc7.out_features, "head") if "head.weight" in shapes else None
             self.dropout = nn.Dropout(0.5)
 
+    def forward(self, *inputs: Tensor) -> Tensor:
+        """See `Network.forward`. ValueError for a size that ``fc6`` does not take."""
+        (clip,) = inputs
+        if not self._fits(clip):
+            raise self._wrong_size(clip)
+        return super().forward(clip)
+
     def steps(self, clip: Tensor) -> Iterator[tuple[str, Tensor]]:
         """See `Network.steps`."""
-        self._check(clip)
+        fits = self._fits(clip)
         x = clip
         for number, stage in enumerate(self.stages, 1):
             for name in stage:
@@ -80,7 +89,7 @@ class C3D(Network):
                 ceil_mode=self.pools == "ceil",
             )
             yield f"pool{number}", x
-        if not self.dense:
+        if not self.dense or not fits:
             return
         x = F.relu_(self.fc6(x.flatten(1)))
         yield "fc6", x
@@ -89,19 +98,27 @@ class C3D(Network):
         if self.head is not None:
             yield "logits", self.head(self.dropout(x))
 
-    def _check(self, clip: Tensor) -> None:
-        """The pools must leave something, and exactly what ``fc6`` was trained on."""
+    def _fits(self, clip: Tensor) -> bool:
+        """Whether the pools leave exactly what ``fc6`` was trained on. ValueError where they leave nothing."""
         check_input(clip, "NCTHW", self.in_channels)
-        left = [self._left(size, pools) for size, pools in zip(clip.shape[2:], _POOLED, strict=True)]
-        positions = left[0] * left[1] * left[2]
-        wanted = self.fc6.in_features // self.channels if self.dense else max(1, positions)
-        if positions != wanted:
-            usual = [self._left(size, pools) for size, pools in zip((16, 112, 112), _POOLED, strict=True)]
-            given, leaves, usually = ("x".join(map(str, sizes)) for sizes in (clip.shape[2:], left, usual))
-            raise ValueError(
-                f"a clip of {given} leaves {leaves} positions and {'fc6' if self.dense else 'pool5'} takes "
-                f"{wanted}; 16x112x112 leaves {usually}"
-            )
+        positions = prod(self._all_left(clip.shape[2:]))
+        if not positions:
+            raise self._wrong_size(clip)
+        return not self.dense or positions == self.fc6.in_features // self.channels
+
+    def _wrong_size(self, clip: Tensor) -> ValueError:
+        takes = f"fc6 takes {self.fc6.in_features // self.channels}" if self.dense else "pool5 takes 1"
+        given, leaves, usually = (
+            "x".join(map(str, sizes))
+            for sizes in (clip.shape[2:], self._all_left(clip.shape[2:]), self._all_left((16, 112, 112)))
+        )
+        return ValueError(
+            f"a clip of {given} leaves {leaves} positions and {takes}; 16x112x112 leaves {usually}"
+        )
+
+    def _all_left(self, sizes: Sequence[int]) -> list[int]:
+        """How many positions all pools leave of time, height and width."""
+        return [self._left(size, pools) for size, pools in zip(sizes, _POOLED, strict=True)]
 
     def _left(self, size: int, pools: int) -> int:
         """How many positions so many pools leave of one axis."""
