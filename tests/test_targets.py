@@ -124,6 +124,21 @@ def test_what_a_bare_file_is_taken_for(key: str) -> None:
     assert recognised(key, None).layout.name == expected
 
 
+def test_what_training_leaves_in_a_state_dict_of_mmaction2() -> None:
+    """Its preprocessing, as buffers of the recognizer."""
+    shells = {
+        name: zeros(name, "int64" if name.endswith("num_batches_tracked") else "float32", shape)
+        for name, shape in TABLES["mmaction2/ircsn_50_k400"].keys.items()
+    }
+    for prefix in ("", "module."):
+        more = [f"data_preprocessor.{name}" for name in ("mean", "std")]
+        tensors = shells | {name: zeros(name, "float32", (3, 1, 1, 1)) for name in more}
+        tensors = {prefix + name: tensor for name, tensor in tensors.items()}
+        found = recognise(Checkpoint("x.pth", (), "pytorch", "PyTorch file", tensors, {}, None, {}), None)
+        assert (found.layout.name, found.variant.name) == ("mmaction2", "ir-csn-50")
+        assert found.dropped == tuple(prefix + name for name in more)
+
+
 def test_other_class_counts() -> None:
     """Files of other data sets, as people and the zoos have them."""
     for key, classes in (
