@@ -10,7 +10,6 @@ from dataclasses import dataclass
 import canonical
 import numpy as np
 import pytest
-import weights
 from macs import count_macs
 from tables import vmz_tables
 
@@ -18,7 +17,7 @@ from converters.errors import Refused
 from converters.facts import facts_of
 from converters.mapping import tables as mapping_tables
 from converters.mapping.fit import fit
-from converters.mapping.layout import CannotHold, entries, families
+from converters.mapping.layout import CannotHold, entries, families, left_out
 from converters.mapping.network import config, count, modules, multiply_adds, shapes, variants
 from converters.mapping.tables import (
     DIVISOR,
@@ -111,7 +110,7 @@ def test_every_mapping_is_a_bijection_and_comes_back_exactly(layout, one):
     assert sum(bool(row.name) for row in stored) == count(one, layout.stored())
 
     source = next((table for table in FOREIGN if one.family in table.modules), layout)
-    if layout in FOREIGN or source.holding(one.name).refuse or weights.lacks_norms(layout.name, one):
+    if layout in FOREIGN or source.holding(one.name).refuse or left_out(layout, one):
         source = layout
     tensors = file_of(source, one)
     there = fit(source, tensors, variant=one.name if "classes" in one.values else None)
