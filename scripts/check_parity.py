@@ -27,7 +27,7 @@ sys.path.insert(0, REPOSITORY)
 
 from converters import convert, verify  # noqa: E402
 from converters.errors import ConverterError, Refused  # noqa: E402
-from converters.mapping.layout import entries, families  # noqa: E402
+from converters.mapping.layout import entries, families, left_out  # noqa: E402
 from converters.mapping.network import parameters, variants  # noqa: E402
 from converters.mapping.tables import DIVISOR, layout_names, load_layout, models  # noqa: E402
 from converters.support import holding_layouts  # noqa: E402
@@ -135,8 +135,13 @@ def cases(only: Sequence[str]) -> Iterator[Case]:
                     for row in models(layout)
                     if any(fnmatchcase(one.name, glob) for glob in row["variants"])
                 ]
+                targets = [
+                    to
+                    for to in holding_layouts(one)[0]
+                    if not left_out(load_layout(to), one) - left_out(layout, one)
+                ]
                 for word in named or [one.name]:
-                    yield Case(layout, one, word, list(holding_layouts(one)[0]))
+                    yield Case(layout, one, word, targets)
 
 
 def smallest(found: Sequence[Case]) -> Iterator[Case]:

@@ -636,7 +636,7 @@ def test_a_detector_is_told_from_a_classifier_by_name_alone(tmp_path: Path) -> N
     model = load_model(tmp_path / "out.pth")
     assert model.get_submodule("layer4.2.conv2.conv").dilation == (1, 2, 2)
     done = convert("pyslowfast", tmp_path / "out.pth", tmp_path / "other.pth", to="mmaction2")
-    assert any("roi_size = 8, roi_dilation = 1" in note for note in done.notes)
+    assert any("roi_size = 8, roi_aligned = True, roi_dilation = 1" in note for note in done.notes)
     with pytest.raises(ValueError, match="takes regions too"):
         model(torch.zeros(1, 3, 4, 32, 32))
     with pytest.raises(ValueError, match="a region of clip 1"):

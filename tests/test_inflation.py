@@ -324,7 +324,7 @@ def test_the_slow_pathway_begins_with_a_frame_network(resnet, tmp_path: Path) ->
     done = inflate(path, tmp_path / "nl.pth", variant="i3d-nl-r50", to="mmaction")
     assert not any("nonlocal" in row.target for row in done.rows)
     assert any("load it with strict=False" in note for note in done.notes)
-    done = inflate(path, tmp_path / "ava.pth", variant="slowonly-ava-r50", to="pyslowfast")
+    done = inflate(path, tmp_path / "ava.pth", variant="AVA_SLOW_8x8_R50", to="pyslowfast")
     assert not any("projection" in row.target for row in done.rows)
     assert any("head is another" in note for note in done.notes)
 

@@ -13,7 +13,7 @@ import weights
 
 from converters import conversion
 from converters.checkpoint import Checkpoint
-from converters.mapping.layout import entries, families
+from converters.mapping.layout import entries, families, left_out
 from converters.mapping.network import parameters, variants
 from converters.mapping.tables import layout_names, load_layout, network_names
 from converters.output import Written
@@ -46,7 +46,7 @@ def pairs() -> list:
                 if one.name in held[source] & held[target]
                 and not weights.fixed_otherwise(here, there, one)
                 and not weights.fixed_otherwise(there, here, one)
-                and (not weights.lacks_norms(target, one) or weights.lacks_norms(source, one))
+                and not left_out(there, one) - left_out(here, one)
             ]
             if both:
                 found.append(pytest.param(source, target, both[0], id=f"{source}-{target}-{both[0].name}"))

@@ -58,3 +58,4 @@ def test_the_page_says_what_was_measured(script):
     assert cell("c3d-plain", "mmaction2") == "differs: `mmaction`"
     assert cell("r3d-18", "vmz") == "exact: `mmaction`, `vmz-pt`; eps: `torchvision`"
     assert cell("no-such-network", "vmz") == "-"
+    assert cell("x3d-m", "slowfast") == "partly: `pytorchvideo`"

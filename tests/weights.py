@@ -108,13 +108,3 @@ def logits(model: Network, *inputs: torch.Tensor) -> torch.Tensor:
     """A network's output, without gradients."""
     with torch.inference_mode():
         return model(*inputs)
-
-
-def lacks_norms(layout: str, one: Variant) -> bool:
-    """Whether a layout has no place for some norm of a network, which comes in other layouts' files."""
-    stored: dict[str, bool] = {}
-    for entry in entries(load_layout(layout), one, bound(one), {"blending": False}):
-        if entry.kind == "bn":
-            module = entry.canonical.rpartition(".")[0]
-            stored[module] = stored.get(module, False) or bool(entry.name)
-    return not all(stored.values())

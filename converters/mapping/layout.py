@@ -5,7 +5,7 @@ from __future__ import annotations
 from string import ascii_lowercase
 from typing import TYPE_CHECKING, NamedTuple
 
-from .network import Module, Variant, leaf_shape, modules
+from .network import Module, Variant, leaf_shape, modules, parts
 from .tables import DIVISOR, IDENTITY, LEAVES, LayoutTable, Leaf, network_names
 
 if TYPE_CHECKING:
@@ -89,6 +89,19 @@ def entries(
             yield entry
             if names and (twice := names.twice.get(module.key)):
                 yield entry._replace(name=stored.of(twice.format_map(module.holes)))
+
+
+def left_out(layout: LayoutTable, variant: Variant) -> set[str]:
+    """The batch norms of a variant that a layout has no place for, by part and line in the network's table."""
+    names = layout.modules.get(variant.family)
+    if names is None:
+        return set()
+    return {
+        f"{part}/{line.name}"
+        for part, _ in parts(variant)
+        for line in variant.table.modules.get(part, ())
+        if names.template(part, line.name) == IDENTITY
+    }
 
 
 def _identity(layout: LayoutTable, variant: Variant, module: Module) -> Iterator[Entry]:
