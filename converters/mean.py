@@ -130,6 +130,8 @@ def _look(tensor: Tensor, path: str, container: str) -> Mean:
     """Read a mean once: the means of its channels, and its checksum."""
     from zlib import crc32
 
+    from numpy import errstate
+
     size = prod(tensor.shape[1:])
     sums, at, crc = [0.0] * tensor.shape[0], 0, 0
     for values in arrays(tensor.data, "float32"):
@@ -137,7 +139,8 @@ def _look(tensor: Tensor, path: str, container: str) -> Mean:
         rest = values
         while len(rest):
             piece = rest[: size - at % size]
-            sums[at // size] += float(piece.sum(dtype="float64"))
+            with errstate(invalid="ignore"):  # Inf less Inf: said below
+                sums[at // size] += float(piece.sum(dtype="float64"))
             at, rest = at + len(piece), rest[len(piece) :]
     if not all(map(isfinite, sums)):
         raise BadInput("holds NaN or Inf", path=path, hint="the file is damaged; fetch it again")
