@@ -7,7 +7,7 @@ from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from .errors import Refused, UsageError
-from .mapping.network import settings
+from .mapping.network import settings, variants
 from .mapping.tables import load_labels, models
 
 if TYPE_CHECKING:
@@ -162,6 +162,23 @@ def _settings(fit: Fit, rows: list[Mapping[str, Any]]) -> dict[str, Any]:
         "settings": distinct[0],
         "choices": tuple(named) if any(one != distinct[0] for one in distinct) else (),
     }
+
+
+def model_in(layout: LayoutTable, network: Mapping[str, Any]) -> str:
+    """What ``--variant`` calls a network, as `Facts.as_data` has it, in ``layout``: its model, where that is one with
+    the network's settings, else the first such, or the network's own name where the layout names no model of it. Empty
+    where all have other settings."""
+    told = dict(network["settings"])
+    if not told:
+        return str(network["model"])
+    one = next(one for one in variants(network["family"]) if one.name == network["variant"])
+    held = {**settings(one), **layout.holding(one.name).config}
+    rows = [row for row in layout.made_for if any(fnmatchcase(one.name, glob) for glob in row["variants"])]
+    found = {row["name"]: {**held, **row.get("config", {})} for row in rows if "name" in row}
+    same = [name for name, config in found.items() if {key: config[key] for key in settings(one)} == told]
+    if network["model"] in same:
+        return str(network["model"])
+    return same[0] if same else "" if found else one.name
 
 
 def held_settings(

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import os
+from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
 
 from .errors import BadInput, Refused, UsageError
+from .facts import model_in
 from .model import build_network, canonical_state, require_torch
 from .onnx.sources import NoSourceNet, source_net
-from .plan import differences, pool1_note
+from .plan import differences, pool1_note, settings_apart, settings_note
 from .provenance import home_of
 from .verification import TOLERANCES, Block, Declared, Functional, Ranked
 
@@ -22,6 +24,9 @@ if TYPE_CHECKING:
     from .verification import Said, Side
 
 LOGMELS = (1, 100, 40)
+REGIONS = 3
+"""Of every clip that a detector is given."""
+
 TOP = 5
 
 
@@ -46,7 +51,7 @@ def compare(
     except NoSourceNet:
         return None, declared, f"there is no source-side network of {theirs.facts.title} here"
     where = _device(device)
-    inputs, words = _inputs(theirs.facts, clip, seed)
+    inputs, words = _inputs(theirs.facts, clip, seed, regions="rois" in net.inputs)
     wanted = _source_side(net, theirs.checkpoint.tensors, inputs)
     state = canonical_state(ours.checkpoint, ours.fit, ours.facts)
     # The source's function over the output's weights; what the output's project does otherwise comes after.
@@ -58,8 +63,9 @@ def compare(
     reference = _averaged(net, wanted[net.output], len(inputs[0])) if "logits" in net.blocks else None
     tops = _top(reference, labels), _top(logits, labels)
     found = Functional(where, TOLERANCES[where], words, tuple(blocks), *tops)
-    if home.holding(variant).config != own.holding(variant).config:
-        declared = _measured(declared, _network(ours, state, own), net, wanted, inputs, where)
+    apart = settings_apart(ours.fit, own, ours.facts)
+    if apart or home.holding(variant).config != own.holding(variant).config:
+        declared = _measured(declared, _network(ours, state, own, apart), net, wanted, inputs, where)
     return found, declared, ""
 
 
@@ -67,6 +73,8 @@ def _notes(theirs: Side, ours: Side, own: LayoutTable) -> Iterator[str]:
     """What the output's project does otherwise, as its table says."""
     variant, eps = ours.fit.variant.name, (ours.facts.bn_eps, theirs.facts.bn_eps)
     yield from differences(theirs.fit.layout.holding(variant), own.holding(variant))
+    if apart := settings_apart(ours.fit, own, ours.facts):
+        yield settings_note(own, apart, ours.facts)
     if pool := pool1_note(ours.fit.layout, variant, ours.facts.pool1):
         yield pool
     if eps[0] != eps[1]:
@@ -83,7 +91,7 @@ def _net(side: Side, said: Said, *, headless: bool) -> SourceNet:
         pool1=told.get("pool1") if said.pool1 is None else said.pool1,
         stem_stride=told.get("stem_stride") if said.stem_stride is None else said.stem_stride,
         inverse_std=said.inverse_std,
-        model=side.facts.model,
+        model=model_in(side.fit.layout, side.facts.as_data()),
     )
     if headless:
         kept = {label: name for label, name in net.blocks.items() if not label.endswith("logits")}
@@ -100,8 +108,11 @@ def _device(name: str) -> str:
     return ("cuda" if there else "cpu") if name == "auto" else name
 
 
-def _network(side: Side, state: Mapping[str, Any], home: LayoutTable) -> Network:
-    """Our network over one side's weights, padding and pooling as those of the layout ``home``."""
+def _network(
+    side: Side, state: Mapping[str, Any], home: LayoutTable, other: Mapping[str, Any] = MappingProxyType({})
+) -> Network:
+    """Our network over one side's weights, padding and pooling as those of the layout ``home``, with ``other`` settings
+    than the weights go with."""
     facts = side.facts
     return build_network(
         side.fit,
@@ -110,7 +121,7 @@ def _network(side: Side, state: Mapping[str, Any], home: LayoutTable) -> Network
         pool1=facts.pool1,
         stem_stride=facts.stem_stride,
         home=home,
-        chosen=facts.settings,
+        chosen={**facts.settings, **other},
     )
 
 
@@ -119,8 +130,11 @@ def _recorded(provenance: Mapping[str, Any] | None) -> dict[str, Any]:
     return {key: network[key] for key in ("pool1", "stem_stride") if key in network}
 
 
-def _inputs(facts: Facts, path: str | os.PathLike[str] | None, seed: int) -> tuple[list[Any], str]:
-    """What is fed, as float32 arrays in the reference networks' order, and where it comes from."""
+def _inputs(
+    facts: Facts, path: str | os.PathLike[str] | None, seed: int, *, regions: bool
+) -> tuple[list[Any], str]:
+    """What is fed, as float32 arrays in the reference networks' order, and where it comes from. ``regions`` are fed to
+    detectors beside the clip."""
     import numpy
 
     random = numpy.random.RandomState(seed)
@@ -138,8 +152,21 @@ def _inputs(facts: Facts, path: str | os.PathLike[str] | None, seed: int) -> tup
     values = [first]
     if facts.family == "audiovisual":
         values.append(_spread(random.random_sample((len(first), *LOGMELS))))
+    if regions:
+        values.append(_regions(random, first.shape))
     inputs = [numpy.ascontiguousarray(value, "<f4") for value in values]
     return inputs, f"{' and '.join('x'.join(map(str, array.shape)) for array in inputs)}, {origin}"
+
+
+def _regions(random: Any, shape: tuple[int, ...]) -> Any:
+    """Regions inside the frames of clips [N, C, T, H, W] and around their middle: rows of (clip, x1, y1, x2, y2) in
+    pixels."""
+    import numpy
+
+    clips, (height, width) = numpy.repeat(numpy.arange(shape[0]), REGIONS), shape[3:]
+    low, high = random.random_sample((2, len(clips), 2)) / 2
+    frame = numpy.array([width, height])
+    return numpy.column_stack([clips, low * frame, (1 - high) * frame])
 
 
 def _spread(noise: Any) -> Any:
@@ -217,10 +244,11 @@ def _source_side(net: SourceNet, tensors: Mapping[str, Any], inputs: list[Any]) 
 
 
 def _averaged(net: SourceNet, logits: Any, clips: int) -> Any:
-    """Logits [N, classes] of so many clips, whose frames may be images of their own, or which have several windows."""
+    """Logits [N, classes] of so many clips, whose frames may be images of their own, or which have several windows; of
+    regions [K, classes]."""
     if net.axes == "frames":
         return logits.reshape(clips, -1, logits.shape[1]).mean(axis=1)
-    return logits.reshape(clips, logits.shape[1], -1).mean(axis=2)
+    return logits.reshape(*logits.shape[:2], -1).mean(axis=2)
 
 
 def _blocks(

@@ -277,6 +277,8 @@ def _details(work: Work) -> Mapping[str, Any]:
 
 
 def _onnx(path: str, work: Work, force: bool, check: Check, moved: Moved | None) -> dict[str, Any]:
+    from .facts import model_in
+    from .mapping.tables import LayoutTable
     from .onnx.sources import source_graph, source_net
     from .write.atomic import replacing
     from .write.crc import crc32_function
@@ -291,7 +293,7 @@ def _onnx(path: str, work: Work, force: bool, check: Check, moved: Moved | None)
             pool1=network.get("pool1"),
             stem_stride=network.get("stem_stride"),
             inverse_std=work.plan.inverse_std,
-            model=network.get("model") or "",
+            model=model_in(work.target, network) if isinstance(work.target, LayoutTable) else "",
         )
     graph = source_graph(net, tensors)
     places = {name: place for place, name in enumerate(graph.weights)}

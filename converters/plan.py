@@ -181,7 +181,7 @@ def make_plan(
         first = sources.setdefault(entry.canonical, entry)
         if first is not entry:
             equal.append((fit.scope + first.name, fit.scope + entry.name))
-    other = _unlike(fit, target, facts)
+    other = settings_apart(fit, target, facts)
     moved = {key: name for name in other for key in fit.variant.table.moves.get(name, ())}
     rows: list[Row] = []
     implied: list[tuple[str, float]] = []
@@ -318,7 +318,7 @@ def _counter(fit: Fit, tensors: Mapping[str, Tensor], variance: Entry) -> str | 
     return name if tensor is not None and (tensor.dtype, tensor.shape) == ("int64", ()) else None
 
 
-def _unlike(fit: Fit, target: LayoutTable, facts: Facts) -> dict[str, Any]:
+def settings_apart(fit: Fit, target: LayoutTable, facts: Facts) -> dict[str, Any]:
     """The settings of the target's own network that are not those of the file's."""
     if not facts.settings or target.identity:
         return {}
@@ -337,10 +337,15 @@ def _said(fit: Fit, target: LayoutTable, facts: Facts, own: Mapping[str, Any], p
             hint="`convert models` shows which layouts can",
         )
     if own:
-        yield (
-            f"{target.title}'s own network has {_spelled(own, own)}, and these weights need "
-            f"{_spelled(facts.settings, own)}: no weight shows it, so change it there, or the outputs differ"
-        )
+        yield settings_note(target, own, facts)
+
+
+def settings_note(target: LayoutTable, apart: Mapping[str, Any], facts: Facts) -> str:
+    """What must be said of settings that no weight makes up for, with the target's own values."""
+    return (
+        f"{target.title}'s own network has {_spelled(apart, apart)}, and these weights need "
+        f"{_spelled(facts.settings, apart)}: no weight shows it, so change it there, or the outputs differ"
+    )
 
 
 def _spelled(values: Mapping[str, object], names: Iterable[str]) -> str:

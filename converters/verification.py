@@ -200,7 +200,8 @@ def verify(
     """Hold an output against its source: bytes, function, and what the output's project does otherwise.
 
     ``source_layout`` and ``layout`` are the two files' layouts, recognised where they are not said, ``variant`` the
-    network where names fit several. ``device`` is ``"cpu"``, ``"cuda"`` or ``"auto"``: where the output's side runs.
+    network where names fit several; an output with a record is held to what that says. ``device`` is ``"cpu"``,
+    ``"cuda"`` or ``"auto"``: where the output's side runs.
     ``clip`` is an ``.npy`` of float32 ``[N, C, T, H, W]``, preprocessed; without one noise of ``seed`` is taken, of the
     size and range that the network was made for. ``pool1``, ``stem_stride`` and ``inverse_std`` say of the source what
     no tensor does, as in `convert`; without a word, what the source's released files have. ``evidence`` hashes both
@@ -214,13 +215,13 @@ def verify(
     started = perf_counter()
     said = Said(pool1, stem_stride, inverse_std)
     with open_checkpoint(os.fspath(source)) as first, open_checkpoint(os.fspath(output)) as second:
-        theirs = _side(first, source_layout, variant, said)
+        theirs = _side(first, source_layout, variant, said, model=variant)
         # What the output's record says of the network is under test; without a record there is only the user's word.
         word = Said() if second.provenance else said._replace(inverse_std=False)
         try:
-            ours = _side(second, layout, variant, word)
+            ours = _side(second, layout, variant, word, model=None if second.provenance else variant)
         except Refused:  # perhaps one of several, and the source tells which
-            ours = _side(second, layout, theirs.fit.variant.name, word)
+            ours = _side(second, layout, theirs.fit.variant.name, word, model=variant)
         if theirs.facts.classes and not ours.facts.classes:
             theirs = theirs._replace(fit=headless(theirs.fit))  # the rest is held against the rest
         _comparable(theirs, ours)
@@ -252,7 +253,9 @@ def verify(
         )
 
 
-def _side(checkpoint: Checkpoint, layout: str | None, variant: str | None, said: Said) -> Side:
+def _side(
+    checkpoint: Checkpoint, layout: str | None, variant: str | None, said: Said, *, model: str | None
+) -> Side:
     fitted = recognise(checkpoint, layout, variant=variant)
     if said.inverse_std:
         fitted = inverted(fitted)
@@ -262,7 +265,7 @@ def _side(checkpoint: Checkpoint, layout: str | None, variant: str | None, said:
         told=checkpoint.told,
         pool1=said.pool1,
         stem_stride=said.stem_stride,
-        model=variant,
+        model=model,
     )
     return Side(checkpoint, fitted, decided(facts, checkpoint.path))
 

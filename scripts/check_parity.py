@@ -51,15 +51,19 @@ CLIPS = {
     "bn_inception": (1, 3, 1, 31, 38),
     "i3d": (1, 3, 9, 197, 224),
     "resnet_i3d": (1, 3, 32, 209, 212),
+    "slowfast/resnet_i3d": (1, 3, 2, 193, 196),
+    "slowfast/slowfast": (1, 3, 16, 193, 196),
+    "slowfast/x3d": (1, 3, 2, 290, 301),
 }
-"""Small and odd; of `resnet2d_audio` the log-mels are always of one size."""
+"""Small and odd, of a family or of one source's; of `resnet2d_audio` the log-mels are always of one size."""
 
 SUFFIX = {"caffe2-pickle": "pkl", "tensorflow": "ckpt", "caffe": "caffemodel", "chainer": "npz"}
 
 
 def sizes_of(one: Variant) -> dict[str, int]:
     """The sizes that a file binds."""
-    return {**SIZES, **{name: one.values.get(name, [3])[0] for name in ("stem_t", "lateral_t")}}
+    given = {**SIZES, "stem_t": 3, "lateral_t": 3}
+    return {name: one.values.get(name, [size])[0] for name, size in given.items()}
 
 
 def tensors_of(layout: LayoutTable, one: Variant) -> Iterator[Tensor]:
@@ -174,8 +178,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
         for layout, one, word, targets in smallest(found) if options.smallest else found:
             source = os.path.join(folder, f"source.{SUFFIX[layout.format]}")
             write(source, layout, list(tensors_of(layout, one)))
-            if one.family in CLIPS:
-                shape = CLIPS[one.family]
+            shape = CLIPS.get(f"{layout.name}/{one.family}", CLIPS.get(one.family))
+            if shape is not None:
                 frames = one.values.get("stem_t", [3])[0] if one.name.startswith("r2d-") else shape[2]
                 size = (*shape[:2], frames, *shape[3:])
                 np.save(clip, np.random.default_rng(2).standard_normal(size, np.float32))
@@ -193,7 +197,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
                         source_layout=layout.name,
                         layout=to,
                         variant=word,
-                        clip=clip if one.family in CLIPS else None,
+                        clip=clip if shape is not None else None,
                         device=options.device,
                     )
                     good, text = proof.ok, f"{len(proof.exact.changed)} tensors differ"

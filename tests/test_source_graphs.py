@@ -5,7 +5,9 @@ Nothing here but the recipes is shared with the tests of the PyTorch networks.
 
 from __future__ import annotations
 
+import io
 import json
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -21,6 +23,7 @@ import recipes
 import recipes_caffe
 import recipes_i3d
 import recipes_zoo
+import torch
 import zoo_tables
 from conftest import REPOSITORY
 from parity import TOLERANCE, block_error
@@ -29,7 +32,10 @@ from tables import VmzTable, vmz_tables
 from converters.errors import Refused
 from converters.onnx import caffe2, vmz
 from converters.onnx.graph import SourceNet, SourceOp, translate
+from converters.onnx.runtime import run
 from converters.onnx.sources import NoSourceNet, source_graph, source_net
+from converters.tensor import Held, Tensor
+from converters.write.onnx import write_onnx
 
 GOLDENS = Path(__file__).parent / "goldens"
 EXACT = TOLERANCE["cpu"]
@@ -169,6 +175,96 @@ def test_video_nonlocal_net_golden(name: str) -> None:
     assert np.abs(values[net.output].reshape(logits.shape) - logits).max() <= EXACT * np.abs(logits).max()
 
 
+SLOWFAST = [
+    "c2d_nopool_8x8_240x256",
+    "i3d_nln_8x8_256x224",
+    "slowfast_4x16_224x256",
+    "slowonly_4x16_256x232",
+    "x3d_s_176x160",
+]
+"""Every sort of network. The other two of the folder pass too."""
+
+
+def value_of(stage: str, last: dict[str, str]) -> str:
+    """What our graph calls a module's output, by the zoo's naming of blobs; ``last`` are the fast pathway's last blocks
+    by the number of their stage."""
+    fixed = {
+        "s1.pathway0_stem": "pool1",
+        "s1.pathway1_stem": "t_pool1",
+        "s1_fuse.relu": "t_pool1_subsample_bn",
+        "pathway0_pool": "pool2",
+        "head.pathway0_avgpool": "pool5",
+        "head.pathway1_avgpool": "t_pool5",
+        "head.conv_5_relu": "conv_5_bn",
+        "head.avg_pool": "pool5",
+        "head.lin_5_relu": "lin_5",
+    }
+    if stage in fixed:
+        return fixed[stage]
+    if found := re.fullmatch(r"s(\d)_fuse\.relu", stage):
+        return f"t_res{found[1]}_{last[found[1]]}_branch2c_bn_subsample_bn"
+    number, path, kind, place = re.fullmatch(r"s(\d)\.pathway(\d)_(res|nonlocal)(\d+)", stage).groups()
+    if kind == "nonlocal":
+        return f"nonlocal_conv{number}_{place}_sum"
+    return f"{'t_' if path == '1' else ''}res{number}_{place}_branch2c_bn"
+
+
+@pytest.mark.parametrize("name", SLOWFAST)
+def test_pyslowfast_golden(name: str) -> None:
+    golden = np.load(GOLDENS / "slowfast" / f"{name}.npz")
+    meta = json.loads(str(golden["meta"]))
+    blobs = zoo_tables.slowfast_blobs(Path(meta["table"]).stem.removeprefix("table_"))
+    arrays = recipes_zoo.zoo_weights(blobs, meta["weights_seed"])
+    clip = recipes_zoo.zoo_clip(meta["clip_seed"], tuple(meta["input_shape"]))
+    net, values = onnx_graphs.computed(arrays, {"data": clip}, model=meta["model"])
+    last = dict(sorted(re.findall(r"t_res(\d)_(\d+)_branch2c_w", " ".join(blobs))))
+    stages = [
+        stage
+        for stage in meta["stages"]
+        if meta["arch"] == "i3d" or not re.fullmatch(r"pathway\d_pool", stage)  # elsewhere it pools nothing
+    ]
+    names = {stage: value_of(stage, last) for stage in stages}
+    if meta["arch"] == "x3d":  # no pool comes behind its stem
+        names["s1.pathway0_stem"] = "res_conv1_bn"
+    assert set(names.values()) <= set(net.blocks.values())
+    for row, stage in enumerate(meta["stages"]):
+        if stage not in names:
+            continue
+        value = values[names[stage]]
+        assert list(value.shape) == meta["stage_shapes"][row]
+        samples = value.ravel()[np.arange(64) * (value.size - 1) // 63]
+        error = np.abs(samples - golden["f64/samples"][row]).max() / golden["f64/stats"][row][2]
+        assert error <= EXACT, f"the first to depart is {stage}, by {error:.1e}"
+    logits = golden["f64/logits"]
+    assert values[net.output].shape == logits.shape
+    assert np.abs(values[net.output] - logits).max() <= EXACT * np.abs(logits).max()
+
+
+def lazy(shapes) -> dict[str, Tensor]:
+    """Tensors of some names and shapes, without data."""
+    return {name: Tensor(name, "float32", shape, Held(b"")) for name, shape in shapes.items()}
+
+
+def test_every_model_of_pyslowfast_has_its_graph() -> None:
+    """Over every table; onnx's full check is made by names and shapes."""
+    seen = set()
+    for model, told in zoo_tables.models().items():
+        if told["table"] not in zoo_tables.slowfast_tables():
+            continue
+        seen.add(told["table"])
+        blobs = zoo_tables.slowfast_blobs(told["table"])
+        for scope in ("", "gpu_0/"):
+            held = lazy({scope + name: shape for name, shape in blobs.items()})
+            net = source_net(held, model=model)
+            read = [name for op in net.ops for name in op.inputs if name in held]
+            assert sorted(read) == sorted(held), model
+        assert list(net.inputs) == (["data", "rois"] if model.startswith("AVA") else ["data"])
+        assert list(net.blocks)[-1] == "logits"
+        assert ("pool2" in net.blocks) == bool(re.match(r"I3D|C2D_(?!NOPOOL)", model))
+        write_onnx(io.BytesIO(), source_graph(net, held, outputs=list(dict.fromkeys(net.blocks.values()))))
+    assert seen == set(zoo_tables.slowfast_tables())
+
+
 def test_a_model_that_names_do_not_tell() -> None:
     blobs = zoo_tables.nonlocal_blobs("i3d_r50_nonlocal")
     held = onnx_graphs.tensors({name: np.zeros(shape, np.float32) for name, shape in blobs.items()})
@@ -182,6 +278,17 @@ def test_a_model_that_names_do_not_tell() -> None:
     }
     with pytest.raises(NoSourceNet):  # ImageNet's network over frames, which training begins with
         source_net(frames)
+    assert [source_net(held, model=model).name for model in ("8x8", "I3D_NLN_8x8_R50")] == [
+        "video_nonlocal",
+        "slowfast",
+    ]
+    for table in ("SLOWFAST_4x16_R50", "X3D_XS"):
+        with pytest.raises(Refused, match=r"several models of PySlowFast: say which with --variant"):
+            source_net(lazy(zoo_tables.slowfast_blobs(table)))
+    short = zoo_tables.slowfast_blobs("SLOWFAST_4x16_R50") | {"t_res2_0_branch2b_w": None}
+    del short["t_res2_0_branch2b_w"]
+    with pytest.raises(Refused, match="is no network of PySlowFast: it has no blob 't_res2_0_branch2b_w'"):
+        source_net(lazy(short), model="SLOWFAST_4x16_R50")
 
 
 # VMZ's builders
@@ -311,6 +418,60 @@ def test_an_operator_without_translation_is_named() -> None:
         caffe2_graph(("Relu", ["x"], ["y"], {}))
     with pytest.raises(Refused, match="in the order NCHW and without legacy_pad only"):
         caffe2_graph(("MaxPool", ["data"], ["y"], {"kernel": 3, "legacy_pad": 3}))
+
+
+def computed_by(op: SourceOp, feeds: dict[str, np.ndarray]) -> np.ndarray:
+    """One operator of Caffe2's vocabulary over values that are fed."""
+    free = {name: tuple(f"{name}{axis}" for axis in range(value.ndim)) for name, value in feeds.items()}
+    graph = translate(SourceNet("net", "Caffe2", (op,), free, {"out": "out"}), caffe2.VOCABULARY, {})
+    return run(onnx_graphs.written(graph), feeds, ["out"])["out"]
+
+
+@pytest.mark.parametrize("alpha", [4, 8])
+def test_slow_frames_are_those_of_the_loader(alpha: int) -> None:
+    """For any number of frames; a golden has 0, 10, 20, 31 of 32."""
+    op = SourceOp("SlowFrames", ("data",), ("out",), {"alpha": alpha})
+    for frames in [*range(alpha, 68), 95, 96, 160, 189, 191, 276, 300]:
+        clip = np.arange(2 * frames, dtype=np.float32).reshape(1, 2, frames, 1, 1)
+        wanted = torch.linspace(0, frames - 1, frames // alpha).long().numpy()
+        assert np.array_equal(computed_by(op, {"data": clip}), clip[:, :, wanted])
+
+
+def roi_align(maps: np.ndarray, region: np.ndarray, size: int, scale: float) -> np.ndarray:
+    """One region of maps [N, C, H, W], sample by sample: as many along an axis as there are points in a position."""
+    image, corners = int(region[0]), region[1:].astype(np.float64) * scale - 0.5
+    _, channels, *ends = maps.shape
+    steps = [(corners[axis + 2] - corners[axis]) / size for axis in (1, 0)]  # rows, columns
+    counts = [int(np.ceil(step)) for step in steps]
+    out = np.zeros((channels, size, size))
+    for row, column, i, j in np.ndindex(size, size, *counts):
+        y = corners[1] + steps[0] * (row + (i + 0.5) / counts[0])
+        x = corners[0] + steps[1] * (column + (j + 0.5) / counts[1])
+        if not (-1 <= y <= ends[0] and -1 <= x <= ends[1]):
+            continue
+        y, x = np.clip(y, 0, ends[0] - 1), np.clip(x, 0, ends[1] - 1)
+        for near_y in {int(y), min(int(y) + 1, ends[0] - 1)}:
+            for near_x in {int(x), min(int(x) + 1, ends[1] - 1)}:
+                weight = (1 - abs(y - near_y)) * (1 - abs(x - near_x))
+                out[:, row, column] += weight * maps[image, :, near_y, near_x] / np.prod(counts)
+    return out
+
+
+def test_regions_are_cut_as_aligned_ones_are() -> None:
+    """Large and small ones, and one over the edge."""
+    maps = np.random.default_rng(3).standard_normal((2, 3, 9, 12), np.float32)
+    rois = np.array(
+        [[0, 3, 5, 150, 130], [1, 40.5, 30.25, 61, 52], [1, 0, 0, 191, 143], [0, -60, 100, 90, 220]],
+        np.float32,
+    )
+    args = {"pooled_h": 7, "pooled_w": 7, "spatial_scale": 1 / 16, "sampling_ratio": 0, "aligned": 1}
+    found = computed_by(SourceOp("RoIAlign", ("data", "rois"), ("out",), args), {"data": maps, "rois": rois})
+    wanted = np.stack([roi_align(maps, region, 7, 1 / 16) for region in rois])
+    assert np.abs(found - wanted).max() <= 1e-6 * np.abs(wanted).max()
+    shifted = computed_by(
+        SourceOp("RoIAlign", ("data", "rois"), ("out",), {**args, "aligned": 0}), {"data": maps, "rois": rois}
+    )
+    assert np.abs(shifted - wanted).max() > 0.1
 
 
 def test_files_of_no_source() -> None:

@@ -18,7 +18,7 @@ from conftest import REPOSITORY
 from test_conversion_onnx import exported, write_i3d, write_small_c3d, write_tsn
 from torch.nn import functional as F
 
-from converters import Refused, UsageError, convert, verify
+from converters import Refused, UsageError, convert, functional, verify
 from converters.cli import main
 from converters.networks import bn_inception, c3d, i3d, resnet
 
@@ -430,3 +430,66 @@ def test_models_that_no_tensor_tells_apart(tmp_path: Path) -> None:
     assert sum("nonlocal" in block.name for block in found.functional.blocks) == 5
     convert("nonlocal", tmp_path / "x.pkl", tmp_path / "out.onnx", variant=model)
     assert verify(tmp_path / "out.onnx", tmp_path / "out.pth", clip=clip).ok
+
+
+ZOO = [
+    ("SLOWFAST_8x8_R50", (1, 3, 8, 193, 195), {"slow_frames": "stride"}, "slow.stem"),
+    ("SLOWONLY_8x8_R50", (1, 3, 2, 194, 193), {"pool1_padding": 0}, "pool1"),
+    ("I3D_NLN_8x8_R50", (1, 3, 4, 193, 193), {"nonlocal_scale": False}, "layer2.nonlocal1"),
+    ("C2D_NOPOOL_8x8_R50", (1, 3, 2, 193, 193), {"pool2_stride": 2}, "pool2"),
+    ("X3D_XS", (1, 3, 3, 161, 193), {"window": 7}, "pool"),
+    ("AVA_SLOW_8x8_R50", (2, 3, 3, 65, 80), {"roi_aligned": False}, "regions"),
+    ("AVA_SLOWFAST_32x2_R101_50_50", (1, 3, 8, 48, 63), {"nonlocal_pool_frames": 1}, "slow.layer3.nonlocal6"),
+]
+"""A model of every sort of PySlowFast's, a small clip, a mistake that no tensor shows, and the block that it is in."""
+
+
+@pytest.mark.parametrize(("model", "shape", "mistake", "block"), ZOO, ids=[row[0] for row in ZOO])
+def test_pyslowfast(model: str, shape: tuple[int, ...], mistake: dict, block: str, tmp_path: Path) -> None:
+    arrays = recipes_zoo.zoo_weights(zoo_tables.slowfast_blobs(zoo_tables.models()[model]["table"]), 3)
+    for name, array in arrays.items():  # else noise is multiplied: weights by affinities grow with their cube
+        if name.startswith("nonlocal") and name.endswith("_bn_s"):
+            array *= 0.01
+    vmz_files.write_arrays(tmp_path / "x.pkl", arrays)
+    np.save(tmp_path / "clip.npy", np.random.default_rng(5).standard_normal(shape, np.float32))
+    convert("slowfast", tmp_path / "x.pkl", tmp_path / "out.safetensors", variant=model, to="native")
+    words = {"source_layout": "slowfast", "variant": model, "clip": tmp_path / "clip.npy"}
+    found = verify(tmp_path / "x.pkl", tmp_path / "out.safetensors", **words)
+    assert found.ok, found.functional.first
+    assert not any(one.fault for one in found.functional.blocks)
+    assert ("3x5" in found.functional.clip or "6x5" in found.functional.clip) == model.startswith("AVA")
+    file = File(tmp_path / "out.safetensors")
+    assert mistake.keys() <= file.record["network"]["settings"].keys()
+    file.record["network"] |= {"model": "", "settings": {**file.record["network"]["settings"], **mistake}}
+    file.write()
+    found = verify(tmp_path / "x.pkl", tmp_path / "out.safetensors", **words)
+    # What theta's weights would make up for, the bytes show too.
+    assert (found.ok, found.exact.ok, found.functional.ok) == (False, "nonlocal_scale" not in mistake, False)
+    assert found.functional.first.name == block
+
+
+def test_pyslowfast_as_onnx_and_in_a_project_with_other_settings(tmp_path: Path) -> None:
+    """Our ONNX file is a source as the pickle is; mmaction2's slow frames are others, unless it is told so."""
+    model = "SLOWFAST_8x8_R50"
+    vmz_files.write_arrays(tmp_path / "x.pkl", recipes_zoo.zoo_weights(zoo_tables.slowfast_blobs(model), 3))
+    np.save(tmp_path / "clip.npy", np.random.default_rng(5).standard_normal((1, 3, 8, 193, 193), np.float32))
+    convert("slowfast", tmp_path / "x.pkl", tmp_path / "x.onnx", variant=model)
+    convert("slowfast", tmp_path / "x.pkl", tmp_path / "out.pth", to="mmaction2")
+    found = verify(tmp_path / "x.onnx", tmp_path / "out.pth", clip=tmp_path / "clip.npy")
+    assert found.ok, found.functional.first
+    assert found.source_layout == "slowfast"
+    assert any("slow_frames = stride" in note for note in found.declared.notes)
+    assert found.declared.first == "slow.stem"
+    assert found.declared.relative > 1e-3
+
+
+def test_noise_for_a_detector(tmp_path: Path) -> None:
+    """Regions of the same seed, inside the frame."""
+    one, other = (functional._regions(np.random.RandomState(seed), (2, 3, 4, 60, 80)) for seed in (1, 2))
+    assert one.shape == (2 * functional.REGIONS, 5)
+    assert one[:, 0].tolist() == [0, 0, 0, 1, 1, 1]
+    assert (one[:, 1:3] < [40, 30]).all()
+    assert (one[:, 3:] > [40, 30]).all()
+    assert (one[:, 3:] <= [80, 60]).all()
+    assert (one[:, 1:] >= 0).all()
+    assert (one != other).any()

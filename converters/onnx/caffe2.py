@@ -1,4 +1,4 @@
-"""Caffe2's operators in ONNX: those that the networks of VMZ and video-nonlocal-net consist of.
+"""Caffe2's operators in ONNX: those that the networks of VMZ, video-nonlocal-net and PySlowFast consist of.
 
 An argument is there for each axis (``kernels``, ``strides``; ``pads`` begins and then ends) or once for both axes of
 an image (``kernel``, ``stride``, ``pad``). Facts from caffe2's ``conv_pool_op_base.h`` and ``spatial_batch_norm_op.h``.
@@ -14,6 +14,9 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
     from .graph import Emitter, SourceOp
+
+_FLOAT, _INT64 = 1, 7
+"""Element types by their numbers; the first is Caffe2's too."""
 
 
 def _per_axis(args: Mapping[str, Any], name: str, axes: int, default: int) -> list[int]:
@@ -66,9 +69,17 @@ def _average_pool(emit: Emitter, op: SourceOp) -> None:
 
 
 def _fc(emit: Emitter, op: SourceOp) -> None:
+    """Axes before ``axis`` stay as they are."""
     value, weight, bias = op.inputs
-    flat = emit("Flatten", [value], f"{op.outputs[0]}/flat", axis=op.args.get("axis", 1))
-    emit("Gemm", [flat, weight, bias], op.outputs[0], transB=1)
+    (output,), axis = op.outputs, op.args.get("axis", 1)
+    flat = emit("Flatten", [value], f"{output}/flat", axis=axis)
+    if axis == 1:
+        emit("Gemm", [flat, weight, bias], output, transB=1)
+        return
+    rows = emit("Gemm", [flat, weight, bias], f"{output}/rows", transB=1)
+    before = emit("Shape", [value], f"{output}/before", start=0, end=axis)
+    shape = emit("Concat", [before, emit.integers(emit.shape(weight)[0])], f"{output}/shape", axis=0)
+    emit("Reshape", [rows, shape], output)
 
 
 def _same(kind: str) -> Callable[[Emitter, SourceOp], None]:
@@ -134,24 +145,104 @@ def _reduce_mean(emit: Emitter, op: SourceOp) -> None:
     emit("ReduceMean", [op.inputs[0], axes], op.outputs[0], keepdims=op.args.get("keepdims", 1))
 
 
+def _shape(emit: Emitter, op: SourceOp) -> None:
+    """Some axes' sizes."""
+    whole = emit("Shape", op.inputs, f"{op.outputs[0]}/all")
+    emit("Gather", [whole, emit.integers(*op.args["axes"])], op.outputs[0], axis=0)
+
+
+def _cast(emit: Emitter, op: SourceOp) -> None:
+    if op.args["to"] not in ("float", _FLOAT):
+        raise Refused("the Caffe2 operator Cast is translated to floats only", where=op.outputs[0])
+    emit("Cast", op.inputs, op.outputs[0], to=_FLOAT)
+
+
+def _swish(emit: Emitter, op: SourceOp) -> None:
+    (value,), (output,) = op.inputs, op.outputs
+    emit("Mul", [value, emit("Sigmoid", [value], f"{output}/gate")], output)
+
+
+def _roi_align(emit: Emitter, op: SourceOp) -> None:
+    """Regions are rows of an image's number and two corners; here they are two values."""
+    value, regions = op.inputs
+    (output,), args = op.outputs, op.args
+    first, second, end = (emit.integers(number) for number in (0, 1, 5))
+    corners = emit("Slice", [regions, second, end, second], f"{output}/corners")
+    column = emit("Slice", [regions, first, second, second], f"{output}/column")
+    images = emit(
+        "Cast", [emit("Squeeze", [column, second], f"{output}/image")], f"{output}/images", to=_INT64
+    )
+    emit(
+        "RoiAlign",
+        [value, corners, images],
+        output,
+        output_height=args["pooled_h"],
+        output_width=args["pooled_w"],
+        spatial_scale=args["spatial_scale"],
+        sampling_ratio=args.get("sampling_ratio", 0),
+        mode="avg",
+        coordinate_transformation_mode="half_pixel" if args.get("aligned") else "output_half_pixel",
+    )
+
+
+def _slow_frames(emit: Emitter, op: SourceOp) -> None:
+    """PySlowFast's own, of its loader: of T frames those at ``linspace(0, T - 1, T // alpha)`` rounded down.
+
+    In float32 and from both ends, as PyTorch counts: where a place is a whole number, rounding decides (160 frames
+    at alpha 4).
+    """
+    (value,), (output,) = op.inputs, op.outputs
+    zero, one = emit.integers(0), emit.integers(1)
+
+    def add(kind: str, inputs: list[str], name: str, **attributes: int) -> str:
+        return emit(kind, inputs, f"{output}/{name}", **attributes)
+
+    def real(name: str) -> str:
+        return emit("Cast", [name], f"{name}/float", to=_FLOAT)
+
+    frames = add("Shape", [value], "frames", start=2, end=3)
+    count = add("Div", [frames, emit.integers(op.args["alpha"])], "count")
+    scalars = [
+        add("Squeeze", [name], f"{end}/scalar")
+        for name, end in ((zero, "first"), (count, "end"), (one, "step"))
+    ]
+    number = add("Range", scalars, "number")
+    last, final = add("Sub", [frames, one], "last"), add("Sub", [count, one], "final")
+    step = add("Div", [real(last), real(add("Max", [final, one], "gaps"))], "gap")
+    rising = add("Mul", [real(number), step], "rising")
+    back = add("Mul", [real(add("Sub", [final, number], "left")), step], "back")
+    falling = add("Sub", [f"{last}/float", back], "falling")
+    half = add("Max", [add("Div", [count, emit.integers(2)], "half"), one], "middle")
+    place = add("Where", [add("Less", [number, half], "before"), rising, falling], "place")
+    emit("Gather", [value, add("Cast", [place], "index", to=_INT64)], output, axis=2)
+
+
 VOCABULARY = {
     "AffineNd": _affine_nd,
     "AveragePool": _average_pool,
     "BatchMatMul": _batch_mat_mul,
+    "Cast": _cast,
     "Concat": _along("Concat"),
     "Conv": _conv,
+    "Div": _same("Div"),
     "Dropout": _dropout,
     "ExpandDims": _with_dims("Unsqueeze"),
     "FC": _fc,
     "MaxPool": _max_pool,
+    "Mul": _same("Mul"),
     "ReduceMean": _reduce_mean,
     "Relu": _same("Relu"),
     "Reshape": _reshape,
+    "RoIAlign": _roi_align,
     "Scale": _scale,
+    "Shape": _shape,
+    "Sigmoid": _same("Sigmoid"),
+    "SlowFrames": _slow_frames,
     "Softmax": _along("Softmax"),
     "SpatialBN": _spatial_bn,
     "Squeeze": _with_dims("Squeeze"),
     "Sum": _same("Sum"),
+    "Swish": _swish,
     "Transpose": _transpose,
 }
 """How each operator is written."""

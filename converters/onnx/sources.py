@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from ..errors import Refused
-from . import bn_inception, c3d, c3d_resnet, caffe, caffe2, i3d, tensorflow, video_nonlocal, vmz
+from . import bn_inception, c3d, c3d_resnet, caffe, caffe2, i3d, slowfast, tensorflow, video_nonlocal, vmz
 from .graph import translate
 
 if TYPE_CHECKING:
@@ -37,12 +37,14 @@ def source_net(
     """The network that ``tensors`` are of, under its source framework's own names.
 
     ``pool1`` and ``stem_stride`` are VMZ's flags, which no tensor tells: by default as its released files have
-    them. ``model`` is that of video-nonlocal-net, which no tensor tells either. ``inverse_std`` says that TSN's norms
-    have inverse deviations. Raises `NoSourceNet` where no source has such names, `Refused` where some are missing.
+    them. ``model`` is that of video-nonlocal-net or PySlowFast, which no tensor tells either. ``inverse_std`` says that
+    TSN's norms have inverse deviations. Raises `NoSourceNet` where no source has such names, `Refused` where some are
+    missing.
     """
     shapes = {name: tensor.shape for name, tensor in tensors.items()}
     found = (
         vmz.network(shapes, pool1=pool1, stem_stride=stem_stride)
+        or slowfast.network(shapes, model=model)
         or video_nonlocal.network(shapes, model=model)
         or i3d.network(shapes)
         or c3d.network(shapes)
