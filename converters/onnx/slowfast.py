@@ -101,10 +101,11 @@ class _Builder(Bottlenecks):
         )
 
     def regions(self, x: str, name: str) -> str:
-        """Regions of the mean over all frames."""
+        """Regions of the mean over all frames. Pixels are points at whole units: the configs of the Caffe2 zoo's
+        detectors, unlike later ones, say ``ALIGNED: False``."""
         x = self.op("ReduceMean", [x], f"{name}_frames", axes=(2,), keepdims=0)
         size = {"pooled_h": REGION, "pooled_w": REGION, "spatial_scale": 1 / 16}
-        return self.op("RoIAlign", [x, "rois"], f"{name}_roi", **size, sampling_ratio=0, aligned=1)
+        return self.op("RoIAlign", [x, "rois"], f"{name}_roi", **size, sampling_ratio=0, aligned=0)
 
     def detect(self, x: str) -> SourceNet:
         """From regions to logits ``[K, classes]``."""
