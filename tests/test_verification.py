@@ -438,7 +438,7 @@ ZOO = [
     ("I3D_NLN_8x8_R50", (1, 3, 4, 193, 193), {"nonlocal_scale": False}, "layer2.nonlocal1"),
     ("C2D_NOPOOL_8x8_R50", (1, 3, 2, 193, 193), {"pool2_stride": 2}, "pool2"),
     ("X3D_XS", (1, 3, 3, 161, 193), {"window": 7}, "pool"),
-    ("AVA_SLOW_8x8_R50", (2, 3, 3, 65, 80), {"roi_aligned": False}, "regions"),
+    ("AVA_SLOW_8x8_R50", (2, 3, 3, 65, 80), {"roi_aligned": True}, "regions"),
     ("AVA_SLOWFAST_32x2_R101_50_50", (1, 3, 8, 48, 63), {"nonlocal_pool_frames": 1}, "slow.layer3.nonlocal6"),
 ]
 """A model of every sort of PySlowFast's, a small clip, a mistake that no tensor shows, and the block that it is in."""
