@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from .checkpoint import Checkpoint, open_checkpoint
 from .errors import BadInput, Refused, UsageError
-from .facts import Facts, decided, facts_of
-from .mapping.fit import Fit, averaged, headless, inverted
+from .known import Said, know
+from .mapping.fit import Fit, averaged
 from .ops import filled
 from .output import SUFFIXES, Work, output_format, refuse_early, refuse_input, write_output
 from .plan import NOTHING, Plan, make_plan
@@ -24,13 +24,14 @@ from .provenance import (
     restoration,
     undoing,
 )
-from .recognition import choose_target, recognise
+from .recognition import choose_target
 from .tensor import FLOATS
 from .text import shown
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping, Sequence
 
+    from .facts import Facts
     from .mapping.tables import LayoutTable
     from .output import Target
     from .tensor import Tensor
@@ -159,11 +160,8 @@ def convert(
         for file in checkpoint.files:
             refuse_input(file.path, out_path)
         read = perf_counter()
-        fitted = recognise(checkpoint, None if source == "auto" else source, variant=variant, head=head)
-        if inverse_std:
-            fitted = inverted(fitted)
-        if backbone:
-            fitted = headless(fitted)
+        said = Said(variant, variant, head, pool1, stem_stride, inverse_std)
+        _, fitted, facts = know(checkpoint, None if source == "auto" else source, said, backbone=backbone)
         if to is None and out_path.lower().endswith(SUFFIXES["onnx"]):
             to = "onnx"
         target = choose_target(fitted, to, checkpoint.provenance)
@@ -174,17 +172,6 @@ def convert(
         if backbone and target.backbone:
             target = target.without_backbone()
         write_format = chosen_format(out_path, target, wrap)
-        facts = decided(
-            facts_of(
-                fitted,
-                checkpoint.provenance,
-                told=checkpoint.told,
-                pool1=pool1,
-                stem_stride=stem_stride,
-                model=variant,
-            ),
-            path,
-        )
         if mean is not None:
             facts = _with_mean(facts, mean)
         undo = undoing(checkpoint.provenance, checkpoint.tensors)

@@ -18,8 +18,9 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
 
     from .checkpoint import Checkpoint
+    from .known import Known
     from .tensor import Tensor
-    from .verification import Exact, Functional, Side
+    from .verification import Exact, Functional
 
 BINS = 40
 """Bars of a histogram."""
@@ -75,7 +76,11 @@ class Evidence(NamedTuple):
 
 
 def gather(
-    theirs: Side, ours: Side, exact: Exact, functional: Functional | None, clip: str | os.PathLike[str] | None
+    theirs: Known,
+    ours: Known,
+    exact: Exact,
+    functional: Functional | None,
+    clip: str | os.PathLike[str] | None,
 ) -> Evidence:
     """Read both open files once more, a piece at a time: their hashes, and every value of the output's tensors."""
     files = [*_hashed("source", theirs.checkpoint), *_hashed("output", ours.checkpoint)]
@@ -114,7 +119,7 @@ def _software(functional: Functional | None) -> dict[str, str]:
     return found
 
 
-def _ways(theirs: Side, ours: Side) -> Iterator[Way]:
+def _ways(theirs: Known, ours: Known) -> Iterator[Way]:
     """Every tensor of either side, in the output's order; the source's own behind."""
     sides = [
         {
@@ -130,7 +135,7 @@ def _ways(theirs: Side, ours: Side) -> Iterator[Way]:
         yield Way(canonical, sides[0].get(canonical), sides[1].get(canonical))
 
 
-def _canonical(side: Side) -> dict[str, Tensor]:
+def _canonical(side: Known) -> dict[str, Tensor]:
     """A side's own floating tensors, lazy, under canonical names and in canonical order of axes."""
     tensors = side.checkpoint.tensors
     plan = make_plan(side.fit, tensors, load_layout("native"), side.facts, eps=side.facts.bn_eps)
@@ -139,7 +144,7 @@ def _canonical(side: Side) -> dict[str, Tensor]:
     }
 
 
-def _odd(theirs: Side, ours: Side, exact: Exact) -> tuple[int, tuple[Odd, ...]]:
+def _odd(theirs: Known, ours: Known, exact: Exact) -> tuple[int, tuple[Odd, ...]]:
     """How many tensors the output has, and those that have wrong values or other ones than the source."""
     source, output = _canonical(theirs), _canonical(ours)
     kinds = {entry.canonical: (entry.kind, entry.leaf) for entry in ours.fit.entries}

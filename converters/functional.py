@@ -18,10 +18,10 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
 
     from .facts import Facts
+    from .known import Known, Said
     from .mapping.tables import LayoutTable
     from .networks.layers import Network
     from .onnx.graph import SourceNet
-    from .verification import Said, Side
 
 LOGMELS = (1, 100, 40)
 REGIONS = 3
@@ -31,8 +31,8 @@ TOP = 5
 
 
 def compare(
-    theirs: Side,
-    ours: Side,
+    theirs: Known,
+    ours: Known,
     said: Said,
     *,
     device: str,
@@ -69,7 +69,7 @@ def compare(
     return found, declared, ""
 
 
-def _notes(theirs: Side, ours: Side, own: LayoutTable) -> Iterator[str]:
+def _notes(theirs: Known, ours: Known, own: LayoutTable) -> Iterator[str]:
     """What the output's project does otherwise, as its table says."""
     variant, eps = ours.fit.variant.name, (ours.facts.bn_eps, theirs.facts.bn_eps)
     yield from differences(theirs.fit.layout.holding(variant), own.holding(variant))
@@ -81,7 +81,7 @@ def _notes(theirs: Side, ours: Side, own: LayoutTable) -> Iterator[str]:
         yield f"batch-norm eps {eps[0]:g} for {eps[1]:g}, made up for in the variances"
 
 
-def _net(side: Side, said: Said, *, headless: bool) -> SourceNet:
+def _net(side: Known, said: Said, *, headless: bool) -> SourceNet:
     """The source's network, by its own file, what a user says of it, what stands in it beside the weights, and else as
     its released files are."""
     checkpoint = side.checkpoint
@@ -109,7 +109,7 @@ def _device(name: str) -> str:
 
 
 def _network(
-    side: Side, state: Mapping[str, Any], home: LayoutTable, other: Mapping[str, Any] = MappingProxyType({})
+    side: Known, state: Mapping[str, Any], home: LayoutTable, other: Mapping[str, Any] = MappingProxyType({})
 ) -> Network:
     """Our network over one side's weights, padding and pooling as those of the layout ``home``, with ``other`` settings
     than the weights go with."""

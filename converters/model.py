@@ -7,15 +7,13 @@ from typing import TYPE_CHECKING, Any
 
 from .checkpoint import open_checkpoint
 from .errors import ConverterError, Refused, UsageError
-from .facts import decided, facts_of
-from .mapping.fit import inverted
+from .known import Said, know
 from .mapping.layout import BATCHES
 from .mapping.network import config
 from .mapping.tables import load_layout
 from .networks.spec import NetworkSpec
 from .plan import make_plan
 from .provenance import home_of
-from .recognition import recognise
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -110,20 +108,8 @@ def _load(
     require_torch()
     name = os.fspath(path)
     with open_checkpoint(name, entry=entry) as checkpoint:
-        fitted = recognise(checkpoint, layout, variant=variant, head=head)
-        if inverse_std:
-            fitted = inverted(fitted)
-        facts = decided(
-            facts_of(
-                fitted,
-                checkpoint.provenance,
-                told=checkpoint.told,
-                pool1=pool1,
-                stem_stride=stem_stride,
-                model=variant,
-            ),
-            name,
-        )
+        said = Said(variant, variant, head, pool1, stem_stride, inverse_std)
+        _, fitted, facts = know(checkpoint, layout, said)
         state = canonical_state(checkpoint, fitted, facts)
     eps = facts.bn_eps if bn_eps is None else float(bn_eps)
     if not 0 < eps < 1:

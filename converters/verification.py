@@ -11,14 +11,13 @@ import os
 from time import perf_counter
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from .checkpoint import Checkpoint, open_checkpoint
+from .checkpoint import open_checkpoint
 from .errors import Refused, UsageError
-from .facts import decided, facts_of
-from .mapping.fit import headless, inverted
+from .known import Said, know
+from .mapping.fit import headless
 from .ops import filled
 from .plan import NOTHING, make_plan
 from .provenance import before, former, origin_of, undoing
-from .recognition import recognise
 from .tensor import same_bytes
 
 if TYPE_CHECKING:
@@ -26,7 +25,7 @@ if TYPE_CHECKING:
 
     from .evidence import Evidence
     from .facts import Facts
-    from .mapping.fit import Fit
+    from .known import Known
     from .tensor import Tensor
 
 TOLERANCES = {"cpu": 1e-5, "cuda": 1e-4}
@@ -166,22 +165,6 @@ class Verification(NamedTuple):
         }
 
 
-class Said(NamedTuple):
-    """What a user says of a file that nothing in it shows; None where nothing is said."""
-
-    pool1: bool | None = None
-    stem_stride: int | None = None
-    inverse_std: bool = False
-
-
-class Side(NamedTuple):
-    """An open file with what it is."""
-
-    checkpoint: Checkpoint
-    fit: Fit
-    facts: Facts
-
-
 def verify(
     source: str | os.PathLike[str],
     output: str | os.PathLike[str],
@@ -213,15 +196,15 @@ def verify(
     if device not in (*TOLERANCES, "auto"):
         raise UsageError(f"there is no device {device!r}", hint="one of cpu, cuda, auto")
     started = perf_counter()
-    said = Said(pool1, stem_stride, inverse_std)
+    said = Said(variant, variant, None, pool1, stem_stride, inverse_std)
     with open_checkpoint(os.fspath(source)) as first, open_checkpoint(os.fspath(output)) as second:
-        theirs = _side(first, source_layout, variant, said, model=variant)
+        theirs = know(first, source_layout, said)
         # What the output's record says of the network is under test; without a record there is only the user's word.
-        word = Said() if second.provenance else said._replace(inverse_std=False)
+        word = Said(variant) if second.provenance else said._replace(inverse_std=False)
         try:
-            ours = _side(second, layout, variant, word, model=None if second.provenance else variant)
+            ours = know(second, layout, word)
         except Refused:  # perhaps one of several, and the source tells which
-            ours = _side(second, layout, theirs.fit.variant.name, word, model=variant)
+            ours = know(second, layout, word._replace(variant=theirs.fit.variant.name, model=variant))
         if theirs.facts.classes and not ours.facts.classes:
             theirs = theirs._replace(fit=headless(theirs.fit))  # the rest is held against the rest
         _comparable(theirs, ours)
@@ -253,24 +236,7 @@ def verify(
         )
 
 
-def _side(
-    checkpoint: Checkpoint, layout: str | None, variant: str | None, said: Said, *, model: str | None
-) -> Side:
-    fitted = recognise(checkpoint, layout, variant=variant)
-    if said.inverse_std:
-        fitted = inverted(fitted)
-    facts = facts_of(
-        fitted,
-        checkpoint.provenance,
-        told=checkpoint.told,
-        pool1=said.pool1,
-        stem_stride=said.stem_stride,
-        model=model,
-    )
-    return Side(checkpoint, fitted, decided(facts, checkpoint.path))
-
-
-def _comparable(theirs: Side, ours: Side) -> None:
+def _comparable(theirs: Known, ours: Known) -> None:
     """Raise `Refused` for two files that are not of one network."""
     one, other = theirs.fit, ours.fit
     if one.variant.name != other.variant.name or dict(one.bound) != dict(other.bound):
@@ -285,7 +251,7 @@ def _comparable(theirs: Side, ours: Side) -> None:
         )
 
 
-def _exact(theirs: Side, ours: Side) -> Exact:
+def _exact(theirs: Known, ours: Known) -> Exact:
     """Take the output back to the source's layout and compare every tensor's bytes. Shapes, dtypes and names are
     those of the source itself; of the output's record only what undoes a rounding is used."""
     source, output = theirs.checkpoint, ours.checkpoint

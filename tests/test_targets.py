@@ -22,11 +22,11 @@ from parity import TOLERANCE
 
 from converters import Refused, load_model
 from converters.checkpoint import Checkpoint
-from converters.conversion import recognise
 from converters.facts import facts_of
 from converters.mapping.tables import load_layout
 from converters.ops import zeros
 from converters.plan import make_plan
+from converters.recognition import recognise
 
 if TYPE_CHECKING:
     from converters.mapping.fit import Fit
