@@ -164,9 +164,9 @@ def _settings(fit: Fit, rows: list[Mapping[str, Any]]) -> dict[str, Any]:
     }
 
 
-def model_in(layout: LayoutTable, network: Mapping[str, Any]) -> str:
+def model_in(layout: LayoutTable, network: Mapping[str, Any]) -> str | None:
     """What ``--variant`` calls a network, as `Facts.as_data` has it, in ``layout``: its model, where that is one with
-    the network's settings, else the first such, or the network's own name where the layout names no model of it. Empty
+    the network's settings, else the first such, or the network's own name where the layout names no model of it. None
     where all have other settings."""
     told = dict(network["settings"])
     if not told:
@@ -178,7 +178,9 @@ def model_in(layout: LayoutTable, network: Mapping[str, Any]) -> str:
     same = [name for name, config in found.items() if {key: config[key] for key in settings(one)} == told]
     if network["model"] in same:
         return str(network["model"])
-    return same[0] if same else "" if found else one.name
+    if found:
+        return same[0] if same else None
+    return one.name
 
 
 def held_settings(

@@ -468,6 +468,17 @@ def test_pyslowfast(model: str, shape: tuple[int, ...], mistake: dict, block: st
     assert found.functional.first.name == block
 
 
+def test_a_network_that_the_zoo_has_not_is_not_written(tmp_path: Path) -> None:
+    """PySlowFast's later detectors cut their regions otherwise than those of its Caffe2 zoo."""
+    blobs = recipes_zoo.zoo_weights(zoo_tables.slowfast_blobs("AVA_SLOW_8x8_R50"), 3)
+    vmz_files.write_arrays(tmp_path / "x.pkl", blobs)
+    convert("slowfast", tmp_path / "x.pkl", tmp_path / "x.pth", variant="AVA_SLOW_8x8_R50")
+    torch.save(torch.load(tmp_path / "x.pth"), tmp_path / "short.pth")  # without its record
+    with pytest.raises(Refused, match="pools and samples"):
+        convert("pyslowfast", tmp_path / "short.pth", tmp_path / "y.onnx", variant="AVA_SLOW_8x8_R50_SHORT")
+    assert not (tmp_path / "y.onnx").exists()
+
+
 def test_pyslowfast_as_onnx_and_in_a_project_with_other_settings(tmp_path: Path) -> None:
     """Our ONNX file is a source as the pickle is; mmaction2's slow frames are others, unless it is told so."""
     model = "SLOWFAST_8x8_R50"

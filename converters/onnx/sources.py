@@ -32,15 +32,20 @@ def source_net(
     pool1: bool | None = None,
     stem_stride: int | None = None,
     inverse_std: bool = False,
-    model: str = "",
+    model: str | None = "",
 ) -> SourceNet:
     """The network that ``tensors`` are of, under its source framework's own names.
 
     ``pool1`` and ``stem_stride`` are VMZ's flags, which no tensor tells: by default as its released files have
-    them. ``model`` is that of video-nonlocal-net or PySlowFast, which no tensor tells either. ``inverse_std`` says that
-    TSN's norms have inverse deviations. Raises `NoSourceNet` where no source has such names, `Refused` where some are
-    missing.
+    them. ``model`` is that of video-nonlocal-net or PySlowFast, which no tensor tells either; None if it is none of
+    theirs. ``inverse_std`` says that TSN's norms have inverse deviations. Raises `NoSourceNet` where no source has such
+    a network, `Refused` where some names are missing.
     """
+    if model is None:
+        raise NoSourceNet(
+            "no model of the source framework's zoo pools and samples as these weights need",
+            hint="convert them to a PyTorch layout",
+        )
     shapes = {name: tensor.shape for name, tensor in tensors.items()}
     found = (
         vmz.network(shapes, pool1=pool1, stem_stride=stem_stride)
