@@ -6,6 +6,7 @@ import importlib.util
 import json
 import re
 import struct
+import sys
 import xml.etree.ElementTree as ET
 from typing import TYPE_CHECKING, Any
 
@@ -469,6 +470,25 @@ def test_the_words(sources, clips, tmp_path: Path, run) -> None:
     assert "verified: NO" in done.stdout
 
 
+def test_convert_and_prove_in_one_go(tmp_path: Path, capsys, monkeypatch) -> None:
+    """Log-mels are small."""
+    vmz_files.write(tmp_path / "a.pkl", "a_resnet-18", seed=3)
+    words = ["vmz", str(tmp_path / "a.pkl"), str(tmp_path / "a.pth"), "--run"]
+    assert main(words) == 0
+    out = capsys.readouterr().out
+    assert out.index("wrote ") < out.index("exact       all ") < out.index("verified: YES")
+    assert main([*words, "--force", "--json", "--dtype", "float16"]) == 1
+    found = json.loads(capsys.readouterr().out)
+    assert (found["ok"], found["target"], found["proof"]["exact"]["ok"]) == (False, "native", False)
+    before = (tmp_path / "a.pth").read_bytes()
+    for more in (["--dry-run"], ["--head", "fc"], ["--entry", "model"]):
+        assert main([*words, "--force", *more]) == 2
+    monkeypatch.setitem(sys.modules, "onnxruntime", None)
+    assert main([*words, "--force"]) == 1
+    assert "pip install 'video-checkpoint-converters[onnx]'" in capsys.readouterr().err
+    assert (tmp_path / "a.pth").read_bytes() == before
+
+
 def test_junit(sources, clips, tmp_path: Path) -> None:
     convert("vmz", sources["vmz"], tmp_path / "out.safetensors", to="native")
     file = File(tmp_path / "out.safetensors")
@@ -578,8 +598,8 @@ def test_no_report_replaces_what_is_read(
     assert files[name].read_bytes() == before
 
 
-def test_the_check_of_all_mappings(capsys) -> None:
-    """On one network; `make parity` runs it on all."""
+def test_the_check_of_all_mappings(capsys, monkeypatch) -> None:
+    """On one network; `make parity` runs it on all. What fails is told at length."""
     spec = importlib.util.spec_from_file_location("check_parity", REPOSITORY / "scripts" / "check_parity.py")
     script = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(script)
@@ -589,6 +609,16 @@ def test_the_check_of_all_mappings(capsys) -> None:
         f"ok   vmz -> {to}" for to in ("vmz-pt", "native", "mmaction")
     ]
     assert lines[-1] == "all agree"
+    with pytest.raises(SystemExit):
+        script.main(["--only", "ir-csn-27"])
+    assert "no network is called ir-csn-27" in capsys.readouterr().err
+    monkeypatch.setattr(resnet.VideoResNet, "enter", bare_stem)
+    monkeypatch.setattr(script, "holding_layouts", lambda one: (["native"], []))
+    assert script.main(["--only", "ir-csn-26"]) == 1
+    out = capsys.readouterr().out
+    assert out.startswith("FAIL vmz -> native: ir-csn-26: 0 tensors differ, worst block ")
+    assert "functional  MISSED: the first block to depart is stem, off by " in out
+    assert out.endswith("1 failed\n")
 
 
 def test_models_that_no_tensor_tells_apart(tmp_path: Path) -> None:
