@@ -17,6 +17,7 @@ if TYPE_CHECKING:
 
     from .onnx.graph import SourceNet
     from .read.caffe import CaffeModel
+    from .read.onnx import OnnxNode
     from .read.pth import PthFile
     from .tensor import Tensor
 
@@ -30,7 +31,8 @@ class Checkpoint(NamedTuple):
     ``format`` is one that layouts come in (`mapping.tables.FORMATS`) or ``"onnx"``, in which any of them may come,
     ``container`` the file format in words. ``others`` are values that are not tensors. ``provenance`` is what this
     tool wrote into the file, if it did. ``told`` is what the file itself tells of its network beside the tensors, by
-    the names of `facts.Facts`, and ``net`` the network that it describes under its tensors' names.
+    the names of `facts.Facts`, ``net`` the network that it describes under its tensors' names, and ``nodes`` are those
+    of an ONNX model's graph.
     """
 
     path: str
@@ -43,6 +45,7 @@ class Checkpoint(NamedTuple):
     details: Mapping[str, Any]
     told: Mapping[str, Any] = MappingProxyType({})
     net: SourceNet | None = None
+    nodes: tuple[OnnxNode, ...] = ()
 
     def __enter__(self) -> Checkpoint:
         return self
@@ -250,6 +253,7 @@ def _open_onnx(file: SourceFile) -> Checkpoint | None:
         provenance,
         {"producer": shown(found.producer)},
         told,
+        nodes=found.nodes,
     )
 
 

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 from .errors import BadInput, Refused, UsageError
 from .facts import model_in
 from .model import build_network, canonical_state, require_torch
-from .onnx.sources import NoSourceNet, source_net
+from .onnx.sources import NoSourceNet, source_graph, source_net
 from .plan import differences, pool1_note, settings_apart, settings_note
 from .provenance import home_of
 from .verification import TOLERANCES, Block, Declared, Functional, Ranked
@@ -21,7 +21,10 @@ if TYPE_CHECKING:
     from .known import Known, Said
     from .mapping.tables import LayoutTable
     from .networks.layers import Network
-    from .onnx.graph import SourceNet
+    from .onnx.graph import Node, SourceNet
+    from .read.onnx import OnnxNode
+
+    Comparable = tuple[str, tuple[str, ...], tuple[str, ...], tuple[object, ...]]
 
 LOGMELS = (1, 100, 40)
 REGIONS = 3
@@ -52,20 +55,29 @@ def compare(
         return None, declared, f"there is no source-side network of {theirs.facts.title} here"
     where = _device(device)
     inputs, words = _inputs(theirs.facts, clip, seed, regions="rois" in net.inputs)
-    wanted = _source_side(net, theirs.checkpoint.tensors, inputs)
+    try:
+        wanted = _source_side(net, theirs.checkpoint.tensors, inputs, "" if clip is None else os.fspath(clip))
+    except Refused as error:
+        raise error.at(theirs.checkpoint.path) from None
     state = canonical_state(ours.checkpoint, ours.fit, ours.facts)
     # The source's function over the output's weights; what the output's project does otherwise comes after.
     blocks, logits = _blocks(_network(ours, state, home), net, wanted, inputs, where)
     if theirs.checkpoint.net is not None or not ours.facts.classes:
         # A net of the file's own may call inner values otherwise, and a backbone pools in the head's place.
         blocks = [block for block in blocks if block.source_name]
+    if ours.checkpoint.nodes and (apart := _graph_apart(theirs, ours, net)):
+        if ours.checkpoint.provenance:  # a graph that we wrote, and that is another now
+            blocks.insert(0, _one_sided("graph", "", (), apart))
+        else:
+            told = f"its ONNX graph is not what this tool writes, and was not run: {apart}"
+            declared = declared._replace(notes=(*declared.notes, told))
     labels = theirs.facts.input.get("labels") or ours.facts.input.get("labels") or []
     reference = _averaged(net, wanted[net.output], len(inputs[0])) if "logits" in net.blocks else None
     tops = _top(reference, labels), _top(logits, labels)
     found = Functional(where, TOLERANCES[where], words, tuple(blocks), *tops)
-    apart = settings_apart(ours.fit, own, ours.facts)
-    if apart or home.holding(variant).config != own.holding(variant).config:
-        declared = _measured(declared, _network(ours, state, own, apart), net, wanted, inputs, where)
+    other = settings_apart(ours.fit, own, ours.facts)
+    if other or home.holding(variant).config != own.holding(variant).config:
+        declared = _measured(declared, _network(ours, state, own, other), net, wanted, inputs, where)
     return found, declared, ""
 
 
@@ -97,6 +109,40 @@ def _net(side: Known, said: Said, *, headless: bool) -> SourceNet:
         kept = {label: name for label, name in net.blocks.items() if not label.endswith("logits")}
         net = net._replace(blocks=kept)
     return net
+
+
+def _graph_apart(theirs: Known, ours: Known, net: SourceNet) -> str:
+    """In words, the first node of the output's ONNX graph that is not as we would write it; empty where all are."""
+    tensors, variant = theirs.checkpoint.tensors, theirs.facts
+    nets = [net]
+    if theirs.checkpoint.net is not None:  # ours may be of the weights alone
+        nets.append(source_net(tensors, pool1=variant.pool1, stem_stride=variant.stem_stride))
+    found = [_comparable(node) for node in ours.checkpoint.nodes if node.kind != "Constant"]
+    apart = [
+        _first_apart(found, [_comparable(node) for node in source_graph(one, tensors).nodes]) for one in nets
+    ]
+    return apart[0] if all(apart) else ""
+
+
+def _first_apart(found: list[Comparable], wanted: list[Comparable]) -> str:
+    for node, other in zip(found, wanted, strict=False):
+        if node != other:
+            return f"the node {node[0]} of {', '.join(node[2])} is another"
+    return f"{len(found)} nodes for {len(wanted)}" if len(found) != len(wanted) else ""
+
+
+def _comparable(node: OnnxNode | Node) -> Comparable:
+    """A node with its numbers as a file holds them."""
+    numbers = {
+        name: tuple(value)
+        if isinstance(value, (list, tuple))
+        else float(f"{value:.6g}")
+        if isinstance(value, float)
+        else value
+        for name, value in node.attributes.items()
+        if not isinstance(value, str)
+    }
+    return node.kind, tuple(node.inputs), tuple(node.outputs), tuple(sorted(numbers.items()))
 
 
 def _device(name: str) -> str:
@@ -137,10 +183,12 @@ def _inputs(
     detectors beside the clip."""
     import numpy
 
+    if not 0 <= seed < 1 << 32:
+        raise UsageError(f"a seed of {seed} is not from 0 to {(1 << 32) - 1:,}", hint="choose another --seed")
     random = numpy.random.RandomState(seed)
     audio = facts.family == "resnet2d_audio"
     if path is not None:
-        first, origin = _loaded(os.fspath(path), 4 if audio else 5), shown_name(path)
+        first, origin = _loaded(os.fspath(path), audio), shown_name(path)
     else:
         size, origin = facts.input.get("clip"), f"noise of seed {seed}"
         if audio:
@@ -190,26 +238,29 @@ def _ranged(values: Any, facts: Facts) -> Any:
     return (low + values * (high - low) - mean) / std
 
 
-def _loaded(path: str, axes: int) -> Any:
-    """A clip from a file, one or several: ``axes`` with the first for clips. Raises `BadInput`."""
+def _loaded(path: str, audio: bool) -> Any:
+    """A clip from an ``.npy`` as float32, or several; an array without an axis for clips is one. Raises `BadInput`."""
     import numpy
 
-    try:
-        value = numpy.load(path, allow_pickle=False)
-    except FileNotFoundError:
-        raise BadInput(
-            "cannot be opened: no such file or directory", path=path, hint="check the path"
-        ) from None
-    except (OSError, ValueError):
-        raise BadInput("is no .npy file of numbers", path=path, hint="save it with numpy.save") from None
-    if isinstance(value, numpy.ndarray) and value.dtype.kind in "fiu" and 0 not in value.shape:
-        if value.ndim == axes:
-            return value
-        if value.ndim == axes - 1:
-            return value[None]
-    raise BadInput(
-        "is no clip", path=path, hint=f"an array of {axes} axes is wanted, [N, C, T, H, W], preprocessed"
-    )
+    from .read.npz import read_npy
+    from .tensor import SourceFile
+
+    wanted = "[N, 1, 100, 40], log-mels" if audio else "[N, C, T, H, W], preprocessed"
+    axes = 4 if audio else 5
+    with SourceFile(path) as file:
+        tensor = read_npy(file)
+        if tensor.dtype == "bool" or len(tensor.shape) not in (axes, axes - 1) or 0 in tensor.shape:
+            raise BadInput(
+                f"is no clip: {tensor.dtype} {'x'.join(map(str, tensor.shape)) or 'scalar'}",
+                path=path,
+                hint=f"an array of {axes} axes is wanted, {wanted}",
+            )
+        value = numpy.frombuffer(tensor.tobytes(), numpy.dtype(tensor.dtype).newbyteorder("<"))
+    with numpy.errstate(over="ignore", invalid="ignore"):
+        value = value.reshape((1,) * (axes - len(tensor.shape)) + tensor.shape).astype("<f4")
+    if not numpy.isfinite(value).all():
+        raise BadInput("holds NaN, Inf or what float32 cannot hold", path=path, hint="preprocess it again")
+    return value
 
 
 def shown_name(path: str | os.PathLike[str]) -> str:
@@ -219,12 +270,13 @@ def shown_name(path: str | os.PathLike[str]) -> str:
     return shown(os.path.basename(os.fspath(path)))
 
 
-def _source_side(net: SourceNet, tensors: Mapping[str, Any], inputs: list[Any]) -> dict[str, Any]:
-    """Every block's value by its name in the source framework."""
+def _source_side(
+    net: SourceNet, tensors: Mapping[str, Any], inputs: list[Any], origin: str
+) -> dict[str, Any]:
+    """Every block's value by its name in the source framework. ``origin`` is the file that a clip comes from."""
     from tempfile import TemporaryDirectory
 
     from .onnx.runtime import run
-    from .onnx.sources import source_graph
     from .write.onnx import write_onnx
 
     outputs = list(dict.fromkeys(net.blocks.values()))
@@ -240,7 +292,10 @@ def _source_side(net: SourceNet, tensors: Mapping[str, Any], inputs: list[Any]) 
         path = os.path.join(folder, "source.onnx")
         with open(path, "wb") as out:
             write_onnx(out, source_graph(net, tensors, outputs=outputs))
-        return run(path, feeds, outputs)
+        try:
+            return run(path, feeds, outputs)
+        except Refused as error:
+            raise error.at(origin) from None
 
 
 def _averaged(net: SourceNet, logits: Any, clips: int) -> Any:
@@ -308,8 +363,8 @@ def _block(name: str, source_name: str, reference: Any, value: Any) -> Block:
         fault = f"{'x'.join(map(str, shape))} for {'x'.join(map(str, reference.shape))}"
         return _one_sided(name, source_name, shape, fault)
     ours, theirs = (array.reshape(-1) for array in (value, reference))
-    largest = float(numpy.abs(theirs).max())
-    max_abs = float(numpy.abs(ours - theirs).max())
+    with numpy.errstate(invalid="ignore", over="ignore"):  # Inf less Inf: said below
+        largest, max_abs = float(numpy.abs(theirs).max()), float(numpy.abs(ours - theirs).max())
     if not numpy.isfinite(max_abs) or not numpy.isfinite(largest):
         side = "the source's" if not numpy.isfinite(largest) else "the output's"
         return Block(

@@ -44,7 +44,8 @@ def write_junit(path: str, found: Verification) -> None:
 
 
 def _exact_fault(found: Verification) -> str:
-    return "; ".join(f"{one.name}: {one.why}" for one in found.exact.changed[:20])
+    faults = [f"{one.name}: {one.why}" for one in found.exact.changed[:20]]
+    return "; ".join([*faults, *(f"the record has {one}" for one in found.exact.record)])
 
 
 def _blocks(found: Verification) -> Iterator[tuple[str, str, str]]:

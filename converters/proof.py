@@ -83,6 +83,13 @@ def _cards(found: Verification) -> str:
             "✓ Exact",
             f"The inverse mapping gives all {exact.tensors} tensors of the source back, bit for bit.",
         )
+    elif not exact.changed:
+        first = (
+            "bad",
+            "✗ Exact",
+            f"All {exact.tensors} tensors of the source come back bit for bit, but the output’s record tells "
+            f"otherwise: {text('; '.join(exact.record))}.",
+        )
     else:
         changed = _count(len(exact.changed), "tensor")
         first = (
@@ -178,6 +185,9 @@ def _coverage(found: Verification, seen: Evidence) -> Iterator[str]:
             ("in the source", "in the network", "what is wrong"),
             [(code(one.name), code(one.canonical), text(one.why)) for one in found.exact.changed],
         )
+    if found.exact.record:
+        yield "<h3>What the output’s record tells otherwise than the source</h3>"
+        yield f"<ul>{''.join(f'<li>{text(one)}</li>' for one in found.exact.record)}</ul>"
     changed = {one.canonical for one in found.exact.changed}
     yield f"<details><summary>All {len(seen.ways)} tensors</summary>"
     yield html.table(

@@ -229,10 +229,13 @@ def home_of(provenance: Mapping[str, Any] | None) -> LayoutTable | None:
 
 def before(facts: Facts, provenance: Mapping[str, Any] | None, undo: Mapping[str, tuple[Op, ...]]) -> Facts:
     """The facts that a file's tensors go with once ``undo`` has been done (`undoing`): the batch norms' eps before the
-    recorded conversion moved variances, and the settings before it moved those into weights."""
+    recorded conversion moved variances, and the settings before it moved those into weights. Raises `BadInput` for a
+    record of settings that the network does not have."""
     restore = (provenance or {}).get("restore") or {}
     shift = (restore.get("variance") or {}).get("shift", 0.0) if undo else 0.0
     moved = (restore.get("moved") or {}).get("settings", {})
+    if moved.keys() - facts.settings.keys():
+        raise BadInput("its provenance record does not go with its tensors", hint="convert the source again")
     return facts._replace(
         bn_eps=round(facts.bn_eps + float(shift), EPS_DIGITS), settings={**facts.settings, **moved}
     )

@@ -202,11 +202,16 @@ def verification_text(found: Verification) -> str:
     ]
     if exact.ok:
         lines.append(f"exact       all {exact.tensors} tensors come back bit for bit")
+    elif not exact.changed:
+        lines.append(
+            f"exact       MISSED: all {exact.tensors} tensors come back bit for bit, the record is wrong"
+        )
     else:
         lines.append(f"exact       MISSED: {len(exact.changed)} of {exact.tensors} tensors do not come back")
         lines += [f"  {one.name} ({one.canonical}): {one.why}" for one in exact.changed[:SHOWN]]
         if len(exact.changed) > SHOWN:
             lines.append(f"  ... and {len(exact.changed) - SHOWN} more")
+    lines += [f"  the record has {one}" for one in exact.record]
     if exact.dropped:
         lines.append(f"  no weights of the network: {', '.join(fold_names(exact.dropped))}")
     lines += _functional_lines(found)

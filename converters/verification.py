@@ -15,17 +15,18 @@ from .checkpoint import open_checkpoint
 from .errors import Refused, UsageError
 from .known import Said, know
 from .mapping.fit import headless
-from .ops import filled
+from .ops import Scale, ShiftVariance, filled
 from .plan import NOTHING, make_plan
 from .provenance import before, former, origin_of, undoing
 from .tensor import same_bytes
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Iterator, Mapping
 
     from .evidence import Evidence
     from .facts import Facts
     from .known import Known
+    from .plan import Row
     from .tensor import Tensor
 
 TOLERANCES = {"cpu": 1e-5, "cuda": 1e-4}
@@ -46,16 +47,18 @@ class Changed(NamedTuple):
 
 class Exact(NamedTuple):
     """Whether the inverse mapping gives the source's bytes back. ``dropped`` are the source's tensors that are no
-    weights of the network, and so are in no output."""
+    weights of the network, and so are in no output. ``record`` is what the output's record tells of preprocessing and
+    classes otherwise than the source has it, in words."""
 
     tensors: int
     changed: tuple[Changed, ...]
     dropped: tuple[str, ...]
+    record: tuple[str, ...] = ()
 
     @property
     def ok(self) -> bool:
-        """Every tensor, every byte."""
-        return not self.changed
+        """Every tensor, every byte, and a record that tells the same."""
+        return not self.changed and not self.record
 
 
 class Block(NamedTuple):
@@ -148,6 +151,7 @@ class Verification(NamedTuple):
                 "tensors": self.exact.tensors,
                 "changed": [one._asdict() for one in self.exact.changed],
                 "dropped": list(self.exact.dropped),
+                "record": list(self.exact.record),
             },
             "functional": None
             if found is None
@@ -253,7 +257,8 @@ def _comparable(theirs: Known, ours: Known) -> None:
 
 def _exact(theirs: Known, ours: Known) -> Exact:
     """Take the output back to the source's layout and compare every tensor's bytes. Shapes, dtypes and names are
-    those of the source itself; of the output's record only what undoes a rounding is used."""
+    those of the source itself; of the output's record only what undoes a rounding is used. Where a layout makes weights
+    round and there is no such record, the output has to have what the source converts to, bit for bit."""
     source, output = theirs.checkpoint, ours.checkpoint
     tensors = {
         entry.name: source.tensors[theirs.fit.scope + entry.name]
@@ -274,12 +279,18 @@ def _exact(theirs: Known, ours: Known) -> Exact:
     )
     canonical = {theirs.fit.scope + entry.name: entry.canonical for entry in theirs.fit.entries if entry.name}
     changed = []
+    forward = None if output.provenance else _forward(theirs, ours)
     for row in plan.rows:
         wanted = source.tensors[row.target]
         found = row.tensor(output.tensors)
         if (found.dtype, found.shape) != (wanted.dtype, wanted.shape):
             why = f"{found.dtype} {_sizes(found.shape)} for {wanted.dtype} {_sizes(wanted.shape)}"
         elif not same_bytes(found, wanted):
+            if forward and row.source and _rounds(row) and row.target in forward:
+                there = forward[row.target].tensor(source.tensors)
+                here = output.tensors[row.source]
+                if (there.dtype, there.shape) == (here.dtype, here.shape) and same_bytes(there, here):
+                    continue
             why = _difference(found, wanted)
         else:
             continue
@@ -288,7 +299,51 @@ def _exact(theirs: Known, ours: Known) -> Exact:
         tensor = output.tensors[name]
         if tensor.tobytes() != filled(name, tensor.dtype, tensor.shape, value).tobytes():
             changed.append(Changed(name, name, f"the source takes it for {value:g} everywhere"))
-    return Exact(len(tensors), tuple(changed), theirs.fit.dropped)
+    sources = {row.source: row.target for row in plan.rows}
+    for one, other in plan.equal:
+        if not same_bytes(output.tensors[one], output.tensors[other]):
+            why = f"the output has it twice, and {other} is not {one}"
+            name = sources.get(one, one)
+            changed.append(Changed(name, canonical.get(name, name), why))
+    return Exact(len(tensors), tuple(changed), theirs.fit.dropped, tuple(_told_otherwise(theirs, ours)))
+
+
+def _rounds(row: Row) -> bool:
+    """Whether a tensor's way moves its values, not only its bytes."""
+    return any(isinstance(op, (ShiftVariance, Scale)) for op in row.ops)
+
+
+def _forward(theirs: Known, ours: Known) -> dict[str, Row]:
+    """The rows of a conversion of the source into the output's layout, by the source's names; none where that layout
+    does not take this network."""
+    try:
+        plan = make_plan(
+            theirs.fit,
+            theirs.checkpoint.tensors,
+            ours.fit.layout,
+            theirs.facts,
+            eps=ours.facts.bn_eps,
+            path=theirs.checkpoint.path,
+        )
+    except Refused:
+        return {}
+    return {row.source: row for row in plan.rows if row.source is not None}
+
+
+def _told_otherwise(theirs: Known, ours: Known) -> Iterator[str]:
+    """What the output's record tells of what goes in and comes out otherwise than the source has it."""
+    network = (ours.checkpoint.provenance or {}).get("network") or {}
+    told, wanted = network.get("input", {}), theirs.facts.input
+    for name in ("order", "range", "mean", "std", "mean_cube"):
+        if name in wanted and told.get(name, wanted[name]) != wanted[name]:
+            yield f"{name} {_said(told[name])} for {_said(wanted[name])}"
+    pairs = zip(told.get("labels", ()), wanted.get("labels", ()), strict=False)
+    if apart := [number for number, (one, other) in enumerate(pairs) if one != other]:
+        yield f"{len(apart)} labels, the first of class {apart[0]}"
+
+
+def _said(value: Any) -> str:
+    return " ".join(f"{one:g}" for one in value) if isinstance(value, (list, tuple)) else str(value)
 
 
 def _difference(found: Tensor, wanted: Tensor) -> str:
@@ -297,7 +352,11 @@ def _difference(found: Tensor, wanted: Tensor) -> str:
 
     from .ops import arrays
 
-    one, other = (numpy.concatenate(list(arrays(side.data, side.dtype))) for side in (found, wanted))
+    # A chunk is another's memory as soon as the next one is read, so each is copied.
+    one, other = (
+        numpy.concatenate([values.copy() for values in arrays(side.data, side.dtype)])
+        for side in (found, wanted)
+    )
     bits = f"u{one.itemsize}"
     differing = int((one.view(bits) != other.view(bits)).sum())
     with numpy.errstate(invalid="ignore"):

@@ -30,6 +30,7 @@ from converters.errors import ConverterError, Refused  # noqa: E402
 from converters.mapping.layout import entries, families, left_out  # noqa: E402
 from converters.mapping.network import parameters, variants  # noqa: E402
 from converters.mapping.tables import DIVISOR, layout_names, load_layout, models  # noqa: E402
+from converters.report import verification_text  # noqa: E402
 from converters.support import holding_layouts  # noqa: E402
 from converters.tensor import Held, Tensor  # noqa: E402
 from converters.write.atomic import replacing  # noqa: E402
@@ -175,6 +176,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     with tempfile.TemporaryDirectory(prefix="parity-") as folder:
         clip, out = os.path.join(folder, "clip.npy"), os.path.join(folder, "out.pth")
         found = list(cases(options.only or ["*"]))
+        if not found:
+            parser.error(f"no network is called {' or '.join(options.only)}")
         for layout, one, word, targets in smallest(found) if options.smallest else found:
             source = os.path.join(folder, f"source.{SUFFIX[layout.format]}")
             write(source, layout, list(tensors_of(layout, one)))
@@ -184,7 +187,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
                 size = (*shape[:2], frames, *shape[3:])
                 np.save(clip, np.random.default_rng(2).standard_normal(size, np.float32))
             for to in targets:
-                started = perf_counter()
+                started, more = perf_counter(), ""
                 try:
                     convert(layout.name, source, out, to=to, variant=word, force=True)
                 except Refused as error:  # a model's settings may be none of a layout's
@@ -201,6 +204,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
                         device=options.device,
                     )
                     good, text = proof.ok, f"{len(proof.exact.changed)} tensors differ"
+                    more = "" if good else "\n" + verification_text(proof)
                     if proof.functional is not None:
                         worst = max(proof.functional.blocks, key=lambda block: block.relative)
                         text += f", worst block {worst.name} {worst.relative:.1e}"
@@ -212,7 +216,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
                 seconds = perf_counter() - started
                 name = one.name if word == one.name else f"{one.name} ({word})"
                 text = f"{layout.name} -> {to}: {name}: {text} ({seconds:.1f} s)"
-                print(f"{'ok  ' if good else 'FAIL'} {text}", flush=True)
+                print(f"{'ok  ' if good else 'FAIL'} {text}{more}", flush=True)
     print(f"{failed} failed" if failed else "all agree")
     return 1 if failed else 0
 

@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import importlib.util
 import json
+import re
 import struct
+import sys
 import xml.etree.ElementTree as ET
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+import onnx
 import pytest
 import recipes_zoo
 import torch
@@ -18,9 +21,11 @@ from conftest import REPOSITORY
 from test_conversion_onnx import exported, write_i3d, write_small_c3d, write_tsn
 from torch.nn import functional as F
 
-from converters import Refused, UsageError, convert, functional, verify
+from converters import BadInput, Refused, UsageError, convert, functional, verify
 from converters.cli import main
 from converters.networks import bn_inception, c3d, i3d, resnet
+from converters.tensor import CHUNK
+from converters.verification import Declared
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -276,6 +281,113 @@ def test_a_mistake_too_small_to_compute_is_caught_by_the_bytes(sources, clips, t
     assert found.exact.changed[0].why.startswith("1 of 400 values differ, by up to ")
 
 
+def test_how_many_values_differ_in_a_large_tensor(sources, clips, tmp_path: Path) -> None:
+    """One that is read in several pieces."""
+    convert("vmz", sources["vmz"], tmp_path / "out.safetensors", to="native")
+    file = File(tmp_path / "out.safetensors")
+    weight = file["head.weight"].reshape(-1)
+    assert weight.nbytes > 2 * CHUNK
+    weight[[5, -5]] += np.float32(0.5)
+    file.write()
+    (changed,) = verify(sources["vmz"], tmp_path / "out.safetensors", clip=clips["vmz"]).exact.changed
+    assert changed.why == "2 of 204,800 values differ, by up to 5.00e-01"
+
+
+def test_a_norm_that_is_stored_twice_has_to_be_one(tmp_path: Path, monkeypatch) -> None:
+    """mmaction's block has its norm under two names, and loads the second over the first. Of a file without a record
+    what theta took in is held against the conversion itself: the way back rounds."""
+    monkeypatch.setattr(functional, "compare", lambda *_, **__: (None, Declared(()), "not looked at here"))
+    vmz_files.write_arrays(
+        tmp_path / "x.pkl", recipes_zoo.zoo_weights(zoo_tables.nonlocal_blobs("i3d_r50_nonlocal"), 3)
+    )
+    convert("nonlocal", tmp_path / "x.pkl", tmp_path / "out.pth", to="mmaction", variant="8x8")
+    state = torch.load(tmp_path / "out.pth", weights_only=True)
+    words = {"source_layout": "nonlocal", "layout": "mmaction", "variant": "8x8"}
+    torch.save(state, tmp_path / "theirs.pth")
+    assert verify(tmp_path / "x.pkl", tmp_path / "theirs.pth", **words).ok
+    for name in ("nonlocal_block.bn.weight", "nonlocal_block.theta.weight"):
+        value = state[f"backbone.layer2.1.{name}"].view(-1)
+        kept = value[7].item()
+        value[7] += 1e-3
+        torch.save(state, tmp_path / "theirs.pth")
+        value[7] = kept
+        (changed,) = verify(tmp_path / "x.pkl", tmp_path / "theirs.pth", **words).exact.changed
+        assert changed.canonical == f"layer2.nonlocal1.{name.split('.', 1)[1]}"
+
+
+def test_a_layout_that_rounds_without_a_record(tmp_path: Path, monkeypatch) -> None:
+    """Somebody else's torchvision file: some variances come back a bit off, and yet each is what it has to be."""
+    monkeypatch.setattr(functional, "compare", lambda *_, **__: (None, Declared(()), "not looked at here"))
+    vmz_files.write(tmp_path / "x.pkl", "r3d-18", seed=3)
+    convert("vmz", tmp_path / "x.pkl", tmp_path / "out.pth", to="torchvision")
+    state = torch.load(tmp_path / "out.pth", weights_only=True)
+    torch.save(state, tmp_path / "theirs.pth")
+    assert verify(tmp_path / "x.pkl", tmp_path / "theirs.pth", layout="torchvision").ok
+    variance = state["layer4.1.conv2.1.running_var"]
+    variance[3] = torch.nextafter(variance[3], torch.tensor(9.0))
+    torch.save(state, tmp_path / "theirs.pth")
+    (changed,) = verify(tmp_path / "x.pkl", tmp_path / "theirs.pth", layout="torchvision").exact.changed
+    assert changed.canonical == "layer4.1.conv2.bn.running_var"
+
+
+def other_order(network: dict) -> None:
+    network["input"]["order"] = "BGR"
+
+
+def other_mean(network: dict) -> None:
+    network["input"]["mean"] = [0.0, 0.0, 0.0]
+
+
+@pytest.mark.parametrize(
+    ("plant", "text"), [(other_order, "order BGR for RGB"), (other_mean, "mean 0 0 0 for 110.201 100.64 95.9966")]
+)  # fmt: skip
+def test_a_record_with_other_preprocessing(plant, text: str, sources, clips, tmp_path: Path, capsys) -> None:
+    """Right weights that are fed wrong clips."""
+    convert("vmz", sources["vmz"], tmp_path / "out.safetensors", to="native")
+    file = File(tmp_path / "out.safetensors")
+    plant(file.record["network"])
+    file.write()
+    words = ["verify", sources["vmz"], tmp_path / "out.safetensors", "--clip", clips["vmz"]]
+    reports = ["--html", tmp_path / "x.html", "--junit", tmp_path / "x.xml"]
+    assert main(list(map(str, [*words, *reports]))) == 1
+    out = capsys.readouterr().out
+    assert "exact       MISSED: all 142 tensors come back bit for bit, the record is wrong" in out
+    assert f"  the record has {text}" in out
+    assert text in (tmp_path / "x.html").read_text()
+    (failure,) = ET.fromstring((tmp_path / "x.xml").read_text()).iter("failure")
+    assert failure.get("message") == f"the record has {text}"
+
+
+def test_a_record_of_settings_that_the_network_has_not(sources, clips, tmp_path: Path) -> None:
+    convert("vmz", sources["vmz"], tmp_path / "out.safetensors", to="native")
+    file = File(tmp_path / "out.safetensors")
+    file.record["restore"]["moved"] = {"settings": {"nonlocal_scale": True}, "tensors": {}}
+    file.write()
+    with pytest.raises(BadInput, match="its provenance record does not go with its tensors"):
+        verify(sources["vmz"], tmp_path / "out.safetensors", clip=clips["vmz"])
+
+
+def test_the_graph_of_an_onnx_output(sources, clips, tmp_path: Path) -> None:
+    """It is held node by node against what we would write; somebody else's is another, and is said to be."""
+    convert("vmz", sources["vmz"], tmp_path / "out.onnx")
+    assert (
+        verify(sources["vmz"], tmp_path / "out.onnx", clip=clips["vmz"]).functional.blocks[0].name == "stem"
+    )
+    model = onnx.load(tmp_path / "out.onnx")
+    node = [one for one in model.graph.node if one.op_type == "Conv"][7]
+    next(one for one in node.attribute if one.name == "strides").ints[0] = 2
+    onnx.save(model, tmp_path / "wrong.onnx")
+    found = verify(sources["vmz"], tmp_path / "wrong.onnx", clip=clips["vmz"])
+    assert (found.ok, found.exact.ok) == (False, True)
+    assert found.functional.first.name == "graph"
+    assert found.functional.first.fault == f"the node Conv of {node.output[0]} is another"
+    del model.metadata_props[:]
+    onnx.save(model, tmp_path / "theirs.onnx")
+    found = verify(sources["vmz"], tmp_path / "theirs.onnx", clip=clips["vmz"])
+    assert found.ok
+    assert found.declared.notes[-1].startswith("its ONNX graph is not what this tool writes, and was not run")
+
+
 def test_half_precision_is_caught(sources, clips, tmp_path: Path) -> None:
     convert("vmz", sources["vmz"], tmp_path / "out.pth", dtype="float16")
     found = verify(sources["vmz"], tmp_path / "out.pth", clip=clips["vmz"])
@@ -358,6 +470,25 @@ def test_the_words(sources, clips, tmp_path: Path, run) -> None:
     assert "verified: NO" in done.stdout
 
 
+def test_convert_and_prove_in_one_go(tmp_path: Path, capsys, monkeypatch) -> None:
+    """Log-mels are small."""
+    vmz_files.write(tmp_path / "a.pkl", "a_resnet-18", seed=3)
+    words = ["vmz", str(tmp_path / "a.pkl"), str(tmp_path / "a.pth"), "--run"]
+    assert main(words) == 0
+    out = capsys.readouterr().out
+    assert out.index("wrote ") < out.index("exact       all ") < out.index("verified: YES")
+    assert main([*words, "--force", "--json", "--dtype", "float16"]) == 1
+    found = json.loads(capsys.readouterr().out)
+    assert (found["ok"], found["target"], found["proof"]["exact"]["ok"]) == (False, "native", False)
+    before = (tmp_path / "a.pth").read_bytes()
+    for more in (["--dry-run"], ["--head", "fc"], ["--entry", "model"]):
+        assert main([*words, "--force", *more]) == 2
+    monkeypatch.setitem(sys.modules, "onnxruntime", None)
+    assert main([*words, "--force"]) == 1
+    assert "pip install 'video-checkpoint-converters[onnx]'" in capsys.readouterr().err
+    assert (tmp_path / "a.pth").read_bytes() == before
+
+
 def test_junit(sources, clips, tmp_path: Path) -> None:
     convert("vmz", sources["vmz"], tmp_path / "out.safetensors", to="native")
     file = File(tmp_path / "out.safetensors")
@@ -387,21 +518,88 @@ def test_what_cannot_be_asked(sources, tmp_path: Path, clips) -> None:
     convert("vmz", sources["vmz"], tmp_path / "out.pth")
     with pytest.raises(UsageError, match="there is no device 'tpu': one of cpu, cuda, auto"):
         verify(sources["vmz"], tmp_path / "out.pth", device="tpu")
-    np.save(tmp_path / "bad.npy", np.zeros((3, 4)))
-    (tmp_path / "text.npy").write_text("nothing")
-    np.save(tmp_path / "flow.npy", np.zeros((1, 2, 8, 64, 64), np.float32))
-    for name, text in (
-        ("bad.npy", "is no clip"),
-        ("text.npy", r"is no \.npy file of numbers"),
-        ("none.npy", "cannot be opened"),
-        ("flow.npy", "onnxruntime cannot run the source's network on this clip"),
-    ):
-        with pytest.raises(Exception, match=text):
-            verify(sources["vmz"], tmp_path / "out.pth", clip=tmp_path / name)
+    for seed in (-1, 1 << 32):
+        with pytest.raises(UsageError, match=f"a seed of {seed} is not from 0 to 4,294,967,295"):
+            verify(sources["vmz"], tmp_path / "out.pth", seed=seed)
 
 
-def test_the_check_of_all_mappings(capsys) -> None:
-    """On one network; `make parity` runs it on all."""
+HEADER = "{'descr': '<f4', 'fortran_order': False, 'shape': (%s), }"
+GOOD = np.ones((1, 3, 8, 48, 48), np.float32)
+
+
+@pytest.mark.parametrize(
+    ("clip", "text"),
+    [
+        (np.zeros((3, 4)), "is no clip: float64 3x4: an array of 5 axes is wanted"),
+        (GOOD[:, :0], "is no clip"),
+        (GOOD > 0, "is no clip: bool"),
+        (GOOD.astype("c8"), "elements of type <c8"),
+        (np.array([{}], object), r"elements of type \|O"),
+        (GOOD * np.float32(np.nan), "holds NaN, Inf or what float32 cannot hold"),
+        (GOOD.astype("f8") * 1e300, "holds NaN, Inf or what float32 cannot hold"),
+        (b"", "is empty"),
+        (b"nothing", "is a text file"),
+        (HEADER % "1, 3, 8, 48, 1000000000000", "takes 0 bytes"),
+        (HEADER % f"1, 3, 8, 48, {1 << 70}", "impossible shape|takes 0 bytes"),
+        (HEADER % f"1, {'-' * 3000}1", "a header that numpy does not write"),
+        (None, "cannot be opened"),
+    ],
+)
+def test_what_is_no_clip(clip, text: str, sources, tmp_path: Path, capsys) -> None:
+    """Exit code 3 and the clip's name, before anything of the size that it claims is held."""
+    convert("vmz", sources["vmz"], tmp_path / "out.pth")
+    path = tmp_path / "clip.npy"
+    if isinstance(clip, str):
+        clip = b"\x93NUMPY\1\0" + struct.pack("<H", len(clip) + 1) + clip.encode() + b"\n"
+    if isinstance(clip, bytes):
+        path.write_bytes(clip)
+    elif clip is not None:
+        np.save(path, clip)
+    words = ["verify", sources["vmz"], tmp_path / "out.pth", "--clip", path, "--json"]
+    assert main(list(map(str, words))) == 3
+    found = json.loads(capsys.readouterr().out)
+    assert found["path"] == str(path)
+    assert re.search(text, f"{found['error']}: {found['hint']}")
+
+
+def test_clips_that_do_not_fit_the_network(sources, tmp_path: Path) -> None:
+    convert("vmz", sources["vmz"], tmp_path / "out.pth")
+    np.save(tmp_path / "flow.npy", GOOD[:, :2])
+    with pytest.raises(Refused, match=r"flow\.npy: onnxruntime cannot run the source's network on this clip"):
+        verify(sources["vmz"], tmp_path / "out.pth", clip=tmp_path / "flow.npy")
+
+
+def test_clips_in_other_forms(sources, tmp_path: Path) -> None:
+    """Any numbers, byte order and order of axes in memory: the same values are the same clip."""
+    convert("vmz", sources["vmz"], tmp_path / "out.pth")
+    values = np.random.default_rng(5).integers(-9, 9, (1, 3, 8, 16, 20))
+    forms = [values.astype(dtype) for dtype in ("<f4", ">f4", "f8", "f2", "i1")]
+    tops = []
+    for array in (*forms, np.asfortranarray(values, "f4")):
+        np.save(tmp_path / "clip.npy", array)
+        found = verify(sources["vmz"], tmp_path / "out.pth", clip=tmp_path / "clip.npy")
+        assert found.ok
+        tops.append(found.functional.source_top)
+    assert tops == tops[:1] * 6
+
+
+@pytest.mark.parametrize("name", ["source", "output", "clip"])
+@pytest.mark.parametrize("option", ["--junit", "--html"])
+def test_no_report_replaces_what_is_read(
+    name: str, option: str, sources, clips, tmp_path: Path, capsys
+) -> None:
+    convert("vmz", sources["vmz"], tmp_path / "out.pth")
+    files = {"source": sources["vmz"], "output": tmp_path / "out.pth", "clip": clips["vmz"]}
+    before = files[name].read_bytes()
+    (tmp_path / "link").symlink_to(files[name])
+    words = ["verify", files["source"], files["output"], "--clip", files["clip"], option, tmp_path / "link"]
+    assert main([*map(str, words), "--force"]) == 2
+    assert "input and output are the same file" in capsys.readouterr().err
+    assert files[name].read_bytes() == before
+
+
+def test_the_check_of_all_mappings(capsys, monkeypatch) -> None:
+    """On one network; `make parity` runs it on all. What fails is told at length."""
     spec = importlib.util.spec_from_file_location("check_parity", REPOSITORY / "scripts" / "check_parity.py")
     script = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(script)
@@ -411,6 +609,16 @@ def test_the_check_of_all_mappings(capsys) -> None:
         f"ok   vmz -> {to}" for to in ("vmz-pt", "native", "mmaction")
     ]
     assert lines[-1] == "all agree"
+    with pytest.raises(SystemExit):
+        script.main(["--only", "ir-csn-27"])
+    assert "no network is called ir-csn-27" in capsys.readouterr().err
+    monkeypatch.setattr(resnet.VideoResNet, "enter", bare_stem)
+    monkeypatch.setattr(script, "holding_layouts", lambda one: (["native"], []))
+    assert script.main(["--only", "ir-csn-26"]) == 1
+    out = capsys.readouterr().out
+    assert out.startswith("FAIL vmz -> native: ir-csn-26: 0 tensors differ, worst block ")
+    assert "functional  MISSED: the first block to depart is stem, off by " in out
+    assert out.endswith("1 failed\n")
 
 
 def test_models_that_no_tensor_tells_apart(tmp_path: Path) -> None:

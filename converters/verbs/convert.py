@@ -11,6 +11,8 @@ from .common import add_entry, outcome
 if TYPE_CHECKING:
     import argparse
 
+    from ..conversion import Result
+
 DESCRIPTION = ""  # that of the layout
 
 
@@ -26,6 +28,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--dry-run", action="store_true", help="plan and report, read no tensor, write nothing"
     )
     parser.add_argument("--verify", action="store_true", help="read the output back and compare every tensor")
+    parser.add_argument(
+        "--run",
+        action="store_true",
+        help="then prove it as `convert verify` does: bytes, and both networks run",
+    )
     parser.add_argument("--dtype", metavar="DTYPE", help="cast: float32, float16, bfloat16 or float64")
     parser.add_argument(
         "--wrap", action="store_true", help="add the ecosystem's own wrapper around the state dict"
@@ -64,6 +71,8 @@ def run(options: argparse.Namespace) -> int:
     source = None if options.command == "auto" else options.command
     if _is_mean(options, source):
         return _convert_mean(options)
+    if options.run:
+        _check_run(options)
     from ..conversion import convert
     from ..report import conversion_text
 
@@ -96,7 +105,46 @@ def run(options: argparse.Namespace) -> int:
     )
     if bar:
         bar.clear()
+    if options.run:
+        return _prove(options, source, result)
     return outcome(options, result.as_data, lambda: conversion_text(result))
+
+
+def _check_run(options: argparse.Namespace) -> None:
+    """Refuse, before any work, what cannot be run, and to run without the packages that it takes."""
+    for name in ("dry_run", "mapping", "entry", "head"):
+        if getattr(options, name):
+            raise UsageError(
+                f"--run does not go with --{name.replace('_', '-')}", hint="leave one of them out"
+            )
+    from ..model import require_torch
+    from ..onnx.runtime import require_onnx, require_onnxruntime
+
+    for require in (require_torch, require_onnx, require_onnxruntime):
+        require()
+
+
+def _prove(options: argparse.Namespace, source: str | None, result: Result) -> int:
+    """`verification.verify` on what was just written; returns 1 where something is missed."""
+    from ..report import conversion_text, verification_text
+    from ..verification import verify
+
+    found = verify(
+        options.input,
+        options.output,
+        source_layout=None if source == "onnx" else source,
+        layout=result.target,
+        variant=options.variant,
+        pool1=options.pool1,
+        stem_stride=options.stem_stride,
+        inverse_std=options.inverse_std,
+    )
+    return outcome(
+        options,
+        lambda: {**result.as_data(), "proof": found.as_data()},
+        lambda: f"{conversion_text(result)}\n{verification_text(found)}",
+        ok=found.ok,
+    )
 
 
 def _is_mean(options: argparse.Namespace, source: str | None) -> bool:
@@ -120,7 +168,7 @@ def _convert_mean(options: argparse.Namespace) -> int:
     from ..mean import convert_mean
     from ..report import mean_conversion_text
 
-    for name in ("dry_run", "verify", "dtype", "wrap", "variant", "inverse_std", "mean"):
+    for name in ("dry_run", "verify", "run", "dtype", "wrap", "variant", "inverse_std", "mean"):
         if getattr(options, name):
             raise UsageError(f"a mean file is not converted with --{name.replace('_', '-')}")
     result = convert_mean(options.input, options.output, force=options.force)

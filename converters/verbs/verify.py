@@ -53,8 +53,7 @@ def run(options: argparse.Namespace) -> int:
     from ..report import verification_text
     from ..verification import verify
 
-    if options.html is not None:
-        _check_report(options)
+    _check_reports(options)
     found = verify(
         options.source_file,
         options.output,
@@ -81,16 +80,19 @@ def run(options: argparse.Namespace) -> int:
     return outcome(options, found.as_data, lambda: verification_text(found), ok=found.ok)
 
 
-def _check_report(options: argparse.Namespace) -> None:
+def _check_reports(options: argparse.Namespace) -> None:
     """Refuse a report that could not be written, or would be over a file that is read, before any work."""
     from ..errors import UsageError
     from ..output import refuse_early, refuse_input
 
-    for path in filter(None, (options.source_file, options.output, options.clip)):
-        refuse_input(path, options.html)
-    if options.junit is not None and os.path.realpath(options.junit) == os.path.realpath(options.html):
+    wanted = ((options.html, options.force), (options.junit, True))
+    reports = [(path, force) for path, force in wanted if path is not None]
+    if len({os.path.realpath(path) for path, _ in reports}) < len(reports):
         raise UsageError("--html and --junit name one file", path=options.html, hint="choose another")
-    refuse_early(options.html, force=options.force)
+    for report, force in reports:
+        for path in filter(None, (options.source_file, options.output, options.clip)):
+            refuse_input(path, report)
+        refuse_early(report, force=force)
 
 
 def _words(options: argparse.Namespace) -> list[str]:
