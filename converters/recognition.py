@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-from fnmatch import fnmatchcase
 from typing import TYPE_CHECKING, Any
 
 from .errors import BadInput, Refused, UsageError
-from .mapping.fit import Fit, find, fit
+from .mapping.fit import Fit, find, fit, names_for
 from .mapping.layout import families
 from .mapping.network import settings
-from .mapping.tables import LayoutTable, layout_names, load_layout, models
+from .mapping.tables import LayoutTable, layout_names, load_layout
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
@@ -126,16 +125,11 @@ def _refuse_named(
 ) -> None:
     """Raise `Refused` for a file that is another network than was asked for, or of another layout."""
     if variant is not None and (found := _fits(checkpoint, tables, None, head)):
-        name = found[0].variant.name
-        fitting = [
-            row["name"]
-            for row in models(found[0].layout)
-            if any(fnmatchcase(name, glob) for glob in row["variants"])
-        ]
+        held = found[0].variant
         raise Refused(
-            f"holds {found[0].variant.title} ({name}), which {variant!r} is not",
+            f"holds {held.title} ({held.name}), which {variant!r} is not",
             path=checkpoint.path,
-            hint=f"--variant may be {', '.join((*fitting, name))}",
+            hint=f"--variant may be {', '.join(names_for(found[0]))}",
         )
     if other := _elsewhere(checkpoint, (one.name for one in tables)):
         raise Refused(

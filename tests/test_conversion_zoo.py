@@ -388,6 +388,35 @@ def test_what_names_and_shapes_leave_open_is_asked_for(i3d_nl, tmp_path: Path, r
     assert load_model(tmp_path / "out.pth").pool1.stride == (2, 2, 2)
 
 
+@pytest.mark.parametrize(
+    ("table", "wrong", "right"),
+    [
+        ("SLOWFAST_8x8_R50", "SLOWFAST_4x16_R50", "SLOWFAST_8x8_R50, slowfast-r50"),
+        ("SLOWFAST_4x16_R50", "SLOWFAST_8x8_R50", "SLOWFAST_4x16_R50, slowfast-r50"),
+        (
+            "AVA_SLOW_8x8_R50",
+            "I3D_8x8_R50",
+            "SLOWONLY_4x16_R50, SLOWONLY_8x8_R50, AVA_SLOW_8x8_R50, slowonly-r50, slowonly-ava-r50",
+        ),
+    ],
+)
+def test_a_model_that_the_file_contradicts(table: str, wrong: str, right: str, tmp_path: Path) -> None:
+    """The kernel of lateral convolutions tells 4x16 from 8x8; of a detector's classes both networks are choices."""
+    path = pickled(tmp_path / "x.pkl", halves(zoo_tables.slowfast_blobs(table)))
+    with pytest.raises(Refused, match=f"which '{wrong}' is not") as caught:
+        convert("slowfast", path, tmp_path / "out.pth", variant=wrong)
+    assert caught.value.hint == f"--variant may be {right}"
+    for name in right.split(", "):
+        convert("slowfast", path, tmp_path / "out.pth", variant=name, dry_run=True)
+
+
+def test_a_model_may_have_been_trained_further_on_other_classes(tmp_path: Path) -> None:
+    blobs = zoo_tables.slowfast_blobs("R50_IN1K") | {"pred_w": (101, 2048), "pred_b": (101,)}
+    path = pickled(tmp_path / "x.pkl", halves(blobs))
+    done = convert("slowfast", path, tmp_path / "out.pth", variant="R50_IN1K", dry_run=True)
+    assert (done.provenance["network"]["model"], done.provenance["network"]["classes"]) == ("R50_IN1K", 101)
+
+
 def test_models_that_compute_the_same_are_not_asked_for(tmp_path: Path) -> None:
     arrays = halves(zoo_tables.slowfast_blobs("SLOWONLY_4x16_R50"))
     done = convert("slowfast", pickled(tmp_path / "x.pkl", {"blobs": arrays}), tmp_path / "out.pth")

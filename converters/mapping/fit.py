@@ -9,7 +9,7 @@ from __future__ import annotations
 import re
 from fnmatch import fnmatchcase
 from functools import partial
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from ..errors import Refused, UsageError
 from ..tensor import FLOATS
@@ -123,7 +123,11 @@ def _try(
     for table, scope in _readings(layout, names, head):
         sorted_out = _sort_out(table, names, beside, scope)
         chosen = table.choose(partial(_chosen, table, sorted_out.wanted))
-        found = _matches(chosen, tensors, sorted_out, asked)
+        found = [
+            match
+            for match in _matches(chosen, tensors, sorted_out, asked)
+            if variant is None or _may_be(match, variant)
+        ]
         if found:
             several = tuple(match.variant.name for match in found) if len(found) > 1 else ()
             return found[0]._replace(choices=several), tried
@@ -156,8 +160,32 @@ def _asked(layout: LayoutTable, variant: str | None) -> Callable[[str], bool]:
     """Whether a variant may be tried, by its name."""
     if variant is None:
         return lambda _: True
-    globs = [glob for row in models(layout) if row["name"] == variant for glob in row["variants"]]
-    return lambda name: name == variant or any(fnmatchcase(name, glob) for glob in globs)
+    rows = [row for row in models(layout) if row["name"] == variant]
+    return lambda name: name == variant or any(_is_of(row, name) for row in rows)
+
+
+def names_for(found: Fit) -> list[str]:
+    """What ``variant`` may be of a file that fits: the layout's models whose network and sizes are the file's, then the
+    networks' own names, of all that it may be."""
+    names = found.choices or (found.variant.name,)
+    known = [row["name"] for row in models(found.layout) if any(_is_of(row, name) for name in names)]
+    return [*(name for name in known if _may_be(found, name)), *names]
+
+
+def _may_be(found: Fit, variant: str) -> bool:
+    """Whether the sizes of a file leave it to be the model ``variant``. Classes tell nothing: there are others after
+    further training."""
+    return all(
+        found.bound.get(size, allowed[0]) in allowed
+        for row in models(found.layout)
+        if row["name"] == variant
+        for size, allowed in row.get("sizes", {}).items()
+        if size != "classes"
+    )
+
+
+def _is_of(row: Mapping[str, Any], name: str) -> bool:
+    return any(fnmatchcase(name, glob) for glob in row["variants"])
 
 
 def headless(found: Fit) -> Fit:
