@@ -8,6 +8,8 @@ from typing import TYPE_CHECKING, Any
 
 from .errors import BadInput, Refused, UsageError
 from .facts import model_in
+from .mapping.layout import entries
+from .mapping.tables import load_layout
 from .model import build_network, canonical_state, require_torch
 from .onnx.sources import NoSourceNet, source_graph, source_net
 from .plan import differences, pool1_note, settings_apart, settings_note
@@ -23,6 +25,7 @@ if TYPE_CHECKING:
     from .networks.layers import Network
     from .onnx.graph import Node, SourceNet
     from .read.onnx import OnnxNode
+    from .tensor import Tensor
 
     Comparable = tuple[str, tuple[str, ...], tuple[str, ...], tuple[object, ...]]
 
@@ -49,14 +52,15 @@ def compare(
     declared = Declared(tuple(_notes(theirs, ours, own)))
     if home.format == "pytorch":
         return None, declared, "the source is a PyTorch file: no source framework's network to run"
+    tensors = _under_usual_names(theirs)
     try:
-        net = _net(theirs, said, headless=not ours.facts.classes)
+        net = _net(theirs, tensors, said, headless=not ours.facts.classes)
     except NoSourceNet:
         return None, declared, f"there is no source-side network of {theirs.facts.title} here"
     where = _device(device)
     inputs, words = _inputs(theirs.facts, clip, seed, regions="rois" in net.inputs)
     try:
-        wanted = _source_side(net, theirs.checkpoint.tensors, inputs, "" if clip is None else os.fspath(clip))
+        wanted = _source_side(net, tensors, inputs, "" if clip is None else os.fspath(clip))
     except Refused as error:
         raise error.at(theirs.checkpoint.path) from None
     state = canonical_state(ours.checkpoint, ours.fit, ours.facts)
@@ -93,13 +97,25 @@ def _notes(theirs: Known, ours: Known, own: LayoutTable) -> Iterator[str]:
         yield f"batch-norm eps {eps[0]:g} for {eps[1]:g}, made up for in the variances"
 
 
-def _net(side: Known, said: Said, *, headless: bool) -> SourceNet:
+def _under_usual_names(side: Known) -> dict[str, Tensor]:
+    """A source's tensors, those of a head that the file calls otherwise under its layout's name."""
+    fit, tensors = side.fit, dict(side.checkpoint.tensors)
+    if fit.layout.head:
+        usual = entries(load_layout(fit.layout.name), fit.variant, fit.bound, fit.present)
+        for own, entry in zip(fit.entries, usual, strict=True):
+            if own.name != entry.name:
+                name = fit.scope + entry.name
+                tensors[name] = tensors.pop(fit.scope + own.name)._replace(name=name)
+    return tensors
+
+
+def _net(side: Known, tensors: Mapping[str, Tensor], said: Said, *, headless: bool) -> SourceNet:
     """The source's network, by its own file, what a user says of it, what stands in it beside the weights, and else as
     its released files are."""
     checkpoint = side.checkpoint
     told = {**_recorded(checkpoint.provenance), **checkpoint.told}
     net = checkpoint.net or source_net(
-        checkpoint.tensors,
+        tensors,
         pool1=told.get("pool1") if said.pool1 is None else said.pool1,
         stem_stride=told.get("stem_stride") if said.stem_stride is None else said.stem_stride,
         inverse_std=said.inverse_std,

@@ -176,6 +176,8 @@ def verify(
     source_layout: str | None = None,
     layout: str | None = None,
     variant: str | None = None,
+    entry: str | None = None,
+    head: str | None = None,
     device: str = "cpu",
     clip: str | os.PathLike[str] | None = None,
     seed: int = 0,
@@ -188,11 +190,11 @@ def verify(
 
     ``source_layout`` and ``layout`` are the two files' layouts, recognised where they are not said, ``variant`` the
     network where names fit several; an output with a record is held to what that says. ``device`` is ``"cpu"``,
-    ``"cuda"`` or ``"auto"``: where the output's side runs.
-    ``clip`` is an ``.npy`` of float32 ``[N, C, T, H, W]``, preprocessed; without one noise of ``seed`` is taken, of the
-    size and range that the network was made for. ``pool1``, ``stem_stride`` and ``inverse_std`` say of the source what
-    no tensor does, as in `convert`; without a word, what the source's released files have. ``evidence`` hashes both
-    files and looks at every value as well, for a report.
+    ``"cuda"`` or ``"auto"``: where the output's side runs. ``clip`` is an ``.npy`` of float32 ``[N, C, T, H, W]``,
+    preprocessed; without one noise of ``seed`` is taken, of the size and range that the network was made for.
+    ``entry``, ``head``, ``pool1``, ``stem_stride`` and ``inverse_std`` say of the source what no tensor does, as in
+    `convert`; without a word, what the source's released files have. ``evidence`` hashes both files and looks at every
+    value as well, for a report.
 
     A miss is no exception: see `Verification.ok`. Raises `ConverterError` where the two cannot be compared: an
     unreadable file, two networks, a package (torch, onnx, onnxruntime) that is not installed.
@@ -200,11 +202,14 @@ def verify(
     if device not in (*TOLERANCES, "auto"):
         raise UsageError(f"there is no device {device!r}", hint="one of cpu, cuda, auto")
     started = perf_counter()
-    said = Said(variant, variant, None, pool1, stem_stride, inverse_std)
-    with open_checkpoint(os.fspath(source)) as first, open_checkpoint(os.fspath(output)) as second:
+    said = Said(variant, variant, head, pool1, stem_stride, inverse_std)
+    with (
+        open_checkpoint(os.fspath(source), entry=entry) as first,
+        open_checkpoint(os.fspath(output)) as second,
+    ):
         theirs = know(first, source_layout, said)
         # What the output's record says of the network is under test; without a record there is only the user's word.
-        word = Said(variant) if second.provenance else said._replace(inverse_std=False)
+        word = Said(variant) if second.provenance else said._replace(head=None, inverse_std=False)
         try:
             ours = know(second, layout, word)
         except Refused:  # perhaps one of several, and the source tells which

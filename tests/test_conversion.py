@@ -614,7 +614,7 @@ def test_verify_reports_nan(run, tmp_path):
     arrays = vmz_files.write(tmp_path / "x.pkl", "r2d-18", seed=5)
     arrays["comp_1_conv_1_w"].flat[7] = np.inf
     vmz_files.write_arrays(tmp_path / "x.pkl", arrays)
-    done = run("vmz", "x.pkl", "out.pth", "--verify")
+    done = run("vmz", "x.pkl", "out.pth", "--check")
     assert done.returncode == 0
     assert "1 tensor holds NaN or Inf: comp_1_conv_1_w" in done.stdout
 

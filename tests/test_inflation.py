@@ -181,7 +181,7 @@ def test_rgb_bn_inception_becomes_flows(tmp_path: Path, run) -> None:
     out = tmp_path / "out.pth"
     done = run(
         "inflate", tmp_path / "x.caffemodel", out, "--variant", "tsn-bn-inception", "--channels", 10,
-        "--to", "mmaction", "--verify", "--json",
+        "--to", "mmaction", "--check", "--json",
     )  # fmt: skip
     assert done.returncode == 0, done.stderr
     told = json.loads(done.stdout)

@@ -545,7 +545,7 @@ def test_c3d_from_caffe_and_back(tmp_path):
 
 
 def test_the_command(ir_csn, run, tmp_path):
-    done = run(ir_csn / "a.pkl", "out.pth", "--mapping", ir_csn / "map.toml", "--verify")
+    done = run(ir_csn / "a.pkl", "out.pth", "--mapping", ir_csn / "map.toml", "--check")
     assert (done.returncode, done.stderr) == (0, "")
     assert "map.toml [from] -> map.toml [to]" in done.stdout
     assert "every tensor read back and compared" in done.stdout

@@ -27,9 +27,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--dry-run", action="store_true", help="plan and report, read no tensor, write nothing"
     )
-    parser.add_argument("--verify", action="store_true", help="read the output back and compare every tensor")
+    parser.add_argument("--check", action="store_true", help="read the output back and compare every tensor")
     parser.add_argument(
-        "--run",
+        "--verify",
         action="store_true",
         help="then prove it as `convert verify` does: bytes, and both networks run",
     )
@@ -71,8 +71,8 @@ def run(options: argparse.Namespace) -> int:
     source = None if options.command == "auto" else options.command
     if _is_mean(options, source):
         return _convert_mean(options)
-    if options.run:
-        _check_run(options)
+    if options.verify:
+        _provable(options)
     from ..conversion import convert
     from ..report import conversion_text
 
@@ -93,7 +93,7 @@ def run(options: argparse.Namespace) -> int:
         mean=options.mean,
         wrap=options.wrap,
         force=options.force,
-        verify=options.verify,
+        verify=options.check,
         strict=options.strict,
         sha256=options.sha256,
         checksum=not options.no_checksum,
@@ -105,18 +105,20 @@ def run(options: argparse.Namespace) -> int:
     )
     if bar:
         bar.clear()
-    if options.run:
+    if options.verify:
         return _prove(options, source, result)
     return outcome(options, result.as_data, lambda: conversion_text(result))
 
 
-def _check_run(options: argparse.Namespace) -> None:
+def _provable(options: argparse.Namespace) -> None:
     """Refuse, before any work, what cannot be run, and to run without the packages that it takes."""
-    for name in ("dry_run", "mapping", "entry", "head"):
+    for name, why in (
+        ("dry_run", "leave one of them out"),
+        ("mapping", "a mapping knows no network: --check compares every tensor"),
+        ("dtype", "a cast gives no bytes back: --check compares every tensor with its cast"),
+    ):
         if getattr(options, name):
-            raise UsageError(
-                f"--run does not go with --{name.replace('_', '-')}", hint="leave one of them out"
-            )
+            raise UsageError(f"--verify does not go with --{name.replace('_', '-')}", hint=why)
     from ..model import require_torch
     from ..onnx.runtime import require_onnx, require_onnxruntime
 
@@ -135,6 +137,8 @@ def _prove(options: argparse.Namespace, source: str | None, result: Result) -> i
         source_layout=None if source == "onnx" else source,
         layout=result.target,
         variant=options.variant,
+        entry=options.entry,
+        head=options.head,
         pool1=options.pool1,
         stem_stride=options.stem_stride,
         inverse_std=options.inverse_std,
@@ -168,7 +172,7 @@ def _convert_mean(options: argparse.Namespace) -> int:
     from ..mean import convert_mean
     from ..report import mean_conversion_text
 
-    for name in ("dry_run", "verify", "run", "dtype", "wrap", "variant", "inverse_std", "mean"):
+    for name in ("dry_run", "check", "verify", "dtype", "wrap", "variant", "inverse_std", "mean"):
         if getattr(options, name):
             raise UsageError(f"a mean file is not converted with --{name.replace('_', '-')}")
     result = convert_mean(options.input, options.output, force=options.force)

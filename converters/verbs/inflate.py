@@ -43,7 +43,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument("--force", action="store_true", help="replace an existing output")
     parser.add_argument("--dry-run", action="store_true", help="plan and report only")
-    parser.add_argument("--verify", action="store_true", help="read the output back and compare every tensor")
+    parser.add_argument("--check", action="store_true", help="read the output back and compare every tensor")
     parser.add_argument("--sha256", action="store_true", help="hash the input into the provenance (slow)")
     parser.add_argument("--no-checksum", action="store_true", help="do not compare the input's own checksums")
 
@@ -63,7 +63,7 @@ def run(options: argparse.Namespace) -> int:
         inverse_std=options.inverse_std,
         wrap=options.wrap,
         force=options.force,
-        verify=options.verify,
+        verify=options.check,
         sha256=options.sha256,
         checksum=not options.no_checksum,
         dry_run=options.dry_run,

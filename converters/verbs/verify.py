@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from typing import TYPE_CHECKING
 
-from .common import outcome
+from .common import add_entry, outcome
 
 if TYPE_CHECKING:
     import argparse
@@ -32,6 +32,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--clip", metavar="FILE.npy", help="float32 [N, C, T, H, W], preprocessed (default: noise)"
     )
     parser.add_argument("--seed", type=int, default=0, metavar="N", help="of the noise (default: 0)")
+    add_entry(parser)
     pool = parser.add_mutually_exclusive_group()
     pool.add_argument(
         "--pool1", action="store_true", default=None, help="SOURCE has a max pool behind the stem"
@@ -60,6 +61,8 @@ def run(options: argparse.Namespace) -> int:
         source_layout=options.source,
         layout=options.layout,
         variant=options.variant,
+        entry=options.entry,
+        head=options.head,
         device=options.device,
         clip=options.clip,
         seed=options.seed,
@@ -98,7 +101,7 @@ def _check_reports(options: argparse.Namespace) -> None:
 def _words(options: argparse.Namespace) -> list[str]:
     """The command again, with the files in the folder where it is run."""
     words = ["convert", "verify", _base(options.source_file), _base(options.output)]
-    for name in ("source", "layout", "variant", "device", "stem_stride"):
+    for name in ("source", "layout", "variant", "entry", "head", "device", "stem_stride"):
         if (value := getattr(options, name)) not in (None, "cpu"):
             words += [f"--{name.replace('_', '-')}", str(value)]
     words += ["--clip", _base(options.clip)] if options.clip else ["--seed", str(options.seed)]
