@@ -13,16 +13,19 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from .checkpoint import open_checkpoint
 from .errors import Refused, UsageError
+from .facts import facts_of
 from .known import Said, know
 from .mapping.fit import headless
 from .ops import Scale, ShiftVariance, filled
 from .plan import NOTHING, make_plan
 from .provenance import before, former, origin_of, undoing
+from .recognition import recognise
 from .tensor import same_bytes
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
 
+    from .checkpoint import Checkpoint
     from .evidence import Evidence
     from .facts import Facts
     from .known import Known
@@ -213,7 +216,9 @@ def verify(
         try:
             ours = know(second, layout, word)
         except Refused:  # perhaps one of several, and the source tells which
-            ours = know(second, layout, word._replace(variant=theirs.fit.variant.name, model=variant))
+            ours = _as_told(second, layout, word, theirs, variant)
+        if not second.provenance and ours.fit.variant.name == theirs.fit.variant.name:
+            ours = ours._replace(facts=_settings_of(theirs.facts, ours))
         if theirs.facts.classes and not ours.facts.classes:
             theirs = theirs._replace(fit=headless(theirs.fit))  # the rest is held against the rest
         _comparable(theirs, ours)
@@ -243,6 +248,32 @@ def verify(
             {"read": read - started, "exact": compared - read, "functional": ran - compared},
             seen,
         )
+
+
+def _as_told(
+    checkpoint: Checkpoint, layout: str | None, word: Said, theirs: Known, model: str | None
+) -> Known:
+    """An output that is one of several networks or models by names and shapes, as the source's network. Without a
+    record it does not matter which model of its own project: its settings are the source's."""
+    one = theirs.fit.variant.name
+    try:
+        return know(checkpoint, layout, word._replace(variant=one, model=model))
+    except Refused:
+        choices = facts_of(recognise(checkpoint, layout, variant=one), checkpoint.provenance).choices
+        if checkpoint.provenance or not choices:
+            raise
+        return know(checkpoint, layout, word._replace(variant=one, model=choices[0]))
+
+
+def _settings_of(source: Facts, ours: Known) -> Facts:
+    """An output's facts with the source's settings, but for those that weights make up for: nothing in a file without a
+    record shows them, and what its project's own network has is told as such."""
+    made_up = ours.fit.variant.table.moves
+    known = {
+        name: value if name in made_up else source.settings.get(name, value)
+        for name, value in ours.facts.settings.items()
+    }
+    return ours.facts._replace(settings=known)
 
 
 def _comparable(theirs: Known, ours: Known) -> None:

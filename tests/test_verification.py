@@ -330,6 +330,30 @@ def test_a_layout_that_rounds_without_a_record(tmp_path: Path, monkeypatch) -> N
     assert changed.canonical == "layer4.1.conv2.bn.running_var"
 
 
+def test_settings_of_a_project_are_no_mistake_without_a_record(tmp_path: Path, monkeypatch) -> None:
+    """Somebody else's file: which settings its weights go with, the source says; the project's own are told."""
+    blobs = zoo_tables.slowfast_blobs(zoo_tables.models()["I3D_8x8_R50"]["table"])
+    vmz_files.write_arrays(tmp_path / "x.pkl", recipes_zoo.zoo_weights(blobs, 3))
+    convert("slowfast", tmp_path / "x.pkl", tmp_path / "out.pth", to="mmaction2", variant="I3D_8x8_R50")
+    torch.save(torch.load(tmp_path / "out.pth", weights_only=True), tmp_path / "theirs.pth")
+    np.save(tmp_path / "clip.npy", np.random.default_rng(5).standard_normal((1, 3, 4, 193, 195), np.float32))
+    words = {"source_layout": "slowfast", "variant": "I3D_8x8_R50", "clip": tmp_path / "clip.npy"}
+    found = verify(tmp_path / "x.pkl", tmp_path / "theirs.pth", layout="mmaction2", **words)
+    assert found.ok, found.functional.first
+    assert found.declared.first == "stem"
+    assert "mmaction2's own network has stem_stride = 2" in found.declared.notes[-1]
+
+    # A model's name of the source's is none of the output's, which are two.
+    monkeypatch.setattr(functional, "compare", lambda *_, **__: (None, Declared(()), "not looked at here"))
+    vmz_files.write_arrays(
+        tmp_path / "y.pkl", recipes_zoo.zoo_weights(zoo_tables.nonlocal_blobs("c2d_r50_baseline"), 3)
+    )
+    convert("nonlocal", tmp_path / "y.pkl", tmp_path / "y.pth", to="pyslowfast", variant="8x8")
+    torch.save(torch.load(tmp_path / "y.pth", weights_only=True), tmp_path / "theirs.pth")
+    words = {"source_layout": "nonlocal", "layout": "pyslowfast", "variant": "8x8"}
+    assert verify(tmp_path / "y.pkl", tmp_path / "theirs.pth", **words).ok
+
+
 def other_order(network: dict) -> None:
     network["input"]["order"] = "BGR"
 
