@@ -181,7 +181,9 @@ class Detector(nn.Module):
         return scores
 
 
-def mmaction2_detector(config: str, seed: int, shape: tuple[int, ...], stages: Mapping[str, str]) -> Network:
+def mmaction2_detector(
+    config: str, seed: int, shape: tuple[int, ...], stages: Mapping[str, str], gain: float = 1
+) -> Network:
     """A detector of one of mmaction2's configurations."""
 
     def build() -> nn.Module:
@@ -193,7 +195,7 @@ def mmaction2_detector(config: str, seed: int, shape: tuple[int, ...], stages: M
         return Detector(module("mmaction.registry").MODELS.build(settings.model))
 
     source = f"open-mmlab/mmaction2 configs/detection/{config}"
-    return Network(build, source, seed, 1, shape, stages, "mmaction2", note=ROI_ALIGN, call=on_regions)
+    return Network(build, source, seed, gain, shape, stages, "mmaction2", note=ROI_ALIGN, call=on_regions)
 
 
 def in_pathways(alpha: int) -> Call:
@@ -402,7 +404,7 @@ NETWORKS = {
     ),
     "mmaction2-fast_rcnn_slowonly_r50_nl_4x16_ava21": mmaction2_detector(
         "slowonly/slowonly_kinetics400-pretrained-r50-nl_8xb16-4x16x1-20e_ava21-rgb.py",
-        1216, (1, 3, 4, 160, 112), DETECTOR,
+        1216, (1, 3, 4, 160, 112), DETECTOR, 0.3,  # larger affinities lose digits in their softmax
     ),
     "mmaction2-fast_rcnn_slowfast_r50_4x16_ava21": mmaction2_detector(
         "slowfast/slowfast_kinetics400-pretrained-r50_8xb16-4x16x1-20e_ava21-rgb.py",

@@ -653,6 +653,29 @@ def test_every_setting_changes_what_is_computed() -> None:
     )
 
 
+@pytest.mark.parametrize(
+    ("slow_frames", "seen"),
+    [
+        ("linspace", {8: [0], 40: [0, 9, 19, 29, 39]}),
+        ("stride", {1: [0], 36: [0, 8, 16, 24, 32], 40: [0, 8, 16, 24, 32]}),
+    ],
+)
+def test_the_slow_frames_of_a_clip_of_any_length(slow_frames: str, seen: dict[int, list[int]]) -> None:
+    """As PySlowFast's loader spreads them, and as mmaction takes every eighth: also behind the last whole eight."""
+    one = next(one for one in variants("slowfast") if one.name == "slowfast-bare-r50")
+    bound = {"classes": 5, "channels": 3, "lateral_t": 5}
+    shapes_of = {f"{m.name}.{leaf}": shape for m in modules(one) for leaf, shape in shapes(m, bound)}
+    settings = {**config(one), "alpha": 8, "slow_frames": slow_frames}
+    model = build(NetworkSpec(one.family, one.name, shapes_of, settings), eps=1e-5)
+    for frames, wanted in seen.items():
+        assert model.slow_indices(frames).tolist() == wanted
+        lateral = model.get_submodule("lateral0.conv")
+        assert (frames + 2 * lateral.padding[0] - 5) // lateral.stride[0] + 1 == len(wanted)
+    if slow_frames == "linspace":
+        with pytest.raises(ValueError, match="a multiple of 8 frames, got 36"):
+            model.slow_indices(36)
+
+
 def test_a_detector_is_told_from_a_classifier_by_name_alone(tmp_path: Path) -> None:
     """Of 80 classes a file may be either: asked for, recorded, and known again."""
     path = pickled(tmp_path / "x.pkl", halves(zoo_tables.slowfast_blobs("AVA_SLOW_8x8_R50")))

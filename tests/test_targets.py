@@ -153,6 +153,23 @@ def test_other_class_counts() -> None:
         assert recognised(key, None).bound["classes"] == classes
 
 
+@pytest.mark.parametrize("layout", ["pyslowfast", "pytorchvideo", "mmaction2"])
+@pytest.mark.parametrize(("kernel", "alpha"), [(5, 8), (7, 4)])
+def test_the_lateral_kernel_tells_how_many_frames_are_slow(layout: str, kernel: int, alpha: int) -> None:
+    """Of R50: all three projects have it as 4x16 and as 8x8."""
+    key = {"pyslowfast": "slowfast_8x8_r50", "pytorchvideo": "slowfast_r50"}.get(
+        layout, "slowfast_r50_8x8_k400"
+    )
+    shells = {
+        name: zeros(name, "float32", (*shape[:2], kernel, 1, 1) if shape[2:] == (7, 1, 1) else shape)
+        for name, shape in TABLES[f"{layout}/{key}"].keys.items()
+        if not name.endswith("num_batches_tracked")
+    }
+    file = Checkpoint("x.pth", (), "pytorch", "PyTorch file", shells, {}, None, {})
+    facts = facts_of(recognise(file, None), None)
+    assert (facts.sizes["lateral_t"], facts.settings["alpha"]) == (kernel, alpha)
+
+
 STARTS = {
     "mmaction/c3d_sports1m_487": ("c3d-plain", False),
     "mmaction/tsn_bninception_rgb_ucf101": ("tsn-bn-inception", False),

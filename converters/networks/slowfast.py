@@ -76,7 +76,8 @@ class SlowFast(Network):
     """Clips [N, C, T, H, W], all frames of the fast pathway, to logits [N, classes]; a detector as `ResNetI3D`.
 
     ``slow_frames`` says which of them the slow pathway sees, T / ``alpha`` in number: ``"linspace"``, spread from the
-    first to the last and rounded down, or ``"stride"``, every ``alpha``-th. Heads are those of
+    first to the last and rounded down, for which T must be a multiple of ``alpha``, or ``"stride"``, every
+    ``alpha``-th from the first, of any T (mmaction; mmaction2 itself takes multiples alone). Heads are those of
     `resnet_i3d.ResNetI3D`, each pathway's windows averaged by itself.
     """
 
@@ -101,12 +102,12 @@ class SlowFast(Network):
 
     def slow_indices(self, frames: int) -> Tensor:
         """Which of ``frames`` the slow pathway sees."""
-        count = frames // self.alpha
-        if count < 1:
-            raise ValueError(f"expected a clip of at least {self.alpha} frames, got {frames}")
-        if self.spread:
-            return torch.linspace(0, frames - 1, count).long()
-        return torch.arange(count) * self.alpha
+        if not self.spread:
+            return torch.arange(0, frames, self.alpha)
+        # Lateral convolutions give a frame for every ``alpha`` begun, which the projects cannot join to fewer either.
+        if frames % self.alpha:
+            raise ValueError(f"expected a clip of a multiple of {self.alpha} frames, got {frames}")
+        return torch.linspace(0, frames - 1, frames // self.alpha).long()
 
     def pathways(self, x: Tensor) -> Steps[tuple[Tensor, Tensor]]:
         """The blocks of both; returns the last maps."""
