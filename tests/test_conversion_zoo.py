@@ -460,9 +460,10 @@ def test_affine_files_and_what_only_looks_like_one(tmp_path: Path) -> None:
         whole = zoo_tables.nonlocal_blobs(table)
         kept = {name: shape for name, shape in whole.items() if not re.search("_rm$|_riv$|pred", name)}
         pickled(tmp_path / "start.pkl", halves(kept))
-        with pytest.raises(Refused, match="does not fit") as caught:
-            convert("nonlocal", tmp_path / "start.pkl", tmp_path / "no.pth")
-        assert "lost their statistics" in caught.value.hint
+        for variant in (None, "8x8", "32x2"):
+            with pytest.raises(Refused, match="does not fit") as caught:
+                convert("nonlocal", tmp_path / "start.pkl", tmp_path / "no.pth", variant=variant)
+            assert "lost their statistics" in caught.value.hint
         with pytest.raises(Refused, match="does not fit") as caught:
             convert("slowfast", tmp_path / "start.pkl", tmp_path / "no.pth")
         assert "lost their statistics" in caught.value.hint
