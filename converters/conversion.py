@@ -491,17 +491,26 @@ def _refuse_lost(plan: Plan, checkpoint: Checkpoint) -> None:
             )
     for name, value in plan.implied:
         tensor = checkpoint.tensors[name]
-        if tensor.tobytes() != filled(name, tensor.dtype, tensor.shape, value).tobytes():
-            if name in plan.dropped:
-                raise Refused(
-                    f"these networks have no such tensor, which is not {value:g} everywhere",
-                    where=name,
-                    path=checkpoint.path,
-                    hint="the file is of another network than its names say",
-                )
+        if name in plan.dropped and not _is_filled(tensor, value):
             raise Refused(
-                f"the target stores no such tensor and takes it for {value:g} everywhere",
+                f"these networks have no such tensor, which is not {value:g} everywhere",
                 where=name,
                 path=checkpoint.path,
-                hint="choose another target",
+                hint="the file is of another network than its names say",
             )
+        refuse_unlike(tensor, value, checkpoint.path, where=name)
+
+
+def refuse_unlike(tensor: Tensor, value: float, path: str, *, where: str) -> None:
+    """Refuse a target that takes a tensor of the file ``path`` for ``value`` everywhere, which it is not."""
+    if not _is_filled(tensor, value):
+        raise Refused(
+            f"the target stores no such tensor and takes it for {value:g} everywhere",
+            where=where,
+            path=path,
+            hint="choose another target",
+        )
+
+
+def _is_filled(tensor: Tensor, value: float) -> bool:
+    return tensor.tobytes() == filled(tensor.name, tensor.dtype, tensor.shape, value).tobytes()

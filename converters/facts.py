@@ -117,15 +117,15 @@ def facts_of(
     )
 
 
-def decided(facts: Facts, path: str) -> Facts:
-    """The same facts. Raises `Refused` where names and shapes leave more than one function."""
+def decided(facts: Facts, path: str, *, option: str = "--variant") -> Facts:
+    """The same facts. Raises `Refused` where names and shapes leave more than one function, which ``option`` tells."""
     if not facts.choices:
         return facts
     raise Refused(
         f"names and shapes fit {len(facts.choices)} models that compute different things",
         path=path,
         where=", ".join(facts.choices),
-        hint="say which with --variant",
+        hint=f"say which with {option}",
     )
 
 

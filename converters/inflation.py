@@ -14,7 +14,7 @@ from time import perf_counter
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from .checkpoint import open_checkpoint
-from .conversion import UNCHECKED, Result, Wish, carry_out, chosen_format, source_of
+from .conversion import UNCHECKED, Result, Wish, carry_out, chosen_format, refuse_unlike, source_of
 from .errors import Refused, UsageError
 from .facts import decided, facts_of
 from .mapping.fit import Fault, Fit, inverted
@@ -69,6 +69,7 @@ def inflate(
     output_path: str | os.PathLike[str],
     *,
     variant: str,
+    model: str | None = None,
     to: str = "native",
     rule: str = "average",
     channels: int | None = None,
@@ -82,6 +83,7 @@ def inflate(
 ) -> Result:
     """Write the network ``variant``, a network's name or a model's, with the weights of a frame network.
 
+    ``model`` is one of the layout's models, where ``variant`` is a network of which the layout has several.
     ``rule`` says what becomes of a kernel: ``"average"``, the frame's kernel over the number of frames in every
     frame, or ``"centre"``, the kernel itself in the middle one and zeros in the others. ``channels`` are the input
     channels of the output, where these are to be others than the file's: each gets the mean over those. All else is
@@ -110,15 +112,14 @@ def inflate(
         read = perf_counter()
         fitted = recognise(checkpoint, None, ask=False)
         one = _variant(fitted, target, variant, path)
+        chosen = _model(target, one, variant, model, path)
         if inverse_std:
             fitted = inverted(fitted)
         held = facts_of(fitted, checkpoint.provenance)
         flat = make_plan(fitted, checkpoint.tensors, load_layout("native"), held, eps=held.bn_eps, path=path)
-        clip, ways = _begun(
-            fitted, flat.rows, one, _bound(fitted, target, one, variant, channels), rule, path
-        )
+        clip, ways = _begun(fitted, flat.rows, one, _bound(fitted, target, one, chosen, channels), rule, path)
         grown = {name: way.tensor(checkpoint.tensors, name) for name, way in ways.items()}
-        own = decided(facts_of(clip._replace(layout=target), None, model=variant), path)
+        own = decided(facts_of(clip._replace(layout=target), None, model=chosen), path, option="--model")
         kept = {name: held.settings[name] for name in one.table.inflates.keeps if name in held.settings}
         own = own._replace(settings={**own.settings, **kept})
         eps = own.bn_eps
@@ -127,9 +128,11 @@ def inflate(
         notes = [*flat.notes, *plan.notes, *_notes(rows, clip, held, one)]
         if not checksum:
             notes.append(UNCHECKED)
-        implied = (*flat.implied, *plan.implied)
+        if not dry_run:
+            for name, value in plan.implied:
+                refuse_unlike(grown[name], value, path, where=ways[name].row.source or name)
         plan = plan._replace(
-            rows=tuple(rows), dropped=_dropped(fitted, rows), notes=tuple(notes), implied=implied
+            rows=tuple(rows), dropped=_dropped(fitted, rows), notes=tuple(notes), implied=flat.implied
         )
         described = own._replace(bn_eps=eps, input=_input(held, own), model="")
 
@@ -163,7 +166,6 @@ def inflate(
 
 def _variant(fitted: Fit, target: LayoutTable, name: str, path: str) -> Variant:
     """The variant asked for, of a family that begins with the file's."""
-    globs = [name, *(glob for row in models(target) if row["name"] == name for glob in row["variants"])]
     given = fitted.variant.family
     into = [
         one
@@ -178,9 +180,20 @@ def _variant(fitted: Fit, target: LayoutTable, name: str, path: str) -> Variant:
             path=path,
             hint="ResNet-50 and -101 over frames can be, and BN-Inception, which other channels are for",
         )
-    for one in into:
-        if any(fnmatchcase(one.name, glob) for glob in globs):
-            return one
+    named = [one for one in into if one.name == name]
+    if not named:
+        blocks = fitted.variant.values.get("blocks")
+        of_model = [one for one in into if name in _models(target, one)]
+        named = [one for one in of_model if one.values.get("blocks") == blocks] or of_model[:1]
+    if named and all(_alike(named[0], other) for other in named):
+        return named[0]
+    if named:
+        raise Refused(
+            f"{name!r} is a model of {len(named)} networks that are inflated from {fitted.variant.title}",
+            path=path,
+            where=", ".join(one.name for one in named),
+            hint=f"say which with --variant, and --model {name}",
+        )
     known = [one for family in network_names() for one in variants(family) if one.name == name]
     foreign = [one.title for one in known if given not in one.table.inflates.sources]
     raise Refused(
@@ -190,6 +203,33 @@ def _variant(fitted: Fit, target: LayoutTable, name: str, path: str) -> Variant:
         path=path,
         hint=f"--variant may be {', '.join(one.name for one in into)}",
     )
+
+
+def _alike(one: Variant, other: Variant) -> bool:
+    """Whether two networks have the same kernels where both have a convolution, so that they begin alike."""
+    shapes = {module.name: module.shape for module in modules(one) if module.kind.startswith("conv")}
+    return all(shapes.get(module.name, module.shape) == module.shape for module in modules(other))
+
+
+def _models(target: LayoutTable, one: Variant) -> list[str]:
+    """The names of a layout's models of a network."""
+    return [
+        row["name"] for row in models(target) if any(fnmatchcase(one.name, glob) for glob in row["variants"])
+    ]
+
+
+def _model(target: LayoutTable, one: Variant, variant: str, model: str | None, path: str) -> str:
+    """The model asked for, or the network's own name, which asks for none."""
+    if model is None:
+        return variant
+    known = _models(target, one)
+    if model not in known:
+        raise Refused(
+            f"{target.title} has no model {model!r} of {one.title}",
+            path=path,
+            hint=f"--model may be {', '.join(known)}" if known else "leave --model out",
+        )
+    return model
 
 
 def _bound(fitted: Fit, target: LayoutTable, one: Variant, name: str, channels: int | None) -> dict[str, int]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, NamedTuple
 
 from .facts import held_settings, unlike
-from .mapping.layout import families, left_out
+from .mapping.layout import families, left_out, unstored
 from .mapping.network import settings, variants
 from .mapping.tables import layout_names, load_layout, network_names
 from .plan import differences, pool1_note
@@ -90,7 +90,8 @@ KINDS = {
     "eps": "the same function: what the batch norms' eps differ by goes into `running_var`, and is refused where that "
     "would make a variance negative",
     "settings": "the same function once the target's network is told what no weight shows, which the report names",
-    "partly": "the same function, where the norms that the layout has no place for do nothing: else it is refused",
+    "partly": "the same function, where the norms that the layout has no place for, or the statistics of norms, do "
+    "nothing: else it is refused",
     "differs": "the weights load, the function is another, and the report says how",
     "refused": "the layout has no such network",
 }
@@ -109,7 +110,7 @@ def exactness(one: Variant, source: LayoutTable, target: LayoutTable) -> Exactne
     shifted = (source.eps(one.name) or default) != (target.eps(one.name) or source.eps(one.name) or default)
     if had.config != has.config and (had.differs or has.differs) and not target.identity:
         return Exactness("differs", text, bool(said))
-    if left_out(target, one) - left_out(source, one):
+    if left_out(target, one) - left_out(source, one) or unstored(target, one) - unstored(source, one):
         return Exactness("partly", text, bool(said))
     if told := _to_tell(one, source, target):
         if fixed := [name for name in told if name in has.fixed]:

@@ -460,9 +460,10 @@ def test_affine_files_and_what_only_looks_like_one(tmp_path: Path) -> None:
         whole = zoo_tables.nonlocal_blobs(table)
         kept = {name: shape for name, shape in whole.items() if not re.search("_rm$|_riv$|pred", name)}
         pickled(tmp_path / "start.pkl", halves(kept))
-        with pytest.raises(Refused, match="does not fit") as caught:
-            convert("nonlocal", tmp_path / "start.pkl", tmp_path / "no.pth")
-        assert "lost their statistics" in caught.value.hint
+        for variant in (None, "8x8", "32x2"):
+            with pytest.raises(Refused, match="does not fit") as caught:
+                convert("nonlocal", tmp_path / "start.pkl", tmp_path / "no.pth", variant=variant)
+            assert "lost their statistics" in caught.value.hint
         with pytest.raises(Refused, match="does not fit") as caught:
             convert("slowfast", tmp_path / "start.pkl", tmp_path / "no.pth")
         assert "lost their statistics" in caught.value.hint
@@ -693,6 +694,7 @@ def test_a_detector_is_told_from_a_classifier_by_name_alone(tmp_path: Path) -> N
         model(torch.zeros(1, 3, 4, 32, 32))
     with pytest.raises(ValueError, match="a region of clip 1"):
         model(torch.zeros(1, 3, 4, 32, 32), torch.tensor([[1.0, 0, 0, 8, 8]]))
+    assert model(torch.zeros(1, 3, 4, 32, 32), torch.zeros(0, 5)).shape == (0, 80)
     convert("slowfast", path, tmp_path / "plain.pth", variant="slowonly-r50")
     assert load_model(tmp_path / "plain.pth").get_submodule("layer4.2.conv2.conv").dilation == (1, 1, 1)
 
@@ -935,3 +937,4 @@ def test_the_context_of_a_region() -> None:
     assert out.shape == (1, 2, 1, 2, 2)
     assert out[0, 0].eq(0).all()
     assert out[0, 1, 0].tolist() == [[0, 0], [5, 0]]
+    assert cut(x, torch.zeros(0, 5)).shape == (0, 2, 1, 2, 2)

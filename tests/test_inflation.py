@@ -353,6 +353,35 @@ def test_the_stride_of_a_block() -> None:
         assert [block.get_submodule(f"conv{unit}.conv").stride[0] for unit in (1, 2, 3)] == strides
 
 
+def test_a_network_of_which_a_layout_has_several_models(resnet, tmp_path: Path, run) -> None:
+    """A model's name is that of C2D and of I3D there; a network's is not enough for what no weight shows."""
+    path, arrays = resnet
+    out = tmp_path / "out.pkl"
+    with pytest.raises(Refused, match="'32x2' is a model of 4 networks") as caught:
+        inflate(path, out, variant="32x2", to="nonlocal")
+    assert caught.value.where == "c2d-r50, c2d-nl-r50, i3d-r50, i3d-nl-r50"
+    assert caught.value.hint == "say which with --variant, and --model 32x2"
+    with pytest.raises(Refused, match="fit 2 models that compute different things") as caught:
+        inflate(path, out, variant="i3d-r50", to="nonlocal")
+    assert (caught.value.where, caught.value.hint) == ("8x8, 32x2", "say which with --model")
+    with pytest.raises(Refused, match="has no model '4x16' of I3D R50") as caught:
+        inflate(path, out, variant="i3d-r50", model="4x16", to="nonlocal")
+    assert caught.value.hint == "--model may be 8x8, 32x2"
+    said = ("--variant", "i3d-r50", "--model", "32x2", "--to", "nonlocal")
+    assert run("inflate", path, out, *said).returncode == 0
+    blobs = pickle.loads(out.read_bytes(), encoding="latin1")["blobs"]
+    deep = blobs["res4_2_branch2a_w"]
+    flat = arrays["backbone.layer3.2.conv1.weight"]
+    assert np.array_equal(deep, np.repeat((flat / np.float32(3))[:, :, None], 3, axis=2))
+    done = inflate(path, out, variant="i3d-r50", model="32x2", to="nonlocal", force=True, dry_run=True)
+    assert done.provenance["network"]["settings"]["stem_stride"] == 2
+    # The same where the target stores no statistics: those of this file would be lost.
+    with pytest.raises(Refused, match="takes it for 0 everywhere") as caught:
+        inflate(path, tmp_path / "no.pkl", variant="i3d-r50", model="32x4", to="nonlocal-affine")
+    assert caught.value.where == "backbone.bn1.running_mean"
+    assert not (tmp_path / "no.pkl").exists()
+
+
 def test_what_cannot_be_inflated(resnet, r2d, tmp_path: Path) -> None:
     out = tmp_path / "out.pth"
     with pytest.raises(Refused, match=r"no network of .* is inflated from"):

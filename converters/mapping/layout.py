@@ -104,6 +104,18 @@ def left_out(layout: LayoutTable, variant: Variant) -> set[str]:
     }
 
 
+def unstored(layout: LayoutTable, variant: Variant) -> set[str]:
+    """The tensors of a variant's modules that a layout takes for constants in place of storing them, by the kind of the
+    module and the tensor's name there."""
+    kinds = {module.kind for module in modules(variant)}
+    return {
+        f"{kind}/{leaf}"
+        for kind in kinds
+        for leaf in LEAVES[kind]
+        if layout.leaf(kind, leaf).constant is not None
+    }
+
+
 def _identity(layout: LayoutTable, variant: Variant, module: Module) -> Iterator[Entry]:
     """The tensors of a batch norm that a layout does not have: those of one that changes nothing."""
     eps = layout.eps(variant.name) or variant.table.bn_eps

@@ -37,7 +37,8 @@ class Regions:
         if rois.dim() != 2 or rois.shape[1] != 5:
             raise ValueError(f"expected regions [K, 5] (clip, x1, y1, x2, y2), got {list(rois.shape)}")
         frames = x.mean(dim=2)
-        cut = torch.stack([self._cut(frames, region.tolist()) for region in rois])
+        none = frames.new_empty(0, frames.shape[1], self.size, self.size)
+        cut = torch.cat([none, *(self._cut(frames, region.tolist())[None] for region in rois)])
         if self.context:
             whole = F.adaptive_avg_pool2d(frames, self.size)
             cut = torch.cat((cut, whole[rois[:, 0].long()]), dim=1)

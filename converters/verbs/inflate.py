@@ -18,8 +18,11 @@ of one over RGB (--channels). A start for training; no way back."""
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare what the command takes."""
     parser.add_argument("input", metavar="IN", help="a ResNet or BN-Inception over frames, of any layout")
-    parser.add_argument("output", metavar="OUT", help=".pth or .safetensors")
+    parser.add_argument("output", metavar="OUT", help=".pth, .safetensors, or what the layout comes as")
     parser.add_argument("--variant", metavar="NAME", required=True, help="the network or model to begin")
+    parser.add_argument(
+        "--model", metavar="NAME", help="its model, where the layout has several of the network"
+    )
     parser.add_argument("--to", metavar="LAYOUT", default="native", help="the output's layout")
     parser.add_argument(
         "--inflate",
@@ -57,6 +60,7 @@ def run(options: argparse.Namespace) -> int:
         options.input,
         options.output,
         variant=options.variant,
+        model=options.model,
         to=options.to,
         rule=options.inflate,
         channels=options.channels,
