@@ -15,6 +15,13 @@ import vmz_files
 REPOSITORY = Path(__file__).parent.parent
 
 
+def pytest_configure() -> None:
+    """There is a process for every processor already: their threads would only wait for each other."""
+    if "PYTEST_XDIST_WORKER" in os.environ:
+        torch.set_num_threads(1)
+        os.environ["OMP_NUM_THREADS"] = "1"
+
+
 @pytest.fixture(scope="session")
 def r2d(tmp_path_factory) -> Path:
     """R2D-18, the smallest network of VMZ that every layout's rules apply to: 46 MB."""
