@@ -6,7 +6,7 @@ import sys
 from typing import TYPE_CHECKING
 
 from ..errors import UsageError
-from .common import add_entry, outcome
+from .common import add_entry, add_hidden, add_writing, outcome
 
 if TYPE_CHECKING:
     import argparse
@@ -23,42 +23,23 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "output", metavar="OUT", help=".pth, .safetensors, .onnx, or what the layout comes as (a mean: .npy)"
     )
     parser.add_argument("--to", metavar="LAYOUT", help="the output's layout (see `convert models`)")
-    parser.add_argument("--force", action="store_true", help="replace an existing output")
-    parser.add_argument(
-        "--dry-run", action="store_true", help="plan and report, read no tensor, write nothing"
-    )
-    parser.add_argument("--check", action="store_true", help="read the output back and compare every tensor")
+    add_writing(parser)
     parser.add_argument(
         "--verify",
         action="store_true",
         help="then prove it as `convert verify` does: bytes, and both networks run",
     )
     parser.add_argument("--dtype", metavar="DTYPE", help="cast: float32, float16, bfloat16 or float64")
-    parser.add_argument(
-        "--wrap", action="store_true", help="add the ecosystem's own wrapper around the state dict"
-    )
     parser.add_argument("--strict", action="store_true", help="refuse NaN and Inf")
-    parser.add_argument("--sha256", action="store_true", help="hash the input into the provenance (slow)")
-    parser.add_argument("--no-checksum", action="store_true", help="do not compare the input's own checksums")
     parser.add_argument(
         "--variant", metavar="NAME", help="the network or model, where names and shapes fit several"
     )
     add_entry(parser)
     parser.add_argument("--backbone", action="store_true", help="leave the head out")
-    pool = parser.add_mutually_exclusive_group()
-    pool.add_argument(
-        "--pool1", action="store_true", default=None, help="the network has a max pool behind the stem"
-    )
-    pool.add_argument("--no-pool1", dest="pool1", action="store_false", help="it has none")
-    parser.add_argument(
-        "--inverse-std",
-        action="store_true",
-        help="the file has inverse standard deviations for variances (TSN, early 2016)",
-    )
+    add_hidden(parser)
     parser.add_argument(
         "--mean", metavar="FILE", help="the mean cube that goes with the weights, for the provenance"
     )
-    parser.add_argument("--stem-stride", type=int, metavar="N", help="the stem's stride in time")
     parser.add_argument("--mapping", metavar="FILE", help="convert by a mapping file of your own")
     parser.add_argument("--reverse", action="store_true", help="read the mapping from right to left")
     parser.add_argument(

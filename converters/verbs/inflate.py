@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from .common import outcome
+from .common import add_writing, outcome
 
 if TYPE_CHECKING:
     import argparse
@@ -41,14 +41,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         action="store_true",
         help="a BN-Inception file of early 2016 has inverse standard deviations for variances",
     )
-    parser.add_argument(
-        "--wrap", action="store_true", help="add the ecosystem's own wrapper around the state dict"
-    )
-    parser.add_argument("--force", action="store_true", help="replace an existing output")
-    parser.add_argument("--dry-run", action="store_true", help="plan and report only")
-    parser.add_argument("--check", action="store_true", help="read the output back and compare every tensor")
-    parser.add_argument("--sha256", action="store_true", help="hash the input into the provenance (slow)")
-    parser.add_argument("--no-checksum", action="store_true", help="do not compare the input's own checksums")
+    add_writing(parser)
 
 
 def run(options: argparse.Namespace) -> int:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from typing import TYPE_CHECKING
 
-from .common import add_entry, outcome
+from .common import add_entry, add_hidden, outcome
 
 if TYPE_CHECKING:
     import argparse
@@ -33,15 +33,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument("--seed", type=int, default=0, metavar="N", help="of the noise (default: 0)")
     add_entry(parser)
-    pool = parser.add_mutually_exclusive_group()
-    pool.add_argument(
-        "--pool1", action="store_true", default=None, help="SOURCE has a max pool behind the stem"
-    )
-    pool.add_argument("--no-pool1", dest="pool1", action="store_false", help="it has none")
-    parser.add_argument("--stem-stride", type=int, metavar="N", help="the stride in time of SOURCE's stem")
-    parser.add_argument(
-        "--inverse-std", action="store_true", help="SOURCE has inverse standard deviations for variances"
-    )
+    add_hidden(parser)
     parser.add_argument(
         "--html", metavar="REPORT.html", help="write a report on both files and the proof, one page"
     )
