@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-from fnmatch import fnmatchcase
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from .errors import Refused, UsageError
 from .mapping.network import settings, variants
-from .mapping.tables import load_labels, models
+from .mapping.tables import is_for, load_labels, models
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -137,7 +136,7 @@ def _rows(fit: Fit, provenance: Mapping[str, Any] | None, model: str | None) -> 
     if layout.identity and settings(fit.variant):
         told = (provenance or {}).get("network") or {}
         known = () if model is None and "model" in told else models(layout)
-    rows: list[Mapping[str, Any]] = [row for row in known if _is_for(row["variants"], fit)]
+    rows: list[Mapping[str, Any]] = [row for row in known if is_for(row["variants"], fit.variant.name)]
     if asked := [row for row in rows if model is not None and row.get("name") == model]:
         return asked
     fitting = [
@@ -173,7 +172,7 @@ def model_in(layout: LayoutTable, network: Mapping[str, Any]) -> str | None:
         return str(network["model"])
     one = next(one for one in variants(network["family"]) if one.name == network["variant"])
     held = {**settings(one), **layout.holding(one.name).config}
-    rows = [row for row in layout.made_for if any(fnmatchcase(one.name, glob) for glob in row["variants"])]
+    rows = [row for row in layout.made_for if is_for(row["variants"], one.name)]
     found = {row["name"]: {**held, **row.get("config", {})} for row in rows if "name" in row}
     same = [name for name, config in found.items() if {key: config[key] for key in settings(one)} == told]
     if network["model"] in same:
@@ -193,7 +192,7 @@ def held_settings(
     configs = [
         row.get("config", {})
         for row in layout.made_for
-        if any(fnmatchcase(variant.name, glob) for glob in row["variants"])
+        if is_for(row["variants"], variant.name)
         and (bound is None or all(bound[size] in allowed for size, allowed in row.get("sizes", {}).items()))
     ]
     return [{name: {**held, **config}[name] for name in own} for config in configs or [{}]]
@@ -218,11 +217,9 @@ def _input(fit: Fit, made_for: Mapping[str, Any]) -> dict[str, Any]:
     if labels is not None:
         found["labels"], found["labels_notice"] = load_labels(labels)
     for row in fit.layout.preprocessing.values():
-        if row["channels"] == fit.bound.get("channels") and _is_for(row.get("variants", ["*"]), fit):
+        if row["channels"] == fit.bound.get("channels") and is_for(
+            row.get("variants", ["*"]), fit.variant.name
+        ):
             found.update({key: value for key, value in row.items() if key not in ("channels", "variants")})
             break
     return found
-
-
-def _is_for(globs: Sequence[str], fit: Fit) -> bool:
-    return any(fnmatchcase(fit.variant.name, glob) for glob in globs)

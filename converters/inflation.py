@@ -9,7 +9,6 @@ these came about.
 from __future__ import annotations
 
 import os
-from fnmatch import fnmatchcase
 from time import perf_counter
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -20,7 +19,7 @@ from .facts import decided, facts_of
 from .mapping.fit import Fault, Fit, inverted
 from .mapping.layout import BATCHES, entries, families
 from .mapping.network import head_part, modules, variants
-from .mapping.tables import layout_names, load_layout, load_network, models, network_names
+from .mapping.tables import is_for, layout_names, load_layout, load_network, models, network_names
 from .ops import Inflate, Pad, Spread
 from .output import refuse_early, refuse_input
 from .plan import Plan, make_plan
@@ -213,9 +212,7 @@ def _alike(one: Variant, other: Variant) -> bool:
 
 def _models(target: LayoutTable, one: Variant) -> list[str]:
     """The names of a layout's models of a network."""
-    return [
-        row["name"] for row in models(target) if any(fnmatchcase(one.name, glob) for glob in row["variants"])
-    ]
+    return [row["name"] for row in models(target) if is_for(row["variants"], one.name)]
 
 
 def _model(target: LayoutTable, one: Variant, variant: str, model: str | None, path: str) -> str:

@@ -9,14 +9,14 @@ from __future__ import annotations
 import re
 from fnmatch import fnmatchcase
 from functools import partial
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 from ..errors import Refused, UsageError
 from ..tensor import FLOATS
 from ..text import shown
 from .layout import BATCHES, CannotHold, Entry, entries, families, name_templates
 from .network import config, count, count_part, head_part, modules, parts, variants
-from .tables import models
+from .tables import is_for, models
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Mapping
@@ -161,14 +161,16 @@ def _asked(layout: LayoutTable, variant: str | None) -> Callable[[str], bool]:
     if variant is None:
         return lambda _: True
     rows = [row for row in models(layout) if row["name"] == variant]
-    return lambda name: name == variant or any(_is_of(row, name) for row in rows)
+    return lambda name: name == variant or any(is_for(row["variants"], name) for row in rows)
 
 
 def names_for(found: Fit) -> list[str]:
     """What ``variant`` may be of a file that fits: the layout's models whose network and sizes are the file's, then the
     networks' own names, of all that it may be."""
     names = found.choices or (found.variant.name,)
-    known = [row["name"] for row in models(found.layout) if any(_is_of(row, name) for name in names)]
+    known = [
+        row["name"] for row in models(found.layout) if any(is_for(row["variants"], name) for name in names)
+    ]
     return [*(name for name in known if _may_be(found, name)), *names]
 
 
@@ -182,10 +184,6 @@ def _may_be(found: Fit, variant: str) -> bool:
         for size, allowed in row.get("sizes", {}).items()
         if size != "classes"
     )
-
-
-def _is_of(row: Mapping[str, Any], name: str) -> bool:
-    return any(fnmatchcase(name, glob) for glob in row["variants"])
 
 
 def headless(found: Fit) -> Fit:

@@ -9,13 +9,14 @@ from __future__ import annotations
 
 import os
 import tomllib
+from fnmatch import fnmatchcase
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from ..errors import ConverterError
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Mapping
+    from collections.abc import Callable, Iterable, Iterator, Mapping
 
     Row = Mapping[str, Any]
 
@@ -249,10 +250,8 @@ class LayoutTable(NamedTuple):
 
     def holding(self, variant: str) -> Holds:
         """What the table says of a variant; the first row that matches counts, none means it holds it."""
-        from fnmatch import fnmatchcase
-
         for row in self.holds:
-            if any(fnmatchcase(variant, pattern) for pattern in row.variants):
+            if is_for(row.variants, variant):
                 return row
         return Holds(("*",), "", "")
 
@@ -263,10 +262,8 @@ class LayoutTable(NamedTuple):
 
     def pool1(self, variant: str) -> bool | None:
         """Whether this project's network has the pool behind the stem; None where the layout leaves it open."""
-        from fnmatch import fnmatchcase
-
         held = self.holding(variant).pool1
-        rows = (row for row in self.made_for if any(fnmatchcase(variant, glob) for glob in row["variants"]))
+        rows = (row for row in self.made_for if is_for(row["variants"], variant))
         found: bool | None = next(rows, {}).get("pool1", held)
         return found
 
@@ -597,6 +594,11 @@ def load_layout(name: str) -> LayoutTable:
         missing=raw.get("missing", {}),
         zero=tuple(raw.get("zero", ())),
     )
+
+
+def is_for(globs: Iterable[str], variant: str) -> bool:
+    """Whether one of a row's patterns is for a variant, by its name."""
+    return any(fnmatchcase(variant, glob) for glob in globs)
 
 
 def models(layout: LayoutTable) -> tuple[Row, ...]:
