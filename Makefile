@@ -36,8 +36,8 @@ $(CHAINER)/.installed: Makefile
 	@touch $@
 
 test-frameworks: $(TENSORFLOW)/.installed $(CHAINER)/.installed   ## cross-checks with real TensorFlow and Chainer
-	PYTHONPATH=. $(TENSORFLOW)/bin/python $(FOREIGN) tests/framework_tensorflow.py
-	PYTHONPATH=. $(CHAINER)/bin/python $(FOREIGN) tests/framework_chainer.py
+	PYTHONPATH=. $(TENSORFLOW)/bin/python $(FOREIGN) tests/frameworks/real_tensorflow.py
+	PYTHONPATH=. $(CHAINER)/bin/python $(FOREIGN) tests/frameworks/real_chainer.py
 
 lint: $(STAMP)             ## ruff
 	$(BIN)/ruff check .

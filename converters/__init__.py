@@ -9,32 +9,33 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-__version__ = "0.1.0"
+from ._version import __version__ as __version__
 
 if TYPE_CHECKING:
-    from .batches.batch import convert_batch
-    from .conversion import Result, convert
-    from .difference import diff
+    from converters.batches.run import convert_batch
+    from converters.conversion.convert import Result, convert
+    from converters.conversion.mean import Mean, convert_mean
+    from converters.inspection.diff import diff
+    from converters.inspection.inspect import inspect
+    from converters.publication.publish import publish
+    from converters.verification.verify import Verification, verify
+
     from .errors import BadInput, ConverterError, Refused, UsageError
-    from .inspection import inspect
-    from .mean import Mean, convert_mean
-    from .model import load_model, load_two_stream
-    from .publication import publish
-    from .verification import Verification, verify
+    from .loading import load_model, load_two_stream
 
 _HOMES = {
-    "convert_batch": "batches.batch",
-    "convert": "conversion",
-    "Result": "conversion",
-    "convert_mean": "mean",
-    "Mean": "mean",
-    "diff": "difference",
-    "load_model": "model",
-    "load_two_stream": "model",
-    "inspect": "inspection",
-    "publish": "publication",
-    "verify": "verification",
-    "Verification": "verification",
+    "convert_batch": "batches.run",
+    "convert": "conversion.convert",
+    "Result": "conversion.convert",
+    "convert_mean": "conversion.mean",
+    "Mean": "conversion.mean",
+    "diff": "inspection.diff",
+    "load_model": "loading",
+    "load_two_stream": "loading",
+    "inspect": "inspection.inspect",
+    "publish": "publication.publish",
+    "verify": "verification.verify",
+    "Verification": "verification.verify",
     "ConverterError": "errors",
     "Refused": "errors",
     "UsageError": "errors",

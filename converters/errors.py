@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from .text import shown
+from .printable import shown
 
 if TYPE_CHECKING:
     from typing import Self

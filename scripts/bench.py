@@ -84,7 +84,9 @@ class Figure:
         )
 
 
-WITHOUT_FAST = "import sys; sys.modules['isal'] = None; from converters.cli import main; sys.exit(main())"
+WITHOUT_FAST = (
+    "import sys; sys.modules['isal'] = None; from converters.cli.main import main; sys.exit(main())"
+)
 """The command as it is where the extra ``[fast]`` is not installed: importing isal fails."""
 
 THROUGH_TORCH = """

@@ -27,20 +27,20 @@ sys.path.insert(0, REPOSITORY)
 
 from converters import convert, verify  # noqa: E402
 from converters.errors import ConverterError, Refused  # noqa: E402
-from converters.mapping.layout import entries, families, left_out  # noqa: E402
-from converters.mapping.network import parameters, variants  # noqa: E402
+from converters.formats.io.atomic import replacing  # noqa: E402
+from converters.inspection.support import holding_layouts  # noqa: E402
+from converters.mapping.names import entries, families, left_out  # noqa: E402
 from converters.mapping.tables import DIVISOR, layout_names, load_layout, models  # noqa: E402
-from converters.report import verification_text  # noqa: E402
-from converters.support import holding_layouts  # noqa: E402
+from converters.mapping.variants import parameters, variants  # noqa: E402
+from converters.reports.terminal import verification_text  # noqa: E402
 from converters.tensor import Held, Tensor  # noqa: E402
-from converters.write.atomic import replacing  # noqa: E402
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
-    from converters.mapping.layout import Entry
-    from converters.mapping.network import Variant
+    from converters.mapping.names import Entry
     from converters.mapping.tables import LayoutTable
+    from converters.mapping.variants import Variant
 
 SIZES = {"classes": 7, "channels": 3}
 CLIPS = {
@@ -96,7 +96,7 @@ def drawn(random: np.random.Generator, entry: Entry, shape: Sequence[int]) -> np
 def write(path: str, layout: LayoutTable, tensors: list[Tensor]) -> None:
     """Write a file of the layout's own format."""
     if layout.format == "tensorflow":
-        from converters.write.tensorflow import checkpoint_names, write_tensorflow
+        from converters.formats.tensorflow.writer import checkpoint_names, write_tensorflow
 
         data, index = checkpoint_names(path)
         with replacing(data, force=True) as data_out, replacing(index, force=True) as index_out:
@@ -104,15 +104,15 @@ def write(path: str, layout: LayoutTable, tensors: list[Tensor]) -> None:
         return
     with replacing(path, force=True) as out:
         if layout.format == "caffe2-pickle":
-            from converters.write.caffe2 import write_caffe2_pickle
+            from converters.formats.caffe2.pickle_writer import write_caffe2_pickle
 
             write_caffe2_pickle(out, tensors)
         elif layout.format == "caffe":
-            from converters.write.caffe import write_caffemodel
+            from converters.formats.caffe.writer import write_caffemodel
 
             write_caffemodel(out, tensors)
         else:
-            from converters.write.npz import write_npz
+            from converters.formats.npz.writer import write_npz
 
             write_npz(out, tensors)
 

@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
 """Write mappings/SUPPORT.md: every file of the model zoos and every network, with the layouts that hold it.
 
-Everything in it follows from the tables: mappings/zoo.toml lists the files, and the layouts say what they hold.
+Everything in it follows from the tables: mappings/releases.toml lists the files, and the layouts say what they hold.
 ``--check`` writes nothing and exits with 1 where the file is not what would be written.
 """
 
@@ -12,18 +12,18 @@ from itertools import groupby
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from converters.mapping.layout import families
-from converters.mapping.network import variants
+from converters.inspection.support import KINDS, exactness
+from converters.mapping.names import families
+from converters.mapping.releases import releases
 from converters.mapping.tables import layout_names, load_layout, network_names
-from converters.support import KINDS, exactness
-from converters.zoo import releases
+from converters.mapping.variants import variants
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
 
-    from converters.mapping.network import Variant
+    from converters.mapping.releases import Release
     from converters.mapping.tables import LayoutTable
-    from converters.zoo import Release
+    from converters.mapping.variants import Variant
 
 SUPPORT = Path(__file__).parent.parent / "mappings" / "SUPPORT.md"
 NOT_YET = "-"

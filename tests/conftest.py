@@ -5,14 +5,16 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
-from pathlib import Path
+from typing import TYPE_CHECKING
 
-import batch_files
 import pytest
 import torch
-import vmz_files
 
-REPOSITORY = Path(__file__).parent.parent
+from tests.helpers import batch_files, vmz_files
+from tests.helpers.paths import REPOSITORY
+
+if TYPE_CHECKING:
+    from pathlib import Path
 
 
 def pytest_configure() -> None:

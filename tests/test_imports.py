@@ -8,14 +8,14 @@ import subprocess
 import sys
 
 import pytest
-from conftest import REPOSITORY
 
 from converters import convert
+from tests.helpers.paths import REPOSITORY
 
 CODE = """
 import json, sys
 before = set(sys.modules)
-from converters.cli import main
+from converters.cli.main import main
 try:
     code = main(sys.argv[1:])
 except SystemExit as end:
@@ -79,8 +79,8 @@ def outputs(r2d, tmp_path_factory):
 def test_a_conversion_imports_neither_torch_nor_numpy(r2d, tmp_path, name):
     modules = imported("vmz", r2d, tmp_path / name)
     assert (tmp_path / name).stat().st_size > r2d.stat().st_size * 0.99
-    verbs = {name for name in modules if name.startswith("converters.verbs.")}
-    assert verbs == {"converters.verbs.common", "converters.verbs.convert"}
+    verbs = {name for name in modules if name.startswith("converters.cli.")}
+    assert verbs == {"converters.cli.main", "converters.cli.options", "converters.cli.convert"}
     assert not any(name.startswith("converters.batches") for name in modules)
     assert not modules & {"torch", "numpy", *HEAVY}
 
@@ -110,7 +110,7 @@ def test_a_mapping_of_ones_own_imports_neither(r2d, tmp_path):
 def test_planning_imports_neither(r2d, tmp_path):
     modules = imported("vmz", r2d, tmp_path / "out.pth", "--dry-run")
     assert not modules & {"torch", "numpy", *HEAVY}
-    assert not any(name.startswith("converters.write.pth") for name in modules)
+    assert not any(name.startswith("converters.formats.pytorch.writer") for name in modules)
 
 
 def test_inspecting_imports_neither(r2d, outputs):
@@ -128,7 +128,7 @@ def test_the_table_and_the_help_read_no_file(tmp_path):
     for words in (["models"], ["--help"], ["--version"], ["vmz", "--help"]):
         modules = imported(*words)
         assert not modules & {"torch", "numpy", "hashlib", *(HEAVY - {"shutil"})}
-        assert "converters.checkpoint" not in modules
+        assert "converters.formats.checkpoint" not in modules
 
 
 def test_a_change_of_values_imports_numpy_but_not_torch(r3d, tmp_path):
@@ -154,7 +154,7 @@ def test_the_package_itself_imports_nothing_heavy():
     )
     modules = set(done.stdout.split())
     assert "converters" in modules
-    assert not modules & {"torch", "numpy", "converters.conversion", "argparse"}
+    assert not modules & {"torch", "numpy", "converters.conversion.convert", "argparse"}
 
 
 def test_equal_files_are_compared_without_numpy(r2d, outputs):

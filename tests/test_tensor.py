@@ -6,14 +6,14 @@ import os
 import subprocess
 import sys
 import time
-from pathlib import Path
 
 import pytest
 
 from converters.errors import BadInput
 from converters.tensor import CHUNK, SourceFile
+from tests.helpers.paths import REPOSITORY
 
-ROOT = Path(__file__).parents[1]
+ROOT = REPOSITORY
 UNIX = pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="named pipes and devices of Unix")
 
 

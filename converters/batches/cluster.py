@@ -5,9 +5,10 @@ from __future__ import annotations
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
-from ..errors import ConverterError
+from converters.errors import ConverterError
+
+from .job import failure, perform
 from .pool import Event
-from .work import failure, perform
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence

@@ -7,13 +7,14 @@ import re
 import tomllib
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from ..errors import BadInput, UsageError
-from ..facts import LONGEST_STRIDE
-from ..mapping.tables import layout_names, load_layout
-from ..naming import fill, holes
-from ..output import output_format
-from ..tensor import FLOATS, SourceFile
-from .places import PROTOCOLS, is_remote, protocol
+from converters.conversion.output_names import fill, holes
+from converters.conversion.write import output_format
+from converters.errors import BadInput, UsageError
+from converters.mapping.network_info import LONGEST_STRIDE
+from converters.mapping.tables import layout_names, load_layout
+from converters.tensor import FLOATS, SourceFile
+
+from .storage import PROTOCOLS, is_remote, protocol
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping

@@ -12,8 +12,9 @@ from queue import Empty, SimpleQueue
 from threading import Thread
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from ..errors import ConverterError
-from .work import failure
+from converters.errors import ConverterError
+
+from .job import failure
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence

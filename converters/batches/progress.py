@@ -6,8 +6,8 @@ import sys
 from time import monotonic
 from typing import TYPE_CHECKING, Any, TextIO
 
-from ..report import megabytes
-from ..text import shown
+from converters.printable import shown
+from converters.reports.terminal import megabytes
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

@@ -15,8 +15,8 @@ from time import monotonic, sleep
 from typing import TYPE_CHECKING, Any
 from zlib import crc32
 
-from ..errors import Refused
-from ..write.output import write_error
+from converters.errors import Refused
+from converters.formats.io.output_stream import write_error
 
 if sys.platform != "win32":
     import fcntl

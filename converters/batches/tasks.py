@@ -7,9 +7,10 @@ import os
 from hashlib import sha256
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from ..errors import ConverterError, UsageError
-from ..naming import fill, stem_of
-from .places import is_pattern, is_remote, local_path, matches
+from converters.conversion.output_names import fill, stem_of
+from converters.errors import ConverterError, UsageError
+
+from .storage import is_pattern, is_remote, local_path, matches
 
 if TYPE_CHECKING:
     from collections.abc import Mapping

@@ -11,7 +11,7 @@ from threading import Thread
 from time import monotonic
 from typing import Any
 
-from .work import perform
+from .job import perform
 
 REFRESH = 0.2
 """Seconds between two words on how far a conversion is."""

@@ -1,0 +1,1 @@
+"""From an open checkpoint to an output: identify, plan, write."""

@@ -1,0 +1,246 @@
+"""Convert and check by a mapping file of the user's own, which knows names and axes, and no network."""
+
+from __future__ import annotations
+
+import os
+from math import prod
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+from converters._version import __version__
+from converters.errors import Refused
+from converters.formats.provenance_record import VERSION
+from converters.mapping.match import Fault, nearest
+from converters.mapping.names import BATCHES
+from converters.mapping.user_mapping import MappingError, glob_matches, load_mapping
+from converters.tensor import FLOATS, ITEMSIZE
+
+from .operations import Cast, is_exact
+from .plan import Plan, Row, reorder
+from .provenance import restoration
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator, Mapping
+
+    from converters.mapping.user_mapping import Constant, OwnMapping, Pair
+    from converters.tensor import Tensor
+
+    from .operations import Op
+
+MOST_CONSTANTS = 16 << 20
+"""Bytes that a mapping's constants may take beside a file that is smaller itself."""
+
+
+class Matched(NamedTuple):
+    """A file held against a mapping's left side.
+
+    ``matched`` rows have a tensor of the right number of axes; ``dropped`` are left out by name, ``counters``
+    the batch counters of PyTorch files, which carry nothing. ``faults`` are all that does not agree,
+    ``open_points`` those in the mapping that nobody has confirmed.
+    """
+
+    mapping: OwnMapping
+    matched: int
+    dropped: tuple[str, ...]
+    counters: tuple[str, ...]
+    faults: tuple[Fault, ...]
+    open_points: int = 0
+
+    def as_data(self) -> dict[str, Any]:
+        """Plain data, for ``--json``."""
+        return {
+            "mapping": self.mapping.path,
+            "sha256": self.mapping.sha256,
+            "reverse": self.mapping.reverse,
+            "rows": len(self.mapping.pairs),
+            "matched": self.matched,
+            "open_points": self.open_points,
+            "dropped": list(self.dropped),
+            "faults": [str(fault) for fault in self.faults],
+        }
+
+
+def open_mapping(path: str, *, reverse: bool = False, accept_unsure: bool = False) -> OwnMapping:
+    """Read a mapping file for use, left side first. Raises `Refused` where points are open in it, unless
+    ``accept_unsure`` takes its unsure rows as they are and drops what is left over."""
+    mapping = load_mapping(path)
+    if reverse:
+        mapping = mapping.reversed()
+    if accept_unsure:
+        return mapping.accepted()
+    if mapping.open_points:
+        raise Refused(
+            "has points that nobody has confirmed",
+            path=path,
+            where=f"{len(mapping.unsure)} rows under [unsure], "
+            f"{len(mapping.left.left_over) + len(mapping.right.left_over)} tensors left over",
+            hint="look at them and move the rows that are right to [tensors], or say --accept-unsure",
+        )
+    return mapping
+
+
+def match(mapping: OwnMapping, tensors: Mapping[str, Tensor], others: Iterable[str] = ()) -> Matched:
+    """Hold a file's names and shapes against a mapping's left side; names every fault.
+
+    ``others`` are values that are not tensors: what a PyTorch file has beside its state dict is left out, others
+    must be dropped by name.
+    """
+    left = mapping.left
+    wanted = {pair.left for pair in mapping.pairs} | left.constants.keys()
+    dropped, counters, unused = [], [], []
+    for name in (*tensors, *(others if left.format != "pytorch" else ())):
+        if name in wanted:
+            continue
+        if left.format == "pytorch" and name.endswith(f".{BATCHES}"):
+            counters.append(name)
+        elif any(glob_matches(glob, name) for glob in left.drop):
+            dropped.append(name)
+        else:
+            unused.append(name)
+    missing = [name for name in wanted if name not in tensors]
+    faults = [
+        *(Fault("missing", name, near) for name, near in nearest(missing, unused)),
+        *(Fault("unused", name, near) for name, near in nearest(unused, missing)),
+    ]
+    matched = 0
+    for pair in mapping.pairs:
+        if pair.left not in tensors:
+            continue
+        shape = tensors[pair.left].shape
+        if pair.left_stored.plain(shape, _rank(pair, shape)) is None:
+            ones = pair.left_stored.leading + pair.left_stored.trailing
+            sizes = "x".join(map(str, shape)) or "scalar"
+            faults.append(
+                Fault("shape", pair.left, f"{sizes}, wanted {_rank(pair, shape)} axes and {ones} of size one")
+            )
+        else:
+            matched += 1
+    return Matched(mapping, matched, tuple(dropped), tuple(counters), tuple(faults))
+
+
+def match_either(mapping: OwnMapping, tensors: Mapping[str, Tensor], others: Iterable[str] = ()) -> Matched:
+    """Hold a file against both sides of a mapping, what is unsure in it included; the side that fits better, the
+    left one if both do."""
+    whole = mapping.accepted(), mapping.reversed().accepted()
+    best = min((match(side, tensors, others) for side in whole), key=lambda side: len(side.faults))
+    return best._replace(open_points=mapping.open_points)
+
+
+def mapped_plan(
+    found: Matched, tensors: Mapping[str, Tensor], *, dtype: str | None = None, path: str = ""
+) -> Plan:
+    """The rows of a conversion by a mapping. Raises `Refused` with every fault where the file does not fit."""
+    mapping = found.mapping
+    if found.faults:
+        turned = match(mapping.reversed(), tensors)
+        side = "left" if mapping.reverse else "right"
+        hint = f"it has the names of the {side} side: " + (
+            "leave --reverse out" if mapping.reverse else "convert it with --reverse"
+        )
+        raise Refused(
+            f"does not fit the mapping {os.path.basename(mapping.path)}",
+            path=path,
+            where=f"{len(found.faults)} faults; {found.matched} of {len(mapping.pairs)} rows match",
+            hint=hint if not turned.faults else "--json lists every fault",
+            faults=tuple(str(fault) for fault in found.faults),
+        )
+    like: dict[str, list[tuple[str, Constant]]] = {}
+    for name, constant in mapping.right.constants.items():
+        like.setdefault(constant.like, []).append((name, constant))
+    said = {pair.right for pair in mapping.pairs} | mapping.right.constants.keys()
+    rows: list[Row] = []
+    for pair in mapping.pairs:
+        tensor = tensors[pair.left]
+        row = _row(pair, tensor, dtype)
+        rows += [_constant(name, one, row, tensor.dtype, dtype) for name, one in like.get(pair.right, ())]
+        rows.append(row)
+        if mapping.right.format == "pytorch" and pair.right.endswith(".running_var"):
+            counter = pair.right.removesuffix("running_var") + BATCHES
+            if counter not in said:
+                rows.append(Row(_counter(mapping, pair, tensors), counter, "int64", (), ()))
+    rows += [_constant(name, one, None, one.dtype, dtype) for name, one in like.get("", ())]
+    _check_constants(rows, mapping.right.constants, tensors, mapping.path)
+    # An integer counts something that takes no part in inference: its value need not come back.
+    implied = tuple(
+        (name, one.value) for name, one in mapping.left.constants.items() if tensors[name].dtype in FLOATS
+    )
+    return Plan(tuple(rows), implied, found.dropped, tuple(_notes(rows, tensors, dtype)), 0.0)
+
+
+def mapped_record(
+    found: Matched, plan: Plan, source: Mapping[str, Any], tensors: Mapping[str, Tensor]
+) -> dict[str, Any]:
+    """The record of a conversion by a mapping, but for the checksums; see `provenance.record`."""
+    mapping = found.mapping
+    return {
+        "provenance": VERSION,
+        "tool": {"name": "video-checkpoint-converters", "version": __version__},
+        "mapping": {
+            "source": mapping.left.name,
+            "target": mapping.right.name,
+            "network": "",
+            "sha256": mapping.sha256,
+            "title": mapping.title,
+        },
+        "layout": "",
+        "source": dict(source),
+        "dropped": list(plan.dropped),
+        "notes": list(plan.notes),
+        "restore": restoration(plan, tensors),
+    }
+
+
+def _rank(pair: Pair, shape: tuple[int, ...]) -> int:
+    return len(shape) if pair.rank is None else pair.rank
+
+
+def _row(pair: Pair, tensor: Tensor, dtype: str | None) -> Row:
+    plain = pair.left_stored.plain(tensor.shape, _rank(pair, tensor.shape))
+    assert plain is not None  # `match` looked
+    ops: list[Op] = []
+    shape = reorder(
+        ops, tensor.shape, pair.left_stored.canonical(plain), pair.left_stored, pair.right_stored, None
+    )
+    wanted = dtype if dtype and tensor.dtype in FLOATS else tensor.dtype
+    if wanted != tensor.dtype:
+        ops.append(Cast(wanted))
+    return Row(tensor.name, pair.right, wanted, shape, tuple(ops))
+
+
+def _counter(mapping: OwnMapping, pair: Pair, tensors: Mapping[str, Tensor]) -> str | None:
+    """The batch counter beside a row's variance in the file; None where there is none, or it is no counter."""
+    if mapping.left.format != "pytorch" or not pair.left.endswith(".running_var"):
+        return None
+    name = pair.left.removesuffix("running_var") + BATCHES
+    found = tensors.get(name)
+    return name if found is not None and (found.dtype, found.shape) == ("int64", ()) else None
+
+
+def _check_constants(
+    rows: Iterable[Row], constants: Mapping[str, Constant], tensors: Mapping[str, Tensor], path: str
+) -> None:
+    """Raise `MappingError` where constants take more than the file itself: a page of text must not fill a disk."""
+    took = sum(prod(row.shape) * ITEMSIZE[row.dtype] for row in rows if row.target in constants)
+    if took > max(sum(tensor.nbytes for tensor in tensors.values()), MOST_CONSTANTS):
+        raise MappingError(
+            f"has constants of {took:,} bytes, more than the file itself has", path=path, where="constants"
+        )
+
+
+def _constant(name: str, one: Constant, like: Row | None, source: str, dtype: str | None) -> Row:
+    own = one.dtype or source
+    return Row(
+        None,
+        name,
+        dtype if dtype and own in FLOATS else own,
+        like.shape if like else one.shape,
+        (),
+        one.value,
+    )
+
+
+def _notes(rows: Iterable[Row], tensors: Mapping[str, Tensor], dtype: str | None) -> Iterator[str]:
+    if dtype is None:
+        return
+    cast = [row for row in rows if row.source is not None and row.dtype != tensors[row.source].dtype]
+    exact = all(is_exact(tensors[row.source].dtype, row.dtype) for row in cast if row.source is not None)
+    yield f"{len(cast)} tensors were cast to {dtype}{'' if exact else ', which rounds: there is no exact way back'}"

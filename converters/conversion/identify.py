@@ -1,0 +1,60 @@
+"""An open file and what it is: the one way from a checkpoint to its network and the facts of it."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, NamedTuple
+
+from converters.mapping.match import headless, inverted
+from converters.mapping.network_info import decided, facts_of
+
+from .recognize import recognise
+
+if TYPE_CHECKING:
+    from converters.formats.checkpoint import Checkpoint
+    from converters.mapping.match import Fit
+    from converters.mapping.network_info import Facts
+
+
+class Said(NamedTuple):
+    """What a user says of a file that nothing in it may show; None where nothing is said.
+
+    ``variant`` is a network where names and shapes fit several, ``model`` one of the layout's models, ``head`` what the
+    file calls the last layer, ``pool1`` and ``stem_stride`` what the network does behind and in its stem, and
+    ``inverse_std`` that variances are inverse standard deviations.
+    """
+
+    variant: str | None = None
+    model: str | None = None
+    head: str | None = None
+    pool1: bool | None = None
+    stem_stride: int | None = None
+    inverse_std: bool = False
+
+
+class Known(NamedTuple):
+    """An open file with what it is."""
+
+    checkpoint: Checkpoint
+    fit: Fit
+    facts: Facts
+
+
+def know(checkpoint: Checkpoint, layout: str | None, said: Said, *, backbone: bool = False) -> Known:
+    """What an open file is, as ``layout`` or as recognised; with ``backbone`` its head is left aside.
+
+    Raises `Refused` where it is no known network, or one of several and ``said`` does not tell.
+    """
+    fit = recognise(checkpoint, layout, variant=said.variant, head=said.head)
+    if said.inverse_std:
+        fit = inverted(fit)
+    if backbone:
+        fit = headless(fit)
+    facts = facts_of(
+        fit,
+        checkpoint.provenance,
+        told=checkpoint.told,
+        pool1=said.pool1,
+        stem_stride=said.stem_stride,
+        model=said.model,
+    )
+    return Known(checkpoint, fit, decided(facts, checkpoint.path))

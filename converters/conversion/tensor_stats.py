@@ -1,0 +1,44 @@
+"""Look at a tensor's values: ranges, NaN and Inf. Needs numpy; a conversion does not come here."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, NamedTuple
+
+from .operations import arrays
+
+if TYPE_CHECKING:
+    from converters.tensor import Tensor
+
+
+class Statistics(NamedTuple):
+    """Over all finite values of a tensor; ``nan`` and ``inf`` count the others. All zero where none is finite."""
+
+    minimum: float
+    maximum: float
+    mean: float
+    nan: int
+    inf: int
+
+
+def statistics(tensor: Tensor) -> Statistics:
+    """One pass over a floating tensor, in bounded pieces."""
+    import numpy
+
+    low, high, total, count, nan, inf = float("inf"), float("-inf"), 0.0, 0, 0, 0
+    for values in arrays(tensor.data, tensor.dtype):
+        finite = values[numpy.isfinite(values)].astype("float64")
+        nan += int(numpy.isnan(values).sum())
+        inf += int(numpy.isinf(values).sum())
+        if len(finite):
+            low, high = min(low, float(finite.min())), max(high, float(finite.max()))
+            total += float(finite.sum())
+            count += len(finite)
+    if not count:
+        return Statistics(0.0, 0.0, 0.0, nan, inf)
+    return Statistics(low, high, total / count, nan, inf)
+
+
+def not_finite(tensor: Tensor) -> int:
+    """How many values of a floating tensor are NaN or infinite."""
+    found = statistics(tensor)
+    return found.nan + found.inf

@@ -1,0 +1,1 @@
+"""The file formats: a folder for each, with its reader and its writer."""

@@ -1,0 +1,1 @@
+"""Caffe's binary models (``.caffemodel``) and mean cubes."""

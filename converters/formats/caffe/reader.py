@@ -1,0 +1,457 @@
+"""Reads Caffe models (``.caffemodel``, and the files without a suffix that C3D was released as) and mean
+files.
+
+Three dialects of ``caffe.proto`` number their fields differently, and a file does not say which it is:
+
+====================  =============================  ============================  =====================
+message               ``c3d-v1.0``                   ``bvlc-v1``                   ``bvlc``
+====================  =============================  ============================  =====================
+NetParameter          name 1, layers 2               name 1, layers 2              name 1, layer 100
+layer                 name 4, type 5, blobs 6        name 4, type 5, blobs 6       name 1, type 2, blobs 7
+BlobProto             num 1, channels 2, length 3,   num 1, channels 2, height 3, width 4, data 5,
+                      height 4, width 5, data 6,     diff 6, shape 7, double_data 8, double_diff 9
+                      diff 7
+====================  =============================  ============================  =====================
+
+``bvlc`` is also C3D-v1.1's and the TSN fork's. Sources: facebookarchive/C3D 71336a2, BVLC/caffe,
+yjxiong/caffe 9831a2b. Field 5 of a blob is a number in one BlobProto and the values in the other, and a
+blob's values must be as many as its sizes say, so no blob with values reads as both.
+"""
+
+from __future__ import annotations
+
+from math import prod
+from typing import TYPE_CHECKING, NamedTuple
+
+from converters.errors import BadInput
+from converters.formats.io.protobuf_reader import BYTES, FIXED32, FIXED64, VARINT, Field, Unpacked, Wire
+from converters.formats.sniff import HEAD, expect, sniff
+from converters.tensor import FileBytes, Tensor
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from converters.tensor import Data, SourceFile
+
+C3D, BVLC_V1, BVLC, HDF5 = "c3d-v1.0", "bvlc-v1", "bvlc", "hdf5"
+"""The dialects; the last has no fields."""
+
+_LAYERS = 20_000
+_BLOBS = 64  # of one layer
+_AXES = 32  # as in Caffe, kMaxBlobAxes
+_PIECES = 1_000  # fields of one blob
+_FLOATS = {BYTES: 4, FIXED32: 4}
+_DOUBLES = {BYTES: 8, FIXED64: 8}
+_PROTOTXT = (
+    rb"(?:\s|#.*)*(?:name|layers?|input(?:_dim|_shape|_param)?|force_backward|state|debug_info|net|net_param"
+    rb"|train_net|test_net|train_state|test_(?:iter|interval|state)|base_lr|lr_policy|gamma|power|momentum"
+    rb"|weight_decay|stepsize|display|max_iter|type|iter_size|average_loss|snapshot(?:_prefix)?|solver_mode|random_seed|transform_param)\s*[:{]"
+)
+
+
+class Numbers(NamedTuple):
+    """A dialect's field numbers: of a layer, and of a blob. 0 where it has no such field."""
+
+    name: int
+    kind: int
+    blobs: int
+    sizes: tuple[int, ...]
+    data: int
+    diff: int
+    shape: int
+    doubles: int
+    double_diff: int
+
+
+NUMBERS = {
+    C3D: Numbers(4, 5, 6, (1, 2, 3, 4, 5), 6, 7, 0, 0, 0),
+    BVLC_V1: Numbers(4, 5, 6, (1, 2, 3, 4), 5, 6, 7, 8, 9),
+    BVLC: Numbers(1, 2, 7, (1, 2, 3, 4), 5, 6, 7, 8, 9),
+}
+"""The table above, for the writer as well."""
+
+
+class Layer(NamedTuple):
+    """A layer of the net, with or without weights. ``kind`` is its type: a text in ``bvlc``, a number in the
+    other dialects, and empty where the file has none."""
+
+    name: str
+    kind: str | int
+    blobs: int
+
+
+class CaffeModel(NamedTuple):
+    """A net's weights in the file's order. ``tensors`` have the names ``LAYER/0``, ``LAYER/1`` ... and the
+    shapes that the file says; ``net`` is the net's own name."""
+
+    tensors: dict[str, Tensor]
+    dialect: str
+    net: str
+    layers: tuple[Layer, ...]
+
+
+class _Blob(NamedTuple):
+    """A blob's fields, whose meaning depends on the dialect."""
+
+    name: str
+    fields: tuple[Field, ...]
+
+
+class _Reading(NamedTuple):
+    """What a blob is in one dialect, or why it is nothing there."""
+
+    dtype: str = "float32"
+    shape: tuple[int, ...] = ()
+    pieces: tuple[Field, ...] = ()
+    fault: str = ""
+
+
+class _Joined:
+    """Values that a file has in several pieces."""
+
+    __slots__ = ("parts",)
+
+    def __init__(self, parts: tuple[Data, ...]) -> None:
+        self.parts = parts
+
+    def chunks(self) -> Iterator[memoryview]:
+        """See `Data.chunks`."""
+        for part in self.parts:
+            yield from part.chunks()
+
+
+def read_caffemodel(file: SourceFile) -> CaffeModel:
+    """Read the names, shapes and places of all blobs.
+
+    Raises `BadInput` for a file of another kind, saying which (a solver state, a mean file and a description
+    of a network are named), a damaged one, one whose blobs agree with no dialect, and one with two layers of
+    weights under one name.
+    """
+    _expect(file, "model")
+    wire = Wire(file)
+    net = ""
+    entries: list[Field] = []
+    for field in wire.fields(0, file.size):
+        if field.number == 1:
+            net = wire.text(field)
+        elif field.number in (2, 100):
+            if field.wire != BYTES:
+                raise wire.damaged("has a layer that is not a message", field.offset)
+            if len(entries) == _LAYERS:
+                raise wire.damaged(f"has more than {_LAYERS:,} layers", field.offset)
+            entries.append(field)
+    forms = {field.number for field in entries}
+    if not forms:
+        raise BadInput("holds no layers", path=file.path, hint="this is not a Caffe model, or an empty one")
+    if len(forms) > 1:
+        raise BadInput(
+            "has layers of the old form and of the new (fields 2 and 100)",
+            path=file.path,
+            hint="Caffe would use one of the two only; write the file again with upgrade_net_proto_binary",
+        )
+    dialects = (BVLC,) if 100 in forms else (C3D, BVLC_V1)
+    layers, blobs = _layers(wire, entries, NUMBERS[dialects[0]])
+    dialect = _dialect(wire, blobs, dialects)
+    tensors = {blob.name: _tensor(file, blob.name, _reading(wire, blob, NUMBERS[dialect])) for blob in blobs}
+    return CaffeModel(tensors, dialect, net, layers)
+
+
+def read_caffe_hdf5(file: SourceFile) -> CaffeModel:
+    """The same of a ``.caffemodel.h5``, whose datasets are ``data/LAYER/0`` ... (dialect ``hdf5``). Raises
+    `Refused` without h5py."""
+    from converters.formats.hdf5.reader import read_hdf5
+
+    found = read_hdf5(file)
+    if "history" in found.groups:
+        what, hint = _OTHER["solverstate"]
+        raise BadInput(what, path=file.path, hint=hint)
+    if "data" not in found.groups:
+        raise BadInput(
+            "is an HDF5 file, but not one of Caffe's", path=file.path, hint="a .caffemodel.h5 was expected"
+        )
+    tensors: dict[str, Tensor] = {}
+    blobs: dict[str, int] = {}
+    for path, tensor in found.tensors.items():
+        name = path.removeprefix("data/")
+        layer, _, index = name.rpartition("/")
+        if name == path:
+            continue  # the group ``diff``
+        if not layer or not index.isdecimal():
+            raise BadInput(
+                "has a dataset that is no blob of a layer",
+                path=file.path,
+                where=_shown(path),
+                hint="a .caffemodel.h5 has data/LAYER/0, data/LAYER/1 ... only",
+            )
+        tensors[name] = Tensor(name, tensor.dtype, tensor.shape, tensor.data)
+        blobs[layer] = blobs.get(layer, 0) + 1
+    if not tensors:
+        raise BadInput(
+            "holds no weights", path=file.path, hint="the snapshot was made of another net, or is empty"
+        )
+    names = (group.removeprefix("data/") for group in found.groups if group.startswith("data/"))
+    return CaffeModel(tensors, HDF5, "", tuple(Layer(name, "", blobs.get(name, 0)) for name in names))
+
+
+def read_mean(file: SourceFile) -> Tensor:
+    """The mean image or cube of a ``.binaryproto``, which is a bare BlobProto of any dialect.
+
+    Its name is ``mean``, its shape [channels, (frames,) height, width]: ``num``, which is 1 where it is there, falls
+    away.
+    Raises `BadInput` for anything else, saying what it is.
+    """
+    _expect(file, "mean")
+    wire = Wire(file)
+    blob = _Blob("mean", _fields(wire, 0, file.size))
+    dialect = _dialect(wire, [blob], (C3D, BVLC))
+    read = _reading(wire, blob, NUMBERS[dialect])
+    shape = read.shape
+    shaped = any(field.number == NUMBERS[dialect].shape for field in blob.fields)
+    if len(shape) >= 4 and shape[0] == 1:
+        shape = shape[1:]
+    elif not shaped or len(shape) not in (3, 4):  # pycaffe's array_to_blobproto adds no axis to an array
+        raise BadInput(
+            f"holds an array of {_sizes(shape)}, which is no mean",
+            path=file.path,
+            hint="a mean file has 1 x channels x (frames x) height x width",
+        )
+    return _tensor(file, "mean", read._replace(shape=shape))
+
+
+def message_kind(file: SourceFile) -> str:
+    """What a file of Caffe's is by its outermost fields: ``model``, ``mean``, ``solverstate`` or
+    ``prototxt``; empty for anything else."""
+    head = file.read_at(0, min(HEAD, file.size))
+    text = head.removeprefix(b"\xef\xbb\xbf").lstrip()  # an empty first line looks like a net's name
+    if sniff(text) == "text":
+        from re import match
+
+        return "prototxt" if match(_PROTOTXT, text) else ""
+    if sniff(head) not in ("protobuf", "unknown"):
+        return ""
+    seen: dict[int, int] = {}
+    walk = Wire(file)
+    try:
+        tag, _ = walk.varint(0, file.size)
+        seen[tag >> 3] = tag & 7
+        for field in walk.fields(0, file.size):
+            seen.setdefault(field.number, field.wire)
+            if 2 in seen and seen.get(1) != VARINT:
+                break
+    except BadInput:
+        pass  # what was seen before the damage tells
+    first, wire = next(iter(seen.items()), (0, BYTES))
+    if wire == BYTES and first in (1, 2, 3, 100):
+        return "model"
+    if (first == 1 and wire == VARINT and seen.get(2) == VARINT) or first == 5 or (first == 7 and 8 in seen):
+        return "mean"  # the last with double values, in front of which is their shape
+    if first == 1 and wire == VARINT and BYTES in (seen.get(2), seen.get(3)) and not {7, 8} & seen.keys():
+        return "solverstate"  # with 7 or 8, the graph and its operator sets, it is an ONNX model
+    return ""
+
+
+_OTHER = {
+    "model": ("is a Caffe model", "convert it as such; the mean is in a .binaryproto beside it"),
+    "mean": (
+        "is a Caffe mean file (.binaryproto), not a model",
+        "`convert c3d` turns it into an .npy; the weights are in the .caffemodel",
+    ),
+    "solverstate": (
+        "is a Caffe solver state (.solverstate), not a model",
+        "the weights are in the .caffemodel of the same iteration",
+    ),
+    "prototxt": (
+        "is the description of a Caffe network or its training (.prototxt), without weights",
+        "the weights are in the .caffemodel",
+    ),
+}
+
+
+def _expect(file: SourceFile, wanted: str) -> None:
+    """Raises `BadInput` that says what the file is, unless it is what is wanted."""
+    kind = message_kind(file)
+    if kind == wanted:
+        return
+    if kind:
+        what, hint = _OTHER[kind]
+        raise BadInput(what, path=file.path, hint=hint)
+    if sniff(file.read_at(0, min(HEAD, file.size))) != "protobuf":
+        expect(file, "protobuf")
+    raise BadInput(
+        "is a protocol buffer, but none of Caffe's", path=file.path, hint="a .caffemodel was expected"
+    )
+
+
+def _layers(wire: Wire, entries: list[Field], numbers: Numbers) -> tuple[tuple[Layer, ...], list[_Blob]]:
+    """All layers, and the blobs of those that have weights."""
+    path = wire.file.path
+    layers: list[Layer] = []
+    blobs: list[_Blob] = []
+    owners: set[str] = set()
+    oldest = False
+    for entry in entries:
+        name, kind = "", ""  # type: str, str | int
+        found: list[tuple[Field, ...]] = []
+        for field in wire.fields(entry.offset, entry.offset + entry.size):
+            if field.number == numbers.name:
+                name = wire.text(field)
+            elif field.number == numbers.kind:
+                kind = field.value if field.wire == VARINT else wire.text(field)
+            elif field.number == numbers.blobs:
+                if field.wire != BYTES:
+                    raise wire.damaged("has a blob that is not a message", field.offset)
+                if len(found) == _BLOBS:
+                    raise wire.damaged(f"has a layer of more than {_BLOBS} blobs", entry.offset)
+                found.append(_fields(wire, field.offset, field.offset + field.size))
+            elif field.number == 1:
+                oldest = True  # only where the name is another field: a layer within the layer
+        layers.append(Layer(name, kind, len(found)))
+        if found and not name:
+            raise wire.damaged("has a layer with weights and without a name", entry.offset)
+        if found and name in owners:
+            raise BadInput(
+                "has two layers of this name with weights",
+                path=path,
+                where=f"layer {_shown(name)}",
+                hint="weights go by their layers' names; rename one in the network and save it again",
+            )
+        if found:
+            owners.add(name)
+        blobs += [_Blob(f"{name}/{index}", fields) for index, fields in enumerate(found)]
+    if not blobs and oldest:
+        raise BadInput(
+            "is a Caffe model of the first format (V0)",
+            path=path,
+            hint="write it again with Caffe's upgrade_net_proto_binary",
+        )
+    if not blobs:
+        raise BadInput(
+            "holds no weights", path=path, hint="it describes a network only; the weights are in another file"
+        )
+    return tuple(layers), blobs
+
+
+def _fields(wire: Wire, start: int, end: int) -> tuple[Field, ...]:
+    """A blob's fields, which must be few: values come together."""
+    found: list[Field] = []
+    for field in wire.fields(start, end):
+        if len(found) == _PIECES:
+            raise wire.damaged(f"has a blob of more than {_PIECES:,} fields", start)
+        found.append(field)
+    return tuple(found)
+
+
+def _dialect(wire: Wire, blobs: list[_Blob], dialects: tuple[str, ...]) -> str:
+    """The one of ``dialects`` in which every blob has as many values as its sizes say."""
+    faults: dict[str, tuple[_Blob, str]] = {}
+    for dialect in dialects:
+        for blob in blobs:
+            fault = _reading(wire, blob, NUMBERS[dialect]).fault
+            if fault:
+                faults[dialect] = (blob, fault)
+                break
+    fitting = [dialect for dialect in dialects if dialect not in faults]
+    if len(fitting) == 1:
+        return fitting[0]
+    # Field 5 tells which of the dialects it was meant to be.
+    sized = any(field.number == 5 and field.wire == VARINT for field in blobs[0].fields)
+    meant = C3D if sized and C3D in dialects else dialects[-1]
+    blob, fault = faults[meant]
+    raise BadInput(
+        f"has a blob that cannot be read: {fault}",
+        path=wire.file.path,
+        where=f"blob {_shown(blob.name)}",
+        hint="the file is damaged, or of a Caffe fork that is not known here",
+    )
+
+
+def _reading(wire: Wire, blob: _Blob, numbers: Numbers) -> _Reading:
+    """A blob in one dialect. A field of another wire type than there is a fault: it is how dialects
+    differ."""
+    sizes: dict[int, int] = {}
+    shape: list[int] | None = None
+    floats: list[Field] = []
+    doubles: list[Field] = []
+    for field in blob.fields:
+        number, wanted = field.number, FIXED32
+        if number in numbers.sizes:
+            sizes[number] = field.value
+            wanted = VARINT
+        elif number == numbers.data:
+            floats.append(field)
+        elif number == numbers.doubles:
+            doubles.append(field)
+            wanted = FIXED64
+        elif number == numbers.shape:
+            shape = (shape or []) + _shape(wire, field)
+            wanted = BYTES
+        elif number == numbers.double_diff:
+            wanted = FIXED64
+        elif number != numbers.diff:
+            continue
+        if field.wire != wanted and (field.wire != BYTES or wanted == VARINT):
+            return _Reading(fault=f"field {number} has the wire type {field.wire}")
+    if floats and doubles:
+        return _Reading(fault="it has float and double values")
+    dtype, itemsize = ("float64", _DOUBLES) if doubles else ("float32", _FLOATS)
+    pieces = tuple(field for field in doubles or floats if field.size)
+    count = 0
+    for field in pieces:
+        size = itemsize[field.wire]
+        if field.wire == BYTES and field.size % size:
+            return _Reading(fault=f"its {field.size:,} bytes of values are no whole number of {dtype}")
+        count += field.size // size if field.wire == BYTES else field.value
+    if not count:
+        return _Reading(fault="it has no values")
+    final = _final(sizes, shape, numbers)
+    if final is None:
+        return _Reading(fault="its two shapes differ")
+    if len(final) > _AXES or not all(0 < size < 1 << 31 for size in final):
+        return _Reading(fault=f"its shape is impossible: {_sizes(final)}")
+    if prod(final) != count:
+        return _Reading(fault=f"it has {count:,} values, its shape is {_sizes(final)}")
+    return _Reading(dtype, final, pieces)
+
+
+def _final(sizes: dict[int, int], shape: list[int] | None, numbers: Numbers) -> tuple[int, ...] | None:
+    """The shape by the sizes of old, the shape of new, or both, which must be the same but for ones."""
+    old = tuple(sizes.get(number, 0) for number in numbers.sizes)
+    if len(old) == 5 and 3 not in sizes:
+        old = (*old[:2], 1, *old[3:])  # files older than ``length``, as C3D itself reads them
+    if shape is None:
+        return old if sizes or len(old) == 5 else ()
+    if sizes and [size for size in old if size != 1] != [size for size in shape if size != 1]:
+        return None
+    return old if sizes else tuple(shape)
+
+
+def _shape(wire: Wire, field: Field) -> list[int]:
+    """The sizes of a BlobShape, packed or not."""
+    found: list[int] = []
+    if field.wire != BYTES:
+        return found
+    for inner in wire.fields(field.offset, field.offset + field.size):
+        if inner.number == 1 and inner.wire in (VARINT, BYTES):
+            found += wire.varints(inner, _AXES + 1)
+        if len(found) > _AXES:
+            raise wire.damaged(f"has a blob of more than {_AXES} axes", field.offset)
+    return found
+
+
+def _tensor(file: SourceFile, name: str, read: _Reading) -> Tensor:
+    parts = tuple(
+        FileBytes(file, field.offset, field.size) if field.wire == BYTES else Unpacked(file, field)
+        for field in read.pieces
+    )
+    return Tensor(name, read.dtype, read.shape, parts[0] if len(parts) == 1 else _Joined(parts))
+
+
+def _sizes(shape: tuple[int, ...]) -> str:
+    sizes = [str(size) if size < 1 << 63 else str(size - (1 << 64)) for size in shape[:6]]
+    return "x".join(sizes + ["..."] * (len(shape) > 6)) or "one value"
+
+
+def _shown(name: str) -> str:
+    from converters.formats.pickle.machine import shown
+
+    return shown(name)

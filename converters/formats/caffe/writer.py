@@ -1,0 +1,145 @@
+"""Writes Caffe models as the Caffe forks do: fields in the order of their numbers, values packed.
+
+Which numbers, see `read.caffe`. Caffe takes weights by their layers' names and compares shapes, so that a layer's
+type, and layers without weights, are written for people and other tools only.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, Protocol
+
+from converters.errors import Refused
+from converters.formats.io.protobuf_writer import head, message, number, varint
+
+from .reader import BVLC, BVLC_V1, C3D, NUMBERS, Layer
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Sequence
+
+    from converters.tensor import Tensor
+
+_LIMIT = (1 << 31) - 1
+"""Bytes: protobuf reads no more."""
+
+_AXES = {C3D: 5, BVLC_V1: 4}
+
+
+class Sink(Protocol):
+    """Where bytes go: a binary file, or anything that takes bytes as one does."""
+
+    def write(self, piece: Any, /) -> object:
+        """Append bytes, or a view of some, which is not kept."""
+        ...
+
+
+def write_caffemodel(
+    out: Sink,
+    tensors: Iterable[Tensor],
+    *,
+    dialect: str = BVLC,
+    net: str = "",
+    layers: Sequence[Layer] = (),
+    progress: Callable[[int], None] | None = None,
+) -> None:
+    """Write ``tensors``, named ``LAYER/0``, ``LAYER/1`` ..., holding one chunk at a time.
+
+    ``layers`` are those of the file the weights once came from: its order, types and layers without weights are
+    kept; without them the layers come in the order of the tensors. Shapes are written as they are; in
+    ``c3d-v1.0``, which has five sizes, ones are put in front of shorter ones. ``bvlc-v1`` has four sizes, and the
+    field ``shape``, as Caffe writes it since it has one, for arrays of any other number of axes.
+
+    Raises `Refused` for a name that is no layer's blob, a layer whose blobs are not 0, 1, 2 ..., a dtype or shape
+    that the dialect does not have, and a file of 2 GiB or more, which Caffe could not read.
+    """
+    if dialect not in NUMBERS:
+        raise Refused(f"Caffe models are not written as {dialect}", hint=f"one of {', '.join(NUMBERS)}")
+    found = _by_layer(tensors)
+    known = {layer.name: layer for layer in layers}
+    order = [layer.name for layer in layers] + [name for name in found if name not in known]
+    numbers = NUMBERS[dialect]
+    parts: list[bytes | Tensor] = [message(1, net.encode())] if net else []
+    for name in order:
+        kind = known[name].kind if name in known else ""
+        start = message(numbers.name, name.encode())
+        if isinstance(kind, int):
+            start += number(numbers.kind, kind)
+        elif kind:
+            start += message(numbers.kind, kind.encode())
+        inner: list[bytes | Tensor] = [start]
+        for tensor in found.get(name, ()):
+            blob = _blob(tensor, dialect)
+            inner += [head(numbers.blobs, _length(blob)), *blob]
+        parts += [head(100 if dialect == BVLC else 2, _length(inner)), *inner]
+    if _length(parts) > _LIMIT:
+        raise Refused(
+            f"a Caffe model of {_length(parts):,} bytes could not be read: protobuf takes less than 2 GiB",
+            hint="write another format",
+        )
+    for part in parts:
+        if isinstance(part, bytes):
+            out.write(part)
+            continue
+        for chunk in part.data.chunks():
+            out.write(chunk)
+            if progress is not None:
+                progress(len(chunk))
+
+
+def write_mean(out: Sink, tensor: Tensor) -> None:
+    """Write a mean, [channels, (frames,) height, width], as a ``.binaryproto``: a cube with the five sizes of
+    ``c3d-v1.0``, an image with BVLC's four. Raises `Refused` as `write_caffemodel` does."""
+    dialect = C3D if len(tensor.shape) == _AXES[C3D] - 1 else BVLC_V1
+    for part in _blob(tensor._replace(shape=(1, *tensor.shape)), dialect):
+        if isinstance(part, bytes):
+            out.write(part)
+            continue
+        for chunk in part.data.chunks():
+            out.write(chunk)
+
+
+def _by_layer(tensors: Iterable[Tensor]) -> dict[str, list[Tensor]]:
+    found: dict[str, dict[int, Tensor]] = {}
+    for tensor in tensors:
+        layer, _, index = tensor.name.rpartition("/")
+        if not layer or not index.isdecimal() or index != str(int(index)):
+            raise Refused(
+                f"{tensor.name} is no blob of a layer", hint="Caffe's names are LAYER/0, LAYER/1 ..."
+            )
+        blobs = found.setdefault(layer, {})
+        if int(index) in blobs:
+            raise Refused(f"the blob {tensor.name} is there twice")
+        blobs[int(index)] = tensor
+    for layer, blobs in found.items():
+        if sorted(blobs) != list(range(len(blobs))):
+            raise Refused(f"layer {layer} has the blobs {', '.join(map(str, sorted(blobs)))}, not 0, 1 ...")
+    return {layer: [blobs[index] for index in range(len(blobs))] for layer, blobs in found.items()}
+
+
+def _blob(tensor: Tensor, dialect: str) -> list[bytes | Tensor]:
+    """A BlobProto, its values still to be read."""
+    numbers = NUMBERS[dialect]
+    field = {"float32": numbers.data, "float64": numbers.doubles}.get(tensor.dtype, 0)
+    if not field:
+        raise Refused(
+            f"a Caffe model of this form has no {tensor.dtype}",
+            where=tensor.name,
+            hint="cast it, as with --dtype float32",
+        )
+    values: list[bytes | Tensor] = [head(field, tensor.nbytes), tensor]
+    if dialect == BVLC or (dialect == BVLC_V1 and len(tensor.shape) != _AXES[BVLC_V1]):
+        sizes = message(1, b"".join(map(varint, tensor.shape))) if tensor.shape else b""
+        shape = message(numbers.shape, sizes)
+        return [*values, shape] if field < numbers.shape else [shape, *values]
+    axes = _AXES[dialect]
+    if len(tensor.shape) > axes or 0 in tensor.shape:
+        raise Refused(
+            f"a Caffe model of this form has arrays of {axes} axes, not {len(tensor.shape)}",
+            where=tensor.name,
+        )
+    full = (1,) * (axes - len(tensor.shape)) + tensor.shape
+    sizes = b"".join(number(field, size) for field, size in zip(numbers.sizes, full, strict=True))
+    return [sizes, *values]
+
+
+def _length(parts: Sequence[bytes | Tensor]) -> int:
+    return sum(len(part) if isinstance(part, bytes) else part.nbytes for part in parts)

@@ -1,0 +1,1 @@
+"""Caffe2's pickles of blobs and its protobuf nets."""

@@ -1,0 +1,101 @@
+"""Reads Caffe2 checkpoints as Python pickles them: VMZ's, and those of related Caffe2 projects.
+
+The file is ``{'blobs': {name: array}}`` or ``{name: array}``, written by Python 2 or 3 under any protocol. It
+is read as data (`pickle_vm`); the arrays stay in it.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, NamedTuple
+
+from converters.errors import BadInput
+from converters.formats.pickle.machine import shown, walk
+from converters.formats.pickle.numpy_arrays import NAMES, Array, PlainValues, refuse_too_many, tensor
+from converters.formats.pickle.strings import Span, encodes
+from converters.formats.sniff import expect
+
+if TYPE_CHECKING:
+    from converters.tensor import SourceFile, Tensor
+
+
+class Caffe2Pickle(NamedTuple):
+    """The contents of a checkpoint, in the file's order.
+
+    ``tensors`` are the arrays by blob name, ``others`` the blobs that are plain values (``model_iter``),
+    ``nested`` tells ``{'blobs': ...}`` from a flat file. What stands beside ``'blobs'`` follows the blobs:
+    arrays in ``tensors``, all else in ``others``.
+    """
+
+    tensors: dict[str, Tensor]
+    others: dict[str, object]
+    nested: bool
+    protocol: int
+
+
+def read_caffe2_pickle(file: SourceFile) -> Caffe2Pickle:
+    """Read the names, shapes and places of all arrays.
+
+    Raises `BadInput` for a file of another kind, a damaged one, one with code in it, one with anything but
+    numbers under a blob's name, and one with a name twice, among the blobs and beside them.
+    """
+    expect(file, "pickle")
+    value, protocol, _ = walk(file, NAMES)
+    if not isinstance(value, dict):
+        raise BadInput(
+            f"holds a {type(value).__name__} where a Caffe2 checkpoint has a dictionary of blobs",
+            path=file.path,
+        )
+    entries = _named(file, value)
+    values = PlainValues(file)
+    blobs, beside, nested = entries, {}, False
+    wrapped = entries.get("blobs")
+    if isinstance(wrapped, dict):
+        blobs, nested = _named(file, wrapped), True
+        beside = {name: entry for name, entry in entries.items() if name != "blobs"}
+    tensors: dict[str, Tensor] = {}
+    others: dict[str, object] = {}
+    for name, blob in blobs.items():
+        if isinstance(blob, Array):
+            tensors[name] = tensor(file, name, blob)
+        elif blob is None or isinstance(blob, (bool, int, float, str, bytes, Span)):
+            others[name] = values.plain(blob)
+        else:
+            raise BadInput(
+                "is neither an array nor a number",
+                path=file.path,
+                where=shown(name),
+                hint="this is not a checkpoint of Caffe2 blobs",
+            )
+    if not tensors:
+        raise BadInput("holds no arrays", path=file.path, hint="this is not a checkpoint of Caffe2 blobs")
+    for name, entry in beside.items():
+        if name in blobs:
+            raise _twice(file, name, "among the blobs and beside them")
+        if isinstance(entry, Array):
+            tensors[name] = tensor(file, name, entry)
+        else:
+            others[name] = values.plain(entry)
+    return Caffe2Pickle(tensors, others, nested, protocol)
+
+
+def _named(file: SourceFile, entries: dict[object, object]) -> dict[str, object]:
+    """Entries by name, whether Python 2 or 3 wrote them as bytes or as text."""
+    refuse_too_many(file, entries)
+    named: dict[str, object] = {}
+    for key, value in entries.items():
+        try:
+            name = key.decode("utf-8") if isinstance(key, bytes) else key
+        except UnicodeDecodeError:
+            name = None
+        if not isinstance(name, str) or not encodes(name):
+            raise BadInput(f"has an entry whose name is not a text: {shown(key)}", path=file.path)
+        if name in named:
+            raise _twice(file, name, "as bytes and as text")
+        named[name] = value
+    return named
+
+
+def _twice(file: SourceFile, name: str, how: str) -> BadInput:
+    return BadInput(
+        f"has the name {shown(name)} twice, {how}", path=file.path, hint="only one of the two could be used"
+    )

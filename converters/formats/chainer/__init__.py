@@ -1,0 +1,1 @@
+"""Chainer's ``.npz`` and ``.h5`` files."""

@@ -1,0 +1,284 @@
+"""The members of a zip file, stored or deflated: where each lies in the file, and how to read a deflated one.
+
+Structures as in PKWARE's APPNOTE.TXT: the end record, its zip64 form, the central directory, local headers.
+"""
+
+from __future__ import annotations
+
+import struct
+import zlib
+from typing import TYPE_CHECKING, NamedTuple
+
+from converters.errors import BadInput
+from converters.tensor import CHUNK
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
+    from converters.tensor import SourceFile
+
+STORED, DEFLATED = 0, 8
+"""The methods that are read."""
+
+_DIRECTORY_LIMIT = 8 << 20  # bytes; a member takes about eighty
+_RATIO = 1032  # deflate cannot do better
+_END = struct.Struct("<4s4H2LH")
+_LOCATOR = struct.Struct("<4sLQL")
+_END64 = struct.Struct("<4sQ2H2L4Q")
+_ENTRY = struct.Struct("<4s6H3L5H2L")
+_LOCAL = struct.Struct("<4s5H3L2H")
+
+
+class Member(NamedTuple):
+    """A member's ``packed`` bytes in the file, which are ``size`` bytes once inflated, with their CRC-32 as
+    the directory has it."""
+
+    name: str
+    offset: int
+    packed: int
+    size: int
+    method: int
+    crc: int
+
+
+def read_members(
+    file: SourceFile, *, may_be_deflated: Callable[[str], bool] | None = None
+) -> dict[str, Member]:
+    """All members by name, in the file's order. Raises `BadInput` unless each is stored or, where
+    ``may_be_deflated`` says so (default: everywhere), deflated, lies inside the file, overlaps no other and has a
+    name of its own."""
+    start, size, count = _directory(file)
+    if size > _DIRECTORY_LIMIT:
+        raise damaged(file, f"has a directory of {size:,} bytes")
+    raw = file.read_at(start, size)
+    found: list[tuple[int, Member]] = []
+    at = 0
+    while at < size:
+        if size - at < _ENTRY.size:
+            raise damaged(file, "has a directory that ends in an entry")
+        (
+            magic,
+            _,
+            _,
+            flags,
+            method,
+            _,
+            _,
+            crc,
+            size_in,
+            length,
+            n_name,
+            n_extra,
+            n_comment,
+            _,
+            _,
+            _,
+            header,
+        ) = _ENTRY.unpack_from(raw, at)
+        name_at = at + _ENTRY.size
+        extra_at = name_at + n_name
+        at = extra_at + n_extra + n_comment
+        if magic != b"PK\x01\x02" or at > size:
+            raise damaged(file, "has a directory that is not one")
+        name = _name(file, raw[name_at:extra_at])
+        size_in, length, header = _wide(file, raw[extra_at : extra_at + n_extra], size_in, length, header)
+        odd = method != STORED or flags & 1 or size_in != length
+        if odd and may_be_deflated is not None and not may_be_deflated(name):
+            raise BadInput(
+                "is a zip file with compressed or encrypted records",
+                path=file.path,
+                where=_shown(name),
+                hint="PyTorch does not compress: if it is an archive with the checkpoint in it, unpack it",
+            )
+        if flags & 1:
+            raise BadInput("is a zip file with encrypted members", path=file.path, where=_shown(name))
+        if method not in (STORED, DEFLATED):
+            raise BadInput(
+                f"is a zip file with members compressed by method {method}",
+                path=file.path,
+                where=_shown(name),
+                hint="stored and deflated ones are read; pack it again",
+            )
+        if (size_in != length) if method == STORED else (length > size_in * _RATIO):
+            raise damaged(file, f"has the member {_shown(name)} of impossible size")
+        found.append((header, Member(name, 0, size_in, length, method, crc)))
+    if len(found) != count:
+        raise damaged(file, f"has {len(found):,} members where its end says {count:,}")
+    return _placed(file, found, start)
+
+
+class Inflated:
+    """The bytes of a deflated member from ``skip`` on, its length and CRC-32 checked once all are read."""
+
+    __slots__ = ("file", "member", "skip")
+
+    def __init__(self, file: SourceFile, member: Member, skip: int) -> None:
+        self.file = file
+        self.member = member
+        self.skip = skip
+
+    def chunks(self) -> Iterator[memoryview]:
+        """See `Data.chunks`."""
+        skip = self.skip
+        for piece in self._pieces():
+            if skip < len(piece):
+                yield memoryview(piece)[skip:]
+            skip = max(0, skip - len(piece))
+
+    def head(self, length: int) -> bytes:
+        """The first bytes of the member, whatever ``skip``; the checksum is not looked at."""
+        out = b""
+        for piece in self._pieces():
+            out += piece
+            if len(out) >= length:
+                break
+        return out[:length]
+
+    def _pieces(self) -> Iterator[bytes]:
+        file, member = self.file, self.member
+        inflate = zlib.decompressobj(-15)
+        crc = done = 0
+        for chunk in file.chunks(member.offset, member.packed):
+            rest: bytes | memoryview = chunk
+            while True:
+                try:
+                    piece = inflate.decompress(rest, CHUNK)
+                except zlib.error:
+                    raise self._damaged("cannot be inflated") from None
+                rest = inflate.unconsumed_tail
+                done += len(piece)
+                if done > member.size:
+                    raise self._damaged(f"has more than the {member.size:,} bytes it says")
+                crc = zlib.crc32(piece, crc)
+                if piece:
+                    yield piece
+                if inflate.eof or (not rest and len(piece) < CHUNK):
+                    break  # a full piece may have more behind it although all input is taken
+        if not inflate.eof or inflate.unused_data or done != member.size:
+            raise self._damaged(f"has {done:,} bytes, not the {member.size:,} it says")
+        if crc != member.crc:
+            raise wrong_crc(file, member.name, crc, member.crc)
+
+    def _damaged(self, what: str) -> BadInput:
+        return BadInput(
+            what, path=self.file.path, where=f"member {_shown(self.member.name)}", hint="fetch the file again"
+        )
+
+
+def verify_member(file: SourceFile, member: Member) -> None:
+    """Read a member and compare its length and checksum. Raises `BadInput`."""
+    if member.method == DEFLATED:
+        for _ in Inflated(file, member, 0).chunks():
+            pass
+        return
+    crc = 0
+    for chunk in file.chunks(member.offset, member.size):
+        crc = zlib.crc32(chunk, crc)
+    if crc != member.crc:
+        raise wrong_crc(file, member.name, crc, member.crc)
+
+
+def wrong_crc(file: SourceFile, name: str, found: int, wanted: int) -> BadInput:
+    """The error for a member whose bytes are not those that were written."""
+    return BadInput(
+        f"has a damaged member: its CRC-32 is {found:08x}, it was written with {wanted:08x}",
+        path=file.path,
+        where=_shown(name),
+        hint="fetch the file again",
+    )
+
+
+def damaged(file: SourceFile, what: str) -> BadInput:
+    """The error for a zip file whose parts do not agree."""
+    return BadInput(what, path=file.path, hint="the zip file is damaged; fetch it again")
+
+
+def _directory(file: SourceFile) -> tuple[int, int, int]:
+    """Offset and size of the central directory, and how many entries it has."""
+    tail = min(file.size, _END.size + 0xFFFF)
+    raw = file.read_at(file.size - tail, tail)
+    at = raw.rfind(b"PK\x05\x06")
+    if at < 0 or tail - at < _END.size:
+        raise BadInput(
+            "has no end record, so its directory is missing",
+            path=file.path,
+            hint="the download is incomplete or the file was cut; fetch it again",
+        )
+    _, disk, first, here, count, size, start, comment = _END.unpack_from(raw, at)
+    end = file.size - tail + at
+    if end + _END.size + comment != file.size:
+        raise damaged(file, "has bytes behind its end record")
+    if end >= _LOCATOR.size:
+        magic, _, end64, _ = _LOCATOR.unpack(file.read_at(end - _LOCATOR.size, _LOCATOR.size))
+        if magic == b"PK\x06\x07":
+            end -= _LOCATOR.size
+            magic, _, _, _, disk, first, here, count, size, start = _END64.unpack(
+                file.read_at(end64, _END64.size)
+            )
+            if magic != b"PK\x06\x06" or end64 + _END64.size > end:
+                raise damaged(file, "has a zip64 end record that is not one")
+            end = end64
+    if disk or first or here != count:
+        raise damaged(file, "is one part of a zip file of several")
+    if start + size != end:
+        raise damaged(file, "has a directory that is not where its end record says")
+    return start, size, count
+
+
+def _name(file: SourceFile, raw: bytes) -> str:
+    try:
+        return raw.decode("utf-8")
+    except UnicodeDecodeError:
+        raise damaged(file, "has a member whose name is not UTF-8") from None
+
+
+def _wide(file: SourceFile, extra: bytes, packed: int, length: int, header: int) -> tuple[int, int, int]:
+    """Sizes and offset, from the zip64 field where they are too large for the entry itself."""
+    full = 0xFFFFFFFF
+    if full not in (packed, length, header):
+        return packed, length, header
+    at = 0
+    while at + 4 <= len(extra):
+        kind, size = struct.unpack_from("<2H", extra, at)
+        at += 4
+        if kind == 1 and at + size <= len(extra):
+            values = [v for (v,) in struct.iter_unpack("<Q", extra[at : at + size - size % 8])]
+            values.reverse()
+            try:
+                length = values.pop() if length == full else length
+                packed = values.pop() if packed == full else packed
+                header = values.pop() if header == full else header
+            except IndexError:
+                break
+            return packed, length, header
+        at += size
+    raise damaged(file, "has a member without its zip64 sizes")
+
+
+def _placed(file: SourceFile, found: list[tuple[int, Member]], end: int) -> dict[str, Member]:
+    """Where the members' own bytes are, each behind its local header."""
+    members: dict[str, Member] = {}
+    free = 0  # first byte that no member before this one takes
+    for header, member in sorted(found):
+        name = member.name
+        if name in members:
+            raise damaged(file, f"has the member {_shown(name)} twice")
+        if header < free or header + _LOCAL.size > end:
+            raise damaged(file, f"has the member {_shown(name)} across another or outside the file")
+        raw = file.read_at(header, min(_LOCAL.size + len(name.encode()), end - header))
+        magic, _, _, method, _, _, _, _, _, n_name, n_extra = _LOCAL.unpack_from(raw)
+        named = raw[_LOCAL.size : _LOCAL.size + n_name]
+        if magic != b"PK\x03\x04" or method != member.method or named != name.encode():
+            raise damaged(file, f"has a member {_shown(name)} that is not where its directory says")
+        offset = header + _LOCAL.size + n_name + n_extra
+        free = offset + member.packed
+        if free > end:
+            raise damaged(file, f"has the member {_shown(name)} across another or outside the file")
+        members[name] = member._replace(offset=offset)
+    return members
+
+
+def _shown(name: str) -> str:
+    from converters.formats.pickle.machine import shown
+
+    return shown(name)

@@ -1,0 +1,259 @@
+"""Reads numpy's ``.npz`` and ``.npy`` files without numpy and without unpickling: names, shapes, places.
+
+An ``.npz`` is a zip file of ``.npy`` members, stored or deflated. Format: numpy.lib.format, versions 1.0 to
+3.0.
+"""
+
+from __future__ import annotations
+
+import re
+import zlib
+from functools import cache
+from math import prod
+from typing import TYPE_CHECKING, NamedTuple
+
+from converters.errors import BadInput
+from converters.formats.io.zip_members import DEFLATED, Inflated, Member, read_members, verify_member
+from converters.formats.pytorch.zip_records import CheckedRecord, Record
+from converters.formats.sniff import HEAD, expect, sniff
+from converters.tensor import CHUNK, ITEMSIZE, NUMPY_CODES, FileBytes, Swapped, Tensor
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from converters.tensor import Data, SourceFile
+
+_MAGIC = b"\x93NUMPY"
+_HEADER_LIMIT = 65_536
+_HELD = 64 << 20  # bytes of an array that has to be held whole,
+_HELD_RATIO = 16  # or so many times what it takes in the file
+_HEADER = re.compile(
+    r"\{'descr': (?P<descr>'[^'\\]{1,40}'|\[.*\]), 'fortran_order': (?P<fortran>True|False), "
+    r"'shape': \((?P<shape>[\dL, ]*)\),? ?\} *\n?",
+    re.DOTALL,
+)
+
+
+class NpzFile(NamedTuple):
+    """The arrays of an ``.npz``, by name and in the file's order.
+
+    ``tensors`` are those of the dtypes a state dict can hold. ``empty`` are the names of 0-d object arrays,
+    which stand for None: a parameter that was never initialised. ``others`` are all the rest, with what they
+    are in words.
+    """
+
+    tensors: dict[str, Tensor]
+    empty: tuple[str, ...]
+    others: dict[str, str]
+
+
+class _Header(NamedTuple):
+    dtype: str  # empty for one that a state dict cannot hold
+    descr: str
+    big: bool
+    fortran: bool
+    shape: tuple[int, ...]
+    length: int
+
+
+class _Transposed:
+    """An array stored with its first axis running fastest, in C order. Takes twice its memory, and numpy."""
+
+    __slots__ = ("data", "itemsize", "shape")
+
+    def __init__(self, data: Data, shape: tuple[int, ...], itemsize: int) -> None:
+        self.data = data
+        self.shape = shape
+        self.itemsize = itemsize
+
+    def chunks(self) -> Iterator[memoryview]:
+        """See `Data.chunks`."""
+        import numpy as np
+
+        raw = b"".join(bytes(chunk) for chunk in self.data.chunks())
+        array = np.frombuffer(raw, f"u{self.itemsize}").reshape(self.shape, order="F")
+        flat = np.ascontiguousarray(array).reshape(-1).view(np.uint8).data
+        for start in range(0, len(flat), CHUNK):
+            yield flat[start : start + CHUNK]
+
+
+def read_npz(file: SourceFile, *, checksum: bool = True) -> NpzFile:
+    """Read the names, shapes and places of all arrays. With ``checksum`` each compares its CRC-32 when it is read.
+
+    Raises `BadInput` for a file of another kind, a damaged one, and one with members that are no arrays.
+    Bytes are little-endian and in C order, whatever the file has.
+    """
+    expect(file, "zip")
+    tensors: dict[str, Tensor] = {}
+    empty: list[str] = []
+    others: dict[str, str] = {}
+    for member in read_members(file).values():
+        name = member.name.removesuffix(".npy")
+        if name == member.name:
+            raise BadInput(
+                "is a zip file with a member that is no array",
+                path=file.path,
+                where=_shown(name),
+                hint="an .npz has .npy members only; if it is an archive with the checkpoint in it, unpack it",
+            )
+        head = _head(file, member)
+        header = _parse(file, head, member.size, member.name)
+        if not header.dtype:
+            if header.descr == "|O" and header.shape == ():
+                verify_member(file, member)
+                empty.append(name)
+            else:
+                others[name] = f"{header.descr} {header.shape}"
+            continue
+        offset, size = member.offset + header.length, member.size - header.length
+        data: Data
+        if member.method == DEFLATED:
+            if _transposed(header) and size > max(_HELD, _HELD_RATIO * member.packed):
+                raise BadInput(
+                    f"inflates {member.packed:,} bytes to {size:,}, which its order of axes would have held at once",
+                    path=file.path,
+                    where=f"array {_shown(name)}",
+                    hint="weights do not shrink so: do not trust it, or save it with numpy.ascontiguousarray",
+                )
+            data = Inflated(file, member, header.length)
+        elif checksum:
+            crc = _crc_behind(zlib.crc32(head[: header.length]), member.crc, size)
+            data = CheckedRecord(file, Record(offset, size, crc), name)
+        else:
+            data = FileBytes(file, offset, size)
+        tensors[name] = Tensor(name, header.dtype, header.shape, _ordered(data, header))
+    return NpzFile(tensors, tuple(empty), others)
+
+
+def read_npy(file: SourceFile) -> Tensor:
+    """The one array of an ``.npy``, under the name ``array``. Raises `BadInput`."""
+    if sniff(file.read_at(0, min(HEAD, file.size))) != "npy":
+        expect(file, "npy")
+    header = _parse(file, file.read_at(0, min(file.size, _HEADER_LIMIT)), file.size, "array")
+    if not header.dtype:
+        raise BadInput(
+            f"has elements of type {header.descr}, which are not read",
+            path=file.path,
+            hint="numbers are; save it as an array of float32",
+        )
+    data = FileBytes(file, header.length, file.size - header.length)
+    return Tensor("array", header.dtype, header.shape, _ordered(data, header))
+
+
+def _head(file: SourceFile, member: Member) -> bytes:
+    """The beginning of a member, in which its header ends."""
+    length = min(member.size, 1024)
+    while True:
+        head = (
+            Inflated(file, member, 0).head(length)
+            if member.method == DEFLATED
+            else file.read_at(member.offset, length)
+        )
+        need = _need(head)
+        if need <= length or length == member.size or need > _HEADER_LIMIT:
+            return head
+        length = min(member.size, need)
+
+
+def _need(head: bytes) -> int:
+    """How long the header says it is, with what is in front of it."""
+    wide = head[6:7] != b"\x01"
+    return (12 if wide else 10) + int.from_bytes(head[8 : 12 if wide else 10], "little")
+
+
+def _parse(file: SourceFile, head: bytes, size: int, name: str) -> _Header:
+    def bad(what: str) -> BadInput:
+        return BadInput(
+            what, path=file.path, where=f"array {_shown(name)}", hint="the file is damaged; fetch it again"
+        )
+
+    if not head.startswith(_MAGIC) or len(head) < 10:
+        raise bad("is no numpy array")
+    if head[6:8] not in (b"\1\0", b"\2\0", b"\3\0"):
+        raise bad(f"has the format version {head[6]}.{head[7]}, which is not known")
+    length = _need(head)
+    if length > min(len(head), _HEADER_LIMIT):
+        raise bad(f"has a header of {length:,} bytes, there are {min(size, _HEADER_LIMIT):,}")
+    encoding = "utf-8" if head[6] == 3 else "latin-1"
+    text = head[12 if head[6] > 1 else 10 : length].decode(encoding, "replace")
+    match = _HEADER.fullmatch(text)
+    if match is None:
+        raise bad("has a header that numpy does not write")
+    descr = match["descr"].strip("'")
+    order, code = descr[:1], descr[1:]
+    dtype = NUMPY_CODES.get(code, "") if order in "<>|" else ""
+    if dtype and (order == "|") != (ITEMSIZE[dtype] == 1):
+        raise bad(f"has the dtype {_shown(descr)}, which numpy does not write")
+    shape = _shape(match["shape"])
+    if shape is None:
+        raise bad("has an impossible shape")
+    if dtype and prod(shape) * ITEMSIZE[dtype] != size - length:
+        raise bad(
+            f"takes {size - length:,} bytes, which are not those of {dtype} {'x'.join(map(str, shape)) or 'scalar'}"
+        )
+    return _Header(dtype, _shown(descr), order == ">", match["fortran"] == "True", shape, length)
+
+
+def _shape(text: str) -> tuple[int, ...] | None:
+    """A tuple as Python writes it: one size has a comma behind it, and Python 2 may have an L."""
+    if not text:
+        return ()
+    if not re.fullmatch(r"\d{1,19}L?(?:,|(?:, \d{1,19}L?){1,63})", text):
+        return None
+    shape = tuple(int(size.strip("L ")) for size in text.split(",") if size)
+    return shape if all(size < 1 << 63 for size in shape) else None
+
+
+def _transposed(header: _Header) -> bool:
+    """Whether the order of the axes makes a difference."""
+    return header.fortran and sum(size != 1 for size in header.shape) > 1 and 0 not in header.shape
+
+
+def _ordered(data: Data, header: _Header) -> Data:
+    """Little-endian and in C order."""
+    itemsize = ITEMSIZE[header.dtype]
+    if _transposed(header):
+        data = _Transposed(data, header.shape, itemsize)
+    return Swapped(data, itemsize) if header.big and itemsize > 1 else data
+
+
+def _crc_behind(head: int, whole: int, size: int) -> int:
+    """The CRC-32 of the last ``size`` bytes of what has the CRC-32 ``whole`` and before them ``head``.
+
+    A checksum is linear: head's part of the whole's is head's own moved on by ``size`` zero bytes.
+    """
+    for power, matrix in enumerate(_zeros()):
+        if size >> power & 1:
+            head = _times(matrix, head)
+    return whole ^ head
+
+
+@cache
+def _zeros() -> tuple[tuple[int, ...], ...]:
+    """How 1, 2, 4 ... zero bytes move a CRC-32 on: matrices over bits, each the square of the one before."""
+    matrix = (0xEDB88320, *(1 << bit for bit in range(31)))  # one zero bit; the polynomial is reflected
+    for _ in range(3):
+        matrix = _squared(matrix)
+    found = [matrix]
+    while len(found) < 40:  # up to a terabyte
+        found.append(_squared(found[-1]))
+    return tuple(found)
+
+
+def _times(matrix: tuple[int, ...], vector: int) -> int:
+    total = 0
+    for row in matrix:
+        if vector & 1:
+            total ^= row
+        vector >>= 1
+    return total
+
+
+def _squared(matrix: tuple[int, ...]) -> tuple[int, ...]:
+    return tuple(_times(matrix, row) for row in matrix)
+
+
+def _shown(name: str) -> str:
+    from converters.formats.pickle.machine import shown
+
+    return shown(name)

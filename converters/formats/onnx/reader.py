@@ -1,0 +1,305 @@
+"""Reads ONNX models: their weights, which stay in the file or in the files beside it, and what their nodes say.
+
+Nothing is run, and no other file is opened than those that lie in the model's own folder. Fields of onnx.proto:
+ModelProto has ir_version 1, producer_name 2, graph 7, opset_import 8 (domain 1, version 2) and metadata_props 14;
+GraphProto has node 1, initializer 5, input 11, output 12 and sparse_initializer 15; TensorProto has dims 1, data_type
+2, float_data 4, name 8, raw_data 9, double_data 10 and external_data 13 (key 1, value 2).
+"""
+
+from __future__ import annotations
+
+import os
+from math import prod
+from typing import TYPE_CHECKING, NamedTuple
+
+from converters.errors import BadInput
+from converters.formats.io.protobuf_reader import BYTES, FIXED32, VARINT, Field, Unpacked, Wire, signed
+from converters.tensor import ITEMSIZE, FileBytes, SourceFile, Tensor
+
+if TYPE_CHECKING:
+    from converters.tensor import Data
+
+FLOATS = {1: "float32", 10: "float16", 11: "float64", 16: "bfloat16"}
+"""Element types that weights come in, by their numbers; all others are shapes, axes and the like."""
+
+_VERSIONS = 64  # of the format itself; there have been fourteen
+_NODES = 100_000
+_TENSORS = 50_000
+_AXES = 32
+_FILES = 1_000
+_NUMBERS = 64  # of one attribute: strides, pads ...
+_METADATA = 64 * 1024 * 1024
+
+
+class OnnxNode(NamedTuple):
+    """One node. ``attributes`` are its numbers and lists of integers; texts, tensors and graphs are left out."""
+
+    kind: str
+    inputs: tuple[str, ...]
+    outputs: tuple[str, ...]
+    attributes: dict[str, int | float | tuple[int, ...]]
+
+
+class OnnxModel(NamedTuple):
+    """The contents of a model. ``tensors`` are its initializers of a floating type, in the file's order;
+    ``inputs`` what must be fed (older exporters list initializers too: these are left out); ``opset`` the version
+    of ONNX's own operators, 0 where the file has none; ``files`` what external data lie in."""
+
+    tensors: dict[str, Tensor]
+    nodes: tuple[OnnxNode, ...]
+    inputs: tuple[str, ...]
+    outputs: tuple[str, ...]
+    opset: int
+    producer: str
+    metadata: dict[str, str]
+    files: tuple[SourceFile, ...]
+
+
+def is_onnx(file: SourceFile) -> bool:
+    """Whether a protocol buffer is an ONNX model, also a damaged one: a small version first, then texts, a graph and
+    opsets. Caffe's begin with a text, or with two numbers, or with the large one of an iteration."""
+    try:
+        for field in Wire(file).fields(0, file.size):
+            if field.number == 1:
+                if field.wire != VARINT or not 0 < field.value <= _VERSIONS:
+                    return False
+            elif field.number in (7, 8):
+                return field.wire == BYTES
+            elif field.number != 5 and field.wire != BYTES:
+                return False
+    except BadInput:
+        return file.size > 1 and file.read_at(0, 1) == b"\x08" and 0 < file.read_at(1, 1)[0] <= _VERSIONS
+    return False
+
+
+def read_onnx(file: SourceFile) -> OnnxModel:
+    """Read the names, shapes and places of all weights.
+
+    Raises `BadInput` for a damaged file, a name twice, a shape that its values do not fill, sparse weights, and
+    external data outside the model's folder.
+    """
+    reader = _Reader(file)
+    try:
+        return reader.model()
+    except BaseException:
+        for one in reader.external.values():
+            one.close()
+        raise
+
+
+class _Reader:
+    def __init__(self, file: SourceFile) -> None:
+        self.file = file
+        self.wire = Wire(file)
+        self.external: dict[str, SourceFile] = {}
+
+    def model(self) -> OnnxModel:
+        producer, opset = "", 0
+        metadata: dict[str, str] = {}
+        graph: Field | None = None
+        for field in self.wire.fields(0, self.file.size):
+            if field.number == 2:
+                producer = self.wire.text(field)
+            elif field.number == 7:
+                if graph is not None:
+                    raise self.wire.damaged("has two graphs", field.offset)
+                graph = field
+            elif field.number == 8:
+                parts = {one.number: one for one in self.wire.inside(field)}
+                if 1 not in parts or not self.wire.text(parts[1]):  # ONNX's own domain
+                    opset = parts[2].value if 2 in parts else 0
+            elif field.number == 14:
+                key, value = self.pair(field)
+                metadata[key] = value
+        if graph is None:
+            raise BadInput("is an ONNX model without a graph", path=self.file.path)
+        tensors: dict[str, Tensor] = {}
+        known: set[str] = set()
+        nodes: list[OnnxNode] = []
+        inputs: list[str] = []
+        outputs: list[str] = []
+        for field in self.wire.inside(graph):
+            if field.number == 1:
+                if len(nodes) == _NODES:
+                    raise self.wire.damaged(f"has more than {_NODES:,} nodes", field.offset)
+                nodes.append(self.node(field))
+            elif field.number == 5:
+                if len(known) == _TENSORS:
+                    raise self.wire.damaged(f"has more than {_TENSORS:,} initializers", field.offset)
+                name, tensor = self.tensor(field)
+                if name in known:
+                    raise BadInput(f"has the initializer {_shown(name)} twice", path=self.file.path)
+                known.add(name)
+                if tensor is not None:
+                    tensors[name] = tensor
+            elif field.number in (11, 12):
+                (inputs if field.number == 11 else outputs).append(self.named(field))
+            elif field.number == 15:
+                raise BadInput("has sparse weights", path=self.file.path, hint="export it with dense ones")
+        if not tensors:
+            raise BadInput("holds no weights", path=self.file.path, hint="it describes a network only")
+        return OnnxModel(
+            tensors,
+            tuple(nodes),
+            tuple(name for name in inputs if name not in known),
+            tuple(outputs),
+            opset,
+            producer,
+            metadata,
+            tuple(self.external.values()),
+        )
+
+    def pair(self, field: Field) -> tuple[str, str]:
+        """A StringStringEntryProto."""
+        texts = {one.number: one for one in self.wire.inside(field)}
+        key = self.wire.text(texts[1]) if 1 in texts else ""
+        return key, self.wire.text(texts[2], _METADATA) if 2 in texts else ""
+
+    def named(self, field: Field) -> str:
+        """The name of a ValueInfoProto."""
+        return next((self.wire.text(one) for one in self.wire.inside(field) if one.number == 1), "")
+
+    def node(self, field: Field) -> OnnxNode:
+        """A NodeProto: input 1, output 2, op_type 4, attribute 5."""
+        kind, inputs, outputs = "", [], []
+        attributes: dict[str, int | float | tuple[int, ...]] = {}
+        for one in self.wire.inside(field):
+            if one.number == 1:
+                inputs.append(self.wire.text(one))
+            elif one.number == 2:
+                outputs.append(self.wire.text(one))
+            elif one.number == 4:
+                kind = self.wire.text(one)
+            elif one.number == 5:
+                attributes |= self.attribute(one)
+        return OnnxNode(kind, tuple(inputs), tuple(outputs), attributes)
+
+    def attribute(self, field: Field) -> dict[str, int | float | tuple[int, ...]]:
+        """An AttributeProto: name 1, f 2, i 3, ints 8."""
+        import struct
+
+        name, value = "", None
+        many: list[int] = []
+        for one in self.wire.inside(field):
+            if one.number == 1:
+                name = self.wire.text(one)
+            elif one.number == 2 and one.wire == FIXED32:
+                (value,) = struct.unpack("<f", self.file.read_at(one.offset + one.size - 4, 4))
+            elif one.number == 3 and one.wire == VARINT:
+                value = signed(one.value)
+            elif one.number == 8 and one.wire in (VARINT, BYTES):
+                many += [signed(number) for number in self.wire.varints(one, _NUMBERS)]
+                if len(many) > _NUMBERS:
+                    raise self.wire.damaged(f"has an attribute of more than {_NUMBERS} numbers", one.offset)
+        if many:
+            return {name: tuple(many)}
+        return {} if value is None else {name: value}
+
+    def tensor(self, field: Field) -> tuple[str, Tensor | None]:
+        """A TensorProto by its name; None for one that is no weight."""
+        name, kind, shape = "", 0, []
+        raw: list[Field] = []
+        typed: dict[int, list[Field]] = {4: [], 10: []}
+        entries: dict[str, str] = {}
+        for one in self.wire.inside(field):
+            if one.number == 1 and one.wire in (VARINT, BYTES):
+                shape += self.wire.varints(one, _AXES)
+                if len(shape) > _AXES:
+                    raise self.wire.damaged(f"has a tensor of more than {_AXES} axes", one.offset)
+            elif one.number == 2 and one.wire == VARINT:
+                kind = one.value
+            elif one.number == 8:
+                name = self.wire.text(one)
+            elif one.number == 9 and one.wire == BYTES:
+                raw.append(one)
+            elif one.number in typed:
+                typed[one.number].append(one)
+            elif one.number == 13:
+                key, value = self.pair(one)
+                entries[key] = value
+        dtype = FLOATS.get(kind)
+        if dtype is None:
+            return name, None
+        if not all(0 < size < 1 << 31 for size in shape):
+            raise BadInput("has an impossible shape", path=self.file.path, where=_shown(name))
+        nbytes = prod(shape) * ITEMSIZE[dtype]
+        data: Data
+        if entries:
+            data = self.beside(name, entries, nbytes)
+        elif raw:
+            data = FileBytes(self.file, raw[-1].offset, raw[-1].size)
+            self.filled(name, raw[-1].size, nbytes)
+        else:
+            data = self.listed(name, typed[{"float32": 4, "float64": 10}.get(dtype, 4)], nbytes)
+        return name, Tensor(name, dtype, tuple(shape), data)
+
+    def listed(self, name: str, pieces: list[Field], nbytes: int) -> Data:
+        """Values in a list of their own type: packed, or one field each."""
+        if len(pieces) != 1 or pieces[0].wire == VARINT:
+            raise BadInput(
+                "has values in a form that is not read here",
+                path=self.file.path,
+                where=_shown(name),
+                hint="save it with raw data, as onnx.save does with numpy_helper's tensors",
+            )
+        field = pieces[0]
+        if field.wire == BYTES:
+            self.filled(name, field.size, nbytes)
+            return FileBytes(self.file, field.offset, field.size)
+        unpacked = Unpacked(self.file, field)
+        self.filled(name, unpacked.count * unpacked.size, nbytes)
+        return unpacked
+
+    def filled(self, name: str, found: int, nbytes: int) -> None:
+        if found != nbytes:
+            raise BadInput(
+                f"has {found:,} bytes of values where the shape wants {nbytes:,}",
+                path=self.file.path,
+                where=_shown(name),
+                hint="the file is damaged; export it again",
+            )
+
+    def beside(self, name: str, entries: dict[str, str], nbytes: int) -> Data:
+        """External data: a file in the model's own folder, and a place in it."""
+        location = entries.get("location", "")
+        offset, length = (
+            _whole(entries.get(key, ""), other) for key, other in (("offset", 0), ("length", nbytes))
+        )
+        if offset is None or length is None:
+            raise BadInput("has external data at no place", path=self.file.path, where=_shown(name))
+        self.filled(name, length, nbytes)
+        if location not in self.external:
+            if len(self.external) == _FILES:
+                raise BadInput(f"has external data in more than {_FILES:,} files", path=self.file.path)
+            self.external[location] = SourceFile(self.inner(name, location))
+        file = self.external[location]
+        if offset + length > file.size:
+            raise file.cut(offset, length)
+        return FileBytes(file, offset, length)
+
+    def inner(self, name: str, location: str) -> str:
+        """The path of an external file, links followed: inside the model's folder, or it is not opened."""
+        folder = os.path.realpath(os.path.dirname(self.file.path) or os.curdir)
+        path = os.path.realpath(os.path.join(folder, location)) if "\0" not in location else ""
+        unsafe = not location or os.path.isabs(location) or ".." in location.replace("\\", "/").split("/")
+        if unsafe or os.path.commonpath([folder, path or os.sep]) != folder:
+            raise BadInput(
+                f"has external data in {_shown(location)}, which is not in its own folder",
+                path=self.file.path,
+                where=_shown(name),
+                hint="only files beside the model are read",
+            )
+        return path
+
+
+def _whole(text: str, missing: int) -> int | None:
+    """A number of bytes that stands in a text; None if it is none."""
+    if not text:
+        return missing
+    return int(text) if text.isascii() and text.isdecimal() and len(text) < 19 else None
+
+
+def _shown(name: str) -> str:
+    from converters.formats.pickle.machine import shown
+
+    return shown(name)

@@ -1,0 +1,65 @@
+"""What training code leaves beside the weights: sets, dates, paths, namespaces. Known by name, made into nothing.
+
+These names are data in the pickles that ``torch.save`` writes of published training scripts, as no function of them
+does anything but hold its arguments. Here not even that is done: each call gives an empty object, whose arguments and
+state are forgotten. Forms as CPython 2.7 to 3.13 write them.
+"""
+
+from __future__ import annotations
+
+from .machine import Global, Inert, InertDict
+from .numpy_arrays import ordered_dict
+from .strings import PickleError
+
+_BUILTINS = ("set", "frozenset", "complex", "slice", "range", "xrange")
+_FACTORIES = ("list", "dict", "int", "float", "str", "bool", "tuple", "object")
+_PATHS = ("Path", "PosixPath", "WindowsPath", "PurePath", "PurePosixPath", "PureWindowsPath")
+_OTHERS = (
+    ("collections", "Counter"),
+    ("types", "SimpleNamespace"),
+    ("decimal", "Decimal"),
+    *(("datetime", name) for name in ("date", "datetime", "time", "timedelta", "timezone")),
+    *((module, name) for module in ("pathlib", "pathlib._local") for name in _PATHS),
+)
+_CLASSES = (("argparse", "Namespace"), ("mmengine.logging.history_buffer", "HistoryBuffer"))
+
+
+class Bystander(Inert):
+    """An object beside the weights. Its attributes are left aside."""
+
+    __slots__ = ()
+
+    def set_state(self, state: object) -> None:
+        """Take and forget a dictionary of attributes."""
+        if not isinstance(state, dict):
+            raise PickleError("has an object of unknown form")
+
+
+def _made(_: tuple[object, ...]) -> Bystander:
+    return Bystander()
+
+
+def _default_dict(arguments: tuple[object, ...]) -> InertDict:
+    """``(what makes a missing value)``, which is never called."""
+    if len(arguments) > 1 or not (arguments == () or isinstance(arguments[0], Global | None)):
+        raise PickleError("has a dictionary of unknown form")
+    return ordered_dict(())
+
+
+def _deque(_: tuple[object, ...]) -> list[object]:
+    return []  # its items are appended
+
+
+def _names() -> dict[tuple[str, str], Global]:
+    called = [*((module, name) for module in ("builtins", "__builtin__") for name in _BUILTINS), *_OTHERS]
+    names = {(module, name): Global(f"{module}.{name}", _made) for module, name in called}
+    for module in ("builtins", "__builtin__"):
+        names |= {(module, name): Global(f"{module}.{name}") for name in _FACTORIES}
+    names |= {(module, name): Global(f"{module}.{name}", new=Bystander) for module, name in _CLASSES}
+    names["collections", "defaultdict"] = Global("collections.defaultdict", _default_dict)
+    names["collections", "deque"] = Global("collections.deque", _deque)
+    return names
+
+
+NAMES = _names()
+"""The closed table of these names. Read only."""

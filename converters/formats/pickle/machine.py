@@ -1,0 +1,729 @@
+"""Reads a pickle as data: every opcode of protocols 0 to 5, and nothing in the file ever runs.
+
+The stream is evaluated, over bounded reads, into None, bool, int, float, str, bytes, list, tuple, dict and
+objects of our own. Nothing is imported, looked up or called by name: a name in the stream is looked for in a
+closed table that the reader of a format supplies, and stands there for a function of that reader. Any other
+name is refused. Strings of `KEEP` bytes or more stay in the file, as a `Span`.
+
+The opcodes are those of Python's ``pickletools``.
+"""
+
+from __future__ import annotations
+
+import struct
+from typing import TYPE_CHECKING, NamedTuple, NoReturn
+
+from converters.errors import BadInput
+from converters.tensor import CHUNK
+
+from .strings import ESCAPED, RAW, RAW_UNICODE, UTF8, PickleError, Span, decode
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
+
+    from converters.tensor import SourceFile
+
+KEEP = 256
+"""Strings of at least this many bytes stay in the file. Shorter ones are names, or arrays as short as one."""
+
+WALK_LIMIT = 4 << 20
+"""Bytes of instructions at most, long strings not counted. A thousand arrays take about 60 KB. A byte of
+instructions costs up to 100 bytes of memory, so this bounds memory and time, whatever the file's size."""
+
+_WINDOW = 4096
+_MARGIN = 600  # at least so much of the window is ahead of every opcode: short arguments need no check
+_LINE = 256  # longest line with a name or a number
+_NUMBER = 64  # longest integer, in bytes
+_MEMO_LIMIT = 1 << 32  # what LONG_BINPUT can say; larger numbers could be chosen to collide as hashes
+_STOP, _BININT1, _BINGET, _LONG_BINPUT, _MARK, _TUPLE = b".Khr(t"
+
+
+class Global:
+    """What an allowed name stands for. ``make`` gets the arguments of a call; None if it cannot be called.
+
+    The arguments may be values of any size that the stream stores once and uses at every call. A call whose
+    time or memory grows with them needs ``cost``: the bytes of instructions that such arguments take at least
+    where they are written. All costs together must not exceed the instructions that were read.
+
+    ``new`` makes the inert object that stands for an instance of a class; None if the name is no such class.
+    """
+
+    __slots__ = ("cost", "make", "name", "new")
+
+    def __init__(
+        self,
+        name: str,
+        make: Callable[[tuple[object, ...]], object] | None = None,
+        cost: Callable[[tuple[object, ...]], int] | None = None,
+        new: Callable[[], Inert] | None = None,
+    ) -> None:
+        self.name = name
+        self.make = make
+        self.cost = cost
+        self.new = new
+
+
+class Inert:
+    """Base of the objects that builders make and that can be given a state afterwards."""
+
+    __slots__ = ()
+
+    def set_state(self, state: object) -> None:
+        """Take the state that the stream has for this object, or raise `PickleError`."""
+        raise NotImplementedError
+
+
+class InertDict(dict[object, object], Inert):
+    """A ``collections.OrderedDict`` of the stream."""
+
+    __slots__ = ()
+
+    def set_state(self, state: object) -> None:
+        """Attributes of a dictionary (torch's ``_metadata``) hold no weights and are left aside."""
+
+
+class Pickle(NamedTuple):
+    """A pickle's value and its protocol, and the offset in the file at which it ends."""
+
+    value: object
+    protocol: int
+    end: int
+
+
+def shown(name: object) -> str:
+    """A name from the file, fit for a message: printable and short."""
+    text = name.decode("utf-8", "backslashreplace") if isinstance(name, bytes) else str(name)
+    text = "".join(c if c.isascii() and c.isprintable() else ascii(c)[1:-1] for c in text[:81])
+    return text if len(text) <= 80 else text[:77] + "..."
+
+
+def walk(
+    file: SourceFile,
+    names: Mapping[tuple[str, str], Global],
+    *,
+    offset: int = 0,
+    size: int | None = None,
+    persistent: Callable[[object], object] | None = None,
+    whole: bool = True,
+) -> Pickle:
+    """Evaluate the one pickle that fills ``size`` bytes from ``offset`` (default: the whole file); unless
+    ``whole``, the one that they begin with.
+
+    ``names`` is the closed table of what the stream may name; ``persistent`` turns a persistent id into a
+    value. Containers may be shared and may contain themselves: a caller looks into them with a bound. Raises
+    `BadInput`.
+    """
+    machine = _Machine(file, names, offset, file.size if size is None else offset + size, persistent)
+    try:
+        value = machine.run(whole)
+        return Pickle(value, machine.protocol, machine.base + machine.pos)
+    except PickleError as fault:
+        what, hint = fault.what, fault.hint
+    except IndexError:
+        what, hint = "takes a value from an empty stack", PickleError("").hint
+    at = machine.base + machine.pos
+    if at > machine.end:  # what was wrong lies behind the end
+        raise file.cut(machine.end, at - machine.end)
+    raise BadInput(what, path=file.path, where=f"offset {at:,}", hint=hint)
+
+
+class _Machine:
+    """The state between two opcodes. ``window`` is the file from ``base`` on, its next byte is at ``pos``."""
+
+    __slots__ = (
+        "base",
+        "end",
+        "file",
+        "marks",
+        "memo",
+        "names",
+        "persistent",
+        "pos",
+        "protocol",
+        "safe",
+        "skipped",
+        "spent",
+        "stack",
+        "start",
+        "window",
+    )
+
+    def __init__(
+        self,
+        file: SourceFile,
+        names: Mapping[tuple[str, str], Global],
+        start: int,
+        end: int,
+        persistent: Callable[[object], object] | None,
+    ) -> None:
+        self.file = file
+        self.names = names
+        self.persistent = persistent
+        self.start = self.base = start
+        self.end = end
+        self.window = b""
+        self.pos = 0
+        self.safe = -1  # beyond this position the window is too short for an opcode
+        self.skipped = 0  # bytes of long strings
+        self.spent = 0  # costs of calls
+        self.stack: list[object] = []  # the values since the last mark
+        self.marks: list[list[object]] = []  # the values before each mark
+        self.memo: dict[int, object] = {}
+        self.protocol = 0
+
+    def run(self, whole: bool) -> object:
+        """Evaluate up to the end, which is that of the bytes if ``whole``; the value.
+
+        The five commonest opcodes of arrays, shapes and storages are evaluated here, on local variables, to
+        save their calls; all others by their function in `_STEPS`.
+        """
+        steps, memo, marks = _STEPS, self.memo, self.marks
+        self.refill()
+        if self.window[0] in b"}])":  # containers as only protocol 1 starts them
+            self.protocol = 1
+        window, pos, safe, stack = self.window, self.pos, self.safe, self.stack
+        while True:
+            if pos > safe:
+                self.pos = pos
+                self.refill()
+                window, pos, safe = self.window, self.pos, self.safe
+            opcode = window[pos]
+            pos += 1
+            if opcode == _BININT1:
+                stack.append(window[pos])
+                pos += 1
+            elif opcode == _BINGET and window[pos] in memo:
+                stack.append(memo[window[pos]])
+                pos += 1
+            elif opcode == _LONG_BINPUT:
+                memo[int.from_bytes(window[pos : pos + 4], "little")] = stack[-1]
+                pos += 4
+            elif opcode == _MARK:
+                marks.append(stack)
+                stack = []
+            elif opcode == _TUPLE and marks:
+                values = tuple(stack)
+                stack = marks.pop()
+                stack.append(values)
+            else:
+                self.pos, self.stack = pos, stack
+                if opcode == _STOP:
+                    return self.value(whole)
+                steps[opcode](self)
+                pos, stack = self.pos, self.stack
+
+    def value(self, whole: bool) -> object:
+        """The value that is left at the end."""
+        at = self.base + self.pos
+        if at > self.end:
+            raise self.file.cut(self.end, at - self.end)
+        if whole and at < self.end:
+            raise PickleError(f"has {self.end - at:,} more bytes behind its end")
+        value = self.stack.pop()
+        if self.stack or self.marks:
+            raise PickleError("ends with values left over")
+        return value
+
+    def refill(self) -> None:
+        """Move the window to the next opcode. Zeros follow the end of the file, so that every argument can be
+        looked at; an argument that reaches into them is found by the next call."""
+        at = self.base + self.pos
+        if at >= self.end:
+            raise self.file.cut(at, 1)
+        if at - self.start - self.skipped > WALK_LIMIT:
+            raise PickleError(f"has over {WALK_LIMIT:,} bytes of instructions", "no checkpoint has so many")
+        got = min(_WINDOW, self.end - at)
+        self.window = self.file.read_at(at, got)
+        self.safe = got - _MARGIN
+        if at + got == self.end:
+            self.window += bytes(_MARGIN)
+            self.safe = got - 1
+        self.base = at
+        self.pos = 0
+
+    def number(self, width: int) -> int:
+        """An unsigned little-endian argument."""
+        at = self.pos
+        self.pos = at + width
+        return int.from_bytes(self.window[at : at + width], "little")
+
+    def take(self, length: int) -> bytes:
+        """The next bytes, at most `_LINE`."""
+        at = self.pos
+        self.pos = at + length
+        return self.window[at : at + length]
+
+    def line(self) -> bytes:
+        """A short line without its end."""
+        at = self.pos
+        stop = self.window.find(b"\n", at, at + _LINE)
+        if stop < 0:
+            self.pos += _LINE
+            raise PickleError("has no end of line where there must be one")
+        self.pos = stop + 1
+        return self.window[at:stop]
+
+    def skip_line(self) -> tuple[int, int]:
+        """Pass a line of any length; its offset, and its length without the end."""
+        at = self.base + self.pos
+        found = self.window.find(b"\n", self.pos)
+        if found >= 0:
+            stop = self.base + found
+        else:
+            look, step = self.base + len(self.window), _WINDOW
+            while found < 0:
+                step = min(step, self.end - look)
+                if step <= 0:
+                    raise self.file.cut(self.end, 1)
+                found = self.file.read_at(look, step).find(b"\n")
+                stop = look + found
+                look += step
+                step = min(2 * step, CHUNK)  # reads at most twice the line
+        self.pos = stop + 1 - self.base
+        return at, stop - at
+
+    def string(self, length: int, coding: str, text: bool) -> None:
+        """Push a string of ``length`` bytes that starts here."""
+        if length < KEEP:
+            self.stack.append(decode(self.take(length), coding))
+            return
+        at = self.base + self.pos
+        if length > self.end - at:
+            raise self.file.cut(at, length)
+        self.stack.append(Span(at, length, coding, text))
+        self.pos += length
+        self.skipped += length
+
+    def look(self, at: int, length: int) -> bytes:
+        """Bytes of a line that has been passed."""
+        start = at - self.base
+        if start + length <= len(self.window):
+            return self.window[start : start + length]
+        return self.file.read_at(at, length)
+
+    def text_line(self, at: int, length: int, coding: str, text: bool) -> None:
+        """Push a string whose line has been passed."""
+        if length < KEEP:
+            self.stack.append(decode(self.look(at, length), coding))
+        else:
+            self.stack.append(Span(at, length, coding, text))
+            self.skipped += length
+
+    def charge(self, cost: int) -> None:
+        """Refuse calls that together want more than the instructions so far can have written once."""
+        self.spent += cost
+        if self.spent > self.base + self.pos - self.start - self.skipped:
+            raise PickleError("uses the same values in too many calls", "no checkpoint does")
+
+    def to_mark(self) -> list[object]:
+        """Take the values since the last mark off the stack."""
+        values = self.stack
+        self.stack = self.marks.pop()
+        return values
+
+    def find(self, module: object, name: object) -> Global:
+        """What a name stands for in the closed table."""
+        if type(module) is not str or type(name) is not str:
+            raise PickleError("has a name that is not a short text")
+        found = self.names.get((module, name))
+        if found is None:
+            raise code(f"{module}.{name}")
+        return found
+
+
+def put(target: object, key: object, value: object) -> None:
+    """Set one item of a dictionary that comes from the stream. Raises `PickleError`."""
+    if not isinstance(target, dict):
+        raise PickleError("sets an item of a value that is not a dictionary")
+    kind = type(key)  # keys whose hash is cheap: no recursion, no collisions
+    if kind is int and isinstance(key, int) and 1 << 31 <= abs(key) < 1 << 63:
+        key, kind = str(key), str  # an address, by which optimizers before PyTorch 1.5 know their parameters
+    if kind is not str and kind is not bytes and not (isinstance(key, int) and abs(key) < 1 << 31):
+        raise PickleError("has a dictionary key that is neither a short name nor a small number")
+    if key in target:
+        raise PickleError(f"has the name {shown(key)} twice", "only one of the two could be used")
+    target[key] = value
+
+
+def code(name: str) -> PickleError:
+    """The refusal of what only a running program could want."""
+    return PickleError(
+        f"contains code: {shown(name)}",
+        "nothing was run; weights need no such name, so do not load this file with pickle either",
+    )
+
+
+def _damaged(machine: _Machine) -> NoReturn:
+    opcode = machine.window[machine.pos - 1]
+    raise PickleError(f"has 0x{opcode:02x} where an instruction must be")
+
+
+def _proto(machine: _Machine) -> None:
+    if machine.base + machine.pos != machine.start + 1:
+        raise PickleError("names its protocol in the middle")
+    machine.protocol = machine.number(1)
+    if machine.protocol > 5:
+        raise PickleError(f"has pickle protocol {machine.protocol}; 0 to 5 exist")
+
+
+def _frame(machine: _Machine) -> None:
+    length = machine.number(8)
+    at = machine.base + machine.pos
+    if length > machine.end - at:
+        raise machine.file.cut(at, length)
+
+
+def _none(machine: _Machine) -> None:
+    machine.stack.append(None)
+
+
+def _true(machine: _Machine) -> None:
+    machine.stack.append(True)
+
+
+def _false(machine: _Machine) -> None:
+    machine.stack.append(False)
+
+
+def _parsed(kind: Callable[[bytes], int | float], text: bytes) -> int | float:
+    try:
+        return kind(text)
+    except ValueError:
+        raise PickleError("has a number that cannot be read") from None
+
+
+def _int(machine: _Machine) -> None:
+    text = machine.line()
+    if text in (b"00", b"01"):  # how protocols 0 and 1 write False and True
+        machine.stack.append(text == b"01")
+    else:
+        machine.stack.append(_parsed(int, text))
+
+
+def _long(machine: _Machine) -> None:
+    machine.stack.append(_parsed(int, machine.line().removesuffix(b"L")))
+
+
+def _float(machine: _Machine) -> None:
+    machine.stack.append(_parsed(float, machine.line()))
+
+
+def _bin_float(machine: _Machine) -> None:
+    machine.stack.append(struct.unpack(">d", machine.take(8))[0])
+
+
+def _bin_int(machine: _Machine) -> None:
+    machine.stack.append(int.from_bytes(machine.take(4), "little", signed=True))
+
+
+def _bin_int2(machine: _Machine) -> None:
+    machine.stack.append(machine.number(2))
+
+
+def _wide(machine: _Machine, length: int) -> None:
+    if length > _NUMBER:
+        raise PickleError(f"has a number of {length:,} bytes")
+    machine.stack.append(int.from_bytes(machine.take(length), "little", signed=True))
+
+
+def _long1(machine: _Machine) -> None:
+    _wide(machine, machine.number(1))
+
+
+def _long4(machine: _Machine) -> None:
+    _wide(machine, machine.number(4))
+
+
+def _string(machine: _Machine) -> None:
+    at, length = machine.skip_line()
+    ends = machine.look(at, 1) + machine.look(at + length - 1, 1) if length > 1 else b""
+    if ends not in (b"''", b'""'):
+        raise PickleError("has a string without quotes")
+    machine.text_line(at + 1, length - 2, ESCAPED, False)
+
+
+def _unicode(machine: _Machine) -> None:
+    at, length = machine.skip_line()
+    machine.text_line(at, length, RAW_UNICODE, True)
+
+
+def _short_bytes(machine: _Machine) -> None:
+    start = machine.pos + 1
+    machine.pos = start + machine.window[start - 1]
+    machine.stack.append(machine.window[start : machine.pos])
+
+
+def _bytes4(machine: _Machine) -> None:
+    machine.string(machine.number(4), RAW, False)
+
+
+def _bytes8(machine: _Machine) -> None:
+    machine.string(machine.number(8), RAW, False)
+
+
+def _bin_string(machine: _Machine) -> None:
+    length = machine.number(4)
+    if length >= 1 << 31:  # the only length of all that has a sign
+        raise PickleError("has a string of negative length")
+    machine.string(length, RAW, False)
+
+
+def _short_text(machine: _Machine) -> None:
+    machine.string(machine.number(1), UTF8, True)
+
+
+def _text4(machine: _Machine) -> None:
+    machine.string(machine.number(4), UTF8, True)
+
+
+def _text8(machine: _Machine) -> None:
+    machine.string(machine.number(8), UTF8, True)
+
+
+def _buffer(machine: _Machine) -> None:
+    raise PickleError("keeps its arrays outside the file (out-of-band buffers)", "save it again in one piece")
+
+
+def _pop(machine: _Machine) -> None:
+    if machine.stack:
+        machine.stack.pop()
+    else:
+        machine.to_mark()
+
+
+def _pop_mark(machine: _Machine) -> None:
+    machine.to_mark()
+
+
+def _dup(machine: _Machine) -> None:
+    machine.stack.append(machine.stack[-1])
+
+
+def _empty_tuple(machine: _Machine) -> None:
+    machine.stack.append(())
+
+
+def _tuple(machine: _Machine) -> None:
+    values = tuple(machine.to_mark())
+    machine.stack.append(values)
+
+
+def _tuple1(machine: _Machine) -> None:
+    stack = machine.stack
+    stack[-1] = (stack[-1],)
+
+
+def _tuple2(machine: _Machine) -> None:
+    stack = machine.stack
+    last = stack.pop()
+    stack[-1] = (stack[-1], last)
+
+
+def _tuple3(machine: _Machine) -> None:
+    stack = machine.stack
+    last = stack.pop()
+    middle = stack.pop()
+    stack[-1] = (stack[-1], middle, last)
+
+
+def _empty_list(machine: _Machine) -> None:
+    machine.stack.append([])
+
+
+def _list(machine: _Machine) -> None:
+    values = machine.to_mark()
+    machine.stack.append(values)
+
+
+def _extend(target: object, values: list[object]) -> None:
+    if not isinstance(target, list):
+        raise PickleError("appends to a value that is not a list")
+    target.extend(values)
+
+
+def _append(machine: _Machine) -> None:
+    value = machine.stack.pop()
+    _extend(machine.stack[-1], [value])
+
+
+def _appends(machine: _Machine) -> None:
+    values = machine.to_mark()
+    _extend(machine.stack[-1], values)
+
+
+def _empty_dict(machine: _Machine) -> None:
+    machine.stack.append({})
+
+
+def _set_all(target: object, values: list[object]) -> None:
+    if len(values) % 2:
+        raise PickleError("has a dictionary key without a value")
+    for index in range(0, len(values), 2):
+        put(target, values[index], values[index + 1])
+
+
+def _dict(machine: _Machine) -> None:
+    made: dict[object, object] = {}
+    _set_all(made, machine.to_mark())
+    machine.stack.append(made)
+
+
+def _set_item(machine: _Machine) -> None:
+    value = machine.stack.pop()
+    key = machine.stack.pop()
+    put(machine.stack[-1], key, value)
+
+
+def _set_items(machine: _Machine) -> None:
+    values = machine.to_mark()
+    _set_all(machine.stack[-1], values)
+
+
+def _frozen_set(machine: _Machine) -> None:
+    _tuple(machine)  # a set is kept as a sequence: nothing is hashed
+
+
+def _memo_get(machine: _Machine, index: int) -> None:
+    try:
+        machine.stack.append(machine.memo[index])
+    except KeyError:
+        raise PickleError("recalls a value that it has not stored") from None
+
+
+def _get(machine: _Machine) -> None:
+    _memo_get(machine, int(_parsed(int, machine.line())))
+
+
+def _bin_get(machine: _Machine) -> None:
+    machine.pos += 1
+    _memo_get(machine, machine.window[machine.pos - 1])
+
+
+def _long_bin_get(machine: _Machine) -> None:
+    _memo_get(machine, machine.number(4))
+
+
+def _put(machine: _Machine) -> None:
+    index = int(_parsed(int, machine.line()))
+    if not 0 <= index < _MEMO_LIMIT:
+        raise PickleError("stores a value under an impossible number")
+    machine.memo[index] = machine.stack[-1]
+
+
+def _bin_put(machine: _Machine) -> None:
+    machine.memo[machine.window[machine.pos]] = machine.stack[-1]
+    machine.pos += 1
+
+
+def _memoize(machine: _Machine) -> None:
+    machine.memo[len(machine.memo)] = machine.stack[-1]
+
+
+def _named_line(machine: _Machine) -> Global:
+    module, name = machine.line(), machine.line()
+    return machine.find(module.decode("latin-1"), name.decode("latin-1"))
+
+
+def _global(machine: _Machine) -> None:
+    machine.stack.append(_named_line(machine))
+
+
+def _stack_global(machine: _Machine) -> None:
+    name = machine.stack.pop()
+    machine.stack.append(machine.find(machine.stack.pop(), name))
+
+
+def _extension(width: int) -> Callable[[_Machine], None]:
+    def refuse(machine: _Machine) -> None:
+        raise code(f"extension code {machine.number(width)}")
+
+    return refuse
+
+
+def _reduce(machine: _Machine) -> None:
+    arguments = machine.stack.pop()
+    called = machine.stack[-1]
+    if type(called) is not Global or type(arguments) is not tuple:
+        raise code("a call of a value that is not a function")
+    if called.make is None:
+        raise code(f"{called.name}(...)")
+    if called.cost is not None:
+        machine.charge(called.cost(arguments))
+    machine.stack[-1] = called.make(arguments)
+
+
+def _build(machine: _Machine) -> None:
+    state = machine.stack.pop()
+    target = machine.stack[-1]
+    if not isinstance(target, Inert):
+        raise code("a state for a value that has none")
+    target.set_state(state)
+
+
+def _instance(called: object) -> PickleError:
+    """Objects of names that are no class of the table, and by opcodes that no checkpoint makes them by."""
+    return code(f"an object of {called.name}" if isinstance(called, Global) else "an object of a value")
+
+
+def _inst(machine: _Machine) -> None:
+    raise _instance(_named_line(machine))
+
+
+def _obj(machine: _Machine) -> None:
+    raise _instance(machine.to_mark()[0])
+
+
+def _new_obj(machine: _Machine) -> None:
+    arguments = machine.stack.pop()
+    called = machine.stack[-1]
+    if type(called) is not Global or called.new is None or arguments != ():
+        raise _instance(called)
+    machine.stack[-1] = called.new()
+
+
+def _new_obj_ex(machine: _Machine) -> None:
+    raise _instance(machine.stack[-3])
+
+
+def _recall(machine: _Machine, name: object) -> None:
+    if machine.persistent is None:
+        raise code("a reference to something outside the file")
+    machine.stack.append(machine.persistent(name))
+
+
+def _pers_id(machine: _Machine) -> None:
+    _recall(machine, machine.line().decode("latin-1"))
+
+
+def _bin_pers_id(machine: _Machine) -> None:
+    _recall(machine, machine.stack.pop())
+
+
+def _table() -> tuple[Callable[[_Machine], None], ...]:
+    steps: list[Callable[[_Machine], None]] = [_damaged] * 256
+    for opcode, step in {
+        b"\x80": _proto, b"\x95": _frame,
+        b"N": _none, b"\x88": _true, b"\x89": _false,
+        b"I": _int, b"L": _long, b"F": _float, b"G": _bin_float, b"J": _bin_int,
+        b"M": _bin_int2, b"\x8a": _long1, b"\x8b": _long4,
+        b"S": _string, b"T": _bin_string, b"U": _short_bytes, b"C": _short_bytes, b"B": _bytes4,
+        b"\x8e": _bytes8, b"\x96": _bytes8,
+        b"V": _unicode, b"X": _text4, b"\x8c": _short_text, b"\x8d": _text8,
+        b"\x97": _buffer, b"\x98": _buffer,
+        b"0": _pop, b"1": _pop_mark, b"2": _dup,
+        b")": _empty_tuple, b"t": _tuple, b"\x85": _tuple1, b"\x86": _tuple2, b"\x87": _tuple3,
+        b"]": _empty_list, b"l": _list, b"a": _append, b"e": _appends,
+        b"}": _empty_dict, b"d": _dict, b"s": _set_item, b"u": _set_items,
+        b"\x8f": _empty_list, b"\x90": _appends, b"\x91": _frozen_set,
+        b"g": _get, b"h": _bin_get, b"j": _long_bin_get,
+        b"p": _put, b"q": _bin_put, b"\x94": _memoize,
+        b"c": _global, b"\x93": _stack_global,
+        b"\x82": _extension(1), b"\x83": _extension(2), b"\x84": _extension(4),
+        b"R": _reduce, b"b": _build, b"i": _inst, b"o": _obj, b"\x81": _new_obj, b"\x92": _new_obj_ex,
+        b"P": _pers_id, b"Q": _bin_pers_id,
+    }.items():  # fmt: skip
+        steps[opcode[0]] = step
+    return tuple(steps)
+
+
+_STEPS = _table()

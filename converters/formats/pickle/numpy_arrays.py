@@ -1,0 +1,422 @@
+"""numpy's part of a pickle: arrays, dtypes and scalars as inert values that may still be in the file.
+
+The names and the forms of their arguments are those that numpy 1.x and 2.x write under Python 2 and 3; they
+were taken from real pickles.
+"""
+
+from __future__ import annotations
+
+import struct
+from math import prod
+from typing import TYPE_CHECKING, NamedTuple
+
+from converters.errors import BadInput
+from converters.tensor import CHUNK, ITEMSIZE, NUMPY_CODES, Data, FileBytes, Held, Swapped, Tensor
+
+from .machine import Global, Inert, InertDict, code, put, shown
+from .strings import RAW, PickleError, Span, content, decoded_chunks, encodes, latin1
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Sized
+
+    from converters.tensor import SourceFile
+
+_KINDS = {
+    "O": "Python objects",
+    "S": "byte strings",
+    "U": "texts",
+    "V": "structured elements",
+    "M": "dates",
+    "m": "durations",
+    "c": "complex numbers",
+    "u": "unsigned numbers",
+}
+
+_FORMATS = {"f2": "e", "f4": "f", "f8": "d", "i1": "b", "i2": "h", "i4": "i", "i8": "q"} | {
+    "u1": "B",
+    "u2": "H",
+    "u4": "I",
+    "u8": "Q",
+    "b1": "?",
+}
+
+_MAX_AXES = 64  # numpy's own limit
+_CODE_LENGTH = 16  # of a dtype's type code; numbers have two characters
+
+TENSOR_LIMIT = 1 << 16
+"""Entries of a dictionary of tensors at most. They take little in the stream where they share their values."""
+
+
+def refuse_too_many(file: SourceFile, entries: Sized) -> None:
+    """Raise `BadInput` for a dictionary of more entries than any checkpoint has."""
+    if len(entries) > TENSOR_LIMIT:
+        raise BadInput(
+            f"holds a dictionary of {len(entries):,} entries; {TENSOR_LIMIT:,} at most are read",
+            path=file.path,
+            hint="no checkpoint has so many",
+        )
+
+
+class DType(Inert):
+    """A ``numpy.dtype``: its type code, such as ``f4``, and its byte order, one of ``< > |``."""
+
+    __slots__ = ("code", "order")
+
+    def __init__(self, type_code: str) -> None:
+        self.code = type_code
+        self.order = ""
+
+    def set_state(self, state: object) -> None:
+        """``(version, order, subarray, names, fields, size, alignment, flags[, metadata])``"""
+        if type(state) is not tuple or len(state) not in (8, 9) or self.order:
+            raise PickleError("has a dtype of unknown form")
+        order = _ascii(state[1])
+        if order not in ("<", ">", "|"):
+            raise PickleError("has a dtype without a byte order")
+        if any(part is not None for part in state[2:5]):
+            self.code = "V"  # fields or a subarray: not one number an element
+        self.order = order
+
+
+class Array(Inert):
+    """A ``numpy.ndarray``. ``data`` holds the elements of an array of shape ``stored`` in C order, of which
+    this one is the transposition by ``axes`` (None: itself).
+
+    ``sizes`` and ``order`` (``C``, ``F``, or axes) are as the stream has them, where many arrays can share
+    them; everything else is computed on request.
+    """
+
+    __slots__ = ("data", "dtype", "order", "sizes")
+
+    def __init__(self) -> None:
+        self.dtype: DType | None = None
+        self.sizes: tuple[int, ...] = ()
+        self.order: str | tuple[int, ...] = "C"
+        self.data: object = None
+
+    @property
+    def stored(self) -> tuple[int, ...]:
+        """The shape in memory."""
+        return self.sizes[::-1] if self.order == "F" else self.sizes
+
+    @property
+    def axes(self) -> tuple[int, ...] | None:
+        """What transposes the shape in memory to the logical one."""
+        if self.order == "F" and sum(size != 1 for size in self.sizes) > 1:
+            return tuple(range(len(self.sizes)))[::-1]
+        return self.order if isinstance(self.order, tuple) else None
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        """The logical shape."""
+        return self.sizes if isinstance(self.order, str) else tuple(self.sizes[axis] for axis in self.order)
+
+    def set_state(self, state: object) -> None:
+        """``(version, shape, dtype, is_fortran, data)``"""
+        if type(state) is not tuple or len(state) != 5 or not isinstance(state[3], int):
+            raise PickleError("has an array of unknown form")
+        self.fill(state[4], state[2], state[1], "F" if state[3] else "C")
+
+    def fill(self, data: object, dtype: object, shape: object, order: str | tuple[int, ...]) -> None:
+        """Set everything, once. Only forms are checked here; the rest in `tensor`, where names are known."""
+        if not isinstance(dtype, DType) or self.dtype is not None:
+            raise PickleError("has an array of unknown form")
+        self.sizes = _sizes(shape, 1 << 63)
+        self.order = order
+        self.dtype = dtype
+        self.data = data
+
+
+def _sizes(value: object, bound: int) -> tuple[int, ...]:
+    if type(value) is not tuple or len(value) > _MAX_AXES:
+        raise PickleError("has an array of unknown form")
+    for size in value:
+        if type(size) is not int or not 0 <= size < bound:
+            raise PickleError("has an array of impossible shape")
+    return value
+
+
+def _ascii(value: object) -> str:
+    """A short text, which Python 2 writes as bytes."""
+    if isinstance(value, bytes):
+        return value.decode("latin-1")
+    return value if isinstance(value, str) else ""
+
+
+_NDARRAY = Global("numpy.ndarray")
+
+
+def _reconstruct(arguments: tuple[object, ...]) -> Array:
+    if len(arguments) != 3 or arguments[0] is not _NDARRAY:
+        raise PickleError("has an array of unknown form")
+    return Array()  # the shape (0,) and the code 'b' that follow are placeholders
+
+
+def _frombuffer(arguments: tuple[object, ...]) -> Array:
+    if len(arguments) not in (4, 5):
+        raise PickleError("has an array of unknown form")
+    array, order = Array(), arguments[3]
+    if len(arguments) == 5 and order == "K":
+        axes = _sizes(arguments[4], _MAX_AXES)
+        array.fill(arguments[0], arguments[1], arguments[2], axes)
+        if sorted(axes) != list(range(len(array.sizes))):
+            raise PickleError("has an array of impossible order")
+    elif order in ("C", "F"):
+        array.fill(arguments[0], arguments[1], arguments[2], str(order))
+    else:
+        raise PickleError("has an array of impossible order")
+    return array
+
+
+def _dtype(arguments: tuple[object, ...]) -> DType:
+    type_code = _ascii(arguments[0]) if len(arguments) == 3 else ""
+    if not 0 < len(type_code) <= _CODE_LENGTH:
+        raise PickleError("has a dtype of unknown form")
+    return DType(type_code)
+
+
+def _scalar(arguments: tuple[object, ...]) -> int | float | bool | str | bytes:
+    dtype, data = arguments if len(arguments) == 2 else (None, None)
+    if not isinstance(dtype, DType) or not isinstance(data, bytes):
+        raise PickleError("has a number of unknown form")
+    if dtype.order and dtype.code[0] in "US":
+        if dtype.code[0] == "S":
+            return data
+        return data.decode("utf-32-be" if dtype.order == ">" else "utf-32-le", "replace")
+    form = _FORMATS.get(dtype.code, "")
+    if not dtype.order or not form or struct.calcsize(form) != len(data):
+        raise PickleError("has a number of unknown form")
+    number: int | float | bool = struct.unpack((">" if dtype.order == ">" else "<") + form, data)[0]
+    return number
+
+
+def _encode(arguments: tuple[object, ...]) -> bytes | Span:
+    text, codec = arguments if len(arguments) == 2 else (None, None)
+    if codec not in ("latin1", "latin-1"):
+        raise code(f"_codecs.encode({shown(codec) if isinstance(codec, str) else '...'})")
+    if isinstance(text, str):
+        return latin1(text)
+    if isinstance(text, Span) and text.text:
+        return Span(text.offset, text.length, text.coding, False)
+    raise PickleError("has bytes of unknown form")
+
+
+def _bytes(arguments: tuple[object, ...]) -> bytes:
+    if arguments:  # Python 3 writes only empty ones this way
+        raise PickleError("has bytes of unknown form")
+    return b""
+
+
+def _bytearray(arguments: tuple[object, ...]) -> object:
+    if not arguments:
+        return b""
+    if len(arguments) == 2:
+        return _encode(arguments)
+    data = arguments[0]
+    if len(arguments) == 1 and (isinstance(data, bytes) or (isinstance(data, Span) and not data.text)):
+        return data
+    raise PickleError("has bytes of unknown form")
+
+
+def _pairs(arguments: tuple[object, ...]) -> int:
+    """The cost of an OrderedDict: a pair with a key of its own takes four bytes, such as ``K1 N TUPLE2``."""
+    return 4 * len(arguments[0]) if len(arguments) == 1 and isinstance(arguments[0], list) else 0
+
+
+def ordered_dict(arguments: tuple[object, ...]) -> InertDict:
+    """``([pairs])`` or ``()``, whose items follow."""
+    made = InertDict()
+    pairs = arguments[0] if len(arguments) == 1 else []
+    if len(arguments) > 1 or not isinstance(pairs, list):
+        raise PickleError("has an OrderedDict of unknown form")
+    for pair in pairs:  # Python 2 gives all pairs to the call
+        if not isinstance(pair, (list, tuple)) or len(pair) != 2:
+            raise PickleError("has an OrderedDict of unknown form")
+        put(made, pair[0], pair[1])
+    return made
+
+
+def _names() -> dict[tuple[str, str], Global]:
+    reconstruct = Global("numpy.core.multiarray._reconstruct", _reconstruct)
+    scalar = Global("numpy.core.multiarray.scalar", _scalar)
+    frombuffer = Global("numpy.core.numeric._frombuffer", _frombuffer)
+    bytes_, bytearray_ = Global("bytes", _bytes), Global("bytearray", _bytearray)
+    return {
+        ("numpy.core.multiarray", "_reconstruct"): reconstruct,
+        ("numpy._core.multiarray", "_reconstruct"): reconstruct,
+        ("numpy.core.multiarray", "scalar"): scalar,
+        ("numpy._core.multiarray", "scalar"): scalar,
+        ("numpy.core.numeric", "_frombuffer"): frombuffer,
+        ("numpy._core.numeric", "_frombuffer"): frombuffer,
+        ("numpy", "ndarray"): _NDARRAY,
+        ("numpy", "dtype"): Global("numpy.dtype", _dtype),
+        ("_codecs", "encode"): Global("_codecs.encode", _encode),
+        ("__builtin__", "bytes"): bytes_,
+        ("builtins", "bytes"): bytes_,
+        ("__builtin__", "bytearray"): bytearray_,
+        ("builtins", "bytearray"): bytearray_,
+        ("collections", "OrderedDict"): Global("collections.OrderedDict", ordered_dict, _pairs),
+    }
+
+
+NAMES = _names()
+"""The closed table of the names that a pickle of numpy arrays needs, in the spellings of numpy 1 and 2 and of
+Python 2 and 3. Read only."""
+
+
+class Decoded(NamedTuple):
+    """Bytes that are written as a text; ``nbytes`` of them must come out. Raises `BadInput` if not."""
+
+    file: SourceFile
+    span: Span
+    nbytes: int
+    name: str
+
+    def chunks(self) -> Iterator[memoryview]:
+        """See `Data.chunks`."""
+        left = self.nbytes
+        try:
+            for chunk in decoded_chunks(self.file, self.span):
+                left -= len(chunk)
+                if left < 0:
+                    break
+                yield chunk
+        except PickleError as error:
+            raise BadInput(error.what, path=self.file.path, where=self.name, hint=error.hint) from None
+        if left:
+            raise BadInput(
+                f"holds {'more' if left < 0 else 'fewer'} bytes than its shape takes ({self.nbytes:,})",
+                path=self.file.path,
+                where=self.name,
+                hint=PickleError("").hint,
+            )
+
+
+class Transposed(NamedTuple):
+    """The C-order bytes of an array of shape ``stored``, with its axes in the order ``axes``. Takes twice the
+    tensor's memory while it is read, and numpy."""
+
+    data: Data
+    stored: tuple[int, ...]
+    axes: tuple[int, ...]
+    itemsize: int
+
+    def chunks(self) -> Iterator[memoryview]:
+        """See `Data.chunks`."""
+        import numpy as np
+
+        raw = bytearray()
+        for chunk in self.data.chunks():
+            raw += chunk
+        if not raw:
+            return
+        elements = np.frombuffer(raw, f"u{self.itemsize}").reshape(self.stored)
+        flat = np.ascontiguousarray(elements.transpose(self.axes)).reshape(-1).view(np.uint8).data
+        for start in range(0, len(flat), CHUNK):
+            yield flat[start : start + CHUNK]
+
+
+def _amount(nbytes: int) -> str:
+    return f"{nbytes:,}" if nbytes < 1 << 64 else "more than any file has"
+
+
+def tensor(file: SourceFile, name: str, array: Array) -> Tensor:
+    """The tensor that an array is. Raises `BadInput`, naming it, unless it holds as many bytes as its shape
+    and dtype say and its dtype is one of `ITEMSIZE`."""
+    problem = hint = ""
+    dtype = "" if array.dtype is None else NUMPY_CODES.get(array.dtype.code, "")
+    shape = array.shape
+    nbytes = prod(shape) * ITEMSIZE.get(dtype, 0)
+    data = array.data
+    if array.dtype is None:
+        problem = "is an array without contents"
+    elif not dtype:
+        kind = _KINDS.get(array.dtype.code[0], "elements")
+        problem = f"holds {kind} ({shown(array.dtype.code)}), not weights"
+        hint = "only arrays of numbers can be converted"
+    elif not array.dtype.order:
+        problem = "has a dtype without a byte order"
+    elif isinstance(data, bytes):
+        if len(data) != nbytes:
+            problem = f"has {len(data):,} bytes, but its shape takes {_amount(nbytes)}"
+    elif not isinstance(data, Span) or data.text:
+        problem = "has contents that are not bytes"
+    elif not data.may_hold(nbytes):
+        what = "" if data.coding == RAW else " of text"
+        problem = f"has {data.length:,} bytes{what}, but its shape takes {_amount(nbytes)}"
+    if problem or array.dtype is None:
+        raise BadInput(problem, path=file.path, where=shown(name), hint=hint or PickleError("").hint)
+    return Tensor(name, dtype, shape, _data(file, name, array, array.dtype, nbytes, ITEMSIZE[dtype]))
+
+
+def _data(file: SourceFile, name: str, array: Array, dtype: DType, nbytes: int, itemsize: int) -> Data:
+    found = array.data
+    data: Data
+    if not isinstance(found, Span):
+        assert isinstance(found, bytes)
+        data = Held(found)
+    elif found.coding == RAW:
+        data = FileBytes(file, found.offset, nbytes)
+    else:
+        data = Decoded(file, found, nbytes, shown(name))
+    if dtype.order == ">" and itemsize > 1:
+        data = Swapped(data, itemsize)
+    axes = array.axes
+    if axes is not None:
+        data = Transposed(data, array.stored, axes, itemsize)
+    return data
+
+
+class PlainValues:
+    """Turns values of a pickle that are not weights into ones to look at: numbers and texts as they are,
+    lists and dictionaries of them, and a few words for anything else. One object is for one file: what all
+    its values together can become is bounded, however often they share their parts."""
+
+    def __init__(self, file: SourceFile) -> None:
+        self._file = file
+        self._left = 10_000  # values
+        self._text = 1 << 20  # characters
+
+    def plain(self, value: object, depth: int = 4) -> object:
+        """None, bool, int, float, str, or a list or dict of such."""
+        self._left -= 1
+        if value is None or isinstance(value, (bool, int, float)):
+            return value
+        if isinstance(value, (str, bytes, Span)):
+            return self._string(value)
+        if isinstance(value, Array):
+            text = f"array {value.shape}" if self._text > 0 else "array"
+            self._text -= len(text)
+            return text
+        if isinstance(value, (dict, list, tuple)):
+            if depth == 0 or len(value) > self._left:
+                return f"{'dictionary' if isinstance(value, dict) else 'list'} of {len(value):,}"
+            if isinstance(value, dict):
+                return {_label(key): self.plain(item, depth - 1) for key, item in value.items()}
+            return [self.plain(item, depth - 1) for item in value]
+        return value.name if isinstance(value, Global) else type(value).__name__
+
+    def _string(self, value: str | bytes | Span) -> str:
+        length = value.length if isinstance(value, Span) else len(value)
+        if length > self._text:
+            return f"text of {length:,} bytes"
+        self._text -= length
+        if isinstance(value, Span):
+            try:
+                value = content(self._file, value)
+            except PickleError as error:
+                raise BadInput(error.what, path=self._file.path, hint=error.hint) from None
+        return _printable(value)
+
+
+def _label(key: object) -> str:
+    return _printable(key) if isinstance(key, (str, bytes)) else str(key)
+
+
+def _printable(text: str | bytes) -> str:
+    """A text that can be written as UTF-8."""
+    if isinstance(text, str):
+        if encodes(text):
+            return text
+        text = text.encode("utf-8", "backslashreplace")
+    return text.decode("utf-8", "backslashreplace")

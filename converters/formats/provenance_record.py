@@ -1,0 +1,191 @@
+"""Read a provenance record that stands in a file. Files lie: every field that is used is checked first."""
+
+from __future__ import annotations
+
+import json
+from typing import TYPE_CHECKING, Any
+
+from converters.errors import BadInput
+from converters.mapping.network_info import LONGEST_STRIDE
+from converters.tensor import ITEMSIZE
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
+
+    Check = Callable[[Any], bool]
+
+
+VERSION = 1
+"""The version of the record's own form."""
+
+
+def parse_provenance(text: str | None, path: str) -> Mapping[str, Any] | None:
+    """The record as data, or None where there is none.
+
+    Raises `BadInput` if it is damaged: not JSON, or a field of another type or out of range.
+    """
+    if text is None:
+        return None
+    try:
+        value = json.loads(text)
+        sound = _RECORD(value)
+    except (ValueError, RecursionError):
+        sound = False
+    if not sound:
+        raise BadInput("its provenance record is damaged", path=path, hint="convert the source again")
+    found: Mapping[str, Any] = value
+    return found
+
+
+def _text(value: Any) -> bool:
+    """Text that can be written as UTF-8: JSON can hold half of a surrogate pair, names cannot."""
+    return isinstance(value, str) and not any("\ud800" <= c <= "\udfff" for c in value)
+
+
+def _flag(value: Any) -> bool:
+    return isinstance(value, bool)
+
+
+def _number(value: Any) -> bool:
+    return isinstance(value, (int, float)) and not isinstance(value, bool) and abs(value) < 1e12
+
+
+def _whole(low: int, high: int) -> Check:
+    return lambda value: isinstance(value, int) and not isinstance(value, bool) and low <= value <= high
+
+
+def _list(item: Check) -> Check:
+    return lambda value: isinstance(value, list) and all(item(one) for one in value)
+
+
+def _map(item: Check) -> Check:
+    return lambda value: isinstance(value, dict) and all(item(one) for one in value.values())
+
+
+def _fields(needed: Mapping[str, Check], allowed: Mapping[str, Check] | None = None) -> Check:
+    """A dict with all of ``needed``; ``allowed`` fields are checked where they are there, others are not used."""
+
+    def check(value: Any) -> bool:
+        return (
+            isinstance(value, dict)
+            and all(name in value and one(value[name]) for name, one in needed.items())
+            and all(one(value[name]) for name, one in (allowed or {}).items() if name in value)
+        )
+
+    return check
+
+
+def _float(value: Any) -> bool:
+    return _text(value) and value in ITEMSIZE and "float" in value
+
+
+_SIZES = _list(_whole(1, 100_000))
+_INPUT = _fields(
+    {},
+    {
+        "clip": _SIZES,
+        "counted_at": _SIZES,
+        "counted_positions": _whole(1, 100_000),
+        "frame_step": _whole(1, 1000),
+        "resize": _text,
+        "order": _text,
+        "range": lambda value: _list(_number)(value) and len(value) == 2,
+        "mean": _list(_number),
+        "std": _list(_number),
+        "labels": _list(_text),
+        "labels_notice": _text,
+        "mean_cube": _text,
+        "mean_file": _fields({"name": _text, "shape": _SIZES, "means": _list(_number), "crc32": _text}),
+    },
+)
+_CLIP = ("clip", "counted_at", "counted_positions", "frame_step", "resize")
+_STATISTICS = ("mean", "std")
+
+
+def _input(value: Any) -> bool:
+    """Each field sound, and those there that belong together."""
+    if not _INPUT(value):
+        return False
+    for group in (_CLIP, _STATISTICS):
+        if any(name in value for name in group) and not all(name in value for name in group):
+            return False
+    if "order" not in value and ("mean" in value or "mean_cube" in value):
+        return False
+    return "clip" not in value or (
+        len(value["clip"]) == len(value["counted_at"]) and len(value["clip"]) in (2, 3)
+    )
+
+
+_LAYER = _fields(
+    {"name": _text, "kind": lambda value: _text(value) or _whole(0, 1 << 31)(value), "blobs": _whole(0, 64)}
+)
+_SETTINGS = _map(lambda value: _text(value) or _flag(value) or _whole(0, 64)(value))
+
+
+def _scaled(value: Any) -> bool:
+    """Rows, whether it was divided by their root, and packed steps."""
+    checks = (_whole(1, 1 << 31), _flag, _text)
+    return (
+        isinstance(value, list)
+        and len(value) == len(checks)
+        and all(check(one) for check, one in zip(checks, value, strict=True))
+    )
+
+
+_DETAILS = {
+    "nested": _flag,
+    "dialect": _text,
+    "net": _text,
+    "layers": _list(_LAYER),
+}
+_RECORD = _fields(
+    {
+        "provenance": lambda value: value == VERSION and _whole(1, VERSION)(value),
+        "tool": _fields({"name": _text, "version": _text}),
+        "mapping": _fields({"source": _text, "target": _text, "network": _text, "sha256": _text}),
+        "layout": _text,
+        "source": _fields(
+            {"name": _text, "size": _whole(0, 1 << 62), "layout": _text, "container": _text, "scope": _text},
+            {"sha256": _text},
+        ),
+        "notes": _list(_text),
+        "restore": _fields(
+            {},
+            {
+                "dtypes": _map(_float),
+                "moved": _fields({"settings": _SETTINGS, "tensors": _map(_scaled)}),
+                "variance": _fields(
+                    {"shift": lambda value: _number(value) and abs(value) < 1, "steps": _map(_text)}
+                ),
+            },
+        ),
+    },
+    # What a mapping of the user's own says nothing of.
+    {
+        "network": _fields(
+            {
+                "variant": _text,
+                "bn_eps": lambda value: _number(value) and 0 < value < 1,
+                "pool1": _flag,
+                "stem_stride": _whole(1, LONGEST_STRIDE),
+                "input": _input,
+                "licence": _text,
+            },
+            {"model": _text, "settings": _SETTINGS},
+        ),
+        "origin": _fields(
+            {
+                "layout": _text,
+                "scope": _text,
+                "details": _fields({}, _DETAILS),
+                "names": _map(_text),
+                "bn_eps": lambda value: _number(value) and 0 < value < 1,
+                "dtype": _float,
+                "dtypes": _map(_float),
+                "shapes": _map(_list(_whole(0, 1 << 40))),
+                "lossy": _flag,
+            },
+            {"steps": _map(_text), "inverse_std": _flag, "absent": _flag, "head": _text},
+        ),
+    },
+)

@@ -1,0 +1,1 @@
+"""PyTorch files: zip, legacy, TorchScript, sharded."""

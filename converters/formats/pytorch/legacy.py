@@ -1,0 +1,257 @@
+"""Reads the two formats that ``torch.save`` had before PyTorch 1.6, without PyTorch.
+
+0.1.10 to 1.5 (and later with ``_use_new_zipfile_serialization=False``): pickles one behind another, a magic number,
+the protocol's version, the writer's system, the value, the keys of its storages; then for each key an int64 with
+the number of elements and the elements, little-endian.
+
+Up to 0.1.9: a tar archive of ``sys_info``, ``pickle`` (the value), ``tensors`` and ``storages``. The last two are a
+number and as many times a pickle with binary data behind it: of a storage its elements as above, of a tensor its
+axes, sizes, strides and first element. Storages that are views of others follow in a last pickle.
+
+The forms are those that ``torch/serialization.py`` reads (0.1.9 and 2.13).
+"""
+
+from __future__ import annotations
+
+import struct
+from typing import TYPE_CHECKING
+
+from converters.errors import BadInput
+from converters.formats.pickle.machine import Global, shown, walk
+from converters.formats.pickle.numpy_arrays import TENSOR_LIMIT
+from converters.formats.pickle.strings import PickleError
+from converters.tensor import ITEMSIZE
+
+from .reader import (
+    NAMES,
+    PthFile,
+    TorchStorage,
+    TorchTensor,
+    element_size,
+    lazy_tensors,
+    state_dict,
+    storage_dtype,
+    storage_fields,
+)
+from .zip_records import Record
+
+if TYPE_CHECKING:
+    from converters.tensor import SourceFile
+
+MAGIC = 0x1950A86A20F9469CFC6C
+_VERSION = 1001
+_NOWHERE = Record(0, 0, 0)
+_MEMBERS = ("pickle", "tensors", "storages")
+_KINDS = ("Double", "Float", "Half", "Long", "Int", "Short", "Char", "Byte")
+
+
+def read_legacy_pth(file: SourceFile, *, entry: str | None = None) -> PthFile:
+    """Read a file of the format of 0.1.10 to 1.5: names, shapes and places of all tensors of the state dict, or of
+    the one in ``entry``. The format has no checksums.
+
+    Raises `BadInput` for a file of another kind, a damaged one, and one with code in it; `Refused` where it is not
+    clear which state dict is meant.
+    """
+    storages = _Storages()
+    magic, _, end = walk(file, {}, whole=False)
+    version, _, end = walk(file, {}, offset=end, size=file.size - end, whole=False)
+    if magic != MAGIC or version != _VERSION:
+        raise BadInput("is no PyTorch file of a version that is known", path=file.path)
+    end = walk(file, {}, offset=end, size=file.size - end, whole=False).end
+    value, _, end = walk(
+        file, NAMES, offset=end, size=file.size - end, persistent=storages.refer, whole=False
+    )
+    keys, _, end = walk(file, {}, offset=end, size=file.size - end, whole=False)
+    end = storages.place(file, keys, end)
+    if end != file.size:
+        raise BadInput(f"has {file.size - end:,} more bytes behind its last storage", path=file.path)
+    return lazy_tensors(file, state_dict(file, value, entry))
+
+
+class _Storages:
+    """The storages that a value refers to, whose places follow behind it."""
+
+    def __init__(self) -> None:
+        self._roots: dict[str, tuple[TorchStorage, int]] = {}
+        self._views: dict[tuple[str, int, int], TorchStorage] = {}
+
+    def refer(self, reference: object) -> TorchStorage:
+        """What ``('storage', class, key, location, count, view)`` refers to; ``view`` is None or ``(key, first,
+        count)`` of elements of that storage."""
+        if type(reference) is not tuple or not 5 <= len(reference) <= 6:
+            raise PickleError("has a storage of unknown form")
+        if reference[0] in ("module", b"module"):
+            raise PickleError("holds whole modules, which are programs", "save the state_dict() of the model")
+        dtype, key, count = storage_fields(reference)
+        if not 0 <= count < 1 << 63:
+            raise PickleError("has a storage of impossible size")
+        root, size = self._roots.setdefault(key, (TorchStorage(dtype, key, _NOWHERE), count))
+        if root.dtype != dtype or size != count:
+            raise PickleError("has a storage in two different forms")
+        view = reference[5] if len(reference) == 6 else None
+        if view is None:
+            return root
+        if type(view) is not tuple or len(view) != 3:
+            raise PickleError("has a storage of unknown form")
+        first, length = view[1:]
+        if (
+            type(first) is not int
+            or type(length) is not int
+            or first < 0
+            or length < 0
+            or first + length > count
+        ):
+            raise PickleError("has a part of a storage that is not in it")
+        return self._views.setdefault((key, first, length), TorchStorage(dtype, key, _NOWHERE))
+
+    def place(self, file: SourceFile, keys: object, at: int) -> int:
+        """Give every storage its place, in the order of ``keys``, from the offset ``at``. Returns the end."""
+        if type(keys) is not list or len(keys) > TENSOR_LIMIT:
+            raise BadInput("has no list of its storages", path=file.path, hint=PickleError("").hint)
+        left = dict(self._roots)
+        for key in keys:
+            name = key.decode("latin-1") if isinstance(key, bytes) else key
+            found = left.pop(name, None) if isinstance(name, str) else None
+            if found is None:
+                raise BadInput(
+                    "has a storage that no tensor names, or one twice", path=file.path, where=shown(name)
+                )
+            storage, count = found
+            storage.record, at = _elements(file, at, storage.dtype, count, name)
+        if left:
+            raise BadInput(
+                "lacks a storage that a tensor needs", path=file.path, where=shown(next(iter(left)))
+            )
+        for (name, first, count), view in self._views.items():
+            size = element_size(view.dtype)
+            view.record = Record(self._roots[name][0].record.offset + first * size, count * size, 0)
+        return at
+
+
+def _elements(file: SourceFile, at: int, dtype: str, count: int | None, name: str) -> tuple[Record, int]:
+    """The elements of a storage that begins with their number at ``at``, and the offset behind them."""
+    stored = int.from_bytes(file.read_at(at, 8), "little", signed=True)
+    if stored < 0 or (count is not None and stored != count):
+        wanted = "" if count is None else f", its tensors say {count:,}"
+        raise BadInput(f"has a storage of {stored:,} elements{wanted}", path=file.path, where=shown(name))
+    at += 8
+    size = stored * element_size(dtype)
+    if size > file.size - at:
+        raise file.cut(at, size)
+    return Record(at, size, 0), at + size
+
+
+def read_tar_pth(file: SourceFile, *, entry: str | None = None) -> PthFile | None:
+    """Read a file of the format up to 0.1.9, as `read_legacy_pth` does; None for any other tar archive."""
+    from converters.formats.io.tar_members import read_tar
+
+    members = read_tar(file)
+    if not all(name in members for name in _MEMBERS):
+        return None
+    storages = _tar_storages(file, *members["storages"])
+    tensors = _tar_tensors(file, *members["tensors"], storages)
+
+    def refer(reference: object) -> object:
+        if type(reference) is tuple:
+            raise PickleError("holds whole modules, which are programs", "save the state_dict() of the model")
+        key = reference.decode("latin-1") if isinstance(reference, bytes) else reference
+        if type(key) is not str:
+            raise PickleError("refers to a tensor in an unknown form")
+        found = tensors.get(key) or storages.get(key)
+        if found is None:
+            raise PickleError("refers to a tensor that it does not have")
+        return found
+
+    offset, size = members["pickle"]
+    value = walk(file, NAMES, offset=offset, size=size, persistent=refer).value
+    return lazy_tensors(file, state_dict(file, value, entry))
+
+
+def _tar_names() -> dict[tuple[str, str], Global]:
+    """Classes of storages and tensors, on any device."""
+    names = {}
+    for kind in _KINDS:
+        for module in ("torch", "torch.cuda"):
+            names[module, f"{kind}Storage"] = Global(f"torch.{kind}Storage")
+            names[module, f"{kind}Tensor"] = Global(f"torch.{kind}Tensor")
+    return names
+
+
+def _tar_storages(file: SourceFile, start: int, length: int) -> dict[str, TorchStorage]:
+    names, stop = _tar_names(), start + length
+    found: dict[str, TorchStorage] = {}
+    count, at = _count(file, start, stop)
+    for _ in range(count):
+        (key, _, kind), at = _fields(file, names, at, stop, 3)
+        try:
+            dtype = storage_dtype(kind)
+        except PickleError as error:
+            raise BadInput(error.what, path=file.path, where=f"offset {at:,}") from None
+        record, at = _elements(file, at, dtype, None, str(key))
+        if at > stop or str(key) in found:
+            raise BadInput(
+                "has a storage twice, or beyond the others' end", path=file.path, where=f"offset {at:,}"
+            )
+        found[str(key)] = TorchStorage(dtype, str(key), record)
+    views, _, end = walk(file, names, offset=at, size=stop - at)
+    if type(views) is not list or len(views) > TENSOR_LIMIT or end != stop:
+        raise BadInput("has no list of its storages' parts", path=file.path)
+    for view in views:
+        fields = [field for field in view if type(field) is int] if type(view) is tuple else []
+        if len(fields) != 4 or len(view) != 4 or min(fields[2:]) < 0:
+            raise BadInput("has a part of a storage of unknown form", path=file.path)
+        key, root, first, count = fields
+        whole = found.get(str(root))
+        size = ITEMSIZE[whole.dtype] if whole else 1
+        if whole is None or (first + count) * size > whole.record.size or str(key) in found:
+            raise BadInput("has a part of a storage that is not in it", path=file.path, where=shown(str(key)))
+        record = Record(whole.record.offset + first * size, count * size, 0)
+        found[str(key)] = TorchStorage(whole.dtype, str(key), record)
+    return found
+
+
+def _tar_tensors(
+    file: SourceFile, start: int, length: int, storages: dict[str, TorchStorage]
+) -> dict[str, TorchTensor]:
+    names, stop = _tar_names(), start + length
+    found: dict[str, TorchTensor] = {}
+    count, at = _count(file, start, stop)
+    for _ in range(count):
+        (key, storage, _), at = _fields(file, names, at, stop, 3)
+        if type(storage) is not int:
+            raise BadInput("has a tensor of unknown form", path=file.path, where=f"offset {at:,}")
+        axes = int.from_bytes(file.read_at(at, 4), "little", signed=True)  # four bytes behind it mean nothing
+        if not 0 <= axes <= 64 or at + 16 + 16 * axes > stop:
+            raise BadInput("has a tensor of impossible shape", path=file.path, where=f"offset {at:,}")
+        numbers = struct.unpack(f"<{2 * axes + 1}q", file.read_at(at + 8, 16 * axes + 8))
+        at += 16 + 16 * axes
+        try:
+            tensor = TorchTensor(
+                storages.get(str(storage)), numbers[-1], numbers[:axes], numbers[axes : 2 * axes], ""
+            )
+        except PickleError as error:
+            raise BadInput(error.what, path=file.path, where=f"offset {at:,}", hint=error.hint) from None
+        if str(key) in found:
+            raise BadInput("has a tensor twice", path=file.path, where=shown(str(key)))
+        found[str(key)] = tensor
+    if at != stop:
+        raise BadInput(f"has {stop - at:,} more bytes behind its last tensor", path=file.path)
+    return found
+
+
+def _count(file: SourceFile, start: int, stop: int) -> tuple[int, int]:
+    """The number that a member begins with, and the offset behind it."""
+    count, _, end = walk(file, {}, offset=start, size=stop - start, whole=False)
+    if type(count) is not int or not 0 <= count <= TENSOR_LIMIT:
+        raise BadInput("has an impossible number of tensors", path=file.path, where=f"offset {start:,}")
+    return count, end
+
+
+def _fields(
+    file: SourceFile, names: dict[tuple[str, str], Global], at: int, stop: int, length: int
+) -> tuple[tuple[object, ...], int]:
+    """The tuple of ``length`` values at ``at``, and the offset behind it."""
+    value, _, end = walk(file, names, offset=at, size=stop - at, whole=False)
+    if type(value) is not tuple or len(value) != length or type(value[0]) is not int:
+        raise BadInput("has a tensor of unknown form", path=file.path, where=f"offset {at:,}")
+    return value, end

@@ -1,0 +1,63 @@
+"""The index of a checkpoint in several files: ``model.safetensors.index.json``, ``pytorch_model.bin.index.json``."""
+
+from __future__ import annotations
+
+import json
+import os
+from typing import TYPE_CHECKING
+
+from converters.errors import BadInput
+from converters.formats.pickle.machine import shown
+from converters.formats.pickle.numpy_arrays import TENSOR_LIMIT
+
+if TYPE_CHECKING:
+    from converters.tensor import SourceFile
+
+_LIMIT = 32 << 20  # bytes; a name takes about a hundred
+_FILES = 512  # they are open at once
+
+
+def read_index(file: SourceFile) -> dict[str, set[str]]:
+    """The names of the tensors in each file, by the file's path: a neighbour of the index. Raises `BadInput`."""
+    if file.size > _LIMIT:
+        raise BadInput(
+            f"is an index of {file.size:,} bytes", path=file.path, hint="no checkpoint's is so long"
+        )
+    text = file.read_at(0, file.size)
+    if sum(map(text.count, (b",", b"[", b"{"))) > 2 * TENSOR_LIMIT:
+        raise BadInput("is an index of more values than any checkpoint's", path=file.path)
+    try:
+        value = json.loads(text.decode("utf-8"), object_pairs_hook=_once)
+    except (ValueError, RecursionError):
+        raise BadInput("is an index that is not JSON", path=file.path, hint="fetch it again") from None
+    names = value.get("weight_map") if isinstance(value, dict) else None
+    if not isinstance(names, dict) or not 0 < len(names) <= TENSOR_LIMIT:
+        raise BadInput("is no index of a checkpoint: it has no weight_map", path=file.path)
+    folder = os.path.dirname(file.path)
+    found: dict[str, set[str]] = {}
+    for name, part in names.items():
+        if not isinstance(part, str) or not _is_neighbour(part):
+            where = shown(part) if isinstance(part, str) else shown(name)
+            raise BadInput("names a file that is not in its own folder", path=file.path, where=where)
+        found.setdefault(os.path.join(folder, part), set()).add(name)
+    if len(found) > _FILES:
+        raise BadInput(f"names {len(found):,} files; {_FILES} at most are read", path=file.path)
+    return found
+
+
+def _once(pairs: list[tuple[str, object]]) -> dict[str, object]:
+    entries = dict(pairs)
+    if len(entries) != len(pairs):
+        raise ValueError
+    return entries
+
+
+def _is_neighbour(name: str) -> bool:
+    """Whether a file's name is that alone: no folder, drive or stream, nothing hidden, no index again."""
+    return (
+        name.isprintable()
+        and not set('/\\:*?"<>|') & set(name)
+        and not name.startswith(".")
+        and not name.endswith(".index.json")
+        and len(name.encode("utf-8", "replace")) <= 255
+    )

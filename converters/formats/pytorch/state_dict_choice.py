@@ -1,0 +1,125 @@
+"""Which state dict of a PyTorch checkpoint holds the weights, where there are further dictionaries in it.
+
+By the names of entries, as published training code writes them: mmcv and many others (``state_dict``), PySlowFast
+(``model_state``), PyTorch's tutorials (``model_state_dict``), and so on. Averages of the weights that lie beside
+them are never taken unless asked for, and what is not clear is asked.
+"""
+
+from __future__ import annotations
+
+import re
+from typing import TYPE_CHECKING
+
+from converters.errors import BadInput, Refused, UsageError
+from converters.formats.pickle.numpy_arrays import TENSOR_LIMIT
+
+from .reader import State, TorchTensor, named
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping
+
+    from converters.tensor import SourceFile
+
+WEIGHTS = frozenset(
+    {
+        *(
+            "state_dict",
+            "state_dicts",
+            "model",
+            "model_state",
+            "model_state_dict",
+            "model_dict",
+            "model_weights",
+        ),
+        *("net", "net_state", "net_state_dict", "network", "params", "parameters", "weights", "module"),
+    }
+)
+"""Names of entries that hold the plain weights."""
+
+_AVERAGE = re.compile(r"(?i)(?:^|[_.\-])(?:ema|swa|averaged?)(?:$|[_.\-])|[a-z]E(?:MA|ma)$")
+_DEPTH = 3
+_BUDGET = 4 * TENSOR_LIMIT
+"""Entries that are looked at in all: a dictionary that is stored once can be named in many places."""
+
+
+def choose(file: SourceFile, entries: Mapping[str, object], entry: str | None) -> State:
+    """The state dict that is meant, in the path ``entry`` if that is given: names with dots between them.
+
+    Raises `Refused` where several may be meant, `UsageError` where there is none in ``entry``.
+    """
+    found = dict(_Search(file).state_dicts(entries, ()))
+    own = any(isinstance(item, TorchTensor) for item in entries.values())
+    if entry is not None:
+        path = next((path for path in found if ".".join(path) == entry), None)
+        if path is None:
+            there = ", ".join(map(".".join, found)) or "none; the file is a state dict itself"
+            raise UsageError(
+                f"has no state dict in the entry {entry!r}", path=file.path, hint=f"it has {there}"
+            )
+        return _state(file, entries, found, path)
+    average = [path for path in found if any(_AVERAGE.search(name) for name in path)]
+    known = [path for path in found if path not in average and all(name in WEIGHTS for name in path)]
+    if not known and own:
+        return State(entries, None, {}, tuple(map(".".join, found)))
+    choices = known or [path for path in found if path not in average] or average
+    if not choices:
+        return State(entries, None, {})
+    if len(choices) > 1:
+        names = [".".join(path) for path in choices]
+        raise Refused(
+            f"holds {len(names)} state dicts, and any may be meant",
+            path=file.path,
+            where=", ".join(names[:8]),
+            hint=f"say which with --entry, such as --entry {names[0]}",
+        )
+    return _state(file, entries, found, choices[0])
+
+
+def _state(
+    file: SourceFile,
+    entries: Mapping[str, object],
+    found: Mapping[tuple[str, ...], dict[object, object]],
+    path: tuple[str, ...],
+) -> State:
+    """The state dict at ``path``, and all that lies beside the path by its own path."""
+    others: dict[str, object] = {}
+    inner: Mapping[str, object] = entries
+    for depth, name in enumerate(path):
+        others |= {".".join((*path[:depth], other)): item for other, item in inner.items() if other != name}
+        wrapped = inner[name]
+        assert isinstance(wrapped, dict)
+        inner = named(file, wrapped)
+    beside = tuple(".".join(other) for other in found if other != path)
+    return State(inner, ".".join(path), others, beside)
+
+
+class _Search:
+    """The state dicts in one file's value."""
+
+    def __init__(self, file: SourceFile) -> None:
+        self._file = file
+        self._left = _BUDGET
+
+    def state_dicts(
+        self, entries: Mapping[str, object], path: tuple[str, ...]
+    ) -> Iterator[tuple[tuple[str, ...], dict[object, object]]]:
+        """Every dictionary that has tensors, by its path, but for optimizers; what is in one is its own."""
+        self._left -= len(entries)
+        if self._left < 0:
+            raise BadInput(
+                f"has more than {_BUDGET:,} entries in its dictionaries",
+                path=self._file.path,
+                hint="no checkpoint has so many",
+            )
+        for name, item in entries.items():
+            if (
+                not isinstance(item, dict)
+                or "optim" in name.lower()
+                or {"state", "param_groups"} <= item.keys()
+            ):
+                continue
+            if any(isinstance(value, TorchTensor) for value in item.values()):
+                self._left -= len(item)
+                yield (*path, name), item
+            elif len(path) + 1 < _DEPTH:
+                yield from self.state_dicts(named(self._file, item), (*path, name))

@@ -1,0 +1,112 @@
+"""The tensors of a TorchScript archive's modules. The archive is a program; its values are read as data alone.
+
+``data.pkl`` holds the module as objects of classes that the archive's own code declares: each is an inert
+dictionary of its attributes here. Names are attribute paths, as the module's ``state_dict()`` has them. The code
+is not read, so a tensor that is a plain attribute counts as a buffer.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from converters.errors import BadInput
+from converters.formats.pickle.machine import Global, Inert
+from converters.formats.pickle.numpy_arrays import TENSOR_LIMIT
+from converters.formats.pickle.strings import PickleError, encodes
+
+from .reader import TorchTensor
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping
+
+    from converters.tensor import SourceFile
+
+_DEPTH = 100
+_LISTS = ("build_intlist", "build_tensorlist", "build_doublelist", "build_boollist")
+
+
+class Module(Inert):
+    """An object of a class that the archive declares: its attributes."""
+
+    __slots__ = ("attributes",)
+
+    def __init__(self) -> None:
+        self.attributes: dict[object, object] = {}
+
+    def set_state(self, state: object) -> None:
+        """The attributes, once. What a class's own ``__setstate__`` would take is not known here."""
+        if not isinstance(state, dict) or self.attributes:
+            raise PickleError(
+                "has an object whose state only its own code can read", "save the state_dict() of the module"
+            )
+        self.attributes = state
+
+
+class _Names(dict[tuple[str, str], Global]):
+    """The closed table, and any class of the archive's own, which is `Module`."""
+
+    def get(self, key: tuple[str, str], default: object = None) -> Global | None:  # type: ignore[override]
+        """What a name stands for."""
+        if key[0] == "__torch__" or key[0].startswith(
+            "__torch__."
+        ):  # the former: declared in a script itself
+            return _MODULE
+        return super().get(key)
+
+
+_MODULE = Global("a class of the archive", new=Module)
+
+
+def module_names(names: Mapping[tuple[str, str], Global]) -> Mapping[tuple[str, str], Global]:
+    """What ``data.pkl`` may name, ``names`` included."""
+    found = _Names(names)
+    for name in _LISTS:
+        found["torch.jit._pickle", name] = Global(f"torch.jit._pickle.{name}", _first)
+    found["torch.jit._pickle", "restore_type_tag"] = Global("torch.jit._pickle.restore_type_tag", _first)
+    return found
+
+
+def _first(arguments: tuple[object, ...]) -> object:
+    """A list or dictionary, perhaps with the text of its type behind it."""
+    if not 1 <= len(arguments) <= 2:
+        raise PickleError("has a list of unknown form")
+    return arguments[0]
+
+
+def parameters(file: SourceFile, value: object) -> dict[object, object]:
+    """Every tensor of a module by its name, a module's own before those of the modules in it. Raises `BadInput`
+    where the value is no module, or has no tensors or too many."""
+    if not isinstance(value, Module):
+        raise BadInput("is a TorchScript file that holds no module", path=file.path)
+    found: dict[object, object] = {}
+    for count, (name, tensor) in enumerate(_tensors(file, value)):
+        if count >= TENSOR_LIMIT:
+            raise BadInput(f"has more than {TENSOR_LIMIT:,} tensors", path=file.path)
+        found[name] = tensor
+    if not found:
+        raise BadInput(
+            "is a TorchScript file without parameters: it was frozen, so its weights are constants of its code",
+            path=file.path,
+            hint="a state dict, or the file from before torch.jit.freeze, is needed",
+        )
+    return found
+
+
+def _tensors(file: SourceFile, module: Module) -> Iterator[tuple[str, TorchTensor]]:
+    """Depth first, over a stack of its own: modules may be shared, and a file's may contain themselves."""
+    stack: list[tuple[str, Module]] = [("", module)]
+    visits = 0
+    while stack:
+        prefix, current = stack.pop()
+        visits += 1 + len(current.attributes)
+        if prefix.count(".") > _DEPTH or visits > 8 * TENSOR_LIMIT:
+            raise BadInput("has modules nested too deeply or too many", path=file.path)
+        inner: list[tuple[str, Module]] = []
+        for key, value in current.attributes.items():
+            if type(key) is not str or not encodes(key):
+                raise BadInput("has an attribute without a name", path=file.path)
+            if isinstance(value, TorchTensor):
+                yield prefix + key, value
+            elif isinstance(value, Module):
+                inner.append((f"{prefix}{key}.", value))
+        stack += reversed(inner)

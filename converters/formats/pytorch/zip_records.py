@@ -1,0 +1,127 @@
+"""The records of a zip file that is not compressed, as PyTorch writes them: where each lies in the file."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, NamedTuple
+from zlib import crc32
+
+from converters.errors import BadInput
+from converters.formats.io.crc32 import crc32_function
+from converters.formats.io.zip_members import STORED, read_members
+from converters.formats.pickle.machine import shown
+from converters.tensor import CHUNK, Data
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping
+
+    from converters.tensor import SourceFile
+
+
+class Record(NamedTuple):
+    """A record's bytes in the file, and their CRC-32 as the directory has it."""
+
+    offset: int
+    size: int
+    crc: int
+
+
+def read_records(file: SourceFile) -> dict[str, Record]:
+    """All records by name, in the file's order. Raises `BadInput` unless each is stored as it is, lies inside
+    the file, overlaps no other and has a name of its own. The code of a TorchScript file may be deflated; it is
+    left out."""
+    members = read_members(file, may_be_deflated=_is_code)
+    return {
+        name: Record(member.offset, member.size, member.crc)
+        for name, member in members.items()
+        if member.method == STORED
+    }
+
+
+def _is_code(name: str) -> bool:
+    return "/code/" in name or name.endswith(".debug_pkl")
+
+
+def has_crcs(records: Mapping[str, Record]) -> bool:
+    """Whether checksums were written: ``torch.serialization.set_crc32_options(False)`` leaves all at zero."""
+    return any(record.crc for record in records.values())
+
+
+def verify_crcs(file: SourceFile, records: Mapping[str, Record]) -> bool:
+    """Read all records and compare their checksums; False where the file has none. Raises `BadInput` that
+    names a damaged record."""
+    if not has_crcs(records):
+        return False
+    for name, record in records.items():
+        verify_crc(file, name, record)
+    return True
+
+
+def verify_crc(file: SourceFile, name: str, record: Record) -> None:
+    """Read one record and compare its checksum. Raises `BadInput` with ``name``, what it is."""
+    checksum = crc32 if record.size <= CHUNK else crc32_function()  # not worth an import for little
+    value = 0
+    for chunk in file.chunks(record.offset, record.size):
+        value = checksum(chunk, value)
+    _compare(file, name, record, value)
+
+
+def _compare(file: SourceFile, name: str, record: Record, value: int) -> None:
+    if value != record.crc:
+        raise BadInput(
+            f"has a damaged record: its CRC-32 is {value:08x}, it was written with {record.crc:08x}",
+            path=file.path,
+            where=shown(name),
+            hint="fetch the file again",
+        )
+
+
+class CheckedRecord(NamedTuple):
+    """The bytes of the tensor ``name``, which is exactly one record. The checksum is compared on the way:
+    where it differs, the end of `chunks` raises `BadInput`."""
+
+    file: SourceFile
+    record: Record
+    name: str
+
+    @property
+    def crc32(self) -> int:
+        """See `tensor.known_crc`."""
+        return self.record.crc
+
+    def chunks(self) -> Iterator[memoryview]:
+        """See `Data.chunks`."""
+        checksum, value = crc32_function(), 0
+        for chunk in self.file.chunks(self.record.offset, self.record.size):
+            value = checksum(chunk, value)
+            yield chunk
+        _compare(self.file, self.name, self.record, value)
+
+
+class RecordCheck:
+    """The checksum of a record of which tensors are parts: compared once, when the first of them is read."""
+
+    __slots__ = ("_done", "_file", "_record")
+
+    def __init__(self, file: SourceFile, record: Record) -> None:
+        self._file = file
+        self._record = record
+        self._done = False
+
+    def verify(self, name: str) -> None:
+        """Read the whole record unless that was done. Raises `BadInput` that names the tensor ``name``."""
+        if not self._done:
+            verify_crc(self._file, name, self._record)
+            self._done = True
+
+
+class CheckedPart(NamedTuple):
+    """The bytes of the tensor ``name``, ``data``, which are a part of a record or not in its order."""
+
+    data: Data
+    check: RecordCheck
+    name: str
+
+    def chunks(self) -> Iterator[memoryview]:
+        """See `Data.chunks`."""
+        self.check.verify(self.name)
+        yield from self.data.chunks()

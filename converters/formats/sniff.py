@@ -1,0 +1,121 @@
+"""What kind of file it is, by its first bytes, and what to tell a person whose file is of another kind."""
+
+from __future__ import annotations
+
+import re
+from typing import TYPE_CHECKING
+
+from converters.errors import BadInput
+
+if TYPE_CHECKING:
+    from converters.tensor import SourceFile
+
+HEAD = 1024
+"""Bytes of a file's beginning that `sniff` wants to see."""
+
+_STARTS = (
+    (b"PK\x03\x04", "zip"),
+    (b"PK\x05\x06", "zip"),
+    (b"\x1f\x8b", "gzip"),
+    (b"BZh", "bzip2"),
+    (b"\xfd7zXZ\x00", "xz"),
+    (b"\x28\xb5\x2f\xfd", "zstandard"),
+    (b"7z\xbc\xaf\x27\x1c", "7-zip"),
+    (b"Rar!", "rar"),
+    (b"\x89HDF\r\n\x1a\n", "hdf5"),
+    (b"\x93NUMPY", "npy"),
+    (b"version https://git-lfs", "git-lfs"),
+)
+
+_OLD_PICKLE = rb"[}\]][q(.re]|\([dl][p.(SVUX]|\(?[ci][\w.]+\n[\w.]+\n|\([SVUXKIc(}\])]"
+"""How protocols 0 and 1, which have no number in front, begin: a container, a name, or values for a call."""
+
+_LEGACY_TORCH = (b"\x6c\xfc\x9c\x46\xf9\x20\x6a\xa8\x50\x19", b"L119547037146038801333356L")
+"""0x1950a86a20f9469cfc6c, the number in front of what ``torch.save`` wrote before PyTorch 1.6."""
+
+_HTML = rb"(?is)(?:\xef\xbb\xbf)?\s*(?:<!--.{0,500}?-->\s*)?<(?:!doctype|html|head|body|\?xml|script)"
+_PROTOBUF = (
+    rb"\n([\x01-\x7f])|\x12[\x80-\xff]|\x12[\x02-\x7f][\n\x12\x1a\x22]|\xa2\x06"
+    rb"|\x08[\x80-\xff]{0,9}[\x00-\x7f][\x10\x12\x1a\x22\x28\x2a\x3a\x42]"
+)
+_MINIDB = (b"!!PREDICTOR_DBREADER", b"!!META_NET_DEF")
+
+_SAY = {
+    "empty": ("is empty", "the download failed; fetch it again"),
+    "html": ("is a web page, not a checkpoint", "the site sent a page; fetch the file itself"),
+    "git-lfs": ("is a git-lfs pointer, not a checkpoint", "run 'git lfs pull' to get the file itself"),
+    "text": ("is a text file, not a checkpoint", "look into it: it may be an error message of the download"),
+    "zip": ("is a zip file", "a .pth of PyTorch 1.6 or later, or an archive to unpack first"),
+    "torch-legacy": ("is a PyTorch file of the format before 1.6", "it needs no reading as another format"),
+    "gzip": ("is compressed with gzip", "decompress it first"),
+    "bzip2": ("is compressed with bzip2", "decompress it first"),
+    "xz": ("is compressed with xz", "decompress it first"),
+    "zstandard": ("is compressed with zstandard", "decompress it first"),
+    "7-zip": ("is a 7-zip archive", "unpack it first"),
+    "rar": ("is a rar archive", "unpack it first"),
+    "tar": ("is a tar archive", "unpack it first; the checkpoint is a file inside"),
+    "hdf5": ("is an HDF5 file", "Caffe and Chainer models come as one"),
+    "npy": ("is a single numpy array (.npy)", "a checkpoint has many named arrays"),
+    "safetensors": ("is a safetensors file", "it needs no reading as another format"),
+    "protobuf": ("is a protocol buffer, such as a .caffemodel", "Caffe models are read as c3d or tsn"),
+    "minidb": ("is a Caffe2 database (.mdl)", "VMZ's minidb_to_pickle.py turns it into the .pkl to convert"),
+    "pickle": ("is a pickle", "Caffe2 checkpoints of VMZ are pickles: read it as vmz"),
+    "unknown": ("is no kind of file that is known here", "it is damaged, or encrypted, or not a checkpoint"),
+}
+
+
+def sniff(head: bytes) -> str:
+    """The kind of a file that starts so, from its first `HEAD` bytes: one of the keys of the texts above."""
+    if not head:
+        return "empty"
+    if any(number in head[:40] for number in _LEGACY_TORCH):
+        return "torch-legacy"
+    if head[0] == 0x80 and head[1:2] <= b"\x05":
+        return "pickle"
+    for start, kind in _STARTS:
+        if head.startswith(start):
+            return kind
+    if head[257:262] == b"ustar":
+        return "tar"
+    if head[8:].startswith(_MINIDB):
+        return "minidb"
+    if head[8:9] == b"{" and int.from_bytes(head[:8], "little") <= 100_000_000:
+        return "safetensors"
+    if re.match(_HTML, head):
+        return "html"
+    if _is_protobuf(head):
+        return "protobuf"
+    if re.match(_OLD_PICKLE, head):
+        return "pickle"
+    return "text" if _is_text(head) else "unknown"
+
+
+def _is_protobuf(head: bytes) -> bool:
+    """Whether it begins with the name of a Caffe or Caffe2 network, with a layer, with ONNX's version, or with the
+    first numbers of a Caffe mean or solver state."""
+    match = re.match(_PROTOBUF, head)
+    if not match:
+        return False
+    if match[1] is None:
+        return True
+    end = 2 + match[1][0]
+    return head[2:end].isascii() and head[end : end + 1] in (b"\x12", b"\x1a", b"\x22", b"\xa2")
+
+
+def _is_text(head: bytes) -> bool:
+    try:
+        text = head.decode("utf-8")
+    except UnicodeDecodeError as error:
+        if error.start < len(head) - 3:  # else a character cut by the end of the head
+            return False
+        text = head[: error.start].decode("utf-8")
+    return all(c.isprintable() or c in "\t\r\n\f" for c in text)
+
+
+def expect(file: SourceFile, *kinds: str) -> str:
+    """The kind of a file, which must be one of ``kinds``. Raises `BadInput` that says what it is instead."""
+    kind = sniff(file.read_at(0, min(HEAD, file.size)))
+    if kind not in kinds:
+        what, hint = _SAY[kind]
+        raise BadInput(what, path=file.path, hint=hint)
+    return kind

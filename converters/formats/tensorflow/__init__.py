@@ -1,0 +1,1 @@
+"""TensorFlow checkpoints, V1 and V2."""

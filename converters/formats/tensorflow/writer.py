@@ -1,0 +1,159 @@
+"""Writes TensorFlow's V2 checkpoints: one data shard with the bytes, and the index that says where they are.
+
+The index is a sorted table as TensorFlow 1.15 writes it: for the same names, shapes and checksums the same bytes
+as DeepMind's own files. `sstable` and `reader` describe the formats.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from converters.errors import Refused
+from converters.formats.io.crc32c import crc32c, masked, running_crc32c
+from converters.formats.io.protobuf_writer import message, number, varint
+
+from .reader import DTYPE
+from .sstable import MAGIC
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+
+    from converters.formats.io.output_stream import Output
+    from converters.tensor import Tensor
+
+_CODES = {name: code for code, name in DTYPE.items()}
+_HEADER = bytes.fromhex("08011a020801")  # one shard, little-endian, written for readers of version 1
+_BLOCK = 256 * 1024  # bytes after which a block is closed
+_RESTART = 16  # entries after which a key is written in full
+
+
+def checkpoint_names(prefix: str) -> tuple[str, str]:
+    """The paths of a checkpoint's data and of its index. The index should get its name last: without it there
+    is no checkpoint."""
+    return f"{prefix}.data-00000-of-00001", f"{prefix}.index"
+
+
+def write_tensorflow(
+    data: Output,
+    index: Output,
+    tensors: Sequence[Tensor],
+    *,
+    progress: Callable[[int], None] | None = None,
+) -> None:
+    """Write ``tensors`` in the order of their names, which is the format's, holding one piece at a time.
+
+    ``progress`` is told of every piece's bytes. `Refused` for a name that a checkpoint cannot have; `ValueError`
+    if a name comes twice or a tensor's data has another length than its shape says.
+    """
+    entries = [(b"", _HEADER)]
+    for key, tensor in sorted(((_key(tensor.name, index.path), tensor) for tensor in tensors), key=_first):
+        if key == entries[-1][0]:
+            raise ValueError(f"{tensor.name}: the name comes twice")
+        crc = running_crc32c()
+        start = data.position
+        for chunk in tensor.data.chunks():
+            crc.update(chunk)
+            data.write(chunk)
+            if progress is not None:
+                progress(len(chunk))
+        size = data.position - start
+        if size != tensor.nbytes:
+            raise ValueError(f"{tensor.name}: {size} bytes of data, {tensor.nbytes} by its shape")
+        entries.append((key, _entry(tensor, start, size, masked(crc.value()))))
+    write_table(index, entries)
+
+
+def write_table(out: Output, entries: Sequence[tuple[bytes, bytes]]) -> None:
+    """Write a sorted table of keys, which are in order, and values."""
+    index, block = _Block(restart=1), _Block(_RESTART)
+    for done, (key, value) in enumerate(entries, 1):
+        block.add(key, value)
+        last = done == len(entries)
+        if last or block.size >= _BLOCK:
+            divider = _successor(key) if last else _separator(key, entries[done][0])
+            index.add(divider, _write_block(out, block))
+            block = _Block(_RESTART)
+    meta = _write_block(out, _Block(_RESTART))
+    out.write((meta + _write_block(out, index)).ljust(40, b"\0") + MAGIC)
+
+
+class _Block:
+    """Entries as they follow each other: what a key has other than the one before it, and the value. Every
+    ``restart`` entries a key is whole, and where is listed at the end."""
+
+    def __init__(self, restart: int) -> None:
+        self._restart = restart
+        self._out = bytearray()
+        self._starts = [0]
+        self._count = 0
+        self._before = b""
+
+    @property
+    def size(self) -> int:
+        return len(self._out) + 4 * (len(self._starts) + 1)
+
+    def add(self, key: bytes, value: bytes) -> None:
+        shared = 0
+        if self._count % self._restart:
+            while shared < min(len(self._before), len(key)) and self._before[shared] == key[shared]:
+                shared += 1
+        elif self._count:
+            self._starts.append(len(self._out))
+        self._out += varint(shared) + varint(len(key) - shared) + varint(len(value)) + key[shared:] + value
+        self._before = key
+        self._count += 1
+
+    def content(self) -> bytes:
+        numbers = (*self._starts, len(self._starts))
+        return bytes(self._out) + b"".join(number.to_bytes(4, "little") for number in numbers)
+
+
+def _write_block(out: Output, block: _Block) -> bytes:
+    """Write a block, uncompressed, with its checksum; returns its place."""
+    content = block.content() + b"\0"
+    place = varint(out.position) + varint(len(content) - 1)
+    out.write(content + masked(crc32c(content)).to_bytes(4, "little"))
+    return place
+
+
+def _first(row: tuple[bytes, Tensor]) -> bytes:
+    return row[0]
+
+
+def _key(name: str, path: str) -> bytes:
+    try:
+        key = name.encode()
+    except UnicodeEncodeError:
+        key = b""
+    if not key or key[0] == 0:
+        raise Refused("a variable cannot have this name", path=path, where=ascii(name[:80]))
+    return key
+
+
+def _entry(tensor: Tensor, offset: int, size: int, crc: int) -> bytes:
+    """A BundleEntryProto; fields that are zero are left out, as protocol buffers do."""
+    shape = b"".join(message(2, _number(1, length)) for length in tensor.shape)
+    place = _number(4, offset) + _number(5, size)
+    return _number(1, _CODES[tensor.dtype]) + message(2, shape) + place + b"\x35" + crc.to_bytes(4, "little")
+
+
+def _number(field: int, value: int) -> bytes:
+    return number(field, value) if value else b""
+
+
+def _separator(key: bytes, behind: bytes) -> bytes:
+    """A key from ``key`` to before ``behind``, as short as LevelDB makes it."""
+    at = 0
+    while at < min(len(key), len(behind)) and key[at] == behind[at]:
+        at += 1
+    if at < min(len(key), len(behind)) and key[at] < 0xFF and key[at] + 1 < behind[at]:
+        return key[:at] + bytes((key[at] + 1,))
+    return key
+
+
+def _successor(key: bytes) -> bytes:
+    """A key not below ``key``, as short as LevelDB makes it."""
+    for at, byte in enumerate(key):
+        if byte != 0xFF:
+            return key[:at] + bytes((byte + 1,))
+    return key

@@ -1,0 +1,226 @@
+"""What a state dict cannot say about its network: eps, pools, input. From provenance, keywords or tables."""
+
+from __future__ import annotations
+
+from types import MappingProxyType
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+from converters.errors import Refused, UsageError
+
+from .tables import is_for, load_labels, models
+from .variants import settings, variants
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+    from .match import Fit
+    from .tables import LayoutTable
+    from .variants import Variant
+
+
+LONGEST_STRIDE = 64
+"""The largest stride in time that is taken for one: as many frames as the longest clips have."""
+
+
+class Facts(NamedTuple):
+    """The network in a file, beyond its tensors. Without a head it has 0 ``classes``.
+
+    ``bn_eps`` goes with the file's variances. ``pool1`` is the max pool behind the stem, ``stem_stride`` the
+    stem's stride in time. ``input`` tells clip, crop and normalisation in plain data. ``model`` is the name of
+    the published model, where one was asked for or no other fits, and ``settings`` what else no tensor shows;
+    ``choices`` are the models that fit where these are several that compute different things.
+    """
+
+    family: str
+    variant: str
+    title: str
+    classes: int
+    channels: int
+    bn_eps: float
+    pool1: bool
+    stem_stride: int
+    sizes: Mapping[str, int]
+    parts: Mapping[str, bool]
+    input: Mapping[str, Any]
+    licence: str
+    model: str = ""
+    settings: Mapping[str, Any] = MappingProxyType({})
+    choices: tuple[str, ...] = ()
+
+    def as_data(self) -> dict[str, Any]:
+        """Plain data for a provenance record."""
+        return {**self._asdict(), "settings": dict(self.settings), "choices": list(self.choices)}
+
+
+def facts_of(
+    fit: Fit,
+    provenance: Mapping[str, Any] | None,
+    *,
+    told: Mapping[str, Any] = MappingProxyType({}),
+    pool1: bool | None = None,
+    stem_stride: int | None = None,
+    model: str | None = None,
+) -> Facts:
+    """The facts of a fitted file: keywords first, then ``told``, what the file itself tells beside its tensors
+    (``bn_eps``, ``pool1``, ``stem_stride``), then its provenance, then what its layout's table says.
+
+    ``model`` asks for one of the layout's models by its name; the name of a network asks for nothing.
+
+    Raises `UsageError` for a stem stride that no network has.
+    """
+    if stem_stride is not None and not 1 <= stem_stride <= LONGEST_STRIDE:
+        raise UsageError(f"a stem stride of {stem_stride} is not from 1 to {LONGEST_STRIDE}")
+    layout, variant = fit.layout, fit.variant
+    rows = _rows(fit, provenance, model)
+    made_for = rows[0] if len(rows) == 1 else {}
+    asked = model is not None and made_for.get("name") == model
+    has_stem = bool(variant.table.pool1) or bool(variant.table.compose)
+    if not has_stem and (pool1 or (stem_stride or 1) != 1):
+        raise UsageError(f"{variant.title} has neither pool1 nor a stem stride")
+    held, eps = layout.holding(variant.name).pool1, layout.eps(variant.name)
+    found = Facts(
+        family=variant.family,
+        variant=variant.name,
+        title=variant.title,
+        classes=fit.bound["classes"],
+        channels=fit.bound.get("channels", 1),
+        bn_eps=variant.table.bn_eps if eps is None else eps,
+        pool1=bool(made_for.get("pool1", held)),
+        stem_stride=1,
+        sizes=dict(fit.bound),
+        parts=dict(fit.present),
+        input=_input(fit, made_for),
+        licence=layout.licence,
+        **_settings(fit, rows),
+    )
+    if fit.choices:
+        found = found._replace(choices=fit.choices)
+    kept = (provenance or {}).get("network")
+    if isinstance(kept, dict) and kept.get("variant") == variant.name:
+        found = found._replace(
+            bn_eps=float(kept["bn_eps"]) if eps is None else found.bn_eps,
+            pool1=bool(kept["pool1"]),
+            stem_stride=int(kept["stem_stride"]),
+            input={**kept["input"], **found.input} if asked else kept["input"],
+            licence=kept["licence"],
+        )
+        if found.settings and not asked and "settings" in kept:
+            same = {name: value for name, value in kept["settings"].items() if name in found.settings}
+            found = found._replace(model=kept["model"], settings={**found.settings, **same}, choices=())
+    if not found.classes:  # without a head there is nothing to name
+        known = {key: value for key, value in found.input.items() if key not in ("labels", "labels_notice")}
+        found = found._replace(input=known)
+    found = found._replace(**{key: value for key, value in told.items() if has_stem or key == "bn_eps"})
+    return found._replace(
+        pool1=found.pool1 if pool1 is None else pool1,
+        stem_stride=found.stem_stride if stem_stride is None else stem_stride,
+    )
+
+
+def decided(facts: Facts, path: str, *, option: str = "--variant") -> Facts:
+    """The same facts. Raises `Refused` where names and shapes leave more than one function, which ``option`` tells."""
+    if not facts.choices:
+        return facts
+    raise Refused(
+        f"names and shapes fit {len(facts.choices)} models that compute different things",
+        path=path,
+        where=", ".join(facts.choices),
+        hint=f"say which with {option}",
+    )
+
+
+def _rows(fit: Fit, provenance: Mapping[str, Any] | None, model: str | None) -> list[Mapping[str, Any]]:
+    """What the layout's table says a file may have been made for: the model asked for, else every model that
+    fits, else the first row that does."""
+    layout = fit.layout
+    known = layout.made_for
+    if layout.identity and settings(fit.variant):
+        told = (provenance or {}).get("network") or {}
+        known = () if model is None and "model" in told else models(layout)
+    rows: list[Mapping[str, Any]] = [row for row in known if is_for(row["variants"], fit.variant.name)]
+    if asked := [row for row in rows if model is not None and row.get("name") == model]:
+        return asked
+    fitting = [
+        row
+        for row in rows
+        if all(fit.bound[size] in allowed for size, allowed in row.get("sizes", {}).items())
+    ]
+    return fitting if fitting and "name" in fitting[0] else fitting[:1]
+
+
+def _settings(fit: Fit, rows: list[Mapping[str, Any]]) -> dict[str, Any]:
+    """Model, settings and choices of a file that ``rows`` may be of."""
+    own = settings(fit.variant)
+    if not own:
+        return {}
+    held = fit.layout.holding(fit.variant.name).config
+    all_of = [{**held, **row.get("config", {})} for row in rows] or [dict(held)]
+    distinct = [{name: row.get(name, value) for name, value in own.items()} for row in all_of]
+    named = [row["name"] for row in rows if "name" in row]
+    return {
+        "model": named[0] if len(named) == 1 else "",
+        "settings": distinct[0],
+        "choices": tuple(named) if any(one != distinct[0] for one in distinct) else (),
+    }
+
+
+def model_in(layout: LayoutTable, network: Mapping[str, Any]) -> str | None:
+    """What ``--variant`` calls a network, as `Facts.as_data` has it, in ``layout``: its model, where that is one with
+    the network's settings, else the first such, or the network's own name where the layout names no model of it. None
+    where all have other settings."""
+    told = dict(network["settings"])
+    if not told:
+        return str(network["model"])
+    one = next(one for one in variants(network["family"]) if one.name == network["variant"])
+    held = {**settings(one), **layout.holding(one.name).config}
+    rows = [row for row in layout.made_for if is_for(row["variants"], one.name)]
+    found = {row["name"]: {**held, **row.get("config", {})} for row in rows if "name" in row}
+    same = [name for name, config in found.items() if {key: config[key] for key in settings(one)} == told]
+    if network["model"] in same:
+        return str(network["model"])
+    if found:
+        return same[0] if same else None
+    return one.name
+
+
+def held_settings(
+    layout: LayoutTable, variant: Variant, bound: Mapping[str, int] | None = None
+) -> list[dict[str, Any]]:
+    """The settings that a layout's own networks of a variant may have: one for each of its models that fit the sizes
+    ``bound``, where it names any."""
+    own = settings(variant)
+    held = {**own, **layout.holding(variant.name).config}
+    configs = [
+        row.get("config", {})
+        for row in layout.made_for
+        if is_for(row["variants"], variant.name)
+        and (bound is None or all(bound[size] in allowed for size, allowed in row.get("sizes", {}).items()))
+    ]
+    return [{name: {**held, **config}[name] for name in own} for config in configs or [{}]]
+
+
+def unlike(wanted: Mapping[str, Any], held: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
+    """What of ``wanted`` settings the nearest of those that a layout has are otherwise, with its values."""
+    apart = ({name: one[name] for name, value in wanted.items() if one[name] != value} for one in held)
+    return min(apart, key=len, default={})
+
+
+def _input(fit: Fit, made_for: Mapping[str, Any]) -> dict[str, Any]:
+    """Clip, crop and normalisation: the clip a file was made for, and the statistics for its channels."""
+    found: dict[str, Any] = {}
+    if made_for:
+        found["clip"] = [fit.bound.get(size, size) for size in made_for["clip"]]
+        found["counted_at"] = [fit.bound.get(size, size) for size in made_for.get("count", made_for["clip"])]
+        found["counted_positions"] = made_for.get("count_positions", 1)
+        found["frame_step"] = made_for.get("frame_step", 1)
+        found["resize"] = made_for["resize"]
+    labels = fit.layout.labels.get(str(fit.bound["classes"]))
+    if labels is not None:
+        found["labels"], found["labels_notice"] = load_labels(labels)
+    for row in fit.layout.preprocessing.values():
+        if row["channels"] == fit.bound.get("channels") and is_for(
+            row.get("variants", ["*"]), fit.variant.name
+        ):
+            found.update({key: value for key, value in row.items() if key not in ("channels", "variants")})
+            break
+    return found

@@ -1,0 +1,1 @@
+"""Everything that renders results: terminal, HTML, JUnit, model cards."""

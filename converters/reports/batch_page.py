@@ -1,0 +1,92 @@
+"""The reports of a batch as static HTML: an index, and a page for each row. No script, nothing from elsewhere."""
+
+from __future__ import annotations
+
+import os
+import re
+from typing import TYPE_CHECKING, Any
+from zlib import crc32
+
+from converters.formats.io.output_stream import write_error
+
+from . import html
+from .terminal import megabytes
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    Row = dict[str, Any]
+
+
+def write_pages(folder: str, rows: Sequence[Row]) -> str:
+    """Write the index and a page for every row that has something to tell; returns the index's path."""
+    try:
+        os.makedirs(folder, exist_ok=True)
+    except OSError as error:
+        raise write_error(error, folder) from None
+    for row in rows:
+        if row["state"] != "skipped":
+            html.write_page(os.path.join(folder, page_name(row["task"])), _page(row), force=True)
+    index = os.path.join(folder, "index.html")
+    html.write_page(index, _index(rows), force=True)
+    return index
+
+
+def page_name(task: str) -> str:
+    """The name of a row's page: readable, and its own."""
+    plain = re.sub(r"[^A-Za-z0-9._-]+", "-", task).strip("-.")[-100:]
+    return f"{plain}-{crc32(os.fsencode(task)):08x}.html"
+
+
+def _index(rows: Sequence[Row]) -> str:
+    counts: dict[str, int] = {}
+    for row in rows:
+        counts[row["state"]] = counts.get(row["state"], 0) + 1
+    words = ", ".join(f"{number} {state}" for state, number in counts.items())
+    lines = []
+    for row in rows:
+        name, state = html.text(row["task"]), row["state"]
+        lines.append(
+            (
+                name if state == "skipped" else f'<a href="{page_name(row["task"])}">{name}</a>',
+                f'<span class="{state}">{state}</span>',
+                html.text(row.get("network", "")),
+                html.text(row.get("classes", "")),
+                megabytes(row["bytes"]) if "bytes" in row else "",
+                f"{row['seconds']:.2f}",
+            )
+        )
+    heads = ("output", "state", "network", "classes", "size", "seconds")
+    table = html.table("rows", heads, lines, numbers=(3, 4, 5))
+    return html.page("Conversions", f"<h1>Conversions</h1>\n<p>{len(rows)} rows: {words}</p>\n{table}")
+
+
+def _page(row: Row) -> str:
+    told: list[tuple[str, object]] = [
+        ("state", row["state"]),
+        ("seconds", row["seconds"]),
+        ("tool", row["tool"]),
+    ]
+    if "at" in row:
+        told.append(("when", row["at"]))
+    if "input" in row:
+        told += [("input SHA-256", row["input"]["sha256"]), ("input bytes", f"{row['input']['size']:,}")]
+    for name, size, digest in row.get("output", {}).get("files", ()):
+        told.append((f"{name} SHA-256", digest))
+        told.append((f"{name} bytes", f"{size:,}"))
+    if "mapping" in row:
+        mapping = row["mapping"]
+        told.append(("mapping", f"{mapping['source']} -> {mapping['target']}, {mapping['sha256']}"))
+    if "verified" in row:
+        told.append(("every tensor read back", "yes" if row["verified"] else "no"))
+    error = row.get("error")
+    texts = [row["text"]] if "text" in row else []
+    texts += [row["proof"]["text"]] if "proof" in row else []
+    if error:
+        texts += ["\n".join([error["text"], *error["faults"]])]
+    body = [
+        f"<h1>{html.text(row['task'])}</h1>",
+        html.pairs((name, html.code(value)) for name, value in told),
+    ]
+    body += [f"<pre>{chr(10).join(map(html.text, text.splitlines()))}</pre>" for text in texts]
+    return html.page(row["task"], "\n".join([*body, '<p><a href="index.html">all rows</a></p>']))

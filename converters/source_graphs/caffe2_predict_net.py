@@ -1,0 +1,52 @@
+"""A Caffe2 net that a file itself describes, as a source network."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from converters.errors import Refused
+from converters.formats.onnx.graph_settings import told_by
+from converters.source_graphs.networks import vmz
+from converters.source_graphs.operators import caffe2
+
+from .graph import SourceNet, SourceOp, translate
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from converters.formats.caffe2.nets import Caffe2Net
+    from converters.tensor import Tensor
+
+
+def described_net(found: Caffe2Net, tensors: Mapping[str, Tensor]) -> SourceNet:
+    """A ``predict_net`` over the blobs that its init net fills. Blocks have the labels of VMZ's networks where its
+    blobs have their names.
+
+    Raises `Refused` for a net of which an input goes into no convolution, so that its shape is not known.
+    """
+    ops = tuple(SourceOp(op.kind, op.inputs, op.outputs, op.args) for op in found.ops)
+    made = {name for op in ops for name in op.outputs}
+    inputs: dict[str, tuple[int | str, ...]] = {}
+    for name in found.inputs:
+        if name in tensors or name in inputs:
+            continue
+        weight = next((op.inputs[1] for op in ops if op.kind == "Conv" and op.inputs[:1] == (name,)), "")
+        if weight not in tensors:
+            raise Refused("the net takes an input of no known shape", where=name)
+        _, channels, *kernel = tensors[weight].shape
+        inputs[name] = ("N", channels, *("T", "H", "W")[-len(kernel) :])
+    if not found.outputs or found.outputs[-1] not in made:
+        raise Refused("the net gives no output of its own")
+    known = vmz.network({name: tensor.shape for name, tensor in tensors.items()})
+    blocks = {label: name for label, name in (known.blocks if known else {}).items() if name in made}
+    blocks.pop("logits", None)
+    return SourceNet(found.name or "net", "Caffe2", ops, inputs, {**blocks, "logits": found.outputs[-1]})
+
+
+def told_by_net(net: SourceNet, tensors: Mapping[str, Tensor]) -> dict[str, Any]:
+    """See `told.told_by`; nothing of a net with operators that have no translation."""
+    try:
+        graph = translate(net, caffe2.VOCABULARY, tensors)
+    except Refused:
+        return {}
+    return told_by(graph.nodes, tuple(graph.inputs), tensors)

@@ -1,0 +1,156 @@
+"""ONNX graphs as plain data, and their translation from a list of a source framework's operators."""
+
+from __future__ import annotations
+
+import struct
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+from converters.errors import Refused
+from converters.tensor import Held, Tensor
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping, Sequence
+
+    Size = int | str
+    Vocabulary = Mapping[str, Callable[["Emitter", "SourceOp"], None]]
+
+OPSET = 18
+"""Of what is written; onnxruntime has run it since 1.14."""
+
+IR_VERSION = 9
+
+
+class SourceOp(NamedTuple):
+    """One operator of a source framework. Outputs may have the name of an earlier value, which is then replaced,
+    as operators in place do."""
+
+    kind: str
+    inputs: tuple[str, ...]
+    outputs: tuple[str, ...]
+    args: Mapping[str, Any]
+
+
+class SourceNet(NamedTuple):
+    """A network as its source framework has it.
+
+    ``inputs`` have a size or a free name for every axis. ``axes`` says what a clip ``[N, C, T, H, W]`` has to
+    become: ``"NCTHW"``, ``"NTHWC"``, or ``"frames"``, every frame an image of its own and the logits averaged over
+    them. ``blocks`` are the values to compare, by the reference networks' names of end points, in order;
+    ``"logits"`` is the last where there is a classifier.
+    """
+
+    name: str
+    framework: str
+    ops: tuple[SourceOp, ...]
+    inputs: Mapping[str, tuple[Size, ...]]
+    blocks: Mapping[str, str]
+    axes: str = "NCTHW"
+
+    @property
+    def output(self) -> str:
+        """The value that the network is for: the last block."""
+        return list(self.blocks.values())[-1]
+
+
+class Node(NamedTuple):
+    """One ONNX node."""
+
+    kind: str
+    inputs: tuple[str, ...]
+    outputs: tuple[str, ...]
+    attributes: Mapping[str, int | float | str | Sequence[int]]
+
+
+class Graph(NamedTuple):
+    """An ONNX graph. ``weights`` are the source's tensors that it reads, still lazy, under their own names, and
+    ``constants`` the few that ONNX wants beside them."""
+
+    name: str
+    nodes: tuple[Node, ...]
+    inputs: Mapping[str, tuple[Size, ...]]
+    outputs: tuple[str, ...]
+    weights: Mapping[str, Tensor]
+    constants: Mapping[str, Tensor]
+
+
+class Emitter:
+    """Takes the nodes of a graph that is being made."""
+
+    def __init__(self, tensors: Mapping[str, Tensor]) -> None:
+        self.tensors = tensors
+        self.nodes: list[Node] = []
+        self.constants: dict[str, Tensor] = {}
+
+    def __call__(
+        self, kind: str, inputs: Sequence[str], output: str, **attributes: int | float | str | Sequence[int]
+    ) -> str:
+        """Add a node of one output; returns the output's name."""
+        self.nodes.append(Node(kind, tuple(inputs), (output,), attributes))
+        return output
+
+    def integers(self, *values: int) -> str:
+        """The name of a constant int64 vector."""
+        name = f"int64/{'_'.join(map(str, values))}"
+        data = struct.pack(f"<{len(values)}q", *values)
+        return self._constant(Tensor(name, "int64", (len(values),), Held(data)))
+
+    def floats(self, value: float, count: int = 1) -> str:
+        """The name of a constant float32 vector of one value."""
+        name = f"float32/{value!r}/{count}"
+        return self._constant(Tensor(name, "float32", (count,), Held(struct.pack("<f", value) * count)))
+
+    def shape(self, name: str) -> tuple[int, ...]:
+        """The shape of a source tensor."""
+        return self.tensors[name].shape
+
+    def _constant(self, tensor: Tensor) -> str:
+        self.constants[tensor.name] = tensor
+        return tensor.name
+
+
+def translate(
+    net: SourceNet,
+    vocabulary: Vocabulary,
+    tensors: Mapping[str, Tensor],
+    *,
+    outputs: Sequence[str] = (),
+) -> Graph:
+    """The ONNX graph of a source network over ``tensors``, of which it holds what it reads.
+
+    ``outputs`` are the values it gives, the logits alone if none are named. A value that is written more than once
+    keeps its name where it is final; what it was before is ``NAME#0``, ``NAME#1`` ...
+
+    Raises `Refused` for an operator that the vocabulary does not have, naming it, and for one that reads what
+    nothing wrote.
+    """
+    emit = Emitter(tensors)
+    last = {output: place for place, op in enumerate(net.ops) for output in op.outputs}
+    current = {name: name for name in (*net.inputs, *tensors)}
+    versions: dict[str, int] = {}
+    read: dict[str, Tensor] = {}
+    for place, op in enumerate(net.ops):
+        if op.kind not in vocabulary:
+            raise Refused(
+                f"the {net.framework} operator {op.kind} has no translation to ONNX",
+                where=op.outputs[0] if op.outputs else "",
+                hint=f"known are {', '.join(sorted(vocabulary))}",
+            )
+        for name in op.inputs:
+            if name not in current:
+                raise Refused(f"the {net.framework} operator {op.kind} reads {name}, which nothing wrote")
+            if current[name] == name and name in tensors:
+                read[name] = tensors[name]
+        names = []
+        for output in op.outputs:
+            if last[output] == place:
+                names.append(output)
+            else:
+                names.append(f"{output}#{versions.get(output, 0)}")
+                versions[output] = versions.get(output, 0) + 1
+        vocabulary[op.kind](
+            emit, op._replace(inputs=tuple(current[n] for n in op.inputs), outputs=tuple(names))
+        )
+        current.update(zip(op.outputs, names, strict=True))
+    return Graph(
+        net.name, tuple(emit.nodes), net.inputs, tuple(outputs) or (net.output,), read, emit.constants
+    )

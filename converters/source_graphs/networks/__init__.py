@@ -1,0 +1,1 @@
+"""One module a family of networks: its operators in the source framework."""

@@ -1,0 +1,134 @@
+"""What the networks of video-nonlocal-net and PySlowFast have in common, Caffe2's operators and names of blobs:
+bottlenecks in four stages, non-local blocks between them, and a classifier over windows of the last map."""
+
+from __future__ import annotations
+
+import re
+from typing import TYPE_CHECKING, Any
+
+from converters.source_graphs.graph import SourceOp
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping
+
+    Shape = tuple[int, ...]
+
+EPSILON = 1e-5
+"""Of every SpatialBN."""
+
+STAGES = (2, 3, 4, 5)
+"""The papers' numbers of the stages of residual blocks."""
+
+_HEAD = re.compile(r"(gpu_\d+/|)pred_w")
+
+
+def scope_of(blobs: Mapping[str, Shape]) -> str | None:
+    """The prefix of such a network's blobs, that of a GPU or none. None where they are no such network's: they have
+    no classifier ``pred`` or no norm ``res_conv1_bn``."""
+    found = next(filter(None, (_HEAD.fullmatch(name) for name in blobs)), None)
+    return found[1] if found and f"{found[1]}res_conv1_bn_s" in blobs else None
+
+
+class Bottlenecks:
+    """Writes operators one by one over ``blobs`` (name to shape) that have ``scope`` in front of their names."""
+
+    def __init__(self, blobs: Mapping[str, Shape], scope: str) -> None:
+        self.blobs = {name.removeprefix(scope): shape for name, shape in blobs.items()}
+        self.scope = scope
+        self.ops: list[SourceOp] = []
+        self.blocks: dict[str, str] = {}
+
+    def op(self, kind: str, inputs: Iterable[str], *outputs: str, **args: Any) -> str:
+        """Add an operator; returns its first output."""
+        read = tuple(self.scope + name if name in self.blobs else name for name in inputs)
+        self.ops.append(SourceOp(kind, read, outputs, args))
+        return outputs[0]
+
+    def block(self, label: str, value: str) -> str:
+        """Have a value compared with the reference network's end point ``label``."""
+        self.blocks[label] = value
+        return value
+
+    def conv(
+        self, x: str, name: str, strides: Iterable[int] = (1, 1, 1), *, dilation: int = 1, group: int = 1
+    ) -> str:
+        """A convolution padded by half of its kernel, dilated in rows and columns."""
+        kernel = self.blobs[f"{name}_w"][2:]
+        weights = [f"{name}_w"] + [f"{name}_b"] * (f"{name}_b" in self.blobs)
+        dilations = (1, dilation, dilation)
+        pads = [size // 2 * by for size, by in zip(kernel, dilations, strict=True)] * 2
+        more = {"dilations": dilations} if dilation > 1 else {}
+        return self.op(
+            "Conv", [x, *weights], name, kernels=kernel, strides=strides, pads=pads, group=group, **more
+        )
+
+    def norm(self, x: str, name: str) -> str:
+        """Batch norm."""
+        leaves = [f"{name}_{leaf}" for leaf in ("s", "b", "rm", "riv")]
+        return self.op("SpatialBN", [x, *leaves], name, epsilon=EPSILON)
+
+    def relu(self, x: str) -> str:
+        """In place."""
+        return self.op("Relu", [x], x)
+
+    def stage(
+        self, x: str, number: int, step: int, *, path: str = "", label: str = "", dilation: int = 1
+    ) -> str:
+        """All blocks of one stage, the first with the stride ``step`` in rows and columns. ``path`` is in front of
+        their blobs' names and ``label`` in front of their end points'."""
+        place = 0
+        while f"{path}res{number}_{place}_branch2a_w" in self.blobs:
+            x = self.residual(x, f"{path}res{number}_{place}", 1 if place else step, dilation)
+            self.block(f"{label}layer{number - 1}.{place}", x)
+            name = f"{path}nonlocal_conv{number}_{place}"
+            if f"{name}_theta_w" in self.blobs:
+                x = self.block(f"{label}layer{number - 1}.nonlocal{place}", self.nonlocal_block(x, name))
+            place += 1
+        return x
+
+    def residual(self, x: str, name: str, step: int, dilation: int = 1) -> str:
+        """A bottleneck; the stride is that of its middle and of the projection."""
+        shortcut, strides = x, (1, step, step)
+        out = self.relu(self.norm(self.conv(x, f"{name}_branch2a"), f"{name}_branch2a_bn"))
+        out = self.middle(out, f"{name}_branch2b", strides, dilation)
+        out = self.norm(self.conv(out, f"{name}_branch2c"), f"{name}_branch2c_bn")
+        if f"{name}_branch1_w" in self.blobs:
+            shortcut = self.norm(self.conv(x, f"{name}_branch1", strides), f"{name}_branch1_bn")
+        return self.relu(self.op("Sum", [out, shortcut], out))
+
+    def middle(self, x: str, name: str, strides: tuple[int, ...], dilation: int) -> str:
+        """A bottleneck's 3x3 convolution and what follows it."""
+        return self.relu(self.norm(self.conv(x, name, strides, dilation=dilation), f"{name}_bn"))
+
+    def nonlocal_block(
+        self, x: str, name: str, *, pool: tuple[int, ...] = (1, 2, 2), softmax: bool = True
+    ) -> str:
+        """Every position looks at those that a pool left: with the softmax of the scaled affinities as weights, or
+        with these over their number."""
+        inner = self.blobs[f"{name}_theta_w"][0]
+        theta = self.conv(x, f"{name}_theta")
+        pooled = self.op("MaxPool", [x], f"{name}_pool", kernels=pool, strides=pool)
+        phi, g = self.conv(pooled, f"{name}_phi"), self.conv(pooled, f"{name}_g")
+        for value in (theta, phi, g):
+            self.op("Reshape", [value], value, f"{value}_shape5d", shape=(0, inner, -1))
+        affinity = self.op("BatchMatMul", [theta, phi], f"{name}_affinity", trans_a=1)
+        if softmax:
+            self.op("Scale", [affinity], affinity, scale=inner**-0.5)
+            likely = self.op("Softmax", [affinity], f"{name}_affinity_prob", axis=2)
+        else:
+            count = self.op("Shape", [affinity], f"{name}_count", axes=(2,))
+            count = self.op("Cast", [count], f"{name}_count_float", to="float")
+            likely = self.op("Div", [affinity, count], f"{name}_affinity_mean")
+        y = self.op("BatchMatMul", [g, likely], f"{name}_y", trans_b=1)
+        self.op("Reshape", [y, f"{theta}_shape5d"], y, f"{name}_y_shape3d")
+        out = self.conv(y, f"{name}_out")
+        if f"{name}_bn_s" in self.blobs:
+            out = self.norm(out, f"{name}_bn")
+        return self.op("Sum", [x, out], f"{name}_sum")
+
+    def windows(self, x: str, name: str, window: int) -> str:
+        """The means of every window of so many rows and columns, over all frames that are left."""
+        x = self.op(
+            "AveragePool", [x], f"{name}_{window}x{window}", kernels=(1, window, window), strides=(1, 1, 1)
+        )
+        return self.op("ReduceMean", [x], name, axes=(2,), keepdims=1)

@@ -1,0 +1,1 @@
+"""Translations of the source frameworks' operators to ONNX."""

@@ -1,0 +1,53 @@
+"""The packages onnx and onnxruntime, where they are wanted; both come with the extra ``[onnx]``."""
+
+from __future__ import annotations
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+from converters.errors import ConverterError, Refused
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+
+def require_onnx() -> Any:
+    """The module onnx. Raises `ConverterError`, naming the extra, where it is not installed."""
+    try:
+        return import_module("onnx")
+    except ImportError:
+        raise _missing("ONNX files are written with the package onnx") from None
+
+
+def require_onnxruntime() -> Any:
+    """The module onnxruntime, under the same terms."""
+    try:
+        return import_module("onnxruntime")
+    except ImportError:
+        raise _missing("ONNX graphs are run by onnxruntime") from None
+
+
+def run(model: str | bytes, feeds: Mapping[str, Any], outputs: Sequence[str]) -> dict[str, Any]:
+    """The values ``outputs`` of a model, a file or its bytes, for numpy arrays ``feeds``; on the CPU.
+
+    Optimisations are off: they fold norms into convolutions, which rounds elsewhere than the source framework.
+    Raises `Refused` for inputs that do not fit.
+    """
+    runtime = require_onnxruntime()
+    options = runtime.SessionOptions()
+    options.graph_optimization_level = runtime.GraphOptimizationLevel.ORT_DISABLE_ALL
+    options.log_severity_level = 4  # what goes wrong is said by the error
+    session = runtime.InferenceSession(model, options, providers=["CPUExecutionProvider"])
+    try:
+        values = session.run(list(outputs), dict(feeds))
+    except Exception as error:  # its own sorts, which have no common base
+        raise Refused(
+            "onnxruntime cannot run the source's network on this clip",
+            where=str(error).splitlines()[0][:200],
+            hint="choose another clip",
+        ) from None
+    return dict(zip(outputs, values, strict=True))
+
+
+def _missing(what: str) -> ConverterError:
+    return ConverterError(what, hint="install it: pip install 'video-checkpoint-converters[onnx]'")

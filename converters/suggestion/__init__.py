@@ -1,0 +1,1 @@
+"""Propose a mapping between two checkpoints."""

@@ -1,1 +1,0 @@
-"""One module for each command: its arguments, the call, and what it prints."""

@@ -1,0 +1,1 @@
+"""Prove that two files hold the same network."""

@@ -1,0 +1,412 @@
+"""Batches beyond one machine: inputs and outputs in a real S3 server and a real web server, rows on a real cluster.
+
+All of it on loopback, in processes of its own.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import http.server
+import importlib.util
+import json
+import os
+import shutil
+import socket
+import subprocess
+import sys
+import threading
+import time
+from pathlib import Path
+
+import pytest
+
+from converters.batches.results import parse_line
+from converters.batches.storage import fetch
+from tests.helpers import batch_files
+from tests.helpers.paths import REPOSITORY
+
+
+def needs(*packages):
+    missing = [name for name in packages if importlib.util.find_spec(name) is None]
+    return pytest.mark.skipif(bool(missing), reason=f"needs {', '.join(missing)}: install the extra [dev]")
+
+
+def environment(**more):
+    return {**os.environ, "PYTHONPATH": str(REPOSITORY), **more}
+
+
+def batch(*words, cwd, timeout=180, **more):
+    return subprocess.run(
+        [sys.executable, "-m", "converters", "batch", *map(str, words)],
+        capture_output=True,
+        text=True,
+        timeout=timeout,
+        cwd=cwd,
+        env=environment(**more),
+        check=False,
+    )
+
+
+def free_port():
+    with socket.socket() as one:
+        one.bind(("127.0.0.1", 0))
+        return one.getsockname()[1]
+
+
+def wait_for(happened, seconds=60):
+    end = time.monotonic() + seconds
+    while not (found := happened()):
+        assert time.monotonic() < end, "it never happened"
+        time.sleep(0.05)
+    return found
+
+
+def listening(port):
+    with contextlib.suppress(OSError), socket.create_connection(("127.0.0.1", port), timeout=1):
+        return True
+    return False
+
+
+@contextlib.contextmanager
+def running(*words, cwd, **more):
+    """A process with its own log, killed at the end."""
+    with (Path(cwd) / f"log-{len(list(Path(cwd).glob('log-*')))}").open("wb") as log:
+        process = subprocess.Popen(
+            [sys.executable, *map(str, words)],
+            stdout=log,
+            stderr=subprocess.STDOUT,
+            cwd=cwd,
+            env=environment(**more),
+        )
+        try:
+            yield process
+        finally:
+            process.kill()
+            process.wait()
+
+
+def rows_of(path):
+    if not path.exists():
+        return []
+    found = (parse_line(line) for line in path.read_bytes().splitlines(keepends=True))
+    return [row for row in found if row]
+
+
+@needs("distributed")
+def test_a_cluster_of_which_a_worker_is_killed(zoo, expected, tmp_path):
+    (tmp_path / "cluster").mkdir()
+    (tmp_path / "logs").mkdir()
+    manifest = batch_files.copy_zoo(zoo, tmp_path / "cluster")
+    folder = manifest.parent
+    address = f"tcp://127.0.0.1:{free_port()}"
+    with contextlib.ExitStack() as stack:
+
+        def dask(*words):
+            return stack.enter_context(running("-m", "dask", *words, "--no-dashboard", cwd=tmp_path / "logs"))
+
+        dask("scheduler", "--host", address)
+        wait_for(lambda: listening(int(address.rpartition(":")[2])))
+        options = (address, "--nthreads", 1, "--memory-limit", "1GB", "--local-directory", tmp_path / "logs")
+        dask("worker", *options)
+        victim = dask("worker", *options, "--no-nanny")
+        process = subprocess.Popen(
+            [sys.executable, "-m", "converters", "batch", manifest, "--scheduler", address, "--json"],
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+            env=environment(),
+        )
+        wait_for(lambda: len(rows_of(folder / "zoo.results.jsonl")) >= 3 or process.poll() is not None)
+        victim.kill()
+        out, err = process.communicate(timeout=180)
+        assert process.returncode == 0, out + err
+        told = json.loads(out)
+        # Orders that died with their worker may have been done, but for the word of it.
+        assert told["counts"]["converted"] + told["counts"]["adopted"] == batch_files.ROWS
+        assert told["counts"]["converted"] >= 3
+        assert batch_files.hashes(folder, "out", "safe", "half") == expected
+        rows = rows_of(folder / "zoo.results.jsonl")
+        assert len({row["task"] for row in rows}) == len(rows) == batch_files.ROWS
+
+        # Recorded as anywhere else: here nothing is done again, nor on the cluster; what is bad fails alone.
+        (folder / "vmz" / "ir-csn-26-9.pkl").write_bytes(b"no pickle")
+        again = batch(manifest, "--scheduler", address, "--resume", "--json", cwd=folder)
+        counts = json.loads(again.stdout)["counts"]
+        assert (counts["kept"], counts["failed"]) == (batch_files.ROWS, 9)
+        assert again.returncode == 1
+
+
+@needs("distributed")
+def test_no_scheduler(zoo, tmp_path):
+    text = '[[convert]]\ninput = "x"\nto = "native"\noutput = "x.pth"\n'
+    (tmp_path / "zoo.toml").write_text(text)
+    code = (
+        "import sys, converters.batches.cluster as cluster\n"
+        "from converters.cli.main import main\n"
+        "cluster.PATIENCE = 2\n"
+        "sys.exit(main(sys.argv[1:]))\n"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", code, "batch", "zoo.toml", "--scheduler", f"tcp://127.0.0.1:{free_port()}"],
+        capture_output=True,
+        text=True,
+        cwd=tmp_path,
+        env=environment(),
+        timeout=60,
+        check=False,
+    )
+    assert done.returncode == 1
+    assert "there is no scheduler" in done.stderr
+
+
+@pytest.fixture
+def store(tmp_path):
+    """A real S3 server with two buckets; yields what a process needs to reach it, and how to put and get."""
+    port = free_port()
+    (tmp_path / "server").mkdir()
+    code = f"from moto.server import main; main(['-H', '127.0.0.1', '-p', '{port}'])"
+    reach = {
+        "AWS_ENDPOINT_URL": f"http://127.0.0.1:{port}",
+        "AWS_ACCESS_KEY_ID": "testing",
+        "AWS_SECRET_ACCESS_KEY": "testing",
+        "AWS_DEFAULT_REGION": "us-east-1",
+    }
+
+    def ask(*calls):
+        """Call methods of the store's file system in a process of its own, which may warn as it likes."""
+        code = (
+            "import fsspec, json, sys\n"
+            "files = fsspec.filesystem('s3')\n"
+            "for method, *words in json.loads(sys.argv[1]):\n"
+            "    getattr(files, method)(*words)\n"
+        )
+        done = subprocess.run(
+            [sys.executable, "-c", code, json.dumps(calls, default=str)],
+            env=environment(**reach),
+            capture_output=True,
+            text=True,
+            timeout=60,
+            check=False,
+        )
+        assert done.returncode == 0, done.stderr
+
+    with running("-c", code, cwd=tmp_path / "server", **reach):
+        wait_for(lambda: listening(port))
+        ask(["mkdir", "inputs"], ["mkdir", "outputs"])
+        yield reach, ask
+
+
+S3 = """\
+[[convert]]
+source = "vmz"
+input = "s3://inputs/vmz/i?-csn-26-[02].pkl"
+to = ["vmz-pt", "native"]
+output = "s3://outputs/{stem}.{to}.pth"
+
+[[convert]]
+source = "i3d"
+input = "s3://inputs/rgb_imagenet/model.ckpt"
+to = "pytorch-i3d"
+output = "s3://outputs/{folder}.{to}.safetensors"
+verify = true
+
+[[convert]]
+input = "s3://inputs/vmz/ir-csn-26-0.pkl"
+to = "mmaction"
+output = "here/{stem}.pth"
+
+[[convert]]
+input = "local.pkl"
+to = "native"
+output = "s3://outputs/up/{stem}.pth"
+
+[[convert]]
+input = "s3://inputs/none.pkl"
+to = "native"
+output = "s3://outputs/none.pth"
+
+[[convert]]
+input = "s3://no-such-bucket/*.pkl"
+to = "native"
+output = "s3://outputs/no-bucket.pth"
+"""
+
+
+@needs("s3fs", "moto", "flask")
+def test_an_object_store_for_inputs_and_outputs(zoo, expected, tmp_path, store):
+    reach, ask = store
+    paths = [*(zoo / "vmz").iterdir(), *(zoo / "rgb_imagenet").iterdir()]
+    ask(*(["put_file", path, f"inputs/{path.parent.name}/{path.name}"] for path in paths))
+    shutil.copy(zoo / "vmz" / "ir-csn-26-1.pkl", tmp_path / "local.pkl")
+    (tmp_path / "s3.toml").write_text(S3)
+
+    dry = batch("s3.toml", "--dry-run", "--json", cwd=tmp_path, **reach)
+    assert json.loads(dry.stdout)["counts"] | {"planned": 0, "failed": 0} == dict.fromkeys(
+        json.loads(dry.stdout)["counts"], 0
+    )
+    assert json.loads(dry.stdout)["counts"]["planned"] == 7
+
+    done = batch("s3.toml", "--jobs", 2, "--json", cwd=tmp_path, **reach)
+    told = json.loads(done.stdout)
+    assert told["counts"]["converted"] == 7, done.stdout + done.stderr
+    assert told["counts"]["failed"] == 2
+    assert done.returncode == 1
+    (tmp_path / "got").mkdir()
+    made = {
+        "ir-csn-26-0.vmz-pt.pth": "out/vmz/ir-csn-26-0.vmz-pt.pth",
+        "ir-csn-26-0.native.pth": "out/vmz/ir-csn-26-0.native.pth",
+        "ip-csn-26-2.vmz-pt.pth": "out/vmz/ip-csn-26-2.vmz-pt.pth",
+        "ip-csn-26-2.native.pth": "out/vmz/ip-csn-26-2.native.pth",
+        "up/local.pth": None,
+    }
+    ask(*(["get_file", f"outputs/{name}", tmp_path / "got" / Path(name).name] for name in made))
+    got = batch_files.hashes(tmp_path, "got")
+    for name, same in made.items():
+        digest = got[f"got/{Path(name).name}"]
+        assert same is None or digest == expected[same]
+        row = next(row for row in told["rows"] if row["task"] == f"s3://outputs/{name}")
+        assert row["output"]["files"][0][2] == digest
+        assert row["output"]["mark"]
+    assert batch_files.hashes(tmp_path, "here") == {
+        "here/ir-csn-26-0.pth": expected["out/vmz/ir-csn-26-0.mmaction.pth"]
+    }
+    errors = {row["task"]: row["error"]["text"] for row in told["rows"] if row["state"] == "failed"}
+    assert "is not there" in errors["s3://outputs/none.pth"]
+    assert not (tmp_path / "s3.scratch").exists()
+
+    # Resumed: what is as recorded is kept without being fetched; a changed input and a lost output are done again.
+    def resumed():
+        done = batch("s3.toml", "--resume", "--json", cwd=tmp_path, **reach)
+        return {row["task"]: row["state"] for row in json.loads(done.stdout)["rows"]}
+
+    assert sorted(resumed().values()) == ["failed"] * 2 + ["kept"] * 7
+    ask(
+        ["put_file", zoo / "vmz" / "ir-csn-26-1.pkl", "inputs/vmz/ir-csn-26-0.pkl"],
+        ["rm_file", "outputs/up/local.pth"],
+    )
+    states = resumed()
+    assert {task for task, state in states.items() if state == "converted"} == {
+        "s3://outputs/ir-csn-26-0.vmz-pt.pth",
+        "s3://outputs/ir-csn-26-0.native.pth",
+        "here/ir-csn-26-0.pth",
+        "s3://outputs/up/local.pth",
+    }
+    # Not recorded, but there and whole.
+    (tmp_path / "s3.results.jsonl").unlink()
+    assert sorted(resumed().values()) == ["adopted"] * 7 + ["failed"] * 2
+
+
+@needs("s3fs", "moto", "flask", "distributed")
+def test_a_cluster_with_an_object_store(zoo, tmp_path, store):
+    reach, ask = store
+    ask(["put_file", zoo / "vmz" / "ir-csn-26-0.pkl", "inputs/a.pkl"])
+    (tmp_path / "s3.toml").write_text(
+        '[[convert]]\ninput = "s3://inputs/*.pkl"\nto = ["native", "vmz-pt"]\noutput = "s3://outputs/{stem}.{to}.pth"\n'
+    )
+    (tmp_path / "logs").mkdir()
+    address = f"tcp://127.0.0.1:{free_port()}"
+    with contextlib.ExitStack() as stack:
+        for words in (("scheduler", "--host", address), ("worker", address, "--nthreads", 1)):
+            dask = ("-m", "dask", *words, "--no-dashboard")
+            stack.enter_context(running(*dask, cwd=tmp_path / "logs", **reach))
+            wait_for(lambda: listening(int(address.rpartition(":")[2])))
+        done = batch("s3.toml", "--scheduler", address, "--json", cwd=tmp_path, **reach)
+        ask(["get_file", "outputs/a.native.pth", tmp_path / "a.pth"])
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert {row["task"] for row in json.loads(done.stdout)["rows"]} == {
+        "s3://outputs/a.native.pth",
+        "s3://outputs/a.vmz-pt.pth",
+    }
+    assert (tmp_path / "a.pth").stat().st_size > 6_000_000
+
+
+@needs("fsspec", "aiohttp")
+def test_a_web_server(zoo, tmp_path):
+    """http needs the hash; what comes is compared with it."""
+    (tmp_path / "www").mkdir()
+    shutil.copy(zoo / "vmz" / "ir-csn-26-0.pkl", tmp_path / "www" / "a b.pkl")
+    (tmp_path / "www" / "page.pkl").write_text("<!DOCTYPE html><html>please sign in</html>")
+    digest, page = (batch_files.hashes(tmp_path, "www")[f"www/{name}.pkl"] for name in ("a b", "page"))
+
+    class Handler(http.server.SimpleHTTPRequestHandler):
+        def __init__(self, *words):
+            super().__init__(*words, directory=tmp_path / "www")
+
+        def send_head(self):
+            code = self.path.lstrip("/").partition(".")[0]
+            return self.send_error(int(code)) if code.isdecimal() else super().send_head()
+
+        def log_message(self, *_):
+            pass
+
+    server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+    threading.Thread(target=server.serve_forever, daemon=True).start()
+    try:
+        row = '[[convert]]\ninput = "http://127.0.0.1:{}/{}?dl=1"\nto = "native"\noutput = "{}.pth"\nsha256 = "{}"\n'
+        (tmp_path / "web.toml").write_text(
+            row.format(server.server_port, "a%20b.pkl", "good", digest[:8])
+            + row.format(server.server_port, "a%20b.pkl", "other", "0" * 64)
+            + row.format(server.server_port, "none.pkl", "none", digest)
+            + row.format(server.server_port, "page.pkl", "page", page)
+            + row.format(server.server_port, "500.pkl", "broken", digest)
+            + row.format(server.server_port, "403.pkl", "closed", digest)
+        )
+        dry = batch("web.toml", "--json", "--dry-run", cwd=tmp_path)
+        done = batch("web.toml", "--json", cwd=tmp_path)
+    finally:
+        server.shutdown()
+        server.server_close()
+    rows = {row["task"]: row for row in json.loads(done.stdout)["rows"]}
+    assert rows["good.pth"]["state"] == "converted", done.stdout
+    assert "SHA-256" in rows["other.pth"]["error"]["text"]
+    assert "is not there" in rows["none.pth"]["error"]["text"]
+    assert "page.pkl?dl=1: is a web page" in rows["page.pth"]["error"]["text"]
+    for told in (rows, {row["task"]: row for row in json.loads(dry.stdout)["rows"]}):
+        assert "cannot be reached: 500" in told["broken.pth"]["error"]["text"]
+        assert "may not be reached" in told["closed.pth"]["error"]["text"]
+
+
+@needs("fsspec", "aiohttp")
+def test_a_download_may_take_long(tmp_path, monkeypatch):
+    """Longer than aiohttp lets it by itself, as long as something comes."""
+    import aiohttp
+
+    class Handler(http.server.BaseHTTPRequestHandler):
+        def do_HEAD(self):
+            self.send_response(200)
+            self.send_header("Content-Length", "4")
+            self.end_headers()
+
+        def do_GET(self):
+            self.do_HEAD()
+            for _ in range(4):
+                time.sleep(0.1)
+                self.wfile.write(b"x")
+
+        def log_message(self, *_):
+            pass
+
+    server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+    threading.Thread(target=server.serve_forever, daemon=True).start()
+    monkeypatch.setattr(aiohttp.client, "DEFAULT_TIMEOUT", aiohttp.ClientTimeout(total=0.2))
+    try:
+        found = fetch(f"http://127.0.0.1:{server.server_port}/slow.pkl", str(tmp_path))
+    finally:
+        server.shutdown()
+        server.server_close()
+    assert Path(found).read_bytes() == b"xxxx"
+
+
+def test_a_store_without_what_reaches_it(tmp_path):
+    """Without the extra a remote row fails with its name; all else goes on."""
+    (tmp_path / "zoo.toml").write_text(
+        '[[convert]]\ninput = "s3://inputs/a.pkl"\nto = "native"\noutput = "a.pth"\n'
+        '[[convert]]\ninput = "s3://inputs/*.pkl"\nto = "native"\noutput = "b.pth"\n'
+    )
+    hidden = tmp_path / "hidden"
+    hidden.mkdir()
+    for name in ("fsspec", "s3fs"):
+        (hidden / f"{name}.py").write_text("raise ImportError('hidden')\n")
+    done = batch("zoo.toml", cwd=tmp_path, PYTHONPATH=f"{hidden}{os.pathsep}{REPOSITORY}")
+    assert done.returncode == 1
+    assert done.stdout.count("video-checkpoint-converters[remote]") == 2

@@ -1,0 +1,105 @@
+"""From a VMZ file to logits: written, converted by the product, loaded, and compared with real Caffe2.
+
+Every golden that `scripts/record/record_caffe2.py` recorded goes all the way: pickle, mapping, file, network.
+"""
+
+from __future__ import annotations
+
+import json
+from typing import TYPE_CHECKING
+
+import numpy as np
+import pytest
+import torch
+
+from converters import convert, load_model
+from tests.helpers import canonical, paths, recipes, vmz_files
+from tests.helpers.logits_parity import TOLERANCE, block_error
+from tests.helpers.upstream_tables import vmz_tables
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+GOLDENS = paths.GOLDENS / "caffe2"
+NAMES = sorted(path.stem for path in GOLDENS.glob("*.npz"))
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_converted_file_computes_what_caffe2_computed(name: str, device: str, tmp_path: Path) -> None:
+    golden = np.load(GOLDENS / f"{name}.npz")
+    flags = json.loads(str(golden["flags"]))
+    change = str(golden["variant"])
+    table = vmz_tables()[str(golden["table"])]
+    arrays = vmz_files.write(
+        tmp_path / "x.pkl", str(golden["table"]), int(golden["weight_seed"]), change=change
+    )
+    assert recipes.digest(arrays, b"\0") == golden["weights_sha256"]
+    suffix = "safetensors" if sum(name.encode()) % 2 else "pth"
+    out = tmp_path / f"out.{suffix}"
+    convert(
+        "vmz",
+        tmp_path / "x.pkl",
+        out,
+        pool1=bool(flags["use_pool1"]),
+        stem_stride=flags["conv1_temporal_stride"],
+    )
+    model = load_model(out).to(device)
+
+    shapes = [tuple(golden[key].tolist()) for key in ("input_shape", "logmels_shape") if key in golden]
+    inputs = [
+        torch.from_numpy(array).to(device) for array in recipes.vmz_inputs(int(golden["input_seed"]), *shapes)
+    ]
+    made = table.variant(change) if change else table
+    blobs = golden["blocks"].tolist()
+    rows = {canonical.vmz_end_point(blob, made): row for row, blob in enumerate(blobs)}
+    with torch.inference_mode():
+        for point, value in model.steps(*inputs):
+            if point == "logits":
+                wanted = golden["logits"]
+                error = np.abs(value.cpu().numpy() - wanted).max() / np.abs(wanted).max()
+                assert error <= TOLERANCE[device], f"logits depart by {error:.1e}"
+            elif point in rows:
+                row = rows.pop(point)
+                error = block_error(
+                    value.double().cpu().numpy().ravel(),
+                    golden["block_stats"][row],
+                    golden["block_index"][row],
+                    golden["block_values"][row],
+                )
+                assert error <= TOLERANCE[device], (
+                    f"the first to depart is {point} ({blobs[row]}), by {error:.1e}"
+                )
+    assert not rows
+
+
+@pytest.mark.parametrize(
+    ("name", "to"),
+    [
+        ("ir-csn-50_nopool1", "mmaction2"),
+        ("ip-csn-101", "mmaction2"),
+        ("ip-csn-101", "mmaction"),
+        ("r2plus1d-34", "mmaction"),
+        ("r2plus1d-50", "mmaction"),
+        ("r3d-34", "mmaction"),
+        ("r3d-18", "torchvision"),
+        ("mc3-18", "torchvision"),
+        ("ir-csn-26", "native"),
+    ],
+)
+def test_every_layout_computes_the_same(name: str, to: str, tmp_path: Path) -> None:
+    """Another layout's names, and for torchvision another eps: the function is Caffe2's all the same."""
+    golden = np.load(GOLDENS / f"{name}.npz")
+    vmz_files.write(
+        tmp_path / "x.pkl", str(golden["table"]), int(golden["weight_seed"]), change=str(golden["variant"])
+    )
+    pool1 = bool(json.loads(str(golden["flags"]))["use_pool1"])
+    convert("vmz", tmp_path / "x.pkl", tmp_path / "out.pth", to=to, pool1=pool1)
+    (clip,) = recipes.vmz_inputs(int(golden["input_seed"]), tuple(golden["input_shape"].tolist()))
+    with torch.inference_mode():
+        logits = load_model(tmp_path / "out.pth")(torch.from_numpy(clip)).numpy()
+        bare = torch.load(tmp_path / "out.pth", weights_only=True)
+        torch.save(bare, tmp_path / "bare.pth")  # without provenance: layout by names, pool1 by keyword
+        again = load_model(tmp_path / "bare.pth", layout=to, pool1=pool1)(torch.from_numpy(clip)).numpy()
+    assert np.abs(logits - golden["logits"]).max() <= 1e-5 * np.abs(golden["logits"]).max()
+    if to != "native":
+        assert np.array_equal(logits, again)

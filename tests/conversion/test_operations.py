@@ -1,0 +1,155 @@
+"""Operations on lazy tensors against numpy and torch, and back."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import torch
+
+from converters.conversion.operations import (
+    AddUlps,
+    Cast,
+    Divide,
+    InverseStd,
+    Permute,
+    Reshape,
+    ShiftVariance,
+    filled,
+    is_exact,
+    pack,
+    ulps_between,
+    unpack,
+    zeros,
+)
+from converters.errors import Refused
+from converters.tensor import CHUNK, Held, Tensor
+
+
+def tensor_of(array: np.ndarray) -> Tensor:
+    array = np.ascontiguousarray(array)
+    data = memoryview(array.reshape(-1).view("u1"))
+    return Tensor("x", str(array.dtype), array.shape, Held(data))
+
+
+def array_of(tensor: Tensor) -> np.ndarray:
+    return np.frombuffer(tensor.tobytes(), tensor.dtype).reshape(tensor.shape)
+
+
+@pytest.mark.parametrize("axes", [(4, 3, 0, 1, 2), (2, 3, 4, 1, 0), (0, 1, 2, 3, 4), (1, 0, 2, 4, 3)])
+@pytest.mark.parametrize("dtype", ["float32", "float16", "float64"])
+def test_permute_is_numpys_transpose_and_comes_back(axes, dtype):
+    array = np.random.RandomState(0).standard_normal((3, 5, 7, 11, 13)).astype(dtype)
+    moved = Permute(axes).apply(tensor_of(array))
+    assert moved.shape == array.transpose(axes).shape
+    assert np.array_equal(array_of(moved), array.transpose(axes))
+    inverse = tuple(axes.index(axis) for axis in range(5))
+    assert np.array_equal(array_of(Permute(inverse).apply(moved)), array)
+
+
+def test_permute_in_pieces():
+    array = np.random.RandomState(1).standard_normal((64, 7, 7, 7, 64)).astype("float32")
+    moved = Permute((4, 3, 0, 1, 2)).apply(tensor_of(array))
+    pieces = [len(chunk) for chunk in moved.data.chunks()]
+    assert max(pieces) == CHUNK
+    assert sum(pieces) == array.nbytes
+    assert np.array_equal(array_of(moved), array.transpose(4, 3, 0, 1, 2))
+
+
+@pytest.mark.parametrize("source", ["float32", "float16", "bfloat16", "float64"])
+@pytest.mark.parametrize("target", ["float32", "float16", "bfloat16", "float64"])
+def test_cast_is_torchs(source, target):
+    values = torch.cat(
+        [
+            torch.randn(70_000, generator=torch.Generator().manual_seed(1)) * 10.0,
+            torch.tensor(
+                [0.0, -0.0, float("inf"), -float("inf"), 1e-8, 65504.0, 65520.0, 1e38, 1.00390625, 1.01171875]
+            ),
+        ]
+    ).to(getattr(torch, source))
+    raw = values.view(torch.uint8).numpy()
+    cast = Cast(target).apply(Tensor("x", source, tuple(values.shape), Held(memoryview(raw))))
+    got = torch.frombuffer(bytearray(cast.tobytes()), dtype=getattr(torch, target))
+    wanted = values.to(getattr(torch, target))
+    assert torch.equal(got, wanted)
+    assert torch.equal(torch.signbit(got), torch.signbit(wanted))
+    if is_exact(source, target):
+        assert torch.equal(got.to(getattr(torch, source)), values)
+
+
+def test_cast_keeps_nan():
+    nan = np.array([np.nan, 1.0], "float32")
+    for dtype in ("float16", "bfloat16", "float64"):
+        cast = Cast(dtype).apply(tensor_of(nan))
+        got = torch.frombuffer(bytearray(cast.tobytes()), dtype=getattr(torch, dtype))
+        assert torch.isnan(got).tolist() == [True, False]
+
+
+@pytest.mark.parametrize("dtype", ["float32", "float64", "float16"])
+def test_a_shifted_variance_comes_back_exactly(dtype):
+    random = np.random.RandomState(2)
+    array = np.concatenate([random.random_sample(1000) ** 8, [0, 1e-30, 1e-3, 5e4]]).astype(dtype)
+    there = ShiftVariance(0.00099).apply(tensor_of(array))
+    assert np.array_equal(array_of(there), (array.astype("float64") + 0.00099).astype(dtype))
+    back = ShiftVariance(-0.00099, rounded=True).apply(there)
+    steps = ulps_between(tensor_of(array), back)
+    assert any(steps)
+    assert array_of(AddUlps(steps).apply(back)).tobytes() == array.tobytes()
+
+
+def test_no_variance_becomes_negative():
+    with pytest.raises(Refused, match="negative"):
+        ShiftVariance(-0.00099).apply(tensor_of(np.array([1e-4], "float32"))).tobytes()
+
+
+def test_reshape_and_fills():
+    array = np.arange(6, dtype="float32")
+    assert np.array_equal(array_of(Reshape((2, 3)).apply(tensor_of(array))), array.reshape(2, 3))
+    assert zeros("z", "int64", ()).tobytes() == bytes(8)
+    ones = filled("o", "float32", (300, 1000), 1.0)
+    assert np.array_equal(array_of(ones), np.ones((300, 1000), "float32"))
+    half = torch.frombuffer(bytearray(filled("o", "bfloat16", (3,), 1.0).tobytes()), dtype=torch.bfloat16)
+    assert half.tolist() == [1.0, 1.0, 1.0]
+
+
+@pytest.mark.parametrize("by", [999.98, 1.0, 3.0, 1e-30, -7.5])
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+def test_a_quotient_is_rounded_once_and_comes_back(by, dtype):
+    array = (np.random.RandomState(3).standard_normal(70_001) * 50).astype(dtype)
+    divisor = tensor_of(np.array([by], dtype))
+    there = Divide(divisor).apply(tensor_of(array))
+    assert np.array_equal(array_of(there), array / np.array(by, dtype))
+    back = Divide(divisor, back=True).apply(there)
+    steps = ulps_between(tensor_of(array), back)
+    assert AddUlps(unpack(pack(steps), len(steps))).apply(back).tobytes() == array.tobytes()
+
+
+def test_a_quotient_by_zero_is_zero_and_comes_back():
+    array = np.array([1.5, -2, 0, 3e38], "float32")
+    divisor = tensor_of(np.zeros(1, "float32"))
+    there = Divide(divisor).apply(tensor_of(array))
+    assert not array_of(there).any()
+    back = Divide(divisor, back=True).apply(there)
+    assert AddUlps(ulps_between(tensor_of(array), back)).apply(back).tobytes() == array.tobytes()
+
+
+def test_inverse_deviations_are_variances_and_come_back():
+    eps = 1e-5
+    variances = np.random.RandomState(4).uniform(0, 2, 70_001)
+    variances[:3] = 0, 1e-12, 1e-5
+    inverse = ((variances + eps) ** -0.5).astype("float32")
+    there = InverseStd(eps).apply(tensor_of(inverse))
+    assert np.allclose(array_of(there), variances, rtol=1e-6, atol=1e-11)
+    assert array_of(there).min() >= 0
+    back = InverseStd(eps, back=True).apply(there)
+    assert AddUlps(ulps_between(tensor_of(inverse), back)).apply(back).tobytes() == inverse.tobytes()
+    for wrong in (0.0, -1.0, 400.0):
+        with pytest.raises(Refused, match="inverse"):
+            InverseStd(eps).apply(tensor_of(np.array([1, wrong], "float32"))).tobytes()
+
+
+@pytest.mark.parametrize("size", [0, 7, 9])
+def test_steps_of_another_number_are_found(size):
+    with pytest.raises(ValueError, match="bytes"):
+        unpack(pack(bytes(8)), size)
+    with pytest.raises(ValueError, match=r"."):
+        unpack("no text of ours", 8)

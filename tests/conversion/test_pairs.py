@@ -1,0 +1,149 @@
+"""Every ordered pair of layouts of a family: converted and converted back, bit for bit."""
+
+from __future__ import annotations
+
+import zlib
+from itertools import permutations
+from math import prod
+from types import SimpleNamespace
+
+import numpy as np
+import pytest
+
+from converters.conversion import convert as conversion
+from converters.conversion.provenance import dump
+from converters.conversion.write import Written
+from converters.formats.checkpoint import Checkpoint
+from converters.formats.provenance_record import parse_provenance
+from converters.mapping.names import entries, families, left_out
+from converters.mapping.tables import layout_names, load_layout, network_names
+from converters.mapping.variants import parameters, variants
+from converters.tensor import Held, Repeated, Tensor
+from tests.helpers import weights
+
+SUFFIX = {"caffe2-pickle": "pkl", "tensorflow": "ckpt", "caffe": "caffemodel", "chainer": "npz"}
+
+
+def pairs() -> list:
+    """Two layouts and the smallest network that both hold."""
+    found = []
+    for family in network_names():
+        held: dict[str, set[str]] = {}
+        for name in layout_names():
+            layout = load_layout(name)
+            if family in families(layout):
+                held[name] = {one.name for one in variants(family) if not layout.holding(one.name).refuse}
+        by_size = sorted(
+            variants(family), key=lambda one: parameters(one, weights.bound(one), {"blending": False})
+        )
+        for source, target in permutations(held, 2):
+            there, here = load_layout(target), load_layout(source)
+            if not weights.keeps_statistics(there):
+                continue
+            both = [
+                one
+                for one in by_size
+                if one.name in held[source] & held[target]
+                and not weights.fixed_otherwise(here, there, one)
+                and not weights.fixed_otherwise(there, here, one)
+                and not left_out(there, one) - left_out(here, one)
+            ]
+            if both:
+                found.append(pytest.param(source, target, both[0], id=f"{source}-{target}-{both[0].name}"))
+    return found
+
+
+def file_of(name: str, one) -> dict[str, Tensor]:
+    """A file's tensors. Vectors and what changes its axes have values of their own, variances of every size that an
+    eps of 1e-3 can be taken from; big tensors that keep their bytes are one value throughout."""
+    sizes, found = weights.bound(one), {}
+    for entry in entries(load_layout(name), one, sizes, {"blending": False}):
+        if not entry.name:
+            continue
+        shape = entry.file_shape(sizes)
+        random = np.random.default_rng(zlib.crc32(entry.canonical.encode()))
+        if entry.leaf == "running_var":
+            values = 10 ** random.uniform(-2.9, 2, prod(shape))
+        elif entry.kind == "bn" and entry.leaf == "weight" and one.family == "i3d":
+            values = np.ones(prod(shape))  # TensorFlow's I3D stores none
+        elif len(entry.shape) > 1 and one.family != "i3d":
+            value = random.standard_normal(1).astype("<f4").tobytes()
+            found[entry.name] = Tensor(entry.name, "float32", shape, Repeated(value, prod(shape)))
+            continue
+        else:
+            values = random.standard_normal(prod(shape))
+        found[entry.name] = Tensor(entry.name, "float32", shape, Held(values.astype("<f4").tobytes()))
+    return found
+
+
+@pytest.fixture
+def converted(monkeypatch, tmp_path):
+    """Convert tensors that are in no file: the whole way but for reading and writing."""
+    (tmp_path / "x").write_bytes(b"")
+
+    def call(tensors, source, target, provenance=None, variant=None):
+        layout = load_layout(source)
+        opened = Checkpoint("x", (), layout.format, "a file", tensors, {}, provenance, {})
+        monkeypatch.setattr(conversion, "open_checkpoint", lambda path, **_: opened)
+        suffix = SUFFIX.get(load_layout(target).format, "pth")
+        # No dry run, which would not read what the way back needs.
+        monkeypatch.setattr(
+            conversion, "write_output", lambda path, kind, work, **_: Written(dict(work.draft), {})
+        )
+        result = conversion.convert(
+            source, tmp_path / "x", tmp_path / f"y.{suffix}", to=target, variant=variant
+        )
+        rows = {row.target: row.tensor(tensors) for row in result.rows}
+        record = parse_provenance(dump(result.provenance), "y")
+        shift = result.provenance["restore"].get("variance")
+        moved = result.provenance["restore"].get("moved")
+        return SimpleNamespace(tensors=rows, record=record, shift=shift, moved=moved, notes=result.notes)
+
+    return call
+
+
+@pytest.mark.parametrize(("source", "target", "one"), pairs())
+def test_there_and_back(source: str, target: str, one, converted) -> None:
+    tensors = file_of(source, one)
+    there = converted(tensors, source, target, variant=weights.model_of(source, one))
+    carries = load_layout(target).format == "pytorch"  # a file of another framework has no place for a record
+    model = weights.model_of(target, one)
+    exact = converted(
+        there.tensors, target, source, there.record if carries else None, None if carries else model
+    )
+    backs = [(exact, carries or not (there.shift or there.moved))]
+    if "native" not in (source, target):  # whose eps the record alone tells
+        bare = converted(there.tensors, target, source, variant=model)
+        backs.append((bare, not (there.shift or there.moved)))
+    for back, bits in backs:
+        weights_back = {
+            name: one for name, one in back.tensors.items() if not name.endswith("num_batches_tracked")
+        }
+        assert set(weights_back) == set(tensors)
+        for name, tensor in tensors.items():
+            again = weights_back[name]
+            assert (again.dtype, again.shape) == (tensor.dtype, tensor.shape)
+            if again.data is tensor.data or again.tobytes() == tensor.tobytes():
+                continue
+            assert not bits, name
+            values, was = (np.frombuffer(data.tobytes(), "<f4") for data in (again, tensor))
+            if there.moved and ".theta" in name.replace("_theta", ".theta"):
+                assert np.allclose(values, was, rtol=3e-7, atol=0)
+                continue
+            folded = was.astype(float) + there.shift["shift"]
+            assert (np.abs(values - was) <= np.spacing(folded.astype("<f4"))).all(), name
+    assert len(there.tensors) == len(set(there.tensors))
+
+
+def test_an_eps_that_nothing_tells_is_said(converted) -> None:
+    one = weights.variant("ir-csn-50")
+    assert any(
+        "taken for 0.001" in note
+        for note in converted(file_of("native", one), "native", "pytorchvideo").notes
+    )
+    assert not any(
+        "taken for" in note for note in converted(file_of("vmz", one), "vmz", "pytorchvideo").notes
+    )
+    there = converted(file_of("vmz", one), "vmz", "native")
+    again = converted(there.tensors, "native", "pytorchvideo", there.record)
+    assert not any("taken for" in note for note in again.notes)

@@ -1,0 +1,81 @@
+"""A PyTorch file goes to every format that its network came in, as a file of that format, and comes back."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+
+from converters import convert
+from converters.mapping.names import entries, families
+from converters.mapping.tables import layout_names, load_layout
+from converters.mapping.variants import parameters, variants
+from tests.helpers import weights
+
+SUFFIX = {"caffe2-pickle": ".pkl", "tensorflow": ".ckpt", "caffe": ".caffemodel", "chainer": ".npz"}
+LAYOUTS = [load_layout(name) for name in layout_names()]
+LARGEST = 40_000_000
+"""Parameters: the full-size C3D, 80 million, has nothing that its small net has not."""
+
+
+def _size(one) -> int:
+    return parameters(one, weights.bound(one), {"blending": False})
+
+
+def cases() -> list:
+    """Every PyTorch layout with every source, and the smallest network that both hold with one eps."""
+    found = []
+    for source in LAYOUTS:
+        if source.format not in SUFFIX or not weights.keeps_statistics(source):
+            continue
+        for layout in LAYOUTS:
+            shared = [family for family in families(source) if family in families(layout)]
+            held = [
+                one
+                for family in shared
+                for one in variants(family)
+                if not (source.holding(one.name).refuse or layout.holding(one.name).refuse)
+                and layout.eps(one.name) in (None, source.eps(one.name))
+                and not weights.fixed_otherwise(source, layout, one)
+            ]
+            held.sort(key=_size)
+            if layout.format == "pytorch" and held and _size(held[0]) <= LARGEST:
+                found.append(pytest.param(source, layout, held[0], id=f"{layout.name}-{source.name}"))
+    return found
+
+
+def state_of(layout, one) -> dict[str, torch.Tensor]:
+    """A state dict of a layout with values of its own in every tensor, and batch counters."""
+    sizes = weights.bound(one)
+    made = torch.Generator().manual_seed(11)
+    state = {}
+    for entry in entries(layout, one, sizes, {"blending": False}):
+        if not entry.name:
+            continue
+        if one.family == "i3d" and entry.kind == "bn" and entry.leaf == "weight":
+            state[entry.name] = torch.ones(entry.file_shape(sizes))  # TensorFlow's I3D stores none
+        else:
+            state[entry.name] = torch.rand(entry.file_shape(sizes), generator=made) + 0.5
+        if entry.leaf == "running_var":
+            state[entry.name.replace("running_var", "num_batches_tracked")] = torch.tensor(9)
+    return state
+
+
+@pytest.mark.parametrize(("source", "layout", "one"), cases())
+def test_a_pytorch_file_comes_back_from_its_source(source, layout, one, tmp_path):
+    state = state_of(layout, one)
+    torch.save(
+        {"epoch": 1, "state_dict": {"module." + name: item for name, item in state.items()}},
+        tmp_path / "in.pth",
+    )
+    there = tmp_path / f"there{SUFFIX[source.format]}"
+    asked = weights.model_of(layout.name, one)
+    convert(layout.name, tmp_path / "in.pth", there, to=source.name, variant=asked)
+    asked = weights.model_of(source.name, one)
+    convert(source.name, there, tmp_path / "back.pth", to=layout.name, variant=asked)
+    back = torch.load(tmp_path / "back.pth", weights_only=True)
+    assert back.keys() == state.keys()
+    for name, tensor in state.items():
+        if name.endswith("num_batches_tracked"):
+            assert torch.equal(back[name], torch.tensor(0))  # no other framework counts
+        else:
+            assert torch.equal(back[name], tensor), name

@@ -1,0 +1,110 @@
+"""Seeded weights under any layout's names, and the network that a layout builds of them; no files."""
+
+from __future__ import annotations
+
+import zlib
+from fnmatch import fnmatchcase
+from math import prod
+from typing import TYPE_CHECKING
+
+import numpy as np
+import torch
+
+from converters.conversion.plan import make_plan
+from converters.loading import build_network, to_torch
+from converters.mapping.match import fit
+from converters.mapping.names import entries
+from converters.mapping.network_info import facts_of, held_settings, unlike
+from converters.mapping.tables import load_layout, models, network_names
+from converters.mapping.variants import settings, variants
+from converters.tensor import Held, Tensor
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from converters.mapping.match import Fit
+    from converters.mapping.network_info import Facts
+    from converters.mapping.tables import LayoutTable
+    from converters.mapping.variants import Variant
+    from converters.networks.layers import Network
+
+
+def variant(name: str) -> Variant:
+    """A variant of any family."""
+    return next(one for family in network_names() for one in variants(family) if one.name == name)
+
+
+def model_of(layout: str, one: Variant) -> str:
+    """A model of a layout that a file may be of, where names and shapes do not say which; else the network."""
+    known = (row for row in models(load_layout(layout)) if "sizes" not in row)
+    return next(
+        (row["name"] for row in known if any(fnmatchcase(one.name, glob) for glob in row["variants"])),
+        one.name,
+    )
+
+
+def fixed_otherwise(source: LayoutTable, target: LayoutTable, one: Variant) -> bool:
+    """Whether a target's code cannot be told to compute what a source's networks do."""
+    apart = unlike(held_settings(source, one)[0], held_settings(target, one)) if settings(one) else {}
+    return any(name in target.holding(one.name).fixed for name in apart)
+
+
+def keeps_statistics(layout: LayoutTable) -> bool:
+    """Whether a layout has a place for the statistics of batch norms."""
+    return layout.leaf("bn", "running_var").constant is None
+
+
+def bound(one: Variant) -> dict[str, int]:
+    """Sizes that a file would bind: few classes."""
+    stem = one.values.get("stem_t") or [3]
+    return {
+        "classes": one.values.get("classes", [7])[0],
+        "channels": 3,
+        "activities": 6,
+        "offsets": 12,
+        "stem_t": stem[0],
+        "lateral_t": 5,
+    }
+
+
+def seeded(layout: LayoutTable, one: Variant) -> dict[str, Tensor]:
+    """A file's tensors: gains that keep values in range over depth, variances from 0.5 to 1.5."""
+    sizes, found = bound(one), {}
+    for entry in entries(layout, one, sizes, {"blending": False}):
+        if not entry.name:
+            continue
+        shape = entry.file_shape(sizes)
+        random = np.random.default_rng(zlib.crc32(entry.canonical.encode()))
+        if entry.leaf == "weight" and entry.kind != "bn":
+            fan_in = prod(size if isinstance(size, int) else sizes[size] for size in entry.shape[1:])
+            values = random.standard_normal(prod(shape), np.float32) * np.float32((1.6 / fan_in) ** 0.5)
+        elif entry.leaf in ("weight", "running_var"):
+            values = random.random(prod(shape), np.float32) + np.float32(0.5)
+        else:
+            values = random.standard_normal(prod(shape), np.float32) * np.float32(0.1)
+        found[entry.name] = Tensor(entry.name, "float32", shape, Held(values.tobytes()))
+    return found
+
+
+def moved(
+    tensors: Mapping[str, Tensor], found: Fit, facts: Facts, target: LayoutTable, *, eps: float | None = None
+) -> dict[str, Tensor]:
+    """The tensors of a fitted file as ``target`` has them, ``eps`` there being the target's own if not given."""
+    own = target.eps(found.variant.name) or facts.bn_eps
+    plan = make_plan(found, tensors, target, facts, eps=own if eps is None else eps)
+    return {row.target: row.tensor(tensors) for row in plan.rows}
+
+
+def network(layout: LayoutTable, tensors: Mapping[str, Tensor], pool1: bool) -> Network:
+    """What `load_model` makes of a bare file of these tensors."""
+    found = fit(layout, tensors)
+    facts = facts_of(found, None)
+    state = moved(tensors, found, facts, load_layout("native"))
+    ready = {name: to_torch(tensor) for name, tensor in state.items()}
+    return build_network(found, ready, eps=facts.bn_eps, pool1=pool1, stem_stride=1, chosen=facts.settings)
+
+
+def logits(model: Network, *inputs: torch.Tensor) -> torch.Tensor:
+    """A network's output, without gradients."""
+    with torch.inference_mode():
+        return model(*inputs)

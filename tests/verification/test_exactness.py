@@ -1,0 +1,138 @@
+"""What maps onto what exactly: our tables say what was measured, and our networks compute it."""
+
+from __future__ import annotations
+
+import tomllib
+from functools import cache
+
+import pytest
+import torch
+
+from converters import convert, load_model
+from converters.inspection.support import KINDS, exactness
+from converters.loading import to_torch
+from converters.mapping.match import fit
+from converters.mapping.network_info import facts_of
+from converters.mapping.tables import load_layout
+from tests.helpers import weights
+from tests.helpers.paths import DATA
+
+ROWS = tomllib.loads((DATA / "exactness.toml").read_text())["row"]
+MEASURED = [
+    (row["source"], variant, target, row["result"], row.get("says", ""))
+    for row in ROWS
+    for variant in row["variants"]
+    for target in row["targets"]
+]
+
+
+@pytest.mark.parametrize(("source", "variant", "target", "result", "says"), MEASURED)
+def test_the_tables_say_what_was_measured(
+    source: str, variant: str, target: str, result: str, says: str
+) -> None:
+    found = exactness(weights.variant(variant), load_layout(source), load_layout(target))
+    assert found.kind == result
+    assert result in KINDS
+    assert says in found.why
+    assert found.why or result in ("exact", "eps")
+
+
+CLIPS = {
+    "resnet3d": (1, 3, 8, 48, 64),
+    "i3d": (1, 3, 24, 224, 224),
+    "c3d": (1, 3, 16, 112, 112),
+    "bn_inception": (1, 3, 2, 64, 63),
+    "resnet2d": (1, 3, 1, 64, 63),
+    "resnet_i3d": (1, 3, 8, 64, 64),
+    "slowfast": (1, 3, 16, 64, 64),
+}
+SMALLEST = {"r2plus1d-50": "r2plus1d-34", "slowonly-r50": "i3d-r50", "slowonly-r101": "i3d-r50"}
+"""What is computed for a variant whose type has a smaller one."""
+
+
+def computed() -> list:
+    """Every pair that was measured, once for each type of network, at its smallest depth."""
+    cases = {}
+    for source, variant, target, result, _ in MEASURED:
+        if result != "refused" and source != "c3d-chainer":
+            kind = variant.removesuffix("-152")
+            small = f"{kind}-50" if kind != variant else variant
+            cases[source, SMALLEST.get(small, small), target] = result
+    return [pytest.param(*key, result, id="-".join(key)) for key, result in cases.items()]
+
+
+@cache
+def original(source: str, variant: str):
+    """A seeded file, what fits it, and what its network computes; pool1 on for CSN alone."""
+    layout, one = load_layout(source), weights.variant(variant)
+    tensors = weights.seeded(layout, one)
+    clip = torch.randn(CLIPS[one.family], generator=torch.Generator().manual_seed(3))
+    found = fit(layout, tensors)
+    pool1 = facts_of(found, None).pool1
+    return tensors, found, clip, weights.logits(weights.network(layout, tensors, pool1), clip), pool1
+
+
+def departs(source: str, variant: str, target: str, eps: float | None = None) -> float:
+    """How far the target's own network is from the source's, relative to the largest logit."""
+    tensors, found, clip, wanted, pool1 = original(source, variant)
+    layout = load_layout(target)
+    there = weights.moved(tensors, found, facts_of(found, None), layout, eps=eps)
+    ours = weights.logits(weights.network(layout, there, pool1), clip)
+    return float((ours - wanted).abs().max() / wanted.abs().max())
+
+
+@pytest.mark.parametrize(("source", "variant", "target", "result"), computed())
+def test_the_networks_compute_what_was_measured(source: str, variant: str, target: str, result: str) -> None:
+    error = departs(source, variant, target)
+    if result == "differs":
+        assert error > 1e-3
+    else:
+        assert error <= 1e-6
+    if result == "eps":  # and without the fold it would not be
+        assert departs(source, variant, target, eps=1e-3) > 1e-4
+
+
+def test_mmactions_features_of_i3d_are_equal() -> None:
+    """Of the row that differs: all but the head's mean is the same."""
+    tensors, found, clip, _, pool1 = original("i3d", "i3d")
+    there = weights.moved(tensors, found, facts_of(found, None), load_layout("mmaction"))
+    with torch.inference_mode():
+        ours = weights.network(load_layout("i3d"), tensors, pool1).end_points(clip)["Mixed_5c"]
+        theirs = weights.network(load_layout("mmaction"), there, pool1).end_points(clip)["Mixed_5c"]
+    assert float((ours - theirs).abs().max() / ours.abs().max()) <= 1e-6
+
+
+def test_our_own_names_keep_the_network_that_the_weights_are_of(tmp_path) -> None:
+    """mmaction's head takes frames of any size, TensorFlow's does not: `native` has none of its own."""
+    tensors = weights.seeded(load_layout("mmaction"), weights.variant("i3d"))
+    torch.save({name: to_torch(tensor) for name, tensor in tensors.items()}, tmp_path / "x.pth")
+    clip = torch.randn(1, 3, 24, 72, 96, generator=torch.Generator().manual_seed(3))
+    wanted = weights.logits(load_model(tmp_path / "x.pth"), clip)
+    result = convert("mmaction", tmp_path / "x.pth", tmp_path / "y.safetensors", to="native")
+    assert not any("averages" in note for note in result.notes)
+    assert torch.equal(weights.logits(load_model(tmp_path / "y.safetensors"), clip), wanted)
+    again = convert("native", tmp_path / "y.safetensors", tmp_path / "z.safetensors", to="pytorch-i3d")
+    assert any("averages" in note for note in again.notes)
+    with pytest.raises(ValueError, match="takes two frames or more of 7x7"):
+        load_model(tmp_path / "z.safetensors")(clip)
+
+
+def test_a_pool_that_a_pickle_cannot_say_is_said() -> None:
+    """VMZ's own R(2+1)D has none, mmaction's has; and a bare file of our names is taken for the network's usual."""
+    mmaction, vmz, native = (load_layout(name) for name in ("mmaction", "vmz", "native"))
+    assert exactness(weights.variant("r2plus1d-34"), mmaction, vmz).pool1
+    assert not exactness(weights.variant("ir-csn-50"), mmaction, vmz).pool1
+    assert not exactness(weights.variant("r2plus1d-34"), mmaction, native).pool1
+    tensors = weights.seeded(native, weights.variant("ir-csn-26"))
+    assert facts_of(fit(native, tensors), None).pool1
+
+
+def test_an_eps_that_came_back_is_no_other_eps(tmp_path) -> None:
+    """In float64 1e-3 and 1e-5 - 1e-3 make 1.0000000000000026e-05."""
+    tensors = weights.seeded(load_layout("torchvision"), weights.variant("r3d-18"))
+    torch.save({name: to_torch(tensor) for name, tensor in tensors.items()}, tmp_path / "x.pth")
+    convert("torchvision", tmp_path / "x.pth", tmp_path / "y.pth", to="vmz-pt")
+    back = convert("vmz-pt", tmp_path / "y.pth", tmp_path / "z.pth", to="torchvision")
+    assert back.facts is not None
+    assert back.facts.bn_eps == 1e-5
+    assert not any("eps" in note for note in back.notes)

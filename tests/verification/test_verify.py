@@ -1,0 +1,761 @@
+"""`convert verify`: right conversions of every source, and the mistakes that names and shapes cannot see."""
+
+from __future__ import annotations
+
+import importlib.util
+import json
+import re
+import struct
+import sys
+import xml.etree.ElementTree as ET
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import onnx
+import pytest
+import torch
+from torch.nn import functional as F
+
+from converters import BadInput, Refused, UsageError, convert, verify
+from converters.cli.main import main
+from converters.networks import bn_inception, c3d, i3d, resnet
+from converters.tensor import CHUNK
+from converters.verification import functional
+from converters.verification.verify import Declared
+from tests.conversion.test_onnx import exported, write_i3d, write_small_c3d, write_tsn
+from tests.helpers import recipes_zoo, vmz_files, zoo_tables
+from tests.helpers.paths import REPOSITORY
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+CLIPS = {
+    "vmz": (1, 3, 8, 64, 64),
+    "i3d": (1, 3, 13, 197, 221),
+    "tsn": (1, 3, 1, 31, 38),
+    "c3d": (1, 3, 9, 97, 110),
+}
+
+
+@pytest.fixture(scope="module")
+def clips(tmp_path_factory) -> dict[str, Path]:
+    """A small clip for each source, odd where its network takes odd sizes."""
+    folder = tmp_path_factory.mktemp("clips")
+    for name, shape in CLIPS.items():
+        np.save(folder / f"{name}.npy", np.random.default_rng(5).standard_normal(shape, np.float32))
+    return {name: folder / f"{name}.npy" for name in CLIPS}
+
+
+@pytest.fixture(scope="module")
+def sources(tmp_path_factory) -> dict[str, Path]:
+    """A file of each source framework."""
+    folder = tmp_path_factory.mktemp("sources")
+    vmz_files.write(folder / "vmz.pkl", "ir-csn-26", seed=8)
+    return {
+        "vmz": folder / "vmz.pkl",
+        "i3d": write_i3d(folder),
+        "tsn": write_tsn(folder),
+        "c3d": write_small_c3d(folder),
+    }
+
+
+# Right conversions
+
+
+@pytest.mark.parametrize(
+    ("source", "to"),
+    [("vmz", "vmz-pt"), ("vmz", "mmaction"), ("i3d", "pytorch-i3d"), ("tsn", "mmaction"), ("c3d", "native")],
+)
+def test_a_right_conversion(source: str, to: str, sources, clips, device: str, tmp_path: Path) -> None:
+    convert(source, sources[source], tmp_path / "out.pth", to=to)
+    found = verify(sources[source], tmp_path / "out.pth", clip=clips[source], device=device)
+    assert found.ok, found.functional.first
+    names = [block.name for block in found.functional.blocks]
+    assert names[-1] == "logits"
+    assert len(set(names)) == len(names) >= 12
+    assert all(0 <= block.relative <= found.functional.tolerance for block in found.functional.blocks)
+    assert all(block.cosine > 0.99999 for block in found.functional.blocks)
+    assert found.functional.source_top[0].number == found.functional.output_top[0].number
+    assert (found.declared.notes, found.declared.first) == ((), "")
+
+
+def test_an_eps_in_the_variances_is_no_mistake(tmp_path: Path, clips) -> None:
+    """torchvision's networks have eps 1e-5. The inverse restores what that rounded."""
+    vmz_files.write(tmp_path / "x.pkl", "r3d-18", seed=8)
+    convert("vmz", tmp_path / "x.pkl", tmp_path / "out.pth", to="torchvision")
+    found = verify(tmp_path / "x.pkl", tmp_path / "out.pth", clip=clips["vmz"])
+    assert found.ok
+    assert found.declared.notes == ("batch-norm eps 1e-05 for 0.001, made up for in the variances",)
+
+
+def test_what_a_project_computes_otherwise_is_measured_and_no_fault(sources, clips, tmp_path: Path) -> None:
+    """mmaction's I3D pads and pools in another way: at odd sizes another function, by its design."""
+    convert("i3d", sources["i3d"], tmp_path / "out.pth", to="mmaction")
+    found = verify(sources["i3d"], tmp_path / "out.pth", clip=clips["i3d"])
+    assert found.ok
+    assert found.declared.first == "Conv3d_1a_7x7"
+    assert found.declared.relative > 1e-3
+    assert any("padded differently" in note for note in found.declared.notes)
+
+
+def test_somebody_elses_conversion(sources, clips, tmp_path: Path) -> None:
+    """A bare state dict without any record of ours."""
+    convert("vmz", sources["vmz"], tmp_path / "ours.pth")
+    torch.save(torch.load(tmp_path / "ours.pth", weights_only=True), tmp_path / "theirs.pth")
+    assert verify(sources["vmz"], tmp_path / "theirs.pth", clip=clips["vmz"], pool1=True).ok
+
+
+def test_other_forms_of_a_source(sources, clips, tmp_path: Path) -> None:
+    """An ONNX export is its own evidence of pool1; a scope and flags are the source's."""
+    export = exported(tmp_path, "ip-csn-26")
+    convert("onnx", export, tmp_path / "a.pth")
+    assert verify(export, tmp_path / "a.pth", clip=clips["vmz"]).ok
+    convert("vmz", sources["vmz"], tmp_path / "b.pth", pool1=False)
+    assert verify(sources["vmz"], tmp_path / "b.pth", clip=clips["vmz"], pool1=False).ok
+    convert("vmz", sources["vmz"], tmp_path / "b.onnx", pool1=False)
+    assert verify(tmp_path / "b.onnx", tmp_path / "b.pth", clip=clips["vmz"]).ok
+
+
+def test_noise_of_the_clip_that_the_network_was_made_for(tmp_path: Path) -> None:
+    vmz_files.write(tmp_path / "a.pkl", "a_resnet-18", seed=3)
+    convert("vmz", tmp_path / "a.pkl", tmp_path / "a.pth")
+    one, other = (verify(tmp_path / "a.pkl", tmp_path / "a.pth", seed=seed) for seed in (1, 2))
+    assert one.ok
+    assert one.functional.clip == "1x1x100x40, noise of seed 1"
+    assert one.functional.source_top[0].logit != other.functional.source_top[0].logit
+
+
+@pytest.mark.parametrize("source", ["vmz", "i3d", "tsn", "c3d"])
+def test_a_backbone_is_held_against_the_rest_of_its_source(
+    source: str, sources, clips, tmp_path: Path
+) -> None:
+    convert(source, sources[source], tmp_path / "out.pth", to="native", backbone=True)
+    found = verify(sources[source], tmp_path / "out.pth", clip=clips[source])
+    assert found.ok
+    assert len(found.exact.dropped) == 2
+    assert not any("logits" in block.name for block in found.functional.blocks)
+    assert found.functional.source_top == found.functional.output_top == ()
+
+
+@pytest.mark.parametrize(("source", "shape"), [("tsn", (2, 3, 3, 31, 38)), ("vmz", (3, 8, 48, 52))])
+def test_clips_of_several_and_of_one(source: str, shape: tuple[int, ...], sources, tmp_path: Path) -> None:
+    """Two clips of three segments; one clip without an axis for clips."""
+    convert(source, sources[source], tmp_path / "out.pth")
+    np.save(tmp_path / "clip.npy", np.random.default_rng(5).standard_normal(shape, np.float32))
+    found = verify(sources[source], tmp_path / "out.pth", clip=tmp_path / "clip.npy")
+    assert found.ok
+    assert found.functional.blocks[-1].shape[0] == (2 if source == "tsn" else 1)
+
+
+def test_audio_visual_networks(tmp_path: Path, clips) -> None:
+    """Log-mels are noise, as many as clips."""
+    vmz_files.write(tmp_path / "x.pkl", "av_resnet-r3d-18", seed=8, change="g_blend=1")
+    convert("vmz", tmp_path / "x.pkl", tmp_path / "out.pth")
+    found = verify(tmp_path / "x.pkl", tmp_path / "out.pth", clip=clips["vmz"])
+    assert found.ok
+    assert found.functional.clip == "1x3x8x64x64 and 1x1x100x40, vmz.npy"
+    assert {"video_logits", "audio_logits", "fuse1"} < {block.name for block in found.functional.blocks}
+
+
+def test_from_one_pytorch_file_to_another_the_bytes_are_compared(sources, tmp_path: Path) -> None:
+    convert("vmz", sources["vmz"], tmp_path / "a.pth")
+    convert("auto", tmp_path / "a.pth", tmp_path / "b.pth", to="native")
+    found = verify(tmp_path / "a.pth", tmp_path / "b.pth")
+    assert found.ok
+    assert found.functional is None
+    assert found.skipped == "the source is a PyTorch file: no source framework's network to run"
+
+
+# Planted mistakes
+
+
+class File:
+    """An output in safetensors, whose arrays and record can be changed."""
+
+    def __init__(self, path: Path) -> None:
+        content = path.read_bytes()
+        (size,) = struct.unpack("<Q", content[:8])
+        self.path, self.header = path, json.loads(content[8 : 8 + size])
+        self.record = json.loads(self.header["__metadata__"]["provenance"])
+        self.data = bytearray(content[8 + size :])
+
+    def __getitem__(self, name: str) -> np.ndarray:
+        entry = self.header[name]
+        start, end = entry["data_offsets"]
+        return np.frombuffer(self.data, "<f4", (end - start) // 4, start).reshape(entry["shape"])
+
+    def write(self) -> None:
+        self.header["__metadata__"]["provenance"] = json.dumps(self.record)
+        text = json.dumps(self.header).encode()
+        self.path.write_bytes(struct.pack("<Q", len(text)) + text + self.data)
+
+
+def exchange(one: np.ndarray, other: np.ndarray) -> None:
+    one[:], other[:] = other.copy(), one.copy()
+
+
+def exchanged_convolutions(file: File) -> None:
+    exchange(
+        file["layer2.0.conv3.conv.weight"], file["layer2.1.conv1.conv.weight"].reshape(128, 128, 1, 1, 1)
+    )
+
+
+def exchanged_mean_and_bias(file: File) -> None:
+    exchange(file["layer3.0.conv2.bn.running_mean"], file["layer3.0.conv2.bn.bias"])
+
+
+def bgr(file: File) -> None:
+    file["stem.conv.weight"][:] = file["stem.conv.weight"][:, ::-1].copy()
+
+
+def inverse_deviation(file: File) -> None:
+    file["layer1.1.conv2.bn.running_var"][:] **= -0.5
+
+
+def small_eps(file: File) -> None:
+    file.record["network"]["bn_eps"] = 1e-5
+
+
+def without_pool1(file: File) -> None:
+    file.record["network"]["pool1"] = False
+
+
+def rounded(file: File) -> None:
+    weight = file["layer4.0.conv1.conv.weight"]
+    weight[:] = weight.astype(np.float16)
+
+
+def one_nan(file: File) -> None:
+    file["layer4.1.conv3.bn.bias"][17] = np.nan
+
+
+def one_bit(file: File) -> None:
+    file["head.bias"].view("<u4")[3] ^= 1
+
+
+MISTAKES = [
+    (exchanged_convolutions, "layer2.0", ["layer2.0.conv3.conv.weight", "layer2.1.conv1.conv.weight"]),
+    (exchanged_mean_and_bias, "layer3.0", ["layer3.0.conv2.bn.bias", "layer3.0.conv2.bn.running_mean"]),
+    (bgr, "stem", ["stem.conv.weight"]),
+    (inverse_deviation, "layer1.1", ["layer1.1.conv2.bn.running_var"]),
+    (small_eps, "stem", None),  # every variance
+    (without_pool1, "pool1", []),
+    (rounded, "layer4.0", ["layer4.0.conv1.conv.weight"]),
+    (one_nan, "layer4.1", ["layer4.1.conv3.bn.bias"]),
+]
+
+
+@pytest.mark.parametrize(
+    ("plant", "block", "changed"), MISTAKES, ids=lambda value: getattr(value, "__name__", None)
+)
+def test_mistakes_in_a_file_are_caught(
+    plant, block: str, changed, sources, clips, tmp_path: Path, capsys
+) -> None:
+    convert("vmz", sources["vmz"], tmp_path / "out.safetensors", to="native")
+    file = File(tmp_path / "out.safetensors")
+    plant(file)
+    file.write()
+    words = ["verify", sources["vmz"], tmp_path / "out.safetensors", "--clip", clips["vmz"]]
+    assert main([*map(str, words), "--json"]) == 1
+    found = json.loads(capsys.readouterr().out)
+    assert not found["ok"]
+    assert found["functional"]["first"] == block
+    names = sorted(one["canonical"] for one in found["exact"]["changed"])
+    assert (
+        names == changed
+        if changed is not None
+        else {name.rpartition(".")[2] for name in names} == {"running_var"}
+    )
+    assert found["exact"]["ok"] == (changed == [])
+
+
+def test_a_mistake_too_small_to_compute_is_caught_by_the_bytes(sources, clips, tmp_path: Path) -> None:
+    convert("vmz", sources["vmz"], tmp_path / "out.safetensors", to="native")
+    file = File(tmp_path / "out.safetensors")
+    one_bit(file)
+    file.write()
+    found = verify(sources["vmz"], tmp_path / "out.safetensors", clip=clips["vmz"])
+    assert (found.ok, found.exact.ok, found.functional.ok) == (False, False, True)
+    assert found.exact.changed[0].canonical == "head.bias"
+    assert found.exact.changed[0].why.startswith("1 of 400 values differ, by up to ")
+
+
+def test_how_many_values_differ_in_a_large_tensor(sources, clips, tmp_path: Path) -> None:
+    """One that is read in several pieces."""
+    convert("vmz", sources["vmz"], tmp_path / "out.safetensors", to="native")
+    file = File(tmp_path / "out.safetensors")
+    weight = file["head.weight"].reshape(-1)
+    assert weight.nbytes > 2 * CHUNK
+    weight[[5, -5]] += np.float32(0.5)
+    file.write()
+    (changed,) = verify(sources["vmz"], tmp_path / "out.safetensors", clip=clips["vmz"]).exact.changed
+    assert changed.why == "2 of 204,800 values differ, by up to 5.00e-01"
+
+
+def test_a_norm_that_is_stored_twice_has_to_be_one(tmp_path: Path, monkeypatch) -> None:
+    """mmaction's block has its norm under two names, and loads the second over the first. Of a file without a record
+    what theta took in is held against the conversion itself: the way back rounds."""
+    monkeypatch.setattr(functional, "compare", lambda *_, **__: (None, Declared(()), "not looked at here"))
+    vmz_files.write_arrays(
+        tmp_path / "x.pkl", recipes_zoo.zoo_weights(zoo_tables.nonlocal_blobs("i3d_r50_nonlocal"), 3)
+    )
+    convert("nonlocal", tmp_path / "x.pkl", tmp_path / "out.pth", to="mmaction", variant="8x8")
+    state = torch.load(tmp_path / "out.pth", weights_only=True)
+    words = {"source_layout": "nonlocal", "layout": "mmaction", "variant": "8x8"}
+    torch.save(state, tmp_path / "theirs.pth")
+    assert verify(tmp_path / "x.pkl", tmp_path / "theirs.pth", **words).ok
+    for name in ("nonlocal_block.bn.weight", "nonlocal_block.theta.weight"):
+        value = state[f"backbone.layer2.1.{name}"].view(-1)
+        kept = value[7].item()
+        value[7] += 1e-3
+        torch.save(state, tmp_path / "theirs.pth")
+        value[7] = kept
+        (changed,) = verify(tmp_path / "x.pkl", tmp_path / "theirs.pth", **words).exact.changed
+        assert changed.canonical == f"layer2.nonlocal1.{name.split('.', 1)[1]}"
+
+
+def test_a_layout_that_rounds_without_a_record(tmp_path: Path, monkeypatch) -> None:
+    """Somebody else's torchvision file: some variances come back a bit off, and yet each is what it has to be."""
+    monkeypatch.setattr(functional, "compare", lambda *_, **__: (None, Declared(()), "not looked at here"))
+    vmz_files.write(tmp_path / "x.pkl", "r3d-18", seed=3)
+    convert("vmz", tmp_path / "x.pkl", tmp_path / "out.pth", to="torchvision")
+    state = torch.load(tmp_path / "out.pth", weights_only=True)
+    torch.save(state, tmp_path / "theirs.pth")
+    assert verify(tmp_path / "x.pkl", tmp_path / "theirs.pth", layout="torchvision").ok
+    variance = state["layer4.1.conv2.1.running_var"]
+    variance[3] = torch.nextafter(variance[3], torch.tensor(9.0))
+    torch.save(state, tmp_path / "theirs.pth")
+    (changed,) = verify(tmp_path / "x.pkl", tmp_path / "theirs.pth", layout="torchvision").exact.changed
+    assert changed.canonical == "layer4.1.conv2.bn.running_var"
+
+
+def test_settings_of_a_project_are_no_mistake_without_a_record(tmp_path: Path, monkeypatch) -> None:
+    """Somebody else's file: which settings its weights go with, the source says; the project's own are told."""
+    blobs = zoo_tables.slowfast_blobs(zoo_tables.models()["I3D_8x8_R50"]["table"])
+    vmz_files.write_arrays(tmp_path / "x.pkl", recipes_zoo.zoo_weights(blobs, 3))
+    convert("slowfast", tmp_path / "x.pkl", tmp_path / "out.pth", to="mmaction2", variant="I3D_8x8_R50")
+    torch.save(torch.load(tmp_path / "out.pth", weights_only=True), tmp_path / "theirs.pth")
+    np.save(tmp_path / "clip.npy", np.random.default_rng(5).standard_normal((1, 3, 4, 193, 195), np.float32))
+    words = {"source_layout": "slowfast", "variant": "I3D_8x8_R50", "clip": tmp_path / "clip.npy"}
+    found = verify(tmp_path / "x.pkl", tmp_path / "theirs.pth", layout="mmaction2", **words)
+    assert found.ok, found.functional.first
+    assert found.declared.first == "stem"
+    assert "mmaction2's own network has stem_stride = 2" in found.declared.notes[-1]
+
+    # A model's name of the source's is none of the output's, which are two.
+    monkeypatch.setattr(functional, "compare", lambda *_, **__: (None, Declared(()), "not looked at here"))
+    vmz_files.write_arrays(
+        tmp_path / "y.pkl", recipes_zoo.zoo_weights(zoo_tables.nonlocal_blobs("c2d_r50_baseline"), 3)
+    )
+    convert("nonlocal", tmp_path / "y.pkl", tmp_path / "y.pth", to="pyslowfast", variant="8x8")
+    torch.save(torch.load(tmp_path / "y.pth", weights_only=True), tmp_path / "theirs.pth")
+    words = {"source_layout": "nonlocal", "layout": "pyslowfast", "variant": "8x8"}
+    assert verify(tmp_path / "y.pkl", tmp_path / "theirs.pth", **words).ok
+
+
+def other_order(network: dict) -> None:
+    network["input"]["order"] = "BGR"
+
+
+def other_mean(network: dict) -> None:
+    network["input"]["mean"] = [0.0, 0.0, 0.0]
+
+
+@pytest.mark.parametrize(
+    ("plant", "text"), [(other_order, "order BGR for RGB"), (other_mean, "mean 0 0 0 for 110.201 100.64 95.9966")]
+)  # fmt: skip
+def test_a_record_with_other_preprocessing(plant, text: str, sources, clips, tmp_path: Path, capsys) -> None:
+    """Right weights that are fed wrong clips."""
+    convert("vmz", sources["vmz"], tmp_path / "out.safetensors", to="native")
+    file = File(tmp_path / "out.safetensors")
+    plant(file.record["network"])
+    file.write()
+    words = ["verify", sources["vmz"], tmp_path / "out.safetensors", "--clip", clips["vmz"]]
+    reports = ["--html", tmp_path / "x.html", "--junit", tmp_path / "x.xml"]
+    assert main(list(map(str, [*words, *reports]))) == 1
+    out = capsys.readouterr().out
+    assert "exact       MISSED: all 142 tensors come back bit for bit, the record is wrong" in out
+    assert f"  the record has {text}" in out
+    assert text in (tmp_path / "x.html").read_text()
+    (failure,) = ET.fromstring((tmp_path / "x.xml").read_text()).iter("failure")
+    assert failure.get("message") == f"the record has {text}"
+
+
+def test_a_record_of_settings_that_the_network_has_not(sources, clips, tmp_path: Path) -> None:
+    convert("vmz", sources["vmz"], tmp_path / "out.safetensors", to="native")
+    file = File(tmp_path / "out.safetensors")
+    file.record["restore"]["moved"] = {"settings": {"nonlocal_scale": True}, "tensors": {}}
+    file.write()
+    with pytest.raises(BadInput, match="its provenance record does not go with its tensors"):
+        verify(sources["vmz"], tmp_path / "out.safetensors", clip=clips["vmz"])
+
+
+def test_the_graph_of_an_onnx_output(sources, clips, tmp_path: Path) -> None:
+    """It is held node by node against what we would write; somebody else's is another, and is said to be."""
+    convert("vmz", sources["vmz"], tmp_path / "out.onnx")
+    assert (
+        verify(sources["vmz"], tmp_path / "out.onnx", clip=clips["vmz"]).functional.blocks[0].name == "stem"
+    )
+    model = onnx.load(tmp_path / "out.onnx")
+    node = [one for one in model.graph.node if one.op_type == "Conv"][7]
+    next(one for one in node.attribute if one.name == "strides").ints[0] = 2
+    onnx.save(model, tmp_path / "wrong.onnx")
+    found = verify(sources["vmz"], tmp_path / "wrong.onnx", clip=clips["vmz"])
+    assert (found.ok, found.exact.ok) == (False, True)
+    assert found.functional.first.name == "graph"
+    assert found.functional.first.fault == f"the node Conv of {node.output[0]} is another"
+    del model.metadata_props[:]
+    onnx.save(model, tmp_path / "theirs.onnx")
+    found = verify(sources["vmz"], tmp_path / "theirs.onnx", clip=clips["vmz"])
+    assert found.ok
+    assert found.declared.notes[-1].startswith("its ONNX graph is not what this tool writes, and was not run")
+
+
+def test_half_precision_is_caught(sources, clips, tmp_path: Path) -> None:
+    convert("vmz", sources["vmz"], tmp_path / "out.pth", dtype="float16")
+    found = verify(sources["vmz"], tmp_path / "out.pth", clip=clips["vmz"])
+    assert len(found.exact.changed) == found.exact.tensors
+    assert found.functional.first.name == "stem"
+
+
+def symmetric_stem(self: i3d.I3D, clip: torch.Tensor) -> list[int]:
+    return [3, 3] * 3
+
+
+def symmetric_pool(
+    self: i3d.I3D, x: torch.Tensor, kernel: tuple[int, ...], stride: tuple[int, ...]
+) -> torch.Tensor:
+    padding = [size // 2 for size in kernel] if max(kernel) > 2 else 0
+    return F.max_pool3d(x, kernel, stride, padding=padding, ceil_mode=max(kernel) == 2)
+
+
+def bare_stem(self: resnet.VideoResNet, x: torch.Tensor) -> torch.Tensor:
+    return self.stem(x)
+
+
+def floored_pool(x: torch.Tensor, *args: Any, **kwargs: Any) -> torch.Tensor:
+    return torch.max_pool2d(x, *args, **{**kwargs, "ceil_mode": False})
+
+
+def padded_pool5(shapes: Any, config: Any, eps: float) -> c3d.C3D:
+    return c3d.C3D(shapes, eps, "padded")
+
+
+@pytest.mark.parametrize(
+    ("source", "owner", "name", "mistake", "block"),
+    [
+        ("i3d", i3d.I3D, "_stem_padding", symmetric_stem, "Conv3d_1a_7x7"),
+        ("i3d", i3d.I3D, "_pool", symmetric_pool, "MaxPool3d_2a_3x3"),
+        ("vmz", resnet.VideoResNet, "enter", bare_stem, "stem"),
+        ("tsn", bn_inception.F, "max_pool2d", floored_pool, "pool1/3x3_s2"),
+        ("c3d", c3d, "published", padded_pool5, "pool5"),
+    ],
+    ids=["symmetric stem", "symmetric pools", "missing ReLU", "floor for ceil", "padded pool5"],
+)
+def test_mistakes_in_a_network_are_caught(
+    source: str, owner, name: str, mistake, block: str, sources, clips, tmp_path: Path, monkeypatch
+) -> None:
+    convert(source, sources[source], tmp_path / "out.pth", to="native")
+    clip = clips[source]
+    if source == "i3d":  # at even sizes TensorFlow pads by 2 and 3
+        clip = tmp_path / "even.npy"
+        np.save(clip, np.random.default_rng(5).standard_normal((1, 3, 10, 196, 196), np.float32))
+    if source == "c3d":
+        clip = tmp_path / "whole.npy"
+        np.save(clip, np.random.default_rng(5).standard_normal((1, 3, 16, 112, 112), np.float32))
+    monkeypatch.setattr(owner, name, mistake)
+    found = verify(sources[source], tmp_path / "out.pth", clip=clip)
+    assert found.exact.ok
+    assert not found.ok
+    assert found.functional.first.name == block
+
+
+# What is said
+
+
+def test_the_words(sources, clips, tmp_path: Path, run) -> None:
+    convert("vmz", sources["vmz"], tmp_path / "out.safetensors", to="native")
+    done = run("verify", sources["vmz"], tmp_path / "out.safetensors", "--clip", clips["vmz"])
+    assert done.returncode == 0
+    lines = done.stdout.splitlines()
+    assert lines[1] == "exact       all 142 tensors come back bit for bit"
+    assert lines[2].startswith("functional  all 12 blocks agree to 1e-05 of the largest value (worst ")
+    assert lines[-1].startswith("verified: YES")
+    file = File(tmp_path / "out.safetensors")
+    bgr(file)
+    file.write()
+    done = run("verify", sources["vmz"], tmp_path / "out.safetensors", "--clip", clips["vmz"])
+    assert done.returncode == 1
+    assert (
+        "exact       MISSED: 1 of 142 tensors do not come back\n  conv1_w (stem.conv.weight): " in done.stdout
+    )
+    assert "functional  MISSED: the first block to depart is stem, off by " in done.stdout
+    assert "verified: NO" in done.stdout
+
+
+def test_convert_and_prove_in_one_go(tmp_path: Path, capsys, monkeypatch) -> None:
+    """Log-mels are small."""
+    vmz_files.write(tmp_path / "a.pkl", "a_resnet-18", seed=3)
+    words = ["vmz", str(tmp_path / "a.pkl"), str(tmp_path / "a.pth"), "--verify"]
+    assert main(words) == 0
+    out = capsys.readouterr().out
+    assert out.index("wrote ") < out.index("exact       all ") < out.index("verified: YES")
+    assert main([*words, "--force", "--json"]) == 0
+    found = json.loads(capsys.readouterr().out)
+    assert (found["ok"], found["target"], found["proof"]["exact"]["ok"]) == (True, "native", True)
+    before = (tmp_path / "a.pth").read_bytes()
+    for more in (["--dry-run"], ["--dtype", "float16"]):
+        assert main([*words, "--force", *more]) == 2
+    monkeypatch.setitem(sys.modules, "onnxruntime", None)
+    assert main([*words, "--force"]) == 1
+    assert "pip install 'video-checkpoint-converters[onnx]'" in capsys.readouterr().err
+    assert (tmp_path / "a.pth").read_bytes() == before
+
+
+def test_a_head_of_another_name_and_a_state_dict_that_is_asked_for(sources, clips, tmp_path: Path) -> None:
+    with np.load(sources["c3d"]) as arrays:
+        np.savez(tmp_path / "x.npz", **{name.replace("fc8/", "mine/"): arrays[name] for name in arrays})
+    words = ["auto", str(tmp_path / "x.npz"), str(tmp_path / "out.pth"), "--head", "mine", "--verify"]
+    assert main(words) == 0
+    found = verify(tmp_path / "x.npz", tmp_path / "out.pth", head="mine", clip=clips["c3d"])
+    assert found.ok
+    assert found.functional.blocks[-1].name == "logits"
+    state = torch.load(tmp_path / "out.pth")
+    averaged = {name: value + 1 for name, value in state.items()}
+    torch.save({"state_dict": state, "ema_state_dict": averaged}, tmp_path / "run.pth")
+    words = [
+        "auto",
+        str(tmp_path / "run.pth"),
+        str(tmp_path / "ema.pth"),
+        "--verify",
+        "--entry",
+        "ema_state_dict",
+    ]
+    assert main(words) == 0
+    assert verify(tmp_path / "run.pth", tmp_path / "ema.pth", entry="ema_state_dict").ok
+    assert not verify(tmp_path / "run.pth", tmp_path / "ema.pth").ok
+
+
+def test_junit(sources, clips, tmp_path: Path) -> None:
+    convert("vmz", sources["vmz"], tmp_path / "out.safetensors", to="native")
+    file = File(tmp_path / "out.safetensors")
+    one_nan(file)
+    file.write()
+    words = ["verify", sources["vmz"], tmp_path / "out.safetensors", "--clip", clips["vmz"], "--quiet"]
+    assert main([*map(str, words), "--junit", str(tmp_path / "x.xml")]) == 1
+    suite = ET.fromstring((tmp_path / "x.xml").read_text())
+    cases = {case.get("name"): case.find("failure") for case in suite}
+    assert len(cases) == int(suite.get("tests")) == 13
+    failed = {name: case.get("message") for name, case in cases.items() if case is not None}
+    assert list(failed) == ["bytes", "layer4.1", "pool", "logits"]
+    assert failed["bytes"].startswith("comp_7_spatbn_4_b: 1 of 512 values differ, with NaN")
+    assert failed["layer4.1"] == "NaN or Inf on the output's side"
+    assert int(suite.get("failures")) == 4
+
+
+def test_two_networks_are_not_compared(r2d: Path, sources, tmp_path: Path) -> None:
+    convert("vmz", r2d, tmp_path / "out.pth")
+    with pytest.raises(
+        Refused, match=r"the files hold two networks: ir-CSN-26, 400 classes, 3 channels, and R2D-18"
+    ):
+        verify(sources["vmz"], tmp_path / "out.pth")
+
+
+def test_what_cannot_be_asked(sources, tmp_path: Path, clips) -> None:
+    convert("vmz", sources["vmz"], tmp_path / "out.pth")
+    with pytest.raises(UsageError, match="there is no device 'tpu': one of cpu, cuda, auto"):
+        verify(sources["vmz"], tmp_path / "out.pth", device="tpu")
+    for seed in (-1, 1 << 32):
+        with pytest.raises(UsageError, match=f"a seed of {seed} is not from 0 to 4,294,967,295"):
+            verify(sources["vmz"], tmp_path / "out.pth", seed=seed)
+
+
+HEADER = "{'descr': '<f4', 'fortran_order': False, 'shape': (%s), }"
+GOOD = np.ones((1, 3, 8, 48, 48), np.float32)
+
+
+@pytest.mark.parametrize(
+    ("clip", "text"),
+    [
+        (np.zeros((3, 4)), "is no clip: float64 3x4: an array of 5 axes is wanted"),
+        (GOOD[:, :0], "is no clip"),
+        (GOOD > 0, "is no clip: bool"),
+        (GOOD.astype("c8"), "elements of type <c8"),
+        (np.array([{}], object), r"elements of type \|O"),
+        (GOOD * np.float32(np.nan), "holds NaN, Inf or what float32 cannot hold"),
+        (GOOD.astype("f8") * 1e300, "holds NaN, Inf or what float32 cannot hold"),
+        (b"", "is empty"),
+        (b"nothing", "is a text file"),
+        (HEADER % "1, 3, 8, 48, 1000000000000", "takes 0 bytes"),
+        (HEADER % f"1, 3, 8, 48, {1 << 70}", "impossible shape|takes 0 bytes"),
+        (HEADER % f"1, {'-' * 3000}1", "a header that numpy does not write"),
+        (None, "cannot be opened"),
+    ],
+)
+def test_what_is_no_clip(clip, text: str, sources, tmp_path: Path, capsys) -> None:
+    """Exit code 3 and the clip's name, before anything of the size that it claims is held."""
+    convert("vmz", sources["vmz"], tmp_path / "out.pth")
+    path = tmp_path / "clip.npy"
+    if isinstance(clip, str):
+        clip = b"\x93NUMPY\1\0" + struct.pack("<H", len(clip) + 1) + clip.encode() + b"\n"
+    if isinstance(clip, bytes):
+        path.write_bytes(clip)
+    elif clip is not None:
+        np.save(path, clip)
+    words = ["verify", sources["vmz"], tmp_path / "out.pth", "--clip", path, "--json"]
+    assert main(list(map(str, words))) == 3
+    found = json.loads(capsys.readouterr().out)
+    assert found["path"] == str(path)
+    assert re.search(text, f"{found['error']}: {found['hint']}")
+
+
+def test_clips_that_do_not_fit_the_network(sources, tmp_path: Path) -> None:
+    convert("vmz", sources["vmz"], tmp_path / "out.pth")
+    np.save(tmp_path / "flow.npy", GOOD[:, :2])
+    with pytest.raises(Refused, match=r"flow\.npy: onnxruntime cannot run the source's network on this clip"):
+        verify(sources["vmz"], tmp_path / "out.pth", clip=tmp_path / "flow.npy")
+
+
+def test_clips_in_other_forms(sources, tmp_path: Path) -> None:
+    """Any numbers, byte order and order of axes in memory: the same values are the same clip."""
+    convert("vmz", sources["vmz"], tmp_path / "out.pth")
+    values = np.random.default_rng(5).integers(-9, 9, (1, 3, 8, 16, 20))
+    forms = [values.astype(dtype) for dtype in ("<f4", ">f4", "f8", "f2", "i1")]
+    tops = []
+    for array in (*forms, np.asfortranarray(values, "f4")):
+        np.save(tmp_path / "clip.npy", array)
+        found = verify(sources["vmz"], tmp_path / "out.pth", clip=tmp_path / "clip.npy")
+        assert found.ok
+        tops.append(found.functional.source_top)
+    assert tops == tops[:1] * 6
+
+
+@pytest.mark.parametrize("name", ["source", "output", "clip"])
+@pytest.mark.parametrize("option", ["--junit", "--html"])
+def test_no_report_replaces_what_is_read(
+    name: str, option: str, sources, clips, tmp_path: Path, capsys
+) -> None:
+    convert("vmz", sources["vmz"], tmp_path / "out.pth")
+    files = {"source": sources["vmz"], "output": tmp_path / "out.pth", "clip": clips["vmz"]}
+    before = files[name].read_bytes()
+    (tmp_path / "link").symlink_to(files[name])
+    words = ["verify", files["source"], files["output"], "--clip", files["clip"], option, tmp_path / "link"]
+    assert main([*map(str, words), "--force"]) == 2
+    assert "input and output are the same file" in capsys.readouterr().err
+    assert files[name].read_bytes() == before
+
+
+def test_the_check_of_all_mappings(capsys, monkeypatch) -> None:
+    """On one network; `make parity` runs it on all. What fails is told at length."""
+    spec = importlib.util.spec_from_file_location("check_parity", REPOSITORY / "scripts" / "check_parity.py")
+    script = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(script)
+    assert script.main(["--only", "ir-csn-26"]) == 0
+    lines = capsys.readouterr().out.splitlines()
+    assert [line.split(":")[0] for line in lines[:-1]] == [
+        f"ok   vmz -> {to}" for to in ("vmz-pt", "native", "mmaction")
+    ]
+    assert lines[-1] == "all agree"
+    with pytest.raises(SystemExit):
+        script.main(["--only", "ir-csn-27"])
+    assert "no network is called ir-csn-27" in capsys.readouterr().err
+    monkeypatch.setattr(resnet.VideoResNet, "enter", bare_stem)
+    monkeypatch.setattr(script, "holding_layouts", lambda one: (["native"], []))
+    assert script.main(["--only", "ir-csn-26"]) == 1
+    out = capsys.readouterr().out
+    assert out.startswith("FAIL vmz -> native: ir-csn-26: 0 tensors differ, worst block ")
+    assert "functional  MISSED: the first block to depart is stem, off by " in out
+    assert out.endswith("1 failed\n")
+
+
+def test_models_that_no_tensor_tells_apart(tmp_path: Path) -> None:
+    """The source's side takes the user's word, the output's the record."""
+    blobs = zoo_tables.nonlocal_blobs("i3d_r50_nonlocal")
+    model = "32x2"
+    vmz_files.write_arrays(tmp_path / "x.pkl", recipes_zoo.zoo_weights(blobs, 3))
+    convert("nonlocal", tmp_path / "x.pkl", tmp_path / "out.pth", variant=model)
+    np.save(tmp_path / "clip.npy", np.random.default_rng(5).standard_normal((1, 3, 16, 209, 209), np.float32))
+    clip = tmp_path / "clip.npy"
+    with pytest.raises(Refused, match="models that compute different things"):
+        verify(tmp_path / "x.pkl", tmp_path / "out.pth", source_layout="nonlocal", clip=clip)
+    found = verify(
+        tmp_path / "x.pkl", tmp_path / "out.pth", source_layout="nonlocal", variant=model, clip=clip
+    )
+    assert found.ok, found.functional.first
+    assert sum("nonlocal" in block.name for block in found.functional.blocks) == 5
+    convert("nonlocal", tmp_path / "x.pkl", tmp_path / "out.onnx", variant=model)
+    assert verify(tmp_path / "out.onnx", tmp_path / "out.pth", clip=clip).ok
+
+
+ZOO = [
+    ("SLOWFAST_8x8_R50", (1, 3, 8, 193, 195), {"slow_frames": "stride"}, "slow.stem"),
+    ("SLOWONLY_8x8_R50", (1, 3, 2, 194, 193), {"pool1_padding": 0}, "pool1"),
+    ("I3D_NLN_8x8_R50", (1, 3, 4, 193, 193), {"nonlocal_scale": False}, "layer2.nonlocal1"),
+    ("C2D_NOPOOL_8x8_R50", (1, 3, 2, 193, 193), {"pool2_stride": 2}, "pool2"),
+    ("X3D_XS", (1, 3, 3, 161, 193), {"window": 7}, "pool"),
+    ("AVA_SLOW_8x8_R50", (2, 3, 3, 65, 80), {"roi_aligned": True}, "regions"),
+    ("AVA_SLOWFAST_32x2_R101_50_50", (1, 3, 8, 48, 63), {"nonlocal_pool_frames": 1}, "slow.layer3.nonlocal6"),
+]
+"""A model of every sort of PySlowFast's, a small clip, a mistake that no tensor shows, and the block that it is in."""
+
+
+@pytest.mark.parametrize(("model", "shape", "mistake", "block"), ZOO, ids=[row[0] for row in ZOO])
+def test_pyslowfast(model: str, shape: tuple[int, ...], mistake: dict, block: str, tmp_path: Path) -> None:
+    arrays = recipes_zoo.zoo_weights(zoo_tables.slowfast_blobs(zoo_tables.models()[model]["table"]), 3)
+    for name, array in arrays.items():  # else noise is multiplied: weights by affinities grow with their cube
+        if name.startswith("nonlocal") and name.endswith("_bn_s"):
+            array *= 0.01
+    vmz_files.write_arrays(tmp_path / "x.pkl", arrays)
+    np.save(tmp_path / "clip.npy", np.random.default_rng(5).standard_normal(shape, np.float32))
+    convert("slowfast", tmp_path / "x.pkl", tmp_path / "out.safetensors", variant=model, to="native")
+    words = {"source_layout": "slowfast", "variant": model, "clip": tmp_path / "clip.npy"}
+    found = verify(tmp_path / "x.pkl", tmp_path / "out.safetensors", **words)
+    assert found.ok, found.functional.first
+    assert not any(one.fault for one in found.functional.blocks)
+    assert ("3x5" in found.functional.clip or "6x5" in found.functional.clip) == model.startswith("AVA")
+    file = File(tmp_path / "out.safetensors")
+    assert mistake.keys() <= file.record["network"]["settings"].keys()
+    file.record["network"] |= {"model": "", "settings": {**file.record["network"]["settings"], **mistake}}
+    file.write()
+    found = verify(tmp_path / "x.pkl", tmp_path / "out.safetensors", **words)
+    # What theta's weights would make up for, the bytes show too.
+    assert (found.ok, found.exact.ok, found.functional.ok) == (False, "nonlocal_scale" not in mistake, False)
+    assert found.functional.first.name == block
+
+
+def test_a_network_that_the_zoo_has_not_is_not_written(tmp_path: Path) -> None:
+    """PySlowFast's later detectors cut their regions otherwise than those of its Caffe2 zoo."""
+    blobs = recipes_zoo.zoo_weights(zoo_tables.slowfast_blobs("AVA_SLOW_8x8_R50"), 3)
+    vmz_files.write_arrays(tmp_path / "x.pkl", blobs)
+    convert("slowfast", tmp_path / "x.pkl", tmp_path / "x.pth", variant="AVA_SLOW_8x8_R50")
+    torch.save(torch.load(tmp_path / "x.pth"), tmp_path / "short.pth")  # without its record
+    with pytest.raises(Refused, match="pools and samples"):
+        convert("pyslowfast", tmp_path / "short.pth", tmp_path / "y.onnx", variant="AVA_SLOW_8x8_R50_SHORT")
+    assert not (tmp_path / "y.onnx").exists()
+
+
+def test_pyslowfast_as_onnx_and_in_a_project_with_other_settings(tmp_path: Path) -> None:
+    """Our ONNX file is a source as the pickle is; mmaction2's slow frames are others, unless it is told so."""
+    model = "SLOWFAST_8x8_R50"
+    vmz_files.write_arrays(tmp_path / "x.pkl", recipes_zoo.zoo_weights(zoo_tables.slowfast_blobs(model), 3))
+    np.save(tmp_path / "clip.npy", np.random.default_rng(5).standard_normal((1, 3, 8, 193, 193), np.float32))
+    convert("slowfast", tmp_path / "x.pkl", tmp_path / "x.onnx", variant=model)
+    convert("slowfast", tmp_path / "x.pkl", tmp_path / "out.pth", to="mmaction2")
+    found = verify(tmp_path / "x.onnx", tmp_path / "out.pth", clip=tmp_path / "clip.npy")
+    assert found.ok, found.functional.first
+    assert found.source_layout == "slowfast"
+    assert any("slow_frames = stride" in note for note in found.declared.notes)
+    assert found.declared.first == "slow.stem"
+    assert found.declared.relative > 1e-3
+
+
+def test_noise_for_a_detector(tmp_path: Path) -> None:
+    """Regions of the same seed, inside the frame."""
+    one, other = (functional._regions(np.random.RandomState(seed), (2, 3, 4, 60, 80)) for seed in (1, 2))
+    assert one.shape == (2 * functional.REGIONS, 5)
+    assert one[:, 0].tolist() == [0, 0, 0, 1, 1, 1]
+    assert (one[:, 1:3] < [40, 30]).all()
+    assert (one[:, 3:] > [40, 30]).all()
+    assert (one[:, 3:] <= [80, 60]).all()
+    assert (one[:, 1:] >= 0).all()
+    assert (one != other).any()
