@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from .printable import shown
+from .printable import printable
 
 if TYPE_CHECKING:
     from typing import Self
@@ -49,7 +49,7 @@ class ConverterError(Exception):
             text += f" ({self.where})"
         if self.hint:
             text += f": {self.hint}"
-        return shown(text)
+        return printable(text)
 
 
 class Refused(ConverterError):

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from typing import TYPE_CHECKING, Any
 
-from converters.conversion.identify import Said, know
+from converters.conversion.identify import UserHints, identify
 from converters.conversion.plan import make_plan
 from converters.conversion.provenance import home_of
 from converters.formats.checkpoint import open_checkpoint
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
     from converters.formats.checkpoint import Checkpoint
     from converters.mapping.match import Fit
-    from converters.mapping.network_info import Facts
+    from converters.mapping.network_info import NetworkInfo
     from converters.mapping.tables import LayoutTable
     from converters.networks.layers import Network
     from converters.networks.two_stream import TwoStream
@@ -87,7 +87,7 @@ def load_two_stream(
     other, other_facts = _load(flow, layout)
     if one_facts.classes != other_facts.classes:
         raise Refused(f"two streams of {one_facts.classes} and {other_facts.classes} classes cannot be added")
-    labels = [facts.input.get("labels") for facts in (one_facts, other_facts)]
+    labels = [info.input.get("labels") for info in (one_facts, other_facts)]
     if None not in labels and labels[0] != labels[1]:
         raise Refused("the two files name their classes differently, or in another order")
     from converters.networks.two_stream import TwoStream
@@ -106,14 +106,14 @@ def _load(
     stem_stride: int | None = None,
     bn_eps: float | None = None,
     inverse_std: bool = False,
-) -> tuple[Network, Facts]:
+) -> tuple[Network, NetworkInfo]:
     require_torch()
     name = os.fspath(path)
     with open_checkpoint(name, entry=entry) as checkpoint:
-        said = Said(variant, variant, head, pool1, stem_stride, inverse_std)
-        _, fitted, facts = know(checkpoint, layout, said)
-        state = canonical_state(checkpoint, fitted, facts)
-    eps = facts.bn_eps if bn_eps is None else float(bn_eps)
+        said = UserHints(variant, variant, head, pool1, stem_stride, inverse_std)
+        _, fitted, info = identify(checkpoint, layout, said)
+        state = canonical_state(checkpoint, fitted, info)
+    eps = info.bn_eps if bn_eps is None else float(bn_eps)
     if not 0 < eps < 1:
         raise UsageError(f"a batch-norm eps of {eps} is not between 0 and 1")
     home = home_of(checkpoint.provenance) if fitted.layout.identity else None
@@ -121,18 +121,18 @@ def _load(
         fitted,
         state,
         eps=eps,
-        pool1=facts.pool1,
-        stem_stride=facts.stem_stride,
+        pool1=info.pool1,
+        stem_stride=info.stem_stride,
         home=home,
-        chosen=facts.settings,
+        chosen=info.settings,
     )
-    return model, facts
+    return model, info
 
 
-def canonical_state(checkpoint: Checkpoint, fitted: Fit, facts: Facts) -> dict[str, torch.Tensor]:
+def canonical_state(checkpoint: Checkpoint, fitted: Fit, info: NetworkInfo) -> dict[str, torch.Tensor]:
     """A file's tensors in memory under canonical names, with their own variances."""
     native = load_layout("native")
-    plan = make_plan(fitted, checkpoint.tensors, native, facts, eps=facts.bn_eps, path=checkpoint.path)
+    plan = make_plan(fitted, checkpoint.tensors, native, info, eps=info.bn_eps, path=checkpoint.path)
     return {row.target: to_torch(row.tensor(checkpoint.tensors)) for row in plan.rows}
 
 
@@ -154,7 +154,7 @@ def build_network(
     from .networks import build
 
     shapes = {name: tuple(tensor.shape) for name, tensor in state.items() if not name.endswith(f".{BATCHES}")}
-    own = (home or fitted.layout).holding(fitted.variant.name).config
+    own = (home or fitted.layout).support_for(fitted.variant.name).config
     settings = {**config(fitted.variant), **own, **(chosen or {})}
     spec = NetworkSpec(fitted.variant.family, fitted.variant.name, shapes, settings)
     try:

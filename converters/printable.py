@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 
-def shown(text: str) -> str:
+def printable(text: str) -> str:
     """Text with everything but printable characters escaped: no control sequence, no second line, no surrogate."""
     if text.isprintable():
         return text

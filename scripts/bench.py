@@ -77,7 +77,7 @@ class Figure:
     memory_goal: float | None
 
     @property
-    def holds(self) -> bool:
+    def supports(self) -> bool:
         """Whether every goal of this row is met."""
         return (self.cpu_goal is None or self.cpu_ratio <= self.cpu_goal) and (
             self.memory_goal is None or self.anonymous <= self.memory_goal
@@ -344,11 +344,11 @@ def measure_i3d(bench: Bench, rounds: int) -> str:
     _progress("")
     one, torch = _median(ours), _median(theirs)
     ratio, wall = one.cpu / torch.cpu, one.wall / torch.wall
-    holds = "holds" if max(ratio, wall) <= I3D_GOAL and anonymous <= I3D_MEMORY_GOAL else "MISSED"
+    supports = "holds" if max(ratio, wall) <= I3D_GOAL and anonymous <= I3D_MEMORY_GOAL else "MISSED"
     return (
         f"convert i3d, 51 MB of TensorFlow variables to .pth: {one.wall:.3f} s, {wall:.2f} x import torch "
         f"(CPU {ratio:.2f} x; goal {I3D_GOAL:g}), anonymous memory {anonymous:.1f} MB "
-        f"(goal {I3D_MEMORY_GOAL:.0f}): {holds}"
+        f"(goal {I3D_MEMORY_GOAL:.0f}): {supports}"
     )
 
 
@@ -432,7 +432,9 @@ def markdown(figures: Sequence[Figure], labels: Sequence[str]) -> str:
             if one is None:
                 cells += ["-"] * len(heads)
                 continue
-            goal = "" if one.cpu_goal is None else f"<= {one.cpu_goal:g} {'holds' if one.holds else 'MISSED'}"
+            goal = (
+                "" if one.cpu_goal is None else f"<= {one.cpu_goal:g} {'holds' if one.supports else 'MISSED'}"
+            )
             cells += [
                 f"{one.cpu_ratio:.2f}",
                 goal,
@@ -500,7 +502,7 @@ def main() -> int:
                     "cp": {label: asdict(run) for label, run in copies.items()},
                     "i3d": i3d,
                     "batch": batch,
-                    "figures": [{**asdict(figure), "holds": figure.holds} for figure in figures],
+                    "figures": [{**asdict(figure), "holds": figure.supports} for figure in figures],
                 }
             )
         )
@@ -512,7 +514,7 @@ def main() -> int:
     if i3d:
         print(i3d)
     print(batch)
-    missed = [f"{one.row} ({one.source})" for one in figures if not one.holds]
+    missed = [f"{one.row} ({one.source})" for one in figures if not one.supports]
     print(
         f"goals missed: {', '.join(missed)}"
         if missed

@@ -133,7 +133,9 @@ def cases(only: Sequence[str]) -> Iterator[Case]:
         layout = load_layout(name)
         for family in families(layout) if layout.format != "pytorch" else ():
             for one in variants(family):
-                if layout.holding(one.name).refuse or not any(fnmatchcase(one.name, glob) for glob in only):
+                if layout.support_for(one.name).refuse or not any(
+                    fnmatchcase(one.name, glob) for glob in only
+                ):
                     continue
                 named = [
                     row["name"]

@@ -59,7 +59,7 @@ def networks() -> dict[str, Variant]:
 def layouts_cell(one: Variant | None, source: LayoutTable, tables: Iterable[LayoutTable]) -> str:
     """The layouts that hold a network, by what its weights are there; `NOT_YET` where the source's files of it are
     not read."""
-    if one is None or one.family not in families(source) or source.holding(one.name).refuse:
+    if one is None or one.family not in families(source) or source.support_for(one.name).refuse:
         return NOT_YET
     found: dict[str, list[str]] = {}
     for target in tables:
@@ -93,14 +93,16 @@ def network_rows(tables: list[LayoutTable]) -> Iterator[tuple[str, str, str]]:
     """Every network: names, the layouts that its weights come in, and where they go; alike depths together."""
     rows = []
     for one in networks().values():
-        holding = [
-            table for table in tables if one.family in families(table) and not table.holding(one.name).refuse
+        support_for = [
+            table
+            for table in tables
+            if one.family in families(table) and not table.support_for(one.name).refuse
         ]
 
         def place(table: LayoutTable, one: Variant = one) -> tuple[bool, bool, bool]:
-            return table.format == "pytorch", table.identity, bool(table.holding(one.name).config)
+            return table.format == "pytorch", table.identity, bool(table.support_for(one.name).config)
 
-        first = min(holding, key=place)
+        first = min(support_for, key=place)
         depths = "/".join(map(str, one.values.get("depths", ())))
         rows.append(
             (
@@ -117,7 +119,7 @@ def network_rows(tables: list[LayoutTable]) -> Iterator[tuple[str, str, str]]:
 def reasons(tables: list[LayoutTable]) -> Iterator[str]:
     """What must be known of layouts: why they refuse, what is said with the weights."""
     for table in tables:
-        for row in table.holds:
+        for row in table.supports:
             text = row.refuse or row.differs or row.note
             if text:
                 names = ", ".join(f"`{glob}`" for glob in row.variants)

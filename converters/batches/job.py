@@ -345,7 +345,7 @@ def _described(order: Order, source: _Input, result: Result, output: Told) -> To
 
 def _network(result: Result) -> Told:
     """The network's name and classes, where the mapping knows them: a user's own does not."""
-    return {"network": result.facts.title, "classes": result.facts.classes} if result.facts else {}
+    return {"network": result.info.title, "classes": result.info.classes} if result.info else {}
 
 
 def _planned(order: Order) -> Told:

@@ -6,7 +6,7 @@ import sys
 from time import monotonic
 from typing import TYPE_CHECKING, Any, TextIO
 
-from converters.printable import shown
+from converters.printable import printable
 from converters.reports.terminal import megabytes
 
 if TYPE_CHECKING:
@@ -132,13 +132,13 @@ def line_of(row: dict[str, Any], number: int, total: int) -> str:
     what = row["error"]["text"] if row["state"] == "failed" else row.get("network", "")
     size = f", {megabytes(row['bytes'])}" if "bytes" in row else ""
     name = "" if row["state"] == "failed" and row["task"] in what else f"{row['task']}: "
-    return shown(
+    return printable(
         f"[{number:>{len(str(total))}}/{total}] {row['state']:<9} {name}{what}{size}, {row['seconds']:.2f} s"
     )
 
 
 def _short(text: str, width: int) -> str:
-    text = shown(text)
+    text = printable(text)
     return text if len(text) <= width else "..." + text[-max(1, width - 3) :]
 
 

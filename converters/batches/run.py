@@ -250,13 +250,13 @@ class _Scratch:
 
 def summary_text(summary: Summary) -> str:
     """The summary table: a line for each row, and the totals."""
-    from converters.printable import shown
+    from converters.printable import printable
 
     lines = []
     width = max((len(row["task"]) for row in summary.rows), default=0)
     for row in summary.rows:
         what = row["error"]["text"] if row["state"] == "failed" else row.get("network", "")
-        lines.append(shown(f"{row['state']:<9}  {row['task']:<{width}}  {what}").rstrip())
+        lines.append(printable(f"{row['state']:<9}  {row['task']:<{width}}  {what}").rstrip())
     words = [
         f"{summary.count(state)} {state}"
         for state in ("converted", "adopted", "kept", "planned", "failed", "skipped")

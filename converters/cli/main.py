@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, NoReturn
 
 from converters._version import __version__
 from converters.errors import ConverterError, UsageError
-from converters.printable import shown
+from converters.printable import printable
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -201,7 +201,7 @@ def _report_error(error: ConverterError, code: int, *, as_json: bool) -> None:
         print(json.dumps(found))
         return
     lines = [f"error: {error}"]
-    lines += [f"  {shown(fault)}" for fault in error.faults[:SHOWN_FAULTS]]
+    lines += [f"  {printable(fault)}" for fault in error.faults[:SHOWN_FAULTS]]
     if len(error.faults) > SHOWN_FAULTS:
         lines.append(f"  ... and {len(error.faults) - SHOWN_FAULTS} more")
     print("\n".join(lines), file=sys.stderr)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from converters.errors import UsageError
-from converters.printable import shown
+from converters.printable import printable
 
 from .options import outcome
 
@@ -57,7 +57,7 @@ def _publish(options: argparse.Namespace) -> int:
     lines = [f"published {done.path} ({done.size:,} bytes)", f"SHA-256 {done.sha256}", *done.checks]
     lines += [f"left out: {name}" for name in done.stripped]
     lines.append(f"card {done.card}; hashes {done.sums}")
-    return outcome(options, done.as_data, lambda: "\n".join(shown(line) for line in lines))
+    return outcome(options, done.as_data, lambda: "\n".join(printable(line) for line in lines))
 
 
 def _check(options: argparse.Namespace) -> int:
@@ -67,6 +67,6 @@ def _check(options: argparse.Namespace) -> int:
     return outcome(
         options,
         lambda: {"files": [one._asdict() for one in found]},
-        lambda: "\n".join(shown(f"{one.name}: {one.fault or 'as published'}") for one in found),
+        lambda: "\n".join(printable(f"{one.name}: {one.fault or 'as published'}") for one in found),
         ok=not any(one.fault for one in found),
     )

@@ -21,7 +21,7 @@ from .provenance import restoration
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping
 
-    from converters.mapping.user_mapping import Constant, OwnMapping, Pair
+    from converters.mapping.user_mapping import Constant, Pair, UserMapping
     from converters.tensor import Tensor
 
     from .operations import Op
@@ -38,7 +38,7 @@ class Matched(NamedTuple):
     ``open_points`` those in the mapping that nobody has confirmed.
     """
 
-    mapping: OwnMapping
+    mapping: UserMapping
     matched: int
     dropped: tuple[str, ...]
     counters: tuple[str, ...]
@@ -59,7 +59,7 @@ class Matched(NamedTuple):
         }
 
 
-def open_mapping(path: str, *, reverse: bool = False, accept_unsure: bool = False) -> OwnMapping:
+def open_mapping(path: str, *, reverse: bool = False, accept_unsure: bool = False) -> UserMapping:
     """Read a mapping file for use, left side first. Raises `Refused` where points are open in it, unless
     ``accept_unsure`` takes its unsure rows as they are and drops what is left over."""
     mapping = load_mapping(path)
@@ -78,7 +78,7 @@ def open_mapping(path: str, *, reverse: bool = False, accept_unsure: bool = Fals
     return mapping
 
 
-def match(mapping: OwnMapping, tensors: Mapping[str, Tensor], others: Iterable[str] = ()) -> Matched:
+def match(mapping: UserMapping, tensors: Mapping[str, Tensor], others: Iterable[str] = ()) -> Matched:
     """Hold a file's names and shapes against a mapping's left side; names every fault.
 
     ``others`` are values that are not tensors: what a PyTorch file has beside its state dict is left out, others
@@ -117,7 +117,7 @@ def match(mapping: OwnMapping, tensors: Mapping[str, Tensor], others: Iterable[s
     return Matched(mapping, matched, tuple(dropped), tuple(counters), tuple(faults))
 
 
-def match_either(mapping: OwnMapping, tensors: Mapping[str, Tensor], others: Iterable[str] = ()) -> Matched:
+def match_either(mapping: UserMapping, tensors: Mapping[str, Tensor], others: Iterable[str] = ()) -> Matched:
     """Hold a file against both sides of a mapping, what is unsure in it included; the side that fits better, the
     left one if both do."""
     whole = mapping.accepted(), mapping.reversed().accepted()
@@ -206,7 +206,7 @@ def _row(pair: Pair, tensor: Tensor, dtype: str | None) -> Row:
     return Row(tensor.name, pair.right, wanted, shape, tuple(ops))
 
 
-def _counter(mapping: OwnMapping, pair: Pair, tensors: Mapping[str, Tensor]) -> str | None:
+def _counter(mapping: UserMapping, pair: Pair, tensors: Mapping[str, Tensor]) -> str | None:
     """The batch counter beside a row's variance in the file; None where there is none, or it is no counter."""
     if mapping.left.format != "pytorch" or not pair.left.endswith(".running_var"):
         return None

@@ -10,10 +10,10 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 from converters.errors import BadInput, Refused, UsageError
 from converters.formats.checkpoint import Checkpoint, open_checkpoint
 from converters.mapping.match import Fit, averaged
-from converters.printable import shown
+from converters.printable import printable
 from converters.tensor import FLOATS
 
-from .identify import Said, know
+from .identify import UserHints, identify
 from .operations import filled
 from .plan import NOTHING, Plan, make_plan
 from .provenance import FORM, before, former, home_of, origin_of, record, restoration, undoing
@@ -23,7 +23,7 @@ from .write import SUFFIXES, Work, output_format, refuse_early, refuse_input, wr
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping, Sequence
 
-    from converters.mapping.network_info import Facts
+    from converters.mapping.network_info import NetworkInfo
     from converters.mapping.tables import LayoutTable
     from converters.tensor import Tensor
 
@@ -38,13 +38,13 @@ class Result(NamedTuple):
 
     ``rows`` say which tensor became which, ``dropped`` which the mapping left out by name, ``notes`` what a
     user of the output must know, ``timings`` how long each step took, in seconds. ``output`` is None for a dry
-    run; ``verified`` tells that every tensor was read back and compared. ``facts`` is None where a mapping of the
+    run; ``verified`` tells that every tensor was read back and compared. ``info`` is None where a mapping of the
     user's own was used: it knows names, no network.
     """
 
     source: str
     output: str | None
-    facts: Facts | None
+    info: NetworkInfo | None
     layout: str
     target: str
     rows: tuple[Any, ...] = ()
@@ -62,7 +62,7 @@ class Result(NamedTuple):
             "output": self.output,
             "layout": self.layout,
             "target": self.target,
-            "network": self.facts.as_data() if self.facts else None,
+            "network": self.info.as_data() if self.info else None,
             "tensors": len(self.rows),
             "bytes": self.nbytes,
             "rows": [
@@ -144,8 +144,8 @@ def convert(
             raise UsageError(
                 "a mapping knows names alone", hint="leave out the layout, --to and what is of a network"
             )
-        wish = Wish(out_path, "", wrap, force, verify, strict, dry_run, progress)
-        use = OwnUse(os.fspath(mapping), reverse, accept_unsure)
+        wish = WriteOptions(out_path, "", wrap, force, verify, strict, dry_run, progress)
+        use = UserMappingUse(os.fspath(mapping), reverse, accept_unsure)
         return _convert_mapped(path, use, wish, dtype=dtype, sha256=sha256, checksum=checksum, entry=entry)
     if reverse or accept_unsure:
         raise UsageError("only a mapping can be read so", hint="name it with --mapping")
@@ -153,8 +153,8 @@ def convert(
         for file in checkpoint.files:
             refuse_input(file.path, out_path)
         read = perf_counter()
-        said = Said(variant, variant, head, pool1, stem_stride, inverse_std)
-        _, fitted, facts = know(checkpoint, None if source == "auto" else source, said, backbone=backbone)
+        said = UserHints(variant, variant, head, pool1, stem_stride, inverse_std)
+        _, fitted, info = identify(checkpoint, None if source == "auto" else source, said, backbone=backbone)
         if to is None and out_path.lower().endswith(SUFFIXES["onnx"]):
             to = "onnx"
         target = choose_target(fitted, to, checkpoint.provenance)
@@ -166,10 +166,10 @@ def convert(
             target = target.without_backbone()
         write_format = chosen_format(out_path, target, wrap)
         if mean is not None:
-            facts = _with_mean(facts, mean)
+            info = _with_mean(info, mean)
         undo = undoing(checkpoint.provenance, checkpoint.tensors)
         # What a former conversion moved comes back before anything moves to where the target has it.
-        own = before(facts, checkpoint.provenance, undo)
+        own = before(info, checkpoint.provenance, undo)
         wanted = target.eps(fitted.variant.name)
         eps = own.bn_eps if wanted is None else wanted
         begun = former(checkpoint.provenance, target.name)
@@ -191,11 +191,11 @@ def convert(
         )
         if plan.eps_shift and not checkpoint.provenance and fitted.layout.eps(fitted.variant.name) is None:
             plan = plan._replace(
-                notes=(*plan.notes, f"no layout says these weights' eps: taken for {facts.bn_eps:g}")
+                notes=(*plan.notes, f"no layout says these weights' eps: taken for {info.bn_eps:g}")
             )
-        plan = plan._replace(notes=(*plan.notes, *_notes(checkpoint, fitted, target, facts, checksum, wrap)))
+        plan = plan._replace(notes=(*plan.notes, *_notes(checkpoint, fitted, target, info, checksum, wrap)))
 
-        described = facts._replace(bn_eps=eps, settings=plan.settings)
+        described = info._replace(bn_eps=eps, settings=plan.settings)
 
         def describe(plan: Plan) -> dict[str, Any]:
             return record(
@@ -227,7 +227,7 @@ def convert(
             plan,
             target,
             describe,
-            Wish(out_path, write_format, wrap, force, verify, strict, dry_run, progress),
+            WriteOptions(out_path, write_format, wrap, force, verify, strict, dry_run, progress),
             Result(
                 path,
                 None,
@@ -239,7 +239,7 @@ def convert(
         )
 
 
-class OwnUse(NamedTuple):
+class UserMappingUse(NamedTuple):
     """Which mapping file, and how it is to be read; see `convert`."""
 
     path: str
@@ -247,7 +247,7 @@ class OwnUse(NamedTuple):
     accept_unsure: bool
 
 
-class Wish(NamedTuple):
+class WriteOptions(NamedTuple):
     """How an output is wanted; see `convert`. ``format`` is a key of `output.SUFFIXES`."""
 
     path: str
@@ -262,8 +262,8 @@ class Wish(NamedTuple):
 
 def _convert_mapped(
     path: str,
-    use: OwnUse,
-    wish: Wish,
+    use: UserMappingUse,
+    wish: WriteOptions,
     *,
     dtype: str | None,
     sha256: bool,
@@ -289,7 +289,7 @@ def _convert_mapped(
             )
         if not checksum:
             plan = plan._replace(notes=(*plan.notes, UNCHECKED))
-        name = shown(os.path.basename(use.path))
+        name = printable(os.path.basename(use.path))
 
         def describe(plan: Plan) -> dict[str, Any]:
             return mapped_record(
@@ -316,7 +316,7 @@ def carry_out(
     plan: Plan,
     target: Target,
     describe: Callable[[Plan], dict[str, Any]],
-    wish: Wish,
+    wish: WriteOptions,
     result: Result,
 ) -> Result:
     """Do what a plan says: the checks of the input's values, the record that ``describe`` makes, the output.
@@ -357,20 +357,20 @@ def carry_out(
     )
 
 
-def _with_mean(facts: Facts, path: str | os.PathLike[str]) -> Facts:
+def _with_mean(info: NetworkInfo, path: str | os.PathLike[str]) -> NetworkInfo:
     """The facts with those of a mean file."""
-    if "mean_cube" not in facts.input:
-        raise UsageError(f"{facts.title} takes no mean cube", hint="leave --mean out")
+    if "mean_cube" not in info.input:
+        raise UsageError(f"{info.title} takes no mean cube", hint="leave --mean out")
     from .mean import convert_mean
 
     found = convert_mean(path, None)
     told = {
-        "name": shown(os.path.basename(found.source)),
+        "name": printable(os.path.basename(found.source)),
         "shape": list(found.shape),
         "means": list(found.means),
         "crc32": found.crc32,
     }
-    return facts._replace(input={**facts.input, "mean_file": told})
+    return info._replace(input={**info.input, "mean_file": told})
 
 
 def source_of(
@@ -378,7 +378,7 @@ def source_of(
 ) -> dict[str, Any]:
     """An input as its output's record describes it."""
     described: dict[str, Any] = {
-        "name": shown(os.path.basename(checkpoint.path)),
+        "name": printable(os.path.basename(checkpoint.path)),
         "size": checkpoint.size,
         "layout": layout,
         "format": checkpoint.format,
@@ -411,7 +411,7 @@ def _sha256(checkpoint: Checkpoint) -> str:
 
 
 def _notes(
-    checkpoint: Checkpoint, fitted: Fit, target: LayoutTable, facts: Facts, checksum: bool, wrap: bool
+    checkpoint: Checkpoint, fitted: Fit, target: LayoutTable, info: NetworkInfo, checksum: bool, wrap: bool
 ) -> Iterator[str]:
     """What a user must know beside what the plan says."""
     if not checksum:
@@ -433,20 +433,20 @@ def _notes(
     if usual and len(usual) == 2 and frames != usual[0]:
         yield (
             f"the stem's kernel spans {frames} frames; its stride in time, which no weight shows, is taken for "
-            f"{facts.stem_stride} (--stem-stride)"
+            f"{info.stem_stride} (--stem-stride)"
         )
 
 
 def _naming_notes(fitted: Fit) -> Iterator[str]:
     """What a file's names have otherwise than its layout's, and whether it has a head."""
     if fitted.scope and fitted.layout.format == "pytorch":
-        yield f"every name in the input has {shown(fitted.scope)} in front"
+        yield f"every name in the input has {printable(fitted.scope)} in front"
     if fitted.layout.absent:
         yield f"no name in the input has {fitted.layout.absent} in front: it is a file of the backbone alone"
     if averaged([*fitted.dropped, *(entry.name for entry in fitted.entries)]):
         yield "averages of the weights lie among them (ema_*): the plain names were taken"
     if fitted.layout.head:
-        yield f"the input's head is {shown(fitted.layout.head)}, as told (--head)"
+        yield f"the input's head is {printable(fitted.layout.head)}, as told (--head)"
     if not fitted.bound["classes"]:
         yield "there is no head: the output ends with features"
 

@@ -5,17 +5,17 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, NamedTuple
 
 from converters.mapping.match import headless, inverted
-from converters.mapping.network_info import decided, facts_of
+from converters.mapping.network_info import network_info, require_unambiguous
 
-from .recognize import recognise
+from .recognize import recognize
 
 if TYPE_CHECKING:
     from converters.formats.checkpoint import Checkpoint
     from converters.mapping.match import Fit
-    from converters.mapping.network_info import Facts
+    from converters.mapping.network_info import NetworkInfo
 
 
-class Said(NamedTuple):
+class UserHints(NamedTuple):
     """What a user says of a file that nothing in it may show; None where nothing is said.
 
     ``variant`` is a network where names and shapes fit several, ``model`` one of the layout's models, ``head`` what the
@@ -31,25 +31,27 @@ class Said(NamedTuple):
     inverse_std: bool = False
 
 
-class Known(NamedTuple):
+class Identified(NamedTuple):
     """An open file with what it is."""
 
     checkpoint: Checkpoint
     fit: Fit
-    facts: Facts
+    info: NetworkInfo
 
 
-def know(checkpoint: Checkpoint, layout: str | None, said: Said, *, backbone: bool = False) -> Known:
+def identify(
+    checkpoint: Checkpoint, layout: str | None, said: UserHints, *, backbone: bool = False
+) -> Identified:
     """What an open file is, as ``layout`` or as recognised; with ``backbone`` its head is left aside.
 
     Raises `Refused` where it is no known network, or one of several and ``said`` does not tell.
     """
-    fit = recognise(checkpoint, layout, variant=said.variant, head=said.head)
+    fit = recognize(checkpoint, layout, variant=said.variant, head=said.head)
     if said.inverse_std:
         fit = inverted(fit)
     if backbone:
         fit = headless(fit)
-    facts = facts_of(
+    info = network_info(
         fit,
         checkpoint.provenance,
         told=checkpoint.told,
@@ -57,4 +59,4 @@ def know(checkpoint: Checkpoint, layout: str | None, said: Said, *, backbone: bo
         stem_stride=said.stem_stride,
         model=said.model,
     )
-    return Known(checkpoint, fit, decided(facts, checkpoint.path))
+    return Identified(checkpoint, fit, require_unambiguous(info, checkpoint.path))

@@ -16,22 +16,22 @@ from converters.errors import Refused, UsageError
 from converters.formats.checkpoint import open_checkpoint
 from converters.mapping.match import Fault, Fit, inverted
 from converters.mapping.names import BATCHES, entries, families
-from converters.mapping.network_info import decided, facts_of
+from converters.mapping.network_info import network_info, require_unambiguous
 from converters.mapping.tables import is_for, layout_names, load_layout, load_network, models, network_names
 from converters.mapping.variants import head_part, modules, variants
 
-from .convert import UNCHECKED, Result, Wish, carry_out, chosen_format, refuse_unlike, source_of
+from .convert import UNCHECKED, Result, WriteOptions, carry_out, chosen_format, refuse_unlike, source_of
 from .operations import Inflate, Pad, Spread
 from .plan import Plan, make_plan
 from .provenance import record
-from .recognize import recognise
+from .recognize import recognize
 from .write import refuse_early, refuse_input
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping
 
     from converters.mapping.names import Entry
-    from converters.mapping.network_info import Facts
+    from converters.mapping.network_info import NetworkInfo
     from converters.mapping.tables import LayoutTable
     from converters.mapping.variants import Variant
     from converters.tensor import Tensor
@@ -111,16 +111,18 @@ def inflate(
         for file in checkpoint.files:
             refuse_input(file.path, out_path)
         read = perf_counter()
-        fitted = recognise(checkpoint, None, ask=False)
+        fitted = recognize(checkpoint, None, ask=False)
         one = _variant(fitted, target, variant, path)
         chosen = _model(target, one, variant, model, path)
         if inverse_std:
             fitted = inverted(fitted)
-        held = facts_of(fitted, checkpoint.provenance)
+        held = network_info(fitted, checkpoint.provenance)
         flat = make_plan(fitted, checkpoint.tensors, load_layout("native"), held, eps=held.bn_eps, path=path)
         clip, ways = _begun(fitted, flat.rows, one, _bound(fitted, target, one, chosen, channels), rule, path)
         grown = {name: way.tensor(checkpoint.tensors, name) for name, way in ways.items()}
-        own = decided(facts_of(clip._replace(layout=target), None, model=chosen), path, option="--model")
+        own = require_unambiguous(
+            network_info(clip._replace(layout=target), None, model=chosen), path, option="--model"
+        )
         kept = {name: held.settings[name] for name in one.table.inflates.keeps if name in held.settings}
         own = own._replace(settings={**own.settings, **kept})
         eps = own.bn_eps
@@ -161,7 +163,7 @@ def inflate(
             target.name,
             timings={"read": read - started, "plan": perf_counter() - read},
         )
-        wish = Wish(out_path, write_format, wrap, force, verify, False, dry_run, None)
+        wish = WriteOptions(out_path, write_format, wrap, force, verify, False, dry_run, None)
         return carry_out(checkpoint, plan, target, describe, wish, result)
 
 
@@ -173,7 +175,7 @@ def _variant(fitted: Fit, target: LayoutTable, name: str, path: str) -> Variant:
         for family in network_names()
         if given in load_network(family).inflates.sources and family in families(target)
         for one in variants(family)
-        if not target.holding(one.name).refuse
+        if not target.support_for(one.name).refuse
     ]
     if not into:
         raise Refused(
@@ -344,7 +346,7 @@ def _text(shape: tuple[int, ...]) -> str:
     return "x".join(map(str, shape))
 
 
-def _notes(rows: Iterable[Row], clip: Fit, held: Facts, one: Variant) -> Iterator[str]:
+def _notes(rows: Iterable[Row], clip: Fit, held: NetworkInfo, one: Variant) -> Iterator[str]:
     """What became of the tensors, by number, and what the output lacks."""
     rows = list(rows)
     ops = [op for row in rows for op in row.ops if isinstance(op, (Inflate, Spread, Pad))]
@@ -370,7 +372,7 @@ def _dropped(fitted: Fit, rows: Iterable[Row]) -> tuple[str, ...]:
     return (*(name for name in names if name not in used), *fitted.dropped)
 
 
-def _input(held: Facts, own: Facts) -> dict[str, Any]:
+def _input(held: NetworkInfo, own: NetworkInfo) -> dict[str, Any]:
     """Clip and crop are the network's that begins; so is all of what it sees other channels of, else the file's."""
     if held.channels != own.channels:
         return dict(own.input)

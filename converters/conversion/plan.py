@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 from converters.errors import BadInput, Refused
 from converters.mapping.match import zeros_of
 from converters.mapping.names import BATCHES, CannotHold, Entry, entries, families
-from converters.mapping.network_info import held_settings, unlike
+from converters.mapping.network_info import differing_settings, layout_settings
 from converters.mapping.tables import DIVISOR
 from converters.tensor import ITEMSIZE
 
@@ -34,8 +34,8 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping
 
     from converters.mapping.match import Fit
-    from converters.mapping.network_info import Facts
-    from converters.mapping.tables import Holds, LayoutTable, Leaf
+    from converters.mapping.network_info import NetworkInfo
+    from converters.mapping.tables import LayoutTable, StoredTensor, Support
     from converters.tensor import Tensor
 
     from .operations import Op
@@ -67,7 +67,7 @@ class Row(NamedTuple):
         return next((op.by for op in self.ops if isinstance(op, Divide) and not op.back), None)
 
 
-class Former(NamedTuple):
+class OriginalFile(NamedTuple):
     """What the file that a chain of conversions began with was like, now that they are undone: the prefix of its
     names, and by canonical names the shapes that were not the layout's own and the dtypes that were not
     ``dtype``. ``lossy`` tells that something was rounded since.
@@ -88,7 +88,7 @@ class Former(NamedTuple):
     head: str = ""
 
 
-def differences(had: Holds, has: Holds) -> list[str]:
+def differences(had: Support, has: Support) -> list[str]:
     """What must be said of weights that go from a network of one layout to that of another."""
     said = [has.note]
     if had.config != has.config:
@@ -136,27 +136,27 @@ def make_plan(
     fit: Fit,
     tensors: Mapping[str, Tensor],
     target: LayoutTable,
-    facts: Facts,
+    info: NetworkInfo,
     *,
     eps: float,
     dtype: str | None = None,
     undo: Mapping[str, tuple[Op, ...]] | None = None,
-    former: Former | None = None,
+    former: OriginalFile | None = None,
     home: LayoutTable | None = None,
     path: str = "",
 ) -> Plan:
     """Pair every tensor of a fitted file with its name in ``target``.
 
-    ``facts.bn_eps`` is what the file's variances go with, ``eps`` what the target's must go with; ``undo`` are
+    ``info.bn_eps`` is what the file's variances go with, ``eps`` what the target's must go with; ``undo`` are
     operations that a former conversion's provenance asks for, by the tensor's name in the file, and ``former``
     what the file had been before it, if this is the way back. ``home`` is the layout whose network the weights
     are of, if not the file's. Raises `Refused` with the reason where the
     target cannot hold the network.
     """
-    holding = target.holding(fit.variant.name)
-    if holding.refuse:
+    support_for = target.support_for(fit.variant.name)
+    if support_for.refuse:
         raise Refused(
-            f"{target.title} cannot hold {fit.variant.title}: {holding.refuse}",
+            f"{target.title} cannot hold {fit.variant.title}: {support_for.refuse}",
             path=path,
             hint="`convert models` shows which layouts can",
         )
@@ -176,14 +176,14 @@ def make_plan(
             hint="`convert models` shows which layouts can",
         ) from None
     scope = former.scope if former else ""
-    shift = facts.bn_eps - eps
+    shift = info.bn_eps - eps
     sources: dict[str, Entry] = {}
     equal: list[tuple[str, str]] = []
     for entry in fit.entries:
         first = sources.setdefault(entry.canonical, entry)
         if first is not entry:
             equal.append((fit.scope + first.name, fit.scope + entry.name))
-    other = settings_apart(fit, target, facts)
+    other = settings_apart(fit, target, info)
     moved = {key: name for name in other for key in fit.variant.table.moves.get(name, ())}
     rows: list[Row] = []
     implied: list[tuple[str, float]] = []
@@ -220,7 +220,7 @@ def make_plan(
         if source.stored.over and not entry.stored.over:
             ops.append(Divide(tensors[fit.scope + sources[_beside(entry)].name]))
         if source.stored.inverse and not entry.stored.inverse:
-            ops.append(InverseStd(facts.bn_eps))
+            ops.append(InverseStd(info.bn_eps))
         ops += (undo or {}).get(tensor.name, ())
         had = former.shapes.get(entry.canonical) if former else None
         rows_of = shape[0] if shape else 1
@@ -231,7 +231,7 @@ def make_plan(
             ops.append(Reverse())
             turned.append(tensor.name)
         if source.key in moved or entry.key in moved:
-            ops.append(Scale(rows_of, down=bool(facts.settings[moved[source.key or entry.key]])))
+            ops.append(Scale(rows_of, down=bool(info.settings[moved[source.key or entry.key]])))
         if entry.leaf == "running_var" and shift:
             ops.append(ShiftVariance(shift))
         if wanted_dtype != tensor.dtype:
@@ -248,17 +248,20 @@ def make_plan(
     kept_apart = {name: value for name, value in other.items() if name not in fit.variant.table.moves}
     if target.identity:
         notes = []
-    elif facts.settings:
-        notes = [*([holding.note] if holding.note else []), *_said(fit, target, facts, kept_apart, path)]
+    elif info.settings:
+        notes = [
+            *([support_for.note] if support_for.note else []),
+            *_said(fit, target, info, kept_apart, path),
+        ]
     else:
-        notes = differences((home or fit.layout).holding(fit.variant.name), holding)
+        notes = differences((home or fit.layout).support_for(fit.variant.name), support_for)
     if turned:
         notes.append(f"the input channels of {', '.join(turned)} were turned round, between BGR and RGB")
-    if said := pool1_note(target, fit.variant.name, facts.pool1 if fit.variant.table.pool1 else None):
+    if said := pool1_note(target, fit.variant.name, info.pool1 if fit.variant.table.pool1 else None):
         notes.append(said)
     if shift:
         notes.append(
-            f"{target.title} networks have batch-norm eps {eps:g}, these weights {facts.bn_eps:g}: "
+            f"{target.title} networks have batch-norm eps {eps:g}, these weights {info.bn_eps:g}: "
             f"the difference, {shift:+.3g}, went into every running_var, so the function stays the same"
         )
     if target.format != "pytorch" and fit.counters and not former:
@@ -283,8 +286,8 @@ def make_plan(
         shift,
         inverse,
         tuple(equal),
-        {**facts.settings, **followed},
-        {name: facts.settings[name] for name in followed},
+        {**info.settings, **followed},
+        {name: info.settings[name] for name in followed},
     )
 
 
@@ -293,7 +296,7 @@ def _beside(entry: Entry) -> str:
     return entry.canonical.removesuffix(entry.leaf) + DIVISOR
 
 
-def _divisor(entry: Entry, former: Former | None, name: str, dtype: str | None) -> Row:
+def _divisor(entry: Entry, former: OriginalFile | None, name: str, dtype: str | None) -> Row:
     """A divisor that the source lacks: 1, or what the first file of the chain had, unless all is cast."""
     kept = former.dtypes.get(entry.canonical, former.dtype) if former else "float32"
     shape = former.shapes.get(entry.canonical, (1,)) if former else (1,)
@@ -301,7 +304,7 @@ def _divisor(entry: Entry, former: Former | None, name: str, dtype: str | None) 
     return Row(None, name, dtype or kept, shape, tuple(ops), 1.0)
 
 
-def _steps(former: Former, entry: Entry, dtype: str, shape: tuple[int, ...]) -> Iterator[AddUlps]:
+def _steps(former: OriginalFile, entry: Entry, dtype: str, shape: tuple[int, ...]) -> Iterator[AddUlps]:
     text = former.steps.get(entry.canonical)
     if text is not None:
         try:
@@ -320,33 +323,35 @@ def _counter(fit: Fit, tensors: Mapping[str, Tensor], variance: Entry) -> str | 
     return name if tensor is not None and (tensor.dtype, tensor.shape) == ("int64", ()) else None
 
 
-def settings_apart(fit: Fit, target: LayoutTable, facts: Facts) -> dict[str, Any]:
+def settings_apart(fit: Fit, target: LayoutTable, info: NetworkInfo) -> dict[str, Any]:
     """The settings of the target's own network that are not those of the file's."""
-    if not facts.settings or target.identity:
+    if not info.settings or target.identity:
         return {}
-    return unlike(facts.settings, held_settings(target, fit.variant, fit.bound))
+    return differing_settings(info.settings, layout_settings(target, fit.variant, fit.bound))
 
 
-def _said(fit: Fit, target: LayoutTable, facts: Facts, own: Mapping[str, Any], path: str) -> Iterator[str]:
+def _said(
+    fit: Fit, target: LayoutTable, info: NetworkInfo, own: Mapping[str, Any], path: str
+) -> Iterator[str]:
     """What a user must know of settings that differ and that no weight makes up for. Raises `Refused` for what the
     target cannot be told to do."""
-    fixed = [name for name in own if name in target.holding(fit.variant.name).fixed]
+    fixed = [name for name in own if name in target.support_for(fit.variant.name).fixed]
     if fixed:
         raise Refused(
             f"{target.title} cannot hold this {fit.variant.title}: its network has "
-            f"{_spelled(own, fixed)} where these weights need {_spelled(facts.settings, fixed)}",
+            f"{_spelled(own, fixed)} where these weights need {_spelled(info.settings, fixed)}",
             path=path,
             hint="`convert models` shows which layouts can",
         )
     if own:
-        yield settings_note(target, own, facts)
+        yield settings_note(target, own, info)
 
 
-def settings_note(target: LayoutTable, apart: Mapping[str, Any], facts: Facts) -> str:
+def settings_note(target: LayoutTable, apart: Mapping[str, Any], info: NetworkInfo) -> str:
     """What must be said of settings that no weight makes up for, with the target's own values."""
     return (
         f"{target.title}'s own network has {_spelled(apart, apart)}, and these weights need "
-        f"{_spelled(facts.settings, apart)}: no weight shows it, so change it there, or the outputs differ"
+        f"{_spelled(info.settings, apart)}: no weight shows it, so change it there, or the outputs differ"
     )
 
 
@@ -362,8 +367,8 @@ def reorder(
     ops: list[Op],
     shape: tuple[int, ...],
     canonical: tuple[int, ...],
-    source: Leaf,
-    target: Leaf,
+    source: StoredTensor,
+    target: StoredTensor,
     former: tuple[int, ...] | None,
 ) -> tuple[int, ...]:
     """Add the operations that lead from one layout's shape and axes to another's; returns the shape there."""

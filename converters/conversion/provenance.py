@@ -28,13 +28,13 @@ from .operations import (
     ulps_between,
     unpack,
 )
-from .plan import Former
+from .plan import OriginalFile
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
 
     from converters.mapping.match import Fit
-    from converters.mapping.network_info import Facts
+    from converters.mapping.network_info import NetworkInfo
     from converters.mapping.tables import LayoutTable, NetworkTable
     from converters.tensor import Tensor
 
@@ -54,7 +54,7 @@ EPS_ERROR = 1e-12
 def record(
     fit: Fit,
     plan: Plan,
-    facts: Facts,
+    info: NetworkInfo,
     target: LayoutTable,
     source: Mapping[str, Any],
     restore: Mapping[str, Any],
@@ -72,7 +72,7 @@ def record(
             "sha256": mapping_hash(fit, target),
         },
         "layout": target.name,
-        "network": facts.as_data(),
+        "network": info.as_data(),
         "source": dict(source),
         "dropped": list(plan.dropped),
         "notes": list(plan.notes),
@@ -229,27 +229,29 @@ def home_of(provenance: Mapping[str, Any] | None) -> LayoutTable | None:
     return load_layout(name) if name in layout_names() else None
 
 
-def before(facts: Facts, provenance: Mapping[str, Any] | None, undo: Mapping[str, tuple[Op, ...]]) -> Facts:
+def before(
+    info: NetworkInfo, provenance: Mapping[str, Any] | None, undo: Mapping[str, tuple[Op, ...]]
+) -> NetworkInfo:
     """The facts that a file's tensors go with once ``undo`` has been done (`undoing`): the batch norms' eps before the
     recorded conversion moved variances, and the settings before it moved those into weights. Raises `BadInput` for a
     record of settings that the network does not have."""
     restore = (provenance or {}).get("restore") or {}
     shift = (restore.get("variance") or {}).get("shift", 0.0) if undo else 0.0
     moved = (restore.get("moved") or {}).get("settings", {})
-    if moved.keys() - facts.settings.keys():
+    if moved.keys() - info.settings.keys():
         raise BadInput("its provenance record does not go with its tensors", hint="convert the source again")
-    return facts._replace(
-        bn_eps=round(facts.bn_eps + float(shift), EPS_DIGITS), settings={**facts.settings, **moved}
+    return info._replace(
+        bn_eps=round(info.bn_eps + float(shift), EPS_DIGITS), settings={**info.settings, **moved}
     )
 
 
-def former(provenance: Mapping[str, Any] | None, target: str) -> Former | None:
+def former(provenance: Mapping[str, Any] | None, target: str) -> OriginalFile | None:
     """What the first file of the chain had been, if ``target`` is its layout again."""
     origin = (provenance or {}).get("origin")
     if origin is None or origin["layout"] != target:
         return None
     shapes = {name: tuple(shape) for name, shape in origin["shapes"].items()}
-    return Former(
+    return OriginalFile(
         origin["scope"],
         shapes,
         origin["dtype"],

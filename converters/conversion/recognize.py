@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from converters.formats.checkpoint import Checkpoint
 
 
-def recognise(
+def recognize(
     checkpoint: Checkpoint,
     layout: str | None,
     *,
@@ -103,7 +103,7 @@ def namesakes(checkpoint: Checkpoint, first: Fit) -> list[str]:
 
 
 def _first(checkpoint: Checkpoint, found: Sequence[Fit], *, ask: bool) -> Fit:
-    """The fit that counts, see `recognise`; of several variants of a layout the one that provenance tells of."""
+    """The fit that counts, see `recognize`; of several variants of a layout the one that provenance tells of."""
 
     first = min(found, key=lambda one: (*_place(one), one.layout.name))
     names = [one.layout.name for one in found if _place(one) == _place(first)]
@@ -169,7 +169,7 @@ def choose_target(fitted: Fit, to: str | None, provenance: Mapping[str, Any] | N
         return _layout(to)
     for name in fitted.layout.to:
         table = load_layout(name)
-        if fitted.variant.family in families(table) and not table.holding(fitted.variant.name).refuse:
+        if fitted.variant.family in families(table) and not table.support_for(fitted.variant.name).refuse:
             return table
     raise Refused(f"no default layout holds {fitted.variant.title}", hint="choose one with --to")
 
@@ -179,7 +179,7 @@ def _source_layout(fitted: Fit, provenance: Mapping[str, Any] | None) -> LayoutT
     first = [name for name in (fitted.layout.name, origin) if name in layout_names()]
     for name in (*first, *layout_names()):
         table = load_layout(name)
-        if table.format == "pytorch" or table.holding(fitted.variant.name).refuse:
+        if table.format == "pytorch" or table.support_for(fitted.variant.name).refuse:
             continue
         if fitted.variant.family in families(table):
             return table

@@ -282,7 +282,7 @@ def _onnx(path: str, work: Work, force: bool, check: Check, moved: Moved | None)
     from converters.formats.io.atomic import replacing
     from converters.formats.io.crc32 import crc32_function
     from converters.formats.onnx.writer import write_onnx
-    from converters.mapping.network_info import model_in
+    from converters.mapping.network_info import model_name_in
     from converters.mapping.tables import LayoutTable
     from converters.source_graphs.registry import source_graph, source_net
 
@@ -295,7 +295,7 @@ def _onnx(path: str, work: Work, force: bool, check: Check, moved: Moved | None)
             pool1=network.get("pool1"),
             stem_stride=network.get("stem_stride"),
             inverse_std=work.plan.inverse_std,
-            model=model_in(work.target, network) if isinstance(work.target, LayoutTable) else "",
+            model=model_name_in(work.target, network) if isinstance(work.target, LayoutTable) else "",
         )
     graph = source_graph(net, tensors)
     places = {name: place for place, name in enumerate(graph.weights)}

@@ -8,7 +8,7 @@ from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from converters.errors import BadInput, ConverterError, UsageError
-from converters.printable import shown
+from converters.printable import printable
 from converters.tensor import SourceFile
 
 from .provenance_record import parse_provenance
@@ -32,8 +32,8 @@ class Checkpoint(NamedTuple):
     ``format`` is one that layouts come in (`mapping.tables.FORMATS`) or ``"onnx"``, in which any of them may come,
     ``container`` the file format in words. ``others`` are values that are not tensors. ``provenance`` is what this
     tool wrote into the file, if it did. ``told`` is what the file itself tells of its network beside the tensors, by
-    the names of `facts.Facts`, ``net`` the network that it describes under its tensors' names, and ``nodes`` are those
-    of an ONNX model's graph.
+    the names of `NetworkInfo`, ``net`` the network that it describes under its tensors' names, and ``nodes`` are
+    those of an ONNX model's graph.
     """
 
     path: str
@@ -252,7 +252,7 @@ def _open_onnx(file: SourceFile) -> Checkpoint | None:
         found.tensors,
         {},
         provenance,
-        {"producer": shown(found.producer)},
+        {"producer": printable(found.producer)},
         told,
         nodes=found.nodes,
     )
@@ -337,14 +337,14 @@ def _open_chainer(file: SourceFile, *, checksum: bool) -> Checkpoint:
         raise BadInput(
             "holds arrays of Python objects, which are pickles: nothing was unpickled",
             path=file.path,
-            where=", ".join(map(shown, found.objects[:3])),
+            where=", ".join(map(printable, found.objects[:3])),
             hint="weights are plain arrays; save them as such, or fetch the file from its authors",
         )
     if found.uninitialised:
         raise BadInput(
             f"holds {counted(len(found.uninitialised))} never initialised",
             path=file.path,
-            where=", ".join(map(shown, found.uninitialised[:3])),
+            where=", ".join(map(printable, found.uninitialised[:3])),
             hint="run the model once before saving it",
         )
     container = f"Chainer file ({found.container})"

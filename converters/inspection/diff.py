@@ -9,11 +9,11 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 from converters.conversion.operations import arrays
 from converters.conversion.plan import make_plan
 from converters.conversion.provenance import before, undoing
-from converters.conversion.recognize import recognise
+from converters.conversion.recognize import recognize
 from converters.errors import ConverterError
 from converters.formats.checkpoint import open_checkpoint
 from converters.mapping.names import BATCHES
-from converters.mapping.network_info import facts_of
+from converters.mapping.network_info import network_info
 from converters.mapping.tables import load_layout
 from converters.tensor import same_bytes
 
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from converters.conversion.operations import Op
     from converters.formats.checkpoint import Checkpoint
     from converters.mapping.match import Fit
-    from converters.mapping.network_info import Facts
+    from converters.mapping.network_info import NetworkInfo
     from converters.tensor import Tensor
 
 KINDS = ("only in A", "only in B", "shape", "dtype", "values", "equal")
@@ -99,8 +99,8 @@ class _Known(NamedTuple):
 
     checkpoint: Checkpoint
     fitted: Fit
-    facts: Facts
-    own: Facts
+    info: NetworkInfo
+    own: NetworkInfo
     undo: Mapping[str, tuple[Op, ...]]
 
 
@@ -136,14 +136,14 @@ def diff(
 
 def _known(checkpoint: Checkpoint, layout: str | None) -> _Known | None:
     try:
-        fitted = recognise(checkpoint, layout, ask=False)
+        fitted = recognize(checkpoint, layout, ask=False)
     except ConverterError:
         if layout is not None:
             raise
         return None
-    facts = facts_of(fitted, checkpoint.provenance, told=checkpoint.told)
+    info = network_info(fitted, checkpoint.provenance, told=checkpoint.told)
     undo = undoing(checkpoint.provenance, checkpoint.tensors)
-    return _Known(checkpoint, fitted, facts, before(facts, checkpoint.provenance, undo), undo)
+    return _Known(checkpoint, fitted, info, before(info, checkpoint.provenance, undo), undo)
 
 
 def _translate(left: _Known, right: _Known) -> bool:
@@ -193,12 +193,12 @@ def _notes(left: _Known, right: _Known, *, canonical: bool) -> Iterator[str]:
                 f"A's variances go with batch-norm eps {left.own.bn_eps:g}, B's with {right.own.bn_eps:g}: "
                 f"compared at {eps:g}"
             )
-    elif left.facts.bn_eps != right.facts.bn_eps:
-        yield f"A's batch-norm eps is {left.facts.bn_eps:g}, B's {right.facts.bn_eps:g}"
-    if left.facts.pool1 != right.facts.pool1:
-        yield f"{'A' if left.facts.pool1 else 'B'} alone has a max pool behind the stem"
-    if left.facts.stem_stride != right.facts.stem_stride:
-        yield f"A's stem stride is {left.facts.stem_stride}, B's {right.facts.stem_stride}"
+    elif left.info.bn_eps != right.info.bn_eps:
+        yield f"A's batch-norm eps is {left.info.bn_eps:g}, B's {right.info.bn_eps:g}"
+    if left.info.pool1 != right.info.pool1:
+        yield f"{'A' if left.info.pool1 else 'B'} alone has a max pool behind the stem"
+    if left.info.stem_stride != right.info.stem_stride:
+        yield f"A's stem stride is {left.info.stem_stride}, B's {right.info.stem_stride}"
 
 
 def _side(checkpoint: Checkpoint, known: _Known | None) -> Side:

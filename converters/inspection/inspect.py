@@ -5,10 +5,10 @@ from __future__ import annotations
 import os
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from converters.conversion.recognize import namesakes, recognise
+from converters.conversion.recognize import namesakes, recognize
 from converters.errors import Refused
 from converters.formats.checkpoint import open_checkpoint
-from converters.mapping.network_info import facts_of
+from converters.mapping.network_info import network_info
 from converters.mapping.variants import multiply_adds, parameters, weights
 from converters.tensor import FLOATS
 
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from converters.conversion.tensor_stats import Statistics
     from converters.formats.checkpoint import Checkpoint
     from converters.mapping.match import Fit
-    from converters.mapping.network_info import Facts
+    from converters.mapping.network_info import NetworkInfo
     from converters.tensor import Tensor
 
 
@@ -40,7 +40,7 @@ class Inspection(NamedTuple):
     size: int
     layout: str
     layout_title: str
-    network: Facts | None
+    network: NetworkInfo | None
     unknown: str
     parameters: int
     weights: int
@@ -89,7 +89,7 @@ def inspect(
         own = load_mapping(os.fspath(mapping))
     with open_checkpoint(os.fspath(path), entry=entry) as checkpoint:
         try:
-            fitted, unknown = recognise(checkpoint, layout, head=head, ask=False), ""
+            fitted, unknown = recognize(checkpoint, layout, head=head, ask=False), ""
         except Refused as error:
             fitted, unknown = None, error.what
         found = _inspection(checkpoint, fitted, unknown, stats=stats)
@@ -104,15 +104,15 @@ def inspect(
 
 
 def _inspection(checkpoint: Checkpoint, fitted: Fit | None, unknown: str, *, stats: bool) -> Inspection:
-    facts = None
+    info = None
     trained = held = operations = counted = 0
     layouts: dict[str, str] = {}
     refusing: dict[str, str] = {}
     if fitted is not None:
-        facts = facts_of(fitted, checkpoint.provenance, told=checkpoint.told)
+        info = network_info(fitted, checkpoint.provenance, told=checkpoint.told)
         trained = parameters(fitted.variant, fitted.bound, fitted.present)
         held = weights(fitted.variant, fitted.bound)
-        operations, counted = _costs(fitted, facts)
+        operations, counted = _costs(fitted, info)
         layouts, refusing = holding_layouts(fitted.variant)
     values: dict[str, Statistics] = {}
     if stats:
@@ -125,7 +125,7 @@ def _inspection(checkpoint: Checkpoint, fitted: Fit | None, unknown: str, *, sta
         size=checkpoint.size,
         layout=fitted.layout.name if fitted else "",
         layout_title=fitted.layout.title if fitted else "",
-        network=facts,
+        network=info,
         unknown=unknown,
         parameters=trained,
         weights=held,
@@ -152,9 +152,9 @@ def _in_order(checkpoint: Checkpoint, fitted: Fit | None) -> list[tuple[str, Ten
     return [(name, tensors[name]) for name in (*known, *rest)]
 
 
-def _costs(fitted: Fit, facts: Facts) -> tuple[int, int]:
+def _costs(fitted: Fit, info: NetworkInfo) -> tuple[int, int]:
     """Multiply-adds for the clip the network was made for, and as its authors count; 0 where no clip is known."""
-    if not facts.input.get("clip"):
+    if not info.input.get("clip"):
         return 0, 0
 
     def at(clip: list[int], positions: int) -> int:
@@ -162,10 +162,10 @@ def _costs(fitted: Fit, facts: Facts) -> tuple[int, int]:
             fitted.variant,
             fitted.bound,
             tuple(clip),
-            pool1=facts.pool1,
-            stem_stride=facts.stem_stride,
+            pool1=info.pool1,
+            stem_stride=info.stem_stride,
             head_positions=positions,
-            choices=facts.settings,
+            choices=info.settings,
         )
 
-    return at(facts.input["clip"], 1), at(facts.input["counted_at"], facts.input["counted_positions"])
+    return at(info.input["clip"], 1), at(info.input["counted_at"], info.input["counted_positions"])

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from converters.conversion.plan import differences, pool1_note
 from converters.mapping.names import families, left_out, unstored
-from converters.mapping.network_info import held_settings, unlike
+from converters.mapping.network_info import differing_settings, layout_settings
 from converters.mapping.tables import layout_names, load_layout, network_names
 from converters.mapping.variants import settings, variants
 
@@ -40,7 +40,7 @@ def support_table() -> list[Support]:
                 for layout in sources
                 if layout.format != "pytorch"
                 and family in families(layout)
-                and not layout.holding(one.name).refuse
+                and not layout.support_for(one.name).refuse
             )
             table.append(Support(family, one.name, one.title, foreign, layouts, refusing))
     return table
@@ -57,7 +57,9 @@ def holding_layouts(one: Variant) -> tuple[dict[str, str], dict[str, str]]:
     sources = [
         table
         for table in tables
-        if table.format != "pytorch" and one.family in table.modules and not table.holding(one.name).refuse
+        if table.format != "pytorch"
+        and one.family in table.modules
+        and not table.support_for(one.name).refuse
     ]
     wanted = [name for table in sources for name in table.to] or ["native"]
     for layout in sorted(
@@ -66,13 +68,13 @@ def holding_layouts(one: Variant) -> tuple[dict[str, str], dict[str, str]]:
         name = layout.name
         if layout.format != "pytorch":
             continue
-        holding = layout.holding(one.name)
-        if holding.refuse:
-            refusing[name] = holding.refuse
+        support_for = layout.support_for(one.name)
+        if support_for.refuse:
+            refusing[name] = support_for.refuse
         elif one.family not in families(layout):
             refusing[name] = "it has no such network"
         else:
-            layouts[name] = holding.differs or holding.note
+            layouts[name] = support_for.differs or support_for.note
     return layouts, refusing
 
 
@@ -99,7 +101,7 @@ KINDS = {
 
 def exactness(one: Variant, source: LayoutTable, target: LayoutTable) -> Exactness:
     """What the tables say of weights that go from one layout to another."""
-    had, has = source.holding(one.name), target.holding(one.name)
+    had, has = source.support_for(one.name), target.support_for(one.name)
     if has.refuse or one.family not in families(target):
         return Exactness("refused", has.refuse or f"{target.title} has no such network")
     why = [] if target.identity else differences(had, has)
@@ -123,6 +125,6 @@ def _to_tell(one: Variant, source: LayoutTable, target: LayoutTable) -> list[str
     """The settings in which a source's networks differ from a target's own, where no weight makes up for them."""
     if not settings(one) or target.identity:
         return []
-    there = held_settings(target, one)
-    found = {name for wanted in held_settings(source, one) for name in unlike(wanted, there)}
+    there = layout_settings(target, one)
+    found = {name for wanted in layout_settings(source, one) for name in differing_settings(wanted, there)}
     return sorted(found - set(one.table.moves))

@@ -12,7 +12,7 @@ from functools import partial
 from typing import TYPE_CHECKING, NamedTuple
 
 from converters.errors import Refused, UsageError
-from converters.printable import shown
+from converters.printable import printable
 from converters.tensor import FLOATS
 
 from .names import BATCHES, CannotHold, Entry, entries, families, name_templates
@@ -212,7 +212,7 @@ def _matches(
     for family in families(layout):
         bound = _bound_by_names(layout, family, names.wanted)
         for one in variants(family):
-            if not asked(one.name) or layout.holding(one.name).refuse:
+            if not asked(one.name) or layout.support_for(one.name).refuse:
                 continue
             match = _match(layout, one, bound, tensors, names)
             if match and not any(_same_body(match, other) for other in found):
@@ -485,7 +485,7 @@ def _refusal(
     for family in families(layout):
         bound = _bound_by_names(layout, family, names.wanted)
         for one in variants(family):
-            if not asked(one.name) or layout.holding(one.name).refuse:
+            if not asked(one.name) or layout.support_for(one.name).refuse:
                 continue
             try:
                 expected = tuple(
@@ -565,7 +565,7 @@ def _other_head(
     plain = weight.plain(tensors[unused[weight.of(found[0])]].shape, 2)
     if plain is None or plain[1] != inputs:
         return ""
-    return f"if {shown(names.scope + found[0])} is its head, say so: --head {shown(names.scope + found[0])}"
+    return f"if {printable(names.scope + found[0])} is its head, say so: --head {printable(names.scope + found[0])}"
 
 
 def nearest(names: list[str], others: Iterable[str]) -> Iterator[tuple[str, str]]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from string import ascii_lowercase
 from typing import TYPE_CHECKING, NamedTuple
 
-from .tables import DIVISOR, IDENTITY, LEAVES, LayoutTable, Leaf, network_names
+from .tables import DIVISOR, IDENTITY, LEAVES, LayoutTable, StoredTensor, network_names
 from .variants import Module, Variant, leaf_shape, modules, parts
 
 if TYPE_CHECKING:
@@ -34,7 +34,7 @@ class Entry(NamedTuple):
     shape: tuple[int | str, ...]
     kind: str
     leaf: str
-    stored: Leaf
+    stored: StoredTensor
     key: str = ""
 
     def file_shape(self, bound: Mapping[str, int]) -> tuple[int, ...]:
@@ -69,7 +69,7 @@ def entries(
         rolled = names.rolled.get(module.key, 0) if names else 0
         turned = module.key in names.reversed if names else False
         if over := layout.divisor(module.kind):
-            divisor = Leaf(over)
+            divisor = StoredTensor(over)
             yield Entry(f"{module.name}.{DIVISOR}", divisor.of(name), (1,), module.kind, DIVISOR, divisor)
         for leaf in LEAVES[module.kind]:
             stored = leaves[leaf]
@@ -122,7 +122,9 @@ def _identity(layout: LayoutTable, variant: Variant, module: Module) -> Iterator
     values = {"weight": 1.0, "bias": 0.0, "running_mean": 0.0, "running_var": 1 - eps}
     for leaf in LEAVES[module.kind]:
         shape = leaf_shape(module.kind, leaf, module.shape)
-        yield Entry(f"{module.name}.{leaf}", "", shape, module.kind, leaf, Leaf("", constant=values[leaf]))
+        yield Entry(
+            f"{module.name}.{leaf}", "", shape, module.kind, leaf, StoredTensor("", constant=values[leaf])
+        )
 
 
 def module_name(layout: LayoutTable, variant: Variant, module: Module, bound: Mapping[str, int]) -> str:

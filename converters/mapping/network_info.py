@@ -22,7 +22,7 @@ LONGEST_STRIDE = 64
 """The largest stride in time that is taken for one: as many frames as the longest clips have."""
 
 
-class Facts(NamedTuple):
+class NetworkInfo(NamedTuple):
     """The network in a file, beyond its tensors. Without a head it has 0 ``classes``.
 
     ``bn_eps`` goes with the file's variances. ``pool1`` is the max pool behind the stem, ``stem_stride`` the
@@ -52,7 +52,7 @@ class Facts(NamedTuple):
         return {**self._asdict(), "settings": dict(self.settings), "choices": list(self.choices)}
 
 
-def facts_of(
+def network_info(
     fit: Fit,
     provenance: Mapping[str, Any] | None,
     *,
@@ -60,7 +60,7 @@ def facts_of(
     pool1: bool | None = None,
     stem_stride: int | None = None,
     model: str | None = None,
-) -> Facts:
+) -> NetworkInfo:
     """The facts of a fitted file: keywords first, then ``told``, what the file itself tells beside its tensors
     (``bn_eps``, ``pool1``, ``stem_stride``), then its provenance, then what its layout's table says.
 
@@ -77,8 +77,8 @@ def facts_of(
     has_stem = bool(variant.table.pool1) or bool(variant.table.compose)
     if not has_stem and (pool1 or (stem_stride or 1) != 1):
         raise UsageError(f"{variant.title} has neither pool1 nor a stem stride")
-    held, eps = layout.holding(variant.name).pool1, layout.eps(variant.name)
-    found = Facts(
+    held, eps = layout.support_for(variant.name).pool1, layout.eps(variant.name)
+    found = NetworkInfo(
         family=variant.family,
         variant=variant.name,
         title=variant.title,
@@ -117,14 +117,14 @@ def facts_of(
     )
 
 
-def decided(facts: Facts, path: str, *, option: str = "--variant") -> Facts:
+def require_unambiguous(info: NetworkInfo, path: str, *, option: str = "--variant") -> NetworkInfo:
     """The same facts. Raises `Refused` where names and shapes leave more than one function, which ``option`` tells."""
-    if not facts.choices:
-        return facts
+    if not info.choices:
+        return info
     raise Refused(
-        f"names and shapes fit {len(facts.choices)} models that compute different things",
+        f"names and shapes fit {len(info.choices)} models that compute different things",
         path=path,
-        where=", ".join(facts.choices),
+        where=", ".join(info.choices),
         hint=f"say which with {option}",
     )
 
@@ -153,7 +153,7 @@ def _settings(fit: Fit, rows: list[Mapping[str, Any]]) -> dict[str, Any]:
     own = settings(fit.variant)
     if not own:
         return {}
-    held = fit.layout.holding(fit.variant.name).config
+    held = fit.layout.support_for(fit.variant.name).config
     all_of = [{**held, **row.get("config", {})} for row in rows] or [dict(held)]
     distinct = [{name: row.get(name, value) for name, value in own.items()} for row in all_of]
     named = [row["name"] for row in rows if "name" in row]
@@ -164,15 +164,15 @@ def _settings(fit: Fit, rows: list[Mapping[str, Any]]) -> dict[str, Any]:
     }
 
 
-def model_in(layout: LayoutTable, network: Mapping[str, Any]) -> str | None:
-    """What ``--variant`` calls a network, as `Facts.as_data` has it, in ``layout``: its model, where that is one with
-    the network's settings, else the first such, or the network's own name where the layout names no model of it. None
-    where all have other settings."""
+def model_name_in(layout: LayoutTable, network: Mapping[str, Any]) -> str | None:
+    """What ``--variant`` calls a network, as `NetworkInfo.as_data` has it, in ``layout``: its model, where that is one
+    with the network's settings, else the first such, or the network's own name where the layout names no model of
+    it. None where all have other settings."""
     told = dict(network["settings"])
     if not told:
         return str(network["model"])
     one = next(one for one in variants(network["family"]) if one.name == network["variant"])
-    held = {**settings(one), **layout.holding(one.name).config}
+    held = {**settings(one), **layout.support_for(one.name).config}
     rows = [row for row in layout.made_for if is_for(row["variants"], one.name)]
     found = {row["name"]: {**held, **row.get("config", {})} for row in rows if "name" in row}
     same = [name for name, config in found.items() if {key: config[key] for key in settings(one)} == told]
@@ -183,13 +183,13 @@ def model_in(layout: LayoutTable, network: Mapping[str, Any]) -> str | None:
     return one.name
 
 
-def held_settings(
+def layout_settings(
     layout: LayoutTable, variant: Variant, bound: Mapping[str, int] | None = None
 ) -> list[dict[str, Any]]:
     """The settings that a layout's own networks of a variant may have: one for each of its models that fit the sizes
     ``bound``, where it names any."""
     own = settings(variant)
-    held = {**own, **layout.holding(variant.name).config}
+    held = {**own, **layout.support_for(variant.name).config}
     configs = [
         row.get("config", {})
         for row in layout.made_for
@@ -199,7 +199,7 @@ def held_settings(
     return [{name: {**held, **config}[name] for name in own} for config in configs or [{}]]
 
 
-def unlike(wanted: Mapping[str, Any], held: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
+def differing_settings(wanted: Mapping[str, Any], held: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
     """What of ``wanted`` settings the nearest of those that a layout has are otherwise, with its values."""
     apart = ({name: one[name] for name, value in wanted.items() if one[name] != value} for one in held)
     return min(apart, key=len, default={})

@@ -34,7 +34,7 @@ has the module's whole shape; every other tensor is a vector of its first size."
 
 
 DIVISOR = "divisor"
-"""What a leaf is to be divided by, a tensor of one number that some layouts store beside it (`Leaf.over`)."""
+"""What a leaf is to be divided by, a tensor of one number that some layouts store beside it (`StoredTensor.over`)."""
 
 IDENTITY = "= identity"
 """The name of a batch norm that a layout does not have: one that changes nothing takes its place."""
@@ -98,7 +98,7 @@ class NetworkTable(NamedTuple):
     early: Mapping[str, Mapping[str, str]] = MappingProxyType({})
 
 
-class Holds(NamedTuple):
+class Support(NamedTuple):
     """What a layout says of some variants: that it holds them, perhaps with a note, or why it cannot.
 
     ``config`` is what its own network does differently, for the reference network; ``differs`` says so in words
@@ -152,7 +152,7 @@ class ModuleNames(NamedTuple):
         return self._replace(common={**self.common, **chosen})
 
 
-class Leaf(NamedTuple):
+class StoredTensor(NamedTuple):
     """How a layout stores one tensor of a module.
 
     ``suffix`` is appended to the module's name, or has it where it says ``{}``: see `of`. ``axes`` are the file's
@@ -227,9 +227,9 @@ class LayoutTable(NamedTuple):
     to: tuple[str, ...]
     scopes: tuple[str, ...]
     drop: tuple[str, ...]
-    leaves: Mapping[str, Mapping[str, Leaf]]
+    leaves: Mapping[str, Mapping[str, StoredTensor]]
     letters: Mapping[str, str]
-    holds: tuple[Holds, ...]
+    supports: tuple[Support, ...]
     modules: Mapping[str, ModuleNames]
     identity: bool
     container: str
@@ -248,21 +248,21 @@ class LayoutTable(NamedTuple):
     missing: Mapping[str, str] = MappingProxyType({})
     zero: tuple[str, ...] = ()
 
-    def holding(self, variant: str) -> Holds:
+    def support_for(self, variant: str) -> Support:
         """What the table says of a variant; the first row that matches counts, none means it holds it."""
-        for row in self.holds:
+        for row in self.supports:
             if is_for(row.variants, variant):
                 return row
-        return Holds(("*",), "", "")
+        return Support(("*",), "", "")
 
     def eps(self, variant: str) -> float | None:
         """The batch-norm eps of this project's network for a variant; None where the layout leaves it open."""
-        held = self.holding(variant).bn_eps
+        held = self.support_for(variant).bn_eps
         return self.bn_eps if held is None else held
 
     def pool1(self, variant: str) -> bool | None:
         """Whether this project's network has the pool behind the stem; None where the layout leaves it open."""
-        held = self.holding(variant).pool1
+        held = self.support_for(variant).pool1
         rows = (row for row in self.made_for if is_for(row["variants"], variant))
         found: bool | None = next(rows, {}).get("pool1", held)
         return found
@@ -323,7 +323,7 @@ class LayoutTable(NamedTuple):
         """The suffix of what some leaves of a module of this kind are divided by; empty where none is."""
         return next((over for leaf in LEAVES[kind] if (over := self.leaf(kind, leaf).over)), "")
 
-    def leaf(self, kind: str, leaf: str) -> Leaf:
+    def leaf(self, kind: str, leaf: str) -> StoredTensor:
         """How a tensor of a module of this kind is stored."""
         return self.leaves["conv" if kind == "conv+bias" else kind][leaf]
 
@@ -501,7 +501,7 @@ def load_layout(name: str) -> LayoutTable:
             f"leaves.{kind}",
             "has more than one divisor",
         )
-    holds = []
+    supports = []
     for row in raw.get("holds", ()):
         check.keys(
             row, "holds", {"variants"}, {"refuse", "note", "pool1", "bn_eps", "config", "differs", "fixed"}
@@ -510,7 +510,7 @@ def load_layout(name: str) -> LayoutTable:
             "config" in row or "differs" not in row, "holds", "what differs needs a config that says how"
         )
         given = {"refuse": "", "note": "", **row, "variants": tuple(row["variants"])}
-        holds.append(Holds(**{**given, "fixed": tuple(row.get("fixed", ()))}))
+        supports.append(Support(**{**given, "fixed": tuple(row.get("fixed", ()))}))
     for row in raw.get("made_for", ()):
         check.keys(
             row,
@@ -577,7 +577,7 @@ def load_layout(name: str) -> LayoutTable:
         drop=tuple(raw.get("drop", ())),
         leaves=parsed,
         letters=raw.get("letters", {}),
-        holds=tuple(holds),
+        supports=tuple(supports),
         modules=modules,
         identity=identity,
         container=raw.get("container", "state_dict"),
@@ -673,7 +673,7 @@ def _template(check: Check, part: str, name: str, text: object) -> ModuleTemplat
     )
 
 
-def _leaf(check: Check, where: str, text: object, eps: float = 0.0) -> Leaf:
+def _leaf(check: Check, where: str, text: object, eps: float = 0.0) -> StoredTensor:
     """``SUFFIX``, ``SUFFIX AXES -> AXES`` with letters for axes, ``= CONSTANT`` or ``= 1 - eps``, or one of the first
     two and ``over SUFFIX``.
 
@@ -690,11 +690,11 @@ def _leaf(check: Check, where: str, text: object, eps: float = 0.0) -> Leaf:
     suffix, _, order = stored.partition(" ")
     if suffix == "=":
         if order == "1 - eps":
-            return Leaf("", constant=1 - eps)
+            return StoredTensor("", constant=1 - eps)
         check.that(order.replace(".", "", 1).isdigit(), where, f"{order!r} is not a number")
-        return Leaf("", constant=float(order))
+        return StoredTensor("", constant=float(order))
     if not order:
-        return Leaf(suffix, over=over)
+        return StoredTensor(suffix, over=over)
     here, _, canonical = (side.split() for side in order.partition("->"))
     letters = [axis for axis in here if axis not in ("1", "1*", "1?")]
     start = next((place for place, axis in enumerate(here) if axis in letters), len(here))
@@ -712,7 +712,7 @@ def _leaf(check: Check, where: str, text: object, eps: float = 0.0) -> Leaf:
     more = "l" * front.count("1*") + "t" * behind.count("1*")
     leading, maybe = front.count("1"), front.count("1?")
     least = leading if maybe else None
-    return Leaf(suffix, axes, leading + maybe, behind.count("1"), more, over=over, least=least)
+    return StoredTensor(suffix, axes, leading + maybe, behind.count("1"), more, over=over, least=least)
 
 
 def _sizes(check: Check, where: str, words: list[str]) -> Iterator[int | str]:

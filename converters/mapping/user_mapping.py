@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from converters.tensor import ITEMSIZE, SourceFile
 
-from .tables import FORMATS, Check, Leaf, TableError
+from .tables import FORMATS, Check, StoredTensor, TableError
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -69,12 +69,12 @@ class Pair(NamedTuple):
 
     left: str
     right: str
-    left_stored: Leaf
-    right_stored: Leaf
+    left_stored: StoredTensor
+    right_stored: StoredTensor
     rank: int | None
 
 
-class OwnMapping(NamedTuple):
+class UserMapping(NamedTuple):
     """A mapping file, expanded: ``left`` are the files it reads, ``right`` those it writes.
 
     ``unsure`` are proposals that nobody has confirmed; ``sha256`` is that of the file's bytes.
@@ -94,7 +94,7 @@ class OwnMapping(NamedTuple):
         """How many points wait for a person: unsure rows, and tensors left over on a side."""
         return len(self.unsure) + len(self.left.left_over) + len(self.right.left_over)
 
-    def reversed(self) -> OwnMapping:
+    def reversed(self) -> UserMapping:
         """The same table from right to left."""
         return self._replace(
             left=self.right,
@@ -104,7 +104,7 @@ class OwnMapping(NamedTuple):
             reverse=not self.reverse,
         )
 
-    def accepted(self) -> OwnMapping:
+    def accepted(self) -> UserMapping:
         """The same with the unsure rows as rows, and what is left over dropped."""
         return self._replace(
             pairs=self.pairs + self.unsure,
@@ -114,7 +114,7 @@ class OwnMapping(NamedTuple):
         )
 
 
-def load_mapping(path: str) -> OwnMapping:
+def load_mapping(path: str) -> UserMapping:
     """Read a mapping file. Raises `MappingError` where it does not follow the grammar, `BadInput` where it cannot
     be opened."""
     from hashlib import sha256
@@ -126,7 +126,7 @@ def load_mapping(path: str) -> OwnMapping:
     return parse_mapping(text, path, sha256(text.replace(b"\r\n", b"\n")).hexdigest())
 
 
-def parse_mapping(text: bytes, path: str, sha256: str = "") -> OwnMapping:
+def parse_mapping(text: bytes, path: str, sha256: str = "") -> UserMapping:
     """A mapping from the bytes of its file. Raises `MappingError`."""
     check = Check(path, MappingError)
     try:
@@ -160,7 +160,7 @@ def parse_mapping(text: bytes, path: str, sha256: str = "") -> OwnMapping:
             )
     for name in indexes.unused():
         check.that(False, f"index.{name}", "is used by no row")
-    return OwnMapping(path, raw.get("title", ""), left, right, pairs, unsure, sha256, False)
+    return UserMapping(path, raw.get("title", ""), left, right, pairs, unsure, sha256, False)
 
 
 def glob_matches(glob: str, name: str) -> bool:
@@ -318,7 +318,7 @@ def _pairs(check: Check, indexes: _Indexes, raw: Mapping[str, Any], section: str
                 yield from pairs[block * many : (block + 1) * many]
 
 
-_Row = tuple[tuple[str, ...], _Template, _Template, Leaf, Leaf, "int | None"]
+_Row = tuple[tuple[str, ...], _Template, _Template, StoredTensor, StoredTensor, "int | None"]
 
 
 def _row(check: Check, indexes: _Indexes, section: str, key: str, value: object) -> _Row:
@@ -335,7 +335,7 @@ def _row(check: Check, indexes: _Indexes, section: str, key: str, value: object)
             indexes.names_of(side) == names, where, "must use the same index on both sides: it goes both ways"
         )
     if "axes" not in row:
-        return names, left, right, Leaf(""), Leaf(""), None
+        return names, left, right, StoredTensor(""), StoredTensor(""), None
     return names, left, right, *_axes(check, where, row["axes"])
 
 
@@ -346,7 +346,7 @@ def _expanded(indexes: _Indexes, section: str, row: _Row) -> Iterator[Pair]:
         yield Pair(indexes.fill(where, left, values), indexes.fill(where, right, values), here, there, rank)
 
 
-def _axes(check: Check, where: str, text: object) -> tuple[Leaf, Leaf, int]:
+def _axes(check: Check, where: str, text: object) -> tuple[StoredTensor, StoredTensor, int]:
     """``"D H W I O -> O I D H W"``: axes on both sides, a ``1`` in front or behind for a further axis of size one."""
     check.that(isinstance(text, str) and len(str(text)) < LONGEST_NAME, where, "axes must be a text")
     left, arrow, right = str(text).partition("->")
@@ -366,7 +366,11 @@ def _axes(check: Check, where: str, text: object) -> tuple[Leaf, Leaf, int]:
     (here, here_front, here_behind), (there, there_front, there_behind) = sides
     check.that(sorted(here) == sorted(there), where, "axes must be the same on both sides of '->'")
     order = None if here == there else tuple(here.index(axis) for axis in there)
-    return Leaf("", order, here_front, here_behind), Leaf("", None, there_front, there_behind), len(here)
+    return (
+        StoredTensor("", order, here_front, here_behind),
+        StoredTensor("", None, there_front, there_behind),
+        len(here),
+    )
 
 
 def _side(check: Check, indexes: _Indexes, raw: Mapping[str, Any], key: str) -> Side:

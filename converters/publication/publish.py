@@ -20,8 +20,8 @@ from converters.inspection.inspect import inspect
 from converters.mapping.names import BATCHES
 from converters.mapping.releases import release_of
 from converters.mapping.tables import load_layout
-from converters.printable import shown
-from converters.reports.model_card import Facts, model_card, source_names
+from converters.printable import printable
+from converters.reports.model_card import CardFacts, model_card, source_names
 from converters.tensor import FLOATS, SourceFile, known_crc
 
 if sys.platform != "win32":
@@ -109,14 +109,14 @@ def publish(
             if run:
                 checks = (*checks, *_run(staged, os.fspath(source), published))
         digest = sha256_of(staged)
-        holds = {
+        supports = {
             "stem": stem,
             "network": _network(published).variant,
             "layout": published.layout,
             "classes": _network(published).classes,
             "hash8": digest[:8],
         }
-        base = fill(name, holds) + suffix
+        base = fill(name, supports) + suffix
         if not base.isprintable():
             raise UsageError("the name has a character that a list of hashes cannot hold", path=base)
         final = os.path.join(folder, base)
@@ -134,7 +134,7 @@ def publish(
     network = _network(published)
     names = [name for name, _ in reversed(source_names(published.provenance))]
     release = release_of([*names, os.path.basename(path)], network.variant, network.classes)
-    text = model_card(published, Facts(base, digest, size, release, checks, stripped))
+    text = model_card(published, CardFacts(base, digest, size, release, checks, stripped))
     card = final.removesuffix(suffix) + ".md"
     _write(card, text)
     with _alone(folder):
@@ -243,7 +243,7 @@ def _said(found: Inspection, source: str) -> dict[str, Any]:
     """How a source was read when the published file was made from it, as keywords of `convert`, from the record."""
     told = found.provenance or {}
     names = [told for _, told in source_names(told)]
-    base = shown(os.path.basename(os.path.normpath(source)))
+    base = printable(os.path.basename(os.path.normpath(source)))
     for number, made_from in enumerate(names, 1):
         if base == made_from["name"] or (
             os.path.isfile(source) and os.path.getsize(source) == made_from.get("size")
@@ -268,7 +268,7 @@ def _against(staged: str, source: str, again: str, found: Inspection) -> str:
     read = asked.pop("source")
     if not _network(found).classes:
         whole = convert(read, source, again, **asked, force=True, dry_run=True)
-        asked["backbone"] = bool(whole.facts and whole.facts.classes)
+        asked["backbone"] = bool(whole.info and whole.info.classes)
     made = convert(read, source, again, **asked, force=True, sha256=True)
     compared = diff(again, staged, layout_a=found.layout, layout_b=found.layout)
     bad = [row for row in compared.rows if row.kind != "equal" and not row.name.endswith(BATCHES)]

@@ -6,7 +6,7 @@ from html import escape
 from typing import TYPE_CHECKING
 
 from converters.formats.io.atomic import replacing
-from converters.printable import shown
+from converters.printable import printable
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
@@ -72,7 +72,7 @@ def page(title: str, body: str) -> str:
 
 def text(value: object) -> str:
     """Any text as HTML: markup, control characters and halves of surrogates lose their meaning."""
-    return escape(shown(str(value)))
+    return escape(printable(str(value)))
 
 
 def code(value: object) -> str:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from converters.printable import shown
+from converters.printable import printable
 
 from .terminal import megabytes
 
@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from converters.mapping.releases import Release
 
 
-class Facts(NamedTuple):
+class CardFacts(NamedTuple):
     """What a card tells of a published file beside the inspection.
 
     ``checks`` are lines on what was verified before it was published, ``stripped`` what was left out.
@@ -30,40 +30,40 @@ class Facts(NamedTuple):
     stripped: tuple[str, ...]
 
 
-def model_card(found: Inspection, facts: Facts) -> str:
+def model_card(found: Inspection, card: CardFacts) -> str:
     """The card's text, the same for the same file. ``found`` must be of a known network."""
     network = found.network
     if network is None:
         raise ValueError("an unknown network has no card")
-    front = ["---", *_yaml(_front(found, facts)), "---"]
+    front = ["---", *_yaml(_front(found, card)), "---"]
     body = [f"# {network.title}, {f'{network.classes} classes' if network.classes else 'no head'}", ""]
     body += [
-        f"`{facts.file}` holds {network.title} in the layout of {found.layout_title} "
-        f"({len(found.tensors)} tensors, {megabytes(facts.size)}).",
+        f"`{card.file}` holds {network.title} in the layout of {found.layout_title} "
+        f"({len(found.tensors)} tensors, {megabytes(card.size)}).",
         "",
         *_table("Architecture", _architecture(found)),
         *_table("Preprocessing", _preprocessing(network.input)),
-        *_table("Accuracy, as its authors report it", _accuracy(facts.release)),
-        *_table("Source", _source(found, facts)),
+        *_table("Accuracy, as its authors report it", _accuracy(card.release)),
+        *_table("Source", _source(found, card)),
         "## Verified before publishing",
         "",
-        *(f"- {line}" for line in facts.checks),
-        *(f"- left out: {line}" for line in facts.stripped),
+        *(f"- {line}" for line in card.checks),
+        *(f"- left out: {line}" for line in card.stripped),
         *(f"- note: {note}" for note in (found.provenance or {}).get("notes", ())),
         "",
-        *_table("Hashes", [("SHA-256", f"`{facts.sha256}`"), ("size", f"{facts.size:,} bytes")]),
+        *_table("Hashes", [("SHA-256", f"`{card.sha256}`"), ("size", f"{card.size:,} bytes")]),
         "## Use",
         "",
         "```python",
         "from converters import load_model",
         "",
-        f"model = load_model({json.dumps(facts.file)})",
+        f"model = load_model({json.dumps(card.file)})",
         "```",
     ]
-    return "\n".join(shown(line) for line in (*front, "", *body)) + "\n"
+    return "\n".join(printable(line) for line in (*front, "", *body)) + "\n"
 
 
-def _front(found: Inspection, facts: Facts) -> dict[str, Any]:
+def _front(found: Inspection, card: CardFacts) -> dict[str, Any]:
     network = found.network
     assert network is not None
     front: dict[str, Any] = {
@@ -81,15 +81,15 @@ def _front(found: Inspection, facts: Facts) -> dict[str, Any]:
         front["preprocessing"] = {
             key: value for key, value in network.input.items() if not key.startswith(("label", "counted"))
         }
-    if facts.release and facts.release.reported:
+    if card.release and card.release.reported:
         front["accuracy"] = {
-            "reported_by": facts.release.title,
-            "for": facts.release.file,
-            "dataset": facts.release.on,
-            **facts.release.reported,
+            "reported_by": card.release.title,
+            "for": card.release.file,
+            "dataset": card.release.on,
+            **card.release.reported,
         }
     front["source"] = [name for name, _ in source_names(found.provenance)]
-    front |= {"file": facts.file, "size": facts.size, "sha256": facts.sha256}
+    front |= {"file": card.file, "size": card.size, "sha256": card.sha256}
     return front
 
 
@@ -135,16 +135,16 @@ def _accuracy(release: Release | None) -> Iterator[tuple[str, str]]:
     yield "reported by", f"{release.title} for `{release.file}`; not measured here"
 
 
-def _source(found: Inspection, facts: Facts) -> Iterator[tuple[str, str]]:
+def _source(found: Inspection, card: CardFacts) -> Iterator[tuple[str, str]]:
     for name, source in source_names(found.provenance):
         digest = f", SHA-256 `{source['sha256']}`" if isinstance(source.get("sha256"), str) else ""
         size = f", {source['size']:,} bytes" if isinstance(source.get("size"), int) else ""
         container = f", {source['container']}" if isinstance(source.get("container"), str) else ""
         yield "made from", f"{_code(name)}{container}{size}{digest}"
-    if facts.release:
-        yield "released by", f"{facts.release.title}, {facts.release.url}"
-        if facts.release.converted:
-            yield "converted from", facts.release.converted
+    if card.release:
+        yield "released by", f"{card.release.title}, {card.release.url}"
+        if card.release.converted:
+            yield "converted from", card.release.converted
     network = found.network
     assert network is not None
     if network.licence:

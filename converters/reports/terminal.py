@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from typing import TYPE_CHECKING, Any
 
-from converters.printable import shown
+from converters.printable import printable
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from converters.inspection.diff import Difference, Pair
     from converters.inspection.inspect import Inspection
     from converters.inspection.support import Support
-    from converters.mapping.network_info import Facts
+    from converters.mapping.network_info import NetworkInfo
     from converters.suggestion.suggest import Suggestion
     from converters.verification.verify import Verification
 
@@ -28,8 +28,8 @@ SHOWN = 10
 
 def conversion_text(result: Result) -> str:
     """A few lines on a conversion done or planned."""
-    facts = result.facts
-    network = f"{facts.title} ({facts.model or facts.variant}), {_classes(facts)}: " if facts else ""
+    info = result.info
+    network = f"{info.title} ({info.model or info.variant}), {_classes(info)}: " if info else ""
     size = f"{len(result.rows)} tensors, {megabytes(result.nbytes)}"
     lines = [f"{network}{size}, {result.layout} -> {result.target}"]
     changed = sum(1 for row in result.rows if row.source and any(not op.keeps_bytes for op in row.ops))
@@ -71,11 +71,11 @@ def mean_text(means: Iterable[float]) -> str:
 def inspection_text(found: Inspection) -> str:
     """All that is known of a file, its tensors folded by index."""
     lines = [f"{found.path}: {found.container}, {megabytes(found.size)}"]
-    facts = found.network
-    if facts is None:
+    info = found.network
+    if info is None:
         lines.append(f"network      not recognised: {found.unknown}")
     else:
-        lines += _network_lines(found, facts)
+        lines += _network_lines(found, info)
     if found.mapping:
         lines += _mapping_lines(found.mapping)
     lines.append(f"tensors      {len(found.tensors)}")
@@ -169,13 +169,13 @@ def models_text(table: Iterable[Support]) -> str:
     )
 
 
-def _classes(facts: Facts) -> str:
-    return f"{facts.classes} classes" if facts.classes else "no head"
+def _classes(info: NetworkInfo) -> str:
+    return f"{info.classes} classes" if info.classes else "no head"
 
 
 def _lines(lines: Iterable[str]) -> str:
     """Lines with whatever a file put into them made safe to print."""
-    return "\n".join(shown(line) for line in lines)
+    return "\n".join(printable(line) for line in lines)
 
 
 def megabytes(size: int) -> str:
@@ -196,9 +196,9 @@ def fold_tensors(tensors: Iterable[tuple[str, str, tuple[int, ...]]]) -> Iterato
 
 def verification_text(found: Verification) -> str:
     """The three levels, a few lines each."""
-    facts, exact = found.facts, found.exact
+    info, exact = found.info, found.exact
     lines = [
-        f"{facts.title} ({facts.variant}), {facts.classes} classes: {found.source_layout} and {found.output_layout}"
+        f"{info.title} ({info.variant}), {info.classes} classes: {found.source_layout} and {found.output_layout}"
     ]
     if exact.ok:
         lines.append(f"exact       all {exact.tensors} tensors come back bit for bit")
@@ -222,7 +222,7 @@ def verification_text(found: Verification) -> str:
             f"{found.declared.relative:.1e} of the largest"
         )
     lines.append(f"verified: {'YES' if found.ok else 'NO'} ({sum(found.timings.values()):.1f} s)")
-    return "\n".join(shown(line) for line in lines)
+    return "\n".join(printable(line) for line in lines)
 
 
 def _functional_lines(found: Verification) -> Iterator[str]:
@@ -298,20 +298,20 @@ def _ranges(seen: list[int]) -> str:
     return "{" + ",".join(str(low) if low == high else f"{low}-{high}" for low, high in runs) + "}"
 
 
-def _network_lines(found: Inspection, facts: Facts) -> Iterator[str]:
-    channels = f"{facts.channels} input channel{'s' if facts.channels != 1 else ''}"
-    yield f"network      {facts.title} ({facts.variant}), {_classes(facts)}, {channels}"
+def _network_lines(found: Inspection, info: NetworkInfo) -> Iterator[str]:
+    channels = f"{info.channels} input channel{'s' if info.channels != 1 else ''}"
+    yield f"network      {info.title} ({info.variant}), {_classes(info)}, {channels}"
     yield f"layout       {found.layout} ({found.layout_title})"
-    if facts.model:
-        yield f"model        {facts.model}"
-    if facts.choices:
-        yield f"model        one of {', '.join(facts.choices)}; no weight shows which: --variant says it"
-    elif facts.settings:
-        yield f"settings     {', '.join(f'{name} = {value}' for name, value in facts.settings.items())}"
-    resnet = facts.family in ("resnet3d", "audiovisual")
-    pool = f", pool1 {'on' if facts.pool1 else 'off'}" if resnet else ""
-    if facts.family != "c3d":
-        yield f"not in it    batch-norm eps {facts.bn_eps:g}{pool}"
+    if info.model:
+        yield f"model        {info.model}"
+    if info.choices:
+        yield f"model        one of {', '.join(info.choices)}; no weight shows which: --variant says it"
+    elif info.settings:
+        yield f"settings     {', '.join(f'{name} = {value}' for name, value in info.settings.items())}"
+    resnet = info.family in ("resnet3d", "audiovisual")
+    pool = f", pool1 {'on' if info.pool1 else 'off'}" if resnet else ""
+    if info.family != "c3d":
+        yield f"not in it    batch-norm eps {info.bn_eps:g}{pool}"
     if found.unseen:
         yield f"             {found.unseen}"
     yield (
@@ -319,26 +319,26 @@ def _network_lines(found: Inspection, facts: Facts) -> Iterator[str]:
         f"{found.weights / 1e6:.1f} M without norms and biases"
     )
     if found.multiply_adds:
-        line = f"{found.multiply_adds / 1e9:.1f} GFLOPs (multiply-adds) for a clip of {_size(facts.input['clip'])}"
-        if facts.input["counted_at"] != facts.input["clip"]:
-            line += f"; {found.counted / 1e9:.1f} at {_size(facts.input['counted_at'])}, as its authors count"
+        line = f"{found.multiply_adds / 1e9:.1f} GFLOPs (multiply-adds) for a clip of {_size(info.input['clip'])}"
+        if info.input["counted_at"] != info.input["clip"]:
+            line += f"; {found.counted / 1e9:.1f} at {_size(info.input['counted_at'])}, as its authors count"
         yield f"cost         {line}"
-    if "mean" in facts.input:
-        norm = facts.input
+    if "mean" in info.input:
+        norm = info.input
         values = f", values {norm['range'][0]}..{norm['range'][1]}" if "range" in norm else ""
         yield (
             f"input        {norm['order']}{values}, mean {_list(norm['mean'])}, std {_list(norm['std'])}"
             f"{', every 2nd frame' if norm.get('frame_step') == 2 else ''}"
         )
-    if "mean_cube" in facts.input:
-        yield f"input        {facts.input['order']}, values 0..255, less {facts.input['mean_cube']}"
-    if "mean_file" in facts.input:
-        mean = facts.input["mean_file"]
+    if "mean_cube" in info.input:
+        yield f"input        {info.input['order']}, values 0..255, less {info.input['mean_cube']}"
+    if "mean_file" in info.input:
+        mean = info.input["mean_file"]
         yield f"mean file    {mean['name']}, {_size(mean['shape'])}, {mean_text(mean['means'])}, CRC-32 {mean['crc32']}"
-    if "resize" in facts.input:
-        yield f"frames       {facts.input['resize']}"
-    if facts.licence:
-        yield f"licence      {facts.licence} (of the released weights)"
+    if "resize" in info.input:
+        yield f"frames       {info.input['resize']}"
+    if info.licence:
+        yield f"licence      {info.licence} (of the released weights)"
     for name, note in found.layouts.items():
         yield f"converts to  {name}{f': {note}' if note else ''}"
     for name, reason in found.refusing.items():

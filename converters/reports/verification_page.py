@@ -17,9 +17,9 @@ from .terminal import fold_names
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
-    from converters.mapping.network_info import Facts
-    from converters.verification.evidence import Evidence, Odd, Way
-    from converters.verification.verify import Block, Functional, Ranked, Verification
+    from converters.mapping.network_info import NetworkInfo
+    from converters.verification.evidence import Evidence, SuspectTensor, Way
+    from converters.verification.verify import Block, Functional, TopClass, Verification
 
 HEIGHT = 200
 """Pixels of the picture at least."""
@@ -36,9 +36,9 @@ def proof_html(found: Verification, command: Sequence[str]) -> str:
     seen = found.evidence
     if seen is None:
         raise ValueError("a report wants the evidence: verify(..., evidence=True)")
-    title = f"{found.facts.title}: {'verified' if found.ok else 'not verified'}"
+    title = f"{found.info.title}: {'verified' if found.ok else 'not verified'}"
     parts = [
-        f'<header><p class="soft">convert verify</p>\n<h1>{text(found.facts.title)}: {_verdict(found)}</h1>',
+        f'<header><p class="soft">convert verify</p>\n<h1>{text(found.info.title)}: {_verdict(found)}</h1>',
         f"<p>{_subject(found)}</p></header>\n<main>",
         _cards(found),
         "<h2>Files</h2>",
@@ -50,7 +50,7 @@ def proof_html(found: Verification, command: Sequence[str]) -> str:
         "<h2>Values that look wrong</h2>",
         *_values(seen),
         "<h2>What goes in</h2>",
-        html.pairs(_input(found.facts)),
+        html.pairs(_input(found.info)),
         "<h2>What the output’s own project does otherwise</h2>",
         *_declared(found),
         "<h2>Provenance</h2>",
@@ -67,10 +67,10 @@ def _verdict(found: Verification) -> str:
 
 
 def _subject(found: Verification) -> str:
-    facts = found.facts
-    classes = f"{facts.classes} classes" if facts.classes else "no head"
+    info = found.info
+    classes = f"{info.classes} classes" if info.classes else "no head"
     return (
-        f"{text(facts.title)} ({code(facts.variant)}), {classes}, {_count(facts.channels, 'input channel')}: "
+        f"{text(info.title)} ({code(info.variant)}), {classes}, {_count(info.channels, 'input channel')}: "
         f"{code(basename(found.source))} in layout {code(found.source_layout)} against "
         f"{code(basename(found.output))} in layout {code(found.output_layout)}."
     )
@@ -262,7 +262,7 @@ def _blocks(found: Verification) -> Iterator[str]:
         )
 
 
-def _class(one: Ranked) -> tuple[str, str]:
+def _class(one: TopClass) -> tuple[str, str]:
     return (f"{text(one.label)} ({one.number})" if one.label else f"class {one.number}"), _logit(one.logit)
 
 
@@ -390,7 +390,7 @@ def _values(seen: Evidence) -> Iterator[str]:
         )
 
 
-def _histogram(one: Odd) -> str:
+def _histogram(one: SuspectTensor) -> str:
     most = log10(1 + max(one.output + one.source))
     told = "; ".join(one.why)
     step = 100 / len(one.output)
@@ -422,9 +422,9 @@ def _histogram(one: Odd) -> str:
 # The rest
 
 
-def _input(facts: Facts) -> Iterator[tuple[str, str]]:
+def _input(info: NetworkInfo) -> Iterator[tuple[str, str]]:
     """Preprocessing, and what else no weight shows, in words."""
-    told = facts.input
+    told = info.input
     if "clip" in told:
         *frames, height, width = told["clip"]
         clip = (
@@ -452,11 +452,11 @@ def _input(facts: Facts) -> Iterator[tuple[str, str]]:
         )
     if not told:
         yield "clip", "no table says what the network was made for"
-    yield "batch-norm eps", f"{facts.bn_eps:g} in the source"
-    if facts.family in ("resnet3d", "audiovisual"):
-        yield "pool behind the stem", "yes" if facts.pool1 else "no"
-    if facts.stem_stride != 1:
-        yield "stem’s stride in time", str(facts.stem_stride)
+    yield "batch-norm eps", f"{info.bn_eps:g} in the source"
+    if info.family in ("resnet3d", "audiovisual"):
+        yield "pool behind the stem", "yes" if info.pool1 else "no"
+    if info.stem_stride != 1:
+        yield "stem’s stride in time", str(info.stem_stride)
 
 
 def _declared(found: Verification) -> Iterator[str]:
@@ -495,8 +495,8 @@ def _provenance(found: Verification, seen: Evidence) -> Iterator[str]:
                     + (f", SHA-256 {code(digest)}" if isinstance(digest, str) else ""),
                 )
             )
-        if found.facts.licence:
-            rows.append(("licence", f"{text(found.facts.licence)}, of the released weights"))
+        if found.info.licence:
+            rows.append(("licence", f"{text(found.info.licence)}, of the released weights"))
         rows += [("note", text(note)) for note in record["notes"]]
         yield "<p>What the output’s own record says.</p>"
         yield html.pairs(rows)

@@ -11,7 +11,7 @@ from converters.formats.checkpoint import open_checkpoint
 from converters.mapping.names import BATCHES
 from converters.mapping.tables import layout_names, load_layout
 from converters.mapping.user_mapping import glob_matches, parse_mapping
-from converters.printable import shown
+from converters.printable import printable
 from converters.tensor import FLOATS
 
 from .fingerprints import Item, equal, look
@@ -93,7 +93,7 @@ def suggest(
         tuple(one.name for one in proposal.left_over) + sides[0].rest + sides[0].scalars,
         tuple(one.name for one in proposal.right_over) + sides[1].rest,
     )
-    title = f"{shown(os.path.basename(left))} -> {shown(os.path.basename(right))}"
+    title = f"{printable(os.path.basename(left))} -> {printable(os.path.basename(right))}"
     text = mapping_text(
         proposal,
         title,

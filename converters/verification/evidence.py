@@ -17,7 +17,7 @@ from converters.tensor import FLOATS
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
 
-    from converters.conversion.identify import Known
+    from converters.conversion.identify import Identified
     from converters.formats.checkpoint import Checkpoint
     from converters.tensor import Tensor
 
@@ -51,7 +51,7 @@ class Way(NamedTuple):
     output: tuple[str, str, tuple[int, ...]] | None
 
 
-class Odd(NamedTuple):
+class SuspectTensor(NamedTuple):
     """A tensor to look at: ``why`` in words, and how its finite values spread from ``low`` to ``high`` on either side,
     as counts in bars of equal width. Empty where a side does not store it, or where there are too many such tensors."""
 
@@ -72,13 +72,13 @@ class Evidence(NamedTuple):
     ways: tuple[Way, ...]
     counters: tuple[str, ...]
     looked_at: int
-    odd: tuple[Odd, ...]
+    odd: tuple[SuspectTensor, ...]
     software: Mapping[str, str]
 
 
 def gather(
-    theirs: Known,
-    ours: Known,
+    theirs: Identified,
+    ours: Identified,
     exact: Exact,
     functional: Functional | None,
     clip: str | os.PathLike[str] | None,
@@ -120,7 +120,7 @@ def _software(functional: Functional | None) -> dict[str, str]:
     return found
 
 
-def _ways(theirs: Known, ours: Known) -> Iterator[Way]:
+def _ways(theirs: Identified, ours: Identified) -> Iterator[Way]:
     """Every tensor of either side, in the output's order; the source's own behind."""
     sides = [
         {
@@ -136,16 +136,16 @@ def _ways(theirs: Known, ours: Known) -> Iterator[Way]:
         yield Way(canonical, sides[0].get(canonical), sides[1].get(canonical))
 
 
-def _canonical(side: Known) -> dict[str, Tensor]:
+def _canonical(side: Identified) -> dict[str, Tensor]:
     """A side's own floating tensors, lazy, under canonical names and in canonical order of axes."""
     tensors = side.checkpoint.tensors
-    plan = make_plan(side.fit, tensors, load_layout("native"), side.facts, eps=side.facts.bn_eps)
+    plan = make_plan(side.fit, tensors, load_layout("native"), side.info, eps=side.info.bn_eps)
     return {
         row.target: row.tensor(tensors) for row in plan.rows if row.source is not None and row.dtype in FLOATS
     }
 
 
-def _odd(theirs: Known, ours: Known, exact: Exact) -> tuple[int, tuple[Odd, ...]]:
+def _odd(theirs: Identified, ours: Identified, exact: Exact) -> tuple[int, tuple[SuspectTensor, ...]]:
     """How many tensors the output has, and those that have wrong values or other ones than the source."""
     source, output = _canonical(theirs), _canonical(ours)
     kinds = {entry.canonical: (entry.kind, entry.leaf) for entry in ours.fit.entries}
@@ -156,7 +156,9 @@ def _odd(theirs: Known, ours: Known, exact: Exact) -> tuple[int, tuple[Odd, ...]
     for place, name in enumerate(names):
         why = (*wrong.get(name, ()), *(("not the source's values",) if name in changed else ()))
         sides = source.get(name), output[name]
-        found.append(Odd(name, why, *_histograms(*sides)) if place < MOST else Odd(name, why))
+        found.append(
+            SuspectTensor(name, why, *_histograms(*sides)) if place < MOST else SuspectTensor(name, why)
+        )
     return len(output), tuple(found)
 
 

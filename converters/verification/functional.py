@@ -11,18 +11,18 @@ from converters.conversion.provenance import home_of
 from converters.errors import BadInput, Refused, UsageError
 from converters.loading import build_network, canonical_state, require_torch
 from converters.mapping.names import entries
-from converters.mapping.network_info import model_in
+from converters.mapping.network_info import model_name_in
 from converters.mapping.tables import load_layout
 from converters.source_graphs.registry import NoSourceNet, source_graph, source_net
 
-from .verify import TOLERANCES, Block, Declared, Functional, Ranked
+from .verify import TOLERANCES, Block, Declared, Functional, TopClass
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
 
-    from converters.conversion.identify import Known, Said
+    from converters.conversion.identify import Identified, UserHints
     from converters.formats.onnx.reader import OnnxNode
-    from converters.mapping.network_info import Facts
+    from converters.mapping.network_info import NetworkInfo
     from converters.mapping.tables import LayoutTable
     from converters.networks.layers import Network
     from converters.source_graphs.graph import Node, SourceNet
@@ -38,9 +38,9 @@ TOP = 5
 
 
 def compare(
-    theirs: Known,
-    ours: Known,
-    said: Said,
+    theirs: Identified,
+    ours: Identified,
+    said: UserHints,
     *,
     device: str,
     clip: str | os.PathLike[str] | None,
@@ -55,19 +55,19 @@ def compare(
         return None, declared, "the source is a PyTorch file: no source framework's network to run"
     tensors = _under_usual_names(theirs)
     try:
-        net = _net(theirs, tensors, said, headless=not ours.facts.classes)
+        net = _net(theirs, tensors, said, headless=not ours.info.classes)
     except NoSourceNet:
-        return None, declared, f"there is no source-side network of {theirs.facts.title} here"
+        return None, declared, f"there is no source-side network of {theirs.info.title} here"
     where = _device(device)
-    inputs, words = _inputs(theirs.facts, clip, seed, regions="rois" in net.inputs)
+    inputs, words = _inputs(theirs.info, clip, seed, regions="rois" in net.inputs)
     try:
         wanted = _source_side(net, tensors, inputs, "" if clip is None else os.fspath(clip))
     except Refused as error:
         raise error.at(theirs.checkpoint.path) from None
-    state = canonical_state(ours.checkpoint, ours.fit, ours.facts)
+    state = canonical_state(ours.checkpoint, ours.fit, ours.info)
     # The source's function over the output's weights; what the output's project does otherwise comes after.
     blocks, logits = _blocks(_network(ours, state, home), net, wanted, inputs, where)
-    if theirs.checkpoint.net is not None or not ours.facts.classes:
+    if theirs.checkpoint.net is not None or not ours.info.classes:
         # A net of the file's own may call inner values otherwise, and a backbone pools in the head's place.
         blocks = [block for block in blocks if block.source_name]
     if ours.checkpoint.nodes and (apart := _graph_apart(theirs, ours, net)):
@@ -76,29 +76,29 @@ def compare(
         else:
             told = f"its ONNX graph is not what this tool writes, and was not run: {apart}"
             declared = declared._replace(notes=(*declared.notes, told))
-    labels = theirs.facts.input.get("labels") or ours.facts.input.get("labels") or []
+    labels = theirs.info.input.get("labels") or ours.info.input.get("labels") or []
     reference = _averaged(net, wanted[net.output], len(inputs[0])) if "logits" in net.blocks else None
     tops = _top(reference, labels), _top(logits, labels)
     found = Functional(where, TOLERANCES[where], words, tuple(blocks), *tops)
-    other = settings_apart(ours.fit, own, ours.facts)
-    if other or home.holding(variant).config != own.holding(variant).config:
+    other = settings_apart(ours.fit, own, ours.info)
+    if other or home.support_for(variant).config != own.support_for(variant).config:
         declared = _measured(declared, _network(ours, state, own, other), net, wanted, inputs, where)
     return found, declared, ""
 
 
-def _notes(theirs: Known, ours: Known, own: LayoutTable) -> Iterator[str]:
+def _notes(theirs: Identified, ours: Identified, own: LayoutTable) -> Iterator[str]:
     """What the output's project does otherwise, as its table says."""
-    variant, eps = ours.fit.variant.name, (ours.facts.bn_eps, theirs.facts.bn_eps)
-    yield from differences(theirs.fit.layout.holding(variant), own.holding(variant))
-    if apart := settings_apart(ours.fit, own, ours.facts):
-        yield settings_note(own, apart, ours.facts)
-    if pool := pool1_note(ours.fit.layout, variant, ours.facts.pool1):
+    variant, eps = ours.fit.variant.name, (ours.info.bn_eps, theirs.info.bn_eps)
+    yield from differences(theirs.fit.layout.support_for(variant), own.support_for(variant))
+    if apart := settings_apart(ours.fit, own, ours.info):
+        yield settings_note(own, apart, ours.info)
+    if pool := pool1_note(ours.fit.layout, variant, ours.info.pool1):
         yield pool
     if eps[0] != eps[1]:
         yield f"batch-norm eps {eps[0]:g} for {eps[1]:g}, made up for in the variances"
 
 
-def _under_usual_names(side: Known) -> dict[str, Tensor]:
+def _under_usual_names(side: Identified) -> dict[str, Tensor]:
     """A source's tensors, those of a head that the file calls otherwise under its layout's name."""
     fit, tensors = side.fit, dict(side.checkpoint.tensors)
     if fit.layout.head:
@@ -110,7 +110,7 @@ def _under_usual_names(side: Known) -> dict[str, Tensor]:
     return tensors
 
 
-def _net(side: Known, tensors: Mapping[str, Tensor], said: Said, *, headless: bool) -> SourceNet:
+def _net(side: Identified, tensors: Mapping[str, Tensor], said: UserHints, *, headless: bool) -> SourceNet:
     """The source's network, by its own file, what a user says of it, what stands in it beside the weights, and else as
     its released files are."""
     checkpoint = side.checkpoint
@@ -120,7 +120,7 @@ def _net(side: Known, tensors: Mapping[str, Tensor], said: Said, *, headless: bo
         pool1=told.get("pool1") if said.pool1 is None else said.pool1,
         stem_stride=told.get("stem_stride") if said.stem_stride is None else said.stem_stride,
         inverse_std=said.inverse_std,
-        model=model_in(side.fit.layout, side.facts.as_data()),
+        model=model_name_in(side.fit.layout, side.info.as_data()),
     )
     if headless:
         kept = {label: name for label, name in net.blocks.items() if not label.endswith("logits")}
@@ -128,9 +128,9 @@ def _net(side: Known, tensors: Mapping[str, Tensor], said: Said, *, headless: bo
     return net
 
 
-def _graph_apart(theirs: Known, ours: Known, net: SourceNet) -> str:
+def _graph_apart(theirs: Identified, ours: Identified, net: SourceNet) -> str:
     """In words, the first node of the output's ONNX graph that is not as we would write it; empty where all are."""
-    tensors, variant = theirs.checkpoint.tensors, theirs.facts
+    tensors, variant = theirs.checkpoint.tensors, theirs.info
     nets = [net]
     if theirs.checkpoint.net is not None:  # ours may be of the weights alone
         nets.append(source_net(tensors, pool1=variant.pool1, stem_stride=variant.stem_stride))
@@ -172,19 +172,22 @@ def _device(name: str) -> str:
 
 
 def _network(
-    side: Known, state: Mapping[str, Any], home: LayoutTable, other: Mapping[str, Any] = MappingProxyType({})
+    side: Identified,
+    state: Mapping[str, Any],
+    home: LayoutTable,
+    other: Mapping[str, Any] = MappingProxyType({}),
 ) -> Network:
     """Our network over one side's weights, padding and pooling as those of the layout ``home``, with ``other`` settings
     than the weights go with."""
-    facts = side.facts
+    info = side.info
     return build_network(
         side.fit,
         dict(state),
-        eps=facts.bn_eps,
-        pool1=facts.pool1,
-        stem_stride=facts.stem_stride,
+        eps=info.bn_eps,
+        pool1=info.pool1,
+        stem_stride=info.stem_stride,
         home=home,
-        chosen={**facts.settings, **other},
+        chosen={**info.settings, **other},
     )
 
 
@@ -194,7 +197,7 @@ def _recorded(provenance: Mapping[str, Any] | None) -> dict[str, Any]:
 
 
 def _inputs(
-    facts: Facts, path: str | os.PathLike[str] | None, seed: int, *, regions: bool
+    info: NetworkInfo, path: str | os.PathLike[str] | None, seed: int, *, regions: bool
 ) -> tuple[list[Any], str]:
     """What is fed, as float32 arrays in the reference networks' order, and where it comes from. ``regions`` are fed to
     detectors beside the clip."""
@@ -203,19 +206,19 @@ def _inputs(
     if not 0 <= seed < 1 << 32:
         raise UsageError(f"a seed of {seed} is not from 0 to {(1 << 32) - 1:,}", hint="choose another --seed")
     random = numpy.random.RandomState(seed)
-    audio = facts.family == "resnet2d_audio"
+    audio = info.family == "resnet2d_audio"
     if path is not None:
         first, origin = _loaded(os.fspath(path), audio), shown_name(path)
     else:
-        size, origin = facts.input.get("clip"), f"noise of seed {seed}"
+        size, origin = info.input.get("clip"), f"noise of seed {seed}"
         if audio:
             first = _spread(random.random_sample((1, *LOGMELS)))
         elif size is not None:
-            first = _ranged(random.random_sample((1, facts.channels, *size)), facts)
+            first = _ranged(random.random_sample((1, info.channels, *size)), info)
         else:
             raise UsageError("no table says what clip the network was made for", hint="name one with --clip")
     values = [first]
-    if facts.family == "audiovisual":
+    if info.family == "audiovisual":
         values.append(_spread(random.random_sample((len(first), *LOGMELS))))
     if regions:
         values.append(_regions(random, first.shape))
@@ -239,15 +242,15 @@ def _spread(noise: Any) -> Any:
     return (noise - 0.5) * 12**0.5
 
 
-def _ranged(values: Any, facts: Facts) -> Any:
+def _ranged(values: Any, info: NetworkInfo) -> Any:
     """Noise of 0..1 as pixels (or flow) after the network's own preprocessing."""
     import numpy
 
-    told = facts.input
+    told = info.input
     if "range" not in told:
         return _spread(values)
     low, high = told["range"]
-    middle = [(low + high) / 2] * facts.channels
+    middle = [(low + high) / 2] * info.channels
     mean, std = (
         numpy.array(told.get(key, other), "f8").reshape(-1, 1, 1, 1)
         for key, other in (("mean", middle), ("std", [1.0]))
@@ -282,9 +285,9 @@ def _loaded(path: str, audio: bool) -> Any:
 
 def shown_name(path: str | os.PathLike[str]) -> str:
     """A file's name for a report."""
-    from converters.printable import shown
+    from converters.printable import printable
 
-    return shown(os.path.basename(os.fspath(path)))
+    return printable(os.path.basename(os.fspath(path)))
 
 
 def _source_side(
@@ -427,11 +430,11 @@ def _measured(
     return declared._replace(first=first, relative=blocks[-1].relative)
 
 
-def _top(logits: Any, labels: list[str]) -> tuple[Ranked, ...]:
+def _top(logits: Any, labels: list[str]) -> tuple[TopClass, ...]:
     if logits is None:
         return ()
     row = logits[0]
     return tuple(
-        Ranked(int(index), labels[index] if index < len(labels) else "", float(row[index]))
+        TopClass(int(index), labels[index] if index < len(labels) else "", float(row[index]))
         for index in row.argsort()[::-1][:TOP]
     )

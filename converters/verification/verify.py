@@ -11,24 +11,24 @@ import os
 from time import perf_counter
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from converters.conversion.identify import Said, know
+from converters.conversion.identify import UserHints, identify
 from converters.conversion.operations import Scale, ShiftVariance, filled
 from converters.conversion.plan import NOTHING, make_plan
 from converters.conversion.provenance import before, former, origin_of, undoing
-from converters.conversion.recognize import recognise
+from converters.conversion.recognize import recognize
 from converters.errors import Refused, UsageError
 from converters.formats.checkpoint import open_checkpoint
 from converters.mapping.match import headless
-from converters.mapping.network_info import facts_of
+from converters.mapping.network_info import network_info
 from converters.tensor import same_bytes
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
 
-    from converters.conversion.identify import Known
+    from converters.conversion.identify import Identified
     from converters.conversion.plan import Row
     from converters.formats.checkpoint import Checkpoint
-    from converters.mapping.network_info import Facts
+    from converters.mapping.network_info import NetworkInfo
     from converters.tensor import Tensor
 
     from .evidence import Evidence
@@ -80,7 +80,7 @@ class Block(NamedTuple):
     fault: str = ""
 
 
-class Ranked(NamedTuple):
+class TopClass(NamedTuple):
     """One of the likeliest classes, with its logit."""
 
     number: int
@@ -96,8 +96,8 @@ class Functional(NamedTuple):
     tolerance: float
     clip: str
     blocks: tuple[Block, ...]
-    source_top: tuple[Ranked, ...]
-    output_top: tuple[Ranked, ...]
+    source_top: tuple[TopClass, ...]
+    output_top: tuple[TopClass, ...]
 
     @property
     def first(self) -> Block | None:
@@ -127,7 +127,7 @@ class Verification(NamedTuple):
     output: str
     source_layout: str
     output_layout: str
-    facts: Facts
+    info: NetworkInfo
     exact: Exact
     functional: Functional | None
     declared: Declared
@@ -149,7 +149,7 @@ class Verification(NamedTuple):
             "output": self.output,
             "source_layout": self.source_layout,
             "output_layout": self.output_layout,
-            "network": self.facts.as_data(),
+            "network": self.info.as_data(),
             "exact": {
                 "ok": self.exact.ok,
                 "tensors": self.exact.tensors,
@@ -206,21 +206,21 @@ def verify(
     if device not in (*TOLERANCES, "auto"):
         raise UsageError(f"there is no device {device!r}", hint="one of cpu, cuda, auto")
     started = perf_counter()
-    said = Said(variant, variant, head, pool1, stem_stride, inverse_std)
+    said = UserHints(variant, variant, head, pool1, stem_stride, inverse_std)
     with (
         open_checkpoint(os.fspath(source), entry=entry) as first,
         open_checkpoint(os.fspath(output)) as second,
     ):
-        theirs = know(first, source_layout, said)
+        theirs = identify(first, source_layout, said)
         # What the output's record says of the network is under test; without a record there is only the user's word.
-        word = Said(variant) if second.provenance else said._replace(head=None, inverse_std=False)
+        word = UserHints(variant) if second.provenance else said._replace(head=None, inverse_std=False)
         try:
-            ours = know(second, layout, word)
+            ours = identify(second, layout, word)
         except Refused:  # perhaps one of several, and the source tells which
             ours = _as_told(second, layout, word, theirs, variant)
         if not second.provenance and ours.fit.variant.name == theirs.fit.variant.name:
-            ours = ours._replace(facts=_settings_of(theirs.facts, ours))
-        if theirs.facts.classes and not ours.facts.classes:
+            ours = ours._replace(info=_settings_of(theirs.info, ours))
+        if theirs.info.classes and not ours.info.classes:
             theirs = theirs._replace(fit=headless(theirs.fit))  # the rest is held against the rest
         _comparable(theirs, ours)
         read = perf_counter()
@@ -240,7 +240,7 @@ def verify(
             second.path,
             theirs.fit.layout.name,
             ours.fit.layout.name,
-            theirs.facts,
+            theirs.info,
             exact,
             functional,
             declared,
@@ -252,37 +252,37 @@ def verify(
 
 
 def _as_told(
-    checkpoint: Checkpoint, layout: str | None, word: Said, theirs: Known, model: str | None
-) -> Known:
+    checkpoint: Checkpoint, layout: str | None, word: UserHints, theirs: Identified, model: str | None
+) -> Identified:
     """An output that is one of several networks or models by names and shapes, as the source's network. Without a
     record it does not matter which model of its own project: its settings are the source's."""
     one = theirs.fit.variant.name
     try:
-        return know(checkpoint, layout, word._replace(variant=one, model=model))
+        return identify(checkpoint, layout, word._replace(variant=one, model=model))
     except Refused:
-        choices = facts_of(recognise(checkpoint, layout, variant=one), checkpoint.provenance).choices
+        choices = network_info(recognize(checkpoint, layout, variant=one), checkpoint.provenance).choices
         if checkpoint.provenance or not choices:
             raise
-        return know(checkpoint, layout, word._replace(variant=one, model=choices[0]))
+        return identify(checkpoint, layout, word._replace(variant=one, model=choices[0]))
 
 
-def _settings_of(source: Facts, ours: Known) -> Facts:
+def _settings_of(source: NetworkInfo, ours: Identified) -> NetworkInfo:
     """An output's facts with the source's settings, but for those that weights make up for: nothing in a file without a
     record shows them, and what its project's own network has is told as such."""
     made_up = ours.fit.variant.table.moves
     known = {
         name: value if name in made_up else source.settings.get(name, value)
-        for name, value in ours.facts.settings.items()
+        for name, value in ours.info.settings.items()
     }
-    return ours.facts._replace(settings=known)
+    return ours.info._replace(settings=known)
 
 
-def _comparable(theirs: Known, ours: Known) -> None:
+def _comparable(theirs: Identified, ours: Identified) -> None:
     """Raise `Refused` for two files that are not of one network."""
     one, other = theirs.fit, ours.fit
     if one.variant.name != other.variant.name or dict(one.bound) != dict(other.bound):
         texts = [
-            f"{side.facts.title}, {side.facts.classes} classes, {side.facts.channels} channels"
+            f"{side.info.title}, {side.info.classes} classes, {side.info.channels} channels"
             for side in (theirs, ours)
         ]
         raise Refused(
@@ -292,7 +292,7 @@ def _comparable(theirs: Known, ours: Known) -> None:
         )
 
 
-def _exact(theirs: Known, ours: Known) -> Exact:
+def _exact(theirs: Identified, ours: Identified) -> Exact:
     """Take the output back to the source's layout and compare every tensor's bytes. Shapes, dtypes and names are
     those of the source itself; of the output's record only what undoes a rounding is used. Where a layout makes weights
     round and there is no such record, the output has to have what the source converts to, bit for bit."""
@@ -303,13 +303,13 @@ def _exact(theirs: Known, ours: Known) -> Exact:
         if entry.name
     }
     undo = undoing(output.provenance, output.tensors)
-    origin = origin_of(theirs.fit, source.tensors, NOTHING, theirs.facts.bn_eps, {}, None)
+    origin = origin_of(theirs.fit, source.tensors, NOTHING, theirs.info.bn_eps, {}, None)
     plan = make_plan(
         ours.fit,
         output.tensors,
         theirs.fit.layout,
-        before(ours.facts, output.provenance, undo),
-        eps=theirs.facts.bn_eps,
+        before(ours.info, output.provenance, undo),
+        eps=theirs.info.bn_eps,
         undo=undo,
         former=former({"origin": origin}, theirs.fit.layout.name),
         path=output.path,
@@ -350,7 +350,7 @@ def _rounds(row: Row) -> bool:
     return any(isinstance(op, (ShiftVariance, Scale)) for op in row.ops)
 
 
-def _forward(theirs: Known, ours: Known) -> dict[str, Row]:
+def _forward(theirs: Identified, ours: Identified) -> dict[str, Row]:
     """The rows of a conversion of the source into the output's layout, by the source's names; none where that layout
     does not take this network."""
     try:
@@ -358,8 +358,8 @@ def _forward(theirs: Known, ours: Known) -> dict[str, Row]:
             theirs.fit,
             theirs.checkpoint.tensors,
             ours.fit.layout,
-            theirs.facts,
-            eps=ours.facts.bn_eps,
+            theirs.info,
+            eps=ours.info.bn_eps,
             path=theirs.checkpoint.path,
         )
     except Refused:
@@ -367,10 +367,10 @@ def _forward(theirs: Known, ours: Known) -> dict[str, Row]:
     return {row.source: row for row in plan.rows if row.source is not None}
 
 
-def _told_otherwise(theirs: Known, ours: Known) -> Iterator[str]:
+def _told_otherwise(theirs: Identified, ours: Identified) -> Iterator[str]:
     """What the output's record tells of what goes in and comes out otherwise than the source has it."""
     network = (ours.checkpoint.provenance or {}).get("network") or {}
-    told, wanted = network.get("input", {}), theirs.facts.input
+    told, wanted = network.get("input", {}), theirs.info.input
     for name in ("order", "range", "mean", "std", "mean_cube"):
         if name in wanted and told.get(name, wanted[name]) != wanted[name]:
             yield f"{name} {_said(told[name])} for {_said(wanted[name])}"

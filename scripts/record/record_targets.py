@@ -534,14 +534,14 @@ def table(name: str, repos: Path | None) -> dict[str, Any]:
         if isinstance(one, nn.modules.batchnorm._BatchNorm):
             norms[kind, one.eps] = norms.get((kind, one.eps), 0) + 1
         elif "Pool" in kind and kind.endswith("d"):
-            facts = {
+            info = {
                 "type": kind,
                 "kernel": plain(getattr(one, "kernel_size", getattr(one, "output_size", None))),
                 "stride": plain(getattr(one, "stride", None)),
                 "padding": plain(getattr(one, "padding", None)),
                 "ceil_mode": getattr(one, "ceil_mode", None),
             }
-            pools.setdefault(json.dumps(facts), {**facts, "names": []})["names"].append(path)
+            pools.setdefault(json.dumps(info), {**info, "names": []})["names"].append(path)
     return {
         "source": network.source,
         "deviations": network.note or "none",

@@ -297,7 +297,7 @@ def test_the_files_that_tsn_training_began_with(tmp_path, classifier):
         assert caught.value.hint.endswith("say so: --head loss3/classifier")
         head = classifier
     result = convert("tsn", tmp_path / "x.caffemodel", tmp_path / "out.pth", head=head)
-    assert (result.facts.classes, result.facts.channels) == (1000 if classifier else 0, 3)
+    assert (result.info.classes, result.info.channels) == (1000 if classifier else 0, 3)
     port = {"to": "tsn-pytorch", "head": head, "wrap": True, "dry_run": True}
     notes = convert("tsn", tmp_path / "x.caffemodel", tmp_path / "port.pth", **port).notes
     assert "no wrapper of tsn-pytorch's is known: the file is a bare state dict" in notes

@@ -66,7 +66,7 @@ def test_pth_is_a_plain_state_dict(r2d, tmp_path):
             assert state[row.target].numpy().tobytes() == source[row.source].tobytes()
     assert result.layout == "vmz"
     assert result.target == "vmz-pt"
-    assert result.facts.variant == "r2d-18"
+    assert result.info.variant == "r2d-18"
     assert set(result.timings) == {"read", "plan", "write", "check", "finish"}
 
 
@@ -316,7 +316,7 @@ def test_dry_run_and_inspect_read_no_tensor(r2d, tmp_path, monkeypatch):
         raise AssertionError("a tensor was read")
 
     monkeypatch.setattr(SourceFile, "chunks", refuse)
-    assert convert("vmz", r2d, tmp_path / "out.pth", dry_run=True).facts.variant == "r2d-18"
+    assert convert("vmz", r2d, tmp_path / "out.pth", dry_run=True).info.variant == "r2d-18"
     assert inspect(r2d).network is not None
     with pytest.raises(AssertionError, match="was read"):
         convert("vmz", r2d, tmp_path / "out.pth")

@@ -115,7 +115,7 @@ def test_every_layout_out_and_the_way_back(rgb: Path, tmp_path: Path, to: str) -
         )
         assert {name: tuple(tensor.shape) for name, tensor in state.items()} == table.keys
         (eps,) = {norm["eps"] for norm in table.norms}
-        assert result.facts.bn_eps == eps
+        assert result.info.bn_eps == eps
     convert(to, tmp_path / "out.pth", tmp_path / "back.ckpt", to="i3d")
     back, source = arrays_of(tmp_path / "back.ckpt"), arrays_of(rgb)
     assert back.keys() == source.keys()
@@ -174,8 +174,8 @@ def test_published_names_and_hub_shapes(tmp_path: Path) -> None:
 def test_fine_tuned_classes_and_channels(tmp_path: Path) -> None:
     write(tmp_path / "ucf.ckpt", published("flow", 9, 101))
     result = convert("i3d", tmp_path / "ucf.ckpt", tmp_path / "ucf.pth")
-    assert (result.facts.classes, result.facts.channels) == (101, 2)
-    assert "labels" not in result.facts.input
+    assert (result.info.classes, result.info.channels) == (101, 2)
+    assert "labels" not in result.info.input
 
 
 def test_labels_and_preprocessing_travel(rgb: Path, tmp_path: Path) -> None:

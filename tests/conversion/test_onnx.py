@@ -79,8 +79,8 @@ def test_an_export_and_our_graph_compute_the_same(tmp_path: Path) -> None:
 
 def test_a_graph_tells_what_no_tensor_does(tmp_path: Path) -> None:
     """Among them that there is no pool, which the names alone would have meant there is."""
-    facts = inspect(exported(tmp_path, "ip-csn-26")).network
-    assert (facts.pool1, facts.stem_stride, facts.bn_eps) == (True, 1, 1e-3)
+    info = inspect(exported(tmp_path, "ip-csn-26")).network
+    assert (info.pool1, info.stem_stride, info.bn_eps) == (True, 1, 1e-3)
     vmz_files.write(tmp_path / "x.pkl", "ir-csn-26", seed=2)
     for flags in ({"pool1": False}, {"pool1": False, "stem_stride": 2}):
         path = tmp_path / f"{len(flags)}.onnx"
@@ -88,8 +88,8 @@ def test_a_graph_tells_what_no_tensor_does(tmp_path: Path) -> None:
         model = onnx.load(path)
         del model.metadata_props[:]
         onnx.save(model, path)
-        facts = inspect(path).network
-        assert (facts.pool1, facts.stem_stride) == (False, flags.get("stem_stride", 1))
+        info = inspect(path).network
+        assert (info.pool1, info.stem_stride) == (False, flags.get("stem_stride", 1))
     for node in model.graph.node:
         for attribute in node.attribute:
             if attribute.name == "epsilon":

@@ -32,7 +32,7 @@ def pairs() -> list:
         for name in layout_names():
             layout = load_layout(name)
             if family in families(layout):
-                held[name] = {one.name for one in variants(family) if not layout.holding(one.name).refuse}
+                held[name] = {one.name for one in variants(family) if not layout.support_for(one.name).refuse}
         by_size = sorted(
             variants(family), key=lambda one: parameters(one, weights.bound(one), {"blending": False})
         )

@@ -33,7 +33,7 @@ def cases() -> list:
                 one
                 for family in shared
                 for one in variants(family)
-                if not (source.holding(one.name).refuse or layout.holding(one.name).refuse)
+                if not (source.support_for(one.name).refuse or layout.support_for(one.name).refuse)
                 and layout.eps(one.name) in (None, source.eps(one.name))
                 and not weights.fixed_otherwise(source, layout, one)
             ]

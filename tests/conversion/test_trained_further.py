@@ -135,7 +135,7 @@ def test_another_class_count_is_an_ordinary_file(r2d_state, tmp_path):
     state = {**r2d_state, "fc.weight": torch.rand(7, 512), "fc.bias": torch.rand(7)}
     torch.save(state, tmp_path / "in.pth")
     result = convert("auto", tmp_path / "in.pth", tmp_path / "out.pkl", to="vmz")
-    assert result.facts.classes == 7
+    assert result.info.classes == 7
     assert {row.target for row in result.rows} >= {"last_out_L7_w", "last_out_L7_b"}
 
 
@@ -162,7 +162,7 @@ def test_a_file_without_a_head(r2d, r2d_state, tmp_path, run):
 
 def test_the_head_is_left_out_when_asked_for(r2d, r2d_state, tmp_path):
     result = convert("vmz", r2d, tmp_path / "out.pth", backbone=True)
-    assert result.facts.classes == 0
+    assert result.info.classes == 0
     assert result.dropped[:2] == ("last_out_L400_w", "last_out_L400_b")
     assert set(written(tmp_path / "out.pth")) == {name for name in r2d_state if not name.startswith("fc.")}
     again = convert("auto", tmp_path / "out.pth", tmp_path / "again.pth", backbone=True)

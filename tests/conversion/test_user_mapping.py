@@ -424,7 +424,7 @@ def test_ir_csn_as_the_layouts_convert_it_and_back(ir_csn, tmp_path):
     result = convert(None, ir_csn / "a.pkl", tmp_path / "own.pth", mapping=ir_csn / "map.toml", verify=True)
     convert("vmz", ir_csn / "a.pkl", tmp_path / "wanted.pth")
     assert contents(tmp_path / "own.pth") == contents(tmp_path / "wanted.pth")
-    assert (result.facts, result.verified) == (None, True)
+    assert (result.info, result.verified) == (None, True)
     found = inspect(tmp_path / "own.pth", mapping=ir_csn / "map.toml")
     assert (found.layout, found.network.variant) == ("vmz-pt", "ir-csn-26")
     assert (found.mapping.mapping.left.name, found.mapping.faults) == ("to", ())

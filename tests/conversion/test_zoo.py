@@ -20,7 +20,7 @@ from converters.cli.main import main
 from converters.conversion.plan import make_plan
 from converters.formats.checkpoint import Checkpoint
 from converters.mapping.match import fit
-from converters.mapping.network_info import facts_of
+from converters.mapping.network_info import network_info
 from converters.mapping.tables import load_layout
 from converters.mapping.variants import config, modules, parameters, shapes, variants
 from converters.networks import NetworkSpec, build
@@ -274,12 +274,12 @@ def test_every_blob_of_pyslowfast_has_its_place(model: str) -> None:
     blobs = lazy(zoo_tables.slowfast_blobs(told["table"]))
     found = fit(load_layout("slowfast"), blobs, variant=model)
     variant, settings = SLOWFAST_VARIANTS[model]
-    facts = facts_of(found, None, model=model)
-    assert (found.variant.name, facts.model, facts.choices) == (variant, model, ())
-    assert settings.items() <= facts.settings.items()
-    assert facts.input["clip"][:2] == [told["frames"], told["train_crop"]]
+    info = network_info(found, None, model=model)
+    assert (found.variant.name, info.model, info.choices) == (variant, model, ())
+    assert settings.items() <= info.settings.items()
+    assert info.input["clip"][:2] == [told["frames"], told["train_crop"]]
     assert parameters(found.variant, found.bound, {}) == told["n_params"]
-    plan = make_plan(found, blobs, load_layout("pyslowfast"), facts, eps=1e-5)
+    plan = make_plan(found, blobs, load_layout("pyslowfast"), info, eps=1e-5)
     keys = zoo_tables.slowfast_keys(told["table"])
     assert {row.target: (row.source, row.shape) for row in plan.rows} == keys
     assert {entry.name: entry.canonical for entry in found.entries} == {
@@ -300,17 +300,17 @@ def test_every_blob_of_video_nonlocal_net_has_its_place(model: str) -> None:
     affine = told["norm"] == "AffineNd"
     found = fit(load_layout("nonlocal-affine" if affine else "nonlocal"), blobs, variant=variant)
     kind, nl = model[:3], "-nl" if "nonlocal" in model else ""
-    facts = facts_of(found, None, model=variant)
+    info = network_info(found, None, model=variant)
     assert found.variant.name == f"{kind}{nl}-r{told['depth']}"
     assert (
-        facts.settings["stem_stride"]
-        == facts.settings["pool1_kernel"]
+        info.settings["stem_stride"]
+        == info.settings["pool1_kernel"]
         == (2 if told["builder"] == "resnet_video_org" else 1)
     )
-    assert facts.settings["pool1_padding"] == 0
-    assert facts.settings.get("nonlocal_frames", 0) == (4 if affine and nl else 0)
-    assert facts.input["clip"][0] == told["frames"]
-    assert facts.input["frame_step"] == told["sample_rate"]
+    assert info.settings["pool1_padding"] == 0
+    assert info.settings.get("nonlocal_frames", 0) == (4 if affine and nl else 0)
+    assert info.input["clip"][0] == told["frames"]
+    assert info.input["frame_step"] == told["sample_rate"]
     norms = [entry for entry in found.entries if entry.kind == "bn" and "nonlocal" in entry.canonical]
     assert len(norms) == 4 * told["nonlocal_blocks"]
     stands_in = sum(found.bound.get(size, size) for entry in norms if not entry.name for size in entry.shape)

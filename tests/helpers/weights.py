@@ -14,7 +14,7 @@ from converters.conversion.plan import make_plan
 from converters.loading import build_network, to_torch
 from converters.mapping.match import fit
 from converters.mapping.names import entries
-from converters.mapping.network_info import facts_of, held_settings, unlike
+from converters.mapping.network_info import differing_settings, layout_settings, network_info
 from converters.mapping.tables import load_layout, models, network_names
 from converters.mapping.variants import settings, variants
 from converters.tensor import Held, Tensor
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from converters.mapping.match import Fit
-    from converters.mapping.network_info import Facts
+    from converters.mapping.network_info import NetworkInfo
     from converters.mapping.tables import LayoutTable
     from converters.mapping.variants import Variant
     from converters.networks.layers import Network
@@ -45,8 +45,12 @@ def model_of(layout: str, one: Variant) -> str:
 
 def fixed_otherwise(source: LayoutTable, target: LayoutTable, one: Variant) -> bool:
     """Whether a target's code cannot be told to compute what a source's networks do."""
-    apart = unlike(held_settings(source, one)[0], held_settings(target, one)) if settings(one) else {}
-    return any(name in target.holding(one.name).fixed for name in apart)
+    apart = (
+        differing_settings(layout_settings(source, one)[0], layout_settings(target, one))
+        if settings(one)
+        else {}
+    )
+    return any(name in target.support_for(one.name).fixed for name in apart)
 
 
 def keeps_statistics(layout: LayoutTable) -> bool:
@@ -87,21 +91,26 @@ def seeded(layout: LayoutTable, one: Variant) -> dict[str, Tensor]:
 
 
 def moved(
-    tensors: Mapping[str, Tensor], found: Fit, facts: Facts, target: LayoutTable, *, eps: float | None = None
+    tensors: Mapping[str, Tensor],
+    found: Fit,
+    info: NetworkInfo,
+    target: LayoutTable,
+    *,
+    eps: float | None = None,
 ) -> dict[str, Tensor]:
     """The tensors of a fitted file as ``target`` has them, ``eps`` there being the target's own if not given."""
-    own = target.eps(found.variant.name) or facts.bn_eps
-    plan = make_plan(found, tensors, target, facts, eps=own if eps is None else eps)
+    own = target.eps(found.variant.name) or info.bn_eps
+    plan = make_plan(found, tensors, target, info, eps=own if eps is None else eps)
     return {row.target: row.tensor(tensors) for row in plan.rows}
 
 
 def network(layout: LayoutTable, tensors: Mapping[str, Tensor], pool1: bool) -> Network:
     """What `load_model` makes of a bare file of these tensors."""
     found = fit(layout, tensors)
-    facts = facts_of(found, None)
-    state = moved(tensors, found, facts, load_layout("native"))
+    info = network_info(found, None)
+    state = moved(tensors, found, info, load_layout("native"))
     ready = {name: to_torch(tensor) for name, tensor in state.items()}
-    return build_network(found, ready, eps=facts.bn_eps, pool1=pool1, stem_stride=1, chosen=facts.settings)
+    return build_network(found, ready, eps=info.bn_eps, pool1=pool1, stem_stride=1, chosen=info.settings)
 
 
 def logits(model: Network, *inputs: torch.Tensor) -> torch.Tensor:

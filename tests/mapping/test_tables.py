@@ -17,7 +17,7 @@ from converters.inspection.support import holding_layouts, support_table
 from converters.mapping import tables as mapping_tables
 from converters.mapping.match import fit
 from converters.mapping.names import CannotHold, entries, families, left_out
-from converters.mapping.network_info import facts_of
+from converters.mapping.network_info import network_info
 from converters.mapping.tables import (
     DIVISOR,
     TableError,
@@ -56,7 +56,7 @@ def every_mapping():
         layout = load_layout(name)
         for family in families(layout):
             for one in variants(family):
-                if not layout.holding(one.name).refuse:
+                if not layout.support_for(one.name).refuse:
                     yield pytest.param(layout, one, id=f"{name}-{one.name}")
 
 
@@ -111,14 +111,14 @@ def test_every_mapping_is_a_bijection_and_comes_back_exactly(layout, one):
 
     named = (table for table in FOREIGN if one.family in table.modules)
     source = next((table for table in named if not weights.fixed_otherwise(table, layout, one)), layout)
-    if layout in FOREIGN or source.holding(one.name).refuse or left_out(layout, one):
+    if layout in FOREIGN or source.support_for(one.name).refuse or left_out(layout, one):
         source = layout
     tensors = file_of(source, one)
     there = fit(source, tensors, variant=one.name if "classes" in one.values else None)
     assert there.variant.name == one.name
-    facts = facts_of(there, None)
-    eps = facts.bn_eps if layout.eps(one.name) is None else layout.eps(one.name)
-    plan = make_plan(there, tensors, layout, facts, eps=eps)
+    info = network_info(there, None)
+    eps = info.bn_eps if layout.eps(one.name) is None else layout.eps(one.name)
+    plan = make_plan(there, tensors, layout, info, eps=eps)
     read = Counter(row.source for row in plan.rows if row.source is not None)
     divisors = {row.divisor.name for row in plan.rows if row.divisor}
     doubled = {row.source for row in plan.rows if read[row.source] == 2}
@@ -131,19 +131,19 @@ def test_every_mapping_is_a_bijection_and_comes_back_exactly(layout, one):
     assert len(middle) == len(plan.rows)
     record = {
         "restore": restoration(plan, tensors),
-        "origin": origin_of(there, tensors, plan, facts.bn_eps, {}, None),
+        "origin": origin_of(there, tensors, plan, info.bn_eps, {}, None),
         "network": {"bn_eps": eps},
     }
 
     back = fit(layout, middle, variant=one.name)
     undo = undoing(record, middle)
-    own = facts_of(back, None)
+    own = network_info(back, None)
     plan_back = make_plan(
         back,
         middle,
         source,
-        own if not undo else facts,
-        eps=facts.bn_eps,
+        own if not undo else info,
+        eps=info.bn_eps,
         undo=undo,
         former=former(record, source.name),
     )
@@ -172,10 +172,10 @@ def test_layouts_refuse_what_they_cannot_hold():
     table = vmz_tables()["r2plus1d-34"]
     tensors = {blob: Tensor(blob, "float32", shape, Constant(b"", 0)) for blob, shape in table.blobs.items()}
     found = fit(load_layout("vmz"), tensors)
-    facts = facts_of(found, None)
+    info = network_info(found, None)
     for target, reason in (("mmaction2", "83 middle channels"), ("torchvision", "depth 18")):
         with pytest.raises(Refused, match=reason):
-            make_plan(found, tensors, load_layout(target), facts, eps=1e-3)
+            make_plan(found, tensors, load_layout(target), info, eps=1e-3)
 
 
 ALONE = {
@@ -201,7 +201,7 @@ def test_what_one_project_alone_builds_goes_nowhere_else(name):
     found = fit(layout, tensors)
     for other in refusing:
         with pytest.raises(Refused, match=r"cannot hold|has no name for"):
-            make_plan(found, tensors, load_layout(other), facts_of(found, None), eps=1e-3)
+            make_plan(found, tensors, load_layout(other), network_info(found, None), eps=1e-3)
 
 
 @pytest.mark.parametrize("one", every_variant(), ids=lambda one: one.name)
@@ -312,9 +312,9 @@ def test_variances_that_would_turn_negative_are_refused():
     one = next(one for one in variants("resnet3d") if one.name == "r3d-18")
     tensors = file_of(layout, one)
     found = fit(layout, tensors)
-    facts = facts_of(found, None)
-    assert facts.bn_eps == 1e-5
-    plan = make_plan(found, tensors, load_layout("vmz-pt"), facts, eps=1e-3)
+    info = network_info(found, None)
+    assert info.bn_eps == 1e-5
+    plan = make_plan(found, tensors, load_layout("vmz-pt"), info, eps=1e-3)
     with pytest.raises(Refused, match="negative"):
         [row.tensor(tensors).tobytes() for row in plan.rows if row.ops]
 
@@ -324,7 +324,7 @@ def test_rounding_is_recorded_where_a_variance_is_small():
     vmz = load_layout("vmz")
     tensors = file_of(vmz, one)
     found = fit(vmz, tensors)
-    plan = make_plan(found, tensors, load_layout("torchvision"), facts_of(found, None), eps=1e-5)
+    plan = make_plan(found, tensors, load_layout("torchvision"), network_info(found, None), eps=1e-5)
     kept = restoration(plan, tensors)["variance"]
     assert kept["shift"] == 1e-3 - 1e-5
     assert kept["steps"]  # a variance of 1e-5 loses bits to the shift
@@ -375,7 +375,7 @@ def test_tables_that_break_the_grammar_are_refused(fault, tmp_path, monkeypatch)
 def test_layouts_without_a_module_cannot_hold_it():
     ip = next(one for one in variants("resnet3d") if one.name == "ip-csn-50")
     torchvision = load_layout("torchvision")
-    assert torchvision.holding("ip-csn-50").refuse
+    assert torchvision.support_for("ip-csn-50").refuse
     with pytest.raises(CannotHold, match=r"conv2\.middle"):
         list(entries(torchvision, ip, sizes_of(ip), {}))
 
@@ -494,12 +494,14 @@ def test_each_module_has_the_name_that_the_file_has():
         keys = {"fc8": "head"}
         assert chosen_names(there) == {keys.get(name, name): f"{name}-1" for name in renamed}
         target = load_layout("mmaction")
-        plan = make_plan(there, names, target, facts_of(there, None), eps=1e-5)
+        plan = make_plan(there, names, target, network_info(there, None), eps=1e-5)
         middle = {row.target: row.tensor(names) for row in plan.rows}
         record = {"origin": origin_of(there, names, plan, 1e-5, {}, None)}
         back = fit(target, middle)
-        again = make_plan(back, middle, layout, facts_of(back, None), eps=1e-5, former=former(record, "c3d"))
+        again = make_plan(
+            back, middle, layout, network_info(back, None), eps=1e-5, former=former(record, "c3d")
+        )
         assert {row.target for row in again.rows} == set(names)
     lying = {"origin": {**record["origin"], "names": {"fc6": "../fc6", "head": "fc8-1"}}}
-    again = make_plan(back, middle, layout, facts_of(back, None), eps=1e-5, former=former(lying, "c3d"))
+    again = make_plan(back, middle, layout, network_info(back, None), eps=1e-5, former=former(lying, "c3d"))
     assert {"fc6/0", "fc7/0", "fc8-1/0"} <= {row.target for row in again.rows}

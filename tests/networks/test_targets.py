@@ -16,9 +16,9 @@ import torch
 from converters import Refused, load_model
 from converters.conversion.operations import zeros
 from converters.conversion.plan import make_plan
-from converters.conversion.recognize import recognise
+from converters.conversion.recognize import recognize
 from converters.formats.checkpoint import Checkpoint
-from converters.mapping.network_info import facts_of
+from converters.mapping.network_info import network_info
 from converters.mapping.tables import load_layout
 from tests.helpers import caffe_tables, i3d_tables, paths, recipes, zoo_tables
 from tests.helpers import upstream_tables as tables
@@ -82,7 +82,7 @@ def recognised(key: str, layout: str | None) -> Fit:
         for name, shape in TABLES[key].keys.items()
     }
     file = Checkpoint("x.pth", (), "pytorch", "PyTorch file", shells, {}, None, {})
-    return recognise(file, layout, variant=AMBIGUOUS.get(key))
+    return recognize(file, layout, variant=AMBIGUOUS.get(key))
 
 
 @pytest.mark.parametrize("key", sorted(TABLES))
@@ -90,15 +90,15 @@ def test_names_and_shapes_of_the_live_network(key: str) -> None:
     """Every name and shape is the live network's; so are eps and the pool that no weight shows."""
     table, layout = TABLES[key], load_layout(layout_of(key))
     found = recognised(key, layout.name)
-    facts = facts_of(found, None)
+    info = network_info(found, None)
     stored = {entry.name: entry.file_shape(found.bound) for entry in found.entries if entry.name}
     counters = {name: shape for name, shape in table.keys.items() if name.endswith("num_batches_tracked")}
     assert stored | counters | dict.fromkeys(found.dropped, (512, 256, 5, 1, 1)) == table.keys
     shells = {name: zeros(name, "float32", shape) for name, shape in stored.items()}
-    plan = make_plan(found, shells, layout, facts, eps=facts.bn_eps)
+    plan = make_plan(found, shells, layout, info, eps=info.bn_eps)
     rows = {row.target: row.shape for row in plan.rows}
     if "pretrained_file" in key:  # the repository's own names are others, and so are those that are written
-        assert facts.classes == 0
+        assert info.classes == 0
         assert set(rows) == TABLES["c3d/jfzhang95_101"].keys.keys() - {"fc8.weight", "fc8.bias"}
         return
     assert {**counters, **rows} == {
@@ -107,10 +107,10 @@ def test_names_and_shapes_of_the_live_network(key: str) -> None:
     if not key.startswith(OTHER_ORDER) and key not in zoo_tables.resnet_tables():
         assert list(rows) == list(table.keys)
     mixed = found.variant.values.get("middle_eps")
-    assert {norm["eps"] for norm in table.norms} <= {facts.bn_eps, mixed}
+    assert {norm["eps"] for norm in table.norms} <= {info.bn_eps, mixed}
     if found.variant.family == "resnet3d" and key != "vmz-pt/r2plus1d_152_pool1":
         pools = [pool["names"][0] for pool in table.pools if pool["kernel"] == [1, 3, 3]]
-        assert facts.pool1 == bool(pools)
+        assert info.pool1 == bool(pools)
 
 
 @pytest.mark.parametrize("key", sorted({layout_of(key): key for key in sorted(TABLES)}.values()))
@@ -132,7 +132,7 @@ def test_what_training_leaves_in_a_state_dict_of_mmaction2() -> None:
         more = [f"data_preprocessor.{name}" for name in ("mean", "std")]
         tensors = shells | {name: zeros(name, "float32", (3, 1, 1, 1)) for name in more}
         tensors = {prefix + name: tensor for name, tensor in tensors.items()}
-        found = recognise(Checkpoint("x.pth", (), "pytorch", "PyTorch file", tensors, {}, None, {}), None)
+        found = recognize(Checkpoint("x.pth", (), "pytorch", "PyTorch file", tensors, {}, None, {}), None)
         assert (found.layout.name, found.variant.name) == ("mmaction2", "ir-csn-50")
         assert found.dropped == tuple(prefix + name for name in more)
 
@@ -164,8 +164,8 @@ def test_the_lateral_kernel_tells_how_many_frames_are_slow(layout: str, kernel: 
         if not name.endswith("num_batches_tracked")
     }
     file = Checkpoint("x.pth", (), "pytorch", "PyTorch file", shells, {}, None, {})
-    facts = facts_of(recognise(file, None), None)
-    assert (facts.sizes["lateral_t"], facts.settings["alpha"]) == (kernel, alpha)
+    info = network_info(recognize(file, None), None)
+    assert (info.sizes["lateral_t"], info.settings["alpha"]) == (kernel, alpha)
 
 
 STARTS = {
@@ -194,8 +194,8 @@ def test_a_start_of_the_zoos(key: str) -> None:
     file = Checkpoint("x.pth", (), "pytorch", "PyTorch file", shells, {}, None, {})
     if classified:
         with pytest.raises(Refused, match="--head fc"):
-            recognise(file, None)
-    found = recognise(file, None, head="fc" if classified else None)
+            recognize(file, None)
+    found = recognize(file, None, head="fc" if classified else None)
     assert (found.variant.name, found.bound["classes"]) == (variant, 400 if classified else 0)
 
 

@@ -12,7 +12,7 @@ from converters import convert, load_model
 from converters.inspection.support import KINDS, exactness
 from converters.loading import to_torch
 from converters.mapping.match import fit
-from converters.mapping.network_info import facts_of
+from converters.mapping.network_info import network_info
 from converters.mapping.tables import load_layout
 from tests.helpers import weights
 from tests.helpers.paths import DATA
@@ -68,7 +68,7 @@ def original(source: str, variant: str):
     tensors = weights.seeded(layout, one)
     clip = torch.randn(CLIPS[one.family], generator=torch.Generator().manual_seed(3))
     found = fit(layout, tensors)
-    pool1 = facts_of(found, None).pool1
+    pool1 = network_info(found, None).pool1
     return tensors, found, clip, weights.logits(weights.network(layout, tensors, pool1), clip), pool1
 
 
@@ -76,7 +76,7 @@ def departs(source: str, variant: str, target: str, eps: float | None = None) ->
     """How far the target's own network is from the source's, relative to the largest logit."""
     tensors, found, clip, wanted, pool1 = original(source, variant)
     layout = load_layout(target)
-    there = weights.moved(tensors, found, facts_of(found, None), layout, eps=eps)
+    there = weights.moved(tensors, found, network_info(found, None), layout, eps=eps)
     ours = weights.logits(weights.network(layout, there, pool1), clip)
     return float((ours - wanted).abs().max() / wanted.abs().max())
 
@@ -95,7 +95,7 @@ def test_the_networks_compute_what_was_measured(source: str, variant: str, targe
 def test_mmactions_features_of_i3d_are_equal() -> None:
     """Of the row that differs: all but the head's mean is the same."""
     tensors, found, clip, _, pool1 = original("i3d", "i3d")
-    there = weights.moved(tensors, found, facts_of(found, None), load_layout("mmaction"))
+    there = weights.moved(tensors, found, network_info(found, None), load_layout("mmaction"))
     with torch.inference_mode():
         ours = weights.network(load_layout("i3d"), tensors, pool1).end_points(clip)["Mixed_5c"]
         theirs = weights.network(load_layout("mmaction"), there, pool1).end_points(clip)["Mixed_5c"]
@@ -124,7 +124,7 @@ def test_a_pool_that_a_pickle_cannot_say_is_said() -> None:
     assert not exactness(weights.variant("ir-csn-50"), mmaction, vmz).pool1
     assert not exactness(weights.variant("r2plus1d-34"), mmaction, native).pool1
     tensors = weights.seeded(native, weights.variant("ir-csn-26"))
-    assert facts_of(fit(native, tensors), None).pool1
+    assert network_info(fit(native, tensors), None).pool1
 
 
 def test_an_eps_that_came_back_is_no_other_eps(tmp_path) -> None:
@@ -133,6 +133,6 @@ def test_an_eps_that_came_back_is_no_other_eps(tmp_path) -> None:
     torch.save({name: to_torch(tensor) for name, tensor in tensors.items()}, tmp_path / "x.pth")
     convert("torchvision", tmp_path / "x.pth", tmp_path / "y.pth", to="vmz-pt")
     back = convert("vmz-pt", tmp_path / "y.pth", tmp_path / "z.pth", to="torchvision")
-    assert back.facts is not None
-    assert back.facts.bn_eps == 1e-5
+    assert back.info is not None
+    assert back.info.bn_eps == 1e-5
     assert not any("eps" in note for note in back.notes)

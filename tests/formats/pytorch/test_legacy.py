@@ -136,7 +136,7 @@ def test_a_traced_network_a_shared_module_and_a_frozen_one(tmp_path):
 
 
 def test_attributes_of_many_sorts_are_left_aside(tmp_path):
-    class Odd(torch.nn.Module):
+    class SuspectTensor(torch.nn.Module):
         def __init__(self) -> None:
             super().__init__()
             self.linear = torch.nn.Linear(2, 1)
@@ -146,7 +146,7 @@ def test_attributes_of_many_sorts_are_left_aside(tmp_path):
         def forward(self, x: torch.Tensor) -> torch.Tensor:
             return self.linear(x) + self.sizes[0] + self.names["a"]
 
-    module = Odd()
+    module = SuspectTensor()
     agree(*read_bytes(tmp_path, scripted(module)), module.state_dict())
 
 
