@@ -247,7 +247,7 @@ def _proved(order: Order, path: str, output: str) -> Told:
         return {}
     from converters.verification.verify import verify
 
-    told = {key: options[key] for key in ("variant", "pool1", "stem_stride", "inverse_std") if key in options}
+    told = {key: options[key] for key in ("variant", "settings", "inverse_std") if key in options}
     found = verify(path, output, source_layout=_source(order), layout=order["to"], **told)
     text = verification_text(found)
     if not found.ok:

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 from converters.conversion.output_names import fill, holes
 from converters.conversion.write import output_format
 from converters.errors import BadInput, UsageError
-from converters.mapping.network_info import LONGEST_STRIDE
+from converters.mapping.settings import check_settings
 from converters.mapping.tables import layout_names, load_layout
 from converters.tensor import FLOATS, SourceFile
 
@@ -271,10 +271,14 @@ def _dtype(value: Any) -> str:
     return "" if value in FLOATS else f"must be one of {', '.join(FLOATS)}"
 
 
-def _stride(value: Any) -> str:
-    if isinstance(value, int) and not isinstance(value, bool) and 1 <= value <= LONGEST_STRIDE:
-        return ""
-    return f"must be a whole number from 1 to {LONGEST_STRIDE}"
+def _settings(value: Any) -> str:
+    if not isinstance(value, dict):
+        return "must be a table of settings, such as { pool1 = true }"
+    try:
+        check_settings(value)
+    except UsageError as error:
+        return f"{error.what}; {error.hint}" if error.hint else error.what
+    return ""
 
 
 _OPTIONS: dict[str, Callable[[Any], str]] = {
@@ -285,8 +289,7 @@ _OPTIONS: dict[str, Callable[[Any], str]] = {
     "head": _text,
     "backbone": _flag,
     "inverse_std": _flag,
-    "pool1": _flag,
-    "stem_stride": _stride,
+    "settings": _settings,
     "wrap": _flag,
     "strict": _flag,
     "checksum": _flag,

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from converters.errors import UsageError
 
-from .options import add_entry, add_hidden, add_writing, outcome
+from .options import add_entry, add_hidden, add_writing, outcome, settings_of
 
 if TYPE_CHECKING:
     import argparse
@@ -69,8 +69,7 @@ def run(options: argparse.Namespace) -> int:
         entry=options.entry,
         head=options.head,
         backbone=options.backbone,
-        pool1=options.pool1,
-        stem_stride=options.stem_stride,
+        settings=settings_of(options),
         inverse_std=options.inverse_std,
         mean=options.mean,
         wrap=options.wrap,
@@ -121,8 +120,7 @@ def _prove(options: argparse.Namespace, source: str | None, result: Result) -> i
         variant=options.variant,
         entry=options.entry,
         head=options.head,
-        pool1=options.pool1,
-        stem_stride=options.stem_stride,
+        settings=settings_of(options),
         inverse_std=options.inverse_std,
     )
     return outcome(

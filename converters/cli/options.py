@@ -5,6 +5,8 @@ from __future__ import annotations
 import json
 from typing import TYPE_CHECKING, Any
 
+from converters.errors import UsageError
+
 if TYPE_CHECKING:
     import argparse
     from collections.abc import Callable
@@ -20,20 +22,32 @@ def add_entry(parser: argparse.ArgumentParser) -> None:
 
 def add_hidden(parser: argparse.ArgumentParser) -> None:
     """Declare what is said of a source that no tensor shows."""
-    pool = parser.add_mutually_exclusive_group()
-    pool.add_argument(
-        "--pool1",
-        action="store_true",
-        default=None,
-        help="the source's network has a max pool behind the stem",
+    parser.add_argument(
+        "--set",
+        dest="settings",
+        metavar="NAME=VALUE",
+        action="append",
+        default=[],
+        help="a setting of the source's network, such as pool1=on, stem_stride=2 or bn_eps=1e-3 (repeatable)",
     )
-    pool.add_argument("--no-pool1", dest="pool1", action="store_false", help="it has none")
-    parser.add_argument("--stem-stride", type=int, metavar="N", help="the stem's stride in time")
     parser.add_argument(
         "--inverse-std",
         action="store_true",
         help="the source has inverse standard deviations for variances (TSN, early 2016)",
     )
+
+
+def settings_of(options: argparse.Namespace) -> dict[str, str]:
+    """The settings that ``--set`` gives, by name. Raises `UsageError` for one without a value, or given twice."""
+    found: dict[str, str] = {}
+    for text in options.settings:
+        name, equals, value = text.partition("=")
+        if not (name and equals and value):
+            raise UsageError(f"--set {text!r} is not NAME=VALUE", hint="such as --set pool1=on")
+        if name in found:
+            raise UsageError(f"--set gives {name} twice")
+        found[name] = value
+    return found
 
 
 def add_writing(parser: argparse.ArgumentParser) -> None:

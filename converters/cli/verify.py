@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from typing import TYPE_CHECKING
 
-from .options import add_entry, add_hidden, outcome
+from .options import add_entry, add_hidden, outcome, settings_of
 
 if TYPE_CHECKING:
     import argparse
@@ -58,8 +58,7 @@ def run(options: argparse.Namespace) -> int:
         device=options.device,
         clip=options.clip,
         seed=options.seed,
-        pool1=options.pool1,
-        stem_stride=options.stem_stride,
+        settings=settings_of(options),
         inverse_std=options.inverse_std,
         evidence=options.html is not None,
     )
@@ -93,12 +92,12 @@ def _check_reports(options: argparse.Namespace) -> None:
 def _words(options: argparse.Namespace) -> list[str]:
     """The command again, with the files in the folder where it is run."""
     words = ["convert", "verify", _base(options.source_file), _base(options.output)]
-    for name in ("source", "layout", "variant", "entry", "head", "device", "stem_stride"):
+    for name in ("source", "layout", "variant", "entry", "head", "device"):
         if (value := getattr(options, name)) not in (None, "cpu"):
             words += [f"--{name.replace('_', '-')}", str(value)]
     words += ["--clip", _base(options.clip)] if options.clip else ["--seed", str(options.seed)]
-    if options.pool1 is not None:
-        words.append("--pool1" if options.pool1 else "--no-pool1")
+    for text in options.settings:
+        words += ["--set", text]
     return [*words, *(["--inverse-std"] if options.inverse_std else [])]
 
 

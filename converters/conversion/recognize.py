@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING, Any
 from converters.errors import BadInput, Refused, UsageError
 from converters.mapping.match import Fit, find, fit, names_for
 from converters.mapping.names import families
+from converters.mapping.network_info import layout_settings
 from converters.mapping.tables import LayoutTable, layout_names, load_layout
-from converters.mapping.variants import settings
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
@@ -91,15 +91,19 @@ def _place(one: Fit) -> tuple[bool, int]:
 def namesakes(checkpoint: Checkpoint, first: Fit) -> list[str]:
     """The other layouts whose names and shapes a file has as well, where the networks behind them differ in what no
     tensor shows."""
-    if not settings(first.variant) or checkpoint.provenance:
+    if checkpoint.provenance:
         return []
     tables = [table for table in map(load_layout, layout_names()) if table.format == checkpoint.format]
-    found = _fits(checkpoint, tables, None, None)
-    return [
-        one.layout.name
-        for one in found
-        if _place(one) == _place(first) and one.layout.name != first.layout.name
-    ]
+    found = [one for one in _fits(checkpoint, tables, None, None) if _place(one) == _place(first)]
+    if not _compute_different_things(found):
+        return []
+    return [one.layout.name for one in found if one.layout.name != first.layout.name]
+
+
+def _compute_different_things(found: Sequence[Fit]) -> bool:
+    """Whether the layouts' own networks of a file have different settings."""
+    first, *others = (layout_settings(one.layout, one.variant, one.bound) for one in found)
+    return any(one != first for one in others)
 
 
 def _first(checkpoint: Checkpoint, found: Sequence[Fit], *, ask: bool) -> Fit:
@@ -107,7 +111,7 @@ def _first(checkpoint: Checkpoint, found: Sequence[Fit], *, ask: bool) -> Fit:
 
     first = min(found, key=lambda one: (*_place(one), one.layout.name))
     names = [one.layout.name for one in found if _place(one) == _place(first)]
-    if ask and len(names) > 1 and settings(first.variant):
+    if ask and _compute_different_things([one for one in found if _place(one) == _place(first)]):
         raise Refused(
             f"names and shapes fit {len(names)} layouts whose networks compute different things",
             path=checkpoint.path,

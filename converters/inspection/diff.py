@@ -14,7 +14,9 @@ from converters.errors import ConverterError
 from converters.formats.checkpoint import open_checkpoint
 from converters.mapping.names import BATCHES
 from converters.mapping.network_info import network_info
+from converters.mapping.settings import settings_text
 from converters.mapping.tables import load_layout
+from converters.mapping.variants import BN_EPS
 from converters.tensor import same_bytes
 
 if TYPE_CHECKING:
@@ -195,10 +197,9 @@ def _notes(left: _Known, right: _Known, *, canonical: bool) -> Iterator[str]:
             )
     elif left.info.bn_eps != right.info.bn_eps:
         yield f"A's batch-norm eps is {left.info.bn_eps:g}, B's {right.info.bn_eps:g}"
-    if left.info.pool1 != right.info.pool1:
-        yield f"{'A' if left.info.pool1 else 'B'} alone has a max pool behind the stem"
-    if left.info.stem_stride != right.info.stem_stride:
-        yield f"A's stem stride is {left.info.stem_stride}, B's {right.info.stem_stride}"
+    here, there = left.info.settings, right.info.settings
+    if apart := [name for name in here if name in there and name != BN_EPS and here[name] != there[name]]:
+        yield f"A has {settings_text(here, apart)}, B {settings_text(there, apart)}"
 
 
 def _side(checkpoint: Checkpoint, known: _Known | None) -> Side:

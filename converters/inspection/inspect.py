@@ -162,8 +162,6 @@ def _costs(fitted: Fit, info: NetworkInfo) -> tuple[int, int]:
             fitted.variant,
             fitted.bound,
             tuple(clip),
-            pool1=info.pool1,
-            stem_stride=info.stem_stride,
             head_positions=positions,
             choices=info.settings,
         )

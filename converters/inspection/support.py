@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, NamedTuple
 
-from converters.conversion.plan import differences, pool1_note
+from converters.conversion.plan import differences
 from converters.mapping.names import families, left_out, unstored
 from converters.mapping.network_info import differing_settings, layout_settings
 from converters.mapping.tables import layout_names, load_layout, network_names
-from converters.mapping.variants import settings, variants
+from converters.mapping.variants import BN_EPS, own_eps, own_settings, variants
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -79,12 +79,10 @@ def holding_layouts(one: Variant) -> tuple[dict[str, str], dict[str, str]]:
 
 
 class Exactness(NamedTuple):
-    """What weights of one layout are in another: ``kind`` is one of `KINDS`, ``why`` what must be known of it.
-    ``pool1`` tells that the target's networks have another pool behind the stem unless they are asked for it."""
+    """What weights of one layout are in another: ``kind`` is one of `KINDS`, ``why`` what must be known of it."""
 
     kind: str
     why: str
-    pool1: bool = False
 
 
 KINDS = {
@@ -105,25 +103,23 @@ def exactness(one: Variant, source: LayoutTable, target: LayoutTable) -> Exactne
     if has.refuse or one.family not in families(target):
         return Exactness("refused", has.refuse or f"{target.title} has no such network")
     why = [] if target.identity else differences(had, has)
-    if said := pool1_note(target, one.name, source.pool1(one.name)):
-        why.append(said)
     text = "; ".join(why)
-    default = one.table.bn_eps
-    shifted = (source.eps(one.name) or default) != (target.eps(one.name) or source.eps(one.name) or default)
+    eps, wanted = own_settings(source, one).get(BN_EPS), own_eps(target, one)
+    shifted = wanted is not None and wanted != eps
     if had.config != has.config and (had.differs or has.differs) and not target.identity:
-        return Exactness("differs", text, bool(said))
+        return Exactness("differs", text)
     if left_out(target, one) - left_out(source, one) or unstored(target, one) - unstored(source, one):
-        return Exactness("partly", text, bool(said))
+        return Exactness("partly", text)
     if told := _to_tell(one, source, target):
         if fixed := [name for name in told if name in has.fixed]:
             return Exactness("refused", f"{target.title}'s code has another {', '.join(fixed)}")
-        return Exactness("settings", "; ".join((*why, ", ".join(told))), bool(said))
-    return Exactness("eps" if shifted else "exact", text, bool(said))
+        return Exactness("settings", "; ".join((*why, ", ".join(told))))
+    return Exactness("eps" if shifted else "exact", text)
 
 
 def _to_tell(one: Variant, source: LayoutTable, target: LayoutTable) -> list[str]:
     """The settings in which a source's networks differ from a target's own, where no weight makes up for them."""
-    if not settings(one) or target.identity:
+    if target.identity:
         return []
     there = layout_settings(target, one)
     found = {name for wanted in layout_settings(source, one) for name in differing_settings(wanted, there)}

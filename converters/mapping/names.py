@@ -6,7 +6,7 @@ from string import ascii_lowercase
 from typing import TYPE_CHECKING, NamedTuple
 
 from .tables import DIVISOR, IDENTITY, LEAVES, LayoutTable, StoredTensor, network_names
-from .variants import Module, Variant, leaf_shape, modules, parts
+from .variants import BN_EPS, Module, Variant, leaf_shape, modules, own_settings, parts
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -118,7 +118,7 @@ def unstored(layout: LayoutTable, variant: Variant) -> set[str]:
 
 def _identity(layout: LayoutTable, variant: Variant, module: Module) -> Iterator[Entry]:
     """The tensors of a batch norm that a layout does not have: those of one that changes nothing."""
-    eps = layout.eps(variant.name) or variant.table.bn_eps
+    eps = own_settings(layout, variant)[BN_EPS]
     values = {"weight": 1.0, "bias": 0.0, "running_mean": 0.0, "running_var": 1 - eps}
     for leaf in LEAVES[module.kind]:
         shape = leaf_shape(module.kind, leaf, module.shape)

@@ -5,10 +5,11 @@ from __future__ import annotations
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from converters.errors import Refused, UsageError
+from converters.errors import BadInput, Refused, UsageError
 
+from .settings import parse_settings
 from .tables import is_for, load_labels, models
-from .variants import settings, variants
+from .variants import BN_EPS, own_eps, own_settings, settings, variant
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -18,17 +19,12 @@ if TYPE_CHECKING:
     from .variants import Variant
 
 
-LONGEST_STRIDE = 64
-"""The largest stride in time that is taken for one: as many frames as the longest clips have."""
-
-
 class NetworkInfo(NamedTuple):
     """The network in a file, beyond its tensors. Without a head it has 0 ``classes``.
 
-    ``bn_eps`` goes with the file's variances. ``pool1`` is the max pool behind the stem, ``stem_stride`` the
-    stem's stride in time. ``input`` tells clip, crop and normalisation in plain data. ``model`` is the name of
-    the published model, where one was asked for or no other fits, and ``settings`` what else no tensor shows;
-    ``choices`` are the models that fit where these are several that compute different things.
+    ``settings`` are what no tensor shows, as the network's table declares them. ``input`` tells clip, crop and
+    normalisation in plain data. ``model`` is the name of the published model, where one was asked for or no other
+    fits; ``choices`` are the models that fit where these are several that compute different things.
     """
 
     family: str
@@ -36,9 +32,6 @@ class NetworkInfo(NamedTuple):
     title: str
     classes: int
     channels: int
-    bn_eps: float
-    pool1: bool
-    stem_stride: int
     sizes: Mapping[str, int]
     parts: Mapping[str, bool]
     input: Mapping[str, Any]
@@ -46,6 +39,18 @@ class NetworkInfo(NamedTuple):
     model: str = ""
     settings: Mapping[str, Any] = MappingProxyType({})
     choices: tuple[str, ...] = ()
+
+    @property
+    def bn_eps(self) -> float:
+        """The eps that the file's variances go with; 0 in a network without norms."""
+        found: float = self.settings.get(BN_EPS, 0.0)
+        return found
+
+    def with_eps(self, eps: float) -> NetworkInfo:
+        """The same with another eps of the batch norms, where it has any."""
+        if BN_EPS not in self.settings:
+            return self
+        return self._replace(settings={**self.settings, BN_EPS: eps})
 
     def as_data(self) -> dict[str, Any]:
         """Plain data for a provenance record."""
@@ -57,36 +62,27 @@ def network_info(
     provenance: Mapping[str, Any] | None,
     *,
     told: Mapping[str, Any] = MappingProxyType({}),
-    pool1: bool | None = None,
-    stem_stride: int | None = None,
+    asked: Mapping[str, object] = MappingProxyType({}),
     model: str | None = None,
 ) -> NetworkInfo:
-    """The facts of a fitted file: keywords first, then ``told``, what the file itself tells beside its tensors
-    (``bn_eps``, ``pool1``, ``stem_stride``), then its provenance, then what its layout's table says.
+    """The network of a fitted file. Its settings are those ``asked`` for, then what the file tells beside its tensors
+    (``told``: an ONNX graph shows some), then what its provenance says, then its layout's table.
 
     ``model`` asks for one of the layout's models by its name; the name of a network asks for nothing.
 
-    Raises `UsageError` for a stem stride that no network has.
+    Raises `UsageError` for a setting or a value that the network cannot have, `BadInput` for such in a provenance.
     """
-    if stem_stride is not None and not 1 <= stem_stride <= LONGEST_STRIDE:
-        raise UsageError(f"a stem stride of {stem_stride} is not from 1 to {LONGEST_STRIDE}")
     layout, variant = fit.layout, fit.variant
+    wanted = parse_settings(variant, asked)
     rows = _rows(fit, provenance, model)
     made_for = rows[0] if len(rows) == 1 else {}
-    asked = model is not None and made_for.get("name") == model
-    has_stem = bool(variant.table.pool1) or bool(variant.table.compose)
-    if not has_stem and (pool1 or (stem_stride or 1) != 1):
-        raise UsageError(f"{variant.title} has neither pool1 nor a stem stride")
-    held, eps = layout.support_for(variant.name).pool1, layout.eps(variant.name)
+    by_name = model is not None and made_for.get("name") == model
     found = NetworkInfo(
         family=variant.family,
         variant=variant.name,
         title=variant.title,
         classes=fit.bound["classes"],
         channels=fit.bound.get("channels", 1),
-        bn_eps=variant.table.bn_eps if eps is None else eps,
-        pool1=bool(made_for.get("pool1", held)),
-        stem_stride=1,
         sizes=dict(fit.bound),
         parts=dict(fit.present),
         input=_input(fit, made_for),
@@ -98,23 +94,30 @@ def network_info(
     kept = (provenance or {}).get("network")
     if isinstance(kept, dict) and kept.get("variant") == variant.name:
         found = found._replace(
-            bn_eps=float(kept["bn_eps"]) if eps is None else found.bn_eps,
-            pool1=bool(kept["pool1"]),
-            stem_stride=int(kept["stem_stride"]),
-            input={**kept["input"], **found.input} if asked else kept["input"],
-            licence=kept["licence"],
+            input={**kept["input"], **found.input} if by_name else kept["input"], licence=kept["licence"]
         )
-        if found.settings and not asked and "settings" in kept:
-            same = {name: value for name, value in kept["settings"].items() if name in found.settings}
+        if not by_name:
+            same = _recorded(fit, kept["settings"])
             found = found._replace(model=kept["model"], settings={**found.settings, **same}, choices=())
     if not found.classes:  # without a head there is nothing to name
         known = {key: value for key, value in found.input.items() if key not in ("labels", "labels_notice")}
         found = found._replace(input=known)
-    found = found._replace(**{key: value for key, value in told.items() if has_stem or key == "bn_eps"})
-    return found._replace(
-        pool1=found.pool1 if pool1 is None else pool1,
-        stem_stride=found.stem_stride if stem_stride is None else stem_stride,
-    )
+    shown = {name: value for name, value in told.items() if name in found.settings}
+    return found._replace(settings={**found.settings, **shown, **wanted})
+
+
+def _recorded(fit: Fit, kept: Mapping[str, Any]) -> dict[str, Any]:
+    """The settings that a record says the file's weights go with. The eps is the layout's own, where it is of a
+    project: its conversion took the difference into the variances. Raises `BadInput` for impossible ones."""
+    own = settings(fit.variant)
+    known = {name: value for name, value in kept.items() if name in own}
+    try:
+        found = parse_settings(fit.variant, known)
+    except UsageError:
+        raise BadInput("its provenance record is damaged", hint="convert the source again") from None
+    if own_eps(fit.layout, fit.variant) is not None:
+        found.pop(BN_EPS, None)
+    return found
 
 
 def require_unambiguous(info: NetworkInfo, path: str, *, option: str = "--variant") -> NetworkInfo:
@@ -134,7 +137,7 @@ def _rows(fit: Fit, provenance: Mapping[str, Any] | None, model: str | None) -> 
     fits, else the first row that does."""
     layout = fit.layout
     known = layout.made_for
-    if layout.identity and settings(fit.variant):
+    if layout.identity:
         told = (provenance or {}).get("network") or {}
         known = () if model is None and "model" in told else models(layout)
     rows: list[Mapping[str, Any]] = [row for row in known if is_for(row["variants"], fit.variant.name)]
@@ -150,12 +153,8 @@ def _rows(fit: Fit, provenance: Mapping[str, Any] | None, model: str | None) -> 
 
 def _settings(fit: Fit, rows: list[Mapping[str, Any]]) -> dict[str, Any]:
     """Model, settings and choices of a file that ``rows`` may be of."""
-    own = settings(fit.variant)
-    if not own:
-        return {}
-    held = fit.layout.support_for(fit.variant.name).config
-    all_of = [{**held, **row.get("config", {})} for row in rows] or [dict(held)]
-    distinct = [{name: row.get(name, value) for name, value in own.items()} for row in all_of]
+    own = own_settings(fit.layout, fit.variant)
+    distinct = [_with(own, row) for row in rows] or [own]
     named = [row["name"] for row in rows if "name" in row]
     return {
         "model": named[0] if len(named) == 1 else "",
@@ -169,13 +168,11 @@ def model_name_in(layout: LayoutTable, network: Mapping[str, Any]) -> str | None
     with the network's settings, else the first such, or the network's own name where the layout names no model of
     it. None where all have other settings."""
     told = dict(network["settings"])
-    if not told:
-        return str(network["model"])
-    one = next(one for one in variants(network["family"]) if one.name == network["variant"])
-    held = {**settings(one), **layout.support_for(one.name).config}
+    one = variant(network["family"], network["variant"])
+    own = own_settings(layout, one)
     rows = [row for row in layout.made_for if is_for(row["variants"], one.name)]
-    found = {row["name"]: {**held, **row.get("config", {})} for row in rows if "name" in row}
-    same = [name for name, config in found.items() if {key: config[key] for key in settings(one)} == told]
+    found = {row["name"]: _with(own, row) for row in rows if "name" in row}
+    same = [name for name, values in found.items() if values == told]
     if network["model"] in same:
         return str(network["model"])
     if found:
@@ -188,20 +185,29 @@ def layout_settings(
 ) -> list[dict[str, Any]]:
     """The settings that a layout's own networks of a variant may have: one for each of its models that fit the sizes
     ``bound``, where it names any."""
-    own = settings(variant)
-    held = {**own, **layout.support_for(variant.name).config}
-    configs = [
-        row.get("config", {})
+    own = own_settings(layout, variant)
+    rows = [
+        row
         for row in layout.made_for
         if is_for(row["variants"], variant.name)
         and (bound is None or all(bound[size] in allowed for size, allowed in row.get("sizes", {}).items()))
     ]
-    return [{name: {**held, **config}[name] for name in own} for config in configs or [{}]]
+    return [_with(own, row) for row in rows] or [own]
+
+
+def _with(own: Mapping[str, Any], row: Mapping[str, Any]) -> dict[str, Any]:
+    """A layout's settings of a variant with those of one of its models."""
+    told = row.get("settings", {})
+    return {name: told.get(name, value) for name, value in own.items()}
 
 
 def differing_settings(wanted: Mapping[str, Any], held: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
-    """What of ``wanted`` settings the nearest of those that a layout has are otherwise, with its values."""
-    apart = ({name: one[name] for name, value in wanted.items() if one[name] != value} for one in held)
+    """What of ``wanted`` settings the nearest of those that a layout has are otherwise, with its values; but for the
+    eps of batch norms, which goes into the variances."""
+    apart = (
+        {name: one[name] for name, value in wanted.items() if one[name] != value and name != BN_EPS}
+        for one in held
+    )
     return min(apart, key=len, default={})
 
 

@@ -76,7 +76,10 @@ class Inflates(NamedTuple):
 
 
 class NetworkTable(NamedTuple):
-    """A family of networks: see ``mappings/networks``."""
+    """A family of networks: see ``mappings/networks``.
+
+    ``settings`` are the defaults of what no tensor shows, ``choices`` the values of those that are words.
+    """
 
     family: str
     block_index: Row
@@ -88,11 +91,11 @@ class NetworkTable(NamedTuple):
     modules: Mapping[str, tuple[ModuleTemplate, ...]]
     where: Mapping[str, Mapping[str, int]]
     compose: Mapping[str, Row]
-    pool1: str
-    bn_eps: float
     head: str = ""
     settings: Row = MappingProxyType({})
+    choices: Mapping[str, tuple[str, ...]] = MappingProxyType({})
     strides: Mapping[str, int] = MappingProxyType({})
+    halves: Mapping[str, int] = MappingProxyType({})
     moves: Mapping[str, tuple[str, ...]] = MappingProxyType({})
     inflates: Inflates = Inflates()
     early: Mapping[str, Mapping[str, str]] = MappingProxyType({})
@@ -101,16 +104,15 @@ class NetworkTable(NamedTuple):
 class Support(NamedTuple):
     """What a layout says of some variants: that it holds them, perhaps with a note, or why it cannot.
 
-    ``config`` is what its own network does differently, for the reference network; ``differs`` says so in words
-    where that makes the outputs differ at the sizes that the network is made for. Of a family's settings, those that
-    are ``fixed`` cannot be changed there.
+    ``settings`` are the values of the family's settings in the project's own network; those that are ``fixed`` cannot
+    be changed there. ``config`` is what else that network does differently, for the reference network; ``differs``
+    says so in words where that makes the outputs differ at the sizes that the network is made for.
     """
 
     variants: tuple[str, ...]
     refuse: str
     note: str
-    pool1: bool | None = None
-    bn_eps: float | None = None
+    settings: Row = MappingProxyType({})
     config: Row = MappingProxyType({})
     differs: str = ""
     fixed: tuple[str, ...] = ()
@@ -223,7 +225,7 @@ class LayoutTable(NamedTuple):
     project: str
     format: str
     licence: str
-    bn_eps: float | None
+    settings: Row
     to: tuple[str, ...]
     scopes: tuple[str, ...]
     drop: tuple[str, ...]
@@ -254,18 +256,6 @@ class LayoutTable(NamedTuple):
             if is_for(row.variants, variant):
                 return row
         return Support(("*",), "", "")
-
-    def eps(self, variant: str) -> float | None:
-        """The batch-norm eps of this project's network for a variant; None where the layout leaves it open."""
-        held = self.support_for(variant).bn_eps
-        return self.bn_eps if held is None else held
-
-    def pool1(self, variant: str) -> bool | None:
-        """Whether this project's network has the pool behind the stem; None where the layout leaves it open."""
-        held = self.support_for(variant).pool1
-        rows = (row for row in self.made_for if is_for(row["variants"], variant))
-        found: bool | None = next(rows, {}).get("pool1", held)
-        return found
 
     def choose(self, wanted: Callable[[str, tuple[str, ...]], str]) -> LayoutTable:
         """The same with one name for every module that has several, see `ModuleNames.choose`."""
@@ -367,10 +357,9 @@ def load_network(family: str) -> NetworkTable:
             "depths",
             "where",
             "compose",
-            "pool1",
-            "bn_eps",
             "settings",
             "strides",
+            "halves",
             "moves",
             "inflates",
             "early",
@@ -407,11 +396,16 @@ def load_network(family: str) -> NetworkTable:
         modules=modules,
         where=raw.get("where", {}),
         compose=raw.get("compose", {}),
-        pool1=raw.get("pool1", ""),
-        bn_eps=raw.get("bn_eps", 1e-5),
         head=head,
-        settings=raw.get("settings", {}),
+        settings={
+            name: value[0] if isinstance(value, list) else value
+            for name, value in raw.get("settings", {}).items()
+        },
+        choices={
+            name: tuple(value) for name, value in raw.get("settings", {}).items() if isinstance(value, list)
+        },
         strides=raw.get("strides", {}),
+        halves=raw.get("halves", {}),
         moves={name: tuple(keys) for name, keys in raw.get("moves", {}).items()},
         inflates=inflates,
         early=raw.get("early", {}),
@@ -446,7 +440,7 @@ def load_layout(name: str) -> LayoutTable:
         {
             "project",
             "licence",
-            "bn_eps",
+            "settings",
             "to",
             "scopes",
             "drop",
@@ -490,7 +484,7 @@ def load_layout(name: str) -> LayoutTable:
         )
     parsed = {
         kind: {
-            leaf: _leaf(check, f"leaves.{kind}.{leaf}", text, raw.get("bn_eps", 0.0))
+            leaf: _leaf(check, f"leaves.{kind}.{leaf}", text, raw.get("settings", {}).get("bn_eps", 0.0))
             for leaf, text in of_kind.items()
         }
         for kind, of_kind in leaves.items()
@@ -503,9 +497,7 @@ def load_layout(name: str) -> LayoutTable:
         )
     supports = []
     for row in raw.get("holds", ()):
-        check.keys(
-            row, "holds", {"variants"}, {"refuse", "note", "pool1", "bn_eps", "config", "differs", "fixed"}
-        )
+        check.keys(row, "holds", {"variants"}, {"refuse", "note", "settings", "config", "differs", "fixed"})
         check.that(
             "config" in row or "differs" not in row, "holds", "what differs needs a config that says how"
         )
@@ -516,7 +508,7 @@ def load_layout(name: str) -> LayoutTable:
             row,
             "made_for",
             {"variants", "clip", "resize"},
-            {"pool1", "count", "count_positions", "frame_step", "name", "config", "sizes"},
+            {"count", "count_positions", "frame_step", "name", "settings", "sizes"},
         )
     for name_of, row in raw.get("preprocessing", {}).items():
         check.keys(
@@ -571,7 +563,7 @@ def load_layout(name: str) -> LayoutTable:
         project=raw.get("project", ""),
         format=raw["format"],
         licence=raw.get("licence", ""),
-        bn_eps=raw.get("bn_eps"),
+        settings=raw.get("settings", {}),
         to=tuple(raw.get("to", (name,))),
         scopes=scopes,
         drop=tuple(raw.get("drop", ())),

@@ -7,10 +7,13 @@ from itertools import pairwise
 from math import prod
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from .tables import LEAVES, ModuleTemplate, NetworkTable, TableError, load_network
+from .tables import LEAVES, LayoutTable, ModuleTemplate, NetworkTable, TableError, load_network
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
+
+BN_EPS = "bn_eps"
+"""The setting that every batch norm's eps is, in families that have norms."""
 
 Stage = tuple[Any, ...]
 """A column's values in the blocks of one stage."""
@@ -176,16 +179,38 @@ def config(one: Variant) -> dict[str, Any]:
 
 
 def settings(one: Variant) -> dict[str, Any]:
-    """What no tensor shows of a variant, where neither a layout nor a model says otherwise; empty for a family
-    whose tensors, with its layout, show everything. A setting whose name begins with that of a part is the
-    part's, and left out where the variant has none that is named so or begins so."""
+    """What no tensor shows of a variant, with the values that hold where neither a layout nor a model says otherwise;
+    of a composed network what its sides have. A setting whose name begins with that of a part is the part's, and left
+    out where the variant has none that is named so or begins so."""
     has = {part for part, _ in parts(one)}
-    return {
+    of_sides: dict[str, Any] = {}
+    for side in one.table.compose:
+        of_sides |= settings(_inner(one, side))
+    return of_sides | {
         name: value
         for name, value in {**one.table.settings, **one.values.get("settings", {})}.items()
         if not any(part.startswith(name.partition("_")[0]) for part in one.table.modules)
         or any(part.startswith(name.partition("_")[0]) for part in has)
     }
+
+
+def declaring_tables(one: Variant) -> tuple[NetworkTable, ...]:
+    """The network tables that declare a variant's settings: its own, and those of the sides it is composed of."""
+    return (one.table, *(_inner(one, side).table for side in one.table.compose))
+
+
+def own_settings(layout: LayoutTable, one: Variant) -> dict[str, Any]:
+    """The settings of a layout's own network of a variant, as far as its models do not differ in them."""
+    own = settings(one)
+    told = {**layout.settings, **layout.support_for(one.name).settings}
+    return {name: told.get(name, value) for name, value in own.items()}
+
+
+def own_eps(layout: LayoutTable, one: Variant) -> float | None:
+    """The eps of the batch norms in a layout's own network of a variant; None where the layout is of no project's
+    network, or the network has no norm."""
+    found: float | None = None if layout.identity else own_settings(layout, one).get(BN_EPS)
+    return found
 
 
 def parameters(one: Variant, bound: Mapping[str, int], present: Mapping[str, bool]) -> int:
@@ -213,8 +238,6 @@ def multiply_adds(
     bound: Mapping[str, int],
     clip: tuple[int, ...],
     *,
-    pool1: bool = False,
-    stem_stride: int = 1,
     audio: tuple[int, int] = (100, 40),
     head_positions: int = 1,
     choices: Mapping[str, Any] | None = None,
@@ -239,8 +262,6 @@ def multiply_adds(
             module,
             bound,
             audio if module.side == "audio" else clip,
-            pool1=pool1,
-            stem_stride=stem_stride,
             choices=settings(one) if choices is None else choices,
         )
     return total
@@ -252,8 +273,6 @@ def _positions(
     bound: Mapping[str, int],
     size: tuple[int, ...],
     *,
-    pool1: bool,
-    stem_stride: int,
     choices: Mapping[str, Any],
 ) -> int:
     table = one.table if not module.side else _inner(one, module.side).table
@@ -268,13 +287,11 @@ def _positions(
     time, space = grid
     if values.get("stem_spans_clip"):
         axes[0] = axes[0] - bound["stem_t"] + 1
-    else:
-        before_stem_strides = module.part.startswith("stem") and module.name.endswith("middle.conv")
-        axes[0] = -(-axes[0] // (1 if before_stem_strides else stem_stride))
-    if pool1 and table.pool1 and not module.part.startswith(table.pool1):
-        space *= 2
+    stage = module.holes.get(table.block_index["stage"]["name"], 0) if table.block_index else 0
     for name, first in table.strides.items():
-        time *= choices[name] if module.holes.get(table.block_index["stage"]["name"], 0) >= first else 1
+        time *= choices[name] if stage >= first else 1
+    for name, first in table.halves.items():
+        space *= 2 if choices[name] and stage >= first else 1
     return -(-axes[0] // time) * prod(-(-axis // space) for axis in axes[1:])
 
 

@@ -12,11 +12,10 @@ if TYPE_CHECKING:
 __all__ = ["NetworkSpec", "build"]
 
 
-def build(spec: NetworkSpec, *, eps: float, pool1: bool = False, stem_stride: int = 1) -> Network:
+def build(spec: NetworkSpec) -> Network:
     """The network that ``spec`` describes, an ``nn.Module`` in training mode and without weights.
 
-    ``eps`` is that of every batch norm. ``pool1`` adds the 1x3x3 max pool with stride 1x2x2 behind the stem,
-    and ``stem_stride`` is the temporal stride of the stem: no tensor tells either.
+    What no tensor shows is in its ``config``, the eps of every batch norm as ``bn_eps`` where the family has norms.
 
     All tensors are on the meta device, so building costs milliseconds and no memory: fill them with
     ``load_state_dict(state, assign=True)``. ``state_dict()`` has exactly the names and shapes of ``spec`` and
@@ -43,13 +42,13 @@ def build(spec: NetworkSpec, *, eps: float, pool1: bool = False, stem_stride: in
     from . import audiovisual, bn_inception, c3d, i3d, resnet, resnet_i3d, slowfast, x3d
 
     shapes, config = Shapes(spec.shapes), Config(spec.config)
+    has_norms = any(name.endswith("running_var") for name in spec.shapes)
+    eps = config.fraction("bn_eps") if has_norms else 0.0
     model: Network
     if spec.family in ("resnet3d", "c3d_resnet"):
-        model = resnet.video(shapes, config, eps, pool1, stem_stride)
+        model = resnet.video(shapes, config, eps)
     elif spec.family == "audiovisual":
-        model = audiovisual.AudioVisual(shapes, config, eps, pool1, stem_stride)
-    elif pool1 or stem_stride != 1:
-        raise ValueError(f"{spec.family} has neither pool1 nor a stem stride")
+        model = audiovisual.AudioVisual(shapes, config, eps)
     elif spec.family == "resnet2d_audio":
         model = resnet.audio(shapes, config, eps)
     elif spec.family == "resnet2d":

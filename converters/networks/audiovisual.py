@@ -1,8 +1,8 @@
 """VMZ's audio-visual networks (av_resnet): a clip's network and a log-mel network, joined by two layers.
 
-Config: ``video`` and ``audio``, tables with the keys of `resnet`. Tensors: ``video.*``, ``audio.*`` (without
-heads), ``fuse1``, ``fuse2``, ``head``, and ``video_head``, ``audio_head`` where the network was trained with
-gradient blending.
+Config: ``video`` and ``audio``, tables with the keys of `resnet`, and such keys above both. Tensors: ``video.*``,
+``audio.*`` (without heads), ``fuse1``, ``fuse2``, ``head``, and ``video_head``, ``audio_head`` where the network was
+trained with gradient blending.
 """
 
 from __future__ import annotations
@@ -28,9 +28,9 @@ class AudioVisual(Network):
     The logits of the other heads are among `end_points`, as ``"video_logits"`` and ``"audio_logits"``.
     """
 
-    def __init__(self, shapes: Shapes, config: Config, eps: float, pool1: bool, stem_stride: int) -> None:
+    def __init__(self, shapes: Shapes, config: Config, eps: float) -> None:
         super().__init__()
-        self.video = resnet.video(shapes.under("video"), config.table("video"), eps, pool1, stem_stride)
+        self.video = resnet.video(shapes.under("video"), config.table("video"), eps)
         self.audio = resnet.audio(shapes.under("audio"), config.table("audio"), eps)
         video, audio = self.video.out_channels, self.audio.out_channels
         self.fuse1 = linear(shapes, video + audio, "fuse1")

@@ -8,6 +8,8 @@ Config of ``resnet3d``:
 - ``factorised``: whether a convolution in two halves is a spatial and a temporal one (R(2+1)D);
 - ``middle_relu``: whether a ReLU lies between two halves (not in ip-CSN);
 - ``stem_padding_t``: ``"same"``, or 0 where the stem takes the whole clip at once (R2D);
+- ``pool1``: whether a 1x3x3 max pool with stride 1x2x2 follows the stem, by default not;
+- ``stem_stride``: the stem's stride in time, by default 1;
 
 and, optional, for networks that one project alone builds:
 
@@ -38,7 +40,7 @@ if TYPE_CHECKING:
 
     from .spec import Shapes
 
-_OPTIONAL = {"time_first": False, "middle_eps": 0.0, "pool_window": []}
+_OPTIONAL = {"pool1": False, "stem_stride": 1, "time_first": False, "middle_eps": 0.0, "pool_window": []}
 
 _UNITS = {"simple": 2, "bottleneck": 3}
 
@@ -174,7 +176,7 @@ class FrameResNet(ResNet):
         return x.mean(dim=(2, 3))
 
 
-def video(shapes: Shapes, config: Config, eps: float, pool1: bool, stem_stride: int) -> VideoResNet:
+def video(shapes: Shapes, config: Config, eps: float) -> VideoResNet:
     """The network over clips; without a head where ``shapes`` has none."""
     config = Config({**_OPTIONAL, **config.values})
     middle_relu = config.flag("middle_relu")
@@ -192,8 +194,10 @@ def video(shapes: Shapes, config: Config, eps: float, pool1: bool, stem_stride: 
     padding = [size // 2 for size in inner["conv.weight"][2:]]
     if not config.choice("stem_padding_t", {"same": True, 0: False}):
         padding[0] = 0
-    stem = Unit(inner, channels, eps, (stem_stride, 2, 2), padding=padding, factorised=factorised)
-    pool = nn.MaxPool3d((1, 3, 3), stride=(1, 2, 2), padding=(0, 1, 1)) if pool1 else None
+    stem = Unit(
+        inner, channels, eps, (config.integer("stem_stride"), 2, 2), padding=padding, factorised=factorised
+    )
+    pool = nn.MaxPool3d((1, 3, 3), stride=(1, 2, 2), padding=(0, 1, 1)) if config.flag("pool1") else None
     model = VideoResNet(shapes, eps, stem, stages, pool1=pool, factorised=factorised, middle_relu=middle_relu)
     model.channels = channels
     model.frames = inner["conv.weight"][2] - 2 * padding[0]

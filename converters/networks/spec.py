@@ -93,11 +93,12 @@ class Config:
         return choices[value]
 
     def table(self, key: str) -> Config:
-        """A nested table."""
+        """A nested table; what stands beside the tables counts in each of them, above its own."""
         value = self._get(key)
         if not isinstance(value, dict):
             raise ValueError(f"config {key}: a table expected, got {value!r}")
-        return Config(value)
+        beside = {name: one for name, one in self.values.items() if not isinstance(one, dict)}
+        return Config({**value, **beside})
 
     def _get(self, key: str) -> object:
         try:

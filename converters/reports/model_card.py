@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from typing import TYPE_CHECKING, Any, NamedTuple
 
+from converters.mapping.settings import setting_text
 from converters.printable import printable
 
 from .terminal import megabytes
@@ -111,11 +112,8 @@ def _architecture(found: Inspection) -> Iterator[tuple[str, str]]:
     if found.multiply_adds:
         clip = "x".join(map(str, network.input["clip"]))
         yield "cost", f"{found.multiply_adds / 1e9:.1f} GFLOPs (multiply-adds) for a clip of {clip}"
-    yield "batch-norm eps", f"{network.bn_eps:g}"
-    if network.pool1:
-        yield "pool1", "max pool behind the stem"
-    if network.stem_stride != 1:
-        yield "stem stride", str(network.stem_stride)
+    for name, value in network.settings.items():
+        yield name, setting_text(value)
 
 
 def _preprocessing(told: Any) -> Iterator[tuple[str, str]]:

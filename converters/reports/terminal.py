@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from typing import TYPE_CHECKING, Any
 
+from converters.mapping.settings import settings_text
 from converters.printable import printable
 
 if TYPE_CHECKING:
@@ -307,13 +308,9 @@ def _network_lines(found: Inspection, info: NetworkInfo) -> Iterator[str]:
     if info.choices:
         yield f"model        one of {', '.join(info.choices)}; no weight shows which: --variant says it"
     elif info.settings:
-        yield f"settings     {', '.join(f'{name} = {value}' for name, value in info.settings.items())}"
-    resnet = info.family in ("resnet3d", "audiovisual")
-    pool = f", pool1 {'on' if info.pool1 else 'off'}" if resnet else ""
-    if info.family != "c3d":
-        yield f"not in it    batch-norm eps {info.bn_eps:g}{pool}"
+        yield f"settings     {settings_text(info.settings)}"
     if found.unseen:
-        yield f"             {found.unseen}"
+        yield f"not in it    {found.unseen}"
     yield (
         f"parameters   {found.parameters / 1e6:.1f} M ({found.parameters:,}), "
         f"{found.weights / 1e6:.1f} M without norms and biases"

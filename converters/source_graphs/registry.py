@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from types import MappingProxyType
+from typing import TYPE_CHECKING, Any
 
 from converters.errors import Refused
 from converters.source_graphs.networks import (
@@ -40,17 +41,16 @@ class NoSourceNet(Refused):
 def source_net(
     tensors: Mapping[str, Tensor],
     *,
-    pool1: bool | None = None,
-    stem_stride: int | None = None,
+    settings: Mapping[str, Any] = MappingProxyType({}),
     inverse_std: bool = False,
     model: str | None = "",
 ) -> SourceNet:
     """The network that ``tensors`` are of, under its source framework's own names.
 
-    ``pool1`` and ``stem_stride`` are VMZ's flags, which no tensor tells: by default as its released files have
-    them. ``model`` is that of video-nonlocal-net or PySlowFast, which no tensor tells either; None if it is none of
-    theirs. ``inverse_std`` says that TSN's norms have inverse deviations. Raises `NoSourceNet` where no source has such
-    a network, `Refused` where some names are missing.
+    ``settings`` are what no tensor tells, by name, as far as it is known: VMZ's ``pool1`` and ``stem_stride``, by
+    default as in its released files. ``model`` is that of video-nonlocal-net or PySlowFast, which no tensor tells
+    either; None if it is none of theirs. ``inverse_std`` says that TSN's norms have inverse deviations. Raises
+    `NoSourceNet` where no source has such a network, `Refused` where some names are missing.
     """
     if model is None:
         raise NoSourceNet(
@@ -59,7 +59,7 @@ def source_net(
         )
     shapes = {name: tensor.shape for name, tensor in tensors.items()}
     found = (
-        vmz.network(shapes, pool1=pool1, stem_stride=stem_stride)
+        vmz.network(shapes, settings)
         or slowfast.network(shapes, model=model)
         or video_nonlocal.network(shapes, model=model)
         or i3d.network(shapes)

@@ -6,7 +6,7 @@ import os
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
 
-from converters.conversion.plan import differences, pool1_note, settings_apart, settings_note
+from converters.conversion.plan import differences, settings_apart, settings_note
 from converters.conversion.provenance import home_of
 from converters.errors import BadInput, Refused, UsageError
 from converters.loading import build_network, canonical_state, require_torch
@@ -92,8 +92,6 @@ def _notes(theirs: Identified, ours: Identified, own: LayoutTable) -> Iterator[s
     yield from differences(theirs.fit.layout.support_for(variant), own.support_for(variant))
     if apart := settings_apart(ours.fit, own, ours.info):
         yield settings_note(own, apart, ours.info)
-    if pool := pool1_note(ours.fit.layout, variant, ours.info.pool1):
-        yield pool
     if eps[0] != eps[1]:
         yield f"batch-norm eps {eps[0]:g} for {eps[1]:g}, made up for in the variances"
 
@@ -114,11 +112,11 @@ def _net(side: Identified, tensors: Mapping[str, Tensor], said: UserHints, *, he
     """The source's network, by its own file, what a user says of it, what stands in it beside the weights, and else as
     its released files are."""
     checkpoint = side.checkpoint
-    told = {**_recorded(checkpoint.provenance), **checkpoint.told}
+    recorded = ((checkpoint.provenance or {}).get("network") or {}).get("settings") or {}
+    known = [name for name in side.info.settings if name in {*recorded, *checkpoint.told, *said.settings}]
     net = checkpoint.net or source_net(
         tensors,
-        pool1=told.get("pool1") if said.pool1 is None else said.pool1,
-        stem_stride=told.get("stem_stride") if said.stem_stride is None else said.stem_stride,
+        settings={name: side.info.settings[name] for name in known},
         inverse_std=said.inverse_std,
         model=model_name_in(side.fit.layout, side.info.as_data()),
     )
@@ -133,7 +131,7 @@ def _graph_apart(theirs: Identified, ours: Identified, net: SourceNet) -> str:
     tensors, variant = theirs.checkpoint.tensors, theirs.info
     nets = [net]
     if theirs.checkpoint.net is not None:  # ours may be of the weights alone
-        nets.append(source_net(tensors, pool1=variant.pool1, stem_stride=variant.stem_stride))
+        nets.append(source_net(tensors, settings=variant.settings))
     found = [_comparable(node) for node in ours.checkpoint.nodes if node.kind != "Constant"]
     apart = [
         _first_apart(found, [_comparable(node) for node in source_graph(one, tensors).nodes]) for one in nets
@@ -179,21 +177,7 @@ def _network(
 ) -> Network:
     """Our network over one side's weights, padding and pooling as those of the layout ``home``, with ``other`` settings
     than the weights go with."""
-    info = side.info
-    return build_network(
-        side.fit,
-        dict(state),
-        eps=info.bn_eps,
-        pool1=info.pool1,
-        stem_stride=info.stem_stride,
-        home=home,
-        chosen={**info.settings, **other},
-    )
-
-
-def _recorded(provenance: Mapping[str, Any] | None) -> dict[str, Any]:
-    network = (provenance or {}).get("network") or {}
-    return {key: network[key] for key in ("pool1", "stem_stride") if key in network}
+    return build_network(side.fit, dict(state), {**side.info.settings, **other}, home=home)
 
 
 def _inputs(

@@ -9,6 +9,7 @@ from __future__ import annotations
 import math
 import os
 from time import perf_counter
+from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from converters.conversion.identify import UserHints, identify
@@ -20,6 +21,7 @@ from converters.errors import Refused, UsageError
 from converters.formats.checkpoint import open_checkpoint
 from converters.mapping.match import headless
 from converters.mapping.network_info import network_info
+from converters.mapping.settings import made_up_for
 from converters.tensor import same_bytes
 
 if TYPE_CHECKING:
@@ -185,8 +187,7 @@ def verify(
     device: str = "cpu",
     clip: str | os.PathLike[str] | None = None,
     seed: int = 0,
-    pool1: bool | None = None,
-    stem_stride: int | None = None,
+    settings: Mapping[str, object] = MappingProxyType({}),
     inverse_std: bool = False,
     evidence: bool = False,
 ) -> Verification:
@@ -196,7 +197,7 @@ def verify(
     network where names fit several; an output with a record is held to what that says. ``device`` is ``"cpu"``,
     ``"cuda"`` or ``"auto"``: where the output's side runs. ``clip`` is an ``.npy`` of float32 ``[N, C, T, H, W]``,
     preprocessed; without one noise of ``seed`` is taken, of the size and range that the network was made for.
-    ``entry``, ``head``, ``pool1``, ``stem_stride`` and ``inverse_std`` say of the source what no tensor does, as in
+    ``entry``, ``head``, ``settings`` and ``inverse_std`` say of the source what no tensor does, as in
     `convert`; without a word, what the source's released files have. ``evidence`` hashes both files and looks at every
     value as well, for a report.
 
@@ -206,7 +207,7 @@ def verify(
     if device not in (*TOLERANCES, "auto"):
         raise UsageError(f"there is no device {device!r}", hint="one of cpu, cuda, auto")
     started = perf_counter()
-    said = UserHints(variant, variant, head, pool1, stem_stride, inverse_std)
+    said = UserHints(variant, variant, head, settings, inverse_std)
     with (
         open_checkpoint(os.fspath(source), entry=entry) as first,
         open_checkpoint(os.fspath(output)) as second,
@@ -269,7 +270,7 @@ def _as_told(
 def _settings_of(source: NetworkInfo, ours: Identified) -> NetworkInfo:
     """An output's facts with the source's settings, but for those that weights make up for: nothing in a file without a
     record shows them, and what its project's own network has is told as such."""
-    made_up = ours.fit.variant.table.moves
+    made_up = made_up_for(ours.fit.variant)
     known = {
         name: value if name in made_up else source.settings.get(name, value)
         for name, value in ours.info.settings.items()

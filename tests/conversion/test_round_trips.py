@@ -8,7 +8,7 @@ import torch
 from converters import convert
 from converters.mapping.names import entries, families
 from converters.mapping.tables import layout_names, load_layout
-from converters.mapping.variants import parameters, variants
+from converters.mapping.variants import own_eps, parameters, variants
 from tests.helpers import weights
 
 SUFFIX = {"caffe2-pickle": ".pkl", "tensorflow": ".ckpt", "caffe": ".caffemodel", "chainer": ".npz"}
@@ -34,7 +34,7 @@ def cases() -> list:
                 for family in shared
                 for one in variants(family)
                 if not (source.support_for(one.name).refuse or layout.support_for(one.name).refuse)
-                and layout.eps(one.name) in (None, source.eps(one.name))
+                and own_eps(layout, one) in (None, own_eps(source, one))
                 and not weights.fixed_otherwise(source, layout, one)
             ]
             held.sort(key=_size)

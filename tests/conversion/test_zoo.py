@@ -29,6 +29,7 @@ from converters.networks.resnet_i3d import window_means
 from converters.networks.spec import Config
 from converters.tensor import Held, Tensor
 from tests.helpers import caffe_files, caffe_tables, i3d_tables, recipes, recipes_zoo, vmz_files, zoo_tables
+from tests.helpers.canonical import having
 from tests.helpers.logits_parity import TOLERANCE
 from tests.helpers.paths import FIXTURES, GOLDENS
 from tests.helpers.upstream_tables import target_tables, vmz_tables
@@ -621,7 +622,7 @@ def test_every_setting_changes_what_is_computed() -> None:
     }
 
     def logits(**changes: object) -> torch.Tensor:
-        model = build(NetworkSpec(one.family, one.name, shapes_of, {**own, **changes}), eps=1e-5)
+        model = build(having(NetworkSpec(one.family, one.name, shapes_of, {**own, **changes}), bn_eps=1e-5))
         model.load_state_dict(state, strict=False, assign=True)
         with torch.inference_mode():
             return model.eval()(torch.randn(1, 3, 8, 56, 56, generator=torch.Generator().manual_seed(5)))
@@ -660,7 +661,7 @@ def test_the_slow_frames_of_a_clip_of_any_length(slow_frames: str, seen: dict[in
     bound = {"classes": 5, "channels": 3, "lateral_t": 5}
     shapes_of = {f"{m.name}.{leaf}": shape for m in modules(one) for leaf, shape in shapes(m, bound)}
     settings = {**config(one), "alpha": 8, "slow_frames": slow_frames}
-    model = build(NetworkSpec(one.family, one.name, shapes_of, settings), eps=1e-5)
+    model = build(having(NetworkSpec(one.family, one.name, shapes_of, settings), bn_eps=1e-5))
     for frames, wanted in seen.items():
         assert model.slow_indices(frames).tolist() == wanted
         lateral = model.get_submodule("lateral0.conv")

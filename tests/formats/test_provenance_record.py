@@ -71,7 +71,7 @@ def test_no_wrong_value_gets_past_the_check_and_breaks_a_command(record, value, 
         assert inspection_text(found)
         assert not whole or (found.network is not None and found.layout)
     lie = copy.deepcopy(record)
-    lie["network"]["stem_stride"] = 0
+    lie["network"]["settings"]["stem_stride"] = 0
     save_file(state, tmp_path / "lie.safetensors", {"provenance": json.dumps(lie)})
     with pytest.raises(BadInput, match="provenance"):
         load_model(tmp_path / "lie.safetensors")

@@ -7,6 +7,7 @@ depend on them.
 from __future__ import annotations
 
 import re
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from converters.networks import NetworkSpec
@@ -36,6 +37,11 @@ _FIXED = {
     "fc6": "fc6",
     "fc7": "fc7",
 }
+
+
+def having(spec: NetworkSpec, **settings: object) -> NetworkSpec:
+    """The same network with settings that no tensor shows."""
+    return replace(spec, config={**spec.config, **settings})
 
 
 def vmz_spec(name: str, table: VmzTable) -> NetworkSpec:

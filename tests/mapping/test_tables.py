@@ -26,10 +26,11 @@ from converters.mapping.tables import (
     load_network,
     network_names,
 )
-from converters.mapping.variants import config, count, modules, multiply_adds, shapes, variants
+from converters.mapping.variants import config, count, modules, multiply_adds, own_eps, shapes, variants
 from converters.networks import NetworkSpec, build
 from converters.tensor import CHUNK, Tensor
 from tests.helpers import canonical, weights
+from tests.helpers.canonical import having
 from tests.helpers.macs import count_macs
 from tests.helpers.upstream_tables import vmz_tables
 
@@ -117,7 +118,8 @@ def test_every_mapping_is_a_bijection_and_comes_back_exactly(layout, one):
     there = fit(source, tensors, variant=one.name if "classes" in one.values else None)
     assert there.variant.name == one.name
     info = network_info(there, None)
-    eps = info.bn_eps if layout.eps(one.name) is None else layout.eps(one.name)
+    own = own_eps(layout, one)
+    eps = info.bn_eps if own is None else own
     plan = make_plan(there, tensors, layout, info, eps=eps)
     read = Counter(row.source for row in plan.rows if row.source is not None)
     divisors = {row.divisor.name for row in plan.rows if row.divisor}
@@ -132,7 +134,7 @@ def test_every_mapping_is_a_bijection_and_comes_back_exactly(layout, one):
     record = {
         "restore": restoration(plan, tensors),
         "origin": origin_of(there, tensors, plan, info.bn_eps, {}, None),
-        "network": {"bn_eps": eps},
+        "network": {"settings": {"bn_eps": eps}},
     }
 
     back = fit(layout, middle, variant=one.name)
@@ -216,7 +218,7 @@ def test_networks_have_the_tables_tensors(one):
         if module.name not in optional
         for leaf, shape in shapes(module, bound)
     }
-    model = build(NetworkSpec(one.family, one.name, wanted, config(one)), eps=1e-3)
+    model = build(having(NetworkSpec(one.family, one.name, wanted, config(one)), bn_eps=1e-3))
     state = {
         name: tuple(tensor.shape)
         for name, tensor in model.state_dict().items()

@@ -16,6 +16,7 @@ import torch
 
 from converters.networks import NetworkSpec, build
 from tests.helpers import caffe2_ops, canonical, recipes
+from tests.helpers.canonical import having
 from tests.helpers.paths import GOLDENS, REPOSITORY
 from tests.helpers.upstream_tables import target_tables, vmz_tables
 
@@ -30,8 +31,8 @@ def goldens(folder: str) -> list[str]:
     return sorted(path.stem for path in (GOLDENS / folder).glob("*.npz"))
 
 
-def loaded(spec: NetworkSpec, state: dict[str, np.ndarray], device: str = "cpu", **choices):
-    model = build(spec, **choices)
+def loaded(spec: NetworkSpec, state: dict[str, np.ndarray], device: str = "cpu"):
+    model = build(spec)
     model.load_state_dict({name: torch.from_numpy(array) for name, array in state.items()}, assign=True)
     return model.eval().to(device)
 
@@ -55,7 +56,7 @@ def test_caffe2_golden(name: str, device: str) -> None:
     spec = canonical.vmz_spec(name, table)
     pool1 = bool(json.loads(str(golden["flags"]))["use_pool1"])
     state = canonical.squeezed(canonical.vmz_names(table), arrays)
-    model = loaded(spec, state, device, eps=VMZ_EPS, pool1=pool1)
+    model = loaded(having(spec, bn_eps=VMZ_EPS, pool1=pool1), state, device)
 
     rows = {canonical.vmz_end_point(blob, table): row for row, blob in enumerate(golden["blocks"].tolist())}
     sizes = [tuple(shape) for shape in json.loads(str(golden["block_shapes"]))]
@@ -155,11 +156,13 @@ def test_operator_list(name: str, variant: str) -> None:
     if len(inputs) == 2:
         blobs["logmels"] = inputs[1]
     model = loaded(
-        canonical.vmz_spec(name, table),
+        having(
+            canonical.vmz_spec(name, table),
+            bn_eps=VMZ_EPS,
+            pool1=bool(table.flags["use_pool1"]),
+            stem_stride=table.flags["conv1_temporal_stride"],
+        ),
         canonical.squeezed(canonical.vmz_names(table), arrays),
-        eps=VMZ_EPS,
-        pool1=bool(table.flags["use_pool1"]),
-        stem_stride=table.flags["conv1_temporal_stride"],
     )
     heads = {"logits": table.output}
     if "g_blend" in table.flags:
@@ -193,13 +196,13 @@ def filled(name: str, **choices):
     state = canonical.squeezed(
         canonical.vmz_names(table), {blob: quick_array(blob, shape) for blob, shape in table.blobs.items()}
     )
-    return loaded(canonical.vmz_spec(name, table), state, eps=VMZ_EPS, **choices)
+    return loaded(having(canonical.vmz_spec(name, table), bn_eps=VMZ_EPS, **choices), state)
 
 
 @pytest.mark.parametrize("name", sorted(vmz_tables()))
 def test_state_dict_is_the_spec(name: str) -> None:
     spec = canonical.vmz_spec(name, vmz_tables()[name])
-    model = build(spec, eps=0.25)
+    model = build(having(spec, bn_eps=0.25))
     state = model.state_dict()
     counters = {key for key in state if key.endswith(".num_batches_tracked")}
     assert {key: tuple(tensor.shape) for key, tensor in state.items() if key not in counters} == spec.shapes
@@ -262,7 +265,7 @@ def test_gradients_reach_every_parameter(name: str) -> None:
 )
 def test_shapes_that_make_no_network(changes: dict, message: str) -> None:
     with pytest.raises(ValueError, match=message):
-        build(small_spec(**changes), eps=VMZ_EPS)
+        build(having(small_spec(**changes), bn_eps=VMZ_EPS))
 
 
 @pytest.mark.parametrize(
@@ -282,15 +285,12 @@ def test_config_that_makes_no_network(key: str, value: object, message: str) -> 
     if value is None:
         del config[key]
     with pytest.raises(ValueError, match=message):
-        build(NetworkSpec(spec.family, spec.variant, spec.shapes, config), eps=VMZ_EPS)
+        build(having(NetworkSpec(spec.family, spec.variant, spec.shapes, config), bn_eps=VMZ_EPS))
 
 
-def test_choices_a_family_does_not_have() -> None:
+def test_a_family_that_there_is_not() -> None:
     with pytest.raises(ValueError, match="unknown network family 'resnet4d'"):
-        build(NetworkSpec("resnet4d", "", {}), eps=VMZ_EPS)
-    spec = canonical.vmz_spec("c3d", vmz_tables()["c3d"])
-    with pytest.raises(ValueError, match="c3d_bn has neither pool1 nor a stem stride"):
-        build(spec, eps=VMZ_EPS, pool1=True)
+        build(NetworkSpec("resnet4d", "", {}))
 
 
 @pytest.mark.parametrize(
@@ -308,7 +308,7 @@ def test_choices_a_family_does_not_have() -> None:
     ],
 )
 def test_inputs_that_do_not_fit(name: str, shapes: list, message: str) -> None:
-    model = build(canonical.vmz_spec(name, vmz_tables()[name]), eps=VMZ_EPS).eval()
+    model = build(having(canonical.vmz_spec(name, vmz_tables()[name]), bn_eps=VMZ_EPS)).eval()
     with pytest.raises(ValueError, match=message):
         model(*(torch.empty(shape, device="meta") for shape in shapes))
 

@@ -107,8 +107,7 @@ def test_caffe2_golden(name: str) -> None:
     net, values = onnx_graphs.computed(
         arrays,
         dict(zip(("data", "logmels"), inputs, strict=False)),
-        pool1=bool(flags["use_pool1"]),
-        stem_stride=flags["conv1_temporal_stride"],
+        settings={"pool1": bool(flags["use_pool1"]), "stem_stride": flags["conv1_temporal_stride"]},
     )
     labels = {canonical.vmz_end_point(blob, table): blob for blob in golden["blocks"].tolist()}
     assert labels.items() <= net.blocks.items()
@@ -340,8 +339,10 @@ def test_operators_are_those_of_the_builders() -> None:
         table = made(name, variant)
         net = vmz.network(
             table.blobs,
-            pool1=bool(table.flags.get("use_pool1")),
-            stem_stride=table.flags.get("conv1_temporal_stride"),
+            {
+                "pool1": bool(table.flags.get("use_pool1")),
+                "stem_stride": table.flags.get("conv1_temporal_stride", 1),
+            },
         )
         assert net is not None
         assert net.output == table.output

@@ -68,8 +68,9 @@ def original(source: str, variant: str):
     tensors = weights.seeded(layout, one)
     clip = torch.randn(CLIPS[one.family], generator=torch.Generator().manual_seed(3))
     found = fit(layout, tensors)
-    pool1 = network_info(found, None).pool1
-    return tensors, found, clip, weights.logits(weights.network(layout, tensors, pool1), clip), pool1
+    own = network_info(found, None).settings
+    pool1 = {"pool1": own["pool1"]} if "pool1" in own else {}
+    return tensors, found, clip, weights.logits(weights.network(layout, tensors, **pool1), clip), pool1
 
 
 def departs(source: str, variant: str, target: str, eps: float | None = None) -> float:
@@ -77,7 +78,7 @@ def departs(source: str, variant: str, target: str, eps: float | None = None) ->
     tensors, found, clip, wanted, pool1 = original(source, variant)
     layout = load_layout(target)
     there = weights.moved(tensors, found, network_info(found, None), layout, eps=eps)
-    ours = weights.logits(weights.network(layout, there, pool1), clip)
+    ours = weights.logits(weights.network(layout, there, **pool1), clip)
     return float((ours - wanted).abs().max() / wanted.abs().max())
 
 
@@ -97,8 +98,8 @@ def test_mmactions_features_of_i3d_are_equal() -> None:
     tensors, found, clip, _, pool1 = original("i3d", "i3d")
     there = weights.moved(tensors, found, network_info(found, None), load_layout("mmaction"))
     with torch.inference_mode():
-        ours = weights.network(load_layout("i3d"), tensors, pool1).end_points(clip)["Mixed_5c"]
-        theirs = weights.network(load_layout("mmaction"), there, pool1).end_points(clip)["Mixed_5c"]
+        ours = weights.network(load_layout("i3d"), tensors, **pool1).end_points(clip)["Mixed_5c"]
+        theirs = weights.network(load_layout("mmaction"), there, **pool1).end_points(clip)["Mixed_5c"]
     assert float((ours - theirs).abs().max() / ours.abs().max()) <= 1e-6
 
 
@@ -120,11 +121,11 @@ def test_our_own_names_keep_the_network_that_the_weights_are_of(tmp_path) -> Non
 def test_a_pool_that_a_pickle_cannot_say_is_said() -> None:
     """VMZ's own R(2+1)D has none, mmaction's has; and a bare file of our names is taken for the network's usual."""
     mmaction, vmz, native = (load_layout(name) for name in ("mmaction", "vmz", "native"))
-    assert exactness(weights.variant("r2plus1d-34"), mmaction, vmz).pool1
-    assert not exactness(weights.variant("ir-csn-50"), mmaction, vmz).pool1
-    assert not exactness(weights.variant("r2plus1d-34"), mmaction, native).pool1
+    assert exactness(weights.variant("r2plus1d-34"), mmaction, vmz).kind == "settings"
+    assert exactness(weights.variant("ir-csn-50"), mmaction, vmz).kind == "exact"
+    assert exactness(weights.variant("r2plus1d-34"), mmaction, native).kind == "exact"
     tensors = weights.seeded(native, weights.variant("ir-csn-26"))
-    assert network_info(fit(native, tensors), None).pool1
+    assert network_info(fit(native, tensors), None).settings["pool1"]
 
 
 def test_an_eps_that_came_back_is_no_other_eps(tmp_path) -> None:

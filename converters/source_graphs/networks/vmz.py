@@ -7,6 +7,7 @@ be told, as VMZ's own flags.
 from __future__ import annotations
 
 import re
+from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
 
 from converters.errors import Refused
@@ -29,26 +30,26 @@ _STATISTICS = ("s", "b", "rm", "riv")
 
 
 def network(
-    blobs: Mapping[str, Shape], *, pool1: bool | None = None, stem_stride: int | None = None
+    blobs: Mapping[str, Shape], settings: Mapping[str, Any] = MappingProxyType({})
 ) -> SourceNet | None:
     """The test net over ``blobs`` (name to shape; those it does not read are left alone), or None if they are not
     VMZ's: they have no classifier ``last_out_L...``, perhaps behind the scope of a GPU.
 
-    ``pool1`` is VMZ's flag ``use_pool1``, by default what the released files were trained with: on for CSN and
-    the audio-visual networks. Raises `Refused` if a blob is missing.
+    ``settings`` may have ``pool1``, VMZ's flag ``use_pool1``, by default what the released files were trained with: on
+    for CSN and the audio-visual networks; and ``stem_stride``, by default 1. Raises `Refused` if a blob is missing.
     """
     found = next(filter(None, (_HEAD.fullmatch(name) for name in blobs)), None)
     if found is None:
         return None
     scope, logits = found.groups()
     bare = {name.removeprefix(scope): shape for name, shape in blobs.items() if name.startswith(scope)}
+    pool1, stride = settings.get("pool1"), settings.get("stem_stride", 1)
     if pool1 is None:
         depthwise = any(
             "_conv_" in name and len(shape) == 5 and shape[1] == 1 for name, shape in bare.items()
         )
         pool1 = depthwise or any(name.startswith("v_") for name in bare)
     build = _Builder(bare, scope)
-    stride = stem_stride or 1
     try:
         if "conv1a_w" in bare:
             return build.c3d(logits)
