@@ -13,6 +13,7 @@ from converters.conversion.convert import convert
 from converters.conversion.output_names import fill, holes, stem_of
 from converters.conversion.write import SUFFIXES
 from converters.errors import BadInput, ConverterError, Refused, UsageError
+from converters.files import SourceFile
 from converters.formats.checkpoint import open_checkpoint
 from converters.formats.io.atomic import refuse_output, replacing
 from converters.inspection.diff import diff
@@ -22,7 +23,7 @@ from converters.mapping.releases import release_of
 from converters.mapping.tables import load_layout
 from converters.printable import printable
 from converters.reports.model_card import CardFacts, model_card, source_names
-from converters.tensor import FLOATS, SourceFile, known_crc
+from converters.tensor import FLOATS, known_crc
 
 if sys.platform != "win32":
     import fcntl
