@@ -14,7 +14,7 @@ from .variants import BN_EPS, own_eps, own_settings, settings, variant
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
-    from .match import Fit
+    from .match import Match
     from .tables import LayoutTable
     from .variants import Variant
 
@@ -58,7 +58,7 @@ class NetworkInfo(NamedTuple):
 
 
 def network_info(
-    fit: Fit,
+    match: Match,
     provenance: Mapping[str, Any] | None,
     *,
     told: Mapping[str, Any] = MappingProxyType({}),
@@ -72,32 +72,32 @@ def network_info(
 
     Raises `UsageError` for a setting or a value that the network cannot have, `BadInput` for such in a provenance.
     """
-    layout, variant = fit.layout, fit.variant
+    layout, variant = match.layout, match.variant
     wanted = parse_settings(variant, asked)
-    rows = _rows(fit, provenance, model)
+    rows = _rows(match, provenance, model)
     made_for = rows[0] if len(rows) == 1 else {}
     by_name = model is not None and made_for.get("name") == model
     found = NetworkInfo(
         family=variant.family,
         variant=variant.name,
         title=variant.title,
-        classes=fit.bound["classes"],
-        channels=fit.bound.get("channels", 1),
-        sizes=dict(fit.bound),
-        parts=dict(fit.present),
-        input=_input(fit, made_for),
+        classes=match.sizes["classes"],
+        channels=match.sizes.get("channels", 1),
+        sizes=dict(match.sizes),
+        parts=dict(match.present),
+        input=_input(match, made_for),
         licence=layout.licence,
-        **_settings(fit, rows),
+        **_settings(match, rows),
     )
-    if fit.choices:
-        found = found._replace(choices=fit.choices)
+    if match.choices:
+        found = found._replace(choices=match.choices)
     kept = (provenance or {}).get("network")
     if isinstance(kept, dict) and kept.get("variant") == variant.name:
         found = found._replace(
             input={**kept["input"], **found.input} if by_name else kept["input"], licence=kept["licence"]
         )
         if not by_name:
-            same = _recorded(fit, kept["settings"])
+            same = _recorded(match, kept["settings"])
             found = found._replace(model=kept["model"], settings={**found.settings, **same}, choices=())
     if not found.classes:  # without a head there is nothing to name
         known = {key: value for key, value in found.input.items() if key not in ("labels", "labels_notice")}
@@ -106,16 +106,16 @@ def network_info(
     return found._replace(settings={**found.settings, **shown, **wanted})
 
 
-def _recorded(fit: Fit, kept: Mapping[str, Any]) -> dict[str, Any]:
+def _recorded(match: Match, kept: Mapping[str, Any]) -> dict[str, Any]:
     """The settings that a record says the file's weights go with. The eps is the layout's own, where it is of a
     project: its conversion took the difference into the variances. Raises `BadInput` for impossible ones."""
-    own = settings(fit.variant)
+    own = settings(match.variant)
     known = {name: value for name, value in kept.items() if name in own}
     try:
-        found = parse_settings(fit.variant, known)
+        found = parse_settings(match.variant, known)
     except UsageError:
         raise BadInput("its provenance record is damaged", hint="convert the source again") from None
-    if own_eps(fit.layout, fit.variant) is not None:
+    if own_eps(match.layout, match.variant) is not None:
         found.pop(BN_EPS, None)
     return found
 
@@ -132,28 +132,28 @@ def require_unambiguous(info: NetworkInfo, path: str, *, option: str = "--varian
     )
 
 
-def _rows(fit: Fit, provenance: Mapping[str, Any] | None, model: str | None) -> list[Mapping[str, Any]]:
+def _rows(match: Match, provenance: Mapping[str, Any] | None, model: str | None) -> list[Mapping[str, Any]]:
     """What the layout's table says a file may have been made for: the model asked for, else every model that
     fits, else the first row that does."""
-    layout = fit.layout
+    layout = match.layout
     known = layout.made_for
     if layout.identity:
         told = (provenance or {}).get("network") or {}
         known = () if model is None and "model" in told else models(layout)
-    rows: list[Mapping[str, Any]] = [row for row in known if is_for(row["variants"], fit.variant.name)]
+    rows: list[Mapping[str, Any]] = [row for row in known if is_for(row["variants"], match.variant.name)]
     if asked := [row for row in rows if model is not None and row.get("name") == model]:
         return asked
     fitting = [
         row
         for row in rows
-        if all(fit.bound[size] in allowed for size, allowed in row.get("sizes", {}).items())
+        if all(match.sizes[size] in allowed for size, allowed in row.get("sizes", {}).items())
     ]
     return fitting if fitting and "name" in fitting[0] else fitting[:1]
 
 
-def _settings(fit: Fit, rows: list[Mapping[str, Any]]) -> dict[str, Any]:
+def _settings(match: Match, rows: list[Mapping[str, Any]]) -> dict[str, Any]:
     """Model, settings and choices of a file that ``rows`` may be of."""
-    own = own_settings(fit.layout, fit.variant)
+    own = own_settings(match.layout, match.variant)
     distinct = [_with(own, row) for row in rows] or [own]
     named = [row["name"] for row in rows if "name" in row]
     return {
@@ -181,7 +181,7 @@ def model_name_in(layout: LayoutTable, network: Mapping[str, Any]) -> str | None
 
 
 def layout_settings(
-    layout: LayoutTable, variant: Variant, bound: Mapping[str, int] | None = None
+    layout: LayoutTable, variant: Variant, sizes: Mapping[str, int] | None = None
 ) -> list[dict[str, Any]]:
     """The settings that a layout's own networks of a variant may have: one for each of its models that fit the sizes
     ``bound``, where it names any."""
@@ -190,7 +190,7 @@ def layout_settings(
         row
         for row in layout.made_for
         if is_for(row["variants"], variant.name)
-        and (bound is None or all(bound[size] in allowed for size, allowed in row.get("sizes", {}).items()))
+        and (sizes is None or all(sizes[size] in allowed for size, allowed in row.get("sizes", {}).items()))
     ]
     return [_with(own, row) for row in rows] or [own]
 
@@ -211,21 +211,23 @@ def differing_settings(wanted: Mapping[str, Any], held: Sequence[Mapping[str, An
     return min(apart, key=len, default={})
 
 
-def _input(fit: Fit, made_for: Mapping[str, Any]) -> dict[str, Any]:
+def _input(match: Match, made_for: Mapping[str, Any]) -> dict[str, Any]:
     """Clip, crop and normalisation: the clip a file was made for, and the statistics for its channels."""
     found: dict[str, Any] = {}
     if made_for:
-        found["clip"] = [fit.bound.get(size, size) for size in made_for["clip"]]
-        found["counted_at"] = [fit.bound.get(size, size) for size in made_for.get("count", made_for["clip"])]
+        found["clip"] = [match.sizes.get(size, size) for size in made_for["clip"]]
+        found["counted_at"] = [
+            match.sizes.get(size, size) for size in made_for.get("count", made_for["clip"])
+        ]
         found["counted_positions"] = made_for.get("count_positions", 1)
         found["frame_step"] = made_for.get("frame_step", 1)
         found["resize"] = made_for["resize"]
-    labels = fit.layout.labels.get(str(fit.bound["classes"]))
+    labels = match.layout.labels.get(str(match.sizes["classes"]))
     if labels is not None:
         found["labels"], found["labels_notice"] = load_labels(labels)
-    for row in fit.layout.preprocessing.values():
-        if row["channels"] == fit.bound.get("channels") and is_for(
-            row.get("variants", ["*"]), fit.variant.name
+    for row in match.layout.preprocessing.values():
+        if row["channels"] == match.sizes.get("channels") and is_for(
+            row.get("variants", ["*"]), match.variant.name
         ):
             found.update({key: value for key, value in row.items() if key not in ("channels", "variants")})
             break

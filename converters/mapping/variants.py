@@ -144,9 +144,9 @@ def modules(one: Variant) -> Iterator[Module]:
                 yield _module(one, part, template, last, template.name, optional)
 
 
-def shapes(module: Module, bound: Mapping[str, int]) -> Iterator[tuple[str, tuple[int, ...]]]:
+def shapes(module: Module, sizes: Mapping[str, int]) -> Iterator[tuple[str, tuple[int, ...]]]:
     """The tensors of a module with their shapes, once the sizes that a file binds are known."""
-    whole = tuple(size if isinstance(size, int) else bound[size] for size in module.shape)
+    whole = tuple(size if isinstance(size, int) else sizes[size] for size in module.shape)
     for leaf in LEAVES[module.kind]:
         yield leaf, leaf_shape(module.kind, leaf, whole)
 
@@ -160,7 +160,12 @@ def config(one: Variant) -> dict[str, Any]:
     """What a reference network must know beside the shapes: blocks, strides, padding of the stem, ReLUs, and the
     family's settings."""
     if one.table.compose:
-        return {side: config(_inner(one, side)) for side in one.table.compose}
+        return {side: _built(_inner(one, side)) for side in one.table.compose} | settings(one)
+    return _built(one) | settings(one)
+
+
+def _built(one: Variant) -> dict[str, Any]:
+    """What `config` has beside the settings."""
     values = one.values
     if "block" not in values:
         return {}
@@ -174,7 +179,6 @@ def config(one: Variant) -> dict[str, Any]:
         "middle_relu": values.get("middle_relu", True),
         "middle_eps": values.get("middle_eps", 0.0),
         "stem_padding_t": 0 if values.get("stem_spans_clip") else "same",
-        **settings(one),
     }
 
 
@@ -213,21 +217,21 @@ def own_eps(layout: LayoutTable, one: Variant) -> float | None:
     return found
 
 
-def parameters(one: Variant, bound: Mapping[str, int], present: Mapping[str, bool]) -> int:
+def parameters(one: Variant, sizes: Mapping[str, int], present: Mapping[str, bool]) -> int:
     """How many trained numbers a network has: weights and biases, statistics left out."""
     return sum(
         prod(shape)
         for module in modules(one)
         if present.get(module.part, not module.optional)
-        for leaf, shape in shapes(module, bound)
+        for leaf, shape in shapes(module, sizes)
         if not leaf.startswith("running_")
     )
 
 
-def weights(one: Variant, bound: Mapping[str, int]) -> int:
+def weights(one: Variant, sizes: Mapping[str, int]) -> int:
     """How many numbers the convolutions and matrices hold, norms and biases left out: what VMZ prints."""
     return sum(
-        prod(size if isinstance(size, int) else bound[size] for size in module.shape)
+        prod(size if isinstance(size, int) else sizes[size] for size in module.shape)
         for module in modules(one)
         if module.kind != "bn" and not module.optional
     )
@@ -235,7 +239,7 @@ def weights(one: Variant, bound: Mapping[str, int]) -> int:
 
 def multiply_adds(
     one: Variant,
-    bound: Mapping[str, int],
+    sizes: Mapping[str, int],
     clip: tuple[int, ...],
     *,
     audio: tuple[int, int] = (100, 40),
@@ -253,14 +257,14 @@ def multiply_adds(
     for module in modules(one):
         if module.optional or module.kind == "bn":
             continue
-        whole = tuple(size if isinstance(size, int) else bound[size] for size in module.shape)
+        whole = tuple(size if isinstance(size, int) else sizes[size] for size in module.shape)
         if not module.grid:
             total += prod(whole) * head_positions
             continue
         total += prod(whole) * _positions(
             one,
             module,
-            bound,
+            sizes,
             audio if module.side == "audio" else clip,
             choices=settings(one) if choices is None else choices,
         )
@@ -270,7 +274,7 @@ def multiply_adds(
 def _positions(
     one: Variant,
     module: Module,
-    bound: Mapping[str, int],
+    sizes: Mapping[str, int],
     size: tuple[int, ...],
     *,
     choices: Mapping[str, Any],
@@ -286,7 +290,7 @@ def _positions(
             grid[-1] = module.holes[smaller[module.key]]
     time, space = grid
     if values.get("stem_spans_clip"):
-        axes[0] = axes[0] - bound["stem_t"] + 1
+        axes[0] = axes[0] - sizes["stem_t"] + 1
     stage = module.holes.get(table.block_index["stage"]["name"], 0) if table.block_index else 0
     for name, first in table.strides.items():
         time *= choices[name] if stage >= first else 1

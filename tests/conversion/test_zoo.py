@@ -19,17 +19,16 @@ from converters import BadInput, Refused, convert, inspect, load_model
 from converters.cli.main import main
 from converters.conversion.plan import make_plan
 from converters.formats.checkpoint import Checkpoint
-from converters.mapping.match import fit
+from converters.mapping.match import match_file
 from converters.mapping.network_info import network_info
 from converters.mapping.tables import load_layout
 from converters.mapping.variants import config, modules, parameters, shapes, variants
 from converters.networks import NetworkSpec, build
 from converters.networks.regions import Regions
-from converters.networks.resnet_i3d import window_means
-from converters.networks.spec import Config
+from converters.networks.spec import Settings
+from converters.networks.stages import window_means
 from converters.tensor import Held, Tensor
 from tests.helpers import caffe_files, caffe_tables, i3d_tables, recipes, recipes_zoo, vmz_files, zoo_tables
-from tests.helpers.canonical import having
 from tests.helpers.logits_parity import TOLERANCE
 from tests.helpers.paths import FIXTURES, GOLDENS
 from tests.helpers.upstream_tables import target_tables, vmz_tables
@@ -273,17 +272,17 @@ def test_every_blob_of_pyslowfast_has_its_place(model: str) -> None:
     """Names, shapes and meaning of every blob, and the key that PySlowFast's own loader gives it."""
     told = zoo_tables.models()[model]
     blobs = lazy(zoo_tables.slowfast_blobs(told["table"]))
-    found = fit(load_layout("slowfast"), blobs, variant=model)
+    found = match_file(load_layout("slowfast"), blobs, variant=model)
     variant, settings = SLOWFAST_VARIANTS[model]
     info = network_info(found, None, model=model)
     assert (found.variant.name, info.model, info.choices) == (variant, model, ())
     assert settings.items() <= info.settings.items()
     assert info.input["clip"][:2] == [told["frames"], told["train_crop"]]
-    assert parameters(found.variant, found.bound, {}) == told["n_params"]
+    assert parameters(found.variant, found.sizes, {}) == told["n_params"]
     plan = make_plan(found, blobs, load_layout("pyslowfast"), info, eps=1e-5)
     keys = zoo_tables.slowfast_keys(told["table"])
     assert {row.target: (row.source, row.shape) for row in plan.rows} == keys
-    assert {entry.name: entry.canonical for entry in found.entries} == {
+    assert {entry.name: entry.canonical for entry in found.slots} == {
         blob: slowfast_blob_names(key, told["arch"] == "slowfast", model.startswith("AVA"))
         for key, (blob, _) in keys.items()
         if blob
@@ -299,7 +298,7 @@ def test_every_blob_of_video_nonlocal_net_has_its_place(model: str) -> None:
     blobs = lazy(zoo_tables.nonlocal_blobs(told["table"]))
     variant = re.search(r"\d+x\d+", model)[0]
     affine = told["norm"] == "AffineNd"
-    found = fit(load_layout("nonlocal-affine" if affine else "nonlocal"), blobs, variant=variant)
+    found = match_file(load_layout("nonlocal-affine" if affine else "nonlocal"), blobs, variant=variant)
     kind, nl = model[:3], "-nl" if "nonlocal" in model else ""
     info = network_info(found, None, model=variant)
     assert found.variant.name == f"{kind}{nl}-r{told['depth']}"
@@ -312,11 +311,11 @@ def test_every_blob_of_video_nonlocal_net_has_its_place(model: str) -> None:
     assert info.settings.get("nonlocal_frames", 0) == (4 if affine and nl else 0)
     assert info.input["clip"][0] == told["frames"]
     assert info.input["frame_step"] == told["sample_rate"]
-    norms = [entry for entry in found.entries if entry.kind == "bn" and "nonlocal" in entry.canonical]
+    norms = [entry for entry in found.slots if entry.kind == "bn" and "nonlocal" in entry.canonical]
     assert len(norms) == 4 * told["nonlocal_blocks"]
-    stands_in = sum(found.bound.get(size, size) for entry in norms if not entry.name for size in entry.shape)
-    assert parameters(found.variant, found.bound, {}) == told["n_params"] + stands_in // 2
-    assert sum(bool(entry.name) for entry in found.entries) == told["n_blobs"]
+    stands_in = sum(found.sizes.get(size, size) for entry in norms if not entry.name for size in entry.shape)
+    assert parameters(found.variant, found.sizes, {}) == told["n_params"] + stands_in // 2
+    assert sum(bool(entry.name) for entry in found.slots) == told["n_blobs"]
 
 
 def pickled(path: Path, value: object) -> Path:
@@ -622,7 +621,7 @@ def test_every_setting_changes_what_is_computed() -> None:
     }
 
     def logits(**changes: object) -> torch.Tensor:
-        model = build(having(NetworkSpec(one.family, one.name, shapes_of, {**own, **changes}), bn_eps=1e-5))
+        model = build(NetworkSpec(one.family, one.name, shapes_of, {**own, "bn_eps": 1e-5, **changes}))
         model.load_state_dict(state, strict=False, assign=True)
         with torch.inference_mode():
             return model.eval()(torch.randn(1, 3, 8, 56, 56, generator=torch.Generator().manual_seed(5)))
@@ -660,8 +659,8 @@ def test_the_slow_frames_of_a_clip_of_any_length(slow_frames: str, seen: dict[in
     one = next(one for one in variants("slowfast") if one.name == "slowfast-bare-r50")
     bound = {"classes": 5, "channels": 3, "lateral_t": 5}
     shapes_of = {f"{m.name}.{leaf}": shape for m in modules(one) for leaf, shape in shapes(m, bound)}
-    settings = {**config(one), "alpha": 8, "slow_frames": slow_frames}
-    model = build(having(NetworkSpec(one.family, one.name, shapes_of, settings), bn_eps=1e-5))
+    settings = {**config(one), "bn_eps": 1e-5, "alpha": 8, "slow_frames": slow_frames}
+    model = build(NetworkSpec(one.family, one.name, shapes_of, settings))
     for frames, wanted in seen.items():
         assert model.slow_indices(frames).tolist() == wanted
         lateral = model.get_submodule("lateral0.conv")
@@ -702,7 +701,7 @@ def test_regions_are_means_of_samples(aligned: bool, samples: int) -> None:
     rois = torch.tensor(
         [[1.0, 5, 12, 90, 130], [0, -40, -30, 20, 10], [1, 60, 80, 160, 200], [0, 8, 8, 9, 9]]
     )
-    out = Regions(Config(settings_of))(x, rois)
+    out = Regions(Settings(settings_of))(x, rois)
     frames = x.mean(dim=2)
     for number, (clip, *box) in enumerate(rois.tolist()):
         low = [one / 16 - (0.5 if aligned else 0) for one in box]
@@ -922,7 +921,7 @@ def test_x3d_of_pytorchvideo(tmp_path: Path) -> None:
 def test_the_context_of_a_region() -> None:
     """The whole frame beside the region, as a map of the region's size."""
     cut = Regions(
-        Config({"roi_stage": 4, "roi_size": 2, "roi_samples": 0, "roi_aligned": True}), context=True
+        Settings({"roi_stage": 4, "roi_size": 2, "roi_samples": 0, "roi_aligned": True}), context=True
     )
     x = torch.zeros(2, 1, 3, 4, 4)
     x[1, 0, :, 2:, :2] = 5

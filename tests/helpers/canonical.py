@@ -10,11 +10,12 @@ import re
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
-from converters.networks import NetworkSpec
+from converters.networks import NetworkSpec, build
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
+    from converters.networks.layers import Network
     from tests.helpers.upstream_tables import VmzTable
 
 BLOCKS = {
@@ -39,9 +40,9 @@ _FIXED = {
 }
 
 
-def having(spec: NetworkSpec, **settings: object) -> NetworkSpec:
-    """The same network with settings that no tensor shows."""
-    return replace(spec, config={**spec.config, **settings})
+def built(spec: NetworkSpec, eps: float, **settings: object) -> Network:
+    """The network of a spec with the eps of its norms and further settings."""
+    return build(replace(spec, settings={**spec.settings, "bn_eps": eps, **settings}))
 
 
 def vmz_spec(name: str, table: VmzTable) -> NetworkSpec:

@@ -16,9 +16,7 @@ from math import prod
 
 import pytest
 
-from converters.networks import build
 from tests.helpers import canonical
-from tests.helpers.canonical import having
 from tests.helpers.macs import count_macs
 from tests.helpers.upstream_tables import vmz_tables
 
@@ -64,7 +62,7 @@ def network(name: str, variant: str = ""):
     table = vmz_tables()[name]
     if variant:
         table = table.variant(variant)
-    return build(having(canonical.vmz_spec(name, table), bn_eps=1e-3, pool1=bool(table.flags["use_pool1"])))
+    return canonical.built(canonical.vmz_spec(name, table), 1e-3, pool1=bool(table.flags["use_pool1"]))
 
 
 def parameters(model) -> int:
