@@ -29,7 +29,7 @@ from converters.mapping.tables import (
 from converters.mapping.variants import config, count, modules, multiply_adds, shapes, variants
 from converters.networks import NetworkSpec, build
 from converters.tensor import CHUNK, Tensor
-from tests.helpers import canonical, weights
+from tests.helpers import canonical, selection, weights
 from tests.helpers.macs import count_macs
 from tests.helpers.upstream_tables import vmz_tables
 
@@ -89,7 +89,14 @@ def file_of(layout, one, *, optional: bool = False) -> dict[str, Tensor]:
     return out
 
 
-@pytest.mark.parametrize(("layout", "one"), list(every_mapping()))
+@pytest.mark.parametrize(
+    ("layout", "one"),
+    selection.one_of_each(
+        every_mapping(),
+        lambda layout, one: {(layout.name, kind) for kind in selection.kinds(one)},
+        lambda layout, one: selection.parameters_of(one.name),
+    ),
+)
 def test_every_mapping_is_a_bijection_and_comes_back_exactly(layout, one):
     bound, present = sizes_of(one), {"blending": False}
     rows = [row for row in entries(layout, one, bound, present) if row.leaf != DIVISOR]
@@ -154,7 +161,10 @@ def test_every_mapping_is_a_bijection_and_comes_back_exactly(layout, one):
         assert next(again[name].data.chunks()) == next(tensor.data.chunks()), name
 
 
-@pytest.mark.parametrize("name", sorted(vmz_tables()))
+@pytest.mark.parametrize(
+    "name",
+    selection.one_of_each(sorted(vmz_tables()), selection.kinds_by_name, selection.parameters_of),
+)
 def test_vmz_covers_the_real_blobs(name):
     """Names, shapes and meaning equal those of the nets that VMZ's own builders make, in every variant."""
     table = vmz_tables()[name]
@@ -188,7 +198,7 @@ ALONE = {
 }
 
 
-@pytest.mark.parametrize("name", ALONE)
+@pytest.mark.parametrize("name", selection.first_of(ALONE))
 def test_what_one_project_alone_builds_goes_nowhere_else(name):
     (one,) = (one for one in every_variant() if one.name == name)
     layouts, refusing = holding_layouts(one)
@@ -204,7 +214,11 @@ def test_what_one_project_alone_builds_goes_nowhere_else(name):
             make_plan(found, tensors, load_layout(other), network_info(found, None), eps=1e-3)
 
 
-@pytest.mark.parametrize("one", every_variant(), ids=lambda one: one.name)
+@pytest.mark.parametrize(
+    "one",
+    selection.one_of_each(every_variant(), selection.kinds, lambda one: selection.parameters_of(one.name)),
+    ids=lambda one: one.name,
+)
 def test_networks_have_the_tables_tensors(one):
     """The reference network of every variant has exactly the canonical names and shapes, and our count of its
     multiply-adds is that of its convolutions and matrices as they run."""

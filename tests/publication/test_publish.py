@@ -19,7 +19,7 @@ from converters.mapping.releases import release_of, releases
 from converters.mapping.tables import network_names
 from converters.mapping.variants import variants
 from converters.publication.publish import check_folder
-from converters.reports.model_card import NetworkInfo, model_card
+from converters.reports.model_card import CardFacts, model_card
 
 
 @pytest.fixture(scope="module")
@@ -312,7 +312,7 @@ def test_a_hostile_name_stays_text(file):
     name = 'a`|\n<script>\u2028\U0001f600 "q" \\ \udcff.pkl'
     provenance = {**found.provenance, "source": {"name": name, "size": 1}}
     text = model_card(
-        found._replace(provenance=provenance), NetworkInfo("x.pth", "0" * 64, 1, None, ("fine",), ())
+        found._replace(provenance=provenance), CardFacts("x.pth", "0" * 64, 1, None, ("fine",), ())
     )
     assert "<script>" not in text.split("---")[2]
     assert yaml.safe_load(text.split("---\n")[1])["source"] == [name]

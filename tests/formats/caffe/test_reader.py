@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from converters.errors import BadInput
@@ -25,7 +25,8 @@ from converters.formats.caffe.reader import (
 from converters.formats.io import protobuf_reader as protobuf
 from converters.tensor import CHUNK, FileBytes, SourceFile
 from tests.helpers import caffe_files as made
-from tests.helpers import caffe_tables
+from tests.helpers import caffe_tables, selection
+from tests.helpers.budgets import examples
 from tests.helpers.paths import REPOSITORY
 
 if TYPE_CHECKING:
@@ -489,7 +490,7 @@ def test_cut_at_every_byte(tmp_path, kind):
     assert clean <= len(whole.layers)
 
 
-@settings(max_examples=400, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@examples(400)
 @given(st.data())
 def test_damage_is_refused_or_leaves_a_consistent_file(tmp_path, data):
     content = bytearray(data.draw(st.sampled_from(list(small_files().values()))))
@@ -554,7 +555,7 @@ import resource, sys
 resource.setrlimit(resource.RLIMIT_AS, (200 << 20, 200 << 20))
 sys.path.insert(0, sys.argv[1])
 from converters.errors import BadInput
-from converters.read.caffe import read_caffemodel
+from converters.formats.caffe.reader import read_caffemodel
 from converters.tensor import SourceFile
 try:
     with SourceFile(sys.argv[2]) as file:
@@ -580,7 +581,7 @@ BOMBS = {
 
 
 @pytest.mark.timeout(60)
-@pytest.mark.parametrize("case", BOMBS)
+@pytest.mark.parametrize("case", selection.first_of(BOMBS))
 def test_bombs_cost_little_memory(tmp_path, case):
     root = REPOSITORY
     path = file_of(tmp_path, BOMBS[case])
@@ -609,7 +610,8 @@ def test_a_large_file_costs_little_memory(tmp_path):
 def test_reading_imports_neither_torch_nor_numpy(tmp_path):
     path = file_of(tmp_path, v10(packed=False))
     code = (
-        "import sys; from converters.read.caffe import read_caffemodel; from converters.tensor import SourceFile\n"
+        "import sys\n"
+        "from converters.formats.caffe.reader import read_caffemodel\nfrom converters.tensor import SourceFile\n"
         "for tensor in read_caffemodel(SourceFile(sys.argv[1])).tensors.values(): tensor.tobytes()\n"
         "sys.exit('torch' in sys.modules or 'numpy' in sys.modules)"
     )
