@@ -93,7 +93,7 @@ def gather(
         (theirs.checkpoint.container, ours.checkpoint.container),
         tuple(files),
         tuple(_ways(theirs, ours)),
-        ours.fit.counters,
+        ours.match.counters,
         looked_at,
         odd,
         _software(functional),
@@ -125,9 +125,9 @@ def _ways(theirs: Identified, ours: Identified) -> Iterator[Way]:
     sides = [
         {
             entry.canonical: (name, tensor.dtype, tensor.shape)
-            for entry in side.fit.entries
+            for entry in side.match.slots
             if entry.name
-            for name in (side.fit.scope + entry.name,)
+            for name in (side.match.prefix + entry.name,)
             for tensor in (side.checkpoint.tensors[name],)
         }
         for side in (theirs, ours)
@@ -139,7 +139,7 @@ def _ways(theirs: Identified, ours: Identified) -> Iterator[Way]:
 def _canonical(side: Identified) -> dict[str, Tensor]:
     """A side's own floating tensors, lazy, under canonical names and in canonical order of axes."""
     tensors = side.checkpoint.tensors
-    plan = make_plan(side.fit, tensors, load_layout("native"), side.info, eps=side.info.bn_eps)
+    plan = make_plan(side.match, tensors, load_layout("native"), side.info, eps=side.info.bn_eps)
     return {
         row.target: row.tensor(tensors) for row in plan.rows if row.source is not None and row.dtype in FLOATS
     }
@@ -148,7 +148,7 @@ def _canonical(side: Identified) -> dict[str, Tensor]:
 def _odd(theirs: Identified, ours: Identified, exact: Exact) -> tuple[int, tuple[SuspectTensor, ...]]:
     """How many tensors the output has, and those that have wrong values or other ones than the source."""
     source, output = _canonical(theirs), _canonical(ours)
-    kinds = {entry.canonical: (entry.kind, entry.leaf) for entry in ours.fit.entries}
+    kinds = {entry.canonical: (entry.kind, entry.leaf) for entry in ours.match.slots}
     changed = {one.canonical for one in exact.changed}
     wrong = {name: why for name, tensor in output.items() if (why := tuple(_wrong(tensor, *kinds[name])))}
     names = [*wrong, *(name for name in output if name in changed and name not in wrong)]

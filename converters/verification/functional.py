@@ -10,7 +10,7 @@ from converters.conversion.plan import differences, pool1_note, settings_apart, 
 from converters.conversion.provenance import home_of
 from converters.errors import BadInput, Refused, UsageError
 from converters.loading import build_network, canonical_state, require_torch
-from converters.mapping.names import entries
+from converters.mapping.names import tensor_slots
 from converters.mapping.network_info import model_name_in
 from converters.mapping.tables import load_layout
 from converters.source_graphs.registry import NoSourceNet, source_graph, source_net
@@ -47,9 +47,9 @@ def compare(
     seed: int,
 ) -> tuple[Functional | None, Declared, str]:
     """Run both sides and compare every block; see `verification.verify`. The third is why nothing was run."""
-    variant, home = theirs.fit.variant.name, theirs.fit.layout
+    variant, home = theirs.match.variant.name, theirs.match.layout
     # Our own layout has no network of its own, but that of the layout that a file comes from.
-    own = (home_of(ours.checkpoint.provenance) if ours.fit.layout.identity else None) or ours.fit.layout
+    own = (home_of(ours.checkpoint.provenance) if ours.match.layout.identity else None) or ours.match.layout
     declared = Declared(tuple(_notes(theirs, ours, own)))
     if home.format == "pytorch":
         return None, declared, "the source is a PyTorch file: no source framework's network to run"
@@ -64,7 +64,7 @@ def compare(
         wanted = _source_side(net, tensors, inputs, "" if clip is None else os.fspath(clip))
     except Refused as error:
         raise error.at(theirs.checkpoint.path) from None
-    state = canonical_state(ours.checkpoint, ours.fit, ours.info)
+    state = canonical_state(ours.checkpoint, ours.match, ours.info)
     # The source's function over the output's weights; what the output's project does otherwise comes after.
     blocks, logits = _blocks(_network(ours, state, home), net, wanted, inputs, where)
     if theirs.checkpoint.net is not None or not ours.info.classes:
@@ -80,7 +80,7 @@ def compare(
     reference = _averaged(net, wanted[net.output], len(inputs[0])) if "logits" in net.blocks else None
     tops = _top(reference, labels), _top(logits, labels)
     found = Functional(where, TOLERANCES[where], words, tuple(blocks), *tops)
-    other = settings_apart(ours.fit, own, ours.info)
+    other = settings_apart(ours.match, own, ours.info)
     if other or home.support_for(variant).config != own.support_for(variant).config:
         declared = _measured(declared, _network(ours, state, own, other), net, wanted, inputs, where)
     return found, declared, ""
@@ -88,11 +88,11 @@ def compare(
 
 def _notes(theirs: Identified, ours: Identified, own: LayoutTable) -> Iterator[str]:
     """What the output's project does otherwise, as its table says."""
-    variant, eps = ours.fit.variant.name, (ours.info.bn_eps, theirs.info.bn_eps)
-    yield from differences(theirs.fit.layout.support_for(variant), own.support_for(variant))
-    if apart := settings_apart(ours.fit, own, ours.info):
+    variant, eps = ours.match.variant.name, (ours.info.bn_eps, theirs.info.bn_eps)
+    yield from differences(theirs.match.layout.support_for(variant), own.support_for(variant))
+    if apart := settings_apart(ours.match, own, ours.info):
         yield settings_note(own, apart, ours.info)
-    if pool := pool1_note(ours.fit.layout, variant, ours.info.pool1):
+    if pool := pool1_note(ours.match.layout, variant, ours.info.pool1):
         yield pool
     if eps[0] != eps[1]:
         yield f"batch-norm eps {eps[0]:g} for {eps[1]:g}, made up for in the variances"
@@ -100,13 +100,13 @@ def _notes(theirs: Identified, ours: Identified, own: LayoutTable) -> Iterator[s
 
 def _under_usual_names(side: Identified) -> dict[str, Tensor]:
     """A source's tensors, those of a head that the file calls otherwise under its layout's name."""
-    fit, tensors = side.fit, dict(side.checkpoint.tensors)
-    if fit.layout.head:
-        usual = entries(load_layout(fit.layout.name), fit.variant, fit.bound, fit.present)
-        for own, entry in zip(fit.entries, usual, strict=True):
+    match, tensors = side.match, dict(side.checkpoint.tensors)
+    if match.layout.head:
+        usual = tensor_slots(load_layout(match.layout.name), match.variant, match.sizes, match.present)
+        for own, entry in zip(match.slots, usual, strict=True):
             if own.name != entry.name:
-                name = fit.scope + entry.name
-                tensors[name] = tensors.pop(fit.scope + own.name)._replace(name=name)
+                name = match.prefix + entry.name
+                tensors[name] = tensors.pop(match.prefix + own.name)._replace(name=name)
     return tensors
 
 
@@ -120,7 +120,7 @@ def _net(side: Identified, tensors: Mapping[str, Tensor], said: UserHints, *, he
         pool1=told.get("pool1") if said.pool1 is None else said.pool1,
         stem_stride=told.get("stem_stride") if said.stem_stride is None else said.stem_stride,
         inverse_std=said.inverse_std,
-        model=model_name_in(side.fit.layout, side.info.as_data()),
+        model=model_name_in(side.match.layout, side.info.as_data()),
     )
     if headless:
         kept = {label: name for label, name in net.blocks.items() if not label.endswith("logits")}
@@ -181,7 +181,7 @@ def _network(
     than the weights go with."""
     info = side.info
     return build_network(
-        side.fit,
+        side.match,
         dict(state),
         eps=info.bn_eps,
         pool1=info.pool1,

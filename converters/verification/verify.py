@@ -218,10 +218,10 @@ def verify(
             ours = identify(second, layout, word)
         except Refused:  # perhaps one of several, and the source tells which
             ours = _as_told(second, layout, word, theirs, variant)
-        if not second.provenance and ours.fit.variant.name == theirs.fit.variant.name:
+        if not second.provenance and ours.match.variant.name == theirs.match.variant.name:
             ours = ours._replace(info=_settings_of(theirs.info, ours))
         if theirs.info.classes and not ours.info.classes:
-            theirs = theirs._replace(fit=headless(theirs.fit))  # the rest is held against the rest
+            theirs = theirs._replace(match=headless(theirs.match))  # the rest is held against the rest
         _comparable(theirs, ours)
         read = perf_counter()
         exact = _exact(theirs, ours)
@@ -238,8 +238,8 @@ def verify(
         return Verification(
             first.path,
             second.path,
-            theirs.fit.layout.name,
-            ours.fit.layout.name,
+            theirs.match.layout.name,
+            ours.match.layout.name,
             theirs.info,
             exact,
             functional,
@@ -256,7 +256,7 @@ def _as_told(
 ) -> Identified:
     """An output that is one of several networks or models by names and shapes, as the source's network. Without a
     record it does not matter which model of its own project: its settings are the source's."""
-    one = theirs.fit.variant.name
+    one = theirs.match.variant.name
     try:
         return identify(checkpoint, layout, word._replace(variant=one, model=model))
     except Refused:
@@ -269,7 +269,7 @@ def _as_told(
 def _settings_of(source: NetworkInfo, ours: Identified) -> NetworkInfo:
     """An output's facts with the source's settings, but for those that weights make up for: nothing in a file without a
     record shows them, and what its project's own network has is told as such."""
-    made_up = ours.fit.variant.table.moves
+    made_up = ours.match.variant.table.moves
     known = {
         name: value if name in made_up else source.settings.get(name, value)
         for name, value in ours.info.settings.items()
@@ -279,8 +279,8 @@ def _settings_of(source: NetworkInfo, ours: Identified) -> NetworkInfo:
 
 def _comparable(theirs: Identified, ours: Identified) -> None:
     """Raise `Refused` for two files that are not of one network."""
-    one, other = theirs.fit, ours.fit
-    if one.variant.name != other.variant.name or dict(one.bound) != dict(other.bound):
+    one, other = theirs.match, ours.match
+    if one.variant.name != other.variant.name or dict(one.sizes) != dict(other.sizes):
         texts = [
             f"{side.info.title}, {side.info.classes} classes, {side.info.channels} channels"
             for side in (theirs, ours)
@@ -298,23 +298,25 @@ def _exact(theirs: Identified, ours: Identified) -> Exact:
     round and there is no such record, the output has to have what the source converts to, bit for bit."""
     source, output = theirs.checkpoint, ours.checkpoint
     tensors = {
-        entry.name: source.tensors[theirs.fit.scope + entry.name]
-        for entry in theirs.fit.entries
+        entry.name: source.tensors[theirs.match.prefix + entry.name]
+        for entry in theirs.match.slots
         if entry.name
     }
     undo = undoing(output.provenance, output.tensors)
-    origin = origin_of(theirs.fit, source.tensors, NOTHING, theirs.info.bn_eps, {}, None)
+    origin = origin_of(theirs.match, source.tensors, NOTHING, theirs.info.bn_eps, {}, None)
     plan = make_plan(
-        ours.fit,
+        ours.match,
         output.tensors,
-        theirs.fit.layout,
+        theirs.match.layout,
         before(ours.info, output.provenance, undo),
         eps=theirs.info.bn_eps,
         undo=undo,
-        former=former({"origin": origin}, theirs.fit.layout.name),
+        former=former({"origin": origin}, theirs.match.layout.name),
         path=output.path,
     )
-    canonical = {theirs.fit.scope + entry.name: entry.canonical for entry in theirs.fit.entries if entry.name}
+    canonical = {
+        theirs.match.prefix + entry.name: entry.canonical for entry in theirs.match.slots if entry.name
+    }
     changed = []
     forward = None if output.provenance else _forward(theirs, ours)
     for row in plan.rows:
@@ -342,7 +344,7 @@ def _exact(theirs: Identified, ours: Identified) -> Exact:
             why = f"the output has it twice, and {other} is not {one}"
             name = sources.get(one, one)
             changed.append(Changed(name, canonical.get(name, name), why))
-    return Exact(len(tensors), tuple(changed), theirs.fit.dropped, tuple(_told_otherwise(theirs, ours)))
+    return Exact(len(tensors), tuple(changed), theirs.match.dropped, tuple(_told_otherwise(theirs, ours)))
 
 
 def _rounds(row: Row) -> bool:
@@ -355,9 +357,9 @@ def _forward(theirs: Identified, ours: Identified) -> dict[str, Row]:
     does not take this network."""
     try:
         plan = make_plan(
-            theirs.fit,
+            theirs.match,
             theirs.checkpoint.tensors,
-            ours.fit.layout,
+            ours.match.layout,
             theirs.info,
             eps=ours.info.bn_eps,
             path=theirs.checkpoint.path,
