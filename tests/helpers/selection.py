@@ -88,10 +88,10 @@ def kinds_by_name(name: str) -> set[str]:
 @cache
 def parameters_of(name: str) -> int:
     """How many parameters a variant has: what a test of it costs."""
-    from tests.helpers.weights import bound  # imports torch
+    from tests.helpers.weights import sizes  # imports torch
 
     variant = variant_named(name)
-    return parameters(variant, bound(variant), {"blending": False})
+    return parameters(variant, sizes(variant), {"blending": False})
 
 
 def variant_named(name: str) -> Variant:
