@@ -262,8 +262,8 @@ def _loaded(path: str, audio: bool) -> Any:
     """A clip from an ``.npy`` as float32, or several; an array without an axis for clips is one. Raises `BadInput`."""
     import numpy
 
+    from converters.files import SourceFile
     from converters.formats.npz.reader import read_npy
-    from converters.tensor import SourceFile
 
     wanted = "[N, 1, 100, 40], log-mels" if audio else "[N, C, T, H, W], preprocessed"
     axes = 4 if audio else 5

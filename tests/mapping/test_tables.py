@@ -13,6 +13,7 @@ import pytest
 from converters.conversion.plan import make_plan
 from converters.conversion.provenance import chosen_names, former, origin_of, restoration, undoing
 from converters.errors import Refused
+from converters.files import CHUNK
 from converters.inspection.support import holding_layouts, support_table
 from converters.mapping import tables as mapping_tables
 from converters.mapping.match import match_file
@@ -28,7 +29,7 @@ from converters.mapping.tables import (
 )
 from converters.mapping.variants import config, count, modules, multiply_adds, shapes, variants
 from converters.networks import NetworkSpec, build
-from converters.tensor import CHUNK, Tensor
+from converters.tensor import Tensor
 from tests.helpers import canonical, selection, weights
 from tests.helpers.macs import count_macs
 from tests.helpers.upstream_tables import vmz_tables

@@ -16,10 +16,11 @@ import torch
 
 from converters import convert, verify
 from converters.cli.main import main
+from converters.files import CHUNK
 from converters.reports import html
 from converters.reports.batch_page import write_pages
 from converters.reports.verification_page import proof_html
-from converters.tensor import CHUNK, Held, Repeated, Tensor
+from converters.tensor import Held, Repeated, Tensor
 from converters.verification.evidence import BINS, MOST, _histograms, _wrong
 from converters.verification.verify import Block, Verification
 from tests.helpers import chromium, vmz_files

@@ -18,8 +18,8 @@ from torch.nn import functional as F
 
 from converters import BadInput, Refused, UsageError, convert, verify
 from converters.cli.main import main
+from converters.files import CHUNK
 from converters.networks import bn_inception, c3d, i3d, resnet
-from converters.tensor import CHUNK
 from converters.verification import functional
 from converters.verification.verify import Declared
 from tests.conversion.test_onnx import exported, write_i3d, write_small_c3d, write_tsn

@@ -20,10 +20,10 @@ from pathlib import Path
 import pytest
 
 from converters.errors import Refused
+from converters.files import CHUNK
 from converters.formats.io.atomic import refuse_output, remove_dead, replacing, same_file
 from converters.formats.io.crc32 import crc32_function
 from converters.formats.io.output_stream import GATHER, Output
-from converters.tensor import CHUNK
 from tests.helpers.paths import REPOSITORY
 
 ROOT = REPOSITORY

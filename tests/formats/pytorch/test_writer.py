@@ -17,10 +17,11 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
+from converters.files import CHUNK
 from converters.formats.io.atomic import replacing
 from converters.formats.io.output_stream import Output
 from converters.formats.pytorch.writer import STORAGE, write_pth
-from converters.tensor import CHUNK, ITEMSIZE, Repeated, Tensor
+from converters.tensor import ITEMSIZE, Repeated, Tensor
 from tests.helpers import selection
 from tests.helpers.budgets import examples
 from tests.helpers.paths import REPOSITORY

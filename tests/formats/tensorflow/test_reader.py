@@ -16,6 +16,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from converters.errors import BadInput
+from converters.files import SourceFile
 from converters.formats.io import crc32c as crc32c_module
 from converters.formats.io.crc32c import Folded, crc32c, masked, running_crc32c
 from converters.formats.io.protobuf_fields import Damaged
@@ -24,7 +25,6 @@ from converters.formats.tensorflow.reader import read_tensorflow, verify_crcs
 from converters.formats.tensorflow.slices import slice_key
 from converters.formats.tensorflow.snappy import decompress
 from converters.formats.tensorflow.sstable import read_table
-from converters.tensor import SourceFile
 from tests.helpers import i3d_tables, selection
 from tests.helpers.budgets import examples
 from tests.helpers.paths import REPOSITORY
