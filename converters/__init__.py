@@ -7,11 +7,12 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
-
 from ._version import __version__ as __version__
 
+TYPE_CHECKING = False  # not imported from typing, which would take as long as all else here
 if TYPE_CHECKING:
+    from typing import Any
+
     from converters.batches.run import convert_batch
     from converters.conversion.convert import Result, convert
     from converters.conversion.mean import Mean, convert_mean

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     import torch
 
     from converters.formats.checkpoint import Checkpoint
-    from converters.mapping.match import Fit
+    from converters.mapping.match import Match
     from converters.mapping.network_info import NetworkInfo
     from converters.mapping.tables import LayoutTable
     from converters.networks.layers import Network
@@ -129,7 +129,7 @@ def _load(
     return model, info
 
 
-def canonical_state(checkpoint: Checkpoint, fitted: Fit, info: NetworkInfo) -> dict[str, torch.Tensor]:
+def canonical_state(checkpoint: Checkpoint, fitted: Match, info: NetworkInfo) -> dict[str, torch.Tensor]:
     """A file's tensors in memory under canonical names, with their own variances."""
     native = load_layout("native")
     plan = make_plan(fitted, checkpoint.tensors, native, info, eps=info.bn_eps, path=checkpoint.path)
@@ -137,7 +137,7 @@ def canonical_state(checkpoint: Checkpoint, fitted: Fit, info: NetworkInfo) -> d
 
 
 def build_network(
-    fitted: Fit,
+    fitted: Match,
     state: dict[str, torch.Tensor],
     *,
     eps: float,

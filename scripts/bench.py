@@ -138,9 +138,9 @@ from converters.mapping.layout import entries
 from converters.mapping.network import variant
 from converters.mapping.tables import load_layout
 from converters.tensor import Held, Tensor
-from converters.write.atomic import replacing
-from converters.write.caffe import write_caffemodel
-from converters.write.npz import write_npz
+from converters.formats.io.atomic import replacing
+from converters.formats.caffe.writer import write_caffemodel
+from converters.formats.npz.writer import write_npz
 path = sys.argv[1]
 caffe = path.endswith(".caffemodel")
 bound, random, tensors = {"classes": 487, "channels": 3}, numpy.random.RandomState(1), []
@@ -160,8 +160,8 @@ from converters.mapping.layout import entries
 from converters.mapping.network import variant
 from converters.mapping.tables import load_layout
 from converters.tensor import Held, Tensor
-from converters.write.atomic import replacing
-from converters.write.tensorflow import checkpoint_names, write_tensorflow
+from converters.formats.io.atomic import replacing
+from converters.formats.tensorflow.writer import checkpoint_names, write_tensorflow
 bound, random, tensors = {"classes": 400, "channels": 3}, numpy.random.RandomState(1), []
 for entry in entries(load_layout("i3d"), variant("i3d", "i3d"), bound, {}):
     if entry.name:

@@ -14,8 +14,8 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from converters.errors import Refused, UsageError
 from converters.formats.checkpoint import open_checkpoint
-from converters.mapping.match import Fault, Fit, inverted
-from converters.mapping.names import BATCHES, entries, families
+from converters.mapping.match import Fault, Match, inverted
+from converters.mapping.names import BATCHES, families, tensor_slots
 from converters.mapping.network_info import network_info, require_unambiguous
 from converters.mapping.tables import is_for, layout_names, load_layout, load_network, models, network_names
 from converters.mapping.variants import head_part, modules, variants
@@ -30,7 +30,7 @@ from .write import refuse_early, refuse_input
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping
 
-    from converters.mapping.names import Entry
+    from converters.mapping.names import TensorSlot
     from converters.mapping.network_info import NetworkInfo
     from converters.mapping.tables import LayoutTable
     from converters.mapping.variants import Variant
@@ -140,10 +140,10 @@ def inflate(
         described = own._replace(bn_eps=eps, input=_input(held, own), model="")
 
         def describe(plan: Plan) -> dict[str, Any]:
-            source = source_of(checkpoint, fitted.layout.name, fitted.scope, sha256=sha256)
+            source = source_of(checkpoint, fitted.layout.name, fitted.prefix, sha256=sha256)
             begun = {
                 "layout": fitted.layout.name,
-                "scope": fitted.scope,
+                "scope": fitted.prefix,
                 "details": {},
                 "names": {},
                 "bn_eps": held.bn_eps,
@@ -167,7 +167,7 @@ def inflate(
         return carry_out(checkpoint, plan, target, describe, wish, result)
 
 
-def _variant(fitted: Fit, target: LayoutTable, name: str, path: str) -> Variant:
+def _variant(fitted: Match, target: LayoutTable, name: str, path: str) -> Variant:
     """The variant asked for, of a family that begins with the file's."""
     given = fitted.variant.family
     into = [
@@ -233,17 +233,19 @@ def _model(target: LayoutTable, one: Variant, variant: str, model: str | None, p
     return model
 
 
-def _bound(fitted: Fit, target: LayoutTable, one: Variant, name: str, channels: int | None) -> dict[str, int]:
+def _bound(
+    fitted: Match, target: LayoutTable, one: Variant, name: str, channels: int | None
+) -> dict[str, int]:
     """The sizes of the network that begins: the file's, and the frames of kernels that the table or a model says."""
     asked = next((row for row in models(target) if row["name"] == name), {})
     listed = {**one.values, **asked.get("sizes", {})}
     frames = {hole: sizes[0] for hole, sizes in listed.items() if hole.endswith("_t")}
-    return {**fitted.bound, **frames, **({} if channels is None else {"channels": channels})}
+    return {**fitted.sizes, **frames, **({} if channels is None else {"channels": channels})}
 
 
 def _begun(
-    fitted: Fit, flat: Iterable[Row], one: Variant, bound: dict[str, int], rule: str, path: str
-) -> tuple[Fit, dict[str, Way]]:
+    fitted: Match, flat: Iterable[Row], one: Variant, sizes: dict[str, int], rule: str, path: str
+) -> tuple[Match, dict[str, Way]]:
     """The network that begins with a file's tensors, as far as these go, and for each of its tensors what it is of.
 
     ``flat`` are the file's tensors under their canonical names.
@@ -255,11 +257,11 @@ def _begun(
     sources = {name: row for name, row in rows.items() if name not in counters}
     own, theirs = (_of_part(network, head_part(network)) for network in (one, fitted.variant))
     ways: dict[str, Way] = {}
-    held: list[Entry] = []
+    held: list[TensorSlot] = []
     faults: list[Fault] = []
     beside = False
     lacked = {name for part in one.table.inflates.lacks for name in _of_part(one, part)}
-    for entry in entries(native, one, bound, {}):
+    for entry in tensor_slots(native, one, sizes, {}):
         name = entry.canonical
         module = name.rpartition(".")[0]
         if module in own and own != theirs:  # another head
@@ -271,7 +273,7 @@ def _begun(
             elif module not in own:
                 faults.append(Fault("missing", name))
             continue
-        shape = tuple(size if isinstance(size, int) else bound[size] for size in entry.shape)
+        shape = tuple(size if isinstance(size, int) else sizes[size] for size in entry.shape)
         try:
             ops = tuple(_steps(row.shape, shape, entry, one, rule))
         except ValueError as error:
@@ -300,10 +302,10 @@ def _begun(
         )
     headless = not any(entry.canonical.rpartition(".")[0] in own for entry in held)
     ways |= {prefix + name: Way(row, ()) for name, row in counters.items() if row.source is not None}
-    clip = Fit(
+    clip = Match(
         native,
         one,
-        {**bound, "classes": 0} if headless else bound,
+        {**sizes, "classes": 0} if headless else sizes,
         {head_part(one): False} if headless else {},
         "",
         tuple(held),
@@ -320,7 +322,7 @@ def _of_part(one: Variant, part: str) -> set[str]:
 
 
 def _steps(
-    shape: tuple[int, ...], wanted: tuple[int, ...], entry: Entry, one: Variant, rule: str
+    shape: tuple[int, ...], wanted: tuple[int, ...], entry: TensorSlot, one: Variant, rule: str
 ) -> Iterator[Op]:
     """What leads from a tensor of the frame network to one of ``wanted``. Raises `ValueError` in words."""
     declared = one.table.inflates
@@ -346,7 +348,7 @@ def _text(shape: tuple[int, ...]) -> str:
     return "x".join(map(str, shape))
 
 
-def _notes(rows: Iterable[Row], clip: Fit, held: NetworkInfo, one: Variant) -> Iterator[str]:
+def _notes(rows: Iterable[Row], clip: Match, held: NetworkInfo, one: Variant) -> Iterator[str]:
     """What became of the tensors, by number, and what the output lacks."""
     rows = list(rows)
     ops = [op for row in rows for op in row.ops if isinstance(op, (Inflate, Spread, Pad))]
@@ -361,14 +363,14 @@ def _notes(rows: Iterable[Row], clip: Fit, held: NetworkInfo, one: Variant) -> I
             f"this is a part of {one.title}: no frame network tells what its other tensors begin with, so load it "
             "with strict=False"
         )
-    elif not clip.bound["classes"] and held.classes:
+    elif not clip.sizes["classes"] and held.classes:
         yield f"{one.title}'s head is another, so there is none in the output"
 
 
-def _dropped(fitted: Fit, rows: Iterable[Row]) -> tuple[str, ...]:
+def _dropped(fitted: Match, rows: Iterable[Row]) -> tuple[str, ...]:
     """The file's tensors that the output has nothing of, as far as they are no counters."""
     used = {row.source for row in rows}
-    names = (fitted.scope + entry.name for entry in fitted.entries if entry.name)
+    names = (fitted.prefix + entry.name for entry in fitted.slots if entry.name)
     return (*(name for name in names if name not in used), *fitted.dropped)
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from converters.errors import BadInput, Refused, UsageError
-from converters.mapping.match import Fit, find, fit, names_for
+from converters.mapping.match import Match, find_match, match_file, names_for
 from converters.mapping.names import families
 from converters.mapping.tables import LayoutTable, layout_names, load_layout
 from converters.mapping.variants import settings
@@ -23,7 +23,7 @@ def recognize(
     variant: str | None = None,
     head: str | None = None,
     ask: bool = True,
-) -> Fit:
+) -> Match:
     """Fit a file with a named layout, or find the one it is in.
 
     Without a name the provenance decides, else every layout of the file's format is tried (of an ONNX model, every
@@ -56,7 +56,7 @@ def recognize(
     refusals: list[Refused] = []
     for table in tables:  # only now are faults counted, which takes its time
         try:
-            fit(table, checkpoint.tensors, checkpoint.others, variant=variant, head=head, path=path)
+            match_file(table, checkpoint.tensors, checkpoint.others, variant=variant, head=head, path=path)
         except Refused as error:
             refusals.append(error)
     nearest = max(refusals, key=lambda error: -len(error.faults) if error.faults else float("-inf"))
@@ -76,19 +76,20 @@ def recognize(
 
 def _fits(
     checkpoint: Checkpoint, tables: Iterable[LayoutTable], variant: str | None, head: str | None
-) -> list[Fit]:
+) -> list[Match]:
     """The file's fits with some layouts."""
     found = (
-        find(table, checkpoint.tensors, checkpoint.others, variant=variant, head=head) for table in tables
+        find_match(table, checkpoint.tensors, checkpoint.others, variant=variant, head=head)
+        for table in tables
     )
     return [one for one in found if one]
 
 
-def _place(one: Fit) -> tuple[bool, int]:
-    return bool(one.scope or one.layout.absent), one.layout.rank
+def _place(one: Match) -> tuple[bool, int]:
+    return bool(one.prefix or one.layout.absent), one.layout.rank
 
 
-def namesakes(checkpoint: Checkpoint, first: Fit) -> list[str]:
+def namesakes(checkpoint: Checkpoint, first: Match) -> list[str]:
     """The other layouts whose names and shapes a file has as well, where the networks behind them differ in what no
     tensor shows."""
     if not settings(first.variant) or checkpoint.provenance:
@@ -102,7 +103,7 @@ def namesakes(checkpoint: Checkpoint, first: Fit) -> list[str]:
     ]
 
 
-def _first(checkpoint: Checkpoint, found: Sequence[Fit], *, ask: bool) -> Fit:
+def _first(checkpoint: Checkpoint, found: Sequence[Match], *, ask: bool) -> Match:
     """The fit that counts, see `recognize`; of several variants of a layout the one that provenance tells of."""
 
     first = min(found, key=lambda one: (*_place(one), one.layout.name))
@@ -140,7 +141,7 @@ def _refuse_named(
         )
 
 
-def _elsewhere(checkpoint: Checkpoint, tried: Iterable[str]) -> Fit | None:
+def _elsewhere(checkpoint: Checkpoint, tried: Iterable[str]) -> Match | None:
     """The file's fit with a layout that was not tried, if there is one."""
     tables = map(load_layout, sorted({*layout_names()}.difference(tried)))
     found = _fits(
@@ -157,7 +158,7 @@ def _command(layout: LayoutTable) -> str:
     )
 
 
-def choose_target(fitted: Fit, to: str | None, provenance: Mapping[str, Any] | None = None) -> LayoutTable:
+def choose_target(fitted: Match, to: str | None, provenance: Mapping[str, Any] | None = None) -> LayoutTable:
     """The layout to write: the one asked for, else the first of the source's defaults that holds the network.
 
     ``"onnx"`` stands for a source's own layout: the file's, else the one that its provenance began with, else the
@@ -174,7 +175,7 @@ def choose_target(fitted: Fit, to: str | None, provenance: Mapping[str, Any] | N
     raise Refused(f"no default layout holds {fitted.variant.title}", hint="choose one with --to")
 
 
-def _source_layout(fitted: Fit, provenance: Mapping[str, Any] | None) -> LayoutTable:
+def _source_layout(fitted: Match, provenance: Mapping[str, Any] | None) -> LayoutTable:
     origin = ((provenance or {}).get("origin") or {}).get("layout")
     first = [name for name in (fitted.layout.name, origin) if name in layout_names()]
     for name in (*first, *layout_names()):

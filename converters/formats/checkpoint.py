@@ -8,8 +8,8 @@ from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from converters.errors import BadInput, ConverterError, UsageError
+from converters.files import SourceFile
 from converters.printable import printable
-from converters.tensor import SourceFile
 
 from .provenance_record import parse_provenance
 

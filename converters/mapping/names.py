@@ -21,7 +21,7 @@ class CannotHold(Exception):
     """A layout has no name for a module. Carries the module's canonical name."""
 
 
-class Entry(NamedTuple):
+class TensorSlot(NamedTuple):
     """One tensor of a network, under its canonical name and under a layout's.
 
     ``shape`` is the canonical one and may hold names of sizes that a file binds; ``stored`` says how the
@@ -37,9 +37,9 @@ class Entry(NamedTuple):
     stored: StoredTensor
     key: str = ""
 
-    def file_shape(self, bound: Mapping[str, int]) -> tuple[int, ...]:
+    def file_shape(self, sizes: Mapping[str, int]) -> tuple[int, ...]:
         """The shape in a file of the layout, with the further ones that are written."""
-        whole = tuple(size if isinstance(size, int) else bound[size] for size in self.shape)
+        whole = tuple(size if isinstance(size, int) else sizes[size] for size in self.shape)
         return self.stored.full(self.stored.bare(whole))
 
 
@@ -48,9 +48,9 @@ def families(layout: LayoutTable) -> list[str]:
     return network_names() if layout.identity else list(layout.modules)
 
 
-def entries(
-    layout: LayoutTable, variant: Variant, bound: Mapping[str, int], present: Mapping[str, bool]
-) -> Iterator[Entry]:
+def tensor_slots(
+    layout: LayoutTable, variant: Variant, sizes: Mapping[str, int], present: Mapping[str, bool]
+) -> Iterator[TensorSlot]:
     """Every tensor of a variant under both names, in state-dict order; a module's `DIVISOR`, which is no tensor of
     the network, comes before its own.
 
@@ -60,7 +60,7 @@ def entries(
     for module in modules(variant):
         if not present.get(module.part, not module.optional):
             continue
-        name = module_name(layout, variant, module, bound)
+        name = module_name(layout, variant, module, sizes)
         if name == IDENTITY:
             yield from _identity(layout, variant, module)
             continue
@@ -70,14 +70,16 @@ def entries(
         turned = module.key in names.reversed if names else False
         if over := layout.divisor(module.kind):
             divisor = StoredTensor(over)
-            yield Entry(f"{module.name}.{DIVISOR}", divisor.of(name), (1,), module.kind, DIVISOR, divisor)
+            yield TensorSlot(
+                f"{module.name}.{DIVISOR}", divisor.of(name), (1,), module.kind, DIVISOR, divisor
+            )
         for leaf in LEAVES[module.kind]:
             stored = leaves[leaf]
             if rolled and leaf == "weight":
                 stored = stored._replace(rolled=rolled)
             if turned and leaf == "weight":
                 stored = stored._replace(reversed=True)
-            entry = Entry(
+            entry = TensorSlot(
                 f"{module.name}.{leaf}",
                 stored.of(name) if stored.constant is None else "",
                 leaf_shape(module.kind, leaf, module.shape),
@@ -116,18 +118,18 @@ def unstored(layout: LayoutTable, variant: Variant) -> set[str]:
     }
 
 
-def _identity(layout: LayoutTable, variant: Variant, module: Module) -> Iterator[Entry]:
+def _identity(layout: LayoutTable, variant: Variant, module: Module) -> Iterator[TensorSlot]:
     """The tensors of a batch norm that a layout does not have: those of one that changes nothing."""
     eps = layout.eps(variant.name) or variant.table.bn_eps
     values = {"weight": 1.0, "bias": 0.0, "running_mean": 0.0, "running_var": 1 - eps}
     for leaf in LEAVES[module.kind]:
         shape = leaf_shape(module.kind, leaf, module.shape)
-        yield Entry(
+        yield TensorSlot(
             f"{module.name}.{leaf}", "", shape, module.kind, leaf, StoredTensor("", constant=values[leaf])
         )
 
 
-def module_name(layout: LayoutTable, variant: Variant, module: Module, bound: Mapping[str, int]) -> str:
+def module_name(layout: LayoutTable, variant: Variant, module: Module, sizes: Mapping[str, int]) -> str:
     """A layout's name for one module."""
     if layout.identity:
         return module.name
@@ -147,7 +149,7 @@ def module_name(layout: LayoutTable, variant: Variant, module: Module, bound: Ma
     try:
         name = template.format_map(holes)
     except KeyError:  # a size that the file binds stands in the name, or what the variant's row says
-        name = template.format_map({**variant.values, **holes, **bound})
+        name = template.format_map({**variant.values, **holes, **sizes})
     return prefix + layout.rename.get(name, name)
 
 

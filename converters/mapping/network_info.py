@@ -13,7 +13,7 @@ from .variants import settings, variants
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
-    from .match import Fit
+    from .match import Match
     from .tables import LayoutTable
     from .variants import Variant
 
@@ -53,7 +53,7 @@ class NetworkInfo(NamedTuple):
 
 
 def network_info(
-    fit: Fit,
+    match: Match,
     provenance: Mapping[str, Any] | None,
     *,
     told: Mapping[str, Any] = MappingProxyType({}),
@@ -70,8 +70,8 @@ def network_info(
     """
     if stem_stride is not None and not 1 <= stem_stride <= LONGEST_STRIDE:
         raise UsageError(f"a stem stride of {stem_stride} is not from 1 to {LONGEST_STRIDE}")
-    layout, variant = fit.layout, fit.variant
-    rows = _rows(fit, provenance, model)
+    layout, variant = match.layout, match.variant
+    rows = _rows(match, provenance, model)
     made_for = rows[0] if len(rows) == 1 else {}
     asked = model is not None and made_for.get("name") == model
     has_stem = bool(variant.table.pool1) or bool(variant.table.compose)
@@ -82,19 +82,19 @@ def network_info(
         family=variant.family,
         variant=variant.name,
         title=variant.title,
-        classes=fit.bound["classes"],
-        channels=fit.bound.get("channels", 1),
+        classes=match.sizes["classes"],
+        channels=match.sizes.get("channels", 1),
         bn_eps=variant.table.bn_eps if eps is None else eps,
         pool1=bool(made_for.get("pool1", held)),
         stem_stride=1,
-        sizes=dict(fit.bound),
-        parts=dict(fit.present),
-        input=_input(fit, made_for),
+        sizes=dict(match.sizes),
+        parts=dict(match.present),
+        input=_input(match, made_for),
         licence=layout.licence,
-        **_settings(fit, rows),
+        **_settings(match, rows),
     )
-    if fit.choices:
-        found = found._replace(choices=fit.choices)
+    if match.choices:
+        found = found._replace(choices=match.choices)
     kept = (provenance or {}).get("network")
     if isinstance(kept, dict) and kept.get("variant") == variant.name:
         found = found._replace(
@@ -129,31 +129,31 @@ def require_unambiguous(info: NetworkInfo, path: str, *, option: str = "--varian
     )
 
 
-def _rows(fit: Fit, provenance: Mapping[str, Any] | None, model: str | None) -> list[Mapping[str, Any]]:
+def _rows(match: Match, provenance: Mapping[str, Any] | None, model: str | None) -> list[Mapping[str, Any]]:
     """What the layout's table says a file may have been made for: the model asked for, else every model that
     fits, else the first row that does."""
-    layout = fit.layout
+    layout = match.layout
     known = layout.made_for
-    if layout.identity and settings(fit.variant):
+    if layout.identity and settings(match.variant):
         told = (provenance or {}).get("network") or {}
         known = () if model is None and "model" in told else models(layout)
-    rows: list[Mapping[str, Any]] = [row for row in known if is_for(row["variants"], fit.variant.name)]
+    rows: list[Mapping[str, Any]] = [row for row in known if is_for(row["variants"], match.variant.name)]
     if asked := [row for row in rows if model is not None and row.get("name") == model]:
         return asked
     fitting = [
         row
         for row in rows
-        if all(fit.bound[size] in allowed for size, allowed in row.get("sizes", {}).items())
+        if all(match.sizes[size] in allowed for size, allowed in row.get("sizes", {}).items())
     ]
     return fitting if fitting and "name" in fitting[0] else fitting[:1]
 
 
-def _settings(fit: Fit, rows: list[Mapping[str, Any]]) -> dict[str, Any]:
+def _settings(match: Match, rows: list[Mapping[str, Any]]) -> dict[str, Any]:
     """Model, settings and choices of a file that ``rows`` may be of."""
-    own = settings(fit.variant)
+    own = settings(match.variant)
     if not own:
         return {}
-    held = fit.layout.support_for(fit.variant.name).config
+    held = match.layout.support_for(match.variant.name).config
     all_of = [{**held, **row.get("config", {})} for row in rows] or [dict(held)]
     distinct = [{name: row.get(name, value) for name, value in own.items()} for row in all_of]
     named = [row["name"] for row in rows if "name" in row]
@@ -184,7 +184,7 @@ def model_name_in(layout: LayoutTable, network: Mapping[str, Any]) -> str | None
 
 
 def layout_settings(
-    layout: LayoutTable, variant: Variant, bound: Mapping[str, int] | None = None
+    layout: LayoutTable, variant: Variant, sizes: Mapping[str, int] | None = None
 ) -> list[dict[str, Any]]:
     """The settings that a layout's own networks of a variant may have: one for each of its models that fit the sizes
     ``bound``, where it names any."""
@@ -194,7 +194,7 @@ def layout_settings(
         row.get("config", {})
         for row in layout.made_for
         if is_for(row["variants"], variant.name)
-        and (bound is None or all(bound[size] in allowed for size, allowed in row.get("sizes", {}).items()))
+        and (sizes is None or all(sizes[size] in allowed for size, allowed in row.get("sizes", {}).items()))
     ]
     return [{name: {**held, **config}[name] for name in own} for config in configs or [{}]]
 
@@ -205,21 +205,23 @@ def differing_settings(wanted: Mapping[str, Any], held: Sequence[Mapping[str, An
     return min(apart, key=len, default={})
 
 
-def _input(fit: Fit, made_for: Mapping[str, Any]) -> dict[str, Any]:
+def _input(match: Match, made_for: Mapping[str, Any]) -> dict[str, Any]:
     """Clip, crop and normalisation: the clip a file was made for, and the statistics for its channels."""
     found: dict[str, Any] = {}
     if made_for:
-        found["clip"] = [fit.bound.get(size, size) for size in made_for["clip"]]
-        found["counted_at"] = [fit.bound.get(size, size) for size in made_for.get("count", made_for["clip"])]
+        found["clip"] = [match.sizes.get(size, size) for size in made_for["clip"]]
+        found["counted_at"] = [
+            match.sizes.get(size, size) for size in made_for.get("count", made_for["clip"])
+        ]
         found["counted_positions"] = made_for.get("count_positions", 1)
         found["frame_step"] = made_for.get("frame_step", 1)
         found["resize"] = made_for["resize"]
-    labels = fit.layout.labels.get(str(fit.bound["classes"]))
+    labels = match.layout.labels.get(str(match.sizes["classes"]))
     if labels is not None:
         found["labels"], found["labels_notice"] = load_labels(labels)
-    for row in fit.layout.preprocessing.values():
-        if row["channels"] == fit.bound.get("channels") and is_for(
-            row.get("variants", ["*"]), fit.variant.name
+    for row in match.layout.preprocessing.values():
+        if row["channels"] == match.sizes.get("channels") and is_for(
+            row.get("variants", ["*"]), match.variant.name
         ):
             found.update({key: value for key, value in row.items() if key not in ("channels", "variants")})
             break

@@ -564,7 +564,7 @@ def load_layout(name: str) -> LayoutTable:
     for other in raw.get("also", ()):
         check.that(other in layout_names() and other != name, "also", f"{other!r} is no other layout")
     scopes = tuple(raw.get("scopes", ("",)))
-    check.that(all("*" not in scope[1:] for scope in scopes), "scopes", "only begin with a '*'")
+    check.that(all("*" not in prefix[1:] for prefix in scopes), "scopes", "only begin with a '*'")
     return LayoutTable(
         name=name,
         title=raw["title"],

@@ -141,9 +141,9 @@ def modules(one: Variant) -> Iterator[Module]:
                 yield _module(one, part, template, last, template.name, optional)
 
 
-def shapes(module: Module, bound: Mapping[str, int]) -> Iterator[tuple[str, tuple[int, ...]]]:
+def shapes(module: Module, sizes: Mapping[str, int]) -> Iterator[tuple[str, tuple[int, ...]]]:
     """The tensors of a module with their shapes, once the sizes that a file binds are known."""
-    whole = tuple(size if isinstance(size, int) else bound[size] for size in module.shape)
+    whole = tuple(size if isinstance(size, int) else sizes[size] for size in module.shape)
     for leaf in LEAVES[module.kind]:
         yield leaf, leaf_shape(module.kind, leaf, whole)
 
@@ -188,21 +188,21 @@ def settings(one: Variant) -> dict[str, Any]:
     }
 
 
-def parameters(one: Variant, bound: Mapping[str, int], present: Mapping[str, bool]) -> int:
+def parameters(one: Variant, sizes: Mapping[str, int], present: Mapping[str, bool]) -> int:
     """How many trained numbers a network has: weights and biases, statistics left out."""
     return sum(
         prod(shape)
         for module in modules(one)
         if present.get(module.part, not module.optional)
-        for leaf, shape in shapes(module, bound)
+        for leaf, shape in shapes(module, sizes)
         if not leaf.startswith("running_")
     )
 
 
-def weights(one: Variant, bound: Mapping[str, int]) -> int:
+def weights(one: Variant, sizes: Mapping[str, int]) -> int:
     """How many numbers the convolutions and matrices hold, norms and biases left out: what VMZ prints."""
     return sum(
-        prod(size if isinstance(size, int) else bound[size] for size in module.shape)
+        prod(size if isinstance(size, int) else sizes[size] for size in module.shape)
         for module in modules(one)
         if module.kind != "bn" and not module.optional
     )
@@ -210,7 +210,7 @@ def weights(one: Variant, bound: Mapping[str, int]) -> int:
 
 def multiply_adds(
     one: Variant,
-    bound: Mapping[str, int],
+    sizes: Mapping[str, int],
     clip: tuple[int, ...],
     *,
     pool1: bool = False,
@@ -230,14 +230,14 @@ def multiply_adds(
     for module in modules(one):
         if module.optional or module.kind == "bn":
             continue
-        whole = tuple(size if isinstance(size, int) else bound[size] for size in module.shape)
+        whole = tuple(size if isinstance(size, int) else sizes[size] for size in module.shape)
         if not module.grid:
             total += prod(whole) * head_positions
             continue
         total += prod(whole) * _positions(
             one,
             module,
-            bound,
+            sizes,
             audio if module.side == "audio" else clip,
             pool1=pool1,
             stem_stride=stem_stride,
@@ -249,7 +249,7 @@ def multiply_adds(
 def _positions(
     one: Variant,
     module: Module,
-    bound: Mapping[str, int],
+    sizes: Mapping[str, int],
     size: tuple[int, ...],
     *,
     pool1: bool,
@@ -267,7 +267,7 @@ def _positions(
             grid[-1] = module.holes[smaller[module.key]]
     time, space = grid
     if values.get("stem_spans_clip"):
-        axes[0] = axes[0] - bound["stem_t"] + 1
+        axes[0] = axes[0] - sizes["stem_t"] + 1
     else:
         before_stem_strides = module.part.startswith("stem") and module.name.endswith("middle.conv")
         axes[0] = -(-axes[0] // (1 if before_stem_strides else stem_stride))

@@ -84,8 +84,8 @@ def _load_clip(path: str, audio: bool) -> Any:
     """One or several clips from an ``.npy``, as float32; the axis for clips may be left out. Raises `BadInput`."""
     import numpy
 
+    from converters.files import SourceFile
     from converters.formats.npz.reader import read_npy
-    from converters.tensor import SourceFile
 
     layout = "[N, 1, 100, 40], log-mel spectrograms" if audio else "[N, C, T, H, W], preprocessed"
     axes = 4 if audio else 5

@@ -45,7 +45,7 @@ def gather(
         containers=(source.checkpoint.container, output.checkpoint.container),
         files=tuple(files),
         pairs=tuple(_pairs(source, output)),
-        counters=output.fit.counters,
+        counters=output.match.counters,
         tensors_read=tensors_read,
         suspects=suspects,
         software=_software(functional),
@@ -76,10 +76,10 @@ def _pairs(source: Identified, output: Identified) -> Iterator[TensorPair]:
     """Every tensor of either side, in the output's order; those of the source alone come last."""
     left, right = (
         {
-            entry.canonical: (name, tensor.dtype, tensor.shape)
-            for entry in side.fit.entries
-            if entry.name
-            for name in (side.fit.scope + entry.name,)
+            slot.canonical: (name, tensor.dtype, tensor.shape)
+            for slot in side.match.slots
+            if slot.name
+            for name in (side.match.prefix + slot.name,)
             for tensor in (side.checkpoint.tensors[name],)
         }
         for side in (source, output)
@@ -91,7 +91,7 @@ def _pairs(source: Identified, output: Identified) -> Iterator[TensorPair]:
 def _canonical_tensors(side: Identified) -> dict[str, Tensor]:
     """A side's own floating tensors, lazy, with canonical names and axes."""
     tensors = side.checkpoint.tensors
-    plan = make_plan(side.fit, tensors, load_layout("native"), side.info, eps=side.info.bn_eps)
+    plan = make_plan(side.match, tensors, load_layout("native"), side.info, eps=side.info.bn_eps)
     return {
         row.target: row.tensor(tensors) for row in plan.rows if row.source is not None and row.dtype in FLOATS
     }
@@ -102,7 +102,7 @@ def _suspects(
 ) -> tuple[int, tuple[SuspectTensor, ...]]:
     """How many tensors the output has, and those with implausible values or other values than the source's."""
     left, right = _canonical_tensors(source), _canonical_tensors(output)
-    kinds = {entry.canonical: (entry.kind, entry.leaf) for entry in output.fit.entries}
+    kinds = {slot.canonical: (slot.kind, slot.leaf) for slot in output.match.slots}
     changed = {tensor.canonical for tensor in exact.changed}
     faults = {
         name: reasons for name, tensor in right.items() if (reasons := tuple(faults_of(tensor, *kinds[name])))

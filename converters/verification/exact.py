@@ -27,7 +27,7 @@ def compare_bytes(source: Identified, output: Identified) -> ExactResult:
     record, the output must have what the source converts to, bit for bit.
     """
     plan = _plan_back(source, output)
-    canonical = {source.fit.scope + entry.name: entry.canonical for entry in source.fit.entries if entry.name}
+    canonical = {source.match.prefix + slot.name: slot.canonical for slot in source.match.slots if slot.name}
     return ExactResult(
         tensors=len(canonical),
         changed=(
@@ -35,7 +35,7 @@ def compare_bytes(source: Identified, output: Identified) -> ExactResult:
             *_wrong_constants(plan, output),
             *_unequal_copies(plan, output, canonical),
         ),
-        dropped=source.fit.dropped,
+        dropped=source.match.dropped,
         record=tuple(_record_faults(source, output)),
     )
 
@@ -43,15 +43,15 @@ def compare_bytes(source: Identified, output: Identified) -> ExactResult:
 def _plan_back(source: Identified, output: Identified) -> Plan:
     """The conversion of the output into the source's layout."""
     undo = undoing(output.checkpoint.provenance, output.checkpoint.tensors)
-    origin = origin_of(source.fit, source.checkpoint.tensors, NOTHING, source.info.bn_eps, {}, None)
+    origin = origin_of(source.match, source.checkpoint.tensors, NOTHING, source.info.bn_eps, {}, None)
     return make_plan(
-        output.fit,
+        output.match,
         output.checkpoint.tensors,
-        source.fit.layout,
+        source.match.layout,
         before(output.info, output.checkpoint.provenance, undo),
         eps=source.info.bn_eps,
         undo=undo,
-        former=former({"origin": origin}, source.fit.layout.name),
+        former=former({"origin": origin}, source.match.layout.name),
         path=output.checkpoint.path,
     )
 
@@ -92,9 +92,9 @@ def _rows_forward(source: Identified, output: Identified) -> dict[str, Row]:
     does not take this network."""
     try:
         plan = make_plan(
-            source.fit,
+            source.match,
             source.checkpoint.tensors,
-            output.fit.layout,
+            output.match.layout,
             source.info,
             eps=output.info.bn_eps,
             path=source.checkpoint.path,

@@ -48,10 +48,10 @@ def compare(
     """Run both sides and compare every block; see `verification.verify`."""
     # The canonical layout has no project of its own: it stands for that of the layout a file comes from.
     project = (
-        home_of(output.checkpoint.provenance) if output.fit.layout.identity else None
-    ) or output.fit.layout
+        home_of(output.checkpoint.provenance) if output.match.layout.identity else None
+    ) or output.match.layout
     declared = DeclaredDifferences(tuple(_notes(source, output, project)))
-    if source.fit.layout.format == "pytorch":
+    if source.match.layout.format == "pytorch":
         return Comparison(
             None, declared, "the source is a PyTorch file: no source framework's network to run"
         )
@@ -63,9 +63,9 @@ def compare(
             None, declared, f"no reference graph of {source.info.title} in its source framework"
         )
     run = _run_source(source, net, tensors, device, clip, seed)
-    state = canonical_state(output.checkpoint, output.fit, output.info)
+    state = canonical_state(output.checkpoint, output.match, output.info)
     # The source's function over the output's weights; what the output's project computes differently is measured below.
-    blocks, logits = compare_blocks(_network(output, state, source.fit.layout), run)
+    blocks, logits = compare_blocks(_network(output, state, source.match.layout), run)
     if source.checkpoint.net is not None or not output.info.classes:
         # A file's own net may name inner values differently, and a backbone pools where the head would.
         blocks = [block for block in blocks if block.source_name]
@@ -108,11 +108,11 @@ def _run_source(
 
 def _notes(source: Identified, output: Identified, project: LayoutTable) -> Iterator[str]:
     """What the output's project computes differently, as its table says."""
-    variant, eps = output.fit.variant.name, (output.info.bn_eps, source.info.bn_eps)
-    yield from differences(source.fit.layout.support_for(variant), project.support_for(variant))
-    if settings := settings_apart(output.fit, project, output.info):
+    variant, eps = output.match.variant.name, (output.info.bn_eps, source.info.bn_eps)
+    yield from differences(source.match.layout.support_for(variant), project.support_for(variant))
+    if settings := settings_apart(output.match, project, output.info):
         yield settings_note(project, settings, output.info)
-    if pool := pool1_note(output.fit.layout, variant, output.info.pool1):
+    if pool := pool1_note(output.match.layout, variant, output.info.pool1):
         yield pool
     if eps[0] != eps[1]:
         yield f"batch norm eps {eps[0]:g} instead of {eps[1]:g}, absorbed in the variances"
@@ -137,7 +137,7 @@ def _network(
     settings in place of those that the weights go with."""
     info = side.info
     return build_network(
-        side.fit,
+        side.match,
         dict(state),
         eps=info.bn_eps,
         pool1=info.pool1,
@@ -151,9 +151,9 @@ def _project_network(
     source: Identified, output: Identified, project: LayoutTable, state: Mapping[str, Any]
 ) -> Network | None:
     """The network of the output's project, None where it is the source's."""
-    variant = source.fit.variant.name
-    settings = settings_apart(output.fit, project, output.info)
-    config = source.fit.layout.support_for(variant).config
+    variant = source.match.variant.name
+    settings = settings_apart(output.match, project, output.info)
+    config = source.match.layout.support_for(variant).config
     if not settings and config == project.support_for(variant).config:
         return None
     return _network(output, state, project, settings)

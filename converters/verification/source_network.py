@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from converters.errors import Refused
-from converters.mapping.names import entries
+from converters.mapping.names import tensor_slots
 from converters.mapping.network_info import model_name_in
 from converters.mapping.tables import load_layout
 from converters.source_graphs.registry import source_graph, source_net
@@ -50,13 +50,13 @@ class SourceRun:
 
 def with_usual_head_name(side: Identified) -> dict[str, Tensor]:
     """A source's tensors, with the head under its layout's usual name."""
-    fit, tensors = side.fit, dict(side.checkpoint.tensors)
-    if fit.layout.head:
-        usual = entries(load_layout(fit.layout.name), fit.variant, fit.bound, fit.present)
-        for own, entry in zip(fit.entries, usual, strict=True):
-            if own.name != entry.name:
-                name = fit.scope + entry.name
-                tensors[name] = tensors.pop(fit.scope + own.name)._replace(name=name)
+    match, tensors = side.match, dict(side.checkpoint.tensors)
+    if match.layout.head:
+        usual_slots = tensor_slots(load_layout(match.layout.name), match.variant, match.sizes, match.present)
+        for own, usual in zip(match.slots, usual_slots, strict=True):
+            if own.name != usual.name:
+                name = match.prefix + usual.name
+                tensors[name] = tensors.pop(match.prefix + own.name)._replace(name=name)
     return tensors
 
 
@@ -72,7 +72,7 @@ def build_source_net(
         pool1=known.get("pool1") if hints.pool1 is None else hints.pool1,
         stem_stride=known.get("stem_stride") if hints.stem_stride is None else hints.stem_stride,
         inverse_std=hints.inverse_std,
-        model=model_name_in(side.fit.layout, side.info.as_data()),
+        model=model_name_in(side.match.layout, side.info.as_data()),
     )
     if headless:
         blocks = {label: name for label, name in net.blocks.items() if not label.endswith("logits")}

@@ -79,8 +79,8 @@ def verify(
         return Verification(
             source=source_file.path,
             output=output_file.path,
-            source_layout=left.fit.layout.name,
-            output_layout=right.fit.layout.name,
+            source_layout=left.match.layout.name,
+            output_layout=right.match.layout.name,
             info=left.info,
             exact=exact,
             functional=functional,
@@ -108,10 +108,10 @@ def _identify_both(
         output = identify(output_file, layouts[1], output_hints)
     except Refused:  # perhaps it fits several networks, and the source shows which
         output = _identify_like(source, output_file, layouts[1], output_hints, hints.variant)
-    if not recorded and output.fit.variant.name == source.fit.variant.name:
+    if not recorded and output.match.variant.name == source.match.variant.name:
         output = output._replace(info=_with_settings_of(source.info, output))
     if source.info.classes and not output.info.classes:
-        source = source._replace(fit=headless(source.fit))  # the rest is compared with the rest
+        source = source._replace(match=headless(source.match))  # the rest is compared with the rest
     _require_same_network(source, output)
     return source, output
 
@@ -121,7 +121,7 @@ def _identify_like(
 ) -> Identified:
     """Identify an output whose names and shapes fit several networks or models as the source's network. Without a
     record it does not matter which model of its own project it is: its settings are the source's."""
-    variant = source.fit.variant.name
+    variant = source.match.variant.name
     try:
         return identify(checkpoint, layout, hints._replace(variant=variant, model=model))
     except Refused:
@@ -134,7 +134,7 @@ def _identify_like(
 def _with_settings_of(source: NetworkInfo, output: Identified) -> NetworkInfo:
     """An output's info with the source's settings. A file without a record does not show them, except those that the
     weights make up for; what its project's own network has is a declared difference."""
-    folded = output.fit.variant.table.moves
+    folded = output.match.variant.table.moves
     settings = {
         name: value if name in folded else source.settings.get(name, value)
         for name, value in output.info.settings.items()
@@ -143,8 +143,8 @@ def _with_settings_of(source: NetworkInfo, output: Identified) -> NetworkInfo:
 
 
 def _require_same_network(source: Identified, output: Identified) -> None:
-    left, right = source.fit, output.fit
-    if left.variant.name != right.variant.name or dict(left.bound) != dict(right.bound):
+    left, right = source.match, output.match
+    if left.variant.name != right.variant.name or dict(left.sizes) != dict(right.sizes):
         texts = [
             f"{side.info.title}, {side.info.classes} classes, {side.info.channels} channels"
             for side in (source, output)

@@ -12,7 +12,7 @@ import torch
 
 from converters import BadInput, Refused, convert, inspect, load_model
 from converters.formats.checkpoint import open_checkpoint
-from converters.mapping.match import fit
+from converters.mapping.match import match_file
 from converters.mapping.tables import load_layout
 from converters.tensor import Repeated, Tensor
 from tests.helpers import caffe_files, caffe_tables, paths, recipes, recipes_caffe
@@ -336,7 +336,7 @@ def test_shapes_of_other_forks_are_read():
         four,
         {**four, **{name: norms[name] for name in norms if "_bn/" in name}},
     ):
-        assert fit(load_layout("tsn"), shell(shapes)).bound == {"channels": 3, "classes": 101}
+        assert match_file(load_layout("tsn"), shell(shapes)).sizes == {"channels": 3, "classes": 101}
 
 
 def test_inspect_tells_what_a_file_is(run, tmp_path):

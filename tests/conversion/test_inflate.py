@@ -13,9 +13,10 @@ import torch
 from converters import Refused, UsageError, convert, load_model
 from converters.conversion.inflate import inflate
 from converters.conversion.operations import Inflate, Pad, Reverse, Spread
+from converters.files import CHUNK
 from converters.networks.layers import Block
 from converters.networks.spec import Shapes
-from converters.tensor import CHUNK, Held, Tensor
+from converters.tensor import Held, Tensor
 from tests.helpers import caffe_files, caffe_tables, recipes, vmz_files, zoo_tables
 
 if TYPE_CHECKING:

@@ -22,7 +22,8 @@ from converters.conversion.operations import (
     zeros,
 )
 from converters.errors import Refused
-from converters.tensor import CHUNK, Held, Tensor
+from converters.files import CHUNK
+from converters.tensor import Held, Tensor
 
 
 def tensor_of(array: np.ndarray) -> Tensor:

@@ -15,7 +15,7 @@ from converters.conversion.provenance import dump
 from converters.conversion.write import Written
 from converters.formats.checkpoint import Checkpoint
 from converters.formats.provenance_record import parse_provenance
-from converters.mapping.names import entries, families, left_out
+from converters.mapping.names import families, left_out, tensor_slots
 from converters.mapping.tables import layout_names, load_layout, network_names
 from converters.mapping.variants import parameters, variants
 from converters.tensor import Held, Repeated, Tensor
@@ -34,7 +34,7 @@ def pairs() -> list:
             if family in families(layout):
                 held[name] = {one.name for one in variants(family) if not layout.support_for(one.name).refuse}
         by_size = sorted(
-            variants(family), key=lambda one: parameters(one, weights.bound(one), {"blending": False})
+            variants(family), key=lambda one: parameters(one, weights.sizes(one), {"blending": False})
         )
         for source, target in permutations(held, 2):
             there, here = load_layout(target), load_layout(source)
@@ -56,8 +56,8 @@ def pairs() -> list:
 def file_of(name: str, one) -> dict[str, Tensor]:
     """A file's tensors. Vectors and what changes its axes have values of their own, variances of every size that an
     eps of 1e-3 can be taken from; big tensors that keep their bytes are one value throughout."""
-    sizes, found = weights.bound(one), {}
-    for entry in entries(load_layout(name), one, sizes, {"blending": False}):
+    sizes, found = weights.sizes(one), {}
+    for entry in tensor_slots(load_layout(name), one, sizes, {"blending": False}):
         if not entry.name:
             continue
         shape = entry.file_shape(sizes)

@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from converters import convert
-from converters.mapping.names import entries, families
+from converters.mapping.names import families, tensor_slots
 from converters.mapping.tables import layout_names, load_layout
 from converters.mapping.variants import parameters, variants
 from tests.helpers import weights
@@ -18,7 +18,7 @@ LARGEST = 40_000_000
 
 
 def _size(one) -> int:
-    return parameters(one, weights.bound(one), {"blending": False})
+    return parameters(one, weights.sizes(one), {"blending": False})
 
 
 def cases() -> list:
@@ -45,10 +45,10 @@ def cases() -> list:
 
 def state_of(layout, one) -> dict[str, torch.Tensor]:
     """A state dict of a layout with values of its own in every tensor, and batch counters."""
-    sizes = weights.bound(one)
+    sizes = weights.sizes(one)
     made = torch.Generator().manual_seed(11)
     state = {}
-    for entry in entries(layout, one, sizes, {"blending": False}):
+    for entry in tensor_slots(layout, one, sizes, {"blending": False}):
         if not entry.name:
             continue
         if one.family == "i3d" and entry.kind == "bn" and entry.leaf == "weight":

@@ -19,7 +19,7 @@ from converters import BadInput, Refused, convert, inspect, load_model
 from converters.cli.main import main
 from converters.conversion.plan import make_plan
 from converters.formats.checkpoint import Checkpoint
-from converters.mapping.match import fit
+from converters.mapping.match import match_file
 from converters.mapping.network_info import network_info
 from converters.mapping.tables import load_layout
 from converters.mapping.variants import config, modules, parameters, shapes, variants
@@ -272,17 +272,17 @@ def test_every_blob_of_pyslowfast_has_its_place(model: str) -> None:
     """Names, shapes and meaning of every blob, and the key that PySlowFast's own loader gives it."""
     told = zoo_tables.models()[model]
     blobs = lazy(zoo_tables.slowfast_blobs(told["table"]))
-    found = fit(load_layout("slowfast"), blobs, variant=model)
+    found = match_file(load_layout("slowfast"), blobs, variant=model)
     variant, settings = SLOWFAST_VARIANTS[model]
     info = network_info(found, None, model=model)
     assert (found.variant.name, info.model, info.choices) == (variant, model, ())
     assert settings.items() <= info.settings.items()
     assert info.input["clip"][:2] == [told["frames"], told["train_crop"]]
-    assert parameters(found.variant, found.bound, {}) == told["n_params"]
+    assert parameters(found.variant, found.sizes, {}) == told["n_params"]
     plan = make_plan(found, blobs, load_layout("pyslowfast"), info, eps=1e-5)
     keys = zoo_tables.slowfast_keys(told["table"])
     assert {row.target: (row.source, row.shape) for row in plan.rows} == keys
-    assert {entry.name: entry.canonical for entry in found.entries} == {
+    assert {entry.name: entry.canonical for entry in found.slots} == {
         blob: slowfast_blob_names(key, told["arch"] == "slowfast", model.startswith("AVA"))
         for key, (blob, _) in keys.items()
         if blob
@@ -298,7 +298,7 @@ def test_every_blob_of_video_nonlocal_net_has_its_place(model: str) -> None:
     blobs = lazy(zoo_tables.nonlocal_blobs(told["table"]))
     variant = re.search(r"\d+x\d+", model)[0]
     affine = told["norm"] == "AffineNd"
-    found = fit(load_layout("nonlocal-affine" if affine else "nonlocal"), blobs, variant=variant)
+    found = match_file(load_layout("nonlocal-affine" if affine else "nonlocal"), blobs, variant=variant)
     kind, nl = model[:3], "-nl" if "nonlocal" in model else ""
     info = network_info(found, None, model=variant)
     assert found.variant.name == f"{kind}{nl}-r{told['depth']}"
@@ -311,11 +311,11 @@ def test_every_blob_of_video_nonlocal_net_has_its_place(model: str) -> None:
     assert info.settings.get("nonlocal_frames", 0) == (4 if affine and nl else 0)
     assert info.input["clip"][0] == told["frames"]
     assert info.input["frame_step"] == told["sample_rate"]
-    norms = [entry for entry in found.entries if entry.kind == "bn" and "nonlocal" in entry.canonical]
+    norms = [entry for entry in found.slots if entry.kind == "bn" and "nonlocal" in entry.canonical]
     assert len(norms) == 4 * told["nonlocal_blocks"]
-    stands_in = sum(found.bound.get(size, size) for entry in norms if not entry.name for size in entry.shape)
-    assert parameters(found.variant, found.bound, {}) == told["n_params"] + stands_in // 2
-    assert sum(bool(entry.name) for entry in found.entries) == told["n_blobs"]
+    stands_in = sum(found.sizes.get(size, size) for entry in norms if not entry.name for size in entry.shape)
+    assert parameters(found.variant, found.sizes, {}) == told["n_params"] + stands_in // 2
+    assert sum(bool(entry.name) for entry in found.slots) == told["n_blobs"]
 
 
 def pickled(path: Path, value: object) -> Path:

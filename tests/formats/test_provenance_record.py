@@ -8,9 +8,9 @@ import json
 import pytest
 
 from converters import BadInput, convert, inspect, load_model
+from converters.files import SourceFile
 from converters.formats.provenance_record import parse_provenance
 from converters.formats.safetensors.reader import read_safetensors
-from converters.tensor import SourceFile
 
 
 @pytest.fixture(scope="module")

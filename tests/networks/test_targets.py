@@ -27,7 +27,7 @@ from tests.helpers.logits_parity import TOLERANCE
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from converters.mapping.match import Fit
+    from converters.mapping.match import Match
     from converters.networks.layers import Network
 
 GOLDENS = sorted(
@@ -76,7 +76,7 @@ AMBIGUOUS = {
 """Tables whose names and shapes are another network's or model's too, with what is to be asked for."""
 
 
-def recognised(key: str, layout: str | None) -> Fit:
+def recognised(key: str, layout: str | None) -> Match:
     shells = {
         name: zeros(name, "int64" if name.endswith("num_batches_tracked") else "float32", shape)
         for name, shape in TABLES[key].keys.items()
@@ -91,7 +91,7 @@ def test_names_and_shapes_of_the_live_network(key: str) -> None:
     table, layout = TABLES[key], load_layout(layout_of(key))
     found = recognised(key, layout.name)
     info = network_info(found, None)
-    stored = {entry.name: entry.file_shape(found.bound) for entry in found.entries if entry.name}
+    stored = {entry.name: entry.file_shape(found.sizes) for entry in found.slots if entry.name}
     counters = {name: shape for name, shape in table.keys.items() if name.endswith("num_batches_tracked")}
     assert stored | counters | dict.fromkeys(found.dropped, (512, 256, 5, 1, 1)) == table.keys
     shells = {name: zeros(name, "float32", shape) for name, shape in stored.items()}
@@ -148,7 +148,7 @@ def test_other_class_counts() -> None:
         ("c3d/davidea_487", 487),
         ("mmaction/ssn_bninception_thumos14", 21),
     ):
-        assert recognised(key, None).bound["classes"] == classes
+        assert recognised(key, None).sizes["classes"] == classes
 
 
 @pytest.mark.parametrize("layout", ["pyslowfast", "pytorchvideo", "mmaction2"])
@@ -196,7 +196,7 @@ def test_a_start_of_the_zoos(key: str) -> None:
         with pytest.raises(Refused, match="--head fc"):
             recognize(file, None)
     found = recognize(file, None, head="fc" if classified else None)
-    assert (found.variant.name, found.bound["classes"]) == (variant, 400 if classified else 0)
+    assert (found.variant.name, found.sizes["classes"]) == (variant, 400 if classified else 0)
 
 
 class Stages(NamedTuple):

@@ -17,10 +17,11 @@ import torch
 
 from converters import convert, verify
 from converters.cli.main import main
+from converters.files import CHUNK
 from converters.reports import html
 from converters.reports.batch_page import write_pages
 from converters.reports.verification_page import proof_html
-from converters.tensor import CHUNK, Held, Repeated, Tensor
+from converters.tensor import Held, Repeated, Tensor
 from converters.verification.evidence import MAX_HISTOGRAMS
 from converters.verification.outcome import BlockResult, Verification
 from converters.verification.suspect_values import BINS, faults_of, histogram

@@ -509,7 +509,7 @@ def test_only_float32_is_written() -> None:
 
 def test_graphs_need_neither_onnx_nor_numpy_nor_the_tables() -> None:
     code = (
-        "import sys, converters.onnx.sources; "
+        "import sys, converters.source_graphs.registry; "
         "print(*(set(sys.modules) & {'onnx', 'onnxruntime', 'numpy', 'torch'}), "
         "*(name for name in sys.modules if name.startswith(('converters.mapping', 'converters.networks'))))"
     )

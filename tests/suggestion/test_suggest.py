@@ -19,7 +19,7 @@ from converters import Refused, convert
 from converters.formats.checkpoint import open_checkpoint
 from converters.formats.io.atomic import replacing
 from converters.formats.tensorflow.writer import checkpoint_names, write_tensorflow
-from converters.mapping.names import entries
+from converters.mapping.names import tensor_slots
 from converters.mapping.tables import load_layout
 from converters.mapping.user_mapping import load_mapping, parse_mapping
 from converters.mapping.variants import variant
@@ -52,9 +52,13 @@ def case(
 ) -> Case:
     """What the tables say of two layouts, for files with these names."""
     one = variant(family, network)
-    bound = {"classes": 400, "channels": 3, "stem_t": 3}
+    sizes = {"classes": 400, "channels": 3, "stem_t": 3}
     here, there = (
-        {entry.canonical: entry.name for entry in entries(load_layout(name), one, bound, {}) if entry.name}
+        {
+            entry.canonical: entry.name
+            for entry in tensor_slots(load_layout(name), one, sizes, {})
+            if entry.name
+        }
         for name in layouts
     )
     names = {scope + here[name]: there[name] for name in here}
@@ -70,7 +74,8 @@ def case_of(name: str) -> Case:
     if source == "c3d":
         table = caffe_tables.caffe_tables()["c3d/caffe-v1.0-ucf101"].params
         made = {
-            entry.name: entry for entry in entries(load_layout(target), variant("c3d", "c3d-plain"), {}, {})
+            entry.name: entry
+            for entry in tensor_slots(load_layout(target), variant("c3d", "c3d-plain"), {}, {})
         }
         right = {name: entry.file_shape({"classes": 101, "channels": 3}) for name, entry in made.items()}
         return case("c3d", "c3d-plain", ("c3d", target), table, right)

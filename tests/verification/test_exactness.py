@@ -11,7 +11,7 @@ import torch
 from converters import convert, load_model
 from converters.inspection.support_table import KINDS, exactness
 from converters.loading import to_torch
-from converters.mapping.match import fit
+from converters.mapping.match import match_file
 from converters.mapping.network_info import network_info
 from converters.mapping.tables import load_layout
 from tests.helpers import weights
@@ -67,7 +67,7 @@ def original(source: str, variant: str):
     layout, one = load_layout(source), weights.variant(variant)
     tensors = weights.seeded(layout, one)
     clip = torch.randn(CLIPS[one.family], generator=torch.Generator().manual_seed(3))
-    found = fit(layout, tensors)
+    found = match_file(layout, tensors)
     pool1 = network_info(found, None).pool1
     return tensors, found, clip, weights.logits(weights.network(layout, tensors, pool1), clip), pool1
 
@@ -124,7 +124,7 @@ def test_a_pool_that_a_pickle_cannot_say_is_said() -> None:
     assert not exactness(weights.variant("ir-csn-50"), mmaction, vmz).pool1
     assert not exactness(weights.variant("r2plus1d-34"), mmaction, native).pool1
     tensors = weights.seeded(native, weights.variant("ir-csn-26"))
-    assert network_info(fit(native, tensors), None).pool1
+    assert network_info(match_file(native, tensors), None).pool1
 
 
 def test_an_eps_that_came_back_is_no_other_eps(tmp_path) -> None:

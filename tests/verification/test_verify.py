@@ -19,8 +19,8 @@ from torch.nn import functional as F
 import converters.verification.verify as verification
 from converters import BadInput, Refused, UsageError, convert, verify
 from converters.cli.main import main
+from converters.files import CHUNK
 from converters.networks import bn_inception, c3d, i3d, resnet
-from converters.tensor import CHUNK
 from converters.verification.clips import REGIONS, random_regions
 from converters.verification.outcome import Comparison, DeclaredDifferences
 from tests.conversion.test_onnx import exported, write_i3d, write_small_c3d, write_tsn

@@ -12,6 +12,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from converters.errors import BadInput
+from converters.files import CHUNK, SourceFile
 from converters.formats.caffe.reader import (
     BVLC,
     BVLC_V1,
@@ -23,7 +24,7 @@ from converters.formats.caffe.reader import (
     read_mean,
 )
 from converters.formats.io import protobuf_reader as protobuf
-from converters.tensor import CHUNK, FileBytes, SourceFile
+from converters.tensor import FileBytes
 from tests.helpers import caffe_files as made
 from tests.helpers import caffe_tables
 from tests.helpers.paths import REPOSITORY
@@ -554,8 +555,8 @@ import resource, sys
 resource.setrlimit(resource.RLIMIT_AS, (200 << 20, 200 << 20))
 sys.path.insert(0, sys.argv[1])
 from converters.errors import BadInput
-from converters.read.caffe import read_caffemodel
-from converters.tensor import SourceFile
+from converters.formats.caffe.reader import read_caffemodel
+from converters.files import SourceFile
 try:
     with SourceFile(sys.argv[2]) as file:
         for tensor in read_caffemodel(file).tensors.values():
@@ -609,7 +610,8 @@ def test_a_large_file_costs_little_memory(tmp_path):
 def test_reading_imports_neither_torch_nor_numpy(tmp_path):
     path = file_of(tmp_path, v10(packed=False))
     code = (
-        "import sys; from converters.read.caffe import read_caffemodel; from converters.tensor import SourceFile\n"
+        "import sys; from converters.formats.caffe.reader import read_caffemodel\n"
+        "from converters.files import SourceFile\n"
         "for tensor in read_caffemodel(SourceFile(sys.argv[1])).tensors.values(): tensor.tobytes()\n"
         "sys.exit('torch' in sys.modules or 'numpy' in sys.modules)"
     )

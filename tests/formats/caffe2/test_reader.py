@@ -22,11 +22,12 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
 from converters.errors import BadInput, Refused
+from converters.files import CHUNK, SourceFile
 from converters.formats.caffe2.pickle_reader import read_caffe2_pickle
 from converters.formats.caffe2.pickle_writer import write_caffe2_pickle
 from converters.formats.pickle.numpy_arrays import TENSOR_LIMIT
 from converters.formats.sniff import HEAD, sniff
-from converters.tensor import CHUNK, FileBytes, SourceFile, Tensor
+from converters.tensor import FileBytes, Tensor
 from tests.helpers import hostile, paths
 from tests.helpers.paths import REPOSITORY
 
@@ -393,8 +394,8 @@ def test_a_sparse_file_over_4_gb(tmp_path):
 def test_reading_imports_neither_torch_nor_numpy():
     code = (
         "import sys\n"
-        "from converters.read.caffe2 import read_caffe2_pickle\n"
-        "from converters.tensor import SourceFile\n"
+        "from converters.formats.caffe2.pickle_reader import read_caffe2_pickle\n"
+        "from converters.files import SourceFile\n"
         "with SourceFile(sys.argv[1]) as file:\n"
         "    read_caffe2_pickle(file).tensors['conv1_w'].tobytes()\n"
         "assert not {'numpy', 'torch', 'pickle'} & set(sys.modules)\n"

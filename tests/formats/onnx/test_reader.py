@@ -13,8 +13,8 @@ from hypothesis import strategies as st
 from onnx import TensorProto, helper, numpy_helper
 
 from converters.errors import BadInput
+from converters.files import SourceFile
 from converters.formats.onnx.reader import OnnxModel, is_onnx, read_onnx
-from converters.tensor import SourceFile
 from tests.helpers.caffe_files import message, number
 
 if TYPE_CHECKING:

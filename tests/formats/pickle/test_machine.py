@@ -14,11 +14,11 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from converters.errors import BadInput
+from converters.files import SourceFile
 from converters.formats.caffe2.pickle_reader import read_caffe2_pickle
 from converters.formats.pickle.machine import _STEPS, _damaged, walk
 from converters.formats.pickle.numpy_arrays import NAMES
 from converters.formats.pickle.strings import Span, content
-from converters.tensor import SourceFile
 from tests.helpers import hostile, paths
 from tests.helpers.paths import REPOSITORY
 
@@ -156,8 +156,8 @@ def test_damage_is_refused(tmp_path, name):
 GUARD = """
 import resource, sys, time
 from converters.errors import BadInput
-from converters.read.caffe2 import read_caffe2_pickle
-from converters.tensor import SourceFile
+from converters.formats.caffe2.pickle_reader import read_caffe2_pickle
+from converters.files import SourceFile
 
 limit = 700 << 20
 resource.setrlimit(resource.RLIMIT_AS, (limit, limit))
@@ -202,7 +202,7 @@ def test_memo_numbers_are_those_of_32_bits(tmp_path):
 
 
 def small_fixture() -> bytes:
-    return (FIXTURES / "caffe2" / "vmz-py27-numpy1.16.pkl").read_bytes()
+    return (paths.FIXTURES / "caffe2" / "vmz-py27-numpy1.16.pkl").read_bytes()
 
 
 def outcome(folder: Path, data: bytes):
@@ -219,7 +219,7 @@ def outcome(folder: Path, data: bytes):
 
 @pytest.mark.parametrize("name", ["vmz-py27-numpy1.16", "vmz-bytes-py313-numpy2.5"])
 def test_a_file_cut_anywhere_is_refused(tmp_path, name):
-    data = (FIXTURES / "caffe2" / f"{name}.pkl").read_bytes()
+    data = (paths.FIXTURES / "caffe2" / f"{name}.pkl").read_bytes()
     for end in range(len(data)):
         with file_of(tmp_path, data[:end]) as file, pytest.raises(BadInput) as caught:
             read_caffe2_pickle(file)

@@ -372,8 +372,8 @@ def test_random_damage_ends_in_a_value_or_a_refusal(tmp_path, kind):
 
 def test_a_tar_member_larger_than_8_gb_is_found(tmp_path):
     """Sizes that twelve octal digits cannot say are in the extended header; the file is sparse."""
+    from converters.files import SourceFile
     from converters.formats.io.tar_members import read_tar
-    from converters.tensor import SourceFile
 
     size = 9 << 30
     info = tarfile.TarInfo("storages")

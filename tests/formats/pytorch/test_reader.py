@@ -20,11 +20,12 @@ from hypothesis import strategies as st
 
 from converters import convert, inspect, load_model
 from converters.errors import BadInput
+from converters.files import SourceFile
 from converters.formats.checkpoint import open_checkpoint
 from converters.formats.pickle.numpy_arrays import TENSOR_LIMIT
 from converters.formats.pytorch.reader import read_pth, verify_crcs
 from converters.formats.pytorch.zip_records import CheckedRecord
-from converters.tensor import FileBytes, SourceFile
+from converters.tensor import FileBytes
 from tests.helpers import hostile
 from tests.helpers.paths import REPOSITORY
 
@@ -478,8 +479,8 @@ def test_bombs_are_refused(tmp_path, name):
 LINEAR = """
 import resource, sys, time
 from converters.errors import BadInput
-from converters.read.pth import read_pth
-from converters.tensor import SourceFile
+from converters.formats.pytorch.reader import read_pth
+from converters.files import SourceFile
 
 limit = int(sys.argv[2])
 resource.setrlimit(resource.RLIMIT_DATA, (limit, limit))
@@ -678,8 +679,8 @@ def test_a_sparse_file_over_4_gb(tmp_path):
 def test_reading_imports_neither_torch_nor_numpy(tmp_path):
     code = (
         "import sys\n"
-        "from converters.read.pth import read_pth\n"
-        "from converters.tensor import SourceFile\n"
+        "from converters.formats.pytorch.reader import read_pth\n"
+        "from converters.files import SourceFile\n"
         "with SourceFile(sys.argv[1]) as file:\n"
         "    read_pth(file).tensors['0.weight'].tobytes()\n"
         "assert not {'numpy', 'torch', 'pickle', 'zipfile'} & set(sys.modules)\n"

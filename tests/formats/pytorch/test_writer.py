@@ -17,10 +17,11 @@ import torch
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from converters.files import CHUNK
 from converters.formats.io.atomic import replacing
 from converters.formats.io.output_stream import Output
 from converters.formats.pytorch.writer import STORAGE, write_pth
-from converters.tensor import CHUNK, ITEMSIZE, Repeated, Tensor
+from converters.tensor import ITEMSIZE, Repeated, Tensor
 from tests.helpers.paths import REPOSITORY
 
 if TYPE_CHECKING:
@@ -307,9 +308,9 @@ def test_neither_torch_nor_numpy_is_imported(tmp_path):
     code = """
 import sys
 from converters.tensor import Repeated, Tensor
-from converters.write.atomic import replacing
-from converters.write.pth import write_pth
-from converters.write.safetensors import write_safetensors
+from converters.formats.io.atomic import replacing
+from converters.formats.pytorch.writer import write_pth
+from converters.formats.safetensors.writer import write_safetensors
 tensors = [Tensor("a", "float32", (100, 1000), Repeated(b"abcd", 100_000))]
 with replacing(sys.argv[1] + "/a.pth") as out:
     write_pth(out, tensors)

@@ -13,8 +13,8 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from converters.errors import BadInput
+from converters.files import SourceFile
 from converters.formats.safetensors.reader import HEADER_LIMIT, read_safetensors
-from converters.tensor import SourceFile
 
 if TYPE_CHECKING:
     from pathlib import Path

@@ -17,11 +17,12 @@ from hypothesis import strategies as st
 from safetensors import safe_open
 
 from converters.errors import Refused
+from converters.files import CHUNK, SourceFile
 from converters.formats.io.atomic import replacing
 from converters.formats.safetensors import writer as module
 from converters.formats.safetensors.reader import read_safetensors
 from converters.formats.safetensors.writer import DTYPE, write_safetensors
-from converters.tensor import CHUNK, ITEMSIZE, SourceFile, Tensor
+from converters.tensor import ITEMSIZE, Tensor
 
 if TYPE_CHECKING:
     from pathlib import Path

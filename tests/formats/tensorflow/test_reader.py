@@ -16,6 +16,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from converters.errors import BadInput
+from converters.files import SourceFile
 from converters.formats.io import crc32c as crc32c_module
 from converters.formats.io.crc32c import Folded, crc32c, masked, running_crc32c
 from converters.formats.io.protobuf_fields import Damaged
@@ -24,7 +25,6 @@ from converters.formats.tensorflow.reader import read_tensorflow, verify_crcs
 from converters.formats.tensorflow.slices import slice_key
 from converters.formats.tensorflow.snappy import decompress
 from converters.formats.tensorflow.sstable import read_table
-from converters.tensor import SourceFile
 from tests.helpers import i3d_tables
 from tests.helpers.paths import REPOSITORY
 from tests.helpers.tensorflow_files import (
@@ -971,7 +971,7 @@ def test_bombs_cost_little(tmp_path) -> None:
     script = """
 import resource, sys, time
 from converters.errors import BadInput
-from converters.read.tensorflow import read_tensorflow, verify_crcs
+from converters.formats.tensorflow.reader import read_tensorflow, verify_crcs
 import numpy  # its libraries reserve address space
 taken = int(open("/proc/self/statm").read().split()[0]) * resource.getpagesize()
 resource.setrlimit(resource.RLIMIT_AS, (taken + (64 << 20), taken + (64 << 20)))
@@ -1007,7 +1007,7 @@ for path in sys.argv[1:]:
 
 def test_names_are_read_without_numpy_or_torch() -> None:
     script = (
-        "import sys; from converters.read.tensorflow import read_tensorflow\n"
+        "import sys; from converters.formats.tensorflow.reader import read_tensorflow\n"
         f"checkpoint = read_tensorflow({str(FIXTURES / 'every')!r})\n"
         "assert len(checkpoint.tensors) == 15\n"
         "print(sorted({'numpy', 'torch', 'tensorflow', 'google.protobuf'} & set(sys.modules)))"

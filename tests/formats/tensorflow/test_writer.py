@@ -10,10 +10,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from converters.errors import Refused
+from converters.files import SourceFile
 from converters.formats.tensorflow.reader import read_tensorflow, verify_crcs
 from converters.formats.tensorflow.sstable import read_table
 from converters.formats.tensorflow.writer import checkpoint_names, write_table, write_tensorflow
-from converters.tensor import ITEMSIZE, FileBytes, Repeated, SourceFile, Tensor
+from converters.tensor import ITEMSIZE, FileBytes, Repeated, Tensor
 from tests.helpers import i3d_tables
 from tests.helpers.tensorflow_files import FIXTURES, Memory, contents, fixtures, values
 
