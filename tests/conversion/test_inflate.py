@@ -15,7 +15,7 @@ from converters.conversion.inflate import inflate
 from converters.conversion.operations import Inflate, Pad, Reverse, Spread
 from converters.files import CHUNK
 from converters.networks.layers import Block
-from converters.networks.spec import Shapes
+from converters.networks.spec import ModuleShapes
 from converters.tensor import Held, Tensor
 from tests.helpers import caffe_files, caffe_tables, recipes, vmz_files, zoo_tables
 
@@ -346,7 +346,7 @@ def test_the_stride_of_a_block() -> None:
         "conv1.conv.weight": (4, 8, 1, 1), "conv2.conv.weight": (4, 4, 3, 3), "conv3.conv.weight": (8, 4, 1, 1)
     }  # fmt: skip
     for early, strides in ((False, [1, 2, 1]), (True, [2, 1, 1])):
-        block = Block(Shapes(shapes), 8, 1e-5, (2, 2), units=3, early=early)
+        block = Block(ModuleShapes(shapes), 8, 1e-5, (2, 2), units=3, early=early)
         assert [block.get_submodule(f"conv{unit}.conv").stride[0] for unit in (1, 2, 3)] == strides
 
 

@@ -217,7 +217,7 @@ def test_networks_have_the_tables_tensors(one):
         if module.name not in optional
         for leaf, shape in shapes(module, sizes)
     }
-    model = build(NetworkSpec(one.family, one.name, wanted, config(one)), eps=1e-3)
+    model = build(NetworkSpec(one.family, one.name, wanted, {**config(one), "bn_eps": 1e-3}))
     state = {
         name: tuple(tensor.shape)
         for name, tensor in model.state_dict().items()

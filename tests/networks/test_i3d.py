@@ -11,8 +11,8 @@ import numpy as np
 import pytest
 import torch
 
-from converters.networks.i3d import I3D
-from converters.networks.spec import Config, Shapes
+from converters.networks.families.i3d import I3D
+from converters.networks.spec import ModuleShapes, Settings
 from tests.helpers import i3d_tables, recipes, recipes_i3d
 from tests.helpers.i3d_tables import TF_EPS
 from tests.helpers.logits_parity import TOLERANCE, block_error
@@ -194,7 +194,9 @@ def test_gradients_reach_every_parameter() -> None:
 
 def test_norms_and_names() -> None:
     state = quick_state()
-    model = I3D(Shapes({name: array.shape for name, array in state.items()}), Config({}), 0.25)
+    model = I3D(
+        ModuleShapes({name: array.shape for name, array in state.items()}), Settings({"bn_eps": 0.25})
+    )
     made = model.state_dict()
     counters = {name for name in made if name.endswith(".num_batches_tracked")}
     assert {name: tuple(t.shape) for name, t in made.items() if name not in counters} == {
@@ -267,8 +269,8 @@ def test_a_clip_of_other_channels() -> None:
 @pytest.mark.parametrize(("key", "value"), [("padding", "valid"), ("head", None)])
 def test_config_that_makes_no_network(key: str, value: object) -> None:
     shapes = {name: array.shape for name, array in quick_state().items()}
-    with pytest.raises(ValueError, match=f"config {key}: one of"):
-        I3D(Shapes(shapes), Config({key: value}), TF_EPS)
+    with pytest.raises(ValueError, match=f"setting {key}: expected one of"):
+        I3D(ModuleShapes(shapes), Settings({"bn_eps": TF_EPS, key: value}))
 
 
 def test_shapes_that_make_no_network() -> None:
@@ -280,4 +282,4 @@ def test_shapes_that_make_no_network() -> None:
     ):
         changed = {**shapes, name: shape} if shape else {k: v for k, v in shapes.items() if k != name}
         with pytest.raises(ValueError, match=message):
-            I3D(Shapes(changed), Config({}), TF_EPS)
+            I3D(ModuleShapes(changed), Settings({"bn_eps": TF_EPS}))

@@ -20,7 +20,8 @@ import converters.verification.verify as verification
 from converters import BadInput, Refused, UsageError, convert, verify
 from converters.cli.main import main
 from converters.files import CHUNK
-from converters.networks import bn_inception, c3d, i3d, resnet
+from converters.networks import NetworkRecord
+from converters.networks.families import bn_inception, c3d, i3d, resnet3d
 from converters.verification.clips import REGIONS, random_regions
 from converters.verification.outcome import Comparison, DeclaredDifferences
 from tests.conversion.test_onnx import exported, write_i3d, write_small_c3d, write_tsn
@@ -29,6 +30,8 @@ from tests.helpers.paths import REPOSITORY
 
 if TYPE_CHECKING:
     from pathlib import Path
+
+    from converters.networks import ModuleShapes, Settings
 
 CLIPS = {
     "vmz": (1, 3, 8, 64, 64),
@@ -439,7 +442,7 @@ def symmetric_pool(
     return F.max_pool3d(x, kernel, stride, padding=padding, ceil_mode=max(kernel) == 2)
 
 
-def bare_stem(self: resnet.VideoResNet, x: torch.Tensor) -> torch.Tensor:
+def bare_stem(self: resnet3d.VideoResNet, x: torch.Tensor) -> torch.Tensor:
     return self.stem(x)
 
 
@@ -447,8 +450,8 @@ def floored_pool(x: torch.Tensor, *args: Any, **kwargs: Any) -> torch.Tensor:
     return torch.max_pool2d(x, *args, **{**kwargs, "ceil_mode": False})
 
 
-def padded_pool5(shapes: Any, config: Any, eps: float) -> c3d.C3D:
-    return c3d.C3D(shapes, eps, "padded")
+def padded_pool5(shapes: ModuleShapes, settings: Settings) -> c3d.C3D:
+    return c3d.C3D(shapes, settings.bn_eps, "padded")
 
 
 @pytest.mark.parametrize(
@@ -456,9 +459,9 @@ def padded_pool5(shapes: Any, config: Any, eps: float) -> c3d.C3D:
     [
         ("i3d", i3d.I3D, "_stem_padding", symmetric_stem, "Conv3d_1a_7x7"),
         ("i3d", i3d.I3D, "_pool", symmetric_pool, "MaxPool3d_2a_3x3"),
-        ("vmz", resnet.VideoResNet, "enter", bare_stem, "stem"),
+        ("vmz", resnet3d.VideoResNet, "enter", bare_stem, "stem"),
         ("tsn", bn_inception.F, "max_pool2d", floored_pool, "pool1/3x3_s2"),
-        ("c3d", c3d, "published", padded_pool5, "pool5"),
+        ("c3d", c3d, "NETWORK", NetworkRecord(build=padded_pool5, test_clip=None), "pool5"),
     ],
     ids=["symmetric stem", "symmetric pools", "missing ReLU", "floor for ceil", "padded pool5"],
 )
@@ -670,7 +673,7 @@ def test_the_check_of_all_mappings(capsys, monkeypatch) -> None:
     with pytest.raises(SystemExit):
         script.main(["--only", "ir-csn-27"])
     assert "no network is called ir-csn-27" in capsys.readouterr().err
-    monkeypatch.setattr(resnet.VideoResNet, "enter", bare_stem)
+    monkeypatch.setattr(resnet3d.VideoResNet, "enter", bare_stem)
     monkeypatch.setattr(script, "holding_layouts", lambda one: (["native"], []))
     assert script.main(["--only", "ir-csn-26"]) == 1
     out = capsys.readouterr().out
