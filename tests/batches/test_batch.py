@@ -27,7 +27,7 @@ from converters.batches.results import Results, dump_line, parse_line
 from converters.batches.run import summary_text
 from converters.batches.tasks import tasks_of
 from converters.files import SourceFile
-from converters.verification.verify import TOLERANCES
+from converters.verification.outcome import TOLERANCES
 from tests.helpers import batch_files
 from tests.helpers.paths import REPOSITORY
 

@@ -12,7 +12,7 @@ from converters import BadInput, UsageError
 from converters.batches.manifest import line_of, load_manifest
 from converters.batches.tasks import tasks_of
 from converters.conversion.output_names import fill, stem_of
-from converters.inspection.support import support_table
+from converters.inspection.support_table import support_table
 from converters.mapping.releases import releases
 from tests.helpers.budgets import examples
 from tests.helpers.paths import REPOSITORY

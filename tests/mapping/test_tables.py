@@ -14,7 +14,7 @@ from converters.conversion.plan import make_plan
 from converters.conversion.provenance import chosen_names, former, origin_of, restoration, undoing
 from converters.errors import Refused
 from converters.files import CHUNK
-from converters.inspection.support import holding_layouts, support_table
+from converters.inspection.support_table import holding_layouts, support_table
 from converters.mapping import tables as mapping_tables
 from converters.mapping.match import match_file
 from converters.mapping.names import CannotHold, families, left_out, tensor_slots

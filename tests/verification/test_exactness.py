@@ -9,7 +9,7 @@ import pytest
 import torch
 
 from converters import convert, load_model
-from converters.inspection.support import KINDS, exactness
+from converters.inspection.support_table import KINDS, exactness
 from converters.loading import to_torch
 from converters.mapping.match import match_file
 from converters.mapping.network_info import network_info
