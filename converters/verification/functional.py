@@ -29,7 +29,7 @@ if TYPE_CHECKING:
     from converters.conversion.identify import Identified, UserHints
     from converters.mapping.tables import LayoutTable
     from converters.networks.layers import Network
-    from converters.source_graphs.graph import SourceNet
+    from converters.source_graphs.net import SourceNet
     from converters.tensor import Tensor
 
 TOP = 5

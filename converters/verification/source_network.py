@@ -16,8 +16,9 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from converters.conversion.identify import Identified, UserHints
+    from converters.formats.onnx.graph import Node
     from converters.formats.onnx.reader import OnnxNode
-    from converters.source_graphs.graph import Node, SourceNet
+    from converters.source_graphs.net import SourceNet
     from converters.tensor import Tensor
 
     NodeKey = tuple[str, tuple[str, ...], tuple[str, ...], tuple[object, ...]]
@@ -92,8 +93,8 @@ def run_source_net(
     errors."""
     from tempfile import TemporaryDirectory
 
+    from converters.formats.onnx.runtime import run
     from converters.formats.onnx.writer import write_onnx
-    from converters.source_graphs.runtime import run
 
     outputs = list(dict.fromkeys(net.blocks.values()))
     feeds = {}

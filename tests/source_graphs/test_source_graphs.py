@@ -18,12 +18,13 @@ import pytest
 import torch
 
 from converters.errors import Refused
+from converters.formats.onnx.runtime import run
 from converters.formats.onnx.writer import write_onnx
-from converters.source_graphs.graph import SourceNet, SourceOp, translate
+from converters.source_graphs.net import SourceNet, SourceOp
 from converters.source_graphs.networks import vmz
 from converters.source_graphs.operators import caffe2
 from converters.source_graphs.registry import NoSourceNet, source_graph, source_net
-from converters.source_graphs.runtime import run
+from converters.source_graphs.translation import translate
 from converters.tensor import Held, Tensor
 from tests.helpers import (
     caffe_tables,
