@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
 from importlib import import_module
 from pkgutil import iter_modules
 from types import MappingProxyType
@@ -14,35 +13,19 @@ from . import networks
 from .translation import translate
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Mapping, Sequence
+    from collections.abc import Iterator, Mapping, Sequence
 
     from converters.formats.onnx.graph import Graph
     from converters.tensor import Tensor
 
-    from .net import Shape, SourceNet
+    from .net import SourceNet
+    from .record import SourceRecord
 
 NO_SETTINGS: Mapping[str, Any] = MappingProxyType({})
 
 
 class NoSourceNet(Refused):
     """No source framework's network has such names."""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class SourceRecord:
-    """The networks of one project in its own framework.
-
-    ``recognise`` takes the shapes of a file's tensors by name, and settings; it returns the network, None where the
-    names are not this project's, and raises `Refused` where the names are its own but do not make a network. Of all
-    records at most one takes a file. ``layouts`` are those whose files it takes.
-
-    ``test_clips`` are small clips [N, C, T, H, W] of odd sizes, by family, where this project's networks need other
-    ones than the family's `NetworkRecord` names.
-    """
-
-    layouts: tuple[str, ...]
-    recognise: Callable[[Mapping[str, Shape], Mapping[str, Any]], SourceNet | None]
-    test_clips: Mapping[str, tuple[int, ...]] = field(default_factory=dict)
 
 
 def source_records() -> Iterator[SourceRecord]:

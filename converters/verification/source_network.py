@@ -70,8 +70,10 @@ def build_source_net(
     known = {**_recorded(checkpoint.provenance), **checkpoint.told}
     net = checkpoint.net or source_net(
         tensors,
-        pool1=known.get("pool1") if hints.pool1 is None else hints.pool1,
-        stem_stride=known.get("stem_stride") if hints.stem_stride is None else hints.stem_stride,
+        settings={
+            "pool1": known.get("pool1") if hints.pool1 is None else hints.pool1,
+            "stem_stride": known.get("stem_stride") if hints.stem_stride is None else hints.stem_stride,
+        },
         inverse_std=hints.inverse_std,
         model=model_name_in(side.match.layout, side.info.as_data()),
     )
@@ -121,7 +123,7 @@ def graph_difference(source: Identified, output: Identified, net: SourceNet) -> 
     tensors, info = source.checkpoint.tensors, source.info
     nets = [net]
     if source.checkpoint.net is not None:  # the output may have been written from the weights alone
-        nets.append(source_net(tensors, pool1=info.pool1, stem_stride=info.stem_stride))
+        nets.append(source_net(tensors, settings={"pool1": info.pool1, "stem_stride": info.stem_stride}))
     nodes = [_node_key(node) for node in output.checkpoint.nodes if node.kind != "Constant"]
     differences = [
         _first_difference(nodes, [_node_key(node) for node in source_graph(each, tensors).nodes])

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import io
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import onnx
@@ -39,10 +39,10 @@ def written(graph: Graph) -> bytes:
 
 
 def computed(
-    arrays: Mapping[str, np.ndarray], inputs: Mapping[str, np.ndarray], **flags: bool | int
+    arrays: Mapping[str, np.ndarray], inputs: Mapping[str, np.ndarray], **choices: Any
 ) -> tuple[SourceNet, dict[str, np.ndarray]]:
     """A source network over its arrays, and all its blocks' values."""
     held = tensors(arrays)
-    net = source_net(held, **flags)
+    net = source_net(held, **choices)
     outputs = list(dict.fromkeys(net.blocks.values()))
     return net, run(written(source_graph(net, held, outputs=outputs)), inputs, outputs)

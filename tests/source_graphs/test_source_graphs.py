@@ -121,8 +121,7 @@ def test_caffe2_golden(name: str) -> None:
     net, values = onnx_graphs.computed(
         arrays,
         dict(zip(("data", "logmels"), inputs, strict=False)),
-        pool1=bool(flags["use_pool1"]),
-        stem_stride=flags["conv1_temporal_stride"],
+        settings={"pool1": bool(flags["use_pool1"]), "stem_stride": flags["conv1_temporal_stride"]},
     )
     labels = {canonical.vmz_end_point(blob, table): blob for blob in golden["blocks"].tolist()}
     assert labels.items() <= net.blocks.items()
@@ -354,11 +353,9 @@ def made(name: str, variant: str) -> VmzTable:
 def test_operators_are_those_of_the_builders() -> None:
     for name, variant in cases():
         table = made(name, variant)
-        net = vmz.network(
-            table.blobs,
-            pool1=bool(table.flags.get("use_pool1")),
-            stem_stride=table.flags.get("conv1_temporal_stride"),
-        )
+        flags = {"pool1": bool(table.flags.get("use_pool1"))}
+        flags["stem_stride"] = table.flags.get("conv1_temporal_stride")
+        net = vmz.recognise(table.blobs, flags)
         assert net is not None
         assert net.output == table.output
         live = wanted(table)
@@ -376,7 +373,7 @@ def wanted(table: VmzTable) -> dict[tuple[str, str], Plain]:
 
 def test_pool1_is_on_where_the_released_files_have_it() -> None:
     on = [name for name in ("ir-csn-152", "ip-csn-152", "r2plus1d-152", "r3d-18", "av_resnet-r2plus1d-101")
-          if "pool1" in str(vmz.network(vmz_tables()[name].blobs).blocks)]  # fmt: skip
+          if "pool1" in str(vmz.recognise(vmz_tables()[name].blobs, {}).blocks)]  # fmt: skip
     assert on == ["ir-csn-152", "ip-csn-152", "av_resnet-r2plus1d-101"]
 
 
@@ -394,7 +391,7 @@ def test_inverse_deviations_are_turned_into_variances() -> None:
 
 def test_names_behind_the_scope_of_a_gpu() -> None:
     blobs = {f"gpu_0/{name}": shape for name, shape in vmz_tables()["r2d-18"].blobs.items()}
-    net = vmz.network(blobs)
+    net = vmz.recognise(blobs, {})
     assert set(blobs) <= {name for op in net.ops for name in op.inputs}
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from converters.source_graphs.net import NetBuilder
-from converters.source_graphs.registry import SourceRecord
+from converters.source_graphs.record import SourceRecord
 
 if TYPE_CHECKING:
     from collections.abc import Mapping

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from converters.errors import Refused
 from converters.source_graphs.bottlenecks import SLOWFAST_ONLY, STAGES, Bottlenecks, scope_of
-from converters.source_graphs.registry import SourceRecord
+from converters.source_graphs.record import SourceRecord
 
 from . import video_nonlocal
 
@@ -35,8 +35,8 @@ _CLIP = 5
 
 
 class _ModelName(NamedTuple):
-    """The facts in a model's name, such as ``C2D_NOPOOL_8x8_R50`` or ``AVA_SLOW_8x8_R50``; of networks without a released
-    model a name with the same words does."""
+    """The facts in a model's name, such as ``C2D_NOPOOL_8x8_R50`` or ``AVA_SLOW_8x8_R50``. For networks without a
+    released model a name with the same words will do."""
 
     detector: bool
     pool2: bool
@@ -59,8 +59,8 @@ def recognise(blobs: Mapping[str, Shape], settings: Mapping[str, Any]) -> Source
     of the fast pathway; a detector's takes ``rois`` too, ``[K, 5]`` of (clip, x1, y1, x2, y2) in pixels.
 
     None if the blobs are not PySlowFast's: they have no classifier ``pred`` or no norm ``res_conv1_bn``, or they are
-    video-nonlocal-net's, by the setting ``model``, or by their names where there is none. Raises `Refused` without one, and if
-    a blob is missing.
+    video-nonlocal-net's, by the setting ``model``, or by their names where there is none. Raises `Refused` without a
+    model, and if a blob is missing.
     """
     scope, model = scope_of(blobs), settings.get("model", "")
     if scope is None or model in video_nonlocal.MODELS or len(blobs.get(f"{scope}conv1_w", ())) != _CLIP:

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from converters.errors import Refused
 from converters.source_graphs.bottlenecks import SLOWFAST_ONLY, STAGES, Bottlenecks, scope_of
-from converters.source_graphs.registry import SourceRecord
+from converters.source_graphs.record import SourceRecord
 
 if TYPE_CHECKING:
     from collections.abc import Mapping

@@ -1,7 +1,7 @@
 """The networks of facebookresearch/VMZ as lists of Caffe2's operators, by the rules of its builders (4cc542d, ``c2/``).
 
-The blobs say which network it is and all sizes; only the pool after the stem and the stem's stride in time are settings,
-VMZ's own flags.
+The blobs say which network it is and all sizes; only the pool after the stem and the stem's stride in time are
+settings, VMZ's own flags.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from converters.errors import Refused
 from converters.source_graphs.net import NetBuilder
-from converters.source_graphs.registry import SourceRecord
+from converters.source_graphs.record import SourceRecord
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
