@@ -29,6 +29,16 @@ def pytest_configure(config: pytest.Config) -> None:
         budgets.register()
 
 
+@pytest.hookimpl(tryfirst=True)
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """Keep what was collected, also what is deselected, for the test that nothing is left out."""
+    from tests.helpers import collection
+
+    config.stash[collection.ITEMS] = list(items)
+    if path := os.environ.get("COLLECTED"):
+        collection.write(path, collection.described(items))
+
+
 @pytest.fixture(scope="session")
 def r2d(tmp_path_factory) -> Path:
     """R2D-18, the smallest network of VMZ that every layout's rules apply to: 46 MB."""
