@@ -120,8 +120,8 @@ def _require_verifiable(options: argparse.Namespace) -> None:
     ):
         if getattr(options, name):
             raise UsageError(f"--verify cannot be combined with --{name.replace('_', '-')}", hint=why)
+    from converters.formats.onnx.runtime import require_onnx, require_onnxruntime
     from converters.loading import require_torch
-    from converters.source_graphs.runtime import require_onnx, require_onnxruntime
 
     require_torch()
     require_onnx()

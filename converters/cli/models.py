@@ -18,7 +18,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(options: argparse.Namespace) -> int:
     """Print the table."""
-    from converters.inspection.support import support_table
+    from converters.inspection.support_table import support_table
     from converters.reports.terminal import models_text
 
     table = support_table()
