@@ -139,7 +139,7 @@ class _Parser(argparse.ArgumentParser):
 
 def _commands() -> dict[str, str]:
     """Every command, with its line in the help."""
-    from converters.mapping.tables import layout_names
+    from converters.mapping.catalog import layout_names
 
     return {
         **{name: f"convert a file of layout {name}" for name in layout_names()},

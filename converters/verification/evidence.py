@@ -11,7 +11,7 @@ from converters._version import __version__
 from converters.checksums import sha256_in, sha256_of
 from converters.conversion.operations import arrays
 from converters.conversion.plan import make_plan
-from converters.mapping.tables import load_layout
+from converters.mapping.catalog import load_layout
 from converters.tensor import FLOATS
 
 if TYPE_CHECKING:

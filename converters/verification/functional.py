@@ -10,9 +10,9 @@ from converters.conversion.plan import differences, pool1_note, settings_apart, 
 from converters.conversion.provenance import home_of
 from converters.errors import BadInput, Refused, UsageError
 from converters.loading import build_network, canonical_state, require_torch
+from converters.mapping.catalog import load_layout
 from converters.mapping.names import tensor_slots
 from converters.mapping.network_info import model_name_in
-from converters.mapping.tables import load_layout
 from converters.source_graphs.registry import NoSourceNet, source_graph, source_net
 
 from .verify import TOLERANCES, Block, Declared, Functional, TopClass
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from converters.conversion.identify import Identified, UserHints
     from converters.formats.onnx.reader import OnnxNode
     from converters.mapping.network_info import NetworkInfo
-    from converters.mapping.tables import LayoutTable
+    from converters.mapping.schema import LayoutTable
     from converters.networks.layers import Network
     from converters.source_graphs.graph import Node, SourceNet
     from converters.tensor import Tensor
@@ -101,7 +101,7 @@ def _notes(theirs: Identified, ours: Identified, own: LayoutTable) -> Iterator[s
 def _under_usual_names(side: Identified) -> dict[str, Tensor]:
     """A source's tensors, those of a head that the file calls otherwise under its layout's name."""
     match, tensors = side.match, dict(side.checkpoint.tensors)
-    if match.layout.head:
+    if match.layout.naming.head:
         usual = tensor_slots(load_layout(match.layout.name), match.variant, match.sizes, match.present)
         for own, entry in zip(match.slots, usual, strict=True):
             if own.name != entry.name:

@@ -269,7 +269,7 @@ def _as_told(
 def _settings_of(source: NetworkInfo, ours: Identified) -> NetworkInfo:
     """An output's facts with the source's settings, but for those that weights make up for: nothing in a file without a
     record shows them, and what its project's own network has is told as such."""
-    made_up = ours.match.variant.table.moves
+    made_up = ours.match.variant.table.folded_settings
     known = {
         name: value if name in made_up else source.settings.get(name, value)
         for name, value in ours.info.settings.items()

@@ -13,7 +13,7 @@ import torch
 
 from converters import load_model
 from converters.cli import main as cli
-from converters.mapping.tables import layout_names
+from converters.mapping.catalog import layout_names
 from tests.helpers import vmz_files
 from tests.helpers.paths import REPOSITORY
 
