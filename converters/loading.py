@@ -155,10 +155,12 @@ def build_network(
 
     shapes = {name: tuple(tensor.shape) for name, tensor in state.items() if not name.endswith(f".{BATCHES}")}
     own = (home or fitted.layout).support_for(fitted.variant.name).config
-    settings = {**config(fitted.variant), **own, **(chosen or {})}
+    settings = {**config(fitted.variant), **own, **(chosen or {}), "bn_eps": eps}
+    settings |= {"pool1": True} if pool1 else {}
+    settings |= {"stem_stride": stem_stride} if stem_stride != 1 else {}
     spec = NetworkSpec(fitted.variant.family, fitted.variant.name, shapes, settings)
     try:
-        model = build(spec, eps=eps, pool1=pool1, stem_stride=stem_stride)
+        model = build(spec)
     except ValueError as error:
         raise Refused(str(error)) from None
     floats = {

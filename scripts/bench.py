@@ -212,7 +212,7 @@ class Bench:
             self.run([self.python, "-c", WRITE_C3D, path])
             return path
         code = (
-            "import sys; from converters.demo import write_seeded; "
+            "import sys; from converters.cli.demo_files import write_seeded; "
             "write_seeded(sys.argv[1], 'resnet3d', sys.argv[2], int(sys.argv[3]))"
         )
         self.run([self.python, "-c", code, path, network, str(SEED)])

@@ -12,7 +12,7 @@ from itertools import groupby
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from converters.inspection.support import KINDS, exactness
+from converters.inspection.support_table import KINDS, exactness
 from converters.mapping.catalog import layout_names, load_layout, network_names
 from converters.mapping.names import families
 from converters.mapping.releases import releases

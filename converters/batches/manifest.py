@@ -10,9 +10,10 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 from converters.conversion.output_names import fill, holes
 from converters.conversion.write import output_format
 from converters.errors import BadInput, UsageError
+from converters.files import SourceFile
 from converters.mapping.catalog import layout_names, load_layout
 from converters.mapping.network_info import LONGEST_STRIDE
-from converters.tensor import FLOATS, SourceFile
+from converters.tensor import FLOATS
 
 from .storage import PROTOCOLS, is_remote, protocol
 

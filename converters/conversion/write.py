@@ -292,8 +292,7 @@ def _onnx(path: str, work: Work, force: bool, check: Check, moved: Moved | None)
     if net is None or any(row.source != row.target or row.ops for row in work.plan.rows):
         net = source_net(
             tensors,
-            pool1=network.get("pool1"),
-            stem_stride=network.get("stem_stride"),
+            settings={name: network[name] for name in ("pool1", "stem_stride") if name in network},
             inverse_std=work.plan.inverse_std,
             model=model_name_in(work.target, network) if isinstance(work.target, LayoutTable) else "",
         )

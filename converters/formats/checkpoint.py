@@ -8,8 +8,8 @@ from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from converters.errors import BadInput, ConverterError, UsageError
+from converters.files import SourceFile
 from converters.printable import printable
-from converters.tensor import SourceFile
 
 from .provenance_record import parse_provenance
 
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from converters.formats.caffe.reader import CaffeModel
     from converters.formats.onnx.reader import OnnxNode
     from converters.formats.pytorch.reader import PthFile
-    from converters.source_graphs.graph import SourceNet
+    from converters.source_graphs.net import SourceNet
     from converters.tensor import Tensor
 
 _PART = re.compile(r"\.(index|meta|data-[0-9]{5}-of-[0-9]{5,})$")

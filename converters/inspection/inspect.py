@@ -12,7 +12,7 @@ from converters.mapping.network_info import network_info
 from converters.mapping.variants import multiply_adds, parameters, weights
 from converters.tensor import FLOATS
 
-from .support import holding_layouts
+from .support_table import holding_layouts
 
 if TYPE_CHECKING:
     from collections.abc import Mapping

@@ -12,7 +12,8 @@ from itertools import chain, groupby, product
 from math import prod
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from converters.tensor import ITEMSIZE, SourceFile
+from converters.files import SourceFile
+from converters.tensor import ITEMSIZE
 
 from .parse import Check, TableError
 from .schema import FORMATS

@@ -26,8 +26,8 @@ from converters.batches.progress import Display, Lines
 from converters.batches.results import Results, dump_line, parse_line
 from converters.batches.run import summary_text
 from converters.batches.tasks import tasks_of
-from converters.tensor import SourceFile
-from converters.verification.verify import TOLERANCES
+from converters.files import SourceFile
+from converters.verification.outcome import TOLERANCES
 from tests.helpers import batch_files
 from tests.helpers.paths import REPOSITORY
 
@@ -90,6 +90,7 @@ def counts(summary):
     return {state: number for state, number in summary.as_data()["counts"].items() if number}
 
 
+@pytest.mark.full
 def test_forty_rows_of_every_source(manifest, expected, run):
     folder = manifest.parent
     done = run("batch", manifest, "--jobs", 2)
@@ -166,6 +167,7 @@ def size_of(path):
     return path.stat().st_size if path.exists() else 0
 
 
+@pytest.mark.full
 @pytest.mark.skipif(not Path("/proc/self/task").is_dir(), reason="finds workers in /proc")
 def test_kills_at_random_moments(manifest, expected):
     """Ten times the batch or one of its workers is killed; then what is left is done, and nothing twice."""

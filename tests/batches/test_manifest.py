@@ -5,15 +5,16 @@ from __future__ import annotations
 import tomllib
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from converters import BadInput, UsageError
 from converters.batches.manifest import line_of, load_manifest
 from converters.batches.tasks import tasks_of
 from converters.conversion.output_names import fill, stem_of
-from converters.inspection.support import support_table
+from converters.inspection.support_table import support_table
 from converters.mapping.releases import releases
+from tests.helpers.budgets import examples
 from tests.helpers.paths import REPOSITORY
 
 GOOD = """\
@@ -168,7 +169,7 @@ def test_lines_are_found_whatever_texts_hold(key, line):
     assert line_of(TRICKY, key) == line
 
 
-@settings(max_examples=60, deadline=None)
+@examples(60)
 @given(
     st.lists(
         st.sampled_from(["", "# [[convert]]", 'x = "[[convert]]"', 'y = """\n[[convert]]\n"""']), max_size=3

@@ -92,6 +92,7 @@ def rows_of(path):
     return [row for row in found if row]
 
 
+@pytest.mark.full
 @needs("distributed")
 def test_a_cluster_of_which_a_worker_is_killed(zoo, expected, tmp_path):
     (tmp_path / "cluster").mkdir()

@@ -19,7 +19,7 @@ from converters.mapping.catalog import layout_names, load_layout, network_names
 from converters.mapping.names import families, left_out, tensor_slots
 from converters.mapping.variants import parameters, variants
 from converters.tensor import Held, Repeated, Tensor
-from tests.helpers import weights
+from tests.helpers import selection, weights
 
 SUFFIX = {"caffe2-pickle": "pkl", "tensorflow": "ckpt", "caffe": "caffemodel", "chainer": "npz"}
 
@@ -52,7 +52,11 @@ def pairs() -> list:
             ]
             if both:
                 found.append(pytest.param(source, target, both[0], id=f"{source}-{target}-{both[0].name}"))
-    return found
+    return selection.one_of_each(
+        found,
+        lambda source, target, one: {("from", source), ("to", target), *selection.kinds(one)},
+        lambda source, target, one: selection.parameters_of(one.name),
+    )
 
 
 def file_of(name: str, one) -> dict[str, Tensor]:

@@ -9,7 +9,7 @@ from converters import convert
 from converters.mapping.catalog import layout_names, load_layout
 from converters.mapping.names import families, tensor_slots
 from converters.mapping.variants import parameters, variants
-from tests.helpers import weights
+from tests.helpers import selection, weights
 
 SUFFIX = {"caffe2-pickle": ".pkl", "tensorflow": ".ckpt", "caffe": ".caffemodel", "chainer": ".npz"}
 LAYOUTS = [load_layout(name) for name in layout_names()]
@@ -40,7 +40,9 @@ def cases() -> list:
             held.sort(key=_size)
             if layout.format == "pytorch" and held and _size(held[0]) <= LARGEST:
                 found.append(pytest.param(source, layout, held[0], id=f"{layout.name}-{source.name}"))
-    return found
+    return selection.one_of_each(
+        found, lambda source, layout, one: {source.name, layout.name}, lambda source, layout, one: _size(one)
+    )
 
 
 def state_of(layout, one) -> dict[str, torch.Tensor]:

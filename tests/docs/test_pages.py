@@ -12,7 +12,9 @@ import pytest
 import torch
 
 from converters import load_model
-from converters.cli import main as cli
+from converters.cli import overview
+from converters.cli.main import main
+from converters.cli.parser import parse
 from converters.mapping.catalog import layout_names
 from tests.helpers import vmz_files
 from tests.helpers.paths import REPOSITORY
@@ -49,13 +51,12 @@ def rows(head: str) -> list[list[str]]:
 @pytest.mark.parametrize("line", COMMANDS)
 def test_every_command_is_one(line: str) -> None:
     words = shlex.split(line)[1:]
-    options = cli._parse(words)
-    assert callable(options.call)
+    assert callable(parse(words).run)
 
 
 def test_every_command_is_there() -> None:
     shown = {line.split()[1] for line in COMMANDS}
-    assert {*cli.VERBS, "auto", "onnx", "vmz", "i3d", "c3d", "tsn", "slowfast", "nonlocal"} - {
+    assert {*overview.COMMANDS, "auto", "onnx", "vmz", "i3d", "c3d", "tsn", "slowfast", "nonlocal"} - {
         "demo"
     } <= shown
     assert "make demo" in README
@@ -66,7 +67,7 @@ def test_the_first_example(folder: Path, tmp_path: Path, monkeypatch, capsys) ->
     (tmp_path / name).symlink_to(folder / "ircsn_152.pkl")
     monkeypatch.chdir(tmp_path)
     command, *shown = next(text for kind, text in BLOCKS if kind == "console").splitlines()
-    assert cli.main(shlex.split(command)[2:]) == 0
+    assert main(shlex.split(command)[2:]) == 0
     printed = capsys.readouterr().out.splitlines()
     times = re.compile(r"in [\d.]+ s$")
     assert [times.sub("", line) for line in printed] == [times.sub("", line) for line in shown]
@@ -91,7 +92,7 @@ def test_the_lists() -> None:
     keywords = {name for row in rows("keyword") for name in re.findall(r"`(\w+)`", row[0])}
     assert keywords == {*inspect.signature(load_model).parameters} - {"path"}
 
-    codes = dict(re.findall(r"^  (\d+) +(.*)$", cli.EXIT_CODES, re.MULTILINE))
+    codes = dict(re.findall(r"^  (\d+) +(.*)$", overview.EXIT_CODES, re.MULTILINE))
     assert {row[0]: row[1].rstrip(" |") for row in rows("code")} == codes
 
     extras = {

@@ -65,8 +65,8 @@ def test_a_slot_that_is_not_named_is_refused() -> None:
 
 def test_the_reference_network_has_the_tables_names() -> None:
     from converters.mapping.variants import find_variant, modules, shapes
-    from converters.networks.i3d import I3D
-    from converters.networks.spec import Config, Shapes
+    from converters.networks.families.i3d import I3D
+    from converters.networks.spec import ModuleShapes, Settings
 
     bound = {"classes": 101, "channels": 2}
     wanted = {
@@ -75,7 +75,7 @@ def test_the_reference_network_has_the_tables_names() -> None:
         for leaf, shape in shapes(module, bound)
     }
     spec = NetworkSpec("i3d", "i3d", wanted)
-    state = I3D(Shapes(spec.shapes), Config(spec.config), 1e-3).state_dict()
+    state = I3D(ModuleShapes(spec.shapes), Settings({"bn_eps": 1e-3})).state_dict()
     assert {
         name: tuple(tensor.shape)
         for name, tensor in state.items()

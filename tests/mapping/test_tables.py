@@ -14,7 +14,8 @@ import pytest
 from converters.conversion.plan import make_plan
 from converters.conversion.provenance import chosen_names, former, origin_of, restoration, undoing
 from converters.errors import Refused
-from converters.inspection.support import holding_layouts, support_table
+from converters.files import CHUNK
+from converters.inspection.support_table import holding_layouts, support_table
 from converters.mapping import catalog
 from converters.mapping.catalog import layout_names, load_layout, load_network, network_names
 from converters.mapping.match import match_file
@@ -24,8 +25,8 @@ from converters.mapping.parse import TableError
 from converters.mapping.storage import DIVISOR, parse_stored
 from converters.mapping.variants import config, count, modules, multiply_adds, shapes, variants
 from converters.networks import NetworkSpec, build
-from converters.tensor import CHUNK, Tensor
-from tests.helpers import canonical, weights
+from converters.tensor import Tensor
+from tests.helpers import canonical, selection, weights
 from tests.helpers.macs import count_macs
 from tests.helpers.upstream_tables import vmz_tables
 
@@ -88,7 +89,14 @@ def file_of(layout, one, *, optional: bool = False) -> dict[str, Tensor]:
     return out
 
 
-@pytest.mark.parametrize(("layout", "one"), list(every_mapping()))
+@pytest.mark.parametrize(
+    ("layout", "one"),
+    selection.one_of_each(
+        every_mapping(),
+        lambda layout, one: {(layout.name, kind) for kind in selection.kinds(one)},
+        lambda layout, one: selection.parameters_of(one.name),
+    ),
+)
 def test_every_mapping_is_a_bijection_and_comes_back_exactly(layout, one):
     sizes, present = sizes_of(one), {"blending": False}
     rows = [row for row in tensor_slots(layout, one, sizes, present) if row.leaf != DIVISOR]
@@ -153,7 +161,10 @@ def test_every_mapping_is_a_bijection_and_comes_back_exactly(layout, one):
         assert next(again[name].data.chunks()) == next(tensor.data.chunks()), name
 
 
-@pytest.mark.parametrize("name", sorted(vmz_tables()))
+@pytest.mark.parametrize(
+    "name",
+    selection.one_of_each(sorted(vmz_tables()), selection.kinds_by_name, selection.parameters_of),
+)
 def test_vmz_covers_the_real_blobs(name):
     """Names, shapes and meaning equal those of the nets that VMZ's own builders make, in every variant."""
     table = vmz_tables()[name]
@@ -187,7 +198,7 @@ ALONE = {
 }
 
 
-@pytest.mark.parametrize("name", ALONE)
+@pytest.mark.parametrize("name", selection.first_of(ALONE))
 def test_what_one_project_alone_builds_goes_nowhere_else(name):
     (one,) = (one for one in every_variant() if one.name == name)
     layouts, refusing = holding_layouts(one)
@@ -203,7 +214,11 @@ def test_what_one_project_alone_builds_goes_nowhere_else(name):
             make_plan(found, tensors, load_layout(other), network_info(found, None), eps=1e-3)
 
 
-@pytest.mark.parametrize("one", every_variant(), ids=lambda one: one.name)
+@pytest.mark.parametrize(
+    "one",
+    selection.one_of_each(every_variant(), selection.kinds, lambda one: selection.parameters_of(one.name)),
+    ids=lambda one: one.name,
+)
 def test_networks_have_the_tables_tensors(one):
     """The reference network of every variant has exactly the canonical names and shapes, and our count of its
     multiply-adds is that of its convolutions and matrices as they run."""
@@ -215,7 +230,7 @@ def test_networks_have_the_tables_tensors(one):
         if module.name not in optional
         for leaf, shape in shapes(module, sizes)
     }
-    model = build(NetworkSpec(one.family, one.name, wanted, config(one)), eps=1e-3)
+    model = build(NetworkSpec(one.family, one.name, wanted, {**config(one), "bn_eps": 1e-3}))
     state = {
         name: tuple(tensor.shape)
         for name, tensor in model.state_dict().items()

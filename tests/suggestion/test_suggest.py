@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, NamedTuple
 import numpy as np
 import pytest
 import torch
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from converters import Refused, convert
@@ -32,6 +32,7 @@ from converters.suggestion.templates import escaped, fold, quoted, spell
 from converters.tensor import Held, Tensor
 from tests.helpers import caffe_files, caffe_tables, i3d_tables, vmz_files
 from tests.helpers import upstream_tables as tables
+from tests.helpers.budgets import examples
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -298,7 +299,7 @@ NAMES = st.lists(
 )
 
 
-@settings(deadline=None)
+@examples()
 @given(NAMES)
 def test_templates_expand_into_exactly_what_was_folded(pairs):
     lines, indexes = fold([(*pair, None) for pair in pairs])
