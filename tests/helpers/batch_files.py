@@ -57,7 +57,7 @@ to = "native"
 [[convert]]                        # a Chainer file, recognised
 input = "c3d/*.npz"
 to = ["native"]
-verify = true
+check = true
 """
 
 ROWS = 43
@@ -106,7 +106,8 @@ def convert_zoo(folder: Path) -> dict[str, str]:
     for task in tasks:
         Path(task.output).parent.mkdir(parents=True, exist_ok=True)
         source = None if task.source == "auto" else task.source
-        convert(source, task.input, task.output, to=task.to, **task.options)
+        options = {"verify" if key == "check" else key: value for key, value in task.options.items()}
+        convert(source, task.input, task.output, to=task.to, **options)
     found = hashes(folder, *OUTPUTS)
     assert len(found) == ROWS
     for name in OUTPUTS:
