@@ -13,8 +13,8 @@ import torch
 
 from converters import BadInput, Refused, convert, inspect, load_model
 from converters.formats.checkpoint import open_checkpoint
+from converters.mapping.catalog import load_layout
 from converters.mapping.match import match_file
-from converters.mapping.tables import load_layout
 from converters.tensor import Repeated, Tensor
 from tests.helpers import caffe_files, caffe_tables, paths, recipes, recipes_caffe, selection
 from tests.helpers.logits_parity import block_error

@@ -15,8 +15,8 @@ from converters.conversion.provenance import dump
 from converters.conversion.write import Written
 from converters.formats.checkpoint import Checkpoint
 from converters.formats.provenance_record import parse_provenance
+from converters.mapping.catalog import layout_names, load_layout, network_names
 from converters.mapping.names import families, left_out, tensor_slots
-from converters.mapping.tables import layout_names, load_layout, network_names
 from converters.mapping.variants import parameters, variants
 from converters.tensor import Held, Repeated, Tensor
 from tests.helpers import selection, weights
@@ -32,7 +32,9 @@ def pairs() -> list:
         for name in layout_names():
             layout = load_layout(name)
             if family in families(layout):
-                held[name] = {one.name for one in variants(family) if not layout.support_for(one.name).refuse}
+                held[name] = {
+                    one.name for one in variants(family) if not layout.support_for(one.name).unsupported
+                }
         by_size = sorted(
             variants(family), key=lambda one: parameters(one, weights.sizes(one), {"blending": False})
         )

@@ -6,8 +6,8 @@ import pytest
 import torch
 
 from converters import convert
+from converters.mapping.catalog import layout_names, load_layout
 from converters.mapping.names import families, tensor_slots
-from converters.mapping.tables import layout_names, load_layout
 from converters.mapping.variants import parameters, variants
 from tests.helpers import selection, weights
 
@@ -33,7 +33,7 @@ def cases() -> list:
                 one
                 for family in shared
                 for one in variants(family)
-                if not (source.support_for(one.name).refuse or layout.support_for(one.name).refuse)
+                if not (source.support_for(one.name).unsupported or layout.support_for(one.name).unsupported)
                 and layout.eps(one.name) in (None, source.eps(one.name))
                 and not weights.fixed_otherwise(source, layout, one)
             ]

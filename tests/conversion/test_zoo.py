@@ -19,9 +19,9 @@ from converters import BadInput, Refused, convert, inspect, load_model
 from converters.cli.main import main
 from converters.conversion.plan import make_plan
 from converters.formats.checkpoint import Checkpoint
+from converters.mapping.catalog import load_layout
 from converters.mapping.match import match_file
 from converters.mapping.network_info import network_info
-from converters.mapping.tables import load_layout
 from converters.mapping.variants import config, modules, parameters, shapes, variants
 from converters.networks import NetworkSpec, build
 from converters.networks.regions import Regions

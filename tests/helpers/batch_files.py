@@ -13,9 +13,9 @@ import torch
 from converters import convert
 from converters.batches.manifest import load_manifest
 from converters.batches.tasks import tasks_of
+from converters.mapping.catalog import load_layout
 from converters.mapping.names import tensor_slots
-from converters.mapping.tables import load_layout
-from converters.mapping.variants import variant
+from converters.mapping.variants import find_variant
 
 MANIFEST = """\
 [defaults]
@@ -70,7 +70,7 @@ def write_native(path: Path, family: str, name: str, classes: int, seed: int) ->
     torch.manual_seed(seed)
     sizes = {"classes": classes, "channels": 3, "stem_t": 3}
     state = {}
-    for entry in tensor_slots(load_layout("native"), variant(family, name), sizes, {}):
+    for entry in tensor_slots(load_layout("native"), find_variant(family, name), sizes, {}):
         if entry.name:
             shape = [size if isinstance(size, int) else sizes[size] for size in entry.shape]
             value = torch.rand(shape) + 0.5 if entry.leaf == "running_var" else torch.randn(shape) * 0.01

@@ -19,8 +19,8 @@ from converters.conversion.operations import zeros
 from converters.conversion.plan import make_plan
 from converters.conversion.recognize import recognize
 from converters.formats.checkpoint import Checkpoint
+from converters.mapping.catalog import load_layout
 from converters.mapping.network_info import network_info
-from converters.mapping.tables import load_layout
 from tests.helpers import caffe_tables, i3d_tables, paths, recipes, selection, zoo_tables
 from tests.helpers import upstream_tables as tables
 from tests.helpers.logits_parity import TOLERANCE
