@@ -17,7 +17,7 @@ from converters.mapping.match import match_file
 from converters.mapping.tables import load_layout
 from converters.tensor import Repeated, Tensor
 from tests.helpers import caffe_files, caffe_tables, paths, recipes, recipes_caffe, selection
-from tests.helpers.logits_parity import block_error
+from tests.helpers.golden_parity import TOLERANCE, assert_parity
 from tests.helpers.paths import GOLDENS
 
 if TYPE_CHECKING:
@@ -96,7 +96,7 @@ LARGE = [name for name in NAMES if any(word in name for word in ("sports1m", "uc
 
 
 @pytest.mark.parametrize("name", selection.all_but(NAMES, *LARGE))
-def test_converted_file_computes_what_the_framework_computed(name, tmp_path):
+def test_converted_file_computes_what_the_framework_computed(name, device, tmp_path):
     golden = np.load(GOLDENS / f"{name}.npz")
     source, layout = golden_file(tmp_path, name, golden)
     out = tmp_path / ("out.safetensors" if sum(name.encode()) % 2 else "out.pth")
@@ -108,26 +108,13 @@ def test_converted_file_computes_what_the_framework_computed(name, tmp_path):
     assert recipes.digest_one(clip) == golden["input_sha256"]
     if layout == "tsn":
         clip = clip[:, :, None]
-    points = {str(blob): row for row, blob in enumerate(golden["blocks"])}
-    rows = {
-        caffe_tables.resnet_end_point(blob) if "resnet" in name else blob: row for blob, row in points.items()
+    points = {
+        blob: caffe_tables.resnet_end_point(blob) if "resnet" in name else blob
+        for blob in golden["blocks"].tolist()
     }
     with torch.inference_mode():
-        for point, value in model.steps(torch.from_numpy(clip)):
-            if point == "logits" and "logits" in golden:
-                wanted = golden["logits"]
-                error = np.abs(value.numpy() - wanted).max() / np.abs(wanted).max()
-                assert error <= 1e-5, f"logits depart by {error:.1e}"
-            elif point in rows:
-                row = rows.pop(point)
-                error = block_error(
-                    value.double().numpy().ravel(),
-                    golden["block_stats"][row],
-                    golden["block_index"][row],
-                    golden["block_values"][row],
-                )
-                assert error <= 1e-5, f"the first to depart is {point}, by {error:.1e}"
-    assert not rows
+        steps = model.to(device).steps(torch.from_numpy(clip).to(device))
+        assert_parity(golden, steps, points, tolerance=TOLERANCE[device])
 
 
 def test_tsn_averages_over_segments(tmp_path):

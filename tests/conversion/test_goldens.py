@@ -14,7 +14,7 @@ import torch
 
 from converters import convert, load_model
 from tests.helpers import canonical, paths, recipes, selection, vmz_files
-from tests.helpers.logits_parity import TOLERANCE, block_error
+from tests.helpers.golden_parity import TOLERANCE, assert_parity
 from tests.helpers.upstream_tables import vmz_tables
 
 if TYPE_CHECKING:
@@ -61,26 +61,9 @@ def test_converted_file_computes_what_caffe2_computed(name: str, device: str, tm
         torch.from_numpy(array).to(device) for array in recipes.vmz_inputs(int(golden["input_seed"]), *shapes)
     ]
     made = table.variant(change) if change else table
-    blobs = golden["blocks"].tolist()
-    rows = {canonical.vmz_end_point(blob, made): row for row, blob in enumerate(blobs)}
+    points = {blob: canonical.vmz_end_point(blob, made) for blob in golden["blocks"].tolist()}
     with torch.inference_mode():
-        for point, value in model.steps(*inputs):
-            if point == "logits":
-                wanted = golden["logits"]
-                error = np.abs(value.cpu().numpy() - wanted).max() / np.abs(wanted).max()
-                assert error <= TOLERANCE[device], f"logits depart by {error:.1e}"
-            elif point in rows:
-                row = rows.pop(point)
-                error = block_error(
-                    value.double().cpu().numpy().ravel(),
-                    golden["block_stats"][row],
-                    golden["block_index"][row],
-                    golden["block_values"][row],
-                )
-                assert error <= TOLERANCE[device], (
-                    f"the first to depart is {point} ({blobs[row]}), by {error:.1e}"
-                )
-    assert not rows
+        assert_parity(golden, model.steps(*inputs), points, tolerance=TOLERANCE[device])
 
 
 @pytest.mark.parametrize(

@@ -19,6 +19,7 @@ from converters.formats.tensorflow.reader import read_tensorflow
 from converters.formats.tensorflow.writer import checkpoint_names, write_tensorflow
 from converters.tensor import Held, Tensor
 from tests.helpers import i3d_tables, recipes, recipes_i3d, selection
+from tests.helpers.golden_parity import TOLERANCE, assert_parity
 from tests.helpers.paths import GOLDENS
 
 TARGETS = {
@@ -94,7 +95,7 @@ NAMES = sorted(path.stem for folder in ("i3d", "i3d-shared") for path in (GOLDEN
         lambda name: int(re.findall(r"_(\d+)x", name)[0]),
     ),
 )
-def test_converted_file_computes_what_tensorflow_computed(name: str, tmp_path: Path) -> None:
+def test_converted_file_computes_what_tensorflow_computed(name: str, device: str, tmp_path: Path) -> None:
     (path,) = (path for folder in ("i3d", "i3d-shared") for path in (GOLDENS / folder).glob(f"{name}.npz"))
     golden = np.load(path)
     table, classes = Path(str(golden["table"])).stem, golden["logits"].shape[1]
@@ -105,11 +106,11 @@ def test_converted_file_computes_what_tensorflow_computed(name: str, tmp_path: P
     assert result.target == "pytorch-i3d"
     assert len(result.dropped) == sum("Momentum" in variable for variable in arrays)
     clip = recipes_i3d.i3d_clip(int(golden["input_seed"]), tuple(golden["input_shape"]))
+    points = {name: name for name in golden["blocks"].tolist()}
     with torch.inference_mode():
-        logits = load_model(tmp_path / "out.pth")(
-            torch.from_numpy(clip.transpose(0, 4, 1, 2, 3).copy())
-        ).numpy()
-    assert np.abs(logits - golden["logits"]).max() <= 1e-5 * np.abs(golden["logits"]).max()
+        model = load_model(tmp_path / "out.pth").to(device)
+        steps = model.steps(torch.from_numpy(clip.transpose(0, 4, 1, 2, 3).copy()).to(device))
+        assert_parity(golden, steps, points, tolerance=TOLERANCE[device], channels_last=True)
 
 
 @pytest.mark.parametrize("to", selection.first_of([*TARGETS, "native"], 2))

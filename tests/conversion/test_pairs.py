@@ -17,7 +17,7 @@ from converters.formats.checkpoint import Checkpoint
 from converters.formats.provenance_record import parse_provenance
 from converters.mapping.names import families, left_out, tensor_slots
 from converters.mapping.tables import layout_names, load_layout, network_names
-from converters.mapping.variants import parameters, variants
+from converters.mapping.variants import variants
 from converters.tensor import Held, Repeated, Tensor
 from tests.helpers import selection, weights
 
@@ -33,9 +33,7 @@ def pairs() -> list:
             layout = load_layout(name)
             if family in families(layout):
                 held[name] = {one.name for one in variants(family) if not layout.support_for(one.name).refuse}
-        by_size = sorted(
-            variants(family), key=lambda one: parameters(one, weights.sizes(one), {"blending": False})
-        )
+        by_size = sorted(variants(family), key=lambda one: selection.parameters_of(one.name))
         for source, target in permutations(held, 2):
             there, here = load_layout(target), load_layout(source)
             if not weights.keeps_statistics(there):

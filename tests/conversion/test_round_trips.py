@@ -8,7 +8,7 @@ import torch
 from converters import convert
 from converters.mapping.names import families, tensor_slots
 from converters.mapping.tables import layout_names, load_layout
-from converters.mapping.variants import parameters, variants
+from converters.mapping.variants import variants
 from tests.helpers import selection, weights
 
 SUFFIX = {"caffe2-pickle": ".pkl", "tensorflow": ".ckpt", "caffe": ".caffemodel", "chainer": ".npz"}
@@ -18,7 +18,7 @@ LARGEST = 40_000_000
 
 
 def _size(one) -> int:
-    return parameters(one, weights.sizes(one), {"blending": False})
+    return selection.parameters_of(one.name)
 
 
 def cases() -> list:

@@ -38,7 +38,7 @@ from tests.helpers import (
     vmz_files,
     zoo_tables,
 )
-from tests.helpers.logits_parity import TOLERANCE
+from tests.helpers.golden_parity import TOLERANCE
 from tests.helpers.paths import FIXTURES, GOLDENS
 from tests.helpers.upstream_tables import target_tables, vmz_tables
 

@@ -94,6 +94,7 @@ def parameters_of(name: str) -> int:
     return parameters(variant, sizes(variant), {"blending": False})
 
 
+@cache
 def variant_named(name: str) -> Variant:
     """A variant of any family."""
     return next(variant for family in network_names() for variant in variants(family) if variant.name == name)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from math import ceil, prod
 
 import numpy as np
@@ -11,7 +10,7 @@ import torch
 
 from converters.networks import NetworkSpec
 from tests.helpers import caffe_tables, canonical, recipes, recipes_caffe, selection
-from tests.helpers.logits_parity import TOLERANCE, block_error
+from tests.helpers.golden_parity import TOLERANCE, assert_parity
 from tests.helpers.paths import GOLDENS
 
 EPS = 1e-5
@@ -62,29 +61,13 @@ def test_caffe_and_chainer_golden(name: str, device: str) -> None:
     model = loaded(caffe_tables.spec(family, name, state), state, device)
     if family == "bn_inception":
         clip = clip[:, :, None]
-    rows = {str(blob): row for row, blob in enumerate(golden["blocks"])}
-    if family == "resnet3d":
-        rows = {caffe_tables.resnet_end_point(blob): row for blob, row in rows.items()}
-    sizes = [tuple(shape) for shape in json.loads(str(golden["block_shapes"]))]
+    points = {
+        blob: caffe_tables.resnet_end_point(blob) if family == "resnet3d" else blob
+        for blob in golden["blocks"].tolist()
+    }
     with torch.inference_mode():
-        for point, out in model.steps(torch.from_numpy(clip).to(device)):
-            if point == "logits":
-                error = np.abs(out.cpu().numpy() - golden["logits"]).max() / np.abs(golden["logits"]).max()
-                assert error <= TOLERANCE[device], f"logits depart by {error:.1e} and no block before them"
-            elif point in rows:
-                row = rows.pop(point)
-                shape = sizes[row]
-                assert tuple(out.shape) == shape[: out.dim()], f"{point} is {list(out.shape)} for {shape}"
-                assert prod(shape[out.dim() :]) == 1
-                error = block_error(
-                    out.double().cpu().numpy().ravel(),
-                    golden["block_stats"][row],
-                    golden["block_index"][row],
-                    golden["block_values"][row],
-                )
-                assert error <= TOLERANCE[device], f"the first to depart is {point}, by {error:.1e}"
-    assert not rows, f"never computed: {list(rows)}"
-    assert (point == "logits") == ("logits" in golden)
+        steps = model.steps(torch.from_numpy(clip).to(device))
+        assert_parity(golden, steps, points, tolerance=TOLERANCE[device])
 
 
 # What a network promises

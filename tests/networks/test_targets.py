@@ -23,7 +23,7 @@ from converters.mapping.network_info import network_info
 from converters.mapping.tables import load_layout
 from tests.helpers import caffe_tables, i3d_tables, paths, recipes, selection, zoo_tables
 from tests.helpers import upstream_tables as tables
-from tests.helpers.logits_parity import TOLERANCE
+from tests.helpers.golden_parity import TOLERANCE
 
 if TYPE_CHECKING:
     from pathlib import Path

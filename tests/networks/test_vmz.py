@@ -21,7 +21,7 @@ from tests.helpers.upstream_tables import target_tables, vmz_tables
 
 if TYPE_CHECKING:
     from tests.helpers.upstream_tables import VmzTable
-from tests.helpers.logits_parity import TOLERANCE, block_error
+from tests.helpers.golden_parity import TOLERANCE, assert_parity
 
 VMZ_EPS = 1e-3
 
@@ -64,29 +64,10 @@ def test_caffe2_golden(name: str, device: str) -> None:
     state = canonical.squeezed(canonical.vmz_names(table), arrays)
     model = loaded(spec, state, device, eps=VMZ_EPS, pool1=pool1)
 
-    rows = {canonical.vmz_end_point(blob, table): row for row, blob in enumerate(golden["blocks"].tolist())}
-    sizes = [tuple(shape) for shape in json.loads(str(golden["block_shapes"]))]
-    assert len(rows) == len(golden["blocks"])
+    points = {blob: canonical.vmz_end_point(blob, table) for blob in golden["blocks"].tolist()}
     with torch.inference_mode():
-        for point, out in model.steps(*(torch.from_numpy(array).to(device) for array in inputs)):
-            if point == "logits":
-                error = np.abs(out.cpu().numpy() - golden["logits"]).max() / np.abs(golden["logits"]).max()
-                assert error <= TOLERANCE[device], f"logits depart by {error:.1e} and no block before them"
-            elif point in rows:
-                row = rows.pop(point)
-                blob, shape = golden["blocks"][row], sizes[row]
-                assert tuple(out.shape) == shape[: out.dim()], (
-                    f"{point} ({blob}) is {list(out.shape)} for {shape}"
-                )
-                assert prod(shape[out.dim() :]) == 1
-                error = block_error(
-                    out.double().cpu().numpy().ravel(),
-                    golden["block_stats"][row],
-                    golden["block_index"][row],
-                    golden["block_values"][row],
-                )
-                assert error <= TOLERANCE[device], f"the first to depart is {point} ({blob}), by {error:.1e}"
-    assert not rows, f"never computed: {list(rows)}"
+        steps = model.steps(*(torch.from_numpy(array).to(device) for array in inputs))
+        assert_parity(golden, steps, points, tolerance=TOLERANCE[device])
 
 
 # Operator lists

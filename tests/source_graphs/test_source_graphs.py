@@ -37,7 +37,7 @@ from tests.helpers import (
     selection,
     zoo_tables,
 )
-from tests.helpers.logits_parity import TOLERANCE, block_error
+from tests.helpers.golden_parity import TOLERANCE, block_error
 from tests.helpers.paths import GOLDENS, REPOSITORY
 from tests.helpers.upstream_tables import VmzTable, vmz_tables
 
