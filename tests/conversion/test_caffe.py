@@ -13,10 +13,10 @@ import torch
 
 from converters import BadInput, Refused, convert, inspect, load_model
 from converters.formats.checkpoint import open_checkpoint
+from converters.mapping.catalog import load_layout
 from converters.mapping.match import match_file
-from converters.mapping.tables import load_layout
 from converters.tensor import Repeated, Tensor
-from tests.helpers import caffe_files, caffe_tables, paths, recipes, recipes_caffe, selection
+from tests.helpers import caffe_files, caffe_tables, paths, seeded_weights, seeded_weights_caffe, selection
 from tests.helpers.golden_parity import TOLERANCE, assert_parity
 from tests.helpers.paths import GOLDENS
 
@@ -66,15 +66,17 @@ def golden_file(folder: Path, name: str, golden) -> tuple[Path, str]:
     """The file that a golden was recorded from, and the layout to read it as."""
     seed, table = int(golden["weight_seed"]), str(golden["table"]).removesuffix(".json")
     if "net" not in golden:
-        arrays = recipes_caffe.blob_weights(TABLES[table].params, seed)
-        assert recipes.digest(arrays, b"\0") == golden["weights_sha256"]
+        arrays = seeded_weights_caffe.blob_weights(TABLES[table].params, seed)
+        assert seeded_weights.digest(arrays, b"\0") == golden["weights_sha256"]
         write_caffe(folder / "model.caffemodel", table, arrays)
         return folder / "model.caffemodel", table.split("/")[0]
     net = str(golden["net"])
     # Where convolutions only were recorded the same seed gives the matrices too: a file has all.
-    arrays = recipes_caffe.c3d_weights(caffe_tables.c3d_shapes("ucf101" if net == "convs" else net), seed)
+    arrays = seeded_weights_caffe.c3d_weights(
+        caffe_tables.c3d_shapes("ucf101" if net == "convs" else net), seed
+    )
     recorded = {key: array for key, array in arrays.items() if net != "convs" or key.startswith("conv")}
-    assert recipes.digest(recorded, b"\0") == golden["weights_sha256"]
+    assert seeded_weights.digest(recorded, b"\0") == golden["weights_sha256"]
     if "chainer" in name:
         np.savez(folder / "model.npz", **arrays)
         return folder / "model.npz", "c3d"
@@ -104,8 +106,8 @@ def test_converted_file_computes_what_the_framework_computed(name, device, tmp_p
     assert result.target == ("native" if "net" in name.split("/")[1] else "mmaction")
     source.unlink()
     model = load_model(out)
-    clip = recipes_caffe.golden_input(golden)
-    assert recipes.digest_one(clip) == golden["input_sha256"]
+    clip = seeded_weights_caffe.golden_input(golden)
+    assert seeded_weights.digest_one(clip) == golden["input_sha256"]
     if layout == "tsn":
         clip = clip[:, :, None]
     points = {
@@ -119,7 +121,7 @@ def test_converted_file_computes_what_the_framework_computed(name, device, tmp_p
 
 def test_tsn_averages_over_segments(tmp_path):
     table = "tsn/caffe-bn_inception-rgb-ucf101"
-    write_caffe(tmp_path / "x.caffemodel", table, recipes_caffe.blob_weights(TABLES[table].params, 3))
+    write_caffe(tmp_path / "x.caffemodel", table, seeded_weights_caffe.blob_weights(TABLES[table].params, 3))
     model = load_model(tmp_path / "x.caffemodel")
     clip = torch.rand(2, 3, 3, 32, 32) * 50
     with torch.inference_mode():
@@ -150,7 +152,7 @@ def test_pool5_of_the_layouts_that_pad_it(tmp_path):
 
 def write_c3d_npz(path: Path, prefix: str = "", save=np.savez) -> dict[str, np.ndarray]:
     """The full C3D of 101 classes; returns its arrays, by name in the file."""
-    arrays = recipes_caffe.c3d_weights(caffe_tables.c3d_shapes("ucf101"), 4)
+    arrays = seeded_weights_caffe.c3d_weights(caffe_tables.c3d_shapes("ucf101"), 4)
     arrays = {prefix + name: array for name, array in arrays.items()}
     save(path, **arrays)
     return arrays

@@ -12,7 +12,7 @@ import torch
 
 from converters.networks.families.i3d import I3D
 from converters.networks.spec import ModuleShapes, Settings
-from tests.helpers import i3d_tables, recipes, recipes_i3d, selection
+from tests.helpers import i3d_tables, seeded_weights, seeded_weights_i3d, selection
 from tests.helpers.golden_parity import TOLERANCE, assert_parity
 from tests.helpers.i3d_tables import TF_EPS
 from tests.helpers.paths import GOLDENS
@@ -31,10 +31,10 @@ def test_tensorflow_golden(name: str, device: str) -> None:
     table = Path(str(golden["table"])).stem
     classes = golden["logits"].shape[1]
     variables = i3d_tables.variables_of(table, classes)
-    arrays = recipes_i3d.i3d_weights(variables, int(golden["weight_seed"]))
-    clip = recipes_i3d.i3d_clip(int(golden["input_seed"]), tuple(golden["input_shape"]))
-    assert recipes.digest(arrays, b"\0") == golden["weights_sha256"]
-    assert recipes.digest_one(clip) == golden["input_sha256"]
+    arrays = seeded_weights_i3d.i3d_weights(variables, int(golden["weight_seed"]))
+    clip = seeded_weights_i3d.i3d_clip(int(golden["input_seed"]), tuple(golden["input_shape"]))
+    assert seeded_weights.digest(arrays, b"\0") == golden["weights_sha256"]
+    assert seeded_weights.digest_one(clip) == golden["input_sha256"]
 
     model = i3d_tables.loaded(i3d_tables.tf_state(arrays), TF_EPS, device)
     points = {name: name for name in golden["blocks"].tolist()}
