@@ -31,8 +31,10 @@ from converters import convert, verify  # noqa: E402
 from converters.errors import ConverterError, Refused  # noqa: E402
 from converters.formats.io.atomic import replacing  # noqa: E402
 from converters.inspection.support_table import holding_layouts  # noqa: E402
+from converters.mapping.catalog import layout_names, load_layout, models  # noqa: E402
+from converters.mapping.globs import is_for  # noqa: E402
 from converters.mapping.names import families, left_out, tensor_slots  # noqa: E402
-from converters.mapping.tables import DIVISOR, is_for, layout_names, load_layout, models  # noqa: E402
+from converters.mapping.storage import DIVISOR  # noqa: E402
 from converters.mapping.variants import parameters, variants  # noqa: E402
 from converters.networks import network_record  # noqa: E402
 from converters.reports.terminal import verification_text  # noqa: E402
@@ -43,7 +45,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
     from converters.mapping.names import TensorSlot
-    from converters.mapping.tables import LayoutTable
+    from converters.mapping.schema import LayoutTable
     from converters.mapping.variants import Variant
 
 SIZES = {"classes": 7, "channels": 3, "stem_t": 3, "lateral_t": 3}
@@ -143,7 +145,7 @@ def cases(only: Sequence[str]) -> Iterator[Case]:
         for family in families(layout) if layout.format != "pytorch" else ():
             for variant in variants(family):
                 wanted = any(fnmatchcase(variant.name, glob) for glob in only)
-                if wanted and not layout.support_for(variant.name).refuse:
+                if wanted and not layout.support_for(variant.name).unsupported:
                     targets = tuple(targets_of(layout, variant))
                     for hint in model_names(layout, variant) or [variant.name]:
                         yield Case(layout=layout, variant=variant, hint=hint, targets=targets)
@@ -151,7 +153,7 @@ def cases(only: Sequence[str]) -> Iterator[Case]:
 
 def model_names(layout: LayoutTable, variant: Variant) -> list[str]:
     """The published models of a variant, as a layout names them."""
-    return [row["name"] for row in models(layout) if is_for(row["variants"], variant.name)]
+    return [row.name for row in models(layout) if is_for(row.variants, variant.name)]
 
 
 def targets_of(layout: LayoutTable, variant: Variant) -> Iterator[str]:

@@ -9,7 +9,7 @@ import pytest
 
 from converters.cli.overview import COMMANDS, CONVERSIONS
 from converters.conversion import operations
-from converters.mapping.tables import layout_names, network_names
+from converters.mapping.catalog import layout_names, network_names
 from converters.mapping.variants import variants
 from tests.helpers import collection
 from tests.helpers.paths import GOLDENS, REPOSITORY

@@ -159,12 +159,12 @@ def _is_mean(options: argparse.Namespace, source: str | None) -> bool:
         return False
     if not options.output.lower().endswith(MEAN_SUFFIXES):
         return False
-    from converters.mapping.tables import layout_names, load_layout
+    from converters.mapping.catalog import layout_names, load_layout
 
     if source is None:
         return True
     return source in layout_names() and any(
-        "mean_cube" in row for row in load_layout(source).preprocessing.values()
+        row.mean_cube for row in load_layout(source).preprocessing.values()
     )
 
 

@@ -29,7 +29,7 @@ _PART = re.compile(r"\.(index|meta|data-[0-9]{5}-of-[0-9]{5,})$")
 class Checkpoint(NamedTuple):
     """An open checkpoint, in one file or several.
 
-    ``format`` is one that layouts come in (`mapping.tables.FORMATS`) or ``"onnx"``, in which any of them may come,
+    ``format`` is one that layouts come in (`mapping.schema.FORMATS`) or ``"onnx"``, in which any of them may come,
     ``container`` the file format in words. ``others`` are values that are not tensors. ``provenance`` is what this
     tool wrote into the file, if it did. ``told`` is what the file itself tells of its network beside the tensors, by
     the names of `NetworkInfo`, ``net`` the network that it describes under its tensors' names, and ``nodes`` are

@@ -138,7 +138,7 @@ def _inspection(checkpoint: Checkpoint, fitted: Match | None, unknown: str, *, s
         refusing=refusing,
         provenance=checkpoint.provenance,
         statistics=values,
-        unseen=fitted.layout.inverse_std if fitted else "",
+        unseen=fitted.layout.storage.inverse_std if fitted else "",
     )
 
 

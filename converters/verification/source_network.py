@@ -7,9 +7,9 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from converters.errors import Refused
+from converters.mapping.catalog import load_layout
 from converters.mapping.names import tensor_slots
 from converters.mapping.network_info import model_name_in
-from converters.mapping.tables import load_layout
 from converters.source_graphs.registry import source_graph, source_net
 
 if TYPE_CHECKING:
@@ -52,7 +52,7 @@ class SourceRun:
 def with_usual_head_name(side: Identified) -> dict[str, Tensor]:
     """A source's tensors, with the head under its layout's usual name."""
     match, tensors = side.match, dict(side.checkpoint.tensors)
-    if match.layout.head:
+    if match.layout.naming.head:
         usual_slots = tensor_slots(load_layout(match.layout.name), match.variant, match.sizes, match.present)
         for own, usual in zip(match.slots, usual_slots, strict=True):
             if own.name != usual.name:

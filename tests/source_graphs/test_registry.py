@@ -6,8 +6,9 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from converters.mapping.catalog import layout_names, load_layout, models
+from converters.mapping.globs import is_for
 from converters.mapping.names import families, tensor_slots
-from converters.mapping.tables import is_for, layout_names, load_layout, models
 from converters.mapping.variants import variants
 from converters.source_graphs.registry import source_records
 
@@ -32,16 +33,17 @@ def test_every_layout_of_a_source_framework_has_a_record() -> None:
 
 @pytest.mark.parametrize("name", SOURCES)
 def test_one_record_alone_takes_a_file(name: str) -> None:
+    """Of the first variant of each family, under the name of each of its models where the layout names models."""
     layout = load_layout(name)
     for family in families(layout):
-        variant = next(each for each in variants(family) if not layout.support_for(each.name).refuse)
+        variant = next(each for each in variants(family) if not layout.support_for(each.name).unsupported)
         sizes = {size: variant.values.get(size, [number])[0] for size, number in SIZES.items()}
         shapes = {
             slot.name: slot.file_shape(sizes)
             for slot in tensor_slots(layout, variant, sizes, {})
             if slot.name
         }
-        for row in models(layout) or ({"name": "", "variants": [variant.name]},):
-            if is_for(row["variants"], variant.name):
-                (record,) = takers(shapes, row.get("name", variant.name))
-                assert name in record.layouts
+        named = [model.name for model in models(layout) if is_for(model.variants, variant.name)]
+        for model in named if models(layout) else [variant.name]:
+            (record,) = takers(shapes, model)
+            assert name in record.layouts

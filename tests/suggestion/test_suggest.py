@@ -19,10 +19,10 @@ from converters import Refused, convert
 from converters.formats.checkpoint import open_checkpoint
 from converters.formats.io.atomic import replacing
 from converters.formats.tensorflow.writer import checkpoint_names, write_tensorflow
+from converters.mapping.catalog import load_layout
 from converters.mapping.names import tensor_slots
-from converters.mapping.tables import load_layout
 from converters.mapping.user_mapping import load_mapping, parse_mapping
-from converters.mapping.variants import variant
+from converters.mapping.variants import find_variant
 from converters.suggestion.axes import axes_text, orders_between
 from converters.suggestion.fingerprints import Item, Look
 from converters.suggestion.name_similarity import role
@@ -52,7 +52,7 @@ def case(
     family: str, network: str, layouts: tuple[str, str], left: Shapes, right: Shapes, scope: str = ""
 ) -> Case:
     """What the tables say of two layouts, for files with these names."""
-    one = variant(family, network)
+    one = find_variant(family, network)
     sizes = {"classes": 400, "channels": 3, "stem_t": 3}
     here, there = (
         {
@@ -76,7 +76,7 @@ def case_of(name: str) -> Case:
         table = caffe_tables.caffe_tables()["c3d/caffe-v1.0-ucf101"].params
         made = {
             entry.name: entry
-            for entry in tensor_slots(load_layout(target), variant("c3d", "c3d-plain"), {}, {})
+            for entry in tensor_slots(load_layout(target), find_variant("c3d", "c3d-plain"), {}, {})
         }
         right = {name: entry.file_shape({"classes": 101, "channels": 3}) for name, entry in made.items()}
         return case("c3d", "c3d-plain", ("c3d", target), table, right)
