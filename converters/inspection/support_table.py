@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, NamedTuple
 
 from converters.conversion.plan import differences, pool1_note
-from converters.mapping.catalog import layout_names, load_layout, network_names
+from converters.mapping.catalog import network_names, readable_layouts
 from converters.mapping.names import families, left_out, unstored
 from converters.mapping.network_info import differing_settings, layout_settings
 from converters.mapping.variants import settings, variants
@@ -30,7 +30,7 @@ class Support(NamedTuple):
 
 def support_table() -> list[Support]:
     """Every network of every family."""
-    sources = [load_layout(name) for name in layout_names()]
+    sources = readable_layouts()
     table = []
     for family in network_names():
         for one in variants(family):
@@ -53,7 +53,7 @@ def holding_layouts(one: Variant) -> tuple[dict[str, str], dict[str, str]]:
     """
     layouts: dict[str, str] = {}
     refusing: dict[str, str] = {}
-    tables = [load_layout(name) for name in layout_names()]
+    tables = readable_layouts()
     sources = [
         table
         for table in tables
