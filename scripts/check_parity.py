@@ -32,7 +32,7 @@ from converters.inspection.support_table import holding_layouts  # noqa: E402
 from converters.mapping.names import families, left_out, tensor_slots  # noqa: E402
 from converters.mapping.tables import DIVISOR, layout_names, load_layout, models  # noqa: E402
 from converters.mapping.variants import parameters, variants  # noqa: E402
-from converters.reports.terminal import verification_text  # noqa: E402
+from converters.reports.terminal.verification import verification_text  # noqa: E402
 from converters.tensor import Held, Tensor  # noqa: E402
 
 if TYPE_CHECKING:

@@ -18,7 +18,8 @@ from converters.conversion.provenance import tables_hash
 from converters.errors import BadInput, ConverterError, Refused
 from converters.formats.checkpoint import open_checkpoint
 from converters.formats.io.atomic import remove_dead
-from converters.reports.terminal import conversion_text, verification_text
+from converters.reports.terminal.conversion import conversion_text
+from converters.reports.terminal.verification import verification_text
 
 from .manifest import RUN
 from .storage import exists, fetch, is_input, is_remote, mark_of, remote_chunks, store

@@ -7,7 +7,7 @@ from time import monotonic
 from typing import TYPE_CHECKING, Any, TextIO
 
 from converters.printable import printable
-from converters.reports.terminal import megabytes
+from converters.reports.wording import human_size
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -93,9 +93,9 @@ class Display:
         )
         done = self._bytes + int(part)
         if known:
-            size = f"{megabytes(done)} of {megabytes(known)}"
+            size = f"{human_size(done)} of {human_size(known)}"
         else:  # all are remote: what is left is told by the rows
-            size = megabytes(sum(self._moved.values()))
+            size = human_size(sum(self._moved.values()))
             done, known = self._ended, self._total
         elapsed = monotonic() - self._started
         left = f", {_clock(elapsed * (known - done) / done)} left" if 0 < done < known else ""
@@ -130,7 +130,7 @@ def watch_on(out: TextIO | None = None) -> Lines | Display:
 def line_of(row: dict[str, Any], number: int, total: int) -> str:
     """A row that ended, in one line."""
     what = row["error"]["text"] if row["state"] == "failed" else row.get("network", "")
-    size = f", {megabytes(row['bytes'])}" if "bytes" in row else ""
+    size = f", {human_size(row['bytes'])}" if "bytes" in row else ""
     name = "" if row["state"] == "failed" and row["task"] in what else f"{row['task']}: "
     return printable(
         f"[{number:>{len(str(total))}}/{total}] {row['state']:<9} {name}{what}{size}, {row['seconds']:.2f} s"

@@ -14,7 +14,7 @@ from converters._version import __version__
 from converters.errors import Refused, UsageError
 from converters.formats.io.output_stream import write_error
 from converters.reports.batch_page import write_pages
-from converters.reports.terminal import megabytes
+from converters.reports.wording import human_size
 
 from .job import SCRATCH, failure
 from .manifest import load_manifest
@@ -263,7 +263,7 @@ def summary_text(summary: Summary) -> str:
         if summary.count(state)
     ]
     size = sum(row.get("bytes", 0) for row in summary.rows if row["state"] in ("converted", "adopted"))
-    done = f", {megabytes(size)}" if size else ""
+    done = f", {human_size(size)}" if size else ""
     lines.append(f"{len(summary.rows)} rows: {', '.join(words)}{done} in {summary.seconds:.1f} s")
     if summary.damaged:
         lines.append(f"note: {summary.damaged} lines of {summary.results} were damaged and not used")

@@ -399,7 +399,7 @@ def test_a_row_can_ask_for_a_proof(r2d, tmp_path, monkeypatch):
     told = perform(order)
     assert told["state"] == "failed"
     assert "does not compute what its source does" in told["error"]["text"]
-    assert any("MISSED" in line for line in told["error"]["faults"])
+    assert any("FAILED" in line for line in told["error"]["faults"])
     assert not (tmp_path / "good.pth").exists()
 
 
