@@ -29,8 +29,10 @@ from converters import convert, verify  # noqa: E402
 from converters.errors import ConverterError, Refused  # noqa: E402
 from converters.formats.io.atomic import replacing  # noqa: E402
 from converters.inspection.support_table import holding_layouts  # noqa: E402
+from converters.mapping.catalog import layout_names, load_layout, models  # noqa: E402
+from converters.mapping.globs import is_for  # noqa: E402
 from converters.mapping.names import families, left_out, tensor_slots  # noqa: E402
-from converters.mapping.tables import DIVISOR, layout_names, load_layout, models  # noqa: E402
+from converters.mapping.storage import DIVISOR  # noqa: E402
 from converters.mapping.variants import parameters, variants  # noqa: E402
 from converters.reports.terminal.verification import verification_text  # noqa: E402
 from converters.tensor import Held, Tensor  # noqa: E402
@@ -39,7 +41,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
     from converters.mapping.names import TensorSlot
-    from converters.mapping.tables import LayoutTable
+    from converters.mapping.schema import LayoutTable
     from converters.mapping.variants import Variant
 
 SIZES = {"classes": 7, "channels": 3}
@@ -133,15 +135,11 @@ def cases(only: Sequence[str]) -> Iterator[Case]:
         layout = load_layout(name)
         for family in families(layout) if layout.format != "pytorch" else ():
             for one in variants(family):
-                if layout.support_for(one.name).refuse or not any(
+                if layout.support_for(one.name).unsupported or not any(
                     fnmatchcase(one.name, glob) for glob in only
                 ):
                     continue
-                named = [
-                    row["name"]
-                    for row in models(layout)
-                    if any(fnmatchcase(one.name, glob) for glob in row["variants"])
-                ]
+                named = [row.name for row in models(layout) if is_for(row.variants, one.name)]
                 targets = [
                     to
                     for to in holding_layouts(one)[0]

@@ -120,8 +120,8 @@ def _require_verifiable(options: argparse.Namespace) -> None:
     ):
         if getattr(options, name):
             raise UsageError(f"--verify cannot be combined with --{name.replace('_', '-')}", hint=why)
+    from converters.formats.onnx.runtime import require_onnx, require_onnxruntime
     from converters.loading import require_torch
-    from converters.source_graphs.runtime import require_onnx, require_onnxruntime
 
     require_torch()
     require_onnx()
@@ -160,12 +160,12 @@ def _is_mean(options: argparse.Namespace, source: str | None) -> bool:
         return False
     if not options.output.lower().endswith(MEAN_SUFFIXES):
         return False
-    from converters.mapping.tables import layout_names, load_layout
+    from converters.mapping.catalog import layout_names, load_layout
 
     if source is None:
         return True
     return source in layout_names() and any(
-        "mean_cube" in row for row in load_layout(source).preprocessing.values()
+        row.mean_cube for row in load_layout(source).preprocessing.values()
     )
 
 

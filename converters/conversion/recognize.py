@@ -5,15 +5,16 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from converters.errors import BadInput, Refused, UsageError
+from converters.mapping.catalog import layout_names, load_layout
 from converters.mapping.match import Match, find_match, match_file, names_for
 from converters.mapping.names import families
-from converters.mapping.tables import LayoutTable, layout_names, load_layout
 from converters.mapping.variants import settings
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
 
     from converters.formats.checkpoint import Checkpoint
+    from converters.mapping.schema import LayoutTable
 
 
 def recognize(
@@ -41,7 +42,7 @@ def recognize(
     if layout is None:
         named = [load_layout(name) for name in layout_names()]
     else:
-        named = [_layout(layout), *(load_layout(name) for name in _layout(layout).also)]
+        named = [_layout(layout), *(load_layout(name) for name in _layout(layout).also_reads)]
     tables = [table for table in named if checkpoint.format in (table.format, "onnx")]
     if not tables:
         raise BadInput(
@@ -86,7 +87,7 @@ def _fits(
 
 
 def _place(one: Match) -> tuple[bool, int]:
-    return bool(one.prefix or one.layout.absent), one.layout.rank
+    return bool(one.prefix or one.layout.naming.absent), one.layout.priority
 
 
 def namesakes(checkpoint: Checkpoint, first: Match) -> list[str]:
@@ -147,14 +148,15 @@ def _elsewhere(checkpoint: Checkpoint, tried: Iterable[str]) -> Match | None:
     found = _fits(
         checkpoint, (one for one in tables if checkpoint.format in (one.format, "onnx")), None, None
     )
-    return min(found, key=lambda one: one.layout.rank, default=None)
+    return min(found, key=lambda one: one.layout.priority, default=None)
 
 
 def _command(layout: LayoutTable) -> str:
     """The source that reads a layout: its own name, or that of the layout of its format which reads it too."""
     tables = (load_layout(name) for name in layout_names())
     return next(
-        (one.name for one in tables if layout.name in one.also and one.format == layout.format), layout.name
+        (one.name for one in tables if layout.name in one.also_reads and one.format == layout.format),
+        layout.name,
     )
 
 
@@ -168,9 +170,12 @@ def choose_target(fitted: Match, to: str | None, provenance: Mapping[str, Any] |
         return _source_layout(fitted, provenance)
     if to is not None:
         return _layout(to)
-    for name in fitted.layout.to:
+    for name in fitted.layout.default_targets:
         table = load_layout(name)
-        if fitted.variant.family in families(table) and not table.support_for(fitted.variant.name).refuse:
+        if (
+            fitted.variant.family in families(table)
+            and not table.support_for(fitted.variant.name).unsupported
+        ):
             return table
     raise Refused(f"no default layout holds {fitted.variant.title}", hint="choose one with --to")
 
@@ -180,7 +185,7 @@ def _source_layout(fitted: Match, provenance: Mapping[str, Any] | None) -> Layou
     first = [name for name in (fitted.layout.name, origin) if name in layout_names()]
     for name in (*first, *layout_names()):
         table = load_layout(name)
-        if table.format == "pytorch" or table.support_for(fitted.variant.name).refuse:
+        if table.format == "pytorch" or table.support_for(fitted.variant.name).unsupported:
             continue
         if fitted.variant.family in families(table):
             return table

@@ -13,9 +13,9 @@ from converters.conversion.provenance import before, undoing
 from converters.conversion.recognize import recognize
 from converters.errors import ConverterError
 from converters.formats.checkpoint import open_checkpoint
+from converters.mapping.catalog import load_layout
 from converters.mapping.names import BATCHES
 from converters.mapping.network_info import network_info
-from converters.mapping.tables import load_layout
 from converters.tensor import same_bytes
 
 if TYPE_CHECKING:

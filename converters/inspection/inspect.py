@@ -146,7 +146,7 @@ def _inspect_network(checkpoint: Checkpoint, match: Match) -> Inspection:
         dropped=match.dropped,
         layouts=layouts,
         refusing=refusing,
-        unseen=match.layout.inverse_std,
+        unseen=match.layout.storage.inverse_std,
     )
 
 

@@ -9,15 +9,15 @@ from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from converters.conversion.plan import differences, pool1_note
+from converters.mapping.catalog import layout_names, load_layout, network_names
 from converters.mapping.names import families, left_out, unstored
 from converters.mapping.network_info import differing_settings, layout_settings
-from converters.mapping.tables import layout_names, load_layout, network_names
 from converters.mapping.variants import settings, variants
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from converters.mapping.tables import LayoutTable
+    from converters.mapping.schema import LayoutTable
     from converters.mapping.variants import Variant
 
 
@@ -51,7 +51,7 @@ def support_table() -> list[SupportedNetwork]:
                     variant=variant.name,
                     title=variant.title,
                     sources=tuple(
-                        table.name for table in sources if not table.support_for(variant.name).refuse
+                        table.name for table in sources if not table.support_for(variant.name).unsupported
                     ),
                     layouts=layouts,
                     refusing=refusing,
@@ -73,15 +73,15 @@ def holding_layouts(variant: Variant) -> tuple[dict[str, str], dict[str, str]]:
         for table in tables
         if table.format != "pytorch"
         and variant.family in table.modules
-        and not table.support_for(variant.name).refuse
+        and not table.support_for(variant.name).unsupported
     ]
-    defaults = [name for table in sources for name in table.to] or ["native"]
+    defaults = [name for table in sources for name in table.default_targets] or ["native"]
     targets = [table for table in tables if table.format == "pytorch"]
     targets.sort(key=lambda table: defaults.index(table.name) if table.name in defaults else len(defaults))
     for layout in targets:
         support = layout.support_for(variant.name)
-        if support.refuse:
-            refusing[layout.name] = support.refuse
+        if support.unsupported:
+            refusing[layout.name] = support.unsupported
         elif variant.family not in families(layout):
             refusing[layout.name] = "it has no such network"
         else:
@@ -114,8 +114,8 @@ KINDS = {
 def exactness(variant: Variant, source: LayoutTable, target: LayoutTable) -> Exactness:
     """What the tables say about weights that go from one layout to another."""
     before, after = source.support_for(variant.name), target.support_for(variant.name)
-    if after.refuse or variant.family not in families(target):
-        return Exactness("refused", after.refuse or f"{target.title} has no such network")
+    if after.unsupported or variant.family not in families(target):
+        return Exactness("refused", after.unsupported or f"{target.title} has no such network")
     notes = [] if target.identity else differences(before, after)
     pool1 = pool1_note(target, variant.name, source.pool1(variant.name))
     if pool1:
@@ -147,4 +147,4 @@ def _settings_to_choose(variant: Variant, source: LayoutTable, target: LayoutTab
     names = {
         name for before in layout_settings(source, variant) for name in differing_settings(before, after)
     }
-    return sorted(names - set(variant.table.moves))
+    return sorted(names - set(variant.table.folded_settings))

@@ -18,9 +18,9 @@ from converters.formats.checkpoint import open_checkpoint
 from converters.formats.io.atomic import refuse_output, replacing
 from converters.inspection.diff import diff
 from converters.inspection.inspect import inspect
+from converters.mapping.catalog import load_layout
 from converters.mapping.names import BATCHES
 from converters.mapping.releases import release_of
-from converters.mapping.tables import load_layout
 from converters.printable import printable
 from converters.reports.model_card import CardFacts, model_card, source_names
 from converters.tensor import FLOATS, known_crc
@@ -213,7 +213,7 @@ def _stage(path: str, staged: str, found: Inspection) -> tuple[str, ...]:
         wrapped = checkpoint.details.get("wrapper") == "state_dict"
     extra += [name for name in found.dropped if name not in extra and name != "meta"]
     if extra:
-        wrap = wrapped and load_layout(found.layout).container == "mmcv" and staged.endswith(".pth")
+        wrap = wrapped and load_layout(found.layout).storage.container == "mmcv" and staged.endswith(".pth")
         convert(found.layout, path, staged, to=found.layout, wrap=wrap, force=True)
         return tuple(extra)
     with SourceFile(path) as file, replacing(staged, force=True) as out:

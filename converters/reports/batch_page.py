@@ -61,7 +61,7 @@ def _index_cells(row: Row) -> tuple[str, ...]:
 
 def _page(row: Row) -> str:
     texts = [row["text"]] if "text" in row else []
-    texts += [row["proof"]["text"]] if "proof" in row else []
+    texts += [row["verification"]["text"]] if "verification" in row else []
     if error := row.get("error"):
         texts += ["\n".join([error["text"], *error["faults"]])]
     body = [
@@ -88,5 +88,5 @@ def _details(row: Row) -> Iterator[tuple[str, object]]:
     if "mapping" in row:
         mapping = row["mapping"]
         yield "mapping", f"{mapping['source']} -> {mapping['target']}, {mapping['sha256']}"
-    if "verified" in row:
-        yield "every tensor read back", "yes" if row["verified"] else "no"
+    if "checked" in row:
+        yield "every tensor read back", "yes" if row["checked"] else "no"

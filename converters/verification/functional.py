@@ -27,9 +27,9 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
 
     from converters.conversion.identify import Identified, UserHints
-    from converters.mapping.tables import LayoutTable
+    from converters.mapping.schema import LayoutTable
     from converters.networks.layers import Network
-    from converters.source_graphs.graph import SourceNet
+    from converters.source_graphs.net import SourceNet
     from converters.tensor import Tensor
 
 TOP = 5

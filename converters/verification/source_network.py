@@ -7,17 +7,18 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from converters.errors import Refused
+from converters.mapping.catalog import load_layout
 from converters.mapping.names import tensor_slots
 from converters.mapping.network_info import model_name_in
-from converters.mapping.tables import load_layout
 from converters.source_graphs.registry import source_graph, source_net
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from converters.conversion.identify import Identified, UserHints
+    from converters.formats.onnx.graph import Node
     from converters.formats.onnx.reader import OnnxNode
-    from converters.source_graphs.graph import Node, SourceNet
+    from converters.source_graphs.net import SourceNet
     from converters.tensor import Tensor
 
     NodeKey = tuple[str, tuple[str, ...], tuple[str, ...], tuple[object, ...]]
@@ -51,7 +52,7 @@ class SourceRun:
 def with_usual_head_name(side: Identified) -> dict[str, Tensor]:
     """A source's tensors, with the head under its layout's usual name."""
     match, tensors = side.match, dict(side.checkpoint.tensors)
-    if match.layout.head:
+    if match.layout.naming.head:
         usual_slots = tensor_slots(load_layout(match.layout.name), match.variant, match.sizes, match.present)
         for own, usual in zip(match.slots, usual_slots, strict=True):
             if own.name != usual.name:
@@ -69,8 +70,10 @@ def build_source_net(
     known = {**_recorded(checkpoint.provenance), **checkpoint.told}
     net = checkpoint.net or source_net(
         tensors,
-        pool1=known.get("pool1") if hints.pool1 is None else hints.pool1,
-        stem_stride=known.get("stem_stride") if hints.stem_stride is None else hints.stem_stride,
+        settings={
+            "pool1": known.get("pool1") if hints.pool1 is None else hints.pool1,
+            "stem_stride": known.get("stem_stride") if hints.stem_stride is None else hints.stem_stride,
+        },
         inverse_std=hints.inverse_std,
         model=model_name_in(side.match.layout, side.info.as_data()),
     )
@@ -92,8 +95,8 @@ def run_source_net(
     errors."""
     from tempfile import TemporaryDirectory
 
+    from converters.formats.onnx.runtime import run
     from converters.formats.onnx.writer import write_onnx
-    from converters.source_graphs.runtime import run
 
     outputs = list(dict.fromkeys(net.blocks.values()))
     feeds = {}
@@ -120,7 +123,7 @@ def graph_difference(source: Identified, output: Identified, net: SourceNet) -> 
     tensors, info = source.checkpoint.tensors, source.info
     nets = [net]
     if source.checkpoint.net is not None:  # the output may have been written from the weights alone
-        nets.append(source_net(tensors, pool1=info.pool1, stem_stride=info.stem_stride))
+        nets.append(source_net(tensors, settings={"pool1": info.pool1, "stem_stride": info.stem_stride}))
     nodes = [_node_key(node) for node in output.checkpoint.nodes if node.kind != "Constant"]
     differences = [
         _first_difference(nodes, [_node_key(node) for node in source_graph(each, tensors).nodes])

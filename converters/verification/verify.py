@@ -134,7 +134,7 @@ def _identify_like(
 def _with_settings_of(source: NetworkInfo, output: Identified) -> NetworkInfo:
     """An output's info with the source's settings. A file without a record does not show them, except those that the
     weights make up for; what its project's own network has is a declared difference."""
-    folded = output.match.variant.table.moves
+    folded = output.match.variant.table.folded_settings
     settings = {
         name: value if name in folded else source.settings.get(name, value)
         for name, value in output.info.settings.items()

@@ -15,11 +15,11 @@ from converters.conversion.provenance import dump
 from converters.conversion.write import Written
 from converters.formats.checkpoint import Checkpoint
 from converters.formats.provenance_record import parse_provenance
+from converters.mapping.catalog import layout_names, load_layout, network_names
 from converters.mapping.names import families, left_out, tensor_slots
-from converters.mapping.tables import layout_names, load_layout, network_names
 from converters.mapping.variants import parameters, variants
 from converters.tensor import Held, Repeated, Tensor
-from tests.helpers import weights
+from tests.helpers import selection, weights
 
 SUFFIX = {"caffe2-pickle": "pkl", "tensorflow": "ckpt", "caffe": "caffemodel", "chainer": "npz"}
 
@@ -32,7 +32,9 @@ def pairs() -> list:
         for name in layout_names():
             layout = load_layout(name)
             if family in families(layout):
-                held[name] = {one.name for one in variants(family) if not layout.support_for(one.name).refuse}
+                held[name] = {
+                    one.name for one in variants(family) if not layout.support_for(one.name).unsupported
+                }
         by_size = sorted(
             variants(family), key=lambda one: parameters(one, weights.sizes(one), {"blending": False})
         )
@@ -50,7 +52,11 @@ def pairs() -> list:
             ]
             if both:
                 found.append(pytest.param(source, target, both[0], id=f"{source}-{target}-{both[0].name}"))
-    return found
+    return selection.one_of_each(
+        found,
+        lambda source, target, one: {("from", source), ("to", target), *selection.kinds(one)},
+        lambda source, target, one: selection.parameters_of(one.name),
+    )
 
 
 def file_of(name: str, one) -> dict[str, Tensor]:

@@ -19,16 +19,25 @@ from converters import BadInput, Refused, convert, inspect, load_model
 from converters.cli.main import main
 from converters.conversion.plan import make_plan
 from converters.formats.checkpoint import Checkpoint
+from converters.mapping.catalog import load_layout
 from converters.mapping.match import match_file
 from converters.mapping.network_info import network_info
-from converters.mapping.tables import load_layout
 from converters.mapping.variants import config, modules, parameters, shapes, variants
 from converters.networks import NetworkSpec, build
 from converters.networks.regions import Regions
 from converters.networks.spec import Settings
 from converters.networks.stages import window_means
 from converters.tensor import Held, Tensor
-from tests.helpers import caffe_files, caffe_tables, i3d_tables, recipes, recipes_zoo, vmz_files, zoo_tables
+from tests.helpers import (
+    caffe_files,
+    caffe_tables,
+    i3d_tables,
+    recipes,
+    recipes_zoo,
+    selection,
+    vmz_files,
+    zoo_tables,
+)
 from tests.helpers.logits_parity import TOLERANCE
 from tests.helpers.paths import FIXTURES, GOLDENS
 from tests.helpers.upstream_tables import target_tables, vmz_tables
@@ -98,7 +107,10 @@ NONLOCAL = {
 
 @pytest.mark.parametrize(
     ("folder", "name"),
-    [(folder, name) for folder in ("nonlocal", "nonlocal-recorded") for name in goldens(folder)],
+    selection.one_of_each(
+        [(folder, name) for folder in ("nonlocal", "nonlocal-recorded") for name in goldens(folder)],
+        lambda folder, name: {folder, *name.split("_")} - {"8x8", "32x2", "32x4", "affine"},
+    ),
 )
 def test_video_nonlocal_net(folder: str, name: str, device: str, tmp_path: Path) -> None:
     golden = np.load(GOLDENS / folder / f"{name}.npz")
@@ -118,7 +130,12 @@ def test_video_nonlocal_net(folder: str, name: str, device: str, tmp_path: Path)
     compare(load_model(tmp_path / "out.pth"), clip, golden, points, device, "window_logits")
 
 
-@pytest.mark.parametrize("name", goldens("slowfast"))
+@pytest.mark.parametrize(
+    "name",
+    selection.one_of_each(
+        goldens("slowfast"), lambda name: {"slowfast", "x3d", "nln"} & set(name.split("_"))
+    ),
+)
 def test_pyslowfast(name: str, device: str, tmp_path: Path) -> None:
     golden = np.load(GOLDENS / "slowfast" / f"{name}.npz")
     meta = json.loads(str(golden["meta"]))
@@ -512,6 +529,7 @@ def same_bits(path: Path, arrays: dict[str, np.ndarray], but: tuple[str, ...] = 
     )
 
 
+@pytest.mark.full
 def test_mmaction_slowfast_goes_to_mmaction2_and_back(tmp_path: Path) -> None:
     """Its head has the pathways in the other order, and a lateral convolution that never runs is dropped."""
     key = "mmaction/slowfast_r50_4x16_k400"
@@ -558,6 +576,7 @@ def test_renamed_between_mmaction_and_mmaction2(key: str, other: str, tmp_path: 
     assert same_bits(tmp_path / "back.pth", arrays)
 
 
+@pytest.mark.full
 def test_theta_takes_the_scale_that_mmaction_lacks(tmp_path: Path) -> None:
     golden = np.load(GOLDENS / "nonlocal" / "i3d_nonlocal_8x8_val.npz")
     meta = json.loads(str(golden["meta"]))

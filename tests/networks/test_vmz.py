@@ -15,7 +15,7 @@ import pytest
 import torch
 
 from converters.networks import NetworkSpec
-from tests.helpers import caffe2_ops, canonical, recipes
+from tests.helpers import caffe2_ops, canonical, recipes, selection
 from tests.helpers.paths import GOLDENS, REPOSITORY
 from tests.helpers.upstream_tables import target_tables, vmz_tables
 
@@ -39,7 +39,14 @@ def loaded(spec: NetworkSpec, state: dict[str, np.ndarray], device: str = "cpu",
 # Goldens of Caffe2
 
 
-@pytest.mark.parametrize("name", goldens("vmz"))
+@pytest.mark.parametrize(
+    "name",
+    selection.one_of_each(
+        goldens("vmz"),
+        lambda name: {selection.variant_named(name).family} - {"c3d_bn"},
+        selection.parameters_of,
+    ),
+)
 def test_caffe2_golden(name: str, device: str) -> None:
     golden = np.load(GOLDENS / "vmz" / f"{name}.npz")
     table = vmz_tables()[f"{golden['model']}-{golden['depth']}" if name != "c3d" else name]
@@ -86,21 +93,27 @@ def test_caffe2_golden(name: str, device: str) -> None:
 
 
 def op_lists() -> list:
-    """Every table, and every variant of it that changes more than the kernel of the last average pool (those
-    of the deepest are slow: what they change is the same at every depth).
+    """Every table, and every variant of it that changes more than the kernel of the last average pool.
+
+    Fast are one of each kind of block and one of each change.
 
     Left out: audio-visual networks as fully convolutional ones, whose operators tile the log-mels over the
     positions of one certain clip; their blobs differ from the others' by ones in the shape alone.
     """
     cases = []
     for name, table in vmz_tables().items():
-        cases.append(pytest.param(name, ""))
+        cases.append((name, ""))
         for variant, change in table.variants.items():
             kinds = {op[0] for op in change["ops_changed"]}
             if (kinds != {"AveragePool"} or change["blobs_changed"]) and "Tile" not in kinds:
-                marks = [pytest.mark.slow] if table.depth > 50 else []
-                cases.append(pytest.param(name, variant, marks=marks))
-    return cases
+                cases.append((name, variant))
+    return selection.one_of_each(
+        cases,
+        lambda name, variant: (
+            selection.kinds_by_name(name) | {variant.split("=")[0]} if name != "c3d" else ()
+        ),
+        lambda name, variant: selection.parameters_of(name),
+    )
 
 
 @lru_cache(maxsize=1)

@@ -25,7 +25,7 @@ from converters.networks.families import bn_inception, c3d, i3d, resnet3d
 from converters.verification.clips import REGIONS, random_regions
 from converters.verification.outcome import Comparison, DeclaredDifferences
 from tests.conversion.test_onnx import exported, write_i3d, write_small_c3d, write_tsn
-from tests.helpers import recipes_zoo, vmz_files, zoo_tables
+from tests.helpers import recipes_zoo, selection, vmz_files, zoo_tables
 from tests.helpers.paths import REPOSITORY
 
 if TYPE_CHECKING:
@@ -129,7 +129,7 @@ def test_noise_of_the_clip_that_the_network_was_made_for(tmp_path: Path) -> None
     assert one.functional.source_top[0].logit != other.functional.source_top[0].logit
 
 
-@pytest.mark.parametrize("source", ["vmz", "i3d", "tsn", "c3d"])
+@pytest.mark.parametrize("source", selection.all_but(["vmz", "i3d", "tsn", "c3d"], "i3d", "c3d"))
 def test_a_backbone_is_held_against_the_rest_of_its_source(
     source: str, sources, clips, tmp_path: Path
 ) -> None:
@@ -682,6 +682,7 @@ def test_the_check_of_all_mappings(capsys, monkeypatch) -> None:
     assert out.endswith("1 failed\n")
 
 
+@pytest.mark.full
 def test_models_that_no_tensor_tells_apart(tmp_path: Path) -> None:
     """The source's side takes the user's word, the output's the record."""
     blobs = zoo_tables.nonlocal_blobs("i3d_r50_nonlocal")
@@ -711,9 +712,18 @@ ZOO = [
     ("AVA_SLOWFAST_32x2_R101_50_50", (1, 3, 8, 48, 63), {"nonlocal_pool_frames": 1}, "slow.layer3.nonlocal6"),
 ]
 """A model of every sort of PySlowFast's, a small clip, a mistake that no tensor shows, and the block that it is in."""
+LARGE = [
+    "SLOWFAST_8x8_R50",
+    "SLOWONLY_8x8_R50",
+    "C2D_NOPOOL_8x8_R50",
+    "AVA_SLOWFAST_32x2_R101_50_50",
+    "I3D_NLN_8x8_R50",
+]
 
 
-@pytest.mark.parametrize(("model", "shape", "mistake", "block"), ZOO, ids=[row[0] for row in ZOO])
+@pytest.mark.parametrize(
+    ("model", "shape", "mistake", "block"), selection.all_but(ZOO, *LARGE), ids=[row[0] for row in ZOO]
+)
 def test_pyslowfast(model: str, shape: tuple[int, ...], mistake: dict, block: str, tmp_path: Path) -> None:
     arrays = recipes_zoo.zoo_weights(zoo_tables.slowfast_blobs(zoo_tables.models()[model]["table"]), 3)
     for name, array in arrays.items():  # else noise is multiplied: weights by affinities grow with their cube
@@ -748,6 +758,7 @@ def test_a_network_that_the_zoo_has_not_is_not_written(tmp_path: Path) -> None:
     assert not (tmp_path / "y.onnx").exists()
 
 
+@pytest.mark.full
 def test_pyslowfast_as_onnx_and_in_a_project_with_other_settings(tmp_path: Path) -> None:
     """Our ONNX file is a source as the pickle is; mmaction2's slow frames are others, unless it is told so."""
     model = "SLOWFAST_8x8_R50"

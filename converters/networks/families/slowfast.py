@@ -15,8 +15,8 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from converters.networks.layers import Network, Unit, check_input, linear
+from converters.networks.record import NetworkRecord
 from converters.networks.regions import Regions, require_regions
-from converters.networks.registry import NetworkRecord
 from converters.networks.stages import stage, window_means
 
 if TYPE_CHECKING:

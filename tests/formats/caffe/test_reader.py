@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from converters.errors import BadInput
@@ -26,7 +26,8 @@ from converters.formats.caffe.reader import (
 from converters.formats.io import protobuf_reader as protobuf
 from converters.tensor import FileBytes
 from tests.helpers import caffe_files as made
-from tests.helpers import caffe_tables
+from tests.helpers import caffe_tables, selection
+from tests.helpers.budgets import examples
 from tests.helpers.paths import REPOSITORY
 
 if TYPE_CHECKING:
@@ -490,7 +491,7 @@ def test_cut_at_every_byte(tmp_path, kind):
     assert clean <= len(whole.layers)
 
 
-@settings(max_examples=400, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@examples(400)
 @given(st.data())
 def test_damage_is_refused_or_leaves_a_consistent_file(tmp_path, data):
     content = bytearray(data.draw(st.sampled_from(list(small_files().values()))))
@@ -581,7 +582,7 @@ BOMBS = {
 
 
 @pytest.mark.timeout(60)
-@pytest.mark.parametrize("case", BOMBS)
+@pytest.mark.parametrize("case", selection.first_of(BOMBS))
 def test_bombs_cost_little_memory(tmp_path, case):
     root = REPOSITORY
     path = file_of(tmp_path, BOMBS[case])

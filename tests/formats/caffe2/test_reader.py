@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
@@ -29,6 +29,7 @@ from converters.formats.pickle.numpy_arrays import TENSOR_LIMIT
 from converters.formats.sniff import HEAD, sniff
 from converters.tensor import FileBytes, Tensor
 from tests.helpers import hostile, paths
+from tests.helpers.budgets import examples
 from tests.helpers.paths import REPOSITORY
 
 if TYPE_CHECKING:
@@ -142,7 +143,7 @@ DTYPES = st.sampled_from(
 )
 
 
-@settings(deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@examples()
 @given(
     blobs=st.dictionaries(
         st.text(st.characters(codec="ascii", exclude_characters="\n"), min_size=1, max_size=60),
@@ -327,7 +328,7 @@ def test_pickles_are_recognised(path):
     assert sniff(path.read_bytes()[:HEAD]) == "pickle"
 
 
-@settings(max_examples=500)
+@examples(500)
 @given(st.binary(max_size=64))
 def test_recognition_never_fails(head):
     assert isinstance(sniff(head), str)
