@@ -34,7 +34,7 @@ from converters.mapping.globs import is_for  # noqa: E402
 from converters.mapping.names import families, left_out, tensor_slots  # noqa: E402
 from converters.mapping.storage import DIVISOR  # noqa: E402
 from converters.mapping.variants import parameters, variants  # noqa: E402
-from converters.reports.terminal import verification_text  # noqa: E402
+from converters.reports.terminal.verification import verification_text  # noqa: E402
 from converters.tensor import Held, Tensor  # noqa: E402
 
 if TYPE_CHECKING:
