@@ -37,7 +37,7 @@ from converters.mapping.names import families, left_out, tensor_slots  # noqa: E
 from converters.mapping.storage import DIVISOR  # noqa: E402
 from converters.mapping.variants import parameters, variants  # noqa: E402
 from converters.networks import network_record  # noqa: E402
-from converters.reports.terminal import verification_text  # noqa: E402
+from converters.reports.terminal.verification import verification_text  # noqa: E402
 from converters.source_graphs.registry import source_records  # noqa: E402
 from converters.tensor import Held, Tensor  # noqa: E402
 

@@ -51,7 +51,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(options: argparse.Namespace) -> int:
     """Inflate and print a report."""
     from converters.conversion.inflate import inflate
-    from converters.reports.terminal import conversion_text
+    from converters.reports.terminal.conversion import conversion_text
 
     result = inflate(
         options.input,

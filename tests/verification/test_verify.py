@@ -385,7 +385,7 @@ def test_a_record_with_other_preprocessing(plant, text: str, sources, clips, tmp
     reports = ["--html", tmp_path / "x.html", "--junit", tmp_path / "x.xml"]
     assert main(list(map(str, [*words, *reports]))) == 1
     out = capsys.readouterr().out
-    assert "exact       MISSED: all 142 tensors come back bit for bit, the record is wrong" in out
+    assert "exact       FAILED: all 142 tensors are restored bit for bit, but the record is wrong" in out
     assert f"  the record has {text}" in out
     assert text in (tmp_path / "x.html").read_text()
     (failure,) = ET.fromstring((tmp_path / "x.xml").read_text()).iter("failure")
@@ -489,7 +489,7 @@ def test_the_words(sources, clips, tmp_path: Path, run) -> None:
     done = run("verify", sources["vmz"], tmp_path / "out.safetensors", "--clip", clips["vmz"])
     assert done.returncode == 0
     lines = done.stdout.splitlines()
-    assert lines[1] == "exact       all 142 tensors come back bit for bit"
+    assert lines[1] == "exact       all 142 tensors are restored bit for bit"
     assert lines[2].startswith("functional  all 12 blocks agree to 1e-05 of the largest value (worst ")
     assert lines[-1].startswith("verified: YES")
     file = File(tmp_path / "out.safetensors")
@@ -498,9 +498,9 @@ def test_the_words(sources, clips, tmp_path: Path, run) -> None:
     done = run("verify", sources["vmz"], tmp_path / "out.safetensors", "--clip", clips["vmz"])
     assert done.returncode == 1
     assert (
-        "exact       MISSED: 1 of 142 tensors do not come back\n  conv1_w (stem.conv.weight): " in done.stdout
+        "exact       FAILED: 1 of 142 tensors are not restored\n  conv1_w (stem.conv.weight): " in done.stdout
     )
-    assert "functional  MISSED: the first block to depart is stem, off by " in done.stdout
+    assert "functional  FAILED: the first block to differ is stem, off by " in done.stdout
     assert "verified: NO" in done.stdout
 
 
@@ -676,7 +676,7 @@ def test_the_check_of_all_mappings(capsys, monkeypatch) -> None:
     assert script.main(["--only", "ir-csn-26"]) == 1
     out = capsys.readouterr().out
     assert out.startswith("FAIL vmz -> native: ir-csn-26: 0 tensors differ, worst block ")
-    assert "functional  MISSED: the first block to depart is stem, off by " in out
+    assert "functional  FAILED: the first block to differ is stem, off by " in out
     assert out.endswith("1 failed\n")
 
 
