@@ -16,7 +16,8 @@ from converters.conversion.options import VERIFY_OPTIONS
 from converters.conversion.provenance import tables_hash
 from converters.errors import BadInput, ConverterError, Refused
 from converters.formats.io.atomic import remove_dead
-from converters.reports.terminal import conversion_text, verification_text
+from converters.reports.terminal.conversion import conversion_text
+from converters.reports.terminal.verification import verification_text
 
 from . import output_files
 from .input_file import FOLDER as INPUT_FOLDER

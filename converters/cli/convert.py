@@ -53,7 +53,7 @@ def run(options: argparse.Namespace) -> int:
         return _convert_mean(options)
     if options.verify:
         _require_verifiable(options)
-    from converters.reports.terminal import conversion_text
+    from converters.reports.terminal.conversion import conversion_text
 
     result = _convert(options, source)
     if options.verify:
@@ -106,7 +106,8 @@ def _require_verifiable(options: argparse.Namespace) -> None:
 
 def _verify(options: argparse.Namespace, source: str | None, result: Result) -> int:
     """Verify what was just written and print both reports; returns 1 if verification fails."""
-    from converters.reports.terminal import conversion_text, verification_text
+    from converters.reports.terminal.conversion import conversion_text
+    from converters.reports.terminal.verification import verification_text
     from converters.verification.verify import verify
 
     verification = verify(
@@ -141,7 +142,7 @@ def _is_mean(options: argparse.Namespace, source: str | None) -> bool:
 
 def _convert_mean(options: argparse.Namespace) -> int:
     from converters.conversion.mean import convert_mean
-    from converters.reports.terminal import mean_conversion_text
+    from converters.reports.terminal.conversion import mean_conversion_text
 
     for name in ("dry_run", "check", "verify", "dtype", "wrap", "variant", "inverse_std", "mean"):
         if getattr(options, name):

@@ -53,7 +53,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(options: argparse.Namespace) -> int:
     """Inflate and print a report."""
     from converters.conversion.inflate import inflate
-    from converters.reports.terminal import conversion_text
+    from converters.reports.terminal.conversion import conversion_text
 
     values = values_of(options, ReadOptions, WriteOptions)
     result = inflate(

@@ -33,7 +33,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(options: argparse.Namespace) -> int:
     """Inspect and print; returns 1 if the file does not match the given mapping."""
     from converters.inspection.inspect import inspect
-    from converters.reports.terminal import inspection_text
+    from converters.reports.terminal.inspection import inspection_text
 
     inspection = inspect(
         options.file,

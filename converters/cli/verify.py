@@ -44,7 +44,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(options: argparse.Namespace) -> int:
     """Verify and print; returns 1 if verification fails."""
-    from converters.reports.terminal import verification_text
+    from converters.reports.terminal.verification import verification_text
     from converters.verification.verify import verify
 
     _require_writable_reports(options)
@@ -61,9 +61,9 @@ def run(options: argparse.Namespace) -> int:
     )
     if options.html is not None:
         from converters.reports.html import write_page
-        from converters.reports.verification_page import proof_html
+        from converters.reports.verification_page import verification_page
 
-        write_page(options.html, proof_html(verification, _command(options)), force=options.force)
+        write_page(options.html, verification_page(verification, _command(options)), force=options.force)
     if options.junit is not None:
         from converters.reports.junit import write_junit
 

@@ -135,7 +135,8 @@ def publish(
     network = _network(published)
     names = [name for name, _ in reversed(source_names(published.provenance))]
     release = release_of([*names, os.path.basename(path)], network.variant, network.classes)
-    text = model_card(published, CardFacts(base, digest, size, release, checks, stripped))
+    facts = CardFacts(file=base, sha256=digest, size=size, release=release, checks=checks, stripped=stripped)
+    text = model_card(published, facts)
     card = final.removesuffix(suffix) + ".md"
     _write(card, text)
     with _alone(folder):

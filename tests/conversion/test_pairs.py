@@ -17,9 +17,9 @@ from converters.formats.checkpoint import Checkpoint
 from converters.formats.provenance_record import parse_provenance
 from converters.mapping.catalog import layout_names, load_layout, network_names
 from converters.mapping.names import families, left_out, tensor_slots
-from converters.mapping.variants import parameters, variants
+from converters.mapping.variants import variants
 from converters.tensor import Held, Repeated, Tensor
-from tests.helpers import selection, weights
+from tests.helpers import layout_weights, selection
 
 SUFFIX = {"caffe2-pickle": "pkl", "tensorflow": "ckpt", "caffe": "caffemodel", "chainer": "npz"}
 
@@ -35,19 +35,17 @@ def pairs() -> list:
                 held[name] = {
                     one.name for one in variants(family) if not layout.support_for(one.name).unsupported
                 }
-        by_size = sorted(
-            variants(family), key=lambda one: parameters(one, weights.sizes(one), {"blending": False})
-        )
+        by_size = sorted(variants(family), key=lambda one: selection.parameters_of(one.name))
         for source, target in permutations(held, 2):
             there, here = load_layout(target), load_layout(source)
-            if not weights.keeps_statistics(there):
+            if not layout_weights.keeps_statistics(there):
                 continue
             both = [
                 one
                 for one in by_size
                 if one.name in held[source] & held[target]
-                and not weights.fixed_otherwise(here, there, one)
-                and not weights.fixed_otherwise(there, here, one)
+                and not layout_weights.fixed_otherwise(here, there, one)
+                and not layout_weights.fixed_otherwise(there, here, one)
                 and not left_out(there, one) - left_out(here, one)
             ]
             if both:
@@ -62,7 +60,7 @@ def pairs() -> list:
 def file_of(name: str, one) -> dict[str, Tensor]:
     """A file's tensors. Vectors and what changes its axes have values of their own, variances of every size that an
     eps of 1e-3 can be taken from; big tensors that keep their bytes are one value throughout."""
-    sizes, found = weights.sizes(one), {}
+    sizes, found = layout_weights.sizes(one), {}
     for entry in tensor_slots(load_layout(name), one, sizes, {"blending": False}):
         if not entry.name:
             continue
@@ -111,9 +109,9 @@ def converted(monkeypatch, tmp_path):
 @pytest.mark.parametrize(("source", "target", "one"), pairs())
 def test_there_and_back(source: str, target: str, one, converted) -> None:
     tensors = file_of(source, one)
-    there = converted(tensors, source, target, variant=weights.model_of(source, one))
+    there = converted(tensors, source, target, variant=layout_weights.model_of(source, one))
     carries = load_layout(target).format == "pytorch"  # a file of another framework has no place for a record
-    model = weights.model_of(target, one)
+    model = layout_weights.model_of(target, one)
     exact = converted(
         there.tensors, target, source, there.record if carries else None, None if carries else model
     )
@@ -142,7 +140,7 @@ def test_there_and_back(source: str, target: str, one, converted) -> None:
 
 
 def test_an_eps_that_nothing_tells_is_said(converted) -> None:
-    one = weights.variant("ir-csn-50")
+    one = layout_weights.variant("ir-csn-50")
     assert any(
         "taken for 0.001" in note
         for note in converted(file_of("native", one), "native", "pytorchvideo").notes

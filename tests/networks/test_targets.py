@@ -21,9 +21,9 @@ from converters.conversion.recognize import recognize
 from converters.formats.checkpoint import Checkpoint
 from converters.mapping.catalog import load_layout
 from converters.mapping.network_info import network_info
-from tests.helpers import caffe_tables, i3d_tables, paths, recipes, selection, zoo_tables
+from tests.helpers import caffe_tables, i3d_tables, paths, seeded_weights, selection, zoo_tables
 from tests.helpers import upstream_tables as tables
-from tests.helpers.logits_parity import TOLERANCE
+from tests.helpers.golden_parity import TOLERANCE
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -273,10 +273,10 @@ def end_point(stages: Stages, stage: str, points: dict[str, torch.Tensor]) -> to
 
 def golden_file(key: str, meta: dict, folder: Path) -> Path:
     """The file that the golden's network would have saved."""
-    arrays = recipes.target_weights(TABLES[key].keys, meta["seed"], meta["gain"])
+    arrays = seeded_weights.target_weights(TABLES[key].keys, meta["seed"], meta["gain"])
     for name, of in zoo_tables.aliases(key).items():
         arrays[name] = arrays[of]
-    assert recipes.digest(arrays, b"") == meta["weights_sha256"]
+    assert seeded_weights.digest(arrays, b"") == meta["weights_sha256"]
     path = folder / "model.pth"
     torch.save({name: torch.from_numpy(array) for name, array in arrays.items()}, path)
     return path
@@ -287,8 +287,8 @@ REGIONS = torch.tensor([[0.0, 5, 12, 90, 150], [0, 30, 40, 111, 100], [0, 0, 0, 
 
 
 def golden_inputs(family: str, meta: dict) -> list[torch.Tensor]:
-    clip = recipes.target_input(meta["seed"], meta["input_shape"])
-    assert recipes.digest_one(clip) == meta["input_sha256"]
+    clip = seeded_weights.target_input(meta["seed"], meta["input_shape"])
+    assert seeded_weights.digest_one(clip) == meta["input_sha256"]
     if family == "resnet2d":  # two frames of a video each
         videos = clip.reshape(-1, 2, *clip.shape[1:])
         return [torch.from_numpy(videos.transpose(0, 2, 1, 3, 4).copy())]

@@ -27,7 +27,7 @@ from converters.tensor import FileBytes, known_crc
 from tests.helpers import paths
 from tests.helpers.budgets import examples
 from tests.helpers.paths import REPOSITORY
-from tests.helpers.recipes_caffe import c3d_weights
+from tests.helpers.seeded_weights_caffe import c3d_weights
 
 if TYPE_CHECKING:
     from pathlib import Path

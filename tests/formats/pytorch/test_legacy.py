@@ -20,7 +20,7 @@ from converters.errors import BadInput
 from converters.formats.checkpoint import open_checkpoint
 from converters.formats.pytorch.legacy import MAGIC
 from tests.formats.pytorch.test_reader import bits, repacked, saved
-from tests.helpers import hostile
+from tests.helpers import hostile_pickles
 from tests.helpers.budgets import examples
 from tests.helpers.paths import REPOSITORY
 
@@ -283,11 +283,11 @@ def test_a_storage_in_two_forms_is_refused(tmp_path):
     assert "two different forms" in refusal(tmp_path, data)
 
 
-@pytest.mark.parametrize("name", hostile.live("x"))
+@pytest.mark.parametrize("name", hostile_pickles.live("x"))
 def test_nothing_in_a_legacy_file_runs(tmp_path, name):
     marker = tmp_path / "it-ran"
     head = pickle.dumps(MAGIC, 2) + pickle.dumps(1001, 2) + pickle.dumps({}, 2)
-    stream = hostile.live(str(marker))[name]
+    stream = hostile_pickles.live(str(marker))[name]
     for data in (head + stream, pickle.dumps(MAGIC, 2) + stream):
         assert "contains code" in refusal(tmp_path, data)
     for member in ("pickle", "tensors", "storages"):
