@@ -19,7 +19,8 @@ if TYPE_CHECKING:
     from converters.inspection.diff import diff
     from converters.inspection.inspect import inspect
     from converters.publication.publish import publish
-    from converters.verification.verify import Verification, verify
+    from converters.verification.outcome import Verification
+    from converters.verification.verify import verify
 
     from .errors import BadInput, ConverterError, Refused, UsageError
     from .loading import load_model, load_two_stream
@@ -36,7 +37,7 @@ _HOMES = {
     "inspect": "inspection.inspect",
     "publish": "publication.publish",
     "verify": "verification.verify",
-    "Verification": "verification.verify",
+    "Verification": "verification.outcome",
     "ConverterError": "errors",
     "Refused": "errors",
     "UsageError": "errors",

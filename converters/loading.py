@@ -10,8 +10,8 @@ from converters.conversion.identify import UserHints, identify
 from converters.conversion.plan import make_plan
 from converters.conversion.provenance import home_of
 from converters.formats.checkpoint import open_checkpoint
+from converters.mapping.catalog import load_layout
 from converters.mapping.names import BATCHES
-from converters.mapping.tables import load_layout
 from converters.mapping.variants import config
 from converters.networks.spec import NetworkSpec
 
@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from converters.formats.checkpoint import Checkpoint
     from converters.mapping.match import Match
     from converters.mapping.network_info import NetworkInfo
-    from converters.mapping.tables import LayoutTable
+    from converters.mapping.schema import LayoutTable
     from converters.networks.layers import Network
     from converters.networks.two_stream import TwoStream
 

@@ -49,7 +49,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(options: argparse.Namespace) -> int:
     """Run the batch and print its summary; returns 1 if a row failed."""
     from converters.batches.progress import watch_on
-    from converters.batches.run import convert_batch, summary_text
+    from converters.batches.run import convert_batch
+    from converters.batches.summary import summary_text
 
     summary = convert_batch(
         options.manifest,

@@ -8,9 +8,9 @@ from typing import TYPE_CHECKING, Any
 
 from converters.conversion.convert import convert
 from converters.errors import Refused
+from converters.mapping.catalog import load_layout
 from converters.mapping.names import tensor_slots
-from converters.mapping.tables import load_layout
-from converters.mapping.variants import variant
+from converters.mapping.variants import find_variant
 from converters.tensor import Held, Tensor
 
 if TYPE_CHECKING:
@@ -116,7 +116,7 @@ def write_seeded(path: str, family: str, name: str, seed: int, *, expected: str 
     from .demo_weights import digest, vmz_weights
 
     sizes = {"classes": CLASSES, "channels": 3, "stem_t": 3}
-    rows = tensor_slots(load_layout("vmz"), variant(family, name), sizes, {})
+    rows = tensor_slots(load_layout("vmz"), find_variant(family, name), sizes, {})
     shapes = {
         row.name: tuple(size if isinstance(size, int) else sizes[size] for size in row.shape) for row in rows
     }

@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping, Sequence
 
     from converters.mapping.network_info import NetworkInfo
-    from converters.mapping.tables import LayoutTable
+    from converters.mapping.schema import LayoutTable
     from converters.tensor import Tensor
 
     from .write import Target
@@ -158,11 +158,11 @@ def convert(
         if to is None and out_path.lower().endswith(SUFFIXES["onnx"]):
             to = "onnx"
         target = choose_target(fitted, to, checkpoint.provenance)
-        if not (target.headless or fitted.sizes["classes"]):
+        if not (target.storage.head_optional or fitted.sizes["classes"]):
             raise Refused(
                 f"{target.title} files have a head", path=path, hint="choose another layout with --to"
             )
-        if backbone and target.backbone:
+        if backbone and target.naming.backbone:
             target = target.without_backbone()
         write_format = chosen_format(out_path, target, wrap)
         if mean is not None:
@@ -426,7 +426,7 @@ def _notes(
         )
         names = ", ".join(beside[:8]) + (f" and {len(beside) - 8} more" if len(beside) > 8 else "")
         yield f"the weights are {which}; beside them are {names} (--entry takes another)"
-    if wrap and target.container == "state_dict":
+    if wrap and target.storage.container == "state_dict":
         yield f"no wrapper of {target.title}'s is known: the file is a bare state dict"
     usual = fitted.variant.values.get("stem_t")
     frames = fitted.sizes.get("stem_t")
@@ -441,12 +441,12 @@ def _naming_notes(fitted: Match) -> Iterator[str]:
     """What a file's names have otherwise than its layout's, and whether it has a head."""
     if fitted.prefix and fitted.layout.format == "pytorch":
         yield f"every name in the input has {printable(fitted.prefix)} in front"
-    if fitted.layout.absent:
-        yield f"no name in the input has {fitted.layout.absent} in front: it is a file of the backbone alone"
+    if fitted.layout.naming.absent:
+        yield f"no name in the input has {fitted.layout.naming.absent} in front: it is a file of the backbone alone"
     if averaged([*fitted.dropped, *(entry.name for entry in fitted.slots)]):
         yield "averages of the weights lie among them (ema_*): the plain names were taken"
-    if fitted.layout.head:
-        yield f"the input's head is {printable(fitted.layout.head)}, as told (--head)"
+    if fitted.layout.naming.head:
+        yield f"the input's head is {printable(fitted.layout.naming.head)}, as told (--head)"
     if not fitted.sizes["classes"]:
         yield "there is no head: the output ends with features"
 

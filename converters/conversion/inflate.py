@@ -14,10 +14,11 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from converters.errors import Refused, UsageError
 from converters.formats.checkpoint import open_checkpoint
+from converters.mapping.catalog import layout_names, load_layout, load_network, models, network_names
+from converters.mapping.globs import is_for
 from converters.mapping.match import Fault, Match, inverted
 from converters.mapping.names import BATCHES, families, tensor_slots
 from converters.mapping.network_info import network_info, require_unambiguous
-from converters.mapping.tables import is_for, layout_names, load_layout, load_network, models, network_names
 from converters.mapping.variants import head_part, modules, variants
 
 from .convert import UNCHECKED, Result, WriteOptions, carry_out, chosen_format, refuse_unlike, source_of
@@ -32,7 +33,7 @@ if TYPE_CHECKING:
 
     from converters.mapping.names import TensorSlot
     from converters.mapping.network_info import NetworkInfo
-    from converters.mapping.tables import LayoutTable
+    from converters.mapping.schema import LayoutTable
     from converters.mapping.variants import Variant
     from converters.tensor import Tensor
 
@@ -123,7 +124,7 @@ def inflate(
         own = require_unambiguous(
             network_info(clip._replace(layout=target), None, model=chosen), path, option="--model"
         )
-        kept = {name: held.settings[name] for name in one.table.inflates.keeps if name in held.settings}
+        kept = {name: held.settings[name] for name in one.table.inflate.keeps if name in held.settings}
         own = own._replace(settings={**own.settings, **kept})
         eps = own.bn_eps
         plan = make_plan(clip, grown, target, own.with_eps(held.bn_eps), eps=eps, path=path)
@@ -173,9 +174,9 @@ def _variant(fitted: Match, target: LayoutTable, name: str, path: str) -> Varian
     into = [
         one
         for family in network_names()
-        if given in load_network(family).inflates.sources and family in families(target)
+        if given in load_network(family).inflate.sources and family in families(target)
         for one in variants(family)
-        if not target.support_for(one.name).refuse
+        if not target.support_for(one.name).unsupported
     ]
     if not into:
         raise Refused(
@@ -198,7 +199,7 @@ def _variant(fitted: Match, target: LayoutTable, name: str, path: str) -> Varian
             hint=f"say which with --variant, and --model {name}",
         )
     known = [one for family in network_names() for one in variants(family) if one.name == name]
-    foreign = [one.title for one in known if given not in one.table.inflates.sources]
+    foreign = [one.title for one in known if given not in one.table.inflate.sources]
     raise Refused(
         f"holds {fitted.variant.title}, whose kernels are not those of {foreign[0]}"
         if foreign
@@ -216,7 +217,7 @@ def _alike(one: Variant, other: Variant) -> bool:
 
 def _models(target: LayoutTable, one: Variant) -> list[str]:
     """The names of a layout's models of a network."""
-    return [row["name"] for row in models(target) if is_for(row["variants"], one.name)]
+    return [row.name for row in models(target) if is_for(row.variants, one.name)]
 
 
 def _model(target: LayoutTable, one: Variant, variant: str, model: str | None, path: str) -> str:
@@ -237,8 +238,8 @@ def _bound(
     fitted: Match, target: LayoutTable, one: Variant, name: str, channels: int | None
 ) -> dict[str, int]:
     """The sizes of the network that begins: the file's, and the frames of kernels that the table or a model says."""
-    asked = next((row for row in models(target) if row["name"] == name), {})
-    listed = {**one.values, **asked.get("sizes", {})}
+    sizes_of = {row.name: row.sizes for row in models(target)}
+    listed = {**one.values, **sizes_of.get(name, {})}
     frames = {hole: sizes[0] for hole, sizes in listed.items() if hole.endswith("_t")}
     return {**fitted.sizes, **frames, **({} if channels is None else {"channels": channels})}
 
@@ -251,7 +252,7 @@ def _begun(
     ``flat`` are the file's tensors under their canonical names.
     """
     rows = {row.target: row for row in flat}
-    prefix = one.table.inflates.sources[fitted.variant.family]
+    prefix = one.table.inflate.sources[fitted.variant.family]
     native = load_layout("native")
     counters = {name: row for name, row in rows.items() if name.endswith(f".{BATCHES}")}
     sources = {name: row for name, row in rows.items() if name not in counters}
@@ -260,7 +261,7 @@ def _begun(
     held: list[TensorSlot] = []
     faults: list[Fault] = []
     beside = False
-    lacked = {name for part in one.table.inflates.lacks for name in _of_part(one, part)}
+    lacked = {name for part in one.table.inflate.lacks for name in _of_part(one, part)}
     for entry in tensor_slots(native, one, sizes, {}):
         name = entry.canonical
         module = name.rpartition(".")[0]
@@ -325,7 +326,7 @@ def _steps(
     shape: tuple[int, ...], wanted: tuple[int, ...], entry: TensorSlot, one: Variant, rule: str
 ) -> Iterator[Op]:
     """What leads from a tensor of the frame network to one of ``wanted``. Raises `ValueError` in words."""
-    declared = one.table.inflates
+    declared = one.table.inflate
     deep = len(wanted) == 5
     if deep and len(shape) == 5 and shape[2] != 1:
         raise ValueError("has a time axis already")

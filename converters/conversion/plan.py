@@ -11,8 +11,9 @@ from converters.errors import BadInput, Refused
 from converters.mapping.match import zeros_of
 from converters.mapping.names import BATCHES, CannotHold, TensorSlot, families, tensor_slots
 from converters.mapping.network_info import differing_settings, layout_settings
-from converters.mapping.settings import settings_text
-from converters.mapping.tables import DIVISOR
+from converters.mapping.settings import made_up_for, settings_text
+from converters.mapping.storage import DIVISOR
+from converters.mapping.variants import BN_EPS
 from converters.tensor import ITEMSIZE
 
 from .operations import (
@@ -36,7 +37,8 @@ if TYPE_CHECKING:
 
     from converters.mapping.match import Match
     from converters.mapping.network_info import NetworkInfo
-    from converters.mapping.tables import LayoutTable, StoredTensor, Support
+    from converters.mapping.schema import LayoutTable, Support
+    from converters.mapping.storage import StoredTensor
     from converters.tensor import Tensor
 
     from .operations import Op
@@ -143,9 +145,9 @@ def make_plan(
     target cannot hold the network.
     """
     support_for = target.support_for(match.variant.name)
-    if support_for.refuse:
+    if support_for.unsupported:
         raise Refused(
-            f"{target.title} cannot hold {match.variant.title}: {support_for.refuse}",
+            f"{target.title} cannot hold {match.variant.title}: {support_for.unsupported}",
             path=path,
             hint="`convert models` shows which layouts can",
         )
@@ -165,7 +167,7 @@ def make_plan(
             hint="`convert models` shows which layouts can",
         ) from None
     prefix = former.prefix if former else ""
-    shift = info.bn_eps - eps
+    shift = info.bn_eps - eps if BN_EPS in info.settings else 0.0
     sources: dict[str, TensorSlot] = {}
     equal: list[tuple[str, str]] = []
     for entry in match.slots:
@@ -173,7 +175,7 @@ def make_plan(
         if first is not entry:
             equal.append((match.prefix + first.name, match.prefix + entry.name))
     other = settings_apart(match, target, info)
-    moved = {key: name for name in other for key in match.variant.table.moves.get(name, ())}
+    moved = {key: name for name in other for key in match.variant.table.folded_settings.get(name, ())}
     rows: list[Row] = []
     implied: list[tuple[str, float]] = []
     implied += [(name, 0.0) for name in zeros_of(match)]
@@ -214,9 +216,9 @@ def make_plan(
         had = former.shapes.get(entry.canonical) if former else None
         rows_of = shape[0] if shape else 1
         shape = reorder(ops, tensor.shape, shape, source.stored, entry.stored, had)
-        if roll := entry.stored.rolled - source.stored.rolled:
+        if roll := entry.stored.rotated_columns - source.stored.rotated_columns:
             ops.append(Roll(roll))
-        if entry.stored.reversed != source.stored.reversed:
+        if entry.stored.bgr != source.stored.bgr:
             ops.append(Reverse())
             turned.append(tensor.name)
         if source.key in moved or entry.key in moved:
@@ -234,7 +236,8 @@ def make_plan(
         if (over or inverse) and former and wanted_dtype == kept and not former.lossy:
             ops += _steps(former, entry, wanted_dtype, shape)
         rows.append(Row(tensor.name, prefix + entry.name, wanted_dtype, shape, tuple(ops)))
-    kept_apart = {name: value for name, value in other.items() if name not in match.variant.table.moves}
+    made_up = made_up_for(match.variant)
+    kept_apart = {name: value for name, value in other.items() if name not in made_up}
     notes = []
     if not target.identity:
         notes += differences((home or match.layout).support_for(match.variant.name), support_for)

@@ -12,7 +12,8 @@ from typing import TYPE_CHECKING, Any
 from converters._version import __version__
 from converters.errors import BadInput
 from converters.formats.provenance_record import VERSION
-from converters.mapping.tables import DIVISOR, layout_names, load_layout, load_network, table_text
+from converters.mapping.catalog import layout_names, load_layout, load_network, table_text
+from converters.mapping.storage import DIVISOR
 from converters.tensor import ITEMSIZE
 
 from .operations import (
@@ -35,7 +36,7 @@ if TYPE_CHECKING:
 
     from converters.mapping.match import Match
     from converters.mapping.network_info import NetworkInfo
-    from converters.mapping.tables import LayoutTable, NetworkTable
+    from converters.mapping.schema import LayoutTable, NetworkTable
     from converters.tensor import Tensor
 
     from .operations import Op
@@ -95,10 +96,10 @@ def tables_hash(family: str, source: str, target: str) -> str:
 def _hash(family: str, network: NetworkTable, layouts: Iterable[LayoutTable]) -> str:
     from hashlib import sha256
 
-    families = [family, *sorted(row["network"] for row in network.compose.values())]
+    families = [family, *sorted(row.network for row in network.compose.values())]
     texts = [table_text("networks", name) for name in families]
     for layout in layouts:
-        texts += [table_text("layouts", name) for name in (layout.name, layout.names_of) if name]
+        texts += [table_text("layouts", name) for name in (layout.name, *layout.naming.taken_from)]
     return sha256(b"\0".join(text.replace(b"\r\n", b"\n") for text in texts)).hexdigest()
 
 
@@ -144,8 +145,8 @@ def origin_of(
         },
         "lossy": rounded,
         **({"inverse_std": True} if any(entry.stored.inverse for entry in match.slots) else {}),
-        **({"absent": True} if match.layout.absent else {}),
-        **({"head": match.layout.head} if match.layout.head else {}),
+        **({"absent": True} if match.layout.naming.absent else {}),
+        **({"head": match.layout.naming.head} if match.layout.naming.head else {}),
         **({} if dry_run else _rounding(match, tensors, eps)),
     }
 

@@ -5,15 +5,16 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from converters.errors import BadInput, Refused, UsageError
+from converters.mapping.catalog import layout_names, load_layout, readable_layouts
 from converters.mapping.match import Match, find_match, match_file, names_for
 from converters.mapping.names import families
 from converters.mapping.network_info import layout_settings
-from converters.mapping.tables import LayoutTable, layout_names, load_layout
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
 
     from converters.formats.checkpoint import Checkpoint
+    from converters.mapping.schema import LayoutTable
 
 
 def recognize(
@@ -39,9 +40,9 @@ def recognize(
         told = (checkpoint.provenance or {}).get("layout")
         layout = told if isinstance(told, str) and told in layout_names() else None
     if layout is None:
-        named = [load_layout(name) for name in layout_names()]
+        named = readable_layouts()
     else:
-        named = [_layout(layout), *(load_layout(name) for name in _layout(layout).also)]
+        named = [_layout(layout), *(load_layout(name) for name in _layout(layout).also_reads)]
     tables = [table for table in named if checkpoint.format in (table.format, "onnx")]
     if not tables:
         raise BadInput(
@@ -86,7 +87,7 @@ def _fits(
 
 
 def _place(one: Match) -> tuple[bool, int]:
-    return bool(one.prefix or one.layout.absent), one.layout.rank
+    return bool(one.prefix or one.layout.naming.absent), one.layout.priority
 
 
 def namesakes(checkpoint: Checkpoint, first: Match) -> list[str]:
@@ -94,11 +95,16 @@ def namesakes(checkpoint: Checkpoint, first: Match) -> list[str]:
     tensor shows."""
     if checkpoint.provenance:
         return []
-    tables = [table for table in map(load_layout, layout_names()) if table.format == checkpoint.format]
-    found = [one for one in _fits(checkpoint, tables, None, None) if _place(one) == _place(first)]
-    if not _compute_different_things(found):
-        return []
-    return [one.layout.name for one in found if one.layout.name != first.layout.name]
+    own = layout_settings(first.layout, first.variant, first.sizes)
+    tables = [
+        table
+        for table in readable_layouts()
+        if table.format == checkpoint.format
+        and first.variant.family in families(table)
+        and layout_settings(table, first.variant, first.sizes) != own
+    ]
+    found = _fits(checkpoint, tables, None, None)
+    return [one.layout.name for one in found if _place(one) == _place(first)]
 
 
 def _compute_different_things(found: Sequence[Match]) -> bool:
@@ -147,18 +153,20 @@ def _refuse_named(
 
 def _elsewhere(checkpoint: Checkpoint, tried: Iterable[str]) -> Match | None:
     """The file's fit with a layout that was not tried, if there is one."""
-    tables = map(load_layout, sorted({*layout_names()}.difference(tried)))
+    passed = {*tried}
+    tables = [table for table in readable_layouts() if table.name not in passed]
     found = _fits(
         checkpoint, (one for one in tables if checkpoint.format in (one.format, "onnx")), None, None
     )
-    return min(found, key=lambda one: one.layout.rank, default=None)
+    return min(found, key=lambda one: one.layout.priority, default=None)
 
 
 def _command(layout: LayoutTable) -> str:
     """The source that reads a layout: its own name, or that of the layout of its format which reads it too."""
-    tables = (load_layout(name) for name in layout_names())
+    tables = readable_layouts()
     return next(
-        (one.name for one in tables if layout.name in one.also and one.format == layout.format), layout.name
+        (one.name for one in tables if layout.name in one.also_reads and one.format == layout.format),
+        layout.name,
     )
 
 
@@ -172,19 +180,21 @@ def choose_target(fitted: Match, to: str | None, provenance: Mapping[str, Any] |
         return _source_layout(fitted, provenance)
     if to is not None:
         return _layout(to)
-    for name in fitted.layout.to:
+    for name in fitted.layout.default_targets:
         table = load_layout(name)
-        if fitted.variant.family in families(table) and not table.support_for(fitted.variant.name).refuse:
+        if (
+            fitted.variant.family in families(table)
+            and not table.support_for(fitted.variant.name).unsupported
+        ):
             return table
     raise Refused(f"no default layout holds {fitted.variant.title}", hint="choose one with --to")
 
 
 def _source_layout(fitted: Match, provenance: Mapping[str, Any] | None) -> LayoutTable:
     origin = ((provenance or {}).get("origin") or {}).get("layout")
-    first = [name for name in (fitted.layout.name, origin) if name in layout_names()]
-    for name in (*first, *layout_names()):
-        table = load_layout(name)
-        if table.format == "pytorch" or table.support_for(fitted.variant.name).refuse:
+    first = [load_layout(name) for name in (fitted.layout.name, origin) if name in layout_names()]
+    for table in (*first, *readable_layouts()):
+        if table.format == "pytorch" or table.support_for(fitted.variant.name).unsupported:
             continue
         if fitted.variant.family in families(table):
             return table
@@ -206,7 +216,7 @@ _FORMAT_WORDS = {
 def _other_source(checkpoint: Checkpoint) -> str:
     if other := _elsewhere(checkpoint, ()):
         return f"it holds {other.variant.title}: use `convert {_command(other.layout)} ...`"
-    names = [name for name in layout_names() if load_layout(name).format == checkpoint.format]
+    names = [table.name for table in readable_layouts() if table.format == checkpoint.format]
     return (
         f"use `convert {names[0]} ...`"
         if len(names) == 1

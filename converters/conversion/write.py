@@ -61,7 +61,7 @@ class Target(Protocol):
 
     @property
     def format(self) -> str:
-        """What its files come as, one of `mapping.tables.FORMATS`."""
+        """What its files come as, one of `mapping.schema.FORMATS`."""
         ...
 
     @property
@@ -283,7 +283,7 @@ def _onnx(path: str, work: Work, force: bool, check: Check, moved: Moved | None)
     from converters.formats.io.crc32 import crc32_function
     from converters.formats.onnx.writer import write_onnx
     from converters.mapping.network_info import model_name_in
-    from converters.mapping.tables import LayoutTable
+    from converters.mapping.schema import LayoutTable
     from converters.source_graphs.registry import source_graph, source_net
 
     network = work.draft.get("network") or {}

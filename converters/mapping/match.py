@@ -7,7 +7,6 @@ agrees, and every fault is collected before the run stops.
 from __future__ import annotations
 
 import re
-from fnmatch import fnmatchcase
 from functools import partial
 from typing import TYPE_CHECKING, NamedTuple
 
@@ -15,8 +14,9 @@ from converters.errors import Refused, UsageError
 from converters.printable import printable
 from converters.tensor import FLOATS
 
+from .catalog import models
+from .globs import glob_matches, is_for
 from .names import BATCHES, CannotHold, TensorSlot, families, name_templates, tensor_slots
-from .tables import is_for, models
 from .variants import config, count, count_part, head_part, modules, parts, variants
 
 if TYPE_CHECKING:
@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
     from converters.tensor import Tensor
 
-    from .tables import LayoutTable
+    from .schema import LayoutTable
     from .variants import Variant
 
 
@@ -150,7 +150,7 @@ def inverted(found: Match) -> Match:
 
     Raises `UsageError` where no file of the layout has.
     """
-    if not found.layout.inverse_std:
+    if not found.layout.storage.inverse_std:
         raise UsageError(f"no file of {found.layout.title} has inverse standard deviations")
     layout = found.layout.inverted()
     return found._replace(
@@ -162,17 +162,15 @@ def _asked(layout: LayoutTable, variant: str | None) -> Callable[[str], bool]:
     """Whether a variant may be tried, by its name."""
     if variant is None:
         return lambda _: True
-    rows = [row for row in models(layout) if row["name"] == variant]
-    return lambda name: name == variant or any(is_for(row["variants"], name) for row in rows)
+    rows = [row for row in models(layout) if row.name == variant]
+    return lambda name: name == variant or any(is_for(row.variants, name) for row in rows)
 
 
 def names_for(found: Match) -> list[str]:
     """What ``variant`` may be of a file that fits: the layout's models whose network and sizes are the file's, then the
     networks' own names, of all that it may be."""
     names = found.choices or (found.variant.name,)
-    known = [
-        row["name"] for row in models(found.layout) if any(is_for(row["variants"], name) for name in names)
-    ]
+    known = [row.name for row in models(found.layout) if any(is_for(row.variants, name) for name in names)]
     return [*(name for name in known if _may_be(found, name)), *names]
 
 
@@ -182,8 +180,8 @@ def _may_be(found: Match, variant: str) -> bool:
     return all(
         found.sizes.get(size, allowed[0]) in allowed
         for row in models(found.layout)
-        if row["name"] == variant
-        for size, allowed in row.get("sizes", {}).items()
+        if row.name == variant
+        for size, allowed in row.sizes.items()
         if size != "classes"
     )
 
@@ -212,7 +210,7 @@ def _matches(
     for family in families(layout):
         sizes = _bound_by_names(layout, family, names.wanted)
         for one in variants(family):
-            if not asked(one.name) or layout.support_for(one.name).refuse:
+            if not asked(one.name) or layout.support_for(one.name).unsupported:
                 continue
             match = _match(layout, one, sizes, tensors, names)
             if match and not any(_same_body(match, other) for other in found):
@@ -237,13 +235,15 @@ def _readings(layout: LayoutTable, names: list[str], head: str | None) -> Iterat
     """
     if layout.format != "pytorch":
         scopes = (
-            found for prefix in layout.scopes if prefix and (found := _file_prefix(layout, prefix, names))
+            found
+            for prefix in layout.naming.prefixes
+            if prefix and (found := _file_prefix(layout, prefix, names))
         )
         prefix = next(scopes, "")
         yield (layout.with_head(head.removeprefix(prefix)) if head is not None else layout), prefix
         return
     prefixes = [""]
-    for table in (layout, layout.without_backbone()) if layout.backbone else (layout,):
+    for table in (layout, layout.without_backbone()) if layout.naming.backbone else (layout,):
         for prefix in prefixes:
             named = head is not None and not table.identity
             yield (table.with_head(str(head).removeprefix(prefix)) if named else table), prefix
@@ -267,12 +267,12 @@ def _known(reading: tuple[LayoutTable, _Names]) -> int:
     """How many of a file's names a layout may mean, as far as they are the same in every variant."""
     layout, names = reading
     templates = {text for names in layout.modules.values() for text in names.common.values()}
-    kinds = [layout.leaf(kind, "weight") for kind in ("conv", "fc")]
+    kinds = [layout.parameter(kind, "weight") for kind in ("conv", "fc")]
     return sum(leaf.of(text) in names.wanted for text in templates for leaf in kinds)
 
 
 def _sort_out(layout: LayoutTable, names: Iterable[str], beside: Iterable[str], prefix: str) -> _Names:
-    drop = _pattern((*layout.drop, *layout.zero))
+    drop = _pattern((*layout.storage.ignore, *layout.storage.ignore_if_zero))
     wanted: dict[str, str] = {}
     dropped, counters = [], []
     for name in names:
@@ -299,7 +299,7 @@ def _file_prefix(layout: LayoutTable, prefix: str, names: Iterable[str]) -> str:
     if not prefix.startswith("*"):
         return prefix if any(name.startswith(prefix) for name in names) else ""
     ends = tuple(
-        prefix[1:] + layout.leaf(kind, "weight").of(template)
+        prefix[1:] + layout.parameter(kind, "weight").of(template)
         for family in families(layout)
         for template in layout.modules[family].common.values()
         for kind in ("conv", "fc")
@@ -312,13 +312,15 @@ def _file_prefix(layout: LayoutTable, prefix: str, names: Iterable[str]) -> str:
 
 def _chosen(layout: LayoutTable, wanted: Mapping[str, str], key: str, choices: tuple[str, ...]) -> str:
     """The first of a module's names under which a file has a tensor."""
-    leaves = {leaf for of_kind in layout.leaves.values() for leaf in of_kind.values() if leaf.suffix}
+    leaves = {
+        leaf for of_kind in layout.storage.parameters.values() for leaf in of_kind.values() if leaf.suffix
+    }
     return next((name for name in choices if any(leaf.of(name) in wanted for leaf in leaves)), choices[0])
 
 
 def zeros_of(found: Match) -> list[str]:
-    """The dropped tensors of a file that must be zero everywhere (`LayoutTable.zero`)."""
-    zero = _pattern(found.layout.zero)
+    """The dropped tensors of a file that must be zero everywhere (`Storage.ignore_if_zero`)."""
+    zero = _pattern(found.layout.storage.ignore_if_zero)
     return [name for name in found.dropped if zero and zero.fullmatch(name.removeprefix(found.prefix))]
 
 
@@ -363,7 +365,7 @@ def _present(layout: LayoutTable, one: Variant, sizes: Mapping[str, int], names:
 
 def _head(layout: LayoutTable, one: Variant) -> str:
     """The part of a variant that a file may lack."""
-    return head_part(one) if layout.headless else ""
+    return head_part(one) if layout.storage.head_optional else ""
 
 
 def _match(
@@ -373,7 +375,7 @@ def _match(
 
     The names are counted first, and the expansion stops where something disagrees: most variants cost nothing.
     """
-    stored = layout.stored()
+    stored = layout.tensor_counts()
     few, many = count(one, stored), len(names.wanted)
     optional = {part: count_part(one, part, stored) for part, may_lack in parts(one) if may_lack}
     head = _head(layout, one)
@@ -462,8 +464,8 @@ def _allowed(one: Variant, hole: str) -> list[int] | None:
     values = one.values.get(hole)
     if values is None:
         for side in one.table.compose:
-            types = one.table.compose[side]["type"].format_map(one.values)
-            for inner in variants(one.table.compose[side]["network"]):
+            types = one.table.compose[side].type.format_map(one.values)
+            for inner in variants(one.table.compose[side].network):
                 if inner.values["type"] == types and hole in inner.values:
                     found: list[int] = inner.values[hole]
                     return found
@@ -487,7 +489,7 @@ def _refusal(
     for family in families(layout):
         sizes = _bound_by_names(layout, family, names.wanted)
         for one in variants(family):
-            if not asked(one.name) or layout.support_for(one.name).refuse:
+            if not asked(one.name) or layout.support_for(one.name).unsupported:
                 continue
             try:
                 expected = tuple(
@@ -503,7 +505,7 @@ def _refusal(
             if best is None or (shared, -len(faults)) > best[:2]:
                 best = (shared, -len(faults), one, expected, faults)
     if best is None:
-        named = ", ".join(row["name"] for row in models(layout))
+        named = ", ".join(row.name for row in models(layout))
         return Refused(
             f"{layout.name} has no network named {variant!r}",
             path=path,
@@ -535,8 +537,8 @@ def _refusal(
         or next(
             (
                 text
-                for glob, text in layout.missing.items()
-                if any(fnmatchcase(name, glob) for name in missing)
+                for glob, text in layout.storage.hints.items()
+                if any(glob_matches(glob, name) for name in missing)
             ),
             "the file may be damaged or from another network; --json lists every fault",
         ),
@@ -557,7 +559,7 @@ def _other_head(
     head = {module.name for module in modules(one) if module.part == head_part(one)}
     missing = [entry for name, entry in wanted.items() if name not in names.wanted]
     unused = {bare: name for bare, name in names.wanted.items() if bare not in wanted}
-    weight, bias = layout.leaf("fc", "weight"), layout.leaf("fc", "bias")
+    weight, bias = layout.parameter("fc", "weight"), layout.parameter("fc", "bias")
     found = [bare.removesuffix(weight.suffix) for bare in unused if bare.endswith(weight.suffix)]
     if len(head) != 1 or len(found) != 1 or unused.keys() != {weight.of(found[0]), bias.of(found[0])}:
         return ""

@@ -7,15 +7,16 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from converters.errors import BadInput, Refused, UsageError
 
+from .catalog import load_labels, models
+from .globs import is_for
 from .settings import parse_settings
-from .tables import is_for, load_labels, models
-from .variants import BN_EPS, own_eps, own_settings, settings, variant
+from .variants import BN_EPS, find_variant, own_eps, own_settings, settings
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
     from .match import Match
-    from .tables import LayoutTable
+    from .schema import LayoutTable, Model
     from .variants import Variant
 
 
@@ -75,8 +76,8 @@ def network_info(
     layout, variant = match.layout, match.variant
     wanted = parse_settings(variant, asked)
     rows = _rows(match, provenance, model)
-    made_for = rows[0] if len(rows) == 1 else {}
-    by_name = model is not None and made_for.get("name") == model
+    row = rows[0] if len(rows) == 1 else None
+    by_name = row is not None and bool(row.name) and row.name == model
     found = NetworkInfo(
         family=variant.family,
         variant=variant.name,
@@ -85,7 +86,7 @@ def network_info(
         channels=match.sizes.get("channels", 1),
         sizes=dict(match.sizes),
         parts=dict(match.present),
-        input=_input(match, made_for),
+        input=_input(match, row),
         licence=layout.licence,
         **_settings(match, rows),
     )
@@ -132,30 +133,28 @@ def require_unambiguous(info: NetworkInfo, path: str, *, option: str = "--varian
     )
 
 
-def _rows(match: Match, provenance: Mapping[str, Any] | None, model: str | None) -> list[Mapping[str, Any]]:
+def _rows(match: Match, provenance: Mapping[str, Any] | None, model: str | None) -> list[Model]:
     """What the layout's table says a file may have been made for: the model asked for, else every model that
     fits, else the first row that does."""
     layout = match.layout
-    known = layout.made_for
+    known = layout.models
     if layout.identity:
         told = (provenance or {}).get("network") or {}
         known = () if model is None and "model" in told else models(layout)
-    rows: list[Mapping[str, Any]] = [row for row in known if is_for(row["variants"], match.variant.name)]
-    if asked := [row for row in rows if model is not None and row.get("name") == model]:
+    rows = [row for row in known if is_for(row.variants, match.variant.name)]
+    if asked := [row for row in rows if row.name and row.name == model]:
         return asked
     fitting = [
-        row
-        for row in rows
-        if all(match.sizes[size] in allowed for size, allowed in row.get("sizes", {}).items())
+        row for row in rows if all(match.sizes[size] in allowed for size, allowed in row.sizes.items())
     ]
-    return fitting if fitting and "name" in fitting[0] else fitting[:1]
+    return fitting if fitting and fitting[0].name else fitting[:1]
 
 
-def _settings(match: Match, rows: list[Mapping[str, Any]]) -> dict[str, Any]:
+def _settings(match: Match, rows: list[Model]) -> dict[str, Any]:
     """Model, settings and choices of a file that ``rows`` may be of."""
     own = own_settings(match.layout, match.variant)
     distinct = [_with(own, row) for row in rows] or [own]
-    named = [row["name"] for row in rows if "name" in row]
+    named = [row.name for row in rows if row.name]
     return {
         "model": named[0] if len(named) == 1 else "",
         "settings": distinct[0],
@@ -168,10 +167,10 @@ def model_name_in(layout: LayoutTable, network: Mapping[str, Any]) -> str | None
     with the network's settings, else the first such, or the network's own name where the layout names no model of
     it. None where all have other settings."""
     told = dict(network["settings"])
-    one = variant(network["family"], network["variant"])
+    one = find_variant(network["family"], network["variant"])
     own = own_settings(layout, one)
-    rows = [row for row in layout.made_for if is_for(row["variants"], one.name)]
-    found = {row["name"]: _with(own, row) for row in rows if "name" in row}
+    rows = [row for row in layout.models if is_for(row.variants, one.name)]
+    found = {row.name: _with(own, row) for row in rows if row.name}
     same = [name for name, values in found.items() if values == told]
     if network["model"] in same:
         return str(network["model"])
@@ -188,17 +187,16 @@ def layout_settings(
     own = own_settings(layout, variant)
     rows = [
         row
-        for row in layout.made_for
-        if is_for(row["variants"], variant.name)
-        and (sizes is None or all(sizes[size] in allowed for size, allowed in row.get("sizes", {}).items()))
+        for row in layout.models
+        if is_for(row.variants, variant.name)
+        and (sizes is None or all(sizes[size] in allowed for size, allowed in row.sizes.items()))
     ]
     return [_with(own, row) for row in rows] or [own]
 
 
-def _with(own: Mapping[str, Any], row: Mapping[str, Any]) -> dict[str, Any]:
+def _with(own: Mapping[str, Any], row: Model) -> dict[str, Any]:
     """A layout's settings of a variant with those of one of its models."""
-    told = row.get("settings", {})
-    return {name: told.get(name, value) for name, value in own.items()}
+    return {name: row.settings.get(name, value) for name, value in own.items()}
 
 
 def differing_settings(wanted: Mapping[str, Any], held: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
@@ -211,24 +209,19 @@ def differing_settings(wanted: Mapping[str, Any], held: Sequence[Mapping[str, An
     return min(apart, key=len, default={})
 
 
-def _input(match: Match, made_for: Mapping[str, Any]) -> dict[str, Any]:
+def _input(match: Match, row: Model | None) -> dict[str, Any]:
     """Clip, crop and normalisation: the clip a file was made for, and the statistics for its channels."""
     found: dict[str, Any] = {}
-    if made_for:
-        found["clip"] = [match.sizes.get(size, size) for size in made_for["clip"]]
-        found["counted_at"] = [
-            match.sizes.get(size, size) for size in made_for.get("count", made_for["clip"])
-        ]
-        found["counted_positions"] = made_for.get("count_positions", 1)
-        found["frame_step"] = made_for.get("frame_step", 1)
-        found["resize"] = made_for["resize"]
+    if row is not None:
+        found["clip"] = [match.sizes.get(str(size), size) for size in row.clip]
+        found["counted_at"] = [match.sizes.get(str(size), size) for size in row.count or row.clip]
+        found["counted_positions"] = row.count_positions
+        found["frame_step"] = row.frame_step
+        found["resize"] = row.resize
     labels = match.layout.labels.get(str(match.sizes["classes"]))
     if labels is not None:
         found["labels"], found["labels_notice"] = load_labels(labels)
-    for row in match.layout.preprocessing.values():
-        if row["channels"] == match.sizes.get("channels") and is_for(
-            row.get("variants", ["*"]), match.variant.name
-        ):
-            found.update({key: value for key, value in row.items() if key not in ("channels", "variants")})
-            break
+    for input_ in match.layout.preprocessing.values():
+        if input_.channels == match.sizes.get("channels") and is_for(input_.variants, match.variant.name):
+            return found | input_.as_data()
     return found

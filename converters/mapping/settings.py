@@ -6,13 +6,13 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from converters.errors import UsageError
 
-from .tables import network_names
+from .catalog import network_names
 from .variants import BN_EPS, declaring_tables, settings, variants
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping
 
-    from .tables import NetworkTable
+    from .schema import NetworkTable
     from .variants import Variant
 
 LARGEST = 64
@@ -155,4 +155,4 @@ def settings_text(values: Mapping[str, object], names: Iterable[str] | None = No
 
 def made_up_for(variant: Variant) -> set[str]:
     """The settings that weights make up for, where a network with another value takes them."""
-    return {BN_EPS, *variant.table.moves}
+    return {BN_EPS, *variant.table.folded_settings}

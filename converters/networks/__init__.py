@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from .registry import NetworkRecord, family_names, network_record
+from .record import NetworkRecord
+from .registry import family_names, network_record
 from .spec import ModuleShapes, NetworkSpec, Settings
 
 if TYPE_CHECKING:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from importlib import import_module
 from pkgutil import iter_modules
 from typing import TYPE_CHECKING
@@ -10,24 +9,7 @@ from typing import TYPE_CHECKING
 from . import families
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
-
-    from .layers import Network
-    from .spec import ModuleShapes, Settings
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class NetworkRecord:
-    """How a family's networks are built, and what they take.
-
-    ``inputs`` are the arguments of ``forward``, in order: ``"clip"``, [N, C, T, H, W], or ``"logmels"``,
-    [N, 1, 100, 40]. Detectors take regions beside them. ``test_clip`` is a small clip of odd sizes that every network
-    of the family takes; None where the input is no clip.
-    """
-
-    build: Callable[[ModuleShapes, Settings], Network]
-    test_clip: tuple[int, ...] | None
-    inputs: tuple[str, ...] = ("clip",)
+    from .record import NetworkRecord
 
 
 def family_names() -> tuple[str, ...]:

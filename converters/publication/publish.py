@@ -18,9 +18,9 @@ from converters.formats.checkpoint import open_checkpoint
 from converters.formats.io.atomic import refuse_output, replacing
 from converters.inspection.diff import diff
 from converters.inspection.inspect import inspect
+from converters.mapping.catalog import load_layout
 from converters.mapping.names import BATCHES
 from converters.mapping.releases import release_of
-from converters.mapping.tables import load_layout
 from converters.printable import printable
 from converters.reports.model_card import CardFacts, model_card, source_names
 from converters.tensor import FLOATS, known_crc
@@ -135,7 +135,8 @@ def publish(
     network = _network(published)
     names = [name for name, _ in reversed(source_names(published.provenance))]
     release = release_of([*names, os.path.basename(path)], network.variant, network.classes)
-    text = model_card(published, CardFacts(base, digest, size, release, checks, stripped))
+    facts = CardFacts(file=base, sha256=digest, size=size, release=release, checks=checks, stripped=stripped)
+    text = model_card(published, facts)
     card = final.removesuffix(suffix) + ".md"
     _write(card, text)
     with _alone(folder):
@@ -212,7 +213,7 @@ def _stage(path: str, staged: str, found: Inspection) -> tuple[str, ...]:
         wrapped = checkpoint.details.get("wrapper") == "state_dict"
     extra += [name for name in found.dropped if name not in extra and name != "meta"]
     if extra:
-        wrap = wrapped and load_layout(found.layout).container == "mmcv" and staged.endswith(".pth")
+        wrap = wrapped and load_layout(found.layout).storage.container == "mmcv" and staged.endswith(".pth")
         convert(found.layout, path, staged, to=found.layout, wrap=wrap, force=True)
         return tuple(extra)
     with SourceFile(path) as file, replacing(staged, force=True) as out:

@@ -15,11 +15,11 @@ from converters.conversion.provenance import dump
 from converters.conversion.write import Written
 from converters.formats.checkpoint import Checkpoint
 from converters.formats.provenance_record import parse_provenance
+from converters.mapping.catalog import layout_names, load_layout, network_names
 from converters.mapping.names import families, left_out, tensor_slots
-from converters.mapping.tables import layout_names, load_layout, network_names
-from converters.mapping.variants import parameters, variants
+from converters.mapping.variants import variants
 from converters.tensor import Held, Repeated, Tensor
-from tests.helpers import weights
+from tests.helpers import layout_weights, selection
 
 SUFFIX = {"caffe2-pickle": "pkl", "tensorflow": "ckpt", "caffe": "caffemodel", "chainer": "npz"}
 
@@ -32,31 +32,35 @@ def pairs() -> list:
         for name in layout_names():
             layout = load_layout(name)
             if family in families(layout):
-                held[name] = {one.name for one in variants(family) if not layout.support_for(one.name).refuse}
-        by_size = sorted(
-            variants(family), key=lambda one: parameters(one, weights.sizes(one), {"blending": False})
-        )
+                held[name] = {
+                    one.name for one in variants(family) if not layout.support_for(one.name).unsupported
+                }
+        by_size = sorted(variants(family), key=lambda one: selection.parameters_of(one.name))
         for source, target in permutations(held, 2):
             there, here = load_layout(target), load_layout(source)
-            if not weights.keeps_statistics(there):
+            if not layout_weights.keeps_statistics(there):
                 continue
             both = [
                 one
                 for one in by_size
                 if one.name in held[source] & held[target]
-                and not weights.fixed_otherwise(here, there, one)
-                and not weights.fixed_otherwise(there, here, one)
+                and not layout_weights.fixed_otherwise(here, there, one)
+                and not layout_weights.fixed_otherwise(there, here, one)
                 and not left_out(there, one) - left_out(here, one)
             ]
             if both:
                 found.append(pytest.param(source, target, both[0], id=f"{source}-{target}-{both[0].name}"))
-    return found
+    return selection.one_of_each(
+        found,
+        lambda source, target, one: {("from", source), ("to", target), *selection.kinds(one)},
+        lambda source, target, one: selection.parameters_of(one.name),
+    )
 
 
 def file_of(name: str, one) -> dict[str, Tensor]:
     """A file's tensors. Vectors and what changes its axes have values of their own, variances of every size that an
     eps of 1e-3 can be taken from; big tensors that keep their bytes are one value throughout."""
-    sizes, found = weights.sizes(one), {}
+    sizes, found = layout_weights.sizes(one), {}
     for entry in tensor_slots(load_layout(name), one, sizes, {"blending": False}):
         if not entry.name:
             continue
@@ -105,9 +109,9 @@ def converted(monkeypatch, tmp_path):
 @pytest.mark.parametrize(("source", "target", "one"), pairs())
 def test_there_and_back(source: str, target: str, one, converted) -> None:
     tensors = file_of(source, one)
-    there = converted(tensors, source, target, variant=weights.model_of(source, one))
+    there = converted(tensors, source, target, variant=layout_weights.model_of(source, one))
     carries = load_layout(target).format == "pytorch"  # a file of another framework has no place for a record
-    model = weights.model_of(target, one)
+    model = layout_weights.model_of(target, one)
     exact = converted(
         there.tensors, target, source, there.record if carries else None, None if carries else model
     )
@@ -136,7 +140,7 @@ def test_there_and_back(source: str, target: str, one, converted) -> None:
 
 
 def test_an_eps_that_nothing_tells_is_said(converted) -> None:
-    one = weights.variant("ir-csn-50")
+    one = layout_weights.variant("ir-csn-50")
     assert any(
         "taken for 0.001" in note
         for note in converted(file_of("native", one), "native", "pytorchvideo").notes

@@ -6,10 +6,10 @@ import pytest
 import torch
 
 from converters import convert
+from converters.mapping.catalog import layout_names, load_layout
 from converters.mapping.names import families, tensor_slots
-from converters.mapping.tables import layout_names, load_layout
-from converters.mapping.variants import own_eps, parameters, variants
-from tests.helpers import weights
+from converters.mapping.variants import own_eps, variants
+from tests.helpers import layout_weights, selection
 
 SUFFIX = {"caffe2-pickle": ".pkl", "tensorflow": ".ckpt", "caffe": ".caffemodel", "chainer": ".npz"}
 LAYOUTS = [load_layout(name) for name in layout_names()]
@@ -18,14 +18,14 @@ LARGEST = 40_000_000
 
 
 def _size(one) -> int:
-    return parameters(one, weights.sizes(one), {"blending": False})
+    return selection.parameters_of(one.name)
 
 
 def cases() -> list:
     """Every PyTorch layout with every source, and the smallest network that both hold with one eps."""
     found = []
     for source in LAYOUTS:
-        if source.format not in SUFFIX or not weights.keeps_statistics(source):
+        if source.format not in SUFFIX or not layout_weights.keeps_statistics(source):
             continue
         for layout in LAYOUTS:
             shared = [family for family in families(source) if family in families(layout)]
@@ -33,19 +33,21 @@ def cases() -> list:
                 one
                 for family in shared
                 for one in variants(family)
-                if not (source.support_for(one.name).refuse or layout.support_for(one.name).refuse)
+                if not (source.support_for(one.name).unsupported or layout.support_for(one.name).unsupported)
                 and own_eps(layout, one) in (None, own_eps(source, one))
-                and not weights.fixed_otherwise(source, layout, one)
+                and not layout_weights.fixed_otherwise(source, layout, one)
             ]
             held.sort(key=_size)
             if layout.format == "pytorch" and held and _size(held[0]) <= LARGEST:
                 found.append(pytest.param(source, layout, held[0], id=f"{layout.name}-{source.name}"))
-    return found
+    return selection.one_of_each(
+        found, lambda source, layout, one: {source.name, layout.name}, lambda source, layout, one: _size(one)
+    )
 
 
 def state_of(layout, one) -> dict[str, torch.Tensor]:
     """A state dict of a layout with values of its own in every tensor, and batch counters."""
-    sizes = weights.sizes(one)
+    sizes = layout_weights.sizes(one)
     made = torch.Generator().manual_seed(11)
     state = {}
     for entry in tensor_slots(layout, one, sizes, {"blending": False}):
@@ -68,9 +70,9 @@ def test_a_pytorch_file_comes_back_from_its_source(source, layout, one, tmp_path
         tmp_path / "in.pth",
     )
     there = tmp_path / f"there{SUFFIX[source.format]}"
-    asked = weights.model_of(layout.name, one)
+    asked = layout_weights.model_of(layout.name, one)
     convert(layout.name, tmp_path / "in.pth", there, to=source.name, variant=asked)
-    asked = weights.model_of(source.name, one)
+    asked = layout_weights.model_of(source.name, one)
     convert(source.name, there, tmp_path / "back.pth", to=layout.name, variant=asked)
     back = torch.load(tmp_path / "back.pth", weights_only=True)
     assert back.keys() == state.keys()

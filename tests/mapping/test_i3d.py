@@ -6,8 +6,8 @@ import pytest
 
 from converters.conversion.operations import zeros
 from converters.errors import Refused
+from converters.mapping.catalog import load_layout
 from converters.mapping.match import match_file
-from converters.mapping.tables import load_layout
 from converters.networks import NetworkSpec
 from tests.helpers import i3d_tables
 
@@ -64,14 +64,14 @@ def test_a_slot_that_is_not_named_is_refused() -> None:
 
 
 def test_the_reference_network_has_the_tables_names() -> None:
-    from converters.mapping.variants import modules, shapes, variant
+    from converters.mapping.variants import find_variant, modules, shapes
     from converters.networks.families.i3d import I3D
     from converters.networks.spec import ModuleShapes, Settings
 
     bound = {"classes": 101, "channels": 2}
     wanted = {
         f"{module.name}.{leaf}": shape
-        for module in modules(variant("i3d", "i3d"))
+        for module in modules(find_variant("i3d", "i3d"))
         for leaf, shape in shapes(module, bound)
     }
     spec = NetworkSpec("i3d", "i3d", wanted)

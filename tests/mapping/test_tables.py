@@ -6,6 +6,7 @@ import base64
 import zlib
 from collections import Counter
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 import numpy as np
 import pytest
@@ -14,25 +15,23 @@ from converters.conversion.plan import make_plan
 from converters.conversion.provenance import chosen_names, former, origin_of, restoration, undoing
 from converters.errors import Refused
 from converters.files import CHUNK
-from converters.inspection.support import holding_layouts, support_table
-from converters.mapping import tables as mapping_tables
+from converters.inspection.support_table import holding_layouts, support_table
+from converters.mapping import catalog
+from converters.mapping.catalog import layout_names, load_layout, load_network, network_names
 from converters.mapping.match import match_file
 from converters.mapping.names import CannotHold, families, left_out, tensor_slots
 from converters.mapping.network_info import network_info
-from converters.mapping.tables import (
-    DIVISOR,
-    TableError,
-    layout_names,
-    load_layout,
-    load_network,
-    network_names,
-)
+from converters.mapping.parse import TableError
+from converters.mapping.storage import DIVISOR, parse_stored
 from converters.mapping.variants import config, count, modules, multiply_adds, own_eps, shapes, variants
 from converters.networks import NetworkSpec, build
 from converters.tensor import Tensor
-from tests.helpers import canonical, weights
-from tests.helpers.macs import count_macs
+from tests.helpers import canonical_names, layout_weights, selection
+from tests.helpers.multiply_adds import count_macs
 from tests.helpers.upstream_tables import vmz_tables
+
+if TYPE_CHECKING:
+    from pathlib import Path
 
 FOREIGN = [table for table in map(load_layout, layout_names()) if table.format != "pytorch"]
 SIZES = {"classes": 359, "channels": 3, "activities": 358, "offsets": 716}
@@ -57,7 +56,7 @@ def every_mapping():
         layout = load_layout(name)
         for family in families(layout):
             for one in variants(family):
-                if not layout.support_for(one.name).refuse:
+                if not layout.support_for(one.name).unsupported:
                     yield pytest.param(layout, one, id=f"{name}-{one.name}")
 
 
@@ -90,13 +89,20 @@ def file_of(layout, one, *, optional: bool = False) -> dict[str, Tensor]:
     return out
 
 
-@pytest.mark.parametrize(("layout", "one"), list(every_mapping()))
+@pytest.mark.parametrize(
+    ("layout", "one"),
+    selection.one_of_each(
+        every_mapping(),
+        lambda layout, one: {(layout.name, kind) for kind in selection.kinds(one)},
+        lambda layout, one: selection.parameters_of(one.name),
+    ),
+)
 def test_every_mapping_is_a_bijection_and_comes_back_exactly(layout, one):
     sizes, present = sizes_of(one), {"blending": False}
     rows = [row for row in tensor_slots(layout, one, sizes, present) if row.leaf != DIVISOR]
     assert max(Counter(row.name for row in rows if row.name).values()) == 1
     names = layout.modules.get(one.family)
-    twice = {row.canonical for row in rows if names and row.key in names.twice}
+    twice = {row.canonical for row in rows if names and row.key in names.duplicated}
     assert Counter(row.canonical for row in rows) == {
         row.canonical: 2 if row.canonical in twice else 1 for row in rows
     }
@@ -108,18 +114,20 @@ def test_every_mapping_is_a_bijection_and_comes_back_exactly(layout, one):
     }
     assert {row.canonical for row in rows} == set(expected)
     stored = list(tensor_slots(layout, one, sizes, present))
-    assert sum(bool(row.name) for row in stored) == count(one, layout.stored())
+    assert sum(bool(row.name) for row in stored) == count(one, layout.tensor_counts())
 
     named = (table for table in FOREIGN if one.family in table.modules)
-    source = next((table for table in named if not weights.fixed_otherwise(table, layout, one)), layout)
-    if layout in FOREIGN or source.support_for(one.name).refuse or left_out(layout, one):
+    source = next(
+        (table for table in named if not layout_weights.fixed_otherwise(table, layout, one)), layout
+    )
+    if layout in FOREIGN or source.support_for(one.name).unsupported or left_out(layout, one):
         source = layout
     tensors = file_of(source, one)
     there = match_file(source, tensors, variant=one.name if "classes" in one.values else None)
     assert there.variant.name == one.name
     info = network_info(there, None)
-    own = own_eps(layout, one)
-    eps = info.bn_eps if own is None else own
+    of_layout = own_eps(layout, one)
+    eps = info.bn_eps if of_layout is None else of_layout
     plan = make_plan(there, tensors, layout, info, eps=eps)
     read = Counter(row.source for row in plan.rows if row.source is not None)
     divisors = {row.divisor.name for row in plan.rows if row.divisor}
@@ -156,7 +164,10 @@ def test_every_mapping_is_a_bijection_and_comes_back_exactly(layout, one):
         assert next(again[name].data.chunks()) == next(tensor.data.chunks()), name
 
 
-@pytest.mark.parametrize("name", sorted(vmz_tables()))
+@pytest.mark.parametrize(
+    "name",
+    selection.one_of_each(sorted(vmz_tables()), selection.kinds_by_name, selection.parameters_of),
+)
 def test_vmz_covers_the_real_blobs(name):
     """Names, shapes and meaning equal those of the nets that VMZ's own builders make, in every variant."""
     table = vmz_tables()[name]
@@ -167,7 +178,7 @@ def test_vmz_covers_the_real_blobs(name):
         found = match_file(load_layout("vmz"), tensors)
         assert found.variant.name == name
         assert found.sizes["classes"] == made.flags["num_labels"]
-        assert {entry.name: entry.canonical for entry in found.slots} == canonical.vmz_names(made)
+        assert {entry.name: entry.canonical for entry in found.slots} == canonical_names.vmz_names(made)
 
 
 def test_layouts_refuse_what_they_cannot_hold():
@@ -190,7 +201,7 @@ ALONE = {
 }
 
 
-@pytest.mark.parametrize("name", ALONE)
+@pytest.mark.parametrize("name", selection.first_of(ALONE))
 def test_what_one_project_alone_builds_goes_nowhere_else(name):
     (one,) = (one for one in every_variant() if one.name == name)
     layouts, refusing = holding_layouts(one)
@@ -206,7 +217,11 @@ def test_what_one_project_alone_builds_goes_nowhere_else(name):
             make_plan(found, tensors, load_layout(other), network_info(found, None), eps=1e-3)
 
 
-@pytest.mark.parametrize("one", every_variant(), ids=lambda one: one.name)
+@pytest.mark.parametrize(
+    "one",
+    selection.one_of_each(every_variant(), selection.kinds, lambda one: selection.parameters_of(one.name)),
+    ids=lambda one: one.name,
+)
 def test_networks_have_the_tables_tensors(one):
     """The reference network of every variant has exactly the canonical names and shapes, and our count of its
     multiply-adds is that of its convolutions and matrices as they run."""
@@ -361,15 +376,20 @@ stem = { projected = 1 }
 """
 
 
+def table(folder: Path, monkeypatch: pytest.MonkeyPatch, sort: str, text: str) -> None:
+    """A folder with one table, called bad."""
+    (folder / sort).mkdir(parents=True)
+    (folder / sort / "bad.toml").write_text(text)
+    monkeypatch.setattr(catalog, "ROOT", str(folder))
+
+
 @pytest.mark.parametrize("fault", BROKEN)
 def test_tables_that_break_the_grammar_are_refused(fault, tmp_path, monkeypatch):
-    (tmp_path / "networks").mkdir()
-    monkeypatch.setattr(mapping_tables, "ROOT", str(tmp_path))
-    (tmp_path / "networks" / "bad.toml").write_text(GOOD)
+    table(tmp_path / "good", monkeypatch, "networks", GOOD)
     load_network("bad")
     before, after = BROKEN[fault]
     assert before in GOOD
-    (tmp_path / "networks" / "bad.toml").write_text(GOOD.replace(before, after))
+    table(tmp_path / "bad", monkeypatch, "networks", GOOD.replace(before, after))
     with pytest.raises(TableError):
         load_network("bad")
 
@@ -377,7 +397,7 @@ def test_tables_that_break_the_grammar_are_refused(fault, tmp_path, monkeypatch)
 def test_layouts_without_a_module_cannot_hold_it():
     ip = next(one for one in variants("resnet3d") if one.name == "ip-csn-50")
     torchvision = load_layout("torchvision")
-    assert torchvision.support_for("ip-csn-50").refuse
+    assert torchvision.support_for("ip-csn-50").unsupported
     with pytest.raises(CannotHold, match=r"conv2\.middle"):
         list(tensor_slots(torchvision, ip, sizes_of(ip), {}))
 
@@ -385,8 +405,8 @@ def test_layouts_without_a_module_cannot_hold_it():
 GOOD_LAYOUT = """
 title = 'Good'
 format = 'caffe'
-scopes = ['', '*/']
-[leaves]
+prefixes = ['', '*/']
+[parameters]
 conv = { weight = '/0', bias = '/1 1* C -> C' }
 bn = { weight = '/0 1 C 1* -> C', bias = '/1', running_mean = '/2', running_var = '/3' }
 fc = { weight = '/0 1* O I -> O I', bias = '/1' }
@@ -396,10 +416,10 @@ fc = { weight = '/0 1* O I -> O I', bias = '/1' }
 BROKEN_LAYOUT = {
     "one name in a list": ("['fc6', 'fc6-1']", "['fc6']"),
     "a name twice": ("['fc6', 'fc6-1']", "['fc6', 'fc6']"),
-    "a hole among several names": ("'fc6-1'", "'fc{n}'"),
+    "a placeholder among several names": ("'fc6-1'", "'fc{n}'"),
     "a name that is none": ("'fc6-1'", "6"),
-    "a star within a scope": ("'*/'", "'a/*/'"),
-    "another layout that is none": ("title =", "also = ['bad']\ntitle ="),
+    "a star within a prefix": ("'*/'", "'a/*/'"),
+    "another layout that is none": ("title =", "models_from = 'bad'\ntitle ="),
     "ones between axes": ("1* O I -> O I", "O 1 I -> O I"),
     "two divisors": ("'/2', running_var = '/3'", "'/2 over /4', running_var = '/3 over /5'"),
     "no divisor": ("'/3'", "'/3 over '"),
@@ -410,13 +430,11 @@ BROKEN_LAYOUT = {
 
 @pytest.mark.parametrize("fault", BROKEN_LAYOUT)
 def test_layouts_that_break_the_grammar_are_refused(fault, tmp_path, monkeypatch):
-    (tmp_path / "layouts").mkdir()
-    monkeypatch.setattr(mapping_tables, "ROOT", str(tmp_path))
-    (tmp_path / "layouts" / "bad.toml").write_text(GOOD_LAYOUT)
+    table(tmp_path / "good", monkeypatch, "layouts", GOOD_LAYOUT)
     load_layout("bad")
     before, after = BROKEN_LAYOUT[fault]
     assert before in GOOD_LAYOUT
-    (tmp_path / "layouts" / "bad.toml").write_text(GOOD_LAYOUT.replace(before, after))
+    table(tmp_path / "bad", monkeypatch, "layouts", GOOD_LAYOUT.replace(before, after))
     with pytest.raises(TableError):
         load_layout("bad")
 
@@ -453,7 +471,7 @@ def test_further_axes_of_size_one(leaf, shape, rank, plain):
         "perhaps": "/1 1? 1? 1? 1? C -> C",
         "matrix": "/0 1* O I -> O I",
     }[leaf]
-    parsed = mapping_tables._leaf(mapping_tables.Check(""), "", text, 1e-5)
+    parsed = parse_stored(text, 1e-5)
     assert parsed.plain(shape, rank) == plain
     written = {
         "vector": (7,),

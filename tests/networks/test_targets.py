@@ -6,6 +6,7 @@ The tables and goldens come from the live networks, see `data/README.md` and `go
 from __future__ import annotations
 
 import json
+import re
 from math import prod
 from typing import TYPE_CHECKING, NamedTuple
 
@@ -18,11 +19,11 @@ from converters.conversion.operations import zeros
 from converters.conversion.plan import make_plan
 from converters.conversion.recognize import recognize
 from converters.formats.checkpoint import Checkpoint
+from converters.mapping.catalog import load_layout
 from converters.mapping.network_info import network_info
-from converters.mapping.tables import load_layout
-from tests.helpers import caffe_tables, i3d_tables, paths, recipes, zoo_tables
+from tests.helpers import caffe_tables, i3d_tables, paths, seeded_weights, selection, zoo_tables
 from tests.helpers import upstream_tables as tables
-from tests.helpers.logits_parity import TOLERANCE
+from tests.helpers.golden_parity import TOLERANCE
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -272,10 +273,10 @@ def end_point(stages: Stages, stage: str, points: dict[str, torch.Tensor]) -> to
 
 def golden_file(key: str, meta: dict, folder: Path) -> Path:
     """The file that the golden's network would have saved."""
-    arrays = recipes.target_weights(TABLES[key].keys, meta["seed"], meta["gain"])
+    arrays = seeded_weights.target_weights(TABLES[key].keys, meta["seed"], meta["gain"])
     for name, of in zoo_tables.aliases(key).items():
         arrays[name] = arrays[of]
-    assert recipes.digest(arrays, b"") == meta["weights_sha256"]
+    assert seeded_weights.digest(arrays, b"") == meta["weights_sha256"]
     path = folder / "model.pth"
     torch.save({name: torch.from_numpy(array) for name, array in arrays.items()}, path)
     return path
@@ -286,8 +287,8 @@ REGIONS = torch.tensor([[0.0, 5, 12, 90, 150], [0, 30, 40, 111, 100], [0, 0, 0, 
 
 
 def golden_inputs(family: str, meta: dict) -> list[torch.Tensor]:
-    clip = recipes.target_input(meta["seed"], meta["input_shape"])
-    assert recipes.digest_one(clip) == meta["input_sha256"]
+    clip = seeded_weights.target_input(meta["seed"], meta["input_shape"])
+    assert seeded_weights.digest_one(clip) == meta["input_sha256"]
     if family == "resnet2d":  # two frames of a video each
         videos = clip.reshape(-1, 2, *clip.shape[1:])
         return [torch.from_numpy(videos.transpose(0, 2, 1, 3, 4).copy())]
@@ -299,7 +300,21 @@ def golden_inputs(family: str, meta: dict) -> list[torch.Tensor]:
     return [frames, torch.tensor([[0.6, 1.3]])] if meta["model"].startswith("ssn") else [frames]
 
 
-@pytest.mark.parametrize("path", GOLDENS, ids=lambda path: path.stem)
+def shows(path: Path) -> set[str]:
+    """A golden's ecosystem and what its network is called after. C3D is computed as its small net elsewhere."""
+    ecosystem = path.stem.split("-")[0]
+    kinds = re.findall(
+        "ssn|tsn|csn|r2plus1d|slowfast|slowonly|inception|nl|context|rcnn|detection|x3d|mc3", path.stem
+    )
+    return set() if "c3d" in path.stem else {ecosystem, *kinds}
+
+
+def pixels(path: Path) -> int:
+    """Of a golden's clip: what the test costs."""
+    return prod(json.loads(str(np.load(path)["meta"]))["input_shape"])
+
+
+@pytest.mark.parametrize("path", selection.one_of_each(GOLDENS, shows, pixels), ids=lambda path: path.stem)
 def test_a_file_computes_what_its_own_network_computes(path: Path, device: str, tmp_path: Path) -> None:
     golden = np.load(path)
     meta = json.loads(str(golden["meta"]))

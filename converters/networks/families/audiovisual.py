@@ -15,7 +15,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from converters.networks.layers import Network, linear
-from converters.networks.registry import NetworkRecord
+from converters.networks.record import NetworkRecord
 
 from . import resnet2d_audio, resnet3d
 

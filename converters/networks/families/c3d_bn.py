@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from converters.networks.registry import NetworkRecord
+from converters.networks.record import NetworkRecord
 
 from .c3d import C3D
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from converters.networks.registry import NetworkRecord
+from converters.networks.record import NetworkRecord
 
 from .resnet3d import build
 

@@ -25,7 +25,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from converters.networks.layers import Network, Unit, check_input, linear
-from converters.networks.registry import NetworkRecord
+from converters.networks.record import NetworkRecord
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from converters.networks.layers import Unit, check_input
-from converters.networks.registry import NetworkRecord
+from converters.networks.record import NetworkRecord
 from converters.networks.resnet import UNITS, ResNet, Stage
 
 if TYPE_CHECKING:

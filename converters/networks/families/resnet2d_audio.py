@@ -9,7 +9,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from converters.networks.layers import Unit, check_input
-from converters.networks.registry import NetworkRecord
+from converters.networks.record import NetworkRecord
 from converters.networks.resnet import UNITS, ResNet, Stage
 
 if TYPE_CHECKING:

@@ -13,8 +13,8 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from converters.networks.layers import Network, Unit, check_input, linear
+from converters.networks.record import NetworkRecord
 from converters.networks.regions import Regions, require_regions
-from converters.networks.registry import NetworkRecord
 from converters.networks.stages import stage, window_means
 
 if TYPE_CHECKING:
@@ -95,4 +95,4 @@ class ResNetI3D(Network):
         yield "logits", x.mean(dim=(2, 3, 4))
 
 
-NETWORK = NetworkRecord(build=ResNetI3D, test_clip=(1, 3, 32, 209, 212))
+NETWORK = NetworkRecord(build=ResNetI3D, test_clip=(1, 3, 8, 65, 70))

@@ -15,8 +15,8 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from converters.networks.layers import Network, Unit, check_input, linear
+from converters.networks.record import NetworkRecord
 from converters.networks.regions import Regions, require_regions
-from converters.networks.registry import NetworkRecord
 from converters.networks.stages import stage, window_means
 
 if TYPE_CHECKING:
@@ -149,4 +149,4 @@ class SlowFast(Network):
         yield "logits", x.mean(dim=(2, 3, 4))
 
 
-NETWORK = NetworkRecord(build=SlowFast, test_clip=(1, 3, 16, 193, 196))
+NETWORK = NetworkRecord(build=SlowFast, test_clip=(1, 3, 16, 65, 70))

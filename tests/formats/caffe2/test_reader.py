@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
@@ -28,7 +28,8 @@ from converters.formats.caffe2.pickle_writer import write_caffe2_pickle
 from converters.formats.pickle.numpy_arrays import TENSOR_LIMIT
 from converters.formats.sniff import HEAD, sniff
 from converters.tensor import FileBytes, Tensor
-from tests.helpers import hostile, paths
+from tests.helpers import hostile_pickles, paths
+from tests.helpers.budgets import examples
 from tests.helpers.paths import REPOSITORY
 
 if TYPE_CHECKING:
@@ -142,7 +143,7 @@ DTYPES = st.sampled_from(
 )
 
 
-@settings(deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@examples()
 @given(
     blobs=st.dictionaries(
         st.text(st.characters(codec="ascii", exclude_characters="\n"), min_size=1, max_size=60),
@@ -186,8 +187,8 @@ def test_a_name_among_the_blobs_and_beside_them_is_refused(tmp_path, blob, besid
 
 
 def test_an_array_beside_the_blobs_that_lies_is_refused(tmp_path):
-    value, says = hostile.bad_arrays()["too few bytes"]
-    good = hostile.array(b"K\x04\x85", hostile.raw(bytes(16)))
+    value, says = hostile_pickles.bad_arrays()["too few bytes"]
+    good = hostile_pickles.array(b"K\x04\x85", hostile_pickles.raw(bytes(16)))
     data = b"\x80\x02}(U\x05blobs}U\x01w" + good + b"sU\x07conv9_w" + value + b"u."
     message = refusal(tmp_path, data)
     assert says in message
@@ -196,7 +197,7 @@ def test_an_array_beside_the_blobs_that_lies_is_refused(tmp_path):
 
 @pytest.mark.parametrize("place", ["blob", "beside", "flat", "plain"])
 def test_names_that_are_not_unicode_are_refused(tmp_path, place):
-    zero = hostile.array(b"K\x04\x85", hostile.raw(bytes(16)))
+    zero = hostile_pickles.array(b"K\x04\x85", hostile_pickles.raw(bytes(16)))
     odd = b"V\\ud800conv1_w\n"
     streams = {
         "blob": b"(dVblobs\n(dVw\n" + zero + b"s" + odd + zero + b"ss.",
@@ -209,7 +210,7 @@ def test_names_that_are_not_unicode_are_refused(tmp_path, place):
 
 
 def test_texts_that_are_not_unicode_can_be_written(tmp_path):
-    zero = hostile.array(b"K\x04\x85", hostile.raw(bytes(16)))
+    zero = hostile_pickles.array(b"K\x04\x85", hostile_pickles.raw(bytes(16)))
     data = b"(dVblobs\n(dVw\n" + zero + b"ssVcfg\n(dV\\ud800k\nVa\\udfff\nss."
     _, found = read(tmp_path, data)
     assert found.others == {"cfg": {r"\ud800k": r"a\udfff"}}
@@ -234,15 +235,15 @@ def test_shared_and_cyclic_extras_stay_small(tmp_path):
 def test_both_spellings_of_a_name_are_refused(tmp_path):
     data = pickle.dumps({"blobs": {"w": np.zeros(3), b"w": np.ones(3)}}, 4)
     assert "has the name w twice, as bytes and as text" in refusal(tmp_path, data)
-    zero = hostile.array(b"K\x04\x85", hostile.raw(bytes(16)))
-    assert "has the name w twice" in refusal(tmp_path, hostile.blobs((b"w", zero), (b"w", zero)))
+    zero = hostile_pickles.array(b"K\x04\x85", hostile_pickles.raw(bytes(16)))
+    assert "has the name w twice" in refusal(tmp_path, hostile_pickles.blobs((b"w", zero), (b"w", zero)))
 
 
-@pytest.mark.parametrize("name", hostile.bad_arrays())
+@pytest.mark.parametrize("name", hostile_pickles.bad_arrays())
 def test_arrays_that_lie_are_refused(tmp_path, name):
-    value, says = hostile.bad_arrays()[name]
-    good = hostile.array(b"K\x04\x85", hostile.raw(bytes(16)))
-    message = refusal(tmp_path, hostile.blobs((b"fine", good), (b"the_blob", value)))
+    value, says = hostile_pickles.bad_arrays()[name]
+    good = hostile_pickles.array(b"K\x04\x85", hostile_pickles.raw(bytes(16)))
+    message = refusal(tmp_path, hostile_pickles.blobs((b"fine", good), (b"the_blob", value)))
     assert says in message
     assert "the_blob" in message or "offset" in message
 
@@ -265,7 +266,7 @@ def test_arrays_that_lie_are_refused(tmp_path, name):
     ],
 )
 def test_bytes_written_as_text_must_decode_to_the_shape(tmp_path, value, says):
-    data = hostile.blobs((b"the_blob", hostile.array(b"M\x2b\x01\x85", value, b"i1", b"|")))
+    data = hostile_pickles.blobs((b"the_blob", hostile_pickles.array(b"M\x2b\x01\x85", value, b"i1", b"|")))
     message = refusal(tmp_path, data)
     assert says in message
     assert "the_blob" in message
@@ -327,7 +328,7 @@ def test_pickles_are_recognised(path):
     assert sniff(path.read_bytes()[:HEAD]) == "pickle"
 
 
-@settings(max_examples=500)
+@examples(500)
 @given(st.binary(max_size=64))
 def test_recognition_never_fails(head):
     assert isinstance(sniff(head), str)
@@ -369,17 +370,21 @@ def test_a_sparse_file_over_4_gb(tmp_path):
     path = tmp_path / "large.pkl"
     count = (1 << 30) + 1
     dtype = (
-        hostile.call("numpy", "dtype", hostile.text("f4"), b"\x89\x88")
-        + b"(K\x03" + hostile.text("<") + b"NNNJ\xff\xff\xff\xffJ\xff\xff\xff\xffK\x00tb"
+        hostile_pickles.call("numpy", "dtype", hostile_pickles.text("f4"), b"\x89\x88")
+        + b"(K\x03" + hostile_pickles.text("<") + b"NNNJ\xff\xff\xff\xffJ\xff\xff\xff\xffK\x00tb"
     )  # fmt: skip
     with open(path, "wb") as out:
         out.write(b"\x80\x05}")
         for name, size in (("large", count), ("small", 3)):
-            out.write(hostile.text(name) + hostile.named("numpy.core.numeric", "_frombuffer") + b"(\x96")
+            out.write(
+                hostile_pickles.text(name)
+                + hostile_pickles.named("numpy.core.numeric", "_frombuffer")
+                + b"(\x96"
+            )
             out.write(struct.pack("<Q", 4 * size))
             out.seek(4 * size - 4, os.SEEK_CUR)
             out.write(struct.pack("<f", 2.5) + dtype)
-            out.write(b"\x8a\x05" + size.to_bytes(5, "little") + b"\x85" + hostile.text("C") + b"tRs")
+            out.write(b"\x8a\x05" + size.to_bytes(5, "little") + b"\x85" + hostile_pickles.text("C") + b"tRs")
         out.write(b".")
     with SourceFile(path) as file:
         assert file.size > 1 << 32

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from converters.errors import BadInput, Refused
@@ -25,8 +25,9 @@ from converters.formats.npz.reader import read_npy, read_npz
 from converters.formats.pytorch.zip_records import CheckedRecord
 from converters.tensor import FileBytes, known_crc
 from tests.helpers import paths
+from tests.helpers.budgets import examples
 from tests.helpers.paths import REPOSITORY
-from tests.helpers.recipes_caffe import c3d_weights
+from tests.helpers.seeded_weights_caffe import c3d_weights
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -444,7 +445,7 @@ def test_cut_at_every_byte(tmp_path):
             refusal(path)
 
 
-@settings(max_examples=300, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@examples(300)
 @given(st.data())
 def test_damage_is_refused_or_leaves_a_consistent_file(tmp_path, data):
     arrays = {"aa": np.arange(6, dtype=np.int32), "bb": np.ones((2, 2), np.float32, "F"), "cc": np.zeros(3)}

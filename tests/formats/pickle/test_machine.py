@@ -10,7 +10,7 @@ import sys
 from typing import TYPE_CHECKING
 
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from converters.errors import BadInput
@@ -19,16 +19,14 @@ from converters.formats.caffe2.pickle_reader import read_caffe2_pickle
 from converters.formats.pickle.machine import _STEPS, _damaged, walk
 from converters.formats.pickle.numpy_arrays import NAMES
 from converters.formats.pickle.strings import Span, content
-from tests.helpers import hostile, paths
+from tests.helpers import hostile_pickles, paths, selection
+from tests.helpers.budgets import examples
 from tests.helpers.paths import REPOSITORY
 
 if TYPE_CHECKING:
     from pathlib import Path
 
 FIXTURES = sorted((paths.FIXTURES / "caffe2").glob("*.pkl"))
-REPEATED = settings(
-    deadline=None, max_examples=150, suppress_health_check=[HealthCheck.function_scoped_fixture]
-)
 
 
 def file_of(folder: Path, data: bytes) -> SourceFile:
@@ -89,9 +87,9 @@ VALUES = st.recursive(
 )
 
 
-@pytest.mark.parametrize("pickler", [pickle.Pickler, pickle._Pickler])
+@pytest.mark.parametrize("pickler", selection.first_of([pickle.Pickler, pickle._Pickler]))
 @pytest.mark.parametrize("protocol", range(6))
-@REPEATED
+@examples(150)
 @given(value=VALUES)
 def test_plain_values_are_what_was_pickled(tmp_path, pickler, protocol, value):
     out = io.BytesIO()
@@ -126,10 +124,10 @@ def test_ordered_dictionaries_of_both_pythons(tmp_path):
     assert value_of(tmp_path, b"\x80\x02ccollections\nOrderedDict\n)RX\x01\x00\x00\x00aK\x01s.") == {"a": 1}
 
 
-@pytest.mark.parametrize("name", hostile.live("x"))
+@pytest.mark.parametrize("name", hostile_pickles.live("x"))
 def test_nothing_in_a_file_runs(tmp_path, name):
     marker = tmp_path / "it-ran"
-    data = hostile.live(str(marker))[name]
+    data = hostile_pickles.live(str(marker))[name]
     assert "contains code" in refusal(tmp_path, data)
     with SourceFile(tmp_path / "x.pkl") as file, pytest.raises(BadInput, match="contains code"):
         read_caffe2_pickle(file)
@@ -140,17 +138,17 @@ def test_nothing_in_a_file_runs(tmp_path, name):
     assert marker.exists()
 
 
-@pytest.mark.parametrize("name", hostile.refused())
+@pytest.mark.parametrize("name", hostile_pickles.refused())
 def test_what_asks_for_code_is_refused_by_name(tmp_path, name):
-    data, named = hostile.refused()[name]
+    data, named = hostile_pickles.refused()[name]
     message = refusal(tmp_path, data)
     assert named in message
     assert "offset" in message
 
 
-@pytest.mark.parametrize("name", hostile.damaged())
+@pytest.mark.parametrize("name", hostile_pickles.damaged())
 def test_damage_is_refused(tmp_path, name):
-    refusal(tmp_path, hostile.damaged()[name])
+    refusal(tmp_path, hostile_pickles.damaged()[name])
 
 
 GUARD = """
@@ -171,10 +169,10 @@ print(time.process_time())
 """
 
 
-@pytest.mark.parametrize("name", hostile.bombs())
+@pytest.mark.parametrize("name", selection.first_of(hostile_pickles.bombs()))
 def test_bombs_end_in_bounded_memory_and_time(tmp_path, name):
     path = tmp_path / "bomb.pkl"
-    path.write_bytes(hostile.bombs()[name])
+    path.write_bytes(hostile_pickles.bombs()[name])
     done = subprocess.run(
         [sys.executable, "-c", GUARD, path],
         capture_output=True,
@@ -244,7 +242,7 @@ def test_a_flipped_bit_is_refused_or_changes_names_and_numbers_only(tmp_path):
 
 
 @pytest.mark.parametrize("path", FIXTURES, ids=lambda path: path.stem)
-@settings(parent=REPEATED, max_examples=40)
+@examples(40)
 @given(data=st.data())
 def test_random_damage_ends_in_a_value_or_a_refusal(tmp_path, path, data):
     changed = bytearray(path.read_bytes())
@@ -263,7 +261,7 @@ PIECES = (
 )
 
 
-@settings(parent=REPEATED, max_examples=1500)
+@examples(1500)
 @given(start=st.sampled_from([b"", b"\x80\x02", b"\x80\x05"]), pieces=st.lists(PIECES, max_size=40))
 def test_random_opcodes_end_in_a_value_or_a_refusal(tmp_path, start, pieces):
     message = ""

@@ -13,14 +13,15 @@ from typing import TYPE_CHECKING
 
 import pytest
 import torch
-from hypothesis import HealthCheck, given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from converters.errors import BadInput
 from converters.formats.checkpoint import open_checkpoint
 from converters.formats.pytorch.legacy import MAGIC
 from tests.formats.pytorch.test_reader import bits, repacked, saved
-from tests.helpers import hostile
+from tests.helpers import hostile_pickles
+from tests.helpers.budgets import examples
 from tests.helpers.paths import REPOSITORY
 
 if TYPE_CHECKING:
@@ -198,7 +199,7 @@ def test_every_dtype_and_view_in_the_legacy_format(tmp_path):
     agree(*read_bytes(tmp_path, legacy(value)), value)
 
 
-@settings(deadline=None, max_examples=40, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@examples(40)
 @given(shape=st.lists(st.integers(0, 5), max_size=4), data=st.data())
 def test_any_view_comes_back_from_the_legacy_format(tmp_path, shape, data):
     tensor = torch.arange(int(torch.tensor(shape).prod()) if shape else 1, dtype=torch.int32).reshape(shape)
@@ -282,11 +283,11 @@ def test_a_storage_in_two_forms_is_refused(tmp_path):
     assert "two different forms" in refusal(tmp_path, data)
 
 
-@pytest.mark.parametrize("name", hostile.live("x"))
+@pytest.mark.parametrize("name", hostile_pickles.live("x"))
 def test_nothing_in_a_legacy_file_runs(tmp_path, name):
     marker = tmp_path / "it-ran"
     head = pickle.dumps(MAGIC, 2) + pickle.dumps(1001, 2) + pickle.dumps({}, 2)
-    stream = hostile.live(str(marker))[name]
+    stream = hostile_pickles.live(str(marker))[name]
     for data in (head + stream, pickle.dumps(MAGIC, 2) + stream):
         assert "contains code" in refusal(tmp_path, data)
     for member in ("pickle", "tensors", "storages"):

@@ -12,7 +12,7 @@ from contextlib import suppress
 from pathlib import Path
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from converters.errors import BadInput
@@ -25,7 +25,8 @@ from converters.formats.tensorflow.reader import read_tensorflow, verify_crcs
 from converters.formats.tensorflow.slices import slice_key
 from converters.formats.tensorflow.snappy import decompress
 from converters.formats.tensorflow.sstable import read_table
-from tests.helpers import i3d_tables
+from tests.helpers import i3d_tables, selection
+from tests.helpers.budgets import examples
 from tests.helpers.paths import REPOSITORY
 from tests.helpers.tensorflow_files import (
     FIXTURES,
@@ -539,7 +540,7 @@ def test_cut_at_every_byte(fixture: str, name: str, tmp_path) -> None:
         assert "does not end as" in said or "ends early" in said or "is no TensorFlow" in said, (size, said)
 
 
-@pytest.mark.parametrize(("fixture", "name"), DAMAGED)
+@pytest.mark.parametrize(("fixture", "name"), selection.first_of(DAMAGED))
 def test_every_bit_flipped(fixture: str, name: str, tmp_path) -> None:
     """Not one goes unseen, but in the padding of the footer and in what belongs to tensors that are not read."""
     path = copied(fixture, tmp_path) / name
@@ -557,7 +558,7 @@ def test_every_bit_flipped(fixture: str, name: str, tmp_path) -> None:
     assert set(unseen) <= set(allowed)
 
 
-@pytest.mark.parametrize(("fixture", "name"), DAMAGED)
+@pytest.mark.parametrize(("fixture", "name"), selection.first_of(DAMAGED))
 def test_flipped_bits_without_checksums(fixture: str, name: str, tmp_path) -> None:
     """Whatever comes out then, it is a clean refusal or tensors of some sort."""
     path = copied(fixture, tmp_path) / name
@@ -892,7 +893,7 @@ def test_blocks_that_are_used_twice(tmp_path) -> None:
         read_tensorflow(str(tmp_path / "m.index"))
 
 
-@settings(max_examples=300, deadline=None)
+@examples(300)
 @given(st.data())
 def test_any_bytes_with_right_checksums(data) -> None:
     """Values of an index changed at random, checksums made again: tensors or a clean refusal."""
@@ -913,7 +914,7 @@ def test_any_bytes_with_right_checksums(data) -> None:
                 assert len(tensor.tobytes()) == tensor.nbytes
 
 
-@settings(max_examples=200, deadline=None)
+@examples(200)
 @given(st.binary(max_size=80))
 def test_any_bytes_as_snappy(packed: bytes) -> None:
     with suppress(Damaged):

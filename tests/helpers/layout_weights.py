@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import zlib
-from fnmatch import fnmatchcase
 from math import prod
 from typing import TYPE_CHECKING
 
@@ -12,10 +11,11 @@ import torch
 
 from converters.conversion.plan import make_plan
 from converters.loading import build_network, to_torch
+from converters.mapping.catalog import load_layout, models, network_names
+from converters.mapping.globs import is_for
 from converters.mapping.match import match_file
 from converters.mapping.names import tensor_slots
 from converters.mapping.network_info import differing_settings, layout_settings, network_info
-from converters.mapping.tables import load_layout, models, network_names
 from converters.mapping.variants import own_eps, settings, variants
 from converters.tensor import Held, Tensor
 
@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
     from converters.mapping.match import Match
     from converters.mapping.network_info import NetworkInfo
-    from converters.mapping.tables import LayoutTable
+    from converters.mapping.schema import LayoutTable
     from converters.mapping.variants import Variant
     from converters.networks.layers import Network
 
@@ -36,9 +36,9 @@ def variant(name: str) -> Variant:
 
 def model_of(layout: str, one: Variant) -> str:
     """A model of a layout that a file may be of, where names and shapes do not say which; else the network."""
-    known = (row for row in models(load_layout(layout)) if "sizes" not in row)
+    known = (row for row in models(load_layout(layout)) if not row.sizes)
     return next(
-        (row["name"] for row in known if any(fnmatchcase(one.name, glob) for glob in row["variants"])),
+        (row.name for row in known if is_for(row.variants, one.name)),
         one.name,
     )
 
@@ -55,7 +55,7 @@ def fixed_otherwise(source: LayoutTable, target: LayoutTable, one: Variant) -> b
 
 def keeps_statistics(layout: LayoutTable) -> bool:
     """Whether a layout has a place for the statistics of batch norms."""
-    return layout.leaf("bn", "running_var").constant is None
+    return layout.parameter("bn", "running_var").constant is None
 
 
 def sizes(one: Variant) -> dict[str, int]:

@@ -1,0 +1,110 @@
+"""The keys of a manifest's row, and what their values may be."""
+
+from __future__ import annotations
+
+import re
+from typing import TYPE_CHECKING, Any
+
+from converters.conversion.options import NetworkOptions, ReadOptions, WriteOptions, options_of
+from converters.conversion.output_names import fill
+from converters.errors import UsageError
+from converters.mapping.catalog import layout_names
+from converters.mapping.settings import check_settings
+from converters.tensor import FLOATS
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    Check = Callable[[Any], str]
+
+PLACEHOLDERS = ("stem", "folder", "to", "source")
+"""Placeholders of an output's name: the input's name without suffix, the name of its folder, the two layouts."""
+
+_SHA256 = re.compile(r"(?:[0-9a-fA-F]{8}|[0-9a-fA-F]{64})")
+
+
+def _text(value: Any) -> str:
+    if not isinstance(value, str) or not value or "\0" in value:
+        return "must be a string that is not empty"
+    return ""
+
+
+def _flag(value: Any) -> str:
+    return "" if isinstance(value, bool) else "must be true or false"
+
+
+def _layout(value: Any) -> str:
+    if fault := _text(value):
+        return fault
+    if value not in layout_names():
+        return f"there is no layout {value!r}; there are {', '.join(layout_names())}"
+    return ""
+
+
+def _source(value: Any) -> str:
+    return "" if value == "auto" else _layout(value)
+
+
+def _layouts(value: Any) -> str:
+    if isinstance(value, str):
+        return _layout(value)
+    if not isinstance(value, list) or not value:
+        return "must be a layout or a list of layouts"
+    if len(set(map(str, value))) != len(value):
+        return "names a layout twice"
+    return next((fault for name in value if (fault := _layout(name))), "")
+
+
+def _digest(value: Any) -> str:
+    if isinstance(value, str) and _SHA256.fullmatch(value):
+        return ""
+    return "must be a SHA-256, or its first 8 hexadecimal digits"
+
+
+def _pattern(value: Any) -> str:
+    if fault := _text(value):
+        return fault
+    try:
+        fill(value, dict.fromkeys(PLACEHOLDERS, ""))
+    except UsageError as error:
+        return f"{error.what}; {error.hint}" if error.hint else error.what
+    return ""
+
+
+def _dtype(value: Any) -> str:
+    return "" if value in FLOATS else f"must be one of {', '.join(FLOATS)}"
+
+
+def _settings(value: Any) -> str:
+    if not isinstance(value, dict):
+        return "must be a table of settings, such as { pool1 = true }"
+    try:
+        check_settings(value)
+    except UsageError as error:
+        return f"{error.what}; {error.hint}" if error.hint else error.what
+    return ""
+
+
+_OF_TYPE: dict[type, Check] = {bool: _flag, str: _text}
+_OF_NAME: dict[str, Check] = {"dtype": _dtype, "settings": _settings}
+
+_EXCLUDED = ("sha256", "mean", "force", "dry_run")
+"""Options of a conversion that a row does not have: the batch decides, or the key has another meaning."""
+
+OPTIONS: dict[str, Check] = {
+    option.name: _OF_NAME.get(option.name) or _OF_TYPE[option.type]
+    for options in (ReadOptions, NetworkOptions, WriteOptions)
+    for option in options_of(options)
+    if option.name not in _EXCLUDED
+} | {"verify": _flag}
+"""The options of a conversion. A check returns what is wrong with a value, or nothing."""
+
+KEYS: dict[str, Check] = {
+    "source": _source,
+    "input": _text,
+    "sha256": _digest,
+    "to": _layouts,
+    "output": _pattern,
+    **OPTIONS,
+}
+"""All keys."""

@@ -1,0 +1,146 @@
+"""The support table: which networks there are, which layouts hold them, and how exact a conversion is.
+
+Read from the tables alone.
+"""
+
+from __future__ import annotations
+
+from dataclasses import asdict, dataclass
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+from converters.conversion.plan import differences
+from converters.mapping.catalog import network_names, readable_layouts
+from converters.mapping.names import families, left_out, unstored
+from converters.mapping.network_info import differing_settings, layout_settings
+from converters.mapping.settings import made_up_for
+from converters.mapping.variants import BN_EPS, own_eps, own_settings, variants
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from converters.mapping.schema import LayoutTable
+    from converters.mapping.variants import Variant
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SupportedNetwork:
+    """One network: the source layouts it comes in, the layouts that hold it, and why the others cannot."""
+
+    family: str
+    variant: str
+    title: str
+    sources: tuple[str, ...]
+    layouts: Mapping[str, str]
+    refusing: Mapping[str, str]
+
+    def as_data(self) -> dict[str, Any]:
+        """Plain data, for ``--json``."""
+        return asdict(self)
+
+
+def support_table() -> list[SupportedNetwork]:
+    """Every network of every family."""
+    tables = readable_layouts()
+    rows = []
+    for family in network_names():
+        sources = [table for table in tables if table.format != "pytorch" and family in families(table)]
+        for variant in variants(family):
+            layouts, refusing = holding_layouts(variant)
+            rows.append(
+                SupportedNetwork(
+                    family=family,
+                    variant=variant.name,
+                    title=variant.title,
+                    sources=tuple(
+                        table.name for table in sources if not table.support_for(variant.name).unsupported
+                    ),
+                    layouts=layouts,
+                    refusing=refusing,
+                )
+            )
+    return rows
+
+
+def holding_layouts(variant: Variant) -> tuple[dict[str, str], dict[str, str]]:
+    """The PyTorch layouts that hold a network, each with its note, and those that refuse it, each with the reason.
+
+    A source's default target comes first.
+    """
+    layouts: dict[str, str] = {}
+    refusing: dict[str, str] = {}
+    tables = readable_layouts()
+    sources = [
+        table
+        for table in tables
+        if table.format != "pytorch"
+        and variant.family in table.modules
+        and not table.support_for(variant.name).unsupported
+    ]
+    defaults = [name for table in sources for name in table.default_targets] or ["native"]
+    targets = [table for table in tables if table.format == "pytorch"]
+    targets.sort(key=lambda table: defaults.index(table.name) if table.name in defaults else len(defaults))
+    for layout in targets:
+        support = layout.support_for(variant.name)
+        if support.unsupported:
+            refusing[layout.name] = support.unsupported
+        elif variant.family not in families(layout):
+            refusing[layout.name] = "it has no such network"
+        else:
+            layouts[layout.name] = support.differs or support.note
+    return layouts, refusing
+
+
+class Exactness(NamedTuple):
+    """What the weights of one layout are in another: ``kind`` is one of `KINDS`, ``why`` what to know about it."""
+
+    kind: str
+    why: str
+
+
+KINDS = {
+    "exact": "the same function",
+    "eps": "the same function: the difference in batch norm eps is absorbed in `running_var`; refused where that would "
+    "make a variance negative",
+    "settings": "the same function once the target's network has the settings that weights do not show; the report "
+    "names them",
+    "partly": "the same function where the norms, or the statistics of norms, that the layout has no place for change "
+    "nothing; otherwise refused",
+    "differs": "the weights load, but the function differs; the report says how",
+    "refused": "the layout has no such network",
+}
+
+
+def exactness(variant: Variant, source: LayoutTable, target: LayoutTable) -> Exactness:
+    """What the tables say about weights that go from one layout to another."""
+    before, after = source.support_for(variant.name), target.support_for(variant.name)
+    if after.unsupported or variant.family not in families(target):
+        return Exactness("refused", after.unsupported or f"{target.title} has no such network")
+    notes = [] if target.identity else differences(before, after)
+    why = "; ".join(notes)
+    if before.config != after.config and (before.differs or after.differs) and not target.identity:
+        return Exactness("differs", why)
+    if left_out(target, variant) - left_out(source, variant) or unstored(target, variant) - unstored(
+        source, variant
+    ):
+        return Exactness("partly", why)
+    if names := _settings_to_choose(variant, source, target):
+        if fixed := [name for name in names if name in after.fixed]:
+            return Exactness("refused", f"{target.title}'s code has a different {', '.join(fixed)}")
+        return Exactness("settings", "; ".join((*notes, ", ".join(names))))
+    return Exactness("eps" if _eps_differs(variant, source, target) else "exact", why)
+
+
+def _eps_differs(variant: Variant, source: LayoutTable, target: LayoutTable) -> bool:
+    wanted = own_eps(target, variant)
+    return wanted is not None and wanted != own_settings(source, variant).get(BN_EPS)
+
+
+def _settings_to_choose(variant: Variant, source: LayoutTable, target: LayoutTable) -> list[str]:
+    """The settings in which a source's networks differ from the target's own, where weights cannot make up for it."""
+    if target.identity:
+        return []
+    after = layout_settings(target, variant)
+    names = {
+        name for before in layout_settings(source, variant) for name in differing_settings(before, after)
+    }
+    return sorted(names - made_up_for(variant))
