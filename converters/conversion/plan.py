@@ -1,23 +1,20 @@
-"""From a file that fits to rows that say, tensor by tensor, what becomes what. Names and shapes only."""
+"""Plan a conversion: what becomes of every tensor. Names and shapes only; no tensor is read."""
 
 from __future__ import annotations
 
-from functools import partial
 from math import prod
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from converters.errors import BadInput, Refused
+from converters.errors import Refused
 from converters.mapping.match import zeros_of
 from converters.mapping.names import BATCHES, CannotHold, TensorSlot, families, tensor_slots
-from converters.mapping.network_info import differing_settings, layout_settings
-from converters.mapping.settings import made_up_for, settings_text
+from converters.mapping.settings import made_up_for
 from converters.mapping.storage import DIVISOR
 from converters.mapping.variants import BN_EPS
-from converters.tensor import ITEMSIZE
 
+from .notes import cast_note, differences, refuse_fixed, settings_apart, settings_note, value_notes
 from .operations import (
-    AddUlps,
     Cast,
     Divide,
     InverseStd,
@@ -28,24 +25,24 @@ from .operations import (
     Scale,
     ShiftVariance,
     filled,
-    is_exact,
-    unpack,
 )
+from .original_file import wrong_record
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
 
     from converters.mapping.match import Match
     from converters.mapping.network_info import NetworkInfo
-    from converters.mapping.schema import LayoutTable, Support
+    from converters.mapping.schema import LayoutTable
     from converters.mapping.storage import StoredTensor
     from converters.tensor import Tensor
 
     from .operations import Op
+    from .original_file import OriginalFile
 
 
 class Row(NamedTuple):
-    """One tensor's way. ``source`` is None for a tensor that is not read but filled with ``fill``."""
+    """What one tensor of the output is made of. Without a ``source`` it is filled with ``fill``."""
 
     source: str | None
     target: str
@@ -70,42 +67,13 @@ class Row(NamedTuple):
         return next((op.by for op in self.ops if isinstance(op, Divide) and not op.back), None)
 
 
-class OriginalFile(NamedTuple):
-    """What the file that a chain of conversions began with was like, now that they are undone: the prefix of its
-    names, and by canonical names the shapes that were not the layout's own and the dtypes that were not
-    ``dtype``. ``lossy`` tells that something was rounded since.
-    ``names`` are those of modules that may have several, by their keys in the table. ``steps``, packed, lead
-    from what the tables alone would write to what the file had, by canonical names (`AddUlps`). ``inverse`` tells
-    that it had inverse standard deviations, ``absent`` that its names lacked the backbone's prefix, and ``head`` is
-    the head's name where it was not the layout's."""
-
-    prefix: str
-    shapes: Mapping[str, tuple[int, ...]]
-    dtype: str
-    dtypes: Mapping[str, str]
-    lossy: bool
-    names: Mapping[str, str] = MappingProxyType({})
-    steps: Mapping[str, str] = MappingProxyType({})
-    inverse: bool = False
-    absent: bool = False
-    head: str = ""
-
-
-def differences(had: Support, has: Support) -> list[str]:
-    """What must be said of weights that go from a network of one layout to that of another."""
-    said = [has.note]
-    if had.config != has.config:
-        said += [had.differs or (had.note if had.config else ""), has.differs]
-    return [text for text in dict.fromkeys(said) if text]
-
-
 class Plan(NamedTuple):
     """All rows, in the target's state-dict order, and what must be said about the result.
 
-    ``implied`` are tensors that the target does not store, with the value each must have everywhere; ``equal`` pairs
-    of tensors of the file that must have the same values. ``settings`` are those that the output's weights go with,
-    ``moved`` what those of them were that weights make up for.
-    ``inverse_std`` tells that the target's have inverse standard deviations for variances.
+    ``implied`` are tensors that the target does not store, with the value that each must have everywhere. ``equal`` are
+    pairs of the file's tensors that must have the same values. ``settings`` are those that the output's weights need;
+    ``moved`` has the source's values of those that changed because the weights make up for it. ``inverse_std`` says
+    that the target stores inverse standard deviations for variances.
     """
 
     rows: tuple[Row, ...]
@@ -119,7 +87,7 @@ class Plan(NamedTuple):
     moved: Mapping[str, Any] = MappingProxyType({})
 
 
-NOTHING = Plan((), (), (), (), 0.0)
+NOTHING = Plan(rows=(), implied=(), dropped=(), notes=(), eps_shift=0.0)
 """A plan without rows."""
 
 
@@ -136,119 +104,30 @@ def make_plan(
     home: LayoutTable | None = None,
     path: str = "",
 ) -> Plan:
-    """Pair every tensor of a fitted file with its name in ``target``.
+    """Pair every tensor of a matched file with its name in ``target``.
 
-    ``info.bn_eps`` is what the file's variances go with, ``eps`` what the target's must go with; ``undo`` are
-    operations that a former conversion's provenance asks for, by the tensor's name in the file, and ``former``
-    what the file had been before it, if this is the way back. ``home`` is the layout whose network the weights
-    are of, if not the file's. Raises `Refused` with the reason where the
-    target cannot hold the network.
+    ``info.bn_eps`` is the eps that the file's variances go with, ``eps`` the one that the target's must go with.
+    ``undo`` are operations that the provenance of an earlier conversion asks for, by the tensor's name in the file.
+    ``former`` is the file before that conversion, if this is the way back. ``home`` is the layout whose network the
+    weights are of, if not the file's. Raises `Refused` with the reason where the target cannot hold the network.
     """
-    support_for = target.support_for(match.variant.name)
-    if support_for.unsupported:
-        raise Refused(
-            f"{target.title} cannot hold {match.variant.title}: {support_for.unsupported}",
-            path=path,
-            hint="`convert models` shows which layouts can",
-        )
-    if former and former.absent:
-        target = target.without_backbone()
-    if former and former.head:
-        target = target.with_head(former.head)
-    target = target.choose(partial(_former_name, former.names if former else {}))
-    if former and former.inverse:
-        target = target.inverted()
-    try:
-        wanted = _expand(match, target)
-    except CannotHold as error:
-        raise Refused(
-            f"{target.title} has no name for {match.variant.title}'s module {error}",
-            path=path,
-            hint="`convert models` shows which layouts can",
-        ) from None
-    prefix = former.prefix if former else ""
-    shift = info.bn_eps - eps if BN_EPS in info.settings else 0.0
-    sources: dict[str, TensorSlot] = {}
-    equal: list[tuple[str, str]] = []
-    for entry in match.slots:
-        first = sources.setdefault(entry.canonical, entry)
-        if first is not entry:
-            equal.append((match.prefix + first.name, match.prefix + entry.name))
-    other = settings_apart(match, target, info)
-    moved = {key: name for name in other for key in match.variant.table.folded_settings.get(name, ())}
-    rows: list[Row] = []
-    implied: list[tuple[str, float]] = []
-    implied += [(name, 0.0) for name in zeros_of(match)]
-    divisors: dict[str, Tensor] = {}
-    turned: list[str] = []
-    if match.partial:
-        wanted = [entry for entry in wanted if entry.canonical in sources]
-    for entry in wanted:
-        shape = tuple([size if isinstance(size, int) else match.sizes[size] for size in entry.shape])
-        if entry.leaf == BATCHES:
-            counter = _counter(match, tensors, sources[entry.canonical])
-            rows.append(Row(counter, prefix + entry.name, "int64", (), ()))
-            continue
-        if entry.leaf == DIVISOR and entry.canonical not in sources:
-            row = _divisor(entry, former, prefix + entry.name, dtype)
-            rows.append(row)
-            if row.ops:
-                divisors[entry.canonical] = row.tensor({})
-            continue
-        source = sources[entry.canonical]
-        if entry.stored.constant is not None:
-            if source.stored.constant is None:
-                implied.append((match.prefix + source.name, entry.stored.constant))
-            continue
-        if source.stored.constant is not None:
-            fill = source.stored.constant + (shift if entry.leaf == "running_var" else 0)
-            rows.append(Row(None, prefix + entry.name, dtype or "float32", shape, (), fill))
-            continue
-        tensor = tensors[match.prefix + source.name]
-        kept = former.dtypes.get(entry.canonical, former.dtype) if former else tensor.dtype
-        wanted_dtype = dtype or kept
-        ops: list[Op] = []
-        if source.stored.over and not entry.stored.over:
-            ops.append(Divide(tensors[match.prefix + sources[_beside(entry)].name]))
-        if source.stored.inverse and not entry.stored.inverse:
-            ops.append(InverseStd(info.bn_eps))
-        ops += (undo or {}).get(tensor.name, ())
-        had = former.shapes.get(entry.canonical) if former else None
-        rows_of = shape[0] if shape else 1
-        shape = reorder(ops, tensor.shape, shape, source.stored, entry.stored, had)
-        if roll := entry.stored.rotated_columns - source.stored.rotated_columns:
-            ops.append(Roll(roll))
-        if entry.stored.bgr != source.stored.bgr:
-            ops.append(Reverse())
-            turned.append(tensor.name)
-        if source.key in moved or entry.key in moved:
-            ops.append(Scale(rows_of, down=bool(info.settings[moved[source.key or entry.key]])))
-        if entry.leaf == "running_var" and shift:
-            ops.append(ShiftVariance(shift))
-        if wanted_dtype != tensor.dtype:
-            ops.append(Cast(wanted_dtype))
-        over = bool(entry.stored.over) and not source.stored.over
-        inverse = entry.stored.inverse and not source.stored.inverse
-        if over and _beside(entry) in divisors:
-            ops.append(Divide(divisors[_beside(entry)], back=True))
-        if inverse:
-            ops.append(InverseStd(eps, back=True))
-        if (over or inverse) and former and wanted_dtype == kept and not former.lossy:
-            ops += _steps(former, entry, wanted_dtype, shape)
-        rows.append(Row(tensor.name, prefix + entry.name, wanted_dtype, shape, tuple(ops)))
+    apart = settings_apart(match, target, info)
+    folded = {key: name for name in apart for key in match.variant.table.folded_settings.get(name, ())}
+    planner = _Planner(
+        match, tensors, info, eps=eps, dtype=dtype, undo=undo or {}, former=former, folded=folded
+    )
+    for slot in _wanted(match, target, former, path):
+        planner.add(slot)
     made_up = made_up_for(match.variant)
-    kept_apart = {name: value for name, value in other.items() if name not in made_up}
+    followed = {name: value for name, value in apart.items() if name in made_up}
+    own = {name: value for name, value in apart.items() if name not in made_up}
+    refuse_fixed(match, target, info, own, path)
     notes = []
     if not target.identity:
-        notes += differences((home or match.layout).support_for(match.variant.name), support_for)
-        notes += _said(match, target, info, kept_apart, path)
-    if turned:
-        notes.append(f"the input channels of {', '.join(turned)} were turned round, between BGR and RGB")
-    if shift:
-        notes.append(
-            f"{target.title} networks have batch-norm eps {eps:g}, these weights {info.bn_eps:g}: "
-            f"the difference, {shift:+.3g}, went into every running_var, so the function stays the same"
-        )
+        variant = match.variant.name
+        notes += differences((home or match.layout).support_for(variant), target.support_for(variant))
+        notes += [settings_note(target, own, info)] if own else []
+    notes += value_notes(planner.rows, target, info, planner.shift)
     if target.format != "pytorch" and match.counters and not former:
         notes.append(
             f"{len(match.counters)} batch counters, which inference does not use, have no place in the target"
@@ -256,92 +135,150 @@ def make_plan(
     if former and former.lossy:
         notes.append("something was cast on the way here: what that rounded cannot come back")
     if dtype is not None:
-        exact = all(is_exact(tensors[row.source].dtype, row.dtype) for row in rows if row.source is not None)
-        count = sum(1 for row in rows if any(isinstance(op, Cast) for op in row.ops))
-        notes.append(
-            f"{count} tensors were cast to {dtype}{'' if exact else ', which rounds: there is no exact way back'}"
-        )
-    inverse = former is not None and former.inverse
-    followed = {name: value for name, value in other.items() if name not in kept_apart}
+        notes.append(cast_note(planner.rows, tensors, dtype))
     return Plan(
-        tuple(rows),
-        tuple(implied),
-        match.dropped,
-        tuple(notes),
-        shift,
-        inverse,
-        tuple(equal),
-        {**info.with_eps(eps).settings, **followed},
-        {name: info.settings[name] for name in followed},
+        rows=tuple(planner.rows),
+        implied=tuple(planner.implied),
+        dropped=match.dropped,
+        notes=tuple(notes),
+        eps_shift=planner.shift,
+        inverse_std=former is not None and former.inverse,
+        equal=tuple(planner.equal),
+        settings={**info.with_eps(eps).settings, **followed},
+        moved={name: info.settings[name] for name in followed},
     )
 
 
-def _beside(entry: TensorSlot) -> str:
+class _Planner:
+    """Makes the rows, one slot of the target after the other.
+
+    ``folded`` has, for each line of the network's table whose weights make up for a setting, that setting's name.
+    """
+
+    def __init__(
+        self,
+        match: Match,
+        tensors: Mapping[str, Tensor],
+        info: NetworkInfo,
+        *,
+        eps: float,
+        dtype: str | None,
+        undo: Mapping[str, tuple[Op, ...]],
+        former: OriginalFile | None,
+        folded: Mapping[str, str],
+    ) -> None:
+        self.match, self.tensors, self.info, self.eps, self.dtype = match, tensors, info, eps, dtype
+        self.undo, self.former, self.folded = undo, former, folded
+        self.shift = info.bn_eps - eps if BN_EPS in info.settings else 0.0
+        self.prefix = former.prefix if former else ""
+        self.rows: list[Row] = []
+        self.implied: list[tuple[str, float]] = [(name, 0.0) for name in zeros_of(match)]
+        self.equal: list[tuple[str, str]] = []
+        self._divisors: dict[str, Tensor] = {}
+        self._sources: dict[str, TensorSlot] = {}
+        for slot in match.slots:
+            first = self._sources.setdefault(slot.canonical, slot)
+            if first is not slot:
+                self.equal.append((match.prefix + first.name, match.prefix + slot.name))
+
+    def add(self, slot: TensorSlot) -> None:
+        """Plan one tensor of the target, or note the value that it implies."""
+        source = self._sources.get(slot.canonical)
+        if source is None:
+            if slot.leaf == DIVISOR:
+                self._add_divisor(slot)
+            elif not self.match.partial:
+                raise KeyError(slot.canonical)
+            return
+        name = self.prefix + slot.name
+        if slot.leaf == BATCHES:
+            self.rows.append(Row(self._counter(source), name, "int64", (), ()))
+        elif slot.stored.constant is not None:
+            if source.stored.constant is None:
+                self.implied.append((self.match.prefix + source.name, slot.stored.constant))
+        elif source.stored.constant is not None:
+            fill = source.stored.constant + (self.shift if slot.leaf == "running_var" else 0)
+            self.rows.append(Row(None, name, self.dtype or "float32", self._shape(slot), (), fill))
+        else:
+            self.rows.append(self._row(slot, source, name))
+
+    def _row(self, slot: TensorSlot, source: TensorSlot, name: str) -> Row:
+        """The row of a tensor that both sides store."""
+        tensor = self.tensors[self.match.prefix + source.name]
+        kept = self.former.dtype_of(slot.canonical) if self.former else tensor.dtype
+        dtype = self.dtype or kept
+        ops = [*self._to_plain(slot, source), *self.undo.get(tensor.name, ())]
+        canonical = self._shape(slot)
+        original = self.former.shapes.get(slot.canonical) if self.former else None
+        shape = reorder(ops, tensor.shape, canonical, source.stored, slot.stored, original)
+        ops += self._values(slot, source, canonical)
+        if dtype != tensor.dtype:
+            ops.append(Cast(dtype))
+        ops += self._to_stored(slot, source)
+        rounded = _is_derived(slot, source)
+        if rounded and self.former and dtype == kept and not self.former.lossy:
+            ops += self.former.rounding(slot.canonical, dtype, shape)
+        return Row(tensor.name, name, dtype, shape, tuple(ops))
+
+    def _to_plain(self, slot: TensorSlot, source: TensorSlot) -> Iterator[Op]:
+        """From the source's own storage of a value to the value itself."""
+        if source.stored.over and not slot.stored.over:
+            divisor = self._sources[_beside(slot)]
+            yield Divide(self.tensors[self.match.prefix + divisor.name])
+        if source.stored.inverse and not slot.stored.inverse:
+            yield InverseStd(self.info.bn_eps)
+
+    def _values(self, slot: TensorSlot, source: TensorSlot, canonical: tuple[int, ...]) -> Iterator[Op]:
+        """What the target's network needs otherwise than the source's."""
+        if roll := slot.stored.rotated_columns - source.stored.rotated_columns:
+            yield Roll(roll)
+        if slot.stored.bgr != source.stored.bgr:
+            yield Reverse()
+        setting = self.folded.get(source.key) or self.folded.get(slot.key)
+        if setting is not None:
+            yield Scale(canonical[0] if canonical else 1, down=bool(self.info.settings[setting]))
+        if slot.leaf == "running_var" and self.shift:
+            yield ShiftVariance(self.shift)
+
+    def _to_stored(self, slot: TensorSlot, source: TensorSlot) -> Iterator[Op]:
+        """From a value to the target's own storage of it."""
+        if slot.stored.over and not source.stored.over and _beside(slot) in self._divisors:
+            yield Divide(self._divisors[_beside(slot)], back=True)
+        if slot.stored.inverse and not source.stored.inverse:
+            yield InverseStd(self.eps, back=True)
+
+    def _add_divisor(self, slot: TensorSlot) -> None:
+        """A divisor that the source lacks: 1, or the original file's own, unless everything is cast."""
+        former = self.former
+        kept = former.dtype_of(slot.canonical) if former else "float32"
+        shape = former.shapes.get(slot.canonical, (1,)) if former else (1,)
+        steps = former.rounding(slot.canonical, kept, shape) if former and self.dtype in (None, kept) else ()
+        row = Row(None, self.prefix + slot.name, self.dtype or kept, shape, tuple(steps), 1.0)
+        self.rows.append(row)
+        if row.ops:
+            self._divisors[slot.canonical] = row.tensor({})
+
+    def _counter(self, variance: TensorSlot) -> str | None:
+        """The batch counter beside a batch norm's variance; None in files from before PyTorch 0.4.1."""
+        name = self.match.prefix + variance.name.removesuffix("running_var") + BATCHES
+        tensor = self.tensors.get(name) if self.match.layout.format == "pytorch" else None
+        return name if tensor is not None and (tensor.dtype, tensor.shape) == ("int64", ()) else None
+
+    def _shape(self, slot: TensorSlot) -> tuple[int, ...]:
+        """The canonical shape, with the file's sizes filled in."""
+        sizes = self.match.sizes
+        return tuple([size if isinstance(size, int) else sizes[size] for size in slot.shape])
+
+
+def _is_derived(slot: TensorSlot, source: TensorSlot) -> bool:
+    """Whether the target's values are computed from the source's, so that they may be rounded."""
+    quotient = bool(slot.stored.over) and not source.stored.over
+    return quotient or (slot.stored.inverse and not source.stored.inverse)
+
+
+def _beside(slot: TensorSlot) -> str:
     """The canonical name of the divisor that stands beside a tensor."""
-    return entry.canonical.removesuffix(entry.leaf) + DIVISOR
-
-
-def _divisor(entry: TensorSlot, former: OriginalFile | None, name: str, dtype: str | None) -> Row:
-    """A divisor that the source lacks: 1, or what the first file of the chain had, unless all is cast."""
-    kept = former.dtypes.get(entry.canonical, former.dtype) if former else "float32"
-    shape = former.shapes.get(entry.canonical, (1,)) if former else (1,)
-    ops = _steps(former, entry, kept, shape) if former and dtype in (None, kept) else ()
-    return Row(None, name, dtype or kept, shape, tuple(ops), 1.0)
-
-
-def _steps(former: OriginalFile, entry: TensorSlot, dtype: str, shape: tuple[int, ...]) -> Iterator[AddUlps]:
-    text = former.steps.get(entry.canonical)
-    if text is not None:
-        try:
-            yield AddUlps(unpack(text, prod(shape) * ITEMSIZE[dtype]))
-        except ValueError:
-            raise BadInput(
-                "its provenance record does not go with its tensors", hint="convert the source again"
-            ) from None
-
-
-def _counter(match: Match, tensors: Mapping[str, Tensor], variance: TensorSlot) -> str | None:
-    """The batch counter that a file has beside a batch norm's variance; None where it has none, as files of before
-    PyTorch 0.4.1."""
-    name = match.prefix + variance.name.removesuffix("running_var") + BATCHES
-    tensor = tensors.get(name) if match.layout.format == "pytorch" else None
-    return name if tensor is not None and (tensor.dtype, tensor.shape) == ("int64", ()) else None
-
-
-def settings_apart(match: Match, target: LayoutTable, info: NetworkInfo) -> dict[str, Any]:
-    """The settings of the target's own network that are not those of the file's."""
-    if target.identity:
-        return {}
-    return differing_settings(info.settings, layout_settings(target, match.variant, match.sizes))
-
-
-def _said(
-    match: Match, target: LayoutTable, info: NetworkInfo, own: Mapping[str, Any], path: str
-) -> Iterator[str]:
-    """What a user must know of settings that differ and that no weight makes up for. Raises `Refused` for what the
-    target cannot be told to do."""
-    fixed = [name for name in own if name in target.support_for(match.variant.name).fixed]
-    if fixed:
-        raise Refused(
-            f"{target.title} cannot hold this {match.variant.title}: its network has "
-            f"{settings_text(own, fixed)} where these weights need {settings_text(info.settings, fixed)}",
-            path=path,
-            hint="`convert models` shows which layouts can",
-        )
-    if own:
-        yield settings_note(target, own, info)
-
-
-def settings_note(target: LayoutTable, apart: Mapping[str, Any], info: NetworkInfo) -> str:
-    """What must be said of settings that no weight makes up for, with the target's own values."""
-    return (
-        f"{target.title}'s own network has {settings_text(apart)}, and these weights need "
-        f"{settings_text(info.settings, apart)}: no weight shows it, so change it there, or the outputs differ"
-    )
-
-
-def _former_name(names: Mapping[str, str], key: str, choices: tuple[str, ...]) -> str:
-    return names[key] if names.get(key) in choices else choices[0]
+    return slot.canonical.removesuffix(slot.leaf) + DIVISOR
 
 
 def reorder(
@@ -365,21 +302,30 @@ def reorder(
     bare = target.bare(canonical)
     out = target.full(bare) if former is None else former
     if prod(out) != prod(bare):
-        raise BadInput("its provenance record does not go with its tensors", hint="convert the source again")
+        raise wrong_record()
     if out != bare:
         ops.append(Reshape(out))
     return out
 
 
-def _expand(match: Match, target: LayoutTable) -> list[TensorSlot]:
-    """Every tensor as the target has it, batch counters included."""
-    if match.variant.family not in families(target):
-        raise CannotHold(match.variant.title)
-    out: list[TensorSlot] = []
-    counted = target.format == "pytorch"
-    for entry in tensor_slots(target, match.variant, match.sizes, match.present):
-        out.append(entry)
-        if counted and entry.leaf == "running_var" and entry.name:
-            counter = entry.name.removesuffix("running_var") + BATCHES
-            out.append(TensorSlot(entry.canonical, counter, (), "bn", BATCHES, entry.stored))
-    return out
+def _wanted(
+    match: Match, target: LayoutTable, former: OriginalFile | None, path: str
+) -> Iterator[TensorSlot]:
+    """Every tensor as the target has it, batch counters included. Raises `Refused` for a network it cannot hold."""
+    support = target.support_for(match.variant.name)
+    hint = "`convert models` shows which layouts can"
+    if support.unsupported:
+        what = f"{target.title} cannot hold {match.variant.title}: {support.unsupported}"
+        raise Refused(what, path=path, hint=hint)
+    table = former.layout(target) if former else target.choose(lambda _, names: names[0])
+    try:
+        if match.variant.family not in families(table):
+            raise CannotHold(match.variant.title)
+        for slot in tensor_slots(table, match.variant, match.sizes, match.present):
+            yield slot
+            if table.format == "pytorch" and slot.leaf == "running_var" and slot.name:
+                counter = slot.name.removesuffix("running_var") + BATCHES
+                yield TensorSlot(slot.canonical, counter, (), "bn", BATCHES, slot.stored)
+    except CannotHold as error:
+        what = f"{target.title} has no name for {match.variant.title}'s module {error}"
+        raise Refused(what, path=path, hint=hint) from None

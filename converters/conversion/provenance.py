@@ -29,7 +29,7 @@ from .operations import (
     ulps_between,
     unpack,
 )
-from .plan import OriginalFile
+from .original_file import OriginalFile
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence

@@ -6,7 +6,7 @@ import os
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
 
-from converters.conversion.plan import differences, settings_apart, settings_note
+from converters.conversion.notes import differences, settings_apart, settings_note
 from converters.conversion.provenance import home_of
 from converters.errors import Refused, UsageError
 from converters.loading import build_network, canonical_state, require_torch

@@ -1,0 +1,70 @@
+"""The file that a chain of conversions began with, as its provenance record describes it."""
+
+from __future__ import annotations
+
+from math import prod
+from types import MappingProxyType
+from typing import TYPE_CHECKING, NamedTuple
+
+from converters.errors import BadInput
+from converters.tensor import ITEMSIZE
+
+from .operations import AddUlps, unpack
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping
+
+    from converters.mapping.schema import LayoutTable
+
+
+class OriginalFile(NamedTuple):
+    """What the original file was like, so that the way back restores it.
+
+    ``prefix`` stood before all names. By canonical names, ``shapes`` are those that differed from the layout's own,
+    and ``dtypes`` those that differed from ``dtype``. ``lossy`` says that something was rounded since. ``names`` are
+    those of modules that may have several, by their keys in the table. ``steps``, packed, lead from what the tables
+    alone would write to the original bits, by canonical names (`AddUlps`). ``inverse`` says that the file had inverse
+    standard deviations, ``absent`` that its names lacked the backbone's prefix. ``head`` is the head's name where it
+    was not the layout's.
+    """
+
+    prefix: str
+    shapes: Mapping[str, tuple[int, ...]]
+    dtype: str
+    dtypes: Mapping[str, str]
+    lossy: bool
+    names: Mapping[str, str] = MappingProxyType({})
+    steps: Mapping[str, str] = MappingProxyType({})
+    inverse: bool = False
+    absent: bool = False
+    head: str = ""
+
+    def layout(self, table: LayoutTable) -> LayoutTable:
+        """The table with the names and the storage that the original file had."""
+        if self.absent:
+            table = table.without_backbone()
+        if self.head:
+            table = table.with_head(self.head)
+        table = table.choose(self._name)
+        return table.inverted() if self.inverse else table
+
+    def _name(self, key: str, choices: tuple[str, ...]) -> str:
+        return self.names[key] if self.names.get(key) in choices else choices[0]
+
+    def dtype_of(self, canonical: str) -> str:
+        """The dtype that a tensor had."""
+        return self.dtypes.get(canonical, self.dtype)
+
+    def rounding(self, canonical: str, dtype: str, shape: tuple[int, ...]) -> Iterator[AddUlps]:
+        """The operation that leads back to a tensor's original bits, if one is needed. Raises `BadInput`."""
+        text = self.steps.get(canonical)
+        if text is not None:
+            try:
+                yield AddUlps(unpack(text, prod(shape) * ITEMSIZE[dtype]))
+            except ValueError:
+                raise wrong_record() from None
+
+
+def wrong_record() -> BadInput:
+    """The error for a provenance record that contradicts the tensors of its file."""
+    return BadInput("its provenance record does not go with its tensors", hint="convert the source again")
