@@ -28,6 +28,7 @@ sys.path.insert(0, REPOSITORY)
 from converters import convert, verify  # noqa: E402
 from converters.errors import ConverterError, Refused  # noqa: E402
 from converters.formats.io.atomic import replacing  # noqa: E402
+from converters.formats.registry import usual_suffix  # noqa: E402
 from converters.inspection.support_table import holding_layouts  # noqa: E402
 from converters.mapping.catalog import layout_names, load_layout, models  # noqa: E402
 from converters.mapping.globs import is_for  # noqa: E402
@@ -59,8 +60,6 @@ CLIPS = {
     "slowfast/x3d": (1, 3, 2, 290, 301),
 }
 """Small and odd, of a family or of one source's; of `resnet2d_audio` the log-mels are always of one size."""
-
-SUFFIX = {"caffe2-pickle": "pkl", "tensorflow": "ckpt", "caffe": "caffemodel", "chainer": "npz"}
 
 
 def sizes_of(one: Variant) -> dict[str, int]:
@@ -98,7 +97,8 @@ def drawn(random: np.random.Generator, entry: TensorSlot, shape: Sequence[int]) 
 def write(path: str, layout: LayoutTable, tensors: list[Tensor]) -> None:
     """Write a file of the layout's own format."""
     if layout.format == "tensorflow":
-        from converters.formats.tensorflow.writer import checkpoint_names, write_tensorflow
+        from converters.formats.tensorflow import checkpoint_names
+        from converters.formats.tensorflow.writer import write_tensorflow
 
         data, index = checkpoint_names(path)
         with replacing(data, force=True) as data_out, replacing(index, force=True) as index_out:
@@ -179,7 +179,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         if not found:
             parser.error(f"no network is called {' or '.join(options.only)}")
         for layout, one, word, targets in smallest(found) if options.smallest else found:
-            source = os.path.join(folder, f"source.{SUFFIX[layout.format]}")
+            source = os.path.join(folder, f"source{usual_suffix(layout.format)}")
             write(source, layout, list(tensors_of(layout, one)))
             shape = CLIPS.get(f"{layout.name}/{one.family}", CLIPS.get(one.family))
             if shape is not None:
