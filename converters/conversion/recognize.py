@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 from converters.errors import BadInput, Refused, UsageError
 from converters.formats.registry import titles
-from converters.mapping.catalog import layout_names, load_layout
+from converters.mapping.catalog import layout_names, load_layout, readable_layouts
 from converters.mapping.match import Match, find_match, match_file, names_for
 from converters.mapping.names import families
 from converters.mapping.variants import settings
@@ -41,7 +41,7 @@ def recognize(
         told = (checkpoint.provenance or {}).get("layout")
         layout = told if isinstance(told, str) and told in layout_names() else None
     if layout is None:
-        named = [load_layout(name) for name in layout_names()]
+        named = readable_layouts()
     else:
         named = [_layout(layout), *(load_layout(name) for name in _layout(layout).also_reads)]
     tables = [table for table in named if checkpoint.format in (table.format, "onnx")]
@@ -98,7 +98,7 @@ def namesakes(checkpoint: Checkpoint, first: Match) -> list[str]:
     tensor shows."""
     if not settings(first.variant) or checkpoint.provenance:
         return []
-    tables = [table for table in map(load_layout, layout_names()) if table.format == checkpoint.format]
+    tables = [table for table in readable_layouts() if table.format == checkpoint.format]
     found = _fits(checkpoint, tables, None, None)
     return [
         one.layout.name
@@ -147,7 +147,8 @@ def _refuse_named(
 
 def _elsewhere(checkpoint: Checkpoint, tried: Iterable[str]) -> Match | None:
     """The file's fit with a layout that was not tried, if there is one."""
-    tables = map(load_layout, sorted({*layout_names()}.difference(tried)))
+    passed = {*tried}
+    tables = [table for table in readable_layouts() if table.name not in passed]
     found = _fits(
         checkpoint, (one for one in tables if checkpoint.format in (one.format, "onnx")), None, None
     )
@@ -156,7 +157,7 @@ def _elsewhere(checkpoint: Checkpoint, tried: Iterable[str]) -> Match | None:
 
 def _command(layout: LayoutTable) -> str:
     """The source that reads a layout: its own name, or that of the layout of its format which reads it too."""
-    tables = (load_layout(name) for name in layout_names())
+    tables = readable_layouts()
     return next(
         (one.name for one in tables if layout.name in one.also_reads and one.format == layout.format),
         layout.name,
@@ -185,9 +186,8 @@ def choose_target(fitted: Match, to: str | None, provenance: Mapping[str, Any] |
 
 def _source_layout(fitted: Match, provenance: Mapping[str, Any] | None) -> LayoutTable:
     origin = ((provenance or {}).get("origin") or {}).get("layout")
-    first = [name for name in (fitted.layout.name, origin) if name in layout_names()]
-    for name in (*first, *layout_names()):
-        table = load_layout(name)
+    first = [load_layout(name) for name in (fitted.layout.name, origin) if name in layout_names()]
+    for table in (*first, *readable_layouts()):
         if table.format == "pytorch" or table.support_for(fitted.variant.name).unsupported:
             continue
         if fitted.variant.family in families(table):
@@ -201,7 +201,7 @@ def _source_layout(fitted: Match, provenance: Mapping[str, Any] | None) -> Layou
 def _other_source(checkpoint: Checkpoint) -> str:
     if other := _elsewhere(checkpoint, ()):
         return f"it holds {other.variant.title}: use `convert {_command(other.layout)} ...`"
-    names = [name for name in layout_names() if load_layout(name).format == checkpoint.format]
+    names = [table.name for table in readable_layouts() if table.format == checkpoint.format]
     return (
         f"use `convert {names[0]} ...`"
         if len(names) == 1

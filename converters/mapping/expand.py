@@ -58,6 +58,7 @@ def network_table(file: NetworkFile, family: str) -> NetworkTable:
         pool1=file.pool1,
         bn_eps=file.bn_eps,
         settings=file.settings,
+        sizes=file.sizes,
         options=file.options,
         strides=file.strides,
         folded_settings=file.folded_settings,
@@ -228,11 +229,7 @@ def _naming(
         modules[family] = _module_names(family, lines, modules, other, taken)
     for place, row in enumerate(file.tensor):
         if row.family not in modules:
-            raise Fault(
-                ("tensor", place, "family"),
-                f"there is no family {row.family!r}",
-                did_you_mean(row.family, modules),
-            )
+            continue  # `check` says so, after what may be the cause
         modules[row.family] = _with_ops(modules[row.family], row, place)
     naming = Naming(
         modules=modules,

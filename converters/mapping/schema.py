@@ -270,6 +270,8 @@ class NetworkFile(Record):
     """The part after which an optional pool comes."""
     settings: Mapping[str, Any] = NOTHING
     """What no tensor shows, with the values that hold where nothing else is said."""
+    sizes: tuple[str, ...] = ()
+    """Sizes that a file's tensors tell, beside ``classes``, ``channels`` and those that types list."""
     options: tuple[str, ...] = ()
     """What else the reference network can be told, beside settings."""
     strides: Mapping[str, int] = NOTHING
@@ -306,6 +308,7 @@ class NetworkTable(Record):
     pool1: str
     bn_eps: float
     settings: Mapping[str, Any]
+    sizes: tuple[str, ...]
     options: tuple[str, ...]
     strides: Mapping[str, int]
     folded_settings: Mapping[str, tuple[str, ...]]
