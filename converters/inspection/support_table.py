@@ -9,7 +9,7 @@ from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from converters.conversion.plan import differences, pool1_note
-from converters.mapping.catalog import layout_names, load_layout, network_names
+from converters.mapping.catalog import network_names, readable_layouts
 from converters.mapping.names import families, left_out, unstored
 from converters.mapping.network_info import differing_settings, layout_settings
 from converters.mapping.variants import settings, variants
@@ -39,7 +39,7 @@ class SupportedNetwork:
 
 def support_table() -> list[SupportedNetwork]:
     """Every network of every family."""
-    tables = [load_layout(name) for name in layout_names()]
+    tables = readable_layouts()
     rows = []
     for family in network_names():
         sources = [table for table in tables if table.format != "pytorch" and family in families(table)]
@@ -67,7 +67,7 @@ def holding_layouts(variant: Variant) -> tuple[dict[str, str], dict[str, str]]:
     """
     layouts: dict[str, str] = {}
     refusing: dict[str, str] = {}
-    tables = [load_layout(name) for name in layout_names()]
+    tables = readable_layouts()
     sources = [
         table
         for table in tables

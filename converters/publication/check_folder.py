@@ -6,9 +6,9 @@ import os
 from typing import TYPE_CHECKING, NamedTuple
 
 from converters.checksums import sha256_of
-from converters.conversion.write import SUFFIXES
 from converters.errors import BadInput, ConverterError
-from converters.formats.checkpoint import open_checkpoint
+from converters.formats.open import open_checkpoint
+from converters.formats.registry import formats
 
 from .hash_list import LIST_NAME, list_path, read_hashes
 from .publish import HASH_IN_NAME, WEIGHTS
@@ -16,7 +16,7 @@ from .publish import HASH_IN_NAME, WEIGHTS
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-_CHECKPOINTS = tuple(suffix for suffixes in SUFFIXES.values() for suffix in suffixes)
+_CHECKPOINTS = tuple(suffix for record in formats() for suffix in record.suffixes)
 
 
 class CheckedFile(NamedTuple):
@@ -56,7 +56,7 @@ def _fault(folder: str, name: str, digest: str) -> str:
         if in_name and digest[:8] not in in_name and name.endswith(WEIGHTS):
             return "does not have the hash in its name"
         if name.endswith(WEIGHTS):
-            open_checkpoint(path).__exit__(None, None, None)
+            open_checkpoint(path).close()
     except ConverterError as error:
         return error.what
     return ""

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from converters.conversion.convert import convert
 from converters.errors import Refused
-from converters.formats.checkpoint import open_checkpoint
+from converters.formats.open import open_checkpoint
 from converters.inspection.diff import diff
 from converters.mapping.names import BATCHES
 from converters.printable import printable

@@ -10,12 +10,12 @@ from typing import TYPE_CHECKING, Any
 
 from converters.checksums import sha256_of
 from converters.conversion.convert import convert
-from converters.conversion.output_names import fill, holes, stem_of
-from converters.conversion.write import SUFFIXES
+from converters.conversion.output_names import fill, placeholders, stem_of
 from converters.errors import ConverterError, Refused, UsageError
 from converters.files import SourceFile
-from converters.formats.checkpoint import open_checkpoint
 from converters.formats.io.atomic import refuse_output, replacing
+from converters.formats.open import open_checkpoint
+from converters.formats.registry import format_named
 from converters.inspection.inspect import inspect
 from converters.mapping.catalog import load_layout
 from converters.mapping.releases import release_of
@@ -33,7 +33,7 @@ PATTERN = "{stem}-{hash8}"
 """How OpenMMLab names files."""
 
 HASH_IN_NAME = re.compile(r"-([0-9a-f]{8})(?=\.|$)")
-WEIGHTS = (*SUFFIXES["pth"], *SUFFIXES["safetensors"])
+WEIGHTS = (*format_named("pth").suffixes, *format_named("safetensors").suffixes)
 """Suffixes of the files that can be published."""
 
 
@@ -79,7 +79,7 @@ def publish(
     folder = os.fspath(folder) if folder is not None else os.path.dirname(path)
     if verify and source is None:
         raise UsageError("--verify needs a source to compare with", hint="name it with --source")
-    if "hash8" not in holes(name) or os.path.basename(name) != name:
+    if "hash8" not in placeholders(name) or os.path.basename(name) != name:
         raise UsageError(f"the name {name!r} must contain {{hash8}} and no folder")
     suffix, inspection, stem = _suffix(path), _inspect_known(path), _stem(path)
     if os.path.lexists(list_path(folder)):
@@ -165,7 +165,7 @@ def _staging(beginning: str, suffix: str, path: str, source: str | None) -> Iter
 def _stage(path: str, staged: str, inspection: Inspection) -> tuple[str, ...]:
     """Write what is to be published under a temporary name; returns what was left out."""
     with open_checkpoint(path) as checkpoint:
-        extra = [name for name in checkpoint.others if name != "meta"]
+        extra = [name for name in checkpoint.other_values if name != "meta"]
         wrapped = checkpoint.details.get("wrapper") == "state_dict"
     extra += [name for name in inspection.dropped if name not in extra and name != "meta"]
     layout = inspection.layout
