@@ -12,7 +12,7 @@ import pytest
 import torch
 
 from converters import BadInput, Refused, convert, inspect, load_model
-from converters.formats.checkpoint import open_checkpoint
+from converters.formats.open import open_checkpoint
 from converters.mapping.catalog import load_layout
 from converters.mapping.match import match_file
 from converters.tensor import Repeated, Tensor

@@ -13,10 +13,11 @@ import pytest
 import torch
 
 from converters import BadInput, Refused, convert, inspect, load_model, load_two_stream
-from converters.formats.checkpoint import open_checkpoint
 from converters.formats.io.atomic import replacing
+from converters.formats.open import open_checkpoint
+from converters.formats.tensorflow import checkpoint_names
 from converters.formats.tensorflow.reader import read_tensorflow
-from converters.formats.tensorflow.writer import checkpoint_names, write_tensorflow
+from converters.formats.tensorflow.writer import write_tensorflow
 from converters.tensor import Held, Tensor
 from tests.helpers import i3d_tables, seeded_weights, seeded_weights_i3d, selection
 from tests.helpers.golden_parity import TOLERANCE, assert_parity

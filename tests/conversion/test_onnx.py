@@ -12,8 +12,8 @@ import pytest
 import torch
 
 from converters import BadInput, Refused, UsageError, convert, inspect, load_model, verify
-from converters.formats.checkpoint import open_checkpoint
 from converters.formats.onnx.runtime import run as run_onnx
+from converters.formats.open import open_checkpoint
 from tests.conversion.test_i3d import write as write_tensorflow
 from tests.helpers import (
     caffe_files,

@@ -840,7 +840,7 @@ def foreign(zoo: str, name: str) -> Checkpoint:
 
 
 def opened(kind: str, shapes) -> Checkpoint:
-    return Checkpoint("x", (), kind, kind, lazy(shapes), {}, None, {})
+    return Checkpoint(path="x", format=kind, container=kind, tensors=lazy(shapes))
 
 
 @pytest.mark.parametrize("source", ["slowfast", "nonlocal"])

@@ -9,10 +9,11 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, NamedTuple
 
 from converters.errors import BadInput
-from converters.formats.pickle.machine import shown, walk
+from converters.formats.pickle.machine import walk
 from converters.formats.pickle.numpy_arrays import NAMES, Array, PlainValues, refuse_too_many, tensor
 from converters.formats.pickle.strings import Span, encodes
 from converters.formats.sniff import expect
+from converters.printable import short_name
 
 if TYPE_CHECKING:
     from converters.files import SourceFile
@@ -22,13 +23,13 @@ if TYPE_CHECKING:
 class Caffe2Pickle(NamedTuple):
     """The contents of a checkpoint, in the file's order.
 
-    ``tensors`` are the arrays by blob name, ``others`` the blobs that are plain values (``model_iter``),
+    ``tensors`` are the arrays by blob name, ``other_values`` the blobs that are plain values (``model_iter``),
     ``nested`` tells ``{'blobs': ...}`` from a flat file. What stands beside ``'blobs'`` follows the blobs:
-    arrays in ``tensors``, all else in ``others``.
+    arrays in ``tensors``, all else in ``other_values``.
     """
 
     tensors: dict[str, Tensor]
-    others: dict[str, object]
+    other_values: dict[str, object]
     nested: bool
     protocol: int
 
@@ -54,17 +55,17 @@ def read_caffe2_pickle(file: SourceFile) -> Caffe2Pickle:
         blobs, nested = _named(file, wrapped), True
         beside = {name: entry for name, entry in entries.items() if name != "blobs"}
     tensors: dict[str, Tensor] = {}
-    others: dict[str, object] = {}
+    other_values: dict[str, object] = {}
     for name, blob in blobs.items():
         if isinstance(blob, Array):
             tensors[name] = tensor(file, name, blob)
         elif blob is None or isinstance(blob, (bool, int, float, str, bytes, Span)):
-            others[name] = values.plain(blob)
+            other_values[name] = values.plain(blob)
         else:
             raise BadInput(
                 "is neither an array nor a number",
                 path=file.path,
-                where=shown(name),
+                where=short_name(name),
                 hint="this is not a checkpoint of Caffe2 blobs",
             )
     if not tensors:
@@ -75,8 +76,8 @@ def read_caffe2_pickle(file: SourceFile) -> Caffe2Pickle:
         if isinstance(entry, Array):
             tensors[name] = tensor(file, name, entry)
         else:
-            others[name] = values.plain(entry)
-    return Caffe2Pickle(tensors, others, nested, protocol)
+            other_values[name] = values.plain(entry)
+    return Caffe2Pickle(tensors, other_values, nested, protocol)
 
 
 def _named(file: SourceFile, entries: dict[object, object]) -> dict[str, object]:
@@ -89,7 +90,7 @@ def _named(file: SourceFile, entries: dict[object, object]) -> dict[str, object]
         except UnicodeDecodeError:
             name = None
         if not isinstance(name, str) or not encodes(name):
-            raise BadInput(f"has an entry whose name is not a text: {shown(key)}", path=file.path)
+            raise BadInput(f"has an entry whose name is not a text: {short_name(key)}", path=file.path)
         if name in named:
             raise _twice(file, name, "as bytes and as text")
         named[name] = value
@@ -98,5 +99,7 @@ def _named(file: SourceFile, entries: dict[object, object]) -> dict[str, object]
 
 def _twice(file: SourceFile, name: str, how: str) -> BadInput:
     return BadInput(
-        f"has the name {shown(name)} twice, {how}", path=file.path, hint="only one of the two could be used"
+        f"has the name {short_name(name)} twice, {how}",
+        path=file.path,
+        hint="only one of the two could be used",
     )

@@ -15,8 +15,9 @@ from typing import TYPE_CHECKING, NamedTuple
 from converters.errors import BadInput
 from converters.files import CHUNK
 from converters.formats.io.zip_members import DEFLATED, Inflated, Member, read_members, verify_member
-from converters.formats.pytorch.zip_records import CheckedRecord, Record
+from converters.formats.io.zip_records import CheckedRecord, Record
 from converters.formats.sniff import HEAD, expect, sniff
+from converters.printable import short_name
 from converters.tensor import ITEMSIZE, NUMPY_CODES, FileBytes, Swapped, Tensor
 
 if TYPE_CHECKING:
@@ -40,13 +41,13 @@ class NpzFile(NamedTuple):
     """The arrays of an ``.npz``, by name and in the file's order.
 
     ``tensors`` are those of the dtypes a state dict can hold. ``empty`` are the names of 0-d object arrays,
-    which stand for None: a parameter that was never initialised. ``others`` are all the rest, with what they
+    which stand for None: a parameter that was never initialised. ``other_values`` are all the rest, with what they
     are in words.
     """
 
     tensors: dict[str, Tensor]
     empty: tuple[str, ...]
-    others: dict[str, str]
+    other_values: dict[str, str]
 
 
 class _Header(NamedTuple):
@@ -69,7 +70,6 @@ class _Transposed:
         self.itemsize = itemsize
 
     def chunks(self) -> Iterator[memoryview]:
-        """See `Data.chunks`."""
         import numpy as np
 
         raw = b"".join(bytes(chunk) for chunk in self.data.chunks())
@@ -88,14 +88,14 @@ def read_npz(file: SourceFile, *, checksum: bool = True) -> NpzFile:
     expect(file, "zip")
     tensors: dict[str, Tensor] = {}
     empty: list[str] = []
-    others: dict[str, str] = {}
+    other_values: dict[str, str] = {}
     for member in read_members(file).values():
         name = member.name.removesuffix(".npy")
         if name == member.name:
             raise BadInput(
                 "is a zip file with a member that is no array",
                 path=file.path,
-                where=_shown(name),
+                where=short_name(name),
                 hint="an .npz has .npy members only; if it is an archive with the checkpoint in it, unpack it",
             )
         head = _head(file, member)
@@ -105,7 +105,7 @@ def read_npz(file: SourceFile, *, checksum: bool = True) -> NpzFile:
                 verify_member(file, member)
                 empty.append(name)
             else:
-                others[name] = f"{header.descr} {header.shape}"
+                other_values[name] = f"{header.descr} {header.shape}"
             continue
         offset, size = member.offset + header.length, member.size - header.length
         data: Data
@@ -114,7 +114,7 @@ def read_npz(file: SourceFile, *, checksum: bool = True) -> NpzFile:
                 raise BadInput(
                     f"inflates {member.packed:,} bytes to {size:,}, which its order of axes would have held at once",
                     path=file.path,
-                    where=f"array {_shown(name)}",
+                    where=f"array {short_name(name)}",
                     hint="weights do not shrink so: do not trust it, or save it with numpy.ascontiguousarray",
                 )
             data = Inflated(file, member, header.length)
@@ -124,7 +124,7 @@ def read_npz(file: SourceFile, *, checksum: bool = True) -> NpzFile:
         else:
             data = FileBytes(file, offset, size)
         tensors[name] = Tensor(name, header.dtype, header.shape, _ordered(data, header))
-    return NpzFile(tensors, tuple(empty), others)
+    return NpzFile(tensors, tuple(empty), other_values)
 
 
 def read_npy(file: SourceFile) -> Tensor:
@@ -166,7 +166,10 @@ def _need(head: bytes) -> int:
 def _parse(file: SourceFile, head: bytes, size: int, name: str) -> _Header:
     def bad(what: str) -> BadInput:
         return BadInput(
-            what, path=file.path, where=f"array {_shown(name)}", hint="the file is damaged; fetch it again"
+            what,
+            path=file.path,
+            where=f"array {short_name(name)}",
+            hint="the file is damaged; fetch it again",
         )
 
     if not head.startswith(_MAGIC) or len(head) < 10:
@@ -185,7 +188,7 @@ def _parse(file: SourceFile, head: bytes, size: int, name: str) -> _Header:
     order, code = descr[:1], descr[1:]
     dtype = NUMPY_CODES.get(code, "") if order in "<>|" else ""
     if dtype and (order == "|") != (ITEMSIZE[dtype] == 1):
-        raise bad(f"has the dtype {_shown(descr)}, which numpy does not write")
+        raise bad(f"has the dtype {short_name(descr)}, which numpy does not write")
     shape = _shape(match["shape"])
     if shape is None:
         raise bad("has an impossible shape")
@@ -193,7 +196,7 @@ def _parse(file: SourceFile, head: bytes, size: int, name: str) -> _Header:
         raise bad(
             f"takes {size - length:,} bytes, which are not those of {dtype} {'x'.join(map(str, shape)) or 'scalar'}"
         )
-    return _Header(dtype, _shown(descr), order == ">", match["fortran"] == "True", shape, length)
+    return _Header(dtype, short_name(descr), order == ">", match["fortran"] == "True", shape, length)
 
 
 def _shape(text: str) -> tuple[int, ...] | None:
@@ -253,9 +256,3 @@ def _times(matrix: tuple[int, ...], vector: int) -> int:
 
 def _squared(matrix: tuple[int, ...]) -> tuple[int, ...]:
     return tuple(_times(matrix, row) for row in matrix)
-
-
-def _shown(name: str) -> str:
-    from converters.formats.pickle.machine import shown
-
-    return shown(name)

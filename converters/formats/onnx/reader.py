@@ -15,10 +15,15 @@ from typing import TYPE_CHECKING, NamedTuple
 from converters.errors import BadInput
 from converters.files import SourceFile
 from converters.formats.io.protobuf_reader import BYTES, FIXED32, VARINT, Field, Unpacked, Wire, signed
+from converters.printable import short_name
 from converters.tensor import ITEMSIZE, FileBytes, Tensor
+
+from .graph import Node
 
 if TYPE_CHECKING:
     from converters.tensor import Data
+
+    from .graph import Attribute
 
 FLOATS = {1: "float32", 10: "float16", 11: "float64", 16: "bfloat16"}
 """Element types that weights come in, by their numbers; all others are shapes, axes and the like."""
@@ -32,22 +37,13 @@ _NUMBERS = 64  # of one attribute: strides, pads ...
 _METADATA = 64 * 1024 * 1024
 
 
-class OnnxNode(NamedTuple):
-    """One node. ``attributes`` are its numbers and lists of integers; texts, tensors and graphs are left out."""
-
-    kind: str
-    inputs: tuple[str, ...]
-    outputs: tuple[str, ...]
-    attributes: dict[str, int | float | tuple[int, ...]]
-
-
 class OnnxModel(NamedTuple):
     """The contents of a model. ``tensors`` are its initializers of a floating type, in the file's order;
     ``inputs`` what must be fed (older exporters list initializers too: these are left out); ``opset`` the version
     of ONNX's own operators, 0 where the file has none; ``files`` what external data lie in."""
 
     tensors: dict[str, Tensor]
-    nodes: tuple[OnnxNode, ...]
+    nodes: tuple[Node, ...]
     inputs: tuple[str, ...]
     outputs: tuple[str, ...]
     opset: int
@@ -116,7 +112,7 @@ class _Reader:
             raise BadInput("is an ONNX model without a graph", path=self.file.path)
         tensors: dict[str, Tensor] = {}
         known: set[str] = set()
-        nodes: list[OnnxNode] = []
+        nodes: list[Node] = []
         inputs: list[str] = []
         outputs: list[str] = []
         for field in self.wire.inside(graph):
@@ -129,7 +125,7 @@ class _Reader:
                     raise self.wire.damaged(f"has more than {_TENSORS:,} initializers", field.offset)
                 name, tensor = self.tensor(field)
                 if name in known:
-                    raise BadInput(f"has the initializer {_shown(name)} twice", path=self.file.path)
+                    raise BadInput(f"has the initializer {short_name(name)} twice", path=self.file.path)
                 known.add(name)
                 if tensor is not None:
                     tensors[name] = tensor
@@ -160,10 +156,10 @@ class _Reader:
         """The name of a ValueInfoProto."""
         return next((self.wire.text(one) for one in self.wire.inside(field) if one.number == 1), "")
 
-    def node(self, field: Field) -> OnnxNode:
+    def node(self, field: Field) -> Node:
         """A NodeProto: input 1, output 2, op_type 4, attribute 5."""
         kind, inputs, outputs = "", [], []
-        attributes: dict[str, int | float | tuple[int, ...]] = {}
+        attributes: dict[str, Attribute] = {}
         for one in self.wire.inside(field):
             if one.number == 1:
                 inputs.append(self.wire.text(one))
@@ -173,9 +169,9 @@ class _Reader:
                 kind = self.wire.text(one)
             elif one.number == 5:
                 attributes |= self.attribute(one)
-        return OnnxNode(kind, tuple(inputs), tuple(outputs), attributes)
+        return Node(kind, tuple(inputs), tuple(outputs), attributes)
 
-    def attribute(self, field: Field) -> dict[str, int | float | tuple[int, ...]]:
+    def attribute(self, field: Field) -> dict[str, Attribute]:
         """An AttributeProto: name 1, f 2, i 3, ints 8."""
         import struct
 
@@ -222,7 +218,7 @@ class _Reader:
         if dtype is None:
             return name, None
         if not all(0 < size < 1 << 31 for size in shape):
-            raise BadInput("has an impossible shape", path=self.file.path, where=_shown(name))
+            raise BadInput("has an impossible shape", path=self.file.path, where=short_name(name))
         nbytes = prod(shape) * ITEMSIZE[dtype]
         data: Data
         if entries:
@@ -240,7 +236,7 @@ class _Reader:
             raise BadInput(
                 "has values in a form that is not read here",
                 path=self.file.path,
-                where=_shown(name),
+                where=short_name(name),
                 hint="save it with raw data, as onnx.save does with numpy_helper's tensors",
             )
         field = pieces[0]
@@ -256,7 +252,7 @@ class _Reader:
             raise BadInput(
                 f"has {found:,} bytes of values where the shape wants {nbytes:,}",
                 path=self.file.path,
-                where=_shown(name),
+                where=short_name(name),
                 hint="the file is damaged; export it again",
             )
 
@@ -267,7 +263,7 @@ class _Reader:
             _whole(entries.get(key, ""), other) for key, other in (("offset", 0), ("length", nbytes))
         )
         if offset is None or length is None:
-            raise BadInput("has external data at no place", path=self.file.path, where=_shown(name))
+            raise BadInput("has external data at no place", path=self.file.path, where=short_name(name))
         self.filled(name, length, nbytes)
         if location not in self.external:
             if len(self.external) == _FILES:
@@ -285,9 +281,9 @@ class _Reader:
         unsafe = not location or os.path.isabs(location) or ".." in location.replace("\\", "/").split("/")
         if unsafe or os.path.commonpath([folder, path or os.sep]) != folder:
             raise BadInput(
-                f"has external data in {_shown(location)}, which is not in its own folder",
+                f"has external data in {short_name(location)}, which is not in its own folder",
                 path=self.file.path,
-                where=_shown(name),
+                where=short_name(name),
                 hint="only files beside the model are read",
             )
         return path
@@ -298,9 +294,3 @@ def _whole(text: str, missing: int) -> int | None:
     if not text:
         return missing
     return int(text) if text.isascii() and text.isdecimal() and len(text) < 19 else None
-
-
-def _shown(name: str) -> str:
-    from converters.formats.pickle.machine import shown
-
-    return shown(name)

@@ -13,7 +13,8 @@ from typing import TYPE_CHECKING, NamedTuple
 from converters.errors import BadInput
 from converters.files import CHUNK, SourceFile
 from converters.formats.io.crc32c import masked, running_crc32c
-from converters.formats.io.protobuf_fields import BYTES, VARINT, Damaged, fields, shown, text, varint
+from converters.formats.io.protobuf_fields import BYTES, VARINT, Damaged, fields, text, varint
+from converters.printable import short_name
 from converters.tensor import ITEMSIZE, FileBytes, Swapped, Tensor
 
 from .files import CheckpointFiles, find_checkpoint
@@ -54,7 +55,7 @@ class TensorflowCheckpoint(NamedTuple):
     """The contents of a checkpoint, in the order of the names.
 
     ``prefix`` is what TensorFlow calls it by, ``version`` ``"V1"`` or ``"V2"``, ``files`` all files that
-    are open: the index or tables first, then the data shards that hold something. ``others`` says what each
+    are open: the index or tables first, then the data shards that hold something. ``other_values`` says what each
     entry is that no state dict can hold: texts and rarer dtypes. Without ``checksum`` no checksum was or
     will be looked at.
     """
@@ -63,7 +64,7 @@ class TensorflowCheckpoint(NamedTuple):
     version: str
     files: tuple[SourceFile, ...]
     tensors: dict[str, Tensor]
-    others: dict[str, str]
+    other_values: dict[str, str]
     checksum: bool
 
     def __enter__(self) -> TensorflowCheckpoint:
@@ -94,13 +95,13 @@ def read_tensorflow(path: str, *, checksum: bool = True) -> TensorflowCheckpoint
     opened: list[SourceFile] = []
     try:
         reader = _read_v1 if found.index_path is None else _read_v2
-        tensors, others = reader(found, opened, checksum)
+        tensors, other_values = reader(found, opened, checksum)
     except BaseException:
         for file in opened:
             file.close()
         raise
     version = "V1" if found.index_path is None else "V2"
-    return TensorflowCheckpoint(found.prefix, version, tuple(opened), tensors, others, checksum)
+    return TensorflowCheckpoint(found.prefix, version, tuple(opened), tensors, other_values, checksum)
 
 
 def verify_crcs(checkpoint: TensorflowCheckpoint) -> None:
@@ -123,7 +124,6 @@ class Checked(NamedTuple):
     name: str
 
     def chunks(self) -> Iterator[memoryview]:
-        """See `Data.chunks`."""
         crc = running_crc32c()
         for chunk in self.file.chunks(self.offset, self.nbytes):
             crc.update(chunk)
@@ -132,7 +132,7 @@ class Checked(NamedTuple):
             raise BadInput(
                 "has a tensor whose CRC-32C is wrong",
                 path=self.file.path,
-                where=shown(self.name),
+                where=short_name(self.name),
                 hint="the file is damaged or belongs to another index; fetch it again",
             )
 
@@ -158,7 +158,7 @@ def _read_v2(
             raise Damaged("no header")
         shards = _Shards(found, count, opened, swapped=order == _BIG, checksum=checksum)
         tensors: dict[str, Tensor] = {}
-        others: dict[str, str] = {}
+        other_values: dict[str, str] = {}
         parts: set[bytes] = set()
         for key, place in places.items():
             if key[0] == 0:  # a part of a variable, which is read with it
@@ -166,7 +166,7 @@ def _read_v2(
             name = _name(key)
             dtype = DTYPE.get(place.dtype)
             if dtype is None:
-                others[name] = _described(place.dtype, place.shape)
+                other_values[name] = _described(place.dtype, place.shape)
             elif place.slices:
                 pieces = []
                 for extents in place.slices:
@@ -182,7 +182,7 @@ def _read_v2(
         shards.refuse_overlaps()
     except Damaged as error:
         raise _bad(index, str(error), name) from None
-    return tensors, others
+    return tensors, other_values
 
 
 class _Place(NamedTuple):
@@ -232,7 +232,7 @@ class _Shards:
             free = 0
             for begin, end, name in sorted(spans):
                 if begin < free:
-                    raise Damaged(f"bytes in another tensor's place ({shown(name)})")
+                    raise Damaged(f"bytes in another tensor's place ({short_name(name)})")
                 free = end
 
     def _file(self, number: int) -> SourceFile:
@@ -332,20 +332,20 @@ def _read_v1(
         except Damaged as error:
             raise _bad(file, str(error)) from None
     tensors: dict[str, Tensor] = {}
-    others: dict[str, str] = {}
+    other_values: dict[str, str] = {}
     name = ""
     try:
         for name, variable in sorted(variables.items()):
             dtype = DTYPE.get(variable.dtype)
             if dtype is None:
-                others[name] = _described(variable.dtype, variable.shape)
+                other_values[name] = _described(variable.dtype, variable.shape)
                 continue
             if variable.expected != variable.pieces.keys():
                 raise Damaged("a part that is not there")
             tensors[name] = _whole(name, dtype, variable.shape, list(variable.pieces.items()))
     except Damaged as error:
         raise _bad(opened[0], str(error), name) from None
-    return tensors, others
+    return tensors, other_values
 
 
 def _take_v1(entry: Entry, variables: dict[str, _Variable], file: SourceFile) -> None:
@@ -384,7 +384,7 @@ def _take_meta(value: Buffer, field: Field, variables: dict[str, _Variable]) -> 
             slices.append(parse_extents(value, item))
     known = variables.setdefault(name, _Variable(dtype, shape, set(), {}))
     if (known.dtype, known.shape) != (dtype, shape) or not known.expected.isdisjoint(slices):
-        raise Damaged(f"a variable twice ({shown(name)})")
+        raise Damaged(f"a variable twice ({short_name(name)})")
     known.expected.update(slices)
 
 
@@ -403,14 +403,14 @@ def _take_values(entry: Entry, field: Field, variables: dict[str, _Variable]) ->
             proto = item
     variable = variables.get(name)
     if variable is None or proto is None or extents not in variable.expected or extents in variable.pieces:
-        raise Damaged(f"values that its header does not name ({shown(name)})")
+        raise Damaged(f"values that its header does not name ({short_name(name)})")
     dtype = DTYPE.get(variable.dtype)
     if dtype is not None:
         count = prod(part_of(extents, variable.shape).sizes)
         try:
             variable.pieces[extents] = _values(entry, proto, dtype, count)
         except Damaged as error:
-            raise Damaged(f"{error} ({shown(name)})") from None
+            raise Damaged(f"{error} ({short_name(name)})") from None
 
 
 _VALUES = {"float32": 5, "float64": 6, "int64": 10, "bool": 11, "float16": 13, "bfloat16": 13}
@@ -451,7 +451,6 @@ class _Varints(NamedTuple):
     file: SourceFile
 
     def chunks(self) -> Iterator[memoryview]:
-        """See `Data.chunks`."""
         content = b"".join(bytes(chunk) for chunk in self.packed.chunks())
         mask = (1 << 8 * self.itemsize) - 1
         out = bytearray()
@@ -516,5 +515,5 @@ def _described(dtype: int, shape: tuple[int, ...]) -> str:
 
 def _bad(file: SourceFile, what: str, name: str = "") -> BadInput:
     error = damaged(file, what)
-    error.where = shown(name)
+    error.where = short_name(name)
     return error
