@@ -10,7 +10,9 @@ CHAINER := $(FRAMEWORKS)/chainer
 PIP := python -m pip install --quiet --disable-pip-version-check
 FOREIGN := -m pytest -c /dev/null --rootdir . --noconftest -p no:cacheprovider
 
-.PHONY: demo test test-frameworks lint types check parity bench clean
+TEST := $(BIN)/python -m pytest -n auto --dist worksteal
+
+.PHONY: demo test test-full test-rest test-frameworks lint types check parity bench clean
 
 $(STAMP): pyproject.toml constraints.txt
 	$(PYTHON) -m venv $(VENV)
@@ -20,8 +22,14 @@ $(STAMP): pyproject.toml constraints.txt
 demo: $(STAMP)             ## write a full-size VMZ file, convert it, prove parity with real Caffe2
 	$(BIN)/convert demo
 
-test: $(STAMP)             ## all tests
-	$(BIN)/python -m pytest -n auto --dist loadfile $(ARGS)
+test: $(STAMP)             ## the fast suite: everything once
+	$(TEST) -m "not full" --hypothesis-profile fast $(ARGS)
+
+test-full: $(STAMP)        ## all tests: every network, golden and pair of layouts
+	$(TEST) $(ARGS)
+
+test-rest: $(STAMP)        ## what the fast suite leaves out or tries with few examples
+	$(TEST) -m "full or hypothesis" $(ARGS)
 
 # Each framework in an environment of its own: they do not go together, nor with what is built here.
 $(TENSORFLOW)/.installed: Makefile
@@ -39,13 +47,15 @@ test-frameworks: $(TENSORFLOW)/.installed $(CHAINER)/.installed   ## cross-check
 	PYTHONPATH=. $(TENSORFLOW)/bin/python $(FOREIGN) tests/frameworks/real_tensorflow.py
 	PYTHONPATH=. $(CHAINER)/bin/python $(FOREIGN) tests/frameworks/real_chainer.py
 
-lint: $(STAMP)             ## ruff
+lint: $(STAMP)             ## style, formatting, and the layers of the packages
 	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	@! grep -q '^\[tool.importlinter\]' pyproject.toml || $(BIN)/lint-imports
 
 types: $(STAMP)            ## mypy, strict
 	$(BIN)/mypy
 
-check: lint types test     ## what CI runs
+check: lint types test     ## what to run before every commit
 
 parity: $(STAMP)           ## convert verify over every network, source and layout: ARGS="--only '*-18'"
 	$(BIN)/python scripts/check_parity.py $(ARGS)

@@ -7,18 +7,20 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
-
 from ._version import __version__ as __version__
 
+TYPE_CHECKING = False  # not imported from typing, which would take as long as all else here
 if TYPE_CHECKING:
+    from typing import Any
+
     from converters.batches.run import convert_batch
     from converters.conversion.convert import Result, convert
     from converters.conversion.mean import Mean, convert_mean
     from converters.inspection.diff import diff
     from converters.inspection.inspect import inspect
     from converters.publication.publish import publish
-    from converters.verification.verify import Verification, verify
+    from converters.verification.outcome import Verification
+    from converters.verification.verify import verify
 
     from .errors import BadInput, ConverterError, Refused, UsageError
     from .loading import load_model, load_two_stream
@@ -35,7 +37,7 @@ _HOMES = {
     "inspect": "inspection.inspect",
     "publish": "publication.publish",
     "verify": "verification.verify",
-    "Verification": "verification.verify",
+    "Verification": "verification.outcome",
     "ConverterError": "errors",
     "Refused": "errors",
     "UsageError": "errors",

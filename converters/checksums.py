@@ -7,7 +7,7 @@ from hashlib import sha256
 from typing import TYPE_CHECKING
 
 from .errors import BadInput
-from .tensor import SourceFile
+from .files import SourceFile
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping

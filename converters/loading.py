@@ -9,8 +9,8 @@ from converters.conversion.identify import UserHints, identify
 from converters.conversion.plan import make_plan
 from converters.conversion.provenance import home_of
 from converters.formats.checkpoint import open_checkpoint
+from converters.mapping.catalog import load_layout
 from converters.mapping.names import BATCHES
-from converters.mapping.tables import load_layout
 from converters.mapping.variants import config
 from converters.networks.spec import NetworkSpec
 
@@ -22,9 +22,9 @@ if TYPE_CHECKING:
     import torch
 
     from converters.formats.checkpoint import Checkpoint
-    from converters.mapping.match import Fit
+    from converters.mapping.match import Match
     from converters.mapping.network_info import NetworkInfo
-    from converters.mapping.tables import LayoutTable
+    from converters.mapping.schema import LayoutTable
     from converters.networks.layers import Network
     from converters.networks.two_stream import TwoStream
 
@@ -129,7 +129,7 @@ def _load(
     return model, info
 
 
-def canonical_state(checkpoint: Checkpoint, fitted: Fit, info: NetworkInfo) -> dict[str, torch.Tensor]:
+def canonical_state(checkpoint: Checkpoint, fitted: Match, info: NetworkInfo) -> dict[str, torch.Tensor]:
     """A file's tensors in memory under canonical names, with their own variances."""
     native = load_layout("native")
     plan = make_plan(fitted, checkpoint.tensors, native, info, eps=info.bn_eps, path=checkpoint.path)
@@ -137,7 +137,7 @@ def canonical_state(checkpoint: Checkpoint, fitted: Fit, info: NetworkInfo) -> d
 
 
 def build_network(
-    fitted: Fit,
+    fitted: Match,
     state: dict[str, torch.Tensor],
     *,
     eps: float,
@@ -155,10 +155,12 @@ def build_network(
 
     shapes = {name: tuple(tensor.shape) for name, tensor in state.items() if not name.endswith(f".{BATCHES}")}
     own = (home or fitted.layout).support_for(fitted.variant.name).config
-    settings = {**config(fitted.variant), **own, **(chosen or {})}
+    settings = {**config(fitted.variant), **own, **(chosen or {}), "bn_eps": eps}
+    settings |= {"pool1": True} if pool1 else {}
+    settings |= {"stem_stride": stem_stride} if stem_stride != 1 else {}
     spec = NetworkSpec(fitted.variant.family, fitted.variant.name, shapes, settings)
     try:
-        model = build(spec, eps=eps, pool1=pool1, stem_stride=stem_stride)
+        model = build(spec)
     except ValueError as error:
         raise Refused(str(error)) from None
     floats = {

@@ -6,18 +6,15 @@ and in C (row-major) order, whatever the file held.
 
 from __future__ import annotations
 
-import os
 from math import prod
-from stat import S_ISDIR, S_ISREG
 from typing import TYPE_CHECKING, NamedTuple, Protocol
 
-from .errors import BadInput
+from .files import CHUNK
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-CHUNK = 256 * 1024
-"""Bytes moved at a time: the size at which reading, checking and writing stay inside the cache."""
+    from .files import SourceFile
 
 ITEMSIZE = {
     "float64": 8,
@@ -103,109 +100,6 @@ def same_bytes(one: Tensor, other: Tensor) -> bool:
         if left[:size] != right[:size]:
             return False
         left, right = left[size:], right[size:]
-
-
-class SourceFile:
-    """A regular file that is read in bounded pieces and never mapped, so that a file cut meanwhile is an
-    error, not a signal. Raises `BadInput` for anything else: pipes and devices have no size."""
-
-    def __init__(self, path: str | os.PathLike[str]) -> None:
-        self.path = os.fspath(path)
-        try:
-            _require_regular(os.stat(self.path), self.path)  # first: to open a device may have effects
-            self._file = open(self.path, "rb", buffering=0, opener=_open)  # noqa: SIM115 - closed by close()
-            found = os.fstat(self._file.fileno())
-        except (OSError, ValueError) as error:
-            reason = getattr(error, "strerror", None) or str(error)
-            hint = "check the path" if isinstance(error, (FileNotFoundError, NotADirectoryError)) else ""
-            raise BadInput(f"cannot be opened: {reason.lower()}", path=self.path, hint=hint) from None
-        try:
-            _require_regular(found, self.path)
-        except BadInput:
-            self._file.close()
-            raise
-        self.size = found.st_size
-        self._buffer = memoryview(bytearray(CHUNK))
-
-    def __enter__(self) -> SourceFile:
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self.close()
-
-    def close(self) -> None:
-        """Close the file. Data that still points into it can no longer be read."""
-        self._file.close()
-
-    def fileno(self) -> int:
-        """The descriptor, for ``os.fstat``."""
-        return self._file.fileno()
-
-    def read_at(self, offset: int, length: int) -> bytes:
-        """Exactly ``length`` bytes from ``offset``; the range is checked against the file's size first."""
-        if offset < 0 or length < 0 or offset + length > self.size:
-            raise self.cut(offset, length)
-        out = bytearray(length)
-        self._fill(offset, memoryview(out))
-        return bytes(out)
-
-    def chunks(self, offset: int, length: int) -> Iterator[memoryview]:
-        """The bytes of a range, at most `CHUNK` at a time, each view valid until the next."""
-        if offset < 0 or length < 0 or offset + length > self.size:
-            raise self.cut(offset, length)
-        end = offset + length
-        while offset < end:
-            view = self._buffer[: min(CHUNK, end - offset)]
-            self._fill(offset, view)
-            yield view
-            offset += len(view)
-
-    def cut(self, offset: int, length: int) -> BadInput:
-        """The error for bytes that are not there."""
-        return BadInput(
-            f"ends early: {length:,} bytes wanted at offset {offset:,}, the file has {self.size:,}",
-            path=self.path,
-            hint="the download is incomplete or the file was cut; fetch it again",
-        )
-
-    def _fill(self, offset: int, view: memoryview) -> None:
-        done = 0
-        while done < len(view):
-            try:
-                got = _read_into(self._file.fileno(), view[done:], offset + done)
-            except OSError as error:
-                raise BadInput(f"cannot be read: {error.strerror}", path=self.path) from None
-            if got == 0:
-                raise self.cut(offset + done, len(view) - done)
-            done += got
-
-
-def _require_regular(found: os.stat_result, path: str) -> None:
-    if S_ISDIR(found.st_mode):
-        raise BadInput("is a folder, not a checkpoint file", path=path)
-    if not S_ISREG(found.st_mode):
-        raise BadInput(
-            "is a pipe or a device, not a file", path=path, hint="save it to a file first and name that"
-        )
-
-
-def _open(path: str, flags: int) -> int:
-    """Never waits, should a pipe have taken the file's place since it was looked at."""
-    return os.open(path, flags | getattr(os, "O_NONBLOCK", 0))
-
-
-if hasattr(os, "preadv"):
-
-    def _read_into(fd: int, view: memoryview, offset: int) -> int:
-        return os.preadv(fd, [view], offset)
-
-else:  # Windows has no positioned reads
-
-    def _read_into(fd: int, view: memoryview, offset: int) -> int:
-        os.lseek(fd, offset, os.SEEK_SET)
-        data = os.read(fd, len(view))
-        view[: len(data)] = data
-        return len(data)
 
 
 class FileBytes(NamedTuple):

@@ -134,17 +134,17 @@ def rows(fast: bool, torch: bool) -> list[Row]:
 WRITE_C3D = """
 import sys
 import numpy
-from converters.mapping.layout import entries
-from converters.mapping.network import variant
-from converters.mapping.tables import load_layout
+from converters.mapping.names import tensor_slots
+from converters.mapping.variants import find_variant
+from converters.mapping.catalog import load_layout
 from converters.tensor import Held, Tensor
-from converters.write.atomic import replacing
-from converters.write.caffe import write_caffemodel
-from converters.write.npz import write_npz
+from converters.formats.io.atomic import replacing
+from converters.formats.caffe.writer import write_caffemodel
+from converters.formats.npz.writer import write_npz
 path = sys.argv[1]
 caffe = path.endswith(".caffemodel")
 bound, random, tensors = {"classes": 487, "channels": 3}, numpy.random.RandomState(1), []
-for entry in entries(load_layout("c3d" if caffe else "c3d-chainer"), variant("c3d", "c3d-plain"), bound, {}):
+for entry in tensor_slots(load_layout("c3d" if caffe else "c3d-chainer"), find_variant("c3d", "c3d-plain"), bound, {}):
     shape = entry.file_shape(bound)
     view = memoryview(random.random_sample(shape).astype("<f4").reshape(-1)).cast("B")
     tensors.append(Tensor(entry.name, "float32", shape, Held(view)))
@@ -156,14 +156,14 @@ with replacing(path, force=True) as out:
 WRITE_I3D = """
 import sys
 import numpy
-from converters.mapping.layout import entries
-from converters.mapping.network import variant
-from converters.mapping.tables import load_layout
+from converters.mapping.names import tensor_slots
+from converters.mapping.variants import find_variant
+from converters.mapping.catalog import load_layout
 from converters.tensor import Held, Tensor
-from converters.write.atomic import replacing
-from converters.write.tensorflow import checkpoint_names, write_tensorflow
+from converters.formats.io.atomic import replacing
+from converters.formats.tensorflow.writer import checkpoint_names, write_tensorflow
 bound, random, tensors = {"classes": 400, "channels": 3}, numpy.random.RandomState(1), []
-for entry in entries(load_layout("i3d"), variant("i3d", "i3d"), bound, {}):
+for entry in tensor_slots(load_layout("i3d"), find_variant("i3d", "i3d"), bound, {}):
     if entry.name:
         shape = entry.file_shape(bound)
         view = memoryview(random.random_sample(shape).astype("<f4").reshape(-1)).cast("B")
@@ -212,7 +212,7 @@ class Bench:
             self.run([self.python, "-c", WRITE_C3D, path])
             return path
         code = (
-            "import sys; from converters.demo import write_seeded; "
+            "import sys; from converters.cli.demo_files import write_seeded; "
             "write_seeded(sys.argv[1], 'resnet3d', sys.argv[2], int(sys.argv[3]))"
         )
         self.run([self.python, "-c", code, path, network, str(SEED)])

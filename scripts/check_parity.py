@@ -28,9 +28,11 @@ sys.path.insert(0, REPOSITORY)
 from converters import convert, verify  # noqa: E402
 from converters.errors import ConverterError, Refused  # noqa: E402
 from converters.formats.io.atomic import replacing  # noqa: E402
-from converters.inspection.support import holding_layouts  # noqa: E402
-from converters.mapping.names import entries, families, left_out  # noqa: E402
-from converters.mapping.tables import DIVISOR, layout_names, load_layout, models  # noqa: E402
+from converters.inspection.support_table import holding_layouts  # noqa: E402
+from converters.mapping.catalog import layout_names, load_layout, models  # noqa: E402
+from converters.mapping.globs import is_for  # noqa: E402
+from converters.mapping.names import families, left_out, tensor_slots  # noqa: E402
+from converters.mapping.storage import DIVISOR  # noqa: E402
 from converters.mapping.variants import parameters, variants  # noqa: E402
 from converters.reports.terminal import verification_text  # noqa: E402
 from converters.tensor import Held, Tensor  # noqa: E402
@@ -38,8 +40,8 @@ from converters.tensor import Held, Tensor  # noqa: E402
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
-    from converters.mapping.names import Entry
-    from converters.mapping.tables import LayoutTable
+    from converters.mapping.names import TensorSlot
+    from converters.mapping.schema import LayoutTable
     from converters.mapping.variants import Variant
 
 SIZES = {"classes": 7, "channels": 3}
@@ -71,7 +73,7 @@ def tensors_of(layout: LayoutTable, one: Variant) -> Iterator[Tensor]:
     """Seeded tensors of one network under a layout's names, kept in range over depth."""
     random = np.random.default_rng(1)
     sizes = sizes_of(one)
-    for entry in entries(layout, one, sizes, {}):
+    for entry in tensor_slots(layout, one, sizes, {}):
         if entry.name:
             shape = entry.file_shape(sizes)
             plain = tuple(size if isinstance(size, int) else sizes[size] for size in entry.shape)
@@ -79,7 +81,7 @@ def tensors_of(layout: LayoutTable, one: Variant) -> Iterator[Tensor]:
             yield Tensor(entry.name, "float32", shape, Held(value.view("u1").data))
 
 
-def drawn(random: np.random.Generator, entry: Entry, shape: Sequence[int]) -> np.ndarray:
+def drawn(random: np.random.Generator, entry: TensorSlot, shape: Sequence[int]) -> np.ndarray:
     """Values of one tensor. Order of axes does not matter to noise. The end of a block counts little, as in a trained
     network: else attention and depth make more of float32's rounding than weights ever do."""
     if entry.leaf == DIVISOR:
@@ -133,15 +135,11 @@ def cases(only: Sequence[str]) -> Iterator[Case]:
         layout = load_layout(name)
         for family in families(layout) if layout.format != "pytorch" else ():
             for one in variants(family):
-                if layout.support_for(one.name).refuse or not any(
+                if layout.support_for(one.name).unsupported or not any(
                     fnmatchcase(one.name, glob) for glob in only
                 ):
                     continue
-                named = [
-                    row["name"]
-                    for row in models(layout)
-                    if any(fnmatchcase(one.name, glob) for glob in row["variants"])
-                ]
+                named = [row.name for row in models(layout) if is_for(row.variants, one.name)]
                 targets = [
                     to
                     for to in holding_layouts(one)[0]

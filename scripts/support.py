@@ -12,17 +12,17 @@ from itertools import groupby
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from converters.inspection.support import KINDS, exactness
+from converters.inspection.support_table import KINDS, exactness
+from converters.mapping.catalog import layout_names, load_layout, network_names
 from converters.mapping.names import families
 from converters.mapping.releases import releases
-from converters.mapping.tables import layout_names, load_layout, network_names
 from converters.mapping.variants import variants
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
 
     from converters.mapping.releases import Release
-    from converters.mapping.tables import LayoutTable
+    from converters.mapping.schema import LayoutTable
     from converters.mapping.variants import Variant
 
 SUPPORT = Path(__file__).parent.parent / "mappings" / "SUPPORT.md"
@@ -59,7 +59,7 @@ def networks() -> dict[str, Variant]:
 def layouts_cell(one: Variant | None, source: LayoutTable, tables: Iterable[LayoutTable]) -> str:
     """The layouts that hold a network, by what its weights are there; `NOT_YET` where the source's files of it are
     not read."""
-    if one is None or one.family not in families(source) or source.support_for(one.name).refuse:
+    if one is None or one.family not in families(source) or source.support_for(one.name).unsupported:
         return NOT_YET
     found: dict[str, list[str]] = {}
     for target in tables:
@@ -96,7 +96,7 @@ def network_rows(tables: list[LayoutTable]) -> Iterator[tuple[str, str, str]]:
         support_for = [
             table
             for table in tables
-            if one.family in families(table) and not table.support_for(one.name).refuse
+            if one.family in families(table) and not table.support_for(one.name).unsupported
         ]
 
         def place(table: LayoutTable, one: Variant = one) -> tuple[bool, bool, bool]:
@@ -120,10 +120,10 @@ def reasons(tables: list[LayoutTable]) -> Iterator[str]:
     """What must be known of layouts: why they refuse, what is said with the weights."""
     for table in tables:
         for row in table.supports:
-            text = row.refuse or row.differs or row.note
+            text = row.unsupported or row.differs or row.note
             if text:
                 names = ", ".join(f"`{glob}`" for glob in row.variants)
-                what = "refused" if row.refuse else "differs" if row.differs else "said"
+                what = "refused" if row.unsupported else "differs" if row.differs else "said"
                 yield f"- `{table.name}`, {names if names != '`*`' else 'all others'}, {what}: {text}."
 
 

@@ -1,4 +1,7 @@
-"""Shared fixtures: small real networks as VMZ files, written once a session."""
+"""Shared fixtures: small real networks as VMZ files, written once a session.
+
+Nothing heavy is imported here: the tests of one folder start as fast as what that folder needs.
+"""
 
 from __future__ import annotations
 
@@ -8,25 +11,39 @@ import sys
 from typing import TYPE_CHECKING
 
 import pytest
-import torch
 
-from tests.helpers import batch_files, vmz_files
 from tests.helpers.paths import REPOSITORY
 
 if TYPE_CHECKING:
     from pathlib import Path
 
 
-def pytest_configure() -> None:
-    """There is a process for every processor already: their threads would only wait for each other."""
+@pytest.hookimpl(tryfirst=True)
+def pytest_configure(config: pytest.Config) -> None:
+    """One thread for each of the processes that run beside each other, and the profile of the fast suite."""
     if "PYTEST_XDIST_WORKER" in os.environ:
-        torch.set_num_threads(1)
-        os.environ["OMP_NUM_THREADS"] = "1"
+        os.environ |= dict.fromkeys(("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS"), "1")
+    if config.getoption("hypothesis_profile", None) == "fast":
+        from tests.helpers import budgets
+
+        budgets.register()
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """Keep what was collected, also what is deselected, for the test that nothing is left out."""
+    from tests.helpers import collection
+
+    config.stash[collection.ITEMS] = list(items)
+    if path := os.environ.get("COLLECTED"):
+        collection.write(path, collection.described(items))
 
 
 @pytest.fixture(scope="session")
 def r2d(tmp_path_factory) -> Path:
     """R2D-18, the smallest network of VMZ that every layout's rules apply to: 46 MB."""
+    from tests.helpers import vmz_files
+
     path = tmp_path_factory.mktemp("vmz") / "r2d_d18_l8.pkl"
     vmz_files.write(path, "r2d-18", seed=5)
     return path
@@ -35,6 +52,8 @@ def r2d(tmp_path_factory) -> Path:
 @pytest.fixture(scope="session")
 def r3d(tmp_path_factory) -> Path:
     """R3D-18, which torchvision can hold: 134 MB."""
+    from tests.helpers import vmz_files
+
     path = tmp_path_factory.mktemp("vmz") / "r3d_d18_l16.pkl"
     vmz_files.write(path, "r3d-18", seed=6)
     return path
@@ -43,6 +62,8 @@ def r3d(tmp_path_factory) -> Path:
 @pytest.fixture(scope="session")
 def zoo(tmp_path_factory) -> Path:
     """A small file of every source, and a manifest for them."""
+    from tests.helpers import batch_files
+
     folder = tmp_path_factory.mktemp("zoo")
     batch_files.make_zoo(folder)
     return folder
@@ -51,6 +72,8 @@ def zoo(tmp_path_factory) -> Path:
 @pytest.fixture(scope="session")
 def expected(zoo) -> dict[str, str]:
     """The hash that every output of the manifest must have."""
+    from tests.helpers import batch_files
+
     return batch_files.convert_zoo(zoo)
 
 
@@ -72,20 +95,13 @@ def run(tmp_path):
     return call
 
 
-@pytest.fixture(
-    params=[
-        "cpu",
-        pytest.param(
-            "cuda",
-            marks=[
-                pytest.mark.cuda,
-                pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA device"),
-            ],
-        ),
-    ]
-)
+@pytest.fixture(params=["cpu", pytest.param("cuda", marks=pytest.mark.cuda)])
 def device(request):
     """Each device in turn, TF32 off: its ten bits of mantissa are no float32."""
+    import torch
+
+    if request.param == "cuda" and not torch.cuda.is_available():
+        pytest.skip("needs a CUDA device")
     torch.set_float32_matmul_precision("highest")
     with torch.backends.cudnn.flags(enabled=True, allow_tf32=False):
         yield request.param

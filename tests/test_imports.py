@@ -61,7 +61,7 @@ def imported(*words: object, code: int = 0) -> set[str]:
     )
     found, modules = json.loads(done.stderr.splitlines()[-1])
     assert found == code, done.stderr
-    assert "argparse" in modules
+    assert "converters.cli.main" in modules
     return set(modules)
 
 
@@ -79,8 +79,10 @@ def outputs(r2d, tmp_path_factory):
 def test_a_conversion_imports_neither_torch_nor_numpy(r2d, tmp_path, name):
     modules = imported("vmz", r2d, tmp_path / name)
     assert (tmp_path / name).stat().st_size > r2d.stat().st_size * 0.99
-    verbs = {name for name in modules if name.startswith("converters.cli.")}
-    assert verbs == {"converters.cli.main", "converters.cli.options", "converters.cli.convert"}
+    commands = {
+        name.removeprefix("converters.cli.") for name in modules if name.startswith("converters.cli.")
+    }
+    assert commands == {"main", "overview", "parser", "options", "convert"}
     assert not any(name.startswith("converters.batches") for name in modules)
     assert not modules & {"torch", "numpy", *HEAVY}
 
@@ -122,6 +124,23 @@ def test_only_statistics_import_numpy(r2d):
     modules = imported("inspect", r2d, "--stats")
     assert "numpy" in modules
     assert "torch" not in modules
+
+
+def test_the_version_imports_next_to_nothing():
+    modules = imported("--version")
+    assert not modules & {"argparse", "json", "typing", "re", "tomllib", "collections", "converters.errors"}
+    assert {name for name in modules if name.startswith("converters.")} == {
+        "converters._version",
+        "converters.cli",
+        "converters.cli.main",
+    }
+
+
+@pytest.mark.parametrize("command", ["inspect", "verify", "diff", "batch", "publish", "suggest", "inflate"])
+def test_the_help_of_a_command_imports_no_tables(command):
+    modules = imported(command, "--help")
+    assert "tomllib" not in modules
+    assert not any(name.startswith(("converters.mapping", "converters.conversion")) for name in modules)
 
 
 def test_the_table_and_the_help_read_no_file(tmp_path):

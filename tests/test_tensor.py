@@ -10,7 +10,7 @@ import time
 import pytest
 
 from converters.errors import BadInput
-from converters.tensor import CHUNK, SourceFile
+from converters.files import CHUNK, SourceFile
 from tests.helpers.paths import REPOSITORY
 
 ROOT = REPOSITORY
@@ -74,7 +74,7 @@ def test_a_pipe_that_takes_a_files_place_is_refused_without_waiting(tmp_path, mo
     seen = os.stat(tmp_path / "x")
     open_files = len(os.listdir("/dev/fd"))
     with monkeypatch.context() as patch:
-        patch.setattr("converters.tensor.os.stat", lambda path, **_: seen)
+        patch.setattr("converters.files.os.stat", lambda path, **_: seen)
         message = refusal(tmp_path / "pipe")
     assert "is a pipe or a device" in message
     assert len(os.listdir("/dev/fd")) == open_files

@@ -1,4 +1,4 @@
-"""Whole zoos: a manifest of conversions, done by crash-isolated workers here or on a cluster, and resumed.
+"""Batches: the conversions that a manifest lists, performed by isolated workers here or on a cluster, and resumable.
 
-Data flows one way: `manifest` -> `tasks` -> `pool` or `cluster` (which call `work`) -> `results` -> `page`.
+Data flows one way: `manifest` -> `tasks` -> `pool` or `cluster` (which call `perform`) -> `results` -> report pages.
 """

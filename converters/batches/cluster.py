@@ -1,4 +1,4 @@
-"""The same orders on a dask.distributed cluster. Inputs and outputs are then where every worker reaches them."""
+"""Workers on a dask.distributed cluster, which must reach the same inputs and outputs."""
 
 from __future__ import annotations
 
@@ -7,13 +7,14 @@ from typing import TYPE_CHECKING, Any
 
 from converters.errors import ConverterError
 
-from .job import failure, perform
-from .pool import Event
+from .events import Event
+from .job import failure, result_of
+from .perform import perform
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
 
-    Order = dict[str, Any]
+    from .job import Job, JobResult
 
 PATIENCE = 60.0
 """Seconds to wait for the scheduler, and for its first worker."""
@@ -21,16 +22,16 @@ PATIENCE = 60.0
 
 def run_cluster(
     address: str,
-    orders: Sequence[Order],
+    jobs: Sequence[Job],
     *,
     retries: int,
     stopped: Callable[[], bool] = lambda: False,
 ) -> Iterator[Event]:
-    """Do orders on the cluster of a scheduler; yields what happens, as `pool.run_local` does.
+    """Perform jobs on the cluster of a scheduler; yields what happens, like `pool.run_local`.
 
-    A worker that dies has its orders done by others, as often as the scheduler allows; ``retries`` is how often an
-    order is tried again that a worker could not even answer. A worker's limit on memory is its own, set where it
-    is started. Raises `ConverterError` where there is no scheduler or no worker.
+    The scheduler gives the jobs of a worker that dies to others, as often as it is configured to; ``retries`` is how
+    often a job is repeated if a worker raised an exception. Memory is limited where the workers are started. Raises
+    `ConverterError` if there is no scheduler or no worker.
     """
     distributed = _distributed()
     try:
@@ -46,35 +47,27 @@ def run_cluster(
             raise ConverterError(
                 f"the scheduler at {address} has no workers", hint=f"start some: dask worker {address}"
             ) from None
-        futures = {client.submit(perform, order, pure=False, retries=retries): order for order in orders}
-        done = distributed.as_completed(futures)
-        for future in done:
-            order = futures.pop(future)
-            yield Event("result", order, _told(future, order))
+        futures = {client.submit(perform, job, pure=False, retries=retries): job for job in jobs}
+        for future in distributed.as_completed(futures):
+            job = futures.pop(future)
+            yield Event("result", job, _result(future, job))
             if stopped():
                 client.cancel(list(futures))
                 return
 
 
-def _told(future: Any, order: Order) -> dict[str, Any]:
-    """A future's result; where its workers died or could not run it, a failure."""
+def _result(future: Any, job: Job) -> JobResult:
+    """The result of a future; a failure if its workers died or raised an exception."""
     try:
-        told: dict[str, Any] = future.result()
+        result: JobResult = future.result()
     except Exception as error:
-        what = str(error).strip().splitlines()
-        reason = f"{type(error).__name__}: {what[0][:300]}" if what else type(error).__name__
-        told = {
-            "task": order["name"],
-            "spec": order["spec"],
-            "tool": order["tool"],
-            "seconds": 0.0,
-            **failure(
-                ConverterError(
-                    f"the cluster gave it up: {reason}", path=order["name"], hint="--resume tries again"
-                )
-            ),
-        }
-    return told
+        lines = str(error).strip().splitlines()
+        reason = f"{type(error).__name__}: {lines[0][:300]}" if lines else type(error).__name__
+        given_up = ConverterError(
+            f"the cluster gave up: {reason}", path=job.name, hint="--resume tries again"
+        )
+        return result_of(job, failure(given_up))
+    return result
 
 
 def _distributed() -> Any:

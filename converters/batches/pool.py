@@ -1,4 +1,4 @@
-"""Workers on this machine: processes of their own, so that one that dies costs one row."""
+"""Workers on this machine: separate processes, so that one that dies costs only the row it was working on."""
 
 from __future__ import annotations
 
@@ -10,68 +10,160 @@ import sys
 from contextlib import suppress
 from queue import Empty, SimpleQueue
 from threading import Thread
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any
 
 from converters.errors import ConverterError
 
-from .job import failure
+from .events import Event
+from .job import failure, result_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
 
-    Order = dict[str, Any]
+    from .job import Job
+
+    Messages = SimpleQueue[tuple[int, Any]]
 
 PACKAGE = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
+"""The folder to import this package from."""
+
 TICK = 0.1
-"""Seconds after which there is an event even if nothing happened, for a display."""
-STARTS = 3
-"""So many processes in a row that end before they can take an order mean that none ever will."""
+"""Seconds after which there is an event even if nothing happened, so that a display can be redrawn."""
+
+FAILED_STARTS = 3
+"""So many workers in a row that end before they can take a job mean that none will ever start."""
 
 
-class Event(NamedTuple):
-    """What happened to an order: ``started``, ``progress`` (``told`` is bytes done and in all), or ``result``; or
-    nothing, ``tick``."""
+def run_local(
+    jobs: Sequence[Job],
+    *,
+    processes: int,
+    memory: int = 0,
+    lock: int | None = None,
+    stopped: Callable[[], bool] = lambda: False,
+) -> Iterator[Event]:
+    """Perform jobs in ``processes`` processes of at most ``memory`` MB each (0: no limit); yields what happens.
 
-    kind: str
-    order: Order | None = None
-    told: Any = None
+    The processes inherit the file descriptor ``lock``. Once ``stopped`` returns True no more jobs are started; when
+    the caller stops iterating, all workers are killed. Raises `ConverterError` if workers cannot start.
+    """
+    pool = _Pool(jobs, memory, lock, stopped)
+    try:
+        for _ in range(min(processes, len(jobs))):
+            pool.start_worker()
+        while pool.workers:
+            yield from pool.next_events()
+    finally:
+        for worker in pool.workers.values():
+            worker.kill()
+
+
+class _Pool:
+    """The workers and the jobs that wait."""
+
+    def __init__(
+        self, jobs: Sequence[Job], memory: int, lock: int | None, stopped: Callable[[], bool]
+    ) -> None:
+        self.workers: dict[int, _Worker] = {}
+        self._waiting = list(reversed(jobs))
+        self._messages: Messages = SimpleQueue()
+        self._memory = memory
+        self._lock = lock
+        self._stopped = stopped
+        self._started = self._failed_starts = 0
+
+    def start_worker(self) -> None:
+        """Start one more process."""
+        self.workers[self._started] = _Worker(self._started, self._messages, self._memory, self._lock)
+        self._started += 1
+
+    def next_events(self) -> Iterator[Event]:
+        """Wait for a message of a worker, and yield what it means."""
+        try:
+            number, message = self._messages.get(timeout=TICK)
+        except Empty:
+            yield Event("tick")
+            return
+        worker = self.workers.get(number)
+        if worker is None:  # a late message of one that was killed
+            return
+        if message is None:
+            yield from self._replace(number, worker)
+        elif "progress" in message:
+            yield Event("progress", worker.job, message["progress"])
+        else:
+            if "result" in message:
+                job, worker.job = worker.job, None
+                yield Event("result", job, message["result"])
+            yield from self._next_job(number, worker, last=bool(message.get("last")))
+
+    def _replace(self, number: int, worker: _Worker) -> Iterator[Event]:
+        """A worker ended by itself: its job has failed, and another worker takes the next one."""
+        reason = worker.end_reason()
+        self._remove(number)
+        if not worker.ready:
+            self._failed_starts += 1
+            if self._failed_starts == FAILED_STARTS:
+                raise ConverterError(f"workers cannot start: {reason}", hint="is the memory limit too low?")
+        if worker.job is not None:
+            error = ConverterError(reason, path=worker.job.name, hint="--resume tries again")
+            yield Event("result", worker.job, result_of(worker.job, failure(error)))
+        if self._has_more():
+            self.start_worker()
+
+    def _next_job(self, number: int, worker: _Worker, *, last: bool) -> Iterator[Event]:
+        """A worker is idle: give it a job, or end it. The ``last`` job of a worker makes room for a new one."""
+        worker.ready = True
+        self._failed_starts = 0
+        more = self._has_more()
+        if more and not last:
+            worker.give(self._waiting.pop())
+            yield Event("started", worker.job)
+            return
+        self._remove(number)
+        if more:
+            self.start_worker()
+
+    def _has_more(self) -> bool:
+        return bool(self._waiting) and not self._stopped()
+
+    def _remove(self, number: int) -> None:
+        self.workers.pop(number).kill()
 
 
 class _Worker:
-    """A process and what it is doing. What it says goes to the queue, behind its own number."""
+    """A process and the job it is working on. Its messages are queued together with its number."""
 
-    def __init__(
-        self, number: int, heard: SimpleQueue[tuple[int, Any]], memory: int, lock: int | None
-    ) -> None:
-        # Not the current folder: a file there is no module of ours.
+    def __init__(self, number: int, messages: Messages, memory: int, lock: int | None) -> None:
+        # -P: a file in the current folder must not be taken for a module.
         path = os.pathsep.join(filter(None, (PACKAGE, os.environ.get("PYTHONPATH"))))
         self.process = subprocess.Popen(
             [sys.executable, "-P", "-m", "converters.batches.worker", str(memory)],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
-            # Nothing here multiplies matrices; OpenBLAS would take memory for it on every processor.
+            # Conversions multiply no matrices; OpenBLAS would reserve memory for each processor.
             env={"OPENBLAS_NUM_THREADS": "1", **os.environ, "PYTHONPATH": path},
             pass_fds=() if lock is None or sys.platform == "win32" else (lock,),
         )
-        self.order: Order | None = None
+        self.job: Job | None = None
         self.ready = False
-        self._heard = heard
-        self._last_words = b""
-        self._errors = Thread(target=self._overhear, daemon=True)
+        self._messages = messages
+        self._error_output = b""
+        self._errors = Thread(target=self._read_errors, daemon=True)
         self._errors.start()
-        Thread(target=self._listen, args=(number,), daemon=True).start()
+        Thread(target=self._read_messages, args=(number,), daemon=True).start()
 
-    def give(self, order: Order) -> None:
-        """Let it do an order; if it is dead already, that will be heard."""
-        self.order = order
+    def give(self, job: Job) -> None:
+        """Send it a job. If the process is already dead, its end is in the queue of messages."""
+        self.job = job
         assert self.process.stdin is not None
         with suppress(OSError):
-            self.process.stdin.write(json.dumps(order).encode() + b"\n")
+            self.process.stdin.write(job.to_json())
             self.process.stdin.flush()
 
-    def end(self) -> None:
-        """Have it end: at once, whatever it is doing."""
+    def kill(self) -> None:
+        """End the process at once."""
         self.process.kill()
         self.process.wait()
         for pipe in (self.process.stdin, self.process.stdout, self.process.stderr):
@@ -79,8 +171,8 @@ class _Worker:
                 with suppress(OSError):
                     pipe.close()
 
-    def why(self) -> str:
-        """How it ended, and its last words."""
+    def end_reason(self) -> str:
+        """How the process ended, with the last line of its standard error."""
         code = self.process.wait()
         self._errors.join(1)
         how = f"with code {code}"
@@ -88,102 +180,18 @@ class _Worker:
             how = f"by signal {-code}"
             with suppress(ValueError):
                 how = f"by {signal.Signals(-code).name}"
-        said = self._last_words.decode(errors="replace").strip().splitlines()
-        return f"the worker process was ended {how}" + (f": {said[-1][:200]}" if said else "")
+        lines = self._error_output.decode(errors="replace").strip().splitlines()
+        return f"the worker process was ended {how}" + (f": {lines[-1][:200]}" if lines else "")
 
-    def _listen(self, number: int) -> None:
+    def _read_messages(self, number: int) -> None:
         assert self.process.stdout is not None
-        with suppress(ValueError, OSError):  # what a killed worker was about to say
+        with suppress(ValueError, OSError):  # an incomplete message of a killed worker
             for line in self.process.stdout:
-                self._heard.put((number, json.loads(line)))
-        self._heard.put((number, None))
+                self._messages.put((number, json.loads(line)))
+        self._messages.put((number, None))
 
-    def _overhear(self) -> None:
+    def _read_errors(self) -> None:
         assert self.process.stderr is not None
         with suppress(ValueError, OSError):
             for line in self.process.stderr:
-                self._last_words = (self._last_words + line)[-2000:]
-
-
-def run_local(
-    orders: Sequence[Order],
-    *,
-    jobs: int,
-    memory: int = 0,
-    lock: int | None = None,
-    stopped: Callable[[], bool] = lambda: False,
-) -> Iterator[Event]:
-    """Do orders in ``jobs`` processes of at most ``memory`` MB each (0: no limit); yields what happens.
-
-    The processes inherit the descriptor ``lock``. When ``stopped`` says so no more orders are begun; if the caller
-    stops listening, all end at once. Raises `ConverterError` where workers cannot start.
-    """
-    heard: SimpleQueue[tuple[int, Any]] = SimpleQueue()
-    waiting = list(reversed(orders))
-    workers: dict[int, _Worker] = {}
-    made = stillborn = 0
-
-    def hire() -> None:
-        nonlocal made
-        workers[made] = _Worker(made, heard, memory, lock)
-        made += 1
-
-    try:
-        for _ in range(min(jobs, len(orders))):
-            hire()
-        while workers:
-            try:
-                number, told = heard.get(timeout=TICK)
-            except Empty:
-                yield Event("tick")
-                continue
-            if number not in workers:  # it was sent home
-                continue
-            worker = workers[number]
-            order = worker.order
-            if told is None:
-                why = worker.why()
-                worker.end()
-                del workers[number]
-                if not worker.ready:
-                    stillborn += 1
-                    if stillborn == STARTS:
-                        raise ConverterError(
-                            f"workers cannot start: {why}", hint="is the limit on memory too low?"
-                        )
-                if order is not None:
-                    error = ConverterError(why, path=order["name"], hint="--resume tries again")
-                    yield Event("result", order, _died(order, error))
-                if waiting and not stopped():
-                    hire()
-                continue
-            if "progress" in told and order is not None:
-                yield Event("progress", order, told["progress"])
-                continue
-            if "result" in told and order is not None:
-                worker.order = None
-                yield Event("result", order, told["result"])
-            worker.ready = True
-            stillborn = 0
-            more = waiting and not stopped()
-            if more and not told.get("last"):
-                worker.give(waiting.pop())
-                yield Event("started", worker.order)
-                continue
-            worker.end()
-            del workers[number]
-            if more:
-                hire()
-    finally:
-        for worker in workers.values():
-            worker.end()
-
-
-def _died(order: Order, error: ConverterError) -> dict[str, Any]:
-    return {
-        "task": order["name"],
-        "spec": order["spec"],
-        "tool": order["tool"],
-        "seconds": 0.0,
-        **failure(error),
-    }
+                self._error_output = (self._error_output + line)[-2000:]

@@ -1,10 +1,9 @@
-"""How a batch goes, for people: a display that moves on a terminal, plain lines elsewhere."""
+"""The progress of a batch: a live display on a terminal, plain lines elsewhere."""
 
 from __future__ import annotations
 
-import sys
 from time import monotonic
-from typing import TYPE_CHECKING, Any, TextIO
+from typing import TYPE_CHECKING, TextIO
 
 from converters.printable import printable
 from converters.reports.terminal import megabytes
@@ -12,33 +11,39 @@ from converters.reports.terminal import megabytes
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from .pool import Event
+    from .events import Event, Watch
+    from .job import JobResult
     from .tasks import Task
 
 
+def watch_on(out: TextIO) -> Watch:
+    """A display if the stream is a terminal, otherwise lines."""
+    return Display(out) if out.isatty() else Lines(out)
+
+
 class Lines:
-    """One line for every row that ends."""
+    """Prints a line for every row that ends."""
 
     def __init__(self, out: TextIO) -> None:
         self._out = out
         self._total = self._ended = 0
 
     def begin(self, tasks: Sequence[Task], sizes: Sequence[int]) -> None:
-        """See `Watch.begin`."""
+        """The batch begins."""
         self._total = len(tasks)
 
     def event(self, event: Event) -> None:
-        """See `Watch.event`."""
+        """Something happened."""
         if event.kind == "result":
             self._ended += 1
-            print(line_of(event.told, self._ended, self._total), file=self._out, flush=True)
+            print(line_of(event.data, self._ended, self._total), file=self._out, flush=True)
 
     def end(self) -> None:
-        """See `Watch.end`."""
+        """The batch is over."""
 
 
 class Display:
-    """A line for each conversion at work and one for all, redrawn in place; rows that failed stay above."""
+    """A line for each running conversion and one for the batch, redrawn in place; failed rows stay above them."""
 
     BAR = 24
     REFRESH = 0.1
@@ -53,57 +58,61 @@ class Display:
         self._started = self._due = monotonic()
 
     def begin(self, tasks: Sequence[Task], sizes: Sequence[int]) -> None:
-        """See `Watch.begin`."""
+        """The batch begins."""
         self._sizes = {task.name: size for task, size in zip(tasks, sizes, strict=True)}
         self._total = len(tasks)
 
     def event(self, event: Event) -> None:
-        """See `Watch.event`."""
-        name = event.order["name"] if event.order else ""
+        """Something happened."""
+        name = event.job.name if event.job else ""
         if event.kind == "started":
             self._active[name] = (0, 0)
         elif event.kind == "progress":
-            self._active[name] = (event.told[0], event.told[1])
-            self._moved[name] = event.told[0]
+            done, total = event.data
+            self._active[name] = (done, total)
+            self._moved[name] = done
         elif event.kind == "result":
             self._active.pop(name, None)
             self._ended += 1
             self._bytes += self._sizes.get(name, 0)
-            if event.told["state"] == "failed":
+            if event.data["state"] == "failed":
                 self._clear()
-                print(line_of(event.told, self._ended, self._total), file=self._out)
-        if event.kind == "started" or monotonic() >= self._due:  # every row is seen, however quick
+                print(line_of(event.data, self._ended, self._total), file=self._out)
+        if event.kind == "started" or monotonic() >= self._due:  # a quick row is shown as well
             self._due = monotonic() + self.REFRESH
             self._draw()
 
     def end(self) -> None:
-        """See `Watch.end`."""
+        """The batch is over."""
         self._clear()
         self._out.flush()
 
     def lines(self, width: int) -> list[str]:
-        """What is shown now, each line shorter than ``width``."""
-        lines = [
-            f"{self._bar(*moved)} {_short(name, width - self.BAR - 4)}"
-            for name, moved in self._active.items()
+        """The lines to show now, each shorter than ``width``."""
+        room = width - self.BAR - 4
+        rows = [
+            f"{self._bar(done, total)} {_shortened(name, room)}"
+            for name, (done, total) in self._active.items()
         ]
-        known = sum(self._sizes.values())
-        part = sum(
+        done, total, size = self._figures()
+        elapsed = monotonic() - self._started
+        left = f", {_clock(elapsed * (total - done) / done)} left" if 0 < done < total else ""
+        text = f"{self._ended} of {self._total} rows, {size}{left}"
+        return [*rows, f"{self._bar(done, total)} {_shortened(text, room)}"]
+
+    def _figures(self) -> tuple[int, int, str]:
+        """How much of how much is done, and its size in words: bytes, or rows if all inputs are remote."""
+        total = sum(self._sizes.values())
+        if not total:
+            return self._ended, self._total, megabytes(sum(self._moved.values()))
+        active = sum(
             self._sizes.get(name, 0) * done / whole for name, (done, whole) in self._active.items() if whole
         )
-        done = self._bytes + int(part)
-        if known:
-            size = f"{megabytes(done)} of {megabytes(known)}"
-        else:  # all are remote: what is left is told by the rows
-            size = megabytes(sum(self._moved.values()))
-            done, known = self._ended, self._total
-        elapsed = monotonic() - self._started
-        left = f", {_clock(elapsed * (known - done) / done)} left" if 0 < done < known else ""
-        total = f"{self._ended} of {self._total} rows, {size}{left}"
-        return [*lines, f"{self._bar(done, known)} {_short(total, width - self.BAR - 4)}"]
+        done = self._bytes + int(active)
+        return done, total, f"{megabytes(done)} of {megabytes(total)}"
 
-    def _bar(self, done: int, whole: int) -> str:
-        filled = self.BAR * min(done, whole) // max(whole, 1)
+    def _bar(self, done: int, total: int) -> str:
+        filled = self.BAR * min(done, total) // max(total, 1)
         return f"[{'#' * filled}{'.' * (self.BAR - filled)}]"
 
     def _draw(self) -> None:
@@ -121,23 +130,17 @@ class Display:
             self._drawn = 0
 
 
-def watch_on(out: TextIO | None = None) -> Lines | Display:
-    """What suits a stream, standard error if none is given."""
-    stream = out or sys.stderr
-    return Display(stream) if stream.isatty() else Lines(stream)
+def line_of(result: JobResult, number: int, total: int) -> str:
+    """A result in one line."""
+    failed = result["state"] == "failed"
+    what = result["error"]["text"] if failed else result.get("network", "")
+    size = f", {megabytes(result['bytes'])}" if "bytes" in result else ""
+    name = "" if failed and result["task"] in what else f"{result['task']}: "
+    count = f"[{number:>{len(str(total))}}/{total}]"
+    return printable(f"{count} {result['state']:<9} {name}{what}{size}, {result['seconds']:.2f} s")
 
 
-def line_of(row: dict[str, Any], number: int, total: int) -> str:
-    """A row that ended, in one line."""
-    what = row["error"]["text"] if row["state"] == "failed" else row.get("network", "")
-    size = f", {megabytes(row['bytes'])}" if "bytes" in row else ""
-    name = "" if row["state"] == "failed" and row["task"] in what else f"{row['task']}: "
-    return printable(
-        f"[{number:>{len(str(total))}}/{total}] {row['state']:<9} {name}{what}{size}, {row['seconds']:.2f} s"
-    )
-
-
-def _short(text: str, width: int) -> str:
+def _shortened(text: str, width: int) -> str:
     text = printable(text)
     return text if len(text) <= width else "..." + text[-max(1, width - 3) :]
 

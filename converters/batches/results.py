@@ -1,8 +1,8 @@
-"""The results of a batch, one line of JSON each, safe against whatever kills the process that writes them.
+"""The file of a batch's results: one line of JSON each, and safe if the process that writes it is killed.
 
-A line is appended in one piece and synced before the next row is taken, and has a checksum. What a kill or a full
-disk leaves of a last line is cut off when the file is opened next; a line that is damaged otherwise counts as not
-there, and its row is looked at again. The file is locked as long as the batch or one of its workers lives.
+Each line has a checksum, and is appended and synced before the next result. An incomplete last line, which a kill or
+a full disk may leave, is cut off when the file is opened again; any other damaged line is ignored, so that its row is
+examined again. The file is locked as long as the batch or one of its workers runs.
 """
 
 from __future__ import annotations
@@ -24,18 +24,23 @@ if sys.platform != "win32":
 if TYPE_CHECKING:
     from typing import Self
 
+    from .job import JobResult
+
 PATIENCE = 10.0
-"""Seconds to wait for the workers of a batch that was killed: they end as soon as they see it."""
+"""Seconds to wait for the workers of a killed batch, which end as soon as they notice."""
 
 
 _HEAD = b'{"crc32":"'
-"""What every line begins with, one that was not finished perhaps with less."""
+"""How every line begins; an incomplete one may have less."""
 
 
 class Results:
-    """An open results file. ``rows`` has the last result of every task by name, a failure only where nothing else
-    was ever recorded: a worker that dies while it looks whether a row still stands does not undo the row. ``damaged``
-    counts lines that were not what was written. Raises `Refused` for a file of something else, which stays as it is."""
+    """An open, locked file of results.
+
+    ``rows`` has the last result of every task by name. A failure never replaces a success: a worker that dies while
+    it checks a finished row does not undo the row. ``damaged`` counts unreadable lines. Raises `Refused`, and leaves
+    the file alone, if it is something else.
+    """
 
     def __init__(self, path: str) -> None:
         self.path = path
@@ -45,7 +50,7 @@ class Results:
             )
         except OSError as error:
             raise write_error(error, path) from None
-        self.rows: dict[str, dict[str, Any]] = {}
+        self.rows: dict[str, JobResult] = {}
         self.damaged = 0
         try:
             _lock(self._fd, path)
@@ -61,11 +66,11 @@ class Results:
         os.close(self._fd)
 
     def fileno(self) -> int:
-        """The descriptor that holds the lock: a process that inherits it holds it too."""
+        """The file descriptor that holds the lock; a process that inherits it holds the lock too."""
         return self._fd
 
-    def append(self, row: dict[str, Any]) -> None:
-        """Add a result. Raises `Refused` where the disk does not take it; the file is then as it was."""
+    def append(self, row: JobResult) -> None:
+        """Add a result. Raises `Refused` if it cannot be written; the file is then unchanged."""
         line = dump_line(row)
         before = os.fstat(self._fd).st_size
         try:
@@ -79,9 +84,9 @@ class Results:
             raise write_error(error, self.path) from None
         self._take(row)
 
-    def _take(self, row: dict[str, Any]) -> None:
-        known = self.rows.get(row["task"])
-        if known is None or known["state"] == "failed" or row["state"] != "failed":
+    def _take(self, row: JobResult) -> None:
+        earlier = self.rows.get(row["task"])
+        if earlier is None or earlier["state"] == "failed" or row["state"] != "failed":
             self.rows[row["task"]] = row
 
     def _load(self) -> None:
@@ -99,31 +104,32 @@ class Results:
             if not self.rows:
                 file.seek(0)
                 if not _HEAD.startswith(file.read(len(_HEAD))):
-                    raise Refused("is no file of results", path=self.path, hint="name another with --results")
+                    raise Refused(
+                        "is not a file of results", path=self.path, hint="name another with --results"
+                    )
         if whole < os.fstat(self._fd).st_size:
             os.ftruncate(self._fd, whole)
             os.fsync(self._fd)
 
 
-def dump_line(row: dict[str, Any]) -> bytes:
-    """A row as its line."""
+def dump_line(row: JobResult) -> bytes:
+    """The line of a result."""
     text = _dump(row)
     return _HEAD + f'{crc32(text.encode()):08x}","row":{text}}}\n'.encode()
 
 
-def parse_line(line: bytes) -> dict[str, Any] | None:
-    """The row of a line, or None for one that is not as it was written."""
+def parse_line(line: bytes) -> JobResult | None:
+    """The result of a line, or None if the line is damaged."""
     try:
-        told = json.loads(line)
-        row = told["row"]
-        if told["crc32"] != f"{crc32(_dump(row).encode()):08x}" or not all(
+        record = json.loads(line)
+        row: JobResult = record["row"]
+        if record["crc32"] != f"{crc32(_dump(row).encode()):08x}" or not all(
             isinstance(row[key], str) for key in ("task", "state")
         ):
             return None
     except (ValueError, KeyError, TypeError, RecursionError):
         return None
-    found: dict[str, Any] = row
-    return found
+    return row
 
 
 def _dump(row: Any) -> str:
@@ -141,7 +147,7 @@ def _lock(fd: int, path: str) -> None:
         except BlockingIOError:
             if monotonic() > end:
                 raise Refused(
-                    "another batch is at work on these results", path=path, hint="wait for it, or end it"
+                    "another batch is using this file", path=path, hint="wait until it ends, or stop it"
                 ) from None
         except OSError:  # a file system without locks
             return

@@ -1,83 +1,34 @@
-"""A batch from end to end: what is to be done, who does it, what came of it."""
+"""Run a batch: find out what is to be done, have it done, record the results."""
 
 from __future__ import annotations
 
 import os
 import shutil
-from contextlib import ExitStack, closing, suppress
-from dataclasses import dataclass
+from contextlib import ExitStack, closing, contextmanager, suppress
 from datetime import UTC, datetime
 from time import perf_counter
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, NamedTuple
 
 from converters._version import __version__
 from converters.errors import Refused, UsageError
 from converters.formats.io.output_stream import write_error
 from converters.reports.batch_page import write_pages
-from converters.reports.terminal import megabytes
 
-from .job import SCRATCH, failure
+from .events import Event
+from .job import SCRATCH_PREFIX, Job, failure, result_of
 from .manifest import load_manifest
-from .pool import Event, run_local
+from .pool import run_local
 from .results import Results
 from .storage import exists, size_of
+from .summary import Summary
 from .tasks import tasks_of
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Generator, Sequence
+    from collections.abc import Callable, Generator, Iterator, Sequence
 
+    from .events import Watch
+    from .job import JobResult
     from .tasks import Task
-
-DONE = ("converted", "adopted", "kept")
-
-
-class Watch(Protocol):
-    """Who is told how a batch goes."""
-
-    def begin(self, tasks: Sequence[Task], sizes: Sequence[int]) -> None:
-        """There are so many conversions, of inputs of so many bytes (0: not known)."""
-        ...
-
-    def event(self, event: Event) -> None:
-        """Something happened, or nothing for a tenth of a second."""
-        ...
-
-    def end(self) -> None:
-        """That was all."""
-        ...
-
-
-@dataclass(frozen=True)
-class Summary:
-    """What came of a batch: a result for every task, in the manifest's order (see `work.perform`; one that was not
-    begun is ``skipped``). ``results`` and ``index`` are files, empty in a dry run."""
-
-    rows: tuple[dict[str, Any], ...]
-    results: str
-    index: str
-    seconds: float
-    damaged: int
-
-    @property
-    def ok(self) -> bool:
-        """Whether every row is done, or planned."""
-        return all(row["state"] in (*DONE, "planned") for row in self.rows)
-
-    def count(self, *states: str) -> int:
-        """How many rows came to one of these states."""
-        return sum(1 for row in self.rows if row["state"] in states)
-
-    def as_data(self) -> dict[str, Any]:
-        """Plain data, for ``--json``."""
-        states = ("converted", "adopted", "kept", "planned", "failed", "skipped")
-        return {
-            "counts": {state: self.count(state) for state in states},
-            "rows": list(self.rows),
-            "results": self.results,
-            "index": self.index,
-            "seconds": round(self.seconds, 3),
-            "damaged_lines": self.damaged,
-        }
 
 
 def convert_batch(
@@ -93,115 +44,132 @@ def convert_batch(
     retries: int = 1,
     watch: Watch | None = None,
 ) -> Summary:
-    """Convert all that a manifest lists, in ``jobs`` processes (default: one for each processor).
+    """Run every conversion in a manifest, in ``jobs`` processes (default: one per processor).
 
-    Each conversion is a row of its own: one that fails, or whose process dies, costs no other. Results are appended
-    to ``results`` (default: beside the manifest, ``NAME.results.jsonl``) one by one; reports come beside it.
+    Rows are independent: one that fails, or whose process dies, does not affect the others. Each result is appended
+    to the file ``results`` (default: ``NAME.results.jsonl`` beside the manifest); the report pages are beside it.
 
-    With ``resume`` rows are skipped whose output is there with the recorded hash and whose input, mapping and tool
-    are unchanged, and a whole output that was not recorded is taken over if it is what its row converts to; without
-    it there must be no results yet, and a row whose output exists fails.
+    With ``resume`` a row is skipped if its output has the recorded hash and its input, tables and version are
+    unchanged; a complete output that was not recorded is adopted if it is what the row converts to. Without it no
+    results may be recorded yet, and a row whose output exists fails.
 
-    ``dry_run`` plans, reads no tensor and writes nothing. ``fail_fast`` begins nothing more after a failure.
-    ``memory`` limits each process, in MB. With ``scheduler`` the rows are done on a dask.distributed cluster,
-    ``retries`` times more where a worker fails.
+    ``dry_run`` only plans. ``fail_fast`` starts no further rows after a failure. ``memory`` limits each process, in
+    MB. With ``scheduler`` the rows run on a dask.distributed cluster, ``retries`` times again if a worker fails.
 
-    Raises `ConverterError` where there is no batch at all: a wrong manifest, no room for the results.
+    Raises `ConverterError` if the batch cannot run at all: a wrong manifest, results that cannot be written.
     """
     path = os.fspath(manifest)
     if jobs is not None and jobs < 1:
-        raise UsageError(f"{jobs} jobs do nothing", hint="--jobs is at least 1")
+        raise UsageError(f"--jobs must be at least 1, not {jobs}")
     if memory < 0:
-        raise UsageError(f"{memory} MB of memory are none", hint="--memory is in MB; 0 is no limit")
+        raise UsageError(f"--memory must not be negative, not {memory}", hint="it is in MB; 0 is no limit")
     started = perf_counter()
     tasks = tasks_of(load_manifest(path))
-    record = os.fspath(results) if results is not None else f"{path.removesuffix('.toml')}.results.jsonl"
-    base = record.removesuffix(".jsonl").removesuffix(".results")
+    results_path = (
+        os.fspath(results) if results is not None else f"{path.removesuffix('.toml')}.results.jsonl"
+    )
+    base = results_path.removesuffix(".jsonl").removesuffix(".results")
     with ExitStack() as stack:
-        kept: Results | None = None
-        if not dry_run:
-            kept = stack.enter_context(Results(record))
-            if kept.rows and not resume:
-                raise Refused(
-                    "there are results already", path=record, hint="--resume goes on, or remove them"
-                )
-        scratch = None if dry_run or scheduler else stack.enter_context(_Scratch(f"{base}.scratch"))
-        orders = [_order(task, kept, scratch, dry_run) for task in tasks]
-        found: dict[str, dict[str, Any]] = {}
+        recorded = None if dry_run else stack.enter_context(_results(results_path, resume=resume))
+        scratch = None if dry_run or scheduler else stack.enter_context(_scratch_folder(f"{base}.scratch"))
+        outcomes = _Outcomes(recorded)
         if watch:
             watch.begin(tasks, [size_of(task.input) for task in tasks])
             stack.callback(watch.end)
-
-        def stopped() -> bool:
-            return fail_fast and any(row["state"] == "failed" for row in found.values())
-
-        events = _events(orders, kept, jobs, memory, scheduler, retries, resume or dry_run, stopped)
-        stack.enter_context(closing(events))
-        for event in events:
-            if event.kind == "result" and event.order:
-                row = event.told
-                if row["state"] == "kept" and kept:
-                    row = {**kept.rows[row["task"]], "state": "kept", "seconds": row["seconds"]}
-                elif kept:
-                    row = {
-                        **row,
-                        "line": event.order["line"],
-                        "at": datetime.now(UTC).isoformat(timespec="seconds"),
-                    }
-                    kept.append(row)
-                found[row["task"]] = row
-                event = event._replace(told=row)
+        events = _events(
+            [_job(task, recorded, scratch, dry_run=dry_run) for task in tasks],
+            _Workers(jobs or processors(), memory, scheduler, retries, recorded),
+            may_exist=resume or dry_run,
+            stopped=lambda: fail_fast and outcomes.failed,
+        )
+        for event in stack.enter_context(closing(events)):
+            if event.kind == "result" and event.job:
+                event = event._replace(data=outcomes.add(event.job, event.data))
             if watch:
                 watch.event(event)
-        rows = tuple(
-            found.get(task.name, {"task": task.name, "state": "skipped", "seconds": 0.0}) for task in tasks
-        )
-        damaged = kept.damaged if kept else 0
-        index = write_pages(f"{base}.report", rows) if kept else ""
-    return Summary(rows, record if kept else "", index, perf_counter() - started, damaged)
-
-
-def _events(
-    orders: Sequence[dict[str, Any]],
-    kept: Results | None,
-    jobs: int | None,
-    memory: int,
-    scheduler: str | None,
-    retries: int,
-    may_exist: bool,
-    stopped: Callable[[], bool],
-) -> Generator[Event]:
-    """What happens to all orders: those that cannot be begun first."""
-    begun = []
-    for order in orders:
-        if not may_exist and not order["fault"] and _there(order["output"]):
-            error = Refused(
-                "the output exists already", path=order["name"], hint="--resume takes it over if it is whole"
-            )
-            told = {"task": order["name"], "spec": order["spec"], "tool": __version__, "seconds": 0.0}
-            yield Event("result", order, {**told, **failure(error)})
-        else:
-            begun.append(order)
-    if stopped() or not begun:
-        return
-    if scheduler is not None:
-        from .cluster import run_cluster
-
-        yield from run_cluster(scheduler, begun, retries=retries, stopped=stopped)
-        return
-    yield from run_local(
-        begun,
-        jobs=jobs or processors(),
-        memory=memory,
-        lock=kept.fileno() if kept else None,
-        stopped=stopped,
+        rows = outcomes.of(tasks)
+        index = write_pages(f"{base}.report", rows) if recorded else ""
+    return Summary(
+        rows=rows,
+        results=results_path if recorded else "",
+        index=index,
+        seconds=perf_counter() - started,
+        damaged=recorded.damaged if recorded else 0,
     )
 
 
-def _there(place: str) -> bool:
-    with suppress(Exception):  # a store that does not answer is the row's own failure
-        return exists(place)
+class _Outcomes:
+    """The results of this run by task, each recorded as it comes."""
+
+    def __init__(self, recorded: Results | None) -> None:
+        self._recorded = recorded
+        self._results: dict[str, JobResult] = {}
+        self.failed = False
+
+    def add(self, job: Job, result: JobResult) -> JobResult:
+        """Record a result; returns it in full: of a row that was kept, the earlier one."""
+        if result["state"] == "kept" and self._recorded:
+            earlier = self._recorded.rows[result["task"]]
+            result = {**earlier, "state": "kept", "seconds": result["seconds"]}
+        elif self._recorded:
+            at = datetime.now(UTC).isoformat(timespec="seconds")
+            result = {**result, "line": job.task.line, "at": at}
+            self._recorded.append(result)
+        self._results[result["task"]] = result
+        self.failed |= result["state"] == "failed"
+        return result
+
+    def of(self, tasks: Sequence[Task]) -> tuple[JobResult, ...]:
+        """The results in the order of the tasks."""
+        skipped = {"state": "skipped", "seconds": 0.0}
+        return tuple(self._results.get(task.name, {"task": task.name, **skipped}) for task in tasks)
+
+
+class _Workers(NamedTuple):
+    """Who performs jobs: processes here, or a cluster if ``scheduler`` is given."""
+
+    processes: int
+    memory: int
+    scheduler: str | None
+    retries: int
+    recorded: Results | None
+
+    def run(self, jobs: Sequence[Job], stopped: Callable[[], bool]) -> Iterator[Event]:
+        """Perform the jobs; yields what happens."""
+        if self.scheduler is not None:
+            from .cluster import run_cluster
+
+            return run_cluster(self.scheduler, jobs, retries=self.retries, stopped=stopped)
+        lock = self.recorded.fileno() if self.recorded else None
+        return run_local(jobs, processes=self.processes, memory=self.memory, lock=lock, stopped=stopped)
+
+
+def _events(
+    jobs: Sequence[Job], workers: _Workers, *, may_exist: bool, stopped: Callable[[], bool]
+) -> Generator[Event]:
+    """What happens to all jobs. Unless outputs ``may_exist``, those whose output exists fail first."""
+    ready = []
+    for job in jobs:
+        if may_exist or job.task.fault or not _output_exists(job):
+            ready.append(job)
+            continue
+        error = Refused(
+            "the output exists already", path=job.name, hint="--resume adopts it if it is complete"
+        )
+        yield Event("result", job, result_of(job, failure(error)))
+    if ready and not stopped():
+        yield from workers.run(ready, stopped)
+
+
+def _output_exists(job: Job) -> bool:
+    with suppress(Exception):  # if a store cannot be reached, the row itself fails later
+        return exists(job.task.output)
     return False
+
+
+def _job(task: Task, recorded: Results | None, scratch: str | None, *, dry_run: bool) -> Job:
+    earlier = recorded.rows.get(task.name) if recorded else None
+    return Job(task=task, tool=__version__, earlier=earlier, dry_run=dry_run, scratch=scratch)
 
 
 def processors() -> int:
@@ -211,62 +179,37 @@ def processors() -> int:
     return os.cpu_count() or 1
 
 
-def _order(task: Task, kept: Results | None, scratch: str | None, dry_run: bool) -> dict[str, Any]:
-    return {
-        **task._asdict(),
-        "options": dict(task.options),
-        "tool": __version__,
-        "former": kept.rows.get(task.name) if kept else None,
-        "dry_run": dry_run,
-        "scratch": scratch,
-    }
+@contextmanager
+def _results(path: str, *, resume: bool) -> Iterator[Results]:
+    """The open file of results. Raises `Refused` if it has some already and the batch is not resumed."""
+    with Results(path) as results:
+        if results.rows and not resume:
+            raise Refused(
+                "there are results already", path=path, hint="use --resume to continue, or remove the file"
+            )
+        yield results
 
 
-class _Scratch:
-    """A folder for what does not stay; what a killed batch left in it goes first. Whoever holds the results' lock may
-    use it. What somebody else has in a folder of this name stays."""
+@contextmanager
+def _scratch_folder(path: str) -> Iterator[str]:
+    """A folder for temporary files, emptied of what a killed batch left; files of others in it stay.
 
-    def __init__(self, path: str) -> None:
-        self._path = path
-
-    def __enter__(self) -> str:
-        try:
-            os.makedirs(self._path, exist_ok=True)
-        except OSError as error:
-            raise write_error(error, self._path) from None
-        self._clear()
-        return os.path.abspath(self._path)
-
-    def __exit__(self, *_: object) -> None:
-        self._clear()
-        with suppress(OSError):  # not empty: not ours alone
-            os.rmdir(self._path)
-
-    def _clear(self) -> None:
-        for name in os.listdir(self._path):
-            if name.startswith(SCRATCH):
-                shutil.rmtree(os.path.join(self._path, name), ignore_errors=True)
+    Only the holder of the lock on the results uses it.
+    """
+    try:
+        os.makedirs(path, exist_ok=True)
+    except OSError as error:
+        raise write_error(error, path) from None
+    _remove_temporary(path)
+    try:
+        yield os.path.abspath(path)
+    finally:
+        _remove_temporary(path)
+        with suppress(OSError):  # not empty: somebody else uses it too
+            os.rmdir(path)
 
 
-def summary_text(summary: Summary) -> str:
-    """The summary table: a line for each row, and the totals."""
-    from converters.printable import printable
-
-    lines = []
-    width = max((len(row["task"]) for row in summary.rows), default=0)
-    for row in summary.rows:
-        what = row["error"]["text"] if row["state"] == "failed" else row.get("network", "")
-        lines.append(printable(f"{row['state']:<9}  {row['task']:<{width}}  {what}").rstrip())
-    words = [
-        f"{summary.count(state)} {state}"
-        for state in ("converted", "adopted", "kept", "planned", "failed", "skipped")
-        if summary.count(state)
-    ]
-    size = sum(row.get("bytes", 0) for row in summary.rows if row["state"] in ("converted", "adopted"))
-    done = f", {megabytes(size)}" if size else ""
-    lines.append(f"{len(summary.rows)} rows: {', '.join(words)}{done} in {summary.seconds:.1f} s")
-    if summary.damaged:
-        lines.append(f"note: {summary.damaged} lines of {summary.results} were damaged and not used")
-    if summary.index:
-        lines.append(f"results {summary.results}; report {summary.index}")
-    return "\n".join(lines)
+def _remove_temporary(folder: str) -> None:
+    for name in os.listdir(folder):
+        if name.startswith(SCRATCH_PREFIX):
+            shutil.rmtree(os.path.join(folder, name), ignore_errors=True)

@@ -1,9 +1,10 @@
-"""Where files are: paths, or addresses that fsspec reaches. A remote file is brought here, or taken there, whole."""
+"""Where files are: local paths, or URLs that fsspec reaches. Remote files are transferred whole."""
 
 from __future__ import annotations
 
 import glob
 import os
+from contextlib import contextmanager
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
@@ -13,180 +14,190 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
 PROTOCOLS = ("file", "s3", "https", "http")
-"""The addresses that inputs may have."""
+"""Protocols of input URLs."""
 
 BLOCK = 1 << 20
-"""Bytes that are moved over the network at a time."""
+"""Bytes per transfer."""
 
 SILENCE = 60.0
-"""Seconds that a web server may say nothing. However long a download takes, as long as it goes on, it may."""
+"""Seconds without data after which a web server counts as dead. A download that goes on has no time limit."""
 
-_MAGIC = frozenset("*?[")
-
-
-def protocol(place: str) -> str:
-    """What is before ``://``; empty for a path."""
-    head, found, _ = place.partition("://")
-    return head if found else ""
+_WILDCARDS = frozenset("*?[")
 
 
-def is_remote(place: str) -> bool:
-    """Whether a place is not on this machine's file systems."""
-    return protocol(place) not in ("", "file")
+def protocol(location: str) -> str:
+    """What stands before ``://``; empty for a path."""
+    head, separator, _ = location.partition("://")
+    return head if separator else ""
 
 
-def local_path(place: str, folder: str) -> str:
-    """The absolute path of a place that is not remote; a relative one is in ``folder``."""
-    path = place[len("file://") :] if protocol(place) == "file" else place
+def is_remote(location: str) -> bool:
+    """Whether a location is outside this machine's file systems."""
+    return protocol(location) not in ("", "file")
+
+
+def local_path(location: str, folder: str) -> str:
+    """The absolute path of a local location; relative ones are in ``folder``."""
+    path = location[len("file://") :] if protocol(location) == "file" else location
     return os.path.normpath(os.path.join(folder, path))
 
 
-def is_pattern(place: str, folder: str) -> bool:
-    """Whether a place is a pattern of names; a path that exists as it is written is none."""
-    if not _MAGIC & set(place):
+def is_pattern(location: str, folder: str) -> bool:
+    """Whether a location is a pattern; an existing path with ``*`` or ``[`` in its name is not."""
+    if not _WILDCARDS & set(location):
         return False
-    return protocol(place) == "s3" if is_remote(place) else not os.path.lexists(local_path(place, folder))
+    if is_remote(location):
+        return protocol(location) == "s3"
+    return not os.path.lexists(local_path(location, folder))
 
 
-def matches(place: str, folder: str) -> list[str]:
-    """The files that a place stands for, sorted: itself, unless it is a pattern. Raises `ConverterError` where a store
-    does not answer."""
-    if not is_pattern(place, folder):
-        return [place if is_remote(place) else local_path(place, folder)]
-    if is_remote(place):
-        with reaching(place) as files:
-            return sorted(f"s3://{name}" for name in files.glob(place))
-    return sorted(glob.glob(local_path(place, glob.escape(folder)), recursive=True))
+def matches(location: str, folder: str) -> list[str]:
+    """The files that a pattern matches, sorted, or the location itself if it is no pattern.
+
+    Raises `ConverterError` if a store cannot be reached.
+    """
+    if not is_pattern(location, folder):
+        return [location if is_remote(location) else local_path(location, folder)]
+    if is_remote(location):
+        with file_system(location) as files:
+            return sorted(f"s3://{name}" for name in files.glob(location))
+    return sorted(glob.glob(local_path(location, glob.escape(folder)), recursive=True))
 
 
-def exists(place: str) -> bool:
-    """Whether there is something already: a file, or what a TensorFlow checkpoint's prefix names."""
-    if not is_remote(place):
-        return os.path.lexists(place) or os.path.lexists(place.removesuffix(".index") + ".index")
-    with reaching(place) as files:
-        return bool(files.exists(place))
+def exists(location: str) -> bool:
+    """Whether there is a file, or a TensorFlow checkpoint with this prefix."""
+    if not is_remote(location):
+        return os.path.lexists(location) or os.path.lexists(location.removesuffix(".index") + ".index")
+    with file_system(location) as files:
+        return bool(files.exists(location))
 
 
-def is_input(place: str) -> bool:
-    """Whether a remote input is there: a file, or a TensorFlow checkpoint by its prefix. Raises `BadInput` where a
-    store says something else than yes or no."""
-    with reaching(place) as files:
-        if protocol(place) != "s3":
-            files.info(place)  # fsspec takes any failure for no in ``exists``
+def input_exists(location: str) -> bool:
+    """Whether a remote input exists, as a file or by its prefix. Raises `BadInput` if the store gives no answer."""
+    with file_system(location) as files:
+        if protocol(location) != "s3":
+            files.info(location)  # unlike ``exists``, which returns False for any failure
             return True
-        return bool(files.exists(place) or files.glob(f"{place}.*"))
+        return bool(files.exists(location) or files.glob(f"{location}.*"))
 
 
-def size_of(place: str) -> int:
-    """Bytes of a local input, all files of a TensorFlow checkpoint; 0 where that is not known."""
-    if is_remote(place):
+def size_of(location: str) -> int:
+    """Bytes of a local input, all files of a TensorFlow checkpoint; 0 if unknown."""
+    if is_remote(location):
         return 0
     try:
-        if os.path.isfile(place) and not place.endswith(".index"):
-            return os.path.getsize(place)
-        return sum(map(os.path.getsize, glob.glob(glob.escape(place.removesuffix(".index")) + ".*")))
+        if os.path.isfile(location) and not location.endswith(".index"):
+            return os.path.getsize(location)
+        return sum(map(os.path.getsize, glob.glob(glob.escape(location.removesuffix(".index")) + ".*")))
     except OSError:
         return 0
 
 
-def mark_of(place: str) -> str:
-    """What a store says of a remote file that changes when the file does; empty where it says nothing."""
-    with reaching(place) as files:
-        told = files.info(place)
-        etag = told.get("ETag") or told.get("etag")
-        return f"{told.get('size')} {etag}" if etag else ""
+def version_of(location: str) -> str:
+    """The size and ETag of a remote file, which change with its content; empty if the store has no ETag."""
+    with file_system(location) as files:
+        info = files.info(location)
+        etag = info.get("ETag") or info.get("etag")
+        return f"{info.get('size')} {etag}" if etag else ""
 
 
-def fetch(place: str, folder: str, moved: Callable[[int, int], None] | None = None) -> str:
-    """Bring a remote file, or those of a TensorFlow checkpoint's prefix, into a folder; returns the path there.
+def fetch(location: str, folder: str, progress: Callable[[int, int], None] | None = None) -> str:
+    """Download a file, or the files of a TensorFlow checkpoint's prefix, into a folder; returns the local path.
 
-    Raises `BadInput` where there is none, or less arrives than the store said.
+    Raises `BadInput` if there is none or it arrives incomplete.
     """
-    with reaching(place) as files:
-        name = place.rstrip("/").rpartition("/")[2].partition("?")[0]
+    with file_system(location) as files:
+        name = location.rstrip("/").rpartition("/")[2].partition("?")[0]
         if name in ("", os.curdir, os.pardir):
-            raise BadInput("names no file", path=place)
-        found = [place]
-        if protocol(place) == "s3" and not files.exists(place):
-            found = [f"s3://{one}" for one in files.glob(f"{place}.*")]
-        if not found:
-            raise BadInput("is not there", path=place, hint="check the address")
-        for one in found:
-            ending = one.removeprefix(place)
-            _fetch(files, one, os.path.join(folder, os.path.basename(name + ending)), moved)
+            raise BadInput("the URL names no file", path=location)
+        sources = [location]
+        if protocol(location) == "s3" and not files.exists(location):
+            sources = [f"s3://{source}" for source in files.glob(f"{location}.*")]
+        if not sources:
+            raise _missing(location)
+        for source in sources:
+            target = os.path.join(folder, os.path.basename(name + source.removeprefix(location)))
+            _fetch_file(files, source, target, progress)
     return os.path.join(folder, name)
 
 
-def _fetch(files: Any, place: str, path: str, moved: Callable[[int, int], None] | None) -> None:
-    size = files.info(place).get("size")
-    hooks = {"moved": lambda size, value, **_: moved(value, size or value)} if moved else {}
+def _fetch_file(files: Any, location: str, path: str, progress: Callable[[int, int], None] | None) -> None:
+    size = files.info(location).get("size")
+    hooks = {"progress": lambda size, value, **_: progress(value, size or value)} if progress else {}
     callback = import_module("fsspec.callbacks").Callback(hooks=hooks)
-    files.get_file(place, path, callback=callback)
-    done = os.path.getsize(path)
-    if size is not None and done != size:
-        raise BadInput(f"ends early: {done:,} of {size:,} bytes", path=place, hint="try again")
+    files.get_file(location, path, callback=callback)
+    arrived = os.path.getsize(path)
+    if size is not None and arrived != size:
+        raise BadInput(
+            f"is incomplete: {arrived:,} of {size:,} bytes arrived", path=location, hint="try again"
+        )
 
 
-def remote_chunks(place: str) -> Iterator[bytes]:
+def remote_chunks(location: str) -> Iterator[bytes]:
     """The bytes of a remote file, block by block."""
-    with reaching(place) as files, files.open(place, "rb", block_size=BLOCK) as source:
+    with file_system(location) as files, files.open(location, "rb", block_size=BLOCK) as source:
         while block := source.read(BLOCK):
             yield block
 
 
-def store(path: str, place: str) -> None:
-    """Take a local file to a remote place, which has it whole or not at all. Raises `Refused` where it does not."""
-    with reaching(place) as files:
-        files.put_file(path, place)
+def store(path: str, location: str) -> None:
+    """Upload a local file. Raises `Refused` if it does not arrive whole."""
+    with file_system(location) as files:
+        files.put_file(path, location)
         files.invalidate_cache()
-        if files.info(place)["size"] != os.path.getsize(path):
-            raise Refused("was not stored whole", path=place, hint="try again")
+        if files.info(location)["size"] != os.path.getsize(path):
+            raise Refused("was not stored whole", path=location, hint="try again")
 
 
-class reaching:  # noqa: N801 - used like a function
-    """The file system of a remote place; its errors become ours.
+@contextmanager
+def file_system(location: str) -> Iterator[Any]:
+    """The fsspec file system of a remote location; errors inside become `BadInput`.
 
-    Raises `ConverterError`, naming the extra, where what reaches it is not installed.
+    Raises `ConverterError`, naming the extra, if a package is not installed.
     """
-
-    def __init__(self, place: str) -> None:
-        self._place = place
-
-    def __enter__(self) -> Any:
-        try:
-            fsspec: Any = import_module("fsspec")
-            return fsspec.filesystem(protocol(self._place), use_listings_cache=False, **self._options())
-        except ImportError:
-            raise ConverterError(
-                f"reaching {protocol(self._place)}:// needs more packages",
-                hint="install them: pip install 'video-checkpoint-converters[remote]'",
-            ) from None
-
-    def _options(self) -> dict[str, Any]:
-        if protocol(self._place) not in ("http", "https"):
-            return {}
-        # aiohttp's own limit is five minutes for a whole file; proxies are the environment's, as everywhere.
-        limit = import_module("aiohttp").ClientTimeout(total=None, sock_connect=SILENCE, sock_read=SILENCE)
-        return {"client_kwargs": {"timeout": limit, "trust_env": True}}
-
-    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, _: object) -> None:
-        if isinstance(error, FileNotFoundError) and isinstance(error.__cause__, Exception):
-            # What fsspec says of whatever a web server answers, and where there is none.
-            error = _meant(error, error.__cause__)
-        if isinstance(error, FileNotFoundError):
-            raise BadInput("is not there", path=self._place, hint="check the address") from None
-        if isinstance(error, PermissionError):
-            raise BadInput(
-                "may not be reached", path=self._place, hint="check the credentials and what they allow"
-            ) from None
-        if error is not None and not isinstance(error, ConverterError) and isinstance(error, Exception):
-            what = str(error).strip().splitlines()[0][:300] if str(error).strip() else type(error).__name__
-            raise BadInput(f"cannot be reached: {what}", path=self._place, hint="try again") from None
+    try:
+        fsspec: Any = import_module("fsspec")
+        files = fsspec.filesystem(protocol(location), use_listings_cache=False, **_options(location))
+    except ImportError:
+        raise ConverterError(
+            f"{protocol(location)}:// needs more packages",
+            hint="install them: pip install 'video-checkpoint-converters[remote]'",
+        ) from None
+    try:
+        yield files
+    except ConverterError:
+        raise
+    except Exception as error:
+        raise _storage_error(error, location) from None
 
 
-def _meant(error: FileNotFoundError, cause: Exception) -> Exception:
-    """What a web server's failure is, by its status where it has one."""
+def _options(location: str) -> dict[str, Any]:
+    if protocol(location) not in ("http", "https"):
+        return {}
+    # aiohttp by itself allows five minutes for a whole file. Proxies come from the environment.
+    limit = import_module("aiohttp").ClientTimeout(total=None, sock_connect=SILENCE, sock_read=SILENCE)
+    return {"client_kwargs": {"timeout": limit, "trust_env": True}}
+
+
+def _storage_error(error: Exception, location: str) -> BadInput:
+    if isinstance(error, FileNotFoundError) and isinstance(error.__cause__, Exception):
+        error = _http_error(error, error.__cause__)
+    if isinstance(error, FileNotFoundError):
+        return _missing(location)
+    if isinstance(error, PermissionError):
+        return BadInput("access is denied", path=location, hint="check the credentials and permissions")
+    lines = str(error).strip().splitlines()
+    reason = lines[0][:300] if lines else type(error).__name__
+    return BadInput(f"cannot be reached: {reason}", path=location, hint="try again")
+
+
+def _http_error(error: FileNotFoundError, cause: Exception) -> Exception:
+    """What fsspec meant by a FileNotFoundError, which it raises for every answer of a web server, or none."""
     status = getattr(cause, "status", None)
     if status in (404, 410) or isinstance(cause, FileNotFoundError):
         return error
     return PermissionError() if status in (401, 403) else cause
+
+
+def _missing(location: str) -> BadInput:
+    return BadInput("does not exist", path=location, hint="check the URL")

@@ -1,4 +1,4 @@
-"""A worker process: orders come in as lines of JSON, results and progress go out. Ends when its batch does."""
+"""A worker process: jobs arrive on standard input as lines of JSON, progress and results leave on standard output."""
 
 from __future__ import annotations
 
@@ -11,56 +11,60 @@ from threading import Thread
 from time import monotonic
 from typing import Any
 
-from .job import perform
+from .job import Job
+from .perform import perform
 
 REFRESH = 0.2
-"""Seconds between two words on how far a conversion is."""
+"""Seconds between two messages about progress."""
 
 
-def main(words: list[str]) -> int:
-    """Do orders until there are none, or one spoilt this process: without memory an import may have got half its way.
-    The only word is the limit on memory in MB, 0 for none."""
+def main(arguments: list[str]) -> int:
+    """Perform jobs until the batch ends, or until a failure leaves this process unusable.
+
+    The only argument is the limit on memory in MB, 0 for none. A process that ran out of memory may have modules that
+    are only half imported, so it announces its end and another one takes its place.
+    """
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # the batch ends its workers itself
-    limit_memory(int(words[0]) if words else 0)
+    limit_memory(int(arguments[0]) if arguments else 0)
     out = os.fdopen(os.dup(1), "wb", buffering=0)
-    os.dup2(2, 1)  # whatever prints cannot get between the lines
-    orders: SimpleQueue[dict[str, Any]] = SimpleQueue()
-    Thread(target=_listen, args=(orders,), daemon=True).start()
+    os.dup2(2, 1)  # so that nothing else can print between the messages
+    jobs: SimpleQueue[Job] = SimpleQueue()
+    Thread(target=_receive, args=(jobs,), daemon=True).start()
 
-    def say(**told: Any) -> None:
+    def send(**message: Any) -> None:
         try:
-            out.write(json.dumps(told).encode() + b"\n")
+            out.write(json.dumps(message).encode() + b"\n")
         except BrokenPipeError:
             os._exit(1)
 
-    say(ready=os.getpid())
+    send(ready=os.getpid())
     while True:
-        order = orders.get()
+        job = jobs.get()
         due = 0.0
 
         def progress(done: int, total: int) -> None:
             nonlocal due
             if monotonic() >= due:
                 due = monotonic() + REFRESH
-                say(progress=[done, total])
+                send(progress=[done, total])
 
-        told = perform(order, progress)
-        spent = told["state"] == "failed" and told["error"]["spent"]
-        say(result=told, last=spent)
-        if spent:
+        result = perform(job, progress)
+        last = result["state"] == "failed" and result["error"]["restart"]
+        send(result=result, last=last)
+        if last:
             return 0
 
 
-def _listen(orders: SimpleQueue[dict[str, Any]]) -> None:
-    """Pass orders on. At the end of them the process is over at once, also in the middle of one: the batch was
-    killed, and the next one must not find two at work."""
+def _receive(jobs: SimpleQueue[Job]) -> None:
+    """Queue the jobs. The end of the input means that the batch was killed: end at once, even within a job, as the
+    next batch must not find two processes at work."""
     for line in sys.stdin.buffer:
-        orders.put(json.loads(line))
+        jobs.put(Job.from_json(line))
     os._exit(0)
 
 
 def limit_memory(megabytes: int) -> None:
-    """Let this process have no more memory of its own than so much; 0 is no limit."""
+    """Limit this process's own memory; 0 is no limit."""
     if megabytes and sys.platform != "win32":
         import resource
 

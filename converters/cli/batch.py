@@ -5,45 +5,52 @@ from __future__ import annotations
 import sys
 from typing import TYPE_CHECKING
 
-from .options import outcome
+from .options import report
 
 if TYPE_CHECKING:
     import argparse
 
 DESCRIPTION = """\
-Convert all that a manifest lists, in several processes, each row for itself.
-What was done is recorded row by row: --resume goes on after any end."""
+Run every conversion in a manifest, in several processes. Each result is
+recorded as it comes: --resume continues after a failure, a kill or a crash."""
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """Declare what the command takes."""
-    parser.add_argument("manifest", metavar="MANIFEST", help="a TOML file of [[convert]] rows")
-    parser.add_argument("--jobs", type=int, metavar="N", help="processes (default: one for each processor)")
-    parser.add_argument("--dry-run", action="store_true", help="plan all rows, read no tensor, write nothing")
+    """Add the command's arguments."""
+    parser.add_argument("manifest", metavar="MANIFEST", help="a TOML file with [[convert]] rows")
+    parser.add_argument("--jobs", type=int, metavar="N", help="processes (default: one per processor)")
+    parser.add_argument(
+        "--dry-run", action="store_true", help="plan every row; read no tensor data, write nothing"
+    )
     parser.add_argument(
         "--resume",
         action="store_true",
-        help="go on: skip what is done and unchanged, take over whole outputs",
+        help="skip rows that are done and unchanged, adopt complete outputs",
     )
-    parser.add_argument("--fail-fast", action="store_true", help="begin nothing more after a row has failed")
+    parser.add_argument("--fail-fast", action="store_true", help="start no further rows after a failure")
     parser.add_argument(
-        "--results",
-        metavar="FILE",
-        help="where results are recorded (default: MANIFEST's name.results.jsonl)",
+        "--results", metavar="FILE", help="the file of results (default: MANIFEST's name.results.jsonl)"
     )
     parser.add_argument(
-        "--memory", type=int, metavar="MB", default=0, help="memory that each process may have"
+        "--memory", type=int, metavar="MB", default=0, help="memory limit of each process (default: none)"
     )
-    parser.add_argument("--scheduler", metavar="ADDRESS", help="a dask.distributed cluster: tcp://HOST:PORT")
     parser.add_argument(
-        "--retries", type=int, metavar="N", default=1, help="on a cluster, tries again after a worker failed"
+        "--scheduler", metavar="ADDRESS", help="run on a dask.distributed cluster: tcp://HOST:PORT"
+    )
+    parser.add_argument(
+        "--retries",
+        type=int,
+        metavar="N",
+        default=1,
+        help="on a cluster, attempts after a worker failed (default: 1)",
     )
 
 
 def run(options: argparse.Namespace) -> int:
-    """Run the batch, print the summary, and return 1 where a row failed."""
+    """Run the batch and print its summary; returns 1 if a row failed."""
     from converters.batches.progress import watch_on
-    from converters.batches.run import convert_batch, summary_text
+    from converters.batches.run import convert_batch
+    from converters.batches.summary import summary_text
 
     summary = convert_batch(
         options.manifest,
@@ -57,4 +64,4 @@ def run(options: argparse.Namespace) -> int:
         retries=options.retries,
         watch=None if options.quiet or options.json else watch_on(sys.stderr),
     )
-    return outcome(options, summary.as_data, lambda: summary_text(summary), ok=summary.ok)
+    return report(options, summary.as_data, lambda: summary_text(summary), ok=summary.ok)

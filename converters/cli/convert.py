@@ -1,4 +1,4 @@
-"""``convert LAYOUT IN OUT``, also for mean cubes and with a mapping file of the user's own."""
+"""``convert LAYOUT IN OUT``, also with a mapping file of the user's own."""
 
 from __future__ import annotations
 
@@ -7,58 +7,79 @@ from typing import TYPE_CHECKING
 
 from converters.errors import UsageError
 
-from .options import add_entry, add_hidden, add_writing, outcome
+from .options import add_entry, add_reading, add_settings, add_writing, report
 
 if TYPE_CHECKING:
     import argparse
 
     from converters.conversion.convert import Result
 
-DESCRIPTION = ""  # that of the layout
+DESCRIPTION = ""  # the line of the layout
+
+MEAN_SUFFIXES = (".npy", ".npz", ".binaryproto")
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """Declare what the command takes."""
+    """Add the command's arguments."""
     parser.add_argument("input", metavar="IN", help="the checkpoint file")
     parser.add_argument(
-        "output", metavar="OUT", help=".pth, .safetensors, .onnx, or what the layout comes as (a mean: .npy)"
+        "output",
+        metavar="OUT",
+        help=".pth, .safetensors, .onnx or the layout's own format (for a mean cube: .npy)",
     )
-    parser.add_argument("--to", metavar="LAYOUT", help="the output's layout (see `convert models`)")
-    add_writing(parser)
-    parser.add_argument(
+    reading = parser.add_argument_group("input")
+    add_entry(reading)
+    add_reading(reading)
+    network = parser.add_argument_group("network")
+    network.add_argument(
+        "--variant", metavar="NAME", help="the network or model, if names and shapes fit several"
+    )
+    add_settings(network)
+    network.add_argument("--backbone", action="store_true", help="leave the classifier out")
+    network.add_argument(
+        "--mean", metavar="FILE", help="the mean cube that belongs to the weights, for the provenance"
+    )
+    output = parser.add_argument_group("output")
+    output.add_argument("--to", metavar="LAYOUT", help="the output's layout (see `convert models`)")
+    add_writing(output)
+    output.add_argument(
         "--verify",
         action="store_true",
-        help="then prove it as `convert verify` does: bytes, and both networks run",
+        help="then prove it like `convert verify`: compare all bytes, run both networks",
     )
-    parser.add_argument("--dtype", metavar="DTYPE", help="cast: float32, float16, bfloat16 or float64")
-    parser.add_argument("--strict", action="store_true", help="refuse NaN and Inf")
-    parser.add_argument(
-        "--variant", metavar="NAME", help="the network or model, where names and shapes fit several"
-    )
-    add_entry(parser)
-    parser.add_argument("--backbone", action="store_true", help="leave the head out")
-    add_hidden(parser)
-    parser.add_argument(
-        "--mean", metavar="FILE", help="the mean cube that goes with the weights, for the provenance"
-    )
-    parser.add_argument("--mapping", metavar="FILE", help="convert by a mapping file of your own")
-    parser.add_argument("--reverse", action="store_true", help="read the mapping from right to left")
-    parser.add_argument(
-        "--accept-unsure", action="store_true", help="take what nobody has confirmed in the mapping"
+    output.add_argument("--dtype", metavar="DTYPE", help="cast to float32, float16, bfloat16 or float64")
+    output.add_argument("--strict", action="store_true", help="refuse NaN and Inf")
+    mapping = parser.add_argument_group("mapping file")
+    mapping.add_argument("--mapping", metavar="FILE", help="convert by a mapping file of your own")
+    mapping.add_argument("--reverse", action="store_true", help="apply the mapping from right to left")
+    mapping.add_argument(
+        "--accept-unsure", action="store_true", help="use mapping rows still marked [unsure]"
     )
 
 
 def run(options: argparse.Namespace) -> int:
-    """Convert and report."""
+    """Convert and print a report."""
     source = None if options.command == "auto" else options.command
     if _is_mean(options, source):
         return _convert_mean(options)
     if options.verify:
-        _provable(options)
-    from converters.conversion.convert import convert
+        _require_verifiable(options)
     from converters.reports.terminal import conversion_text
 
-    bar = _Bar() if sys.stderr.isatty() and not (options.quiet or options.json) else None
+    result = _convert(options, source)
+    if options.verify:
+        return _verify(options, source, result)
+    return report(options, result.as_data, lambda: conversion_text(result))
+
+
+def _convert(options: argparse.Namespace, source: str | None) -> Result:
+    from converters.conversion.convert import convert
+
+    bar = None
+    if sys.stderr.isatty() and not (options.quiet or options.json):
+        from .progress_bar import ProgressBar
+
+        bar = ProgressBar()
     result = convert(
         source,
         options.input,
@@ -87,33 +108,32 @@ def run(options: argparse.Namespace) -> int:
     )
     if bar:
         bar.clear()
-    if options.verify:
-        return _prove(options, source, result)
-    return outcome(options, result.as_data, lambda: conversion_text(result))
+    return result
 
 
-def _provable(options: argparse.Namespace) -> None:
-    """Refuse, before any work, what cannot be run, and to run without the packages that it takes."""
+def _require_verifiable(options: argparse.Namespace) -> None:
+    """Raise, before any work, if the conversion cannot be verified or a package for it is missing."""
     for name, why in (
-        ("dry_run", "leave one of them out"),
-        ("mapping", "a mapping knows no network: --check compares every tensor"),
-        ("dtype", "a cast gives no bytes back: --check compares every tensor with its cast"),
+        ("dry_run", "use one of the two"),
+        ("mapping", "a mapping file names no network; --check compares every tensor"),
+        ("dtype", "a cast cannot be undone; --check compares every tensor with its cast"),
     ):
         if getattr(options, name):
-            raise UsageError(f"--verify does not go with --{name.replace('_', '-')}", hint=why)
+            raise UsageError(f"--verify cannot be combined with --{name.replace('_', '-')}", hint=why)
+    from converters.formats.onnx.runtime import require_onnx, require_onnxruntime
     from converters.loading import require_torch
-    from converters.source_graphs.runtime import require_onnx, require_onnxruntime
 
-    for require in (require_torch, require_onnx, require_onnxruntime):
-        require()
+    require_torch()
+    require_onnx()
+    require_onnxruntime()
 
 
-def _prove(options: argparse.Namespace, source: str | None, result: Result) -> int:
-    """`verification.verify` on what was just written; returns 1 where something is missed."""
+def _verify(options: argparse.Namespace, source: str | None, result: Result) -> int:
+    """Verify what was just written and print both reports; returns 1 if verification fails."""
     from converters.reports.terminal import conversion_text, verification_text
     from converters.verification.verify import verify
 
-    found = verify(
+    verification = verify(
         options.input,
         options.output,
         source_layout=None if source == "onnx" else source,
@@ -125,28 +145,26 @@ def _prove(options: argparse.Namespace, source: str | None, result: Result) -> i
         stem_stride=options.stem_stride,
         inverse_std=options.inverse_std,
     )
-    return outcome(
+    return report(
         options,
-        lambda: {**result.as_data(), "proof": found.as_data()},
-        lambda: f"{conversion_text(result)}\n{verification_text(found)}",
-        ok=found.ok,
+        lambda: {**result.as_data(), "verification": verification.as_data()},
+        lambda: f"{conversion_text(result)}\n{verification_text(verification)}",
+        ok=verification.ok,
     )
 
 
 def _is_mean(options: argparse.Namespace, source: str | None) -> bool:
-    """Whether a mean file is wanted: no checkpoint is written under such a name without ``--to``."""
-    if (
-        options.to is not None
-        or options.mapping is not None
-        or not options.output.lower().endswith((".npy", ".npz", ".binaryproto"))
-    ):
+    """Whether IN is a mean file: without ``--to`` no checkpoint is written under such a suffix."""
+    if options.to is not None or options.mapping is not None:
         return False
-    from converters.mapping.tables import layout_names, load_layout
+    if not options.output.lower().endswith(MEAN_SUFFIXES):
+        return False
+    from converters.mapping.catalog import layout_names, load_layout
 
     if source is None:
         return True
     return source in layout_names() and any(
-        "mean_cube" in row for row in load_layout(source).preprocessing.values()
+        row.mean_cube for row in load_layout(source).preprocessing.values()
     )
 
 
@@ -156,38 +174,6 @@ def _convert_mean(options: argparse.Namespace) -> int:
 
     for name in ("dry_run", "check", "verify", "dtype", "wrap", "variant", "inverse_std", "mean"):
         if getattr(options, name):
-            raise UsageError(f"a mean file is not converted with --{name.replace('_', '-')}")
+            raise UsageError(f"--{name.replace('_', '-')} does not apply to a mean file")
     result = convert_mean(options.input, options.output, force=options.force)
-    return outcome(options, result.as_data, lambda: mean_conversion_text(result))
-
-
-class _Bar:
-    """A progress bar by bytes on stderr, redrawn at most ten times a second; short work draws none."""
-
-    WIDTH = 30
-
-    def __init__(self) -> None:
-        from time import monotonic
-
-        self._clock = monotonic
-        self._next = monotonic() + 0.3
-        self._drawn = False
-
-    def show(self, done: int, total: int) -> None:
-        """Draw ``done`` of ``total`` bytes."""
-        now = self._clock()
-        if now < self._next:
-            return
-        self._next = now + 0.1
-        self._drawn = True
-        filled = self.WIDTH * done // max(total, 1)
-        sys.stderr.write(
-            f"\r[{'#' * filled}{'.' * (self.WIDTH - filled)}] {done / 1e6:,.0f} of {total / 1e6:,.0f} MB"
-        )
-        sys.stderr.flush()
-
-    def clear(self) -> None:
-        """Remove the bar."""
-        if self._drawn:
-            sys.stderr.write("\r\x1b[K")
-            sys.stderr.flush()
+    return report(options, result.as_data, lambda: mean_conversion_text(result))

@@ -1,7 +1,7 @@
-"""Recipe vmz-golden-1: seeded weights and clips that stand in for files nobody may pass round.
+"""Seeded weights and clips, in place of released files that may not be redistributed.
 
-Not pretrained weights. The same numbers on every machine, so that what real Caffe2 computed from them once can be
-stored as a small golden. Described in ``tests/goldens/caffe2/README.md``. Needs numpy.
+They are not pretrained. They are the same on every machine, so that a small golden file can hold what real Caffe2
+computed from them. This is recipe vmz-golden-1 of the goldens. Needs numpy.
 """
 
 from __future__ import annotations
@@ -16,20 +16,20 @@ if TYPE_CHECKING:
 
     Shape = tuple[int, ...]
 
-_LAST_SCALE = re.compile(r"((?:[av]_)?comp_\d+)_spatbn_(\d+)_s")
+_SCALE = re.compile(r"((?:[av]_)?comp_\d+)_spatbn_(\d+)_s")
 
 
 def vmz_weights(blobs: Mapping[str, Shape], seed: int) -> dict[str, Any]:
-    """Float32 arrays for ``blobs`` (Caffe2 name to shape), drawn in sorted name order.
+    """Float32 arrays for ``blobs`` (Caffe2 name to shape), drawn in the order of the sorted names.
 
-    The last batch norm of each residual block is scaled down, so that deep networks stay in range. Raises
-    `ValueError` for a name that the recipe has no rule for.
+    The last batch norm of each residual block is scaled down, so that activations of deep networks stay in range.
+    Raises `ValueError` for a name without a rule.
     """
     import numpy
 
     last: dict[str, int] = {}
     for name in blobs:
-        if match := _LAST_SCALE.fullmatch(name):
+        if match := _SCALE.fullmatch(name):
             last[match[1]] = max(last.get(match[1], 0), int(match[2]))
     damped = {f"{block}_spatbn_{index}_s" for block, index in last.items()}
     damping = 0.1 if len(last) > 16 else 0.2
@@ -53,7 +53,7 @@ def vmz_weights(blobs: Mapping[str, Shape], seed: int) -> dict[str, Any]:
 
 
 def vmz_inputs(seed: int, *shapes: Shape) -> list[Any]:
-    """A float32 clip ``[N, C, T, H, W]``, and for audio-visual networks the log-mels behind it."""
+    """A float32 clip ``[N, C, T, H, W]``, followed by the log-mels for audio-visual networks."""
     import numpy
 
     random = numpy.random.RandomState(seed)
@@ -61,7 +61,7 @@ def vmz_inputs(seed: int, *shapes: Shape) -> list[Any]:
 
 
 def digest(arrays: Mapping[str, Any], separator: bytes = b"\0") -> str:
-    """SHA-256 over names, ``separator`` and little-endian float32 bytes in sorted name order."""
+    """SHA-256 over each name, ``separator`` and the little-endian float32 values, in the order of the sorted names."""
     total = sha256()
     for name in sorted(arrays):
         total.update(name.encode("ascii") + separator)

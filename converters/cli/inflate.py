@@ -4,48 +4,52 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from .options import add_writing, outcome
+from .options import add_inverse_std, add_reading, add_writing, report
 
 if TYPE_CHECKING:
     import argparse
 
 DESCRIPTION = """\
-Begin a network over clips with the weights of one over frames: kernels get a
-time axis, everything else is copied; or a network over optical flow with those
-of one over RGB (--channels). A start for training; no way back."""
+Inflate a 2D (image) network into a 3D (video) one: convolution kernels gain a
+time axis, everything else is copied. Or, with --channels, turn an RGB network
+into one for optical flow. The output initialises training; it cannot be
+converted back."""
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """Declare what the command takes."""
-    parser.add_argument("input", metavar="IN", help="a ResNet or BN-Inception over frames, of any layout")
-    parser.add_argument("output", metavar="OUT", help=".pth, .safetensors, or what the layout comes as")
-    parser.add_argument("--variant", metavar="NAME", required=True, help="the network or model to begin")
-    parser.add_argument(
-        "--model", metavar="NAME", help="its model, where the layout has several of the network"
+    """Add the command's arguments."""
+    parser.add_argument("input", metavar="IN", help="a 2D ResNet or BN-Inception, in any layout")
+    parser.add_argument("output", metavar="OUT", help=".pth, .safetensors or the layout's own format")
+    reading = parser.add_argument_group("input")
+    add_inverse_std(reading)
+    add_reading(reading)
+    network = parser.add_argument_group("network")
+    network.add_argument("--variant", metavar="NAME", required=True, help="the 3D network, or a model of it")
+    network.add_argument(
+        "--model", metavar="NAME", help="the model, if the layout has several of the network"
     )
-    parser.add_argument("--to", metavar="LAYOUT", default="native", help="the output's layout")
-    parser.add_argument(
+    network.add_argument(
         "--inflate",
         metavar="RULE",
         default="average",
-        help="average: a kernel over their number in all frames (default); centre: in the middle one",
+        help="average: repeat each kernel along time and divide by its length (default); "
+        "centre: put it in the middle frame",
     )
-    parser.add_argument(
+    network.add_argument(
         "--channels",
         metavar="N",
         type=int,
-        help="input channels, if others than the file's: each gets their mean (10: five frames of flow)",
+        help="input channels, if not the file's: each gets the mean of these (10: five frames of flow)",
     )
-    parser.add_argument(
-        "--inverse-std",
-        action="store_true",
-        help="a BN-Inception file of early 2016 has inverse standard deviations for variances",
+    output = parser.add_argument_group("output")
+    output.add_argument(
+        "--to", metavar="LAYOUT", default="native", help="the output's layout (default: native)"
     )
-    add_writing(parser)
+    add_writing(output)
 
 
 def run(options: argparse.Namespace) -> int:
-    """Inflate and report."""
+    """Inflate and print a report."""
     from converters.conversion.inflate import inflate
     from converters.reports.terminal import conversion_text
 
@@ -65,4 +69,4 @@ def run(options: argparse.Namespace) -> int:
         checksum=not options.no_checksum,
         dry_run=options.dry_run,
     )
-    return outcome(options, result.as_data, lambda: conversion_text(result))
+    return report(options, result.as_data, lambda: conversion_text(result))

@@ -4,29 +4,35 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from .options import add_entry, outcome
+from .options import add_entry, report
 
 if TYPE_CHECKING:
     import argparse
 
-DESCRIPTION = "Say what a checkpoint is: format, network, classes, cost, tensors."
+DESCRIPTION = """\
+Show what a checkpoint is: format, network, layout, classes, cost,
+preprocessing, provenance and tensors."""
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """Declare what the command takes."""
-    parser.add_argument("file", metavar="FILE", help="a source or an output")
-    parser.add_argument("--layout", metavar="LAYOUT", help="its layout, where more than one fits")
+    """Add the command's arguments."""
+    parser.add_argument("file", metavar="FILE", help="a checkpoint of any format and layout")
+    parser.add_argument("--layout", metavar="LAYOUT", help="its layout, if several fit")
     add_entry(parser)
-    parser.add_argument("--stats", action="store_true", help="read the tensors: NaN, Inf, all-zero ones")
-    parser.add_argument("--mapping", metavar="FILE", help="say how it agrees with a mapping of your own")
+    parser.add_argument(
+        "--stats", action="store_true", help="read the tensors and count NaN, Inf and all-zero ones"
+    )
+    parser.add_argument(
+        "--mapping", metavar="FILE", help="report how well the file matches a mapping file of your own"
+    )
 
 
 def run(options: argparse.Namespace) -> int:
-    """Look, print, and return 1 where the file does not agree with the mapping asked about."""
+    """Inspect and print; returns 1 if the file does not match the given mapping."""
     from converters.inspection.inspect import inspect
     from converters.reports.terminal import inspection_text
 
-    found = inspect(
+    inspection = inspect(
         options.file,
         layout=options.layout,
         entry=options.entry,
@@ -34,5 +40,5 @@ def run(options: argparse.Namespace) -> int:
         stats=options.stats,
         mapping=options.mapping,
     )
-    agrees = not (found.mapping and found.mapping.faults)
-    return outcome(options, found.as_data, lambda: inspection_text(found), ok=agrees)
+    matches = not (inspection.mapping and inspection.mapping.faults)
+    return report(options, inspection.as_data, lambda: inspection_text(inspection), ok=matches)

@@ -4,31 +4,36 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from .options import outcome
+from .options import report
 
 if TYPE_CHECKING:
     import argparse
 
 DESCRIPTION = """\
-Propose a mapping from one checkpoint's names to another's, from values, names,
-shapes and order. What is not certain is marked, and not used before you say so."""
+Propose a mapping from one checkpoint's names to another's, based on values,
+names, shapes and order. Uncertain rows are marked, and not used until you
+confirm them."""
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """Declare what the command takes."""
-    parser.add_argument("a", metavar="A", help="a checkpoint with the names you have")
-    parser.add_argument("b", metavar="B", help="one of the same network with the names you want")
+    """Add the command's arguments."""
+    parser.add_argument("a", metavar="A", help="the checkpoint with the names you have")
+    parser.add_argument("b", metavar="B", help="a checkpoint of the same network with the names you want")
     parser.add_argument(
-        "-o", "--output", metavar="MAPPING", required=True, help="the mapping to write (.toml)"
+        "-o", "--output", metavar="MAPPING", required=True, help="the mapping file to write (.toml)"
     )
-    parser.add_argument("--force", action="store_true", help="replace an existing mapping")
-    parser.add_argument("--no-values", action="store_true", help="go by names and shapes, read no tensor")
+    parser.add_argument("--force", action="store_true", help="replace an existing mapping file")
+    parser.add_argument(
+        "--no-values", action="store_true", help="use only names, shapes and order; read no tensor data"
+    )
 
 
 def run(options: argparse.Namespace) -> int:
-    """Propose, write, print."""
+    """Propose a mapping, write it and print a summary."""
     from converters.reports.terminal import suggestion_text
     from converters.suggestion.suggest import suggest
 
-    found = suggest(options.a, options.b, options.output, values=not options.no_values, force=options.force)
-    return outcome(options, found.as_data, lambda: suggestion_text(found))
+    suggestion = suggest(
+        options.a, options.b, options.output, values=not options.no_values, force=options.force
+    )
+    return report(options, suggestion.as_data, lambda: suggestion_text(suggestion))

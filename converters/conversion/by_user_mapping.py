@@ -9,9 +9,10 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 from converters._version import __version__
 from converters.errors import Refused
 from converters.formats.provenance_record import VERSION
+from converters.mapping.globs import glob_matches
 from converters.mapping.match import Fault, nearest
 from converters.mapping.names import BATCHES
-from converters.mapping.user_mapping import MappingError, glob_matches, load_mapping
+from converters.mapping.user_mapping import MappingError, load_mapping
 from converters.tensor import FLOATS, ITEMSIZE
 
 from .operations import Cast, is_exact

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from converters.errors import BadInput, Refused, UsageError
 from converters.formats.checkpoint import Checkpoint, open_checkpoint
-from converters.mapping.match import Fit, averaged
+from converters.mapping.match import Match, averaged
 from converters.printable import printable
 from converters.tensor import FLOATS
 
@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping, Sequence
 
     from converters.mapping.network_info import NetworkInfo
-    from converters.mapping.tables import LayoutTable
+    from converters.mapping.schema import LayoutTable
     from converters.tensor import Tensor
 
     from .write import Target
@@ -158,11 +158,11 @@ def convert(
         if to is None and out_path.lower().endswith(SUFFIXES["onnx"]):
             to = "onnx"
         target = choose_target(fitted, to, checkpoint.provenance)
-        if not (target.headless or fitted.bound["classes"]):
+        if not (target.storage.head_optional or fitted.sizes["classes"]):
             raise Refused(
                 f"{target.title} files have a head", path=path, hint="choose another layout with --to"
             )
-        if backbone and target.backbone:
+        if backbone and target.naming.backbone:
             target = target.without_backbone()
         write_format = chosen_format(out_path, target, wrap)
         if mean is not None:
@@ -206,7 +206,7 @@ def convert(
                 source_of(
                     checkpoint,
                     fitted.layout.name,
-                    fitted.scope,
+                    fitted.prefix,
                     sha256=sha256,
                     inverse_std=_is_inverse(fitted),
                 ),
@@ -396,8 +396,8 @@ def source_of(
     return described
 
 
-def _is_inverse(fitted: Fit) -> bool:
-    return any(entry.stored.inverse for entry in fitted.entries)
+def _is_inverse(fitted: Match) -> bool:
+    return any(entry.stored.inverse for entry in fitted.slots)
 
 
 def _sha256(checkpoint: Checkpoint) -> str:
@@ -411,7 +411,7 @@ def _sha256(checkpoint: Checkpoint) -> str:
 
 
 def _notes(
-    checkpoint: Checkpoint, fitted: Fit, target: LayoutTable, info: NetworkInfo, checksum: bool, wrap: bool
+    checkpoint: Checkpoint, fitted: Match, target: LayoutTable, info: NetworkInfo, checksum: bool, wrap: bool
 ) -> Iterator[str]:
     """What a user must know beside what the plan says."""
     if not checksum:
@@ -426,10 +426,10 @@ def _notes(
         )
         names = ", ".join(beside[:8]) + (f" and {len(beside) - 8} more" if len(beside) > 8 else "")
         yield f"the weights are {which}; beside them are {names} (--entry takes another)"
-    if wrap and target.container == "state_dict":
+    if wrap and target.storage.container == "state_dict":
         yield f"no wrapper of {target.title}'s is known: the file is a bare state dict"
     usual = fitted.variant.values.get("stem_t")
-    frames = fitted.bound.get("stem_t")
+    frames = fitted.sizes.get("stem_t")
     if usual and len(usual) == 2 and frames != usual[0]:
         yield (
             f"the stem's kernel spans {frames} frames; its stride in time, which no weight shows, is taken for "
@@ -437,17 +437,17 @@ def _notes(
         )
 
 
-def _naming_notes(fitted: Fit) -> Iterator[str]:
+def _naming_notes(fitted: Match) -> Iterator[str]:
     """What a file's names have otherwise than its layout's, and whether it has a head."""
-    if fitted.scope and fitted.layout.format == "pytorch":
-        yield f"every name in the input has {printable(fitted.scope)} in front"
-    if fitted.layout.absent:
-        yield f"no name in the input has {fitted.layout.absent} in front: it is a file of the backbone alone"
-    if averaged([*fitted.dropped, *(entry.name for entry in fitted.entries)]):
+    if fitted.prefix and fitted.layout.format == "pytorch":
+        yield f"every name in the input has {printable(fitted.prefix)} in front"
+    if fitted.layout.naming.absent:
+        yield f"no name in the input has {fitted.layout.naming.absent} in front: it is a file of the backbone alone"
+    if averaged([*fitted.dropped, *(entry.name for entry in fitted.slots)]):
         yield "averages of the weights lie among them (ema_*): the plain names were taken"
-    if fitted.layout.head:
-        yield f"the input's head is {printable(fitted.layout.head)}, as told (--head)"
-    if not fitted.bound["classes"]:
+    if fitted.layout.naming.head:
+        yield f"the input's head is {printable(fitted.layout.naming.head)}, as told (--head)"
+    if not fitted.sizes["classes"]:
         yield "there is no head: the output ends with features"
 
 

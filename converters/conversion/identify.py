@@ -11,7 +11,7 @@ from .recognize import recognize
 
 if TYPE_CHECKING:
     from converters.formats.checkpoint import Checkpoint
-    from converters.mapping.match import Fit
+    from converters.mapping.match import Match
     from converters.mapping.network_info import NetworkInfo
 
 
@@ -35,7 +35,7 @@ class Identified(NamedTuple):
     """An open file with what it is."""
 
     checkpoint: Checkpoint
-    fit: Fit
+    match: Match
     info: NetworkInfo
 
 
@@ -46,17 +46,17 @@ def identify(
 
     Raises `Refused` where it is no known network, or one of several and ``said`` does not tell.
     """
-    fit = recognize(checkpoint, layout, variant=said.variant, head=said.head)
+    match = recognize(checkpoint, layout, variant=said.variant, head=said.head)
     if said.inverse_std:
-        fit = inverted(fit)
+        match = inverted(match)
     if backbone:
-        fit = headless(fit)
+        match = headless(match)
     info = network_info(
-        fit,
+        match,
         checkpoint.provenance,
         told=checkpoint.told,
         pool1=said.pool1,
         stem_stride=said.stem_stride,
         model=said.model,
     )
-    return Identified(checkpoint, fit, require_unambiguous(info, checkpoint.path))
+    return Identified(checkpoint, match, require_unambiguous(info, checkpoint.path))

@@ -14,10 +14,11 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from converters.errors import Refused, UsageError
 from converters.formats.checkpoint import open_checkpoint
-from converters.mapping.match import Fault, Fit, inverted
-from converters.mapping.names import BATCHES, entries, families
+from converters.mapping.catalog import layout_names, load_layout, load_network, models, network_names
+from converters.mapping.globs import is_for
+from converters.mapping.match import Fault, Match, inverted
+from converters.mapping.names import BATCHES, families, tensor_slots
 from converters.mapping.network_info import network_info, require_unambiguous
-from converters.mapping.tables import is_for, layout_names, load_layout, load_network, models, network_names
 from converters.mapping.variants import head_part, modules, variants
 
 from .convert import UNCHECKED, Result, WriteOptions, carry_out, chosen_format, refuse_unlike, source_of
@@ -30,9 +31,9 @@ from .write import refuse_early, refuse_input
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping
 
-    from converters.mapping.names import Entry
+    from converters.mapping.names import TensorSlot
     from converters.mapping.network_info import NetworkInfo
-    from converters.mapping.tables import LayoutTable
+    from converters.mapping.schema import LayoutTable
     from converters.mapping.variants import Variant
     from converters.tensor import Tensor
 
@@ -123,7 +124,7 @@ def inflate(
         own = require_unambiguous(
             network_info(clip._replace(layout=target), None, model=chosen), path, option="--model"
         )
-        kept = {name: held.settings[name] for name in one.table.inflates.keeps if name in held.settings}
+        kept = {name: held.settings[name] for name in one.table.inflate.keeps if name in held.settings}
         own = own._replace(settings={**own.settings, **kept})
         eps = own.bn_eps
         plan = make_plan(clip, grown, target, own._replace(bn_eps=held.bn_eps), eps=eps, path=path)
@@ -140,10 +141,10 @@ def inflate(
         described = own._replace(bn_eps=eps, input=_input(held, own), model="")
 
         def describe(plan: Plan) -> dict[str, Any]:
-            source = source_of(checkpoint, fitted.layout.name, fitted.scope, sha256=sha256)
+            source = source_of(checkpoint, fitted.layout.name, fitted.prefix, sha256=sha256)
             begun = {
                 "layout": fitted.layout.name,
-                "scope": fitted.scope,
+                "scope": fitted.prefix,
                 "details": {},
                 "names": {},
                 "bn_eps": held.bn_eps,
@@ -167,15 +168,15 @@ def inflate(
         return carry_out(checkpoint, plan, target, describe, wish, result)
 
 
-def _variant(fitted: Fit, target: LayoutTable, name: str, path: str) -> Variant:
+def _variant(fitted: Match, target: LayoutTable, name: str, path: str) -> Variant:
     """The variant asked for, of a family that begins with the file's."""
     given = fitted.variant.family
     into = [
         one
         for family in network_names()
-        if given in load_network(family).inflates.sources and family in families(target)
+        if given in load_network(family).inflate.sources and family in families(target)
         for one in variants(family)
-        if not target.support_for(one.name).refuse
+        if not target.support_for(one.name).unsupported
     ]
     if not into:
         raise Refused(
@@ -198,7 +199,7 @@ def _variant(fitted: Fit, target: LayoutTable, name: str, path: str) -> Variant:
             hint=f"say which with --variant, and --model {name}",
         )
     known = [one for family in network_names() for one in variants(family) if one.name == name]
-    foreign = [one.title for one in known if given not in one.table.inflates.sources]
+    foreign = [one.title for one in known if given not in one.table.inflate.sources]
     raise Refused(
         f"holds {fitted.variant.title}, whose kernels are not those of {foreign[0]}"
         if foreign
@@ -216,7 +217,7 @@ def _alike(one: Variant, other: Variant) -> bool:
 
 def _models(target: LayoutTable, one: Variant) -> list[str]:
     """The names of a layout's models of a network."""
-    return [row["name"] for row in models(target) if is_for(row["variants"], one.name)]
+    return [row.name for row in models(target) if is_for(row.variants, one.name)]
 
 
 def _model(target: LayoutTable, one: Variant, variant: str, model: str | None, path: str) -> str:
@@ -233,33 +234,35 @@ def _model(target: LayoutTable, one: Variant, variant: str, model: str | None, p
     return model
 
 
-def _bound(fitted: Fit, target: LayoutTable, one: Variant, name: str, channels: int | None) -> dict[str, int]:
+def _bound(
+    fitted: Match, target: LayoutTable, one: Variant, name: str, channels: int | None
+) -> dict[str, int]:
     """The sizes of the network that begins: the file's, and the frames of kernels that the table or a model says."""
-    asked = next((row for row in models(target) if row["name"] == name), {})
-    listed = {**one.values, **asked.get("sizes", {})}
+    sizes_of = {row.name: row.sizes for row in models(target)}
+    listed = {**one.values, **sizes_of.get(name, {})}
     frames = {hole: sizes[0] for hole, sizes in listed.items() if hole.endswith("_t")}
-    return {**fitted.bound, **frames, **({} if channels is None else {"channels": channels})}
+    return {**fitted.sizes, **frames, **({} if channels is None else {"channels": channels})}
 
 
 def _begun(
-    fitted: Fit, flat: Iterable[Row], one: Variant, bound: dict[str, int], rule: str, path: str
-) -> tuple[Fit, dict[str, Way]]:
+    fitted: Match, flat: Iterable[Row], one: Variant, sizes: dict[str, int], rule: str, path: str
+) -> tuple[Match, dict[str, Way]]:
     """The network that begins with a file's tensors, as far as these go, and for each of its tensors what it is of.
 
     ``flat`` are the file's tensors under their canonical names.
     """
     rows = {row.target: row for row in flat}
-    prefix = one.table.inflates.sources[fitted.variant.family]
+    prefix = one.table.inflate.sources[fitted.variant.family]
     native = load_layout("native")
     counters = {name: row for name, row in rows.items() if name.endswith(f".{BATCHES}")}
     sources = {name: row for name, row in rows.items() if name not in counters}
     own, theirs = (_of_part(network, head_part(network)) for network in (one, fitted.variant))
     ways: dict[str, Way] = {}
-    held: list[Entry] = []
+    held: list[TensorSlot] = []
     faults: list[Fault] = []
     beside = False
-    lacked = {name for part in one.table.inflates.lacks for name in _of_part(one, part)}
-    for entry in entries(native, one, bound, {}):
+    lacked = {name for part in one.table.inflate.lacks for name in _of_part(one, part)}
+    for entry in tensor_slots(native, one, sizes, {}):
         name = entry.canonical
         module = name.rpartition(".")[0]
         if module in own and own != theirs:  # another head
@@ -271,7 +274,7 @@ def _begun(
             elif module not in own:
                 faults.append(Fault("missing", name))
             continue
-        shape = tuple(size if isinstance(size, int) else bound[size] for size in entry.shape)
+        shape = tuple(size if isinstance(size, int) else sizes[size] for size in entry.shape)
         try:
             ops = tuple(_steps(row.shape, shape, entry, one, rule))
         except ValueError as error:
@@ -300,10 +303,10 @@ def _begun(
         )
     headless = not any(entry.canonical.rpartition(".")[0] in own for entry in held)
     ways |= {prefix + name: Way(row, ()) for name, row in counters.items() if row.source is not None}
-    clip = Fit(
+    clip = Match(
         native,
         one,
-        {**bound, "classes": 0} if headless else bound,
+        {**sizes, "classes": 0} if headless else sizes,
         {head_part(one): False} if headless else {},
         "",
         tuple(held),
@@ -320,10 +323,10 @@ def _of_part(one: Variant, part: str) -> set[str]:
 
 
 def _steps(
-    shape: tuple[int, ...], wanted: tuple[int, ...], entry: Entry, one: Variant, rule: str
+    shape: tuple[int, ...], wanted: tuple[int, ...], entry: TensorSlot, one: Variant, rule: str
 ) -> Iterator[Op]:
     """What leads from a tensor of the frame network to one of ``wanted``. Raises `ValueError` in words."""
-    declared = one.table.inflates
+    declared = one.table.inflate
     deep = len(wanted) == 5
     if deep and len(shape) == 5 and shape[2] != 1:
         raise ValueError("has a time axis already")
@@ -346,7 +349,7 @@ def _text(shape: tuple[int, ...]) -> str:
     return "x".join(map(str, shape))
 
 
-def _notes(rows: Iterable[Row], clip: Fit, held: NetworkInfo, one: Variant) -> Iterator[str]:
+def _notes(rows: Iterable[Row], clip: Match, held: NetworkInfo, one: Variant) -> Iterator[str]:
     """What became of the tensors, by number, and what the output lacks."""
     rows = list(rows)
     ops = [op for row in rows for op in row.ops if isinstance(op, (Inflate, Spread, Pad))]
@@ -361,14 +364,14 @@ def _notes(rows: Iterable[Row], clip: Fit, held: NetworkInfo, one: Variant) -> I
             f"this is a part of {one.title}: no frame network tells what its other tensors begin with, so load it "
             "with strict=False"
         )
-    elif not clip.bound["classes"] and held.classes:
+    elif not clip.sizes["classes"] and held.classes:
         yield f"{one.title}'s head is another, so there is none in the output"
 
 
-def _dropped(fitted: Fit, rows: Iterable[Row]) -> tuple[str, ...]:
+def _dropped(fitted: Match, rows: Iterable[Row]) -> tuple[str, ...]:
     """The file's tensors that the output has nothing of, as far as they are no counters."""
     used = {row.source for row in rows}
-    names = (fitted.scope + entry.name for entry in fitted.entries if entry.name)
+    names = (fitted.prefix + entry.name for entry in fitted.slots if entry.name)
     return (*(name for name in names if name not in used), *fitted.dropped)
 
 

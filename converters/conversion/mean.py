@@ -12,7 +12,8 @@ from math import isfinite, prod
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from converters.errors import BadInput, UsageError
-from converters.tensor import FLOATS, SourceFile, Tensor
+from converters.files import SourceFile
+from converters.tensor import FLOATS, Tensor
 
 from .operations import Cast, Reshape, arrays
 

@@ -11,7 +11,8 @@ from math import prod
 from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
 
 from converters.errors import Refused
-from converters.tensor import CHUNK, ITEMSIZE, Repeated, Tensor
+from converters.files import CHUNK
+from converters.tensor import ITEMSIZE, Repeated, Tensor
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator

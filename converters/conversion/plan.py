@@ -9,9 +9,9 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from converters.errors import BadInput, Refused
 from converters.mapping.match import zeros_of
-from converters.mapping.names import BATCHES, CannotHold, Entry, entries, families
+from converters.mapping.names import BATCHES, CannotHold, TensorSlot, families, tensor_slots
 from converters.mapping.network_info import differing_settings, layout_settings
-from converters.mapping.tables import DIVISOR
+from converters.mapping.storage import DIVISOR
 from converters.tensor import ITEMSIZE
 
 from .operations import (
@@ -33,9 +33,10 @@ from .operations import (
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping
 
-    from converters.mapping.match import Fit
+    from converters.mapping.match import Match
     from converters.mapping.network_info import NetworkInfo
-    from converters.mapping.tables import LayoutTable, StoredTensor, Support
+    from converters.mapping.schema import LayoutTable, Support
+    from converters.mapping.storage import StoredTensor
     from converters.tensor import Tensor
 
     from .operations import Op
@@ -76,7 +77,7 @@ class OriginalFile(NamedTuple):
     that it had inverse standard deviations, ``absent`` that its names lacked the backbone's prefix, and ``head`` is
     the head's name where it was not the layout's."""
 
-    scope: str
+    prefix: str
     shapes: Mapping[str, tuple[int, ...]]
     dtype: str
     dtypes: Mapping[str, str]
@@ -133,7 +134,7 @@ NOTHING = Plan((), (), (), (), 0.0)
 
 
 def make_plan(
-    fit: Fit,
+    match: Match,
     tensors: Mapping[str, Tensor],
     target: LayoutTable,
     info: NetworkInfo,
@@ -153,10 +154,10 @@ def make_plan(
     are of, if not the file's. Raises `Refused` with the reason where the
     target cannot hold the network.
     """
-    support_for = target.support_for(fit.variant.name)
-    if support_for.refuse:
+    support_for = target.support_for(match.variant.name)
+    if support_for.unsupported:
         raise Refused(
-            f"{target.title} cannot hold {fit.variant.title}: {support_for.refuse}",
+            f"{target.title} cannot hold {match.variant.title}: {support_for.unsupported}",
             path=path,
             hint="`convert models` shows which layouts can",
         )
@@ -168,38 +169,38 @@ def make_plan(
     if former and former.inverse:
         target = target.inverted()
     try:
-        wanted = _expand(fit, target)
+        wanted = _expand(match, target)
     except CannotHold as error:
         raise Refused(
-            f"{target.title} has no name for {fit.variant.title}'s module {error}",
+            f"{target.title} has no name for {match.variant.title}'s module {error}",
             path=path,
             hint="`convert models` shows which layouts can",
         ) from None
-    scope = former.scope if former else ""
+    prefix = former.prefix if former else ""
     shift = info.bn_eps - eps
-    sources: dict[str, Entry] = {}
+    sources: dict[str, TensorSlot] = {}
     equal: list[tuple[str, str]] = []
-    for entry in fit.entries:
+    for entry in match.slots:
         first = sources.setdefault(entry.canonical, entry)
         if first is not entry:
-            equal.append((fit.scope + first.name, fit.scope + entry.name))
-    other = settings_apart(fit, target, info)
-    moved = {key: name for name in other for key in fit.variant.table.moves.get(name, ())}
+            equal.append((match.prefix + first.name, match.prefix + entry.name))
+    other = settings_apart(match, target, info)
+    moved = {key: name for name in other for key in match.variant.table.folded_settings.get(name, ())}
     rows: list[Row] = []
     implied: list[tuple[str, float]] = []
-    implied += [(name, 0.0) for name in zeros_of(fit)]
+    implied += [(name, 0.0) for name in zeros_of(match)]
     divisors: dict[str, Tensor] = {}
     turned: list[str] = []
-    if fit.partial:
+    if match.partial:
         wanted = [entry for entry in wanted if entry.canonical in sources]
     for entry in wanted:
-        shape = tuple([size if isinstance(size, int) else fit.bound[size] for size in entry.shape])
+        shape = tuple([size if isinstance(size, int) else match.sizes[size] for size in entry.shape])
         if entry.leaf == BATCHES:
-            counter = _counter(fit, tensors, sources[entry.canonical])
-            rows.append(Row(counter, scope + entry.name, "int64", (), ()))
+            counter = _counter(match, tensors, sources[entry.canonical])
+            rows.append(Row(counter, prefix + entry.name, "int64", (), ()))
             continue
         if entry.leaf == DIVISOR and entry.canonical not in sources:
-            row = _divisor(entry, former, scope + entry.name, dtype)
+            row = _divisor(entry, former, prefix + entry.name, dtype)
             rows.append(row)
             if row.ops:
                 divisors[entry.canonical] = row.tensor({})
@@ -207,27 +208,27 @@ def make_plan(
         source = sources[entry.canonical]
         if entry.stored.constant is not None:
             if source.stored.constant is None:
-                implied.append((fit.scope + source.name, entry.stored.constant))
+                implied.append((match.prefix + source.name, entry.stored.constant))
             continue
         if source.stored.constant is not None:
             fill = source.stored.constant + (shift if entry.leaf == "running_var" else 0)
-            rows.append(Row(None, scope + entry.name, dtype or "float32", shape, (), fill))
+            rows.append(Row(None, prefix + entry.name, dtype or "float32", shape, (), fill))
             continue
-        tensor = tensors[fit.scope + source.name]
+        tensor = tensors[match.prefix + source.name]
         kept = former.dtypes.get(entry.canonical, former.dtype) if former else tensor.dtype
         wanted_dtype = dtype or kept
         ops: list[Op] = []
         if source.stored.over and not entry.stored.over:
-            ops.append(Divide(tensors[fit.scope + sources[_beside(entry)].name]))
+            ops.append(Divide(tensors[match.prefix + sources[_beside(entry)].name]))
         if source.stored.inverse and not entry.stored.inverse:
             ops.append(InverseStd(info.bn_eps))
         ops += (undo or {}).get(tensor.name, ())
         had = former.shapes.get(entry.canonical) if former else None
         rows_of = shape[0] if shape else 1
         shape = reorder(ops, tensor.shape, shape, source.stored, entry.stored, had)
-        if roll := entry.stored.rolled - source.stored.rolled:
+        if roll := entry.stored.rotated_columns - source.stored.rotated_columns:
             ops.append(Roll(roll))
-        if entry.stored.reversed != source.stored.reversed:
+        if entry.stored.bgr != source.stored.bgr:
             ops.append(Reverse())
             turned.append(tensor.name)
         if source.key in moved or entry.key in moved:
@@ -244,29 +245,31 @@ def make_plan(
             ops.append(InverseStd(eps, back=True))
         if (over or inverse) and former and wanted_dtype == kept and not former.lossy:
             ops += _steps(former, entry, wanted_dtype, shape)
-        rows.append(Row(tensor.name, scope + entry.name, wanted_dtype, shape, tuple(ops)))
-    kept_apart = {name: value for name, value in other.items() if name not in fit.variant.table.moves}
+        rows.append(Row(tensor.name, prefix + entry.name, wanted_dtype, shape, tuple(ops)))
+    kept_apart = {
+        name: value for name, value in other.items() if name not in match.variant.table.folded_settings
+    }
     if target.identity:
         notes = []
     elif info.settings:
         notes = [
             *([support_for.note] if support_for.note else []),
-            *_said(fit, target, info, kept_apart, path),
+            *_said(match, target, info, kept_apart, path),
         ]
     else:
-        notes = differences((home or fit.layout).support_for(fit.variant.name), support_for)
+        notes = differences((home or match.layout).support_for(match.variant.name), support_for)
     if turned:
         notes.append(f"the input channels of {', '.join(turned)} were turned round, between BGR and RGB")
-    if said := pool1_note(target, fit.variant.name, info.pool1 if fit.variant.table.pool1 else None):
+    if said := pool1_note(target, match.variant.name, info.pool1 if match.variant.table.pool1 else None):
         notes.append(said)
     if shift:
         notes.append(
             f"{target.title} networks have batch-norm eps {eps:g}, these weights {info.bn_eps:g}: "
             f"the difference, {shift:+.3g}, went into every running_var, so the function stays the same"
         )
-    if target.format != "pytorch" and fit.counters and not former:
+    if target.format != "pytorch" and match.counters and not former:
         notes.append(
-            f"{len(fit.counters)} batch counters, which inference does not use, have no place in the target"
+            f"{len(match.counters)} batch counters, which inference does not use, have no place in the target"
         )
     if former and former.lossy:
         notes.append("something was cast on the way here: what that rounded cannot come back")
@@ -281,7 +284,7 @@ def make_plan(
     return Plan(
         tuple(rows),
         tuple(implied),
-        fit.dropped,
+        match.dropped,
         tuple(notes),
         shift,
         inverse,
@@ -291,12 +294,12 @@ def make_plan(
     )
 
 
-def _beside(entry: Entry) -> str:
+def _beside(entry: TensorSlot) -> str:
     """The canonical name of the divisor that stands beside a tensor."""
     return entry.canonical.removesuffix(entry.leaf) + DIVISOR
 
 
-def _divisor(entry: Entry, former: OriginalFile | None, name: str, dtype: str | None) -> Row:
+def _divisor(entry: TensorSlot, former: OriginalFile | None, name: str, dtype: str | None) -> Row:
     """A divisor that the source lacks: 1, or what the first file of the chain had, unless all is cast."""
     kept = former.dtypes.get(entry.canonical, former.dtype) if former else "float32"
     shape = former.shapes.get(entry.canonical, (1,)) if former else (1,)
@@ -304,7 +307,7 @@ def _divisor(entry: Entry, former: OriginalFile | None, name: str, dtype: str | 
     return Row(None, name, dtype or kept, shape, tuple(ops), 1.0)
 
 
-def _steps(former: OriginalFile, entry: Entry, dtype: str, shape: tuple[int, ...]) -> Iterator[AddUlps]:
+def _steps(former: OriginalFile, entry: TensorSlot, dtype: str, shape: tuple[int, ...]) -> Iterator[AddUlps]:
     text = former.steps.get(entry.canonical)
     if text is not None:
         try:
@@ -315,30 +318,30 @@ def _steps(former: OriginalFile, entry: Entry, dtype: str, shape: tuple[int, ...
             ) from None
 
 
-def _counter(fit: Fit, tensors: Mapping[str, Tensor], variance: Entry) -> str | None:
+def _counter(match: Match, tensors: Mapping[str, Tensor], variance: TensorSlot) -> str | None:
     """The batch counter that a file has beside a batch norm's variance; None where it has none, as files of before
     PyTorch 0.4.1."""
-    name = fit.scope + variance.name.removesuffix("running_var") + BATCHES
-    tensor = tensors.get(name) if fit.layout.format == "pytorch" else None
+    name = match.prefix + variance.name.removesuffix("running_var") + BATCHES
+    tensor = tensors.get(name) if match.layout.format == "pytorch" else None
     return name if tensor is not None and (tensor.dtype, tensor.shape) == ("int64", ()) else None
 
 
-def settings_apart(fit: Fit, target: LayoutTable, info: NetworkInfo) -> dict[str, Any]:
+def settings_apart(match: Match, target: LayoutTable, info: NetworkInfo) -> dict[str, Any]:
     """The settings of the target's own network that are not those of the file's."""
     if not info.settings or target.identity:
         return {}
-    return differing_settings(info.settings, layout_settings(target, fit.variant, fit.bound))
+    return differing_settings(info.settings, layout_settings(target, match.variant, match.sizes))
 
 
 def _said(
-    fit: Fit, target: LayoutTable, info: NetworkInfo, own: Mapping[str, Any], path: str
+    match: Match, target: LayoutTable, info: NetworkInfo, own: Mapping[str, Any], path: str
 ) -> Iterator[str]:
     """What a user must know of settings that differ and that no weight makes up for. Raises `Refused` for what the
     target cannot be told to do."""
-    fixed = [name for name in own if name in target.support_for(fit.variant.name).fixed]
+    fixed = [name for name in own if name in target.support_for(match.variant.name).fixed]
     if fixed:
         raise Refused(
-            f"{target.title} cannot hold this {fit.variant.title}: its network has "
+            f"{target.title} cannot hold this {match.variant.title}: its network has "
             f"{_spelled(own, fixed)} where these weights need {_spelled(info.settings, fixed)}",
             path=path,
             hint="`convert models` shows which layouts can",
@@ -390,15 +393,15 @@ def reorder(
     return out
 
 
-def _expand(fit: Fit, target: LayoutTable) -> list[Entry]:
+def _expand(match: Match, target: LayoutTable) -> list[TensorSlot]:
     """Every tensor as the target has it, batch counters included."""
-    if fit.variant.family not in families(target):
-        raise CannotHold(fit.variant.title)
-    out: list[Entry] = []
+    if match.variant.family not in families(target):
+        raise CannotHold(match.variant.title)
+    out: list[TensorSlot] = []
     counted = target.format == "pytorch"
-    for entry in entries(target, fit.variant, fit.bound, fit.present):
+    for entry in tensor_slots(target, match.variant, match.sizes, match.present):
         out.append(entry)
         if counted and entry.leaf == "running_var" and entry.name:
             counter = entry.name.removesuffix("running_var") + BATCHES
-            out.append(Entry(entry.canonical, counter, (), "bn", BATCHES, entry.stored))
+            out.append(TensorSlot(entry.canonical, counter, (), "bn", BATCHES, entry.stored))
     return out

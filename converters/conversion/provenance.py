@@ -12,7 +12,8 @@ from typing import TYPE_CHECKING, Any
 from converters._version import __version__
 from converters.errors import BadInput
 from converters.formats.provenance_record import VERSION
-from converters.mapping.tables import DIVISOR, layout_names, load_layout, load_network, table_text
+from converters.mapping.catalog import layout_names, load_layout, load_network, table_text
+from converters.mapping.storage import DIVISOR
 from converters.tensor import ITEMSIZE
 
 from .operations import (
@@ -33,9 +34,9 @@ from .plan import OriginalFile
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
 
-    from converters.mapping.match import Fit
+    from converters.mapping.match import Match
     from converters.mapping.network_info import NetworkInfo
-    from converters.mapping.tables import LayoutTable, NetworkTable
+    from converters.mapping.schema import LayoutTable, NetworkTable
     from converters.tensor import Tensor
 
     from .operations import Op
@@ -52,7 +53,7 @@ EPS_ERROR = 1e-12
 
 
 def record(
-    fit: Fit,
+    match: Match,
     plan: Plan,
     info: NetworkInfo,
     target: LayoutTable,
@@ -66,10 +67,10 @@ def record(
         "provenance": VERSION,
         "tool": {"name": "video-checkpoint-converters", "version": __version__},
         "mapping": {
-            "source": fit.layout.name,
+            "source": match.layout.name,
             "target": target.name,
-            "network": fit.variant.family,
-            "sha256": mapping_hash(fit, target),
+            "network": match.variant.family,
+            "sha256": mapping_hash(match, target),
         },
         "layout": target.name,
         "network": info.as_data(),
@@ -81,9 +82,9 @@ def record(
     }
 
 
-def mapping_hash(fit: Fit, target: LayoutTable) -> str:
+def mapping_hash(match: Match, target: LayoutTable) -> str:
     """SHA-256 over the tables that took part: network, source layout, target layout; hexadecimal."""
-    return _hash(fit.variant.family, fit.variant.table, (fit.layout, target))
+    return _hash(match.variant.family, match.variant.table, (match.layout, target))
 
 
 def tables_hash(family: str, source: str, target: str) -> str:
@@ -95,10 +96,10 @@ def tables_hash(family: str, source: str, target: str) -> str:
 def _hash(family: str, network: NetworkTable, layouts: Iterable[LayoutTable]) -> str:
     from hashlib import sha256
 
-    families = [family, *sorted(row["network"] for row in network.compose.values())]
+    families = [family, *sorted(row.network for row in network.compose.values())]
     texts = [table_text("networks", name) for name in families]
     for layout in layouts:
-        texts += [table_text("layouts", name) for name in (layout.name, layout.names_of) if name]
+        texts += [table_text("layouts", name) for name in (layout.name, *layout.naming.taken_from)]
     return sha256(b"\0".join(text.replace(b"\r\n", b"\n") for text in texts)).hexdigest()
 
 
@@ -108,7 +109,7 @@ def dump(provenance: Mapping[str, Any]) -> str:
 
 
 def origin_of(
-    fit: Fit,
+    match: Match,
     tensors: Mapping[str, Tensor],
     plan: Plan,
     eps: float,
@@ -126,36 +127,36 @@ def origin_of(
     told = (provenance or {}).get("origin")
     if told is not None:
         return {**told, "lossy": told["lossy"] or rounded}
-    held = [(entry, tensors[fit.scope + entry.name]) for entry in fit.entries if entry.name]
+    held = [(entry, tensors[match.prefix + entry.name]) for entry in match.slots if entry.name]
     dtypes = [tensor.dtype for _, tensor in held]
     common = max(sorted(set(dtypes)), key=dtypes.count)
     return {
-        "layout": fit.layout.name,
-        "scope": fit.scope,
+        "layout": match.layout.name,
+        "scope": match.prefix,
         "details": {key: details[key] for key in FORM if key in details},
-        "names": chosen_names(fit),
+        "names": chosen_names(match),
         "bn_eps": eps,
         "dtype": common,
         "dtypes": {entry.canonical: tensor.dtype for entry, tensor in held if tensor.dtype != common},
         "shapes": {
             entry.canonical: list(tensor.shape)
             for entry, tensor in held
-            if tensor.shape != entry.file_shape(fit.bound)
+            if tensor.shape != entry.file_shape(match.sizes)
         },
         "lossy": rounded,
-        **({"inverse_std": True} if any(entry.stored.inverse for entry in fit.entries) else {}),
-        **({"absent": True} if fit.layout.absent else {}),
-        **({"head": fit.layout.head} if fit.layout.head else {}),
-        **({} if dry_run else _rounding(fit, tensors, eps)),
+        **({"inverse_std": True} if any(entry.stored.inverse for entry in match.slots) else {}),
+        **({"absent": True} if match.layout.naming.absent else {}),
+        **({"head": match.layout.naming.head} if match.layout.naming.head else {}),
+        **({} if dry_run else _rounding(match, tensors, eps)),
     }
 
 
-def _rounding(fit: Fit, tensors: Mapping[str, Tensor], eps: float) -> dict[str, Any]:
+def _rounding(match: Match, tensors: Mapping[str, Tensor], eps: float) -> dict[str, Any]:
     """What the tables alone cannot give back of tensors that the file has in another form: divisors, and what
     rounding takes from what goes over one or is an inverse deviation."""
-    names = {entry.canonical: fit.scope + entry.name for entry in fit.entries}
+    names = {entry.canonical: match.prefix + entry.name for entry in match.slots}
     steps: dict[str, str] = {}
-    for entry in fit.entries:
+    for entry in match.slots:
         back: Tensor | None = None
         tensor = tensors[names[entry.canonical]] if entry.name else None
         if tensor is None:
@@ -213,9 +214,9 @@ def restoration(plan: Plan, tensors: Mapping[str, Tensor], *, dry_run: bool = Fa
     return kept
 
 
-def chosen_names(fit: Fit) -> dict[str, str]:
+def chosen_names(match: Match) -> dict[str, str]:
     """The names that the file has for modules that may have several, where not the first."""
-    names = fit.layout.modules[fit.variant.family] if fit.layout.modules else None
+    names = match.layout.modules[match.variant.family] if match.layout.modules else None
     return {
         key: names.common[key]
         for key, choices in (names.choices if names else {}).items()

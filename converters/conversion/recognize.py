@@ -5,15 +5,16 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from converters.errors import BadInput, Refused, UsageError
-from converters.mapping.match import Fit, find, fit, names_for
+from converters.mapping.catalog import layout_names, load_layout
+from converters.mapping.match import Match, find_match, match_file, names_for
 from converters.mapping.names import families
-from converters.mapping.tables import LayoutTable, layout_names, load_layout
 from converters.mapping.variants import settings
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
 
     from converters.formats.checkpoint import Checkpoint
+    from converters.mapping.schema import LayoutTable
 
 
 def recognize(
@@ -23,7 +24,7 @@ def recognize(
     variant: str | None = None,
     head: str | None = None,
     ask: bool = True,
-) -> Fit:
+) -> Match:
     """Fit a file with a named layout, or find the one it is in.
 
     Without a name the provenance decides, else every layout of the file's format is tried (of an ONNX model, every
@@ -41,7 +42,7 @@ def recognize(
     if layout is None:
         named = [load_layout(name) for name in layout_names()]
     else:
-        named = [_layout(layout), *(load_layout(name) for name in _layout(layout).also)]
+        named = [_layout(layout), *(load_layout(name) for name in _layout(layout).also_reads)]
     tables = [table for table in named if checkpoint.format in (table.format, "onnx")]
     if not tables:
         raise BadInput(
@@ -56,7 +57,7 @@ def recognize(
     refusals: list[Refused] = []
     for table in tables:  # only now are faults counted, which takes its time
         try:
-            fit(table, checkpoint.tensors, checkpoint.others, variant=variant, head=head, path=path)
+            match_file(table, checkpoint.tensors, checkpoint.others, variant=variant, head=head, path=path)
         except Refused as error:
             refusals.append(error)
     nearest = max(refusals, key=lambda error: -len(error.faults) if error.faults else float("-inf"))
@@ -76,19 +77,20 @@ def recognize(
 
 def _fits(
     checkpoint: Checkpoint, tables: Iterable[LayoutTable], variant: str | None, head: str | None
-) -> list[Fit]:
+) -> list[Match]:
     """The file's fits with some layouts."""
     found = (
-        find(table, checkpoint.tensors, checkpoint.others, variant=variant, head=head) for table in tables
+        find_match(table, checkpoint.tensors, checkpoint.others, variant=variant, head=head)
+        for table in tables
     )
     return [one for one in found if one]
 
 
-def _place(one: Fit) -> tuple[bool, int]:
-    return bool(one.scope or one.layout.absent), one.layout.rank
+def _place(one: Match) -> tuple[bool, int]:
+    return bool(one.prefix or one.layout.naming.absent), one.layout.priority
 
 
-def namesakes(checkpoint: Checkpoint, first: Fit) -> list[str]:
+def namesakes(checkpoint: Checkpoint, first: Match) -> list[str]:
     """The other layouts whose names and shapes a file has as well, where the networks behind them differ in what no
     tensor shows."""
     if not settings(first.variant) or checkpoint.provenance:
@@ -102,7 +104,7 @@ def namesakes(checkpoint: Checkpoint, first: Fit) -> list[str]:
     ]
 
 
-def _first(checkpoint: Checkpoint, found: Sequence[Fit], *, ask: bool) -> Fit:
+def _first(checkpoint: Checkpoint, found: Sequence[Match], *, ask: bool) -> Match:
     """The fit that counts, see `recognize`; of several variants of a layout the one that provenance tells of."""
 
     first = min(found, key=lambda one: (*_place(one), one.layout.name))
@@ -140,24 +142,25 @@ def _refuse_named(
         )
 
 
-def _elsewhere(checkpoint: Checkpoint, tried: Iterable[str]) -> Fit | None:
+def _elsewhere(checkpoint: Checkpoint, tried: Iterable[str]) -> Match | None:
     """The file's fit with a layout that was not tried, if there is one."""
     tables = map(load_layout, sorted({*layout_names()}.difference(tried)))
     found = _fits(
         checkpoint, (one for one in tables if checkpoint.format in (one.format, "onnx")), None, None
     )
-    return min(found, key=lambda one: one.layout.rank, default=None)
+    return min(found, key=lambda one: one.layout.priority, default=None)
 
 
 def _command(layout: LayoutTable) -> str:
     """The source that reads a layout: its own name, or that of the layout of its format which reads it too."""
     tables = (load_layout(name) for name in layout_names())
     return next(
-        (one.name for one in tables if layout.name in one.also and one.format == layout.format), layout.name
+        (one.name for one in tables if layout.name in one.also_reads and one.format == layout.format),
+        layout.name,
     )
 
 
-def choose_target(fitted: Fit, to: str | None, provenance: Mapping[str, Any] | None = None) -> LayoutTable:
+def choose_target(fitted: Match, to: str | None, provenance: Mapping[str, Any] | None = None) -> LayoutTable:
     """The layout to write: the one asked for, else the first of the source's defaults that holds the network.
 
     ``"onnx"`` stands for a source's own layout: the file's, else the one that its provenance began with, else the
@@ -167,19 +170,22 @@ def choose_target(fitted: Fit, to: str | None, provenance: Mapping[str, Any] | N
         return _source_layout(fitted, provenance)
     if to is not None:
         return _layout(to)
-    for name in fitted.layout.to:
+    for name in fitted.layout.default_targets:
         table = load_layout(name)
-        if fitted.variant.family in families(table) and not table.support_for(fitted.variant.name).refuse:
+        if (
+            fitted.variant.family in families(table)
+            and not table.support_for(fitted.variant.name).unsupported
+        ):
             return table
     raise Refused(f"no default layout holds {fitted.variant.title}", hint="choose one with --to")
 
 
-def _source_layout(fitted: Fit, provenance: Mapping[str, Any] | None) -> LayoutTable:
+def _source_layout(fitted: Match, provenance: Mapping[str, Any] | None) -> LayoutTable:
     origin = ((provenance or {}).get("origin") or {}).get("layout")
     first = [name for name in (fitted.layout.name, origin) if name in layout_names()]
     for name in (*first, *layout_names()):
         table = load_layout(name)
-        if table.format == "pytorch" or table.support_for(fitted.variant.name).refuse:
+        if table.format == "pytorch" or table.support_for(fitted.variant.name).unsupported:
             continue
         if fitted.variant.family in families(table):
             return table

@@ -61,7 +61,7 @@ class Target(Protocol):
 
     @property
     def format(self) -> str:
-        """What its files come as, one of `mapping.tables.FORMATS`."""
+        """What its files come as, one of `mapping.schema.FORMATS`."""
         ...
 
     @property
@@ -283,7 +283,7 @@ def _onnx(path: str, work: Work, force: bool, check: Check, moved: Moved | None)
     from converters.formats.io.crc32 import crc32_function
     from converters.formats.onnx.writer import write_onnx
     from converters.mapping.network_info import model_name_in
-    from converters.mapping.tables import LayoutTable
+    from converters.mapping.schema import LayoutTable
     from converters.source_graphs.registry import source_graph, source_net
 
     network = work.draft.get("network") or {}
@@ -292,8 +292,7 @@ def _onnx(path: str, work: Work, force: bool, check: Check, moved: Moved | None)
     if net is None or any(row.source != row.target or row.ops for row in work.plan.rows):
         net = source_net(
             tensors,
-            pool1=network.get("pool1"),
-            stem_stride=network.get("stem_stride"),
+            settings={name: network[name] for name in ("pool1", "stem_stride") if name in network},
             inverse_std=work.plan.inverse_std,
             model=model_name_in(work.target, network) if isinstance(work.target, LayoutTable) else "",
         )

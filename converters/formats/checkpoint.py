@@ -8,8 +8,8 @@ from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from converters.errors import BadInput, ConverterError, UsageError
+from converters.files import SourceFile
 from converters.printable import printable
-from converters.tensor import SourceFile
 
 from .provenance_record import parse_provenance
 
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from converters.formats.caffe.reader import CaffeModel
     from converters.formats.onnx.reader import OnnxNode
     from converters.formats.pytorch.reader import PthFile
-    from converters.source_graphs.graph import SourceNet
+    from converters.source_graphs.net import SourceNet
     from converters.tensor import Tensor
 
 _PART = re.compile(r"\.(index|meta|data-[0-9]{5}-of-[0-9]{5,})$")
@@ -29,7 +29,7 @@ _PART = re.compile(r"\.(index|meta|data-[0-9]{5}-of-[0-9]{5,})$")
 class Checkpoint(NamedTuple):
     """An open checkpoint, in one file or several.
 
-    ``format`` is one that layouts come in (`mapping.tables.FORMATS`) or ``"onnx"``, in which any of them may come,
+    ``format`` is one that layouts come in (`mapping.schema.FORMATS`) or ``"onnx"``, in which any of them may come,
     ``container`` the file format in words. ``others`` are values that are not tensors. ``provenance`` is what this
     tool wrote into the file, if it did. ``told`` is what the file itself tells of its network beside the tensors, by
     the names of `NetworkInfo`, ``net`` the network that it describes under its tensors' names, and ``nodes`` are

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from converters.errors import BadInput
 
 if TYPE_CHECKING:
-    from converters.tensor import SourceFile
+    from converters.files import SourceFile
 
 HEAD = 1024
 """Bytes of a file's beginning that `sniff` wants to see."""

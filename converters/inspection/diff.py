@@ -12,9 +12,9 @@ from converters.conversion.provenance import before, undoing
 from converters.conversion.recognize import recognize
 from converters.errors import ConverterError
 from converters.formats.checkpoint import open_checkpoint
+from converters.mapping.catalog import load_layout
 from converters.mapping.names import BATCHES
 from converters.mapping.network_info import network_info
-from converters.mapping.tables import load_layout
 from converters.tensor import same_bytes
 
 if TYPE_CHECKING:
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
     from converters.conversion.operations import Op
     from converters.formats.checkpoint import Checkpoint
-    from converters.mapping.match import Fit
+    from converters.mapping.match import Match
     from converters.mapping.network_info import NetworkInfo
     from converters.tensor import Tensor
 
@@ -98,7 +98,7 @@ class _Known(NamedTuple):
     """An open file whose network is known. ``own`` is what its tensors go with once ``undo`` has been done."""
 
     checkpoint: Checkpoint
-    fitted: Fit
+    fitted: Match
     info: NetworkInfo
     own: NetworkInfo
     undo: Mapping[str, tuple[Op, ...]]
@@ -155,8 +155,8 @@ def _translate(left: _Known, right: _Known) -> bool:
     ranks = [
         {
             name: len(one.checkpoint.tensors[name].shape)
-            for entry in one.fitted.entries
-            if entry.name and (name := one.fitted.scope + entry.name)
+            for entry in one.fitted.slots
+            if entry.name and (name := one.fitted.prefix + entry.name)
         }
         for one in (left, right)
     ]

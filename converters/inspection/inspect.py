@@ -12,7 +12,7 @@ from converters.mapping.network_info import network_info
 from converters.mapping.variants import multiply_adds, parameters, weights
 from converters.tensor import FLOATS
 
-from .support import holding_layouts
+from .support_table import holding_layouts
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from converters.conversion.by_user_mapping import Matched
     from converters.conversion.tensor_stats import Statistics
     from converters.formats.checkpoint import Checkpoint
-    from converters.mapping.match import Fit
+    from converters.mapping.match import Match
     from converters.mapping.network_info import NetworkInfo
     from converters.tensor import Tensor
 
@@ -103,15 +103,15 @@ def inspect(
         return found._replace(mapping=match_either(own, checkpoint.tensors, checkpoint.others))
 
 
-def _inspection(checkpoint: Checkpoint, fitted: Fit | None, unknown: str, *, stats: bool) -> Inspection:
+def _inspection(checkpoint: Checkpoint, fitted: Match | None, unknown: str, *, stats: bool) -> Inspection:
     info = None
     trained = held = operations = counted = 0
     layouts: dict[str, str] = {}
     refusing: dict[str, str] = {}
     if fitted is not None:
         info = network_info(fitted, checkpoint.provenance, told=checkpoint.told)
-        trained = parameters(fitted.variant, fitted.bound, fitted.present)
-        held = weights(fitted.variant, fitted.bound)
+        trained = parameters(fitted.variant, fitted.sizes, fitted.present)
+        held = weights(fitted.variant, fitted.sizes)
         operations, counted = _costs(fitted, info)
         layouts, refusing = holding_layouts(fitted.variant)
     values: dict[str, Statistics] = {}
@@ -138,21 +138,21 @@ def _inspection(checkpoint: Checkpoint, fitted: Fit | None, unknown: str, *, sta
         refusing=refusing,
         provenance=checkpoint.provenance,
         statistics=values,
-        unseen=fitted.layout.inverse_std if fitted else "",
+        unseen=fitted.layout.storage.inverse_std if fitted else "",
     )
 
 
-def _in_order(checkpoint: Checkpoint, fitted: Fit | None) -> list[tuple[str, Tensor]]:
+def _in_order(checkpoint: Checkpoint, fitted: Match | None) -> list[tuple[str, Tensor]]:
     """The file's tensors, a known network's in the order of its modules."""
     tensors = checkpoint.tensors
     if fitted is None:
         return list(tensors.items())
-    known = [fitted.scope + entry.name for entry in fitted.entries if entry.name]
+    known = [fitted.prefix + entry.name for entry in fitted.slots if entry.name]
     rest = [name for name in tensors if name not in set(known)]
     return [(name, tensors[name]) for name in (*known, *rest)]
 
 
-def _costs(fitted: Fit, info: NetworkInfo) -> tuple[int, int]:
+def _costs(fitted: Match, info: NetworkInfo) -> tuple[int, int]:
     """Multiply-adds for the clip the network was made for, and as its authors count; 0 where no clip is known."""
     if not info.input.get("clip"):
         return 0, 0
@@ -160,7 +160,7 @@ def _costs(fitted: Fit, info: NetworkInfo) -> tuple[int, int]:
     def at(clip: list[int], positions: int) -> int:
         return multiply_adds(
             fitted.variant,
-            fitted.bound,
+            fitted.sizes,
             tuple(clip),
             pool1=info.pool1,
             stem_stride=info.stem_stride,

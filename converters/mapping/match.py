@@ -7,7 +7,6 @@ agrees, and every fault is collected before the run stops.
 from __future__ import annotations
 
 import re
-from fnmatch import fnmatchcase
 from functools import partial
 from typing import TYPE_CHECKING, NamedTuple
 
@@ -15,8 +14,9 @@ from converters.errors import Refused, UsageError
 from converters.printable import printable
 from converters.tensor import FLOATS
 
-from .names import BATCHES, CannotHold, Entry, entries, families, name_templates
-from .tables import is_for, models
+from .catalog import models
+from .globs import glob_matches, is_for
+from .names import BATCHES, CannotHold, TensorSlot, families, name_templates, tensor_slots
 from .variants import config, count, count_part, head_part, modules, parts, variants
 
 if TYPE_CHECKING:
@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
     from converters.tensor import Tensor
 
-    from .tables import LayoutTable
+    from .schema import LayoutTable
     from .variants import Variant
 
 
@@ -39,21 +39,21 @@ class Fault(NamedTuple):
         return f"{self.kind}: {self.name}{f' ({self.detail})' if self.detail else ''}"
 
 
-class Fit(NamedTuple):
+class Match(NamedTuple):
     """A file matched with a variant, every tensor accounted for.
 
-    ``entries`` are in state-dict order; ``scope`` is the prefix of the file's names; ``dropped`` are the file's
+    ``slots`` are in state-dict order; ``prefix`` is the prefix of the file's names; ``dropped`` are the file's
     tensors that the layout drops by name; ``counters`` the batch counters, which carry nothing. ``choices`` are the
     variants that fit where these are several, ``variant`` being the first. ``partial`` tells that the network has more
-    tensors than ``entries``: of a file that is a part alone.
+    tensors than ``slots``: of a file that is a part alone.
     """
 
     layout: LayoutTable
     variant: Variant
-    bound: Mapping[str, int]
+    sizes: Mapping[str, int]
     present: Mapping[str, bool]
-    scope: str
-    entries: tuple[Entry, ...]
+    prefix: str
+    slots: tuple[TensorSlot, ...]
     dropped: tuple[str, ...]
     counters: tuple[str, ...]
     choices: tuple[str, ...] = ()
@@ -66,10 +66,10 @@ class _Names(NamedTuple):
     wanted: dict[str, str]
     dropped: tuple[str, ...]
     counters: tuple[str, ...]
-    scope: str
+    prefix: str
 
 
-def fit(
+def match_file(
     layout: LayoutTable,
     tensors: Mapping[str, Tensor],
     others: Iterable[str] = (),
@@ -77,7 +77,7 @@ def fit(
     variant: str | None = None,
     head: str | None = None,
     path: str = "",
-) -> Fit:
+) -> Match:
     """Match a file's tensors with one variant that ``layout`` names.
 
     ``others`` are names of values that are not tensors. Among Caffe2 blobs they too must be dropped by name;
@@ -92,7 +92,7 @@ def fit(
     return found
 
 
-def find(
+def find_match(
     layout: LayoutTable,
     tensors: Mapping[str, Tensor],
     others: Iterable[str] = (),
@@ -100,8 +100,8 @@ def find(
     variant: str | None = None,
     head: str | None = None,
     path: str = "",
-) -> Fit | None:
-    """As `fit`, but None where no variant fits: to list all faults takes longer than to find none."""
+) -> Match | None:
+    """As `match_file`, but None where no variant fits: to list all faults takes longer than to find none."""
     return _try(layout, tensors, others, variant, head, path)[0]
 
 
@@ -112,7 +112,7 @@ def _try(
     variant: str | None,
     head: str | None,
     path: str,
-) -> tuple[Fit | None, list[tuple[LayoutTable, _Names]]]:
+) -> tuple[Match | None, list[tuple[LayoutTable, _Names]]]:
     """The fit, or None and how the names have been read in vain."""
     if layout.format == "pytorch":
         averages = averaged(tensors)
@@ -122,8 +122,8 @@ def _try(
         names, beside = [*tensors, *others], ()
     asked = _asked(layout, variant)
     tried: list[tuple[LayoutTable, _Names]] = []
-    for table, scope in _readings(layout, names, head):
-        sorted_out = _sort_out(table, names, beside, scope)
+    for table, prefix in _readings(layout, names, head):
+        sorted_out = _sort_out(table, names, beside, prefix)
         chosen = table.choose(partial(_chosen, table, sorted_out.wanted))
         found = [
             match
@@ -145,16 +145,16 @@ def averaged(names: Iterable[str]) -> dict[str, None]:
     return dict.fromkeys(name for name in averages if name.removeprefix(_AVERAGE) in own)
 
 
-def inverted(found: Fit) -> Fit:
+def inverted(found: Match) -> Match:
     """The same for a file that has inverse standard deviations for variances, which nothing in it shows.
 
     Raises `UsageError` where no file of the layout has.
     """
-    if not found.layout.inverse_std:
+    if not found.layout.storage.inverse_std:
         raise UsageError(f"no file of {found.layout.title} has inverse standard deviations")
     layout = found.layout.inverted()
     return found._replace(
-        layout=layout, entries=tuple(entries(layout, found.variant, found.bound, found.present))
+        layout=layout, slots=tuple(tensor_slots(layout, found.variant, found.sizes, found.present))
     )
 
 
@@ -162,69 +162,67 @@ def _asked(layout: LayoutTable, variant: str | None) -> Callable[[str], bool]:
     """Whether a variant may be tried, by its name."""
     if variant is None:
         return lambda _: True
-    rows = [row for row in models(layout) if row["name"] == variant]
-    return lambda name: name == variant or any(is_for(row["variants"], name) for row in rows)
+    rows = [row for row in models(layout) if row.name == variant]
+    return lambda name: name == variant or any(is_for(row.variants, name) for row in rows)
 
 
-def names_for(found: Fit) -> list[str]:
+def names_for(found: Match) -> list[str]:
     """What ``variant`` may be of a file that fits: the layout's models whose network and sizes are the file's, then the
     networks' own names, of all that it may be."""
     names = found.choices or (found.variant.name,)
-    known = [
-        row["name"] for row in models(found.layout) if any(is_for(row["variants"], name) for name in names)
-    ]
+    known = [row.name for row in models(found.layout) if any(is_for(row.variants, name) for name in names)]
     return [*(name for name in known if _may_be(found, name)), *names]
 
 
-def _may_be(found: Fit, variant: str) -> bool:
+def _may_be(found: Match, variant: str) -> bool:
     """Whether the sizes of a file leave it to be the model ``variant``. Classes tell nothing: there are others after
     further training."""
     return all(
-        found.bound.get(size, allowed[0]) in allowed
+        found.sizes.get(size, allowed[0]) in allowed
         for row in models(found.layout)
-        if row["name"] == variant
-        for size, allowed in row.get("sizes", {}).items()
+        if row.name == variant
+        for size, allowed in row.sizes.items()
         if size != "classes"
     )
 
 
-def headless(found: Fit) -> Fit:
+def headless(found: Match) -> Match:
     """The same without the head, whose tensors are dropped. Raises `UsageError` where the tables know of none."""
     head = head_part(found.variant)
     if not head:
         raise UsageError(f"{found.variant.title} has no head that can be left out")
     gone = {module.name for module in modules(found.variant) if module.part == head}
-    kept = tuple(entry for entry in found.entries if entry.canonical.rpartition(".")[0] not in gone)
-    dropped = tuple(found.scope + entry.name for entry in found.entries if entry not in kept and entry.name)
+    kept = tuple(entry for entry in found.slots if entry.canonical.rpartition(".")[0] not in gone)
+    dropped = tuple(found.prefix + entry.name for entry in found.slots if entry not in kept and entry.name)
     return found._replace(
-        bound={**found.bound, "classes": 0},
+        sizes={**found.sizes, "classes": 0},
         present={**found.present, head: False},
-        entries=kept,
+        slots=kept,
         dropped=(*dropped, *found.dropped),
     )
 
 
 def _matches(
     layout: LayoutTable, tensors: Mapping[str, Tensor], names: _Names, asked: Callable[[str], bool]
-) -> list[Fit]:
+) -> list[Match]:
     """Every variant that fits."""
-    found: list[Fit] = []
+    found: list[Match] = []
     for family in families(layout):
-        bound = _bound_by_names(layout, family, names.wanted)
+        sizes = _bound_by_names(layout, family, names.wanted)
         for one in variants(family):
-            if not asked(one.name) or layout.support_for(one.name).refuse:
+            if not asked(one.name) or layout.support_for(one.name).unsupported:
                 continue
-            match = _match(layout, one, bound, tensors, names)
+            match = _match(layout, one, sizes, tensors, names)
             if match and not any(_same_body(match, other) for other in found):
                 found.append(match)
     return found
 
 
-def _same_body(one: Fit, other: Fit) -> bool:
+def _same_body(one: Match, other: Match) -> bool:
     """Whether two networks, of which the file has no head, are the same up to it."""
     return (
-        one.bound == other.bound == {**one.bound, "classes": 0}
-        and one.entries == other.entries
+        one.sizes == other.sizes == {**one.sizes, "classes": 0}
+        and one.slots == other.slots
         and config(one.variant) == config(other.variant)
     )
 
@@ -236,12 +234,16 @@ def _readings(layout: LayoutTable, names: list[str], head: str | None) -> Iterat
     several of them): whatever all have in common may be one. Other layouts say what their prefixes are.
     """
     if layout.format != "pytorch":
-        scopes = (found for scope in layout.scopes if scope and (found := _scope(layout, scope, names)))
-        scope = next(scopes, "")
-        yield (layout.with_head(head.removeprefix(scope)) if head is not None else layout), scope
+        scopes = (
+            found
+            for prefix in layout.naming.prefixes
+            if prefix and (found := _file_prefix(layout, prefix, names))
+        )
+        prefix = next(scopes, "")
+        yield (layout.with_head(head.removeprefix(prefix)) if head is not None else layout), prefix
         return
     prefixes = [""]
-    for table in (layout, layout.without_backbone()) if layout.backbone else (layout,):
+    for table in (layout, layout.without_backbone()) if layout.naming.backbone else (layout,):
         for prefix in prefixes:
             named = head is not None and not table.identity
             yield (table.with_head(str(head).removeprefix(prefix)) if named else table), prefix
@@ -265,25 +267,25 @@ def _known(reading: tuple[LayoutTable, _Names]) -> int:
     """How many of a file's names a layout may mean, as far as they are the same in every variant."""
     layout, names = reading
     templates = {text for names in layout.modules.values() for text in names.common.values()}
-    kinds = [layout.leaf(kind, "weight") for kind in ("conv", "fc")]
+    kinds = [layout.parameter(kind, "weight") for kind in ("conv", "fc")]
     return sum(leaf.of(text) in names.wanted for text in templates for leaf in kinds)
 
 
-def _sort_out(layout: LayoutTable, names: Iterable[str], beside: Iterable[str], scope: str) -> _Names:
-    drop = _pattern((*layout.drop, *layout.zero))
+def _sort_out(layout: LayoutTable, names: Iterable[str], beside: Iterable[str], prefix: str) -> _Names:
+    drop = _pattern((*layout.storage.ignore, *layout.storage.ignore_if_zero))
     wanted: dict[str, str] = {}
     dropped, counters = [], []
     for name in names:
-        bare = name.removeprefix(scope)
+        bare = name.removeprefix(prefix)
         if drop and drop.fullmatch(bare):
             dropped.append(name)
-        elif layout.format == "pytorch" and (bare.endswith(f".{BATCHES}") or (scope and name in _AVERAGED)):
+        elif layout.format == "pytorch" and (bare.endswith(f".{BATCHES}") or (prefix and name in _AVERAGED)):
             counters.append(name)
-        elif scope and bare == name:
+        elif prefix and bare == name:
             wanted[f"\0{name}"] = name  # outside the scope: cannot be a network's tensor
         else:
             wanted[bare] = name
-    return _Names(wanted, (*dropped, *beside), tuple(counters), scope)
+    return _Names(wanted, (*dropped, *beside), tuple(counters), prefix)
 
 
 _AVERAGE = "ema_"
@@ -291,33 +293,35 @@ _AVERAGED = ("n_averaged", "steps")
 """How many states PyTorch's and mmengine's averaged models have averaged: beside the prefix ``module.``."""
 
 
-def _scope(layout: LayoutTable, scope: str, names: Iterable[str]) -> str:
-    """The prefix that ``scope`` stands for in a file: itself, or behind a ``*`` the shortest that is in front of a
+def _file_prefix(layout: LayoutTable, prefix: str, names: Iterable[str]) -> str:
+    """The prefix that ``prefix`` stands for in a file: itself, or behind a ``*`` the shortest that is in front of a
     convolution's or a matrix's weight; empty if no name has it."""
-    if not scope.startswith("*"):
-        return scope if any(name.startswith(scope) for name in names) else ""
+    if not prefix.startswith("*"):
+        return prefix if any(name.startswith(prefix) for name in names) else ""
     ends = tuple(
-        scope[1:] + layout.leaf(kind, "weight").of(template)
+        prefix[1:] + layout.parameter(kind, "weight").of(template)
         for family in families(layout)
         for template in layout.modules[family].common.values()
         for kind in ("conv", "fc")
     )
     found = {
-        name[: len(name) - len(end) + len(scope) - 1] for name in names for end in ends if name.endswith(end)
+        name[: len(name) - len(end) + len(prefix) - 1] for name in names for end in ends if name.endswith(end)
     }
     return min(found, key=lambda prefix: (len(prefix), prefix), default="")
 
 
 def _chosen(layout: LayoutTable, wanted: Mapping[str, str], key: str, choices: tuple[str, ...]) -> str:
     """The first of a module's names under which a file has a tensor."""
-    leaves = {leaf for of_kind in layout.leaves.values() for leaf in of_kind.values() if leaf.suffix}
+    leaves = {
+        leaf for of_kind in layout.storage.parameters.values() for leaf in of_kind.values() if leaf.suffix
+    }
     return next((name for name in choices if any(leaf.of(name) in wanted for leaf in leaves)), choices[0])
 
 
-def zeros_of(found: Fit) -> list[str]:
-    """The dropped tensors of a file that must be zero everywhere (`LayoutTable.zero`)."""
-    zero = _pattern(found.layout.zero)
-    return [name for name in found.dropped if zero and zero.fullmatch(name.removeprefix(found.scope))]
+def zeros_of(found: Match) -> list[str]:
+    """The dropped tensors of a file that must be zero everywhere (`Storage.ignore_if_zero`)."""
+    zero = _pattern(found.layout.storage.ignore_if_zero)
+    return [name for name in found.dropped if zero and zero.fullmatch(name.removeprefix(found.prefix))]
 
 
 def _pattern(globs: tuple[str, ...]) -> re.Pattern[str] | None:
@@ -336,7 +340,7 @@ def _bound_by_names(layout: LayoutTable, family: str, names: Iterable[str]) -> d
     return {}
 
 
-def _present(layout: LayoutTable, one: Variant, bound: Mapping[str, int], names: _Names) -> dict[str, bool]:
+def _present(layout: LayoutTable, one: Variant, sizes: Mapping[str, int], names: _Names) -> dict[str, bool]:
     """For each part that may be missing whether the file has its first tensor; not of a head that is there."""
     present = {}
     head = _head(layout, one)
@@ -347,7 +351,7 @@ def _present(layout: LayoutTable, one: Variant, bound: Mapping[str, int], names:
                 tensor = next(
                     (
                         entry.name
-                        for entry in entries(layout, one, bound, {part: True})
+                        for entry in tensor_slots(layout, one, sizes, {part: True})
                         if entry.canonical.startswith(f"{first}.")
                     ),
                     "",
@@ -361,17 +365,17 @@ def _present(layout: LayoutTable, one: Variant, bound: Mapping[str, int], names:
 
 def _head(layout: LayoutTable, one: Variant) -> str:
     """The part of a variant that a file may lack."""
-    return head_part(one) if layout.headless else ""
+    return head_part(one) if layout.storage.head_optional else ""
 
 
 def _match(
-    layout: LayoutTable, one: Variant, bound: Mapping[str, int], tensors: Mapping[str, Tensor], names: _Names
-) -> Fit | None:
+    layout: LayoutTable, one: Variant, sizes: Mapping[str, int], tensors: Mapping[str, Tensor], names: _Names
+) -> Match | None:
     """The fit of a variant whose names are exactly the file's and whose shapes and dtypes all agree.
 
     The names are counted first, and the expansion stops where something disagrees: most variants cost nothing.
     """
-    stored = layout.stored()
+    stored = layout.tensor_counts()
     few, many = count(one, stored), len(names.wanted)
     optional = {part: count_part(one, part, stored) for part, may_lack in parts(one) if may_lack}
     head = _head(layout, one)
@@ -382,16 +386,16 @@ def _match(
         {head: False} if many == few - last != few else {}
     )  # else all its modules would be looked through
     if optional:
-        present = _present(layout, one, bound, names)
+        present = _present(layout, one, sizes, names)
     few -= 0 if present.get(head, True) else last
     if few + sum(number for part, number in optional.items() if present[part]) != many:
         return None
-    sizes = dict(bound)
+    sizes = dict(sizes)
     if head and not present.get(head, True):
         sizes["classes"] = 0
     expected = []
     try:
-        for entry in entries(layout, one, bound, present):
+        for entry in tensor_slots(layout, one, sizes, present):
             if not entry.name:
                 expected.append(entry)
                 continue
@@ -401,18 +405,18 @@ def _match(
             expected.append(entry)
     except (CannotHold, KeyError):
         return None
-    return Fit(layout, one, sizes, present, names.scope, tuple(expected), names.dropped, names.counters)
+    return Match(layout, one, sizes, present, names.prefix, tuple(expected), names.dropped, names.counters)
 
 
 def _agree(
     one: Variant,
-    expected: Iterable[Entry],
-    bound: Mapping[str, int],
+    expected: Iterable[TensorSlot],
+    sizes: Mapping[str, int],
     tensors: Mapping[str, Tensor],
     names: _Names,
 ) -> list[Fault]:
     """Every shape and dtype that does not agree, of the names that are there."""
-    sizes = dict(bound)
+    sizes = dict(sizes)
     faults = []
     for entry in expected:
         name = names.wanted.get(entry.name)
@@ -422,7 +426,7 @@ def _agree(
 
 
 def _faults(
-    one: Variant, entry: Entry, name: str, tensors: Mapping[str, Tensor], sizes: dict[str, int]
+    one: Variant, entry: TensorSlot, name: str, tensors: Mapping[str, Tensor], sizes: dict[str, int]
 ) -> list[Fault]:
     """What is wrong with one tensor. Binds the open sizes that its shape tells."""
     tensor = tensors.get(name)
@@ -460,8 +464,8 @@ def _allowed(one: Variant, hole: str) -> list[int] | None:
     values = one.values.get(hole)
     if values is None:
         for side in one.table.compose:
-            types = one.table.compose[side]["type"].format_map(one.values)
-            for inner in variants(one.table.compose[side]["network"]):
+            types = one.table.compose[side].type.format_map(one.values)
+            for inner in variants(one.table.compose[side].network):
                 if inner.values["type"] == types and hole in inner.values:
                     found: list[int] = inner.values[hole]
                     return found
@@ -481,15 +485,15 @@ def _refusal(
     path: str,
 ) -> Refused:
     """Count every fault against the variant that comes nearest."""
-    best: tuple[float, int, Variant, tuple[Entry, ...], list[Fault]] | None = None
+    best: tuple[float, int, Variant, tuple[TensorSlot, ...], list[Fault]] | None = None
     for family in families(layout):
-        bound = _bound_by_names(layout, family, names.wanted)
+        sizes = _bound_by_names(layout, family, names.wanted)
         for one in variants(family):
-            if not asked(one.name) or layout.support_for(one.name).refuse:
+            if not asked(one.name) or layout.support_for(one.name).unsupported:
                 continue
             try:
                 expected = tuple(
-                    entries(layout, one, {"classes": 0, **bound}, _present(layout, one, bound, names))
+                    tensor_slots(layout, one, {"classes": 0, **sizes}, _present(layout, one, sizes, names))
                 )
             except CannotHold:
                 continue
@@ -497,11 +501,11 @@ def _refusal(
             shared = len(wanted & names.wanted.keys()) / len(wanted | names.wanted.keys())
             if best is not None and shared < best[0]:
                 continue
-            faults = _agree(one, expected, bound, tensors, names)
+            faults = _agree(one, expected, sizes, tensors, names)
             if best is None or (shared, -len(faults)) > best[:2]:
                 best = (shared, -len(faults), one, expected, faults)
     if best is None:
-        named = ", ".join(row["name"] for row in models(layout))
+        named = ", ".join(row.name for row in models(layout))
         return Refused(
             f"{layout.name} has no network named {variant!r}",
             path=path,
@@ -521,7 +525,7 @@ def _refusal(
     missing = [name for name in wanted if name not in names.wanted]
     unused = [name for bare, name in names.wanted.items() if bare not in wanted]
     faults = [
-        *(Fault("missing", names.scope + name, near) for name, near in nearest(missing, unused)),
+        *(Fault("missing", names.prefix + name, near) for name, near in nearest(missing, unused)),
         *(Fault("unused", name, near) for name, near in nearest(unused, missing)),
         *faults,
     ]
@@ -533,8 +537,8 @@ def _refusal(
         or next(
             (
                 text
-                for glob, text in layout.missing.items()
-                if any(fnmatchcase(name, glob) for name in missing)
+                for glob, text in layout.storage.hints.items()
+                if any(glob_matches(glob, name) for name in missing)
             ),
             "the file may be damaged or from another network; --json lists every fault",
         ),
@@ -545,7 +549,7 @@ def _refusal(
 def _other_head(
     layout: LayoutTable,
     one: Variant,
-    expected: Iterable[Entry],
+    expected: Iterable[TensorSlot],
     names: _Names,
     tensors: Mapping[str, Tensor],
 ) -> str:
@@ -555,7 +559,7 @@ def _other_head(
     head = {module.name for module in modules(one) if module.part == head_part(one)}
     missing = [entry for name, entry in wanted.items() if name not in names.wanted]
     unused = {bare: name for bare, name in names.wanted.items() if bare not in wanted}
-    weight, bias = layout.leaf("fc", "weight"), layout.leaf("fc", "bias")
+    weight, bias = layout.parameter("fc", "weight"), layout.parameter("fc", "bias")
     found = [bare.removesuffix(weight.suffix) for bare in unused if bare.endswith(weight.suffix)]
     if len(head) != 1 or len(found) != 1 or unused.keys() != {weight.of(found[0]), bias.of(found[0])}:
         return ""
@@ -565,7 +569,7 @@ def _other_head(
     plain = weight.plain(tensors[unused[weight.of(found[0])]].shape, 2)
     if plain is None or plain[1] != inputs:
         return ""
-    return f"if {printable(names.scope + found[0])} is its head, say so: --head {printable(names.scope + found[0])}"
+    return f"if {printable(names.prefix + found[0])} is its head, say so: --head {printable(names.prefix + found[0])}"
 
 
 def nearest(names: list[str], others: Iterable[str]) -> Iterator[tuple[str, str]]:

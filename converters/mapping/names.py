@@ -2,29 +2,34 @@
 
 from __future__ import annotations
 
-from string import ascii_lowercase
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
-from .tables import DIVISOR, IDENTITY, LEAVES, LayoutTable, StoredTensor, network_names
-from .variants import Module, Variant, leaf_shape, modules, parts
+from .catalog import network_names
+from .schema import IDENTITY, ModuleNames
+from .storage import DIVISOR, PARAMETERS, StoredTensor
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
 
+    from .schema import LayoutTable
+    from .variants import Module, Variant
+
 BATCHES = "num_batches_tracked"
 """The counter that PyTorch keeps in every batch norm, a scalar int64. It takes no part in inference."""
 
-LETTERS = len(ascii_lowercase)
+LETTERS = "abcdefghijklmnopqrstuvwxyz"
+
+_NO_NAMES = ModuleNames(common={})
 
 
 class CannotHold(Exception):
     """A layout has no name for a module. Carries the module's canonical name."""
 
 
-class Entry(NamedTuple):
+class TensorSlot(NamedTuple):
     """One tensor of a network, under its canonical name and under a layout's.
 
-    ``shape`` is the canonical one and may hold names of sizes that a file binds; ``stored`` says how the
+    ``shape`` is the canonical one and may hold names of sizes that a file's tensors tell; ``stored`` says how the
     layout keeps the tensor, if it does (``name`` is empty where it does not). ``key`` is the module's line in the
     network's table.
     """
@@ -37,9 +42,9 @@ class Entry(NamedTuple):
     stored: StoredTensor
     key: str = ""
 
-    def file_shape(self, bound: Mapping[str, int]) -> tuple[int, ...]:
+    def file_shape(self, sizes: Mapping[str, int]) -> tuple[int, ...]:
         """The shape in a file of the layout, with the further ones that are written."""
-        whole = tuple(size if isinstance(size, int) else bound[size] for size in self.shape)
+        whole = tuple(size if isinstance(size, int) else sizes[size] for size in self.shape)
         return self.stored.full(self.stored.bare(whole))
 
 
@@ -48,47 +53,53 @@ def families(layout: LayoutTable) -> list[str]:
     return network_names() if layout.identity else list(layout.modules)
 
 
-def entries(
-    layout: LayoutTable, variant: Variant, bound: Mapping[str, int], present: Mapping[str, bool]
-) -> Iterator[Entry]:
+def tensor_slots(
+    layout: LayoutTable, variant: Variant, sizes: Mapping[str, int], present: Mapping[str, bool]
+) -> Iterator[TensorSlot]:
     """Every tensor of a variant under both names, in state-dict order; a module's `DIVISOR`, which is no tensor of
     the network, comes before its own.
 
-    ``present`` tells for each optional part whether it is there, and of the head if it is not. A tensor that the layout
+    ``present`` says for each optional part whether it is there, and of the head if it is not. A tensor that the layout
     stores twice comes twice. Raises `CannotHold` for a module that the layout has no name for.
     """
-    for module in modules(variant):
+    for module in variant.modules:
         if not present.get(module.part, not module.optional):
             continue
-        name = module_name(layout, variant, module, bound)
+        name = module_name(layout, variant, module, sizes)
         if name == IDENTITY:
             yield from _identity(layout, variant, module)
-            continue
-        leaves = layout.leaves["conv" if module.kind == "conv+bias" else module.kind]
-        names = layout.modules.get(module.family)
-        rolled = names.rolled.get(module.key, 0) if names else 0
-        turned = module.key in names.reversed if names else False
-        if over := layout.divisor(module.kind):
-            divisor = StoredTensor(over)
-            yield Entry(f"{module.name}.{DIVISOR}", divisor.of(name), (1,), module.kind, DIVISOR, divisor)
-        for leaf in LEAVES[module.kind]:
-            stored = leaves[leaf]
-            if rolled and leaf == "weight":
-                stored = stored._replace(rolled=rolled)
-            if turned and leaf == "weight":
-                stored = stored._replace(reversed=True)
-            entry = Entry(
-                f"{module.name}.{leaf}",
-                stored.of(name) if stored.constant is None else "",
-                leaf_shape(module.kind, leaf, module.shape),
-                module.kind,
-                leaf,
-                stored,
-                module.key,
-            )
-            yield entry
-            if names and (twice := names.twice.get(module.key)):
-                yield entry._replace(name=stored.of(twice.format_map(module.holes)))
+        else:
+            yield from _module_slots(layout, module, name)
+
+
+def _module_slots(layout: LayoutTable, module: Module, name: str) -> Iterator[TensorSlot]:
+    """The tensors of a module that a layout calls ``name``."""
+    kind, key = module.kind, module.key
+    parameters = layout.storage.parameters["conv" if kind == "conv+bias" else kind]
+    names = layout.modules.get(module.family, _NO_NAMES)
+    twice = names.duplicated.get(key) if names.duplicated else None
+    if over := layout.divisor(kind):
+        divisor = StoredTensor(over)
+        yield TensorSlot(f"{module.name}.{DIVISOR}", divisor.of(name), (1,), kind, DIVISOR, divisor)
+    for parameter in PARAMETERS[kind]:
+        stored = parameters[parameter]
+        whole = parameter == "weight" and kind != "bn"
+        if whole and key in names.rotated_columns:
+            stored = stored._replace(rotated_columns=names.rotated_columns[key])
+        if whole and key in names.bgr:
+            stored = stored._replace(bgr=True)
+        slot = TensorSlot(
+            f"{module.name}.{parameter}",
+            stored.of(name) if stored.constant is None else "",
+            module.shape if whole else module.shape[:1],
+            kind,
+            parameter,
+            stored,
+            key,
+        )
+        yield slot
+        if twice:
+            yield slot._replace(name=stored.of(twice.format_map(module.placeholders)))
 
 
 def left_out(layout: LayoutTable, variant: Variant) -> set[str]:
@@ -98,7 +109,7 @@ def left_out(layout: LayoutTable, variant: Variant) -> set[str]:
         return set()
     return {
         f"{part}/{line.name}"
-        for part, _ in parts(variant)
+        for part, _ in variant.parts
         for line in variant.table.modules.get(part, ())
         if names.template(part, line.name) == IDENTITY
     }
@@ -107,27 +118,24 @@ def left_out(layout: LayoutTable, variant: Variant) -> set[str]:
 def unstored(layout: LayoutTable, variant: Variant) -> set[str]:
     """The tensors of a variant's modules that a layout takes for constants in place of storing them, by the kind of the
     module and the tensor's name there."""
-    kinds = {module.kind for module in modules(variant)}
     return {
-        f"{kind}/{leaf}"
-        for kind in kinds
-        for leaf in LEAVES[kind]
-        if layout.leaf(kind, leaf).constant is not None
+        f"{kind}/{parameter}"
+        for kind in {module.kind for module in variant.modules}
+        for parameter in PARAMETERS[kind]
+        if layout.parameter(kind, parameter).constant is not None
     }
 
 
-def _identity(layout: LayoutTable, variant: Variant, module: Module) -> Iterator[Entry]:
+def _identity(layout: LayoutTable, variant: Variant, module: Module) -> Iterator[TensorSlot]:
     """The tensors of a batch norm that a layout does not have: those of one that changes nothing."""
     eps = layout.eps(variant.name) or variant.table.bn_eps
     values = {"weight": 1.0, "bias": 0.0, "running_mean": 0.0, "running_var": 1 - eps}
-    for leaf in LEAVES[module.kind]:
-        shape = leaf_shape(module.kind, leaf, module.shape)
-        yield Entry(
-            f"{module.name}.{leaf}", "", shape, module.kind, leaf, StoredTensor("", constant=values[leaf])
-        )
+    for parameter in PARAMETERS[module.kind]:
+        constant = StoredTensor("", constant=values[parameter])
+        yield TensorSlot(f"{module.name}.{parameter}", "", module.shape[:1], module.kind, parameter, constant)
 
 
-def module_name(layout: LayoutTable, variant: Variant, module: Module, bound: Mapping[str, int]) -> str:
+def module_name(layout: LayoutTable, variant: Variant, module: Module, sizes: Mapping[str, int]) -> str:
     """A layout's name for one module."""
     if layout.identity:
         return module.name
@@ -140,32 +148,41 @@ def module_name(layout: LayoutTable, variant: Variant, module: Module, bound: Ma
         if outer is None:
             raise CannotHold(module.name)
         prefix = outer
-    holes = module.holes
-    for letter, counted in layout.letters.items():
-        if counted in holes:
-            holes = {**holes, letter: _letters(holes[counted], holes["blocks"])}
+    naming = layout.naming
+    values = module.placeholders
+    if naming.letters:
+        values = _with_letters(values, naming.letters)
     try:
-        name = template.format_map(holes)
-    except KeyError:  # a size that the file binds stands in the name, or what the variant's row says
-        name = template.format_map({**variant.values, **holes, **bound})
-    return prefix + layout.rename.get(name, name)
+        name = template.format_map(values)
+    except KeyError:  # a size that the file's tensors tell stands in the name, or what the variant's row says
+        name = template.format_map({**variant.values, **values, **sizes})
+    return prefix + naming.rename.get(name, name)
+
+
+def _with_letters(values: Mapping[str, Any], letters: Mapping[str, str]) -> Mapping[str, Any]:
+    """Placeholders' values with the letters that some numbers are here."""
+    found = {
+        letter: _letters(values[number], values["blocks"])
+        for letter, number in letters.items()
+        if number in values
+    }
+    return {**values, **found} if found else values
 
 
 def name_templates(layout: LayoutTable, family: str) -> Iterator[str]:
-    """The templates whose names carry a size that the file binds, such as a number of classes."""
+    """The templates whose names carry a size that the file's tensors tell, such as a number of classes."""
     if layout.identity:
         return
     names = layout.modules[family]
-    for template in (
-        *names.common.values(),
-        *(text for part in names.within.values() for text in part.values()),
-    ):
-        if "{classes}" in template:
-            yield template
+    for lines in (names.common, *names.within.values()):
+        for template in lines.values():
+            if "{classes}" in template:
+                yield template
 
 
 def _letters(block: int, blocks: int) -> str:
     """a, b, c ...; two letters, aa, ab ..., all through a stage of 26 blocks or more."""
-    if blocks < LETTERS:
-        return ascii_lowercase[block]
-    return ascii_lowercase[block // LETTERS] + ascii_lowercase[block % LETTERS]
+    many = len(LETTERS)
+    if blocks < many:
+        return LETTERS[block]
+    return LETTERS[block // many] + LETTERS[block % many]

@@ -7,14 +7,16 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from converters.errors import Refused, UsageError
 
-from .tables import is_for, load_labels, models
+from .catalog import load_labels, models
+from .globs import is_for
+from .schema import NOTHING
 from .variants import settings, variants
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
-    from .match import Fit
-    from .tables import LayoutTable
+    from .match import Match
+    from .schema import LayoutTable, Model
     from .variants import Variant
 
 
@@ -53,7 +55,7 @@ class NetworkInfo(NamedTuple):
 
 
 def network_info(
-    fit: Fit,
+    match: Match,
     provenance: Mapping[str, Any] | None,
     *,
     told: Mapping[str, Any] = MappingProxyType({}),
@@ -70,31 +72,32 @@ def network_info(
     """
     if stem_stride is not None and not 1 <= stem_stride <= LONGEST_STRIDE:
         raise UsageError(f"a stem stride of {stem_stride} is not from 1 to {LONGEST_STRIDE}")
-    layout, variant = fit.layout, fit.variant
-    rows = _rows(fit, provenance, model)
-    made_for = rows[0] if len(rows) == 1 else {}
-    asked = model is not None and made_for.get("name") == model
+    layout, variant = match.layout, match.variant
+    rows = _rows(match, provenance, model)
+    row = rows[0] if len(rows) == 1 else None
+    asked = row is not None and bool(row.name) and row.name == model
     has_stem = bool(variant.table.pool1) or bool(variant.table.compose)
     if not has_stem and (pool1 or (stem_stride or 1) != 1):
         raise UsageError(f"{variant.title} has neither pool1 nor a stem stride")
-    held, eps = layout.support_for(variant.name).pool1, layout.eps(variant.name)
+    eps = layout.eps(variant.name)
+    pool = layout.support_for(variant.name).pool1 if row is None or row.pool1 is None else row.pool1
     found = NetworkInfo(
         family=variant.family,
         variant=variant.name,
         title=variant.title,
-        classes=fit.bound["classes"],
-        channels=fit.bound.get("channels", 1),
+        classes=match.sizes["classes"],
+        channels=match.sizes.get("channels", 1),
         bn_eps=variant.table.bn_eps if eps is None else eps,
-        pool1=bool(made_for.get("pool1", held)),
+        pool1=bool(pool),
         stem_stride=1,
-        sizes=dict(fit.bound),
-        parts=dict(fit.present),
-        input=_input(fit, made_for),
+        sizes=dict(match.sizes),
+        parts=dict(match.present),
+        input=_input(match, row),
         licence=layout.licence,
-        **_settings(fit, rows),
+        **_settings(match, rows),
     )
-    if fit.choices:
-        found = found._replace(choices=fit.choices)
+    if match.choices:
+        found = found._replace(choices=match.choices)
     kept = (provenance or {}).get("network")
     if isinstance(kept, dict) and kept.get("variant") == variant.name:
         found = found._replace(
@@ -129,34 +132,32 @@ def require_unambiguous(info: NetworkInfo, path: str, *, option: str = "--varian
     )
 
 
-def _rows(fit: Fit, provenance: Mapping[str, Any] | None, model: str | None) -> list[Mapping[str, Any]]:
+def _rows(match: Match, provenance: Mapping[str, Any] | None, model: str | None) -> list[Model]:
     """What the layout's table says a file may have been made for: the model asked for, else every model that
     fits, else the first row that does."""
-    layout = fit.layout
-    known = layout.made_for
-    if layout.identity and settings(fit.variant):
+    layout = match.layout
+    known = layout.models
+    if layout.identity and settings(match.variant):
         told = (provenance or {}).get("network") or {}
         known = () if model is None and "model" in told else models(layout)
-    rows: list[Mapping[str, Any]] = [row for row in known if is_for(row["variants"], fit.variant.name)]
-    if asked := [row for row in rows if model is not None and row.get("name") == model]:
+    rows = [row for row in known if is_for(row.variants, match.variant.name)]
+    if asked := [row for row in rows if row.name and row.name == model]:
         return asked
     fitting = [
-        row
-        for row in rows
-        if all(fit.bound[size] in allowed for size, allowed in row.get("sizes", {}).items())
+        row for row in rows if all(match.sizes[size] in allowed for size, allowed in row.sizes.items())
     ]
-    return fitting if fitting and "name" in fitting[0] else fitting[:1]
+    return fitting if fitting and fitting[0].name else fitting[:1]
 
 
-def _settings(fit: Fit, rows: list[Mapping[str, Any]]) -> dict[str, Any]:
+def _settings(match: Match, rows: list[Model]) -> dict[str, Any]:
     """Model, settings and choices of a file that ``rows`` may be of."""
-    own = settings(fit.variant)
+    own = settings(match.variant)
     if not own:
         return {}
-    held = fit.layout.support_for(fit.variant.name).config
-    all_of = [{**held, **row.get("config", {})} for row in rows] or [dict(held)]
+    held = match.layout.support_for(match.variant.name).config
+    all_of = [{**held, **row.config} for row in rows] or [dict(held)]
     distinct = [{name: row.get(name, value) for name, value in own.items()} for row in all_of]
-    named = [row["name"] for row in rows if "name" in row]
+    named = [row.name for row in rows if row.name]
     return {
         "model": named[0] if len(named) == 1 else "",
         "settings": distinct[0],
@@ -173,8 +174,8 @@ def model_name_in(layout: LayoutTable, network: Mapping[str, Any]) -> str | None
         return str(network["model"])
     one = next(one for one in variants(network["family"]) if one.name == network["variant"])
     held = {**settings(one), **layout.support_for(one.name).config}
-    rows = [row for row in layout.made_for if is_for(row["variants"], one.name)]
-    found = {row["name"]: {**held, **row.get("config", {})} for row in rows if "name" in row}
+    rows = [row for row in layout.models if is_for(row.variants, one.name)]
+    found = {row.name: {**held, **row.config} for row in rows if row.name}
     same = [name for name, config in found.items() if {key: config[key] for key in settings(one)} == told]
     if network["model"] in same:
         return str(network["model"])
@@ -184,19 +185,19 @@ def model_name_in(layout: LayoutTable, network: Mapping[str, Any]) -> str | None
 
 
 def layout_settings(
-    layout: LayoutTable, variant: Variant, bound: Mapping[str, int] | None = None
+    layout: LayoutTable, variant: Variant, sizes: Mapping[str, int] | None = None
 ) -> list[dict[str, Any]]:
     """The settings that a layout's own networks of a variant may have: one for each of its models that fit the sizes
     ``bound``, where it names any."""
     own = settings(variant)
     held = {**own, **layout.support_for(variant.name).config}
     configs = [
-        row.get("config", {})
-        for row in layout.made_for
-        if is_for(row["variants"], variant.name)
-        and (bound is None or all(bound[size] in allowed for size, allowed in row.get("sizes", {}).items()))
+        row.config
+        for row in layout.models
+        if is_for(row.variants, variant.name)
+        and (sizes is None or all(sizes[size] in allowed for size, allowed in row.sizes.items()))
     ]
-    return [{name: {**held, **config}[name] for name in own} for config in configs or [{}]]
+    return [{name: {**held, **config}[name] for name in own} for config in configs or [NOTHING]]
 
 
 def differing_settings(wanted: Mapping[str, Any], held: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
@@ -205,22 +206,19 @@ def differing_settings(wanted: Mapping[str, Any], held: Sequence[Mapping[str, An
     return min(apart, key=len, default={})
 
 
-def _input(fit: Fit, made_for: Mapping[str, Any]) -> dict[str, Any]:
+def _input(match: Match, row: Model | None) -> dict[str, Any]:
     """Clip, crop and normalisation: the clip a file was made for, and the statistics for its channels."""
     found: dict[str, Any] = {}
-    if made_for:
-        found["clip"] = [fit.bound.get(size, size) for size in made_for["clip"]]
-        found["counted_at"] = [fit.bound.get(size, size) for size in made_for.get("count", made_for["clip"])]
-        found["counted_positions"] = made_for.get("count_positions", 1)
-        found["frame_step"] = made_for.get("frame_step", 1)
-        found["resize"] = made_for["resize"]
-    labels = fit.layout.labels.get(str(fit.bound["classes"]))
+    if row is not None:
+        found["clip"] = [match.sizes.get(str(size), size) for size in row.clip]
+        found["counted_at"] = [match.sizes.get(str(size), size) for size in row.count or row.clip]
+        found["counted_positions"] = row.count_positions
+        found["frame_step"] = row.frame_step
+        found["resize"] = row.resize
+    labels = match.layout.labels.get(str(match.sizes["classes"]))
     if labels is not None:
         found["labels"], found["labels_notice"] = load_labels(labels)
-    for row in fit.layout.preprocessing.values():
-        if row["channels"] == fit.bound.get("channels") and is_for(
-            row.get("variants", ["*"]), fit.variant.name
-        ):
-            found.update({key: value for key, value in row.items() if key not in ("channels", "variants")})
-            break
+    for input_ in match.layout.preprocessing.values():
+        if input_.channels == match.sizes.get("channels") and is_for(input_.variants, match.variant.name):
+            return found | input_.as_data()
     return found

@@ -8,7 +8,7 @@ import tomllib
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from .tables import ROOT
+from .catalog import ROOT
 
 if TYPE_CHECKING:
     from collections.abc import Mapping

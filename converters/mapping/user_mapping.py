@@ -12,9 +12,12 @@ from itertools import chain, groupby, product
 from math import prod
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from converters.tensor import ITEMSIZE, SourceFile
+from converters.files import SourceFile
+from converters.tensor import ITEMSIZE
 
-from .tables import FORMATS, Check, StoredTensor, TableError
+from .parse import Check, TableError
+from .schema import FORMATS
+from .storage import StoredTensor
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -161,23 +164,6 @@ def parse_mapping(text: bytes, path: str, sha256: str = "") -> UserMapping:
     for name in indexes.unused():
         check.that(False, f"index.{name}", "is used by no row")
     return UserMapping(path, raw.get("title", ""), left, right, pairs, unsure, sha256, False)
-
-
-def glob_matches(glob: str, name: str) -> bool:
-    """Whether a name is what a pattern with ``*`` stands for; takes no longer than it has to."""
-    first, *rest = glob.split("*")
-    if not rest:
-        return name == glob
-    *middle, last = rest
-    if not name.startswith(first) or not name.endswith(last) or len(name) < len(first) + len(last):
-        return False
-    place, end = len(first), len(name) - len(last)
-    for piece in middle:
-        place = name.find(piece, place, end)
-        if place < 0:
-            return False
-        place += len(piece)
-    return True
 
 
 def _turned(pair: Pair) -> Pair:

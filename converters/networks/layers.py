@@ -11,7 +11,7 @@ from torch.nn import functional as F
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
 
-    from .spec import Shapes
+    from .spec import ModuleShapes
 
 _CONV: dict[int, Callable[..., nn.Conv2d | nn.Conv3d]] = {2: nn.Conv2d, 3: nn.Conv3d}
 _NORM: dict[int, Callable[..., nn.Module]] = {2: nn.BatchNorm2d, 3: nn.BatchNorm3d}
@@ -56,7 +56,7 @@ class Unit(nn.Module):
 
     def __init__(
         self,
-        shapes: Shapes,
+        shapes: ModuleShapes,
         channels: int,
         eps: float,
         stride: Sequence[int],
@@ -117,7 +117,7 @@ class Block(nn.Module):
 
     def __init__(
         self,
-        shapes: Shapes,
+        shapes: ModuleShapes,
         channels: int,
         eps: float,
         stride: Sequence[int],
@@ -159,7 +159,7 @@ class Block(nn.Module):
         return F.relu_(out)
 
 
-def linear(shapes: Shapes, inputs: int, name: str) -> nn.Linear:
+def linear(shapes: ModuleShapes, inputs: int, name: str) -> nn.Linear:
     """The fully connected layer ``name``; ValueError where its weight does not take ``inputs`` inputs."""
     outputs, columns = shapes[f"{name}.weight"]
     if columns != inputs:

@@ -10,7 +10,7 @@ from torch.nn import functional as F
 if TYPE_CHECKING:
     from torch import Tensor
 
-    from .spec import Config
+    from .spec import Settings
 
 SCALE = 1 / 16
 """Of a region's coordinates, pixels of the clip, to those of the map it is cut from."""
@@ -24,12 +24,12 @@ class Regions:
     positions, 0 for as many as it has pixels of the map; ``roi_aligned``, whether pixels are points at half a unit.
     """
 
-    def __init__(self, config: Config, *, context: bool = False) -> None:
+    def __init__(self, settings: Settings, *, context: bool = False) -> None:
         self.context = context
-        self.stage = config.integer("roi_stage")
-        self.size = config.integer("roi_size")
-        self.samples = config.choice("roi_samples", {number: number for number in range(17)})
-        self.aligned = config.flag("roi_aligned")
+        self.stage = settings.integer("roi_stage")
+        self.size = settings.integer("roi_size")
+        self.samples = settings.choice("roi_samples", {number: number for number in range(17)})
+        self.aligned = settings.flag("roi_aligned")
 
     def __call__(self, x: Tensor, rois: Tensor) -> Tensor:
         """[N, C, T, H, W] and regions [K, 5] (clip, x1, y1, x2, y2 in pixels) -> [K, C, 1, size, size], of twice the
@@ -68,3 +68,12 @@ class Regions:
         points = torch.arange(size, dtype=torch.float64)
         weights = (1 - (points - below[:, None] - (at - below)[:, None]).abs()).clamp(min=0)
         return (weights * inside[:, None]).reshape(self.size, samples, size).mean(dim=1)
+
+
+def require_regions(rois: Tensor | None) -> Tensor:
+    """The regions; ValueError where there are none."""
+    if rois is None:
+        raise ValueError(
+            "a detector takes regions too: model(clip, rois), [K, 5] of (clip, x1, y1, x2, y2) in pixels"
+        )
+    return rois

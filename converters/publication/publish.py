@@ -13,16 +13,17 @@ from converters.conversion.convert import convert
 from converters.conversion.output_names import fill, holes, stem_of
 from converters.conversion.write import SUFFIXES
 from converters.errors import BadInput, ConverterError, Refused, UsageError
+from converters.files import SourceFile
 from converters.formats.checkpoint import open_checkpoint
 from converters.formats.io.atomic import refuse_output, replacing
 from converters.inspection.diff import diff
 from converters.inspection.inspect import inspect
+from converters.mapping.catalog import load_layout
 from converters.mapping.names import BATCHES
 from converters.mapping.releases import release_of
-from converters.mapping.tables import load_layout
 from converters.printable import printable
 from converters.reports.model_card import CardFacts, model_card, source_names
-from converters.tensor import FLOATS, SourceFile, known_crc
+from converters.tensor import FLOATS, known_crc
 
 if sys.platform != "win32":
     import fcntl
@@ -70,7 +71,7 @@ def publish(
     name: str = PATTERN,
     folder: str | os.PathLike[str] | None = None,
     source: str | os.PathLike[str] | None = None,
-    run: bool = False,
+    verify: bool = False,
     force: bool = False,
 ) -> Published:
     """Publish a PyTorch file of a known network: under its hash, with a model card and ``SHA256SUMS``.
@@ -78,7 +79,7 @@ def publish(
     ``name`` is a pattern of ``{stem}``, ``{network}``, ``{layout}``, ``{classes}`` and ``{hash8}``, the first 8
     hexadecimal digits of the SHA-256, which must be in it; the suffix is the file's. ``folder`` is where to (by
     default the file's own). Training state is stripped: then the file is written anew, else its bytes are kept.
-    With ``source`` the file must hold, bit for bit, what that file converts to; with ``run`` both networks must also
+    With ``source`` the file must hold, bit for bit, what that file converts to; with ``verify`` both networks must also
     compute the same (`verification.verify`). Without, its checksums and its structure are verified.
 
     Raises `Refused` where something differs, the network is not known or the name is taken, `BadInput` where a file
@@ -86,8 +87,8 @@ def publish(
     to one folder at a time.
     """
     path = os.fspath(path)
-    if run and source is None:
-        raise UsageError("there is nothing to run against", hint="name the source with --source")
+    if verify and source is None:
+        raise UsageError("--verify needs a source to compare with", hint="name it with --source")
     if "hash8" not in holes(name) or os.path.basename(name) != name:
         raise UsageError(f"the name {name!r} must hold {{hash8}} and no folder")
     folder = os.fspath(folder) if folder is not None else os.path.dirname(path)
@@ -106,8 +107,8 @@ def publish(
         checks = _read_through(staged)
         if source is not None:
             checks = (_against(staged, os.fspath(source), again, published), *checks)
-            if run:
-                checks = (*checks, *_run(staged, os.fspath(source), published))
+            if verify:
+                checks = (*checks, *_verify(staged, os.fspath(source), published))
         digest = sha256_of(staged)
         supports = {
             "stem": stem,
@@ -211,7 +212,7 @@ def _stage(path: str, staged: str, found: Inspection) -> tuple[str, ...]:
         wrapped = checkpoint.details.get("wrapper") == "state_dict"
     extra += [name for name in found.dropped if name not in extra and name != "meta"]
     if extra:
-        wrap = wrapped and load_layout(found.layout).container == "mmcv" and staged.endswith(".pth")
+        wrap = wrapped and load_layout(found.layout).storage.container == "mmcv" and staged.endswith(".pth")
         convert(found.layout, path, staged, to=found.layout, wrap=wrap, force=True)
         return tuple(extra)
     with SourceFile(path) as file, replacing(staged, force=True) as out:
@@ -285,7 +286,7 @@ def _against(staged: str, source: str, again: str, found: Inspection) -> str:
     )
 
 
-def _run(staged: str, source: str, found: Inspection) -> tuple[str, ...]:
+def _verify(staged: str, source: str, found: Inspection) -> tuple[str, ...]:
     """Both networks on one clip: how far apart any block is."""
     from converters.verification.verify import verify
 

@@ -77,11 +77,11 @@ def _page(row: Row) -> str:
     if "mapping" in row:
         mapping = row["mapping"]
         told.append(("mapping", f"{mapping['source']} -> {mapping['target']}, {mapping['sha256']}"))
-    if "verified" in row:
-        told.append(("every tensor read back", "yes" if row["verified"] else "no"))
+    if "checked" in row:
+        told.append(("every tensor read back", "yes" if row["checked"] else "no"))
     error = row.get("error")
     texts = [row["text"]] if "text" in row else []
-    texts += [row["proof"]["text"]] if "proof" in row else []
+    texts += [row["verification"]["text"]] if "verification" in row else []
     if error:
         texts += ["\n".join([error["text"], *error["faults"]])]
     body = [

@@ -8,7 +8,7 @@ from xml.sax.saxutils import quoteattr
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from converters.verification.verify import Verification
+    from converters.verification.outcome import Verification
 
 
 def junit_text(found: Verification) -> str:

@@ -15,10 +15,10 @@ if TYPE_CHECKING:
     from converters.conversion.mean import Mean
     from converters.inspection.diff import Difference, Pair
     from converters.inspection.inspect import Inspection
-    from converters.inspection.support import Support
+    from converters.inspection.support_table import Support
     from converters.mapping.network_info import NetworkInfo
     from converters.suggestion.suggest import Suggestion
-    from converters.verification.verify import Verification
+    from converters.verification.outcome import Verification
 
 _NUMBER = re.compile(r"(\d+)")
 

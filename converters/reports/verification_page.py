@@ -7,7 +7,7 @@ from os.path import basename
 from shlex import quote
 from typing import TYPE_CHECKING, Any
 
-from converters.verification.verify import NOISE
+from converters.verification.outcome import NOISE
 
 from . import html
 from .html import code, text
@@ -18,8 +18,15 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
     from converters.mapping.network_info import NetworkInfo
-    from converters.verification.evidence import Evidence, SuspectTensor, Way
-    from converters.verification.verify import Block, Functional, TopClass, Verification
+    from converters.verification.outcome import (
+        BlockResult,
+        Evidence,
+        FunctionalResult,
+        SuspectTensor,
+        TensorPair,
+        TopClass,
+        Verification,
+    )
 
 HEIGHT = 200
 """Pixels of the picture at least."""
@@ -129,7 +136,7 @@ def _cards(found: Verification) -> str:
     return f'<ul class="cards">\n{chr(10).join(cards)}\n</ul>'
 
 
-def _off(block: Block) -> str:
+def _off(block: BlockResult) -> str:
     return text(block.fault) or f"off by {_e(block.relative)} of the largest value"
 
 
@@ -159,9 +166,9 @@ def _files(found: Verification, seen: Evidence) -> str:
 
 
 def _coverage(found: Verification, seen: Evidence) -> Iterator[str]:
-    both = sum(1 for way in seen.ways if way.source and way.output)
-    left = [way for way in seen.ways if not way.output]
-    filled = [way for way in seen.ways if not way.source]
+    both = sum(1 for way in seen.pairs if way.source and way.output)
+    left = [way for way in seen.pairs if not way.output]
+    filled = [way for way in seen.pairs if not way.source]
     rows = [
         ("in both files", f"{both} tensors, mapped one to one"),
         (
@@ -190,16 +197,16 @@ def _coverage(found: Verification, seen: Evidence) -> Iterator[str]:
         yield "<h3>What the output’s record tells otherwise than the source</h3>"
         yield f"<ul>{''.join(f'<li>{text(one)}</li>' for one in found.exact.record)}</ul>"
     changed = {one.canonical for one in found.exact.changed}
-    yield f"<details><summary>All {len(seen.ways)} tensors</summary>"
+    yield f"<details><summary>All {len(seen.pairs)} tensors</summary>"
     yield html.table(
         "all tensors",
         ("in the source", "shape", "in the output", "shape", "dtype", "comes back"),
-        [_way(way, way.canonical not in changed) for way in seen.ways],
+        [_way(way, way.canonical not in changed) for way in seen.pairs],
     )
     yield "</details>"
 
 
-def _way(way: Way, same: bool) -> tuple[str, ...]:
+def _way(way: TensorPair, same: bool) -> tuple[str, ...]:
     sides = [
         (code(side[0]), text("×".join(map(str, side[2])) or "scalar")) if side else ("–", "")
         for side in (way.source, way.output)
@@ -270,14 +277,14 @@ def _logit(value: float) -> str:
     return f"{value:.6f}" if isfinite(value) else "not a number"
 
 
-def _mark(block: Block, ran: Functional) -> str:
+def _mark(block: BlockResult, ran: FunctionalResult) -> str:
     if block.relative <= ran.tolerance:
         return '<span class="good">agrees</span>'
     first = "first to depart" if block is ran.first else "departs"
     return f'<strong class="bad">{first}</strong>{f": {text(block.fault)}" if block.fault else ""}'
 
 
-def _picture(ran: Functional) -> str:
+def _picture(ran: FunctionalResult) -> str:
     """The blocks' errors from the first to the last, on a log scale. Places across are in per cent, so that texts keep
     their size on any screen."""
     errors = [block.relative for block in ran.blocks if isfinite(block.relative) and block.relative > 0]
@@ -342,7 +349,7 @@ def _picture(ran: Functional) -> str:
     )
 
 
-def _point(block: Block, ran: Functional, x: str, y: float, bottom: float) -> Iterator[str]:
+def _point(block: BlockResult, ran: FunctionalResult, x: str, y: float, bottom: float) -> Iterator[str]:
     departs = not block.relative <= ran.tolerance
     ink = "var(--bad)" if departs else "var(--mark)"
     title = f"<title>{text(block.name)}: {_e(block.relative)}{f', {text(block.fault)}' if block.fault else ''}</title>"
@@ -364,38 +371,40 @@ def _point(block: Block, ran: Functional, x: str, y: float, bottom: float) -> It
 
 
 def _values(seen: Evidence) -> Iterator[str]:
-    if not seen.odd:
+    if not seen.suspects:
         yield (
-            f"<p>None: all {seen.looked_at} tensors of the output were read. No NaN, no Inf, no negative variance, "
+            f"<p>None: all {seen.tensors_read} tensors of the output were read. No NaN, no Inf, no negative variance, "
             "no weight that is zero everywhere, no dead channel.</p>"
         )
         return
     yield (
-        f"<p>{_count(len(seen.odd), 'tensor')} of the {seen.looked_at} in the output. A channel is called dead "
+        f"<p>{_count(len(seen.suspects), 'tensor')} of the {seen.tensors_read} in the output. A channel is called dead "
         "where all its weights are a millionth of the tensor’s largest or less; that may be as it was trained.</p>"
     )
-    drawn = [one for one in seen.odd if one.output]
+    drawn = [one for one in seen.suspects if one.histogram]
     if drawn:
         yield (
             '<p class="soft">How the finite values spread, number of values on a log scale: the output’s upwards, the '
             "source’s downwards.</p>"
         )
         yield '<div class="cards">' + "\n".join(map(_histogram, drawn)) + "</div>"
-    rest = [one for one in seen.odd if not one.output]
+    rest = [one for one in seen.suspects if not one.histogram]
     if rest:
         yield html.table(
             "more tensors that look wrong",
             ("tensor", "why"),
-            [(code(one.canonical), text("; ".join(one.why))) for one in rest],
+            [(code(one.canonical), text("; ".join(one.reasons))) for one in rest],
         )
 
 
 def _histogram(one: SuspectTensor) -> str:
-    most = log10(1 + max(one.output + one.source))
-    told = "; ".join(one.why)
-    step = 100 / len(one.output)
+    bins = one.histogram
+    assert bins is not None
+    most = log10(1 + max(bins.output + bins.source))
+    told = "; ".join(one.reasons)
+    step = 100 / len(bins.output)
     bars = []
-    for counts, up, ink in ((one.output, True, "var(--mark)"), (one.source, False, "var(--soft)")):
+    for counts, up, ink in ((bins.output, True, "var(--mark)"), (bins.source, False, "var(--soft)")):
         for place, count in enumerate(counts):
             if count:
                 tall = max(1.0, log10(1 + count) / most * HALF)
@@ -404,18 +413,18 @@ def _histogram(one: SuspectTensor) -> str:
                     f'<rect x="{place * step:.2f}%" width="{step * 0.86:.2f}%" y="{top:.1f}" height="{tall:.1f}" '
                     f'fill="{ink}"/>'
                 )
-    if one.low < 0 < one.high:
-        zero = f"{-one.low / (one.high - one.low) * 100:.2f}%"
+    if bins.low < 0 < bins.high:
+        zero = f"{-bins.low / (bins.high - bins.low) * 100:.2f}%"
         bars.append(
             f'<line x1="{zero}" x2="{zero}" y1="0" y2="{2 * HALF}" stroke="var(--ink)" stroke-dasharray="2 3"/>'
         )
-    label = f"{one.canonical}: {told}. Finite values from {one.low:.3g} to {one.high:.3g}."
+    label = f"{one.canonical}: {told}. Finite values from {bins.low:.3g} to {bins.high:.3g}."
     return (
         f'<figure><figcaption>{code(one.canonical)}<br><strong class="bad">{text(told)}</strong></figcaption>'
         f'<svg role="img" height="{2 * HALF + 18}" aria-label="{text(label)}">{"".join(bars)}'
         f'<line x1="0" x2="100%" y1="{HALF}" y2="{HALF}" stroke="var(--ink)"/>'
-        f'<text x="0" y="{2 * HALF + 15}">{one.low:.3g}</text>'
-        f'<text x="100%" y="{2 * HALF + 15}" text-anchor="end">{one.high:.3g}</text></svg></figure>'
+        f'<text x="0" y="{2 * HALF + 15}">{bins.low:.3g}</text>'
+        f'<text x="100%" y="{2 * HALF + 15}" text-anchor="end">{bins.high:.3g}</text></svg></figure>'
     )
 
 

@@ -9,7 +9,8 @@ from converters.formats.onnx.graph_settings import told_by
 from converters.source_graphs.networks import vmz
 from converters.source_graphs.operators import caffe2
 
-from .graph import SourceNet, SourceOp, translate
+from .net import SourceNet, SourceOp
+from .translation import translate
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -37,7 +38,7 @@ def described_net(found: Caffe2Net, tensors: Mapping[str, Tensor]) -> SourceNet:
         inputs[name] = ("N", channels, *("T", "H", "W")[-len(kernel) :])
     if not found.outputs or found.outputs[-1] not in made:
         raise Refused("the net gives no output of its own")
-    known = vmz.network({name: tensor.shape for name, tensor in tensors.items()})
+    known = vmz.recognise({name: tensor.shape for name, tensor in tensors.items()}, {})
     blocks = {label: name for label, name in (known.blocks if known else {}).items() if name in made}
     blocks.pop("logits", None)
     return SourceNet(found.name or "net", "Caffe2", ops, inputs, {**blocks, "logits": found.outputs[-1]})

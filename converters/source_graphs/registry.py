@@ -2,55 +2,52 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from importlib import import_module
+from pkgutil import iter_modules
+from types import MappingProxyType
+from typing import TYPE_CHECKING, Any
 
 from converters.errors import Refused
-from converters.source_graphs.networks import (
-    bn_inception,
-    c3d,
-    c3d_resnet,
-    i3d,
-    slowfast,
-    video_nonlocal,
-    vmz,
-)
-from converters.source_graphs.operators import caffe, caffe2, tensorflow
 
-from .graph import translate
+from . import networks
+from .translation import translate
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Iterator, Mapping, Sequence
 
+    from converters.formats.onnx.graph import Graph
     from converters.tensor import Tensor
 
-    from .graph import Graph, SourceNet, Vocabulary
+    from .net import SourceNet
+    from .record import SourceRecord
 
-_VOCABULARIES: Mapping[str, Vocabulary] = {
-    "Caffe2": caffe2.VOCABULARY,
-    "Caffe": caffe.VOCABULARY,
-    "Chainer": caffe.VOCABULARY,
-    "TensorFlow": tensorflow.VOCABULARY,
-}
+NO_SETTINGS: Mapping[str, Any] = MappingProxyType({})
 
 
 class NoSourceNet(Refused):
-    """No source-side network has such names."""
+    """No source framework's network has such names."""
+
+
+def source_records() -> Iterator[SourceRecord]:
+    """The record of every module of `networks`, in alphabetical order; each is imported when its turn comes."""
+    for name in sorted(module.name for module in iter_modules(networks.__path__)):
+        record: SourceRecord = import_module(f"{networks.__name__}.{name}").SOURCE
+        yield record
 
 
 def source_net(
     tensors: Mapping[str, Tensor],
     *,
-    pool1: bool | None = None,
-    stem_stride: int | None = None,
+    settings: Mapping[str, Any] = NO_SETTINGS,
     inverse_std: bool = False,
     model: str | None = "",
 ) -> SourceNet:
     """The network that ``tensors`` are of, under its source framework's own names.
 
-    ``pool1`` and ``stem_stride`` are VMZ's flags, which no tensor tells: by default as its released files have
-    them. ``model`` is that of video-nonlocal-net or PySlowFast, which no tensor tells either; None if it is none of
-    theirs. ``inverse_std`` says that TSN's norms have inverse deviations. Raises `NoSourceNet` where no source has such
-    a network, `Refused` where some names are missing.
+    ``settings`` are what no tensor shows, as far as it is known; each module of `networks` says which it reads and
+    what it takes by default. ``model`` is the name of a model of video-nonlocal-net's or PySlowFast's, None if it is
+    none of theirs; ``inverse_std`` says that TSN's batch norms have inverse standard deviations. Raises `NoSourceNet`
+    where no source has such a network, `Refused` where some names are missing.
     """
     if model is None:
         raise NoSourceNet(
@@ -58,23 +55,17 @@ def source_net(
             hint="convert them to a PyTorch layout",
         )
     shapes = {name: tensor.shape for name, tensor in tensors.items()}
-    found = (
-        vmz.network(shapes, pool1=pool1, stem_stride=stem_stride)
-        or slowfast.network(shapes, model=model)
-        or video_nonlocal.network(shapes, model=model)
-        or i3d.network(shapes)
-        or c3d.network(shapes)
-        or c3d_resnet.network(shapes)
-        or bn_inception.network(shapes, inverse_std=inverse_std)
+    known = {**settings, "inverse_std": inverse_std, "model": model}
+    for record in source_records():
+        if net := record.recognise(shapes, known):
+            return net
+    raise NoSourceNet(
+        "has the names of no source framework's network",
+        hint="expected a file of Caffe2, TensorFlow, Caffe or Chainer, or one with their names",
     )
-    if found is None:
-        raise NoSourceNet(
-            "has the names of no source framework's network",
-            hint="a file of Caffe2, TensorFlow, Caffe or Chainer is wanted, or one with their names",
-        )
-    return found
 
 
 def source_graph(net: SourceNet, tensors: Mapping[str, Tensor], *, outputs: Sequence[str] = ()) -> Graph:
-    """A source network over its tensors in ONNX, see `graph.translate`."""
-    return translate(net, _VOCABULARIES[net.framework], tensors, outputs=outputs)
+    """A source network over its tensors in ONNX; see `translate`."""
+    module = import_module(f"{__package__}.operators.{net.framework.lower()}")
+    return translate(net, module.VOCABULARY, tensors, outputs=outputs)

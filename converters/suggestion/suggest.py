@@ -8,9 +8,10 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 from converters.conversion.write import refuse_early, refuse_input
 from converters.errors import Refused
 from converters.formats.checkpoint import open_checkpoint
+from converters.mapping.catalog import layout_names, load_layout
+from converters.mapping.globs import glob_matches
 from converters.mapping.names import BATCHES
-from converters.mapping.tables import layout_names, load_layout
-from converters.mapping.user_mapping import glob_matches, parse_mapping
+from converters.mapping.user_mapping import parse_mapping
 from converters.printable import printable
 from converters.tensor import FLOATS
 
@@ -121,7 +122,7 @@ class _Sorted:
         patterns = [
             glob
             for name in layout_names()
-            for glob in load_layout(name).drop
+            for glob in load_layout(name).storage.ignore
             if load_layout(name).format == checkpoint.format
         ]
         used: dict[str, None] = {}

@@ -14,20 +14,22 @@ import signal
 import subprocess
 import sys
 import time
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
 from converters import Refused, UsageError, __version__, convert, convert_batch
-from converters.batches.job import perform
+from converters.batches.events import Event
+from converters.batches.job import Job
 from converters.batches.manifest import load_manifest
-from converters.batches.pool import Event
+from converters.batches.perform import perform
 from converters.batches.progress import Display, Lines
 from converters.batches.results import Results, dump_line, parse_line
-from converters.batches.run import summary_text
+from converters.batches.summary import summary_text
 from converters.batches.tasks import tasks_of
-from converters.tensor import SourceFile
-from converters.verification.verify import TOLERANCES
+from converters.files import SourceFile
+from converters.verification.outcome import TOLERANCES
 from tests.helpers import batch_files
 from tests.helpers.paths import REPOSITORY
 
@@ -90,6 +92,7 @@ def counts(summary):
     return {state: number for state, number in summary.as_data()["counts"].items() if number}
 
 
+@pytest.mark.full
 def test_forty_rows_of_every_source(manifest, expected, run):
     folder = manifest.parent
     done = run("batch", manifest, "--jobs", 2)
@@ -140,7 +143,7 @@ def alive(pid):
 
 
 def spoilt(folder, body):
-    """A program in place of Python whose workers do what ``body`` makes of ``perform(order, progress)``."""
+    """A program in place of Python whose workers do what ``body`` makes of ``perform(job, progress)``."""
     (folder / "spoilt.py").write_text(
         "import os, sys, time\n"
         "from converters.batches import worker\n"
@@ -166,6 +169,7 @@ def size_of(path):
     return path.stat().st_size if path.exists() else 0
 
 
+@pytest.mark.full
 @pytest.mark.skipif(not Path("/proc/self/task").is_dir(), reason="finds workers in /proc")
 def test_kills_at_random_moments(manifest, expected):
     """Ten times the batch or one of its workers is killed; then what is left is done, and nothing twice."""
@@ -240,13 +244,13 @@ def test_a_worker_that_dies_costs_one_row(zoo, tmp_path, monkeypatch):
     )
     (tmp_path / "zoo.toml").write_text(rows)
     body = """
-def perform(order, progress):
-    if order["name"] == "out/1.pth":
+def perform(job, progress):
+    if job.name == "out/1.pth":
         os.kill(os.getpid(), 9)
-    told = real(order, progress)
-    if order["name"] == "out/3.pth":
+    result = real(job, progress)
+    if job.name == "out/3.pth":
         os.kill(os.getpid(), 9)
-    return told
+    return result
 """
     monkeypatch.setattr(sys, "executable", spoilt(tmp_path, body))
     summary = convert_batch(tmp_path / "zoo.toml", jobs=1)
@@ -364,17 +368,10 @@ def test_a_dry_run_reads_no_tensor(manifest, run, monkeypatch):
 
     monkeypatch.setattr(SourceFile, "_fill", fill)
     for task in tasks_of(load_manifest(manifest)):
-        order = {
-            **task._asdict(),
-            "tool": __version__,
-            "former": None,
-            "dry_run": True,
-            "scratch": None,
-            "options": {**task.options, "verify": True, "strict": True},
-        }
+        options = {**task.options, "check": True, "verify": True, "strict": True}
         read[0] = 0
-        told = perform(order)
-        assert told["state"] == "planned"
+        result = perform(Job(task=replace(task, options=options), tool=__version__, dry_run=True))
+        assert result["state"] == "planned"
         size = Path(task.input).stat().st_size if Path(task.input).is_file() else 400_000
         assert read[0] < size / 20
 
@@ -382,24 +379,23 @@ def test_a_dry_run_reads_no_tensor(manifest, run, monkeypatch):
 def test_a_row_can_ask_for_a_proof(r2d, tmp_path, monkeypatch):
     """Both networks are run; where they differ the output goes, and the report says what was looked at."""
     (tmp_path / "r2d.pkl").hardlink_to(r2d)
-    row = '[[convert]]\ninput = "r2d.pkl"\nto = "{}"\noutput = "{}.pth"\nverify = "run"\n'
+    row = '[[convert]]\ninput = "r2d.pkl"\nto = "{}"\noutput = "{}.pth"\ncheck = true\nverify = true\n'
     (tmp_path / "zoo.toml").write_text(row.format("vmz-pt", "good"))
     (good,) = convert_batch(tmp_path / "zoo.toml").rows
     assert good["state"] == "converted"
-    assert good["verified"]
-    assert good["proof"]["blocks"] > 10
-    assert 0 <= good["proof"]["worst"] < 1e-5
+    assert good["checked"]
+    assert good["verification"]["blocks"] > 10
+    assert 0 <= good["verification"]["worst"] < 1e-5
     (page,) = (tmp_path / "zoo.report").glob("good*.html")
     assert "verified: YES" in page.read_text()
 
     (task,) = tasks_of(load_manifest(tmp_path / "zoo.toml"))
     (tmp_path / "good.pth").unlink()
     monkeypatch.setitem(TOLERANCES, "cpu", 0.0)
-    order = {**task._asdict(), "tool": __version__, "former": None, "dry_run": False, "scratch": None}
-    told = perform(order)
-    assert told["state"] == "failed"
-    assert "does not compute what its source does" in told["error"]["text"]
-    assert any("MISSED" in line for line in told["error"]["faults"])
+    result = perform(Job(task=task, tool=__version__))
+    assert result["state"] == "failed"
+    assert "does not compute what its source does" in result["error"]["text"]
+    assert any("MISSED" in line for line in result["error"]["faults"])
     assert not (tmp_path / "good.pth").exists()
 
 
@@ -454,7 +450,7 @@ def test_what_is_not_ours_stays(small):
     for text in ("notes\nwithout an end", '{"crc32": 1}\n', small.read_text()):
         notes = small.parent / "notes.txt"
         notes.write_text(text)
-        with pytest.raises(Refused, match="no file of results"):
+        with pytest.raises(Refused, match="not a file of results"):
             convert_batch(small, results=notes, resume=True)
         assert notes.read_text() == text
 
@@ -472,7 +468,7 @@ def test_a_pattern_does_not_take_what_its_row_wrote(zoo, tmp_path):
     with pytest.raises(UsageError, match="two conversions write"):
         convert_batch(manifest, resume=True)
     manifest.write_text('[[convert]]\ninput = "*.pth"\nto = "vmz-pt"\noutput = "{stem}.pth"\n')
-    with pytest.raises(UsageError, match="is an input too"):
+    with pytest.raises(UsageError, match="is both an output and an input"):
         convert_batch(manifest, resume=True)
 
 
@@ -638,7 +634,7 @@ def test_two_batches_on_one_results_file_are_refused(small, monkeypatch):
     monkeypatch.setattr("converters.batches.results.PATIENCE", 0.2)
     with (small.parent / "small.results.jsonl").open("wb") as file:
         fcntl.flock(file, fcntl.LOCK_EX)
-        with pytest.raises(Refused, match="another batch is at work"):
+        with pytest.raises(Refused, match="another batch is using this file"):
             convert_batch(small)
     assert not (small.parent / "out").exists()
 
@@ -649,7 +645,7 @@ def test_an_interrupt_ends_the_workers(manifest):
     folder = manifest.parent
     (folder / "at-work").mkdir()
     body = f"""
-def perform(order, progress):
+def perform(job, progress):
     os.mkdir("{folder}/at-work/" + str(os.getpid()))
     time.sleep(600)
 """
@@ -695,9 +691,9 @@ def test_the_display_shows_each_file_and_all(small, monkeypatch):
     display.begin(tasks, [100_000_000, 50_000_000, 0, 0])
     clock = [display._started + 10]
     monkeypatch.setattr("converters.batches.progress.monotonic", lambda: clock[0])
-    order = {"name": tasks[0].name}
-    display.event(Event("started", order))
-    display.event(Event("progress", order, (1, 4)))
+    job = Job(task=tasks[0], tool=__version__)
+    display.event(Event("started", job))
+    display.event(Event("progress", job, (1, 4)))
     assert display.lines(100) == [
         f"[######..................] {tasks[0].name}",
         "[####....................] 0 of 4 rows, 25.0 MB of 150.0 MB, 0:50 left",
@@ -706,7 +702,7 @@ def test_the_display_shows_each_file_and_all(small, monkeypatch):
     display.event(Event("tick"))
     assert out.getvalue().endswith(" left\n")
     done = {"task": tasks[0].name, "state": "failed", "seconds": 1, "error": {"text": "bad\x1b[2J"}}
-    display.event(Event("result", order, done))
+    display.event(Event("result", job, done))
     assert "\x1b[2J" not in out.getvalue().replace("\x1b[2A\x1b[J", "")
     assert display.lines(40)[-1].startswith("[################........] ...")
     display.end()
@@ -714,14 +710,14 @@ def test_the_display_shows_each_file_and_all(small, monkeypatch):
     # Where no size is known before, all inputs being remote, the rows tell what is left.
     remote = Display(io.StringIO())
     remote.begin(tasks, [0] * 4)
-    remote.event(Event("progress", order, (2_000_000, 8_000_000)))
-    remote.event(Event("result", order, done))
+    remote.event(Event("progress", job, (2_000_000, 8_000_000)))
+    remote.event(Event("result", job, done))
     clock[0] = remote._started + 10
     assert remote.lines(100) == ["[######..................] 1 of 4 rows, 2.0 MB, 0:30 left"]
 
     plain = Lines(out := io.StringIO())
     plain.begin(tasks, [0] * 4)
-    plain.event(Event("result", order, {**done, "state": "converted", "network": "X", "bytes": 5_000_000}))
+    plain.event(Event("result", job, {**done, "state": "converted", "network": "X", "bytes": 5_000_000}))
     assert out.getvalue() == f"[1/4] converted {tasks[0].name}: X, 5.0 MB, 1.00 s\n"
 
 

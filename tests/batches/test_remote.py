@@ -92,6 +92,7 @@ def rows_of(path):
     return [row for row in found if row]
 
 
+@pytest.mark.full
 @needs("distributed")
 def test_a_cluster_of_which_a_worker_is_killed(zoo, expected, tmp_path):
     (tmp_path / "cluster").mkdir()
@@ -208,7 +209,7 @@ source = "i3d"
 input = "s3://inputs/rgb_imagenet/model.ckpt"
 to = "pytorch-i3d"
 output = "s3://outputs/{folder}.{to}.safetensors"
-verify = true
+check = true
 
 [[convert]]
 input = "s3://inputs/vmz/ir-csn-26-0.pkl"
@@ -266,12 +267,12 @@ def test_an_object_store_for_inputs_and_outputs(zoo, expected, tmp_path, store):
         assert same is None or digest == expected[same]
         row = next(row for row in told["rows"] if row["task"] == f"s3://outputs/{name}")
         assert row["output"]["files"][0][2] == digest
-        assert row["output"]["mark"]
+        assert row["output"]["version"]
     assert batch_files.hashes(tmp_path, "here") == {
         "here/ir-csn-26-0.pth": expected["out/vmz/ir-csn-26-0.mmaction.pth"]
     }
     errors = {row["task"]: row["error"]["text"] for row in told["rows"] if row["state"] == "failed"}
-    assert "is not there" in errors["s3://outputs/none.pth"]
+    assert "does not exist" in errors["s3://outputs/none.pth"]
     assert not (tmp_path / "s3.scratch").exists()
 
     # Resumed: what is as recorded is kept without being fetched; a changed input and a lost output are done again.
@@ -359,11 +360,11 @@ def test_a_web_server(zoo, tmp_path):
     rows = {row["task"]: row for row in json.loads(done.stdout)["rows"]}
     assert rows["good.pth"]["state"] == "converted", done.stdout
     assert "SHA-256" in rows["other.pth"]["error"]["text"]
-    assert "is not there" in rows["none.pth"]["error"]["text"]
+    assert "does not exist" in rows["none.pth"]["error"]["text"]
     assert "page.pkl?dl=1: is a web page" in rows["page.pth"]["error"]["text"]
     for told in (rows, {row["task"]: row for row in json.loads(dry.stdout)["rows"]}):
         assert "cannot be reached: 500" in told["broken.pth"]["error"]["text"]
-        assert "may not be reached" in told["closed.pth"]["error"]["text"]
+        assert "access is denied" in told["closed.pth"]["error"]["text"]
 
 
 @needs("fsspec", "aiohttp")

@@ -19,8 +19,8 @@ from safetensors import safe_open
 from safetensors.torch import load_file
 
 from converters import BadInput, ConverterError, Refused, UsageError, convert, inspect, load_model
+from converters.files import SourceFile
 from converters.formats.caffe2.pickle_reader import read_caffe2_pickle
-from converters.tensor import SourceFile
 from tests.helpers import vmz_files
 from tests.helpers.paths import REPOSITORY
 from tests.helpers.upstream_tables import vmz_tables

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import shutil
 from pathlib import Path
 from zlib import crc32
@@ -17,7 +18,7 @@ from converters.formats.io.atomic import replacing
 from converters.formats.tensorflow.reader import read_tensorflow
 from converters.formats.tensorflow.writer import checkpoint_names, write_tensorflow
 from converters.tensor import Held, Tensor
-from tests.helpers import i3d_tables, recipes, recipes_i3d
+from tests.helpers import i3d_tables, recipes, recipes_i3d, selection
 from tests.helpers.paths import GOLDENS
 
 TARGETS = {
@@ -82,8 +83,16 @@ def flow(tmp_path_factory) -> Path:
     return folder
 
 
+NAMES = sorted(path.stem for folder in ("i3d", "i3d-shared") for path in (GOLDENS / folder).glob("*.npz"))
+
+
 @pytest.mark.parametrize(
-    "name", sorted(path.stem for folder in ("i3d", "i3d-shared") for path in (GOLDENS / folder).glob("*.npz"))
+    "name",
+    selection.one_of_each(
+        NAMES,
+        lambda name: {name.split("_")[0], "_two" in name},
+        lambda name: int(re.findall(r"_(\d+)x", name)[0]),
+    ),
 )
 def test_converted_file_computes_what_tensorflow_computed(name: str, tmp_path: Path) -> None:
     (path,) = (path for folder in ("i3d", "i3d-shared") for path in (GOLDENS / folder).glob(f"{name}.npz"))
@@ -103,7 +112,7 @@ def test_converted_file_computes_what_tensorflow_computed(name: str, tmp_path: P
     assert np.abs(logits - golden["logits"]).max() <= 1e-5 * np.abs(golden["logits"]).max()
 
 
-@pytest.mark.parametrize("to", [*TARGETS, "native"])
+@pytest.mark.parametrize("to", selection.first_of([*TARGETS, "native"], 2))
 def test_every_layout_out_and_the_way_back(rgb: Path, tmp_path: Path, to: str) -> None:
     result = convert("i3d", rgb, tmp_path / "out.pth", to=to, verify=True)
     state = torch.load(tmp_path / "out.pth", weights_only=True)
@@ -187,6 +196,7 @@ def test_labels_and_preprocessing_travel(rgb: Path, tmp_path: Path) -> None:
     assert network["input"]["mean"] == [127.5] * 3
 
 
+@pytest.mark.full
 def test_two_stream_sums_averaged_logits(rgb: Path, flow: Path, tmp_path: Path) -> None:
     convert("i3d", rgb, tmp_path / "rgb.pth")
     convert("i3d", flow, tmp_path / "flow.safetensors", to="mmaction")

@@ -13,10 +13,11 @@ import torch
 from converters import Refused, UsageError, convert, load_model
 from converters.conversion.inflate import inflate
 from converters.conversion.operations import Inflate, Pad, Reverse, Spread
+from converters.files import CHUNK
 from converters.networks.layers import Block
-from converters.networks.spec import Shapes
-from converters.tensor import CHUNK, Held, Tensor
-from tests.helpers import caffe_files, caffe_tables, recipes, vmz_files, zoo_tables
+from converters.networks.spec import ModuleShapes
+from converters.tensor import Held, Tensor
+from tests.helpers import caffe_files, caffe_tables, recipes, selection, vmz_files, zoo_tables
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -165,6 +166,7 @@ def _large() -> Tensor:
     return Tensor("w", "float32", (1024, 3, 7, 7), Held(bytes(1024 * 3 * 49 * 4)))
 
 
+@pytest.mark.full
 def test_rgb_bn_inception_becomes_flows(tmp_path: Path, run) -> None:
     """Cross-modality initialisation: the stem's kernels averaged over RGB, ten times; its bias and all else kept."""
     table = caffe_tables.caffe_tables()["tsn/caffe-bn_inception-rgb-ucf101"]
@@ -237,7 +239,7 @@ def pickled(path: Path, blobs: dict[str, np.ndarray]) -> Path:
     return path
 
 
-@pytest.mark.parametrize("kind", ["detectron", "detectron2"])
+@pytest.mark.parametrize("kind", selection.first_of(["detectron2", "detectron"]))
 def test_msras_resnet_is_not_taken_for_another(kind: str, tmp_path: Path) -> None:
     """Its stem takes BGR and its blocks have their stride elsewhere: data make up for one, the report says it."""
     blobs = detectron_blobs(kind)
@@ -345,7 +347,7 @@ def test_the_stride_of_a_block() -> None:
         "conv1.conv.weight": (4, 8, 1, 1), "conv2.conv.weight": (4, 4, 3, 3), "conv3.conv.weight": (8, 4, 1, 1)
     }  # fmt: skip
     for early, strides in ((False, [1, 2, 1]), (True, [2, 1, 1])):
-        block = Block(Shapes(shapes), 8, 1e-5, (2, 2), units=3, early=early)
+        block = Block(ModuleShapes(shapes), 8, 1e-5, (2, 2), units=3, early=early)
         assert [block.get_submodule(f"conv{unit}.conv").stride[0] for unit in (1, 2, 3)] == strides
 
 

@@ -13,7 +13,7 @@ import torch
 
 from converters import BadInput, Refused, UsageError, convert, inspect, load_model, verify
 from converters.formats.checkpoint import open_checkpoint
-from converters.source_graphs.runtime import run as run_onnx
+from converters.formats.onnx.runtime import run as run_onnx
 from tests.conversion.test_i3d import write as write_tensorflow
 from tests.helpers import caffe_files, caffe_tables, i3d_tables, paths, recipes_caffe, recipes_i3d, vmz_files
 from tests.helpers.caffe_files import message, number

@@ -13,6 +13,8 @@ from converters.conversion.operations import (
     InverseStd,
     Permute,
     Reshape,
+    Roll,
+    Scale,
     ShiftVariance,
     filled,
     is_exact,
@@ -22,7 +24,8 @@ from converters.conversion.operations import (
     zeros,
 )
 from converters.errors import Refused
-from converters.tensor import CHUNK, Held, Tensor
+from converters.files import CHUNK
+from converters.tensor import Held, Tensor
 
 
 def tensor_of(array: np.ndarray) -> Tensor:
@@ -33,6 +36,29 @@ def tensor_of(array: np.ndarray) -> Tensor:
 
 def array_of(tensor: Tensor) -> np.ndarray:
     return np.frombuffer(tensor.tobytes(), tensor.dtype).reshape(tensor.shape)
+
+
+@pytest.mark.parametrize("by", [0, 1, 3, -2])
+@pytest.mark.parametrize("dtype", ["float32", "float16", "float64"])
+def test_rolled_columns_are_those_of_numpy(by, dtype):
+    array = np.random.default_rng(2).standard_normal((3, 5)).astype(dtype)
+    rolled = Roll(by).apply(tensor_of(array))
+    assert np.array_equal(array_of(rolled), np.roll(array, by, 1))
+    assert np.array_equal(array_of(Roll(-by).apply(rolled)), array)
+
+
+@pytest.mark.parametrize("down", [False, True])
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+def test_a_root_is_taken_in_double_precision_and_its_rounding_is_mended(down, dtype):
+    array = np.random.default_rng(3).standard_normal((7, 9)).astype(dtype)
+    scale = Scale(512, down)
+    scaled = scale.apply(tensor_of(array))
+    factor = 512 ** (-0.5 if down else 0.5)
+    assert np.array_equal(array_of(scaled), (array.astype("float64") * factor).astype(dtype))
+    back = scale.back.apply(scaled)
+    assert np.allclose(array_of(back), array, rtol=1e-6)
+    steps = ulps_between(tensor_of(array), back)
+    assert np.array_equal(array_of(AddUlps(steps).apply(back)), array)
 
 
 @pytest.mark.parametrize("axes", [(4, 3, 0, 1, 2), (2, 3, 4, 1, 0), (0, 1, 2, 3, 4), (1, 0, 2, 4, 3)])

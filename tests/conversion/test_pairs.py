@@ -15,11 +15,11 @@ from converters.conversion.provenance import dump
 from converters.conversion.write import Written
 from converters.formats.checkpoint import Checkpoint
 from converters.formats.provenance_record import parse_provenance
-from converters.mapping.names import entries, families, left_out
-from converters.mapping.tables import layout_names, load_layout, network_names
+from converters.mapping.catalog import layout_names, load_layout, network_names
+from converters.mapping.names import families, left_out, tensor_slots
 from converters.mapping.variants import parameters, variants
 from converters.tensor import Held, Repeated, Tensor
-from tests.helpers import weights
+from tests.helpers import selection, weights
 
 SUFFIX = {"caffe2-pickle": "pkl", "tensorflow": "ckpt", "caffe": "caffemodel", "chainer": "npz"}
 
@@ -32,9 +32,11 @@ def pairs() -> list:
         for name in layout_names():
             layout = load_layout(name)
             if family in families(layout):
-                held[name] = {one.name for one in variants(family) if not layout.support_for(one.name).refuse}
+                held[name] = {
+                    one.name for one in variants(family) if not layout.support_for(one.name).unsupported
+                }
         by_size = sorted(
-            variants(family), key=lambda one: parameters(one, weights.bound(one), {"blending": False})
+            variants(family), key=lambda one: parameters(one, weights.sizes(one), {"blending": False})
         )
         for source, target in permutations(held, 2):
             there, here = load_layout(target), load_layout(source)
@@ -50,14 +52,18 @@ def pairs() -> list:
             ]
             if both:
                 found.append(pytest.param(source, target, both[0], id=f"{source}-{target}-{both[0].name}"))
-    return found
+    return selection.one_of_each(
+        found,
+        lambda source, target, one: {("from", source), ("to", target), *selection.kinds(one)},
+        lambda source, target, one: selection.parameters_of(one.name),
+    )
 
 
 def file_of(name: str, one) -> dict[str, Tensor]:
     """A file's tensors. Vectors and what changes its axes have values of their own, variances of every size that an
     eps of 1e-3 can be taken from; big tensors that keep their bytes are one value throughout."""
-    sizes, found = weights.bound(one), {}
-    for entry in entries(load_layout(name), one, sizes, {"blending": False}):
+    sizes, found = weights.sizes(one), {}
+    for entry in tensor_slots(load_layout(name), one, sizes, {"blending": False}):
         if not entry.name:
             continue
         shape = entry.file_shape(sizes)

@@ -6,10 +6,10 @@ import pytest
 import torch
 
 from converters import convert
-from converters.mapping.names import entries, families
-from converters.mapping.tables import layout_names, load_layout
+from converters.mapping.catalog import layout_names, load_layout
+from converters.mapping.names import families, tensor_slots
 from converters.mapping.variants import parameters, variants
-from tests.helpers import weights
+from tests.helpers import selection, weights
 
 SUFFIX = {"caffe2-pickle": ".pkl", "tensorflow": ".ckpt", "caffe": ".caffemodel", "chainer": ".npz"}
 LAYOUTS = [load_layout(name) for name in layout_names()]
@@ -18,7 +18,7 @@ LARGEST = 40_000_000
 
 
 def _size(one) -> int:
-    return parameters(one, weights.bound(one), {"blending": False})
+    return parameters(one, weights.sizes(one), {"blending": False})
 
 
 def cases() -> list:
@@ -33,22 +33,24 @@ def cases() -> list:
                 one
                 for family in shared
                 for one in variants(family)
-                if not (source.support_for(one.name).refuse or layout.support_for(one.name).refuse)
+                if not (source.support_for(one.name).unsupported or layout.support_for(one.name).unsupported)
                 and layout.eps(one.name) in (None, source.eps(one.name))
                 and not weights.fixed_otherwise(source, layout, one)
             ]
             held.sort(key=_size)
             if layout.format == "pytorch" and held and _size(held[0]) <= LARGEST:
                 found.append(pytest.param(source, layout, held[0], id=f"{layout.name}-{source.name}"))
-    return found
+    return selection.one_of_each(
+        found, lambda source, layout, one: {source.name, layout.name}, lambda source, layout, one: _size(one)
+    )
 
 
 def state_of(layout, one) -> dict[str, torch.Tensor]:
     """A state dict of a layout with values of its own in every tensor, and batch counters."""
-    sizes = weights.bound(one)
+    sizes = weights.sizes(one)
     made = torch.Generator().manual_seed(11)
     state = {}
-    for entry in entries(layout, one, sizes, {"blending": False}):
+    for entry in tensor_slots(layout, one, sizes, {"blending": False}):
         if not entry.name:
             continue
         if one.family == "i3d" and entry.kind == "bn" and entry.leaf == "weight":

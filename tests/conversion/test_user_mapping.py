@@ -20,10 +20,11 @@ from converters.conversion.by_user_mapping import mapped_plan, match, open_mappi
 from converters.formats.checkpoint import open_checkpoint
 from converters.formats.io.atomic import replacing
 from converters.formats.tensorflow.writer import checkpoint_names, write_tensorflow
-from converters.mapping.names import entries
-from converters.mapping.tables import load_layout
-from converters.mapping.user_mapping import MappingError, glob_matches, parse_mapping
-from converters.mapping.variants import variant
+from converters.mapping.catalog import load_layout
+from converters.mapping.globs import glob_matches
+from converters.mapping.names import tensor_slots
+from converters.mapping.user_mapping import MappingError, parse_mapping
+from converters.mapping.variants import find_variant
 from converters.tensor import Held, Repeated, Tensor
 from tests.helpers import caffe_files, caffe_tables, i3d_tables, vmz_files
 from tests.helpers.paths import REPOSITORY
@@ -84,10 +85,10 @@ def contents(path: Path) -> dict[str, tuple[str, tuple[int, ...], bytes]]:
 
 def test_templates_expand_into_what_the_tables_say():
     """The ir-CSN mapping in a dozen rows is the exact table of the two layouts."""
-    one = variant("resnet3d", "ir-csn-26")
-    bound = {"classes": 400, "channels": 3, "stem_t": 3}
+    one = find_variant("resnet3d", "ir-csn-26")
+    sizes = {"classes": 400, "channels": 3, "stem_t": 3}
     left, right = (
-        {entry.canonical: entry.name for entry in entries(load_layout(name), one, bound, {})}
+        {entry.canonical: entry.name for entry in tensor_slots(load_layout(name), one, sizes, {})}
         for name in ("vmz", "vmz-pt")
     )
     found = parse(IR_CSN)
@@ -479,12 +480,12 @@ port = [%s]
 
 def test_i3d_from_tensorflow_and_back(tmp_path):
     """Axis orders, further axes and scales that are not stored, against the layouts' own conversion."""
-    one = variant("i3d", "i3d")
-    bound = {"classes": 400, "channels": 3}
+    one = find_variant("i3d", "i3d")
+    sizes = {"classes": 400, "channels": 3}
     units, ports = (
         {
             entry.canonical: entry.name.removesuffix(entry.stored.suffix)
-            for entry in entries(load_layout(name), one, bound, {})
+            for entry in tensor_slots(load_layout(name), one, sizes, {})
             if entry.canonical.endswith("conv.weight")
         }
         for name in ("i3d", "pytorch-i3d")

@@ -19,16 +19,25 @@ from converters import BadInput, Refused, convert, inspect, load_model
 from converters.cli.main import main
 from converters.conversion.plan import make_plan
 from converters.formats.checkpoint import Checkpoint
-from converters.mapping.match import fit
+from converters.mapping.catalog import load_layout
+from converters.mapping.match import match_file
 from converters.mapping.network_info import network_info
-from converters.mapping.tables import load_layout
 from converters.mapping.variants import config, modules, parameters, shapes, variants
 from converters.networks import NetworkSpec, build
 from converters.networks.regions import Regions
-from converters.networks.resnet_i3d import window_means
-from converters.networks.spec import Config
+from converters.networks.spec import Settings
+from converters.networks.stages import window_means
 from converters.tensor import Held, Tensor
-from tests.helpers import caffe_files, caffe_tables, i3d_tables, recipes, recipes_zoo, vmz_files, zoo_tables
+from tests.helpers import (
+    caffe_files,
+    caffe_tables,
+    i3d_tables,
+    recipes,
+    recipes_zoo,
+    selection,
+    vmz_files,
+    zoo_tables,
+)
 from tests.helpers.logits_parity import TOLERANCE
 from tests.helpers.paths import FIXTURES, GOLDENS
 from tests.helpers.upstream_tables import target_tables, vmz_tables
@@ -98,7 +107,10 @@ NONLOCAL = {
 
 @pytest.mark.parametrize(
     ("folder", "name"),
-    [(folder, name) for folder in ("nonlocal", "nonlocal-recorded") for name in goldens(folder)],
+    selection.one_of_each(
+        [(folder, name) for folder in ("nonlocal", "nonlocal-recorded") for name in goldens(folder)],
+        lambda folder, name: {folder, *name.split("_")} - {"8x8", "32x2", "32x4", "affine"},
+    ),
 )
 def test_video_nonlocal_net(folder: str, name: str, device: str, tmp_path: Path) -> None:
     golden = np.load(GOLDENS / folder / f"{name}.npz")
@@ -118,7 +130,12 @@ def test_video_nonlocal_net(folder: str, name: str, device: str, tmp_path: Path)
     compare(load_model(tmp_path / "out.pth"), clip, golden, points, device, "window_logits")
 
 
-@pytest.mark.parametrize("name", goldens("slowfast"))
+@pytest.mark.parametrize(
+    "name",
+    selection.one_of_each(
+        goldens("slowfast"), lambda name: {"slowfast", "x3d", "nln"} & set(name.split("_"))
+    ),
+)
 def test_pyslowfast(name: str, device: str, tmp_path: Path) -> None:
     golden = np.load(GOLDENS / "slowfast" / f"{name}.npz")
     meta = json.loads(str(golden["meta"]))
@@ -272,17 +289,17 @@ def test_every_blob_of_pyslowfast_has_its_place(model: str) -> None:
     """Names, shapes and meaning of every blob, and the key that PySlowFast's own loader gives it."""
     told = zoo_tables.models()[model]
     blobs = lazy(zoo_tables.slowfast_blobs(told["table"]))
-    found = fit(load_layout("slowfast"), blobs, variant=model)
+    found = match_file(load_layout("slowfast"), blobs, variant=model)
     variant, settings = SLOWFAST_VARIANTS[model]
     info = network_info(found, None, model=model)
     assert (found.variant.name, info.model, info.choices) == (variant, model, ())
     assert settings.items() <= info.settings.items()
     assert info.input["clip"][:2] == [told["frames"], told["train_crop"]]
-    assert parameters(found.variant, found.bound, {}) == told["n_params"]
+    assert parameters(found.variant, found.sizes, {}) == told["n_params"]
     plan = make_plan(found, blobs, load_layout("pyslowfast"), info, eps=1e-5)
     keys = zoo_tables.slowfast_keys(told["table"])
     assert {row.target: (row.source, row.shape) for row in plan.rows} == keys
-    assert {entry.name: entry.canonical for entry in found.entries} == {
+    assert {entry.name: entry.canonical for entry in found.slots} == {
         blob: slowfast_blob_names(key, told["arch"] == "slowfast", model.startswith("AVA"))
         for key, (blob, _) in keys.items()
         if blob
@@ -298,7 +315,7 @@ def test_every_blob_of_video_nonlocal_net_has_its_place(model: str) -> None:
     blobs = lazy(zoo_tables.nonlocal_blobs(told["table"]))
     variant = re.search(r"\d+x\d+", model)[0]
     affine = told["norm"] == "AffineNd"
-    found = fit(load_layout("nonlocal-affine" if affine else "nonlocal"), blobs, variant=variant)
+    found = match_file(load_layout("nonlocal-affine" if affine else "nonlocal"), blobs, variant=variant)
     kind, nl = model[:3], "-nl" if "nonlocal" in model else ""
     info = network_info(found, None, model=variant)
     assert found.variant.name == f"{kind}{nl}-r{told['depth']}"
@@ -311,11 +328,11 @@ def test_every_blob_of_video_nonlocal_net_has_its_place(model: str) -> None:
     assert info.settings.get("nonlocal_frames", 0) == (4 if affine and nl else 0)
     assert info.input["clip"][0] == told["frames"]
     assert info.input["frame_step"] == told["sample_rate"]
-    norms = [entry for entry in found.entries if entry.kind == "bn" and "nonlocal" in entry.canonical]
+    norms = [entry for entry in found.slots if entry.kind == "bn" and "nonlocal" in entry.canonical]
     assert len(norms) == 4 * told["nonlocal_blocks"]
-    stands_in = sum(found.bound.get(size, size) for entry in norms if not entry.name for size in entry.shape)
-    assert parameters(found.variant, found.bound, {}) == told["n_params"] + stands_in // 2
-    assert sum(bool(entry.name) for entry in found.entries) == told["n_blobs"]
+    stands_in = sum(found.sizes.get(size, size) for entry in norms if not entry.name for size in entry.shape)
+    assert parameters(found.variant, found.sizes, {}) == told["n_params"] + stands_in // 2
+    assert sum(bool(entry.name) for entry in found.slots) == told["n_blobs"]
 
 
 def pickled(path: Path, value: object) -> Path:
@@ -512,6 +529,7 @@ def same_bits(path: Path, arrays: dict[str, np.ndarray], but: tuple[str, ...] = 
     )
 
 
+@pytest.mark.full
 def test_mmaction_slowfast_goes_to_mmaction2_and_back(tmp_path: Path) -> None:
     """Its head has the pathways in the other order, and a lateral convolution that never runs is dropped."""
     key = "mmaction/slowfast_r50_4x16_k400"
@@ -558,6 +576,7 @@ def test_renamed_between_mmaction_and_mmaction2(key: str, other: str, tmp_path: 
     assert same_bits(tmp_path / "back.pth", arrays)
 
 
+@pytest.mark.full
 def test_theta_takes_the_scale_that_mmaction_lacks(tmp_path: Path) -> None:
     golden = np.load(GOLDENS / "nonlocal" / "i3d_nonlocal_8x8_val.npz")
     meta = json.loads(str(golden["meta"]))
@@ -621,7 +640,7 @@ def test_every_setting_changes_what_is_computed() -> None:
     }
 
     def logits(**changes: object) -> torch.Tensor:
-        model = build(NetworkSpec(one.family, one.name, shapes_of, {**own, **changes}), eps=1e-5)
+        model = build(NetworkSpec(one.family, one.name, shapes_of, {**own, "bn_eps": 1e-5, **changes}))
         model.load_state_dict(state, strict=False, assign=True)
         with torch.inference_mode():
             return model.eval()(torch.randn(1, 3, 8, 56, 56, generator=torch.Generator().manual_seed(5)))
@@ -659,8 +678,8 @@ def test_the_slow_frames_of_a_clip_of_any_length(slow_frames: str, seen: dict[in
     one = next(one for one in variants("slowfast") if one.name == "slowfast-bare-r50")
     bound = {"classes": 5, "channels": 3, "lateral_t": 5}
     shapes_of = {f"{m.name}.{leaf}": shape for m in modules(one) for leaf, shape in shapes(m, bound)}
-    settings = {**config(one), "alpha": 8, "slow_frames": slow_frames}
-    model = build(NetworkSpec(one.family, one.name, shapes_of, settings), eps=1e-5)
+    settings = {**config(one), "bn_eps": 1e-5, "alpha": 8, "slow_frames": slow_frames}
+    model = build(NetworkSpec(one.family, one.name, shapes_of, settings))
     for frames, wanted in seen.items():
         assert model.slow_indices(frames).tolist() == wanted
         lateral = model.get_submodule("lateral0.conv")
@@ -701,7 +720,7 @@ def test_regions_are_means_of_samples(aligned: bool, samples: int) -> None:
     rois = torch.tensor(
         [[1.0, 5, 12, 90, 130], [0, -40, -30, 20, 10], [1, 60, 80, 160, 200], [0, 8, 8, 9, 9]]
     )
-    out = Regions(Config(settings_of))(x, rois)
+    out = Regions(Settings(settings_of))(x, rois)
     frames = x.mean(dim=2)
     for number, (clip, *box) in enumerate(rois.tolist()):
         low = [one / 16 - (0.5 if aligned else 0) for one in box]
@@ -921,7 +940,7 @@ def test_x3d_of_pytorchvideo(tmp_path: Path) -> None:
 def test_the_context_of_a_region() -> None:
     """The whole frame beside the region, as a map of the region's size."""
     cut = Regions(
-        Config({"roi_stage": 4, "roi_size": 2, "roi_samples": 0, "roi_aligned": True}), context=True
+        Settings({"roi_stage": 4, "roi_size": 2, "roi_samples": 0, "roi_aligned": True}), context=True
     )
     x = torch.zeros(2, 1, 3, 4, 4)
     x[1, 0, :, 2:, :2] = 5

@@ -15,11 +15,12 @@ import numpy as np
 import pytest
 
 from converters import convert
+from converters.files import SourceFile
 from converters.formats.chainer.reader import read_chainer
 from converters.formats.hdf5.writer import write_hdf5
 from converters.formats.io.output_stream import Output
 from converters.formats.npz.writer import write_npz
-from converters.tensor import SourceFile, Tensor
+from converters.tensor import Tensor
 from tests.helpers import caffe_tables, paths, recipes_caffe
 from tests.helpers.paths import REPOSITORY
 

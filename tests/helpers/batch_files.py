@@ -13,9 +13,9 @@ import torch
 from converters import convert
 from converters.batches.manifest import load_manifest
 from converters.batches.tasks import tasks_of
-from converters.mapping.names import entries
-from converters.mapping.tables import load_layout
-from converters.mapping.variants import variant
+from converters.mapping.catalog import load_layout
+from converters.mapping.names import tensor_slots
+from converters.mapping.variants import find_variant
 
 MANIFEST = """\
 [defaults]
@@ -57,7 +57,7 @@ to = "native"
 [[convert]]                        # a Chainer file, recognised
 input = "c3d/*.npz"
 to = ["native"]
-verify = true
+check = true
 """
 
 ROWS = 43
@@ -70,7 +70,7 @@ def write_native(path: Path, family: str, name: str, classes: int, seed: int) ->
     torch.manual_seed(seed)
     sizes = {"classes": classes, "channels": 3, "stem_t": 3}
     state = {}
-    for entry in entries(load_layout("native"), variant(family, name), sizes, {}):
+    for entry in tensor_slots(load_layout("native"), find_variant(family, name), sizes, {}):
         if entry.name:
             shape = [size if isinstance(size, int) else sizes[size] for size in entry.shape]
             value = torch.rand(shape) + 0.5 if entry.leaf == "running_var" else torch.randn(shape) * 0.01
@@ -106,7 +106,8 @@ def convert_zoo(folder: Path) -> dict[str, str]:
     for task in tasks:
         Path(task.output).parent.mkdir(parents=True, exist_ok=True)
         source = None if task.source == "auto" else task.source
-        convert(source, task.input, task.output, to=task.to, **task.options)
+        options = {"verify" if key == "check" else key: value for key, value in task.options.items()}
+        convert(source, task.input, task.output, to=task.to, **options)
     found = hashes(folder, *OUTPUTS)
     assert len(found) == ROWS
     for name in OUTPUTS:

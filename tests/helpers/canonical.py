@@ -7,13 +7,15 @@ depend on them.
 from __future__ import annotations
 
 import re
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
-from converters.networks import NetworkSpec
+from converters.networks import NetworkSpec, build
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
+    from converters.networks.layers import Network
     from tests.helpers.upstream_tables import VmzTable
 
 BLOCKS = {
@@ -36,6 +38,11 @@ _FIXED = {
     "fc6": "fc6",
     "fc7": "fc7",
 }
+
+
+def built(spec: NetworkSpec, eps: float, **settings: object) -> Network:
+    """The network of a spec with the eps of its norms and further settings."""
+    return build(replace(spec, settings={**spec.settings, "bn_eps": eps, **settings}))
 
 
 def vmz_spec(name: str, table: VmzTable) -> NetworkSpec:

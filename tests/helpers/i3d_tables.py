@@ -15,13 +15,13 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from converters.networks.spec import Config, Shapes
+from converters.networks.spec import ModuleShapes, Settings
 from tests.helpers.upstream_tables import DATA, TargetTable
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
 
-    from converters.networks.i3d import I3D
+    from converters.networks.families.i3d import I3D
 
     Variables = dict[str, tuple[int, ...]]
 
@@ -114,14 +114,14 @@ def tf_state(arrays: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
     return state | scales
 
 
-def loaded(state: Mapping[str, np.ndarray], eps: float, device: str = "cpu", **config: str) -> I3D:
+def loaded(state: Mapping[str, np.ndarray], eps: float, device: str = "cpu", **settings: str) -> I3D:
     """The network with a canonical state dict, in evaluation mode."""
     import torch
 
-    from converters.networks.i3d import I3D
+    from converters.networks.families.i3d import I3D
 
     shapes = {name: array.shape for name, array in state.items() if not name.endswith("num_batches_tracked")}
-    model = I3D(Shapes(shapes), Config(config), eps)
+    model = I3D(ModuleShapes(shapes), Settings({"bn_eps": eps, **settings}))
     tensors = {name: torch.from_numpy(array) for name, array in state.items()}
     for name in model.state_dict():
         if name.endswith("num_batches_tracked"):

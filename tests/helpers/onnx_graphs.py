@@ -3,20 +3,21 @@
 from __future__ import annotations
 
 import io
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import onnx
 
+from converters.formats.onnx.runtime import run
 from converters.formats.onnx.writer import write_onnx
 from converters.source_graphs.registry import source_graph, source_net
-from converters.source_graphs.runtime import run
 from converters.tensor import Held, Tensor
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from converters.source_graphs.graph import Graph, SourceNet
+    from converters.formats.onnx.graph import Graph
+    from converters.source_graphs.net import SourceNet
 
 
 def tensors(arrays: Mapping[str, np.ndarray]) -> dict[str, Tensor]:
@@ -38,10 +39,10 @@ def written(graph: Graph) -> bytes:
 
 
 def computed(
-    arrays: Mapping[str, np.ndarray], inputs: Mapping[str, np.ndarray], **flags: bool | int
+    arrays: Mapping[str, np.ndarray], inputs: Mapping[str, np.ndarray], **choices: Any
 ) -> tuple[SourceNet, dict[str, np.ndarray]]:
     """A source network over its arrays, and all its blocks' values."""
     held = tensors(arrays)
-    net = source_net(held, **flags)
+    net = source_net(held, **choices)
     outputs = list(dict.fromkeys(net.blocks.values()))
     return net, run(written(source_graph(net, held, outputs=outputs)), inputs, outputs)

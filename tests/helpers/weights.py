@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import zlib
-from fnmatch import fnmatchcase
 from math import prod
 from typing import TYPE_CHECKING
 
@@ -12,19 +11,20 @@ import torch
 
 from converters.conversion.plan import make_plan
 from converters.loading import build_network, to_torch
-from converters.mapping.match import fit
-from converters.mapping.names import entries
+from converters.mapping.catalog import load_layout, models, network_names
+from converters.mapping.globs import is_for
+from converters.mapping.match import match_file
+from converters.mapping.names import tensor_slots
 from converters.mapping.network_info import differing_settings, layout_settings, network_info
-from converters.mapping.tables import load_layout, models, network_names
 from converters.mapping.variants import settings, variants
 from converters.tensor import Held, Tensor
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from converters.mapping.match import Fit
+    from converters.mapping.match import Match
     from converters.mapping.network_info import NetworkInfo
-    from converters.mapping.tables import LayoutTable
+    from converters.mapping.schema import LayoutTable
     from converters.mapping.variants import Variant
     from converters.networks.layers import Network
 
@@ -36,9 +36,9 @@ def variant(name: str) -> Variant:
 
 def model_of(layout: str, one: Variant) -> str:
     """A model of a layout that a file may be of, where names and shapes do not say which; else the network."""
-    known = (row for row in models(load_layout(layout)) if "sizes" not in row)
+    known = (row for row in models(load_layout(layout)) if not row.sizes)
     return next(
-        (row["name"] for row in known if any(fnmatchcase(one.name, glob) for glob in row["variants"])),
+        (row.name for row in known if is_for(row.variants, one.name)),
         one.name,
     )
 
@@ -55,10 +55,10 @@ def fixed_otherwise(source: LayoutTable, target: LayoutTable, one: Variant) -> b
 
 def keeps_statistics(layout: LayoutTable) -> bool:
     """Whether a layout has a place for the statistics of batch norms."""
-    return layout.leaf("bn", "running_var").constant is None
+    return layout.parameter("bn", "running_var").constant is None
 
 
-def bound(one: Variant) -> dict[str, int]:
+def sizes(one: Variant) -> dict[str, int]:
     """Sizes that a file would bind: few classes."""
     stem = one.values.get("stem_t") or [3]
     return {
@@ -73,14 +73,14 @@ def bound(one: Variant) -> dict[str, int]:
 
 def seeded(layout: LayoutTable, one: Variant) -> dict[str, Tensor]:
     """A file's tensors: gains that keep values in range over depth, variances from 0.5 to 1.5."""
-    sizes, found = bound(one), {}
-    for entry in entries(layout, one, sizes, {"blending": False}):
+    bound, found = sizes(one), {}
+    for entry in tensor_slots(layout, one, bound, {"blending": False}):
         if not entry.name:
             continue
-        shape = entry.file_shape(sizes)
+        shape = entry.file_shape(bound)
         random = np.random.default_rng(zlib.crc32(entry.canonical.encode()))
         if entry.leaf == "weight" and entry.kind != "bn":
-            fan_in = prod(size if isinstance(size, int) else sizes[size] for size in entry.shape[1:])
+            fan_in = prod(size if isinstance(size, int) else bound[size] for size in entry.shape[1:])
             values = random.standard_normal(prod(shape), np.float32) * np.float32((1.6 / fan_in) ** 0.5)
         elif entry.leaf in ("weight", "running_var"):
             values = random.random(prod(shape), np.float32) + np.float32(0.5)
@@ -92,7 +92,7 @@ def seeded(layout: LayoutTable, one: Variant) -> dict[str, Tensor]:
 
 def moved(
     tensors: Mapping[str, Tensor],
-    found: Fit,
+    found: Match,
     info: NetworkInfo,
     target: LayoutTable,
     *,
@@ -106,7 +106,7 @@ def moved(
 
 def network(layout: LayoutTable, tensors: Mapping[str, Tensor], pool1: bool) -> Network:
     """What `load_model` makes of a bare file of these tensors."""
-    found = fit(layout, tensors)
+    found = match_file(layout, tensors)
     info = network_info(found, None)
     state = moved(tensors, found, info, load_layout("native"))
     ready = {name: to_torch(tensor) for name, tensor in state.items()}

@@ -6,8 +6,8 @@ import pytest
 
 from converters.conversion.operations import zeros
 from converters.errors import Refused
-from converters.mapping.match import fit
-from converters.mapping.tables import load_layout
+from converters.mapping.catalog import load_layout
+from converters.mapping.match import match_file
 from converters.networks import NetworkSpec
 from tests.helpers import i3d_tables
 
@@ -36,13 +36,13 @@ def test_deepminds_variables(
     for name, shape in shapes.items():
         if "/batch_norm/" in name:
             shapes[name] = shape[-1:] if vectors == "[C]" else (1, 1, 1, 1, shape[-1])
-    found = fit(load_layout("i3d"), empty(shapes))
-    assert (found.scope, found.bound["classes"], found.bound["channels"]) == (scope, classes, channels)
+    found = match_file(load_layout("i3d"), empty(shapes))
+    assert (found.prefix, found.sizes["classes"], found.sizes["channels"]) == (scope, classes, channels)
     assert len(found.dropped) == dropped
     assert all(name.endswith("/Momentum") for name in found.dropped)
-    stored = {scope + entry.name: entry.canonical for entry in found.entries if entry.name}
+    stored = {scope + entry.name: entry.canonical for entry in found.slots if entry.name}
     assert stored == {name: i3d_tables.tf_name(name) for name in shapes if i3d_tables.tf_name(name)}
-    assert {entry.canonical for entry in found.entries if not entry.name} == {
+    assert {entry.canonical for entry in found.slots if not entry.name} == {
         name.replace("bias", "weight") for name in stored.values() if name.endswith("bn.bias")
     }
 
@@ -51,7 +51,7 @@ def test_a_wrong_scope() -> None:
     shapes = i3d_tables.i3d_tables()["rgb"]
     other = {name.replace("RGB/inception_i3d/", "RGB/other/"): shape for name, shape in shapes.items()}
     with pytest.raises(Refused, match="is no network that") as caught:
-        fit(load_layout("i3d"), empty(other))
+        match_file(load_layout("i3d"), empty(other))
     assert caught.value.exit_code == 1
 
 
@@ -59,23 +59,23 @@ def test_a_slot_that_is_not_named_is_refused() -> None:
     shapes = dict(i3d_tables.i3d_tables()["rgb"])
     shapes["RGB/inception_i3d/Conv3d_2b_1x1/conv_3d/w/Adam"] = (1, 1, 1, 64, 64)
     with pytest.raises(Refused) as caught:
-        fit(load_layout("i3d"), empty(shapes))
+        match_file(load_layout("i3d"), empty(shapes))
     assert caught.value.faults == ("unused: RGB/inception_i3d/Conv3d_2b_1x1/conv_3d/w/Adam",)
 
 
 def test_the_reference_network_has_the_tables_names() -> None:
-    from converters.mapping.variants import modules, shapes, variant
-    from converters.networks.i3d import I3D
-    from converters.networks.spec import Config, Shapes
+    from converters.mapping.variants import find_variant, modules, shapes
+    from converters.networks.families.i3d import I3D
+    from converters.networks.spec import ModuleShapes, Settings
 
     bound = {"classes": 101, "channels": 2}
     wanted = {
         f"{module.name}.{leaf}": shape
-        for module in modules(variant("i3d", "i3d"))
+        for module in modules(find_variant("i3d", "i3d"))
         for leaf, shape in shapes(module, bound)
     }
     spec = NetworkSpec("i3d", "i3d", wanted)
-    state = I3D(Shapes(spec.shapes), Config(spec.config), 1e-3).state_dict()
+    state = I3D(ModuleShapes(spec.shapes), Settings({"bn_eps": 1e-3})).state_dict()
     assert {
         name: tuple(tensor.shape)
         for name, tensor in state.items()

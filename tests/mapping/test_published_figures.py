@@ -16,7 +16,6 @@ from math import prod
 
 import pytest
 
-from converters.networks import build
 from tests.helpers import canonical
 from tests.helpers.macs import count_macs
 from tests.helpers.upstream_tables import vmz_tables
@@ -63,7 +62,7 @@ def network(name: str, variant: str = ""):
     table = vmz_tables()[name]
     if variant:
         table = table.variant(variant)
-    return build(canonical.vmz_spec(name, table), eps=1e-3, pool1=bool(table.flags["use_pool1"]))
+    return canonical.built(canonical.vmz_spec(name, table), 1e-3, pool1=bool(table.flags["use_pool1"]))
 
 
 def parameters(model) -> int:

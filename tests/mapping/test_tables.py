@@ -6,6 +6,7 @@ import base64
 import zlib
 from collections import Counter
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 import numpy as np
 import pytest
@@ -13,25 +14,24 @@ import pytest
 from converters.conversion.plan import make_plan
 from converters.conversion.provenance import chosen_names, former, origin_of, restoration, undoing
 from converters.errors import Refused
-from converters.inspection.support import holding_layouts, support_table
-from converters.mapping import tables as mapping_tables
-from converters.mapping.match import fit
-from converters.mapping.names import CannotHold, entries, families, left_out
+from converters.files import CHUNK
+from converters.inspection.support_table import holding_layouts, support_table
+from converters.mapping import catalog
+from converters.mapping.catalog import layout_names, load_layout, load_network, network_names
+from converters.mapping.match import match_file
+from converters.mapping.names import CannotHold, families, left_out, tensor_slots
 from converters.mapping.network_info import network_info
-from converters.mapping.tables import (
-    DIVISOR,
-    TableError,
-    layout_names,
-    load_layout,
-    load_network,
-    network_names,
-)
+from converters.mapping.parse import TableError
+from converters.mapping.storage import DIVISOR, parse_stored
 from converters.mapping.variants import config, count, modules, multiply_adds, shapes, variants
 from converters.networks import NetworkSpec, build
-from converters.tensor import CHUNK, Tensor
-from tests.helpers import canonical, weights
+from converters.tensor import Tensor
+from tests.helpers import canonical, selection, weights
 from tests.helpers.macs import count_macs
 from tests.helpers.upstream_tables import vmz_tables
+
+if TYPE_CHECKING:
+    from pathlib import Path
 
 FOREIGN = [table for table in map(load_layout, layout_names()) if table.format != "pytorch"]
 SIZES = {"classes": 359, "channels": 3, "activities": 358, "offsets": 716}
@@ -56,7 +56,7 @@ def every_mapping():
         layout = load_layout(name)
         for family in families(layout):
             for one in variants(family):
-                if not layout.support_for(one.name).refuse:
+                if not layout.support_for(one.name).unsupported:
                     yield pytest.param(layout, one, id=f"{name}-{one.name}")
 
 
@@ -74,28 +74,35 @@ class Constant:
 
 def file_of(layout, one, *, optional: bool = False) -> dict[str, Tensor]:
     """A file's tensors as ``layout`` names them, each filled with a value of its own."""
-    bound = sizes_of(one)
+    sizes = sizes_of(one)
     present = dict.fromkeys(("blending",), optional)
     out = {}
     numbers: dict[str, int] = {}
-    for entry in entries(layout, one, bound, present):
+    for entry in tensor_slots(layout, one, sizes, present):
         number = numbers.setdefault(entry.canonical, len(numbers) + 1)
         if not entry.name:
             continue
-        canonical = tuple(size if isinstance(size, int) else bound[size] for size in entry.shape)
+        canonical = tuple(size if isinstance(size, int) else sizes[size] for size in entry.shape)
         shape = entry.stored.full(entry.stored.bare(canonical))
         value = np.float32(number if entry.leaf != "running_var" else number * 1e-5).tobytes()
         out[entry.name] = Tensor(entry.name, "float32", shape, Constant(value, int(np.prod(shape))))
     return out
 
 
-@pytest.mark.parametrize(("layout", "one"), list(every_mapping()))
+@pytest.mark.parametrize(
+    ("layout", "one"),
+    selection.one_of_each(
+        every_mapping(),
+        lambda layout, one: {(layout.name, kind) for kind in selection.kinds(one)},
+        lambda layout, one: selection.parameters_of(one.name),
+    ),
+)
 def test_every_mapping_is_a_bijection_and_comes_back_exactly(layout, one):
-    bound, present = sizes_of(one), {"blending": False}
-    rows = [row for row in entries(layout, one, bound, present) if row.leaf != DIVISOR]
+    sizes, present = sizes_of(one), {"blending": False}
+    rows = [row for row in tensor_slots(layout, one, sizes, present) if row.leaf != DIVISOR]
     assert max(Counter(row.name for row in rows if row.name).values()) == 1
     names = layout.modules.get(one.family)
-    twice = {row.canonical for row in rows if names and row.key in names.twice}
+    twice = {row.canonical for row in rows if names and row.key in names.duplicated}
     assert Counter(row.canonical for row in rows) == {
         row.canonical: 2 if row.canonical in twice else 1 for row in rows
     }
@@ -103,18 +110,18 @@ def test_every_mapping_is_a_bijection_and_comes_back_exactly(layout, one):
         f"{module.name}.{leaf}": shape
         for module in modules(one)
         if not module.optional
-        for leaf, shape in shapes(module, bound)
+        for leaf, shape in shapes(module, sizes)
     }
     assert {row.canonical for row in rows} == set(expected)
-    stored = list(entries(layout, one, bound, present))
-    assert sum(bool(row.name) for row in stored) == count(one, layout.stored())
+    stored = list(tensor_slots(layout, one, sizes, present))
+    assert sum(bool(row.name) for row in stored) == count(one, layout.tensor_counts())
 
     named = (table for table in FOREIGN if one.family in table.modules)
     source = next((table for table in named if not weights.fixed_otherwise(table, layout, one)), layout)
-    if layout in FOREIGN or source.support_for(one.name).refuse or left_out(layout, one):
+    if layout in FOREIGN or source.support_for(one.name).unsupported or left_out(layout, one):
         source = layout
     tensors = file_of(source, one)
-    there = fit(source, tensors, variant=one.name if "classes" in one.values else None)
+    there = match_file(source, tensors, variant=one.name if "classes" in one.values else None)
     assert there.variant.name == one.name
     info = network_info(there, None)
     eps = info.bn_eps if layout.eps(one.name) is None else layout.eps(one.name)
@@ -135,7 +142,7 @@ def test_every_mapping_is_a_bijection_and_comes_back_exactly(layout, one):
         "network": {"bn_eps": eps},
     }
 
-    back = fit(layout, middle, variant=one.name)
+    back = match_file(layout, middle, variant=one.name)
     undo = undoing(record, middle)
     own = network_info(back, None)
     plan_back = make_plan(
@@ -154,7 +161,10 @@ def test_every_mapping_is_a_bijection_and_comes_back_exactly(layout, one):
         assert next(again[name].data.chunks()) == next(tensor.data.chunks()), name
 
 
-@pytest.mark.parametrize("name", sorted(vmz_tables()))
+@pytest.mark.parametrize(
+    "name",
+    selection.one_of_each(sorted(vmz_tables()), selection.kinds_by_name, selection.parameters_of),
+)
 def test_vmz_covers_the_real_blobs(name):
     """Names, shapes and meaning equal those of the nets that VMZ's own builders make, in every variant."""
     table = vmz_tables()[name]
@@ -162,16 +172,16 @@ def test_vmz_covers_the_real_blobs(name):
         tensors = {
             blob: Tensor(blob, "float32", shape, Constant(b"\0" * 4, 0)) for blob, shape in made.blobs.items()
         }
-        found = fit(load_layout("vmz"), tensors)
+        found = match_file(load_layout("vmz"), tensors)
         assert found.variant.name == name
-        assert found.bound["classes"] == made.flags["num_labels"]
-        assert {entry.name: entry.canonical for entry in found.entries} == canonical.vmz_names(made)
+        assert found.sizes["classes"] == made.flags["num_labels"]
+        assert {entry.name: entry.canonical for entry in found.slots} == canonical.vmz_names(made)
 
 
 def test_layouts_refuse_what_they_cannot_hold():
     table = vmz_tables()["r2plus1d-34"]
     tensors = {blob: Tensor(blob, "float32", shape, Constant(b"", 0)) for blob, shape in table.blobs.items()}
-    found = fit(load_layout("vmz"), tensors)
+    found = match_file(load_layout("vmz"), tensors)
     info = network_info(found, None)
     for target, reason in (("mmaction2", "83 middle channels"), ("torchvision", "depth 18")):
         with pytest.raises(Refused, match=reason):
@@ -188,7 +198,7 @@ ALONE = {
 }
 
 
-@pytest.mark.parametrize("name", ALONE)
+@pytest.mark.parametrize("name", selection.first_of(ALONE))
 def test_what_one_project_alone_builds_goes_nowhere_else(name):
     (one,) = (one for one in every_variant() if one.name == name)
     layouts, refusing = holding_layouts(one)
@@ -198,25 +208,29 @@ def test_what_one_project_alone_builds_goes_nowhere_else(name):
     assert support.sources == ()
     layout = load_layout(ALONE[name])
     tensors = file_of(layout, one)
-    found = fit(layout, tensors)
+    found = match_file(layout, tensors)
     for other in refusing:
         with pytest.raises(Refused, match=r"cannot hold|has no name for"):
             make_plan(found, tensors, load_layout(other), network_info(found, None), eps=1e-3)
 
 
-@pytest.mark.parametrize("one", every_variant(), ids=lambda one: one.name)
+@pytest.mark.parametrize(
+    "one",
+    selection.one_of_each(every_variant(), selection.kinds, lambda one: selection.parameters_of(one.name)),
+    ids=lambda one: one.name,
+)
 def test_networks_have_the_tables_tensors(one):
     """The reference network of every variant has exactly the canonical names and shapes, and our count of its
     multiply-adds is that of its convolutions and matrices as they run."""
-    bound = sizes_of(one)
+    sizes = sizes_of(one)
     optional = {name for module in modules(one) if module.optional for name in (module.name,)}
     wanted = {
         f"{module.name}.{leaf}": shape
         for module in modules(one)
         if module.name not in optional
-        for leaf, shape in shapes(module, bound)
+        for leaf, shape in shapes(module, sizes)
     }
-    model = build(NetworkSpec(one.family, one.name, wanted, config(one)), eps=1e-3)
+    model = build(NetworkSpec(one.family, one.name, wanted, {**config(one), "bn_eps": 1e-3}))
     state = {
         name: tuple(tensor.shape)
         for name, tensor in model.state_dict().items()
@@ -224,7 +238,7 @@ def test_networks_have_the_tables_tensors(one):
     }
     assert state == wanted
     assert list(state) == list(wanted)
-    clip = (bound["stem_t"], 64, 64) if one.values.get("stem_spans_clip") else (16, 64, 64)
+    clip = (sizes["stem_t"], 64, 64) if one.values.get("stem_spans_clip") else (16, 64, 64)
     if one.family in ("c3d", "c3d_bn"):
         clip = (16, 112, 112)
     if one.family == "resnet2d_audio":
@@ -236,7 +250,7 @@ def test_networks_have_the_tables_tensors(one):
     shape = (1, 3 if len(clip) == 3 else 1, *clip)
     inputs = (shape, (1, 1, 100, 40)) if one.family == "audiovisual" else (shape,)
     if "classes" not in one.values:  # detectors take regions
-        assert multiply_adds(one, bound, clip) == count_macs(model, *inputs)
+        assert multiply_adds(one, sizes, clip) == count_macs(model, *inputs)
 
 
 def test_middle_channels_follow_the_formula():
@@ -267,7 +281,7 @@ def test_all_faults_are_reported_at_once_with_the_nearest_name():
     tensors["comp_4_conv_1_w"] = Tensor("comp_4_conv_1_w", "float32", (256, 128, 3, 3, 1), Constant(b"", 0))
     tensors["comp_5_spatbn_1_s"] = Tensor("comp_5_spatbn_1_s", "int64", (256,), Constant(b"", 0))
     with pytest.raises(Refused, match=r"R3D-18") as caught:
-        fit(load_layout("vmz"), tensors, path="x.pkl")
+        match_file(load_layout("vmz"), tensors, path="x.pkl")
     faults = caught.value.faults
     assert "missing: comp_3_conv_2_w (nearest: comp_3_conv_2_v)" in faults
     assert "unused: comp_3_conv_2_v (nearest: comp_3_conv_2_w)" in faults
@@ -281,29 +295,29 @@ def test_class_number_in_the_name_must_agree_with_the_weight():
     tensors = faulty()
     tensors["last_out_L400_w"] = Tensor("last_out_L400_w", "float32", (399, 512), Constant(b"", 0))
     with pytest.raises(Refused) as caught:
-        fit(load_layout("vmz"), tensors)
+        match_file(load_layout("vmz"), tensors)
     assert "shape: last_out_L400_w (399x512, wanted 400x512)" in caught.value.faults
 
 
 def test_a_foreign_network_is_refused_as_such():
     tensors = {f"blob{i}": Tensor(f"blob{i}", "float32", (2, 2), Constant(b"", 0)) for i in range(40)}
     with pytest.raises(Refused, match="no network that VMZ"):
-        fit(load_layout("vmz"), tensors)
+        match_file(load_layout("vmz"), tensors)
     with pytest.raises(Refused, match="no network that VMZ"):
-        fit(load_layout("vmz"), {})
+        match_file(load_layout("vmz"), {})
 
 
 def test_scopes_and_solver_state():
     tensors = {f"gpu_0/{name}": tensor for name, tensor in faulty().items()}
     momentum = {f"{name}_momentum": tensor for name, tensor in tensors.items()}
-    found = fit(load_layout("vmz"), {**tensors, **momentum}, ["lr", "gpu_0/model_iter"])
-    assert found.scope == "gpu_0/"
+    found = match_file(load_layout("vmz"), {**tensors, **momentum}, ["lr", "gpu_0/model_iter"])
+    assert found.prefix == "gpu_0/"
     assert set(found.dropped) == {*momentum, "lr", "gpu_0/model_iter"}
     with pytest.raises(Refused) as caught:  # a weight outside the scope is not taken for one inside
-        fit(load_layout("vmz"), {**tensors, "conv1_w": faulty()["conv1_w"]})
+        match_file(load_layout("vmz"), {**tensors, "conv1_w": faulty()["conv1_w"]})
     assert any(fault.startswith("unused: conv1_w") for fault in caught.value.faults)
     with pytest.raises(Refused) as caught:
-        fit(load_layout("vmz"), tensors, ["epoch"])
+        match_file(load_layout("vmz"), tensors, ["epoch"])
     assert any(fault.startswith("unused: epoch") for fault in caught.value.faults)
 
 
@@ -311,7 +325,7 @@ def test_variances_that_would_turn_negative_are_refused():
     layout = load_layout("torchvision")
     one = next(one for one in variants("resnet3d") if one.name == "r3d-18")
     tensors = file_of(layout, one)
-    found = fit(layout, tensors)
+    found = match_file(layout, tensors)
     info = network_info(found, None)
     assert info.bn_eps == 1e-5
     plan = make_plan(found, tensors, load_layout("vmz-pt"), info, eps=1e-3)
@@ -323,7 +337,7 @@ def test_rounding_is_recorded_where_a_variance_is_small():
     one = next(one for one in variants("resnet3d") if one.name == "r3d-18")
     vmz = load_layout("vmz")
     tensors = file_of(vmz, one)
-    found = fit(vmz, tensors)
+    found = match_file(vmz, tensors)
     plan = make_plan(found, tensors, load_layout("torchvision"), network_info(found, None), eps=1e-5)
     kept = restoration(plan, tensors)["variance"]
     assert kept["shift"] == 1e-3 - 1e-5
@@ -359,15 +373,20 @@ stem = { projected = 1 }
 """
 
 
+def table(folder: Path, monkeypatch: pytest.MonkeyPatch, sort: str, text: str) -> None:
+    """A folder with one table, called bad."""
+    (folder / sort).mkdir(parents=True)
+    (folder / sort / "bad.toml").write_text(text)
+    monkeypatch.setattr(catalog, "ROOT", str(folder))
+
+
 @pytest.mark.parametrize("fault", BROKEN)
 def test_tables_that_break_the_grammar_are_refused(fault, tmp_path, monkeypatch):
-    (tmp_path / "networks").mkdir()
-    monkeypatch.setattr(mapping_tables, "ROOT", str(tmp_path))
-    (tmp_path / "networks" / "bad.toml").write_text(GOOD)
+    table(tmp_path / "good", monkeypatch, "networks", GOOD)
     load_network("bad")
     before, after = BROKEN[fault]
     assert before in GOOD
-    (tmp_path / "networks" / "bad.toml").write_text(GOOD.replace(before, after))
+    table(tmp_path / "bad", monkeypatch, "networks", GOOD.replace(before, after))
     with pytest.raises(TableError):
         load_network("bad")
 
@@ -375,16 +394,16 @@ def test_tables_that_break_the_grammar_are_refused(fault, tmp_path, monkeypatch)
 def test_layouts_without_a_module_cannot_hold_it():
     ip = next(one for one in variants("resnet3d") if one.name == "ip-csn-50")
     torchvision = load_layout("torchvision")
-    assert torchvision.support_for("ip-csn-50").refuse
+    assert torchvision.support_for("ip-csn-50").unsupported
     with pytest.raises(CannotHold, match=r"conv2\.middle"):
-        list(entries(torchvision, ip, sizes_of(ip), {}))
+        list(tensor_slots(torchvision, ip, sizes_of(ip), {}))
 
 
 GOOD_LAYOUT = """
 title = 'Good'
 format = 'caffe'
-scopes = ['', '*/']
-[leaves]
+prefixes = ['', '*/']
+[parameters]
 conv = { weight = '/0', bias = '/1 1* C -> C' }
 bn = { weight = '/0 1 C 1* -> C', bias = '/1', running_mean = '/2', running_var = '/3' }
 fc = { weight = '/0 1* O I -> O I', bias = '/1' }
@@ -394,10 +413,10 @@ fc = { weight = '/0 1* O I -> O I', bias = '/1' }
 BROKEN_LAYOUT = {
     "one name in a list": ("['fc6', 'fc6-1']", "['fc6']"),
     "a name twice": ("['fc6', 'fc6-1']", "['fc6', 'fc6']"),
-    "a hole among several names": ("'fc6-1'", "'fc{n}'"),
+    "a placeholder among several names": ("'fc6-1'", "'fc{n}'"),
     "a name that is none": ("'fc6-1'", "6"),
-    "a star within a scope": ("'*/'", "'a/*/'"),
-    "another layout that is none": ("title =", "also = ['bad']\ntitle ="),
+    "a star within a prefix": ("'*/'", "'a/*/'"),
+    "another layout that is none": ("title =", "models_from = 'bad'\ntitle ="),
     "ones between axes": ("1* O I -> O I", "O 1 I -> O I"),
     "two divisors": ("'/2', running_var = '/3'", "'/2 over /4', running_var = '/3 over /5'"),
     "no divisor": ("'/3'", "'/3 over '"),
@@ -408,13 +427,11 @@ BROKEN_LAYOUT = {
 
 @pytest.mark.parametrize("fault", BROKEN_LAYOUT)
 def test_layouts_that_break_the_grammar_are_refused(fault, tmp_path, monkeypatch):
-    (tmp_path / "layouts").mkdir()
-    monkeypatch.setattr(mapping_tables, "ROOT", str(tmp_path))
-    (tmp_path / "layouts" / "bad.toml").write_text(GOOD_LAYOUT)
+    table(tmp_path / "good", monkeypatch, "layouts", GOOD_LAYOUT)
     load_layout("bad")
     before, after = BROKEN_LAYOUT[fault]
     assert before in GOOD_LAYOUT
-    (tmp_path / "layouts" / "bad.toml").write_text(GOOD_LAYOUT.replace(before, after))
+    table(tmp_path / "bad", monkeypatch, "layouts", GOOD_LAYOUT.replace(before, after))
     with pytest.raises(TableError):
         load_layout("bad")
 
@@ -451,7 +468,7 @@ def test_further_axes_of_size_one(leaf, shape, rank, plain):
         "perhaps": "/1 1? 1? 1? 1? C -> C",
         "matrix": "/0 1* O I -> O I",
     }[leaf]
-    parsed = mapping_tables._leaf(mapping_tables.Check(""), "", text, 1e-5)
+    parsed = parse_stored(text, 1e-5)
     assert parsed.plain(shape, rank) == plain
     written = {
         "vector": (7,),
@@ -473,9 +490,9 @@ def chainer_file(*prefixes: str) -> dict[str, Tensor]:
 def test_any_prefix_is_a_scope_but_only_one():
     layout = load_layout("c3d-chainer")
     for prefix in ("", "predictor/", "updater/model:main/predictor/", "0/"):
-        assert fit(layout, chainer_file(prefix)).scope == prefix
+        assert match_file(layout, chainer_file(prefix)).prefix == prefix
     with pytest.raises(Refused) as caught:
-        fit(layout, chainer_file("a/", "b/"))
+        match_file(layout, chainer_file("a/", "b/"))
     assert sum(fault.startswith("unused: b/") for fault in caught.value.faults) == 22
 
 
@@ -489,15 +506,15 @@ def test_each_module_has_the_name_that_the_file_has():
             for name, tensor in tensors.items()
         }
         names = {name: tensor._replace(name=name) for name, tensor in names.items()}
-        there = fit(layout, names)
-        assert {entry.name for entry in there.entries} == set(names)
+        there = match_file(layout, names)
+        assert {entry.name for entry in there.slots} == set(names)
         keys = {"fc8": "head"}
         assert chosen_names(there) == {keys.get(name, name): f"{name}-1" for name in renamed}
         target = load_layout("mmaction")
         plan = make_plan(there, names, target, network_info(there, None), eps=1e-5)
         middle = {row.target: row.tensor(names) for row in plan.rows}
         record = {"origin": origin_of(there, names, plan, 1e-5, {}, None)}
-        back = fit(target, middle)
+        back = match_file(target, middle)
         again = make_plan(
             back, middle, layout, network_info(back, None), eps=1e-5, former=former(record, "c3d")
         )

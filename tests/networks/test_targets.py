@@ -6,6 +6,7 @@ The tables and goldens come from the live networks, see `data/README.md` and `go
 from __future__ import annotations
 
 import json
+import re
 from math import prod
 from typing import TYPE_CHECKING, NamedTuple
 
@@ -18,16 +19,16 @@ from converters.conversion.operations import zeros
 from converters.conversion.plan import make_plan
 from converters.conversion.recognize import recognize
 from converters.formats.checkpoint import Checkpoint
+from converters.mapping.catalog import load_layout
 from converters.mapping.network_info import network_info
-from converters.mapping.tables import load_layout
-from tests.helpers import caffe_tables, i3d_tables, paths, recipes, zoo_tables
+from tests.helpers import caffe_tables, i3d_tables, paths, recipes, selection, zoo_tables
 from tests.helpers import upstream_tables as tables
 from tests.helpers.logits_parity import TOLERANCE
 
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from converters.mapping.match import Fit
+    from converters.mapping.match import Match
     from converters.networks.layers import Network
 
 GOLDENS = sorted(
@@ -76,7 +77,7 @@ AMBIGUOUS = {
 """Tables whose names and shapes are another network's or model's too, with what is to be asked for."""
 
 
-def recognised(key: str, layout: str | None) -> Fit:
+def recognised(key: str, layout: str | None) -> Match:
     shells = {
         name: zeros(name, "int64" if name.endswith("num_batches_tracked") else "float32", shape)
         for name, shape in TABLES[key].keys.items()
@@ -91,7 +92,7 @@ def test_names_and_shapes_of_the_live_network(key: str) -> None:
     table, layout = TABLES[key], load_layout(layout_of(key))
     found = recognised(key, layout.name)
     info = network_info(found, None)
-    stored = {entry.name: entry.file_shape(found.bound) for entry in found.entries if entry.name}
+    stored = {entry.name: entry.file_shape(found.sizes) for entry in found.slots if entry.name}
     counters = {name: shape for name, shape in table.keys.items() if name.endswith("num_batches_tracked")}
     assert stored | counters | dict.fromkeys(found.dropped, (512, 256, 5, 1, 1)) == table.keys
     shells = {name: zeros(name, "float32", shape) for name, shape in stored.items()}
@@ -148,7 +149,7 @@ def test_other_class_counts() -> None:
         ("c3d/davidea_487", 487),
         ("mmaction/ssn_bninception_thumos14", 21),
     ):
-        assert recognised(key, None).bound["classes"] == classes
+        assert recognised(key, None).sizes["classes"] == classes
 
 
 @pytest.mark.parametrize("layout", ["pyslowfast", "pytorchvideo", "mmaction2"])
@@ -196,7 +197,7 @@ def test_a_start_of_the_zoos(key: str) -> None:
         with pytest.raises(Refused, match="--head fc"):
             recognize(file, None)
     found = recognize(file, None, head="fc" if classified else None)
-    assert (found.variant.name, found.bound["classes"]) == (variant, 400 if classified else 0)
+    assert (found.variant.name, found.sizes["classes"]) == (variant, 400 if classified else 0)
 
 
 class Stages(NamedTuple):
@@ -299,7 +300,21 @@ def golden_inputs(family: str, meta: dict) -> list[torch.Tensor]:
     return [frames, torch.tensor([[0.6, 1.3]])] if meta["model"].startswith("ssn") else [frames]
 
 
-@pytest.mark.parametrize("path", GOLDENS, ids=lambda path: path.stem)
+def shows(path: Path) -> set[str]:
+    """A golden's ecosystem and what its network is called after. C3D is computed as its small net elsewhere."""
+    ecosystem = path.stem.split("-")[0]
+    kinds = re.findall(
+        "ssn|tsn|csn|r2plus1d|slowfast|slowonly|inception|nl|context|rcnn|detection|x3d|mc3", path.stem
+    )
+    return set() if "c3d" in path.stem else {ecosystem, *kinds}
+
+
+def pixels(path: Path) -> int:
+    """Of a golden's clip: what the test costs."""
+    return prod(json.loads(str(np.load(path)["meta"]))["input_shape"])
+
+
+@pytest.mark.parametrize("path", selection.one_of_each(GOLDENS, shows, pixels), ids=lambda path: path.stem)
 def test_a_file_computes_what_its_own_network_computes(path: Path, device: str, tmp_path: Path) -> None:
     golden = np.load(path)
     meta = json.loads(str(golden["meta"]))

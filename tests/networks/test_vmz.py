@@ -14,8 +14,8 @@ import numpy as np
 import pytest
 import torch
 
-from converters.networks import NetworkSpec, build
-from tests.helpers import caffe2_ops, canonical, recipes
+from converters.networks import NetworkSpec
+from tests.helpers import caffe2_ops, canonical, recipes, selection
 from tests.helpers.paths import GOLDENS, REPOSITORY
 from tests.helpers.upstream_tables import target_tables, vmz_tables
 
@@ -31,7 +31,7 @@ def goldens(folder: str) -> list[str]:
 
 
 def loaded(spec: NetworkSpec, state: dict[str, np.ndarray], device: str = "cpu", **choices):
-    model = build(spec, **choices)
+    model = canonical.built(spec, **choices)
     model.load_state_dict({name: torch.from_numpy(array) for name, array in state.items()}, assign=True)
     return model.eval().to(device)
 
@@ -39,7 +39,14 @@ def loaded(spec: NetworkSpec, state: dict[str, np.ndarray], device: str = "cpu",
 # Goldens of Caffe2
 
 
-@pytest.mark.parametrize("name", goldens("vmz"))
+@pytest.mark.parametrize(
+    "name",
+    selection.one_of_each(
+        goldens("vmz"),
+        lambda name: {selection.variant_named(name).family} - {"c3d_bn"},
+        selection.parameters_of,
+    ),
+)
 def test_caffe2_golden(name: str, device: str) -> None:
     golden = np.load(GOLDENS / "vmz" / f"{name}.npz")
     table = vmz_tables()[f"{golden['model']}-{golden['depth']}" if name != "c3d" else name]
@@ -86,21 +93,27 @@ def test_caffe2_golden(name: str, device: str) -> None:
 
 
 def op_lists() -> list:
-    """Every table, and every variant of it that changes more than the kernel of the last average pool (those
-    of the deepest are slow: what they change is the same at every depth).
+    """Every table, and every variant of it that changes more than the kernel of the last average pool.
+
+    Fast are one of each kind of block and one of each change.
 
     Left out: audio-visual networks as fully convolutional ones, whose operators tile the log-mels over the
     positions of one certain clip; their blobs differ from the others' by ones in the shape alone.
     """
     cases = []
     for name, table in vmz_tables().items():
-        cases.append(pytest.param(name, ""))
+        cases.append((name, ""))
         for variant, change in table.variants.items():
             kinds = {op[0] for op in change["ops_changed"]}
             if (kinds != {"AveragePool"} or change["blobs_changed"]) and "Tile" not in kinds:
-                marks = [pytest.mark.slow] if table.depth > 50 else []
-                cases.append(pytest.param(name, variant, marks=marks))
-    return cases
+                cases.append((name, variant))
+    return selection.one_of_each(
+        cases,
+        lambda name, variant: (
+            selection.kinds_by_name(name) | {variant.split("=")[0]} if name != "c3d" else ()
+        ),
+        lambda name, variant: selection.parameters_of(name),
+    )
 
 
 @lru_cache(maxsize=1)
@@ -184,7 +197,7 @@ def small_spec(**changes: tuple[int, ...] | None) -> NetworkSpec:
     spec = canonical.vmz_spec("r3d-18", vmz_tables()["r3d-18"])
     shapes = {**spec.shapes, **changes}
     return NetworkSpec(
-        spec.family, spec.variant, {name: shape for name, shape in shapes.items() if shape}, spec.config
+        spec.family, spec.variant, {name: shape for name, shape in shapes.items() if shape}, spec.settings
     )
 
 
@@ -199,7 +212,7 @@ def filled(name: str, **choices):
 @pytest.mark.parametrize("name", sorted(vmz_tables()))
 def test_state_dict_is_the_spec(name: str) -> None:
     spec = canonical.vmz_spec(name, vmz_tables()[name])
-    model = build(spec, eps=0.25)
+    model = canonical.built(spec, 0.25)
     state = model.state_dict()
     counters = {key for key in state if key.endswith(".num_batches_tracked")}
     assert {key: tuple(tensor.shape) for key, tensor in state.items() if key not in counters} == spec.shapes
@@ -262,35 +275,35 @@ def test_gradients_reach_every_parameter(name: str) -> None:
 )
 def test_shapes_that_make_no_network(changes: dict, message: str) -> None:
     with pytest.raises(ValueError, match=message):
-        build(small_spec(**changes), eps=VMZ_EPS)
+        canonical.built(small_spec(**changes), VMZ_EPS)
 
 
 @pytest.mark.parametrize(
     ("key", "value", "message"),
     [
-        ("blocks", [2, 2, 2], "config blocks: 4 integers expected"),
-        ("blocks", [2, 2, 2, True], "config blocks: positive integers expected"),
-        ("block", "dense", "config block: one of 'simple', 'bottleneck' expected, got 'dense'"),
-        ("factorised", 1, "config factorised: true or false expected"),
-        ("stem_padding_t", 1, "config stem_padding_t: one of 'same', 0 expected, got 1"),
-        ("temporal_strides", None, "config temporal_strides is missing"),
+        ("blocks", [2, 2, 2], "setting blocks: expected 4 integers"),
+        ("blocks", [2, 2, 2, True], "setting blocks: expected positive integers"),
+        ("block", "dense", "setting block: expected one of 'simple', 'bottleneck', got 'dense'"),
+        ("factorised", 1, "setting factorised: expected true or false"),
+        ("stem_padding_t", 1, "setting stem_padding_t: expected one of 'same', 0, got 1"),
+        ("temporal_strides", None, "setting temporal_strides is missing"),
     ],
 )
 def test_config_that_makes_no_network(key: str, value: object, message: str) -> None:
     spec = small_spec()
-    config = {**spec.config, key: value}
+    config = {**spec.settings, key: value}
     if value is None:
         del config[key]
     with pytest.raises(ValueError, match=message):
-        build(NetworkSpec(spec.family, spec.variant, spec.shapes, config), eps=VMZ_EPS)
+        canonical.built(NetworkSpec(spec.family, spec.variant, spec.shapes, config), VMZ_EPS)
 
 
 def test_choices_a_family_does_not_have() -> None:
     with pytest.raises(ValueError, match="unknown network family 'resnet4d'"):
-        build(NetworkSpec("resnet4d", "", {}), eps=VMZ_EPS)
+        canonical.built(NetworkSpec("resnet4d", "", {}), VMZ_EPS)
     spec = canonical.vmz_spec("c3d", vmz_tables()["c3d"])
-    with pytest.raises(ValueError, match="c3d_bn has neither pool1 nor a stem stride"):
-        build(spec, eps=VMZ_EPS, pool1=True)
+    with pytest.raises(ValueError, match="the network has no setting pool1"):
+        canonical.built(spec, VMZ_EPS, pool1=True)
 
 
 @pytest.mark.parametrize(
@@ -308,7 +321,7 @@ def test_choices_a_family_does_not_have() -> None:
     ],
 )
 def test_inputs_that_do_not_fit(name: str, shapes: list, message: str) -> None:
-    model = build(canonical.vmz_spec(name, vmz_tables()[name]), eps=VMZ_EPS).eval()
+    model = canonical.built(canonical.vmz_spec(name, vmz_tables()[name]), VMZ_EPS).eval()
     with pytest.raises(ValueError, match=message):
         model(*(torch.empty(shape, device="meta") for shape in shapes))
 

@@ -15,11 +15,11 @@ import torch
 import yaml
 
 from converters import BadInput, Refused, UsageError, convert, inspect, publish
+from converters.mapping.catalog import network_names
 from converters.mapping.releases import release_of, releases
-from converters.mapping.tables import network_names
 from converters.mapping.variants import variants
 from converters.publication.publish import check_folder
-from converters.reports.model_card import NetworkInfo, model_card
+from converters.reports.model_card import CardFacts, model_card
 
 
 @pytest.fixture(scope="module")
@@ -89,12 +89,12 @@ def test_the_card_says_what_is_known(file):
 
 
 def test_the_card_says_how_far_the_networks_are_apart(file, files):
-    done = publish(file, source=files / "r2d_d18_l8.pkl", run=True)
+    done = publish(file, source=files / "r2d_d18_l8.pkl", verify=True)
     (line,) = (line for line in done.checks if "agree in all" in line)
     assert float(re.search(r"to (\d\.\de-\d\d) of the largest value", line)[1]) < 1e-5
     assert line in (file.parent / done.card).read_text()
-    with pytest.raises(UsageError, match="nothing to run against"):
-        publish(file, run=True)
+    with pytest.raises(UsageError, match="needs a source to compare with"):
+        publish(file, verify=True)
 
 
 def test_training_state_is_stripped(file):
@@ -161,9 +161,9 @@ def test_the_command(file, files, run):
     assert (done.returncode, found["ok"]) == (0, True)
     assert found["path"] == str(file.parent / f"r2d-{digest(file)[:8]}.pth")
     assert "blocks" not in str(found["checks"])  # nothing was run: nobody asked
-    done = run("publish", file, "--run")
+    done = run("publish", file, "--verify")
     assert (done.returncode, "--source" in done.stderr) == (2, True)
-    done = run("publish", file, "--force", "--source", files / "r2d_d18_l8.pkl", "--run")
+    done = run("publish", file, "--force", "--source", files / "r2d_d18_l8.pkl", "--verify")
     assert (done.returncode, "blocks" in done.stdout) == (0, True), done.stderr
 
 
@@ -312,7 +312,7 @@ def test_a_hostile_name_stays_text(file):
     name = 'a`|\n<script>\u2028\U0001f600 "q" \\ \udcff.pkl'
     provenance = {**found.provenance, "source": {"name": name, "size": 1}}
     text = model_card(
-        found._replace(provenance=provenance), NetworkInfo("x.pth", "0" * 64, 1, None, ("fine",), ())
+        found._replace(provenance=provenance), CardFacts("x.pth", "0" * 64, 1, None, ("fine",), ())
     )
     assert "<script>" not in text.split("---")[2]
     assert yaml.safe_load(text.split("---\n")[1])["source"] == [name]

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import tracemalloc
+from dataclasses import replace
 from html.parser import HTMLParser
 from itertools import pairwise
 from types import SimpleNamespace
@@ -16,12 +17,14 @@ import torch
 
 from converters import convert, verify
 from converters.cli.main import main
+from converters.files import CHUNK
 from converters.reports import html
 from converters.reports.batch_page import write_pages
 from converters.reports.verification_page import proof_html
-from converters.tensor import CHUNK, Held, Repeated, Tensor
-from converters.verification.evidence import BINS, MOST, _histograms, _wrong
-from converters.verification.verify import Block, Verification
+from converters.tensor import Held, Repeated, Tensor
+from converters.verification.evidence import MAX_HISTOGRAMS
+from converters.verification.outcome import BlockResult, Verification
+from converters.verification.suspect_values import BINS, faults_of, histogram
 from tests.helpers import chromium, vmz_files
 from tests.helpers.paths import REPOSITORY
 from tests.verification.test_verify import File, exchanged_mean_and_bias, one_nan
@@ -180,12 +183,12 @@ def test_texts_from_files_are_text(folder) -> None:
 
 
 def test_the_same_outcome_gives_the_same_bytes(folder, outcome) -> None:
-    again = outcome._replace(timings=dict.fromkeys(outcome.timings, 99.0))
+    again = replace(outcome, timings=dict.fromkeys(outcome.timings, 99.0))
     words = ["convert", "verify", NAME, "right.pth", "--clip", "clip.npy"]
     assert proof_html(outcome, words) == proof_html(again, words) == folder.good.read_text()
     assert str(folder.source.parent) not in folder.good.read_text()
     with pytest.raises(ValueError, match="evidence"):
-        proof_html(outcome._replace(evidence=None), words)
+        proof_html(replace(outcome, evidence=None), words)
 
 
 def test_other_outcomes(folder, outcome, tmp_path: Path) -> None:
@@ -197,10 +200,10 @@ def test_other_outcomes(folder, outcome, tmp_path: Path) -> None:
     assert "The output has no record" in page.text["Provenance"]
     assert "pip install 'video-checkpoint-converters==" in page.text["Prove it again"]
     assert "convert verify 'a b'" in page.text["Prove it again"]
-    block = Block("stem", "s", (1,), 1.0, 0.0, 0.0, 1.0)
-    ran = outcome.functional._replace(blocks=(block,), source_top=(), output_top=())
+    block = BlockResult(name="stem", source_name="s", shape=(1,), largest=1.0, relative=0.0, cosine=1.0)
+    ran = replace(outcome.functional, blocks=(block,), source_top=(), output_top=())
     declared = outcome.declared._replace(notes=("pads <otherwise>",), first="stem", relative=0.5)
-    page = Outline(proof_html(outcome._replace(functional=ran, declared=declared), []))
+    page = Outline(proof_html(replace(outcome, functional=ran, declared=declared), []))
     assert "pads <otherwise>" in page.text["What the output’s own project does otherwise"]
     assert "departs first at  stem , its logits by 0.5 of the largest" in " ".join(page.text.values())
 
@@ -261,37 +264,37 @@ def tensor(values: Any, name: str = "x") -> Tensor:
 @pytest.mark.parametrize("dtype", ["float32", "float16", "float64"])
 def test_what_is_wrong_with_values(dtype: str) -> None:
     weight = np.random.default_rng(1).standard_normal((70, 3, 5, 5, 117)).astype(dtype)  # several pieces
-    assert list(_wrong(tensor(weight), "conv", "weight")) == []
+    assert list(faults_of(tensor(weight), "conv", "weight")) == []
     weight[[0, 31, 69]] = 0
     weight[5] *= 1e-7 if dtype != "float16" else 0
-    assert list(_wrong(tensor(weight), "conv", "weight")) == ["4 of 70 channels dead"]
+    assert list(faults_of(tensor(weight), "conv", "weight")) == ["4 of 70 channels dead"]
     weight[7, 1, 2, 3, 4], weight[8, 0, 0, 0, :2], weight[31, 0] = np.nan, np.inf, np.nan
     nan = 1 + 5 * 5 * 117
-    assert list(_wrong(tensor(weight), "conv", "weight")) == [
+    assert list(faults_of(tensor(weight), "conv", "weight")) == [
         f"{nan:,} NaN",
         "2 infinite",
         "3 of 70 channels dead",
     ]
     zero = np.zeros((4, 2), dtype)
-    assert list(_wrong(tensor(zero), "fc", "weight")) == ["all zero"]
-    assert list(_wrong(tensor(zero[0]), "fc", "bias")) == []
-    assert list(_wrong(tensor(zero[0]), "bn", "running_var")) == ["all zero"]
-    assert list(_wrong(tensor(-np.ones(3, dtype)), "bn", "running_var")) == ["3 negative variances"]
-    assert list(_wrong(tensor(-np.ones(3, dtype)), "bn", "running_mean")) == []
+    assert list(faults_of(tensor(zero), "fc", "weight")) == ["all zero"]
+    assert list(faults_of(tensor(zero[0]), "fc", "bias")) == []
+    assert list(faults_of(tensor(zero[0]), "bn", "running_var")) == ["all zero"]
+    assert list(faults_of(tensor(-np.ones(3, dtype)), "bn", "running_var")) == ["3 negative variances"]
+    assert list(faults_of(tensor(-np.ones(3, dtype)), "bn", "running_mean")) == []
 
 
 def test_histograms_are_of_both_sides() -> None:
     one = np.concatenate([np.linspace(0, 1, 4001), [np.nan, np.inf]]).astype("f4")
-    low, high, source, output = _histograms(tensor(one), tensor(one[:4001] / 2 - 0.5))
+    low, high, source, output = histogram(tensor(one), tensor(one[:4001] / 2 - 0.5))
     assert (low, high) == (-0.5, 1.0)
     assert (sum(source), sum(output)) == (4001, 4001)
     assert len(source) == len(output) == BINS
     assert (source[0], source[-1] > 0, output[0] > 0, output[-1]) == (0, True, True, 0)
-    assert _histograms(None, tensor(np.full(3, np.nan))) == (0.0, 0.0, (), ())
+    assert histogram(None, tensor(np.full(3, np.nan))) is None
     whole = np.float64([-1, 1]) * np.finfo("f8").max
-    *_, output = _histograms(None, tensor(whole))
+    *_, output = histogram(None, tensor(whole))
     assert (output[0], output[-1], sum(output)) == (1, 1, 2)
-    *_, output = _histograms(None, tensor(np.float64([3, 3])))
+    *_, output = histogram(None, tensor(np.float64([3, 3])))
     assert sum(output) == 2
 
 
@@ -299,8 +302,8 @@ def test_values_are_looked_at_in_bounded_memory() -> None:
     large = Tensor("x", "float32", (512, 64, 1024), Repeated(b"\0\0\x80\x3f", 512 * 64 * 1024))
     tracemalloc.start()
     try:
-        assert list(_wrong(large, "conv", "weight")) == []
-        *_, output = _histograms(None, large)
+        assert list(faults_of(large, "conv", "weight")) == []
+        *_, output = histogram(None, large)
         peak = tracemalloc.get_traced_memory()[1]
     finally:
         tracemalloc.stop()
@@ -311,8 +314,8 @@ def test_values_are_looked_at_in_bounded_memory() -> None:
 def test_of_very_many_only_the_first_are_drawn(folder, tmp_path: Path) -> None:
     convert("vmz", folder.source, tmp_path / "half.pth", dtype="float16")
     found = verify(folder.source, tmp_path / "half.pth", clip=folder.clip, evidence=True)
-    assert len(found.evidence.odd) == 142
-    assert sum(bool(one.output) for one in found.evidence.odd) == MOST
+    assert len(found.evidence.suspects) == 142
+    assert sum(bool(one.histogram) for one in found.evidence.suspects) == MAX_HISTOGRAMS
     assert len(proof_html(found, [])) < 400_000
 
 

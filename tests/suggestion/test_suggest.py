@@ -12,17 +12,17 @@ from typing import TYPE_CHECKING, NamedTuple
 import numpy as np
 import pytest
 import torch
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from converters import Refused, convert
 from converters.formats.checkpoint import open_checkpoint
 from converters.formats.io.atomic import replacing
 from converters.formats.tensorflow.writer import checkpoint_names, write_tensorflow
-from converters.mapping.names import entries
-from converters.mapping.tables import load_layout
+from converters.mapping.catalog import load_layout
+from converters.mapping.names import tensor_slots
 from converters.mapping.user_mapping import load_mapping, parse_mapping
-from converters.mapping.variants import variant
+from converters.mapping.variants import find_variant
 from converters.suggestion.axes import axes_text, orders_between
 from converters.suggestion.fingerprints import Item, Look
 from converters.suggestion.name_similarity import role
@@ -32,6 +32,7 @@ from converters.suggestion.templates import escaped, fold, quoted, spell
 from converters.tensor import Held, Tensor
 from tests.helpers import caffe_files, caffe_tables, i3d_tables, vmz_files
 from tests.helpers import upstream_tables as tables
+from tests.helpers.budgets import examples
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -51,10 +52,14 @@ def case(
     family: str, network: str, layouts: tuple[str, str], left: Shapes, right: Shapes, scope: str = ""
 ) -> Case:
     """What the tables say of two layouts, for files with these names."""
-    one = variant(family, network)
-    bound = {"classes": 400, "channels": 3, "stem_t": 3}
+    one = find_variant(family, network)
+    sizes = {"classes": 400, "channels": 3, "stem_t": 3}
     here, there = (
-        {entry.canonical: entry.name for entry in entries(load_layout(name), one, bound, {}) if entry.name}
+        {
+            entry.canonical: entry.name
+            for entry in tensor_slots(load_layout(name), one, sizes, {})
+            if entry.name
+        }
         for name in layouts
     )
     names = {scope + here[name]: there[name] for name in here}
@@ -70,7 +75,8 @@ def case_of(name: str) -> Case:
     if source == "c3d":
         table = caffe_tables.caffe_tables()["c3d/caffe-v1.0-ucf101"].params
         made = {
-            entry.name: entry for entry in entries(load_layout(target), variant("c3d", "c3d-plain"), {}, {})
+            entry.name: entry
+            for entry in tensor_slots(load_layout(target), find_variant("c3d", "c3d-plain"), {}, {})
         }
         right = {name: entry.file_shape({"classes": 101, "channels": 3}) for name, entry in made.items()}
         return case("c3d", "c3d-plain", ("c3d", target), table, right)
@@ -293,7 +299,7 @@ NAMES = st.lists(
 )
 
 
-@settings(deadline=None)
+@examples()
 @given(NAMES)
 def test_templates_expand_into_exactly_what_was_folded(pairs):
     lines, indexes = fold([(*pair, None) for pair in pairs])

@@ -31,7 +31,8 @@ from converters.tensor import FileBytes, Tensor
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from converters.tensor import Data, SourceFile
+    from converters.files import SourceFile
+    from converters.tensor import Data
 
 C3D, BVLC_V1, BVLC, HDF5 = "c3d-v1.0", "bvlc-v1", "bvlc", "hdf5"
 """The dialects; the last has no fields."""

@@ -16,7 +16,8 @@ from converters.formats.io.protobuf_reader import BYTES, FIXED32, VARINT, Field,
 from converters.tensor import FileBytes, Repeated, Tensor
 
 if TYPE_CHECKING:
-    from converters.tensor import Data, SourceFile
+    from converters.files import SourceFile
+    from converters.tensor import Data
 
 _OPS = 50_000
 _AXES = 32

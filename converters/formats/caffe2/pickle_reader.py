@@ -15,7 +15,8 @@ from converters.formats.pickle.strings import Span, encodes
 from converters.formats.sniff import expect
 
 if TYPE_CHECKING:
-    from converters.tensor import SourceFile, Tensor
+    from converters.files import SourceFile
+    from converters.tensor import Tensor
 
 
 class Caffe2Pickle(NamedTuple):

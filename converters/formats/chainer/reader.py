@@ -15,7 +15,8 @@ from converters.errors import BadInput
 from converters.formats.sniff import expect
 
 if TYPE_CHECKING:
-    from converters.tensor import SourceFile, Tensor
+    from converters.files import SourceFile
+    from converters.tensor import Tensor
 
 
 _MODEL = "updater/model:"

@@ -13,13 +13,15 @@ from math import prod
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from converters.errors import BadInput, Refused
+from converters.files import CHUNK
 from converters.formats.sniff import expect
-from converters.tensor import CHUNK, ITEMSIZE, NUMPY_CODES, FileBytes, Swapped, Tensor
+from converters.tensor import ITEMSIZE, NUMPY_CODES, FileBytes, Swapped, Tensor
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from converters.tensor import Data, SourceFile
+    from converters.files import SourceFile
+    from converters.tensor import Data
 
 _OBJECTS = 50_000
 _DEPTH = 16

@@ -7,7 +7,7 @@ import os
 import sys
 
 from converters.errors import Refused
-from converters.tensor import CHUNK
+from converters.files import CHUNK
 
 GATHER = 32 * 1024
 """Pieces smaller than this are copied together: a system call costs more than the copy."""

@@ -9,12 +9,12 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, NamedTuple
 
 from converters.errors import BadInput
-from converters.tensor import CHUNK
+from converters.files import CHUNK
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from converters.tensor import SourceFile
+    from converters.files import SourceFile
 
 VARINT, FIXED64, BYTES, FIXED32 = 0, 1, 2, 5
 """Wire types; 3 and 4, groups, are deprecated and not read."""

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 from converters.errors import BadInput
 
 if TYPE_CHECKING:
-    from converters.tensor import SourceFile
+    from converters.files import SourceFile
 
 BLOCK = 512
 _MEMBERS = 64  # headers that are looked at; PyTorch's archives have four members

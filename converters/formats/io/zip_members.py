@@ -10,12 +10,12 @@ import zlib
 from typing import TYPE_CHECKING, NamedTuple
 
 from converters.errors import BadInput
-from converters.tensor import CHUNK
+from converters.files import CHUNK
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
-    from converters.tensor import SourceFile
+    from converters.files import SourceFile
 
 STORED, DEFLATED = 0, 8
 """The methods that are read."""

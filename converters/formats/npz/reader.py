@@ -13,15 +13,17 @@ from math import prod
 from typing import TYPE_CHECKING, NamedTuple
 
 from converters.errors import BadInput
+from converters.files import CHUNK
 from converters.formats.io.zip_members import DEFLATED, Inflated, Member, read_members, verify_member
 from converters.formats.pytorch.zip_records import CheckedRecord, Record
 from converters.formats.sniff import HEAD, expect, sniff
-from converters.tensor import CHUNK, ITEMSIZE, NUMPY_CODES, FileBytes, Swapped, Tensor
+from converters.tensor import ITEMSIZE, NUMPY_CODES, FileBytes, Swapped, Tensor
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from converters.tensor import Data, SourceFile
+    from converters.files import SourceFile
+    from converters.tensor import Data
 
 _MAGIC = b"\x93NUMPY"
 _HEADER_LIMIT = 65_536

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
-    from converters.source_graphs.graph import Node
+    from converters.formats.onnx.graph import Node
     from converters.tensor import Tensor
 
     from .reader import OnnxNode

@@ -13,8 +13,9 @@ from math import prod
 from typing import TYPE_CHECKING, NamedTuple
 
 from converters.errors import BadInput
+from converters.files import SourceFile
 from converters.formats.io.protobuf_reader import BYTES, FIXED32, VARINT, Field, Unpacked, Wire, signed
-from converters.tensor import ITEMSIZE, FileBytes, SourceFile, Tensor
+from converters.tensor import ITEMSIZE, FileBytes, Tensor
 
 if TYPE_CHECKING:
     from converters.tensor import Data

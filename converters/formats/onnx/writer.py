@@ -11,15 +11,15 @@ from typing import TYPE_CHECKING, Any
 from converters._version import __version__
 from converters.errors import Refused
 from converters.formats.io.protobuf_writer import head, message, number
-from converters.source_graphs.graph import IR_VERSION, OPSET
-from converters.source_graphs.runtime import require_onnx
+from converters.formats.onnx.graph import IR_VERSION, OPSET
+from converters.formats.onnx.runtime import require_onnx
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
 
     from converters.formats.caffe.writer import Sink
     from converters.formats.io.crc32 import Crc32
-    from converters.source_graphs.graph import Graph
+    from converters.formats.onnx.graph import Graph
     from converters.tensor import Tensor
 
 _LIMIT = (1 << 31) - 1

@@ -14,14 +14,14 @@ import struct
 from typing import TYPE_CHECKING, NamedTuple, NoReturn
 
 from converters.errors import BadInput
-from converters.tensor import CHUNK
+from converters.files import CHUNK
 
 from .strings import ESCAPED, RAW, RAW_UNICODE, UTF8, PickleError, Span, decode
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
-    from converters.tensor import SourceFile
+    from converters.files import SourceFile
 
 KEEP = 256
 """Strings of at least this many bytes stay in the file. Shorter ones are names, or arrays as short as one."""

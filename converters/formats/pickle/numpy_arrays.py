@@ -11,7 +11,8 @@ from math import prod
 from typing import TYPE_CHECKING, NamedTuple
 
 from converters.errors import BadInput
-from converters.tensor import CHUNK, ITEMSIZE, NUMPY_CODES, Data, FileBytes, Held, Swapped, Tensor
+from converters.files import CHUNK
+from converters.tensor import ITEMSIZE, NUMPY_CODES, Data, FileBytes, Held, Swapped, Tensor
 
 from .machine import Global, Inert, InertDict, code, put, shown
 from .strings import RAW, PickleError, Span, content, decoded_chunks, encodes, latin1
@@ -19,7 +20,7 @@ from .strings import RAW, PickleError, Span, content, decoded_chunks, encodes, l
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sized
 
-    from converters.tensor import SourceFile
+    from converters.files import SourceFile
 
 _KINDS = {
     "O": "Python objects",

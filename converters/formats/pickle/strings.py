@@ -11,12 +11,12 @@ import codecs
 import re
 from typing import TYPE_CHECKING
 
-from converters.tensor import CHUNK
+from converters.files import CHUNK
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from converters.tensor import SourceFile
+    from converters.files import SourceFile
 
 RAW, ESCAPED, UTF8, RAW_UNICODE = "raw", "string-escape", "utf-8", "raw-unicode-escape"
 

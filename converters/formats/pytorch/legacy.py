@@ -36,7 +36,7 @@ from .reader import (
 from .zip_records import Record
 
 if TYPE_CHECKING:
-    from converters.tensor import SourceFile
+    from converters.files import SourceFile
 
 MAGIC = 0x1950A86A20F9469CFC6C
 _VERSION = 1001

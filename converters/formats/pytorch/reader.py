@@ -13,13 +13,14 @@ from math import prod
 from typing import TYPE_CHECKING, NamedTuple
 
 from converters.errors import BadInput
+from converters.files import CHUNK
 from converters.formats.pickle.ignored_globals import NAMES as BYSTANDERS
 from converters.formats.pickle.machine import Global, shown, walk
 from converters.formats.pickle.numpy_arrays import NAMES as ARRAY_NAMES
 from converters.formats.pickle.numpy_arrays import PlainValues, refuse_too_many
 from converters.formats.pickle.strings import PickleError, encodes
 from converters.formats.sniff import expect
-from converters.tensor import CHUNK, ITEMSIZE, Data, FileBytes, Swapped, Tensor
+from converters.tensor import ITEMSIZE, Data, FileBytes, Swapped, Tensor
 
 from .zip_records import (
     CheckedPart,
@@ -35,7 +36,7 @@ from .zip_records import (
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
 
-    from converters.tensor import SourceFile
+    from converters.files import SourceFile
 
 __all__ = ["PthFile", "read_pth", "verify_crcs"]
 

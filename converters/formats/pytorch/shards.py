@@ -11,7 +11,7 @@ from converters.formats.pickle.machine import shown
 from converters.formats.pickle.numpy_arrays import TENSOR_LIMIT
 
 if TYPE_CHECKING:
-    from converters.tensor import SourceFile
+    from converters.files import SourceFile
 
 _LIMIT = 32 << 20  # bytes; a name takes about a hundred
 _FILES = 512  # they are open at once

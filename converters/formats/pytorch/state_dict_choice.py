@@ -18,7 +18,7 @@ from .reader import State, TorchTensor, named
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
 
-    from converters.tensor import SourceFile
+    from converters.files import SourceFile
 
 WEIGHTS = frozenset(
     {

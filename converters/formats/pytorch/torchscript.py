@@ -19,7 +19,7 @@ from .reader import TorchTensor
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
 
-    from converters.tensor import SourceFile
+    from converters.files import SourceFile
 
 _DEPTH = 100
 _LISTS = ("build_intlist", "build_tensorlist", "build_doublelist", "build_boollist")

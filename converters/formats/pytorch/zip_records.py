@@ -6,15 +6,16 @@ from typing import TYPE_CHECKING, NamedTuple
 from zlib import crc32
 
 from converters.errors import BadInput
+from converters.files import CHUNK
 from converters.formats.io.crc32 import crc32_function
 from converters.formats.io.zip_members import STORED, read_members
 from converters.formats.pickle.machine import shown
-from converters.tensor import CHUNK, Data
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
 
-    from converters.tensor import SourceFile
+    from converters.files import SourceFile
+    from converters.tensor import Data
 
 
 class Record(NamedTuple):

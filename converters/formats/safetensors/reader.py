@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import json
 from math import prod
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 from converters.errors import BadInput
 from converters.formats.pickle.numpy_arrays import refuse_too_many
-from converters.tensor import ITEMSIZE, FileBytes, SourceFile, Tensor
+from converters.tensor import ITEMSIZE, FileBytes, Tensor
+
+if TYPE_CHECKING:
+    from converters.files import SourceFile
 
 DTYPE = {
     "F64": "float64",

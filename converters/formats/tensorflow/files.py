@@ -12,8 +12,8 @@ import re
 from typing import NamedTuple
 
 from converters.errors import BadInput
+from converters.files import SourceFile
 from converters.formats.io.protobuf_fields import shown
-from converters.tensor import SourceFile
 
 from .sstable import MAGIC
 

@@ -11,9 +11,10 @@ from math import prod
 from typing import TYPE_CHECKING, NamedTuple
 
 from converters.errors import BadInput
+from converters.files import CHUNK, SourceFile
 from converters.formats.io.crc32c import masked, running_crc32c
 from converters.formats.io.protobuf_fields import BYTES, VARINT, Damaged, fields, shown, text, varint
-from converters.tensor import CHUNK, ITEMSIZE, FileBytes, SourceFile, Swapped, Tensor
+from converters.tensor import ITEMSIZE, FileBytes, Swapped, Tensor
 
 from .files import CheckpointFiles, find_checkpoint
 from .slices import assembled, parse_extents, part_of, slice_key

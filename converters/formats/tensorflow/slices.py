@@ -5,8 +5,8 @@ from __future__ import annotations
 from math import prod
 from typing import TYPE_CHECKING, NamedTuple
 
+from converters.files import CHUNK
 from converters.formats.io.protobuf_fields import BYTES, Damaged, fields
-from converters.tensor import CHUNK
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

@@ -9,16 +9,18 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, NamedTuple
 
 from converters.errors import BadInput
+from converters.files import CHUNK
 from converters.formats.io.crc32c import crc32c, masked
 from converters.formats.io.protobuf_fields import Damaged, varint
-from converters.tensor import CHUNK, FileBytes
+from converters.tensor import FileBytes
 
 from .snappy import decompress
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from converters.tensor import Data, SourceFile
+    from converters.files import SourceFile
+    from converters.tensor import Data
 
 MAGIC = (0xDB4775248B80FB57).to_bytes(8, "little")
 """The last eight bytes of a table."""

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from converters.source_graphs.graph import SourceNet, SourceOp
+from converters.source_graphs.net import NetBuilder
+from converters.source_graphs.record import SourceRecord
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    Shape = tuple[int, ...]
+    from converters.source_graphs.net import Shape, SourceNet
 
 EPSILON = 1e-5
 """The fork's default ``bn_param.eps``, which its nets leave as it is."""
@@ -21,55 +22,46 @@ _LAST = ("fc-action", "fc")
 """The classifier; the second is ImageNet's."""
 
 
-def network(blobs: Mapping[str, Shape], *, inverse_std: bool = False) -> SourceNet | None:
-    """The test net over ``blobs`` (``conv1/7x7_s2/0`` ... to shape), for images ``[N, C, H, W]``, or None if they
-    are not BN-Inception's: no layer is called ``conv1/7x7_s2``. Without a classifier it ends in ``global_pool``.
-    ``inverse_std`` says that the norms have inverse deviations."""
+def recognise(blobs: Mapping[str, Shape], settings: Mapping[str, Any]) -> SourceNet | None:
+    """The test net over ``blobs`` (``conv1/7x7_s2/0`` ... to shape), for images ``[N, C, H, W]``, or None if they are
+    not BN-Inception's: no layer is called ``conv1/7x7_s2``. Without a classifier it ends in ``global_pool``. With the
+    setting ``inverse_std`` the batch norms have inverse standard deviations."""
     if "conv1/7x7_s2/0" not in blobs:
         return None
-    build = _Builder(inverse_std)
+    build = _Builder(blobs, inverse_std=bool(settings.get("inverse_std")))
     x = build.unit("data", "conv1/7x7_s2", stride=2, pad=3)
-    build.blocks["conv1/7x7_s2"] = "conv1/7x7_s2"
-    build.blocks[x] = x
+    build.block("conv1/7x7_s2")
+    build.block(x)
     x = build.block(build.pool(x, "pool1/3x3_s2", "MAX", 2, 0))
     x = build.block(build.unit(x, "conv2/3x3_reduce"))
     x = build.block(build.unit(x, "conv2/3x3", pad=1))
     x = build.block(build.pool(x, "pool2/3x3_s2", "MAX", 2, 0))
     for name in _BLOCKS:
         x = build.block(build.inception(x, name))
-    x = build.block(build.layer("Pooling", [x], "global_pool", pool="AVE", global_pooling=True))
+    x = build.block(build.op("Pooling", [x], "global_pool", pool="AVE", global_pooling=True))
     for last in _LAST:
         if f"{last}/0" in blobs:
-            build.blocks["logits"] = build.layer("InnerProduct", [x, f"{last}/0", f"{last}/1"], last)
+            build.block("logits", build.op("InnerProduct", [x, f"{last}/0", f"{last}/1"], last))
     inputs = {"data": ("N", blobs["conv1/7x7_s2/0"][1], "H", "W")}
-    return SourceNet("bn_inception", "Caffe", tuple(build.ops), inputs, build.blocks, "frames")
+    return build.net("bn_inception", "Caffe", inputs, axes="frames")
 
 
-class _Builder:
-    def __init__(self, inverse_std: bool) -> None:
+class _Builder(NetBuilder):
+    def __init__(self, blobs: Mapping[str, Shape], *, inverse_std: bool) -> None:
+        super().__init__(blobs)
         self.norm = {"eps": EPSILON, **({"inverse_std": True} if inverse_std else {})}
-        self.ops: list[SourceOp] = []
-        self.blocks: dict[str, str] = {}
-
-    def layer(self, kind: str, inputs: list[str], output: str, **args: Any) -> str:
-        self.ops.append(SourceOp(kind, tuple(inputs), (output,), args))
-        return output
-
-    def block(self, name: str) -> str:
-        self.blocks[name] = name
-        return name
 
     def unit(self, x: str, name: str, *, stride: int = 1, pad: int = 0) -> str:
         """A convolution, its norm and, in place, its ReLU."""
-        x = self.layer(
+        x = self.op(
             "Convolution", [x, f"{name}/0", f"{name}/1"], name, stride=(stride, stride), pad=(pad, pad)
         )
         norm = f"{name}_bn"
-        x = self.layer("BN", [x, *(f"{norm}/{index}" for index in range(4))], norm, **self.norm)
-        return self.layer("ReLU", [x], norm)
+        x = self.op("BN", [x, *(f"{norm}/{index}" for index in range(4))], norm, **self.norm)
+        return self.op("ReLU", [x], norm)
 
     def pool(self, x: str, name: str, pool: str, stride: int, pad: int) -> str:
-        return self.layer(
+        return self.op(
             "Pooling", [x], name, pool=pool, kernel=(3, 3), stride=(stride, stride), pad=(pad, pad)
         )
 
@@ -87,4 +79,7 @@ class _Builder:
             x, f"{name}/pool", "MAX" if block in _MAX_POOLED else "AVE", stride, 0 if strided else 1
         )
         outs.append(pooled if strided else self.unit(pooled, f"{name}/pool_proj"))
-        return self.layer("Concat", outs, f"{name}/output")
+        return self.op("Concat", outs, f"{name}/output")
+
+
+SOURCE = SourceRecord(layouts=("tsn",), recognise=recognise)

@@ -5,58 +5,54 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from converters.source_graphs.graph import SourceNet, SourceOp
+from converters.source_graphs.net import NetBuilder
+from converters.source_graphs.record import SourceRecord
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    Shape = tuple[int, ...]
+    from converters.source_graphs.net import Shape, SourceNet
 
-_LEAVES = (("0", "1"), ("W", "b"))
-"""What weight and bias are called in Caffe and in Chainer."""
+_FRAMEWORKS = {("0", "1"): "Caffe", ("W", "b"): "Chainer"}
+"""Each framework by what it calls weight and bias."""
 
 
-def network(blobs: Mapping[str, Shape]) -> SourceNet | None:
+def recognise(blobs: Mapping[str, Shape], settings: Mapping[str, Any]) -> SourceNet | None:
     """The test net over ``blobs`` (``conv1a/0`` or ``SCOPE/conv1a/W`` ... to shape), with the second convolutions
     of the later stages where they are there. The Sports-1M net's last layers are ``fc6-1`` ... .
     None if the blobs are not C3D's: no layer is called ``conv1a``.
     """
-    for weight, bias in _LEAVES:
+    for (weight, bias), framework in _FRAMEWORKS.items():
         for name in blobs:
             if name.endswith(f"conv1a/{weight}"):
-                return _network(blobs, name.removesuffix(f"conv1a/{weight}"), weight, bias)
+                build = _Builder(blobs, name.removesuffix(f"conv1a/{weight}"))
+                return build.c3d(weight, bias, framework)
     return None
 
 
-def _network(blobs: Mapping[str, Shape], scope: str, weight: str, bias: str) -> SourceNet:
-    ops: list[SourceOp] = []
-    blocks: dict[str, str] = {}
+class _Builder(NetBuilder):
+    def c3d(self, weight: str, bias: str, framework: str) -> SourceNet:
+        """All of it; ``weight`` and ``bias`` are what the framework calls a layer's."""
+        x = "data"
+        for stage, letters in enumerate(("a", "a", "ab", "ab", "ab"), 1):
+            for letter in letters:
+                name = f"conv{stage}{letter}"
+                if letter == "a" or f"{name}/{weight}" in self.shapes:
+                    read = [x, f"{name}/{weight}", f"{name}/{bias}"]
+                    x = self.block(name, self.relu(self.op("Convolution", read, name, pad=(1, 1, 1))))
+            window = (1 if stage == 1 else 2, 2, 2)
+            x = self.block(self.op("Pooling", [x], f"pool{stage}", pool="MAX", kernel=window, stride=window))
+        for label in ("fc6", "fc7", "fc8"):
+            for name in (label, f"{label}-1"):
+                if f"{name}/{weight}" in self.shapes:  # else there are convolutions only
+                    x = self.op("InnerProduct", [x, f"{name}/{weight}", f"{name}/{bias}"], name)
+                    x = self.block("logits", x) if label == "fc8" else self.block(label, self.relu(x))
+        channels = self.shapes[f"conv1a/{weight}"][1]
+        return self.net("c3d", framework, {"data": ("N", channels, "T", "H", "W")})
 
-    def layer(kind: str, x: str, name: str, leaves: tuple[str, ...] = (), **args: Any) -> str:
-        read = tuple(f"{scope}{name}/{leaf}" for leaf in leaves)
-        ops.append(SourceOp(kind, (x, *read), (name,), args))
-        return name
+    def relu(self, x: str) -> str:
+        """In place."""
+        return self.op("ReLU", [x], x)
 
-    def relu(name: str) -> str:
-        ops.append(SourceOp("ReLU", (name,), (name,), {}))
-        return name
 
-    own = (weight, bias)
-    x = "data"
-    for stage, letters in enumerate(("a", "a", "ab", "ab", "ab"), 1):
-        for letter in letters:
-            name = f"conv{stage}{letter}"
-            if letter == "a" or f"{scope}{name}/{weight}" in blobs:
-                x = blocks[name] = relu(layer("Convolution", x, name, own, pad=(1, 1, 1)))
-        window = (1 if stage == 1 else 2, 2, 2)
-        x = blocks[f"pool{stage}"] = layer(
-            "Pooling", x, f"pool{stage}", pool="MAX", kernel=window, stride=window
-        )
-    for label in ("fc6", "fc7", "fc8"):
-        for name in (label, f"{label}-1"):
-            if f"{scope}{name}/{weight}" in blobs:  # else there are convolutions only
-                x = layer("InnerProduct", x, name, own)
-                blocks["logits" if label == "fc8" else label] = x if label == "fc8" else relu(x)
-    channels = blobs[f"{scope}conv1a/{weight}"][1]
-    framework = "Caffe" if weight == "0" else "Chainer"
-    return SourceNet("c3d", framework, tuple(ops), {"data": ("N", channels, "T", "H", "W")}, blocks)
+SOURCE = SourceRecord(layouts=("c3d", "c3d-chainer"), recognise=recognise)

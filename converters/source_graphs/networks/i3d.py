@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from converters.source_graphs.graph import SourceNet, SourceOp
+from converters.source_graphs.net import NetBuilder
+from converters.source_graphs.record import SourceRecord
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping
+    from collections.abc import Mapping
 
-    Shape = tuple[int, ...]
+    from converters.source_graphs.net import Shape, SourceNet
 
 EPSILON = 1e-3
 """Sonnet's, of every batch norm."""
@@ -45,10 +46,10 @@ _SCOPES = ("RGB/inception_i3d/", "Flow/inception_i3d/", "inception_i3d/", "")
 _HEAD = "Logits/Conv3d_0c_1x1/conv_3d"
 
 
-def network(variables: Mapping[str, Shape]) -> SourceNet | None:
+def recognise(variables: Mapping[str, Shape], settings: Mapping[str, Any]) -> SourceNet | None:
     """The test graph over ``variables`` (name to shape; optimiser slots are left alone), or None if they are not
     those of kinetics-i3d: they have no classifier ``Logits/Conv3d_0c_1x1``."""
-    scope = next((one for one in _SCOPES if f"{one}{_HEAD}/w" in variables), None)
+    scope = next((scope for scope in _SCOPES if f"{scope}{_HEAD}/w" in variables), None)
     if scope is None:
         return None
     build = _Builder(variables, scope)
@@ -60,36 +61,18 @@ def network(variables: Mapping[str, Shape]) -> SourceNet | None:
             x = build.op("MaxPool3D", [x], name, ksize=rest[0], strides=rest[1], padding="SAME")
         else:
             x = build.mixed(x, name)
-        build.blocks[name] = x
+        build.block(name, x)
     x = build.op("AvgPool3D", [x], "Logits/avg_pool3d", ksize=(2, 7, 7), strides=(1, 1, 1), padding="VALID")
-    build.blocks["features"] = x
+    build.block("features", x)
     x = build.op("Conv3D", [x, f"{_HEAD}/w"], _HEAD, strides=(1, 1, 1), padding="SAME")
     x = build.op("BiasAdd", [x, f"{_HEAD}/b"], f"{_HEAD}/BiasAdd")
-    build.blocks["frame_logits"] = build.op("Squeeze", [x], "SpatialSqueeze", axis=(2, 3))
-    build.blocks["logits"] = build.op("Mean", ["SpatialSqueeze"], "Logits", axis=1)
+    x = build.block("frame_logits", build.op("Squeeze", [x], "SpatialSqueeze", axis=(2, 3)))
+    build.block("logits", build.op("Mean", [x], "Logits", axis=1))
     channels = variables[f"{scope}Conv3d_1a_7x7/conv_3d/w"][3]
-    return SourceNet(
-        "i3d",
-        "TensorFlow",
-        tuple(build.ops),
-        {"inputs": ("N", "T", "H", "W", channels)},
-        build.blocks,
-        "NTHWC",
-    )
+    return build.net("i3d", "TensorFlow", {"inputs": ("N", "T", "H", "W", channels)}, axes="NTHWC")
 
 
-class _Builder:
-    def __init__(self, variables: Mapping[str, Shape], scope: str) -> None:
-        self.variables = variables
-        self.scope = scope
-        self.ops: list[SourceOp] = []
-        self.blocks: dict[str, str] = {}
-
-    def op(self, kind: str, inputs: Iterable[str], output: str, **args: Any) -> str:
-        read = tuple(self.scope + name if self.scope + name in self.variables else name for name in inputs)
-        self.ops.append(SourceOp(kind, read, (output,), args))
-        return output
-
+class _Builder(NetBuilder):
     def unit(self, x: str, name: str, strides: tuple[int, ...]) -> str:
         """A convolution without bias, its batch norm and its ReLU."""
         x = self.op("Conv3D", [x, f"{name}/conv_3d/w"], f"{name}/conv_3d", strides=strides, padding="SAME")
@@ -98,7 +81,7 @@ class _Builder:
         return self.op("Relu", [x], name)
 
     def mixed(self, x: str, name: str) -> str:
-        """Four branches, the last behind a pool."""
+        """Four branches, the last after a pool."""
         outs = []
         for branch in _BRANCHES:
             out = x
@@ -110,3 +93,6 @@ class _Builder:
                 out = self.unit(out, _MISNAMED.get(full, full), (1, 1, 1))
             outs.append(out)
         return self.op("ConcatV2", outs, name, axis=4)
+
+
+SOURCE = SourceRecord(layouts=("i3d",), recognise=recognise)

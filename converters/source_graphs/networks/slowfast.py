@@ -11,15 +11,15 @@ import re
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from converters.errors import Refused
-from converters.source_graphs.graph import SourceNet
+from converters.source_graphs.bottlenecks import SLOWFAST_ONLY, STAGES, Bottlenecks, scope_of
+from converters.source_graphs.record import SourceRecord
 
 from . import video_nonlocal
-from .bottlenecks import STAGES, Bottlenecks, scope_of
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    Shape = tuple[int, ...]
+    from converters.source_graphs.net import Shape, SourceNet
 
 WINDOW = 7
 """Rows and columns of the last map that are classified together: a 32nd of the crop of 224."""
@@ -34,9 +34,9 @@ _CLIP = 5
 """Axes of a convolution over clips."""
 
 
-class _Told(NamedTuple):
-    """What a model's name says, such as ``C2D_NOPOOL_8x8_R50`` or ``AVA_SLOW_8x8_R50``; of networks without a released
-    model a name with the same words does."""
+class _ModelName(NamedTuple):
+    """The facts in a model's name, such as ``C2D_NOPOOL_8x8_R50`` or ``AVA_SLOW_8x8_R50``. For networks without a
+    released model a name with the same words will do."""
 
     detector: bool
     pool2: bool
@@ -44,7 +44,7 @@ class _Told(NamedTuple):
     x3d_window: int
 
     @classmethod
-    def by(cls, model: str) -> _Told:
+    def parse(cls, model: str) -> _ModelName:
         words = re.split("[_-]", model.lower())
         return cls(
             detector="ava" in words,
@@ -54,36 +54,36 @@ class _Told(NamedTuple):
         )
 
 
-def network(blobs: Mapping[str, Shape], *, model: str = "") -> SourceNet | None:
+def recognise(blobs: Mapping[str, Shape], settings: Mapping[str, Any]) -> SourceNet | None:
     """The network over ``blobs`` (name to shape; solver state is left alone) for clips ``[N, C, T, H, W]``, all frames
     of the fast pathway; a detector's takes ``rois`` too, ``[K, 5]`` of (clip, x1, y1, x2, y2) in pixels.
 
     None if the blobs are not PySlowFast's: they have no classifier ``pred`` or no norm ``res_conv1_bn``, or they are
-    video-nonlocal-net's, by ``model``, or by their names where no model is said. Raises `Refused` without one, and if
-    a blob is missing.
+    video-nonlocal-net's, by the setting ``model``, or by their names where there is none. Raises `Refused` without a
+    model, and if a blob is missing.
     """
-    scope = scope_of(blobs)
+    scope, model = scope_of(blobs), settings.get("model", "")
     if scope is None or model in video_nonlocal.MODELS or len(blobs.get(f"{scope}conv1_w", ())) != _CLIP:
         return None
-    kinds = {"conv1_xy_w": _X3D, "t_conv1_w": _TwoPathways}
+    kinds = dict(zip(SLOWFAST_ONLY, (_X3D, _TwoPathways), strict=True))
     kind = next((kinds[name] for name in kinds if f"{scope}{name}" in blobs), None)
     if not model and kind is None:
         return None
     if not model:
         raise Refused("the blobs are those of several models of PySlowFast", hint="say which with --variant")
     try:
-        return (kind or _OnePathway)(blobs, scope, _Told.by(model)).net()
+        return (kind or _OnePathway)(blobs, scope, _ModelName.parse(model)).network()
     except KeyError as error:
         raise Refused(f"is no network of PySlowFast: it has no blob {error}") from None
 
 
 class _Builder(Bottlenecks):
-    def __init__(self, blobs: Mapping[str, Shape], scope: str, told: _Told) -> None:
+    def __init__(self, blobs: Mapping[str, Shape], scope: str, facts: _ModelName) -> None:
         super().__init__(blobs, scope)
-        self.told = told
+        self.facts = facts
 
     def stem(self, x: str, path: str = "", label: str = "") -> str:
-        """The first convolution and the pool behind it."""
+        """The first convolution and the pool after it."""
         x = self.norm(self.conv(x, f"{path}conv1", (1, 2, 2)), f"{path}res_conv1_bn")
         x = self.block(f"{label}stem", self.relu(x))
         window = {"kernels": (1, 3, 3), "strides": (1, 2, 2), "pads": (0, 1, 1) * 2}
@@ -91,7 +91,7 @@ class _Builder(Bottlenecks):
 
     def residual_stage(self, x: str, number: int, path: str = "", label: str = "") -> str:
         """The blocks of a stage. A detector's last stage keeps the size, and widens its kernels instead."""
-        wide = self.told.detector and number == 5
+        wide = self.facts.detector and number == 5
         return self.stage(
             x,
             number,
@@ -117,7 +117,7 @@ class _Builder(Bottlenecks):
 
     def classify(self, x: str) -> SourceNet:
         """From windows' means to their logits ``[N, classes, 1, h, w]``."""
-        if len(self.blobs["pred_w"]) == 2:
+        if len(self.shapes["pred_w"]) == 2:
             x = self.op("Transpose", [x], f"{x}_last", axes=(0, 2, 3, 4, 1))
             x = self.op("FC", [x, "pred_w", "pred_b"], "pred_last", axis=4)
             x = self.op("Transpose", [x], "pred", axes=(0, 4, 1, 2, 3))
@@ -127,11 +127,11 @@ class _Builder(Bottlenecks):
         return self.made()
 
     def made(self, **more: tuple[int | str, ...]) -> SourceNet:
-        first = "conv1_xy_w" if "conv1_xy_w" in self.blobs else "conv1_w"
-        inputs = {"data": ("N", self.blobs[first][1], "T", "H", "W"), **more}
-        return SourceNet("slowfast", "Caffe2", tuple(self.ops), inputs, self.blocks)
+        first = "conv1_xy_w" if "conv1_xy_w" in self.shapes else "conv1_w"
+        inputs = {"data": ("N", self.shapes[first][1], "T", "H", "W"), **more}
+        return self.net("slowfast", "Caffe2", inputs)
 
-    def net(self) -> SourceNet:
+    def network(self) -> SourceNet:
         """All of it."""
         raise NotImplementedError
 
@@ -139,16 +139,16 @@ class _Builder(Bottlenecks):
 class _OnePathway(_Builder):
     """C2D, I3D, SlowOnly and ImageNet's ResNet."""
 
-    def net(self) -> SourceNet:
-        # SlowOnly alone looks at no time before res4; the others halve it behind res2, but for those that have no pool.
-        slow = self.blobs["conv1_w"][2] == 1 and self.blobs["res4_0_branch2a_w"][2] > 1
+    def network(self) -> SourceNet:
+        # SlowOnly alone looks at no time before res4; the others halve it after res2, but for those that have no pool.
+        slow = self.shapes["conv1_w"][2] == 1 and self.shapes["res4_0_branch2a_w"][2] > 1
         x = self.stem("data")
         for number in STAGES:
             x = self.residual_stage(x, number)
-            if number == 2 and self.told.pool2 and not slow:
+            if number == 2 and self.facts.pool2 and not slow:
                 window = (2, 1, 1)
                 x = self.block("pool2", self.op("MaxPool", [x], "pool2", kernels=window, strides=window))
-        if self.told.detector:
+        if self.facts.detector:
             return self.detect(self.regions(x, "pool5"))
         return self.classify(self.block("pool", self.windows(x, "pool5", WINDOW)))
 
@@ -156,14 +156,14 @@ class _OnePathway(_Builder):
 class _TwoPathways(_Builder):
     """SlowFast. The lateral convolutions are named for what they read: ``t_pool1``, the last block of a stage."""
 
-    def net(self) -> SourceNet:
-        slow = self.op("SlowFrames", ["data"], "slow_data", alpha=self.told.alpha)
+    def network(self) -> SourceNet:
+        slow = self.op("SlowFrames", ["data"], "slow_data", alpha=self.facts.alpha)
         slow, fast = self.stem(slow, "", "slow."), self.stem("data", "t_", "fast.")
         for place, number in enumerate(STAGES):
             slow = self.join(slow, fast, place)
             slow = self.residual_stage(slow, number, "", "slow.")
             fast = self.residual_stage(fast, number, "t_", "fast.")
-        if self.told.detector:
+        if self.facts.detector:
             both = [self.regions(slow, "pool5"), self.regions(fast, "t_pool5")]
             return self.detect(self.op("Concat", both, "roi_concat", axis=1))
         both = [
@@ -173,37 +173,42 @@ class _TwoPathways(_Builder):
         return self.classify(self.block("pool", self.op("Concat", both, "pool5_concat", axis=1)))
 
     def join(self, slow: str, fast: str, place: int) -> str:
-        """The slow pathway's channels and behind them what a lateral convolution makes of the fast one's."""
+        """The slow pathway's channels, followed by what a lateral convolution makes of the fast one's."""
         name = f"{fast}_subsample"
-        seen = self.relu(self.norm(self.conv(fast, name, (self.told.alpha, 1, 1)), f"{name}_bn"))
+        seen = self.relu(self.norm(self.conv(fast, name, (self.facts.alpha, 1, 1)), f"{name}_bn"))
         return self.op("Concat", [slow, self.block(f"lateral{place}", seen)], f"{slow}_concat", axis=1)
 
     def nonlocal_block(self, x: str, name: str, **args: Any) -> str:
         """The configs say ``dot_product``, and of detectors a pool in time too."""
-        frames = 2 if self.told.detector else 1
+        frames = 2 if self.facts.detector else 1
         return super().nonlocal_block(x, name, pool=(frames, 2, 2), softmax=False)
 
 
 class _X3D(_Builder):
     """X3D. Its stem convolves in space, then in time channel by channel; all four stages halve the size."""
 
-    def net(self) -> SourceNet:
+    def network(self) -> SourceNet:
         x = self.conv("data", "conv1_xy", (1, 2, 2))
-        x = self.norm(self.conv(x, "conv1", group=self.blobs["conv1_w"][0]), "res_conv1_bn")
+        x = self.norm(self.conv(x, "conv1", group=self.shapes["conv1_w"][0]), "res_conv1_bn")
         x = self.block("stem", self.relu(x))
         for number in STAGES:
             x = self.stage(x, number, 2)
         x = self.block("conv5", self.relu(self.norm(self.conv(x, "conv_5"), "conv_5_bn")))
-        x = self.block("pool", self.windows(x, "pool5", self.told.x3d_window))
+        x = self.block("pool", self.windows(x, "pool5", self.facts.x3d_window))
         return self.classify(self.block("lin5", self.relu(self.conv(x, "lin_5"))))
 
     def middle(self, x: str, name: str, strides: tuple[int, ...], dilation: int) -> str:
         """A depthwise 3x3x3 convolution, squeeze and excitation in some blocks, Swish."""
-        group = self.blobs[f"{name}_w"][0]
+        group = self.shapes[f"{name}_w"][0]
         x = self.norm(self.conv(x, name, strides, dilation=dilation, group=group), f"{name}_bn")
-        if f"{x}_fc1_w" in self.blobs:
+        if f"{x}_fc1_w" in self.shapes:
             whole = self.op("AveragePool", [x], f"{x}_pool", global_pooling=1)
             squeezed = self.relu(self.conv(whole, f"{x}_fc1"))
             gate = self.op("Sigmoid", [self.conv(squeezed, f"{x}_fc2")], f"{x}_gate")
             x = self.op("Mul", [x, gate], f"{x}_excited")
         return self.op("Swish", [x], f"{x}_swish")
+
+
+SOURCE = SourceRecord(
+    layouts=("slowfast",), recognise=recognise, test_clips={"resnet_i3d": (1, 3, 2, 193, 196)}
+)

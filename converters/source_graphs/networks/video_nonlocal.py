@@ -8,17 +8,16 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from converters.errors import Refused
-from converters.source_graphs.graph import SourceNet
-
-from .bottlenecks import STAGES, Bottlenecks, scope_of
+from converters.source_graphs.bottlenecks import SLOWFAST_ONLY, STAGES, Bottlenecks, scope_of
+from converters.source_graphs.record import SourceRecord
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    Shape = tuple[int, ...]
+    from converters.source_graphs.net import Shape, SourceNet
 
 MODELS = {"8x8": 1, "32x4": 1, "32x2": 2, "128x1": 2}
-"""The releases, and what their stem and the pool behind it do in time: nothing, or halve it each."""
+"""The releases, and what their stem and the pool after it do in time: nothing, or halve it each."""
 
 _IMAGE = 4
 """Axes of a convolution over single frames."""
@@ -27,17 +26,17 @@ _GROUP = 4
 """Frames that a non-local block of res3 takes at a time in the affine nets."""
 
 
-def network(blobs: Mapping[str, Shape], *, model: str = "") -> SourceNet | None:
+def recognise(blobs: Mapping[str, Shape], settings: Mapping[str, Any]) -> SourceNet | None:
     """The test net over ``blobs`` (name to shape; solver state is left alone), or None if they are not
     video-nonlocal-net's: they have no classifier ``pred`` or no norm ``res_conv1_bn``, they are of a network
-    over single frames, or ``model`` is another project's (PySlowFast has the same names).
-
-    ``model`` is a key of `MODELS`. Raises `Refused` without one, and if a blob is missing.
+    over single frames, or of one that only PySlowFast has, or the setting ``model`` is not a key of `MODELS`
+    (PySlowFast has the same names). Raises `Refused` without a model, and if a blob is missing.
     """
     scope = scope_of(blobs)
-    if scope is None:
+    model = settings.get("model", "")
+    if scope is None or (model and model not in MODELS):
         return None
-    if model and model not in MODELS:  # another project's, with the same names
+    if any(f"{scope}{name}" in blobs for name in SLOWFAST_ONLY):
         return None
     if len(blobs.get(f"{scope}conv1_w", ())) == _IMAGE:  # ImageNet's network, which training begins with
         return None
@@ -48,7 +47,7 @@ def network(blobs: Mapping[str, Shape], *, model: str = "") -> SourceNet | None:
             hint="say which with --variant",
         )
     try:
-        return _Builder(blobs, scope).net(MODELS[model])
+        return _Builder(blobs, scope).network(MODELS[model])
     except KeyError as error:
         raise Refused(f"is no network of video-nonlocal-net: it has no blob {error}") from None
 
@@ -56,7 +55,7 @@ def network(blobs: Mapping[str, Shape], *, model: str = "") -> SourceNet | None:
 class _Builder(Bottlenecks):
     def __init__(self, blobs: Mapping[str, Shape], scope: str) -> None:
         super().__init__(blobs, scope)
-        self.affine = "res_conv1_bn_riv" not in self.blobs
+        self.affine = "res_conv1_bn_riv" not in self.shapes
 
     def norm(self, x: str, name: str) -> str:
         """Batch norm, or in the affine nets what is left of it."""
@@ -67,8 +66,8 @@ class _Builder(Bottlenecks):
     def pool(self, x: str, name: str, kernels: tuple[int, ...], strides: tuple[int, ...]) -> str:
         return self.block(name, self.op("MaxPool", [x], name, kernels=kernels, strides=strides))
 
-    def net(self, step: int) -> SourceNet:
-        """All of it; ``step`` is the stride in time of the stem, and again of the pool behind it."""
+    def network(self, step: int) -> SourceNet:
+        """All of it; ``step`` is the stride in time of the stem, and again of the pool after it."""
         x = self.relu(self.norm(self.conv("data", "conv1", (step, 2, 2)), "res_conv1_bn"))
         x = self.pool(self.block("stem", x), "pool1", (step, 3, 3), (step, 2, 2))
         for number in STAGES:
@@ -76,11 +75,11 @@ class _Builder(Bottlenecks):
             if number == 2:
                 x = self.pool(x, "pool2", (2, 1, 1), (2, 1, 1))
         x = self.block("pool", self.windows(x, "pool5", 7))
-        whole = len(self.blobs["pred_w"]) == 2
+        whole = len(self.shapes["pred_w"]) == 2
         x = self.op("FC", [x, "pred_w", "pred_b"], "pred") if whole else self.conv(x, "pred")
         self.blocks |= {"window_logits": x, "logits": x}
-        inputs = {"data": ("N", self.blobs["conv1_w"][1], "T", "H", "W")}
-        return SourceNet("video_nonlocal", "Caffe2", tuple(self.ops), inputs, self.blocks)
+        inputs = {"data": ("N", self.shapes["conv1_w"][1], "T", "H", "W")}
+        return self.net("video_nonlocal", "Caffe2", inputs)
 
     def nonlocal_block(self, x: str, name: str, **args: Any) -> str:
         """Of res3 in the affine nets every group of frames by itself."""
@@ -94,3 +93,6 @@ class _Builder(Bottlenecks):
         out = self.op("Transpose", [out], f"{out}_trans", axes=(0, 2, 1, 3, 4))
         self.op("Reshape", [out, whole], out, f"{out}_shape5d")
         return self.op("Transpose", [out], f"{out}_trans", axes=(0, 2, 1, 3, 4))
+
+
+SOURCE = SourceRecord(layouts=("nonlocal", "nonlocal-affine"), recognise=recognise)

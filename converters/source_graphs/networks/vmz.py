@@ -1,7 +1,7 @@
 """The networks of facebookresearch/VMZ as lists of Caffe2's operators, by the rules of its builders (4cc542d, ``c2/``).
 
-The blobs tell which network it is and all sizes; only the pool behind the stem and the stem's stride in time have to
-be told, as VMZ's own flags.
+The blobs say which network it is and all sizes; only the pool after the stem and the stem's stride in time are
+settings, VMZ's own flags.
 """
 
 from __future__ import annotations
@@ -10,12 +10,13 @@ import re
 from typing import TYPE_CHECKING, Any
 
 from converters.errors import Refused
-from converters.source_graphs.graph import SourceNet, SourceOp
+from converters.source_graphs.net import NetBuilder
+from converters.source_graphs.record import SourceRecord
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
 
-    Shape = tuple[int, ...]
+    from converters.source_graphs.net import Shape, SourceNet
 
 EPSILON = 1e-3
 """Of every SpatialBN, a constant in VMZ's builders."""
@@ -28,78 +29,71 @@ _CONV = r"comp_(\d+)_conv_(\d+)(_middle)?_w"
 _STATISTICS = ("s", "b", "rm", "riv")
 
 
-def network(
-    blobs: Mapping[str, Shape], *, pool1: bool | None = None, stem_stride: int | None = None
-) -> SourceNet | None:
+def recognise(blobs: Mapping[str, Shape], settings: Mapping[str, Any]) -> SourceNet | None:
     """The test net over ``blobs`` (name to shape; those it does not read are left alone), or None if they are not
-    VMZ's: they have no classifier ``last_out_L...``, perhaps behind the scope of a GPU.
+    VMZ's: they have no classifier ``last_out_L...``, perhaps in the scope of a GPU.
 
-    ``pool1`` is VMZ's flag ``use_pool1``, by default what the released files were trained with: on for CSN and
-    the audio-visual networks. Raises `Refused` if a blob is missing.
+    ``settings`` may have ``pool1``, VMZ's flag ``use_pool1``, by default what the released files were trained with: on
+    for CSN and the audio-visual networks; and ``stem_stride``, by default 1. Raises `Refused` if a blob is missing.
     """
-    found = next(filter(None, (_HEAD.fullmatch(name) for name in blobs)), None)
-    if found is None:
+    head = next(filter(None, (_HEAD.fullmatch(name) for name in blobs)), None)
+    if head is None:
         return None
-    scope, logits = found.groups()
-    bare = {name.removeprefix(scope): shape for name, shape in blobs.items() if name.startswith(scope)}
+    scope, logits = head.groups()
+    build = _Builder(blobs, scope)
+    pool1 = settings.get("pool1")
     if pool1 is None:
-        depthwise = any(
-            "_conv_" in name and len(shape) == 5 and shape[1] == 1 for name, shape in bare.items()
-        )
-        pool1 = depthwise or any(name.startswith("v_") for name in bare)
-    build = _Builder(bare, scope)
-    stride = stem_stride or 1
+        pool1 = build.is_depthwise() or any(name.startswith("v_") for name in build.shapes)
     try:
-        if "conv1a_w" in bare:
-            return build.c3d(logits)
-        if "v_conv1_w" in bare:
-            return build.audio_visual(logits, pool1, stride)
-        if len(bare["conv1_w"]) == 4:
-            end = build.audio("data", "", "")
-            inputs: dict[str, tuple[int | str, ...]] = {"data": LOGMELS}
-        else:
-            end = build.video("data", "", "", pool1, stride)
-            inputs = {"data": ("N", build.input_channels(""), "T", "H", "W")}
-        build.block("logits", build.fc(end, logits))
+        return build.network(logits, pool1, settings.get("stem_stride") or 1)
     except KeyError as error:
         raise Refused(f"is no network of VMZ: it has no blob {error}") from None
-    return build.net(inputs)
 
 
-class _Builder:
+class _Builder(NetBuilder):
     """Writes operators one by one, and keeps how many channels every value has."""
 
     def __init__(self, blobs: Mapping[str, Shape], scope: str) -> None:
-        self.blobs = blobs
-        self.scope = scope
-        self.ops: list[SourceOp] = []
-        self.blocks: dict[str, str] = {}
+        super().__init__(blobs, scope)
         self.channels: dict[str, int] = {}
 
-    def net(self, inputs: Mapping[str, tuple[int | str, ...]]) -> SourceNet:
-        return SourceNet("vmz", "Caffe2", tuple(self.ops), inputs, self.blocks)
-
-    def op(self, kind: str, inputs: Iterable[str], output: str, **args: Any) -> str:
-        read = tuple(self.scope + name if name in self.blobs else name for name in inputs)
-        self.ops.append(SourceOp(kind, read, (output,), args))
-        if output not in self.channels and read:
-            self.channels[output] = self.channels.get(read[0], 0)
+    def op(self, kind: str, inputs: Iterable[str], *outputs: str, **args: Any) -> str:
+        """Add an operator of one output, which has as many channels as its first input if nothing else is known."""
+        output = super().op(kind, inputs, *outputs, **args)
+        if output not in self.channels and self.ops[-1].inputs:
+            self.channels[output] = self.channels.get(self.ops[-1].inputs[0], 0)
         return output
 
-    def block(self, label: str, value: str) -> str:
-        """Have a value compared with the reference network's end point ``label``."""
-        self.blocks[label] = value
-        return value
+    def is_depthwise(self) -> bool:
+        """Whether a block has a depthwise convolution, as CSN's have."""
+        return any(
+            "_conv_" in name and len(shape) == 5 and shape[1] == 1 for name, shape in self.shapes.items()
+        )
+
+    def network(self, logits: str, pool1: bool, stem_stride: int) -> SourceNet:
+        """All of it; ``logits`` is the name of the classifier."""
+        if "conv1a_w" in self.shapes:
+            return self.c3d(logits)
+        if "v_conv1_w" in self.shapes:
+            return self.audio_visual(logits, pool1, stem_stride)
+        if len(self.shapes["conv1_w"]) == 4:
+            end = self.audio("data", "", "")
+            inputs: dict[str, tuple[int | str, ...]] = {"data": LOGMELS}
+        else:
+            end = self.video("data", "", "", pool1, stem_stride)
+            inputs = {"data": ("N", self.input_channels(""), "T", "H", "W")}
+        self.block("logits", self.fc(end, logits))
+        return self.net("vmz", "Caffe2", inputs)
 
     def input_channels(self, prefix: str) -> int:
         middle = f"{prefix}conv1_middle_w"
-        return self.blobs[middle if middle in self.blobs else f"{prefix}conv1_w"][1]
+        return self.shapes[middle if middle in self.shapes else f"{prefix}conv1_w"][1]
 
     def conv(self, x: str, name: str, strides: Iterable[int], pads: Iterable[int] | None = None) -> str:
         """A convolution, padded by half of its kernel; as many groups as the weight has input channels too few."""
-        out, taken, *kernel = self.blobs[f"{name}_w"]
+        out, taken, *kernel = self.shapes[f"{name}_w"]
         before = list(pads) if pads is not None else [size // 2 for size in kernel]
-        weights = [f"{name}_w"] + [f"{name}_b"] * (f"{name}_b" in self.blobs)
+        weights = [f"{name}_w"] + [f"{name}_b"] * (f"{name}_b" in self.shapes)
         group = self.channels.get(x, taken) // taken
         self.channels[name] = out
         return self.op(
@@ -114,20 +108,20 @@ class _Builder:
         return self.op("Relu", [x], x)
 
     def fc(self, x: str, name: str) -> str:
-        """A classifier: a matrix, or a 1x1x1 convolution in a fully convolutional net."""
-        if len(self.blobs[f"{name}_w"]) > 2:
-            return self.conv(x, name, [1] * (len(self.blobs[f"{name}_w"]) - 2))
+        """A classifier: a linear layer, or a 1x1x1 convolution in a fully convolutional net."""
+        if len(self.shapes[f"{name}_w"]) > 2:
+            return self.conv(x, name, [1] * (len(self.shapes[f"{name}_w"]) - 2))
         return self.op("FC", [x, f"{name}_w", f"{name}_b"], name)
 
     def video(self, data: str, prefix: str, label: str, pool1: bool, stem_stride: int) -> str:
         """From a clip to the last average pool."""
         x, stem = data, f"{prefix}conv1"
-        if f"{stem}_middle_w" in self.blobs:
+        if f"{stem}_middle_w" in self.shapes:
             x = self.norm(self.conv(x, f"{stem}_middle", (1, 2, 2)), f"{stem}_middle_spatbn_relu")
             x = self.conv(x, stem, (stem_stride, 1, 1))
         else:
             # R2D's stem takes the whole clip at once, without padding in time: only there is the kernel even.
-            frames = self.blobs[f"{stem}_w"][2]
+            frames = self.shapes[f"{stem}_w"][2]
             x = self.conv(x, stem, (stem_stride, 2, 2), (frames // 2 if frames % 2 else 0, 3, 3))
         x = self.block(f"{label}stem", self.norm(x, f"{stem}_spatbn_relu"))
         if pool1:
@@ -149,12 +143,12 @@ class _Builder:
         """All residual blocks. They count through all stages; one with a projection begins a stage, and strides,
         but for the first stage of a clip's network."""
         convs: dict[int, list[tuple[int, bool]]] = {}
-        for name in self.blobs:
+        for name in self.shapes:
             if name.startswith(prefix) and (found := re.fullmatch(_CONV, name.removeprefix(prefix))):
                 convs.setdefault(int(found[1]), []).append((int(found[2]), not found[3]))
         stage, within = first_stage, 0
         for number in range(len(convs)):
-            projected = f"{prefix}shortcut_projection_{number}_w" in self.blobs
+            projected = f"{prefix}shortcut_projection_{number}_w" in self.shapes
             if projected and number:
                 stage, within = stage + 1, 0
             strided = projected and (number > 0 or first_stage == 0)
@@ -177,7 +171,7 @@ class _Builder:
             (index, whole): f"{prefix}comp_{number}_conv_{index}{'' if whole else '_middle'}"
             for index, whole in convs
         }
-        kernels = {key: self.blobs[f"{name}_w"][2:] for key, name in names.items()}
+        kernels = {key: self.shapes[f"{name}_w"][2:] for key, name in names.items()}
         wide = {index for (index, _), kernel in kernels.items() if max(kernel) > 1}
         deep = len(kernels[convs[0]]) == 2 or any(kernel[0] > 1 for kernel in kernels.values())
         out = x
@@ -187,7 +181,7 @@ class _Builder:
             strides = [2 if strided and index == min(wide) and size > 1 else 1 for size in kernel]
             out = self.conv(out, names[index, whole], strides)
             spatbn = f"{prefix}comp_{number}_spatbn_{index}{'' if whole else '_middle'}"
-            # ip-CSN has no ReLU between its 1x1x1 and its depthwise half; behind the last comes the sum.
+            # ip-CSN has no ReLU between its 1x1x1 and its depthwise half; after the last comes the sum.
             relu = (index, whole) != convs[-1] and (whole or max(kernel) > 1)
             out = self.norm(out, spatbn, relu=relu)
         shortcut = x
@@ -203,18 +197,20 @@ class _Builder:
         """A clip and log-mels, joined by two layers."""
         seen = self.video("data", "v_", "video.", pool1, stem_stride)
         heard = self.audio("logmels", "a_", "audio.")
-        if len(self.blobs["av_fc1_w"]) == 2:
+        if len(self.shapes["av_fc1_w"]) == 2:
             seen = self.op("Squeeze", [seen], f"{seen}_squeezed", dims=[4])
         else:  # fully convolutional
             heard = self.op("ExpandDims", [heard], f"{heard}_3D", dims=[4])
         for name, end in (("video", seen), ("audio", heard)):
-            if f"{name[0]}_{logits}_w" in self.blobs:  # trained with gradient blending
+            if f"{name[0]}_{logits}_w" in self.shapes:  # trained with gradient blending
                 self.block(f"{name}_logits", self.fc(end, f"{name[0]}_{logits}"))
         x = self.op("Concat", [seen, heard], "av_concat", axis=1)
         for number in (1, 2):
             x = self.block(f"fuse{number}", self.relu(self.fc(x, f"av_fc{number}")))
         self.block("logits", self.fc(x, logits))
-        return self.net({"data": ("N", self.input_channels("v_"), "T", "H", "W"), "logmels": LOGMELS})
+        return self.net(
+            "vmz", "Caffe2", {"data": ("N", self.input_channels("v_"), "T", "H", "W"), "logmels": LOGMELS}
+        )
 
     def c3d(self, logits: str) -> SourceNet:
         """C3D with batch norm, pools without padding."""
@@ -230,4 +226,7 @@ class _Builder:
         for name in ("fc6", "fc7"):
             x = self.block(name, self.relu(self.fc(x, name)))
         self.block("logits", self.fc(x, logits))
-        return self.net({"data": ("N", self.blobs["conv1a_w"][1], "T", "H", "W")})
+        return self.net("vmz", "Caffe2", {"data": ("N", self.shapes["conv1a_w"][1], "T", "H", "W")})
+
+
+SOURCE = SourceRecord(layouts=("vmz",), recognise=recognise)

@@ -12,7 +12,8 @@ from typing import TYPE_CHECKING
 from converters.errors import Refused
 
 if TYPE_CHECKING:
-    from converters.source_graphs.graph import Emitter, SourceOp
+    from converters.source_graphs.net import SourceOp
+    from converters.source_graphs.translation import Emitter
 
 
 def _vector(emit: Emitter, name: str) -> str:

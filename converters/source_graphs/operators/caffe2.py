@@ -13,7 +13,8 @@ from converters.errors import Refused
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
-    from converters.source_graphs.graph import Emitter, SourceOp
+    from converters.source_graphs.net import SourceOp
+    from converters.source_graphs.translation import Emitter
 
 _FLOAT, _INT64 = 1, 7
 """Element types by their numbers; the first is Caffe2's too."""

@@ -11,7 +11,8 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from converters.source_graphs.graph import Emitter, SourceOp
+    from converters.source_graphs.net import SourceOp
+    from converters.source_graphs.translation import Emitter
 
 _PADDING = {"SAME": "SAME_UPPER", "VALID": "VALID"}
 _AXES = {0: 0, 1: 2, 2: 3, 3: 4, 4: 1}

@@ -8,10 +8,11 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from converters.errors import BadInput
+from converters.files import CHUNK, SourceFile
 from converters.formats.caffe.reader import (
     BVLC,
     BVLC_V1,
@@ -23,9 +24,10 @@ from converters.formats.caffe.reader import (
     read_mean,
 )
 from converters.formats.io import protobuf_reader as protobuf
-from converters.tensor import CHUNK, FileBytes, SourceFile
+from converters.tensor import FileBytes
 from tests.helpers import caffe_files as made
-from tests.helpers import caffe_tables
+from tests.helpers import caffe_tables, selection
+from tests.helpers.budgets import examples
 from tests.helpers.paths import REPOSITORY
 
 if TYPE_CHECKING:
@@ -489,7 +491,7 @@ def test_cut_at_every_byte(tmp_path, kind):
     assert clean <= len(whole.layers)
 
 
-@settings(max_examples=400, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@examples(400)
 @given(st.data())
 def test_damage_is_refused_or_leaves_a_consistent_file(tmp_path, data):
     content = bytearray(data.draw(st.sampled_from(list(small_files().values()))))
@@ -554,8 +556,8 @@ import resource, sys
 resource.setrlimit(resource.RLIMIT_AS, (200 << 20, 200 << 20))
 sys.path.insert(0, sys.argv[1])
 from converters.errors import BadInput
-from converters.read.caffe import read_caffemodel
-from converters.tensor import SourceFile
+from converters.formats.caffe.reader import read_caffemodel
+from converters.files import SourceFile
 try:
     with SourceFile(sys.argv[2]) as file:
         for tensor in read_caffemodel(file).tensors.values():
@@ -580,7 +582,7 @@ BOMBS = {
 
 
 @pytest.mark.timeout(60)
-@pytest.mark.parametrize("case", BOMBS)
+@pytest.mark.parametrize("case", selection.first_of(BOMBS))
 def test_bombs_cost_little_memory(tmp_path, case):
     root = REPOSITORY
     path = file_of(tmp_path, BOMBS[case])
@@ -609,7 +611,8 @@ def test_a_large_file_costs_little_memory(tmp_path):
 def test_reading_imports_neither_torch_nor_numpy(tmp_path):
     path = file_of(tmp_path, v10(packed=False))
     code = (
-        "import sys; from converters.read.caffe import read_caffemodel; from converters.tensor import SourceFile\n"
+        "import sys; from converters.formats.caffe.reader import read_caffemodel\n"
+        "from converters.files import SourceFile\n"
         "for tensor in read_caffemodel(SourceFile(sys.argv[1])).tensors.values(): tensor.tobytes()\n"
         "sys.exit('torch' in sys.modules or 'numpy' in sys.modules)"
     )

@@ -11,12 +11,13 @@ import numpy as np
 import pytest
 
 from converters.errors import Refused
+from converters.files import SourceFile
 from converters.formats.caffe.reader import BVLC, BVLC_V1, C3D, Layer, read_caffemodel
 from converters.formats.caffe.writer import write_caffemodel
 from converters.formats.io.output_stream import Output
 from converters.formats.npz.reader import read_npz
 from converters.formats.npz.writer import write_npy, write_npz
-from converters.tensor import Repeated, SourceFile, Tensor
+from converters.tensor import Repeated, Tensor
 from tests.helpers import caffe_files as made
 from tests.helpers import caffe_tables
 

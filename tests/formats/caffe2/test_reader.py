@@ -17,17 +17,19 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
 from converters.errors import BadInput, Refused
+from converters.files import CHUNK, SourceFile
 from converters.formats.caffe2.pickle_reader import read_caffe2_pickle
 from converters.formats.caffe2.pickle_writer import write_caffe2_pickle
 from converters.formats.pickle.numpy_arrays import TENSOR_LIMIT
 from converters.formats.sniff import HEAD, sniff
-from converters.tensor import CHUNK, FileBytes, SourceFile, Tensor
+from converters.tensor import FileBytes, Tensor
 from tests.helpers import hostile, paths
+from tests.helpers.budgets import examples
 from tests.helpers.paths import REPOSITORY
 
 if TYPE_CHECKING:
@@ -141,7 +143,7 @@ DTYPES = st.sampled_from(
 )
 
 
-@settings(deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@examples()
 @given(
     blobs=st.dictionaries(
         st.text(st.characters(codec="ascii", exclude_characters="\n"), min_size=1, max_size=60),
@@ -326,7 +328,7 @@ def test_pickles_are_recognised(path):
     assert sniff(path.read_bytes()[:HEAD]) == "pickle"
 
 
-@settings(max_examples=500)
+@examples(500)
 @given(st.binary(max_size=64))
 def test_recognition_never_fails(head):
     assert isinstance(sniff(head), str)
@@ -393,8 +395,8 @@ def test_a_sparse_file_over_4_gb(tmp_path):
 def test_reading_imports_neither_torch_nor_numpy():
     code = (
         "import sys\n"
-        "from converters.read.caffe2 import read_caffe2_pickle\n"
-        "from converters.tensor import SourceFile\n"
+        "from converters.formats.caffe2.pickle_reader import read_caffe2_pickle\n"
+        "from converters.files import SourceFile\n"
         "with SourceFile(sys.argv[1]) as file:\n"
         "    read_caffe2_pickle(file).tensors['conv1_w'].tobytes()\n"
         "assert not {'numpy', 'torch', 'pickle'} & set(sys.modules)\n"

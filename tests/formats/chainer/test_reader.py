@@ -13,17 +13,19 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from converters.errors import BadInput, Refused
+from converters.files import CHUNK, SourceFile
 from converters.formats.chainer.reader import read_chainer
 from converters.formats.checkpoint import open_checkpoint
 from converters.formats.hdf5.reader import _slabs
 from converters.formats.npz.reader import read_npy, read_npz
 from converters.formats.pytorch.zip_records import CheckedRecord
-from converters.tensor import CHUNK, FileBytes, SourceFile, known_crc
+from converters.tensor import FileBytes, known_crc
 from tests.helpers import paths
+from tests.helpers.budgets import examples
 from tests.helpers.paths import REPOSITORY
 from tests.helpers.recipes_caffe import c3d_weights
 
@@ -142,7 +144,7 @@ def test_the_mean_cube():
 def test_hdf5_without_the_extra(tmp_path):
     code = (
         "import sys; sys.modules['h5py'] = None\n"
-        "from converters.read.chainer import read_chainer\nfrom converters.tensor import SourceFile\n"
+        "from converters.formats.chainer.reader import read_chainer\nfrom converters.files import SourceFile\n"
         "from converters.errors import Refused\n"
         "try:\n    read_chainer(SourceFile(sys.argv[1]))\nexcept Refused as error:\n    sys.exit(str(error))"
     )
@@ -412,9 +414,9 @@ def test_a_bomb_streams(tmp_path):
     code = """
 import resource, sys
 resource.setrlimit(resource.RLIMIT_AS, (150 << 20, 150 << 20))
-from converters.read.hdf5 import _slabs
-from converters.read.npz import read_npz
-from converters.tensor import SourceFile
+from converters.formats.hdf5.reader import _slabs
+from converters.formats.npz.reader import read_npz
+from converters.files import SourceFile
 (tensor,) = read_npz(SourceFile(sys.argv[1])).tensors.values()
 sys.exit(sum(len(chunk) for chunk in tensor.data.chunks()) != 200 << 20)
 """
@@ -443,7 +445,7 @@ def test_cut_at_every_byte(tmp_path):
             refusal(path)
 
 
-@settings(max_examples=300, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@examples(300)
 @given(st.data())
 def test_damage_is_refused_or_leaves_a_consistent_file(tmp_path, data):
     arrays = {"aa": np.arange(6, dtype=np.int32), "bb": np.ones((2, 2), np.float32, "F"), "cc": np.zeros(3)}

@@ -8,10 +8,11 @@ import numpy as np
 import pytest
 
 from converters.errors import Refused
+from converters.files import CHUNK, SourceFile
 from converters.formats.hdf5.reader import read_hdf5
 from converters.formats.hdf5.writer import write_hdf5
 from converters.formats.io.atomic import replacing
-from converters.tensor import CHUNK, Held, Repeated, SourceFile, Tensor
+from converters.tensor import Held, Repeated, Tensor
 
 h5py = pytest.importorskip("h5py", reason="the extra [hdf5] is not installed")
 

@@ -20,10 +20,10 @@ from pathlib import Path
 import pytest
 
 from converters.errors import Refused
+from converters.files import CHUNK
 from converters.formats.io.atomic import refuse_output, remove_dead, replacing, same_file
 from converters.formats.io.crc32 import crc32_function
 from converters.formats.io.output_stream import GATHER, Output
-from converters.tensor import CHUNK
 from tests.helpers.paths import REPOSITORY
 
 ROOT = REPOSITORY
@@ -236,7 +236,7 @@ def test_same_file(tmp_path):
 FILL = """
 import sys
 from converters.errors import Refused
-from converters.write.atomic import replacing
+from converters.formats.io.atomic import replacing
 try:
     with replacing(sys.argv[1]) as out:
         for _ in range(64):
@@ -282,7 +282,7 @@ def test_a_limit_on_the_file_size(tmp_path):
 HOLD = """
 import signal, sys
 signal.signal(signal.SIGINT, signal.default_int_handler)  # ignored where the tests run in the background
-from converters.write.atomic import replacing
+from converters.formats.io.atomic import replacing
 with replacing(sys.argv[1], force="force" in sys.argv) as out:
     out.write(b"held" * 100_000)
     out.flush()
@@ -375,7 +375,7 @@ def test_no_live_file_is_ever_taken_for_dead(tmp_path):
 
 KILLED_AT = """
 import json, os, sys
-from converters.write.atomic import replacing
+from converters.formats.io.atomic import replacing
 target, force = sys.argv[1], sys.argv[2] == "force"
 folder = os.path.dirname(target)
 calls = ["open", "writev", "write", "fsync", "fchmod", "link", "unlink", "replace", "close"]
@@ -434,7 +434,7 @@ def test_killed_before_each_system_call(tmp_path, force):
 
 KILLED = """
 import sys
-from converters.write.atomic import replacing
+from converters.formats.io.atomic import replacing
 print("ready", flush=True)
 while True:
     with replacing(sys.argv[1], force=True) as out:

@@ -8,13 +8,14 @@ from typing import TYPE_CHECKING
 import numpy as np
 import onnx
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from onnx import TensorProto, helper, numpy_helper
 
 from converters.errors import BadInput
+from converters.files import SourceFile
 from converters.formats.onnx.reader import OnnxModel, is_onnx, read_onnx
-from converters.tensor import SourceFile
+from tests.helpers.budgets import examples
 from tests.helpers.caffe_files import message, number
 
 if TYPE_CHECKING:
@@ -207,7 +208,7 @@ def test_other_protocol_buffers_are_none(tmp_path: Path) -> None:
             assert not is_onnx(file)
 
 
-@settings(max_examples=150, deadline=None)
+@examples(150)
 @given(data=st.data())
 def test_changed_bytes_never_do_worse_than_an_error(tmp_path_factory, data) -> None:
     """And a weight that is given has as many bytes as its shape says."""

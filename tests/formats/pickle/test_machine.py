@@ -10,25 +10,23 @@ import sys
 from typing import TYPE_CHECKING
 
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from converters.errors import BadInput
+from converters.files import SourceFile
 from converters.formats.caffe2.pickle_reader import read_caffe2_pickle
 from converters.formats.pickle.machine import _STEPS, _damaged, walk
 from converters.formats.pickle.numpy_arrays import NAMES
 from converters.formats.pickle.strings import Span, content
-from converters.tensor import SourceFile
-from tests.helpers import hostile, paths
+from tests.helpers import hostile, paths, selection
+from tests.helpers.budgets import examples
 from tests.helpers.paths import REPOSITORY
 
 if TYPE_CHECKING:
     from pathlib import Path
 
 FIXTURES = sorted((paths.FIXTURES / "caffe2").glob("*.pkl"))
-REPEATED = settings(
-    deadline=None, max_examples=150, suppress_health_check=[HealthCheck.function_scoped_fixture]
-)
 
 
 def file_of(folder: Path, data: bytes) -> SourceFile:
@@ -89,9 +87,9 @@ VALUES = st.recursive(
 )
 
 
-@pytest.mark.parametrize("pickler", [pickle.Pickler, pickle._Pickler])
+@pytest.mark.parametrize("pickler", selection.first_of([pickle.Pickler, pickle._Pickler]))
 @pytest.mark.parametrize("protocol", range(6))
-@REPEATED
+@examples(150)
 @given(value=VALUES)
 def test_plain_values_are_what_was_pickled(tmp_path, pickler, protocol, value):
     out = io.BytesIO()
@@ -156,8 +154,8 @@ def test_damage_is_refused(tmp_path, name):
 GUARD = """
 import resource, sys, time
 from converters.errors import BadInput
-from converters.read.caffe2 import read_caffe2_pickle
-from converters.tensor import SourceFile
+from converters.formats.caffe2.pickle_reader import read_caffe2_pickle
+from converters.files import SourceFile
 
 limit = 700 << 20
 resource.setrlimit(resource.RLIMIT_AS, (limit, limit))
@@ -171,7 +169,7 @@ print(time.process_time())
 """
 
 
-@pytest.mark.parametrize("name", hostile.bombs())
+@pytest.mark.parametrize("name", selection.first_of(hostile.bombs()))
 def test_bombs_end_in_bounded_memory_and_time(tmp_path, name):
     path = tmp_path / "bomb.pkl"
     path.write_bytes(hostile.bombs()[name])
@@ -202,7 +200,7 @@ def test_memo_numbers_are_those_of_32_bits(tmp_path):
 
 
 def small_fixture() -> bytes:
-    return (FIXTURES / "caffe2" / "vmz-py27-numpy1.16.pkl").read_bytes()
+    return (paths.FIXTURES / "caffe2" / "vmz-py27-numpy1.16.pkl").read_bytes()
 
 
 def outcome(folder: Path, data: bytes):
@@ -219,7 +217,7 @@ def outcome(folder: Path, data: bytes):
 
 @pytest.mark.parametrize("name", ["vmz-py27-numpy1.16", "vmz-bytes-py313-numpy2.5"])
 def test_a_file_cut_anywhere_is_refused(tmp_path, name):
-    data = (FIXTURES / "caffe2" / f"{name}.pkl").read_bytes()
+    data = (paths.FIXTURES / "caffe2" / f"{name}.pkl").read_bytes()
     for end in range(len(data)):
         with file_of(tmp_path, data[:end]) as file, pytest.raises(BadInput) as caught:
             read_caffe2_pickle(file)
@@ -244,7 +242,7 @@ def test_a_flipped_bit_is_refused_or_changes_names_and_numbers_only(tmp_path):
 
 
 @pytest.mark.parametrize("path", FIXTURES, ids=lambda path: path.stem)
-@settings(parent=REPEATED, max_examples=40)
+@examples(40)
 @given(data=st.data())
 def test_random_damage_ends_in_a_value_or_a_refusal(tmp_path, path, data):
     changed = bytearray(path.read_bytes())
@@ -263,7 +261,7 @@ PIECES = (
 )
 
 
-@settings(parent=REPEATED, max_examples=1500)
+@examples(1500)
 @given(start=st.sampled_from([b"", b"\x80\x02", b"\x80\x05"]), pieces=st.lists(PIECES, max_size=40))
 def test_random_opcodes_end_in_a_value_or_a_refusal(tmp_path, start, pieces):
     message = ""

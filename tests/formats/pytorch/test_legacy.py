@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 import torch
-from hypothesis import HealthCheck, given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from converters.errors import BadInput
@@ -21,6 +21,7 @@ from converters.formats.checkpoint import open_checkpoint
 from converters.formats.pytorch.legacy import MAGIC
 from tests.formats.pytorch.test_reader import bits, repacked, saved
 from tests.helpers import hostile
+from tests.helpers.budgets import examples
 from tests.helpers.paths import REPOSITORY
 
 if TYPE_CHECKING:
@@ -198,7 +199,7 @@ def test_every_dtype_and_view_in_the_legacy_format(tmp_path):
     agree(*read_bytes(tmp_path, legacy(value)), value)
 
 
-@settings(deadline=None, max_examples=40, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@examples(40)
 @given(shape=st.lists(st.integers(0, 5), max_size=4), data=st.data())
 def test_any_view_comes_back_from_the_legacy_format(tmp_path, shape, data):
     tensor = torch.arange(int(torch.tensor(shape).prod()) if shape else 1, dtype=torch.int32).reshape(shape)
@@ -372,8 +373,8 @@ def test_random_damage_ends_in_a_value_or_a_refusal(tmp_path, kind):
 
 def test_a_tar_member_larger_than_8_gb_is_found(tmp_path):
     """Sizes that twelve octal digits cannot say are in the extended header; the file is sparse."""
+    from converters.files import SourceFile
     from converters.formats.io.tar_members import read_tar
-    from converters.tensor import SourceFile
 
     size = 9 << 30
     info = tarfile.TarInfo("storages")

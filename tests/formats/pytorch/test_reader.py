@@ -15,17 +15,19 @@ from zlib import crc32
 
 import pytest
 import torch
-from hypothesis import HealthCheck, given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from converters import convert, inspect, load_model
 from converters.errors import BadInput
+from converters.files import SourceFile
 from converters.formats.checkpoint import open_checkpoint
 from converters.formats.pickle.numpy_arrays import TENSOR_LIMIT
 from converters.formats.pytorch.reader import read_pth, verify_crcs
 from converters.formats.pytorch.zip_records import CheckedRecord
-from converters.tensor import FileBytes, SourceFile
-from tests.helpers import hostile
+from converters.tensor import FileBytes
+from tests.helpers import hostile, selection
+from tests.helpers.budgets import examples
 from tests.helpers.paths import REPOSITORY
 
 if TYPE_CHECKING:
@@ -149,7 +151,7 @@ def test_every_dtype_and_view(tmp_path):
     assert unchecked.crcs == found.crcs
 
 
-@settings(deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@examples()
 @given(shape=st.lists(st.integers(0, 5), max_size=4), data=st.data())
 def test_any_view_comes_back(tmp_path, shape, data):
     tensor = torch.arange(int(torch.tensor(shape).prod()) if shape else 1, dtype=torch.int32).reshape(shape)
@@ -470,7 +472,9 @@ def test_tensors_that_lie_are_refused(tmp_path, name):
         assert says in refusal(tmp_path, data)
 
 
-@pytest.mark.parametrize("name", ["nested tuples", "marks", "dictionaries", "nested tuples as a key"])
+@pytest.mark.parametrize(
+    "name", selection.first_of(["nested tuples", "marks", "dictionaries", "nested tuples as a key"])
+)
 def test_bombs_are_refused(tmp_path, name):
     refusal(tmp_path, with_pickle(hostile.bombs()[name]))
 
@@ -478,8 +482,8 @@ def test_bombs_are_refused(tmp_path, name):
 LINEAR = """
 import resource, sys, time
 from converters.errors import BadInput
-from converters.read.pth import read_pth
-from converters.tensor import SourceFile
+from converters.formats.pytorch.reader import read_pth
+from converters.files import SourceFile
 
 limit = int(sys.argv[2])
 resource.setrlimit(resource.RLIMIT_DATA, (limit, limit))
@@ -493,7 +497,7 @@ print(time.process_time())
 """
 
 
-@pytest.mark.parametrize("name", hostile.repeated())
+@pytest.mark.parametrize("name", selection.first_of(hostile.repeated()))
 def test_what_is_stored_once_and_used_often_costs_no_more_than_its_bytes(tmp_path, name):
     stream, says = hostile.repeated()[name]
     data = with_pickle(stream, _0=struct.pack("<4f", 1, 2, 3, 4))
@@ -678,8 +682,8 @@ def test_a_sparse_file_over_4_gb(tmp_path):
 def test_reading_imports_neither_torch_nor_numpy(tmp_path):
     code = (
         "import sys\n"
-        "from converters.read.pth import read_pth\n"
-        "from converters.tensor import SourceFile\n"
+        "from converters.formats.pytorch.reader import read_pth\n"
+        "from converters.files import SourceFile\n"
         "with SourceFile(sys.argv[1]) as file:\n"
         "    read_pth(file).tensors['0.weight'].tobytes()\n"
         "assert not {'numpy', 'torch', 'pickle', 'zipfile'} & set(sys.modules)\n"

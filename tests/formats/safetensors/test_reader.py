@@ -9,12 +9,13 @@ from typing import TYPE_CHECKING
 import pytest
 import safetensors.torch
 import torch
-from hypothesis import HealthCheck, given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from converters.errors import BadInput
+from converters.files import SourceFile
 from converters.formats.safetensors.reader import HEADER_LIMIT, read_safetensors
-from converters.tensor import SourceFile
+from tests.helpers.budgets import examples
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -219,7 +220,7 @@ def test_other_kinds_of_files(tmp_path, content):
     assert refusal(path) == "is no safetensors file"
 
 
-@settings(max_examples=300, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@examples(300)
 @given(st.data())
 def test_damage_is_refused_or_leaves_a_consistent_file(tmp_path, data):
     tensors = {

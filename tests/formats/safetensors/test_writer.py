@@ -12,16 +12,18 @@ import pytest
 import safetensors.numpy
 import safetensors.torch
 import torch
-from hypothesis import HealthCheck, given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from safetensors import safe_open
 
 from converters.errors import Refused
+from converters.files import CHUNK, SourceFile
 from converters.formats.io.atomic import replacing
 from converters.formats.safetensors import writer as module
 from converters.formats.safetensors.reader import read_safetensors
 from converters.formats.safetensors.writer import DTYPE, write_safetensors
-from converters.tensor import CHUNK, ITEMSIZE, SourceFile, Tensor
+from converters.tensor import ITEMSIZE, Tensor
+from tests.helpers.budgets import examples
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -99,7 +101,7 @@ def test_every_dtype_and_shape_is_read_by_the_library(tmp_path):
     }
 
 
-@settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@examples(60)
 @given(
     st.dictionaries(
         st.text(st.characters(exclude_categories=["Cs"]), max_size=50).filter("__metadata__".__ne__),

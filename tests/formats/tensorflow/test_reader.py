@@ -12,10 +12,11 @@ from contextlib import suppress
 from pathlib import Path
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from converters.errors import BadInput
+from converters.files import SourceFile
 from converters.formats.io import crc32c as crc32c_module
 from converters.formats.io.crc32c import Folded, crc32c, masked, running_crc32c
 from converters.formats.io.protobuf_fields import Damaged
@@ -24,8 +25,8 @@ from converters.formats.tensorflow.reader import read_tensorflow, verify_crcs
 from converters.formats.tensorflow.slices import slice_key
 from converters.formats.tensorflow.snappy import decompress
 from converters.formats.tensorflow.sstable import read_table
-from converters.tensor import SourceFile
-from tests.helpers import i3d_tables
+from tests.helpers import i3d_tables, selection
+from tests.helpers.budgets import examples
 from tests.helpers.paths import REPOSITORY
 from tests.helpers.tensorflow_files import (
     FIXTURES,
@@ -539,7 +540,7 @@ def test_cut_at_every_byte(fixture: str, name: str, tmp_path) -> None:
         assert "does not end as" in said or "ends early" in said or "is no TensorFlow" in said, (size, said)
 
 
-@pytest.mark.parametrize(("fixture", "name"), DAMAGED)
+@pytest.mark.parametrize(("fixture", "name"), selection.first_of(DAMAGED))
 def test_every_bit_flipped(fixture: str, name: str, tmp_path) -> None:
     """Not one goes unseen, but in the padding of the footer and in what belongs to tensors that are not read."""
     path = copied(fixture, tmp_path) / name
@@ -557,7 +558,7 @@ def test_every_bit_flipped(fixture: str, name: str, tmp_path) -> None:
     assert set(unseen) <= set(allowed)
 
 
-@pytest.mark.parametrize(("fixture", "name"), DAMAGED)
+@pytest.mark.parametrize(("fixture", "name"), selection.first_of(DAMAGED))
 def test_flipped_bits_without_checksums(fixture: str, name: str, tmp_path) -> None:
     """Whatever comes out then, it is a clean refusal or tensors of some sort."""
     path = copied(fixture, tmp_path) / name
@@ -892,7 +893,7 @@ def test_blocks_that_are_used_twice(tmp_path) -> None:
         read_tensorflow(str(tmp_path / "m.index"))
 
 
-@settings(max_examples=300, deadline=None)
+@examples(300)
 @given(st.data())
 def test_any_bytes_with_right_checksums(data) -> None:
     """Values of an index changed at random, checksums made again: tensors or a clean refusal."""
@@ -913,7 +914,7 @@ def test_any_bytes_with_right_checksums(data) -> None:
                 assert len(tensor.tobytes()) == tensor.nbytes
 
 
-@settings(max_examples=200, deadline=None)
+@examples(200)
 @given(st.binary(max_size=80))
 def test_any_bytes_as_snappy(packed: bytes) -> None:
     with suppress(Damaged):
@@ -971,7 +972,7 @@ def test_bombs_cost_little(tmp_path) -> None:
     script = """
 import resource, sys, time
 from converters.errors import BadInput
-from converters.read.tensorflow import read_tensorflow, verify_crcs
+from converters.formats.tensorflow.reader import read_tensorflow, verify_crcs
 import numpy  # its libraries reserve address space
 taken = int(open("/proc/self/statm").read().split()[0]) * resource.getpagesize()
 resource.setrlimit(resource.RLIMIT_AS, (taken + (64 << 20), taken + (64 << 20)))
@@ -1007,7 +1008,7 @@ for path in sys.argv[1:]:
 
 def test_names_are_read_without_numpy_or_torch() -> None:
     script = (
-        "import sys; from converters.read.tensorflow import read_tensorflow\n"
+        "import sys; from converters.formats.tensorflow.reader import read_tensorflow\n"
         f"checkpoint = read_tensorflow({str(FIXTURES / 'every')!r})\n"
         "assert len(checkpoint.tensors) == 15\n"
         "print(sorted({'numpy', 'torch', 'tensorflow', 'google.protobuf'} & set(sys.modules)))"

@@ -6,15 +6,17 @@ import os
 from typing import TYPE_CHECKING
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from converters.errors import Refused
+from converters.files import SourceFile
 from converters.formats.tensorflow.reader import read_tensorflow, verify_crcs
 from converters.formats.tensorflow.sstable import read_table
 from converters.formats.tensorflow.writer import checkpoint_names, write_table, write_tensorflow
-from converters.tensor import ITEMSIZE, FileBytes, Repeated, SourceFile, Tensor
+from converters.tensor import ITEMSIZE, FileBytes, Repeated, Tensor
 from tests.helpers import i3d_tables
+from tests.helpers.budgets import examples
 from tests.helpers.tensorflow_files import FIXTURES, Memory, contents, fixtures, values
 
 if TYPE_CHECKING:
@@ -149,7 +151,7 @@ def test_a_source_that_is_cut_meanwhile(tmp_path) -> None:
             write_tensorflow(Memory(), Memory(), [tensor])
 
 
-@settings(max_examples=100, deadline=None)
+@examples(100)
 @given(
     st.dictionaries(
         st.text(st.characters(codec="utf-8"), min_size=1).filter(lambda name: name[0] != "\0"),

@@ -2,8 +2,8 @@
 
 Modules carry the names of the Caffe layers with their slashes as dots (``conv1.7x7_s2``,
 ``inception_3a.3x3_reduce``), each a unit with ``conv`` and ``bn``; the classifier is ``head``, and SSN has
-``completeness`` and ``regression`` beside it. No config: which branches a block has, and which network it is,
-follows from the shapes. End points carry the names of the Caffe blobs, slashes and all.
+``completeness`` and ``regression`` beside it. No settings but ``bn_eps``: which branches a block has, and which network
+it is, follows from the shapes. End points have the names of the Caffe blobs, slashes and all.
 
 Facts from yjxiong/temporal-segment-networks 2c5e5e7, run in yjxiong/caffe 9831a2b: max pools of stride 2 have
 no padding and round up; average pools count their padding; the pool of ``inception_5b`` is a maximum. Those of SSN
@@ -18,19 +18,20 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from .layers import Network, Unit, check_input, linear
+from converters.networks.layers import Network, Unit, check_input, linear
+from converters.networks.record import NetworkRecord
 
 if TYPE_CHECKING:
     from collections.abc import Generator, Iterator
 
-    from .spec import Shapes
+    from converters.networks.spec import ModuleShapes, Settings
 
 _BLOCKS = ("3a", "3b", "3c", "4a", "4b", "4c", "4d", "4e", "5a", "5b")
 _REDUCING = ("3c", "4e")
 """Blocks of stride 2: no 1x1 branch, and a maximum that is concatenated as it is."""
 
 STAGES = (2, 5, 2)
-"""Snippets before, within and behind a proposal."""
+"""Snippets before, within and after a proposal."""
 
 _DROPOUT = {3: 0.8}
 _DROPOUT_FLOW = 0.7
@@ -39,7 +40,7 @@ _DROPOUT_FLOW = 0.7
 class Inception(nn.Module):
     """A block: branches side by side, their channels concatenated."""
 
-    def __init__(self, shapes: Shapes, channels: int, eps: float, stride: int, pool: str) -> None:
+    def __init__(self, shapes: ModuleShapes, channels: int, eps: float, stride: int, pool: str) -> None:
         super().__init__()
         self.stride = stride
         self.pool = pool
@@ -80,14 +81,14 @@ class Inception(nn.Module):
 class BNInception(Network):
     """Frames of a clip [N, C, T, H, W] to logits [N, classes]: each of the T segments (or stacks of optical
     flow) by itself, the logits averaged over them. The inner blocks of `steps` are of all N x T frames, [N T,
-    ...].
+    ...]. SSN takes nine snippets of a proposal, and their scale factors.
 
     Heights and widths are 32 n - 1 .. 32 n + 6, such as 224: with others a convolution and the pool beside it
     leave different sizes, in Caffe too. The last pool averages all that is left (7x7 at 224x224). Without a
     head among the shapes the output is ``global_pool``, [N T, channels].
     """
 
-    def __init__(self, shapes: Shapes, eps: float) -> None:
+    def __init__(self, shapes: ModuleShapes, eps: float) -> None:
         super().__init__()
         _, channels, *_ = shapes["conv1.7x7_s2.conv.weight"]
         self.in_channels = channels
@@ -122,7 +123,7 @@ class BNInception(Network):
             yield "logits", self.head(self.dropout(features)).mean(dim=1)
 
     def backbone(self, clip: Tensor) -> Generator[tuple[str, Tensor], None, Tensor]:
-        """The steps in front of the head; returns the features of every segment, [N, T, channels]."""
+        """The steps before the head; returns the features of every segment, [N, T, channels]."""
         check_input(clip, "NCTHW", self.in_channels)
         clips, _, segments, *size = clip.shape
         if any(side < 31 or (side + 1) % 32 > 7 for side in size):
@@ -156,13 +157,13 @@ class BNInception(Network):
 class SSN(BNInception):
     """Nine snippets of a proposal, [N, C, 9, H, W], to activity scores [N, classes], background first.
 
-    Two snippets are from before the proposal, five from within, two from behind. The activity is that of the mean
+    Two snippets are from before the proposal, five from within, two from after it. The activity is that of the mean
     within; completeness and regression see the means of the three stages side by side, the outer ones times
     ``scales`` [N, 2] (1 where none are given). `steps` yields ``"completeness"`` [N, activities] and
     ``"regression"`` [N, 2 activities], centre and length of each, before ``"logits"``.
     """
 
-    def __init__(self, shapes: Shapes, eps: float) -> None:
+    def __init__(self, shapes: ModuleShapes, eps: float) -> None:
         super().__init__(shapes, eps)
         channels = shapes["head.weight"][1]
         self.completeness = linear(shapes, channels * len(STAGES), "completeness")
@@ -182,16 +183,20 @@ class SSN(BNInception):
         features = yield from self.backbone(clip)
         first, last = STAGES[0], STAGES[0] + STAGES[1]
         within = features[:, first:last].mean(dim=1)
-        before, behind = features[:, :first].mean(dim=1), features[:, last:].mean(dim=1)
+        before, after = features[:, :first].mean(dim=1), features[:, last:].mean(dim=1)
         if scales is not None:
-            before, behind = before * scales[:, :1], behind * scales[:, 1:]
-        whole = self.dropout(torch.cat([before, within, behind], dim=1))
+            before, after = before * scales[:, :1], after * scales[:, 1:]
+        whole = self.dropout(torch.cat([before, within, after], dim=1))
         yield "completeness", self.completeness(whole)
         yield "regression", self.regression(whole)
         assert self.head is not None
         yield "logits", self.head(self.dropout(within))
 
 
-def published(shapes: Shapes, eps: float) -> BNInception:
-    """The network of family ``bn_inception``: SSN where the shapes have its heads."""
-    return SSN(shapes, eps) if "completeness.weight" in shapes else BNInception(shapes, eps)
+def build(shapes: ModuleShapes, settings: Settings) -> BNInception:
+    """SSN where the shapes have its heads, else BN-Inception."""
+    kind = SSN if "completeness.weight" in shapes else BNInception
+    return kind(shapes, settings.bn_eps)
+
+
+NETWORK = NetworkRecord(build=build, test_clip=(1, 3, 1, 31, 38))

@@ -1,8 +1,8 @@
 """SlowFast: a slow and a fast pathway over one clip.
 
 Modules: ``slow`` and ``fast``, each with ``stem`` and ``layer1`` .. ``layer4`` as in `resnet_i3d`, ``lateral0`` ..
-``lateral3`` from the fast to the slow pathway behind the stem and the first three stages, and ``head``. Config:
-``blocks`` and ``spatial_strides`` of the stages, and the settings that ``mappings/networks/slowfast.toml`` describes.
+``lateral3`` from the fast to the slow pathway after the stem and the first three stages, and ``head``. Settings:
+``blocks`` and ``spatial_strides`` of the stages, and those that ``mappings/networks/slowfast.toml`` describes.
 """
 
 from __future__ import annotations
@@ -14,14 +14,15 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from .layers import Network, Unit, check_input, linear
-from .regions import Regions
-from .resnet_i3d import asked_for, stage, window_means
+from converters.networks.layers import Network, Unit, check_input, linear
+from converters.networks.record import NetworkRecord
+from converters.networks.regions import Regions, require_regions
+from converters.networks.stages import stage, window_means
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from .spec import Config, Shapes
+    from converters.networks.spec import ModuleShapes, Settings
 
 STAGES = (1, 2, 3, 4)
 
@@ -31,24 +32,25 @@ Steps = Generator[tuple[str, Tensor], None, Out]
 
 
 class Pathway(nn.Module):
-    """Stem and stages; ``joined`` are the channels that a lateral convolution adds behind each of them but the last."""
+    """Stem and stages; ``joined`` are the channels that a lateral convolution adds after each of them but the last."""
 
     def __init__(
-        self, shapes: Shapes, config: Config, eps: float, joined: tuple[int, ...] = (0, 0, 0, 0)
+        self, shapes: ModuleShapes, settings: Settings, joined: tuple[int, ...] = (0, 0, 0, 0)
     ) -> None:
         super().__init__()
+        eps = settings.bn_eps
         self.stem = Unit(shapes.under("stem"), shapes["stem.conv.weight"][1], eps, (1, 2, 2))
         channels = self.stem.out_channels
-        steps = config.integers("spatial_strides", 4)
-        dilation = config.integer("roi_dilation") if "roi_dilation" in config.values else 1
+        steps = settings.integers("spatial_strides", 4)
+        dilation = settings.integer("roi_dilation") if "roi_dilation" in settings.values else 1
         for number, blocks, step, more in zip(
-            STAGES, config.integers("blocks", 4), steps, joined, strict=True
+            STAGES, settings.integers("blocks", 4), steps, joined, strict=True
         ):
             layer, channels = stage(
                 shapes.under(f"layer{number}"),
                 channels + more,
                 eps,
-                config,
+                settings,
                 blocks,
                 (1, step, step),
                 dilation=dilation if number == 4 else 1,
@@ -78,18 +80,19 @@ class SlowFast(Network):
     ``slow_frames`` says which of them the slow pathway sees, T / ``alpha`` in number: ``"linspace"``, spread from the
     first to the last and rounded down, for which T must be a multiple of ``alpha``, or ``"stride"``, every
     ``alpha``-th from the first, of any T (mmaction; mmaction2 itself takes multiples alone). Heads are those of
-    `resnet_i3d.ResNetI3D`, each pathway's windows averaged by itself.
+    `ResNetI3D`, each pathway's windows averaged by itself.
     """
 
-    def __init__(self, shapes: Shapes, config: Config, eps: float) -> None:
+    def __init__(self, shapes: ModuleShapes, settings: Settings) -> None:
         super().__init__()
-        self.alpha = config.integer("alpha")
-        self.spread = config.choice("slow_frames", {"linspace": True, "stride": False})
+        eps = settings.bn_eps
+        self.alpha = settings.integer("alpha")
+        self.spread = settings.choice("slow_frames", {"linspace": True, "stride": False})
         detects = "roi_head.weight" in shapes
-        self.windows = not detects and config.choice("head", {"windows": True, "global": False})
+        self.windows = not detects and settings.choice("head", {"windows": True, "global": False})
         joined = tuple(shapes[f"lateral{index}.conv.weight"][0] for index in range(4))
-        self.slow = Pathway(shapes.under("slow"), config, eps, joined)
-        self.fast = Pathway(shapes.under("fast"), config, eps)
+        self.slow = Pathway(shapes.under("slow"), settings, joined)
+        self.fast = Pathway(shapes.under("fast"), settings)
         self.channels = shapes["fast.stem.conv.weight"][1]
         for index in range(4):
             under = shapes.under(f"lateral{index}")
@@ -97,7 +100,7 @@ class SlowFast(Network):
             self.add_module(f"lateral{index}", unit)
         channels, name = self.slow.out_channels + self.fast.out_channels, "roi_head" if detects else "head"
         context = detects and shapes["roi_head.weight"][1] == 2 * channels
-        self.regions = Regions(config, context=context) if detects else None
+        self.regions = Regions(settings, context=context) if detects else None
         self.add_module(name, linear(shapes, channels * (1 + context), name))
 
     def slow_indices(self, frames: int) -> Tensor:
@@ -127,16 +130,16 @@ class SlowFast(Network):
 
     def steps(self, x: Tensor, rois: Tensor | None = None) -> Iterator[tuple[str, Tensor]]:
         """See `Network.steps`."""
-        last = yield from self.pathways(x)
+        lasts = yield from self.pathways(x)
         if self.regions is not None:
-            means = torch.cat([one.mean(dim=2, keepdim=True) for one in last], dim=1)
-            x = self.regions(means, asked_for(rois))
+            means = torch.cat([last.mean(dim=2, keepdim=True) for last in lasts], dim=1)
+            x = self.regions(means, require_regions(rois))
             yield "regions", x
             x = x.amax(dim=(2, 3, 4))
             yield "pool", x
             yield "logits", self.get_submodule("roi_head")(x)
             return
-        pooled = [window_means(one, self.windows) for one in last]
+        pooled = [window_means(last, self.windows) for last in lasts]
         yield "slow.pool", pooled[0]
         yield "fast.pool", pooled[1]
         x = torch.cat(pooled, dim=1)
@@ -144,3 +147,6 @@ class SlowFast(Network):
         x = self.get_submodule("head")(x.movedim(1, -1)).movedim(-1, 1)
         yield "window_logits", x
         yield "logits", x.mean(dim=(2, 3, 4))
+
+
+NETWORK = NetworkRecord(build=SlowFast, test_clip=(1, 3, 16, 193, 196))

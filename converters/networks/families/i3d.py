@@ -1,15 +1,15 @@
 """I3D: Inception-v1 inflated to clips, as DeepMind's kinetics-i3d computes it and as its ports do.
 
 Modules: ``conv1a``, ``conv2b``, ``conv2c``; nine blocks ``mixed3b`` .. ``mixed5c`` of the units ``b0``, ``b1a``,
-``b1b``, ``b2a``, ``b2b`` and, behind a pool, ``b3b``; ``head``, which TensorFlow has as a 1x1x1 convolution.
+``b1b``, ``b2a``, ``b2b`` and, after a pool, ``b3b``; ``head``, which TensorFlow has as a 1x1x1 convolution.
 Every unit has ``conv`` and ``bn``.
 
-Config, both keys optional:
+Settings, both keys optional:
 
 - ``padding``: what the strided layers do at the edges. ``"same"`` (default) is TensorFlow's rule, by each axis'
-  own size: as much as ``ceil(size / stride)`` outputs need, the smaller half in front. ``"even"``: at every
+  own size: as much as ``ceil(size / stride)`` outputs need, the smaller half before the first row. ``"even"``: at every
   size what that rule gives at even ones (kinetics_i3d_pytorch, video_features). ``"ceil"``: one more row of
-  zeros behind the first convolution's input, and pools without padding that round up (mmaction).
+  zeros after the last of the first convolution's input, and pools without padding that round up (mmaction).
 - ``head``: ``"windows"`` (default) averages windows of 2x7x7, classifies each and averages the logits, so that
   the first and the last of the remaining frames weigh half; ``"global"`` averages all that is left (mmaction).
 
@@ -24,12 +24,13 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from .layers import Network, Unit, check_input, linear
+from converters.networks.layers import Network, Unit, check_input, linear
+from converters.networks.record import NetworkRecord
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from .spec import Config, Shapes
+    from converters.networks.spec import ModuleShapes, Settings
 
 MOMENTUM = 0.001
 """Sonnet's batch norm keeps 0.999 of the old statistics."""
@@ -43,7 +44,7 @@ _POOLS = {
     "4b": ("MaxPool3d_4a_3x3", (3, 3, 3), (2, 2, 2)),
     "5b": ("MaxPool3d_5a_2x2", (2, 2, 2), (2, 2, 2)),
 }
-"""The pool in front of a layer: its name in TensorFlow, kernel and stride."""
+"""The pool before a layer: its name in TensorFlow, kernel and stride."""
 
 _STEM = {"1a": "Conv3d_1a_7x7", "2b": "Conv3d_2b_1x1", "2c": "Conv3d_2c_3x3"}
 _MIXED = ("3b", "3c", "4b", "4c", "4d", "4e", "4f", "5b", "5c")
@@ -54,7 +55,7 @@ _WINDOW = (2, 7, 7)
 class Mixed(nn.Module):
     """A block of four branches, their channels concatenated; the last begins with a pool."""
 
-    def __init__(self, shapes: Shapes, channels: int, eps: float) -> None:
+    def __init__(self, shapes: ModuleShapes, channels: int, eps: float) -> None:
         super().__init__()
         self.out_channels = 0
         for names in _BRANCHES:
@@ -89,11 +90,11 @@ class I3D(Network):
     last is ``"pool"`` [N, channels], the mean of the features.
     """
 
-    def __init__(self, shapes: Shapes, config: Config, eps: float) -> None:
+    def __init__(self, shapes: ModuleShapes, settings: Settings) -> None:
         super().__init__()
-        given = {"padding": "same", "head": "windows", **config.values}
-        self.padding = _choice(given, "padding", PADDINGS)
-        self.head_pool = _choice(given, "head", HEADS)
+        settings, eps = settings.or_else(padding="same", head="windows"), settings.bn_eps
+        self.padding = settings.choice("padding", {name: name for name in PADDINGS})
+        self.head_pool = settings.choice("head", {name: name for name in HEADS})
         _, channels, *_ = shapes["conv1a.conv.weight"]
         self.in_channels = channels
         for number in _STEM:
@@ -182,8 +183,4 @@ class I3D(Network):
         return size
 
 
-def _choice(given: dict[str, object], key: str, choices: tuple[str, ...]) -> str:
-    value = given[key]
-    if not isinstance(value, str) or value not in choices:
-        raise ValueError(f"config {key}: one of {', '.join(map(repr, choices))} expected, got {value!r}")
-    return value
+NETWORK = NetworkRecord(build=I3D, test_clip=(1, 3, 9, 197, 224))

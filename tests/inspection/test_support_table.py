@@ -7,8 +7,8 @@ import sys
 
 import pytest
 
+from converters.mapping.catalog import load_layout
 from converters.mapping.releases import releases
-from converters.mapping.tables import load_layout
 from tests.helpers.paths import REPOSITORY
 
 SCRIPT = REPOSITORY / "scripts" / "support.py"

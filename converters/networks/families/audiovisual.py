@@ -1,8 +1,9 @@
-"""VMZ's audio-visual networks (av_resnet): a clip's network and a log-mel network, joined by two layers.
+"""VMZ's audio-visual networks (av_resnet): a network over clips and one over log-mels, joined by two layers.
 
-Config: ``video`` and ``audio``, tables with the keys of `resnet`. Tensors: ``video.*``, ``audio.*`` (without
-heads), ``fuse1``, ``fuse2``, ``head``, and ``video_head``, ``audio_head`` where the network was trained with
-gradient blending.
+Settings: ``video`` and ``audio``, tables with those of `resnet3d` and `resnet2d_audio`; ``pool1`` and ``stem_stride``
+are those of the video network. Modules: ``video`` and ``audio`` (without heads), ``fuse1``, ``fuse2``, ``head``, and
+``video_head``, ``audio_head`` where the network was trained with gradient blending. The end points of the halves have
+``"video."`` and ``"audio."`` before their names.
 """
 
 from __future__ import annotations
@@ -13,13 +14,15 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from . import resnet
-from .layers import Network, linear
+from converters.networks.layers import Network, linear
+from converters.networks.record import NetworkRecord
+
+from . import resnet2d_audio, resnet3d
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from .spec import Config, Shapes
+    from converters.networks.spec import ModuleShapes, Settings
 
 
 class AudioVisual(Network):
@@ -28,10 +31,12 @@ class AudioVisual(Network):
     The logits of the other heads are among `end_points`, as ``"video_logits"`` and ``"audio_logits"``.
     """
 
-    def __init__(self, shapes: Shapes, config: Config, eps: float, pool1: bool, stem_stride: int) -> None:
+    def __init__(self, shapes: ModuleShapes, settings: Settings) -> None:
         super().__init__()
-        self.video = resnet.video(shapes.under("video"), config.table("video"), eps, pool1, stem_stride)
-        self.audio = resnet.audio(shapes.under("audio"), config.table("audio"), eps)
+        self.video = resnet3d.build(
+            shapes.under("video"), settings.table("video", "bn_eps", "pool1", "stem_stride")
+        )
+        self.audio = resnet2d_audio.build(shapes.under("audio"), settings.table("audio", "bn_eps"))
         video, audio = self.video.out_channels, self.audio.out_channels
         self.fuse1 = linear(shapes, video + audio, "fuse1")
         self.fuse2 = linear(shapes, self.fuse1.out_features, "fuse2")
@@ -57,3 +62,6 @@ class AudioVisual(Network):
         x = F.relu_(self.fuse2(x))
         yield "fuse2", x
         yield "logits", self.head(x)
+
+
+NETWORK = NetworkRecord(build=AudioVisual, test_clip=(1, 3, 8, 48, 52), inputs=("clip", "logmels"))

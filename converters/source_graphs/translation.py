@@ -1,76 +1,21 @@
-"""ONNX graphs as plain data, and their translation from a list of a source framework's operators."""
+"""Source networks in ONNX: the translation of a list of a source framework's operators."""
 
 from __future__ import annotations
 
 import struct
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING
 
 from converters.errors import Refused
+from converters.formats.onnx.graph import Graph, Node
 from converters.tensor import Held, Tensor
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
 
-    Size = int | str
-    Vocabulary = Mapping[str, Callable[["Emitter", "SourceOp"], None]]
+    from .net import SourceNet, SourceOp
 
-OPSET = 18
-"""Of what is written; onnxruntime has run it since 1.14."""
-
-IR_VERSION = 9
-
-
-class SourceOp(NamedTuple):
-    """One operator of a source framework. Outputs may have the name of an earlier value, which is then replaced,
-    as operators in place do."""
-
-    kind: str
-    inputs: tuple[str, ...]
-    outputs: tuple[str, ...]
-    args: Mapping[str, Any]
-
-
-class SourceNet(NamedTuple):
-    """A network as its source framework has it.
-
-    ``inputs`` have a size or a free name for every axis. ``axes`` says what a clip ``[N, C, T, H, W]`` has to
-    become: ``"NCTHW"``, ``"NTHWC"``, or ``"frames"``, every frame an image of its own and the logits averaged over
-    them. ``blocks`` are the values to compare, by the reference networks' names of end points, in order;
-    ``"logits"`` is the last where there is a classifier.
-    """
-
-    name: str
-    framework: str
-    ops: tuple[SourceOp, ...]
-    inputs: Mapping[str, tuple[Size, ...]]
-    blocks: Mapping[str, str]
-    axes: str = "NCTHW"
-
-    @property
-    def output(self) -> str:
-        """The value that the network is for: the last block."""
-        return list(self.blocks.values())[-1]
-
-
-class Node(NamedTuple):
-    """One ONNX node."""
-
-    kind: str
-    inputs: tuple[str, ...]
-    outputs: tuple[str, ...]
-    attributes: Mapping[str, int | float | str | Sequence[int]]
-
-
-class Graph(NamedTuple):
-    """An ONNX graph. ``weights`` are the source's tensors that it reads, still lazy, under their own names, and
-    ``constants`` the few that ONNX wants beside them."""
-
-    name: str
-    nodes: tuple[Node, ...]
-    inputs: Mapping[str, tuple[Size, ...]]
-    outputs: tuple[str, ...]
-    weights: Mapping[str, Tensor]
-    constants: Mapping[str, Tensor]
+    Vocabulary = Mapping[str, Callable[["Emitter", SourceOp], None]]
+    """How each operator of a framework is written in ONNX, by its name."""
 
 
 class Emitter:

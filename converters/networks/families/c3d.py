@@ -7,9 +7,9 @@ Two families, whose pools differ and thereby what ``fc6`` takes:
   but its first row may lie outside). 16x112x112 leaves 1x4x4. Ports of it pad the last pool instead, which
   leaves as much but shifts its windows by one.
 
-Config of ``c3d``: ``pools``, ``"ceil"`` (also where it is missing) or ``"padded"``. The order of layers is fixed,
-their sizes and whether the second convolutions ``conv3b`` .. ``conv5b`` are there are in the shapes (C3D-v1.1's
-small net for UCF101 has none).
+Setting of ``c3d``: ``pools``, ``"ceil"`` (default) or ``"padded"``. End points have the names of the layers and
+pools. The order of layers is fixed; the shapes say their sizes and whether the second convolutions ``conv3b`` ..
+``conv5b`` are there (C3D-v1.1's small net for UCF101 has none).
 """
 
 from __future__ import annotations
@@ -20,13 +20,13 @@ from typing import TYPE_CHECKING
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from .layers import Network, Unit, check_input, linear
-from .spec import Config
+from converters.networks.layers import Network, Unit, check_input, linear
+from converters.networks.record import NetworkRecord
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
-    from .spec import Shapes
+    from converters.networks.spec import ModuleShapes, Settings
 
 _STAGES = (("conv1a",), ("conv2a",), ("conv3a", "conv3b"), ("conv4a", "conv4b"), ("conv5a", "conv5b"))
 _OPTIONAL = ("conv3b", "conv4b", "conv5b")
@@ -44,7 +44,7 @@ class C3D(Network):
     output is the last pool's, without a head that of ``fc7``.
     """
 
-    def __init__(self, shapes: Shapes, eps: float, pools: str = "floor") -> None:
+    def __init__(self, shapes: ModuleShapes, eps: float, pools: str = "floor") -> None:
         """``pools`` round down (``floor``), up (``ceil``), or down with pool5 padded by 0, 1, 1 (``padded``)."""
         super().__init__()
         self.pools = pools
@@ -128,7 +128,10 @@ class C3D(Network):
         return size
 
 
-def published(shapes: Shapes, config: Config, eps: float) -> C3D:
-    """The net of family ``c3d``."""
-    settings = Config({"pools": "ceil", **config.values})
-    return C3D(shapes, eps, settings.choice("pools", {"ceil": "ceil", "padded": "padded"}))
+def build(shapes: ModuleShapes, settings: Settings) -> C3D:
+    """The published network."""
+    pools = settings.or_else(pools="ceil").choice("pools", {"ceil": "ceil", "padded": "padded"})
+    return C3D(shapes, settings.bn_eps, pools)
+
+
+NETWORK = NetworkRecord(build=build, test_clip=(1, 3, 9, 97, 110))

@@ -1,8 +1,9 @@
 """X3D: depthwise bottlenecks with squeeze and excitation.
 
 Modules: ``stem`` (``space``, then ``conv`` and ``bn``), ``layer1`` .. ``layer4`` of blocks with ``conv1``, ``conv2``,
-perhaps ``squeeze``, ``conv3`` and perhaps ``shortcut``, then ``conv5``, ``lin5`` and ``head``. Config: ``blocks`` and
-``spatial_strides`` of the stages, and ``window``, the rows and columns of the last map that are averaged together.
+perhaps ``squeeze``, ``conv3`` and perhaps ``shortcut``, then ``conv5``, ``lin5`` and ``head``. Settings:
+``blocks`` and ``spatial_strides`` of the stages, and ``window``, the rows and columns of the last map that are averaged
+together.
 """
 
 from __future__ import annotations
@@ -12,23 +13,24 @@ from typing import TYPE_CHECKING
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from .layers import Network, Unit, check_input, linear
+from converters.networks.layers import Network, Unit, check_input, linear
+from converters.networks.record import NetworkRecord
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from .spec import Config, Shapes
+    from converters.networks.spec import ModuleShapes, Settings
 
 
-def _plain(shapes: Shapes, name: str) -> nn.Conv3d:
+def _plain(shapes: ModuleShapes, name: str) -> nn.Conv3d:
     outputs, inputs, *_ = shapes[f"{name}.weight"]
     return nn.Conv3d(inputs, outputs, 1, bias=f"{name}.bias" in shapes, device="meta")
 
 
 class Squeeze(nn.Module):
-    """Channels weighed by what all positions together say of them."""
+    """Squeeze and excitation: every channel is scaled by a gate that the means of all channels decide."""
 
-    def __init__(self, shapes: Shapes) -> None:
+    def __init__(self, shapes: ModuleShapes) -> None:
         super().__init__()
         self.fc1, self.fc2 = _plain(shapes, "fc1"), _plain(shapes, "fc2")
 
@@ -41,7 +43,7 @@ class Squeeze(nn.Module):
 class X3DBlock(nn.Module):
     """A residual block; the stride is the depthwise convolution's."""
 
-    def __init__(self, shapes: Shapes, channels: int, eps: float, stride: tuple[int, int, int]) -> None:
+    def __init__(self, shapes: ModuleShapes, channels: int, eps: float, stride: tuple[int, int, int]) -> None:
         super().__init__()
         self.conv1 = Unit(shapes.under("conv1"), channels, eps, (1, 1, 1))
         self.conv2 = Unit(shapes.under("conv2"), self.conv1.out_channels, eps, stride)
@@ -63,9 +65,9 @@ class X3DBlock(nn.Module):
 
 
 class Stem(nn.Module):
-    """A convolution in space, then a depthwise one in time with a norm."""
+    """A spatial convolution, then a depthwise temporal one with a batch norm."""
 
-    def __init__(self, shapes: Shapes, channels: int, eps: float) -> None:
+    def __init__(self, shapes: ModuleShapes, channels: int, eps: float) -> None:
         super().__init__()
         self.space = Unit(shapes.under("space"), channels, eps, (1, 2, 2))
         unit = Unit(shapes, self.space.out_channels, eps, (1, 1, 1))
@@ -84,13 +86,14 @@ class X3D(Network):
     `steps` gives ``"conv5"``, ``"pool"``, ``"lin5"`` and ``"window_logits"`` [N, classes, 1, h, w] before them.
     """
 
-    def __init__(self, shapes: Shapes, config: Config, eps: float) -> None:
+    def __init__(self, shapes: ModuleShapes, settings: Settings) -> None:
         super().__init__()
+        eps = settings.bn_eps
         self.channels = shapes["stem.space.conv.weight"][1]
-        self.window = config.integer("window")
+        self.window = settings.integer("window")
         self.stem = Stem(shapes.under("stem"), self.channels, eps)
         channels = self.stem.out_channels
-        rows = zip(config.integers("blocks", 4), config.integers("spatial_strides", 4), strict=True)
+        rows = zip(settings.integers("blocks", 4), settings.integers("spatial_strides", 4), strict=True)
         for number, (blocks, step) in enumerate(rows, 1):
             layer = nn.Sequential()
             for index in range(blocks):
@@ -122,3 +125,6 @@ class X3D(Network):
         x = self.head(x.movedim(1, -1)).movedim(-1, 1)
         yield "window_logits", x
         yield "logits", x.mean(dim=(2, 3, 4))
+
+
+NETWORK = NetworkRecord(build=X3D, test_clip=(1, 3, 2, 290, 301))

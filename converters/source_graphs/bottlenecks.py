@@ -4,20 +4,23 @@ bottlenecks in four stages, non-local blocks between them, and a classifier over
 from __future__ import annotations
 
 import re
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
-from converters.source_graphs.graph import SourceOp
+from .net import NetBuilder
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
 
-    Shape = tuple[int, ...]
+    from .net import Shape
 
 EPSILON = 1e-5
 """Of every SpatialBN."""
 
 STAGES = (2, 3, 4, 5)
 """The papers' numbers of the stages of residual blocks."""
+
+SLOWFAST_ONLY = ("conv1_xy_w", "t_conv1_w")
+"""Blobs that only PySlowFast's networks have: X3D's stem and that of a fast pathway."""
 
 _HEAD = re.compile(r"(gpu_\d+/|)pred_w")
 
@@ -29,32 +32,15 @@ def scope_of(blobs: Mapping[str, Shape]) -> str | None:
     return found[1] if found and f"{found[1]}res_conv1_bn_s" in blobs else None
 
 
-class Bottlenecks:
-    """Writes operators one by one over ``blobs`` (name to shape) that have ``scope`` in front of their names."""
-
-    def __init__(self, blobs: Mapping[str, Shape], scope: str) -> None:
-        self.blobs = {name.removeprefix(scope): shape for name, shape in blobs.items()}
-        self.scope = scope
-        self.ops: list[SourceOp] = []
-        self.blocks: dict[str, str] = {}
-
-    def op(self, kind: str, inputs: Iterable[str], *outputs: str, **args: Any) -> str:
-        """Add an operator; returns its first output."""
-        read = tuple(self.scope + name if name in self.blobs else name for name in inputs)
-        self.ops.append(SourceOp(kind, read, outputs, args))
-        return outputs[0]
-
-    def block(self, label: str, value: str) -> str:
-        """Have a value compared with the reference network's end point ``label``."""
-        self.blocks[label] = value
-        return value
+class Bottlenecks(NetBuilder):
+    """Writes such networks."""
 
     def conv(
         self, x: str, name: str, strides: Iterable[int] = (1, 1, 1), *, dilation: int = 1, group: int = 1
     ) -> str:
         """A convolution padded by half of its kernel, dilated in rows and columns."""
-        kernel = self.blobs[f"{name}_w"][2:]
-        weights = [f"{name}_w"] + [f"{name}_b"] * (f"{name}_b" in self.blobs)
+        kernel = self.shapes[f"{name}_w"][2:]
+        weights = [f"{name}_w"] + [f"{name}_b"] * (f"{name}_b" in self.shapes)
         dilations = (1, dilation, dilation)
         pads = [size // 2 * by for size, by in zip(kernel, dilations, strict=True)] * 2
         more = {"dilations": dilations} if dilation > 1 else {}
@@ -74,14 +60,14 @@ class Bottlenecks:
     def stage(
         self, x: str, number: int, step: int, *, path: str = "", label: str = "", dilation: int = 1
     ) -> str:
-        """All blocks of one stage, the first with the stride ``step`` in rows and columns. ``path`` is in front of
-        their blobs' names and ``label`` in front of their end points'."""
+        """All blocks of one stage, the first with the stride ``step`` in rows and columns. Their blobs' names begin
+        with ``path`` and their end points' with ``label``."""
         place = 0
-        while f"{path}res{number}_{place}_branch2a_w" in self.blobs:
+        while f"{path}res{number}_{place}_branch2a_w" in self.shapes:
             x = self.residual(x, f"{path}res{number}_{place}", 1 if place else step, dilation)
             self.block(f"{label}layer{number - 1}.{place}", x)
             name = f"{path}nonlocal_conv{number}_{place}"
-            if f"{name}_theta_w" in self.blobs:
+            if f"{name}_theta_w" in self.shapes:
                 x = self.block(f"{label}layer{number - 1}.nonlocal{place}", self.nonlocal_block(x, name))
             place += 1
         return x
@@ -92,7 +78,7 @@ class Bottlenecks:
         out = self.relu(self.norm(self.conv(x, f"{name}_branch2a"), f"{name}_branch2a_bn"))
         out = self.middle(out, f"{name}_branch2b", strides, dilation)
         out = self.norm(self.conv(out, f"{name}_branch2c"), f"{name}_branch2c_bn")
-        if f"{name}_branch1_w" in self.blobs:
+        if f"{name}_branch1_w" in self.shapes:
             shortcut = self.norm(self.conv(x, f"{name}_branch1", strides), f"{name}_branch1_bn")
         return self.relu(self.op("Sum", [out, shortcut], out))
 
@@ -105,7 +91,7 @@ class Bottlenecks:
     ) -> str:
         """Every position looks at those that a pool left: with the softmax of the scaled affinities as weights, or
         with these over their number."""
-        inner = self.blobs[f"{name}_theta_w"][0]
+        inner = self.shapes[f"{name}_theta_w"][0]
         theta = self.conv(x, f"{name}_theta")
         pooled = self.op("MaxPool", [x], f"{name}_pool", kernels=pool, strides=pool)
         phi, g = self.conv(pooled, f"{name}_phi"), self.conv(pooled, f"{name}_g")
@@ -122,7 +108,7 @@ class Bottlenecks:
         y = self.op("BatchMatMul", [g, likely], f"{name}_y", trans_b=1)
         self.op("Reshape", [y, f"{theta}_shape5d"], y, f"{name}_y_shape3d")
         out = self.conv(y, f"{name}_out")
-        if f"{name}_bn_s" in self.blobs:
+        if f"{name}_bn_s" in self.shapes:
             out = self.norm(out, f"{name}_bn")
         return self.op("Sum", [x, out], f"{name}_sum")
 

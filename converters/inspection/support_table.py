@@ -5,15 +5,15 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, NamedTuple
 
 from converters.conversion.plan import differences, pool1_note
+from converters.mapping.catalog import layout_names, load_layout, network_names
 from converters.mapping.names import families, left_out, unstored
 from converters.mapping.network_info import differing_settings, layout_settings
-from converters.mapping.tables import layout_names, load_layout, network_names
 from converters.mapping.variants import settings, variants
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from converters.mapping.tables import LayoutTable
+    from converters.mapping.schema import LayoutTable
     from converters.mapping.variants import Variant
 
 
@@ -40,7 +40,7 @@ def support_table() -> list[Support]:
                 for layout in sources
                 if layout.format != "pytorch"
                 and family in families(layout)
-                and not layout.support_for(one.name).refuse
+                and not layout.support_for(one.name).unsupported
             )
             table.append(Support(family, one.name, one.title, foreign, layouts, refusing))
     return table
@@ -59,9 +59,9 @@ def holding_layouts(one: Variant) -> tuple[dict[str, str], dict[str, str]]:
         for table in tables
         if table.format != "pytorch"
         and one.family in table.modules
-        and not table.support_for(one.name).refuse
+        and not table.support_for(one.name).unsupported
     ]
-    wanted = [name for table in sources for name in table.to] or ["native"]
+    wanted = [name for table in sources for name in table.default_targets] or ["native"]
     for layout in sorted(
         tables, key=lambda table: wanted.index(table.name) if table.name in wanted else len(wanted)
     ):
@@ -69,8 +69,8 @@ def holding_layouts(one: Variant) -> tuple[dict[str, str], dict[str, str]]:
         if layout.format != "pytorch":
             continue
         support_for = layout.support_for(one.name)
-        if support_for.refuse:
-            refusing[name] = support_for.refuse
+        if support_for.unsupported:
+            refusing[name] = support_for.unsupported
         elif one.family not in families(layout):
             refusing[name] = "it has no such network"
         else:
@@ -102,8 +102,8 @@ KINDS = {
 def exactness(one: Variant, source: LayoutTable, target: LayoutTable) -> Exactness:
     """What the tables say of weights that go from one layout to another."""
     had, has = source.support_for(one.name), target.support_for(one.name)
-    if has.refuse or one.family not in families(target):
-        return Exactness("refused", has.refuse or f"{target.title} has no such network")
+    if has.unsupported or one.family not in families(target):
+        return Exactness("refused", has.unsupported or f"{target.title} has no such network")
     why = [] if target.identity else differences(had, has)
     if said := pool1_note(target, one.name, source.pool1(one.name)):
         why.append(said)
@@ -127,4 +127,4 @@ def _to_tell(one: Variant, source: LayoutTable, target: LayoutTable) -> list[str
         return []
     there = layout_settings(target, one)
     found = {name for wanted in layout_settings(source, one) for name in differing_settings(wanted, there)}
-    return sorted(found - set(one.table.moves))
+    return sorted(found - set(one.table.folded_settings))

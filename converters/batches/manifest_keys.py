@@ -1,0 +1,108 @@
+"""The keys of a manifest's row, and what their values may be."""
+
+from __future__ import annotations
+
+import re
+from typing import TYPE_CHECKING, Any
+
+from converters.conversion.output_names import fill
+from converters.errors import UsageError
+from converters.mapping.catalog import layout_names
+from converters.mapping.network_info import LONGEST_STRIDE
+from converters.tensor import FLOATS
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    Check = Callable[[Any], str]
+
+PLACEHOLDERS = ("stem", "folder", "to", "source")
+"""Placeholders of an output's name: the input's name without suffix, the name of its folder, the two layouts."""
+
+_SHA256 = re.compile(r"(?:[0-9a-fA-F]{8}|[0-9a-fA-F]{64})")
+
+
+def _text(value: Any) -> str:
+    if not isinstance(value, str) or not value or "\0" in value:
+        return "must be a string that is not empty"
+    return ""
+
+
+def _flag(value: Any) -> str:
+    return "" if isinstance(value, bool) else "must be true or false"
+
+
+def _layout(value: Any) -> str:
+    if fault := _text(value):
+        return fault
+    if value not in layout_names():
+        return f"there is no layout {value!r}; there are {', '.join(layout_names())}"
+    return ""
+
+
+def _source(value: Any) -> str:
+    return "" if value == "auto" else _layout(value)
+
+
+def _layouts(value: Any) -> str:
+    if isinstance(value, str):
+        return _layout(value)
+    if not isinstance(value, list) or not value:
+        return "must be a layout or a list of layouts"
+    if len(set(map(str, value))) != len(value):
+        return "names a layout twice"
+    return next((fault for name in value if (fault := _layout(name))), "")
+
+
+def _digest(value: Any) -> str:
+    if isinstance(value, str) and _SHA256.fullmatch(value):
+        return ""
+    return "must be a SHA-256, or its first 8 hexadecimal digits"
+
+
+def _pattern(value: Any) -> str:
+    if fault := _text(value):
+        return fault
+    try:
+        fill(value, dict.fromkeys(PLACEHOLDERS, ""))
+    except UsageError as error:
+        return f"{error.what}; {error.hint}" if error.hint else error.what
+    return ""
+
+
+def _dtype(value: Any) -> str:
+    return "" if value in FLOATS else f"must be one of {', '.join(FLOATS)}"
+
+
+def _stride(value: Any) -> str:
+    if isinstance(value, int) and not isinstance(value, bool) and 1 <= value <= LONGEST_STRIDE:
+        return ""
+    return f"must be an integer from 1 to {LONGEST_STRIDE}"
+
+
+OPTIONS: dict[str, Check] = {
+    "check": _flag,
+    "verify": _flag,
+    "dtype": _dtype,
+    "variant": _text,
+    "entry": _text,
+    "head": _text,
+    "backbone": _flag,
+    "inverse_std": _flag,
+    "pool1": _flag,
+    "stem_stride": _stride,
+    "wrap": _flag,
+    "strict": _flag,
+    "checksum": _flag,
+}
+"""The options of a conversion. A check returns what is wrong with a value, or nothing."""
+
+KEYS: dict[str, Check] = {
+    "source": _source,
+    "input": _text,
+    "sha256": _digest,
+    "to": _layouts,
+    "output": _pattern,
+    **OPTIONS,
+}
+"""All keys."""

@@ -1,0 +1,51 @@
+"""The files that a job writes, and what is recorded of them."""
+
+from __future__ import annotations
+
+import os
+from hashlib import sha256
+from typing import Any
+
+from converters.checksums import sha256_of
+
+from .storage import is_remote, remote_chunks, version_of
+
+
+def local_files(path: str) -> list[str]:
+    """The files of a local output: one, or the two of a TensorFlow checkpoint."""
+    if os.path.isfile(path) and not path.endswith(".index"):
+        return [path]
+    return list(checkpoint_files(path))
+
+
+def checkpoint_files(path: str) -> tuple[str, str]:
+    """The two files of a TensorFlow checkpoint with this prefix."""
+    from converters.formats.tensorflow.writer import checkpoint_names
+
+    return checkpoint_names(path.removesuffix(".index"))
+
+
+def remove(path: str) -> None:
+    """Remove a local output."""
+    for file in local_files(path):
+        os.unlink(file)
+
+
+def describe(location: str, recorded: dict[str, Any] | None = None) -> dict[str, Any]:
+    """Name, size and SHA-256 of each file of an output.
+
+    A remote output that still has the version ``recorded`` is not read again.
+    """
+    if not is_remote(location):
+        files = [
+            [os.path.basename(path), os.path.getsize(path), sha256_of(path)] for path in local_files(location)
+        ]
+        return {"files": files, "version": ""}
+    version = version_of(location)
+    if recorded and version and recorded.get("version") == version:
+        return recorded
+    digest, size = sha256(), 0
+    for block in remote_chunks(location):
+        digest.update(block)
+        size += len(block)
+    return {"files": [[os.path.basename(location), size, digest.hexdigest()]], "version": version}

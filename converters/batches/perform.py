@@ -1,0 +1,297 @@
+"""Perform one job, in whatever process it runs. A file that is wrong gives a failed result, never an exception."""
+
+from __future__ import annotations
+
+import errno
+import os
+import tempfile
+from contextlib import contextmanager, suppress
+from time import perf_counter
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+from converters._version import __version__
+from converters.checksums import sha256_of
+from converters.conversion.convert import convert
+from converters.conversion.provenance import tables_hash
+from converters.errors import BadInput, ConverterError, Refused
+from converters.formats.io.atomic import remove_dead
+from converters.reports.terminal import conversion_text, verification_text
+
+from . import output_files
+from .input_file import FOLDER as INPUT_FOLDER
+from .input_file import InputFile
+from .job import SCRATCH_PREFIX, failure, result_of
+from .storage import exists, input_exists, is_remote, store, version_of
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
+    from converters.conversion.convert import Result
+
+    from .job import Job, JobResult
+
+    Progress = Callable[[int, int], None]
+
+
+def perform(job: Job, progress: Progress | None = None) -> JobResult:
+    """Perform a job and return its result.
+
+    Unless it failed or was kept, the result has ``network`` and ``classes`` (where known), ``bytes``, ``notes`` and
+    ``text`` (the report); after a conversion also ``input``, ``output``, ``mapping``, ``checked`` (whether the output
+    was read back) and, if the row asks to verify, ``verification``.
+    """
+    started = perf_counter()
+    try:
+        details = _perform(job, progress)
+    except ConverterError as error:
+        details = failure(error)
+    except (OSError, MemoryError) as error:
+        details = _system_failure(error)
+    except Exception as error:
+        what = f"an error in this program: {type(error).__name__}: {error}"
+        details = failure(ConverterError(what, hint="please report it"), restart=True)
+    return {**result_of(job, details, perf_counter() - started), "tool": __version__}
+
+
+def _system_failure(error: OSError | MemoryError) -> JobResult:
+    if isinstance(error, MemoryError) or error.errno == errno.ENOMEM:
+        hint = "give the workers more memory, or run fewer"
+        return failure(ConverterError("not enough memory", hint=hint), restart=True)
+    reason = (error.strerror or str(error)).lower()
+    return failure(ConverterError(reason, path=str(error.filename or "")))
+
+
+def _perform(job: Job, progress: Progress | None) -> JobResult:
+    task = job.task
+    if job.tool != __version__:
+        raise ConverterError(
+            f"this worker has version {__version__}, the batch {job.tool}",
+            hint="install the same version everywhere",
+        )
+    if task.fault:
+        raise BadInput(task.fault, path=task.input)
+    if job.dry_run:
+        return _plan(job)
+    if not is_remote(task.output):
+        for path in (task.output, *output_files.checkpoint_files(task.output)):
+            remove_dead(
+                path
+            )  # temporary files of a killed run: an output that is kept or adopted is not written
+    with _workspace(job, progress) as work:
+        if job.earlier and _is_current(job.earlier, work):
+            return {"state": "kept"}
+        _require_digest(work)
+        # Only what an earlier run of this batch wrote may be replaced.
+        own = job.earlier is not None and job.earlier["state"] != "failed"
+        if exists(task.output) and not own:
+            return _adopt(work)
+        return _convert(work, force=own or _is_half_written(work))
+
+
+class _Workspace(NamedTuple):
+    """A job at work: its input, and a scratch folder of its own."""
+
+    job: Job
+    source: InputFile
+    scratch: str
+    progress: Progress | None
+
+
+@contextmanager
+def _workspace(job: Job, progress: Progress | None) -> Iterator[_Workspace]:
+    """A scratch folder while the job runs; errors about files in it name the row's own files instead."""
+    with tempfile.TemporaryDirectory(prefix=SCRATCH_PREFIX, dir=job.scratch) as scratch:
+        try:
+            yield _Workspace(job, InputFile(job.task.input, scratch, progress), scratch, progress)
+        except ConverterError as error:
+            folder, separator, _ = error.path.removeprefix(scratch).lstrip(os.sep).partition(os.sep)
+            if error.path.startswith(scratch) and separator:
+                error.path = job.task.input if folder == INPUT_FOLDER else job.name
+            raise
+
+
+def _is_current(earlier: JobResult, work: _Workspace) -> bool:
+    """Whether a recorded result still holds: same request, version, tables, input and output."""
+    task = work.job.task
+    if earlier["state"] == "failed" or earlier["spec"] != task.spec or earlier["tool"] != __version__:
+        return False
+    mapping = earlier["mapping"]
+    try:
+        tables = tables_hash(mapping["network"], mapping["source"], mapping["target"])
+    except (OSError, ConverterError):  # a table that no longer exists
+        return False
+    if tables != mapping["sha256"] or not exists(task.output):
+        return False
+    try:
+        if output_files.describe(task.output, earlier["output"]) != earlier["output"]:
+            return False
+    except ConverterError:
+        return False
+    version = earlier["input"]["version"]
+    if version and work.source.version() == version:
+        return True
+    return bool(work.source.sha256() == earlier["input"]["sha256"])
+
+
+def _require_digest(work: _Workspace) -> None:
+    """Raise `BadInput` if the input does not have the SHA-256 that the manifest demands."""
+    task, digest = work.job.task, work.source.sha256()
+    if not digest.startswith(task.sha256):
+        raise BadInput(
+            f"its SHA-256 begins with {digest[:8]}, not with {task.sha256[:8]}",
+            path=task.input,
+            hint="the file is damaged or a different one",
+        )
+
+
+def _plan(job: Job) -> JobResult:
+    """The result of a dry run. Reads no tensor data and downloads nothing."""
+    task = job.task
+    if is_remote(task.input):
+        if not input_exists(task.input):
+            raise BadInput("does not exist", path=task.input, hint="check the URL")
+        return {"state": "planned", "text": "a remote file is examined when it is converted"}
+    with tempfile.TemporaryDirectory(prefix=SCRATCH_PREFIX, dir=job.scratch) as scratch:
+        path = os.path.join(scratch, os.path.basename(task.output))
+        result = _run_conversion(job, task.input, path, force=True)
+    notes = [*result.notes, *(["exists already"] if exists(task.output) else [])]
+    return {
+        "state": "planned",
+        **_network(result),
+        "bytes": result.nbytes,
+        "notes": notes,
+        "text": conversion_text(result._replace(source=task.input)),
+    }
+
+
+def _adopt(work: _Workspace) -> JobResult:
+    """Accept an output that exists already if it is, byte for byte, what this row converts to."""
+    with _trial_output(work, None) as (path, result, verification):
+        expected = output_files.describe(path)["files"]
+    output = output_files.describe(work.job.task.output)
+    if output["files"] != expected:
+        raise Refused(
+            "the output exists already and is not what this row converts to",
+            path=work.job.name,
+            hint="remove it or write elsewhere",
+        )
+    return {"state": "adopted", **verification, **_details(work, result, output)}
+
+
+def _is_half_written(work: _Workspace) -> bool:
+    """Whether a kill left only the first of a TensorFlow checkpoint's two files, as this row writes it."""
+    output = work.job.task.output
+    if is_remote(output) or not os.path.isfile(data := output_files.checkpoint_files(output)[0]):
+        return False
+    with _trial_output(work, None) as (path, _, _):
+        files = output_files.local_files(path)
+        return len(files) > 1 and sha256_of(files[0]) == sha256_of(data)
+
+
+def _convert(work: _Workspace, *, force: bool) -> JobResult:
+    location = work.job.task.output
+    if is_remote(location):
+        with _trial_output(work, work.progress) as (path, result, verification):
+            files = output_files.describe(path)["files"]
+            store(path, location)
+        output = {"files": files, "version": version_of(location)}
+        return {"state": "converted", **verification, **_details(work, result, output)}
+    with suppress(FileExistsError):
+        os.makedirs(os.path.dirname(location), exist_ok=True)
+    try:
+        result = _run_conversion(work.job, work.source.path(), location, force=force, progress=work.progress)
+    except Refused:
+        # A cluster may give one job to two workers; then the other one has finished.
+        if force or not exists(location):
+            raise
+        return _adopt(work)
+    try:
+        verification = _verify(work, location)
+    except BaseException:
+        output_files.remove(location)
+        raise
+    output = output_files.describe(location)
+    return {"state": "converted", **verification, **_details(work, result, output)}
+
+
+@contextmanager
+def _trial_output(work: _Workspace, progress: Progress | None) -> Iterator[tuple[str, Result, JobResult]]:
+    """The output in the scratch folder, under its own name, verified if the row asks for it."""
+    folder = os.path.join(work.scratch, "out")
+    os.makedirs(folder, exist_ok=True)
+    path = os.path.join(folder, os.path.basename(work.job.task.output))
+    result = _run_conversion(work.job, work.source.path(), path, force=True, progress=progress)
+    try:
+        yield path, result, _verify(work, path)
+    finally:
+        output_files.remove(path)
+
+
+def _run_conversion(
+    job: Job, path: str, output: str, *, force: bool, progress: Progress | None = None
+) -> Result:
+    options = dict(job.task.options)
+    options.pop("verify", None)
+    check = options.pop("check", False)
+    return convert(
+        _source_layout(job),
+        path,
+        output,
+        to=job.task.to,
+        force=force,
+        dry_run=job.dry_run,
+        progress=progress,
+        verify=check,
+        **options,
+    )
+
+
+def _source_layout(job: Job) -> str | None:
+    return None if job.task.source == "auto" else job.task.source
+
+
+def _verify(work: _Workspace, output: str) -> JobResult:
+    """What verification found, if the row asks for it. Raises `Refused` if it fails."""
+    job = work.job
+    options = job.task.options
+    if not options.get("verify"):
+        return {}
+    from converters.verification.verify import verify
+
+    hints = {
+        key: options[key]
+        for key in ("variant", "entry", "head", "pool1", "stem_stride", "inverse_std")
+        if key in options
+    }
+    verification = verify(
+        work.source.path(), output, source_layout=_source_layout(job), layout=job.task.to, **hints
+    )
+    text = verification_text(verification)
+    if not verification.ok:
+        raise Refused(
+            "the output does not compute what its source does, and was removed",
+            path=job.name,
+            faults=tuple(text.splitlines()),
+        )
+    blocks = verification.functional.blocks if verification.functional else ()
+    worst = max((block.relative for block in blocks), default=0.0) if verification.functional else None
+    return {"verification": {"text": text, "blocks": len(blocks), "worst": worst}}
+
+
+def _details(work: _Workspace, result: Result, output: dict[str, Any]) -> JobResult:
+    """What is recorded of a conversion."""
+    named = result._replace(source=work.job.task.input, output=work.job.name)
+    return {
+        "input": work.source.as_data(),
+        "output": output,
+        "mapping": dict(result.provenance["mapping"]),
+        **_network(result),
+        "bytes": result.nbytes,
+        "checked": result.verified,
+        "notes": list(result.notes),
+        "text": conversion_text(named),
+    }
+
+
+def _network(result: Result) -> JobResult:
+    return {"network": result.info.title, "classes": result.info.classes} if result.info else {}

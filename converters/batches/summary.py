@@ -1,0 +1,67 @@
+"""The outcome of a batch, and its table on the terminal."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from converters.printable import printable
+from converters.reports.terminal import megabytes
+
+if TYPE_CHECKING:
+    from .job import JobResult
+
+STATES = ("converted", "adopted", "kept", "planned", "failed", "skipped")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Summary:
+    """The outcome of a batch.
+
+    ``rows`` has a result for every task, in the manifest's order. ``results`` and ``index`` are the paths of the
+    results and the report, empty after a dry run; ``damaged`` is the number of unreadable lines in the results.
+    """
+
+    rows: tuple[JobResult, ...]
+    results: str
+    index: str
+    seconds: float
+    damaged: int
+
+    @property
+    def ok(self) -> bool:
+        """Whether every row is done, or planned."""
+        return not self.count("failed", "skipped")
+
+    def count(self, *states: str) -> int:
+        """The number of rows in any of these states."""
+        return sum(row["state"] in states for row in self.rows)
+
+    def as_data(self) -> dict[str, Any]:
+        """Plain data, for ``--json``."""
+        return {
+            "counts": {state: self.count(state) for state in STATES},
+            "rows": list(self.rows),
+            "results": self.results,
+            "index": self.index,
+            "seconds": round(self.seconds, 3),
+            "damaged_lines": self.damaged,
+        }
+
+
+def summary_text(summary: Summary) -> str:
+    """A line for each row, and the totals."""
+    width = max((len(row["task"]) for row in summary.rows), default=0)
+    lines = []
+    for row in summary.rows:
+        what = row["error"]["text"] if row["state"] == "failed" else row.get("network", "")
+        lines.append(printable(f"{row['state']:<9}  {row['task']:<{width}}  {what}").rstrip())
+    counts = ", ".join(f"{count} {state}" for state in STATES if (count := summary.count(state)))
+    written = sum(row.get("bytes", 0) for row in summary.rows if row["state"] in ("converted", "adopted"))
+    size = f", {megabytes(written)}" if written else ""
+    lines.append(f"{len(summary.rows)} rows: {counts}{size} in {summary.seconds:.1f} s")
+    if summary.damaged:
+        lines.append(f"note: {summary.damaged} damaged lines of {summary.results} were ignored")
+    if summary.index:
+        lines.append(f"results {summary.results}; report {summary.index}")
+    return "\n".join(lines)

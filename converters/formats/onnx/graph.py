@@ -1,0 +1,39 @@
+"""An ONNX graph as plain data."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, NamedTuple
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+    from converters.tensor import Tensor
+
+    Size = int | str
+    """The size of an axis, or the name of a free one."""
+
+OPSET = 18
+"""The operator set that is written; onnxruntime has supported it since 1.14."""
+
+IR_VERSION = 9
+
+
+class Node(NamedTuple):
+    """One ONNX node."""
+
+    kind: str
+    inputs: tuple[str, ...]
+    outputs: tuple[str, ...]
+    attributes: Mapping[str, int | float | str | Sequence[int]]
+
+
+class Graph(NamedTuple):
+    """An ONNX graph. ``inputs`` have a size or a free name for every axis. ``weights`` are the tensors of a file that
+    the graph reads, still lazy, under their own names; ``constants`` are the few that ONNX needs beside them."""
+
+    name: str
+    nodes: tuple[Node, ...]
+    inputs: Mapping[str, tuple[Size, ...]]
+    outputs: tuple[str, ...]
+    weights: Mapping[str, Tensor]
+    constants: Mapping[str, Tensor]

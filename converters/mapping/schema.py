@@ -1,0 +1,494 @@
+"""The records of the tables: every word of a table is a field here, with its type and its default.
+
+`NetworkFile` and `LayoutFile` are what a TOML file says, word for word; `parse` reads them by their annotations, and
+the reference in ``docs/tables.md`` and the JSON schema are generated from them. `NetworkTable` and `LayoutTable` are
+what the rest of the package works with.
+"""
+
+from __future__ import annotations
+
+from types import MappingProxyType
+from typing import TYPE_CHECKING, Any
+
+from .globs import is_for
+from .record import Record
+from .storage import PARAMETERS, Parameter, StoredTensor
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
+
+NOTHING: Mapping[str, Any] = MappingProxyType({})
+"""An empty table."""
+
+FORMATS = ("pytorch", "caffe2-pickle", "tensorflow", "caffe", "chainer")
+"""The file formats that a layout's files come in."""
+
+CONTAINERS = ("state_dict", "model_state", "mmcv")
+"""What ``--wrap`` puts around a state dict."""
+
+IDENTITY = "= identity"
+"""The name of a batch norm that a layout does not have: one that changes nothing takes its place."""
+
+
+class Support(Record):
+    """``[[supports]]``: what a layout says of some variants. The first row that matches a variant counts."""
+
+    variants: tuple[str, ...]
+    """The variants, with ``*`` for any text."""
+    unsupported: str = ""
+    """Why the layout cannot hold them."""
+    note: str = ""
+    """What every report of a conversion says."""
+    pool1: bool | None = None
+    """Whether the project's own network has the pool after the stem."""
+    bn_eps: float | None = None
+    """The eps of the project's batch norms, where it differs for these variants."""
+    config: Mapping[str, Any] = NOTHING
+    """The settings and options of the project's own network, for the reference network."""
+    differs: str = ""
+    """Why the outputs differ at the sizes that the network is made for. Needs ``config``."""
+    fixed: tuple[str, ...] = ()
+    """Settings that the project's code does not allow to change: a file that needs others is refused."""
+
+
+class Model(Record):
+    """``[[models]]``: what a file was made for. A row with a name is a model that ``--variant`` can ask for; of rows
+    without a name the first that matches counts."""
+
+    variants: tuple[str, ...]
+    """The variants, with ``*`` for any text."""
+    clip: tuple[int | str, ...]
+    """Frames, height and width of a clip; a text is a size that the file's tensors tell."""
+    resize: str
+    """How a frame becomes that large, in words."""
+    name: str = ""
+    """The model's name."""
+    pool1: bool | None = None
+    """Whether it has the pool after the stem."""
+    frame_step: int = 1
+    """Every so many frames of the video are one of the clip."""
+    count: tuple[int | str, ...] = ()
+    """The larger crop that the authors count operations at."""
+    count_positions: int = 1
+    """How many times the classifier runs on that crop."""
+    config: Mapping[str, Any] = NOTHING
+    """Settings that differ from the layout's own."""
+    sizes: Mapping[str, tuple[int, ...]] = NOTHING
+    """Sizes that the file's tensors must tell."""
+
+
+class Preprocessing(Record):
+    """``[preprocessing.NAME]``: what the network's input is. The first table with the file's channels counts."""
+
+    channels: int
+    """Input channels of the files that it is for."""
+    order: str
+    """The channels' order, such as ``RGB``."""
+    variants: tuple[str, ...] = ("*",)
+    """The variants, with ``*`` for any text."""
+    range: tuple[float, ...] = ()
+    """Smallest and largest value before the normalisation."""
+    mean: tuple[float, ...] = ()
+    """What is subtracted from each channel."""
+    std: tuple[float, ...] = ()
+    """What each channel is divided by."""
+    mean_cube: str = ""
+    """In words, where a mean of every position is subtracted in place of ``mean`` and ``std``."""
+
+    def as_data(self) -> dict[str, Any]:
+        """What travels with an output."""
+        given = {
+            "order": self.order,
+            "range": list(self.range),
+            "mean": list(self.mean),
+            "std": list(self.std),
+        }
+        given["mean_cube"] = self.mean_cube
+        return {key: value for key, value in given.items() if value}
+
+
+class TensorRow(Record):
+    """``[[tensor]]``: what is done to one module's tensors here, in order."""
+
+    family: str
+    """The network table."""
+    module: str
+    """The module's line there."""
+    ops: tuple[str, ...]
+    """``rotate_columns N``: the last N columns of a linear layer come first here. ``bgr``: a convolution's input
+    channels are in the opposite order. ``duplicate_as NAME``: a batch norm is stored again under this name."""
+
+
+class LayoutFile(Record):
+    """A file in ``mappings/layouts``: what a project calls the modules of the networks."""
+
+    # Names
+    title: str
+    """The layout's name in messages."""
+    format: str
+    """The file format of its files."""
+    project: str = ""
+    """The project's address."""
+    licence: str = ""
+    """The licence of its weights."""
+    bn_eps: float | None = None
+    """The eps of the batch norms in the project's networks."""
+    modules: Mapping[str, Any] = NOTHING
+    """``[modules.FAMILY]``: ``"canonical name" = "name here"``. ``{a,b}`` stands for several names, one by one;
+    a list has names of which a file has one. ``[modules.FAMILY.in.PART]`` counts in one part alone; ``same_as`` takes
+    the lines of another family, or of another layout's (``"LAYOUT.FAMILY"``)."""
+    identity: bool = False
+    """Whether its names are the canonical ones: then it has no modules."""
+    names_from: str = ""
+    """Another layout whose modules, parameters, letters and rename this one has."""
+    prefixes: tuple[str, ...] = ("",)
+    """What names may have in front; a ``*`` at the beginning stands for any text."""
+    backbone: str = ""
+    """The prefix that names in a file of the backbone alone lack."""
+    letters: Mapping[str, str] = NOTHING
+    """Placeholders that are letters (a, b, c ...), each with the number that they stand for."""
+    rename: Mapping[str, str] = NOTHING
+    """Single irregular names, after everything else."""
+    default_targets: tuple[str, ...] = ()
+    """Where a file goes if nothing is asked for: the first layout that holds it."""
+    also_reads: tuple[str, ...] = ()
+    """Other layouts that ``convert NAME`` reads."""
+    priority: int = 1
+    """Which layout a file is taken for where several fit: the lowest number."""
+
+    # Storage
+    parameters: Mapping[str, Mapping[str, str]] = NOTHING
+    """How tensors are stored, for each kind of module: ``SUFFIX``, ``SUFFIX AXES -> AXES`` or ``= VALUE``."""
+    tensor: tuple[TensorRow, ...] = ()
+    """What is done to single modules' tensors."""
+    container: str = "state_dict"
+    """What ``--wrap`` puts around the state dict."""
+    ignore: tuple[str, ...] = ()
+    """Patterns of names that are no weights."""
+    ignore_if_zero: tuple[str, ...] = ()
+    """Patterns of tensors that must be zero everywhere."""
+    head_optional: bool | None = None
+    """Whether files may lack the classifier; PyTorch's may."""
+    inverse_std: str = ""
+    """In words, that files may have inverse standard deviations for variances."""
+    hints: Mapping[str, str] = NOTHING
+    """What it means that a file lacks the names of a pattern."""
+
+    # What the project's networks do
+    supports: tuple[Support, ...] = ()
+    """What holds for some variants."""
+    models: tuple[Model, ...] = ()
+    """What files were made for."""
+    models_from: str = ""
+    """Another layout whose models and preprocessing hold here too."""
+    preprocessing: Mapping[str, Preprocessing] = NOTHING
+    """What the networks' inputs are."""
+    labels: Mapping[str, str] = NOTHING
+    """Class names in ``mappings/labels``, by the number of classes."""
+
+
+class StageNumber(Record):
+    """``stage`` of an index."""
+
+    name: str
+    """The placeholder of a stage's number."""
+    from_: int
+    """The first stage's number."""
+
+
+class Index(Record):
+    """``[index]``: a row for every block."""
+
+    stages: str
+    """Which list of a variant has the blocks of each stage."""
+    running: str
+    """The placeholder that counts all blocks, from 0."""
+    stage: StageNumber
+    """The placeholder of the stage."""
+    within: str
+    """The placeholder that counts a stage's blocks, from 0."""
+
+
+class VariantNames(Record):
+    """``[variant]``: a type and a depth make a variant."""
+
+    name: str
+    """The variant's name."""
+    parts: tuple[str, ...]
+    """Its parts in state-dict order; ``?`` after one that its names decide."""
+    head: str = ""
+    """The part that a file of the backbone alone lacks."""
+
+
+class Composed(Record):
+    """``[compose]``: another network under a prefix."""
+
+    network: str
+    """Its network table."""
+    without: tuple[str, ...]
+    """The parts that it lacks here."""
+    type: str
+    """Its type."""
+
+
+class Inflate(Record):
+    """``[inflate]``: what ``convert inflate`` initialises this family's networks from. There is no way back."""
+
+    sources: Mapping[str, str] = NOTHING
+    """The families, each with what goes in front of its canonical names here."""
+    keeps: tuple[str, ...] = ()
+    """Settings that go with the weights."""
+    pads: tuple[str, ...] = ()
+    """Convolutions that get zeros for further input channels."""
+    spreads: str = ""
+    """The size that may differ: every channel gets the mean over those that there are."""
+    lacks: tuple[str, ...] = ()
+    """Parts that none of these families has, and that the output is then without."""
+
+
+class NetworkFile(Record):
+    """A file in ``mappings/networks``: a family's modules under canonical names, with their shapes."""
+
+    family: str
+    """The file's name."""
+    types: Mapping[str, Mapping[str, Any]]
+    """The types, each with its columns and placeholders; ``depths`` are rows of ``[depths]``."""
+    variant: VariantNames
+    """What a type and a depth make."""
+    parts: Mapping[str, Mapping[str, str]]
+    """``[parts.NAME]``: ``"canonical name" = "kind shape @ grid"``."""
+    bn_eps: float = 1e-5
+    """The batch norms' eps where neither a layout nor a file says."""
+    index: Index | None = None
+    """A row for every block."""
+    columns: Mapping[str, Mapping[str, Any]] = NOTHING
+    """Placeholders with a value for every stage."""
+    depths: Mapping[str, Mapping[str, Any]] = NOTHING
+    """The depths, each with its blocks."""
+    where: Mapping[str, Mapping[str, int]] = NOTHING
+    """The blocks that a part is for: a column and its value."""
+    compose: Mapping[str, Composed] = NOTHING
+    """Networks that this one is built from."""
+    pool1: str = ""
+    """The part after which an optional pool comes."""
+    settings: Mapping[str, Any] = NOTHING
+    """What no tensor shows, with the values that hold where nothing else is said."""
+    options: tuple[str, ...] = ()
+    """What else the reference network can be told, beside settings."""
+    strides: Mapping[str, int] = NOTHING
+    """Settings that divide the frames, each with the first stage that sees fewer."""
+    downsampled_early: Mapping[str, Mapping[str, str]] = NOTHING
+    """For a setting, modules whose output is divided by another column where it holds: for GFLOPs."""
+    folded_settings: Mapping[str, tuple[str, ...]] = NOTHING
+    """Settings that weights make up for: these modules are divided by the root of their rows, or multiplied."""
+    inflate: Inflate = Inflate()
+    """What ``convert inflate`` initialises these networks from."""
+
+
+class ModuleTemplate(Record):
+    """One module of a network table. ``shape`` and ``grid`` hold integers and names of placeholders."""
+
+    name: str
+    kind: str
+    shape: tuple[int | str, ...]
+    grid: tuple[int | str, ...]
+
+
+class NetworkTable(Record):
+    """A family of networks: see `NetworkFile`."""
+
+    family: str
+    index: Index | None
+    columns: Mapping[str, Mapping[str, Any]]
+    depths: Mapping[str, Mapping[str, Any]]
+    types: Mapping[str, Mapping[str, Any]]
+    variant: VariantNames
+    modules: Mapping[str, tuple[ModuleTemplate, ...]]
+    where: Mapping[str, Mapping[str, int]]
+    compose: Mapping[str, Composed]
+    pool1: str
+    bn_eps: float
+    settings: Mapping[str, Any]
+    options: tuple[str, ...]
+    strides: Mapping[str, int]
+    folded_settings: Mapping[str, tuple[str, ...]]
+    inflate: Inflate
+    downsampled_early: Mapping[str, Mapping[str, str]]
+
+
+class ModuleNames(Record):
+    """A layout's names for one family's modules; ``within`` overrides in single parts.
+
+    ``choices`` are all the names that some modules may have; ``common`` has the first, or that of a file. The last
+    three say what is done to a module's tensors, see `TensorRow`.
+    """
+
+    common: Mapping[str, str]
+    within: Mapping[str, Mapping[str, str]] = NOTHING
+    choices: Mapping[str, tuple[str, ...]] = NOTHING
+    rotated_columns: Mapping[str, int] = NOTHING
+    duplicated: Mapping[str, str] = NOTHING
+    bgr: tuple[str, ...] = ()
+
+    def template(self, part: str, key: str) -> str | None:
+        """The name template for a module of a part, or None where the layout has none."""
+        return self.within.get(part, NOTHING).get(key) or self.common.get(key)
+
+    def change(self, name: Callable[[str], str]) -> ModuleNames:
+        """The same with another text for every name."""
+        return self.replace(
+            common={key: name(text) for key, text in self.common.items()},
+            within={
+                part: {key: name(text) for key, text in lines.items()} for part, lines in self.within.items()
+            },
+            choices={key: tuple(name(text) for text in texts) for key, texts in self.choices.items()},
+            duplicated={key: name(text) for key, text in self.duplicated.items()},
+        )
+
+    def choose(self, wanted: Callable[[str, tuple[str, ...]], str]) -> ModuleNames:
+        """The same with one name for every module that has several: what ``wanted`` says of key and choices."""
+        chosen = {key: wanted(key, names) for key, names in self.choices.items()}
+        return self.replace(common={**self.common, **chosen})
+
+
+class Naming(Record):
+    """A layout's names.
+
+    ``taken_from`` are other layouts whose tables have some of them. ``absent`` and ``head`` say how a file's names
+    differ from the table's: the prefix that they lack (`LayoutTable.without_backbone`), and the head's own name
+    (`LayoutTable.with_head`).
+    """
+
+    modules: Mapping[str, ModuleNames]
+    letters: Mapping[str, str]
+    rename: Mapping[str, str]
+    prefixes: tuple[str, ...]
+    backbone: str
+    taken_from: tuple[str, ...] = ()
+    absent: str = ""
+    head: str = ""
+
+
+class Storage(Record):
+    """How a layout's files store tensors, and what else they hold. ``parameters`` is by kind of module."""
+
+    parameters: Mapping[str, Mapping[str, StoredTensor]]
+    container: str
+    ignore: tuple[str, ...]
+    ignore_if_zero: tuple[str, ...]
+    head_optional: bool
+    inverse_std: str
+    hints: Mapping[str, str]
+
+
+class LayoutTable(Record):
+    """What a project calls the modules of the networks: see `LayoutFile`."""
+
+    name: str
+    title: str
+    project: str
+    format: str
+    licence: str
+    bn_eps: float | None
+    identity: bool
+    default_targets: tuple[str, ...]
+    also_reads: tuple[str, ...]
+    priority: int
+    naming: Naming
+    storage: Storage
+    supports: tuple[Support, ...]
+    models: tuple[Model, ...]
+    preprocessing: Mapping[str, Preprocessing]
+    labels: Mapping[str, str]
+
+    @property
+    def modules(self) -> Mapping[str, ModuleNames]:
+        """The names by family."""
+        return self.naming.modules
+
+    @property
+    def container(self) -> str:
+        """What ``--wrap`` puts around the state dict."""
+        return self.storage.container
+
+    def support_for(self, variant: str) -> Support:
+        """What the table says of a variant; the first row that matches counts, none means that it holds it."""
+        for row in self.supports:
+            if is_for(row.variants, variant):
+                return row
+        return EVERYTHING
+
+    def eps(self, variant: str) -> float | None:
+        """The batch-norm eps of this project's network for a variant; None where the layout leaves it open."""
+        own = self.support_for(variant).bn_eps
+        return self.bn_eps if own is None else own
+
+    def pool1(self, variant: str) -> bool | None:
+        """Whether this project's network has the pool after the stem; None where the layout leaves it open."""
+        row = next((row for row in self.models if is_for(row.variants, variant)), None)
+        return self.support_for(variant).pool1 if row is None or row.pool1 is None else row.pool1
+
+    def choose(self, wanted: Callable[[str, tuple[str, ...]], str]) -> LayoutTable:
+        """The same with one name for every module that has several, see `ModuleNames.choose`."""
+        if not any(names.choices for names in self.modules.values()):
+            return self
+        return self._with_names(lambda names: names.choose(wanted))
+
+    def inverted(self) -> LayoutTable:
+        """The same for files that have inverse standard deviations in the place of variances."""
+        norm = self.storage.parameters["bn"]
+        variance = norm["running_var"]._replace(inverse=True)
+        parameters = {**self.storage.parameters, "bn": {**norm, "running_var": variance}}
+        return self.replace(storage=self.storage.replace(parameters=parameters))
+
+    def without_backbone(self) -> LayoutTable:
+        """The same for a file of the backbone alone, whose names lack the prefix ``backbone``."""
+        prefix = self.naming.backbone
+        rename = {
+            old.removeprefix(prefix): new.removeprefix(prefix) for old, new in self.naming.rename.items()
+        }
+        return self._with_names(
+            lambda names: names.change(lambda text: text.removeprefix(prefix)), rename=rename, absent=prefix
+        )
+
+    def with_head(self, name: str) -> LayoutTable:
+        """The same for a file that calls the head ``name``."""
+        return self._with_names(
+            lambda names: names.replace(
+                common={**names.common, "head": name},
+                choices={key: texts for key, texts in names.choices.items() if key != "head"},
+            ),
+            head=name,
+        )
+
+    def _with_names(self, change: Callable[[ModuleNames], ModuleNames], **others: Any) -> LayoutTable:
+        modules = {family: change(names) for family, names in self.modules.items()}
+        return self.replace(naming=self.naming.replace(modules=modules, **others))
+
+    def tensor_counts(self) -> dict[str, int]:
+        """How many tensors a module of each kind has in a file of this layout, and one that it leaves out or stores
+        twice has, under its key in the network's table; ``part/key`` where only the one in that part is left out."""
+        by_kind = {
+            kind: sum(self.parameter(kind, name).constant is None for name in names)
+            + bool(self.divisor(kind))
+            for kind, names in PARAMETERS.items()
+        }
+        own: dict[str, int] = {}
+        for names in self.modules.values():
+            own |= {key: 0 for key, name in names.common.items() if name == IDENTITY}
+            own |= dict.fromkeys(names.duplicated, 2 * by_kind["bn"])
+            for part, within in names.within.items():
+                own |= {f"{part}/{key}": 0 for key, name in within.items() if name == IDENTITY}
+        return by_kind | own
+
+    def divisor(self, kind: str) -> str:
+        """The suffix of what some tensors of a module of this kind are divided by; empty where none is."""
+        return next((over for name in PARAMETERS[kind] if (over := self.parameter(kind, name).over)), "")
+
+    def parameter(self, kind: str, name: Parameter) -> StoredTensor:
+        """How a tensor of a module of this kind is stored."""
+        return self.storage.parameters["conv" if kind == "conv+bias" else kind][name]
+
+
+EVERYTHING = Support(variants=("*",))
+"""What a layout says of a variant that no row is for."""

@@ -1,0 +1,59 @@
+"""Residual 2D networks over the frames of a clip.
+
+Settings: ``blocks`` and ``spatial_strides`` of stages 1..4, and ``stride_1x1``: the stride is in a block's first
+convolution (MSRA's ResNets), not in its 3x3 one.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from converters.networks.layers import Unit, check_input
+from converters.networks.record import NetworkRecord
+from converters.networks.resnet import UNITS, ResNet, Stage
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from converters.networks.spec import ModuleShapes, Settings
+
+
+class FrameResNet(ResNet):
+    """Frames [N, C, T, H, W], T of one video, to logits, averaged over them; blocks see [N * T, C, H, W]."""
+
+    channels: int
+
+    def steps(self, x: Tensor) -> Iterator[tuple[str, Tensor]]:
+        """See `Network.steps`."""
+        check_input(x, "NCTHW", self.channels)
+        for name, out in super().steps(x.transpose(1, 2).flatten(0, 1)):
+            yield name, out.reshape(len(x), -1, out.shape[1]).mean(dim=1) if name == "logits" else out
+
+    def enter(self, x: Tensor) -> Tensor:
+        """See `ResNet.enter`."""
+        return F.relu_(self.stem(x))
+
+    def pool(self, x: Tensor) -> Tensor:
+        """See `ResNet.pool`."""
+        return x.mean(dim=(2, 3))
+
+
+def build(shapes: ModuleShapes, settings: Settings) -> FrameResNet:
+    """The network over frames."""
+    rows = zip(settings.integers("blocks", 4), settings.integers("spatial_strides", 4), strict=True)
+    stages = {
+        f"layer{number}": Stage(blocks, (stride, stride), UNITS["bottleneck"])
+        for number, (blocks, stride) in enumerate(rows, 1)
+    }
+    channels, eps = shapes["stem.conv.weight"][1], settings.bn_eps
+    stem = Unit(shapes.under("stem"), channels, eps, (2, 2))
+    pool1, early = nn.MaxPool2d(3, stride=2, padding=1), settings.flag("stride_1x1")
+    model = FrameResNet(shapes, eps, stem, stages, pool1=pool1, early=early)
+    model.channels = channels
+    return model
+
+
+NETWORK = NetworkRecord(build=build, test_clip=(1, 3, 1, 63, 50))

@@ -1,0 +1,107 @@
+"""The inputs that both networks are given: a clip from a file, or noise of the right size and range."""
+
+from __future__ import annotations
+
+import os
+from typing import TYPE_CHECKING, Any
+
+from converters.errors import BadInput, UsageError
+from converters.printable import printable
+
+if TYPE_CHECKING:
+    from converters.mapping.network_info import NetworkInfo
+
+LOG_MEL = (1, 100, 40)
+"""Channels, frames and bins of an audio clip."""
+
+REGIONS = 3
+"""Of every clip that a detector is given."""
+
+
+def make_inputs(
+    info: NetworkInfo, path: str | os.PathLike[str] | None, seed: int, *, regions: bool
+) -> tuple[list[Any], str]:
+    """The inputs as float32 arrays in the reference networks' order, and their shapes and origin in words. Detectors
+    are given ``regions`` beside the clip. Raises `UsageError`, or `BadInput` for a file that holds no such clip."""
+    import numpy
+
+    if not 0 <= seed < 1 << 32:
+        raise UsageError(f"the seed {seed} is not from 0 to {(1 << 32) - 1:,}", hint="choose another --seed")
+    random = numpy.random.RandomState(seed)
+    audio = info.family == "resnet2d_audio"
+    if path is not None:
+        first, origin = _load_clip(os.fspath(path), audio), printable(os.path.basename(os.fspath(path)))
+    else:
+        size, origin = info.input.get("clip"), f"noise of seed {seed}"
+        if audio:
+            first = _standardised(random.random_sample((1, *LOG_MEL)))
+        elif size is not None:
+            first = _preprocessed(random.random_sample((1, info.channels, *size)), info)
+        else:
+            raise UsageError("no table gives the clip size of this network", hint="name a clip with --clip")
+    values = [first]
+    if info.family == "audiovisual":
+        values.append(_standardised(random.random_sample((len(first), *LOG_MEL))))
+    if regions:
+        values.append(random_regions(random, first.shape))
+    inputs = [numpy.ascontiguousarray(value, "<f4") for value in values]
+    return inputs, f"{' and '.join('x'.join(map(str, array.shape)) for array in inputs)}, {origin}"
+
+
+def random_regions(random: Any, shape: tuple[int, ...]) -> Any:
+    """Regions inside the frames of clips ``[N, C, T, H, W]``, each around the centre: rows of (clip, x1, y1, x2, y2) in
+    pixels."""
+    import numpy
+
+    clips, (height, width) = numpy.repeat(numpy.arange(shape[0]), REGIONS), shape[3:]
+    low, high = random.random_sample((2, len(clips), 2)) / 2
+    frame = numpy.array([width, height])
+    return numpy.column_stack([clips, low * frame, (1 - high) * frame])
+
+
+def _standardised(noise: Any) -> Any:
+    """Noise from 0 to 1 shifted and scaled to mean 0 and standard deviation 1."""
+    return (noise - 0.5) * 12**0.5
+
+
+def _preprocessed(noise: Any, info: NetworkInfo) -> Any:
+    """Noise from 0 to 1 as pixels (or flow) after the network's own preprocessing."""
+    import numpy
+
+    described = info.input
+    if "range" not in described:
+        return _standardised(noise)
+    low, high = described["range"]
+    middle = [(low + high) / 2] * info.channels
+    mean, std = (
+        numpy.array(described.get(key, default), "f8").reshape(-1, 1, 1, 1)
+        for key, default in (("mean", middle), ("std", [1.0]))
+    )
+    return (low + noise * (high - low) - mean) / std
+
+
+def _load_clip(path: str, audio: bool) -> Any:
+    """One or several clips from an ``.npy``, as float32; the axis for clips may be left out. Raises `BadInput`."""
+    import numpy
+
+    from converters.files import SourceFile
+    from converters.formats.npz.reader import read_npy
+
+    layout = "[N, 1, 100, 40], log-mel spectrograms" if audio else "[N, C, T, H, W], preprocessed"
+    axes = 4 if audio else 5
+    with SourceFile(path) as file:
+        tensor = read_npy(file)
+        if tensor.dtype == "bool" or len(tensor.shape) not in (axes, axes - 1) or 0 in tensor.shape:
+            raise BadInput(
+                f"is not a clip: {tensor.dtype} {'x'.join(map(str, tensor.shape)) or 'scalar'}",
+                path=path,
+                hint=f"expected an array with {axes} axes, {layout}",
+            )
+        value = numpy.frombuffer(tensor.tobytes(), numpy.dtype(tensor.dtype).newbyteorder("<"))
+    with numpy.errstate(over="ignore", invalid="ignore"):
+        value = value.reshape((1,) * (axes - len(tensor.shape)) + tensor.shape).astype("<f4")
+    if not numpy.isfinite(value).all():
+        raise BadInput(
+            "holds NaN, Inf or values beyond float32's range", path=path, hint="preprocess the clip again"
+        )
+    return value

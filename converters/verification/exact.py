@@ -1,0 +1,162 @@
+"""Compare bytes: take the output back to the source's layout, and compare every tensor with the source's own."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from converters.conversion.operations import Scale, ShiftVariance, filled
+from converters.conversion.plan import NOTHING, make_plan
+from converters.conversion.provenance import before, former, origin_of, undoing
+from converters.errors import Refused
+from converters.tensor import same_bytes
+
+from .outcome import ChangedTensor, ExactResult
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping
+
+    from converters.conversion.identify import Identified
+    from converters.conversion.plan import Plan, Row
+    from converters.tensor import Tensor
+
+
+def compare_bytes(source: Identified, output: Identified) -> ExactResult:
+    """Whether the output gives the source's tensors back, with the source's names, shapes and dtypes.
+
+    Of the output's record only what undoes a rounding is used. Where a layout rounds weights and there is no such
+    record, the output must have what the source converts to, bit for bit.
+    """
+    plan = _plan_back(source, output)
+    canonical = {source.match.prefix + slot.name: slot.canonical for slot in source.match.slots if slot.name}
+    return ExactResult(
+        tensors=len(canonical),
+        changed=(
+            *_changed_tensors(plan, source, output, canonical),
+            *_wrong_constants(plan, output),
+            *_unequal_copies(plan, output, canonical),
+        ),
+        dropped=source.match.dropped,
+        record=tuple(_record_faults(source, output)),
+    )
+
+
+def _plan_back(source: Identified, output: Identified) -> Plan:
+    """The conversion of the output into the source's layout."""
+    undo = undoing(output.checkpoint.provenance, output.checkpoint.tensors)
+    origin = origin_of(source.match, source.checkpoint.tensors, NOTHING, source.info.bn_eps, {}, None)
+    return make_plan(
+        output.match,
+        output.checkpoint.tensors,
+        source.match.layout,
+        before(output.info, output.checkpoint.provenance, undo),
+        eps=source.info.bn_eps,
+        undo=undo,
+        former=former({"origin": origin}, source.match.layout.name),
+        path=output.checkpoint.path,
+    )
+
+
+def _changed_tensors(
+    plan: Plan, source: Identified, output: Identified, canonical: Mapping[str, str]
+) -> Iterator[ChangedTensor]:
+    tensors = output.checkpoint.tensors
+    forward = {} if output.checkpoint.provenance else _rows_forward(source, output)
+    for row in plan.rows:
+        expected = source.checkpoint.tensors[row.target]
+        restored = row.tensor(tensors)
+        if (restored.dtype, restored.shape) != (expected.dtype, expected.shape):
+            why = f"{restored.dtype} {_sizes(restored.shape)} instead of {expected.dtype} {_sizes(expected.shape)}"
+        elif same_bytes(restored, expected) or (
+            row.source
+            and row.target in forward
+            and _rounds(row)
+            and _equal(forward[row.target].tensor(source.checkpoint.tensors), tensors[row.source])
+        ):
+            continue
+        else:
+            why = _difference(restored, expected)
+        yield ChangedTensor(row.target, canonical[row.target], why)
+
+
+def _equal(left: Tensor, right: Tensor) -> bool:
+    return (left.dtype, left.shape) == (right.dtype, right.shape) and same_bytes(left, right)
+
+
+def _rounds(row: Row) -> bool:
+    """Whether an operation changes a tensor's values, not only their order."""
+    return any(isinstance(op, (ShiftVariance, Scale)) for op in row.ops)
+
+
+def _rows_forward(source: Identified, output: Identified) -> dict[str, Row]:
+    """The rows of a conversion of the source into the output's layout, by the source's names; none where that layout
+    does not take this network."""
+    try:
+        plan = make_plan(
+            source.match,
+            source.checkpoint.tensors,
+            output.match.layout,
+            source.info,
+            eps=output.info.bn_eps,
+            path=source.checkpoint.path,
+        )
+    except Refused:
+        return {}
+    return {row.source: row for row in plan.rows if row.source is not None}
+
+
+def _wrong_constants(plan: Plan, output: Identified) -> Iterator[ChangedTensor]:
+    """The output's tensors that do not have the one value that the source implies for them."""
+    for name, value in plan.implied:
+        tensor = output.checkpoint.tensors[name]
+        if tensor.tobytes() != filled(name, tensor.dtype, tensor.shape, value).tobytes():
+            yield ChangedTensor(name, name, f"the source implies {value:g} everywhere")
+
+
+def _unequal_copies(plan: Plan, output: Identified, canonical: Mapping[str, str]) -> Iterator[ChangedTensor]:
+    """Tensors that the output stores twice, with different values."""
+    tensors = output.checkpoint.tensors
+    targets = {row.source: row.target for row in plan.rows}
+    for name, copy in plan.equal:
+        if not same_bytes(tensors[name], tensors[copy]):
+            target = targets.get(name, name)
+            why = f"the output stores it twice, and {copy} differs from {name}"
+            yield ChangedTensor(target, canonical.get(target, target), why)
+
+
+def _record_faults(source: Identified, output: Identified) -> Iterator[str]:
+    """In words, what the output's record says of preprocessing and classes that contradicts the source."""
+    network = (output.checkpoint.provenance or {}).get("network") or {}
+    recorded, expected = network.get("input", {}), source.info.input
+    for name in ("order", "range", "mean", "std", "mean_cube"):
+        if name in expected and recorded.get(name, expected[name]) != expected[name]:
+            yield f"{name} {_value_text(recorded[name])} instead of {_value_text(expected[name])}"
+    labels = zip(recorded.get("labels", ()), expected.get("labels", ()), strict=False)
+    if wrong := [number for number, (label, other) in enumerate(labels) if label != other]:
+        yield f"{len(wrong)} wrong labels, the first of class {wrong[0]}"
+
+
+def _value_text(value: Any) -> str:
+    return " ".join(f"{item:g}" for item in value) if isinstance(value, (list, tuple)) else str(value)
+
+
+def _difference(left: Tensor, right: Tensor) -> str:
+    """How far apart two tensors of one dtype and shape are, in words. Holds both in memory."""
+    import numpy
+
+    from converters.conversion.operations import arrays
+
+    # Every chunk may reuse the memory of the one before, so each is copied.
+    one, other = (
+        numpy.concatenate([values.copy() for values in arrays(tensor.data, tensor.dtype)])
+        for tensor in (left, right)
+    )
+    bits = f"u{one.itemsize}"
+    differing = int((one.view(bits) != other.view(bits)).sum())
+    with numpy.errstate(invalid="ignore"):
+        largest = numpy.abs(one.astype("f8") - other.astype("f8")).max()
+    off = f"by up to {largest:.2e}" if numpy.isfinite(largest) else "with NaN or Inf among them"
+    return f"{differing:,} of {one.size:,} values differ, {off}"
+
+
+def _sizes(shape: tuple[int, ...]) -> str:
+    return "x".join(map(str, shape)) or "scalar"

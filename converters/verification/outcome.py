@@ -1,0 +1,249 @@
+"""What a verification finds: the records that it returns, and the tolerances that it judges by."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import asdict, dataclass
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from converters.mapping.network_info import NetworkInfo
+
+TOLERANCES = {"cpu": 1e-5, "cuda": 1e-4}
+"""The largest difference allowed in a block, relative to its largest value. Summing float32 in another order makes
+about 1e-6; the mildest mistake tried that names and shapes cannot show makes 2e-3. GPUs sum in yet another order."""
+
+NOISE = 1e-6
+"""The relative difference that float32 arithmetic alone makes between two correct networks."""
+
+
+class ChangedTensor(NamedTuple):
+    """A tensor that cannot be restored. ``name`` is its name in the source, ``canonical`` its place in the network."""
+
+    name: str
+    canonical: str
+    why: str
+
+
+class ExactResult(NamedTuple):
+    """Whether the inverse mapping restores the source's bytes.
+
+    ``tensors`` counts the source's tensors that belong to the network. ``dropped`` names those that do not and so are
+    in no output. ``record`` lists, in words, where the output's record of preprocessing and classes contradicts the
+    source.
+    """
+
+    tensors: int
+    changed: tuple[ChangedTensor, ...]
+    dropped: tuple[str, ...]
+    record: tuple[str, ...] = ()
+
+    @property
+    def ok(self) -> bool:
+        """Whether every byte is restored and the record is right."""
+        return not self.changed and not self.record
+
+    def as_data(self) -> dict[str, Any]:
+        """Plain data, for ``--json``."""
+        return {
+            "ok": self.ok,
+            "tensors": self.tensors,
+            "changed": [tensor._asdict() for tensor in self.changed],
+            "dropped": list(self.dropped),
+            "record": list(self.record),
+        }
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class BlockResult:
+    """One block on both sides.
+
+    ``shape`` is the output side's, ``largest`` the largest absolute value on the source's side, ``max_abs`` the largest
+    absolute difference, ``relative`` their quotient: infinite where a value is NaN, or where only one side has the
+    block. ``fault`` then says which.
+    """
+
+    name: str
+    source_name: str
+    shape: tuple[int, ...]
+    largest: float = 0.0
+    max_abs: float = 0.0
+    relative: float = math.inf
+    cosine: float = 0.0
+    fault: str = ""
+
+
+class TopClass(NamedTuple):
+    """One of the most likely classes, with its logit."""
+
+    number: int
+    label: str
+    logit: float
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class FunctionalResult:
+    """Both sides on one clip, block by block in the order computed, the logits last.
+
+    ``clip`` says the shapes of the inputs and where they came from. ``source_top`` and ``output_top`` are the five
+    largest logits of the first clip.
+    """
+
+    device: str
+    tolerance: float
+    clip: str
+    blocks: tuple[BlockResult, ...]
+    source_top: tuple[TopClass, ...]
+    output_top: tuple[TopClass, ...]
+
+    @property
+    def first(self) -> BlockResult | None:
+        """The first block whose difference exceeds the tolerance."""
+        return next((block for block in self.blocks if not block.relative <= self.tolerance), None)
+
+    @property
+    def worst(self) -> BlockResult:
+        """The block with the largest relative difference."""
+        return max(self.blocks, key=lambda block: block.relative)
+
+    @property
+    def ok(self) -> bool:
+        """Whether every block is within the tolerance."""
+        return self.first is None
+
+    def as_data(self) -> dict[str, Any]:
+        """Plain data, for ``--json``."""
+        return {
+            "device": self.device,
+            "tolerance": self.tolerance,
+            "clip": self.clip,
+            "ok": self.ok,
+            "first": self.first.name if self.first else None,
+            "blocks": [_finite(asdict(block)) for block in self.blocks],
+            "source_top": [_finite(ranked._asdict()) for ranked in self.source_top],
+            "output_top": [_finite(ranked._asdict()) for ranked in self.output_top],
+        }
+
+
+class DeclaredDifferences(NamedTuple):
+    """How the output's own project computes differently, whatever the weights are. This is no fault: it is what the
+    layout stands for.
+
+    ``notes`` say it in words. Where it is more than an eps that the variances absorb, it is measured on the same clip:
+    ``first`` names the first block that differs, ``relative`` is the difference of the logits.
+    """
+
+    notes: tuple[str, ...]
+    first: str = ""
+    relative: float = 0.0
+
+
+class Comparison(NamedTuple):
+    """What running both sides gave. ``result`` is None where nothing was run; ``skipped`` then says why."""
+
+    result: FunctionalResult | None
+    declared: DeclaredDifferences
+    skipped: str = ""
+
+
+class HashedFile(NamedTuple):
+    """A file that took part: its role, its name (with any folders below the checkpoint's own), size in bytes, and
+    SHA-256 in hexadecimal."""
+
+    role: str
+    name: str
+    size: int
+    sha256: str
+
+
+class TensorPair(NamedTuple):
+    """One tensor of the network in both files: name, dtype and shape; None on a side that does not store it."""
+
+    canonical: str
+    source: tuple[str, str, tuple[int, ...]] | None
+    output: tuple[str, str, tuple[int, ...]] | None
+
+
+class Histogram(NamedTuple):
+    """How the finite values of a tensor are distributed from ``low`` to ``high`` on both sides, as counts in bins of
+    equal width. A side that does not store the tensor has no bins."""
+
+    low: float
+    high: float
+    source: tuple[int, ...]
+    output: tuple[int, ...]
+
+
+class SuspectTensor(NamedTuple):
+    """A tensor to look at, and why, in words. ``histogram`` is None where it has no finite value, and for all but the
+    first of very many such tensors."""
+
+    canonical: str
+    reasons: tuple[str, ...]
+    histogram: Histogram | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Evidence:
+    """What a report shows beside the result.
+
+    ``containers`` are the formats of source and output in words, ``counters`` the output's batch counters,
+    ``tensors_read`` how many of its tensors were searched for suspect values, and ``software`` what computed the
+    result, with versions.
+    """
+
+    containers: tuple[str, str]
+    files: tuple[HashedFile, ...]
+    pairs: tuple[TensorPair, ...]
+    counters: tuple[str, ...]
+    tensors_read: int
+    suspects: tuple[SuspectTensor, ...]
+    software: Mapping[str, str]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Verification:
+    """The outcome. ``functional`` is None where there is no network of the source to run (``skipped`` says why);
+    ``evidence`` is there on request."""
+
+    source: str
+    output: str
+    source_layout: str
+    output_layout: str
+    info: NetworkInfo
+    exact: ExactResult
+    functional: FunctionalResult | None
+    declared: DeclaredDifferences
+    skipped: str
+    provenance: Mapping[str, Any] | None
+    timings: Mapping[str, float]
+    evidence: Evidence | None = None
+
+    @property
+    def ok(self) -> bool:
+        """Whether everything that was compared agrees."""
+        return self.exact.ok and (self.functional is None or self.functional.ok)
+
+    def as_data(self) -> dict[str, Any]:
+        """Plain data, for ``--json``; None stands for a number that is not finite."""
+        return {
+            "source": self.source,
+            "output": self.output,
+            "source_layout": self.source_layout,
+            "output_layout": self.output_layout,
+            "network": self.info.as_data(),
+            "exact": self.exact.as_data(),
+            "functional": self.functional.as_data() if self.functional else None,
+            "declared": _finite(self.declared._asdict()),
+            "skipped": self.skipped,
+            "timings": dict(self.timings),
+        }
+
+
+def _finite(row: dict[str, Any]) -> dict[str, Any]:
+    return {
+        key: None if isinstance(value, float) and not math.isfinite(value) else value
+        for key, value in row.items()
+    }

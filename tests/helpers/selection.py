@@ -1,0 +1,107 @@
+"""Which tests the fast suite runs: one case for everything that a case can be the only one to show.
+
+A test without the marker `full` is in the fast suite (`make test`); `make test-full` runs all. Cases are chosen
+where a test is parametrised: each says what it shows, such as the parts of a network's table, and the cheapest
+cases that together show everything stay fast. A new part, layout or format has a case of its own in this way.
+"""
+
+from __future__ import annotations
+
+from functools import cache
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from converters.mapping.catalog import network_names
+from converters.mapping.variants import parameters, parts, variants
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Hashable, Iterable
+
+    from _pytest.mark import ParameterSet
+
+    from converters.mapping.variants import Variant
+
+full = pytest.mark.full
+"""Marks what the fast suite leaves out."""
+
+
+def one_of_each(
+    cases: Iterable[Any],
+    shows: Callable[..., Iterable[Hashable]],
+    cost: Callable[..., float] | None = None,
+) -> list[ParameterSet]:
+    """The cases as parameters in their order, those marked `full` that show nothing that a cheaper one does not.
+
+    A case is one value, a tuple of values or a `pytest.param`. ``shows`` and ``cost`` are called with its values;
+    without ``cost`` earlier cases are cheaper.
+    """
+    parameters = [_parameter(case) for case in cases]
+    order = list(range(len(parameters)))
+    if cost is not None:
+        order.sort(key=lambda index: cost(*parameters[index].values))
+    seen: set[Hashable] = set()
+    fast = set()
+    for index in order:
+        shown = set(shows(*parameters[index].values))
+        if not shown <= seen:
+            fast.add(index)
+            seen |= shown
+    return [
+        case if index in fast else pytest.param(*case.values, id=case.id, marks=(*case.marks, full))
+        for index, case in enumerate(parameters)
+    ]
+
+
+def first_of(cases: Iterable[Any], count: int = 1) -> list[ParameterSet]:
+    """The cases as parameters, all but the first ``count`` marked `full`: cases of one kind."""
+    return [
+        case if index < count else pytest.param(*case.values, id=case.id, marks=(*case.marks, full))
+        for index, case in enumerate(map(_parameter, cases))
+    ]
+
+
+def all_but(cases: Iterable[Any], *slow: Any) -> list[ParameterSet]:
+    """The cases as parameters, those whose values (or the first of them) are named marked `full`."""
+    found = [_parameter(case) for case in cases]
+    missing = set(slow) - {case.values[0] for case in found}
+    assert not missing, f"no such case: {missing}"
+    return [
+        pytest.param(*case.values, id=case.id, marks=(*case.marks, full)) if case.values[0] in slow else case
+        for case in found
+    ]
+
+
+def kinds(variant: Variant) -> set[str]:
+    """The kinds of block that a variant is made of: the parts of its table, and the columns of their index."""
+    columns = variant.values.get("columns", ())
+    return {f"{variant.family}/{part}" for part, _ in parts(variant)} | {
+        f"{variant.family}[{column}]" for column in columns
+    }
+
+
+def kinds_by_name(name: str) -> set[str]:
+    """The kinds of block of a variant by name."""
+    return kinds(variant_named(name))
+
+
+@cache
+def parameters_of(name: str) -> int:
+    """How many parameters a variant has: what a test of it costs."""
+    from tests.helpers.weights import sizes  # imports torch
+
+    variant = variant_named(name)
+    return parameters(variant, sizes(variant), {"blending": False})
+
+
+def variant_named(name: str) -> Variant:
+    """A variant of any family."""
+    return next(variant for family in network_names() for variant in variants(family) if variant.name == name)
+
+
+def _parameter(case: Any) -> ParameterSet:
+    if hasattr(case, "marks"):
+        return case
+    if isinstance(case, tuple) and not hasattr(case, "_fields"):
+        return pytest.param(*case)
+    return pytest.param(case)
