@@ -12,7 +12,7 @@ FOREIGN := -m pytest -c /dev/null --rootdir . --noconftest -p no:cacheprovider
 
 TEST := $(BIN)/python -m pytest -n auto --dist worksteal
 
-.PHONY: demo test test-full test-rest test-frameworks lint types check parity bench clean
+.PHONY: demo test test-full test-rest test-frameworks lint types tables check parity bench clean
 
 $(STAMP): pyproject.toml constraints.txt
 	$(PYTHON) -m venv $(VENV)
@@ -55,7 +55,10 @@ lint: $(STAMP)             ## style, formatting, and the layers of the packages
 types: $(STAMP)            ## mypy, strict
 	$(BIN)/mypy
 
-check: lint types test     ## what to run before every commit
+tables: $(STAMP)           ## every name, pattern and setting in the tables
+	$(BIN)/python -m converters.mapping.check
+
+check: lint types tables test   ## what to run before every commit
 
 parity: $(STAMP)           ## convert verify over every network, source and layout: ARGS="--only '*-18'"
 	$(BIN)/python scripts/check_parity.py $(ARGS)

@@ -6,7 +6,7 @@ from time import monotonic
 from typing import TYPE_CHECKING, TextIO
 
 from converters.printable import printable
-from converters.reports.terminal import megabytes
+from converters.reports.wording import human_size
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -104,12 +104,12 @@ class Display:
         """How much of how much is done, and its size in words: bytes, or rows if all inputs are remote."""
         total = sum(self._sizes.values())
         if not total:
-            return self._ended, self._total, megabytes(sum(self._moved.values()))
+            return self._ended, self._total, human_size(sum(self._moved.values()))
         active = sum(
             self._sizes.get(name, 0) * done / whole for name, (done, whole) in self._active.items() if whole
         )
         done = self._bytes + int(active)
-        return done, total, f"{megabytes(done)} of {megabytes(total)}"
+        return done, total, f"{human_size(done)} of {human_size(total)}"
 
     def _bar(self, done: int, total: int) -> str:
         filled = self.BAR * min(done, total) // max(total, 1)
@@ -134,7 +134,7 @@ def line_of(result: JobResult, number: int, total: int) -> str:
     """A result in one line."""
     failed = result["state"] == "failed"
     what = result["error"]["text"] if failed else result.get("network", "")
-    size = f", {megabytes(result['bytes'])}" if "bytes" in result else ""
+    size = f", {human_size(result['bytes'])}" if "bytes" in result else ""
     name = "" if failed and result["task"] in what else f"{result['task']}: "
     count = f"[{number:>{len(str(total))}}/{total}]"
     return printable(f"{count} {result['state']:<9} {name}{what}{size}, {result['seconds']:.2f} s")

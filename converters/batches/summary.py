@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from converters.printable import printable
-from converters.reports.terminal import megabytes
+from converters.reports.wording import human_size
 
 if TYPE_CHECKING:
     from .job import JobResult
@@ -58,7 +58,7 @@ def summary_text(summary: Summary) -> str:
         lines.append(printable(f"{row['state']:<9}  {row['task']:<{width}}  {what}").rstrip())
     counts = ", ".join(f"{count} {state}" for state in STATES if (count := summary.count(state)))
     written = sum(row.get("bytes", 0) for row in summary.rows if row["state"] in ("converted", "adopted"))
-    size = f", {megabytes(written)}" if written else ""
+    size = f", {human_size(written)}" if written else ""
     lines.append(f"{len(summary.rows)} rows: {counts}{size} in {summary.seconds:.1f} s")
     if summary.damaged:
         lines.append(f"note: {summary.damaged} damaged lines of {summary.results} were ignored")

@@ -25,7 +25,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(options: argparse.Namespace) -> int:
     """Compare and print; returns 1 if the files differ."""
     from converters.inspection.diff import diff
-    from converters.reports.terminal import difference_text
+    from converters.reports.terminal.difference import difference_text
 
     difference = diff(options.a, options.b, layout_a=options.layout_a, layout_b=options.layout_b)
     return report(options, difference.as_data, lambda: difference_text(difference), ok=difference.same)

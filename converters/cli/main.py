@@ -59,5 +59,15 @@ def _command(arguments: Sequence[str]) -> int:
     from .parser import parse
 
     options = parse(arguments)
-    code: int = options.run(options)
+    try:
+        code: int = options.run(options)
+    finally:
+        _warn_of_tables()
     return code
+
+
+def _warn_of_tables() -> None:
+    """Name the tables that the command passed over as they cannot be read."""
+    catalog = sys.modules.get("converters.mapping.catalog")
+    for error in catalog.passed_over() if catalog is not None else ():
+        print(f"warning: {error}", file=sys.stderr)

@@ -19,7 +19,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(options: argparse.Namespace) -> int:
     """Print the table."""
     from converters.inspection.support_table import support_table
-    from converters.reports.terminal import models_text
+    from converters.reports.terminal.models import models_text
 
     table = support_table()
-    return report(options, lambda: {"models": [row._asdict() for row in table]}, lambda: models_text(table))
+    return report(options, lambda: {"models": [row.as_data() for row in table]}, lambda: models_text(table))

@@ -30,7 +30,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(options: argparse.Namespace) -> int:
     """Propose a mapping, write it and print a summary."""
-    from converters.reports.terminal import suggestion_text
+    from converters.reports.terminal.suggestion import suggestion_text
     from converters.suggestion.suggest import suggest
 
     suggestion = suggest(

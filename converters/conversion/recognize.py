@@ -5,7 +5,8 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from converters.errors import BadInput, Refused, UsageError
-from converters.mapping.catalog import layout_names, load_layout
+from converters.formats.registry import titles
+from converters.mapping.catalog import layout_names, load_layout, readable_layouts
 from converters.mapping.match import Match, find_match, match_file, names_for
 from converters.mapping.names import families
 from converters.mapping.variants import settings
@@ -40,13 +41,13 @@ def recognize(
         told = (checkpoint.provenance or {}).get("layout")
         layout = told if isinstance(told, str) and told in layout_names() else None
     if layout is None:
-        named = [load_layout(name) for name in layout_names()]
+        named = readable_layouts()
     else:
         named = [_layout(layout), *(load_layout(name) for name in _layout(layout).also_reads)]
     tables = [table for table in named if checkpoint.format in (table.format, "onnx")]
     if not tables:
         raise BadInput(
-            f"is a {checkpoint.container}; {named[0].title} comes as {_FORMAT_WORDS[named[0].format]}",
+            f"is a {checkpoint.container}; {named[0].title} comes as {titles(named[0].format)}",
             path=path,
             hint=_other_source(checkpoint),
         )
@@ -57,7 +58,9 @@ def recognize(
     refusals: list[Refused] = []
     for table in tables:  # only now are faults counted, which takes its time
         try:
-            match_file(table, checkpoint.tensors, checkpoint.others, variant=variant, head=head, path=path)
+            match_file(
+                table, checkpoint.tensors, checkpoint.other_values, variant=variant, head=head, path=path
+            )
         except Refused as error:
             refusals.append(error)
     nearest = max(refusals, key=lambda error: -len(error.faults) if error.faults else float("-inf"))
@@ -67,7 +70,7 @@ def recognize(
             path=path,
             hint="`convert models` shows what is; `convert inspect` what the file holds",
         )
-    if checkpoint.format == "onnx" and "bn_eps" not in checkpoint.told:
+    if checkpoint.format == "onnx" and "bn_eps" not in checkpoint.declared:
         nearest.hint = (
             "the export may have folded its batch norms into the convolutions: export it in training mode "
             "and without constant folding"
@@ -80,7 +83,7 @@ def _fits(
 ) -> list[Match]:
     """The file's fits with some layouts."""
     found = (
-        find_match(table, checkpoint.tensors, checkpoint.others, variant=variant, head=head)
+        find_match(table, checkpoint.tensors, checkpoint.other_values, variant=variant, head=head)
         for table in tables
     )
     return [one for one in found if one]
@@ -95,7 +98,7 @@ def namesakes(checkpoint: Checkpoint, first: Match) -> list[str]:
     tensor shows."""
     if not settings(first.variant) or checkpoint.provenance:
         return []
-    tables = [table for table in map(load_layout, layout_names()) if table.format == checkpoint.format]
+    tables = [table for table in readable_layouts() if table.format == checkpoint.format]
     found = _fits(checkpoint, tables, None, None)
     return [
         one.layout.name
@@ -144,7 +147,8 @@ def _refuse_named(
 
 def _elsewhere(checkpoint: Checkpoint, tried: Iterable[str]) -> Match | None:
     """The file's fit with a layout that was not tried, if there is one."""
-    tables = map(load_layout, sorted({*layout_names()}.difference(tried)))
+    passed = {*tried}
+    tables = [table for table in readable_layouts() if table.name not in passed]
     found = _fits(
         checkpoint, (one for one in tables if checkpoint.format in (one.format, "onnx")), None, None
     )
@@ -153,7 +157,7 @@ def _elsewhere(checkpoint: Checkpoint, tried: Iterable[str]) -> Match | None:
 
 def _command(layout: LayoutTable) -> str:
     """The source that reads a layout: its own name, or that of the layout of its format which reads it too."""
-    tables = (load_layout(name) for name in layout_names())
+    tables = readable_layouts()
     return next(
         (one.name for one in tables if layout.name in one.also_reads and one.format == layout.format),
         layout.name,
@@ -182,9 +186,8 @@ def choose_target(fitted: Match, to: str | None, provenance: Mapping[str, Any] |
 
 def _source_layout(fitted: Match, provenance: Mapping[str, Any] | None) -> LayoutTable:
     origin = ((provenance or {}).get("origin") or {}).get("layout")
-    first = [name for name in (fitted.layout.name, origin) if name in layout_names()]
-    for name in (*first, *layout_names()):
-        table = load_layout(name)
+    first = [load_layout(name) for name in (fitted.layout.name, origin) if name in layout_names()]
+    for table in (*first, *readable_layouts()):
         if table.format == "pytorch" or table.support_for(fitted.variant.name).unsupported:
             continue
         if fitted.variant.family in families(table):
@@ -195,19 +198,10 @@ def _source_layout(fitted: Match, provenance: Mapping[str, Any] | None) -> Layou
     )
 
 
-_FORMAT_WORDS = {
-    "caffe2-pickle": "a Caffe2 pickle (.pkl)",
-    "pytorch": "a PyTorch or safetensors file",
-    "tensorflow": "a TensorFlow checkpoint",
-    "caffe": "a Caffe model (.caffemodel)",
-    "chainer": "a Chainer file (.npz or .h5)",
-}
-
-
 def _other_source(checkpoint: Checkpoint) -> str:
     if other := _elsewhere(checkpoint, ()):
         return f"it holds {other.variant.title}: use `convert {_command(other.layout)} ...`"
-    names = [name for name in layout_names() if load_layout(name).format == checkpoint.format]
+    names = [table.name for table in readable_layouts() if table.format == checkpoint.format]
     return (
         f"use `convert {names[0]} ...`"
         if len(names) == 1

@@ -1,17 +1,19 @@
-"""Compare two checkpoints tensor by tensor, whatever their formats and layouts. No tensor is held whole."""
+"""Compare two checkpoints tensor by tensor, whatever their formats and layouts, without holding a whole tensor."""
 
 from __future__ import annotations
 
 import os
+from dataclasses import asdict, dataclass
 from math import isfinite, sqrt
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any
 
+from converters.conversion.identify import declared_settings
 from converters.conversion.operations import arrays
 from converters.conversion.plan import make_plan
 from converters.conversion.provenance import before, undoing
 from converters.conversion.recognize import recognize
 from converters.errors import ConverterError
-from converters.formats.checkpoint import open_checkpoint
+from converters.formats.open import open_checkpoint
 from converters.mapping.catalog import load_layout
 from converters.mapping.names import BATCHES
 from converters.mapping.network_info import network_info
@@ -27,16 +29,18 @@ if TYPE_CHECKING:
     from converters.tensor import Tensor
 
 KINDS = ("only in A", "only in B", "shape", "dtype", "values", "equal")
-"""What can be said of a name: it is in one file only; its shapes differ; its dtypes differ and its values do not;
-its values differ, whatever the dtypes; nothing differs, bit for bit."""
+"""How a tensor compares: it is in one file only; the shapes differ; the dtypes differ but not the values; the values
+differ, whatever the dtypes; it is equal, bit for bit."""
 
 
-class Pair(NamedTuple):
-    """One name in two files. ``a`` and ``b`` are dtype and shape there, None where the name is missing.
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TensorComparison:
+    """One name in two files. ``kind`` is one of `KINDS`; ``a`` and ``b`` are dtype and shape in each file, None where
+    the name is missing.
 
     Where values were compared, ``largest`` is the largest absolute difference (infinite where one of two values
-    is not finite), ``cosine`` that of the angle between both as vectors, NaN where there is none, and ``unequal``
-    counts elements.
+    is not finite), ``cosine`` the cosine of the angle between the two as vectors, NaN where there is none, and
+    ``unequal`` counts elements.
     """
 
     name: str
@@ -48,8 +52,9 @@ class Pair(NamedTuple):
     unequal: int = 0
 
 
-class Side(NamedTuple):
-    """One of two compared files; ``layout`` and ``network`` are empty where it is not recognised."""
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ComparedFile:
+    """One of the two files; ``layout`` and ``network`` are empty where it is not recognised."""
 
     path: str
     container: str
@@ -58,16 +63,17 @@ class Side(NamedTuple):
     network: str
 
 
-class Difference(NamedTuple):
-    """What two files differ in. ``canonical`` tells that names and shapes are the networks' own, not the files'.
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Difference:
+    """What two files differ in. ``canonical`` says that names and shapes are canonical, not the files' own.
 
-    ``rows`` are in the order of A, then those of B alone.
+    ``rows`` are in the order of A; those of B alone come last.
     """
 
-    a: Side
-    b: Side
+    a: ComparedFile
+    b: ComparedFile
     canonical: bool
-    rows: tuple[Pair, ...]
+    rows: tuple[TensorComparison, ...]
     notes: tuple[str, ...]
 
     @property
@@ -79,12 +85,12 @@ class Difference(NamedTuple):
         """Plain data, for ``--json``; a number that is not finite is None."""
         return {
             "same": self.same,
-            "a": self.a._asdict(),
-            "b": self.b._asdict(),
+            "a": asdict(self.a),
+            "b": asdict(self.b),
             "canonical": self.canonical,
             "rows": [
                 {
-                    **row._asdict(),
+                    **asdict(row),
                     "largest": row.largest if isfinite(row.largest) else None,
                     "cosine": row.cosine if isfinite(row.cosine) else None,
                 }
@@ -94,11 +100,12 @@ class Difference(NamedTuple):
         }
 
 
-class _Known(NamedTuple):
-    """An open file whose network is known. ``own`` is what its tensors go with once ``undo`` has been done."""
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Identified:
+    """An open file of a known network. ``own`` is the info that its tensors have once ``undo`` has been applied."""
 
     checkpoint: Checkpoint
-    fitted: Match
+    match: Match
     info: NetworkInfo
     own: NetworkInfo
     undo: Mapping[str, tuple[Op, ...]]
@@ -113,134 +120,141 @@ def diff(
 ) -> Difference:
     """Compare two checkpoints of any supported format.
 
-    Two files of one layout are compared as they are, with all else that they hold. Two layouts of one network
-    are compared under canonical names, in PyTorch's order of axes, with variances moved to the smaller of both
-    batch-norm eps; solver state and batch counters are left out then. Files whose network is not known are
-    compared as they are. ``layout_a`` and ``layout_b`` decide where names fit several layouts.
+    Two files of one layout are compared as they are, with everything else that they hold. Two layouts of one network
+    are compared under canonical names, with PyTorch's axes and with variances converted to the smaller batch norm eps;
+    solver state and batch counters are then left out. Files of unknown networks are compared as they are. ``layout_a``
+    and ``layout_b`` decide where names fit several layouts.
 
-    Raises `BadInput` where a file cannot be read, `Refused` where it is not of the layout that is asked for.
+    Raises `BadInput` where a file cannot be read, `Refused` where it does not have the layout asked for.
     """
-    with open_checkpoint(os.fspath(a)) as one, open_checkpoint(os.fspath(b)) as other:
-        left, right = _known(one, layout_a), _known(other, layout_b)
-        notes: list[str] = []
-        canonical = left is not None and right is not None and _translate(left, right)
-        tensors = (one.tensors, other.tensors)
+    with open_checkpoint(os.fspath(a)) as file_a, open_checkpoint(os.fspath(b)) as file_b:
+        left, right = _identify(file_a, layout_a), _identify(file_b, layout_b)
+        notes: tuple[str, ...] = ()
+        canonical = left is not None and right is not None and _needs_translation(left, right)
+        tensors = (file_a.tensors, file_b.tensors)
         if left and right:
             if canonical:
-                tensors = _canonical(left, right)
-            notes += _notes(left, right, canonical=canonical)
+                # Variances grow towards a smaller eps, so none can become negative.
+                eps = min(left.own.bn_eps, right.own.bn_eps)
+                tensors = (_canonical_tensors(left, eps), _canonical_tensors(right, eps))
+            notes = tuple(_notes(left, right, canonical=canonical))
         return Difference(
-            _side(one, left), _side(other, right), canonical, tuple(_compare(*tensors)), tuple(notes)
+            a=_described(file_a, left),
+            b=_described(file_b, right),
+            canonical=canonical,
+            rows=tuple(_compare_all(*tensors)),
+            notes=notes,
         )
 
 
-def _known(checkpoint: Checkpoint, layout: str | None) -> _Known | None:
+def _identify(checkpoint: Checkpoint, layout: str | None) -> _Identified | None:
     try:
-        fitted = recognize(checkpoint, layout, ask=False)
+        match = recognize(checkpoint, layout, ask=False)
     except ConverterError:
         if layout is not None:
             raise
         return None
-    info = network_info(fitted, checkpoint.provenance, told=checkpoint.told)
+    info = network_info(match, checkpoint.provenance, told=declared_settings(checkpoint))
     undo = undoing(checkpoint.provenance, checkpoint.tensors)
-    return _Known(checkpoint, fitted, info, before(info, checkpoint.provenance, undo), undo)
+    own = before(info, checkpoint.provenance, undo)
+    return _Identified(checkpoint=checkpoint, match=match, info=info, own=own, undo=undo)
 
 
-def _translate(left: _Known, right: _Known) -> bool:
-    """Whether the files hold one family's networks in other names or axes: sizes alone are no reason."""
-    if left.fitted.variant.family != right.fitted.variant.family:
+def _needs_translation(left: _Identified, right: _Identified) -> bool:
+    """Whether the files hold networks of one family with different names or axes; different sizes do not matter."""
+    if left.match.variant.family != right.match.variant.family:
         return False
-    if left.fitted.layout.name != right.fitted.layout.name:
+    if left.match.layout.name != right.match.layout.name:
         return True
     ranks = [
         {
-            name: len(one.checkpoint.tensors[name].shape)
-            for entry in one.fitted.slots
-            if entry.name and (name := one.fitted.prefix + entry.name)
+            name: len(side.checkpoint.tensors[name].shape)
+            for slot in side.match.slots
+            if slot.name and (name := side.match.prefix + slot.name)
         }
-        for one in (left, right)
+        for side in (left, right)
     ]
     return ranks[0] != ranks[1]
 
 
-def _canonical(left: _Known, right: _Known) -> tuple[dict[str, Tensor], dict[str, Tensor]]:
-    # To a smaller eps variances grow, so none can become negative.
-    eps = min(left.own.bn_eps, right.own.bn_eps)
-    return _canonical_tensors(left, eps), _canonical_tensors(right, eps)
-
-
-def _canonical_tensors(one: _Known, eps: float) -> dict[str, Tensor]:
-    checkpoint = one.checkpoint
+def _canonical_tensors(side: _Identified, eps: float) -> dict[str, Tensor]:
+    checkpoint = side.checkpoint
     native = load_layout("native")
     plan = make_plan(
-        one.fitted, checkpoint.tensors, native, one.own, eps=eps, undo=one.undo, path=checkpoint.path
+        side.match, checkpoint.tensors, native, side.own, eps=eps, undo=side.undo, path=checkpoint.path
     )
     rows = [row for row in plan.rows if not row.target.endswith(f".{BATCHES}")]
     return {row.target: row.tensor(checkpoint.tensors) for row in rows}
 
 
-def _notes(left: _Known, right: _Known, *, canonical: bool) -> Iterator[str]:
-    one, other = left.fitted.variant, right.fitted.variant
-    if one.name != other.name:
-        yield f"A is {one.title} ({one.name}), B {other.title} ({other.name})"
+def _notes(left: _Identified, right: _Identified, *, canonical: bool) -> Iterator[str]:
+    variants = left.match.variant, right.match.variant
+    if variants[0].name != variants[1].name:
+        titles = [f"{variant.title} ({variant.name})" for variant in variants]
+        yield f"A is {titles[0]}, B is {titles[1]}"
     if canonical:
         for name, side in (("A", left), ("B", right)):
-            if side.fitted.dropped:
-                yield f"{len(side.fitted.dropped)} values of {name} that are no weights are left out"
+            if side.match.dropped:
+                yield f"{len(side.match.dropped)} entries of {name} that are not weights are left out"
         if left.own.bn_eps != right.own.bn_eps:
             eps = min(left.own.bn_eps, right.own.bn_eps)
             yield (
-                f"A's variances go with batch-norm eps {left.own.bn_eps:g}, B's with {right.own.bn_eps:g}: "
+                f"A's variances are for batch norm eps {left.own.bn_eps:g}, B's for {right.own.bn_eps:g}: "
                 f"compared at {eps:g}"
             )
     elif left.info.bn_eps != right.info.bn_eps:
-        yield f"A's batch-norm eps is {left.info.bn_eps:g}, B's {right.info.bn_eps:g}"
+        yield f"A's batch norm eps is {left.info.bn_eps:g}, B's {right.info.bn_eps:g}"
     if left.info.pool1 != right.info.pool1:
-        yield f"{'A' if left.info.pool1 else 'B'} alone has a max pool behind the stem"
+        yield f"only {'A' if left.info.pool1 else 'B'} has a max pool after the stem"
     if left.info.stem_stride != right.info.stem_stride:
         yield f"A's stem stride is {left.info.stem_stride}, B's {right.info.stem_stride}"
 
 
-def _side(checkpoint: Checkpoint, known: _Known | None) -> Side:
-    layout, network = (known.fitted.layout.name, known.fitted.variant.name) if known else ("", "")
-    return Side(checkpoint.path, checkpoint.container, checkpoint.size, layout, network)
+def _described(checkpoint: Checkpoint, side: _Identified | None) -> ComparedFile:
+    return ComparedFile(
+        path=checkpoint.path,
+        container=checkpoint.container,
+        size=checkpoint.size,
+        layout=side.match.layout.name if side else "",
+        network=side.match.variant.name if side else "",
+    )
 
 
-def _compare(a: Mapping[str, Tensor], b: Mapping[str, Tensor]) -> Iterator[Pair]:
+def _compare_all(a: Mapping[str, Tensor], b: Mapping[str, Tensor]) -> Iterator[TensorComparison]:
     for name, tensor in a.items():
         if name in b:
-            yield _pair(name, tensor, b[name])
+            yield _compare(name, tensor, b[name])
         else:
-            yield Pair(name, "only in A", (tensor.dtype, tensor.shape), None)
+            yield TensorComparison(name=name, kind="only in A", a=(tensor.dtype, tensor.shape), b=None)
     for name, tensor in b.items():
         if name not in a:
-            yield Pair(name, "only in B", None, (tensor.dtype, tensor.shape))
+            yield TensorComparison(name=name, kind="only in B", a=None, b=(tensor.dtype, tensor.shape))
 
 
-def _pair(name: str, one: Tensor, other: Tensor) -> Pair:
-    told = (one.dtype, one.shape), (other.dtype, other.shape)
-    if one.shape != other.shape:
-        return Pair(name, "shape", *told)
-    if one.dtype == other.dtype and same_bytes(one, other):
-        return Pair(name, "equal", *told)
-    largest, cosine, unequal = _distance(one, other)
-    kind = "dtype" if one.dtype != other.dtype and not unequal else "values"
-    return Pair(name, kind, *told, largest, cosine, unequal)
+def _compare(name: str, left: Tensor, right: Tensor) -> TensorComparison:
+    a, b = (left.dtype, left.shape), (right.dtype, right.shape)
+    if left.shape != right.shape:
+        return TensorComparison(name=name, kind="shape", a=a, b=b)
+    if left.dtype == right.dtype and same_bytes(left, right):
+        return TensorComparison(name=name, kind="equal", a=a, b=b)
+    largest, cosine, unequal = _distance(left, right)
+    kind = "dtype" if left.dtype != right.dtype and not unequal else "values"
+    return TensorComparison(name=name, kind=kind, a=a, b=b, largest=largest, cosine=cosine, unequal=unequal)
 
 
-def _distance(one: Tensor, other: Tensor) -> tuple[float, float, int]:
-    """The largest absolute difference, the cosine, and how many values are unequal; two NaN are equal.
+def _distance(left: Tensor, right: Tensor) -> tuple[float, float, int]:
+    """The largest absolute difference, the cosine, and the number of unequal values; two NaN are equal.
 
-    The cosine is over the places where both are finite: 1 if both are zero there, NaN if one of them is.
+    The cosine is over the elements that are finite in both: 1 if both are zero there, NaN if only one of them is.
     """
     import numpy
 
     largest, unequal = 0.0, 0
     product = left_square = right_square = 0.0
     with numpy.errstate(all="ignore"):
-        for raw_x, raw_y in _aligned(arrays(one.data, one.dtype), arrays(other.data, other.dtype)):
+        for raw_x, raw_y in _aligned(arrays(left.data, left.dtype), arrays(right.data, right.dtype)):
             x, y = raw_x.astype("float64"), raw_y.astype("float64")
-            same = raw_x == raw_y if one.dtype == other.dtype else x == y
+            same = raw_x == raw_y if left.dtype == right.dtype else x == y
             same |= numpy.isnan(x) & numpy.isnan(y)
             unequal += int((~same).sum())
             finite = numpy.isfinite(x) & numpy.isfinite(y)
@@ -258,12 +272,12 @@ def _distance(one: Tensor, other: Tensor) -> tuple[float, float, int]:
     return largest, product / norm if norm else float("nan"), unequal
 
 
-def _aligned(ones: Iterator[Any], others: Iterator[Any]) -> Iterator[tuple[Any, Any]]:
-    """Two runs of as many values, in pieces of equal length."""
+def _aligned(left: Iterator[Any], right: Iterator[Any]) -> Iterator[tuple[Any, Any]]:
+    """The values of two tensors of one size, in pieces of equal length."""
     x = y = None
     while True:
-        x = next(ones, None) if x is None or not len(x) else x
-        y = next(others, None) if y is None or not len(y) else y
+        x = next(left, None) if x is None or not len(x) else x
+        y = next(right, None) if y is None or not len(y) else y
         if x is None or y is None:
             return
         size = min(len(x), len(y))

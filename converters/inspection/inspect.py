@@ -1,13 +1,15 @@
-"""Say what a checkpoint file is, without reading its tensors."""
+"""Find out what a checkpoint file is, without reading its tensors."""
 
 from __future__ import annotations
 
 import os
-from typing import TYPE_CHECKING, Any, NamedTuple
+from dataclasses import dataclass, field, fields, replace
+from typing import TYPE_CHECKING, Any
 
+from converters.conversion.identify import declared_settings
 from converters.conversion.recognize import namesakes, recognize
 from converters.errors import Refused
-from converters.formats.checkpoint import open_checkpoint
+from converters.formats.open import open_checkpoint
 from converters.mapping.network_info import network_info
 from converters.mapping.variants import multiply_adds, parameters, weights
 from converters.tensor import FLOATS
@@ -25,43 +27,44 @@ if TYPE_CHECKING:
     from converters.tensor import Tensor
 
 
-class Inspection(NamedTuple):
-    """What a file is. ``network`` is None where no layout fits, and ``unknown`` then says why.
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Inspection:
+    """What a file is. ``network`` is None where no layout fits; ``unknown`` then says why.
 
-    ``parameters`` counts weights and biases, ``multiply_adds`` the operations for the clip the network was
-    made for, and ``counted`` those at the size its authors count at; ``weights`` leaves norms and biases out.
-    ``layouts`` are the targets that can hold the network, with a note or a reason each. ``statistics`` are
-    there only on request. ``unseen`` is what nothing in such files shows and a user must say.
-    ``mapping`` is how the file agrees with a mapping, where one was named.
+    ``parameters`` counts weights and biases, ``weights`` leaves norms and biases out. ``multiply_adds`` are those for
+    the clip that the network was made for, ``counted`` those at the size that its authors count at. ``layouts`` are the
+    layouts that can hold the network, each with a note, ``refusing`` those that cannot, each with the reason.
+    ``statistics`` and ``mapping``, which says how the file agrees with a mapping file, are there only on request.
+    ``unseen`` is what such files do not show and the user must say.
     """
 
     path: str
     container: str
     size: int
-    layout: str
-    layout_title: str
-    network: NetworkInfo | None
-    unknown: str
-    parameters: int
-    weights: int
-    multiply_adds: int
-    counted: int
+    layout: str = ""
+    layout_title: str = ""
+    network: NetworkInfo | None = None
+    unknown: str = ""
+    parameters: int = 0
+    weights: int = 0
+    multiply_adds: int = 0
+    counted: int = 0
     tensors: tuple[tuple[str, str, tuple[int, ...]], ...]
-    dropped: tuple[str, ...]
+    dropped: tuple[str, ...] = ()
     others: tuple[str, ...]
-    layouts: Mapping[str, str]
-    refusing: Mapping[str, str]
+    layouts: Mapping[str, str] = field(default_factory=dict)
+    refusing: Mapping[str, str] = field(default_factory=dict)
     provenance: Mapping[str, Any] | None
-    statistics: Mapping[str, Statistics]
+    statistics: Mapping[str, Statistics] = field(default_factory=dict)
     unseen: str = ""
     mapping: Matched | None = None
 
     def as_data(self) -> dict[str, Any]:
         """Plain data, for ``--json``."""
         return {
-            **self._asdict(),
+            **{each.name: getattr(self, each.name) for each in fields(self)},
             "network": self.network.as_data() if self.network else None,
-            "statistics": {name: one._asdict() for name, one in self.statistics.items()},
+            "statistics": {name: values._asdict() for name, values in self.statistics.items()},
             "mapping": self.mapping.as_data() if self.mapping else None,
         }
 
@@ -77,90 +80,96 @@ def inspect(
 ) -> Inspection:
     """What a checkpoint file is: container, network, tensors, preprocessing, provenance.
 
-    ``entry`` is the path of a state dict in a PyTorch file, where not the plain weights are meant, ``head`` what the
-    file calls the last layer where that is not the layout's name. Only ``stats`` reads the tensors themselves, to
-    report ranges, NaN and Inf. ``mapping`` is a mapping file of the user's own that the file is held against, on the
-    side that fits better. Raises `BadInput` for a file that is no checkpoint.
+    ``entry`` is the path of a state dict in a PyTorch file that has several, ``head`` the file's name of the classifier
+    layer, if it differs from the layout's. ``stats`` reads the tensors, to report ranges, NaN and Inf; by default none
+    is read. ``mapping`` is a mapping file to match the file with, on the side that fits better. Raises `BadInput` for a
+    file that is not a checkpoint.
     """
-    own = None
+    mapping_file = None
     if mapping is not None:
         from converters.mapping.user_mapping import load_mapping
 
-        own = load_mapping(os.fspath(mapping))
+        mapping_file = load_mapping(os.fspath(mapping))
     with open_checkpoint(os.fspath(path), entry=entry) as checkpoint:
+        match, unknown = None, ""
         try:
-            fitted, unknown = recognize(checkpoint, layout, head=head, ask=False), ""
+            match = recognize(checkpoint, layout, head=head, ask=False)
         except Refused as error:
-            fitted, unknown = None, error.what
-        found = _inspection(checkpoint, fitted, unknown, stats=stats)
-        if fitted is not None and layout is None and (others := namesakes(checkpoint, fitted)):
-            said = f"{found.layout_title}; or {', '.join(others)}, whose networks compute something else"
-            found = found._replace(layout_title=said)
-        if own is None:
-            return found
-        from converters.conversion.by_user_mapping import match_either
+            unknown = error.what
+        inspection = (
+            _inspect_file(checkpoint, unknown) if match is None else _inspect_network(checkpoint, match)
+        )
+        if match is not None and layout is None and (others := namesakes(checkpoint, match)):
+            title = (
+                f"{inspection.layout_title}; or {', '.join(others)}, whose networks compute something else"
+            )
+            inspection = replace(inspection, layout_title=title)
+        if stats:
+            inspection = replace(inspection, statistics=_statistics(checkpoint))
+        if mapping_file is not None:
+            from converters.conversion.by_user_mapping import match_either
 
-        return found._replace(mapping=match_either(own, checkpoint.tensors, checkpoint.others))
+            matched = match_either(mapping_file, checkpoint.tensors, checkpoint.other_values)
+            inspection = replace(inspection, mapping=matched)
+        return inspection
 
 
-def _inspection(checkpoint: Checkpoint, fitted: Match | None, unknown: str, *, stats: bool) -> Inspection:
-    info = None
-    trained = held = operations = counted = 0
-    layouts: dict[str, str] = {}
-    refusing: dict[str, str] = {}
-    if fitted is not None:
-        info = network_info(fitted, checkpoint.provenance, told=checkpoint.told)
-        trained = parameters(fitted.variant, fitted.sizes, fitted.present)
-        held = weights(fitted.variant, fitted.sizes)
-        operations, counted = _costs(fitted, info)
-        layouts, refusing = holding_layouts(fitted.variant)
-    values: dict[str, Statistics] = {}
-    if stats:
-        from converters.conversion.tensor_stats import statistics
-
-        values = {name: statistics(one) for name, one in checkpoint.tensors.items() if one.dtype in FLOATS}
+def _inspect_file(checkpoint: Checkpoint, unknown: str) -> Inspection:
+    """What can be said of any file."""
     return Inspection(
         path=checkpoint.path,
         container=checkpoint.container,
         size=checkpoint.size,
-        layout=fitted.layout.name if fitted else "",
-        layout_title=fitted.layout.title if fitted else "",
-        network=info,
         unknown=unknown,
-        parameters=trained,
-        weights=held,
-        multiply_adds=operations,
-        counted=counted,
-        tensors=tuple((name, one.dtype, one.shape) for name, one in _in_order(checkpoint, fitted)),
-        dropped=fitted.dropped if fitted else (),
-        others=tuple(checkpoint.others),
-        layouts=layouts,
-        refusing=refusing,
+        tensors=_described(checkpoint.tensors),
+        others=tuple(checkpoint.other_values),
         provenance=checkpoint.provenance,
-        statistics=values,
-        unseen=fitted.layout.storage.inverse_std if fitted else "",
     )
 
 
-def _in_order(checkpoint: Checkpoint, fitted: Match | None) -> list[tuple[str, Tensor]]:
-    """The file's tensors, a known network's in the order of its modules."""
-    tensors = checkpoint.tensors
-    if fitted is None:
-        return list(tensors.items())
-    known = [fitted.prefix + entry.name for entry in fitted.slots if entry.name]
-    rest = [name for name in tensors if name not in set(known)]
-    return [(name, tensors[name]) for name in (*known, *rest)]
+def _inspect_network(checkpoint: Checkpoint, match: Match) -> Inspection:
+    """What can be said of a file of a known network; its tensors come in the order of the network's modules."""
+    info = network_info(match, checkpoint.provenance, told=declared_settings(checkpoint))
+    multiply_adds, counted = _costs(match, info)
+    layouts, refusing = holding_layouts(match.variant)
+    names = dict.fromkeys(match.prefix + slot.name for slot in match.slots if slot.name)
+    in_order = {name: checkpoint.tensors[name] for name in (*names, *checkpoint.tensors)}
+    return replace(
+        _inspect_file(checkpoint, ""),
+        layout=match.layout.name,
+        layout_title=match.layout.title,
+        network=info,
+        parameters=parameters(match.variant, match.sizes, match.present),
+        weights=weights(match.variant, match.sizes),
+        multiply_adds=multiply_adds,
+        counted=counted,
+        tensors=_described(in_order),
+        dropped=match.dropped,
+        layouts=layouts,
+        refusing=refusing,
+        unseen=match.layout.storage.inverse_std,
+    )
 
 
-def _costs(fitted: Match, info: NetworkInfo) -> tuple[int, int]:
+def _described(tensors: Mapping[str, Tensor]) -> tuple[tuple[str, str, tuple[int, ...]], ...]:
+    return tuple((name, tensor.dtype, tensor.shape) for name, tensor in tensors.items())
+
+
+def _statistics(checkpoint: Checkpoint) -> dict[str, Statistics]:
+    from converters.conversion.tensor_stats import statistics
+
+    return {name: statistics(tensor) for name, tensor in checkpoint.tensors.items() if tensor.dtype in FLOATS}
+
+
+def _costs(match: Match, info: NetworkInfo) -> tuple[int, int]:
     """Multiply-adds for the clip the network was made for, and as its authors count; 0 where no clip is known."""
     if not info.input.get("clip"):
         return 0, 0
 
     def at(clip: list[int], positions: int) -> int:
         return multiply_adds(
-            fitted.variant,
-            fitted.sizes,
+            match.variant,
+            match.sizes,
             tuple(clip),
             pool1=info.pool1,
             stem_stride=info.stem_stride,

@@ -1,11 +1,15 @@
-"""The support table: which networks there are, and which layouts hold them. Read from the tables alone."""
+"""The support table: which networks there are, which layouts hold them, and how exact a conversion is.
+
+Read from the tables alone.
+"""
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, NamedTuple
+from dataclasses import asdict, dataclass
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from converters.conversion.plan import differences, pool1_note
-from converters.mapping.catalog import layout_names, load_layout, network_names
+from converters.mapping.catalog import network_names, readable_layouts
 from converters.mapping.names import families, left_out, unstored
 from converters.mapping.network_info import differing_settings, layout_settings
 from converters.mapping.variants import settings, variants
@@ -17,8 +21,9 @@ if TYPE_CHECKING:
     from converters.mapping.variants import Variant
 
 
-class Support(NamedTuple):
-    """One network: the sources it comes from, the layouts that hold it, and why the others cannot."""
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SupportedNetwork:
+    """One network: the source layouts it comes in, the layouts that hold it, and why the others cannot."""
 
     family: str
     variant: str
@@ -27,60 +32,66 @@ class Support(NamedTuple):
     layouts: Mapping[str, str]
     refusing: Mapping[str, str]
 
+    def as_data(self) -> dict[str, Any]:
+        """Plain data, for ``--json``."""
+        return asdict(self)
 
-def support_table() -> list[Support]:
+
+def support_table() -> list[SupportedNetwork]:
     """Every network of every family."""
-    sources = [load_layout(name) for name in layout_names()]
-    table = []
+    tables = readable_layouts()
+    rows = []
     for family in network_names():
-        for one in variants(family):
-            layouts, refusing = holding_layouts(one)
-            foreign = tuple(
-                layout.name
-                for layout in sources
-                if layout.format != "pytorch"
-                and family in families(layout)
-                and not layout.support_for(one.name).unsupported
+        sources = [table for table in tables if table.format != "pytorch" and family in families(table)]
+        for variant in variants(family):
+            layouts, refusing = holding_layouts(variant)
+            rows.append(
+                SupportedNetwork(
+                    family=family,
+                    variant=variant.name,
+                    title=variant.title,
+                    sources=tuple(
+                        table.name for table in sources if not table.support_for(variant.name).unsupported
+                    ),
+                    layouts=layouts,
+                    refusing=refusing,
+                )
             )
-            table.append(Support(family, one.name, one.title, foreign, layouts, refusing))
-    return table
+    return rows
 
 
-def holding_layouts(one: Variant) -> tuple[dict[str, str], dict[str, str]]:
-    """The PyTorch layouts that hold a network, each with its note, and those that refuse it, with the reason.
+def holding_layouts(variant: Variant) -> tuple[dict[str, str], dict[str, str]]:
+    """The PyTorch layouts that hold a network, each with its note, and those that refuse it, each with the reason.
 
-    A source's default target stands first.
+    A source's default target comes first.
     """
     layouts: dict[str, str] = {}
     refusing: dict[str, str] = {}
-    tables = [load_layout(name) for name in layout_names()]
+    tables = readable_layouts()
     sources = [
         table
         for table in tables
         if table.format != "pytorch"
-        and one.family in table.modules
-        and not table.support_for(one.name).unsupported
+        and variant.family in table.modules
+        and not table.support_for(variant.name).unsupported
     ]
-    wanted = [name for table in sources for name in table.default_targets] or ["native"]
-    for layout in sorted(
-        tables, key=lambda table: wanted.index(table.name) if table.name in wanted else len(wanted)
-    ):
-        name = layout.name
-        if layout.format != "pytorch":
-            continue
-        support_for = layout.support_for(one.name)
-        if support_for.unsupported:
-            refusing[name] = support_for.unsupported
-        elif one.family not in families(layout):
-            refusing[name] = "it has no such network"
+    defaults = [name for table in sources for name in table.default_targets] or ["native"]
+    targets = [table for table in tables if table.format == "pytorch"]
+    targets.sort(key=lambda table: defaults.index(table.name) if table.name in defaults else len(defaults))
+    for layout in targets:
+        support = layout.support_for(variant.name)
+        if support.unsupported:
+            refusing[layout.name] = support.unsupported
+        elif variant.family not in families(layout):
+            refusing[layout.name] = "it has no such network"
         else:
-            layouts[name] = support_for.differs or support_for.note
+            layouts[layout.name] = support.differs or support.note
     return layouts, refusing
 
 
 class Exactness(NamedTuple):
-    """What weights of one layout are in another: ``kind`` is one of `KINDS`, ``why`` what must be known of it.
-    ``pool1`` tells that the target's networks have another pool behind the stem unless they are asked for it."""
+    """What the weights of one layout are in another: ``kind`` is one of `KINDS`, ``why`` what to know about it.
+    ``pool1`` says that the target's networks differ in the pool after the stem unless it is set."""
 
     kind: str
     why: str
@@ -89,42 +100,51 @@ class Exactness(NamedTuple):
 
 KINDS = {
     "exact": "the same function",
-    "eps": "the same function: what the batch norms' eps differ by goes into `running_var`, and is refused where that "
-    "would make a variance negative",
-    "settings": "the same function once the target's network is told what no weight shows, which the report names",
-    "partly": "the same function, where the norms that the layout has no place for, or the statistics of norms, do "
-    "nothing: else it is refused",
-    "differs": "the weights load, the function is another, and the report says how",
+    "eps": "the same function: the difference in batch norm eps is absorbed in `running_var`; refused where that would "
+    "make a variance negative",
+    "settings": "the same function once the target's network has the settings that weights do not show; the report "
+    "names them",
+    "partly": "the same function where the norms, or the statistics of norms, that the layout has no place for change "
+    "nothing; otherwise refused",
+    "differs": "the weights load, but the function differs; the report says how",
     "refused": "the layout has no such network",
 }
 
 
-def exactness(one: Variant, source: LayoutTable, target: LayoutTable) -> Exactness:
-    """What the tables say of weights that go from one layout to another."""
-    had, has = source.support_for(one.name), target.support_for(one.name)
-    if has.unsupported or one.family not in families(target):
-        return Exactness("refused", has.unsupported or f"{target.title} has no such network")
-    why = [] if target.identity else differences(had, has)
-    if said := pool1_note(target, one.name, source.pool1(one.name)):
-        why.append(said)
-    text = "; ".join(why)
-    default = one.table.bn_eps
-    shifted = (source.eps(one.name) or default) != (target.eps(one.name) or source.eps(one.name) or default)
-    if had.config != has.config and (had.differs or has.differs) and not target.identity:
-        return Exactness("differs", text, bool(said))
-    if left_out(target, one) - left_out(source, one) or unstored(target, one) - unstored(source, one):
-        return Exactness("partly", text, bool(said))
-    if told := _to_tell(one, source, target):
-        if fixed := [name for name in told if name in has.fixed]:
-            return Exactness("refused", f"{target.title}'s code has another {', '.join(fixed)}")
-        return Exactness("settings", "; ".join((*why, ", ".join(told))), bool(said))
-    return Exactness("eps" if shifted else "exact", text, bool(said))
+def exactness(variant: Variant, source: LayoutTable, target: LayoutTable) -> Exactness:
+    """What the tables say about weights that go from one layout to another."""
+    before, after = source.support_for(variant.name), target.support_for(variant.name)
+    if after.unsupported or variant.family not in families(target):
+        return Exactness("refused", after.unsupported or f"{target.title} has no such network")
+    notes = [] if target.identity else differences(before, after)
+    pool1 = pool1_note(target, variant.name, source.pool1(variant.name))
+    if pool1:
+        notes.append(pool1)
+    why = "; ".join(notes)
+    if before.config != after.config and (before.differs or after.differs) and not target.identity:
+        return Exactness("differs", why, bool(pool1))
+    if left_out(target, variant) - left_out(source, variant) or unstored(target, variant) - unstored(
+        source, variant
+    ):
+        return Exactness("partly", why, bool(pool1))
+    if names := _settings_to_choose(variant, source, target):
+        if fixed := [name for name in names if name in after.fixed]:
+            return Exactness("refused", f"{target.title}'s code has a different {', '.join(fixed)}")
+        return Exactness("settings", "; ".join((*notes, ", ".join(names))), bool(pool1))
+    return Exactness("eps" if _eps_differs(variant, source, target) else "exact", why, bool(pool1))
 
 
-def _to_tell(one: Variant, source: LayoutTable, target: LayoutTable) -> list[str]:
-    """The settings in which a source's networks differ from a target's own, where no weight makes up for them."""
-    if not settings(one) or target.identity:
+def _eps_differs(variant: Variant, source: LayoutTable, target: LayoutTable) -> bool:
+    eps = source.eps(variant.name)
+    return (eps or variant.table.bn_eps) != (target.eps(variant.name) or eps or variant.table.bn_eps)
+
+
+def _settings_to_choose(variant: Variant, source: LayoutTable, target: LayoutTable) -> list[str]:
+    """The settings in which a source's networks differ from the target's own, where weights cannot make up for it."""
+    if not settings(variant) or target.identity:
         return []
-    there = layout_settings(target, one)
-    found = {name for wanted in layout_settings(source, one) for name in differing_settings(wanted, there)}
-    return sorted(found - set(one.table.folded_settings))
+    after = layout_settings(target, variant)
+    names = {
+        name for before in layout_settings(source, variant) for name in differing_settings(before, after)
+    }
+    return sorted(names - set(variant.table.folded_settings))

@@ -12,8 +12,10 @@ from typing import TYPE_CHECKING, Any
 from .compiled import read_compiled
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
     from .parse import Key, TableError
-    from .schema import LayoutTable, Model, NetworkTable
+    from .schema import LayoutFile, LayoutTable, Model, NetworkTable
 
 _PACKAGE = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
 _INSTALLED = os.path.join(_PACKAGE, "_tables")
@@ -49,14 +51,14 @@ def load_layout(name: str) -> LayoutTable:
 
 
 def readable_layouts() -> list[LayoutTable]:
-    """Every layout table but those that cannot be read (`unreadable_tables`): one project's table that is wrong
+    """Every layout table but those that cannot be read (`passed_over`): one project's table that is wrong
     breaks no conversion of the others'."""
     return list(_readable(ROOT)[0])
 
 
-def unreadable_tables() -> tuple[TableError, ...]:
-    """What is wrong with each layout's table that cannot be read."""
-    return _readable(ROOT)[1]
+def passed_over() -> tuple[TableError, ...]:
+    """What is wrong with the tables that `readable_layouts` has left out, if it has been asked."""
+    return _readable(ROOT)[1] if _readable.cache_info().currsize else ()
 
 
 @cache
@@ -128,7 +130,14 @@ def parse_network(root: str, family: str, text: bytes) -> NetworkTable:
 
 
 def parse_layout(root: str, name: str, text: bytes) -> LayoutTable:
-    """A layout table from the bytes of its TOML file. Raises `TableError`."""
+    """A layout table from the bytes of its TOML file. Raises `TableError`, also for what it says wrongly of others."""
+    file, table = _parsed_layout(root, name, text)
+    for error in _layout_errors(root, name, text, file, table):
+        raise error
+    return table
+
+
+def _parsed_layout(root: str, name: str, text: bytes) -> tuple[LayoutFile, LayoutTable]:
     from .expand import layout_table
     from .parse import Fault, did_you_mean, parse
     from .schema import LayoutFile
@@ -145,9 +154,37 @@ def parse_layout(root: str, name: str, text: bytes) -> LayoutTable:
             raise Fault(key, f"{wanted!r} refers to this table in its turn") from None
 
     try:
-        return layout_table(parse(LayoutFile, raw), name, other)
+        file = parse(LayoutFile, raw)
+        return file, layout_table(file, name, other)
     except Fault as fault:
         raise fault.at(path, text.decode()) from None
+
+
+def _layout_errors(
+    root: str, name: str, text: bytes, file: LayoutFile, table: LayoutTable
+) -> Iterator[TableError]:
+    """What a layout's table says wrongly of the other tables."""
+    from .check import layout_faults
+
+    path = os.path.join(root, "layouts", f"{name}.toml")
+    for fault in layout_faults(file, table):
+        yield fault.at(path, text.decode())
+
+
+def faults(sort: str, name: str) -> list[TableError]:
+    """Everything that is wrong with a table, from its TOML."""
+    from .check import network_faults
+    from .parse import TableError
+
+    text = table_text(sort, name)
+    try:
+        if sort == "layouts":
+            return list(_layout_errors(ROOT, name, text, *_parsed_layout(ROOT, name, text)))
+        path = os.path.join(ROOT, sort, f"{name}.toml")
+        found = network_faults(parse_network(ROOT, name, text))
+        return [fault.at(path, text.decode()) for fault in found]
+    except TableError as error:
+        return [error]
 
 
 def _toml(root: str, sort: str, name: str, text: bytes) -> tuple[str, dict[str, Any]]:

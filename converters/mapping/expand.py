@@ -8,10 +8,11 @@ from __future__ import annotations
 import re
 from typing import TYPE_CHECKING, Any
 
+from converters.formats.registry import layout_formats
+
 from .parse import Fault, did_you_mean
 from .schema import (
     CONTAINERS,
-    FORMATS,
     LayoutFile,
     LayoutTable,
     ModuleNames,
@@ -57,6 +58,7 @@ def network_table(file: NetworkFile, family: str) -> NetworkTable:
         pool1=file.pool1,
         bn_eps=file.bn_eps,
         settings=file.settings,
+        sizes=file.sizes,
         options=file.options,
         strides=file.strides,
         folded_settings=file.folded_settings,
@@ -150,7 +152,10 @@ def _sizes(key: Key, words: list[str]) -> Iterator[int | str]:
 
 def layout_table(file: LayoutFile, name: str, other: Callable[[Key, str], LayoutTable]) -> LayoutTable:
     """A layout table; ``other`` loads another one that it refers to at a key. Raises `Fault`."""
-    for key, word, right in (("format", file.format, FORMATS), ("container", file.container, CONTAINERS)):
+    for key, word, right in (
+        ("format", file.format, layout_formats()),
+        ("container", file.container, CONTAINERS),
+    ):
         if word not in right:
             raise Fault((key,), f"unknown {key} {word!r}", did_you_mean(word, right))
     models, preprocessing = file.models, file.preprocessing
@@ -224,11 +229,7 @@ def _naming(
         modules[family] = _module_names(family, lines, modules, other, taken)
     for place, row in enumerate(file.tensor):
         if row.family not in modules:
-            raise Fault(
-                ("tensor", place, "family"),
-                f"there is no family {row.family!r}",
-                did_you_mean(row.family, modules),
-            )
+            continue  # `check` says so, after what may be the cause
         modules[row.family] = _with_ops(modules[row.family], row, place)
     naming = Naming(
         modules=modules,

@@ -20,9 +20,6 @@ if TYPE_CHECKING:
 NOTHING: Mapping[str, Any] = MappingProxyType({})
 """An empty table."""
 
-FORMATS = ("pytorch", "caffe2-pickle", "tensorflow", "caffe", "chainer")
-"""The file formats that a layout's files come in."""
-
 CONTAINERS = ("state_dict", "model_state", "mmcv")
 """What ``--wrap`` puts around a state dict."""
 
@@ -273,6 +270,8 @@ class NetworkFile(Record):
     """The part after which an optional pool comes."""
     settings: Mapping[str, Any] = NOTHING
     """What no tensor shows, with the values that hold where nothing else is said."""
+    sizes: tuple[str, ...] = ()
+    """Sizes that a file's tensors tell, beside ``classes``, ``channels`` and those that types list."""
     options: tuple[str, ...] = ()
     """What else the reference network can be told, beside settings."""
     strides: Mapping[str, int] = NOTHING
@@ -309,6 +308,7 @@ class NetworkTable(Record):
     pool1: str
     bn_eps: float
     settings: Mapping[str, Any]
+    sizes: tuple[str, ...]
     options: tuple[str, ...]
     strides: Mapping[str, int]
     folded_settings: Mapping[str, tuple[str, ...]]

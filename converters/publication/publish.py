@@ -10,12 +10,12 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from converters.checksums import dump_sums, parse_sums, sha256_of
 from converters.conversion.convert import convert
-from converters.conversion.output_names import fill, holes, stem_of
-from converters.conversion.write import SUFFIXES
+from converters.conversion.output_names import fill, placeholders, stem_of
 from converters.errors import BadInput, ConverterError, Refused, UsageError
 from converters.files import SourceFile
-from converters.formats.checkpoint import open_checkpoint
 from converters.formats.io.atomic import refuse_output, replacing
+from converters.formats.open import open_checkpoint
+from converters.formats.registry import format_named, formats
 from converters.inspection.diff import diff
 from converters.inspection.inspect import inspect
 from converters.mapping.catalog import load_layout
@@ -38,8 +38,8 @@ PATTERN = "{stem}-{hash8}"
 """OpenMMLab's way to name a file."""
 
 _NAMED = re.compile(r"-([0-9a-f]{8})(?=\.|$)")
-_WEIGHTS = (*SUFFIXES["pth"], *SUFFIXES["safetensors"])
-_CHECKPOINTS = tuple(suffix for suffixes in SUFFIXES.values() for suffix in suffixes)
+_WEIGHTS = (*format_named("pth").suffixes, *format_named("safetensors").suffixes)
+_CHECKPOINTS = tuple(suffix for record in formats() for suffix in record.suffixes)
 
 
 class Published(NamedTuple):
@@ -89,7 +89,7 @@ def publish(
     path = os.fspath(path)
     if verify and source is None:
         raise UsageError("--verify needs a source to compare with", hint="name it with --source")
-    if "hash8" not in holes(name) or os.path.basename(name) != name:
+    if "hash8" not in placeholders(name) or os.path.basename(name) != name:
         raise UsageError(f"the name {name!r} must hold {{hash8}} and no folder")
     folder = os.fspath(folder) if folder is not None else os.path.dirname(path)
     suffix = _suffix(path)
@@ -135,7 +135,8 @@ def publish(
     network = _network(published)
     names = [name for name, _ in reversed(source_names(published.provenance))]
     release = release_of([*names, os.path.basename(path)], network.variant, network.classes)
-    text = model_card(published, CardFacts(base, digest, size, release, checks, stripped))
+    facts = CardFacts(file=base, sha256=digest, size=size, release=release, checks=checks, stripped=stripped)
+    text = model_card(published, facts)
     card = final.removesuffix(suffix) + ".md"
     _write(card, text)
     with _alone(folder):
@@ -208,7 +209,7 @@ def _network(found: Inspection) -> Any:
 def _stage(path: str, staged: str, found: Inspection) -> tuple[str, ...]:
     """Put what is to be published under a name of its own; returns what was left out."""
     with open_checkpoint(path) as checkpoint:
-        extra = [name for name in checkpoint.others if name != "meta"]
+        extra = [name for name in checkpoint.other_values if name != "meta"]
         wrapped = checkpoint.details.get("wrapper") == "state_dict"
     extra += [name for name in found.dropped if name not in extra and name != "meta"]
     if extra:
@@ -344,7 +345,7 @@ def _fault(folder: str, name: str, digest: str) -> str:
         if named and digest[:8] not in named and name.endswith(_WEIGHTS):
             return "has another hash than its name says"
         if name.endswith(_WEIGHTS):
-            open_checkpoint(path).__exit__(None, None, None)
+            open_checkpoint(path).close()
     except ConverterError as error:
         return error.what
     return ""

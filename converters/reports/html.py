@@ -1,4 +1,4 @@
-"""What the project's pages have in common: one file each, no script, nothing from elsewhere, all text escaped."""
+"""What all HTML pages have in common: one file each, no script, nothing loaded from elsewhere, all text escaped."""
 
 from __future__ import annotations
 
@@ -53,14 +53,14 @@ details { margin: .75rem 0 } summary { cursor: pointer }
   figure, tr, .cards > * { break-inside: avoid } h2, h3 { break-after: avoid } }"""
 
 POLICY = "default-src 'none'; style-src 'unsafe-inline'; img-src data:; base-uri 'none'; form-action 'none'"
-"""What a browser may load for a page: nothing."""
+"""What a browser may load for a page: nothing but the icon and the style in it."""
 
 LONG = 36
-"""Characters that a name may have and be kept in one piece."""
+"""Longer names may be broken."""
 
 
 def page(title: str, body: str) -> str:
-    """A whole page. ``body`` is HTML, with a heading of its own."""
+    """A whole page. ``body`` is HTML and has its own heading."""
     return (
         '<!doctype html>\n<html lang="en"><head><meta charset="utf-8">\n'
         f'<meta http-equiv="Content-Security-Policy" content="{POLICY}">\n'
@@ -71,12 +71,12 @@ def page(title: str, body: str) -> str:
 
 
 def text(value: object) -> str:
-    """Any text as HTML: markup, control characters and halves of surrogates lose their meaning."""
+    """Any text as HTML, with markup, control characters and lone surrogates escaped."""
     return escape(printable(str(value)))
 
 
 def code(value: object) -> str:
-    """A name or a hash. A long one may be broken anywhere."""
+    """A name or a hash; a long one may be broken anywhere."""
     shape = ' class="long"' if len(str(value)) > LONG else ""
     return f"<code{shape}>{text(value)}</code>"
 
@@ -84,16 +84,17 @@ def code(value: object) -> str:
 def table(
     label: str, heads: Sequence[str], rows: Iterable[Sequence[str]], *, numbers: Iterable[int] = ()
 ) -> str:
-    """A table that scrolls in itself where it is too wide. Cells are HTML, ``heads`` and ``label`` (for those who do
-    not see it) text, ``numbers`` the columns that are aligned as such. The first cell of a row names it."""
+    """A table that scrolls on its own where it is too wide. Cells are HTML; ``heads`` and ``label``, which screen
+    readers read out, are text; ``numbers`` are the columns aligned to the right. The first cell of a row is its
+    heading."""
     right = set(numbers)
-    classes = [' class="number"' if place in right else "" for place in range(len(heads))]
+    classes = [' class="number"' if column in right else "" for column in range(len(heads))]
     head = "".join(
-        f'<th scope="col"{each}>{text(name)}</th>' for each, name in zip(classes, heads, strict=True)
+        f'<th scope="col"{css}>{text(name)}</th>' for css, name in zip(classes, heads, strict=True)
     )
     lines = [
         f'<tr><th scope="row"{classes[0]}>{first}</th>'
-        + "".join(f"<td{each}>{cell}</td>" for each, cell in zip(classes[1:], cells, strict=True))
+        + "".join(f"<td{css}>{cell}</td>" for css, cell in zip(classes[1:], cells, strict=True))
         + "</tr>"
         for first, *cells in rows
     ]
@@ -104,12 +105,12 @@ def table(
 
 
 def pairs(rows: Iterable[tuple[str, str]]) -> str:
-    """A table of names, as text, and what each has, as HTML."""
+    """A table of two columns: names, as text, and values, as HTML."""
     lines = [f'<tr><th scope="row">{text(name)}</th><td>{cell}</td></tr>' for name, cell in rows]
     return '<table class="pairs"><tbody>\n' + "\n".join(lines) + "\n</tbody></table>"
 
 
 def write_page(path: str, content: str, *, force: bool) -> None:
-    """Write a page, whole or not at all; see `write.atomic.replacing`."""
+    """Write a page, whole or not at all; see `formats.io.atomic.replacing`."""
     with replacing(path, force=force) as out:
         out.write(content.encode("utf-8", "backslashreplace"))

@@ -1,25 +1,30 @@
-"""A model card: Markdown with YAML in front, from what a file, its provenance and the zoo's table say."""
+"""A model card: Markdown with a YAML header, from a file, its provenance, and the table of releases."""
 
 from __future__ import annotations
 
 import json
-from typing import TYPE_CHECKING, Any, NamedTuple
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
 
-from converters.printable import printable
-
-from .terminal import megabytes
+from .wording import classes_text, human_size, printable_lines, shape_text
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Mapping
 
     from converters.inspection.inspect import Inspection
+    from converters.mapping.network_info import NetworkInfo
     from converters.mapping.releases import Release
 
 
-class CardFacts(NamedTuple):
-    """What a card tells of a published file beside the inspection.
+MAX_CHAIN = 16
+"""Conversions that are followed back: a record is not trusted to end."""
 
-    ``checks`` are lines on what was verified before it was published, ``stripped`` what was left out.
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CardFacts:
+    """What a card says of a published file beside its inspection.
+
+    ``checks`` are lines on what was verified before publishing, ``stripped`` names what was left out.
     """
 
     file: str
@@ -30,101 +35,95 @@ class CardFacts(NamedTuple):
     stripped: tuple[str, ...]
 
 
-def model_card(found: Inspection, card: CardFacts) -> str:
-    """The card's text, the same for the same file. ``found`` must be of a known network."""
-    network = found.network
+def model_card(inspection: Inspection, facts: CardFacts) -> str:
+    """The card's text, the same for the same file. The network must be known."""
+    network = inspection.network
     if network is None:
         raise ValueError("an unknown network has no card")
-    front = ["---", *_yaml(_front(found, card)), "---"]
-    body = [f"# {network.title}, {f'{network.classes} classes' if network.classes else 'no head'}", ""]
-    body += [
-        f"`{card.file}` holds {network.title} in the layout of {found.layout_title} "
-        f"({len(found.tensors)} tensors, {megabytes(card.size)}).",
+    front = ["---", *_yaml(_front(inspection, network, facts)), "---"]
+    body = [
+        f"# {network.title}, {classes_text(network)}",
         "",
-        *_table("Architecture", _architecture(found)),
+        f"`{facts.file}` holds {network.title} in the layout of {inspection.layout_title} "
+        f"({len(inspection.tensors)} tensors, {human_size(facts.size)}).",
+        "",
+        *_table("Architecture", _architecture(inspection, network)),
         *_table("Preprocessing", _preprocessing(network.input)),
-        *_table("Accuracy, as its authors report it", _accuracy(card.release)),
-        *_table("Source", _source(found, card)),
+        *_table("Accuracy, as its authors report it", _accuracy(facts.release)),
+        *_table("Source", _source(inspection, network, facts.release)),
         "## Verified before publishing",
         "",
-        *(f"- {line}" for line in card.checks),
-        *(f"- left out: {line}" for line in card.stripped),
-        *(f"- note: {note}" for note in (found.provenance or {}).get("notes", ())),
+        *(f"- {line}" for line in facts.checks),
+        *(f"- left out: {line}" for line in facts.stripped),
+        *(f"- note: {note}" for note in (inspection.provenance or {}).get("notes", ())),
         "",
-        *_table("Hashes", [("SHA-256", f"`{card.sha256}`"), ("size", f"{card.size:,} bytes")]),
+        *_table("Hashes", [("SHA-256", f"`{facts.sha256}`"), ("size", f"{facts.size:,} bytes")]),
         "## Use",
         "",
         "```python",
         "from converters import load_model",
         "",
-        f"model = load_model({json.dumps(card.file)})",
+        f"model = load_model({json.dumps(facts.file)})",
         "```",
     ]
-    return "\n".join(printable(line) for line in (*front, "", *body)) + "\n"
+    return printable_lines((*front, "", *body)) + "\n"
 
 
-def _front(found: Inspection, card: CardFacts) -> dict[str, Any]:
-    network = found.network
-    assert network is not None
+def _front(inspection: Inspection, network: NetworkInfo, facts: CardFacts) -> dict[str, Any]:
     front: dict[str, Any] = {
         "license": network.licence.lower() or "unknown",
         "library_name": "pytorch",
         "pipeline_tag": "video-classification",
-        "tags": ["action-recognition", network.variant, found.layout],
+        "tags": ["action-recognition", network.variant, inspection.layout],
         "architecture": network.variant,
         "classes": network.classes,
-        "parameters": found.parameters,
+        "parameters": inspection.parameters,
     }
-    if found.multiply_adds:
-        front["gflops"] = round(found.multiply_adds / 1e9, 1)
+    if inspection.multiply_adds:
+        front["gflops"] = round(inspection.multiply_adds / 1e9, 1)
     if network.input:
         front["preprocessing"] = {
             key: value for key, value in network.input.items() if not key.startswith(("label", "counted"))
         }
-    if card.release and card.release.reported:
+    if facts.release and facts.release.reported:
         front["accuracy"] = {
-            "reported_by": card.release.title,
-            "for": card.release.file,
-            "dataset": card.release.on,
-            **card.release.reported,
+            "reported_by": facts.release.title,
+            "for": facts.release.file,
+            "dataset": facts.release.on,
+            **facts.release.reported,
         }
-    front["source"] = [name for name, _ in source_names(found.provenance)]
-    front |= {"file": card.file, "size": card.size, "sha256": card.sha256}
-    return front
+    front["source"] = [name for name, _ in source_names(inspection.provenance)]
+    return front | {"file": facts.file, "size": facts.size, "sha256": facts.sha256}
 
 
 def source_names(provenance: Any) -> list[tuple[str, Any]]:
-    """The files that a chain of conversions came from, the first one last, each with what is known of it."""
-    found: list[tuple[str, Any]] = []
+    """The files that a chain of conversions came from, the last conversion's source first, each with its record."""
+    names: list[tuple[str, Any]] = []
     source = (provenance or {}).get("source")
-    while isinstance(source, dict) and isinstance(source.get("name"), str) and len(found) < 16:
-        found.append((source["name"], source))
+    while isinstance(source, dict) and isinstance(source.get("name"), str) and len(names) < MAX_CHAIN:
+        names.append((source["name"], source))
         source = source.get("converted_from")
-    return found
+    return names
 
 
-def _architecture(found: Inspection) -> Iterator[tuple[str, str]]:
-    network = found.network
-    assert network is not None
+def _architecture(inspection: Inspection, network: NetworkInfo) -> Iterator[tuple[str, str]]:
     yield "network", f"{network.title} (`{network.variant}`)"
-    yield "parameters", f"{found.parameters / 1e6:.1f} M ({found.parameters:,})"
-    if found.multiply_adds:
-        clip = "x".join(map(str, network.input["clip"]))
-        yield "cost", f"{found.multiply_adds / 1e9:.1f} GFLOPs (multiply-adds) for a clip of {clip}"
-    yield "batch-norm eps", f"{network.bn_eps:g}"
+    yield "parameters", f"{inspection.parameters / 1e6:.1f} M ({inspection.parameters:,})"
+    if inspection.multiply_adds:
+        clip = shape_text(network.input["clip"])
+        yield "cost", f"{inspection.multiply_adds / 1e9:.1f} GFLOPs (multiply-adds) for a clip of {clip}"
+    yield "batch norm eps", f"{network.bn_eps:g}"
     if network.pool1:
-        yield "pool1", "max pool behind the stem"
+        yield "pool1", "max pool after the stem"
     if network.stem_stride != 1:
         yield "stem stride", str(network.stem_stride)
 
 
-def _preprocessing(told: Any) -> Iterator[tuple[str, str]]:
-    for key, value in told.items():
+def _preprocessing(described: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
+    for key, value in described.items():
         if not key.startswith(("label", "counted")):
-            yield (
-                key.replace("_", " "),
-                " ".join(map(str, value)) if isinstance(value, list) else str(value),
-            )
+            words = " ".join(map(str, value)) if isinstance(value, list) else str(value)
+            yield key.replace("_", " "), words
 
 
 def _accuracy(release: Release | None) -> Iterator[tuple[str, str]]:
@@ -135,22 +134,23 @@ def _accuracy(release: Release | None) -> Iterator[tuple[str, str]]:
     yield "reported by", f"{release.title} for `{release.file}`; not measured here"
 
 
-def _source(found: Inspection, card: CardFacts) -> Iterator[tuple[str, str]]:
-    for name, source in source_names(found.provenance):
+def _source(
+    inspection: Inspection, network: NetworkInfo, release: Release | None
+) -> Iterator[tuple[str, str]]:
+    provenance = inspection.provenance
+    for name, source in source_names(provenance):
         digest = f", SHA-256 `{source['sha256']}`" if isinstance(source.get("sha256"), str) else ""
         size = f", {source['size']:,} bytes" if isinstance(source.get("size"), int) else ""
         container = f", {source['container']}" if isinstance(source.get("container"), str) else ""
         yield "made from", f"{_code(name)}{container}{size}{digest}"
-    if card.release:
-        yield "released by", f"{card.release.title}, {card.release.url}"
-        if card.release.converted:
-            yield "converted from", card.release.converted
-    network = found.network
-    assert network is not None
+    if release:
+        yield "released by", f"{release.title}, {release.url}"
+        if release.converted:
+            yield "converted from", release.converted
     if network.licence:
         yield "licence", f"{network.licence}, of the released weights"
-    if found.provenance:
-        tool, mapping = found.provenance["tool"], found.provenance["mapping"]
+    if provenance:
+        tool, mapping = provenance["tool"], provenance["mapping"]
         yield "converted by", f"{tool['name']} {tool['version']}, mapping `{mapping['sha256']}`"
 
 
@@ -159,13 +159,13 @@ def _code(name: str) -> str:
 
 
 def _table(title: str, rows: Any) -> list[str]:
-    """A heading and a table of two columns; nothing where there are no rows. Texts are from files: no markup."""
+    """A heading and a table of two columns; nothing without rows. Texts come from files, so they cannot be markup."""
     lines = [f"| {name} | {text.replace('|', chr(92) + '|').replace('<', '&lt;')} |" for name, text in rows]
     return [f"## {title}", "", "| | |", "| --- | --- |", *lines, ""] if lines else []
 
 
 def _yaml(value: Any, indent: str = "") -> Iterator[str]:
-    """Plain data as YAML in block style. JSON's numbers are YAML's; of its texts the escapes are not all."""
+    """Plain data as YAML in block style. Numbers are the same in JSON and YAML; not all escapes in strings are."""
     for key, item in value.items():
         if isinstance(item, dict):
             yield f"{indent}{key}:"

@@ -2,17 +2,18 @@
 
 from __future__ import annotations
 
-from math import floor, isfinite, log10
+from math import isfinite
 from os.path import basename
 from shlex import quote
 from typing import TYPE_CHECKING, Any
 
-from converters.verification.outcome import NOISE
-
 from . import html
+from .block_chart import block_chart, error_text
+from .folding import fold_names
+from .histogram import histogram_figure
 from .html import code, text
 from .model_card import source_names
-from .terminal import fold_names
+from .wording import classes_text, counted
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -22,132 +23,135 @@ if TYPE_CHECKING:
         BlockResult,
         Evidence,
         FunctionalResult,
-        SuspectTensor,
         TensorPair,
         TopClass,
         Verification,
     )
 
-HEIGHT = 200
-"""Pixels of the picture at least."""
-
-DECADE = 34
-"""Pixels that a power of ten takes in it at least."""
-
-HALF = 44
-"""Pixels of a histogram's height on either side of its middle."""
+MAX_NAMES = 8
+"""Folded names that one line lists."""
 
 
-def proof_html(found: Verification, command: Sequence[str]) -> str:
-    """The page of an outcome that has its evidence. ``command`` are the words that give the same again."""
-    seen = found.evidence
-    if seen is None:
-        raise ValueError("a report wants the evidence: verify(..., evidence=True)")
-    title = f"{found.info.title}: {'verified' if found.ok else 'not verified'}"
+def verification_page(verification: Verification, command: Sequence[str]) -> str:
+    """The page of an outcome with evidence. ``command`` is the command line that reproduces it."""
+    evidence = verification.evidence
+    if evidence is None:
+        raise ValueError("a report needs the evidence: verify(..., evidence=True)")
+    title = verification.info.title
     parts = [
-        f'<header><p class="soft">convert verify</p>\n<h1>{text(found.info.title)}: {_verdict(found)}</h1>',
-        f"<p>{_subject(found)}</p></header>\n<main>",
-        _cards(found),
+        f'<header><p class="soft">convert verify</p>\n<h1>{text(title)}: {_verdict(verification)}</h1>',
+        f"<p>{_subject(verification)}</p></header>\n<main>",
+        _cards(verification),
         "<h2>Files</h2>",
-        _files(found, seen),
+        _files(evidence),
         "<h2>Coverage</h2>",
-        *_coverage(found, seen),
+        *_coverage(verification, evidence),
         "<h2>Block by block</h2>",
-        *_blocks(found),
-        "<h2>Values that look wrong</h2>",
-        *_values(seen),
-        "<h2>What goes in</h2>",
-        html.pairs(_input(found.info)),
-        "<h2>What the output’s own project does otherwise</h2>",
-        *_declared(found),
+        *_blocks(verification),
+        "<h2>Suspect values</h2>",
+        *_suspects(evidence),
+        "<h2>Input</h2>",
+        html.pairs(_input_rows(verification.info)),
+        "<h2>What the output’s own project computes differently</h2>",
+        *_declared(verification),
         "<h2>Provenance</h2>",
-        *_provenance(found, seen),
-        "<h2>Prove it again</h2>",
-        *_again(found, seen, command),
+        *_provenance(verification, evidence),
+        "<h2>Reproduce this</h2>",
+        *_reproduce(verification, evidence, command),
         "</main>",
     ]
-    return html.page(title, "\n".join(parts))
+    verdict = "verified" if verification.ok else "not verified"
+    return html.page(f"{title}: {verdict}", "\n".join(parts))
 
 
-def _verdict(found: Verification) -> str:
-    return '<span class="good">✓ verified</span>' if found.ok else '<span class="bad">✗ not verified</span>'
+def _verdict(verification: Verification) -> str:
+    if verification.ok:
+        return '<span class="good">✓ verified</span>'
+    return '<span class="bad">✗ not verified</span>'
 
 
-def _subject(found: Verification) -> str:
-    info = found.info
-    classes = f"{info.classes} classes" if info.classes else "no head"
+def _subject(verification: Verification) -> str:
+    info = verification.info
     return (
-        f"{text(info.title)} ({code(info.variant)}), {classes}, {_count(info.channels, 'input channel')}: "
-        f"{code(basename(found.source))} in layout {code(found.source_layout)} against "
-        f"{code(basename(found.output))} in layout {code(found.output_layout)}."
+        f"{text(info.title)} ({code(info.variant)}), {classes_text(info)}, {counted(info.channels, 'input channel')}: "
+        f"{code(basename(verification.source))} in layout {code(verification.source_layout)} against "
+        f"{code(basename(verification.output))} in layout {code(verification.output_layout)}."
     )
 
 
-def _cards(found: Verification) -> str:
-    exact, ran = found.exact, found.functional
-    if exact.ok:
-        first = (
-            "good",
-            "✓ Exact",
-            f"The inverse mapping gives all {exact.tensors} tensors of the source back, bit for bit.",
-        )
-    elif not exact.changed:
-        first = (
-            "bad",
-            "✗ Exact",
-            f"All {exact.tensors} tensors of the source come back bit for bit, but the output’s record tells "
-            f"otherwise: {text('; '.join(exact.record))}.",
-        )
-    else:
-        changed = _count(len(exact.changed), "tensor")
-        first = (
-            "bad",
-            "✗ Exact",
-            f"{changed} of the source’s {exact.tensors} cannot be had back bit for bit.",
-        )
-    if ran is None:
-        second = ("", "– Functional", f"Not looked at: {text(found.skipped)}.")
-    elif ran.first is None:
-        worst = max(ran.blocks, key=lambda block: block.relative)
-        second = (
-            "good",
-            "✓ Functional",
-            f"All {len(ran.blocks)} blocks agree to {_e(ran.tolerance)} of their largest value; the worst is "
-            f"{code(worst.name)} with {_e(worst.relative)}.",
-        )
-    else:
-        second = (
-            "bad",
-            "✗ Functional",
-            f"{code(ran.first.name)} is the first block to depart: {_off(ran.first)}.",
-        )
-    said = len(found.declared.notes)
-    third = (
-        "",
-        "Declared",
-        f"{_count(said, 'note')} on what the output’s own project does otherwise."
-        if said
-        else "Nothing: the output’s own project computes what the source’s does.",
-    )
+# Summary
+
+
+def _cards(verification: Verification) -> str:
     cards = [
         f'<li class="{kind}"><strong>{name}</strong>{words}</li>'
-        for kind, name, words in (first, second, third)
+        for kind, name, words in (
+            _exact_card(verification),
+            _functional_card(verification),
+            _declared_card(verification),
+        )
     ]
     return f'<ul class="cards">\n{chr(10).join(cards)}\n</ul>'
 
 
+def _exact_card(verification: Verification) -> tuple[str, str, str]:
+    exact = verification.exact
+    total = exact.tensors
+    if exact.ok:
+        return (
+            "good",
+            "✓ Exact",
+            f"The inverse mapping restores all {total} tensors of the source bit for bit.",
+        )
+    if not exact.changed:
+        return (
+            "bad",
+            "✗ Exact",
+            f"All {total} tensors of the source are restored bit for bit, but the output’s record contradicts it: "
+            f"{text('; '.join(exact.record))}.",
+        )
+    changed = counted(len(exact.changed), "tensor")
+    return "bad", "✗ Exact", f"{changed} of the source’s {total} cannot be restored bit for bit."
+
+
+def _functional_card(verification: Verification) -> tuple[str, str, str]:
+    result = verification.functional
+    if result is None:
+        return "", "– Functional", f"Not run: {text(verification.skipped)}."
+    if result.first is None:
+        worst = result.worst
+        return (
+            "good",
+            "✓ Functional",
+            f"All {len(result.blocks)} blocks agree to {error_text(result.tolerance)} of their largest value; the "
+            f"worst is {code(worst.name)} with {error_text(worst.relative)}.",
+        )
+    first = result.first
+    return "bad", "✗ Functional", f"{code(first.name)} is the first block to differ: {_off(first)}."
+
+
+def _declared_card(verification: Verification) -> tuple[str, str, str]:
+    notes = len(verification.declared.notes)
+    words = (
+        f"{counted(notes, 'note')} on what the output’s own project computes differently."
+        if notes
+        else "Nothing: the output’s own project computes what the source’s does."
+    )
+    return "", "Declared", words
+
+
 def _off(block: BlockResult) -> str:
-    return text(block.fault) or f"off by {_e(block.relative)} of the largest value"
+    return text(block.fault) or f"off by {error_text(block.relative)} of the largest value"
 
 
-# Files
+# Files and tensors
 
 
-def _files(found: Verification, seen: Evidence) -> str:
-    formats = dict(zip(("source", "output"), seen.containers, strict=True))
+def _files(evidence: Evidence) -> str:
+    formats = dict(zip(("source", "output"), evidence.containers, strict=True))
     return html.table(
         "files",
-        ("file", "is the", "format", "bytes", "SHA-256"),
+        ("file", "role", "format", "bytes", "SHA-256"),
         [
             (
                 code(file.name),
@@ -156,334 +160,221 @@ def _files(found: Verification, seen: Evidence) -> str:
                 f"{file.size:,}",
                 code(file.sha256),
             )
-            for file in seen.files
+            for file in evidence.files
         ],
         numbers=(3,),
     )
 
 
-# Coverage
-
-
-def _coverage(found: Verification, seen: Evidence) -> Iterator[str]:
-    both = sum(1 for way in seen.pairs if way.source and way.output)
-    left = [way for way in seen.pairs if not way.output]
-    filled = [way for way in seen.pairs if not way.source]
-    rows = [
-        ("in both files", f"{both} tensors, mapped one to one"),
-        (
-            "filled in",
-            _names([way.output[0] for way in filled if way.output], "constants the source implies"),
-        ),
-        (
-            "batch counters",
-            f"{len(seen.counters)}, which inference does not use" if seen.counters else "none",
-        ),
-        (
-            "taken into others",
-            _names([way.source[0] for way in left if way.source], "which the output does not store"),
-        ),
-        ("dropped", _names(found.exact.dropped, "no weights of the network")),
-    ]
-    yield html.pairs(rows)
-    if found.exact.changed:
-        yield f"<h3>{_count(len(found.exact.changed), 'tensor')} that cannot be had back</h3>"
+def _coverage(verification: Verification, evidence: Evidence) -> Iterator[str]:
+    exact = verification.exact
+    yield html.pairs(_coverage_rows(verification, evidence))
+    if exact.changed:
+        yield f"<h3>{counted(len(exact.changed), 'tensor')} that cannot be restored</h3>"
         yield html.table(
-            "tensors that cannot be had back",
+            "tensors that cannot be restored",
             ("in the source", "in the network", "what is wrong"),
-            [(code(one.name), code(one.canonical), text(one.why)) for one in found.exact.changed],
+            [(code(tensor.name), code(tensor.canonical), text(tensor.why)) for tensor in exact.changed],
         )
-    if found.exact.record:
-        yield "<h3>What the output’s record tells otherwise than the source</h3>"
-        yield f"<ul>{''.join(f'<li>{text(one)}</li>' for one in found.exact.record)}</ul>"
-    changed = {one.canonical for one in found.exact.changed}
-    yield f"<details><summary>All {len(seen.pairs)} tensors</summary>"
+    if exact.record:
+        yield "<h3>Where the output’s record contradicts the source</h3>"
+        yield _bullets(exact.record)
+    changed = {tensor.canonical for tensor in exact.changed}
+    yield f"<details><summary>All {len(evidence.pairs)} tensors</summary>"
     yield html.table(
         "all tensors",
-        ("in the source", "shape", "in the output", "shape", "dtype", "comes back"),
-        [_way(way, way.canonical not in changed) for way in seen.pairs],
+        ("in the source", "shape", "in the output", "shape", "dtype", "restored"),
+        [_pair_cells(pair, pair.canonical not in changed) for pair in evidence.pairs],
     )
     yield "</details>"
 
 
-def _way(way: TensorPair, same: bool) -> tuple[str, ...]:
-    sides = [
+def _coverage_rows(verification: Verification, evidence: Evidence) -> Iterator[tuple[str, str]]:
+    both = sum(1 for pair in evidence.pairs if pair.source and pair.output)
+    filled = [pair.output[0] for pair in evidence.pairs if pair.output and not pair.source]
+    merged = [pair.source[0] for pair in evidence.pairs if pair.source and not pair.output]
+    counters = len(evidence.counters)
+    yield "in both files", f"{both} tensors, mapped one to one"
+    yield "filled in", _names(filled, "constants that the source implies")
+    yield "batch counters", f"{counters}, not used for inference" if counters else "none"
+    yield "merged", _names(merged, "which the output does not store")
+    yield "dropped", _names(verification.exact.dropped, "not weights of the network")
+
+
+def _pair_cells(pair: TensorPair, restored: bool) -> tuple[str, ...]:
+    cells = [
         (code(side[0]), text("×".join(map(str, side[2])) or "scalar")) if side else ("–", "")
-        for side in (way.source, way.output)
+        for side in (pair.source, pair.output)
     ]
-    dtypes = dict.fromkeys(side[1] for side in (way.source, way.output) if side)
-    verdict = ("yes" if same else '<strong class="bad">no</strong>') if way.source else "–"
-    return (*sides[0], *sides[1], text(" → ".join(dtypes)), verdict)
+    dtypes = dict.fromkeys(side[1] for side in (pair.source, pair.output) if side)
+    verdict = ("yes" if restored else '<strong class="bad">no</strong>') if pair.source else "–"
+    return (*cells[0], *cells[1], text(" → ".join(dtypes)), verdict)
 
 
 def _names(names: Sequence[str], what: str) -> str:
     if not names:
         return "none"
     folded = fold_names(names)
-    more = f" and {len(folded) - 8} more" if len(folded) > 8 else ""
-    return f"{len(names)}, {text(what)}: {', '.join(map(code, folded[:8]))}{more}"
+    more = f" and {len(folded) - MAX_NAMES} more" if len(folded) > MAX_NAMES else ""
+    return f"{len(names)}, {text(what)}: {', '.join(map(code, folded[:MAX_NAMES]))}{more}"
+
+
+def _bullets(lines: Sequence[str]) -> str:
+    return f"<ul>{''.join(f'<li>{text(line)}</li>' for line in lines)}</ul>"
 
 
 # Blocks
 
 
-def _blocks(found: Verification) -> Iterator[str]:
-    ran = found.functional
-    if ran is None:
-        yield f"<p>Not looked at: {text(found.skipped)}.</p>"
+def _blocks(verification: Verification) -> Iterator[str]:
+    result = verification.functional
+    if result is None:
+        yield f"<p>Not run: {text(verification.skipped)}.</p>"
         return
     yield (
-        f"<p>Both sides were given the same clip, {text(ran.clip)}: the source as its own framework’s network in "
-        f"onnxruntime, the output as the reference network in PyTorch ({text(ran.device)}). They share the files’ "
-        "reader and nothing else. Counted is the largest difference in a block over the source’s largest value there."
-        "</p>"
+        f"<p>Both sides were given the same clip, {text(result.clip)}: the source as its own framework’s network in "
+        f"onnxruntime, the output as the reference network in PyTorch ({text(result.device)}). They share the file "
+        "readers and nothing else. A block’s relative error is its largest difference divided by the source’s largest "
+        "value there.</p>"
     )
-    yield _picture(ran)
+    yield block_chart(result)
     yield html.table(
         "blocks",
         ("block", "in the source", "shape", "relative", "largest difference", "cosine", ""),
-        [
-            (
-                code(block.name),
-                code(block.source_name),
-                "×".join(map(str, block.shape)),
-                _e(block.relative),
-                _e(block.max_abs) if not block.fault else "–",
-                f"{block.cosine:.9f}" if not block.fault else "–",
-                _mark(block, ran),
-            )
-            for block in ran.blocks
-        ],
+        [_block_cells(block, result) for block in result.blocks],
         numbers=(3, 4, 5),
     )
-    if ran.source_top or ran.output_top:
-        yield "<h2>The five likeliest classes</h2>"
-        pairs = (
-            [*zip(ran.source_top, ran.output_top, strict=True)] if ran.output_top and ran.source_top else []
-        )
+    if result.source_top or result.output_top:
+        yield "<h2>The five most likely classes</h2>"
+        both = bool(result.source_top and result.output_top)
+        ranked = zip(result.source_top, result.output_top, strict=True) if both else ()
         yield html.table(
-            "the five likeliest classes",
-            ("", "source’s side", "logit", "output’s side", "logit"),
-            [(str(rank), *_class(one), *_class(other)) for rank, (one, other) in enumerate(pairs, 1)],
+            "the five most likely classes",
+            ("", "source", "logit", "output", "logit"),
+            [
+                (str(rank), *_class_cells(source), *_class_cells(output))
+                for rank, (source, output) in enumerate(ranked, 1)
+            ],
             numbers=(2, 4),
         )
 
 
-def _class(one: TopClass) -> tuple[str, str]:
-    return (f"{text(one.label)} ({one.number})" if one.label else f"class {one.number}"), _logit(one.logit)
-
-
-def _logit(value: float) -> str:
-    return f"{value:.6f}" if isfinite(value) else "not a number"
-
-
-def _mark(block: BlockResult, ran: FunctionalResult) -> str:
-    if block.relative <= ran.tolerance:
-        return '<span class="good">agrees</span>'
-    first = "first to depart" if block is ran.first else "departs"
-    return f'<strong class="bad">{first}</strong>{f": {text(block.fault)}" if block.fault else ""}'
-
-
-def _picture(ran: FunctionalResult) -> str:
-    """The blocks' errors from the first to the last, on a log scale. Places across are in per cent, so that texts keep
-    their size on any screen."""
-    errors = [block.relative for block in ran.blocks if isfinite(block.relative) and block.relative > 0]
-    low = floor(log10(min([*errors, NOISE / 10])))
-    high = floor(log10(max([*errors, ran.tolerance]))) + 1
-    decade = max(DECADE, HEIGHT / (high - low))
-    bottom = round((high - low) * decade, 2)
-
-    def y(error: float) -> float:
-        if not isfinite(error):
-            return 0.0
-        return round((high - log10(error)) * decade, 2) if error > 0 else bottom
-
-    def rule(at: float, name: str, style: str) -> str:
-        return (
-            f'<line x1="0" x2="100%" y1="{at}" y2="{at}" {style}/>'
-            f'<text x="-8" y="{at + 4:.2f}" text-anchor="end">{name}</text>'
-        )
-
-    def label(at: float, words: str) -> str:
-        return f'<text class="over" x="100%" y="{at - 6:.2f}" text-anchor="end">{words}</text>'
-
-    lines = [
-        f'<rect x="0" width="100%" y="{y(NOISE)}" height="{bottom - y(NOISE):.2f}" fill="var(--band)"/>',
-        *(
-            rule(y(10.0**power), "1" if power == 0 else f"1e{power}", 'stroke="var(--line)"')
-            for power in range(low, high + 1)
-            if 10.0**power not in (NOISE, ran.tolerance)
-        ),
-        rule(y(NOISE), _e(NOISE), 'stroke="var(--mark)" stroke-dasharray="2 3"'),
-        rule(y(ran.tolerance), _e(ran.tolerance), 'stroke="var(--bad)" stroke-dasharray="7 4"'),
-    ]
-    for place, block in enumerate(ran.blocks):
-        lines += _point(
-            block, ran, f"{(place + 0.5) / len(ran.blocks) * 100:.2f}%", y(block.relative), bottom
-        )
-    lines += [label(bottom, "float32 noise"), label(y(ran.tolerance), "tolerance")]
-    lines.append(f'<text x="0" y="{bottom + 18:.2f}">{text(ran.blocks[0].name)}</text>')
-    lines.append(f'<text x="100%" y="{bottom + 18:.2f}" text-anchor="end">{text(ran.blocks[-1].name)}</text>')
-    if ran.first is not None:
-        place = ran.blocks.index(ran.first)
-        x = (place + 0.5) / len(ran.blocks) * 100
-        anchor = "start" if x < 50 else "end"
-        lines.append(
-            f'<line x1="{x:.2f}%" x2="{x:.2f}%" y1="-22" y2="{bottom}" stroke="var(--bad)"/>'
-            f'<text x="{x:.2f}%" dx="{6 if x < 50 else -6}" y="-12" text-anchor="{anchor}" fill="var(--bad)" '
-            f'font-weight="600">first to depart: {text(ran.first.name)}</text>'
-        )
-    worst = max(ran.blocks, key=lambda block: block.relative)
-    told = (
-        f"Relative error of {len(ran.blocks)} blocks on a logarithmic scale from 1e{low} to 1e{high}. Largest: "
-        f"{worst.name}, {_e(worst.relative)}. float32 noise {_e(NOISE)}, tolerance {_e(ran.tolerance)}. "
-        + (f"First to depart: {ran.first.name}." if ran.first else "No block departs.")
-    )
+def _block_cells(block: BlockResult, result: FunctionalResult) -> tuple[str, ...]:
     return (
-        '<figure><div style="padding: 28px 4px 26px 3.4rem">'
-        f'<svg role="img" height="{bottom}" aria-label="{text(told)}">'
-        + "\n".join(lines)
-        + "</svg></div><figcaption>Blocks in the order computed, from left to right; largest difference over largest "
-        "value, each line ten times the one below. Hollow: no difference at all. Cross: not a number, or on one side "
-        "only.</figcaption></figure>"
+        code(block.name),
+        code(block.source_name),
+        "×".join(map(str, block.shape)),
+        error_text(block.relative),
+        error_text(block.max_abs) if not block.fault else "–",
+        f"{block.cosine:.9f}" if not block.fault else "–",
+        _mark(block, result),
     )
 
 
-def _point(block: BlockResult, ran: FunctionalResult, x: str, y: float, bottom: float) -> Iterator[str]:
-    departs = not block.relative <= ran.tolerance
-    ink = "var(--bad)" if departs else "var(--mark)"
-    title = f"<title>{text(block.name)}: {_e(block.relative)}{f', {text(block.fault)}' if block.fault else ''}</title>"
-    yield f'<line x1="{x}" x2="{x}" y1="{y}" y2="{bottom}" stroke="{ink}" stroke-opacity=".35"/>'
-    if not isfinite(block.relative):
-        yield (
-            f'<svg x="{x}" y="{y}" width="1" height="1"><path d="M-4-4 4 4M-4 4 4-4" stroke="{ink}" '
-            f'stroke-width="2.5"/>{title}</svg>'
-        )
-    elif block.relative == 0:
-        yield f'<circle cx="{x}" cy="{y}" r="3" fill="var(--paper)" stroke="{ink}" stroke-width="2">{title}</circle>'
-    elif departs:
-        yield f'<svg x="{x}" y="{y}" width="1" height="1"><path d="M0-5 5 0 0 5-5 0Z" fill="{ink}"/>{title}</svg>'
-    else:
-        yield f'<circle cx="{x}" cy="{y}" r="3.5" fill="{ink}">{title}</circle>'
+def _class_cells(ranked: TopClass) -> tuple[str, str]:
+    name = f"{text(ranked.label)} ({ranked.number})" if ranked.label else f"class {ranked.number}"
+    return name, f"{ranked.logit:.6f}" if isfinite(ranked.logit) else "not a number"
+
+
+def _mark(block: BlockResult, result: FunctionalResult) -> str:
+    if block.relative <= result.tolerance:
+        return '<span class="good">agrees</span>'
+    words = "first to differ" if block is result.first else "differs"
+    return f'<strong class="bad">{words}</strong>{f": {text(block.fault)}" if block.fault else ""}'
 
 
 # Values
 
 
-def _values(seen: Evidence) -> Iterator[str]:
-    if not seen.suspects:
+def _suspects(evidence: Evidence) -> Iterator[str]:
+    suspects = evidence.suspects
+    if not suspects:
         yield (
-            f"<p>None: all {seen.tensors_read} tensors of the output were read. No NaN, no Inf, no negative variance, "
-            "no weight that is zero everywhere, no dead channel.</p>"
+            f"<p>None: all {evidence.tensors_read} tensors of the output were read. No NaN, no Inf, no negative "
+            "variance, no weight that is zero everywhere, no dead channel.</p>"
         )
         return
     yield (
-        f"<p>{_count(len(seen.suspects), 'tensor')} of the {seen.tensors_read} in the output. A channel is called dead "
-        "where all its weights are a millionth of the tensor’s largest or less; that may be as it was trained.</p>"
+        f"<p>{counted(len(suspects), 'tensor')} of the {evidence.tensors_read} in the output. A channel counts as dead "
+        "where none of its weights exceeds a millionth of the tensor’s largest; training can cause that.</p>"
     )
-    drawn = [one for one in seen.suspects if one.histogram]
+    drawn = [histogram_figure(tensor, tensor.histogram) for tensor in suspects if tensor.histogram]
     if drawn:
         yield (
-            '<p class="soft">How the finite values spread, number of values on a log scale: the output’s upwards, the '
-            "source’s downwards.</p>"
+            '<p class="soft">Distribution of the finite values, counts on a log scale: the output’s above the axis, '
+            "the source’s below.</p>"
         )
-        yield '<div class="cards">' + "\n".join(map(_histogram, drawn)) + "</div>"
-    rest = [one for one in seen.suspects if not one.histogram]
+        yield '<div class="cards">' + "\n".join(drawn) + "</div>"
+    rest = [tensor for tensor in suspects if not tensor.histogram]
     if rest:
         yield html.table(
-            "more tensors that look wrong",
+            "more suspect tensors",
             ("tensor", "why"),
-            [(code(one.canonical), text("; ".join(one.reasons))) for one in rest],
+            [(code(tensor.canonical), text("; ".join(tensor.reasons))) for tensor in rest],
         )
-
-
-def _histogram(one: SuspectTensor) -> str:
-    bins = one.histogram
-    assert bins is not None
-    most = log10(1 + max(bins.output + bins.source))
-    told = "; ".join(one.reasons)
-    step = 100 / len(bins.output)
-    bars = []
-    for counts, up, ink in ((bins.output, True, "var(--mark)"), (bins.source, False, "var(--soft)")):
-        for place, count in enumerate(counts):
-            if count:
-                tall = max(1.0, log10(1 + count) / most * HALF)
-                top = HALF - tall if up else HALF
-                bars.append(
-                    f'<rect x="{place * step:.2f}%" width="{step * 0.86:.2f}%" y="{top:.1f}" height="{tall:.1f}" '
-                    f'fill="{ink}"/>'
-                )
-    if bins.low < 0 < bins.high:
-        zero = f"{-bins.low / (bins.high - bins.low) * 100:.2f}%"
-        bars.append(
-            f'<line x1="{zero}" x2="{zero}" y1="0" y2="{2 * HALF}" stroke="var(--ink)" stroke-dasharray="2 3"/>'
-        )
-    label = f"{one.canonical}: {told}. Finite values from {bins.low:.3g} to {bins.high:.3g}."
-    return (
-        f'<figure><figcaption>{code(one.canonical)}<br><strong class="bad">{text(told)}</strong></figcaption>'
-        f'<svg role="img" height="{2 * HALF + 18}" aria-label="{text(label)}">{"".join(bars)}'
-        f'<line x1="0" x2="100%" y1="{HALF}" y2="{HALF}" stroke="var(--ink)"/>'
-        f'<text x="0" y="{2 * HALF + 15}">{bins.low:.3g}</text>'
-        f'<text x="100%" y="{2 * HALF + 15}" text-anchor="end">{bins.high:.3g}</text></svg></figure>'
-    )
 
 
 # The rest
 
 
-def _input(info: NetworkInfo) -> Iterator[tuple[str, str]]:
-    """Preprocessing, and what else no weight shows, in words."""
-    told = info.input
-    if "clip" in told:
-        *frames, height, width = told["clip"]
-        clip = (
-            f"{_count(frames[0], 'frame')} of {height}×{width} pixels"
-            if frames
-            else f"{height}×{width} log-mels"
+def _input_rows(info: NetworkInfo) -> Iterator[tuple[str, str]]:
+    """Preprocessing, and what else weights do not show."""
+    described = info.input
+    if "clip" in described:
+        yield "clip", _clip_text(described)
+    if "resize" in described:
+        yield "frames", text(described["resize"])
+    if "order" in described:
+        values = described.get("range")
+        between = f", values from {values[0]:g} to {values[1]:g}" if values else ""
+        yield "channels", f"{text(described['order'])}{between}"
+    if "mean" in described:
+        yield (
+            "normalised by",
+            f"minus {_list(described['mean'])}, divided by {_list(described['std'])}, per channel",
         )
-        step = told.get("frame_step", 1)
-        skipped = {1: "", 2: ", every second one"}.get(step, f", one of every {step}")
-        yield "clip", f"{clip}{skipped if frames else ''}"
-    if "resize" in told:
-        yield "made by", text(told["resize"])
-    if "order" in told:
-        between = f", values from {told['range'][0]:g} to {told['range'][1]:g}" if "range" in told else ""
-        yield "channels", f"{text(told['order'])}{between}"
-    if "mean" in told:
-        yield "then", f"less {_list(told['mean'])}, divided by {_list(told['std'])}, channel by channel"
-    if "mean_cube" in told:
-        yield "then", f"less {text(told['mean_cube'])}"
-    if "mean_file" in told:
-        mean = told["mean_file"]
+    if "mean_cube" in described:
+        yield "normalised by", f"minus {text(described['mean_cube'])}"
+    if "mean_file" in described:
+        mean = described["mean_file"]
         yield (
             "mean file",
             f"{code(mean['name'])}, channel means {_list(mean['means'])}, CRC-32 {code(mean['crc32'])}",
         )
-    if not told:
+    if not described:
         yield "clip", "no table says what the network was made for"
-    yield "batch-norm eps", f"{info.bn_eps:g} in the source"
+    yield "batch norm eps", f"{info.bn_eps:g} in the source"
     if info.family in ("resnet3d", "audiovisual"):
-        yield "pool behind the stem", "yes" if info.pool1 else "no"
+        yield "pool after the stem", "yes" if info.pool1 else "no"
     if info.stem_stride != 1:
         yield "stem’s stride in time", str(info.stem_stride)
 
 
-def _declared(found: Verification) -> Iterator[str]:
-    declared = found.declared
+def _clip_text(described: Any) -> str:
+    *frames, height, width = described["clip"]
+    if not frames:
+        return f"log-mel spectrogram of {height}×{width}"
+    step = described.get("frame_step", 1)
+    skipped = {1: "", 2: ", every 2nd frame"}.get(step, f", one frame of every {step}")
+    return f"{counted(frames[0], 'frame')} of {height}×{width} pixels{skipped}"
+
+
+def _declared(verification: Verification) -> Iterator[str]:
+    declared = verification.declared
     if not declared.notes:
-        yield "<p>Nothing that is known: it computes what the source’s network does.</p>"
+        yield "<p>Nothing known: it computes what the source’s network does.</p>"
         return
-    yield "<p>Whatever the weights are; no fault of the conversion.</p>"
-    yield "<ul>" + "".join(f"<li>{text(note)}</li>" for note in declared.notes) + "</ul>"
+    yield "<p>Whatever the weights are; this is not a fault of the conversion.</p>"
+    yield _bullets(declared.notes)
     if declared.first:
         yield (
-            f"<p>On the same clip its own network departs first at {code(declared.first)}, its logits by "
-            f"{_e(declared.relative)} of the largest.</p>"
+            f"<p>On the same clip its own network first differs at {code(declared.first)}; its logits differ by "
+            f"{error_text(declared.relative)} of the largest.</p>"
         )
 
 
-def _provenance(found: Verification, seen: Evidence) -> Iterator[str]:
-    record: Any = found.provenance
+def _provenance(verification: Verification, evidence: Evidence) -> Iterator[str]:
+    record: Any = verification.provenance
     if record is None:
         yield "<p>The output has no record of a conversion: it was judged by its names and values alone.</p>"
     else:
@@ -492,53 +383,40 @@ def _provenance(found: Verification, seen: Evidence) -> Iterator[str]:
             ("made by", f"{text(tool['name'])} {text(tool['version'])}"),
             ("mapping", f"{code(mapping['source'])} → {code(mapping['target'])}, {code(mapping['sha256'])}"),
         ]
-        for name, source in source_names(record):
-            size = source.get("size")
-            digest = source.get("sha256")
-            rows.append(
-                (
-                    "made from",
-                    code(name)
-                    + (f", {text(source['container'])}" if isinstance(source.get("container"), str) else "")
-                    + (f", {size:,} bytes" if isinstance(size, int) else "")
-                    + (f", SHA-256 {code(digest)}" if isinstance(digest, str) else ""),
-                )
-            )
-        if found.info.licence:
-            rows.append(("licence", f"{text(found.info.licence)}, of the released weights"))
+        rows += [("made from", _source_text(name, source)) for name, source in source_names(record)]
+        if verification.info.licence:
+            rows.append(("licence", f"{text(verification.info.licence)}, of the released weights"))
         rows += [("note", text(note)) for note in record["notes"]]
-        yield "<p>What the output’s own record says.</p>"
+        yield "<p>From the output’s own record.</p>"
         yield html.pairs(rows)
-    software = ", ".join(f"{text(name)} {text(version)}" for name, version in seen.software.items())
-    yield f'<p class="soft">This proof was made with {software}.</p>'
+    software = ", ".join(f"{text(name)} {text(version)}" for name, version in evidence.software.items())
+    yield f'<p class="soft">Verified with {software}.</p>'
 
 
-def _again(found: Verification, seen: Evidence, command: Sequence[str]) -> Iterator[str]:
-    sums = "\n".join(f"{file.sha256}  {text(file.name)}" for file in seen.files)
-    extra = "[torch,onnx]" if found.functional is not None else ""
-    version = seen.software["video-checkpoint-converters"]
-    yield "<p>With the same files in one folder, as <code>sha256sum -c</code> checks them:</p>"
+def _source_text(name: str, source: Any) -> str:
+    """A file that the output was made from, with whatever its record says of it."""
+    words = [code(name)]
+    if isinstance(source.get("container"), str):
+        words.append(text(source["container"]))
+    if isinstance(source.get("size"), int):
+        words.append(f"{source['size']:,} bytes")
+    if isinstance(source.get("sha256"), str):
+        words.append(f"SHA-256 {code(source['sha256'])}")
+    return ", ".join(words)
+
+
+def _reproduce(verification: Verification, evidence: Evidence, command: Sequence[str]) -> Iterator[str]:
+    sums = "\n".join(f"{file.sha256}  {text(file.name)}" for file in evidence.files)
+    extra = "[torch,onnx]" if verification.functional is not None else ""
+    version = evidence.software["video-checkpoint-converters"]
+    yield "<p>With the same files in one folder, which <code>sha256sum -c</code> can check:</p>"
     yield f"<pre>{sums}</pre>"
     line = text(" ".join(map(quote, command)))
     yield f"<pre>pip install 'video-checkpoint-converters{extra}=={version}'\n{line}</pre>"
     yield (
-        "<p>The exit code is 0 where everything holds and 1 where something is missed. On other machines the last "
-        "digits of the errors may differ, the verdict may not.</p>"
+        "<p>The exit code is 0 if everything agrees and 1 if not. On another machine the last digits of the errors may "
+        "differ; the verdict should not.</p>"
     )
-
-
-def _count(number: int, noun: str) -> str:
-    return f"{number:,} {noun}{'' if number == 1 else 's'}"
-
-
-def _e(value: float) -> str:
-    """An error: 0.95, or 9.53e-07 as 9.5e-7, and powers of ten bare."""
-    if not isfinite(value):
-        return "∞"
-    if value == 0 or 0.01 <= value < 100:
-        return f"{value:.2g}"
-    mantissa, power = f"{value:.1e}".split("e")
-    return f"{mantissa}e{int(power)}" if value != float(f"1e{power}") else f"1e{int(power)}"
 
 
 def _list(values: Sequence[float]) -> str:

@@ -66,7 +66,7 @@ def compare(
     state = canonical_state(output.checkpoint, output.match, output.info)
     # The source's function over the output's weights; what the output's project computes differently is measured below.
     blocks, logits = compare_blocks(_network(output, state, source.match.layout), run)
-    if source.checkpoint.net is not None or not output.info.classes:
+    if source.checkpoint.predict_net is not None or not output.info.classes:
         # A file's own net may name inner values differently, and a backbone pools where the head would.
         blocks = [block for block in blocks if block.source_name]
     if output.checkpoint.nodes and (fault := graph_difference(source, output, net)):

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 from converters.conversion.identify import UserHints, identify
 from converters.conversion.recognize import recognize
 from converters.errors import Refused, UsageError
-from converters.formats.checkpoint import open_checkpoint
+from converters.formats.open import open_checkpoint
 from converters.mapping.match import headless
 from converters.mapping.network_info import network_info
 

@@ -395,7 +395,7 @@ def test_a_row_can_ask_for_a_proof(r2d, tmp_path, monkeypatch):
     result = perform(Job(task=task, tool=__version__))
     assert result["state"] == "failed"
     assert "does not compute what its source does" in result["error"]["text"]
-    assert any("MISSED" in line for line in result["error"]["faults"])
+    assert any("FAILED" in line for line in result["error"]["faults"])
     assert not (tmp_path / "good.pth").exists()
 
 

@@ -12,12 +12,12 @@ import pytest
 import torch
 
 from converters import BadInput, Refused, convert, inspect, load_model
-from converters.formats.checkpoint import open_checkpoint
+from converters.formats.open import open_checkpoint
 from converters.mapping.catalog import load_layout
 from converters.mapping.match import match_file
 from converters.tensor import Repeated, Tensor
-from tests.helpers import caffe_files, caffe_tables, paths, recipes, recipes_caffe, selection
-from tests.helpers.logits_parity import block_error
+from tests.helpers import caffe_files, caffe_tables, paths, seeded_weights, seeded_weights_caffe, selection
+from tests.helpers.golden_parity import TOLERANCE, assert_parity
 from tests.helpers.paths import GOLDENS
 
 if TYPE_CHECKING:
@@ -66,15 +66,17 @@ def golden_file(folder: Path, name: str, golden) -> tuple[Path, str]:
     """The file that a golden was recorded from, and the layout to read it as."""
     seed, table = int(golden["weight_seed"]), str(golden["table"]).removesuffix(".json")
     if "net" not in golden:
-        arrays = recipes_caffe.blob_weights(TABLES[table].params, seed)
-        assert recipes.digest(arrays, b"\0") == golden["weights_sha256"]
+        arrays = seeded_weights_caffe.blob_weights(TABLES[table].params, seed)
+        assert seeded_weights.digest(arrays, b"\0") == golden["weights_sha256"]
         write_caffe(folder / "model.caffemodel", table, arrays)
         return folder / "model.caffemodel", table.split("/")[0]
     net = str(golden["net"])
     # Where convolutions only were recorded the same seed gives the matrices too: a file has all.
-    arrays = recipes_caffe.c3d_weights(caffe_tables.c3d_shapes("ucf101" if net == "convs" else net), seed)
+    arrays = seeded_weights_caffe.c3d_weights(
+        caffe_tables.c3d_shapes("ucf101" if net == "convs" else net), seed
+    )
     recorded = {key: array for key, array in arrays.items() if net != "convs" or key.startswith("conv")}
-    assert recipes.digest(recorded, b"\0") == golden["weights_sha256"]
+    assert seeded_weights.digest(recorded, b"\0") == golden["weights_sha256"]
     if "chainer" in name:
         np.savez(folder / "model.npz", **arrays)
         return folder / "model.npz", "c3d"
@@ -96,7 +98,7 @@ LARGE = [name for name in NAMES if any(word in name for word in ("sports1m", "uc
 
 
 @pytest.mark.parametrize("name", selection.all_but(NAMES, *LARGE))
-def test_converted_file_computes_what_the_framework_computed(name, tmp_path):
+def test_converted_file_computes_what_the_framework_computed(name, device, tmp_path):
     golden = np.load(GOLDENS / f"{name}.npz")
     source, layout = golden_file(tmp_path, name, golden)
     out = tmp_path / ("out.safetensors" if sum(name.encode()) % 2 else "out.pth")
@@ -104,35 +106,22 @@ def test_converted_file_computes_what_the_framework_computed(name, tmp_path):
     assert result.target == ("native" if "net" in name.split("/")[1] else "mmaction")
     source.unlink()
     model = load_model(out)
-    clip = recipes_caffe.golden_input(golden)
-    assert recipes.digest_one(clip) == golden["input_sha256"]
+    clip = seeded_weights_caffe.golden_input(golden)
+    assert seeded_weights.digest_one(clip) == golden["input_sha256"]
     if layout == "tsn":
         clip = clip[:, :, None]
-    points = {str(blob): row for row, blob in enumerate(golden["blocks"])}
-    rows = {
-        caffe_tables.resnet_end_point(blob) if "resnet" in name else blob: row for blob, row in points.items()
+    points = {
+        blob: caffe_tables.resnet_end_point(blob) if "resnet" in name else blob
+        for blob in golden["blocks"].tolist()
     }
     with torch.inference_mode():
-        for point, value in model.steps(torch.from_numpy(clip)):
-            if point == "logits" and "logits" in golden:
-                wanted = golden["logits"]
-                error = np.abs(value.numpy() - wanted).max() / np.abs(wanted).max()
-                assert error <= 1e-5, f"logits depart by {error:.1e}"
-            elif point in rows:
-                row = rows.pop(point)
-                error = block_error(
-                    value.double().numpy().ravel(),
-                    golden["block_stats"][row],
-                    golden["block_index"][row],
-                    golden["block_values"][row],
-                )
-                assert error <= 1e-5, f"the first to depart is {point}, by {error:.1e}"
-    assert not rows
+        steps = model.to(device).steps(torch.from_numpy(clip).to(device))
+        assert_parity(golden, steps, points, tolerance=TOLERANCE[device])
 
 
 def test_tsn_averages_over_segments(tmp_path):
     table = "tsn/caffe-bn_inception-rgb-ucf101"
-    write_caffe(tmp_path / "x.caffemodel", table, recipes_caffe.blob_weights(TABLES[table].params, 3))
+    write_caffe(tmp_path / "x.caffemodel", table, seeded_weights_caffe.blob_weights(TABLES[table].params, 3))
     model = load_model(tmp_path / "x.caffemodel")
     clip = torch.rand(2, 3, 3, 32, 32) * 50
     with torch.inference_mode():
@@ -163,7 +152,7 @@ def test_pool5_of_the_layouts_that_pad_it(tmp_path):
 
 def write_c3d_npz(path: Path, prefix: str = "", save=np.savez) -> dict[str, np.ndarray]:
     """The full C3D of 101 classes; returns its arrays, by name in the file."""
-    arrays = recipes_caffe.c3d_weights(caffe_tables.c3d_shapes("ucf101"), 4)
+    arrays = seeded_weights_caffe.c3d_weights(caffe_tables.c3d_shapes("ucf101"), 4)
     arrays = {prefix + name: array for name, array in arrays.items()}
     save(path, **arrays)
     return arrays

@@ -150,9 +150,9 @@ def test_wrap_and_dtype(r2d, tmp_path):
 def test_the_way_back_is_bit_exact(tmp_path, r3d):
     """vmz -> layout -> vmz, through files: folded eps, scope, trailing ones, mixed dtypes."""
     table = vmz_tables()["r3d-18"].variant("use_convolutional_pred=1")
-    from tests.helpers import recipes
+    from tests.helpers import seeded_weights
 
-    arrays = recipes.vmz_weights(table.blobs, 8)
+    arrays = seeded_weights.vmz_weights(table.blobs, 8)
     arrays["comp_2_spatbn_1_riv"] = (arrays["comp_2_spatbn_1_riv"] * 1e-4).astype(
         np.float32
     )  # bits lost to the fold
@@ -505,9 +505,9 @@ def test_a_closed_pipe_is_no_error(r2d, tmp_path):
 
 def test_a_chain_comes_back_too(tmp_path):
     table = vmz_tables()["ir-csn-50"].variant("crop_size=256,use_convolutional_pred=1")
-    from tests.helpers import recipes
+    from tests.helpers import seeded_weights
 
-    arrays = {f"gpu_0/{name}": array for name, array in recipes.vmz_weights(table.blobs, 8).items()}
+    arrays = {f"gpu_0/{name}": array for name, array in seeded_weights.vmz_weights(table.blobs, 8).items()}
     arrays["gpu_0/comp_4_conv_1_w"] = arrays["gpu_0/comp_4_conv_1_w"].astype(np.float16)
     vmz_files.write_arrays(tmp_path / "x.pkl", arrays)
     convert("vmz", tmp_path / "x.pkl", tmp_path / "a.pth")

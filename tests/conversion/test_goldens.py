@@ -13,8 +13,8 @@ import pytest
 import torch
 
 from converters import convert, load_model
-from tests.helpers import canonical, paths, recipes, selection, vmz_files
-from tests.helpers.logits_parity import TOLERANCE, block_error
+from tests.helpers import canonical_names, paths, seeded_weights, selection, vmz_files
+from tests.helpers.golden_parity import TOLERANCE, assert_parity
 from tests.helpers.upstream_tables import vmz_tables
 
 if TYPE_CHECKING:
@@ -44,7 +44,7 @@ def test_converted_file_computes_what_caffe2_computed(name: str, device: str, tm
     arrays = vmz_files.write(
         tmp_path / "x.pkl", str(golden["table"]), int(golden["weight_seed"]), change=change
     )
-    assert recipes.digest(arrays, b"\0") == golden["weights_sha256"]
+    assert seeded_weights.digest(arrays, b"\0") == golden["weights_sha256"]
     suffix = "safetensors" if sum(name.encode()) % 2 else "pth"
     out = tmp_path / f"out.{suffix}"
     convert(
@@ -58,29 +58,13 @@ def test_converted_file_computes_what_caffe2_computed(name: str, device: str, tm
 
     shapes = [tuple(golden[key].tolist()) for key in ("input_shape", "logmels_shape") if key in golden]
     inputs = [
-        torch.from_numpy(array).to(device) for array in recipes.vmz_inputs(int(golden["input_seed"]), *shapes)
+        torch.from_numpy(array).to(device)
+        for array in seeded_weights.vmz_inputs(int(golden["input_seed"]), *shapes)
     ]
     made = table.variant(change) if change else table
-    blobs = golden["blocks"].tolist()
-    rows = {canonical.vmz_end_point(blob, made): row for row, blob in enumerate(blobs)}
+    points = {blob: canonical_names.vmz_end_point(blob, made) for blob in golden["blocks"].tolist()}
     with torch.inference_mode():
-        for point, value in model.steps(*inputs):
-            if point == "logits":
-                wanted = golden["logits"]
-                error = np.abs(value.cpu().numpy() - wanted).max() / np.abs(wanted).max()
-                assert error <= TOLERANCE[device], f"logits depart by {error:.1e}"
-            elif point in rows:
-                row = rows.pop(point)
-                error = block_error(
-                    value.double().cpu().numpy().ravel(),
-                    golden["block_stats"][row],
-                    golden["block_index"][row],
-                    golden["block_values"][row],
-                )
-                assert error <= TOLERANCE[device], (
-                    f"the first to depart is {point} ({blobs[row]}), by {error:.1e}"
-                )
-    assert not rows
+        assert_parity(golden, model.steps(*inputs), points, tolerance=TOLERANCE[device])
 
 
 @pytest.mark.parametrize(
@@ -105,7 +89,7 @@ def test_every_layout_computes_the_same(name: str, to: str, tmp_path: Path) -> N
     )
     pool1 = bool(json.loads(str(golden["flags"]))["use_pool1"])
     convert("vmz", tmp_path / "x.pkl", tmp_path / "out.pth", to=to, pool1=pool1)
-    (clip,) = recipes.vmz_inputs(int(golden["input_seed"]), tuple(golden["input_shape"].tolist()))
+    (clip,) = seeded_weights.vmz_inputs(int(golden["input_seed"]), tuple(golden["input_shape"].tolist()))
     with torch.inference_mode():
         logits = load_model(tmp_path / "out.pth")(torch.from_numpy(clip)).numpy()
         bare = torch.load(tmp_path / "out.pth", weights_only=True)

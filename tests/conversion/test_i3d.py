@@ -13,12 +13,14 @@ import pytest
 import torch
 
 from converters import BadInput, Refused, convert, inspect, load_model, load_two_stream
-from converters.formats.checkpoint import open_checkpoint
 from converters.formats.io.atomic import replacing
+from converters.formats.open import open_checkpoint
+from converters.formats.tensorflow import checkpoint_names
 from converters.formats.tensorflow.reader import read_tensorflow
-from converters.formats.tensorflow.writer import checkpoint_names, write_tensorflow
+from converters.formats.tensorflow.writer import write_tensorflow
 from converters.tensor import Held, Tensor
-from tests.helpers import i3d_tables, recipes, recipes_i3d, selection
+from tests.helpers import i3d_tables, seeded_weights, seeded_weights_i3d, selection
+from tests.helpers.golden_parity import TOLERANCE, assert_parity
 from tests.helpers.paths import GOLDENS
 
 TARGETS = {
@@ -61,7 +63,7 @@ def test_outputs_have_their_own_checksums(rgb: Path, tmp_path: Path) -> None:
 
 
 def published(table: str, seed: int, classes: int = 400) -> dict[str, np.ndarray]:
-    return recipes_i3d.i3d_weights(i3d_tables.variables_of(table, classes), seed)
+    return seeded_weights_i3d.i3d_weights(i3d_tables.variables_of(table, classes), seed)
 
 
 @pytest.fixture(scope="module")
@@ -94,22 +96,22 @@ NAMES = sorted(path.stem for folder in ("i3d", "i3d-shared") for path in (GOLDEN
         lambda name: int(re.findall(r"_(\d+)x", name)[0]),
     ),
 )
-def test_converted_file_computes_what_tensorflow_computed(name: str, tmp_path: Path) -> None:
+def test_converted_file_computes_what_tensorflow_computed(name: str, device: str, tmp_path: Path) -> None:
     (path,) = (path for folder in ("i3d", "i3d-shared") for path in (GOLDENS / folder).glob(f"{name}.npz"))
     golden = np.load(path)
     table, classes = Path(str(golden["table"])).stem, golden["logits"].shape[1]
     arrays = published(table, int(golden["weight_seed"]), classes)
-    assert recipes.digest(arrays, b"\0") == golden["weights_sha256"]
+    assert seeded_weights.digest(arrays, b"\0") == golden["weights_sha256"]
     write(tmp_path / "model.ckpt", arrays)
     result = convert("i3d", tmp_path / "model.ckpt", tmp_path / "out.pth")
     assert result.target == "pytorch-i3d"
     assert len(result.dropped) == sum("Momentum" in variable for variable in arrays)
-    clip = recipes_i3d.i3d_clip(int(golden["input_seed"]), tuple(golden["input_shape"]))
+    clip = seeded_weights_i3d.i3d_clip(int(golden["input_seed"]), tuple(golden["input_shape"]))
+    points = {name: name for name in golden["blocks"].tolist()}
     with torch.inference_mode():
-        logits = load_model(tmp_path / "out.pth")(
-            torch.from_numpy(clip.transpose(0, 4, 1, 2, 3).copy())
-        ).numpy()
-    assert np.abs(logits - golden["logits"]).max() <= 1e-5 * np.abs(golden["logits"]).max()
+        model = load_model(tmp_path / "out.pth").to(device)
+        steps = model.steps(torch.from_numpy(clip.transpose(0, 4, 1, 2, 3).copy()).to(device))
+        assert_parity(golden, steps, points, tolerance=TOLERANCE[device], channels_last=True)
 
 
 @pytest.mark.parametrize("to", selection.first_of([*TARGETS, "native"], 2))
@@ -137,7 +139,9 @@ def test_every_layout_out_and_the_way_back(rgb: Path, tmp_path: Path, to: str) -
 def test_a_layouts_own_network_computes_what_it_computes(rgb: Path, tmp_path: Path) -> None:
     """Even sizes and two frames left: every layout's network gives TensorFlow's logits, whatever its eps."""
     golden = np.load(GOLDENS / "i3d-shared" / "rgb_16x224.npz")
-    clip = torch.from_numpy(recipes_i3d.i3d_clip(41, (1, 16, 224, 224, 3)).transpose(0, 4, 1, 2, 3).copy())
+    clip = torch.from_numpy(
+        seeded_weights_i3d.i3d_clip(41, (1, 16, 224, 224, 3)).transpose(0, 4, 1, 2, 3).copy()
+    )
     for to in TARGETS:
         convert("i3d", rgb, tmp_path / f"{to}.safetensors", to=to)
         with torch.inference_mode():

@@ -17,7 +17,7 @@ from converters.files import CHUNK
 from converters.networks.layers import Block
 from converters.networks.spec import ModuleShapes
 from converters.tensor import Held, Tensor
-from tests.helpers import caffe_files, caffe_tables, recipes, selection, vmz_files, zoo_tables
+from tests.helpers import caffe_files, caffe_tables, seeded_weights, selection, vmz_files, zoo_tables
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -28,7 +28,7 @@ TSN = "mmaction/tsn_r50_k400"
 @pytest.fixture(scope="module")
 def resnet(tmp_path_factory) -> tuple[Path, dict[str, np.ndarray]]:
     """A ResNet-50 over frames, with the names of mmaction."""
-    arrays = recipes.target_weights(zoo_tables.resnet_tables()[TSN].keys, 5, 1.0)
+    arrays = seeded_weights.target_weights(zoo_tables.resnet_tables()[TSN].keys, 5, 1.0)
     path = tmp_path_factory.mktemp("resnet") / "x.pth"
     torch.save({name: torch.from_numpy(array) for name, array in arrays.items()}, path)
     return path, arrays
@@ -206,7 +206,7 @@ def test_rgb_bn_inception_becomes_flows(tmp_path: Path, run) -> None:
 def detectron_blobs(kind: str) -> dict[str, np.ndarray]:
     """MSRA's ResNet-50 as Detectron's script leaves it, its norms folded, or as Detectron2 has it."""
     keys = zoo_tables.resnet_tables()[TSN].keys
-    arrays = recipes.target_weights(keys, 5, 1.0)
+    arrays = seeded_weights.target_weights(keys, 5, 1.0)
     leaves = {"weight": "s", "bias": "b"}
     if kind == "detectron2":
         leaves = {name: name for name in ("running_mean", "running_var")} | {
@@ -250,7 +250,7 @@ def test_msras_resnet_is_not_taken_for_another(kind: str, tmp_path: Path) -> Non
     assert {name: tuple(tensor.shape) for name, tensor in state.items() if "num_batches" not in name} == {
         name: shape for name, shape in keys.items() if "num_batches" not in name
     }
-    wanted = recipes.target_weights(keys, 5, 1.0)
+    wanted = seeded_weights.target_weights(keys, 5, 1.0)
     folded = kind == "detectron"
     assert set(done.dropped) == {
         name for name in blobs if name == "conv1_b" or name[-3:] in ("1_b", "a_b", "c_b")

@@ -10,12 +10,12 @@ import numpy as np
 import pytest
 
 from converters import BadInput, Refused, UsageError, convert, convert_mean, inspect
-from tests.helpers import caffe_files, caffe_tables, recipes_caffe
+from tests.helpers import caffe_files, caffe_tables, seeded_weights_caffe
 
 if TYPE_CHECKING:
     from pathlib import Path
 
-CUBE = recipes_caffe.mean_cube(7, 4, 6, 5)
+CUBE = seeded_weights_caffe.mean_cube(7, 4, 6, 5)
 
 
 def written(folder: Path) -> list[Path]:

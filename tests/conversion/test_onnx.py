@@ -12,10 +12,18 @@ import pytest
 import torch
 
 from converters import BadInput, Refused, UsageError, convert, inspect, load_model, verify
-from converters.formats.checkpoint import open_checkpoint
 from converters.formats.onnx.runtime import run as run_onnx
+from converters.formats.open import open_checkpoint
 from tests.conversion.test_i3d import write as write_tensorflow
-from tests.helpers import caffe_files, caffe_tables, i3d_tables, paths, recipes_caffe, recipes_i3d, vmz_files
+from tests.helpers import (
+    caffe_files,
+    caffe_tables,
+    i3d_tables,
+    paths,
+    seeded_weights_caffe,
+    seeded_weights_i3d,
+    vmz_files,
+)
 from tests.helpers.caffe_files import message, number
 from tests.helpers.upstream_tables import vmz_tables
 from tests.test_imports import HEAVY, imported
@@ -122,19 +130,21 @@ def test_every_opset_is_read(tmp_path: Path) -> None:
 
 
 def write_i3d(folder: Path) -> Path:
-    write_tensorflow(folder / "model.ckpt", recipes_i3d.i3d_weights(i3d_tables.variables_of("rgb", 7), 3))
+    write_tensorflow(
+        folder / "model.ckpt", seeded_weights_i3d.i3d_weights(i3d_tables.variables_of("rgb", 7), 3)
+    )
     return folder / "model.ckpt"
 
 
 def write_tsn(folder: Path) -> Path:
     table = caffe_tables.caffe_tables()["tsn/caffe-bn_inception-rgb-ucf101"]
     path = folder / "tsn.caffemodel"
-    path.write_bytes(caffe_files.model(table, recipes_caffe.blob_weights(table.params, 5)))
+    path.write_bytes(caffe_files.model(table, seeded_weights_caffe.blob_weights(table.params, 5)))
     return path
 
 
 def write_small_c3d(folder: Path) -> Path:
-    np.savez(folder / "c3d.npz", **recipes_caffe.c3d_weights(caffe_tables.c3d_shapes("ucf101net"), 6))
+    np.savez(folder / "c3d.npz", **seeded_weights_caffe.c3d_weights(caffe_tables.c3d_shapes("ucf101net"), 6))
     return folder / "c3d.npz"
 
 

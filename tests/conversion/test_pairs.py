@@ -15,13 +15,12 @@ from converters.conversion.provenance import dump
 from converters.conversion.write import Written
 from converters.formats.checkpoint import Checkpoint
 from converters.formats.provenance_record import parse_provenance
+from converters.formats.registry import usual_suffix
 from converters.mapping.catalog import layout_names, load_layout, network_names
 from converters.mapping.names import families, left_out, tensor_slots
-from converters.mapping.variants import parameters, variants
+from converters.mapping.variants import variants
 from converters.tensor import Held, Repeated, Tensor
-from tests.helpers import selection, weights
-
-SUFFIX = {"caffe2-pickle": "pkl", "tensorflow": "ckpt", "caffe": "caffemodel", "chainer": "npz"}
+from tests.helpers import layout_weights, selection
 
 
 def pairs() -> list:
@@ -35,19 +34,17 @@ def pairs() -> list:
                 held[name] = {
                     one.name for one in variants(family) if not layout.support_for(one.name).unsupported
                 }
-        by_size = sorted(
-            variants(family), key=lambda one: parameters(one, weights.sizes(one), {"blending": False})
-        )
+        by_size = sorted(variants(family), key=lambda one: selection.parameters_of(one.name))
         for source, target in permutations(held, 2):
             there, here = load_layout(target), load_layout(source)
-            if not weights.keeps_statistics(there):
+            if not layout_weights.keeps_statistics(there):
                 continue
             both = [
                 one
                 for one in by_size
                 if one.name in held[source] & held[target]
-                and not weights.fixed_otherwise(here, there, one)
-                and not weights.fixed_otherwise(there, here, one)
+                and not layout_weights.fixed_otherwise(here, there, one)
+                and not layout_weights.fixed_otherwise(there, here, one)
                 and not left_out(there, one) - left_out(here, one)
             ]
             if both:
@@ -62,7 +59,7 @@ def pairs() -> list:
 def file_of(name: str, one) -> dict[str, Tensor]:
     """A file's tensors. Vectors and what changes its axes have values of their own, variances of every size that an
     eps of 1e-3 can be taken from; big tensors that keep their bytes are one value throughout."""
-    sizes, found = weights.sizes(one), {}
+    sizes, found = layout_weights.sizes(one), {}
     for entry in tensor_slots(load_layout(name), one, sizes, {"blending": False}):
         if not entry.name:
             continue
@@ -89,15 +86,17 @@ def converted(monkeypatch, tmp_path):
 
     def call(tensors, source, target, provenance=None, variant=None):
         layout = load_layout(source)
-        opened = Checkpoint("x", (), layout.format, "a file", tensors, {}, provenance, {})
+        opened = Checkpoint(
+            path="x", format=layout.format, container="a file", tensors=tensors, provenance=provenance
+        )
         monkeypatch.setattr(conversion, "open_checkpoint", lambda path, **_: opened)
-        suffix = SUFFIX.get(load_layout(target).format, "pth")
+        suffix = usual_suffix(load_layout(target).format)
         # No dry run, which would not read what the way back needs.
         monkeypatch.setattr(
             conversion, "write_output", lambda path, kind, work, **_: Written(dict(work.draft), {})
         )
         result = conversion.convert(
-            source, tmp_path / "x", tmp_path / f"y.{suffix}", to=target, variant=variant
+            source, tmp_path / "x", tmp_path / f"y{suffix}", to=target, variant=variant
         )
         rows = {row.target: row.tensor(tensors) for row in result.rows}
         record = parse_provenance(dump(result.provenance), "y")
@@ -111,9 +110,9 @@ def converted(monkeypatch, tmp_path):
 @pytest.mark.parametrize(("source", "target", "one"), pairs())
 def test_there_and_back(source: str, target: str, one, converted) -> None:
     tensors = file_of(source, one)
-    there = converted(tensors, source, target, variant=weights.model_of(source, one))
+    there = converted(tensors, source, target, variant=layout_weights.model_of(source, one))
     carries = load_layout(target).format == "pytorch"  # a file of another framework has no place for a record
-    model = weights.model_of(target, one)
+    model = layout_weights.model_of(target, one)
     exact = converted(
         there.tensors, target, source, there.record if carries else None, None if carries else model
     )
@@ -142,7 +141,7 @@ def test_there_and_back(source: str, target: str, one, converted) -> None:
 
 
 def test_an_eps_that_nothing_tells_is_said(converted) -> None:
-    one = weights.variant("ir-csn-50")
+    one = layout_weights.variant("ir-csn-50")
     assert any(
         "taken for 0.001" in note
         for note in converted(file_of("native", one), "native", "pytorchvideo").notes

@@ -6,26 +6,26 @@ import pytest
 import torch
 
 from converters import convert
+from converters.formats.registry import usual_suffix
 from converters.mapping.catalog import layout_names, load_layout
 from converters.mapping.names import families, tensor_slots
-from converters.mapping.variants import parameters, variants
-from tests.helpers import selection, weights
+from converters.mapping.variants import variants
+from tests.helpers import layout_weights, selection
 
-SUFFIX = {"caffe2-pickle": ".pkl", "tensorflow": ".ckpt", "caffe": ".caffemodel", "chainer": ".npz"}
 LAYOUTS = [load_layout(name) for name in layout_names()]
 LARGEST = 40_000_000
 """Parameters: the full-size C3D, 80 million, has nothing that its small net has not."""
 
 
 def _size(one) -> int:
-    return parameters(one, weights.sizes(one), {"blending": False})
+    return selection.parameters_of(one.name)
 
 
 def cases() -> list:
     """Every PyTorch layout with every source, and the smallest network that both hold with one eps."""
     found = []
     for source in LAYOUTS:
-        if source.format not in SUFFIX or not weights.keeps_statistics(source):
+        if source.format == "pytorch" or not layout_weights.keeps_statistics(source):
             continue
         for layout in LAYOUTS:
             shared = [family for family in families(source) if family in families(layout)]
@@ -35,7 +35,7 @@ def cases() -> list:
                 for one in variants(family)
                 if not (source.support_for(one.name).unsupported or layout.support_for(one.name).unsupported)
                 and layout.eps(one.name) in (None, source.eps(one.name))
-                and not weights.fixed_otherwise(source, layout, one)
+                and not layout_weights.fixed_otherwise(source, layout, one)
             ]
             held.sort(key=_size)
             if layout.format == "pytorch" and held and _size(held[0]) <= LARGEST:
@@ -47,7 +47,7 @@ def cases() -> list:
 
 def state_of(layout, one) -> dict[str, torch.Tensor]:
     """A state dict of a layout with values of its own in every tensor, and batch counters."""
-    sizes = weights.sizes(one)
+    sizes = layout_weights.sizes(one)
     made = torch.Generator().manual_seed(11)
     state = {}
     for entry in tensor_slots(layout, one, sizes, {"blending": False}):
@@ -69,10 +69,10 @@ def test_a_pytorch_file_comes_back_from_its_source(source, layout, one, tmp_path
         {"epoch": 1, "state_dict": {"module." + name: item for name, item in state.items()}},
         tmp_path / "in.pth",
     )
-    there = tmp_path / f"there{SUFFIX[source.format]}"
-    asked = weights.model_of(layout.name, one)
+    there = tmp_path / f"there{usual_suffix(source.format)}"
+    asked = layout_weights.model_of(layout.name, one)
     convert(layout.name, tmp_path / "in.pth", there, to=source.name, variant=asked)
-    asked = weights.model_of(source.name, one)
+    asked = layout_weights.model_of(source.name, one)
     convert(source.name, there, tmp_path / "back.pth", to=layout.name, variant=asked)
     back = torch.load(tmp_path / "back.pth", weights_only=True)
     assert back.keys() == state.keys()

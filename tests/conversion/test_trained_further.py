@@ -11,7 +11,7 @@ import torch
 
 from converters import convert, inspect, load_model
 from converters.errors import Refused
-from converters.reports.terminal import conversion_text
+from converters.reports.terminal.conversion import conversion_text
 
 
 @pytest.fixture(scope="module")

@@ -32,13 +32,13 @@ from tests.helpers import (
     caffe_files,
     caffe_tables,
     i3d_tables,
-    recipes,
-    recipes_zoo,
+    seeded_weights,
+    seeded_weights_zoo,
     selection,
     vmz_files,
     zoo_tables,
 )
-from tests.helpers.logits_parity import TOLERANCE
+from tests.helpers.golden_parity import TOLERANCE
 from tests.helpers.paths import FIXTURES, GOLDENS
 from tests.helpers.upstream_tables import target_tables, vmz_tables
 
@@ -118,10 +118,10 @@ def test_video_nonlocal_net(folder: str, name: str, device: str, tmp_path: Path)
     blobs = dict(zoo_tables.nonlocal_blobs(Path(meta["table"]).stem.removeprefix("blobs_")))
     if meta["split"] == "test":
         blobs["pred_w"] = (*blobs["pred_w"], 1, 1, 1)
-    arrays = recipes_zoo.zoo_weights(blobs, meta["weights_seed"])
-    clip = recipes_zoo.zoo_clip(meta["clip_seed"], tuple(meta["input_shape"]))
-    assert recipes.digest(arrays, b"") == meta["weights_sha256"]
-    assert recipes.digest_one(clip) == meta["input_sha256"]
+    arrays = seeded_weights_zoo.zoo_weights(blobs, meta["weights_seed"])
+    clip = seeded_weights_zoo.zoo_clip(meta["clip_seed"], tuple(meta["input_shape"]))
+    assert seeded_weights.digest(arrays, b"") == meta["weights_sha256"]
+    assert seeded_weights.digest_one(clip) == meta["input_sha256"]
     vmz_files.write_arrays(tmp_path / "x.pkl", arrays)
     convert(
         "nonlocal", tmp_path / "x.pkl", tmp_path / "out.pth", variant=meta.get("variant") or NONLOCAL[name]
@@ -140,10 +140,10 @@ def test_pyslowfast(name: str, device: str, tmp_path: Path) -> None:
     golden = np.load(GOLDENS / "slowfast" / f"{name}.npz")
     meta = json.loads(str(golden["meta"]))
     blobs = zoo_tables.slowfast_blobs(Path(meta["table"]).stem.removeprefix("table_"))
-    arrays = recipes_zoo.zoo_weights(blobs, meta["weights_seed"])
-    clip = recipes_zoo.zoo_clip(meta["clip_seed"], tuple(meta["input_shape"]))
-    assert recipes.digest(arrays, b"") == meta["weights_sha256"]
-    assert recipes.digest_one(clip) == meta["input_sha256"]
+    arrays = seeded_weights_zoo.zoo_weights(blobs, meta["weights_seed"])
+    clip = seeded_weights_zoo.zoo_clip(meta["clip_seed"], tuple(meta["input_shape"]))
+    assert seeded_weights.digest(arrays, b"") == meta["weights_sha256"]
+    assert seeded_weights.digest_one(clip) == meta["input_sha256"]
     vmz_files.write_arrays(tmp_path / "x.pkl", arrays)
     convert("slowfast", tmp_path / "x.pkl", tmp_path / "out.pth", variant=meta["model"])
     model = load_model(tmp_path / "out.pth")
@@ -168,11 +168,13 @@ def test_planted_in_a_non_local_network(tmp_path: Path) -> None:
     """pool1's padding, the scale of theta, the norm of the non-local blocks, where blocks have their stride."""
     golden = np.load(GOLDENS / "nonlocal" / "i3d_nonlocal_8x8_val.npz")
     meta = json.loads(str(golden["meta"]))
-    arrays = recipes_zoo.zoo_weights(zoo_tables.nonlocal_blobs("i3d_r50_nonlocal"), meta["weights_seed"])
+    arrays = seeded_weights_zoo.zoo_weights(
+        zoo_tables.nonlocal_blobs("i3d_r50_nonlocal"), meta["weights_seed"]
+    )
     vmz_files.write_arrays(tmp_path / "x.pkl", arrays)
     convert("nonlocal", tmp_path / "x.pkl", tmp_path / "out.pth", variant="8x8")
     model = load_model(tmp_path / "out.pth")
-    clip = recipes_zoo.zoo_clip(meta["clip_seed"], tuple(meta["input_shape"]))
+    clip = seeded_weights_zoo.zoo_clip(meta["clip_seed"], tuple(meta["input_shape"]))
     points = {stage: nonlocal_point(stage) for stage in meta["stages"] if "affinity" not in stage}
     block, first = model.get_submodule("layer2.nonlocal1"), model.get_submodule("layer2.0")
 
@@ -196,12 +198,14 @@ def test_planted_in_slowfast(tmp_path: Path) -> None:
     """Which frames are the slow ones. The order of the pathways in the head is planted where mmaction's is turned."""
     golden = np.load(GOLDENS / "slowfast" / "slowfast_4x16_224x256.npz")
     meta = json.loads(str(golden["meta"]))
-    arrays = recipes_zoo.zoo_weights(zoo_tables.slowfast_blobs("SLOWFAST_4x16_R50"), meta["weights_seed"])
+    arrays = seeded_weights_zoo.zoo_weights(
+        zoo_tables.slowfast_blobs("SLOWFAST_4x16_R50"), meta["weights_seed"]
+    )
     vmz_files.write_arrays(tmp_path / "x.pkl", arrays)
     convert("slowfast", tmp_path / "x.pkl", tmp_path / "out.pth", variant="SLOWFAST_4x16_R50")
     model = load_model(tmp_path / "out.pth")
     model.spread = False
-    clip = recipes_zoo.zoo_clip(meta["clip_seed"], tuple(meta["input_shape"]))
+    clip = seeded_weights_zoo.zoo_clip(meta["clip_seed"], tuple(meta["input_shape"]))
     points = {
         stage: slowfast_point(stage) for stage in meta["stages"] if not re.fullmatch(r"pathway\d_pool", stage)
     }
@@ -516,7 +520,7 @@ def target_file(key: str, path: Path) -> tuple[dict[str, np.ndarray], dict]:
     """The file that a golden's network would have saved, and what the golden's record says."""
     golden = np.load(GOLDENS / "resnet-targets" / f"{key.replace('/', '-')}.npz")
     meta = json.loads(str(golden["meta"]))
-    arrays = recipes.target_weights(zoo_tables.resnet_tables()[key].keys, meta["seed"], meta["gain"])
+    arrays = seeded_weights.target_weights(zoo_tables.resnet_tables()[key].keys, meta["seed"], meta["gain"])
     torch.save({name: torch.from_numpy(array) for name, array in arrays.items()}, path)
     return arrays, {**meta, "logits": golden["f64/logits"]}
 
@@ -541,7 +545,7 @@ def test_mmaction_slowfast_goes_to_mmaction2_and_back(tmp_path: Path) -> None:
     assert np.array_equal(head, np.roll(arrays["cls_head.fc_cls.weight"], 256, axis=1))
     names = zoo_tables.resnet_tables()["mmaction2/slowfast_r50_4x16_k400"].keys
     assert torch.load(tmp_path / "out.pth", weights_only=True).keys() == names.keys()
-    clip = torch.from_numpy(recipes.target_input(meta["seed"], meta["input_shape"]))
+    clip = torch.from_numpy(seeded_weights.target_input(meta["seed"], meta["input_shape"]))
     model = load_model(tmp_path / "out.pth")
     with torch.inference_mode():
         logits = model(clip).numpy()
@@ -580,7 +584,9 @@ def test_renamed_between_mmaction_and_mmaction2(key: str, other: str, tmp_path: 
 def test_theta_takes_the_scale_that_mmaction_lacks(tmp_path: Path) -> None:
     golden = np.load(GOLDENS / "nonlocal" / "i3d_nonlocal_8x8_val.npz")
     meta = json.loads(str(golden["meta"]))
-    arrays = recipes_zoo.zoo_weights(zoo_tables.nonlocal_blobs("i3d_r50_nonlocal"), meta["weights_seed"])
+    arrays = seeded_weights_zoo.zoo_weights(
+        zoo_tables.nonlocal_blobs("i3d_r50_nonlocal"), meta["weights_seed"]
+    )
     vmz_files.write_arrays(tmp_path / "x.pkl", arrays)
     done = convert("nonlocal", tmp_path / "x.pkl", tmp_path / "out.pth", variant="8x8", to="mmaction")
     (note,) = done.notes
@@ -591,7 +597,7 @@ def test_theta_takes_the_scale_that_mmaction_lacks(tmp_path: Path) -> None:
     theta = arrays["nonlocal_conv4_1_theta_w"].astype(np.float64) / np.sqrt(512)
     assert np.array_equal(state[f"{block}.theta.weight"].numpy(), theta.astype(np.float32))
     assert torch.equal(state[f"{block}.bn.weight"], state[f"{block}.W.1.weight"])
-    clip = torch.from_numpy(recipes_zoo.zoo_clip(meta["clip_seed"], tuple(meta["input_shape"])))
+    clip = torch.from_numpy(seeded_weights_zoo.zoo_clip(meta["clip_seed"], tuple(meta["input_shape"])))
     with torch.inference_mode():
         logits = load_model(tmp_path / "out.pth")(clip).numpy()
     wanted = golden["f32/logits"]
@@ -636,7 +642,8 @@ def test_every_setting_changes_what_is_computed() -> None:
     shapes_of = {f"{m.name}.{leaf}": shape for m in modules(one) for leaf, shape in shapes(m, bound)}
     own = {**config(one), "pool2_stride": 1}
     state = {
-        name: torch.from_numpy(array) for name, array in recipes.target_weights(shapes_of, 7, 0.3).items()
+        name: torch.from_numpy(array)
+        for name, array in seeded_weights.target_weights(shapes_of, 7, 0.3).items()
     }
 
     def logits(**changes: object) -> torch.Tensor:
@@ -833,7 +840,7 @@ def foreign(zoo: str, name: str) -> Checkpoint:
 
 
 def opened(kind: str, shapes) -> Checkpoint:
-    return Checkpoint("x", (), kind, kind, lazy(shapes), {}, None, {})
+    return Checkpoint(path="x", format=kind, container=kind, tensors=lazy(shapes))
 
 
 @pytest.mark.parametrize("source", ["slowfast", "nonlocal"])
@@ -911,7 +918,7 @@ def test_x3d_of_pytorchvideo(tmp_path: Path) -> None:
     """It has no norm in one shortcut, where PySlowFast's has one: nothing is lost on the way there, and what such a
     norm does is refused on the way back."""
     table = zoo_tables.resnet_tables()["pytorchvideo/x3d_xs"]
-    state = recipes.target_weights(table.keys, 7, 1)
+    state = seeded_weights.target_weights(table.keys, 7, 1)
     torch.save(
         {"model_state": {name: torch.from_numpy(array) for name, array in state.items()}}, tmp_path / "x.pyth"
     )
@@ -919,7 +926,7 @@ def test_x3d_of_pytorchvideo(tmp_path: Path) -> None:
         convert("pytorchvideo", tmp_path / "x.pyth", tmp_path / "y.pth", to="pyslowfast")
     done = convert("pytorchvideo", tmp_path / "x.pyth", tmp_path / "y.pth", to="pyslowfast", variant="x3d_m")
     assert done.provenance["network"]["settings"] == {"window": 7}
-    clip = torch.from_numpy(recipes.target_input(7, (1, 3, 2, 64, 96)))
+    clip = torch.from_numpy(seeded_weights.target_input(7, (1, 3, 2, 64, 96)))
     with torch.inference_mode():
         ours = load_model(tmp_path / "y.pth")(clip)
         own = load_model(tmp_path / "x.pyth", variant="x3d_m")(clip)

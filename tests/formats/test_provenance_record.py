@@ -69,7 +69,7 @@ def test_no_wrong_value_gets_past_the_check_and_breaks_a_command(record, value, 
         whole = place[0] == "network"
         save_file(state if whole else small, tmp_path / "lie.safetensors", {"provenance": text})
         found = inspect(tmp_path / "lie.safetensors")
-        from converters.reports.terminal import inspection_text
+        from converters.reports.terminal.inspection import inspection_text
 
         assert inspection_text(found)
         assert not whole or (found.network is not None and found.layout)

@@ -21,7 +21,7 @@ from converters.formats.hdf5.writer import write_hdf5
 from converters.formats.io.output_stream import Output
 from converters.formats.npz.writer import write_npz
 from converters.tensor import Tensor
-from tests.helpers import caffe_tables, paths, recipes_caffe
+from tests.helpers import caffe_tables, paths, seeded_weights_caffe
 from tests.helpers.paths import REPOSITORY
 
 if TYPE_CHECKING:
@@ -90,11 +90,11 @@ def test_chainer_reads_the_way_back(tmp_path):
 def test_a_golden_again_from_a_file_written_here(tmp_path):
     golden = np.load(GOLDENS / "ucf101net_1x97x128.npz")
     shapes = caffe_tables.c3d_shapes("ucf101net")
-    write(tmp_path / "a.npz", recipes_caffe.c3d_weights(shapes, int(golden["weight_seed"])))
+    write(tmp_path / "a.npz", seeded_weights_caffe.c3d_weights(shapes, int(golden["weight_seed"])))
     model = recorder().C3D("ucf101net")
     chainer.serializers.load_npz(str(tmp_path / "a.npz"), model)
     with chainer.using_config("train", False), chainer.no_backprop_mode():
-        *_, (name, logits) = model.blocks(recipes_caffe.golden_input(golden))
+        *_, (name, logits) = model.blocks(seeded_weights_caffe.golden_input(golden))
     assert name == "fc8"
     assert np.abs(logits - golden["logits"]).max() <= 1e-5 * np.abs(golden["logits"]).max()
 

@@ -17,11 +17,12 @@ import tensorflow as tf
 
 from converters.files import SourceFile
 from converters.formats.io.crc32c import crc32c, masked
+from converters.formats.tensorflow import checkpoint_names
 from converters.formats.tensorflow.reader import read_tensorflow, verify_crcs
 from converters.formats.tensorflow.snappy import decompress
 from converters.formats.tensorflow.sstable import read_table
-from converters.formats.tensorflow.writer import checkpoint_names, write_tensorflow
-from tests.helpers import i3d_tables, recipes_i3d
+from converters.formats.tensorflow.writer import write_tensorflow
+from tests.helpers import i3d_tables, seeded_weights_i3d
 from tests.helpers.tensorflow_files import FIXTURES, Memory, contents, fixtures, values
 
 SHAPES = [(), (1,), (7,), (0,), (3, 0, 2), (2, 3, 4), (2, 1, 3, 2, 5), (70_000,)]
@@ -152,7 +153,7 @@ def test_tensorflow_reads_what_we_write(tmp_path) -> None:
 
 def test_same_bytes_as_tensorflow(tmp_path) -> None:
     """A whole I3D, written by TensorFlow and then from what we read of it: both files the same."""
-    arrays = recipes_i3d.i3d_weights(i3d_tables.variables_of("flow"), 5)
+    arrays = seeded_weights_i3d.i3d_weights(i3d_tables.variables_of("flow"), 5)
     names = sorted(arrays)
     theirs, mine = str(tmp_path / "theirs"), str(tmp_path / "mine")
     tf.raw_ops.SaveV2(

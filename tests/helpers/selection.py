@@ -88,12 +88,13 @@ def kinds_by_name(name: str) -> set[str]:
 @cache
 def parameters_of(name: str) -> int:
     """How many parameters a variant has: what a test of it costs."""
-    from tests.helpers.weights import sizes  # imports torch
+    from tests.helpers.layout_weights import sizes  # imports torch
 
     variant = variant_named(name)
     return parameters(variant, sizes(variant), {"blending": False})
 
 
+@cache
 def variant_named(name: str) -> Variant:
     """A variant of any family."""
     return next(variant for family in network_names() for variant in variants(family) if variant.name == name)

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 from converters.formats.caffe2.pickle_writer import write_caffe2_pickle
 from converters.formats.io.atomic import replacing
 from converters.tensor import Held, Tensor
-from tests.helpers import recipes
+from tests.helpers import seeded_weights
 from tests.helpers.upstream_tables import vmz_tables
 
 if TYPE_CHECKING:
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 def write(path: Path, table: str, seed: int, *, change: str = "") -> dict[str, np.ndarray]:
     """Write one network's pickle with the weights of recipe vmz-golden-1; returns them."""
     made = vmz_tables()[table].variant(change) if change else vmz_tables()[table]
-    arrays = recipes.vmz_weights(made.blobs, seed)
+    arrays = seeded_weights.vmz_weights(made.blobs, seed)
     write_arrays(path, arrays)
     return arrays
 

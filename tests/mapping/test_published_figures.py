@@ -16,8 +16,8 @@ from math import prod
 
 import pytest
 
-from tests.helpers import canonical
-from tests.helpers.macs import count_macs
+from tests.helpers import canonical_names
+from tests.helpers.multiply_adds import count_macs
 from tests.helpers.upstream_tables import vmz_tables
 
 TRAINED = [
@@ -62,7 +62,9 @@ def network(name: str, variant: str = ""):
     table = vmz_tables()[name]
     if variant:
         table = table.variant(variant)
-    return canonical.built(canonical.vmz_spec(name, table), 1e-3, pool1=bool(table.flags["use_pool1"]))
+    return canonical_names.built(
+        canonical_names.vmz_spec(name, table), 1e-3, pool1=bool(table.flags["use_pool1"])
+    )
 
 
 def parameters(model) -> int:

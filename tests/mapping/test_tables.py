@@ -26,8 +26,8 @@ from converters.mapping.storage import DIVISOR, parse_stored
 from converters.mapping.variants import config, count, modules, multiply_adds, shapes, variants
 from converters.networks import NetworkSpec, build
 from converters.tensor import Tensor
-from tests.helpers import canonical, selection, weights
-from tests.helpers.macs import count_macs
+from tests.helpers import canonical_names, layout_weights, selection
+from tests.helpers.multiply_adds import count_macs
 from tests.helpers.upstream_tables import vmz_tables
 
 if TYPE_CHECKING:
@@ -117,7 +117,9 @@ def test_every_mapping_is_a_bijection_and_comes_back_exactly(layout, one):
     assert sum(bool(row.name) for row in stored) == count(one, layout.tensor_counts())
 
     named = (table for table in FOREIGN if one.family in table.modules)
-    source = next((table for table in named if not weights.fixed_otherwise(table, layout, one)), layout)
+    source = next(
+        (table for table in named if not layout_weights.fixed_otherwise(table, layout, one)), layout
+    )
     if layout in FOREIGN or source.support_for(one.name).unsupported or left_out(layout, one):
         source = layout
     tensors = file_of(source, one)
@@ -175,7 +177,7 @@ def test_vmz_covers_the_real_blobs(name):
         found = match_file(load_layout("vmz"), tensors)
         assert found.variant.name == name
         assert found.sizes["classes"] == made.flags["num_labels"]
-        assert {entry.name: entry.canonical for entry in found.slots} == canonical.vmz_names(made)
+        assert {entry.name: entry.canonical for entry in found.slots} == canonical_names.vmz_names(made)
 
 
 def test_layouts_refuse_what_they_cannot_hold():

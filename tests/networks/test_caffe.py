@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from math import ceil, prod
 
 import numpy as np
@@ -10,8 +9,8 @@ import pytest
 import torch
 
 from converters.networks import NetworkSpec
-from tests.helpers import caffe_tables, canonical, recipes, recipes_caffe, selection
-from tests.helpers.logits_parity import TOLERANCE, block_error
+from tests.helpers import caffe_tables, canonical_names, seeded_weights, seeded_weights_caffe, selection
+from tests.helpers.golden_parity import TOLERANCE, assert_parity
 from tests.helpers.paths import GOLDENS
 
 EPS = 1e-5
@@ -22,7 +21,7 @@ def goldens(folder: str) -> list[str]:
 
 
 def loaded(spec: NetworkSpec, state: dict[str, np.ndarray], device: str = "cpu"):
-    model = canonical.built(spec, EPS)
+    model = canonical_names.built(spec, EPS)
     model.load_state_dict({name: torch.from_numpy(array) for name, array in state.items()}, assign=True)
     return model.eval().to(device)
 
@@ -31,9 +30,9 @@ def caffe_network(golden) -> tuple[dict[str, np.ndarray], str, dict[str, np.ndar
     """The recipe's arrays, the family, and the same arrays under canonical names."""
     seed, table = int(golden["weight_seed"]), str(golden["table"]).removesuffix(".json")
     if "net" in golden:
-        arrays = recipes_caffe.c3d_weights(caffe_tables.c3d_shapes(str(golden["net"])), seed)
+        arrays = seeded_weights_caffe.c3d_weights(caffe_tables.c3d_shapes(str(golden["net"])), seed)
         return arrays, "c3d", {caffe_tables.c3d_name(name): array for name, array in arrays.items()}
-    arrays = recipes_caffe.blob_weights(caffe_tables.caffe_tables()[table].params, seed)
+    arrays = seeded_weights_caffe.blob_weights(caffe_tables.caffe_tables()[table].params, seed)
     if table.startswith("c3d"):
         return arrays, "resnet3d", caffe_tables.resnet_state(arrays)
     squeezed = {
@@ -52,39 +51,23 @@ DIRECT = ["c3d/resnet18_v11", "c3d/sports1m_v10", "chainer/ucf101net_1x97x128", 
 def test_caffe_and_chainer_golden(name: str, device: str) -> None:
     golden = np.load(GOLDENS / f"{name}.npz")
     arrays, family, state = caffe_network(golden)
-    clip = recipes_caffe.golden_input(golden)
+    clip = seeded_weights_caffe.golden_input(golden)
     assert clip.shape == tuple(golden["input_shape"])
-    assert recipes.digest(arrays, b"\0") == golden["weights_sha256"]
-    assert recipes.digest_one(clip) == golden["input_sha256"]
+    assert seeded_weights.digest(arrays, b"\0") == golden["weights_sha256"]
+    assert seeded_weights.digest_one(clip) == golden["input_sha256"]
 
     if "logits" not in golden and family == "bn_inception":
         state = {key: array for key, array in state.items() if not key.startswith("head.")}
     model = loaded(caffe_tables.spec(family, name, state), state, device)
     if family == "bn_inception":
         clip = clip[:, :, None]
-    rows = {str(blob): row for row, blob in enumerate(golden["blocks"])}
-    if family == "resnet3d":
-        rows = {caffe_tables.resnet_end_point(blob): row for blob, row in rows.items()}
-    sizes = [tuple(shape) for shape in json.loads(str(golden["block_shapes"]))]
+    points = {
+        blob: caffe_tables.resnet_end_point(blob) if family == "resnet3d" else blob
+        for blob in golden["blocks"].tolist()
+    }
     with torch.inference_mode():
-        for point, out in model.steps(torch.from_numpy(clip).to(device)):
-            if point == "logits":
-                error = np.abs(out.cpu().numpy() - golden["logits"]).max() / np.abs(golden["logits"]).max()
-                assert error <= TOLERANCE[device], f"logits depart by {error:.1e} and no block before them"
-            elif point in rows:
-                row = rows.pop(point)
-                shape = sizes[row]
-                assert tuple(out.shape) == shape[: out.dim()], f"{point} is {list(out.shape)} for {shape}"
-                assert prod(shape[out.dim() :]) == 1
-                error = block_error(
-                    out.double().cpu().numpy().ravel(),
-                    golden["block_stats"][row],
-                    golden["block_index"][row],
-                    golden["block_values"][row],
-                )
-                assert error <= TOLERANCE[device], f"the first to depart is {point}, by {error:.1e}"
-    assert not rows, f"never computed: {list(rows)}"
-    assert (point == "logits") == ("logits" in golden)
+        steps = model.steps(torch.from_numpy(clip).to(device))
+        assert_parity(golden, steps, points, tolerance=TOLERANCE[device])
 
 
 # What a network promises
@@ -126,7 +109,7 @@ def random_state(spec: NetworkSpec) -> dict[str, np.ndarray]:
 @pytest.mark.parametrize("name", ["c3d", "small c3d", "bn_inception"])
 def test_state_dict_is_the_spec(name: str) -> None:
     spec = small(name)
-    model = canonical.built(spec, 0.25)
+    model = canonical_names.built(spec, 0.25)
     state = model.state_dict()
     counters = {key for key in state if key.endswith(".num_batches_tracked")}
     assert {key: tuple(tensor.shape) for key, tensor in state.items() if key not in counters} == spec.shapes
@@ -161,7 +144,7 @@ def test_c3d_pools_round_as_caffe_does(size: tuple[int, int, int]) -> None:
 @pytest.mark.parametrize("height", [31, 38, 223, 224, 230])
 def test_frames_of_every_size_that_caffe_takes(height: int) -> None:
     spec = small("bn_inception")
-    model = canonical.built(spec, EPS).eval()
+    model = canonical_names.built(spec, EPS).eval()
     convolved = caffe_pool(-(-height // 2), 3, 2, 0)
     sizes = [convolved, caffe_pool(convolved, 3, 2, 0)]
     for _ in range(2):
@@ -173,7 +156,7 @@ def test_frames_of_every_size_that_caffe_takes(height: int) -> None:
 
 @pytest.mark.parametrize("height", [30, 39, 62, 222, 231, 240, 254])
 def test_frames_that_caffe_refuses(height: int) -> None:
-    model = canonical.built(small("bn_inception"), EPS).eval()
+    model = canonical_names.built(small("bn_inception"), EPS).eval()
     with pytest.raises(ValueError, match=r"32 n - 1 \.\. 32 n \+ 6, such as 224"):
         model(torch.empty(1, 3, 1, 224, height, device="meta"))
 
@@ -203,7 +186,9 @@ def test_a_padded_pool5_is_another_function() -> None:
 
 def test_end_points_of_c3d_in_order() -> None:
     names = list(
-        canonical.built(small("small c3d"), EPS).end_points(torch.empty(1, 3, 16, 112, 112, device="meta"))
+        canonical_names.built(small("small c3d"), EPS).end_points(
+            torch.empty(1, 3, 16, 112, 112, device="meta")
+        )
     )
     convolutions = [f"{kind}{n}{'a' * (kind == 'conv')}" for n in range(1, 6) for kind in ("conv", "pool")]
     assert names == [*convolutions, "fc6", "fc7", "logits"]
@@ -243,14 +228,14 @@ def test_gradients_reach_every_parameter(name: str) -> None:
     ],
 )
 def test_inputs_that_do_not_fit(name: str, config: dict, shape: tuple, message: str) -> None:
-    model = canonical.built(small(name, **config), EPS).eval()
+    model = canonical_names.built(small(name, **config), EPS).eval()
     with pytest.raises(ValueError, match=message):
         model(torch.empty(shape, device="meta"))
 
 
 @pytest.mark.parametrize("size", [(10, 95, 121), (33, 128, 128)])
 def test_convolutions_take_sizes_that_fc6_does_not(size: tuple[int, int, int]) -> None:
-    model = canonical.built(small("c3d"), EPS)
+    model = canonical_names.built(small("c3d"), EPS)
     clip = torch.empty(1, 3, *size, device="meta")
     with pytest.raises(ValueError, match="and fc6 takes 16"):
         model(clip)
@@ -262,7 +247,7 @@ def test_convolutions_take_sizes_that_fc6_does_not(size: tuple[int, int, int]) -
 
 def test_pools_that_no_network_has() -> None:
     with pytest.raises(ValueError, match="setting pools: expected one of 'ceil', 'padded', got 'floor'"):
-        canonical.built(small("c3d", pools="floor"), EPS)
+        canonical_names.built(small("c3d", pools="floor"), EPS)
 
 
 # The recipes themselves, by worked values
@@ -274,7 +259,7 @@ def first(array: np.ndarray) -> list[float]:
 
 @pytest.mark.full
 def test_c3d_recipe_values() -> None:
-    arrays = recipes_caffe.c3d_weights(caffe_tables.c3d_shapes("ucf101"), 32)
+    arrays = seeded_weights_caffe.c3d_weights(caffe_tables.c3d_shapes("ucf101"), 32)
     expected = {
         "conv2a/b": [-0.104064085, -0.00836129207, -0.0989329889],
         "conv2a/W": [0.00749327801, 0.0202708431, 0.0338249877],
@@ -282,17 +267,17 @@ def test_c3d_recipe_values() -> None:
     }
     for name, values in expected.items():
         assert first(arrays[name]) == pytest.approx(values, rel=1e-8)
-    assert recipes_caffe.frames(321, 13, 128, 171)[0, 0, :3].tolist() == [
+    assert seeded_weights_caffe.frames(321, 13, 128, 171)[0, 0, :3].tolist() == [
         [33, 165, 60], [60, 163, 51], [32, 142, 51],
     ]  # fmt: skip
-    cube = recipes_caffe.mean_cube(320, 13, 128, 171)[:, 0, 0, 0]
+    cube = seeded_weights_caffe.mean_cube(320, 13, 128, 171)[:, 0, 0, 0]
     assert cube.tolist() == pytest.approx([90.71435547, 102.04216766, 114.87944794], rel=1e-8)
 
 
 def test_blob_recipe_values() -> None:
     tables = caffe_tables.caffe_tables()
-    resnet = recipes_caffe.blob_weights(tables["c3d/caffe-v1.1-resnet18-sports1m"].params, 35)
-    tsn = recipes_caffe.blob_weights(tables["tsn/caffe-bn_inception-rgb-ucf101"].params, 36)
+    resnet = seeded_weights_caffe.blob_weights(tables["c3d/caffe-v1.1-resnet18-sports1m"].params, 35)
+    tsn = seeded_weights_caffe.blob_weights(tables["tsn/caffe-bn_inception-rgb-ucf101"].params, 36)
     expected = {
         "conv1/0": [-0.000236263484, -0.000489823928, -0.000733927067],
         "bn_conv1/0": [-134.672974, -137.574417, 92.3444519],

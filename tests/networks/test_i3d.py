@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import zlib
 from math import prod, sqrt
 from pathlib import Path
@@ -13,9 +12,9 @@ import torch
 
 from converters.networks.families.i3d import I3D
 from converters.networks.spec import ModuleShapes, Settings
-from tests.helpers import i3d_tables, recipes, recipes_i3d, selection
+from tests.helpers import i3d_tables, seeded_weights, seeded_weights_i3d, selection
+from tests.helpers.golden_parity import TOLERANCE, assert_parity
 from tests.helpers.i3d_tables import TF_EPS
-from tests.helpers.logits_parity import TOLERANCE, block_error
 from tests.helpers.paths import GOLDENS
 
 # Goldens of TensorFlow
@@ -32,32 +31,16 @@ def test_tensorflow_golden(name: str, device: str) -> None:
     table = Path(str(golden["table"])).stem
     classes = golden["logits"].shape[1]
     variables = i3d_tables.variables_of(table, classes)
-    arrays = recipes_i3d.i3d_weights(variables, int(golden["weight_seed"]))
-    clip = recipes_i3d.i3d_clip(int(golden["input_seed"]), tuple(golden["input_shape"]))
-    assert recipes.digest(arrays, b"\0") == golden["weights_sha256"]
-    assert recipes.digest_one(clip) == golden["input_sha256"]
+    arrays = seeded_weights_i3d.i3d_weights(variables, int(golden["weight_seed"]))
+    clip = seeded_weights_i3d.i3d_clip(int(golden["input_seed"]), tuple(golden["input_shape"]))
+    assert seeded_weights.digest(arrays, b"\0") == golden["weights_sha256"]
+    assert seeded_weights.digest_one(clip) == golden["input_sha256"]
 
     model = i3d_tables.loaded(i3d_tables.tf_state(arrays), TF_EPS, device)
-    rows = {name: row for row, name in enumerate(golden["blocks"].tolist())}
-    sizes = [tuple(shape) for shape in json.loads(str(golden["block_shapes"]))]
+    points = {name: name for name in golden["blocks"].tolist()}
     with torch.inference_mode():
-        for name, out in model.steps(torch.from_numpy(clip.transpose(0, 4, 1, 2, 3)).to(device)):
-            if name in rows:
-                row = rows.pop(name)
-                blob = out.permute(0, 2, 3, 4, 1)
-                assert tuple(blob.shape) == sizes[row], f"{name} is {list(blob.shape)} for {sizes[row]}"
-                error = block_error(
-                    blob.double().cpu().numpy().ravel(),
-                    golden["block_stats"][row],
-                    golden["block_index"][row],
-                    golden["block_values"][row],
-                )
-                assert error <= TOLERANCE[device], f"the first to depart is {name}, by {error:.1e}"
-            elif name == "frame_logits":
-                assert relative(out, golden["frame_logits"]) <= TOLERANCE[device]
-            elif name == "logits":
-                assert relative(out, golden["logits"]) <= TOLERANCE[device]
-    assert not rows, f"never computed: {list(rows)}"
+        steps = model.steps(torch.from_numpy(clip.transpose(0, 4, 1, 2, 3)).to(device))
+        assert_parity(golden, steps, points, tolerance=TOLERANCE[device], channels_last=True)
 
 
 def relative(ours: torch.Tensor, theirs: np.ndarray) -> float:

@@ -21,9 +21,9 @@ from converters.conversion.recognize import recognize
 from converters.formats.checkpoint import Checkpoint
 from converters.mapping.catalog import load_layout
 from converters.mapping.network_info import network_info
-from tests.helpers import caffe_tables, i3d_tables, paths, recipes, selection, zoo_tables
+from tests.helpers import caffe_tables, i3d_tables, paths, seeded_weights, selection, zoo_tables
 from tests.helpers import upstream_tables as tables
-from tests.helpers.logits_parity import TOLERANCE
+from tests.helpers.golden_parity import TOLERANCE
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -82,7 +82,7 @@ def recognised(key: str, layout: str | None) -> Match:
         name: zeros(name, "int64" if name.endswith("num_batches_tracked") else "float32", shape)
         for name, shape in TABLES[key].keys.items()
     }
-    file = Checkpoint("x.pth", (), "pytorch", "PyTorch file", shells, {}, None, {})
+    file = Checkpoint(path="x.pth", format="pytorch", container="PyTorch file", tensors=shells)
     return recognize(file, layout, variant=AMBIGUOUS.get(key))
 
 
@@ -133,7 +133,9 @@ def test_what_training_leaves_in_a_state_dict_of_mmaction2() -> None:
         more = [f"data_preprocessor.{name}" for name in ("mean", "std")]
         tensors = shells | {name: zeros(name, "float32", (3, 1, 1, 1)) for name in more}
         tensors = {prefix + name: tensor for name, tensor in tensors.items()}
-        found = recognize(Checkpoint("x.pth", (), "pytorch", "PyTorch file", tensors, {}, None, {}), None)
+        found = recognize(
+            Checkpoint(path="x.pth", format="pytorch", container="PyTorch file", tensors=tensors), None
+        )
         assert (found.layout.name, found.variant.name) == ("mmaction2", "ir-csn-50")
         assert found.dropped == tuple(prefix + name for name in more)
 
@@ -164,7 +166,7 @@ def test_the_lateral_kernel_tells_how_many_frames_are_slow(layout: str, kernel: 
         for name, shape in TABLES[f"{layout}/{key}"].keys.items()
         if not name.endswith("num_batches_tracked")
     }
-    file = Checkpoint("x.pth", (), "pytorch", "PyTorch file", shells, {}, None, {})
+    file = Checkpoint(path="x.pth", format="pytorch", container="PyTorch file", tensors=shells)
     info = network_info(recognize(file, None), None)
     assert (info.sizes["lateral_t"], info.settings["alpha"]) == (kernel, alpha)
 
@@ -192,7 +194,7 @@ def test_a_start_of_the_zoos(key: str) -> None:
         name: zeros(name, "int64" if name.endswith("tracked") else "float32", shape)
         for name, shape in names.items()
     }
-    file = Checkpoint("x.pth", (), "pytorch", "PyTorch file", shells, {}, None, {})
+    file = Checkpoint(path="x.pth", format="pytorch", container="PyTorch file", tensors=shells)
     if classified:
         with pytest.raises(Refused, match="--head fc"):
             recognize(file, None)
@@ -273,10 +275,10 @@ def end_point(stages: Stages, stage: str, points: dict[str, torch.Tensor]) -> to
 
 def golden_file(key: str, meta: dict, folder: Path) -> Path:
     """The file that the golden's network would have saved."""
-    arrays = recipes.target_weights(TABLES[key].keys, meta["seed"], meta["gain"])
+    arrays = seeded_weights.target_weights(TABLES[key].keys, meta["seed"], meta["gain"])
     for name, of in zoo_tables.aliases(key).items():
         arrays[name] = arrays[of]
-    assert recipes.digest(arrays, b"") == meta["weights_sha256"]
+    assert seeded_weights.digest(arrays, b"") == meta["weights_sha256"]
     path = folder / "model.pth"
     torch.save({name: torch.from_numpy(array) for name, array in arrays.items()}, path)
     return path
@@ -287,8 +289,8 @@ REGIONS = torch.tensor([[0.0, 5, 12, 90, 150], [0, 30, 40, 111, 100], [0, 0, 0, 
 
 
 def golden_inputs(family: str, meta: dict) -> list[torch.Tensor]:
-    clip = recipes.target_input(meta["seed"], meta["input_shape"])
-    assert recipes.digest_one(clip) == meta["input_sha256"]
+    clip = seeded_weights.target_input(meta["seed"], meta["input_shape"])
+    assert seeded_weights.digest_one(clip) == meta["input_sha256"]
     if family == "resnet2d":  # two frames of a video each
         videos = clip.reshape(-1, 2, *clip.shape[1:])
         return [torch.from_numpy(videos.transpose(0, 2, 1, 3, 4).copy())]

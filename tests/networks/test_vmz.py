@@ -15,13 +15,13 @@ import pytest
 import torch
 
 from converters.networks import NetworkSpec
-from tests.helpers import caffe2_ops, canonical, recipes, selection
+from tests.helpers import caffe2_ops, canonical_names, seeded_weights, selection
 from tests.helpers.paths import GOLDENS, REPOSITORY
 from tests.helpers.upstream_tables import target_tables, vmz_tables
 
 if TYPE_CHECKING:
     from tests.helpers.upstream_tables import VmzTable
-from tests.helpers.logits_parity import TOLERANCE, block_error
+from tests.helpers.golden_parity import TOLERANCE, assert_parity
 
 VMZ_EPS = 1e-3
 
@@ -31,7 +31,7 @@ def goldens(folder: str) -> list[str]:
 
 
 def loaded(spec: NetworkSpec, state: dict[str, np.ndarray], device: str = "cpu", **choices):
-    model = canonical.built(spec, **choices)
+    model = canonical_names.built(spec, **choices)
     model.load_state_dict({name: torch.from_numpy(array) for name, array in state.items()}, assign=True)
     return model.eval().to(device)
 
@@ -53,40 +53,21 @@ def test_caffe2_golden(name: str, device: str) -> None:
     assert golden["output"] == table.output
 
     shapes = [tuple(golden[key]) for key in ("input_shape", "logmels_shape") if key in golden]
-    arrays = recipes.vmz_weights(table.blobs, int(golden["weight_seed"]))
-    inputs = recipes.vmz_inputs(int(golden["input_seed"]), *shapes)
-    assert recipes.digest(arrays, b"\0") == golden["weights_sha256"]
-    assert recipes.digest_one(inputs[0]) == golden["input_sha256"]
-    assert recipes.digest_one(inputs[-1]) == golden.get("logmels_sha256", golden["input_sha256"])
+    arrays = seeded_weights.vmz_weights(table.blobs, int(golden["weight_seed"]))
+    inputs = seeded_weights.vmz_inputs(int(golden["input_seed"]), *shapes)
+    assert seeded_weights.digest(arrays, b"\0") == golden["weights_sha256"]
+    assert seeded_weights.digest_one(inputs[0]) == golden["input_sha256"]
+    assert seeded_weights.digest_one(inputs[-1]) == golden.get("logmels_sha256", golden["input_sha256"])
 
-    spec = canonical.vmz_spec(name, table)
+    spec = canonical_names.vmz_spec(name, table)
     pool1 = bool(json.loads(str(golden["flags"]))["use_pool1"])
-    state = canonical.squeezed(canonical.vmz_names(table), arrays)
+    state = canonical_names.squeezed(canonical_names.vmz_names(table), arrays)
     model = loaded(spec, state, device, eps=VMZ_EPS, pool1=pool1)
 
-    rows = {canonical.vmz_end_point(blob, table): row for row, blob in enumerate(golden["blocks"].tolist())}
-    sizes = [tuple(shape) for shape in json.loads(str(golden["block_shapes"]))]
-    assert len(rows) == len(golden["blocks"])
+    points = {blob: canonical_names.vmz_end_point(blob, table) for blob in golden["blocks"].tolist()}
     with torch.inference_mode():
-        for point, out in model.steps(*(torch.from_numpy(array).to(device) for array in inputs)):
-            if point == "logits":
-                error = np.abs(out.cpu().numpy() - golden["logits"]).max() / np.abs(golden["logits"]).max()
-                assert error <= TOLERANCE[device], f"logits depart by {error:.1e} and no block before them"
-            elif point in rows:
-                row = rows.pop(point)
-                blob, shape = golden["blocks"][row], sizes[row]
-                assert tuple(out.shape) == shape[: out.dim()], (
-                    f"{point} ({blob}) is {list(out.shape)} for {shape}"
-                )
-                assert prod(shape[out.dim() :]) == 1
-                error = block_error(
-                    out.double().cpu().numpy().ravel(),
-                    golden["block_stats"][row],
-                    golden["block_index"][row],
-                    golden["block_values"][row],
-                )
-                assert error <= TOLERANCE[device], f"the first to depart is {point} ({blob}), by {error:.1e}"
-    assert not rows, f"never computed: {list(rows)}"
+        steps = model.steps(*(torch.from_numpy(array).to(device) for array in inputs))
+        assert_parity(golden, steps, points, tolerance=TOLERANCE[device])
 
 
 # Operator lists
@@ -168,8 +149,8 @@ def test_operator_list(name: str, variant: str) -> None:
     if len(inputs) == 2:
         blobs["logmels"] = inputs[1]
     model = loaded(
-        canonical.vmz_spec(name, table),
-        canonical.squeezed(canonical.vmz_names(table), arrays),
+        canonical_names.vmz_spec(name, table),
+        canonical_names.squeezed(canonical_names.vmz_names(table), arrays),
         eps=VMZ_EPS,
         pool1=bool(table.flags["use_pool1"]),
         stem_stride=table.flags["conv1_temporal_stride"],
@@ -194,7 +175,7 @@ def relative(ours: torch.Tensor, theirs: torch.Tensor) -> float:
 
 def small_spec(**changes: tuple[int, ...] | None) -> NetworkSpec:
     """R3D-18 with one tensor changed or (None) taken out."""
-    spec = canonical.vmz_spec("r3d-18", vmz_tables()["r3d-18"])
+    spec = canonical_names.vmz_spec("r3d-18", vmz_tables()["r3d-18"])
     shapes = {**spec.shapes, **changes}
     return NetworkSpec(
         spec.family, spec.variant, {name: shape for name, shape in shapes.items() if shape}, spec.settings
@@ -203,16 +184,17 @@ def small_spec(**changes: tuple[int, ...] | None) -> NetworkSpec:
 
 def filled(name: str, **choices):
     table = vmz_tables()[name]
-    state = canonical.squeezed(
-        canonical.vmz_names(table), {blob: quick_array(blob, shape) for blob, shape in table.blobs.items()}
+    state = canonical_names.squeezed(
+        canonical_names.vmz_names(table),
+        {blob: quick_array(blob, shape) for blob, shape in table.blobs.items()},
     )
-    return loaded(canonical.vmz_spec(name, table), state, eps=VMZ_EPS, **choices)
+    return loaded(canonical_names.vmz_spec(name, table), state, eps=VMZ_EPS, **choices)
 
 
 @pytest.mark.parametrize("name", sorted(vmz_tables()))
 def test_state_dict_is_the_spec(name: str) -> None:
-    spec = canonical.vmz_spec(name, vmz_tables()[name])
-    model = canonical.built(spec, 0.25)
+    spec = canonical_names.vmz_spec(name, vmz_tables()[name])
+    model = canonical_names.built(spec, 0.25)
     state = model.state_dict()
     counters = {key for key in state if key.endswith(".num_batches_tracked")}
     assert {key: tuple(tensor.shape) for key, tensor in state.items() if key not in counters} == spec.shapes
@@ -275,7 +257,7 @@ def test_gradients_reach_every_parameter(name: str) -> None:
 )
 def test_shapes_that_make_no_network(changes: dict, message: str) -> None:
     with pytest.raises(ValueError, match=message):
-        canonical.built(small_spec(**changes), VMZ_EPS)
+        canonical_names.built(small_spec(**changes), VMZ_EPS)
 
 
 @pytest.mark.parametrize(
@@ -295,15 +277,15 @@ def test_config_that_makes_no_network(key: str, value: object, message: str) -> 
     if value is None:
         del config[key]
     with pytest.raises(ValueError, match=message):
-        canonical.built(NetworkSpec(spec.family, spec.variant, spec.shapes, config), VMZ_EPS)
+        canonical_names.built(NetworkSpec(spec.family, spec.variant, spec.shapes, config), VMZ_EPS)
 
 
 def test_choices_a_family_does_not_have() -> None:
     with pytest.raises(ValueError, match="unknown network family 'resnet4d'"):
-        canonical.built(NetworkSpec("resnet4d", "", {}), VMZ_EPS)
-    spec = canonical.vmz_spec("c3d", vmz_tables()["c3d"])
+        canonical_names.built(NetworkSpec("resnet4d", "", {}), VMZ_EPS)
+    spec = canonical_names.vmz_spec("c3d", vmz_tables()["c3d"])
     with pytest.raises(ValueError, match="the network has no setting pool1"):
-        canonical.built(spec, VMZ_EPS, pool1=True)
+        canonical_names.built(spec, VMZ_EPS, pool1=True)
 
 
 @pytest.mark.parametrize(
@@ -321,7 +303,7 @@ def test_choices_a_family_does_not_have() -> None:
     ],
 )
 def test_inputs_that_do_not_fit(name: str, shapes: list, message: str) -> None:
-    model = canonical.built(canonical.vmz_spec(name, vmz_tables()[name]), VMZ_EPS).eval()
+    model = canonical_names.built(canonical_names.vmz_spec(name, vmz_tables()[name]), VMZ_EPS).eval()
     with pytest.raises(ValueError, match=message):
         model(*(torch.empty(shape, device="meta") for shape in shapes))
 
@@ -340,7 +322,7 @@ def first(array: np.ndarray) -> list[float]:
 
 
 def test_caffe2_recipe_values() -> None:
-    arrays = recipes.vmz_weights(vmz_tables()["r2plus1d-18"].blobs, 5100)
+    arrays = seeded_weights.vmz_weights(vmz_tables()["r2plus1d-18"].blobs, 5100)
     expected = {
         "comp_0_conv_1_middle_w": [-0.0277026426, 0.0395334922, -0.048445832],
         "comp_0_spatbn_2_s": [0.219305813, 0.272781193, 0.243657649],
@@ -349,12 +331,12 @@ def test_caffe2_recipe_values() -> None:
     }
     for blob, values in expected.items():
         assert first(arrays[blob]) == pytest.approx(values, rel=1e-8)
-    (clip,) = recipes.vmz_inputs(8100, (2, 3, 16, 103, 110))
+    (clip,) = seeded_weights.vmz_inputs(8100, (2, 3, 16, 103, 110))
     assert first(clip) == pytest.approx([0.238444313, 0.0837385729, -0.285309404], rel=1e-8)
 
 
 def test_target_recipe_values() -> None:
-    arrays = recipes.target_weights(target_tables()["vmz-pt/r2plus1d_34"].keys, 1304, 1.0)
+    arrays = seeded_weights.target_weights(target_tables()["vmz-pt/r2plus1d_34"].keys, 1304, 1.0)
     expected = {
         "fc.bias": [-0.022863403, 0.030095339, -0.16162515],
         "stem.0.weight": [-0.09107227, -0.00177825, 0.024937902],
@@ -362,5 +344,5 @@ def test_target_recipe_values() -> None:
     }
     for key, values in expected.items():
         assert first(arrays[key]) == pytest.approx(values, abs=1e-8, rel=1e-7)
-    clip = recipes.target_input(1304, (2, 3, 8, 64, 80))
+    clip = seeded_weights.target_input(1304, (2, 3, 8, 64, 80))
     assert first(clip) == pytest.approx([0.15908194, -0.00043336637, -0.39094603], rel=1e-7)

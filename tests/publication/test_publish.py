@@ -9,6 +9,7 @@ import shutil
 import subprocess
 import time
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 
 import pytest
 import torch
@@ -312,7 +313,8 @@ def test_a_hostile_name_stays_text(file):
     name = 'a`|\n<script>\u2028\U0001f600 "q" \\ \udcff.pkl'
     provenance = {**found.provenance, "source": {"name": name, "size": 1}}
     text = model_card(
-        found._replace(provenance=provenance), CardFacts("x.pth", "0" * 64, 1, None, ("fine",), ())
+        replace(found, provenance=provenance),
+        CardFacts(file="x.pth", sha256="0" * 64, size=1, release=None, checks=("fine",), stripped=()),
     )
     assert "<script>" not in text.split("---")[2]
     assert yaml.safe_load(text.split("---\n")[1])["source"] == [name]

@@ -20,7 +20,7 @@ from converters.cli.main import main
 from converters.files import CHUNK
 from converters.reports import html
 from converters.reports.batch_page import write_pages
-from converters.reports.verification_page import proof_html
+from converters.reports.verification_page import verification_page
 from converters.tensor import Held, Repeated, Tensor
 from converters.verification.evidence import MAX_HISTOGRAMS
 from converters.verification.outcome import BlockResult, Verification
@@ -122,42 +122,42 @@ def test_a_right_conversion(folder) -> None:
         "Files",
         "Coverage",
         "Block by block",
-        "The five likeliest classes",
-        "Values that look wrong",
-        "What goes in",
-        "What the output’s own project does otherwise",
+        "The five most likely classes",
+        "Suspect values",
+        "Input",
+        "What the output’s own project computes differently",
         "Provenance",
-        "Prove it again",
+        "Reproduce this",
     ]
     for path in (folder.source, folder.right, folder.clip):
         digest = hashlib.sha256(path.read_bytes()).hexdigest()
         assert digest in page.text["Files"]
-        assert f"{digest}  {path.name}" in page.text["Prove it again"]
+        assert f"{digest}  {path.name}" in page.text["Reproduce this"]
     assert "142 tensors, mapped one to one" in page.text["Coverage"]
-    assert "28, which inference does not use" in page.text["Coverage"]
+    assert "28, not used for inference" in page.text["Coverage"]
     assert "All 142 tensors" in page.text["Coverage"]
     assert "comp_7_spatbn_4_b" in page.text["Coverage"]
     for name in ("stem", "layer4.1", "last_out_L400", "tolerance", "float32 noise"):
         assert name in page.text["Block by block"]
-    assert "depart" not in page.text["Block by block"]
-    assert "No NaN, no Inf" in page.text["Values that look wrong"]
-    assert "RGB, values from 0 to 255" in page.text["What goes in"]
-    assert "32 frames of 224×224 pixels, every second one" in page.text["What goes in"]
-    assert "less 110.201, 100.64, 95.9966, divided by 58.1489" in page.text["What goes in"]
+    assert "differs" not in page.text["Block by block"]
+    assert "No NaN, no Inf" in page.text["Suspect values"]
+    assert "RGB, values from 0 to 255" in page.text["Input"]
+    assert "32 frames of 224×224 pixels, every 2nd frame" in page.text["Input"]
+    assert "minus 110.201, 100.64, 95.9966, divided by 58.1489" in page.text["Input"]
     assert f"pickle, protocol 2, {folder.source.stat().st_size:,} bytes" in page.text["Provenance"]
     assert f"PyTorch {torch.__version__}" in page.text["Provenance"]
     words = f"convert verify '{NAME}' right.pth --clip clip.npy"
-    assert words in page.text["Prove it again"]
+    assert words in page.text["Reproduce this"]
 
 
 def test_a_wrong_one(folder) -> None:
     page = Outline(folder.bad.read_text())
     assert "✗ not verified" in page.text[""]
-    assert "layer1.0  is the first block to depart: off by 0." in page.text[""]
-    assert page.text["Block by block"].count("first to depart") == 2  # in the picture and in the table
-    assert "departs : NaN or Inf on the output's side" in page.text["Block by block"]
-    assert "6 tensors that cannot be had back" in page.text["Coverage"]
-    values = page.text["Values that look wrong"]
+    assert "layer1.0  is the first block to differ: off by 0." in page.text[""]
+    assert page.text["Block by block"].count("first to differ") == 2  # in the picture and in the table
+    assert "differs : NaN or Inf on the output's side" in page.text["Block by block"]
+    assert "6 tensors that cannot be restored" in page.text["Coverage"]
+    values = page.text["Suspect values"]
     for name, why in (
         ("layer1.0.conv1.bn.weight", "7 of 64 scales dead"),
         ("layer2.0.conv1.conv.weight", "all zero"),
@@ -185,27 +185,27 @@ def test_texts_from_files_are_text(folder) -> None:
 def test_the_same_outcome_gives_the_same_bytes(folder, outcome) -> None:
     again = replace(outcome, timings=dict.fromkeys(outcome.timings, 99.0))
     words = ["convert", "verify", NAME, "right.pth", "--clip", "clip.npy"]
-    assert proof_html(outcome, words) == proof_html(again, words) == folder.good.read_text()
+    assert verification_page(outcome, words) == verification_page(again, words) == folder.good.read_text()
     assert str(folder.source.parent) not in folder.good.read_text()
     with pytest.raises(ValueError, match="evidence"):
-        proof_html(replace(outcome, evidence=None), words)
+        verification_page(replace(outcome, evidence=None), words)
 
 
 def test_other_outcomes(folder, outcome, tmp_path: Path) -> None:
     """Neither a record nor a network to run; blocks without any difference; declared differences."""
     torch.save(torch.load(folder.right, weights_only=True), tmp_path / "bare.pth")
     found = verify(folder.right, tmp_path / "bare.pth", evidence=True)
-    page = Outline(proof_html(found, ["convert", "verify", "a b"]))
+    page = Outline(verification_page(found, ["convert", "verify", "a b"]))
     assert "no source framework's network to run" in page.text["Block by block"]
     assert "The output has no record" in page.text["Provenance"]
-    assert "pip install 'video-checkpoint-converters==" in page.text["Prove it again"]
-    assert "convert verify 'a b'" in page.text["Prove it again"]
+    assert "pip install 'video-checkpoint-converters==" in page.text["Reproduce this"]
+    assert "convert verify 'a b'" in page.text["Reproduce this"]
     block = BlockResult(name="stem", source_name="s", shape=(1,), largest=1.0, relative=0.0, cosine=1.0)
     ran = replace(outcome.functional, blocks=(block,), source_top=(), output_top=())
     declared = outcome.declared._replace(notes=("pads <otherwise>",), first="stem", relative=0.5)
-    page = Outline(proof_html(replace(outcome, functional=ran, declared=declared), []))
-    assert "pads <otherwise>" in page.text["What the output’s own project does otherwise"]
-    assert "departs first at  stem , its logits by 0.5 of the largest" in " ".join(page.text.values())
+    page = Outline(verification_page(replace(outcome, functional=ran, declared=declared), []))
+    assert "pads <otherwise>" in page.text["What the output’s own project computes differently"]
+    assert "first differs at  stem ; its logits differ by 0.5 of the largest" in " ".join(page.text.values())
 
 
 # How it is written
@@ -316,7 +316,7 @@ def test_of_very_many_only_the_first_are_drawn(folder, tmp_path: Path) -> None:
     found = verify(folder.source, tmp_path / "half.pth", clip=folder.clip, evidence=True)
     assert len(found.evidence.suspects) == 142
     assert sum(bool(one.histogram) for one in found.evidence.suspects) == MAX_HISTOGRAMS
-    assert len(proof_html(found, [])) < 400_000
+    assert len(verification_page(found, [])) < 400_000
 
 
 # In a browser
@@ -409,7 +409,7 @@ def test_it_is_told_to_those_who_do_not_see_it(folder, browser) -> None:
             named.setdefault(node["role"]["value"], []).append(node.get("name", {}).get("value", ""))
     assert len(named["image"]) == 7
     assert all(len(name) > 30 for name in named["image"])
-    assert "First to depart: layer1.0." in named["image"][0]
+    assert "First to differ: layer1.0." in named["image"][0]
     assert all(named["region"])
     levels = browser.value("[...document.querySelectorAll('h1,h2,h3')].map(e => Number(e.tagName[1]))")
     assert levels[0] == 1

@@ -28,17 +28,17 @@ from converters.source_graphs.translation import translate
 from converters.tensor import Held, Tensor
 from tests.helpers import (
     caffe_tables,
-    canonical,
+    canonical_names,
     i3d_tables,
     onnx_graphs,
-    recipes,
-    recipes_caffe,
-    recipes_i3d,
-    recipes_zoo,
+    seeded_weights,
+    seeded_weights_caffe,
+    seeded_weights_i3d,
+    seeded_weights_zoo,
     selection,
     zoo_tables,
 )
-from tests.helpers.logits_parity import TOLERANCE, block_error
+from tests.helpers.golden_parity import TOLERANCE, block_error
 from tests.helpers.paths import GOLDENS, REPOSITORY
 from tests.helpers.upstream_tables import VmzTable, vmz_tables
 
@@ -115,15 +115,15 @@ def test_caffe2_golden(name: str) -> None:
     table = vmz_tables()[str(golden["table"])]
     if golden["variant"]:
         table = table.variant(str(golden["variant"]))
-    arrays = recipes.vmz_weights(table.blobs, int(golden["weight_seed"]))
+    arrays = seeded_weights.vmz_weights(table.blobs, int(golden["weight_seed"]))
     shapes = [tuple(golden[key].tolist()) for key in ("input_shape", "logmels_shape") if key in golden]
-    inputs = recipes.vmz_inputs(int(golden["input_seed"]), *shapes)
+    inputs = seeded_weights.vmz_inputs(int(golden["input_seed"]), *shapes)
     net, values = onnx_graphs.computed(
         arrays,
         dict(zip(("data", "logmels"), inputs, strict=False)),
         settings={"pool1": bool(flags["use_pool1"]), "stem_stride": flags["conv1_temporal_stride"]},
     )
-    labels = {canonical.vmz_end_point(blob, table): blob for blob in golden["blocks"].tolist()}
+    labels = {canonical_names.vmz_end_point(blob, table): blob for blob in golden["blocks"].tolist()}
     assert labels.items() <= net.blocks.items()
     compare(golden, net, values)
 
@@ -133,8 +133,8 @@ def test_tensorflow_golden(name: str) -> None:
     golden = np.load(GOLDENS / f"{name}.npz")
     table = Path(str(golden["table"])).stem
     variables = i3d_tables.variables_of(table, golden["logits"].shape[1])
-    arrays = recipes_i3d.i3d_weights(variables, int(golden["weight_seed"]))
-    clip = recipes_i3d.i3d_clip(int(golden["input_seed"]), tuple(golden["input_shape"]))
+    arrays = seeded_weights_i3d.i3d_weights(variables, int(golden["weight_seed"]))
+    clip = seeded_weights_i3d.i3d_clip(int(golden["input_seed"]), tuple(golden["input_shape"]))
     net, values = onnx_graphs.computed(arrays, {"inputs": clip})
     compare(golden, net, values)
     frames = values[net.blocks["frame_logits"]]
@@ -146,13 +146,13 @@ def test_caffe_and_chainer_golden(name: str) -> None:
     golden = np.load(GOLDENS / f"{name}.npz")
     seed = int(golden["weight_seed"])
     if "net" in golden:
-        arrays = recipes_caffe.c3d_weights(caffe_tables.c3d_shapes(str(golden["net"])), seed)
+        arrays = seeded_weights_caffe.c3d_weights(caffe_tables.c3d_shapes(str(golden["net"])), seed)
     else:
         params = caffe_tables.caffe_tables()[str(golden["table"]).removesuffix(".json")].params
-        arrays = recipes_caffe.blob_weights(params, seed)
+        arrays = seeded_weights_caffe.blob_weights(params, seed)
     if "logits" not in golden:  # convolutions only
         arrays = {key: array for key, array in arrays.items() if not key.startswith("fc")}
-    net, values = onnx_graphs.computed(arrays, {"data": recipes_caffe.golden_input(golden)})
+    net, values = onnx_graphs.computed(arrays, {"data": seeded_weights_caffe.golden_input(golden)})
     compare(golden, net, values)
 
 
@@ -170,8 +170,8 @@ def test_video_nonlocal_net_golden(name: str) -> None:
     blobs = dict(zoo_tables.nonlocal_blobs(Path(meta["table"]).stem.removeprefix("blobs_")))
     if meta["split"] == "test":
         blobs["pred_w"] = (*blobs["pred_w"], 1, 1, 1)
-    arrays = recipes_zoo.zoo_weights(blobs, meta["weights_seed"])
-    clip = recipes_zoo.zoo_clip(meta["clip_seed"], tuple(meta["input_shape"]))
+    arrays = seeded_weights_zoo.zoo_weights(blobs, meta["weights_seed"])
+    clip = seeded_weights_zoo.zoo_clip(meta["clip_seed"], tuple(meta["input_shape"]))
     net, values = onnx_graphs.computed(arrays, {"data": clip}, model=NONLOCAL[name])
     for row, stage in enumerate(meta["stages"]):
         if "affinity" in stage:
@@ -231,8 +231,8 @@ def test_pyslowfast_golden(name: str) -> None:
     golden = np.load(GOLDENS / "slowfast" / f"{name}.npz")
     meta = json.loads(str(golden["meta"]))
     blobs = zoo_tables.slowfast_blobs(Path(meta["table"]).stem.removeprefix("table_"))
-    arrays = recipes_zoo.zoo_weights(blobs, meta["weights_seed"])
-    clip = recipes_zoo.zoo_clip(meta["clip_seed"], tuple(meta["input_shape"]))
+    arrays = seeded_weights_zoo.zoo_weights(blobs, meta["weights_seed"])
+    clip = seeded_weights_zoo.zoo_clip(meta["clip_seed"], tuple(meta["input_shape"]))
     net, values = onnx_graphs.computed(arrays, {"data": clip}, model=meta["model"])
     last = dict(sorted(re.findall(r"t_res(\d)_(\d+)_branch2c_w", " ".join(blobs))))
     stages = [
@@ -381,11 +381,11 @@ def test_inverse_deviations_are_turned_into_variances() -> None:
     """The fork's own helper: variance = inv_std^-2 - eps."""
     golden = np.load(GOLDENS / "tsn" / "flow.npz")
     params = caffe_tables.caffe_tables()[str(golden["table"]).removesuffix(".json")].params
-    arrays = recipes_caffe.blob_weights(params, int(golden["weight_seed"]))
+    arrays = seeded_weights_caffe.blob_weights(params, int(golden["weight_seed"]))
     for name in arrays:
         if name.endswith("_bn/3"):
             arrays[name] = (1 / np.sqrt(arrays[name].astype(np.float64) + 1e-5)).astype(np.float32)
-    inputs = {"data": recipes_caffe.golden_input(golden)}
+    inputs = {"data": seeded_weights_caffe.golden_input(golden)}
     compare(golden, *onnx_graphs.computed(arrays, inputs, inverse_std=True))
 
 
@@ -499,7 +499,7 @@ def test_files_of_no_source() -> None:
 def test_what_is_written() -> None:
     """Versions that every runtime of today takes, and the source's arrays under their names, untouched."""
     table = vmz_tables()["r2d-18"]
-    arrays = recipes.vmz_weights(table.blobs, 3)
+    arrays = seeded_weights.vmz_weights(table.blobs, 3)
     held = onnx_graphs.tensors(arrays)
     file = onnx_graphs.written(source_graph(source_net(held), held))
     model = onnx.load_from_string(file)

@@ -14,7 +14,8 @@ from converters.loading import to_torch
 from converters.mapping.catalog import load_layout
 from converters.mapping.match import match_file
 from converters.mapping.network_info import network_info
-from tests.helpers import selection, weights
+from converters.networks import network_record
+from tests.helpers import layout_weights, selection
 from tests.helpers.paths import DATA
 
 ROWS = tomllib.loads((DATA / "exactness.toml").read_text())["row"]
@@ -30,22 +31,16 @@ MEASURED = [
 def test_the_tables_say_what_was_measured(
     source: str, variant: str, target: str, result: str, says: str
 ) -> None:
-    found = exactness(weights.variant(variant), load_layout(source), load_layout(target))
+    found = exactness(layout_weights.variant(variant), load_layout(source), load_layout(target))
     assert found.kind == result
     assert result in KINDS
     assert says in found.why
     assert found.why or result in ("exact", "eps")
 
 
-CLIPS = {
-    "resnet3d": (1, 3, 8, 48, 64),
-    "i3d": (1, 3, 24, 224, 224),
-    "c3d": (1, 3, 16, 112, 112),
-    "bn_inception": (1, 3, 2, 64, 63),
-    "resnet2d": (1, 3, 1, 64, 63),
-    "resnet_i3d": (1, 3, 8, 64, 64),
-    "slowfast": (1, 3, 16, 64, 64),
-}
+EVEN = {"i3d": (1, 3, 24, 224, 224), "c3d": (1, 3, 16, 112, 112)}
+"""Clips that all layouts of a family pad alike."""
+
 SMALLEST = {"r2plus1d-50": "r2plus1d-34", "slowonly-r50": "i3d-r50", "slowonly-r101": "i3d-r50"}
 """What is computed for a variant whose type has a smaller one."""
 LARGE = ("i3d", "c3d-plain")
@@ -69,20 +64,29 @@ def computed() -> list:
 @cache
 def original(source: str, variant: str):
     """A seeded file, what fits it, and what its network computes; pool1 on for CSN alone."""
-    layout, one = load_layout(source), weights.variant(variant)
-    tensors = weights.seeded(layout, one)
-    clip = torch.randn(CLIPS[one.family], generator=torch.Generator().manual_seed(3))
+    layout, one = load_layout(source), layout_weights.variant(variant)
+    tensors = layout_weights.seeded(layout, one)
+    clip = torch.randn(
+        EVEN.get(one.family) or network_record(one.family).test_clip,
+        generator=torch.Generator().manual_seed(3),
+    )
     found = match_file(layout, tensors)
     pool1 = network_info(found, None).pool1
-    return tensors, found, clip, weights.logits(weights.network(layout, tensors, pool1), clip), pool1
+    return (
+        tensors,
+        found,
+        clip,
+        layout_weights.logits(layout_weights.network(layout, tensors, pool1), clip),
+        pool1,
+    )
 
 
 def departs(source: str, variant: str, target: str, eps: float | None = None) -> float:
     """How far the target's own network is from the source's, relative to the largest logit."""
     tensors, found, clip, wanted, pool1 = original(source, variant)
     layout = load_layout(target)
-    there = weights.moved(tensors, found, network_info(found, None), layout, eps=eps)
-    ours = weights.logits(weights.network(layout, there, pool1), clip)
+    there = layout_weights.moved(tensors, found, network_info(found, None), layout, eps=eps)
+    ours = layout_weights.logits(layout_weights.network(layout, there, pool1), clip)
     return float((ours - wanted).abs().max() / wanted.abs().max())
 
 
@@ -101,22 +105,22 @@ def test_the_networks_compute_what_was_measured(source: str, variant: str, targe
 def test_mmactions_features_of_i3d_are_equal() -> None:
     """Of the row that differs: all but the head's mean is the same."""
     tensors, found, clip, _, pool1 = original("i3d", "i3d")
-    there = weights.moved(tensors, found, network_info(found, None), load_layout("mmaction"))
+    there = layout_weights.moved(tensors, found, network_info(found, None), load_layout("mmaction"))
     with torch.inference_mode():
-        ours = weights.network(load_layout("i3d"), tensors, pool1).end_points(clip)["Mixed_5c"]
-        theirs = weights.network(load_layout("mmaction"), there, pool1).end_points(clip)["Mixed_5c"]
+        ours = layout_weights.network(load_layout("i3d"), tensors, pool1).end_points(clip)["Mixed_5c"]
+        theirs = layout_weights.network(load_layout("mmaction"), there, pool1).end_points(clip)["Mixed_5c"]
     assert float((ours - theirs).abs().max() / ours.abs().max()) <= 1e-6
 
 
 def test_our_own_names_keep_the_network_that_the_weights_are_of(tmp_path) -> None:
     """mmaction's head takes frames of any size, TensorFlow's does not: `native` has none of its own."""
-    tensors = weights.seeded(load_layout("mmaction"), weights.variant("i3d"))
+    tensors = layout_weights.seeded(load_layout("mmaction"), layout_weights.variant("i3d"))
     torch.save({name: to_torch(tensor) for name, tensor in tensors.items()}, tmp_path / "x.pth")
     clip = torch.randn(1, 3, 24, 72, 96, generator=torch.Generator().manual_seed(3))
-    wanted = weights.logits(load_model(tmp_path / "x.pth"), clip)
+    wanted = layout_weights.logits(load_model(tmp_path / "x.pth"), clip)
     result = convert("mmaction", tmp_path / "x.pth", tmp_path / "y.safetensors", to="native")
     assert not any("averages" in note for note in result.notes)
-    assert torch.equal(weights.logits(load_model(tmp_path / "y.safetensors"), clip), wanted)
+    assert torch.equal(layout_weights.logits(load_model(tmp_path / "y.safetensors"), clip), wanted)
     again = convert("native", tmp_path / "y.safetensors", tmp_path / "z.safetensors", to="pytorch-i3d")
     assert any("averages" in note for note in again.notes)
     with pytest.raises(ValueError, match="takes two frames or more of 7x7"):
@@ -126,16 +130,16 @@ def test_our_own_names_keep_the_network_that_the_weights_are_of(tmp_path) -> Non
 def test_a_pool_that_a_pickle_cannot_say_is_said() -> None:
     """VMZ's own R(2+1)D has none, mmaction's has; and a bare file of our names is taken for the network's usual."""
     mmaction, vmz, native = (load_layout(name) for name in ("mmaction", "vmz", "native"))
-    assert exactness(weights.variant("r2plus1d-34"), mmaction, vmz).pool1
-    assert not exactness(weights.variant("ir-csn-50"), mmaction, vmz).pool1
-    assert not exactness(weights.variant("r2plus1d-34"), mmaction, native).pool1
-    tensors = weights.seeded(native, weights.variant("ir-csn-26"))
+    assert exactness(layout_weights.variant("r2plus1d-34"), mmaction, vmz).pool1
+    assert not exactness(layout_weights.variant("ir-csn-50"), mmaction, vmz).pool1
+    assert not exactness(layout_weights.variant("r2plus1d-34"), mmaction, native).pool1
+    tensors = layout_weights.seeded(native, layout_weights.variant("ir-csn-26"))
     assert network_info(match_file(native, tensors), None).pool1
 
 
 def test_an_eps_that_came_back_is_no_other_eps(tmp_path) -> None:
     """In float64 1e-3 and 1e-5 - 1e-3 make 1.0000000000000026e-05."""
-    tensors = weights.seeded(load_layout("torchvision"), weights.variant("r3d-18"))
+    tensors = layout_weights.seeded(load_layout("torchvision"), layout_weights.variant("r3d-18"))
     torch.save({name: to_torch(tensor) for name, tensor in tensors.items()}, tmp_path / "x.pth")
     convert("torchvision", tmp_path / "x.pth", tmp_path / "y.pth", to="vmz-pt")
     back = convert("vmz-pt", tmp_path / "y.pth", tmp_path / "z.pth", to="torchvision")

@@ -20,12 +20,12 @@ import converters.verification.verify as verification
 from converters import BadInput, Refused, UsageError, convert, verify
 from converters.cli.main import main
 from converters.files import CHUNK
-from converters.networks import NetworkRecord
+from converters.networks import NetworkRecord, network_record
 from converters.networks.families import bn_inception, c3d, i3d, resnet3d
 from converters.verification.clips import REGIONS, random_regions
 from converters.verification.outcome import Comparison, DeclaredDifferences
 from tests.conversion.test_onnx import exported, write_i3d, write_small_c3d, write_tsn
-from tests.helpers import recipes_zoo, selection, vmz_files, zoo_tables
+from tests.helpers import seeded_weights_zoo, selection, vmz_files, zoo_tables
 from tests.helpers.paths import REPOSITORY
 
 if TYPE_CHECKING:
@@ -34,16 +34,14 @@ if TYPE_CHECKING:
     from converters.networks import ModuleShapes, Settings
 
 CLIPS = {
-    "vmz": (1, 3, 8, 64, 64),
-    "i3d": (1, 3, 13, 197, 221),
-    "tsn": (1, 3, 1, 31, 38),
-    "c3d": (1, 3, 9, 97, 110),
+    source: network_record(family).test_clip
+    for source, family in {"vmz": "resnet3d", "i3d": "i3d", "tsn": "bn_inception", "c3d": "c3d"}.items()
 }
 
 
 @pytest.fixture(scope="module")
 def clips(tmp_path_factory) -> dict[str, Path]:
-    """A small clip for each source, odd where its network takes odd sizes."""
+    """A small clip for each source."""
     folder = tmp_path_factory.mktemp("clips")
     for name, shape in CLIPS.items():
         np.save(folder / f"{name}.npy", np.random.default_rng(5).standard_normal(shape, np.float32))
@@ -157,7 +155,7 @@ def test_audio_visual_networks(tmp_path: Path, clips) -> None:
     convert("vmz", tmp_path / "x.pkl", tmp_path / "out.pth")
     found = verify(tmp_path / "x.pkl", tmp_path / "out.pth", clip=clips["vmz"])
     assert found.ok
-    assert found.functional.clip == "1x3x8x64x64 and 1x1x100x40, vmz.npy"
+    assert found.functional.clip == f"{'x'.join(map(str, CLIPS['vmz']))} and 1x1x100x40, vmz.npy"
     assert {"video_logits", "audio_logits", "fuse1"} < {block.name for block in found.functional.blocks}
 
 
@@ -306,7 +304,7 @@ def test_a_norm_that_is_stored_twice_has_to_be_one(tmp_path: Path, monkeypatch) 
     what theta took in is held against the conversion itself: the way back rounds."""
     monkeypatch.setattr(verification, "compare", not_run)
     vmz_files.write_arrays(
-        tmp_path / "x.pkl", recipes_zoo.zoo_weights(zoo_tables.nonlocal_blobs("i3d_r50_nonlocal"), 3)
+        tmp_path / "x.pkl", seeded_weights_zoo.zoo_weights(zoo_tables.nonlocal_blobs("i3d_r50_nonlocal"), 3)
     )
     convert("nonlocal", tmp_path / "x.pkl", tmp_path / "out.pth", to="mmaction", variant="8x8")
     state = torch.load(tmp_path / "out.pth", weights_only=True)
@@ -341,7 +339,7 @@ def test_a_layout_that_rounds_without_a_record(tmp_path: Path, monkeypatch) -> N
 def test_settings_of_a_project_are_no_mistake_without_a_record(tmp_path: Path, monkeypatch) -> None:
     """Somebody else's file: which settings its weights go with, the source says; the project's own are told."""
     blobs = zoo_tables.slowfast_blobs(zoo_tables.models()["I3D_8x8_R50"]["table"])
-    vmz_files.write_arrays(tmp_path / "x.pkl", recipes_zoo.zoo_weights(blobs, 3))
+    vmz_files.write_arrays(tmp_path / "x.pkl", seeded_weights_zoo.zoo_weights(blobs, 3))
     convert("slowfast", tmp_path / "x.pkl", tmp_path / "out.pth", to="mmaction2", variant="I3D_8x8_R50")
     torch.save(torch.load(tmp_path / "out.pth", weights_only=True), tmp_path / "theirs.pth")
     np.save(tmp_path / "clip.npy", np.random.default_rng(5).standard_normal((1, 3, 4, 193, 195), np.float32))
@@ -354,7 +352,7 @@ def test_settings_of_a_project_are_no_mistake_without_a_record(tmp_path: Path, m
     # A model's name of the source's is none of the output's, which are two.
     monkeypatch.setattr(verification, "compare", not_run)
     vmz_files.write_arrays(
-        tmp_path / "y.pkl", recipes_zoo.zoo_weights(zoo_tables.nonlocal_blobs("c2d_r50_baseline"), 3)
+        tmp_path / "y.pkl", seeded_weights_zoo.zoo_weights(zoo_tables.nonlocal_blobs("c2d_r50_baseline"), 3)
     )
     convert("nonlocal", tmp_path / "y.pkl", tmp_path / "y.pth", to="pyslowfast", variant="8x8")
     torch.save(torch.load(tmp_path / "y.pth", weights_only=True), tmp_path / "theirs.pth")
@@ -387,7 +385,7 @@ def test_a_record_with_other_preprocessing(plant, text: str, sources, clips, tmp
     reports = ["--html", tmp_path / "x.html", "--junit", tmp_path / "x.xml"]
     assert main(list(map(str, [*words, *reports]))) == 1
     out = capsys.readouterr().out
-    assert "exact       MISSED: all 142 tensors come back bit for bit, the record is wrong" in out
+    assert "exact       FAILED: all 142 tensors are restored bit for bit, but the record is wrong" in out
     assert f"  the record has {text}" in out
     assert text in (tmp_path / "x.html").read_text()
     (failure,) = ET.fromstring((tmp_path / "x.xml").read_text()).iter("failure")
@@ -491,7 +489,7 @@ def test_the_words(sources, clips, tmp_path: Path, run) -> None:
     done = run("verify", sources["vmz"], tmp_path / "out.safetensors", "--clip", clips["vmz"])
     assert done.returncode == 0
     lines = done.stdout.splitlines()
-    assert lines[1] == "exact       all 142 tensors come back bit for bit"
+    assert lines[1] == "exact       all 142 tensors are restored bit for bit"
     assert lines[2].startswith("functional  all 12 blocks agree to 1e-05 of the largest value (worst ")
     assert lines[-1].startswith("verified: YES")
     file = File(tmp_path / "out.safetensors")
@@ -500,9 +498,9 @@ def test_the_words(sources, clips, tmp_path: Path, run) -> None:
     done = run("verify", sources["vmz"], tmp_path / "out.safetensors", "--clip", clips["vmz"])
     assert done.returncode == 1
     assert (
-        "exact       MISSED: 1 of 142 tensors do not come back\n  conv1_w (stem.conv.weight): " in done.stdout
+        "exact       FAILED: 1 of 142 tensors are not restored\n  conv1_w (stem.conv.weight): " in done.stdout
     )
-    assert "functional  MISSED: the first block to depart is stem, off by " in done.stdout
+    assert "functional  FAILED: the first block to differ is stem, off by " in done.stdout
     assert "verified: NO" in done.stdout
 
 
@@ -678,7 +676,7 @@ def test_the_check_of_all_mappings(capsys, monkeypatch) -> None:
     assert script.main(["--only", "ir-csn-26"]) == 1
     out = capsys.readouterr().out
     assert out.startswith("FAIL vmz -> native: ir-csn-26: 0 tensors differ, worst block ")
-    assert "functional  MISSED: the first block to depart is stem, off by " in out
+    assert "functional  FAILED: the first block to differ is stem, off by " in out
     assert out.endswith("1 failed\n")
 
 
@@ -687,7 +685,7 @@ def test_models_that_no_tensor_tells_apart(tmp_path: Path) -> None:
     """The source's side takes the user's word, the output's the record."""
     blobs = zoo_tables.nonlocal_blobs("i3d_r50_nonlocal")
     model = "32x2"
-    vmz_files.write_arrays(tmp_path / "x.pkl", recipes_zoo.zoo_weights(blobs, 3))
+    vmz_files.write_arrays(tmp_path / "x.pkl", seeded_weights_zoo.zoo_weights(blobs, 3))
     convert("nonlocal", tmp_path / "x.pkl", tmp_path / "out.pth", variant=model)
     np.save(tmp_path / "clip.npy", np.random.default_rng(5).standard_normal((1, 3, 16, 209, 209), np.float32))
     clip = tmp_path / "clip.npy"
@@ -725,7 +723,7 @@ LARGE = [
     ("model", "shape", "mistake", "block"), selection.all_but(ZOO, *LARGE), ids=[row[0] for row in ZOO]
 )
 def test_pyslowfast(model: str, shape: tuple[int, ...], mistake: dict, block: str, tmp_path: Path) -> None:
-    arrays = recipes_zoo.zoo_weights(zoo_tables.slowfast_blobs(zoo_tables.models()[model]["table"]), 3)
+    arrays = seeded_weights_zoo.zoo_weights(zoo_tables.slowfast_blobs(zoo_tables.models()[model]["table"]), 3)
     for name, array in arrays.items():  # else noise is multiplied: weights by affinities grow with their cube
         if name.startswith("nonlocal") and name.endswith("_bn_s"):
             array *= 0.01
@@ -749,7 +747,7 @@ def test_pyslowfast(model: str, shape: tuple[int, ...], mistake: dict, block: st
 
 def test_a_network_that_the_zoo_has_not_is_not_written(tmp_path: Path) -> None:
     """PySlowFast's later detectors cut their regions otherwise than those of its Caffe2 zoo."""
-    blobs = recipes_zoo.zoo_weights(zoo_tables.slowfast_blobs("AVA_SLOW_8x8_R50"), 3)
+    blobs = seeded_weights_zoo.zoo_weights(zoo_tables.slowfast_blobs("AVA_SLOW_8x8_R50"), 3)
     vmz_files.write_arrays(tmp_path / "x.pkl", blobs)
     convert("slowfast", tmp_path / "x.pkl", tmp_path / "x.pth", variant="AVA_SLOW_8x8_R50")
     torch.save(torch.load(tmp_path / "x.pth"), tmp_path / "short.pth")  # without its record
@@ -762,7 +760,9 @@ def test_a_network_that_the_zoo_has_not_is_not_written(tmp_path: Path) -> None:
 def test_pyslowfast_as_onnx_and_in_a_project_with_other_settings(tmp_path: Path) -> None:
     """Our ONNX file is a source as the pickle is; mmaction2's slow frames are others, unless it is told so."""
     model = "SLOWFAST_8x8_R50"
-    vmz_files.write_arrays(tmp_path / "x.pkl", recipes_zoo.zoo_weights(zoo_tables.slowfast_blobs(model), 3))
+    vmz_files.write_arrays(
+        tmp_path / "x.pkl", seeded_weights_zoo.zoo_weights(zoo_tables.slowfast_blobs(model), 3)
+    )
     np.save(tmp_path / "clip.npy", np.random.default_rng(5).standard_normal((1, 3, 8, 193, 193), np.float32))
     convert("slowfast", tmp_path / "x.pkl", tmp_path / "x.onnx", variant=model)
     convert("slowfast", tmp_path / "x.pkl", tmp_path / "out.pth", to="mmaction2")

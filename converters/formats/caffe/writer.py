@@ -6,7 +6,7 @@ type, and layers without weights, are written for people and other tools only.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING
 
 from converters.errors import Refused
 from converters.formats.io.protobuf_writer import head, message, number, varint
@@ -16,20 +16,14 @@ from .reader import BVLC, BVLC_V1, C3D, NUMBERS, Layer
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Sequence
 
+    from converters.formats.format import Content
+    from converters.formats.io.output_stream import Output, Sink
     from converters.tensor import Tensor
 
 _LIMIT = (1 << 31) - 1
 """Bytes: protobuf reads no more."""
 
 _AXES = {C3D: 5, BVLC_V1: 4}
-
-
-class Sink(Protocol):
-    """Where bytes go: a binary file, or anything that takes bytes as one does."""
-
-    def write(self, piece: Any, /) -> object:
-        """Append bytes, or a view of some, which is not kept."""
-        ...
 
 
 def write_caffemodel(
@@ -143,3 +137,20 @@ def _blob(tensor: Tensor, dialect: str) -> list[bytes | Tensor]:
 
 def _length(parts: Sequence[bytes | Tensor]) -> int:
     return sum(len(part) if isinstance(part, bytes) else part.nbytes for part in parts)
+
+
+def write(outputs: Sequence[Output], content: Content) -> None:
+    """Write a ``.caffemodel``, in the dialect and with the layers of the original file if that had this layout."""
+    (out,) = outputs
+    original = content.original
+    keeps = content.same_layout and original.get("dialect") in NUMBERS
+    write_caffemodel(
+        out,
+        content.tensors,
+        dialect=original["dialect"] if keeps else BVLC,
+        net=original.get("net", ""),
+        layers=[Layer(row["name"], row["kind"], row["blobs"]) for row in original.get("layers", ())]
+        if keeps
+        else (),
+        progress=content.progress,
+    )

@@ -22,13 +22,13 @@ if TYPE_CHECKING:
 class Caffe2Pickle(NamedTuple):
     """The contents of a checkpoint, in the file's order.
 
-    ``tensors`` are the arrays by blob name, ``others`` the blobs that are plain values (``model_iter``),
+    ``tensors`` are the arrays by blob name, ``other_values`` the blobs that are plain values (``model_iter``),
     ``nested`` tells ``{'blobs': ...}`` from a flat file. What stands beside ``'blobs'`` follows the blobs:
-    arrays in ``tensors``, all else in ``others``.
+    arrays in ``tensors``, all else in ``other_values``.
     """
 
     tensors: dict[str, Tensor]
-    others: dict[str, object]
+    other_values: dict[str, object]
     nested: bool
     protocol: int
 
@@ -54,12 +54,12 @@ def read_caffe2_pickle(file: SourceFile) -> Caffe2Pickle:
         blobs, nested = _named(file, wrapped), True
         beside = {name: entry for name, entry in entries.items() if name != "blobs"}
     tensors: dict[str, Tensor] = {}
-    others: dict[str, object] = {}
+    other_values: dict[str, object] = {}
     for name, blob in blobs.items():
         if isinstance(blob, Array):
             tensors[name] = tensor(file, name, blob)
         elif blob is None or isinstance(blob, (bool, int, float, str, bytes, Span)):
-            others[name] = values.plain(blob)
+            other_values[name] = values.plain(blob)
         else:
             raise BadInput(
                 "is neither an array nor a number",
@@ -75,8 +75,8 @@ def read_caffe2_pickle(file: SourceFile) -> Caffe2Pickle:
         if isinstance(entry, Array):
             tensors[name] = tensor(file, name, entry)
         else:
-            others[name] = values.plain(entry)
-    return Caffe2Pickle(tensors, others, nested, protocol)
+            other_values[name] = values.plain(entry)
+    return Caffe2Pickle(tensors, other_values, nested, protocol)
 
 
 def _named(file: SourceFile, entries: dict[object, object]) -> dict[str, object]:

@@ -9,27 +9,21 @@ has cut off their scopes.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING
 
 from converters.errors import Refused
 from converters.tensor import NUMPY_CODES
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Iterable, Sequence
 
+    from converters.formats.format import Content
+    from converters.formats.io.output_stream import Output, Sink
     from converters.tensor import Tensor
 
 _CODES = {dtype: code.encode() for code, dtype in NUMPY_CODES.items()}
 
 _BATCH = 1000  # items of a dictionary that cPickle sets at once
-
-
-class Sink(Protocol):
-    """Where bytes go: a binary file, or anything that takes bytes as one does."""
-
-    def write(self, piece: Any, /) -> object:
-        """Append bytes, or a view of some, which is not kept."""
-        ...
 
 
 def write_caffe2_pickle(
@@ -142,3 +136,9 @@ def _string(text: bytes) -> bytes:
 def _length(length: int) -> bytes:
     """The opcode of a string of so many bytes, and their number."""
     return b"U" + length.to_bytes(1, "little") if length < 256 else b"T" + length.to_bytes(4, "little")
+
+
+def write(outputs: Sequence[Output], content: Content) -> None:
+    """Write a pickle; its blobs are in an inner dictionary unless the original file had them without one."""
+    (out,) = outputs
+    write_caffe2_pickle(out, content.tensors, nested=content.original.get("nested", True))

@@ -28,14 +28,14 @@ _OPTIMIZER = "updater/optimizer:"
 class ChainerFile(NamedTuple):
     """A file's arrays by name, in the file's order.
 
-    ``uninitialised`` are the names of parameters without a value. ``others`` are arrays that are no weights,
+    ``uninitialised`` are the names of parameters without a value. ``other_values`` are arrays that are no weights,
     as texts and None in a trainer's snapshot, with what they are in words; ``objects`` are those of them in a
     model's place that only a pickle could give back. ``container`` is ``npz`` or ``HDF5``.
     """
 
     tensors: dict[str, Tensor]
     uninitialised: tuple[str, ...]
-    others: dict[str, str]
+    other_values: dict[str, str]
     objects: tuple[str, ...]
     container: str
 
@@ -52,13 +52,13 @@ def read_chainer(file: SourceFile, *, checksum: bool = True) -> ChainerFile:
         from converters.formats.npz.reader import read_npz
 
         npz = read_npz(file, checksum=checksum)
-        tensors, empty, others, container = npz.tensors, npz.empty, npz.others, "npz"
-        objects = [name for name, what in others.items() if what.startswith("|O")]
+        tensors, empty, other_values, container = npz.tensors, npz.empty, npz.other_values, "npz"
+        objects = [name for name, what in other_values.items() if what.startswith("|O")]
     else:
         from converters.formats.hdf5.reader import read_hdf5
 
         hdf5 = read_hdf5(file)
-        tensors, empty, others, container = hdf5.tensors, hdf5.empty, hdf5.others, "HDF5"
+        tensors, empty, other_values, container = hdf5.tensors, hdf5.empty, hdf5.other_values, "HDF5"
         objects = []
     snapshot = any(name.startswith(_MODEL) for name in (*tensors, *empty))
 
@@ -68,7 +68,7 @@ def read_chainer(file: SourceFile, *, checksum: bool = True) -> ChainerFile:
     found = ChainerFile(
         tensors,
         tuple(filter(of_model, empty)),
-        {**others, **{name: "None" for name in empty if not of_model(name)}},
+        {**other_values, **{name: "None" for name in empty if not of_model(name)}},
         tuple(filter(of_model, objects)),
         container,
     )

@@ -37,12 +37,12 @@ class Hdf5File(NamedTuple):
     """A file's datasets by path, in the file's order (by name, as HDF5 sorts them).
 
     ``tensors`` are those of the dtypes a state dict can hold, ``empty`` the paths of datasets without a
-    value, ``others`` the rest, with what they are in words, ``groups`` the paths of all groups.
+    value, ``other_values`` the rest, with what they are in words, ``groups`` the paths of all groups.
     """
 
     tensors: dict[str, Tensor]
     empty: tuple[str, ...]
-    others: dict[str, str]
+    other_values: dict[str, str]
     groups: tuple[str, ...]
 
 
@@ -68,7 +68,7 @@ def read_hdf5(file: SourceFile) -> Hdf5File:
                 if link.shape is None:
                     empty.append(path)
                 elif not dtype or link.dtype.metadata:
-                    found.others[path] = f"{link.dtype} {link.shape}"
+                    found.other_values[path] = f"{link.dtype} {link.shape}"
                 else:
                     found.tensors[path] = Tensor(
                         path, dtype, link.shape, _data(h5py, file, path, dtype, link)

@@ -11,7 +11,7 @@ import errno
 import os
 import stat
 import sys
-from contextlib import contextmanager, suppress
+from contextlib import ExitStack, contextmanager, suppress
 from typing import TYPE_CHECKING
 from zlib import crc32
 
@@ -23,7 +23,7 @@ if sys.platform != "win32":
     import fcntl
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable, Iterator, Sequence
 
 _SUFFIX = ".partial"
 _FLAGS = os.O_RDWR | getattr(os, "O_CLOEXEC", 0) | getattr(os, "O_NOFOLLOW", 0) | getattr(os, "O_BINARY", 0)
@@ -85,6 +85,31 @@ def replacing(
             os.unlink(temporary)
         if fd >= 0 and sys.platform != "win32":
             os.close(fd)
+
+
+@contextmanager
+def replacing_all(
+    paths: Sequence[str], *, force: bool = False, check: Callable[[str], None] | None = None
+) -> Iterator[list[Output]]:
+    """The same for files that are one output together: they get their names in order, the last one completing it.
+
+    A single file is checked before it gets its name. Several are read by their names, so ``check`` is called with
+    the last one's name afterwards, and removes them all if it raises.
+    """
+    if len(paths) == 1:
+        with replacing(paths[0], force=force, check=check) as out:
+            yield [out]
+        return
+    with ExitStack() as stack:
+        outputs = [stack.enter_context(replacing(path, force=force)) for path in reversed(paths)]
+        yield outputs[::-1]
+    try:
+        if check is not None:
+            check(paths[-1])
+    except BaseException:
+        for path in reversed(paths):
+            os.unlink(path)
+        raise
 
 
 def refuse_output(path: str | os.PathLike[str], *, force: bool = False) -> None:

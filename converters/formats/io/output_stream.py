@@ -5,12 +5,21 @@ from __future__ import annotations
 import errno
 import os
 import sys
+from typing import Any, Protocol
 
 from converters.errors import Refused
 from converters.files import CHUNK
 
 GATHER = 32 * 1024
 """Pieces smaller than this are copied together: a system call costs more than the copy."""
+
+
+class Sink(Protocol):
+    """Where bytes go: a binary file, or anything that takes bytes as one does."""
+
+    def write(self, piece: Any, /) -> object:
+        """Append bytes, or a view of some, which is not kept."""
+        ...
 
 
 class Output:

@@ -40,13 +40,13 @@ class NpzFile(NamedTuple):
     """The arrays of an ``.npz``, by name and in the file's order.
 
     ``tensors`` are those of the dtypes a state dict can hold. ``empty`` are the names of 0-d object arrays,
-    which stand for None: a parameter that was never initialised. ``others`` are all the rest, with what they
+    which stand for None: a parameter that was never initialised. ``other_values`` are all the rest, with what they
     are in words.
     """
 
     tensors: dict[str, Tensor]
     empty: tuple[str, ...]
-    others: dict[str, str]
+    other_values: dict[str, str]
 
 
 class _Header(NamedTuple):
@@ -88,7 +88,7 @@ def read_npz(file: SourceFile, *, checksum: bool = True) -> NpzFile:
     expect(file, "zip")
     tensors: dict[str, Tensor] = {}
     empty: list[str] = []
-    others: dict[str, str] = {}
+    other_values: dict[str, str] = {}
     for member in read_members(file).values():
         name = member.name.removesuffix(".npy")
         if name == member.name:
@@ -105,7 +105,7 @@ def read_npz(file: SourceFile, *, checksum: bool = True) -> NpzFile:
                 verify_member(file, member)
                 empty.append(name)
             else:
-                others[name] = f"{header.descr} {header.shape}"
+                other_values[name] = f"{header.descr} {header.shape}"
             continue
         offset, size = member.offset + header.length, member.size - header.length
         data: Data
@@ -124,7 +124,7 @@ def read_npz(file: SourceFile, *, checksum: bool = True) -> NpzFile:
         else:
             data = FileBytes(file, offset, size)
         tensors[name] = Tensor(name, header.dtype, header.shape, _ordered(data, header))
-    return NpzFile(tensors, tuple(empty), others)
+    return NpzFile(tensors, tuple(empty), other_values)
 
 
 def read_npy(file: SourceFile) -> Tensor:

@@ -17,8 +17,12 @@ from converters.files import SourceFile
 from converters.formats.io.protobuf_reader import BYTES, FIXED32, VARINT, Field, Unpacked, Wire, signed
 from converters.tensor import ITEMSIZE, FileBytes, Tensor
 
+from .graph import Node
+
 if TYPE_CHECKING:
     from converters.tensor import Data
+
+    from .graph import Attribute
 
 FLOATS = {1: "float32", 10: "float16", 11: "float64", 16: "bfloat16"}
 """Element types that weights come in, by their numbers; all others are shapes, axes and the like."""
@@ -32,22 +36,13 @@ _NUMBERS = 64  # of one attribute: strides, pads ...
 _METADATA = 64 * 1024 * 1024
 
 
-class OnnxNode(NamedTuple):
-    """One node. ``attributes`` are its numbers and lists of integers; texts, tensors and graphs are left out."""
-
-    kind: str
-    inputs: tuple[str, ...]
-    outputs: tuple[str, ...]
-    attributes: dict[str, int | float | tuple[int, ...]]
-
-
 class OnnxModel(NamedTuple):
     """The contents of a model. ``tensors`` are its initializers of a floating type, in the file's order;
     ``inputs`` what must be fed (older exporters list initializers too: these are left out); ``opset`` the version
     of ONNX's own operators, 0 where the file has none; ``files`` what external data lie in."""
 
     tensors: dict[str, Tensor]
-    nodes: tuple[OnnxNode, ...]
+    nodes: tuple[Node, ...]
     inputs: tuple[str, ...]
     outputs: tuple[str, ...]
     opset: int
@@ -116,7 +111,7 @@ class _Reader:
             raise BadInput("is an ONNX model without a graph", path=self.file.path)
         tensors: dict[str, Tensor] = {}
         known: set[str] = set()
-        nodes: list[OnnxNode] = []
+        nodes: list[Node] = []
         inputs: list[str] = []
         outputs: list[str] = []
         for field in self.wire.inside(graph):
@@ -160,10 +155,10 @@ class _Reader:
         """The name of a ValueInfoProto."""
         return next((self.wire.text(one) for one in self.wire.inside(field) if one.number == 1), "")
 
-    def node(self, field: Field) -> OnnxNode:
+    def node(self, field: Field) -> Node:
         """A NodeProto: input 1, output 2, op_type 4, attribute 5."""
         kind, inputs, outputs = "", [], []
-        attributes: dict[str, int | float | tuple[int, ...]] = {}
+        attributes: dict[str, Attribute] = {}
         for one in self.wire.inside(field):
             if one.number == 1:
                 inputs.append(self.wire.text(one))
@@ -173,9 +168,9 @@ class _Reader:
                 kind = self.wire.text(one)
             elif one.number == 5:
                 attributes |= self.attribute(one)
-        return OnnxNode(kind, tuple(inputs), tuple(outputs), attributes)
+        return Node(kind, tuple(inputs), tuple(outputs), attributes)
 
-    def attribute(self, field: Field) -> dict[str, int | float | tuple[int, ...]]:
+    def attribute(self, field: Field) -> dict[str, Attribute]:
         """An AttributeProto: name 1, f 2, i 3, ints 8."""
         import struct
 

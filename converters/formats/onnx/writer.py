@@ -10,17 +10,21 @@ from typing import TYPE_CHECKING, Any
 
 from converters._version import __version__
 from converters.errors import Refused
+from converters.formats.io.crc32 import crc32_function
 from converters.formats.io.protobuf_writer import head, message, number
-from converters.formats.onnx.graph import IR_VERSION, OPSET
-from converters.formats.onnx.runtime import require_onnx
+
+from .graph import IR_VERSION, OPSET
+from .runtime import require_onnx
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
 
-    from converters.formats.caffe.writer import Sink
+    from converters.formats.format import Content
     from converters.formats.io.crc32 import Crc32
-    from converters.formats.onnx.graph import Graph
+    from converters.formats.io.output_stream import Output, Sink
     from converters.tensor import Tensor
+
+    from .graph import Graph
 
 _LIMIT = (1 << 31) - 1
 """Bytes: protobuf reads no more."""
@@ -125,3 +129,18 @@ def _messages(graph: Graph) -> tuple[bytes, bytes]:
     bare = model(body)
     bare.ClearField("graph")
     return bare.SerializeToString(deterministic=True), body.SerializeToString(deterministic=True)
+
+
+def write(outputs: Sequence[Output], content: Content) -> None:
+    """Write a model with the provenance record among its metadata."""
+    (out,) = outputs
+    graph = content.graph()
+    places = {name: place for place, name in enumerate(graph.weights)}
+    names = [tensor.name for tensor in content.tensors]
+    write_onnx(
+        out,
+        graph,
+        crc=crc32_function(),
+        progress=content.progress,
+        metadata=lambda crcs: {"provenance": content.provenance([crcs[places[name]] for name in names])},
+    )

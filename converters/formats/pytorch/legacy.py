@@ -22,17 +22,9 @@ from converters.formats.pickle.numpy_arrays import TENSOR_LIMIT
 from converters.formats.pickle.strings import PickleError
 from converters.tensor import ITEMSIZE
 
-from .reader import (
-    NAMES,
-    PthFile,
-    TorchStorage,
-    TorchTensor,
-    element_size,
-    lazy_tensors,
-    state_dict,
-    storage_dtype,
-    storage_fields,
-)
+from .state_dict import lazy_tensors, state_dict
+from .tensors import PthFile, TorchStorage, TorchTensor, element_size, storage_dtype, storage_fields
+from .torch_globals import NAMES
 from .zip_records import Record
 
 if TYPE_CHECKING:

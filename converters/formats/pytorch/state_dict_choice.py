@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 from converters.errors import BadInput, Refused, UsageError
 from converters.formats.pickle.numpy_arrays import TENSOR_LIMIT
 
-from .reader import State, TorchTensor, named
+from .tensors import State, TorchTensor, named
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -82,15 +82,17 @@ def _state(
     path: tuple[str, ...],
 ) -> State:
     """The state dict at ``path``, and all that lies beside the path by its own path."""
-    others: dict[str, object] = {}
+    other_values: dict[str, object] = {}
     inner: Mapping[str, object] = entries
     for depth, name in enumerate(path):
-        others |= {".".join((*path[:depth], other)): item for other, item in inner.items() if other != name}
+        other_values |= {
+            ".".join((*path[:depth], other)): item for other, item in inner.items() if other != name
+        }
         wrapped = inner[name]
         assert isinstance(wrapped, dict)
         inner = named(file, wrapped)
     beside = tuple(".".join(other) for other in found if other != path)
-    return State(inner, ".".join(path), others, beside)
+    return State(inner, ".".join(path), other_values, beside)
 
 
 class _Search:

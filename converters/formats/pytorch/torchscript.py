@@ -14,7 +14,7 @@ from converters.formats.pickle.machine import Global, Inert
 from converters.formats.pickle.numpy_arrays import TENSOR_LIMIT
 from converters.formats.pickle.strings import PickleError, encodes
 
-from .reader import TorchTensor
+from .tensors import TorchTensor
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping

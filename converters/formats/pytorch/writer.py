@@ -19,6 +19,7 @@ from .archive import ALIGNMENT, Archive
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
 
+    from converters.formats.format import Content
     from converters.formats.io.crc32 import Crc32
     from converters.formats.io.output_stream import Output
     from converters.tensor import Tensor
@@ -267,3 +268,17 @@ def _int(value: int) -> bytes:
     if size > 255:
         raise ValueError("an integer of more than 255 bytes")
     return b"\x8a%c" % size + value.to_bytes(size, "little", signed=True)
+
+
+def write(outputs: Sequence[Output], content: Content) -> None:
+    """Write a ``.pth`` with the provenance record as a record of its own."""
+    (out,) = outputs
+    wrapper = content.wrapper
+    write_pth(
+        out,
+        content.tensors,
+        progress=content.progress,
+        records=lambda crcs: {"provenance.json": content.provenance(crcs).encode()},
+        wrap=wrapper and wrapper.entries,
+        key=wrapper.key if wrapper else "state_dict",
+    )

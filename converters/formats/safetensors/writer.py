@@ -11,11 +11,13 @@ import json
 from typing import TYPE_CHECKING
 
 from converters.errors import Refused
+from converters.formats.io.crc32 import crc32_function
 from converters.tensor import ITEMSIZE, known_crc
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
 
+    from converters.formats.format import Content
     from converters.formats.io.crc32 import Crc32
     from converters.formats.io.output_stream import Output
     from converters.tensor import Tensor
@@ -125,3 +127,15 @@ def _header(tensors: Sequence[Tensor], metadata: Mapping[str, str], path: str) -
             hint="write a .pth",
         )
     return len(text).to_bytes(8, "little") + text
+
+
+def write(outputs: Sequence[Output], content: Content) -> None:
+    """Write a file with the provenance record among its metadata."""
+    (out,) = outputs
+    write_safetensors(
+        out,
+        content.tensors,
+        crc=crc32_function(),
+        progress=content.progress,
+        metadata=lambda crcs: {"format": "pt", "provenance": content.provenance(crcs)},
+    )

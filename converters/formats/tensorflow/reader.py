@@ -54,7 +54,7 @@ class TensorflowCheckpoint(NamedTuple):
     """The contents of a checkpoint, in the order of the names.
 
     ``prefix`` is what TensorFlow calls it by, ``version`` ``"V1"`` or ``"V2"``, ``files`` all files that
-    are open: the index or tables first, then the data shards that hold something. ``others`` says what each
+    are open: the index or tables first, then the data shards that hold something. ``other_values`` says what each
     entry is that no state dict can hold: texts and rarer dtypes. Without ``checksum`` no checksum was or
     will be looked at.
     """
@@ -63,7 +63,7 @@ class TensorflowCheckpoint(NamedTuple):
     version: str
     files: tuple[SourceFile, ...]
     tensors: dict[str, Tensor]
-    others: dict[str, str]
+    other_values: dict[str, str]
     checksum: bool
 
     def __enter__(self) -> TensorflowCheckpoint:
@@ -94,13 +94,13 @@ def read_tensorflow(path: str, *, checksum: bool = True) -> TensorflowCheckpoint
     opened: list[SourceFile] = []
     try:
         reader = _read_v1 if found.index_path is None else _read_v2
-        tensors, others = reader(found, opened, checksum)
+        tensors, other_values = reader(found, opened, checksum)
     except BaseException:
         for file in opened:
             file.close()
         raise
     version = "V1" if found.index_path is None else "V2"
-    return TensorflowCheckpoint(found.prefix, version, tuple(opened), tensors, others, checksum)
+    return TensorflowCheckpoint(found.prefix, version, tuple(opened), tensors, other_values, checksum)
 
 
 def verify_crcs(checkpoint: TensorflowCheckpoint) -> None:
@@ -158,7 +158,7 @@ def _read_v2(
             raise Damaged("no header")
         shards = _Shards(found, count, opened, swapped=order == _BIG, checksum=checksum)
         tensors: dict[str, Tensor] = {}
-        others: dict[str, str] = {}
+        other_values: dict[str, str] = {}
         parts: set[bytes] = set()
         for key, place in places.items():
             if key[0] == 0:  # a part of a variable, which is read with it
@@ -166,7 +166,7 @@ def _read_v2(
             name = _name(key)
             dtype = DTYPE.get(place.dtype)
             if dtype is None:
-                others[name] = _described(place.dtype, place.shape)
+                other_values[name] = _described(place.dtype, place.shape)
             elif place.slices:
                 pieces = []
                 for extents in place.slices:
@@ -182,7 +182,7 @@ def _read_v2(
         shards.refuse_overlaps()
     except Damaged as error:
         raise _bad(index, str(error), name) from None
-    return tensors, others
+    return tensors, other_values
 
 
 class _Place(NamedTuple):
@@ -332,20 +332,20 @@ def _read_v1(
         except Damaged as error:
             raise _bad(file, str(error)) from None
     tensors: dict[str, Tensor] = {}
-    others: dict[str, str] = {}
+    other_values: dict[str, str] = {}
     name = ""
     try:
         for name, variable in sorted(variables.items()):
             dtype = DTYPE.get(variable.dtype)
             if dtype is None:
-                others[name] = _described(variable.dtype, variable.shape)
+                other_values[name] = _described(variable.dtype, variable.shape)
                 continue
             if variable.expected != variable.pieces.keys():
                 raise Damaged("a part that is not there")
             tensors[name] = _whole(name, dtype, variable.shape, list(variable.pieces.items()))
     except Damaged as error:
         raise _bad(opened[0], str(error), name) from None
-    return tensors, others
+    return tensors, other_values
 
 
 def _take_v1(entry: Entry, variables: dict[str, _Variable], file: SourceFile) -> None:

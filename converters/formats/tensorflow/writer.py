@@ -18,6 +18,7 @@ from .sstable import MAGIC
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
+    from converters.formats.format import Content
     from converters.formats.io.output_stream import Output
     from converters.tensor import Tensor
 
@@ -25,12 +26,6 @@ _CODES = {name: code for code, name in DTYPE.items()}
 _HEADER = bytes.fromhex("08011a020801")  # one shard, little-endian, written for readers of version 1
 _BLOCK = 256 * 1024  # bytes after which a block is closed
 _RESTART = 16  # entries after which a key is written in full
-
-
-def checkpoint_names(prefix: str) -> tuple[str, str]:
-    """The paths of a checkpoint's data and of its index. The index should get its name last: without it there
-    is no checkpoint."""
-    return f"{prefix}.data-00000-of-00001", f"{prefix}.index"
 
 
 def write_tensorflow(
@@ -157,3 +152,9 @@ def _successor(key: bytes) -> bytes:
         if byte != 0xFF:
             return key[:at] + bytes((byte + 1,))
     return key
+
+
+def write(outputs: Sequence[Output], content: Content) -> None:
+    """Write the two files of a V2 checkpoint."""
+    data, index = outputs
+    write_tensorflow(data, index, content.tensors, progress=content.progress)

@@ -249,6 +249,11 @@ def sized(*sizes: int) -> bytes:
     return made.message(7, made.message(1, *map(made.varint, sizes)))
 
 
+def ones(axes: int) -> bytes:
+    """`sized` of so many ones."""
+    return made.message(7, made.message(1, b"\x01" * axes))
+
+
 BLOBS = {
     "no values": (sized(3), "it has no values"),
     "only a diff": (made.floats(6, B) + sized(2), "it has no values"),
@@ -315,7 +320,7 @@ DAMAGED = {
     "a layer without a name": (made.message(100, made.message(7, made.blob(B))), "without a name"),
     "a layer of 65 blobs": (made.message(100, made.message(1, b"a"), made.message(7, b"") * 65), "more than 64 blobs"),
     "a blob of 33 axes": (made.new_layer("a", "x", made.floats(5, B) + sized(*[1] * 33)), "more than 32"),
-    "a blob of a million axes": (made.new_layer("a", "x", made.floats(5, B) + sized(*[1] * 10**6)), "more than 33"),
+    "a blob of a million axes": (made.new_layer("a", "x", made.floats(5, B) + ones(10**6)), "more than 33"),
     "a blob of many pieces": (
         made.new_layer("a", "x", (made.floats(5, B[:1]) + made.message(6, b"")) * 501), "more than 1,000 fields"
     ),
@@ -574,7 +579,7 @@ BOMBS = {
     "runs": made.message(
         100, made.message(1, b"a"), made.message(7, (b"\x2d" + bytes(4) + b"\x30\x00") * 500_000)
     ),
-    "axes": made.new_layer("a", "x", made.floats(5, B) + sized(*[1] * 3_000_000)),
+    "axes": made.new_layer("a", "x", made.floats(5, B) + ones(3_000_000)),
     "names": made.message(1, b"x" * 5_000_000),
     "nested layers": (lambda n: made.message(2, b"\x0a\x80\x80\x40" * n))(1_000_000),
     "deep": made.message(100, b"\x3a\xff\x01" * 1_000_000),

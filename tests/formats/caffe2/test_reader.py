@@ -28,7 +28,7 @@ from converters.formats.caffe2.pickle_writer import write_caffe2_pickle
 from converters.formats.pickle.numpy_arrays import TENSOR_LIMIT
 from converters.formats.sniff import HEAD, sniff
 from converters.tensor import FileBytes, Tensor
-from tests.helpers import hostile, paths
+from tests.helpers import hostile_pickles, paths
 from tests.helpers.budgets import examples
 from tests.helpers.paths import REPOSITORY
 
@@ -93,8 +93,8 @@ def test_real_pickles_are_read_bit_for_bit(tmp_path, path):
     assert set(arrays) == {name for name, value in expected.items() if isinstance(value, np.ndarray)}
     assert all(same(array, expected[name]) for name, array in arrays.items())
     others = {name: value for name, value in expected.items() if not isinstance(value, np.ndarray)}
-    assert found.others == others
-    assert [type(found.others[name]) for name in others] == [
+    assert found.other_values == others
+    assert [type(found.other_values[name]) for name in others] == [
         type(value.item() if isinstance(value, np.generic) else value) for value in others.values()
     ]
     protocol = int(path.stem[-1]) if "every" in path.stem else 3 if "bytes" in path.stem else 2
@@ -165,7 +165,7 @@ def test_any_arrays_come_back(tmp_path, blobs, protocol, nested):
 def test_what_stands_beside_the_blobs_is_kept(tmp_path):
     value = {"blobs": {"w": np.zeros(3, "f4")}, "model_iter": 7, "lr": np.float32(0.5), "cfg": "x" * 5000}
     _, found = read(tmp_path, pickle.dumps(value, 2))
-    assert found.others == {"model_iter": 7, "lr": 0.5, "cfg": "x" * 5000}
+    assert found.other_values == {"model_iter": 7, "lr": 0.5, "cfg": "x" * 5000}
     assert found.nested
 
 
@@ -175,7 +175,7 @@ def test_arrays_beside_the_blobs_are_tensors(tmp_path):
     arrays, found = read(tmp_path, pickle.dumps(value, 2))
     assert list(arrays) == ["conv1_w", "conv9_w"]
     assert all(same(arrays[name], array) for name, array in weights.items())
-    assert found.others == {"it": 2, "epoch": 3}
+    assert found.other_values == {"it": 2, "epoch": 3}
 
 
 @pytest.mark.parametrize("beside", [np.zeros(3, "f4"), 7, [1]])
@@ -187,8 +187,8 @@ def test_a_name_among_the_blobs_and_beside_them_is_refused(tmp_path, blob, besid
 
 
 def test_an_array_beside_the_blobs_that_lies_is_refused(tmp_path):
-    value, says = hostile.bad_arrays()["too few bytes"]
-    good = hostile.array(b"K\x04\x85", hostile.raw(bytes(16)))
+    value, says = hostile_pickles.bad_arrays()["too few bytes"]
+    good = hostile_pickles.array(b"K\x04\x85", hostile_pickles.raw(bytes(16)))
     data = b"\x80\x02}(U\x05blobs}U\x01w" + good + b"sU\x07conv9_w" + value + b"u."
     message = refusal(tmp_path, data)
     assert says in message
@@ -197,7 +197,7 @@ def test_an_array_beside_the_blobs_that_lies_is_refused(tmp_path):
 
 @pytest.mark.parametrize("place", ["blob", "beside", "flat", "plain"])
 def test_names_that_are_not_unicode_are_refused(tmp_path, place):
-    zero = hostile.array(b"K\x04\x85", hostile.raw(bytes(16)))
+    zero = hostile_pickles.array(b"K\x04\x85", hostile_pickles.raw(bytes(16)))
     odd = b"V\\ud800conv1_w\n"
     streams = {
         "blob": b"(dVblobs\n(dVw\n" + zero + b"s" + odd + zero + b"ss.",
@@ -210,15 +210,15 @@ def test_names_that_are_not_unicode_are_refused(tmp_path, place):
 
 
 def test_texts_that_are_not_unicode_can_be_written(tmp_path):
-    zero = hostile.array(b"K\x04\x85", hostile.raw(bytes(16)))
+    zero = hostile_pickles.array(b"K\x04\x85", hostile_pickles.raw(bytes(16)))
     data = b"(dVblobs\n(dVw\n" + zero + b"ssVcfg\n(dV\\ud800k\nVa\\udfff\nss."
     _, found = read(tmp_path, data)
-    assert found.others == {"cfg": {r"\ud800k": r"a\udfff"}}
+    assert found.other_values == {"cfg": {r"\ud800k": r"a\udfff"}}
 
 
 def test_more_entries_than_any_checkpoint_has_are_refused(tmp_path):
     value = {"blobs": {"w": np.zeros(3, "f4")} | {f"n{index}": 0 for index in range(TENSOR_LIMIT - 1)}}
-    assert len(read(tmp_path, pickle.dumps(value, 2))[1].others) == TENSOR_LIMIT - 1
+    assert len(read(tmp_path, pickle.dumps(value, 2))[1].other_values) == TENSOR_LIMIT - 1
     value["blobs"]["one more"] = 0
     assert "65,537 entries" in refusal(tmp_path, pickle.dumps(value, 2))
 
@@ -229,21 +229,21 @@ def test_shared_and_cyclic_extras_stay_small(tmp_path):
         tower = [tower, tower]
     tower.append(tower)
     _, found = read(tmp_path, pickle.dumps({"blobs": {"w": np.zeros(3, "f4")}, "tower": tower}, 4))
-    assert len(repr(found.others)) < 1000
+    assert len(repr(found.other_values)) < 1000
 
 
 def test_both_spellings_of_a_name_are_refused(tmp_path):
     data = pickle.dumps({"blobs": {"w": np.zeros(3), b"w": np.ones(3)}}, 4)
     assert "has the name w twice, as bytes and as text" in refusal(tmp_path, data)
-    zero = hostile.array(b"K\x04\x85", hostile.raw(bytes(16)))
-    assert "has the name w twice" in refusal(tmp_path, hostile.blobs((b"w", zero), (b"w", zero)))
+    zero = hostile_pickles.array(b"K\x04\x85", hostile_pickles.raw(bytes(16)))
+    assert "has the name w twice" in refusal(tmp_path, hostile_pickles.blobs((b"w", zero), (b"w", zero)))
 
 
-@pytest.mark.parametrize("name", hostile.bad_arrays())
+@pytest.mark.parametrize("name", hostile_pickles.bad_arrays())
 def test_arrays_that_lie_are_refused(tmp_path, name):
-    value, says = hostile.bad_arrays()[name]
-    good = hostile.array(b"K\x04\x85", hostile.raw(bytes(16)))
-    message = refusal(tmp_path, hostile.blobs((b"fine", good), (b"the_blob", value)))
+    value, says = hostile_pickles.bad_arrays()[name]
+    good = hostile_pickles.array(b"K\x04\x85", hostile_pickles.raw(bytes(16)))
+    message = refusal(tmp_path, hostile_pickles.blobs((b"fine", good), (b"the_blob", value)))
     assert says in message
     assert "the_blob" in message or "offset" in message
 
@@ -266,7 +266,7 @@ def test_arrays_that_lie_are_refused(tmp_path, name):
     ],
 )
 def test_bytes_written_as_text_must_decode_to_the_shape(tmp_path, value, says):
-    data = hostile.blobs((b"the_blob", hostile.array(b"M\x2b\x01\x85", value, b"i1", b"|")))
+    data = hostile_pickles.blobs((b"the_blob", hostile_pickles.array(b"M\x2b\x01\x85", value, b"i1", b"|")))
     message = refusal(tmp_path, data)
     assert says in message
     assert "the_blob" in message
@@ -370,17 +370,21 @@ def test_a_sparse_file_over_4_gb(tmp_path):
     path = tmp_path / "large.pkl"
     count = (1 << 30) + 1
     dtype = (
-        hostile.call("numpy", "dtype", hostile.text("f4"), b"\x89\x88")
-        + b"(K\x03" + hostile.text("<") + b"NNNJ\xff\xff\xff\xffJ\xff\xff\xff\xffK\x00tb"
+        hostile_pickles.call("numpy", "dtype", hostile_pickles.text("f4"), b"\x89\x88")
+        + b"(K\x03" + hostile_pickles.text("<") + b"NNNJ\xff\xff\xff\xffJ\xff\xff\xff\xffK\x00tb"
     )  # fmt: skip
     with open(path, "wb") as out:
         out.write(b"\x80\x05}")
         for name, size in (("large", count), ("small", 3)):
-            out.write(hostile.text(name) + hostile.named("numpy.core.numeric", "_frombuffer") + b"(\x96")
+            out.write(
+                hostile_pickles.text(name)
+                + hostile_pickles.named("numpy.core.numeric", "_frombuffer")
+                + b"(\x96"
+            )
             out.write(struct.pack("<Q", 4 * size))
             out.seek(4 * size - 4, os.SEEK_CUR)
             out.write(struct.pack("<f", 2.5) + dtype)
-            out.write(b"\x8a\x05" + size.to_bytes(5, "little") + b"\x85" + hostile.text("C") + b"tRs")
+            out.write(b"\x8a\x05" + size.to_bytes(5, "little") + b"\x85" + hostile_pickles.text("C") + b"tRs")
         out.write(b".")
     with SourceFile(path) as file:
         assert file.size > 1 << 32

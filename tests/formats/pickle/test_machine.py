@@ -19,7 +19,7 @@ from converters.formats.caffe2.pickle_reader import read_caffe2_pickle
 from converters.formats.pickle.machine import _STEPS, _damaged, walk
 from converters.formats.pickle.numpy_arrays import NAMES
 from converters.formats.pickle.strings import Span, content
-from tests.helpers import hostile, paths, selection
+from tests.helpers import hostile_pickles, paths, selection
 from tests.helpers.budgets import examples
 from tests.helpers.paths import REPOSITORY
 
@@ -124,10 +124,10 @@ def test_ordered_dictionaries_of_both_pythons(tmp_path):
     assert value_of(tmp_path, b"\x80\x02ccollections\nOrderedDict\n)RX\x01\x00\x00\x00aK\x01s.") == {"a": 1}
 
 
-@pytest.mark.parametrize("name", hostile.live("x"))
+@pytest.mark.parametrize("name", hostile_pickles.live("x"))
 def test_nothing_in_a_file_runs(tmp_path, name):
     marker = tmp_path / "it-ran"
-    data = hostile.live(str(marker))[name]
+    data = hostile_pickles.live(str(marker))[name]
     assert "contains code" in refusal(tmp_path, data)
     with SourceFile(tmp_path / "x.pkl") as file, pytest.raises(BadInput, match="contains code"):
         read_caffe2_pickle(file)
@@ -138,17 +138,17 @@ def test_nothing_in_a_file_runs(tmp_path, name):
     assert marker.exists()
 
 
-@pytest.mark.parametrize("name", hostile.refused())
+@pytest.mark.parametrize("name", hostile_pickles.refused())
 def test_what_asks_for_code_is_refused_by_name(tmp_path, name):
-    data, named = hostile.refused()[name]
+    data, named = hostile_pickles.refused()[name]
     message = refusal(tmp_path, data)
     assert named in message
     assert "offset" in message
 
 
-@pytest.mark.parametrize("name", hostile.damaged())
+@pytest.mark.parametrize("name", hostile_pickles.damaged())
 def test_damage_is_refused(tmp_path, name):
-    refusal(tmp_path, hostile.damaged()[name])
+    refusal(tmp_path, hostile_pickles.damaged()[name])
 
 
 GUARD = """
@@ -169,10 +169,10 @@ print(time.process_time())
 """
 
 
-@pytest.mark.parametrize("name", selection.first_of(hostile.bombs()))
+@pytest.mark.parametrize("name", selection.first_of(hostile_pickles.bombs()))
 def test_bombs_end_in_bounded_memory_and_time(tmp_path, name):
     path = tmp_path / "bomb.pkl"
-    path.write_bytes(hostile.bombs()[name])
+    path.write_bytes(hostile_pickles.bombs()[name])
     done = subprocess.run(
         [sys.executable, "-c", GUARD, path],
         capture_output=True,

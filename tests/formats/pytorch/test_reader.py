@@ -21,12 +21,12 @@ from hypothesis import strategies as st
 from converters import convert, inspect, load_model
 from converters.errors import BadInput
 from converters.files import SourceFile
-from converters.formats.checkpoint import open_checkpoint
+from converters.formats.open import open_checkpoint
 from converters.formats.pickle.numpy_arrays import TENSOR_LIMIT
-from converters.formats.pytorch.reader import read_pth, verify_crcs
-from converters.formats.pytorch.zip_records import CheckedRecord
+from converters.formats.pytorch.reader import read_pth
+from converters.formats.pytorch.zip_records import CheckedRecord, verify_crcs
 from converters.tensor import FileBytes
-from tests.helpers import hostile, selection
+from tests.helpers import hostile_pickles, selection
 from tests.helpers.budgets import examples
 from tests.helpers.paths import REPOSITORY
 
@@ -127,7 +127,7 @@ def test_state_dicts_are_read_bit_for_bit(tmp_path, wrapper, protocol):
     assert list(raw) == list(state)
     assert all(raw[name] == bits(tensor) for name, tensor in state.items())
     assert all(found.tensors[name].shape == tuple(tensor.shape) for name, tensor in state.items())
-    assert found.others == ({} if wrapper is None else {"epoch": 7, "meta": {"note": "x"}})
+    assert found.other_values == ({} if wrapper is None else {"epoch": 7, "meta": {"note": "x"}})
     assert found.provenance is None
     assert {found.crcs[name] for name in raw} == {crc32(content) for content in raw.values()}
 
@@ -181,12 +181,12 @@ def test_what_else_a_checkpoint_holds(tmp_path):
     }
     found, raw = read(tmp_path, saved(value))
     assert len(raw) == len(model.state_dict())
-    assert set(found.others) == {str(key) for key in value} - {"state_dict"}
-    assert found.others["size"] == [1, 2]
-    assert found.others["device"] == "cpu"
-    assert found.others["dtype"] == "torch.float16"
-    assert found.others["text"] == "x" * 1000
-    assert found.others["optimizer"]["param_groups"][0]["momentum"] == 0.9
+    assert set(found.other_values) == {str(key) for key in value} - {"state_dict"}
+    assert found.other_values["size"] == [1, 2]
+    assert found.other_values["device"] == "cpu"
+    assert found.other_values["dtype"] == "torch.float16"
+    assert found.other_values["text"] == "x" * 1000
+    assert found.other_values["optimizer"]["param_groups"][0]["momentum"] == 0.9
 
 
 def test_an_unsupported_dtype_is_refused_by_name(tmp_path):
@@ -403,40 +403,40 @@ def test_other_files_are_named(tmp_path):
     assert "no tensors" in refusal(tmp_path, saved({"epoch": 3}))
 
 
-@pytest.mark.parametrize("name", hostile.live("x"))
+@pytest.mark.parametrize("name", hostile_pickles.live("x"))
 def test_nothing_in_a_file_runs(tmp_path, name):
     marker = tmp_path / "it-ran"
-    assert "contains code" in refusal(tmp_path, with_pickle(hostile.live(str(marker))[name]))
+    assert "contains code" in refusal(tmp_path, with_pickle(hostile_pickles.live(str(marker))[name]))
     assert not marker.exists()
 
 
-STORAGE = hostile.named("torch", "FloatStorage")
-REBUILD = hostile.named("torch._utils", "_rebuild_tensor_v2")
+STORAGE = hostile_pickles.named("torch", "FloatStorage")
+REBUILD = hostile_pickles.named("torch._utils", "_rebuild_tensor_v2")
 
 
 def storage(key: bytes = b"\x8c\x010", count: bytes = b"K\x04", kind: bytes = STORAGE) -> bytes:
-    return b"(" + hostile.text("storage") + kind + key + hostile.text("cpu") + count + b"tQ"
+    return b"(" + hostile_pickles.text("storage") + kind + key + hostile_pickles.text("cpu") + count + b"tQ"
 
 
 def tensor(
     place: bytes, first: bytes = b"K\x00", shape: bytes = b"K\x04\x85", strides: bytes = b"K\x01\x85"
 ) -> bytes:
     made = REBUILD + b"(" + place + first + shape + strides + b"\x89}tR"
-    return b"\x80\x04}" + hostile.text("w") + made + b"s."
+    return b"\x80\x04}" + hostile_pickles.text("w") + made + b"s."
 
 
 HUGE = b"\x8a\x08" + struct.pack("<q", 1 << 62)
 LIES = {
     "fine": (tensor(storage()), ""),
     "another record": (tensor(storage(b"\x8c\x011")), "no record"),
-    "a record by path": (tensor(storage(hostile.text("../data.pkl"))), "no record"),
+    "a record by path": (tensor(storage(hostile_pickles.text("../data.pkl"))), "no record"),
     "a key that is a number": (tensor(storage(b"K\x00")), "unknown form"),
     "more elements": (tensor(storage(count=b"K\x05")), "wrong size"),
     "negative elements": (tensor(storage(count=b"J\xff\xff\xff\xff")), "wrong size"),
-    "another class": (tensor(storage(kind=hostile.named("torch", "Size"))), "unknown form"),
-    "another dtype": (tensor(storage(kind=hostile.named("torch", "DoubleStorage"))), "wrong size"),
+    "another class": (tensor(storage(kind=hostile_pickles.named("torch", "Size"))), "unknown form"),
+    "another dtype": (tensor(storage(kind=hostile_pickles.named("torch", "DoubleStorage"))), "wrong size"),
     "bytes without a dtype": (
-        tensor(storage(kind=hostile.named("torch.storage", "UntypedStorage"), count=b"K\x10")), "unknown form"
+        tensor(storage(kind=hostile_pickles.named("torch.storage", "UntypedStorage"), count=b"K\x10")), "unknown form"
     ),
     "first beyond": (tensor(storage(), first=b"K\x01"), "beyond"),
     "first far beyond": (tensor(storage(), first=HUGE), "beyond"),
@@ -449,15 +449,15 @@ LIES = {
     "repeated": (tensor(storage(), shape=HUGE + b"\x85", strides=b"K\x00\x85"), "expanded"),
     "repeated in part": (tensor(storage(), shape=b"K\x02K\x04\x86", strides=b"K\x00K\x01\x86"), "expanded"),
     "no storage": (tensor(b"N"), "unknown form"),
-    "storage of another kind": (tensor(b"(" + hostile.text("module") + b"tQ"), "unknown form"),
-    "a state": (b"\x80\x04}" + hostile.text("w") + storage() + b"}bs.", "contains code"),
+    "storage of another kind": (tensor(b"(" + hostile_pickles.text("module") + b"tQ"), "unknown form"),
+    "a state": (b"\x80\x04}" + hostile_pickles.text("w") + storage() + b"}bs.", "contains code"),
     "another rebuilder": (
-        b"\x80\x04" + hostile.named("torch._utils", "_rebuild_wrapper_subclass") + b".",
+        b"\x80\x04" + hostile_pickles.named("torch._utils", "_rebuild_wrapper_subclass") + b".",
         "wrapper_subclass",
     ),
-    "torch.load": (b"\x80\x04" + hostile.call("torch", "load", hostile.text("x")) + b".", "torch.load"),
+    "torch.load": (b"\x80\x04" + hostile_pickles.call("torch", "load", hostile_pickles.text("x")) + b".", "torch.load"),
     "a name twice": (
-        b"\x80\x04}" + hostile.text("w") + b"K\x01sC\x01w" + tensor(storage())[5:-2] + b"s.", ""
+        b"\x80\x04}" + hostile_pickles.text("w") + b"K\x01sC\x01w" + tensor(storage())[5:-2] + b"s.", ""
     ),
 }  # fmt: skip
 
@@ -476,7 +476,7 @@ def test_tensors_that_lie_are_refused(tmp_path, name):
     "name", selection.first_of(["nested tuples", "marks", "dictionaries", "nested tuples as a key"])
 )
 def test_bombs_are_refused(tmp_path, name):
-    refusal(tmp_path, with_pickle(hostile.bombs()[name]))
+    refusal(tmp_path, with_pickle(hostile_pickles.bombs()[name]))
 
 
 LINEAR = """
@@ -497,9 +497,9 @@ print(time.process_time())
 """
 
 
-@pytest.mark.parametrize("name", selection.first_of(hostile.repeated()))
+@pytest.mark.parametrize("name", selection.first_of(hostile_pickles.repeated()))
 def test_what_is_stored_once_and_used_often_costs_no_more_than_its_bytes(tmp_path, name):
-    stream, says = hostile.repeated()[name]
+    stream, says = hostile_pickles.repeated()[name]
     data = with_pickle(stream, _0=struct.pack("<4f", 1, 2, 3, 4))
     (tmp_path / "x.pth").write_bytes(data)
     limit = (40 << 20) + 100 * len(stream)
@@ -518,7 +518,7 @@ def test_what_is_stored_once_and_used_often_costs_no_more_than_its_bytes(tmp_pat
 
 
 def test_storages_of_a_file_with_a_long_name(tmp_path):
-    stream, _ = hostile.repeated()["storages"]
+    stream, _ = hostile_pickles.repeated()["storages"]
     out = io.BytesIO()
     with zipfile.ZipFile(out, "w") as archive:
         archive.writestr("r" * 60_000 + "/data.pkl", stream)
@@ -529,25 +529,25 @@ def test_storages_of_a_file_with_a_long_name(tmp_path):
 
 
 def test_descriptions_of_other_values_stay_small(tmp_path):
-    stream, _ = hostile.repeated()["arrays beside the tensors"]
+    stream, _ = hostile_pickles.repeated()["arrays beside the tensors"]
     found, raw = read(tmp_path, with_pickle(stream, _0=bytes(16)))
     assert raw == {"w": bytes(16)}
-    assert len(found.others) == 60_000
-    assert sum(len(str(value)) for value in found.others.values()) < 2_000_000
+    assert len(found.other_values) == 60_000
+    assert sum(len(str(value)) for value in found.other_values.values()) < 2_000_000
 
 
 @pytest.mark.parametrize("place", ["bare", "wrapped", "beside"])
 def test_names_that_are_not_unicode_are_refused(tmp_path, place):
     p4, odd = b"\x80\x04", b"V\\ud800w\n"
     entry = tensor(storage())[3:-1]  # its name, value and SETITEM
-    value = entry.removeprefix(hostile.text("w"))
-    wrapped = p4 + b"}" + hostile.text("state_dict") + b"}" + entry
+    value = entry.removeprefix(hostile_pickles.text("w"))
+    wrapped = p4 + b"}" + hostile_pickles.text("state_dict") + b"}" + entry
     streams = {
         "bare": p4 + b"}" + entry + odd + value + b".",
         "wrapped": wrapped + odd + value + b"s.",
         "beside": wrapped + b"s" + odd + b"Ns.",
     }
-    fine = streams[place].replace(odd, hostile.text("v"))
+    fine = streams[place].replace(odd, hostile_pickles.text("v"))
     assert "w" in read(tmp_path, with_pickle(fine, _0=bytes(16)))[1]
     message = refusal(tmp_path, with_pickle(streams[place], _0=bytes(16)))
     assert r"not valid Unicode: \ud800w" in message
@@ -643,7 +643,9 @@ def test_a_sparse_file_over_4_gb(tmp_path):
     size = (4 << 30) + 16
     count = b"\x8a\x05" + (size // 4).to_bytes(5, "little")
     stream = tensor(storage(b"\x8c\x011"), shape=b"K\x02\x85")
-    stream = stream[:-1] + hostile.text("big") + tensor(storage(count=count), shape=count + b"\x85")[6:]
+    stream = (
+        stream[:-1] + hostile_pickles.text("big") + tensor(storage(count=count), shape=count + b"\x85")[6:]
+    )
     with zipfile.ZipFile(path, "w") as archive:
         archive.writestr("archive/version", b"3")
     header = struct.Struct("<4s5H3L2H")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import struct
+from functools import cache
 
 
 def text(value: str) -> bytes:
@@ -220,6 +221,7 @@ def damaged() -> dict[str, bytes]:
     }
 
 
+@cache
 def bombs() -> dict[str, bytes]:
     """Small files that want much memory or time, and large ones whose memory must stay bounded."""
     p4 = b"\x80\x04"
@@ -255,6 +257,7 @@ def _stored(value: bytes, number: int) -> bytes:
     return value + b"r" + struct.pack("<I", number) + b"0"
 
 
+@cache
 def repeated() -> dict[str, tuple[bytes, str]]:
     """Streams of 3 MB at most that store a value once and use it as often as they can, and a part of what is
     said of each. They need the names of a state dict, and a record ``data/0`` of 16 bytes."""

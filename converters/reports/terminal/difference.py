@@ -1,0 +1,61 @@
+"""What two files differ in."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from converters.reports.folding import fold
+from converters.reports.wording import human_size, printable_lines, shape_text
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from converters.inspection.diff import Difference, TensorComparison
+
+
+def difference_text(difference: Difference) -> str:
+    """The differences, names folded by their numbers, with the worst figures of each group."""
+    lines = [
+        f"{label} {file.path}: {file.container}, {human_size(file.size)}"
+        + (f", {file.network} in layout {file.layout}" if file.layout else ", not a known network")
+        for label, file in (("A", difference.a), ("B", difference.b))
+    ]
+    if difference.canonical:
+        lines.append("compared under canonical names, without batch counters")
+    lines += [f"note: {note}" for note in difference.notes]
+    lines += _group_lines(difference)
+    equal = sum(1 for row in difference.rows if row.kind == "equal")
+    differ = len(difference.rows) - equal
+    lines.append(
+        f"{equal} tensors are equal bit for bit, {differ} differ"
+        if differ
+        else f"all {equal} tensors are equal bit for bit"
+    )
+    return printable_lines(lines)
+
+
+def _group_lines(difference: Difference) -> Iterator[str]:
+    by_name = {row.name: row for row in difference.rows}
+    for folded in fold(
+        (row.name, (row.kind, _change(row))) for row in difference.rows if row.kind != "equal"
+    ):
+        kind, change = folded.key
+        rows = [by_name[name] for name in folded.names()]
+        line = f"{kind:<9}  {folded}  {change}"
+        if kind == "values":
+            line += (
+                f"  {sum(row.unequal for row in rows):,} values, by up to {max(row.largest for row in rows):.3g}, "
+                f"cosine {min(row.cosine for row in rows):.9g}"
+            )
+        yield line + (f"  ({len(rows)} tensors)" if len(rows) > 1 else "")
+
+
+def _change(row: TensorComparison) -> str:
+    """The dtypes, and the shapes where they differ or only one file has the tensor."""
+    if row.a is None or row.b is None:
+        dtype, shape = row.a or row.b or ("", ())
+        return f"{shape_text(shape)} {dtype}"
+    dtypes = row.a[0] if row.a[0] == row.b[0] else f"{row.a[0]} -> {row.b[0]}"
+    if row.kind == "shape":
+        return f"{shape_text(row.a[1])} -> {shape_text(row.b[1])} {dtypes}"
+    return dtypes

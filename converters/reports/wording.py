@@ -1,0 +1,58 @@
+"""How reports word sizes, shapes and counts."""
+
+from __future__ import annotations
+
+from collections import Counter
+from typing import TYPE_CHECKING
+
+from converters.printable import printable
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+    from converters.mapping.network_info import NetworkInfo
+
+
+def printable_lines(lines: Iterable[str]) -> str:
+    """Lines as one text, with whatever a file put into them made safe to print."""
+    return "\n".join(map(printable, lines))
+
+
+def human_size(size: int) -> str:
+    """A number of bytes in decimal units, as file managers show it."""
+    for unit, factor in (("GB", 10**9), ("MB", 10**6), ("kB", 10**3)):
+        if size >= factor:
+            return f"{size / factor:.1f} {unit}"
+    return f"{size} bytes"
+
+
+def shape_text(shape: Iterable[int]) -> str:
+    """Sizes of axes: ``64x3x7x7``."""
+    return "x".join(map(str, shape)) or "scalar"
+
+
+def values_text(values: Iterable[float]) -> str:
+    """Numbers, separated by spaces."""
+    return " ".join(f"{value:g}" for value in values)
+
+
+def means_text(means: Iterable[float]) -> str:
+    """The means of a mean file's channels."""
+    return f"channel means {' '.join(f'{value:.2f}' for value in means)}"
+
+
+def classes_text(info: NetworkInfo) -> str:
+    """How many classes a network has."""
+    return counted(info.classes, "class") if info.classes else "no head"
+
+
+def counted(number: int, noun: str) -> str:
+    """A number with its noun, in the plural where it takes one: ``1 tensor``, ``2 classes``."""
+    plural = "" if number == 1 else "es" if noun.endswith("s") else "s"
+    return f"{number:,} {noun}{plural}"
+
+
+def by_reason(reasons: Iterable[str]) -> str:
+    """How often each reason occurs, the most frequent first: ``189 by names, 30 by shape``."""
+    counts = sorted(Counter(reasons).items(), key=lambda item: (-item[1], item[0]))
+    return ", ".join(f"{number} by {reason}" for reason, number in counts)

@@ -1,0 +1,177 @@
+"""A slip in a table is one sentence that names file, line, key and the nearest right word, and breaks nothing else."""
+
+from __future__ import annotations
+
+import shutil
+import subprocess
+import sys
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import pytest
+
+from converters import convert
+from converters.cli.main import main
+from converters.errors import ConverterError
+from converters.mapping import catalog
+from converters.mapping.check import all_faults
+from converters.mapping.expand import expand_groups
+from converters.mapping.parse import Fault, TableError, line_of
+from tests.helpers.paths import REPOSITORY
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+
+@dataclass(frozen=True)
+class Slip:
+    """``before`` becomes ``after`` in a table; ``key`` and ``right`` are what the sentence must have."""
+
+    before: str
+    after: str
+    key: str
+    right: str
+    sort: str = "layouts"
+    name: str = "mmaction2"
+
+
+SLIPS = {
+    "module": Slip('"fc{6,7}" = ', '"fcc{6,7}" = ', "modules.c3d.fcc{6,7}", "'fc6'"),
+    "family": Slip("[modules.slowfast]", "[modules.slowfst]", "modules.slowfst", "'slowfast'"),
+    "part": Slip(
+        "in.ip-bottleneck]", "in.ip-bottlenek]", "modules.resnet3d.in.ip-bottlenek", "'ip-bottleneck'"
+    ),
+    "placeholder": Slip(
+        'conv2.middle.conv" = "backbone.layer{s}.{b}.conv2.0"',
+        'conv2.middle.conv" = "backbone.layer{s}.{bb}.conv2.0"',
+        "modules.resnet3d.in.ip-bare-bottleneck.layer{s}.{b}.conv2.middle.conv",
+        "'b'",
+    ),
+    "glob": Slip(
+        '["r2plus1d-mmaction2-34"]', '["r2plus1d-mmacton2-34"]', "variants", "'r2plus1d-mmaction2-34'"
+    ),
+    "key": Slip('container = "mmcv"', 'contaner = "mmcv"', "contaner", "'container'"),
+    "value": Slip('format = "pytorch"', 'format = "pytorh"', "format", "'pytorch'"),
+    "kind": Slip(
+        '"fc6" = "fc 4096 8192"', '"fc6" = "fcc 4096 8192"', "parts.dense.fc6", "'fc'", "networks", "c3d"
+    ),
+    "doubled name": Slip(
+        '"fc{6,7}" = "backbone.fc{6,7}"', '"fc{6,7}" = "backbone.fc6"', "modules.c3d.fc{6,7}", "fc6.weight"
+    ),
+    "unreachable row": Slip(
+        'variants = ["slowonly-r*"]\nbn_eps',
+        'variants = ["slowonly-ava-*"]\nbn_eps',
+        "supports[10].variants",
+        "before row 9",
+    ),
+    "unknown setting": Slip("config = { alpha = 8 }", "config = { alpa = 8 }", "config.alpa", "'alpha'"),
+    "wrong rank of axes": Slip(
+        "/conv_3d/w D H W I O -> O I D H W",
+        "/conv_3d/w H W I O -> O I H W",
+        "parameters.conv.weight",
+        "has 5",
+        name="i3d",
+    ),
+}
+
+
+@pytest.fixture
+def tables(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A copy of the tables, in place of the real ones."""
+    folder = tmp_path / "mappings"
+    shutil.copytree(REPOSITORY / "mappings", folder)
+    monkeypatch.setattr(catalog, "ROOT", str(folder))
+    return folder
+
+
+def plant(tables: Path, slip: Slip) -> Path:
+    path = tables / slip.sort / f"{slip.name}.toml"
+    text = path.read_text(encoding="utf-8")
+    assert slip.before in text
+    path.write_text(text.replace(slip.before, slip.after, 1), encoding="utf-8")
+    return path
+
+
+@pytest.mark.parametrize("kind", SLIPS)
+def test_a_slip_is_one_sentence_with_file_line_key_and_the_right_word(kind, tables):
+    slip = SLIPS[kind]
+    path = plant(tables, slip)
+    text = path.read_text(encoding="utf-8")
+    (error,) = catalog.faults(slip.sort, slip.name)
+    sentence = str(error)
+    changed = next(
+        number
+        for number, (old, new) in enumerate(
+            zip(text.replace(slip.after, slip.before, 1).splitlines(), text.splitlines(), strict=True), 1
+        )
+        if old != new
+    )
+    assert "\n" not in sentence
+    assert sentence.startswith(f"{path}: ")
+    assert f"(line {changed}, " in sentence
+    assert slip.key in sentence
+    assert slip.right in sentence
+    load = catalog.load_layout if slip.sort == "layouts" else catalog.load_network
+    with pytest.raises(TableError) as caught:
+        load(slip.name)
+    assert str(caught.value) == sentence
+
+
+def test_the_tables_are_as_they_should_be():
+    done = subprocess.run(
+        [sys.executable, "-m", "converters.mapping.check"],
+        cwd=REPOSITORY,
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    assert "24 layouts" in done.stdout
+    assert all_faults() == []
+
+
+@pytest.mark.parametrize("kind", [kind for kind, slip in SLIPS.items() if slip.sort == "layouts"])
+def test_a_broken_layout_breaks_no_others(kind, tables, r2d, tmp_path, capsys):
+    slip = SLIPS[kind]
+    plant(tables, slip)
+    assert main(["models"]) == 0
+    assert f"{slip.name}.toml" in capsys.readouterr().err
+    convert(None, r2d, tmp_path / "out.pth", to="vmz-pt")
+    convert(None, tmp_path / "out.pth", tmp_path / "again.pth", to="native")
+    with pytest.raises(ConverterError, match=f"{slip.name}.toml"):
+        convert(None, r2d, tmp_path / "other.pth", to=slip.name)
+
+
+def test_tables_that_refer_to_each_other_are_refused(tables):
+    for name, other in (("vmz-pt", "torchvision"), ("torchvision", "vmz-pt")):
+        path = tables / "layouts" / f"{name}.toml"
+        path.write_text(f'models_from = "{other}"\n{path.read_text(encoding="utf-8")}', encoding="utf-8")
+    with pytest.raises(TableError, match="refers to this table"):
+        catalog.load_layout("vmz-pt")
+
+
+def test_groups_stand_for_several_names():
+    lines = dict(expand_groups((), "{slow,fast}.conv{1,2,3}.{conv,bn}", "{,t_}{a,b,c}{,_bn}"))
+    assert lines["slow.conv2.conv"] == "b"
+    assert lines["fast.conv3.bn"] == "t_c_bn"
+    assert len(lines) == 12
+    assert dict(expand_groups((), "a.{conv,bn}", "x")) == {"a.conv": "x", "a.bn": "x"}
+    assert dict(expand_groups((), "l{s}", "r{s}")) == {"l{s}": "r{s}"}
+    for left, right in (("a", "{x,y}"), ("{a,b}.{conv,bn}", "{x,y}"), ("{a,b}", "{x,y,z}")):
+        with pytest.raises(Fault, match="goes with"):
+            list(expand_groups((), left, right))
+
+
+def test_a_line_is_found_by_its_key():
+    text = "a = 1\n[b]\nc = 2\n'd.e' = 3\n[[f]]\ng = 1\n[[f]]\ng = { h = 2 }\n"
+    assert [
+        line_of(text, key)
+        for key in (
+            ("a",),
+            ("b",),
+            ("b", "c"),
+            ("b", "d.e"),
+            ("f", 0, "g"),
+            ("f", 1, "g", "h"),
+            ("f", 1, "x"),
+        )
+    ] == [1, 2, 3, 4, 6, 8, 7]
