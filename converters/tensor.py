@@ -110,7 +110,6 @@ class FileBytes(NamedTuple):
     nbytes: int
 
     def chunks(self) -> Iterator[memoryview]:
-        """See `Data.chunks`."""
         return self.file.chunks(self.offset, self.nbytes)
 
 
@@ -120,7 +119,6 @@ class Held(NamedTuple):
     data: bytes | memoryview
 
     def chunks(self) -> Iterator[memoryview]:
-        """See `Data.chunks`."""
         whole = memoryview(self.data)
         for start in range(0, len(whole), CHUNK):
             yield whole[start : start + CHUNK]
@@ -133,7 +131,6 @@ class Repeated(NamedTuple):
     times: int
 
     def chunks(self) -> Iterator[memoryview]:
-        """See `Data.chunks`."""
         left = self.times
         many = max(1, CHUNK // len(self.element))
         block = memoryview(self.element * min(left, many))
@@ -150,7 +147,6 @@ class Swapped(NamedTuple):
     itemsize: int
 
     def chunks(self) -> Iterator[memoryview]:
-        """See `Data.chunks`."""
         from array import array
 
         code = {2: "H", 4: "I", 8: "Q"}[self.itemsize]

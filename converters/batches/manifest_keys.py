@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING, Any
 from converters.conversion.options import NetworkOptions, ReadOptions, WriteOptions, options_of
 from converters.conversion.output_names import fill
 from converters.errors import UsageError
+from converters.formats.provenance_record import LONGEST_STRIDE
 from converters.mapping.catalog import layout_names
-from converters.mapping.network_info import LONGEST_STRIDE
 from converters.tensor import FLOATS
 
 if TYPE_CHECKING:

@@ -137,7 +137,6 @@ def _content(work: Work, record: _Record, progress: Callable[[int, int], None] |
     origin = work.draft.get("origin", {})
     return Content(
         tensors=work.tensors,
-        layout_format=work.target.format,
         original=origin.get("details", {}),
         same_layout=origin.get("layout") == work.target.name,
         wrapper=_wrapper(work),

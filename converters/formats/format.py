@@ -93,14 +93,13 @@ class Wrapper(NamedTuple):
 class Content(NamedTuple):
     """What an output holds.
 
-    ``layout_format`` is the format of the output's layout. ``original`` is what the file that the weights first came
-    from said beside its tensors (`Checkpoint.details`); ``same_layout`` tells that it had the output's layout.
+    ``original`` is what the file that the weights first came from said beside its tensors (`Checkpoint.details`);
+    ``same_layout`` is true if it had the output's layout.
     ``provenance`` gives the text of the provenance record, from the CRC-32 of each tensor's bytes as written, in
     order; ``graph`` the source framework's network; ``progress`` is told the number of bytes of each piece.
     """
 
     tensors: Sequence[Tensor]
-    layout_format: str
     original: Mapping[str, Any]
     same_layout: bool
     wrapper: Wrapper | None

@@ -6,7 +6,6 @@ import json
 from typing import TYPE_CHECKING, Any
 
 from converters.errors import BadInput
-from converters.mapping.network_info import LONGEST_STRIDE
 from converters.tensor import ITEMSIZE
 
 if TYPE_CHECKING:
@@ -14,6 +13,9 @@ if TYPE_CHECKING:
 
     Check = Callable[[Any], bool]
 
+
+LONGEST_STRIDE = 64
+"""The largest stride in time that a stem can have: as many frames as the longest clips."""
 
 VERSION = 1
 """The version of the record's own form."""

@@ -26,6 +26,7 @@ from typing import TYPE_CHECKING, NamedTuple
 from converters.errors import BadInput
 from converters.formats.io.protobuf_reader import BYTES, FIXED32, FIXED64, VARINT, Field, Unpacked, Wire
 from converters.formats.sniff import HEAD, expect, sniff
+from converters.printable import short_name
 from converters.tensor import FileBytes, Tensor
 
 if TYPE_CHECKING:
@@ -116,7 +117,6 @@ class _Joined:
         self.parts = parts
 
     def chunks(self) -> Iterator[memoryview]:
-        """See `Data.chunks`."""
         for part in self.parts:
             yield from part.chunks()
 
@@ -181,7 +181,7 @@ def read_caffe_hdf5(file: SourceFile) -> CaffeModel:
             raise BadInput(
                 "has a dataset that is no blob of a layer",
                 path=file.path,
-                where=_shown(path),
+                where=short_name(path),
                 hint="a .caffemodel.h5 has data/LAYER/0, data/LAYER/1 ... only",
             )
         tensors[name] = Tensor(name, tensor.dtype, tensor.shape, tensor.data)
@@ -313,7 +313,7 @@ def _layers(wire: Wire, entries: list[Field], numbers: Numbers) -> tuple[tuple[L
             raise BadInput(
                 "has two layers of this name with weights",
                 path=path,
-                where=f"layer {_shown(name)}",
+                where=f"layer {short_name(name)}",
                 hint="weights go by their layers' names; rename one in the network and save it again",
             )
         if found:
@@ -361,7 +361,7 @@ def _dialect(wire: Wire, blobs: list[_Blob], dialects: tuple[str, ...]) -> str:
     raise BadInput(
         f"has a blob that cannot be read: {fault}",
         path=wire.file.path,
-        where=f"blob {_shown(blob.name)}",
+        where=f"blob {short_name(blob.name)}",
         hint="the file is damaged, or of a Caffe fork that is not known here",
     )
 
@@ -450,9 +450,3 @@ def _tensor(file: SourceFile, name: str, read: _Reading) -> Tensor:
 def _sizes(shape: tuple[int, ...]) -> str:
     sizes = [str(size) if size < 1 << 63 else str(size - (1 << 64)) for size in shape[:6]]
     return "x".join(sizes + ["..."] * (len(shape) > 6)) or "one value"
-
-
-def _shown(name: str) -> str:
-    from converters.formats.pickle.machine import shown
-
-    return shown(name)

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from converters.errors import BadInput
 from converters.formats.io.protobuf_reader import BYTES, FIXED32, VARINT, Field, Unpacked, Wire, signed
+from converters.printable import short_name
 from converters.tensor import FileBytes, Repeated, Tensor
 
 if TYPE_CHECKING:
@@ -93,19 +94,19 @@ def filled_blobs(file: SourceFile, net: Caffe2Net) -> dict[str, Tensor]:
             continue
         if len(op.outputs) != 1 or op.inputs or op.kind not in ("GivenTensorFill", "ConstantFill"):
             raise BadInput(
-                f"has the operator {_shown(op.kind)}, which gives no stored blob",
+                f"has the operator {short_name(op.kind)}, which gives no stored blob",
                 path=file.path,
-                where=_shown(op.outputs[0] if op.outputs else ""),
+                where=short_name(op.outputs[0] if op.outputs else ""),
                 hint="an init_net.pb of a trained net has GivenTensorFill only; save it with Caffe2's mobile exporter",
             )
         (name,) = op.outputs
         if name in tensors:
-            raise BadInput(f"fills the blob {_shown(name)} twice", path=file.path)
+            raise BadInput(f"fills the blob {short_name(name)} twice", path=file.path)
         shape = op.args.get("shape", ())
         if not isinstance(shape, tuple):
             shape = (shape,)
         if len(shape) > _AXES or not all(isinstance(size, int) and 0 < size < 1 << 31 for size in shape):
-            raise BadInput("has an impossible shape", path=file.path, where=_shown(name))
+            raise BadInput("has an impossible shape", path=file.path, where=short_name(name))
         if op.kind == "ConstantFill":
             if op.args.get("dtype", 1) == 1:  # float32
                 element = struct.pack("<f", float(op.args.get("value", 0.0)))
@@ -116,7 +117,7 @@ def filled_blobs(file: SourceFile, net: Caffe2Net) -> dict[str, Tensor]:
             raise BadInput(
                 f"has {count:,} values where the shape wants {prod(shape):,}",
                 path=file.path,
-                where=_shown(name),
+                where=short_name(name),
             )
         tensors[name] = Tensor(name, "float32", shape, data)
     return tensors
@@ -173,9 +174,3 @@ def _argument(wire: Wire, field: Field) -> tuple[str, Any]:
             if len(ints) > _NUMBERS:
                 raise wire.damaged(f"has an argument of more than {_NUMBERS} numbers", one.offset)
     return name, tuple(ints) if ints else value
-
-
-def _shown(name: str) -> str:
-    from converters.formats.pickle.machine import shown
-
-    return shown(name)

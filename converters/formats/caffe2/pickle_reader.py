@@ -9,10 +9,11 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, NamedTuple
 
 from converters.errors import BadInput
-from converters.formats.pickle.machine import shown, walk
+from converters.formats.pickle.machine import walk
 from converters.formats.pickle.numpy_arrays import NAMES, Array, PlainValues, refuse_too_many, tensor
 from converters.formats.pickle.strings import Span, encodes
 from converters.formats.sniff import expect
+from converters.printable import short_name
 
 if TYPE_CHECKING:
     from converters.files import SourceFile
@@ -64,7 +65,7 @@ def read_caffe2_pickle(file: SourceFile) -> Caffe2Pickle:
             raise BadInput(
                 "is neither an array nor a number",
                 path=file.path,
-                where=shown(name),
+                where=short_name(name),
                 hint="this is not a checkpoint of Caffe2 blobs",
             )
     if not tensors:
@@ -89,7 +90,7 @@ def _named(file: SourceFile, entries: dict[object, object]) -> dict[str, object]
         except UnicodeDecodeError:
             name = None
         if not isinstance(name, str) or not encodes(name):
-            raise BadInput(f"has an entry whose name is not a text: {shown(key)}", path=file.path)
+            raise BadInput(f"has an entry whose name is not a text: {short_name(key)}", path=file.path)
         if name in named:
             raise _twice(file, name, "as bytes and as text")
         named[name] = value
@@ -98,5 +99,7 @@ def _named(file: SourceFile, entries: dict[object, object]) -> dict[str, object]
 
 def _twice(file: SourceFile, name: str, how: str) -> BadInput:
     return BadInput(
-        f"has the name {shown(name)} twice, {how}", path=file.path, hint="only one of the two could be used"
+        f"has the name {short_name(name)} twice, {how}",
+        path=file.path,
+        hint="only one of the two could be used",
     )

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 from converters.errors import BadInput, Refused
 from converters.files import CHUNK
 from converters.formats.sniff import expect
+from converters.printable import short_name
 from converters.tensor import ITEMSIZE, NUMPY_CODES, FileBytes, Swapped, Tensor
 
 if TYPE_CHECKING:
@@ -106,16 +107,13 @@ class _Handle(io.RawIOBase):
         return True
 
     def seek(self, offset: int, whence: int = io.SEEK_SET) -> int:
-        """See `io.IOBase.seek`."""
         self._at = offset + {io.SEEK_SET: 0, io.SEEK_CUR: self._at, io.SEEK_END: self._source.size}[whence]
         return self._at
 
     def tell(self) -> int:
-        """See `io.IOBase.tell`."""
         return self._at
 
     def readinto(self, buffer: Any) -> int:
-        """See `io.RawIOBase.readinto`."""
         view = memoryview(buffer).cast("B")
         length = max(0, min(len(view), self._source.size - self._at))
         done = 0
@@ -143,7 +141,6 @@ class _Compressed:
         self.dtype = dataset.dtype
 
     def chunks(self) -> Iterator[memoryview]:
-        """See `Data.chunks`."""
         for place in _slabs(self.shape, self.chunk, self.dtype.itemsize):
             raw = self._read(place)
             for start in range(0, len(raw), CHUNK):
@@ -192,7 +189,7 @@ def _walk(h5py: Any, file: SourceFile, root: Any) -> Iterator[tuple[str, Any]]:
             raise BadInput(
                 "nests its groups too deeply",
                 path=file.path,
-                where=_shown(path),
+                where=short_name(path),
                 hint="no model does; fetch the file again",
             )
         inner = []
@@ -207,7 +204,7 @@ def _walk(h5py: Any, file: SourceFile, root: Any) -> Iterator[tuple[str, Any]]:
                 raise BadInput(
                     "refers to another place or file",
                     path=file.path,
-                    where=_shown(link),
+                    where=short_name(link),
                     hint="copy the data in",
                 )
             value = group[name]
@@ -218,7 +215,7 @@ def _walk(h5py: Any, file: SourceFile, root: Any) -> Iterator[tuple[str, Any]]:
 
 def _data(h5py: Any, file: SourceFile, path: str, dtype: str, dataset: Any) -> Data:
     def bad(what: str, hint: str) -> BadInput:
-        return BadInput(what, path=file.path, where=f"dataset {_shown(path)}", hint=hint)
+        return BadInput(what, path=file.path, where=f"dataset {short_name(path)}", hint=hint)
 
     again = "write it again with gzip or without compression"
     if dataset.is_virtual or dataset.external:
@@ -244,16 +241,10 @@ def _data(h5py: Any, file: SourceFile, path: str, dtype: str, dataset: Any) -> D
 
 def _damaged(file: SourceFile, error: BaseException, path: str = "") -> BadInput:
     """h5py's own words, on one line."""
-    said = _shown(str(error).strip("'\""))
+    said = short_name(str(error).strip("'\""))
     return BadInput(
         f"cannot be read as HDF5: {said}",
         path=file.path,
-        where=f"dataset {_shown(path)}" if path else "",
+        where=f"dataset {short_name(path)}" if path else "",
         hint="the file is damaged; fetch it again",
     )
-
-
-def _shown(name: str) -> str:
-    from converters.formats.pickle.machine import shown
-
-    return shown(name)

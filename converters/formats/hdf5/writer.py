@@ -116,21 +116,17 @@ class _Frame(io.RawIOBase):
         return True
 
     def seek(self, offset: int, whence: int = io.SEEK_SET) -> int:
-        """See `io.IOBase.seek`."""
         self._at = offset + {io.SEEK_SET: 0, io.SEEK_CUR: self._at, io.SEEK_END: self.size}[whence]
         return self._at
 
     def tell(self) -> int:
-        """See `io.IOBase.tell`."""
         return self._at
 
     def truncate(self, size: int | None = None) -> int:
-        """See `io.IOBase.truncate`."""
         self.size = self._at if size is None else size
         return self.size
 
     def write(self, data: Any) -> int:
-        """See `io.RawIOBase.write`."""
         view = memoryview(data).cast("B")
         done = 0
         while done < len(view):
@@ -143,7 +139,6 @@ class _Frame(io.RawIOBase):
         return done
 
     def readinto(self, buffer: Any) -> int:
-        """See `io.RawIOBase.readinto`."""
         view = memoryview(buffer).cast("B")
         length = max(0, min(len(view), self.size - self._at))
         view[:length] = self._bytes(self._at, length)

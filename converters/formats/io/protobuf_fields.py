@@ -81,9 +81,3 @@ def text(data: Buffer, field: Field) -> str:
         return bytes(data[field.start : field.end]).decode("utf-8")
     except UnicodeDecodeError:
         raise Damaged("a text that is not UTF-8") from None
-
-
-def shown(name: str) -> str:
-    """A name of the file as an error may show it: short and printable."""
-    short = name if len(name) <= 80 else name[:77] + "..."
-    return "".join(c if c.isascii() and c.isprintable() else ascii(c)[1:-1] for c in short)

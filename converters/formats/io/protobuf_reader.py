@@ -185,7 +185,6 @@ class Unpacked:
         self.stride = run.size // run.value
 
     def chunks(self) -> Iterator[memoryview]:
-        """See `Data.chunks`."""
         many = CHUNK // self.stride
         tag = self.stride - self.size
         for first in range(0, self.count, many):

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from converters.errors import BadInput
 from converters.files import CHUNK
+from converters.printable import short_name
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -87,20 +88,20 @@ def read_members(
             raise BadInput(
                 "is a zip file with compressed or encrypted records",
                 path=file.path,
-                where=_shown(name),
+                where=short_name(name),
                 hint="PyTorch does not compress: if it is an archive with the checkpoint in it, unpack it",
             )
         if flags & 1:
-            raise BadInput("is a zip file with encrypted members", path=file.path, where=_shown(name))
+            raise BadInput("is a zip file with encrypted members", path=file.path, where=short_name(name))
         if method not in (STORED, DEFLATED):
             raise BadInput(
                 f"is a zip file with members compressed by method {method}",
                 path=file.path,
-                where=_shown(name),
+                where=short_name(name),
                 hint="stored and deflated ones are read; pack it again",
             )
         if (size_in != length) if method == STORED else (length > size_in * _RATIO):
-            raise damaged(file, f"has the member {_shown(name)} of impossible size")
+            raise damaged(file, f"has the member {short_name(name)} of impossible size")
         found.append((header, Member(name, 0, size_in, length, method, crc)))
     if len(found) != count:
         raise damaged(file, f"has {len(found):,} members where its end says {count:,}")
@@ -118,7 +119,6 @@ class Inflated:
         self.skip = skip
 
     def chunks(self) -> Iterator[memoryview]:
-        """See `Data.chunks`."""
         skip = self.skip
         for piece in self._pieces():
             if skip < len(piece):
@@ -161,7 +161,10 @@ class Inflated:
 
     def _damaged(self, what: str) -> BadInput:
         return BadInput(
-            what, path=self.file.path, where=f"member {_shown(self.member.name)}", hint="fetch the file again"
+            what,
+            path=self.file.path,
+            where=f"member {short_name(self.member.name)}",
+            hint="fetch the file again",
         )
 
 
@@ -183,7 +186,7 @@ def wrong_crc(file: SourceFile, name: str, found: int, wanted: int) -> BadInput:
     return BadInput(
         f"has a damaged member: its CRC-32 is {found:08x}, it was written with {wanted:08x}",
         path=file.path,
-        where=_shown(name),
+        where=short_name(name),
         hint="fetch the file again",
     )
 
@@ -262,23 +265,17 @@ def _placed(file: SourceFile, found: list[tuple[int, Member]], end: int) -> dict
     for header, member in sorted(found):
         name = member.name
         if name in members:
-            raise damaged(file, f"has the member {_shown(name)} twice")
+            raise damaged(file, f"has the member {short_name(name)} twice")
         if header < free or header + _LOCAL.size > end:
-            raise damaged(file, f"has the member {_shown(name)} across another or outside the file")
+            raise damaged(file, f"has the member {short_name(name)} across another or outside the file")
         raw = file.read_at(header, min(_LOCAL.size + len(name.encode()), end - header))
         magic, _, _, method, _, _, _, _, _, n_name, n_extra = _LOCAL.unpack_from(raw)
         named = raw[_LOCAL.size : _LOCAL.size + n_name]
         if magic != b"PK\x03\x04" or method != member.method or named != name.encode():
-            raise damaged(file, f"has a member {_shown(name)} that is not where its directory says")
+            raise damaged(file, f"has a member {short_name(name)} that is not where its directory says")
         offset = header + _LOCAL.size + n_name + n_extra
         free = offset + member.packed
         if free > end:
-            raise damaged(file, f"has the member {_shown(name)} across another or outside the file")
+            raise damaged(file, f"has the member {short_name(name)} across another or outside the file")
         members[name] = member._replace(offset=offset)
     return members
-
-
-def _shown(name: str) -> str:
-    from converters.formats.pickle.machine import shown
-
-    return shown(name)

@@ -15,8 +15,9 @@ from typing import TYPE_CHECKING, NamedTuple
 from converters.errors import BadInput
 from converters.files import CHUNK
 from converters.formats.io.zip_members import DEFLATED, Inflated, Member, read_members, verify_member
-from converters.formats.pytorch.zip_records import CheckedRecord, Record
+from converters.formats.io.zip_records import CheckedRecord, Record
 from converters.formats.sniff import HEAD, expect, sniff
+from converters.printable import short_name
 from converters.tensor import ITEMSIZE, NUMPY_CODES, FileBytes, Swapped, Tensor
 
 if TYPE_CHECKING:
@@ -69,7 +70,6 @@ class _Transposed:
         self.itemsize = itemsize
 
     def chunks(self) -> Iterator[memoryview]:
-        """See `Data.chunks`."""
         import numpy as np
 
         raw = b"".join(bytes(chunk) for chunk in self.data.chunks())
@@ -95,7 +95,7 @@ def read_npz(file: SourceFile, *, checksum: bool = True) -> NpzFile:
             raise BadInput(
                 "is a zip file with a member that is no array",
                 path=file.path,
-                where=_shown(name),
+                where=short_name(name),
                 hint="an .npz has .npy members only; if it is an archive with the checkpoint in it, unpack it",
             )
         head = _head(file, member)
@@ -114,7 +114,7 @@ def read_npz(file: SourceFile, *, checksum: bool = True) -> NpzFile:
                 raise BadInput(
                     f"inflates {member.packed:,} bytes to {size:,}, which its order of axes would have held at once",
                     path=file.path,
-                    where=f"array {_shown(name)}",
+                    where=f"array {short_name(name)}",
                     hint="weights do not shrink so: do not trust it, or save it with numpy.ascontiguousarray",
                 )
             data = Inflated(file, member, header.length)
@@ -166,7 +166,10 @@ def _need(head: bytes) -> int:
 def _parse(file: SourceFile, head: bytes, size: int, name: str) -> _Header:
     def bad(what: str) -> BadInput:
         return BadInput(
-            what, path=file.path, where=f"array {_shown(name)}", hint="the file is damaged; fetch it again"
+            what,
+            path=file.path,
+            where=f"array {short_name(name)}",
+            hint="the file is damaged; fetch it again",
         )
 
     if not head.startswith(_MAGIC) or len(head) < 10:
@@ -185,7 +188,7 @@ def _parse(file: SourceFile, head: bytes, size: int, name: str) -> _Header:
     order, code = descr[:1], descr[1:]
     dtype = NUMPY_CODES.get(code, "") if order in "<>|" else ""
     if dtype and (order == "|") != (ITEMSIZE[dtype] == 1):
-        raise bad(f"has the dtype {_shown(descr)}, which numpy does not write")
+        raise bad(f"has the dtype {short_name(descr)}, which numpy does not write")
     shape = _shape(match["shape"])
     if shape is None:
         raise bad("has an impossible shape")
@@ -193,7 +196,7 @@ def _parse(file: SourceFile, head: bytes, size: int, name: str) -> _Header:
         raise bad(
             f"takes {size - length:,} bytes, which are not those of {dtype} {'x'.join(map(str, shape)) or 'scalar'}"
         )
-    return _Header(dtype, _shown(descr), order == ">", match["fortran"] == "True", shape, length)
+    return _Header(dtype, short_name(descr), order == ">", match["fortran"] == "True", shape, length)
 
 
 def _shape(text: str) -> tuple[int, ...] | None:
@@ -253,9 +256,3 @@ def _times(matrix: tuple[int, ...], vector: int) -> int:
 
 def _squared(matrix: tuple[int, ...]) -> tuple[int, ...]:
     return tuple(_times(matrix, row) for row in matrix)
-
-
-def _shown(name: str) -> str:
-    from converters.formats.pickle.machine import shown
-
-    return shown(name)

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, NamedTuple
 from converters.errors import BadInput
 from converters.files import SourceFile
 from converters.formats.io.protobuf_reader import BYTES, FIXED32, VARINT, Field, Unpacked, Wire, signed
+from converters.printable import short_name
 from converters.tensor import ITEMSIZE, FileBytes, Tensor
 
 from .graph import Node
@@ -124,7 +125,7 @@ class _Reader:
                     raise self.wire.damaged(f"has more than {_TENSORS:,} initializers", field.offset)
                 name, tensor = self.tensor(field)
                 if name in known:
-                    raise BadInput(f"has the initializer {_shown(name)} twice", path=self.file.path)
+                    raise BadInput(f"has the initializer {short_name(name)} twice", path=self.file.path)
                 known.add(name)
                 if tensor is not None:
                     tensors[name] = tensor
@@ -217,7 +218,7 @@ class _Reader:
         if dtype is None:
             return name, None
         if not all(0 < size < 1 << 31 for size in shape):
-            raise BadInput("has an impossible shape", path=self.file.path, where=_shown(name))
+            raise BadInput("has an impossible shape", path=self.file.path, where=short_name(name))
         nbytes = prod(shape) * ITEMSIZE[dtype]
         data: Data
         if entries:
@@ -235,7 +236,7 @@ class _Reader:
             raise BadInput(
                 "has values in a form that is not read here",
                 path=self.file.path,
-                where=_shown(name),
+                where=short_name(name),
                 hint="save it with raw data, as onnx.save does with numpy_helper's tensors",
             )
         field = pieces[0]
@@ -251,7 +252,7 @@ class _Reader:
             raise BadInput(
                 f"has {found:,} bytes of values where the shape wants {nbytes:,}",
                 path=self.file.path,
-                where=_shown(name),
+                where=short_name(name),
                 hint="the file is damaged; export it again",
             )
 
@@ -262,7 +263,7 @@ class _Reader:
             _whole(entries.get(key, ""), other) for key, other in (("offset", 0), ("length", nbytes))
         )
         if offset is None or length is None:
-            raise BadInput("has external data at no place", path=self.file.path, where=_shown(name))
+            raise BadInput("has external data at no place", path=self.file.path, where=short_name(name))
         self.filled(name, length, nbytes)
         if location not in self.external:
             if len(self.external) == _FILES:
@@ -280,9 +281,9 @@ class _Reader:
         unsafe = not location or os.path.isabs(location) or ".." in location.replace("\\", "/").split("/")
         if unsafe or os.path.commonpath([folder, path or os.sep]) != folder:
             raise BadInput(
-                f"has external data in {_shown(location)}, which is not in its own folder",
+                f"has external data in {short_name(location)}, which is not in its own folder",
                 path=self.file.path,
-                where=_shown(name),
+                where=short_name(name),
                 hint="only files beside the model are read",
             )
         return path
@@ -293,9 +294,3 @@ def _whole(text: str, missing: int) -> int | None:
     if not text:
         return missing
     return int(text) if text.isascii() and text.isdecimal() and len(text) < 19 else None
-
-
-def _shown(name: str) -> str:
-    from converters.formats.pickle.machine import shown
-
-    return shown(name)

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, NamedTuple, NoReturn
 
 from converters.errors import BadInput
 from converters.files import CHUNK
+from converters.printable import short_name
 
 from .strings import ESCAPED, RAW, RAW_UNICODE, UTF8, PickleError, Span, decode
 
@@ -88,13 +89,6 @@ class Pickle(NamedTuple):
     value: object
     protocol: int
     end: int
-
-
-def shown(name: object) -> str:
-    """A name from the file, fit for a message: printable and short."""
-    text = name.decode("utf-8", "backslashreplace") if isinstance(name, bytes) else str(name)
-    text = "".join(c if c.isascii() and c.isprintable() else ascii(c)[1:-1] for c in text[:81])
-    return text if len(text) <= 80 else text[:77] + "..."
 
 
 def walk(
@@ -341,14 +335,14 @@ def put(target: object, key: object, value: object) -> None:
     if kind is not str and kind is not bytes and not (isinstance(key, int) and abs(key) < 1 << 31):
         raise PickleError("has a dictionary key that is neither a short name nor a small number")
     if key in target:
-        raise PickleError(f"has the name {shown(key)} twice", "only one of the two could be used")
+        raise PickleError(f"has the name {short_name(key)} twice", "only one of the two could be used")
     target[key] = value
 
 
 def code(name: str) -> PickleError:
     """The refusal of what only a running program could want."""
     return PickleError(
-        f"contains code: {shown(name)}",
+        f"contains code: {short_name(name)}",
         "nothing was run; weights need no such name, so do not load this file with pickle either",
     )
 

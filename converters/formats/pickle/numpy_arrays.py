@@ -12,9 +12,10 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from converters.errors import BadInput
 from converters.files import CHUNK
+from converters.printable import short_name
 from converters.tensor import ITEMSIZE, NUMPY_CODES, Data, FileBytes, Held, Swapped, Tensor
 
-from .machine import Global, Inert, InertDict, code, put, shown
+from .machine import Global, Inert, InertDict, code, put
 from .strings import RAW, PickleError, Span, content, decoded_chunks, encodes, latin1
 
 if TYPE_CHECKING:
@@ -194,7 +195,7 @@ def _scalar(arguments: tuple[object, ...]) -> int | float | bool | str | bytes:
 def _encode(arguments: tuple[object, ...]) -> bytes | Span:
     text, codec = arguments if len(arguments) == 2 else (None, None)
     if codec not in ("latin1", "latin-1"):
-        raise code(f"_codecs.encode({shown(codec) if isinstance(codec, str) else '...'})")
+        raise code(f"_codecs.encode({short_name(codec) if isinstance(codec, str) else '...'})")
     if isinstance(text, str):
         return latin1(text)
     if isinstance(text, Span) and text.text:
@@ -274,7 +275,6 @@ class Decoded(NamedTuple):
     name: str
 
     def chunks(self) -> Iterator[memoryview]:
-        """See `Data.chunks`."""
         left = self.nbytes
         try:
             for chunk in decoded_chunks(self.file, self.span):
@@ -303,7 +303,6 @@ class Transposed(NamedTuple):
     itemsize: int
 
     def chunks(self) -> Iterator[memoryview]:
-        """See `Data.chunks`."""
         import numpy as np
 
         raw = bytearray()
@@ -333,7 +332,7 @@ def tensor(file: SourceFile, name: str, array: Array) -> Tensor:
         problem = "is an array without contents"
     elif not dtype:
         kind = _KINDS.get(array.dtype.code[0], "elements")
-        problem = f"holds {kind} ({shown(array.dtype.code)}), not weights"
+        problem = f"holds {kind} ({short_name(array.dtype.code)}), not weights"
         hint = "only arrays of numbers can be converted"
     elif not array.dtype.order:
         problem = "has a dtype without a byte order"
@@ -346,7 +345,7 @@ def tensor(file: SourceFile, name: str, array: Array) -> Tensor:
         what = "" if data.coding == RAW else " of text"
         problem = f"has {data.length:,} bytes{what}, but its shape takes {_amount(nbytes)}"
     if problem or array.dtype is None:
-        raise BadInput(problem, path=file.path, where=shown(name), hint=hint or PickleError("").hint)
+        raise BadInput(problem, path=file.path, where=short_name(name), hint=hint or PickleError("").hint)
     return Tensor(name, dtype, shape, _data(file, name, array, array.dtype, nbytes, ITEMSIZE[dtype]))
 
 
@@ -359,7 +358,7 @@ def _data(file: SourceFile, name: str, array: Array, dtype: DType, nbytes: int, 
     elif found.coding == RAW:
         data = FileBytes(file, found.offset, nbytes)
     else:
-        data = Decoded(file, found, nbytes, shown(name))
+        data = Decoded(file, found, nbytes, short_name(name))
     if dtype.order == ">" and itemsize > 1:
         data = Swapped(data, itemsize)
     axes = array.axes

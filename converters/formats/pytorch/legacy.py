@@ -17,15 +17,16 @@ import struct
 from typing import TYPE_CHECKING
 
 from converters.errors import BadInput
-from converters.formats.pickle.machine import Global, shown, walk
+from converters.formats.io.zip_records import Record
+from converters.formats.pickle.machine import Global, walk
 from converters.formats.pickle.numpy_arrays import TENSOR_LIMIT
 from converters.formats.pickle.strings import PickleError
+from converters.printable import short_name
 from converters.tensor import ITEMSIZE
 
 from .state_dict import lazy_tensors, state_dict
 from .tensors import PthFile, TorchStorage, TorchTensor, element_size, storage_dtype, storage_fields
 from .torch_globals import NAMES
-from .zip_records import Record
 
 if TYPE_CHECKING:
     from converters.files import SourceFile
@@ -106,13 +107,13 @@ class _Storages:
             found = left.pop(name, None) if isinstance(name, str) else None
             if found is None:
                 raise BadInput(
-                    "has a storage that no tensor names, or one twice", path=file.path, where=shown(name)
+                    "has a storage that no tensor names, or one twice", path=file.path, where=short_name(name)
                 )
             storage, count = found
             storage.record, at = _elements(file, at, storage.dtype, count, name)
         if left:
             raise BadInput(
-                "lacks a storage that a tensor needs", path=file.path, where=shown(next(iter(left)))
+                "lacks a storage that a tensor needs", path=file.path, where=short_name(next(iter(left)))
             )
         for (name, first, count), view in self._views.items():
             size = element_size(view.dtype)
@@ -125,7 +126,9 @@ def _elements(file: SourceFile, at: int, dtype: str, count: int | None, name: st
     stored = int.from_bytes(file.read_at(at, 8), "little", signed=True)
     if stored < 0 or (count is not None and stored != count):
         wanted = "" if count is None else f", its tensors say {count:,}"
-        raise BadInput(f"has a storage of {stored:,} elements{wanted}", path=file.path, where=shown(name))
+        raise BadInput(
+            f"has a storage of {stored:,} elements{wanted}", path=file.path, where=short_name(name)
+        )
     at += 8
     size = stored * element_size(dtype)
     if size > file.size - at:
@@ -196,7 +199,9 @@ def _tar_storages(file: SourceFile, start: int, length: int) -> dict[str, TorchS
         whole = found.get(str(root))
         size = ITEMSIZE[whole.dtype] if whole else 1
         if whole is None or (first + count) * size > whole.record.size or str(key) in found:
-            raise BadInput("has a part of a storage that is not in it", path=file.path, where=shown(str(key)))
+            raise BadInput(
+                "has a part of a storage that is not in it", path=file.path, where=short_name(str(key))
+            )
         record = Record(whole.record.offset + first * size, count * size, 0)
         found[str(key)] = TorchStorage(whole.dtype, str(key), record)
     return found
@@ -224,7 +229,7 @@ def _tar_tensors(
         except PickleError as error:
             raise BadInput(error.what, path=file.path, where=f"offset {at:,}", hint=error.hint) from None
         if str(key) in found:
-            raise BadInput("has a tensor twice", path=file.path, where=shown(str(key)))
+            raise BadInput("has a tensor twice", path=file.path, where=short_name(str(key)))
         found[str(key)] = tensor
     if at != stop:
         raise BadInput(f"has {stop - at:,} more bytes behind its last tensor", path=file.path)

@@ -10,19 +10,20 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from converters.errors import BadInput
-from converters.formats.pickle.machine import Global, shown, walk
-from converters.formats.pickle.strings import PickleError
-from converters.formats.sniff import expect
-
-from .state_dict import lazy_tensors, state_dict
-from .tensors import PthFile, TorchStorage, element_size, storage_fields
-from .torch_globals import NAMES
-from .zip_records import (
+from converters.formats.io.zip_records import (
     Record,
     has_crcs,
     read_records,
     verify_crc,
 )
+from converters.formats.pickle.machine import Global, walk
+from converters.formats.pickle.strings import PickleError
+from converters.formats.sniff import expect
+from converters.printable import short_name
+
+from .state_dict import lazy_tensors, state_dict
+from .tensors import PthFile, TorchStorage, element_size, storage_fields
+from .torch_globals import NAMES
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -97,7 +98,9 @@ def _is_big_endian(file: SourceFile, root: str, records: dict[str, Record]) -> b
         return False
     order = file.read_at(record.offset, min(record.size, 16))
     if order not in (b"little", b"big"):
-        raise BadInput("has an unknown byte order", path=file.path, where=f"record {shown(root)}/byteorder")
+        raise BadInput(
+            "has an unknown byte order", path=file.path, where=f"record {short_name(root)}/byteorder"
+        )
     return order == b"big"
 
 
@@ -116,7 +119,7 @@ def _provenance(file: SourceFile, root: str, records: dict[str, Record], checked
             return file.read_at(record.offset, record.size).decode("utf-8")
         except UnicodeDecodeError:
             problem = "has a provenance record that is not UTF-8"
-    raise BadInput(problem, path=file.path, where=shown(name), hint="convert the source again")
+    raise BadInput(problem, path=file.path, where=short_name(name), hint="convert the source again")
 
 
 def _storage(reference: object, root: str, records: dict[str, Record]) -> TorchStorage:
@@ -126,7 +129,7 @@ def _storage(reference: object, root: str, records: dict[str, Record]) -> TorchS
     dtype, key, count = storage_fields(reference)
     record = records.get(key)
     if record is None:
-        raise PickleError(f"has no record {shown(root)}/data/{shown(key)}, which a tensor needs")
+        raise PickleError(f"has no record {short_name(root)}/data/{short_name(key)}, which a tensor needs")
     if count * element_size(dtype) != record.size:
-        raise PickleError(f"has the record {shown(root)}/data/{shown(key)} in a wrong size")
+        raise PickleError(f"has the record {short_name(root)}/data/{short_name(key)} in a wrong size")
     return TorchStorage(dtype, key, record)

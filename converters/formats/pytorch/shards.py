@@ -7,8 +7,8 @@ import os
 from typing import TYPE_CHECKING
 
 from converters.errors import BadInput
-from converters.formats.pickle.machine import shown
 from converters.formats.pickle.numpy_arrays import TENSOR_LIMIT
+from converters.printable import short_name
 
 if TYPE_CHECKING:
     from converters.files import SourceFile
@@ -37,7 +37,7 @@ def read_index(file: SourceFile) -> dict[str, set[str]]:
     found: dict[str, set[str]] = {}
     for name, part in names.items():
         if not isinstance(part, str) or not _is_neighbour(part):
-            where = shown(part) if isinstance(part, str) else shown(name)
+            where = short_name(part) if isinstance(part, str) else short_name(name)
             raise BadInput("names a file that is not in its own folder", path=file.path, where=where)
         found.setdefault(os.path.join(folder, part), set()).add(name)
     if len(found) > _FILES:

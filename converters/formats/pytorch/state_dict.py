@@ -5,12 +5,12 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from converters.errors import BadInput
-from converters.formats.pickle.machine import shown
+from converters.formats.io.zip_records import CheckedRecord, Record, RecordCheck
 from converters.formats.pickle.numpy_arrays import PlainValues
+from converters.printable import short_name
 from converters.tensor import FileBytes
 
 from .tensors import OddTensor, PthFile, State, TorchTensor, lazy_tensor, named
-from .zip_records import CheckedRecord, Record, RecordCheck
 
 if TYPE_CHECKING:
     from converters.files import SourceFile
@@ -42,7 +42,7 @@ def lazy_tensors(
     for name, entry in state.entries.items():
         if isinstance(entry, OddTensor):
             what = f"is {entry.kind}, which is not converted"
-            raise BadInput(what, path=file.path, where=shown(name), hint=entry.hint)
+            raise BadInput(what, path=file.path, where=short_name(name), hint=entry.hint)
         if isinstance(entry, TorchTensor):
             record = entry.storage.record
             check = checks.setdefault(record, RecordCheck(file, record)) if checked else None

@@ -10,12 +10,12 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from converters.errors import BadInput
 from converters.files import CHUNK
-from converters.formats.pickle.machine import Global, shown
+from converters.formats.io.zip_records import CheckedPart, CheckedRecord, Record, RecordCheck
+from converters.formats.pickle.machine import Global
 from converters.formats.pickle.numpy_arrays import refuse_too_many
 from converters.formats.pickle.strings import PickleError, encodes
+from converters.printable import short_name
 from converters.tensor import ITEMSIZE, Data, FileBytes, Swapped, Tensor
-
-from .zip_records import CheckedPart, CheckedRecord, Record, RecordCheck
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -87,7 +87,6 @@ class Strided(NamedTuple):
     itemsize: int
 
     def chunks(self) -> Iterator[memoryview]:
-        """See `Data.chunks`."""
         import numpy as np
 
         raw = self.file.read_at(self.start, _span(self.shape, self.strides) * self.itemsize)
@@ -146,10 +145,12 @@ def named(file: SourceFile, entries: dict[object, object]) -> dict[str, object]:
     for key, value in entries.items():
         name = key.decode("utf-8", "backslashreplace") if isinstance(key, bytes) else str(key)
         if not encodes(name):
-            raise BadInput(f"has a name that is not valid Unicode: {shown(name)}", path=file.path)
+            raise BadInput(f"has a name that is not valid Unicode: {short_name(name)}", path=file.path)
         if name in named:
             raise BadInput(
-                f"has the name {shown(name)} twice", path=file.path, hint="only one of the two could be used"
+                f"has the name {short_name(name)} twice",
+                path=file.path,
+                hint="only one of the two could be used",
             )
         named[name] = value
     return named
@@ -189,7 +190,9 @@ def lazy_tensor(
     itemsize = ITEMSIZE.get(view.dtype)
     problem = hint = ""
     if itemsize is None:
-        raise BadInput(f"is of dtype {view.dtype}, which is not converted", path=file.path, where=shown(name))
+        raise BadInput(
+            f"is of dtype {view.dtype}, which is not converted", path=file.path, where=short_name(name)
+        )
     count = prod(view.shape)
     first = view.first * itemsize if count else 0  # PyTorch may place nothing beyond the end
     record = view.storage.record
@@ -199,7 +202,7 @@ def lazy_tensor(
         problem = "repeats its elements (an expanded tensor)"
         hint = "save its .contiguous() instead"
     if problem:
-        raise BadInput(problem, path=file.path, where=shown(name), hint=hint or PickleError("").hint)
+        raise BadInput(problem, path=file.path, where=short_name(name), hint=hint or PickleError("").hint)
     data: Data
     if count == 0 or _is_contiguous(view.shape, view.strides):
         data = FileBytes(file, record.offset + first, count * itemsize)

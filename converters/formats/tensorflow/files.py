@@ -13,7 +13,7 @@ from typing import NamedTuple
 
 from converters.errors import BadInput
 from converters.files import SourceFile
-from converters.formats.io.protobuf_fields import shown
+from converters.printable import short_name
 
 from .sstable import MAGIC
 
@@ -185,9 +185,9 @@ def _from_state(path: str) -> CheckpointFiles:
         elif os.path.isfile(prefix) or _has_parts(prefix):
             return _prefix(prefix, prefix)
     raise BadInput(
-        f"names the checkpoint {shown(named)}, which is not there",
+        f"names the checkpoint {short_name(named)}, which is not there",
         path=path,
-        hint=f"nor is {shown(base)} beside it; name the checkpoint itself",
+        hint=f"nor is {short_name(base)} beside it; name the checkpoint itself",
     )
 
 

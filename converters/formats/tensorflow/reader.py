@@ -13,7 +13,8 @@ from typing import TYPE_CHECKING, NamedTuple
 from converters.errors import BadInput
 from converters.files import CHUNK, SourceFile
 from converters.formats.io.crc32c import masked, running_crc32c
-from converters.formats.io.protobuf_fields import BYTES, VARINT, Damaged, fields, shown, text, varint
+from converters.formats.io.protobuf_fields import BYTES, VARINT, Damaged, fields, text, varint
+from converters.printable import short_name
 from converters.tensor import ITEMSIZE, FileBytes, Swapped, Tensor
 
 from .files import CheckpointFiles, find_checkpoint
@@ -123,7 +124,6 @@ class Checked(NamedTuple):
     name: str
 
     def chunks(self) -> Iterator[memoryview]:
-        """See `Data.chunks`."""
         crc = running_crc32c()
         for chunk in self.file.chunks(self.offset, self.nbytes):
             crc.update(chunk)
@@ -132,7 +132,7 @@ class Checked(NamedTuple):
             raise BadInput(
                 "has a tensor whose CRC-32C is wrong",
                 path=self.file.path,
-                where=shown(self.name),
+                where=short_name(self.name),
                 hint="the file is damaged or belongs to another index; fetch it again",
             )
 
@@ -232,7 +232,7 @@ class _Shards:
             free = 0
             for begin, end, name in sorted(spans):
                 if begin < free:
-                    raise Damaged(f"bytes in another tensor's place ({shown(name)})")
+                    raise Damaged(f"bytes in another tensor's place ({short_name(name)})")
                 free = end
 
     def _file(self, number: int) -> SourceFile:
@@ -384,7 +384,7 @@ def _take_meta(value: Buffer, field: Field, variables: dict[str, _Variable]) -> 
             slices.append(parse_extents(value, item))
     known = variables.setdefault(name, _Variable(dtype, shape, set(), {}))
     if (known.dtype, known.shape) != (dtype, shape) or not known.expected.isdisjoint(slices):
-        raise Damaged(f"a variable twice ({shown(name)})")
+        raise Damaged(f"a variable twice ({short_name(name)})")
     known.expected.update(slices)
 
 
@@ -403,14 +403,14 @@ def _take_values(entry: Entry, field: Field, variables: dict[str, _Variable]) ->
             proto = item
     variable = variables.get(name)
     if variable is None or proto is None or extents not in variable.expected or extents in variable.pieces:
-        raise Damaged(f"values that its header does not name ({shown(name)})")
+        raise Damaged(f"values that its header does not name ({short_name(name)})")
     dtype = DTYPE.get(variable.dtype)
     if dtype is not None:
         count = prod(part_of(extents, variable.shape).sizes)
         try:
             variable.pieces[extents] = _values(entry, proto, dtype, count)
         except Damaged as error:
-            raise Damaged(f"{error} ({shown(name)})") from None
+            raise Damaged(f"{error} ({short_name(name)})") from None
 
 
 _VALUES = {"float32": 5, "float64": 6, "int64": 10, "bool": 11, "float16": 13, "bfloat16": 13}
@@ -451,7 +451,6 @@ class _Varints(NamedTuple):
     file: SourceFile
 
     def chunks(self) -> Iterator[memoryview]:
-        """See `Data.chunks`."""
         content = b"".join(bytes(chunk) for chunk in self.packed.chunks())
         mask = (1 << 8 * self.itemsize) - 1
         out = bytearray()
@@ -516,5 +515,5 @@ def _described(dtype: int, shape: tuple[int, ...]) -> str:
 
 def _bad(file: SourceFile, what: str, name: str = "") -> BadInput:
     error = damaged(file, what)
-    error.where = shown(name)
+    error.where = short_name(name)
     return error

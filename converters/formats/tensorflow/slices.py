@@ -111,7 +111,6 @@ class _Joined(NamedTuple):
     parts: tuple[Data, ...]
 
     def chunks(self) -> Iterator[memoryview]:
-        """See `Data.chunks`."""
         for part in self.parts:
             yield from part.chunks()
 
@@ -124,7 +123,6 @@ class _Placed(NamedTuple):
     parts: tuple[tuple[Part, Data], ...]
 
     def chunks(self) -> Iterator[memoryview]:
-        """See `Data.chunks`."""
         import numpy as np
 
         whole = np.empty(self.shape, f"u{self.itemsize}")

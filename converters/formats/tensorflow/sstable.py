@@ -54,7 +54,6 @@ class _Compressed(NamedTuple):
     size: int
 
     def chunks(self) -> Iterator[memoryview]:
-        """See `Data.chunks`."""
         packed = self.block.file.read_at(self.block.offset, self.block.size)
         try:
             content = memoryview(decompress(packed))

@@ -20,9 +20,9 @@ from converters.errors import BadInput, Refused
 from converters.files import CHUNK, SourceFile
 from converters.formats.chainer.reader import read_chainer
 from converters.formats.hdf5.reader import _slabs
+from converters.formats.io.zip_records import CheckedRecord
 from converters.formats.npz.reader import read_npy, read_npz
 from converters.formats.open import open_checkpoint
-from converters.formats.pytorch.zip_records import CheckedRecord
 from converters.tensor import FileBytes, known_crc
 from tests.helpers import paths
 from tests.helpers.budgets import examples

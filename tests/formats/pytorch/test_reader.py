@@ -21,10 +21,10 @@ from hypothesis import strategies as st
 from converters import convert, inspect, load_model
 from converters.errors import BadInput
 from converters.files import SourceFile
+from converters.formats.io.zip_records import CheckedRecord, verify_crcs
 from converters.formats.open import open_checkpoint
 from converters.formats.pickle.numpy_arrays import TENSOR_LIMIT
 from converters.formats.pytorch.reader import read_pth
-from converters.formats.pytorch.zip_records import CheckedRecord, verify_crcs
 from converters.tensor import FileBytes
 from tests.helpers import hostile_pickles, selection
 from tests.helpers.budgets import examples

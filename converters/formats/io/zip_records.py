@@ -9,7 +9,7 @@ from converters.errors import BadInput
 from converters.files import CHUNK
 from converters.formats.io.crc32 import crc32_function
 from converters.formats.io.zip_members import STORED, read_members
-from converters.formats.pickle.machine import shown
+from converters.printable import short_name
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -71,7 +71,7 @@ def _compare(file: SourceFile, name: str, record: Record, value: int) -> None:
         raise BadInput(
             f"has a damaged record: its CRC-32 is {value:08x}, it was written with {record.crc:08x}",
             path=file.path,
-            where=shown(name),
+            where=short_name(name),
             hint="fetch the file again",
         )
 
@@ -86,11 +86,9 @@ class CheckedRecord(NamedTuple):
 
     @property
     def crc32(self) -> int:
-        """See `tensor.known_crc`."""
         return self.record.crc
 
     def chunks(self) -> Iterator[memoryview]:
-        """See `Data.chunks`."""
         checksum, value = crc32_function(), 0
         for chunk in self.file.chunks(self.record.offset, self.record.size):
             value = checksum(chunk, value)
@@ -123,6 +121,5 @@ class CheckedPart(NamedTuple):
     name: str
 
     def chunks(self) -> Iterator[memoryview]:
-        """See `Data.chunks`."""
         self.check.verify(self.name)
         yield from self.data.chunks()
