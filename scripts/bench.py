@@ -161,7 +161,8 @@ from converters.mapping.variants import find_variant
 from converters.mapping.catalog import load_layout
 from converters.tensor import Held, Tensor
 from converters.formats.io.atomic import replacing
-from converters.formats.tensorflow.writer import checkpoint_names, write_tensorflow
+from converters.formats.tensorflow import checkpoint_names
+from converters.formats.tensorflow.writer import write_tensorflow
 bound, random, tensors = {"classes": 400, "channels": 3}, numpy.random.RandomState(1), []
 for entry in tensor_slots(load_layout("i3d"), find_variant("i3d", "i3d"), bound, {}):
     if entry.name:

@@ -1,12 +1,13 @@
 #!/usr/bin/env python3
-"""Verify every mapping: each network of each source, with seeded weights, converted to each layout that holds it.
+"""Verify every mapping: each network of each source, with seeded weights, converted to each layout that supports it.
 
-For each pair a file as the source framework writes it, a conversion, and `convert verify` on a small clip: every byte
-back, every block equal in onnxruntime (the source's side) and PyTorch (ours). Exit code 1 where one fails.
+For each pair it writes a file as the source framework does, converts it, and runs `convert verify` on a small clip:
+every byte the same after converting back, every block equal in onnxruntime (the source's graph) and PyTorch (the
+reference network). The exit code is 1 where a pair fails.
 
-    python scripts/check_parity.py                         all, an hour on two cores
+    python scripts/check_parity.py                         all: an hour on two cores
     python scripts/check_parity.py --only '*-18' --only i3d
-    python scripts/check_parity.py --smallest              one network of each family, source and layout: minutes
+    python scripts/check_parity.py --smallest              one network for each family, source and layout: minutes
 """
 
 from __future__ import annotations
@@ -15,10 +16,11 @@ import argparse
 import os
 import sys
 import tempfile
+from dataclasses import dataclass, replace
 from fnmatch import fnmatchcase
 from math import prod
 from time import perf_counter
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -28,13 +30,16 @@ sys.path.insert(0, REPOSITORY)
 from converters import convert, verify  # noqa: E402
 from converters.errors import ConverterError, Refused  # noqa: E402
 from converters.formats.io.atomic import replacing  # noqa: E402
+from converters.formats.registry import usual_suffix  # noqa: E402
 from converters.inspection.support_table import holding_layouts  # noqa: E402
 from converters.mapping.catalog import layout_names, load_layout, models  # noqa: E402
 from converters.mapping.globs import is_for  # noqa: E402
 from converters.mapping.names import families, left_out, tensor_slots  # noqa: E402
 from converters.mapping.storage import DIVISOR  # noqa: E402
 from converters.mapping.variants import parameters, variants  # noqa: E402
+from converters.networks import network_record  # noqa: E402
 from converters.reports.terminal.verification import verification_text  # noqa: E402
+from converters.source_graphs.registry import source_records  # noqa: E402
 from converters.tensor import Held, Tensor  # noqa: E402
 
 if TYPE_CHECKING:
@@ -44,61 +49,76 @@ if TYPE_CHECKING:
     from converters.mapping.schema import LayoutTable
     from converters.mapping.variants import Variant
 
-SIZES = {"classes": 7, "channels": 3}
-CLIPS = {
-    "resnet3d": (1, 3, 8, 48, 52),
-    "audiovisual": (1, 3, 8, 48, 52),
-    "c3d_bn": (1, 3, 16, 96, 110),
-    "c3d": (1, 3, 9, 97, 110),
-    "c3d_resnet": (1, 3, 7, 50, 46),
-    "bn_inception": (1, 3, 1, 31, 38),
-    "i3d": (1, 3, 9, 197, 224),
-    "resnet_i3d": (1, 3, 32, 209, 212),
-    "slowfast/resnet_i3d": (1, 3, 2, 193, 196),
-    "slowfast/slowfast": (1, 3, 16, 193, 196),
-    "slowfast/x3d": (1, 3, 2, 290, 301),
-}
-"""Small and odd, of a family or of one source's; of `resnet2d_audio` the log-mels are always of one size."""
-
-SUFFIX = {"caffe2-pickle": "pkl", "tensorflow": "ckpt", "caffe": "caffemodel", "chainer": "npz"}
+SIZES = {"classes": 7, "channels": 3, "stem_t": 3, "lateral_t": 3}
+"""What a file decides, where the network does not."""
 
 
-def sizes_of(one: Variant) -> dict[str, int]:
-    """The sizes that a file binds."""
-    given = {**SIZES, "stem_t": 3, "lateral_t": 3}
-    return {name: one.values.get(name, [size])[0] for name, size in given.items()}
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Case:
+    """A network of a source layout, and the layouts to convert it to.
+
+    ``hint`` is what ``--variant`` has to say: the name of a published model where there are such, as several may have
+    one network, else that of the variant.
+    """
+
+    layout: LayoutTable
+    variant: Variant
+    hint: str
+    targets: tuple[str, ...]
+
+    @property
+    def title(self) -> str:
+        """The network in a line of the report."""
+        name = self.variant.name
+        return name if self.hint == name else f"{name} ({self.hint})"
 
 
-def tensors_of(layout: LayoutTable, one: Variant) -> Iterator[Tensor]:
-    """Seeded tensors of one network under a layout's names, kept in range over depth."""
+def sizes_of(variant: Variant) -> dict[str, int]:
+    """The sizes that a seeded file of a variant has."""
+    return {name: variant.values.get(name, [size])[0] for name, size in SIZES.items()}
+
+
+def seeded_tensors(layout: LayoutTable, variant: Variant) -> Iterator[Tensor]:
+    """Seeded float32 tensors of one network under a layout's names, kept in range over depth."""
     random = np.random.default_rng(1)
-    sizes = sizes_of(one)
-    for entry in tensor_slots(layout, one, sizes, {}):
-        if entry.name:
-            shape = entry.file_shape(sizes)
-            plain = tuple(size if isinstance(size, int) else sizes[size] for size in entry.shape)
-            value = (drawn(random, entry, plain)).astype("<f4").reshape(-1)
-            yield Tensor(entry.name, "float32", shape, Held(value.view("u1").data))
+    sizes = sizes_of(variant)
+    for slot in tensor_slots(layout, variant, sizes, {}):
+        if slot.name:
+            canonical = tuple(size if isinstance(size, int) else sizes[size] for size in slot.shape)
+            values = seeded_values(random, slot, canonical).astype("<f4").reshape(-1)
+            yield Tensor(slot.name, "float32", slot.file_shape(sizes), Held(values.view("u1").data))
 
 
-def drawn(random: np.random.Generator, entry: TensorSlot, shape: Sequence[int]) -> np.ndarray:
-    """Values of one tensor. Order of axes does not matter to noise. The end of a block counts little, as in a trained
-    network: else attention and depth make more of float32's rounding than weights ever do."""
-    if entry.leaf == DIVISOR:
+def seeded_values(random: np.random.Generator, slot: TensorSlot, shape: Sequence[int]) -> np.ndarray:
+    """Values of one tensor; the order of axes does not matter to noise. The last layer of a residual branch is scaled
+    down, as in a trained network: otherwise attention and depth amplify the rounding of float32 more than trained
+    weights ever do."""
+    if slot.leaf == DIVISOR:
         return np.full(shape, 2.0)
     noise = random.standard_normal(shape)
-    inner = ".nonlocal" in entry.canonical
-    if entry.leaf == "running_var" or (entry.leaf == "weight" and entry.kind == "bn"):
-        last = entry.leaf == "weight" and (inner or entry.canonical.endswith("conv3.bn.weight"))
+    attention = ".nonlocal" in slot.canonical
+    if slot.leaf == "running_var" or (slot.leaf == "weight" and slot.kind == "bn"):
+        last = slot.leaf == "weight" and (attention or slot.canonical.endswith("conv3.bn.weight"))
         return (1 + 0.3 * np.tanh(noise)) * (0.2 if last else 1)
-    scale = prod(shape[1:]) ** -0.5 if entry.leaf == "weight" else 0.1
-    return noise * scale * (0.5 if inner else 1)
+    scale = prod(shape[1:]) ** -0.5 if slot.leaf == "weight" else 0.1
+    return noise * scale * (0.5 if attention else 1)
+
+
+def clip_shape(layout: LayoutTable, variant: Variant) -> tuple[int, ...] | None:
+    """A small clip that both networks take, [N, C, T, H, W]; None where the input is no clip."""
+    family = variant.family
+    clips = {layout: record.test_clips for record in source_records() for layout in record.layouts}
+    shape = clips.get(layout.name, {}).get(family) or network_record(family).test_clip
+    if shape is None or not variant.values.get("stem_spans_clip"):
+        return shape
+    return (*shape[:2], sizes_of(variant)["stem_t"], *shape[3:])
 
 
 def write(path: str, layout: LayoutTable, tensors: list[Tensor]) -> None:
     """Write a file of the layout's own format."""
     if layout.format == "tensorflow":
-        from converters.formats.tensorflow.writer import checkpoint_names, write_tensorflow
+        from converters.formats.tensorflow import checkpoint_names
+        from converters.formats.tensorflow.writer import write_tensorflow
 
         data, index = checkpoint_names(path)
         with replacing(data, force=True) as data_out, replacing(index, force=True) as index_out:
@@ -119,46 +139,88 @@ def write(path: str, layout: LayoutTable, tensors: list[Tensor]) -> None:
             write_npz(out, tensors)
 
 
-class Case(NamedTuple):
-    """A network of a source, what ``--variant`` has to say (a published model's name where there are such: several may
-    have one network), and the layouts that it goes to."""
-
-    layout: LayoutTable
-    one: Variant
-    word: str
-    targets: list[str]
-
-
 def cases(only: Sequence[str]) -> Iterator[Case]:
-    """Every network of every source, under each of its models' names."""
-    for name in layout_names():
-        layout = load_layout(name)
+    """Every network of every source that matches one of the globs, under each of its models' names."""
+    for layout in map(load_layout, layout_names()):
         for family in families(layout) if layout.format != "pytorch" else ():
-            for one in variants(family):
-                if layout.support_for(one.name).unsupported or not any(
-                    fnmatchcase(one.name, glob) for glob in only
-                ):
-                    continue
-                named = [row.name for row in models(layout) if is_for(row.variants, one.name)]
-                targets = [
-                    to
-                    for to in holding_layouts(one)[0]
-                    if not left_out(load_layout(to), one) - left_out(layout, one)
-                ]
-                for word in named or [one.name]:
-                    yield Case(layout, one, word, targets)
+            for variant in variants(family):
+                wanted = any(fnmatchcase(variant.name, glob) for glob in only)
+                if wanted and not layout.support_for(variant.name).unsupported:
+                    targets = tuple(targets_of(layout, variant))
+                    for hint in model_names(layout, variant) or [variant.name]:
+                        yield Case(layout=layout, variant=variant, hint=hint, targets=targets)
+
+
+def model_names(layout: LayoutTable, variant: Variant) -> list[str]:
+    """The published models of a variant, as a layout names them."""
+    return [row.name for row in models(layout) if is_for(row.variants, variant.name)]
+
+
+def targets_of(layout: LayoutTable, variant: Variant) -> Iterator[str]:
+    """The layouts that store all of a variant that ``layout`` stores."""
+    for name in holding_layouts(variant)[0]:
+        if not left_out(load_layout(name), variant) - left_out(layout, variant):
+            yield name
 
 
 def smallest(found: Sequence[Case]) -> Iterator[Case]:
-    """Of those of one family and source the ones with the fewest weights that go to a layout."""
-    weights = [parameters(case.one, sizes_of(case.one), {}) for case in found]
+    """For each source, family and target the case with the fewest weights."""
+    weights = [parameters(case.variant, sizes_of(case.variant), {}) for case in found]
     chosen: dict[tuple[str, str, str], int] = {}
     for place in sorted(range(len(found)), key=weights.__getitem__):
         case = found[place]
-        for to in case.targets:
-            chosen.setdefault((case.layout.name, case.one.family, to), place)
+        for target in case.targets:
+            chosen.setdefault((case.layout.name, case.variant.family, target), place)
     for place in sorted(set(chosen.values())):
-        yield found[place]._replace(targets=[to for (_, _, to), winner in chosen.items() if winner == place])
+        targets = tuple(target for (_, _, target), winner in chosen.items() if winner == place)
+        yield replace(found[place], targets=targets)
+
+
+def check_case(case: Case, folder: str, device: str) -> int:
+    """Convert and verify one case to each of its targets, a line for each; returns how many failed."""
+    source = os.path.join(folder, f"source{usual_suffix(case.layout.format)}")
+    write(source, case.layout, list(seeded_tensors(case.layout, case.variant)))
+    clip, shape = None, clip_shape(case.layout, case.variant)
+    if shape is not None:
+        clip = os.path.join(folder, "clip.npy")
+        np.save(clip, np.random.default_rng(2).standard_normal(shape, np.float32))
+    failed = 0
+    for target in case.targets:
+        started = perf_counter()
+        status, text = check_pair(case, target, source, clip, device)
+        failed += status == "FAIL"
+        first, *more = text.split("\n", 1)
+        line = f"{status:4} {case.layout.name} -> {target}: {case.title}: {first}"
+        print("\n".join([f"{line} ({perf_counter() - started:.1f} s)", *more]), flush=True)
+    return failed
+
+
+def check_pair(case: Case, target: str, source: str, clip: str | None, device: str) -> tuple[str, str]:
+    """``ok``, ``FAIL`` or ``none``, where the target does not support a model's settings; and why, in words."""
+    output = os.path.join(os.path.dirname(source), "out.pth")
+    try:
+        convert(case.layout.name, source, output, to=target, variant=case.hint, force=True)
+    except Refused as error:
+        return "none", error.what
+    try:
+        proof = verify(
+            source,
+            output,
+            source_layout=case.layout.name,
+            layout=target,
+            variant=case.hint,
+            clip=clip,
+            device=device,
+        )
+    except ConverterError as error:
+        return "FAIL", str(error)
+    text = f"{len(proof.exact.changed)} tensors differ"
+    if proof.functional is None:  # there is no source graph of these networks
+        text += f"; {proof.skipped}"
+    else:
+        worst = max(proof.functional.blocks, key=lambda block: block.relative)
+        text += f", worst block {worst.name} {worst.relative:.1e}"
+    return ("ok", text) if proof.ok else ("FAIL", f"{text}\n{verification_text(proof)}")
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -168,55 +230,16 @@ def main(arguments: Sequence[str] | None = None) -> int:
     )
     parser.add_argument("--only", action="append", metavar="GLOB", help="networks; may be repeated")
     parser.add_argument(
-        "--smallest", action="store_true", help="one network of each family, source and layout"
+        "--smallest", action="store_true", help="one network for each family, source and layout"
     )
     parser.add_argument("--device", default="cpu", help="where the outputs run: cpu, cuda or auto")
     options = parser.parse_args(arguments)
-    failed = 0
+    found = list(cases(options.only or ["*"]))
+    if not found:
+        parser.error(f"no network is called {' or '.join(options.only)}")
     with tempfile.TemporaryDirectory(prefix="parity-") as folder:
-        clip, out = os.path.join(folder, "clip.npy"), os.path.join(folder, "out.pth")
-        found = list(cases(options.only or ["*"]))
-        if not found:
-            parser.error(f"no network is called {' or '.join(options.only)}")
-        for layout, one, word, targets in smallest(found) if options.smallest else found:
-            source = os.path.join(folder, f"source.{SUFFIX[layout.format]}")
-            write(source, layout, list(tensors_of(layout, one)))
-            shape = CLIPS.get(f"{layout.name}/{one.family}", CLIPS.get(one.family))
-            if shape is not None:
-                frames = one.values.get("stem_t", [3])[0] if one.name.startswith("r2d-") else shape[2]
-                size = (*shape[:2], frames, *shape[3:])
-                np.save(clip, np.random.default_rng(2).standard_normal(size, np.float32))
-            for to in targets:
-                started, more = perf_counter(), ""
-                try:
-                    convert(layout.name, source, out, to=to, variant=word, force=True)
-                except Refused as error:  # a model's settings may be none of a layout's
-                    print(f"none {layout.name} -> {to}: {one.name} ({word}): {error.what}", flush=True)
-                    continue
-                try:
-                    proof = verify(
-                        source,
-                        out,
-                        source_layout=layout.name,
-                        layout=to,
-                        variant=word,
-                        clip=clip if shape is not None else None,
-                        device=options.device,
-                    )
-                    good, text = proof.ok, f"{len(proof.exact.changed)} tensors differ"
-                    more = "" if good else "\n" + verification_text(proof)
-                    if proof.functional is not None:
-                        worst = max(proof.functional.blocks, key=lambda block: block.relative)
-                        text += f", worst block {worst.name} {worst.relative:.1e}"
-                    else:  # a source whose networks nobody has written from its side
-                        text += f"; {proof.skipped}"
-                except ConverterError as error:
-                    good, text = False, str(error)
-                failed += not good
-                seconds = perf_counter() - started
-                name = one.name if word == one.name else f"{one.name} ({word})"
-                text = f"{layout.name} -> {to}: {name}: {text} ({seconds:.1f} s)"
-                print(f"{'ok  ' if good else 'FAIL'} {text}{more}", flush=True)
+        chosen = smallest(found) if options.smallest else found
+        failed = sum(check_case(case, folder, options.device) for case in chosen)
     print(f"{failed} failed" if failed else "all agree")
     return 1 if failed else 0
 

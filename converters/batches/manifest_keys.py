@@ -5,10 +5,11 @@ from __future__ import annotations
 import re
 from typing import TYPE_CHECKING, Any
 
+from converters.conversion.options import NetworkOptions, ReadOptions, WriteOptions, options_of
 from converters.conversion.output_names import fill
 from converters.errors import UsageError
+from converters.formats.provenance_record import LONGEST_STRIDE
 from converters.mapping.catalog import layout_names
-from converters.mapping.network_info import LONGEST_STRIDE
 from converters.tensor import FLOATS
 
 if TYPE_CHECKING:
@@ -74,27 +75,28 @@ def _dtype(value: Any) -> str:
     return "" if value in FLOATS else f"must be one of {', '.join(FLOATS)}"
 
 
+def _integer(value: Any) -> str:
+    return "" if isinstance(value, int) and not isinstance(value, bool) else "must be an integer"
+
+
 def _stride(value: Any) -> str:
-    if isinstance(value, int) and not isinstance(value, bool) and 1 <= value <= LONGEST_STRIDE:
+    if not _integer(value) and 1 <= value <= LONGEST_STRIDE:
         return ""
     return f"must be an integer from 1 to {LONGEST_STRIDE}"
 
 
+_OF_TYPE: dict[type, Check] = {bool: _flag, int: _integer, str: _text}
+_OF_NAME: dict[str, Check] = {"dtype": _dtype, "stem_stride": _stride}
+
+_EXCLUDED = ("sha256", "mean", "force", "dry_run")
+"""Options of a conversion that a row does not have: the batch decides, or the key has another meaning."""
+
 OPTIONS: dict[str, Check] = {
-    "check": _flag,
-    "verify": _flag,
-    "dtype": _dtype,
-    "variant": _text,
-    "entry": _text,
-    "head": _text,
-    "backbone": _flag,
-    "inverse_std": _flag,
-    "pool1": _flag,
-    "stem_stride": _stride,
-    "wrap": _flag,
-    "strict": _flag,
-    "checksum": _flag,
-}
+    option.name: _OF_NAME.get(option.name, _OF_TYPE[option.type])
+    for options in (ReadOptions, NetworkOptions, WriteOptions)
+    for option in options_of(options)
+    if option.name not in _EXCLUDED
+} | {"verify": _flag}
 """The options of a conversion. A check returns what is wrong with a value, or nothing."""
 
 KEYS: dict[str, Check] = {

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 from converters._version import __version__
 from converters.checksums import sha256_of
 from converters.conversion.convert import convert
+from converters.conversion.options import VERIFY_OPTIONS
 from converters.conversion.provenance import tables_hash
 from converters.errors import BadInput, ConverterError, Refused
 from converters.formats.io.atomic import remove_dead
@@ -259,13 +260,9 @@ def _verify(work: _Workspace, output: str) -> JobResult:
         return {}
     from converters.verification.verify import verify
 
-    hints = {
-        key: options[key]
-        for key in ("variant", "entry", "head", "pool1", "stem_stride", "inverse_std")
-        if key in options
-    }
+    shared = {name: options[name] for name in VERIFY_OPTIONS if name in options}
     verification = verify(
-        work.source.path(), output, source_layout=_source_layout(job), layout=job.task.to, **hints
+        work.source.path(), output, source_layout=_source_layout(job), layout=job.task.to, **shared
     )
     text = verification_text(verification)
     if not verification.ok:

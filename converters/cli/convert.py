@@ -5,9 +5,10 @@ from __future__ import annotations
 import sys
 from typing import TYPE_CHECKING
 
+from converters.conversion.options import VERIFY_OPTIONS, NetworkOptions, ReadOptions, WriteOptions
 from converters.errors import UsageError
 
-from .options import add_entry, add_reading, add_settings, add_writing, report
+from .options import add_options, report, values_of
 
 if TYPE_CHECKING:
     import argparse
@@ -27,28 +28,16 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         metavar="OUT",
         help=".pth, .safetensors, .onnx or the layout's own format (for a mean cube: .npy)",
     )
-    reading = parser.add_argument_group("input")
-    add_entry(reading)
-    add_reading(reading)
-    network = parser.add_argument_group("network")
-    network.add_argument(
-        "--variant", metavar="NAME", help="the network or model, if names and shapes fit several"
-    )
-    add_settings(network)
-    network.add_argument("--backbone", action="store_true", help="leave the classifier out")
-    network.add_argument(
-        "--mean", metavar="FILE", help="the mean cube that belongs to the weights, for the provenance"
-    )
+    add_options(parser.add_argument_group("input"), ReadOptions)
+    add_options(parser.add_argument_group("network"), NetworkOptions)
     output = parser.add_argument_group("output")
     output.add_argument("--to", metavar="LAYOUT", help="the output's layout (see `convert models`)")
-    add_writing(output)
+    add_options(output, WriteOptions)
     output.add_argument(
         "--verify",
         action="store_true",
         help="then prove it like `convert verify`: compare all bytes, run both networks",
     )
-    output.add_argument("--dtype", metavar="DTYPE", help="cast to float32, float16, bfloat16 or float64")
-    output.add_argument("--strict", action="store_true", help="refuse NaN and Inf")
     mapping = parser.add_argument_group("mapping file")
     mapping.add_argument("--mapping", metavar="FILE", help="convert by a mapping file of your own")
     mapping.add_argument("--reverse", action="store_true", help="apply the mapping from right to left")
@@ -80,31 +69,18 @@ def _convert(options: argparse.Namespace, source: str | None) -> Result:
         from .progress_bar import ProgressBar
 
         bar = ProgressBar()
+    values = values_of(options, ReadOptions, NetworkOptions, WriteOptions)
     result = convert(
         source,
         options.input,
         options.output,
         to=options.to,
-        dtype=options.dtype,
-        variant=options.variant,
-        entry=options.entry,
-        head=options.head,
-        backbone=options.backbone,
-        pool1=options.pool1,
-        stem_stride=options.stem_stride,
-        inverse_std=options.inverse_std,
-        mean=options.mean,
-        wrap=options.wrap,
-        force=options.force,
-        verify=options.check,
-        strict=options.strict,
-        sha256=options.sha256,
-        checksum=not options.no_checksum,
-        dry_run=options.dry_run,
+        verify=values.pop("check"),
         progress=bar.show if bar else None,
         mapping=options.mapping,
         reverse=options.reverse,
         accept_unsure=options.accept_unsure,
+        **values,
     )
     if bar:
         bar.clear()
@@ -139,12 +115,7 @@ def _verify(options: argparse.Namespace, source: str | None, result: Result) -> 
         options.output,
         source_layout=None if source == "onnx" else source,
         layout=result.target,
-        variant=options.variant,
-        entry=options.entry,
-        head=options.head,
-        pool1=options.pool1,
-        stem_stride=options.stem_stride,
-        inverse_std=options.inverse_std,
+        **{name: getattr(options, name) for name in VERIFY_OPTIONS},
     )
     return report(
         options,

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from .options import add_inverse_std, add_reading, add_writing, report
+from converters.conversion.options import NetworkOptions, ReadOptions, WriteOptions
+
+from .options import add_options, report, values_of
 
 if TYPE_CHECKING:
     import argparse
@@ -21,8 +23,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("input", metavar="IN", help="a 2D ResNet or BN-Inception, in any layout")
     parser.add_argument("output", metavar="OUT", help=".pth, .safetensors or the layout's own format")
     reading = parser.add_argument_group("input")
-    add_inverse_std(reading)
-    add_reading(reading)
+    add_options(reading, NetworkOptions, only=("inverse_std",))
+    add_options(reading, ReadOptions, only=("checksum", "sha256"))
     network = parser.add_argument_group("network")
     network.add_argument("--variant", metavar="NAME", required=True, help="the 3D network, or a model of it")
     network.add_argument(
@@ -45,7 +47,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     output.add_argument(
         "--to", metavar="LAYOUT", default="native", help="the output's layout (default: native)"
     )
-    add_writing(output)
+    add_options(output, WriteOptions, only=("force", "dry_run", "check", "wrap"))
 
 
 def run(options: argparse.Namespace) -> int:
@@ -53,6 +55,7 @@ def run(options: argparse.Namespace) -> int:
     from converters.conversion.inflate import inflate
     from converters.reports.terminal.conversion import conversion_text
 
+    values = values_of(options, ReadOptions, WriteOptions)
     result = inflate(
         options.input,
         options.output,
@@ -62,11 +65,7 @@ def run(options: argparse.Namespace) -> int:
         rule=options.inflate,
         channels=options.channels,
         inverse_std=options.inverse_std,
-        wrap=options.wrap,
-        force=options.force,
-        verify=options.check,
-        sha256=options.sha256,
-        checksum=not options.no_checksum,
-        dry_run=options.dry_run,
+        verify=values.pop("check"),
+        **values,
     )
     return report(options, result.as_data, lambda: conversion_text(result))

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from .options import add_entry, report
+from converters.conversion.options import NetworkOptions, ReadOptions
+
+from .options import add_options, report
 
 if TYPE_CHECKING:
     import argparse
@@ -18,7 +20,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add the command's arguments."""
     parser.add_argument("file", metavar="FILE", help="a checkpoint of any format and layout")
     parser.add_argument("--layout", metavar="LAYOUT", help="its layout, if several fit")
-    add_entry(parser)
+    add_options(parser, ReadOptions, only=("entry",))
+    add_options(parser, NetworkOptions, only=("head",))
     parser.add_argument(
         "--stats", action="store_true", help="read the tensors and count NaN, Inf and all-zero ones"
     )

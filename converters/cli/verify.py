@@ -5,7 +5,9 @@ from __future__ import annotations
 import os
 from typing import TYPE_CHECKING
 
-from .options import add_entry, add_settings, report
+from converters.conversion.options import VERIFY_OPTIONS, NetworkOptions, ReadOptions
+
+from .options import add_options, report
 
 if TYPE_CHECKING:
     import argparse
@@ -24,10 +26,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     files = parser.add_argument_group("input")
     files.add_argument("--source", metavar="LAYOUT", help="the layout of SOURCE, if several fit")
     files.add_argument("--layout", metavar="LAYOUT", help="the layout of OUTPUT, if several fit")
-    add_entry(files)
+    add_options(files, ReadOptions, only=VERIFY_OPTIONS)
     network = parser.add_argument_group("network")
-    network.add_argument("--variant", metavar="NAME", help="the network, if names and shapes fit several")
-    add_settings(network)
+    add_options(network, NetworkOptions, only=VERIFY_OPTIONS)
     network.add_argument(
         "--device", default="cpu", metavar="DEVICE", help="where OUTPUT runs: cpu (default), cuda or auto"
     )
@@ -52,16 +53,11 @@ def run(options: argparse.Namespace) -> int:
         options.output,
         source_layout=options.source,
         layout=options.layout,
-        variant=options.variant,
-        entry=options.entry,
-        head=options.head,
         device=options.device,
         clip=options.clip,
         seed=options.seed,
-        pool1=options.pool1,
-        stem_stride=options.stem_stride,
-        inverse_std=options.inverse_std,
         evidence=options.html is not None,
+        **{name: getattr(options, name) for name in VERIFY_OPTIONS},
     )
     if options.html is not None:
         from converters.reports.html import write_page

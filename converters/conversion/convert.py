@@ -8,7 +8,8 @@ from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from converters.errors import BadInput, Refused, UsageError
-from converters.formats.checkpoint import Checkpoint, open_checkpoint
+from converters.formats.open import open_checkpoint
+from converters.formats.registry import format_named
 from converters.mapping.file_names import averaged_names
 from converters.printable import printable
 from converters.tensor import FLOATS
@@ -18,11 +19,12 @@ from .operations import filled
 from .plan import NOTHING, Plan, make_plan
 from .provenance import FORM, before, former, home_of, origin_of, record, restoration, undoing
 from .recognize import choose_target
-from .write import SUFFIXES, Work, output_format, refuse_early, refuse_input, write_output
+from .write import Work, output_format, refuse_early, refuse_input, write_output
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping, Sequence
 
+    from converters.formats.checkpoint import Checkpoint
     from converters.mapping.match import Match
     from converters.mapping.network_info import NetworkInfo
     from converters.mapping.schema import LayoutTable
@@ -156,7 +158,7 @@ def convert(
         read = perf_counter()
         said = UserHints(variant, variant, head, pool1, stem_stride, inverse_std)
         _, fitted, info = identify(checkpoint, None if source == "auto" else source, said, backbone=backbone)
-        if to is None and out_path.lower().endswith(SUFFIXES["onnx"]):
+        if to is None and out_path.lower().endswith(format_named("onnx").suffixes):
             to = "onnx"
         target = choose_target(fitted, to, checkpoint.provenance)
         if not (target.storage.head_optional or fitted.sizes["classes"]):
@@ -249,7 +251,7 @@ class UserMappingUse(NamedTuple):
 
 
 class WriteOptions(NamedTuple):
-    """How an output is wanted; see `convert`. ``format`` is a key of `output.SUFFIXES`."""
+    """How an output is wanted; see `convert`. ``format`` is the name of a file format."""
 
     path: str
     format: str
@@ -282,7 +284,7 @@ def _convert_mapped(
         for file in checkpoint.files:
             refuse_input(file.path, wish.path)
         read = perf_counter()
-        found = match(mapping, checkpoint.tensors, checkpoint.others)
+        found = match(mapping, checkpoint.tensors, checkpoint.other_values)
         plan = mapped_plan(found, checkpoint.tensors, dtype=dtype, path=path)
         if use.accept_unsure:
             plan = plan._replace(

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from converters.mapping.match import with_inverse_std, without_head
 from converters.mapping.network_info import network_info, require_unambiguous
@@ -10,6 +10,8 @@ from converters.mapping.network_info import network_info, require_unambiguous
 from .recognize import recognize
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     from converters.formats.checkpoint import Checkpoint
     from converters.mapping.match import Match
     from converters.mapping.network_info import NetworkInfo
@@ -54,9 +56,19 @@ def identify(
     info = network_info(
         match,
         checkpoint.provenance,
-        told=checkpoint.told,
+        told=declared_settings(checkpoint),
         pool1=said.pool1,
         stem_stride=said.stem_stride,
         model=said.model,
     )
     return Identified(checkpoint, match, require_unambiguous(info, checkpoint.path))
+
+
+def declared_settings(checkpoint: Checkpoint) -> Mapping[str, Any]:
+    """The network's properties that a file's own graph declares: ``bn_eps``, ``pool1``, ``stem_stride``, those that
+    it shows. Raises `Refused` for a Caffe2 net that cannot be understood."""
+    if checkpoint.predict_net is None:
+        return checkpoint.declared
+    from converters.source_graphs.caffe2_predict_net import declared_by
+
+    return declared_by(checkpoint.predict_net, checkpoint.tensors)

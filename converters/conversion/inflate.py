@@ -13,7 +13,7 @@ from time import perf_counter
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from converters.errors import Refused, UsageError
-from converters.formats.checkpoint import open_checkpoint
+from converters.formats.open import open_checkpoint
 from converters.mapping.agreement import Fault
 from converters.mapping.catalog import layout_names, load_layout, load_network, models, network_names
 from converters.mapping.globs import is_for

@@ -6,6 +6,7 @@ from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from converters.errors import Refused, UsageError
+from converters.formats.provenance_record import LONGEST_STRIDE
 
 from .catalog import load_labels, models
 from .globs import is_for
@@ -18,10 +19,6 @@ if TYPE_CHECKING:
     from .match import Match
     from .schema import LayoutTable, Model
     from .variants import Variant
-
-
-LONGEST_STRIDE = 64
-"""The largest stride in time that is taken for one: as many frames as the longest clips have."""
 
 
 class NetworkInfo(NamedTuple):

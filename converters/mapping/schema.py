@@ -21,9 +21,6 @@ if TYPE_CHECKING:
 NOTHING: Mapping[str, Any] = MappingProxyType({})
 """An empty table."""
 
-FORMATS = ("pytorch", "caffe2-pickle", "tensorflow", "caffe", "chainer")
-"""The file formats that a layout's files come in."""
-
 CONTAINERS = ("state_dict", "model_state", "mmcv")
 """What ``--wrap`` puts around a state dict."""
 

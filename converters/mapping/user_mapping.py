@@ -13,10 +13,10 @@ from math import prod
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from converters.files import SourceFile
+from converters.formats.registry import layout_formats
 from converters.tensor import ITEMSIZE
 
 from .parse import Check, TableError
-from .schema import FORMATS
 from .storage import StoredTensor
 
 if TYPE_CHECKING:
@@ -364,9 +364,9 @@ def _side(check: Check, indexes: _Indexes, raw: Mapping[str, Any], key: str) -> 
     check.keys(row, key, set(), {"format", "drop", "constants", "left_over"})
     format_ = row.get("format", "pytorch")
     check.that(
-        isinstance(format_, str) and format_ in FORMATS,
+        isinstance(format_, str) and format_ in layout_formats(),
         f"{key}.format",
-        f"is not one of {', '.join(FORMATS)}",
+        f"is not one of {', '.join(layout_formats())}",
     )
     drop, left_over = row.get("drop", []), row.get("left_over", [])
     for word, texts in (("drop", drop), ("left_over", left_over)):

@@ -19,8 +19,8 @@ class SourceRecord:
     names are not this project's, and raises `Refused` where the names are its own but do not make a network. Of all
     records at most one takes a file. ``layouts`` are those whose files it takes.
 
-    ``test_clips`` are small clips [N, C, T, H, W] of odd sizes, by family, where this project's networks need other
-    ones than the family's `NetworkRecord` names.
+    ``test_clips`` are small clips [N, C, T, H, W] of odd sizes, by family, where this project's networks need larger
+    ones than the reference network does.
     """
 
     layouts: tuple[str, ...]

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from converters.conversion.write import refuse_early, refuse_input
 from converters.errors import Refused
-from converters.formats.checkpoint import open_checkpoint
+from converters.formats.open import open_checkpoint
 from converters.mapping.catalog import layout_names, load_layout
 from converters.mapping.globs import glob_matches
 from converters.mapping.names import BATCHES
@@ -129,7 +129,7 @@ class _Sorted:
         items: list[Item] = []
         scalars: list[str] = []
         rest: list[str] = []
-        outside = () if checkpoint.format == "pytorch" else tuple(checkpoint.others)
+        outside = () if checkpoint.format == "pytorch" else tuple(checkpoint.other_values)
         tensors = checkpoint.tensors
         for name in (*tensors, *outside):
             tensor = tensors.get(name)

@@ -6,6 +6,7 @@ import os
 from typing import TYPE_CHECKING, Any
 
 from converters.errors import BadInput, UsageError
+from converters.networks import network_record
 from converters.printable import printable
 
 if TYPE_CHECKING:
@@ -28,7 +29,8 @@ def make_inputs(
     if not 0 <= seed < 1 << 32:
         raise UsageError(f"the seed {seed} is not from 0 to {(1 << 32) - 1:,}", hint="choose another --seed")
     random = numpy.random.RandomState(seed)
-    audio = info.family == "resnet2d_audio"
+    kinds = network_record(info.family).inputs
+    audio = kinds[0] == "logmels"
     if path is not None:
         first, origin = _load_clip(os.fspath(path), audio), printable(os.path.basename(os.fspath(path)))
     else:
@@ -40,7 +42,7 @@ def make_inputs(
         else:
             raise UsageError("no table gives the clip size of this network", hint="name a clip with --clip")
     values = [first]
-    if info.family == "audiovisual":
+    if "logmels" in kinds[1:]:
         values.append(_standardised(random.random_sample((len(first), *LOG_MEL))))
     if regions:
         values.append(random_regions(random, first.shape))

@@ -10,6 +10,7 @@ from converters.errors import Refused
 from converters.mapping.catalog import load_layout
 from converters.mapping.names import tensor_slots
 from converters.mapping.network_info import model_name_in
+from converters.source_graphs.caffe2_predict_net import described_net
 from converters.source_graphs.registry import source_graph, source_net
 
 if TYPE_CHECKING:
@@ -17,7 +18,6 @@ if TYPE_CHECKING:
 
     from converters.conversion.identify import Identified, UserHints
     from converters.formats.onnx.graph import Node
-    from converters.formats.onnx.reader import OnnxNode
     from converters.source_graphs.net import SourceNet
     from converters.tensor import Tensor
 
@@ -67,16 +67,19 @@ def build_source_net(
     """The source's network, by its own file, then by what the user says of it and what the file stores beside the
     weights, and by default as its released files are. Raises `NoSourceNet` where there is none."""
     checkpoint = side.checkpoint
-    known = {**_recorded(checkpoint.provenance), **checkpoint.told}
-    net = checkpoint.net or source_net(
-        tensors,
-        settings={
-            "pool1": known.get("pool1") if hints.pool1 is None else hints.pool1,
-            "stem_stride": known.get("stem_stride") if hints.stem_stride is None else hints.stem_stride,
-        },
-        inverse_std=hints.inverse_std,
-        model=model_name_in(side.match.layout, side.info.as_data()),
-    )
+    if checkpoint.predict_net:
+        net = described_net(checkpoint.predict_net, checkpoint.tensors)
+    else:
+        known = {**_recorded(checkpoint.provenance), **checkpoint.declared}
+        net = source_net(
+            tensors,
+            settings={
+                "pool1": known.get("pool1") if hints.pool1 is None else hints.pool1,
+                "stem_stride": known.get("stem_stride") if hints.stem_stride is None else hints.stem_stride,
+            },
+            inverse_std=hints.inverse_std,
+            model=model_name_in(side.match.layout, side.info.as_data()),
+        )
     if headless:
         blocks = {label: name for label, name in net.blocks.items() if not label.endswith("logits")}
         net = net._replace(blocks=blocks)
@@ -122,7 +125,7 @@ def graph_difference(source: Identified, output: Identified, net: SourceNet) -> 
     does."""
     tensors, info = source.checkpoint.tensors, source.info
     nets = [net]
-    if source.checkpoint.net is not None:  # the output may have been written from the weights alone
+    if source.checkpoint.predict_net is not None:  # the output may have been written from the weights alone
         nets.append(source_net(tensors, settings={"pool1": info.pool1, "stem_stride": info.stem_stride}))
     nodes = [_node_key(node) for node in output.checkpoint.nodes if node.kind != "Constant"]
     differences = [
@@ -139,7 +142,7 @@ def _first_difference(nodes: list[NodeKey], expected: list[NodeKey]) -> str:
     return f"{len(nodes)} nodes instead of {len(expected)}" if len(nodes) != len(expected) else ""
 
 
-def _node_key(node: OnnxNode | Node) -> NodeKey:
+def _node_key(node: Node) -> NodeKey:
     """A node in comparable form, its numbers rounded as a file stores them."""
     numbers = {
         name: tuple(value)

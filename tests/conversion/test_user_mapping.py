@@ -17,9 +17,10 @@ from hypothesis import strategies as st
 
 from converters import BadInput, Refused, UsageError, convert, inspect
 from converters.conversion.by_user_mapping import mapped_plan, match, open_mapping
-from converters.formats.checkpoint import open_checkpoint
 from converters.formats.io.atomic import replacing
-from converters.formats.tensorflow.writer import checkpoint_names, write_tensorflow
+from converters.formats.open import open_checkpoint
+from converters.formats.tensorflow import checkpoint_names
+from converters.formats.tensorflow.writer import write_tensorflow
 from converters.mapping.catalog import load_layout
 from converters.mapping.globs import glob_matches
 from converters.mapping.names import tensor_slots

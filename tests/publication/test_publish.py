@@ -19,7 +19,7 @@ from converters import BadInput, Refused, UsageError, convert, inspect, publish
 from converters.mapping.catalog import network_names
 from converters.mapping.releases import release_of, releases
 from converters.mapping.variants import variants
-from converters.publication.publish import check_folder
+from converters.publication.check_folder import check_folder
 from converters.reports.model_card import CardFacts, model_card
 
 
@@ -183,9 +183,9 @@ def test_a_folder_is_checked(file, run):
         return {one.name: one.fault for one in check_folder(file.parent) if one.fault}
 
     (file.parent / name).write_bytes(damaged)
-    assert faults() == {name: "has another hash than SHA256SUMS says"}
+    assert faults() == {name: "does not have its hash in SHA256SUMS"}
     sums.write_text(listed.replace(hashlib.sha256(good).hexdigest(), hashlib.sha256(damaged).hexdigest()))
-    assert faults() == {name: "has another hash than its name says"}
+    assert faults() == {name: "does not have the hash in its name"}
     sums.write_text(listed)
     (file.parent / name).rename(file.parent / "other.pth")
     assert set(faults()) == {name, "other.pth"}
@@ -255,7 +255,7 @@ def test_what_goes_wrong_is_said_of_the_file_that_was_named(file, tmp_path):
 
 def test_what_has_no_checksums_is_not_said_to_be_compared(file, tmp_path):
     torch.save(torch.load(file), tmp_path / "old.pth", _use_new_zipfile_serialization=False)
-    assert "no checksums in this format" in publish(tmp_path / "old.pth").checks[-1]
+    assert "without checksums, which this format lacks" in publish(tmp_path / "old.pth").checks[-1]
     assert "checksums included" in publish(file).checks[-1]
 
 
@@ -281,7 +281,7 @@ def test_what_is_not_listed_is_found_whatever_its_format(file):
 
 def test_several_publish_to_one_folder(zoo, tmp_path, monkeypatch):
     """Each reads the list, adds to it and writes it: nobody's line is lost."""
-    import converters.publication.publish as publication
+    import converters.publication.hash_list as hash_list
 
     for number in range(3):
         convert(
@@ -289,21 +289,21 @@ def test_several_publish_to_one_folder(zoo, tmp_path, monkeypatch):
             zoo / "vmz" / f"{'ir' if number < 2 else 'ip'}-csn-26-{number}.pkl",
             tmp_path / f"{number}.pth",
         )
-    real = publication._sums
+    real = hash_list.read_hashes
 
-    def slow(path):
-        found = real(path)
+    def slow(folder):
+        found = real(folder)
         time.sleep(0.1)
         return found
 
-    monkeypatch.setattr(publication, "_sums", slow)
+    monkeypatch.setattr(hash_list, "read_hashes", slow)
     (tmp_path / "to").mkdir()
     (tmp_path / "to" / "SHA256SUMS").write_text(f"{'0' * 64}  other\n")
     with ThreadPoolExecutor(3) as pool:
         done = list(
             pool.map(lambda number: publish(tmp_path / f"{number}.pth", folder=tmp_path / "to"), range(3))
         )
-    listed = real(str(tmp_path / "to" / "SHA256SUMS"))
+    listed = real(str(tmp_path / "to"))
     assert {"other", *(one.path.rpartition("/")[2] for one in done)} <= set(listed)
     assert len(listed) == 7
 

@@ -16,9 +16,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from converters import Refused, convert
-from converters.formats.checkpoint import open_checkpoint
 from converters.formats.io.atomic import replacing
-from converters.formats.tensorflow.writer import checkpoint_names, write_tensorflow
+from converters.formats.open import open_checkpoint
+from converters.formats.tensorflow import checkpoint_names
+from converters.formats.tensorflow.writer import write_tensorflow
 from converters.mapping.catalog import load_layout
 from converters.mapping.names import tensor_slots
 from converters.mapping.user_mapping import load_mapping, parse_mapping

@@ -14,6 +14,7 @@ from converters.loading import to_torch
 from converters.mapping.catalog import load_layout
 from converters.mapping.match import match_file
 from converters.mapping.network_info import network_info
+from converters.networks import network_record
 from tests.helpers import layout_weights, selection
 from tests.helpers.paths import DATA
 
@@ -37,15 +38,9 @@ def test_the_tables_say_what_was_measured(
     assert found.why or result in ("exact", "eps")
 
 
-CLIPS = {
-    "resnet3d": (1, 3, 8, 48, 64),
-    "i3d": (1, 3, 24, 224, 224),
-    "c3d": (1, 3, 16, 112, 112),
-    "bn_inception": (1, 3, 2, 64, 63),
-    "resnet2d": (1, 3, 1, 64, 63),
-    "resnet_i3d": (1, 3, 8, 64, 64),
-    "slowfast": (1, 3, 16, 64, 64),
-}
+EVEN = {"i3d": (1, 3, 24, 224, 224), "c3d": (1, 3, 16, 112, 112)}
+"""Clips that all layouts of a family pad alike."""
+
 SMALLEST = {"r2plus1d-50": "r2plus1d-34", "slowonly-r50": "i3d-r50", "slowonly-r101": "i3d-r50"}
 """What is computed for a variant whose type has a smaller one."""
 LARGE = ("i3d", "c3d-plain")
@@ -71,7 +66,10 @@ def original(source: str, variant: str):
     """A seeded file, what fits it, and what its network computes; pool1 on for CSN alone."""
     layout, one = load_layout(source), layout_weights.variant(variant)
     tensors = layout_weights.seeded(layout, one)
-    clip = torch.randn(CLIPS[one.family], generator=torch.Generator().manual_seed(3))
+    clip = torch.randn(
+        EVEN.get(one.family) or network_record(one.family).test_clip,
+        generator=torch.Generator().manual_seed(3),
+    )
     found = match_file(layout, tensors)
     pool1 = network_info(found, None).pool1
     return (

@@ -20,7 +20,7 @@ import converters.verification.verify as verification
 from converters import BadInput, Refused, UsageError, convert, verify
 from converters.cli.main import main
 from converters.files import CHUNK
-from converters.networks import NetworkRecord
+from converters.networks import NetworkRecord, network_record
 from converters.networks.families import bn_inception, c3d, i3d, resnet3d
 from converters.verification.clips import REGIONS, random_regions
 from converters.verification.outcome import Comparison, DeclaredDifferences
@@ -34,16 +34,14 @@ if TYPE_CHECKING:
     from converters.networks import ModuleShapes, Settings
 
 CLIPS = {
-    "vmz": (1, 3, 8, 64, 64),
-    "i3d": (1, 3, 13, 197, 221),
-    "tsn": (1, 3, 1, 31, 38),
-    "c3d": (1, 3, 9, 97, 110),
+    source: network_record(family).test_clip
+    for source, family in {"vmz": "resnet3d", "i3d": "i3d", "tsn": "bn_inception", "c3d": "c3d"}.items()
 }
 
 
 @pytest.fixture(scope="module")
 def clips(tmp_path_factory) -> dict[str, Path]:
-    """A small clip for each source, odd where its network takes odd sizes."""
+    """A small clip for each source."""
     folder = tmp_path_factory.mktemp("clips")
     for name, shape in CLIPS.items():
         np.save(folder / f"{name}.npy", np.random.default_rng(5).standard_normal(shape, np.float32))
@@ -157,7 +155,7 @@ def test_audio_visual_networks(tmp_path: Path, clips) -> None:
     convert("vmz", tmp_path / "x.pkl", tmp_path / "out.pth")
     found = verify(tmp_path / "x.pkl", tmp_path / "out.pth", clip=clips["vmz"])
     assert found.ok
-    assert found.functional.clip == "1x3x8x64x64 and 1x1x100x40, vmz.npy"
+    assert found.functional.clip == f"{'x'.join(map(str, CLIPS['vmz']))} and 1x1x100x40, vmz.npy"
     assert {"video_logits", "audio_logits", "fuse1"} < {block.name for block in found.functional.blocks}
 
 
@@ -515,7 +513,7 @@ def test_convert_and_prove_in_one_go(tmp_path: Path, capsys, monkeypatch) -> Non
     assert out.index("wrote ") < out.index("exact       all ") < out.index("verified: YES")
     assert main([*words, "--force", "--json"]) == 0
     found = json.loads(capsys.readouterr().out)
-    assert (found["ok"], found["target"], found["proof"]["exact"]["ok"]) == (True, "native", True)
+    assert (found["ok"], found["target"], found["verification"]["exact"]["ok"]) == (True, "native", True)
     before = (tmp_path / "a.pth").read_bytes()
     for more in (["--dry-run"], ["--dtype", "float16"]):
         assert main([*words, "--force", *more]) == 2

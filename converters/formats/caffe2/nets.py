@@ -1,5 +1,5 @@
-"""Reads Caffe2's own nets, ``init_net.pb`` and ``predict_net.pb``: the blobs that the first fills, which stay in the
-file, and the operators of the second. Nothing is run.
+"""Reads Caffe2's nets: the blobs that an ``init_net.pb`` fills, which stay in the file, and the operators of a
+``predict_net.pb``. Nothing is executed.
 
 Fields of caffe2.proto: NetDef has name 1, op 2, external_input 7 and external_output 8; OperatorDef has input 1,
 output 2, type 4 and arg 5; Argument has name 1, f 2, i 3, s 4, floats 5 and ints 6.
@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from converters.errors import BadInput
 from converters.formats.io.protobuf_reader import BYTES, FIXED32, VARINT, Field, Unpacked, Wire, signed
+from converters.printable import short_name
 from converters.tensor import FileBytes, Repeated, Tensor
 
 if TYPE_CHECKING:
@@ -27,7 +28,7 @@ _IGNORED = ("GivenTensorIntFill", "GivenTensorInt64Fill", "GivenTensorBoolFill",
 
 
 class NetOp(NamedTuple):
-    """One operator. ``args`` are its numbers, texts and lists of integers; ``values`` where its floats are."""
+    """An operator. ``args`` are its numbers, texts and lists of integers; ``values`` is the field with its floats."""
 
     kind: str
     inputs: tuple[str, ...]
@@ -37,7 +38,7 @@ class NetOp(NamedTuple):
 
 
 class Caffe2Net(NamedTuple):
-    """A net: its operators in order, and what it takes and gives."""
+    """A net: its operators in order, its inputs and its outputs."""
 
     name: str
     ops: tuple[NetOp, ...]
@@ -46,8 +47,8 @@ class Caffe2Net(NamedTuple):
 
 
 def is_caffe2_net(file: SourceFile) -> bool:
-    """Whether a protocol buffer is a Caffe2 net: its first operator has a type in words where a layer of Caffe has
-    a name and, as its type, a number."""
+    """Whether a protocol buffer is a Caffe2 net. Its first operator has its type as text in field 4; a Caffe layer
+    has a name there, and its type as a number."""
     wire = Wire(file)
     try:
         for field in wire.fields(0, file.size):
@@ -83,9 +84,9 @@ def read_caffe2_net(file: SourceFile) -> Caffe2Net:
 
 
 def filled_blobs(file: SourceFile, net: Caffe2Net) -> dict[str, Tensor]:
-    """The blobs of floating type that an init net fills, in its order.
+    """The float32 blobs that an init net fills, in its order.
 
-    Raises `BadInput` for a blob that it fills twice or at random, and for values that do not fill a blob's shape.
+    Raises `BadInput` for a blob that is filled twice or at random, and for values that do not fill the blob's shape.
     """
     tensors: dict[str, Tensor] = {}
     for op in net.ops:
@@ -93,19 +94,19 @@ def filled_blobs(file: SourceFile, net: Caffe2Net) -> dict[str, Tensor]:
             continue
         if len(op.outputs) != 1 or op.inputs or op.kind not in ("GivenTensorFill", "ConstantFill"):
             raise BadInput(
-                f"has the operator {_shown(op.kind)}, which gives no stored blob",
+                f"has the operator {short_name(op.kind)}, which gives no stored blob",
                 path=file.path,
-                where=_shown(op.outputs[0] if op.outputs else ""),
+                where=short_name(op.outputs[0] if op.outputs else ""),
                 hint="an init_net.pb of a trained net has GivenTensorFill only; save it with Caffe2's mobile exporter",
             )
         (name,) = op.outputs
         if name in tensors:
-            raise BadInput(f"fills the blob {_shown(name)} twice", path=file.path)
+            raise BadInput(f"fills the blob {short_name(name)} twice", path=file.path)
         shape = op.args.get("shape", ())
         if not isinstance(shape, tuple):
             shape = (shape,)
         if len(shape) > _AXES or not all(isinstance(size, int) and 0 < size < 1 << 31 for size in shape):
-            raise BadInput("has an impossible shape", path=file.path, where=_shown(name))
+            raise BadInput("has an impossible shape", path=file.path, where=short_name(name))
         if op.kind == "ConstantFill":
             if op.args.get("dtype", 1) == 1:  # float32
                 element = struct.pack("<f", float(op.args.get("value", 0.0)))
@@ -116,7 +117,7 @@ def filled_blobs(file: SourceFile, net: Caffe2Net) -> dict[str, Tensor]:
             raise BadInput(
                 f"has {count:,} values where the shape wants {prod(shape):,}",
                 path=file.path,
-                where=_shown(name),
+                where=short_name(name),
             )
         tensors[name] = Tensor(name, "float32", shape, data)
     return tensors
@@ -151,7 +152,7 @@ def _op(wire: Wire, field: Field) -> NetOp:
 
 
 def _argument(wire: Wire, field: Field) -> tuple[str, Any]:
-    """An argument's name and value; for a list of floats the field that they are in, None for what is not read."""
+    """An argument's name and value: for a list of floats the field that holds it, None for what is not read."""
     name, value = "", None
     ints: list[int] = []
     for one in wire.inside(field):
@@ -173,9 +174,3 @@ def _argument(wire: Wire, field: Field) -> tuple[str, Any]:
             if len(ints) > _NUMBERS:
                 raise wire.damaged(f"has an argument of more than {_NUMBERS} numbers", one.offset)
     return name, tuple(ints) if ints else value
-
-
-def _shown(name: str) -> str:
-    from converters.formats.pickle.machine import shown
-
-    return shown(name)

@@ -1,4 +1,4 @@
-"""The members of a zip file, stored or deflated: where each lies in the file, and how to read a deflated one.
+"""Finds the members of a zip file, stored or deflated, and reads deflated ones.
 
 Structures as in PKWARE's APPNOTE.TXT: the end record, its zip64 form, the central directory, local headers.
 """
@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from converters.errors import BadInput
 from converters.files import CHUNK
+from converters.printable import short_name
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -30,8 +31,7 @@ _LOCAL = struct.Struct("<4s5H3L2H")
 
 
 class Member(NamedTuple):
-    """A member's ``packed`` bytes in the file, which are ``size`` bytes once inflated, with their CRC-32 as
-    the directory has it."""
+    """A member: ``packed`` bytes in the file, ``size`` bytes once inflated, and their CRC-32 from the directory."""
 
     name: str
     offset: int
@@ -87,20 +87,20 @@ def read_members(
             raise BadInput(
                 "is a zip file with compressed or encrypted records",
                 path=file.path,
-                where=_shown(name),
+                where=short_name(name),
                 hint="PyTorch does not compress: if it is an archive with the checkpoint in it, unpack it",
             )
         if flags & 1:
-            raise BadInput("is a zip file with encrypted members", path=file.path, where=_shown(name))
+            raise BadInput("is a zip file with encrypted members", path=file.path, where=short_name(name))
         if method not in (STORED, DEFLATED):
             raise BadInput(
                 f"is a zip file with members compressed by method {method}",
                 path=file.path,
-                where=_shown(name),
+                where=short_name(name),
                 hint="stored and deflated ones are read; pack it again",
             )
         if (size_in != length) if method == STORED else (length > size_in * _RATIO):
-            raise damaged(file, f"has the member {_shown(name)} of impossible size")
+            raise damaged(file, f"has the member {short_name(name)} of impossible size")
         found.append((header, Member(name, 0, size_in, length, method, crc)))
     if len(found) != count:
         raise damaged(file, f"has {len(found):,} members where its end says {count:,}")
@@ -108,7 +108,7 @@ def read_members(
 
 
 class Inflated:
-    """The bytes of a deflated member from ``skip`` on, its length and CRC-32 checked once all are read."""
+    """The bytes of a deflated member from ``skip`` on. Length and CRC-32 are checked when all are read."""
 
     __slots__ = ("file", "member", "skip")
 
@@ -118,7 +118,6 @@ class Inflated:
         self.skip = skip
 
     def chunks(self) -> Iterator[memoryview]:
-        """See `Data.chunks`."""
         skip = self.skip
         for piece in self._pieces():
             if skip < len(piece):
@@ -126,7 +125,7 @@ class Inflated:
             skip = max(0, skip - len(piece))
 
     def head(self, length: int) -> bytes:
-        """The first bytes of the member, whatever ``skip``; the checksum is not looked at."""
+        """The first bytes of the member, regardless of ``skip``; the checksum is not compared."""
         out = b""
         for piece in self._pieces():
             out += piece
@@ -161,7 +160,10 @@ class Inflated:
 
     def _damaged(self, what: str) -> BadInput:
         return BadInput(
-            what, path=self.file.path, where=f"member {_shown(self.member.name)}", hint="fetch the file again"
+            what,
+            path=self.file.path,
+            where=f"member {short_name(self.member.name)}",
+            hint="fetch the file again",
         )
 
 
@@ -179,22 +181,22 @@ def verify_member(file: SourceFile, member: Member) -> None:
 
 
 def wrong_crc(file: SourceFile, name: str, found: int, wanted: int) -> BadInput:
-    """The error for a member whose bytes are not those that were written."""
+    """The error for a member with a wrong checksum."""
     return BadInput(
         f"has a damaged member: its CRC-32 is {found:08x}, it was written with {wanted:08x}",
         path=file.path,
-        where=_shown(name),
+        where=short_name(name),
         hint="fetch the file again",
     )
 
 
 def damaged(file: SourceFile, what: str) -> BadInput:
-    """The error for a zip file whose parts do not agree."""
+    """The error for a zip file whose structures contradict each other."""
     return BadInput(what, path=file.path, hint="the zip file is damaged; fetch it again")
 
 
 def _directory(file: SourceFile) -> tuple[int, int, int]:
-    """Offset and size of the central directory, and how many entries it has."""
+    """Offset and size of the central directory, and its number of entries."""
     tail = min(file.size, _END.size + 0xFFFF)
     raw = file.read_at(file.size - tail, tail)
     at = raw.rfind(b"PK\x05\x06")
@@ -256,29 +258,23 @@ def _wide(file: SourceFile, extra: bytes, packed: int, length: int, header: int)
 
 
 def _placed(file: SourceFile, found: list[tuple[int, Member]], end: int) -> dict[str, Member]:
-    """Where the members' own bytes are, each behind its local header."""
+    """The members with the offsets of their bytes, which follow their local headers."""
     members: dict[str, Member] = {}
     free = 0  # first byte that no member before this one takes
     for header, member in sorted(found):
         name = member.name
         if name in members:
-            raise damaged(file, f"has the member {_shown(name)} twice")
+            raise damaged(file, f"has the member {short_name(name)} twice")
         if header < free or header + _LOCAL.size > end:
-            raise damaged(file, f"has the member {_shown(name)} across another or outside the file")
+            raise damaged(file, f"has the member {short_name(name)} across another or outside the file")
         raw = file.read_at(header, min(_LOCAL.size + len(name.encode()), end - header))
         magic, _, _, method, _, _, _, _, _, n_name, n_extra = _LOCAL.unpack_from(raw)
         named = raw[_LOCAL.size : _LOCAL.size + n_name]
         if magic != b"PK\x03\x04" or method != member.method or named != name.encode():
-            raise damaged(file, f"has a member {_shown(name)} that is not where its directory says")
+            raise damaged(file, f"has a member {short_name(name)} that is not where its directory says")
         offset = header + _LOCAL.size + n_name + n_extra
         free = offset + member.packed
         if free > end:
-            raise damaged(file, f"has the member {_shown(name)} across another or outside the file")
+            raise damaged(file, f"has the member {short_name(name)} across another or outside the file")
         members[name] = member._replace(offset=offset)
     return members
-
-
-def _shown(name: str) -> str:
-    from converters.formats.pickle.machine import shown
-
-    return shown(name)

@@ -12,6 +12,8 @@ if TYPE_CHECKING:
     Size = int | str
     """The size of an axis, or the name of a free one."""
 
+    Attribute = int | float | str | Sequence[int]
+
 OPSET = 18
 """The operator set that is written; onnxruntime has supported it since 1.14."""
 
@@ -19,12 +21,12 @@ IR_VERSION = 9
 
 
 class Node(NamedTuple):
-    """One ONNX node."""
+    """One ONNX node. Of a file's, ``attributes`` has the numbers and lists of integers only."""
 
     kind: str
     inputs: tuple[str, ...]
     outputs: tuple[str, ...]
-    attributes: Mapping[str, int | float | str | Sequence[int]]
+    attributes: Mapping[str, Attribute]
 
 
 class Graph(NamedTuple):

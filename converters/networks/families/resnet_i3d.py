@@ -95,4 +95,4 @@ class ResNetI3D(Network):
         yield "logits", x.mean(dim=(2, 3, 4))
 
 
-NETWORK = NetworkRecord(build=ResNetI3D, test_clip=(1, 3, 32, 209, 212))
+NETWORK = NetworkRecord(build=ResNetI3D, test_clip=(1, 3, 8, 65, 70))

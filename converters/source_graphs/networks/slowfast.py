@@ -210,5 +210,11 @@ class _X3D(_Builder):
 
 
 SOURCE = SourceRecord(
-    layouts=("slowfast",), recognise=recognise, test_clips={"resnet_i3d": (1, 3, 2, 193, 196)}
+    layouts=("slowfast",),
+    recognise=recognise,
+    test_clips={
+        "resnet_i3d": (1, 3, 2, 193, 196),
+        "slowfast": (1, 3, 16, 193, 196),
+        "x3d": (1, 3, 2, 290, 301),
+    },
 )

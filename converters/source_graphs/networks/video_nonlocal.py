@@ -95,4 +95,8 @@ class _Builder(Bottlenecks):
         return self.op("Transpose", [out], f"{out}_trans", axes=(0, 2, 1, 3, 4))
 
 
-SOURCE = SourceRecord(layouts=("nonlocal", "nonlocal-affine"), recognise=recognise)
+SOURCE = SourceRecord(
+    layouts=("nonlocal", "nonlocal-affine"),
+    recognise=recognise,
+    test_clips={"resnet_i3d": (1, 3, 32, 209, 212)},
+)

@@ -1,0 +1,84 @@
+"""The options of a conversion, defined once: for Python, the command line and manifests.
+
+The classes are tuples rather than dataclasses, because importing ``dataclasses`` would take 5 ms of every conversion.
+Build them by keyword.
+"""
+
+# No postponed annotations here: the options' texts are read from the annotations.
+from collections.abc import Callable
+from typing import Annotated, Any, NamedTuple
+
+
+class Text(NamedTuple):
+    """How an option is explained: its help, and what stands for its value."""
+
+    help: str
+    metavar: str = ""
+
+
+class ReadOptions(NamedTuple):
+    """How an input is read."""
+
+    entry: Annotated[str | None, Text("the state dict in a PyTorch file, such as ema_state_dict", "PATH")] = (
+        None
+    )
+    checksum: Annotated[bool, Text("do not verify the input's own checksums")] = True
+    sha256: Annotated[bool, Text("record the input's SHA-256 in the provenance (slow)")] = False
+
+
+class NetworkOptions(NamedTuple):
+    """What cannot be inferred from the tensors of the input."""
+
+    variant: Annotated[str | None, Text("the network or model, if names and shapes fit several", "NAME")] = (
+        None
+    )
+    head: Annotated[
+        str | None, Text("name of the classifier layer, if it differs from the layout's", "NAME")
+    ] = None
+    backbone: Annotated[bool, Text("leave the classifier out")] = False
+    pool1: Annotated[bool | None, Text("the source's network has a max pool after the stem")] = None
+    stem_stride: Annotated[int | None, Text("temporal stride of the stem", "N")] = None
+    inverse_std: Annotated[
+        bool, Text("the source stores inverse standard deviations instead of variances (TSN, early 2016)")
+    ] = False
+    mean: Annotated[
+        str | None, Text("the mean cube that belongs to the weights, for the provenance", "FILE")
+    ] = None
+
+
+class WriteOptions(NamedTuple):
+    """How an output is written."""
+
+    force: Annotated[bool, Text("replace an existing output")] = False
+    dry_run: Annotated[bool, Text("plan and report; read no tensor data, write nothing")] = False
+    check: Annotated[bool, Text("read the output back and compare every tensor")] = False
+    wrap: Annotated[bool, Text("wrap the state dict as the layout's project saves it")] = False
+    dtype: Annotated[str | None, Text("cast to float32, float16, bfloat16 or float64", "DTYPE")] = None
+    strict: Annotated[bool, Text("refuse NaN and Inf")] = False
+    progress: Callable[[int, int], None] | None = None
+
+
+VERIFY_OPTIONS = ("entry", "variant", "head", "pool1", "stem_stride", "inverse_std")
+"""The options that verifying a conversion takes too."""
+
+
+class Option(NamedTuple):
+    """One field of these classes. ``type`` is bool, int or str; an ``optional`` one may be None."""
+
+    name: str
+    type: Any
+    optional: bool
+    default: Any
+    text: Text
+
+
+def options_of(options: type[NamedTuple]) -> list[Option]:
+    """The fields of an options class that have a text, in order."""
+    found = []
+    for name, annotation in options.__annotations__.items():
+        if (texts := getattr(annotation, "__metadata__", None)) is None:
+            continue
+        types = getattr(annotation.__origin__, "__args__", (annotation.__origin__,))
+        default = options._field_defaults[name]
+        found.append(Option(name, types[0], type(None) in types, default, texts[0]))
+    return found
