@@ -30,7 +30,7 @@ sys.path.insert(0, REPOSITORY)
 from converters import convert, verify  # noqa: E402
 from converters.errors import ConverterError, Refused  # noqa: E402
 from converters.formats.io.atomic import replacing  # noqa: E402
-from converters.formats.registry import (
+from converters.formats.registry import (  # noqa: E402
     usual_suffix,
 )
 from converters.inspection.support_table import holding_layouts  # noqa: E402
