@@ -513,7 +513,7 @@ def test_convert_and_prove_in_one_go(tmp_path: Path, capsys, monkeypatch) -> Non
     assert out.index("wrote ") < out.index("exact       all ") < out.index("verified: YES")
     assert main([*words, "--force", "--json"]) == 0
     found = json.loads(capsys.readouterr().out)
-    assert (found["ok"], found["target"], found["proof"]["exact"]["ok"]) == (True, "native", True)
+    assert (found["ok"], found["target"], found["verification"]["exact"]["ok"]) == (True, "native", True)
     before = (tmp_path / "a.pth").read_bytes()
     for more in (["--dry-run"], ["--dtype", "float16"]):
         assert main([*words, "--force", *more]) == 2
