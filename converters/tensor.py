@@ -60,8 +60,8 @@ class Data(Protocol):
 
 
 def known_crc(data: Data) -> int | None:
-    """The CRC-32 of data that compare it themselves while they are read to the end (``crc32``); None of all others,
-    such as those that have another checksum."""
+    """The CRC-32 that the source file has for these data, where reading them to the end compares it (attribute
+    ``crc32``); None where there is none, or another sort of checksum."""
     crc: int | None = getattr(data, "crc32", None)
     return crc
 
@@ -88,7 +88,7 @@ class Tensor(NamedTuple):
 
 
 def same_bytes(one: Tensor, other: Tensor) -> bool:
-    """Whether two tensors have the same bytes. Reads both side by side, up to the first difference."""
+    """Whether two tensors have the same bytes. Reads both side by side until the first difference."""
     left, right = b"", b""
     ones, others = one.data.chunks(), other.data.chunks()
     while True:
@@ -114,7 +114,7 @@ class FileBytes(NamedTuple):
 
 
 class Held(NamedTuple):
-    """Bytes that are in memory already. A view must be contiguous and of single bytes."""
+    """Bytes in memory. A view must be contiguous and have single bytes as items."""
 
     data: bytes | memoryview
 
@@ -125,7 +125,7 @@ class Held(NamedTuple):
 
 
 class Repeated(NamedTuple):
-    """One element's bytes, ``times`` times: a filled tensor."""
+    """The bytes of one element, ``times`` times: a tensor that was filled with a constant."""
 
     element: bytes
     times: int
@@ -141,7 +141,7 @@ class Repeated(NamedTuple):
 
 
 class Swapped(NamedTuple):
-    """Big-endian bytes turned little-endian. ``itemsize`` is the element's size in bytes (2, 4 or 8)."""
+    """Big-endian bytes converted to little-endian. ``itemsize`` is the size of an element in bytes: 2, 4 or 8."""
 
     data: Data
     itemsize: int

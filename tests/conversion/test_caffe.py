@@ -232,6 +232,7 @@ def test_sums_come_back_whatever_their_divisor(factor, tmp_path):
     assert np.array_equal(got, sums / np.float32(factor) if factor else sums * 0)
 
 
+@pytest.mark.full
 def test_a_divisor_that_no_file_had_is_one(tmp_path):
     table = "c3d/caffe-v1.1-resnet18-sports1m"
     write_caffe(tmp_path / "x.caffemodel", table, values(TABLES[table].params))
@@ -245,6 +246,7 @@ def test_a_divisor_that_no_file_had_is_one(tmp_path):
     assert load_model(tmp_path / "bare.pth").stem.bn.eps == 1e-5
 
 
+@pytest.mark.full
 def test_inverse_deviations(tmp_path, run):
     table = "tsn/caffe-bn_inception-flow-ucf101"
     arrays = values(TABLES[table].params)
@@ -485,6 +487,7 @@ def test_wrong_kinds_of_file_are_named(run, tmp_path):
     assert not (tmp_path / "out.pth").exists()
 
 
+@pytest.mark.full
 def test_other_networks_and_missing_blobs_have_exit_code_1(run, tmp_path):
     arrays = small_net()
     shape = (96, 3, 11, 11)

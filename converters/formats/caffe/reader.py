@@ -52,7 +52,7 @@ _PROTOTXT = (
 
 
 class Numbers(NamedTuple):
-    """A dialect's field numbers: of a layer, and of a blob. 0 where it has no such field."""
+    """The field numbers of a dialect, for a layer and a blob; 0 for a field that the dialect does not have."""
 
     name: int
     kind: int
@@ -74,8 +74,8 @@ NUMBERS = {
 
 
 class Layer(NamedTuple):
-    """A layer of the net, with or without weights. ``kind`` is its type: a text in ``bvlc``, a number in the
-    other dialects, and empty where the file has none."""
+    """A layer, with ``blobs`` arrays of weights. ``kind`` is its type: text in ``bvlc``, a number in the other
+    dialects, empty where the file gives none."""
 
     name: str
     kind: str | int
@@ -83,8 +83,8 @@ class Layer(NamedTuple):
 
 
 class CaffeModel(NamedTuple):
-    """A net's weights in the file's order. ``tensors`` have the names ``LAYER/0``, ``LAYER/1`` ... and the
-    shapes that the file says; ``net`` is the net's own name."""
+    """A model's weights in the file's order. ``tensors`` are named ``LAYER/0``, ``LAYER/1`` ... and have the shapes
+    that the file states; ``net`` is the network's name in the file."""
 
     tensors: dict[str, Tensor]
     dialect: str
@@ -100,7 +100,7 @@ class _Blob(NamedTuple):
 
 
 class _Reading(NamedTuple):
-    """What a blob is in one dialect, or why it is nothing there."""
+    """A blob as one dialect reads it; ``fault`` says why the dialect cannot."""
 
     dtype: str = "float32"
     shape: tuple[int, ...] = ()
@@ -109,7 +109,7 @@ class _Reading(NamedTuple):
 
 
 class _Joined:
-    """Values that a file has in several pieces."""
+    """Values in several pieces of a file."""
 
     __slots__ = ("parts",)
 
@@ -122,11 +122,10 @@ class _Joined:
 
 
 def read_caffemodel(file: SourceFile) -> CaffeModel:
-    """Read the names, shapes and places of all blobs.
+    """Read the names, shapes and offsets of all blobs.
 
-    Raises `BadInput` for a file of another kind, saying which (a solver state, a mean file and a description
-    of a network are named), a damaged one, one whose blobs agree with no dialect, and one with two layers of
-    weights under one name.
+    Raises `BadInput` for a damaged file, a file of another kind (solver states, mean files and network descriptions
+    are named), blobs that fit no dialect, and two layers with weights and the same name.
     """
     _expect(file, "model")
     wire = Wire(file)
@@ -158,8 +157,8 @@ def read_caffemodel(file: SourceFile) -> CaffeModel:
 
 
 def read_caffe_hdf5(file: SourceFile) -> CaffeModel:
-    """The same of a ``.caffemodel.h5``, whose datasets are ``data/LAYER/0`` ... (dialect ``hdf5``). Raises
-    `Refused` without h5py."""
+    """Read a ``.caffemodel.h5``, whose datasets are ``data/LAYER/0`` ... (dialect ``hdf5``). Raises `BadInput` as
+    `read_caffemodel` does, and `Refused` without h5py."""
     from converters.formats.hdf5.reader import read_hdf5
 
     found = read_hdf5(file)
@@ -197,9 +196,8 @@ def read_caffe_hdf5(file: SourceFile) -> CaffeModel:
 def read_mean(file: SourceFile) -> Tensor:
     """The mean image or cube of a ``.binaryproto``, which is a bare BlobProto of any dialect.
 
-    Its name is ``mean``, its shape [channels, (frames,) height, width]: ``num``, which is 1 where it is there, falls
-    away.
-    Raises `BadInput` for anything else, saying what it is.
+    The tensor is called ``mean`` and has the shape [channels, (frames,) height, width]; a leading ``num`` of 1 is
+    dropped. Raises `BadInput` for anything else, saying what it is.
     """
     _expect(file, "mean")
     wire = Wire(file)
@@ -220,8 +218,8 @@ def read_mean(file: SourceFile) -> Tensor:
 
 
 def message_kind(file: SourceFile) -> str:
-    """What a file of Caffe's is by its outermost fields: ``model``, ``mean``, ``solverstate`` or
-    ``prototxt``; empty for anything else."""
+    """The kind of a Caffe file by its outermost fields: ``model``, ``mean``, ``solverstate`` or ``prototxt``; empty
+    for other files."""
     head = file.read_at(0, min(HEAD, file.size))
     text = head.removeprefix(b"\xef\xbb\xbf").lstrip()  # an empty first line looks like a net's name
     if sniff(text) == "text":
@@ -269,7 +267,7 @@ _OTHER = {
 
 
 def _expect(file: SourceFile, wanted: str) -> None:
-    """Raises `BadInput` that says what the file is, unless it is what is wanted."""
+    """Raise `BadInput`, saying what the file is, unless it is of the kind ``wanted``."""
     kind = message_kind(file)
     if kind == wanted:
         return
@@ -284,7 +282,7 @@ def _expect(file: SourceFile, wanted: str) -> None:
 
 
 def _layers(wire: Wire, entries: list[Field], numbers: Numbers) -> tuple[tuple[Layer, ...], list[_Blob]]:
-    """All layers, and the blobs of those that have weights."""
+    """All layers, and the blobs of those with weights."""
     path = wire.file.path
     layers: list[Layer] = []
     blobs: list[_Blob] = []
@@ -333,7 +331,7 @@ def _layers(wire: Wire, entries: list[Field], numbers: Numbers) -> tuple[tuple[L
 
 
 def _fields(wire: Wire, start: int, end: int) -> tuple[Field, ...]:
-    """A blob's fields, which must be few: values come together."""
+    """A blob's fields. Raises `BadInput` for a blob in too many pieces."""
     found: list[Field] = []
     for field in wire.fields(start, end):
         if len(found) == _PIECES:
@@ -343,7 +341,7 @@ def _fields(wire: Wire, start: int, end: int) -> tuple[Field, ...]:
 
 
 def _dialect(wire: Wire, blobs: list[_Blob], dialects: tuple[str, ...]) -> str:
-    """The one of ``dialects`` in which every blob has as many values as its sizes say."""
+    """The dialect in which every blob has as many values as its shape asks for. Raises `BadInput`."""
     faults: dict[str, tuple[_Blob, str]] = {}
     for dialect in dialects:
         for blob in blobs:
@@ -367,7 +365,7 @@ def _dialect(wire: Wire, blobs: list[_Blob], dialects: tuple[str, ...]) -> str:
 
 
 def _reading(wire: Wire, blob: _Blob, numbers: Numbers) -> _Reading:
-    """A blob in one dialect. A field of another wire type than there is a fault: it is how dialects
+    """A blob as a dialect reads it. A field with an unexpected wire type is a fault: that is how the dialects
     differ."""
     sizes: dict[int, int] = {}
     shape: list[int] | None = None
@@ -415,7 +413,8 @@ def _reading(wire: Wire, blob: _Blob, numbers: Numbers) -> _Reading:
 
 
 def _final(sizes: dict[int, int], shape: list[int] | None, numbers: Numbers) -> tuple[int, ...] | None:
-    """The shape by the sizes of old, the shape of new, or both, which must be the same but for ones."""
+    """The shape from the old fields (num, channels ...), the new field ``shape``, or both; None if the two differ in
+    more than sizes of 1."""
     old = tuple(sizes.get(number, 0) for number in numbers.sizes)
     if len(old) == 5 and 3 not in sizes:
         old = (*old[:2], 1, *old[3:])  # files older than ``length``, as C3D itself reads them
@@ -427,7 +426,7 @@ def _final(sizes: dict[int, int], shape: list[int] | None, numbers: Numbers) -> 
 
 
 def _shape(wire: Wire, field: Field) -> list[int]:
-    """The sizes of a BlobShape, packed or not."""
+    """The sizes in a BlobShape, packed or not."""
     found: list[int] = []
     if field.wire != BYTES:
         return found

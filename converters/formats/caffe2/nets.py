@@ -1,5 +1,5 @@
-"""Reads Caffe2's own nets, ``init_net.pb`` and ``predict_net.pb``: the blobs that the first fills, which stay in the
-file, and the operators of the second. Nothing is run.
+"""Reads Caffe2's nets: the blobs that an ``init_net.pb`` fills, which stay in the file, and the operators of a
+``predict_net.pb``. Nothing is executed.
 
 Fields of caffe2.proto: NetDef has name 1, op 2, external_input 7 and external_output 8; OperatorDef has input 1,
 output 2, type 4 and arg 5; Argument has name 1, f 2, i 3, s 4, floats 5 and ints 6.
@@ -28,7 +28,7 @@ _IGNORED = ("GivenTensorIntFill", "GivenTensorInt64Fill", "GivenTensorBoolFill",
 
 
 class NetOp(NamedTuple):
-    """One operator. ``args`` are its numbers, texts and lists of integers; ``values`` where its floats are."""
+    """An operator. ``args`` are its numbers, texts and lists of integers; ``values`` is the field with its floats."""
 
     kind: str
     inputs: tuple[str, ...]
@@ -38,7 +38,7 @@ class NetOp(NamedTuple):
 
 
 class Caffe2Net(NamedTuple):
-    """A net: its operators in order, and what it takes and gives."""
+    """A net: its operators in order, its inputs and its outputs."""
 
     name: str
     ops: tuple[NetOp, ...]
@@ -47,8 +47,8 @@ class Caffe2Net(NamedTuple):
 
 
 def is_caffe2_net(file: SourceFile) -> bool:
-    """Whether a protocol buffer is a Caffe2 net: its first operator has a type in words where a layer of Caffe has
-    a name and, as its type, a number."""
+    """Whether a protocol buffer is a Caffe2 net. Its first operator has its type as text in field 4; a Caffe layer
+    has a name there, and its type as a number."""
     wire = Wire(file)
     try:
         for field in wire.fields(0, file.size):
@@ -84,9 +84,9 @@ def read_caffe2_net(file: SourceFile) -> Caffe2Net:
 
 
 def filled_blobs(file: SourceFile, net: Caffe2Net) -> dict[str, Tensor]:
-    """The blobs of floating type that an init net fills, in its order.
+    """The float32 blobs that an init net fills, in its order.
 
-    Raises `BadInput` for a blob that it fills twice or at random, and for values that do not fill a blob's shape.
+    Raises `BadInput` for a blob that is filled twice or at random, and for values that do not fill the blob's shape.
     """
     tensors: dict[str, Tensor] = {}
     for op in net.ops:
@@ -152,7 +152,7 @@ def _op(wire: Wire, field: Field) -> NetOp:
 
 
 def _argument(wire: Wire, field: Field) -> tuple[str, Any]:
-    """An argument's name and value; for a list of floats the field that they are in, None for what is not read."""
+    """An argument's name and value: for a list of floats the field that holds it, None for what is not read."""
     name, value = "", None
     ints: list[int] = []
     for one in wire.inside(field):

@@ -1,7 +1,7 @@
-"""Reads Caffe2 checkpoints as Python pickles them: VMZ's, and those of related Caffe2 projects.
+"""Reads Caffe2 checkpoints in Python pickles: VMZ's, and those of related Caffe2 projects.
 
-The file is ``{'blobs': {name: array}}`` or ``{name: array}``, written by Python 2 or 3 under any protocol. It
-is read as data (`pickle_vm`); the arrays stay in it.
+The file holds ``{'blobs': {name: array}}`` or ``{name: array}``, written by Python 2 or 3 with any protocol. It is
+read as data (`pickle.machine`); the arrays stay in the file.
 """
 
 from __future__ import annotations
@@ -23,9 +23,8 @@ if TYPE_CHECKING:
 class Caffe2Pickle(NamedTuple):
     """The contents of a checkpoint, in the file's order.
 
-    ``tensors`` are the arrays by blob name, ``other_values`` the blobs that are plain values (``model_iter``),
-    ``nested`` tells ``{'blobs': ...}`` from a flat file. What stands beside ``'blobs'`` follows the blobs:
-    arrays in ``tensors``, all else in ``other_values``.
+    ``tensors`` are the arrays by blob name, ``other_values`` the blobs that are plain values (``model_iter``).
+    ``nested`` is true for ``{'blobs': ...}``; entries beside ``'blobs'`` then follow the blobs.
     """
 
     tensors: dict[str, Tensor]
@@ -35,10 +34,10 @@ class Caffe2Pickle(NamedTuple):
 
 
 def read_caffe2_pickle(file: SourceFile) -> Caffe2Pickle:
-    """Read the names, shapes and places of all arrays.
+    """Read the names, shapes and offsets of all arrays.
 
-    Raises `BadInput` for a file of another kind, a damaged one, one with code in it, one with anything but
-    numbers under a blob's name, and one with a name twice, among the blobs and beside them.
+    Raises `BadInput` for a file of another kind, a damaged file, a pickle with code, a blob that is not numeric, and
+    a name that occurs twice.
     """
     expect(file, "pickle")
     value, protocol, _ = walk(file, NAMES)
@@ -81,7 +80,7 @@ def read_caffe2_pickle(file: SourceFile) -> Caffe2Pickle:
 
 
 def _named(file: SourceFile, entries: dict[object, object]) -> dict[str, object]:
-    """Entries by name, whether Python 2 or 3 wrote them as bytes or as text."""
+    """Entries by name; Python 2 and 3 wrote names as bytes or text."""
     refuse_too_many(file, entries)
     named: dict[str, object] = {}
     for key, value in entries.items():

@@ -1,9 +1,9 @@
 """Writes Caffe2 checkpoints in the byte format of VMZ's releases.
 
-That is what ``cPickle.dump({'blobs': {name: array}}, out, 2)`` writes under Python 2.7 with numpy 1.16. Names
-are Python 2 strings; what arrays have in common is written once and recalled afterwards. cPickle numbers for
-recall only what something else refers to as well; to names nothing does, once ``minidb_to_pickle.py`` of VMZ
-has cut off their scopes.
+That is what ``cPickle.dump({'blobs': {name: array}}, out, 2)`` writes under Python 2.7 with numpy 1.16. Names are
+Python 2 strings; what the arrays have in common is written once and then fetched from the memo. cPickle memoises only
+objects that are referenced elsewhere too, which the names are not once VMZ's ``minidb_to_pickle.py`` has cut off
+their scopes.
 """
 
 from __future__ import annotations
@@ -29,10 +29,10 @@ _BATCH = 1000  # items of a dictionary that cPickle sets at once
 def write_caffe2_pickle(
     out: Sink, blobs: Iterable[Tensor] | Mapping[str, Tensor], *, nested: bool = True
 ) -> None:
-    """Write the blobs in their order, as ``{'blobs': {...}}`` or flat, holding one chunk at a time.
+    """Write the blobs in order, as ``{'blobs': {...}}`` or flat, one chunk in memory at a time.
 
-    Raises `Refused` for a name that is there twice, a dtype that numpy lacks, and an array of 2 GiB or more,
-    for whose length the format has no room.
+    Raises `Refused` for a name that occurs twice, a dtype that numpy lacks, and an array of 2 GiB or more, whose
+    length the format cannot express.
     """
     tensors = list(blobs.values() if isinstance(blobs, Mapping) else blobs)
     names: set[str] = set()
@@ -55,7 +55,7 @@ def write_caffe2_pickle(
 
 
 class _Memo:
-    """cPickle's memo: the numbers, from 1, of what may be recalled."""
+    """cPickle's memo: the numbers, from 1, of values that can be fetched again."""
 
     def __init__(self) -> None:
         self._numbers: dict[str, int] = {}
@@ -134,7 +134,7 @@ def _string(text: bytes) -> bytes:
 
 
 def _length(length: int) -> bytes:
-    """The opcode of a string of so many bytes, and their number."""
+    """The opcode and length of a string of ``length`` bytes."""
     return b"U" + length.to_bytes(1, "little") if length < 256 else b"T" + length.to_bytes(4, "little")
 
 

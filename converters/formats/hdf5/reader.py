@@ -35,10 +35,10 @@ _ERRORS = (OSError, RuntimeError, ValueError, KeyError, TypeError, OverflowError
 
 
 class Hdf5File(NamedTuple):
-    """A file's datasets by path, in the file's order (by name, as HDF5 sorts them).
+    """A file's datasets by path, sorted by name as HDF5 does.
 
-    ``tensors`` are those of the dtypes a state dict can hold, ``empty`` the paths of datasets without a
-    value, ``other_values`` the rest, with what they are in words, ``groups`` the paths of all groups.
+    ``tensors`` are those with dtypes that a state dict can hold, ``empty`` the paths of datasets without a value,
+    ``other_values`` describes the rest, ``groups`` are the paths of all groups.
     """
 
     tensors: dict[str, Tensor]
@@ -48,10 +48,10 @@ class Hdf5File(NamedTuple):
 
 
 def read_hdf5(file: SourceFile) -> Hdf5File:
-    """Read the paths, shapes and places of all datasets.
+    """Read the paths, shapes and offsets of all datasets.
 
-    Raises `BadInput` for a file of another kind, a damaged one, and one that refers to other files, and
-    `Refused` without h5py.
+    Raises `BadInput` for a file of another kind, a damaged file, and one that refers to other files; `Refused`
+    without h5py.
     """
     expect(file, "hdf5")
     h5py = load_h5py(file.path)
@@ -80,7 +80,7 @@ def read_hdf5(file: SourceFile) -> Hdf5File:
 
 
 def load_h5py(path: str) -> Any:
-    """The package h5py. Raises `Refused` for the file at ``path`` where it is not installed."""
+    """The package h5py. Raises `Refused`, naming the file at ``path``, where it is not installed."""
     try:
         return import_module("h5py")
     except ImportError:
@@ -125,10 +125,10 @@ class _Handle(io.RawIOBase):
 
 
 class _Compressed:
-    """A dataset that only libhdf5 can lay out, read some rows at a time.
+    """A dataset that only libhdf5 can decode, read a few rows at a time.
 
-    The file is open in libhdf5 for no longer than one read takes: what is open when the process ends it closes
-    through Python's objects, which are gone by then.
+    The file is open in libhdf5 only during a read: it closes open files when the process ends, through Python objects
+    that no longer exist by then.
     """
 
     __slots__ = ("chunk", "dtype", "file", "path", "shape")
@@ -160,7 +160,7 @@ class _Compressed:
 def _slabs(
     shape: tuple[int, ...], chunk: tuple[int, ...], itemsize: int
 ) -> Iterator[tuple[int | slice, ...]]:
-    """Places that are an array together, in C order: whole rows of chunks where these fit into a slab."""
+    """Selections that together cover an array in C order: whole rows of chunks where they fit into a slab."""
     if not shape:
         yield ()
     if not shape or 0 in shape:
@@ -176,7 +176,7 @@ def _slabs(
 
 
 def _walk(h5py: Any, file: SourceFile, root: Any) -> Iterator[tuple[str, Any]]:
-    """Every group and dataset under its path, without going outside the file or round in circles."""
+    """Every group and dataset with its path; stays inside the file and follows no cycles."""
     stack = [("", root, 0)]
     count = 0
     while stack:
@@ -240,7 +240,7 @@ def _data(h5py: Any, file: SourceFile, path: str, dtype: str, dataset: Any) -> D
 
 
 def _damaged(file: SourceFile, error: BaseException, path: str = "") -> BadInput:
-    """h5py's own words, on one line."""
+    """The error with h5py's own message, on one line."""
     said = short_name(str(error).strip("'\""))
     return BadInput(
         f"cannot be read as HDF5: {said}",

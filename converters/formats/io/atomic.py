@@ -1,8 +1,8 @@
-"""An output that appears whole or not at all.
+"""Atomic outputs: a file appears whole or not at all.
 
-The bytes go to a temporary file in the output's own folder, named ``.NAME.PID-RANDOM.partial`` and locked
-while its process lives. Only a finished, synced file gets the final name. A temporary file whose lock can
-be taken is a dead process's, and the next run to the same output removes it.
+The bytes go to a temporary file in the output's folder, named ``.NAME.PID-RANDOM.partial`` and locked while its
+process is alive. Only a finished, synced file gets the final name. A temporary file whose lock can be acquired
+belongs to a dead process; the next run with the same output removes it.
 """
 
 from __future__ import annotations
@@ -91,10 +91,10 @@ def replacing(
 def replacing_all(
     paths: Sequence[str], *, force: bool = False, check: Callable[[str], None] | None = None
 ) -> Iterator[list[Output]]:
-    """The same for files that are one output together: they get their names in order, the last one completing it.
+    """Write several files that make up one output. They get their names in order; the last one completes the output.
 
-    A single file is checked before it gets its name. Several are read by their names, so ``check`` is called with
-    the last one's name afterwards, and removes them all if it raises.
+    A single file is checked before it gets its name. Several can only be read under their final names, so ``check``
+    is called with the last one's name afterwards; if it raises, all are removed.
     """
     if len(paths) == 1:
         with replacing(paths[0], force=force, check=check) as out:
@@ -113,9 +113,10 @@ def replacing_all(
 
 
 def refuse_output(path: str | os.PathLike[str], *, force: bool = False) -> None:
-    """Raise `Refused` if ``path`` cannot become an output: to be asked before any work.
+    """Raise `Refused` if ``path`` cannot become an output; call it before any work.
 
-    It is a folder or a device, its folder is missing or read-only, or it exists and ``force`` is not given.
+    That is so if it is a folder or a device, if its folder is missing or read-only, or if it exists and ``force`` is
+    not given.
     """
     target = os.fspath(path)
     folder, base = os.path.split(target)
@@ -134,7 +135,7 @@ def refuse_output(path: str | os.PathLike[str], *, force: bool = False) -> None:
 
 
 def same_file(a: str | os.PathLike[str], b: str | os.PathLike[str]) -> bool:
-    """Whether two names lead to one file, through links of either sort. False if one does not exist."""
+    """Whether two paths lead to one file, through hard or symbolic links. False if either does not exist."""
     try:
         return os.path.samefile(a, b)
     except OSError:
@@ -142,9 +143,9 @@ def same_file(a: str | os.PathLike[str], b: str | os.PathLike[str]) -> bool:
 
 
 def remove_dead(path: str | os.PathLike[str]) -> None:
-    """Remove the temporary files that killed runs to ``path`` left; those of live processes stay.
+    """Remove temporary files that killed runs with the output ``path`` left behind, but not those of live processes.
 
-    Says nothing of what it cannot remove: a leftover is no reason to stop.
+    Files that cannot be removed are ignored silently: leftovers are harmless.
     """
     folder, base = os.path.split(os.fspath(path))
     prefix = _prefix(base)

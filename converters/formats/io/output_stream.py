@@ -23,10 +23,10 @@ class Sink(Protocol):
 
 
 class Output:
-    """A file that is written from beginning to end.
+    """A file written from start to end.
 
-    ``position`` is the number of bytes handed over so far, ``path`` the name that errors show. A failed
-    write is `Refused`, with what to do.
+    ``position`` is the number of bytes written so far, ``path`` the name for error messages. A failed write raises
+    `Refused` with a hint.
     """
 
     def __init__(self, fd: int, path: str) -> None:
@@ -94,7 +94,7 @@ else:  # Windows has no gathering write; the caller's loop writes what is left
 
 
 def write_error(error: OSError, path: str) -> Refused:
-    """What a failed system call on the way to ``path`` means to a person."""
+    """The error for a failed system call while writing ``path``."""
     folder = os.path.dirname(path) or os.curdir
     code = error.errno
     room = f"make room in {folder} or write to another disk"

@@ -1,4 +1,4 @@
-"""The members of a zip file, stored or deflated: where each lies in the file, and how to read a deflated one.
+"""Finds the members of a zip file, stored or deflated, and reads deflated ones.
 
 Structures as in PKWARE's APPNOTE.TXT: the end record, its zip64 form, the central directory, local headers.
 """
@@ -31,8 +31,7 @@ _LOCAL = struct.Struct("<4s5H3L2H")
 
 
 class Member(NamedTuple):
-    """A member's ``packed`` bytes in the file, which are ``size`` bytes once inflated, with their CRC-32 as
-    the directory has it."""
+    """A member: ``packed`` bytes in the file, ``size`` bytes once inflated, and their CRC-32 from the directory."""
 
     name: str
     offset: int
@@ -109,7 +108,7 @@ def read_members(
 
 
 class Inflated:
-    """The bytes of a deflated member from ``skip`` on, its length and CRC-32 checked once all are read."""
+    """The bytes of a deflated member from ``skip`` on. Length and CRC-32 are checked when all are read."""
 
     __slots__ = ("file", "member", "skip")
 
@@ -126,7 +125,7 @@ class Inflated:
             skip = max(0, skip - len(piece))
 
     def head(self, length: int) -> bytes:
-        """The first bytes of the member, whatever ``skip``; the checksum is not looked at."""
+        """The first bytes of the member, regardless of ``skip``; the checksum is not compared."""
         out = b""
         for piece in self._pieces():
             out += piece
@@ -182,7 +181,7 @@ def verify_member(file: SourceFile, member: Member) -> None:
 
 
 def wrong_crc(file: SourceFile, name: str, found: int, wanted: int) -> BadInput:
-    """The error for a member whose bytes are not those that were written."""
+    """The error for a member with a wrong checksum."""
     return BadInput(
         f"has a damaged member: its CRC-32 is {found:08x}, it was written with {wanted:08x}",
         path=file.path,
@@ -192,12 +191,12 @@ def wrong_crc(file: SourceFile, name: str, found: int, wanted: int) -> BadInput:
 
 
 def damaged(file: SourceFile, what: str) -> BadInput:
-    """The error for a zip file whose parts do not agree."""
+    """The error for a zip file whose structures contradict each other."""
     return BadInput(what, path=file.path, hint="the zip file is damaged; fetch it again")
 
 
 def _directory(file: SourceFile) -> tuple[int, int, int]:
-    """Offset and size of the central directory, and how many entries it has."""
+    """Offset and size of the central directory, and its number of entries."""
     tail = min(file.size, _END.size + 0xFFFF)
     raw = file.read_at(file.size - tail, tail)
     at = raw.rfind(b"PK\x05\x06")
@@ -259,7 +258,7 @@ def _wide(file: SourceFile, extra: bytes, packed: int, length: int, header: int)
 
 
 def _placed(file: SourceFile, found: list[tuple[int, Member]], end: int) -> dict[str, Member]:
-    """Where the members' own bytes are, each behind its local header."""
+    """The members with the offsets of their bytes, which follow their local headers."""
     members: dict[str, Member] = {}
     free = 0  # first byte that no member before this one takes
     for header, member in sorted(found):

@@ -1,7 +1,6 @@
-"""Reads numpy's ``.npz`` and ``.npy`` files without numpy and without unpickling: names, shapes, places.
+"""Reads numpy's ``.npz`` and ``.npy`` files without numpy and without unpickling: names, shapes, offsets.
 
-An ``.npz`` is a zip file of ``.npy`` members, stored or deflated. Format: numpy.lib.format, versions 1.0 to
-3.0.
+An ``.npz`` is a zip file of ``.npy`` members, stored or deflated. Format: numpy.lib.format, versions 1.0 to 3.0.
 """
 
 from __future__ import annotations
@@ -38,11 +37,10 @@ _HEADER = re.compile(
 
 
 class NpzFile(NamedTuple):
-    """The arrays of an ``.npz``, by name and in the file's order.
+    """The arrays of an ``.npz`` by name, in the file's order.
 
-    ``tensors`` are those of the dtypes a state dict can hold. ``empty`` are the names of 0-d object arrays,
-    which stand for None: a parameter that was never initialised. ``other_values`` are all the rest, with what they
-    are in words.
+    ``tensors`` are those with dtypes that a state dict can hold. ``empty`` are the names of 0-d object arrays, which
+    stand for None: a parameter that was never initialised. ``other_values`` describes the rest.
     """
 
     tensors: dict[str, Tensor]
@@ -60,7 +58,7 @@ class _Header(NamedTuple):
 
 
 class _Transposed:
-    """An array stored with its first axis running fastest, in C order. Takes twice its memory, and numpy."""
+    """An array in Fortran order, converted to C order. Needs numpy, and memory for the array twice."""
 
     __slots__ = ("data", "itemsize", "shape")
 
@@ -80,10 +78,10 @@ class _Transposed:
 
 
 def read_npz(file: SourceFile, *, checksum: bool = True) -> NpzFile:
-    """Read the names, shapes and places of all arrays. With ``checksum`` each compares its CRC-32 when it is read.
+    """Read the names, shapes and offsets of all arrays. With ``checksum`` each compares its CRC-32 when it is read.
 
-    Raises `BadInput` for a file of another kind, a damaged one, and one with members that are no arrays.
-    Bytes are little-endian and in C order, whatever the file has.
+    Raises `BadInput` for a file of another kind, a damaged file, and members that are not arrays. The tensors' bytes
+    are little-endian and in C order, whatever the file has.
     """
     expect(file, "zip")
     tensors: dict[str, Tensor] = {}
@@ -143,7 +141,7 @@ def read_npy(file: SourceFile) -> Tensor:
 
 
 def _head(file: SourceFile, member: Member) -> bytes:
-    """The beginning of a member, in which its header ends."""
+    """The start of a member, up to the end of its header."""
     length = min(member.size, 1024)
     while True:
         head = (
@@ -158,7 +156,7 @@ def _head(file: SourceFile, member: Member) -> bytes:
 
 
 def _need(head: bytes) -> int:
-    """How long the header says it is, with what is in front of it."""
+    """The length of the header, prefix included, as the prefix states it."""
     wide = head[6:7] != b"\x01"
     return (12 if wide else 10) + int.from_bytes(head[8 : 12 if wide else 10], "little")
 
@@ -210,7 +208,7 @@ def _shape(text: str) -> tuple[int, ...] | None:
 
 
 def _transposed(header: _Header) -> bool:
-    """Whether the order of the axes makes a difference."""
+    """Whether Fortran order differs from C order."""
     return header.fortran and sum(size != 1 for size in header.shape) > 1 and 0 not in header.shape
 
 
@@ -223,9 +221,9 @@ def _ordered(data: Data, header: _Header) -> Data:
 
 
 def _crc_behind(head: int, whole: int, size: int) -> int:
-    """The CRC-32 of the last ``size`` bytes of what has the CRC-32 ``whole`` and before them ``head``.
+    """The CRC-32 of the last ``size`` bytes of data whose CRC-32 is ``whole`` and that start with ``head``.
 
-    A checksum is linear: head's part of the whole's is head's own moved on by ``size`` zero bytes.
+    A checksum is linear: the head's contribution to it is the head's own CRC, advanced by ``size`` zero bytes.
     """
     for power, matrix in enumerate(_zeros()):
         if size >> power & 1:
@@ -235,7 +233,7 @@ def _crc_behind(head: int, whole: int, size: int) -> int:
 
 @cache
 def _zeros() -> tuple[tuple[int, ...], ...]:
-    """How 1, 2, 4 ... zero bytes move a CRC-32 on: matrices over bits, each the square of the one before."""
+    """Matrices over bits that advance a CRC-32 by 1, 2, 4 ... zero bytes, each the square of the one before."""
     matrix = (0xEDB88320, *(1 << bit for bit in range(31)))  # one zero bit; the polynomial is reflected
     for _ in range(3):
         matrix = _squared(matrix)

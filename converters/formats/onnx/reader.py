@@ -1,9 +1,9 @@
-"""Reads ONNX models: their weights, which stay in the file or in the files beside it, and what their nodes say.
+"""Reads ONNX models: their weights, which stay in the file or in files beside it, and their nodes.
 
-Nothing is run, and no other file is opened than those that lie in the model's own folder. Fields of onnx.proto:
-ModelProto has ir_version 1, producer_name 2, graph 7, opset_import 8 (domain 1, version 2) and metadata_props 14;
-GraphProto has node 1, initializer 5, input 11, output 12 and sparse_initializer 15; TensorProto has dims 1, data_type
-2, float_data 4, name 8, raw_data 9, double_data 10 and external_data 13 (key 1, value 2).
+Nothing is executed, and no files outside the model's folder are opened. Fields of onnx.proto: ModelProto has
+ir_version 1, producer_name 2, graph 7, opset_import 8 (domain 1, version 2) and metadata_props 14; GraphProto has
+node 1, initializer 5, input 11, output 12 and sparse_initializer 15; TensorProto has dims 1, data_type 2, float_data
+4, name 8, raw_data 9, double_data 10 and external_data 13 (key 1, value 2).
 """
 
 from __future__ import annotations
@@ -38,9 +38,12 @@ _METADATA = 64 * 1024 * 1024
 
 
 class OnnxModel(NamedTuple):
-    """The contents of a model. ``tensors`` are its initializers of a floating type, in the file's order;
-    ``inputs`` what must be fed (older exporters list initializers too: these are left out); ``opset`` the version
-    of ONNX's own operators, 0 where the file has none; ``files`` what external data lie in."""
+    """The contents of a model.
+
+    ``tensors`` are its initializers of floating types, in the file's order; ``inputs`` are the inputs to feed (older
+    exporters list initializers among them: these are left out). ``opset`` is the version of ONNX's own operators, 0
+    where the file has none; ``files`` are the open files of external data.
+    """
 
     tensors: dict[str, Tensor]
     nodes: tuple[Node, ...]
@@ -53,8 +56,8 @@ class OnnxModel(NamedTuple):
 
 
 def is_onnx(file: SourceFile) -> bool:
-    """Whether a protocol buffer is an ONNX model, also a damaged one: a small version first, then texts, a graph and
-    opsets. Caffe's begin with a text, or with two numbers, or with the large one of an iteration."""
+    """Whether a protocol buffer is an ONNX model, even a damaged one: a small version number, then texts, a graph and
+    opsets. Caffe's files start with a text, with two numbers, or with the large number of an iteration."""
     try:
         for field in Wire(file).fields(0, file.size):
             if field.number == 1:
@@ -70,10 +73,10 @@ def is_onnx(file: SourceFile) -> bool:
 
 
 def read_onnx(file: SourceFile) -> OnnxModel:
-    """Read the names, shapes and places of all weights.
+    """Read the names, shapes and offsets of all weights.
 
-    Raises `BadInput` for a damaged file, a name twice, a shape that its values do not fill, sparse weights, and
-    external data outside the model's folder.
+    Raises `BadInput` for a damaged file, a name that occurs twice, values that do not fill their shape, sparse
+    weights, and external data outside the model's folder.
     """
     reader = _Reader(file)
     try:
@@ -147,7 +150,7 @@ class _Reader:
         )
 
     def pair(self, field: Field) -> tuple[str, str]:
-        """A StringStringEntryProto."""
+        """The key and value of a StringStringEntryProto."""
         texts = {one.number: one for one in self.wire.inside(field)}
         key = self.wire.text(texts[1]) if 1 in texts else ""
         return key, self.wire.text(texts[2], _METADATA) if 2 in texts else ""
@@ -193,7 +196,7 @@ class _Reader:
         return {} if value is None else {name: value}
 
     def tensor(self, field: Field) -> tuple[str, Tensor | None]:
-        """A TensorProto by its name; None for one that is no weight."""
+        """The name and tensor of a TensorProto; None for one that is not a weight."""
         name, kind, shape = "", 0, []
         raw: list[Field] = []
         typed: dict[int, list[Field]] = {4: [], 10: []}
@@ -231,7 +234,7 @@ class _Reader:
         return name, Tensor(name, dtype, tuple(shape), data)
 
     def listed(self, name: str, pieces: list[Field], nbytes: int) -> Data:
-        """Values in a list of their own type: packed, or one field each."""
+        """Values in a typed list: packed, or one field each."""
         if len(pieces) != 1 or pieces[0].wire == VARINT:
             raise BadInput(
                 "has values in a form that is not read here",
@@ -257,7 +260,7 @@ class _Reader:
             )
 
     def beside(self, name: str, entries: dict[str, str], nbytes: int) -> Data:
-        """External data: a file in the model's own folder, and a place in it."""
+        """External data: a range of a file in the model's folder."""
         location = entries.get("location", "")
         offset, length = (
             _whole(entries.get(key, ""), other) for key, other in (("offset", 0), ("length", nbytes))
@@ -275,7 +278,7 @@ class _Reader:
         return FileBytes(file, offset, length)
 
     def inner(self, name: str, location: str) -> str:
-        """The path of an external file, links followed: inside the model's folder, or it is not opened."""
+        """The real path of an external file. Raises `BadInput` if it is outside the model's folder."""
         folder = os.path.realpath(os.path.dirname(self.file.path) or os.curdir)
         path = os.path.realpath(os.path.join(folder, location)) if "\0" not in location else ""
         unsafe = not location or os.path.isabs(location) or ".." in location.replace("\\", "/").split("/")
@@ -290,7 +293,7 @@ class _Reader:
 
 
 def _whole(text: str, missing: int) -> int | None:
-    """A number of bytes that stands in a text; None if it is none."""
+    """A non-negative integer in a text: ``missing`` if the text is empty, None if it is something else."""
     if not text:
         return missing
     return int(text) if text.isascii() and text.isdecimal() and len(text) < 19 else None

@@ -1,4 +1,4 @@
-"""Writes ONNX files: the graph by the package onnx, the weights streamed behind it, one chunk at a time.
+"""Writes ONNX files: the graph through the package onnx, then the weights, streamed in chunks.
 
 Fields of onnx.proto: ModelProto has graph 7 and metadata_props 14 (key 1, value 2); GraphProto has initializer 5;
 TensorProto has dims 1, data_type 2, name 8 and raw_data 9. A message's fields may come in any order.
@@ -42,7 +42,7 @@ def write_onnx(
 ) -> None:
     """Write a graph with its weights as one file, opset 18.
 
-    ``metadata`` is asked last for further texts, given the CRC-32 of every weight's bytes in order.
+    ``metadata`` gives texts to add at the end, from the CRC-32 of each weight's bytes, in order.
 
     Raises `Refused` for a weight that is not float32 and a file of 2 GiB or more, `ConverterError` where the package
     onnx is not installed.
@@ -88,8 +88,8 @@ def _type(tensor: Tensor) -> int:
 
 
 def _messages(graph: Graph) -> tuple[bytes, bytes]:
-    """The model without its graph, and the graph without its weights, as onnx's full check lets them pass. Of the
-    weights that looks at names and shapes only, so they need not be in memory."""
+    """The model without its graph, and the graph without its weights, as onnx's full check accepts them. The check
+    needs only names and shapes of the weights, so they are not loaded."""
     onnx = require_onnx()
     helper = onnx.helper
     nodes = [helper.make_node(one.kind, one.inputs, one.outputs, **one.attributes) for one in graph.nodes]
@@ -132,7 +132,7 @@ def _messages(graph: Graph) -> tuple[bytes, bytes]:
 
 
 def write(outputs: Sequence[Output], content: Content) -> None:
-    """Write a model with the provenance record among its metadata."""
+    """Write a model with the provenance in its metadata."""
     (out,) = outputs
     graph = content.graph()
     places = {name: place for place, name in enumerate(graph.weights)}

@@ -1,7 +1,6 @@
-"""numpy's part of a pickle: arrays, dtypes and scalars as inert values that may still be in the file.
+"""numpy's part of a pickle: arrays, dtypes and scalars as inert values, which may still be in the file.
 
-The names and the forms of their arguments are those that numpy 1.x and 2.x write under Python 2 and 3; they
-were taken from real pickles.
+Names and arguments are those that numpy 1.x and 2.x write under Python 2 and 3, taken from real pickles.
 """
 
 from __future__ import annotations
@@ -50,7 +49,7 @@ TENSOR_LIMIT = 1 << 16
 
 
 def refuse_too_many(file: SourceFile, entries: Sized) -> None:
-    """Raise `BadInput` for a dictionary of more entries than any checkpoint has."""
+    """Raise `BadInput` for a dictionary with more entries than any checkpoint has."""
     if len(entries) > TENSOR_LIMIT:
         raise BadInput(
             f"holds a dictionary of {len(entries):,} entries; {TENSOR_LIMIT:,} at most are read",
@@ -81,11 +80,11 @@ class DType(Inert):
 
 
 class Array(Inert):
-    """A ``numpy.ndarray``. ``data`` holds the elements of an array of shape ``stored`` in C order, of which
-    this one is the transposition by ``axes`` (None: itself).
+    """A ``numpy.ndarray``.
 
-    ``sizes`` and ``order`` (``C``, ``F``, or axes) are as the stream has them, where many arrays can share
-    them; everything else is computed on request.
+    ``data`` holds the elements, in C order, of an array of shape ``stored``; this array is its transposition by
+    ``axes`` (None: itself). ``sizes`` and ``order`` (``C``, ``F``, or axes) are as the stream has them, where many
+    arrays can share them; the rest is computed on request.
     """
 
     __slots__ = ("data", "dtype", "order", "sizes")
@@ -103,7 +102,7 @@ class Array(Inert):
 
     @property
     def axes(self) -> tuple[int, ...] | None:
-        """What transposes the shape in memory to the logical one."""
+        """The order of axes that transposes the shape in memory to the logical shape."""
         if self.order == "F" and sum(size != 1 for size in self.sizes) > 1:
             return tuple(range(len(self.sizes)))[::-1]
         return self.order if isinstance(self.order, tuple) else None
@@ -120,7 +119,7 @@ class Array(Inert):
         self.fill(state[4], state[2], state[1], "F" if state[3] else "C")
 
     def fill(self, data: object, dtype: object, shape: object, order: str | tuple[int, ...]) -> None:
-        """Set everything, once. Only forms are checked here; the rest in `tensor`, where names are known."""
+        """Set all fields, once. Only forms are checked here; `tensor`, which knows the name, checks the rest."""
         if not isinstance(dtype, DType) or self.dtype is not None:
             raise PickleError("has an array of unknown form")
         self.sizes = _sizes(shape, 1 << 63)
@@ -139,7 +138,7 @@ def _sizes(value: object, bound: int) -> tuple[int, ...]:
 
 
 def _ascii(value: object) -> str:
-    """A short text, which Python 2 writes as bytes."""
+    """A short text, written as bytes by Python 2."""
     if isinstance(value, bytes):
         return value.decode("latin-1")
     return value if isinstance(value, str) else ""
@@ -267,7 +266,7 @@ Python 2 and 3. Read only."""
 
 
 class Decoded(NamedTuple):
-    """Bytes that are written as a text; ``nbytes`` of them must come out. Raises `BadInput` if not."""
+    """Bytes that were written as text; exactly ``nbytes`` must result. Raises `BadInput` otherwise."""
 
     file: SourceFile
     span: Span
@@ -294,8 +293,8 @@ class Decoded(NamedTuple):
 
 
 class Transposed(NamedTuple):
-    """The C-order bytes of an array of shape ``stored``, with its axes in the order ``axes``. Takes twice the
-    tensor's memory while it is read, and numpy."""
+    """The C-order bytes of an array of shape ``stored`` with its axes in the order ``axes``. Needs numpy, and memory
+    for the tensor twice while it is read."""
 
     data: Data
     stored: tuple[int, ...]
@@ -321,8 +320,8 @@ def _amount(nbytes: int) -> str:
 
 
 def tensor(file: SourceFile, name: str, array: Array) -> Tensor:
-    """The tensor that an array is. Raises `BadInput`, naming it, unless it holds as many bytes as its shape
-    and dtype say and its dtype is one of `ITEMSIZE`."""
+    """The tensor of an array. Raises `BadInput`, naming it, unless its dtype is one of `ITEMSIZE` and it has as many
+    bytes as its shape and dtype ask for."""
     problem = hint = ""
     dtype = "" if array.dtype is None else NUMPY_CODES.get(array.dtype.code, "")
     shape = array.shape
@@ -368,9 +367,11 @@ def _data(file: SourceFile, name: str, array: Array, dtype: DType, nbytes: int, 
 
 
 class PlainValues:
-    """Turns values of a pickle that are not weights into ones to look at: numbers and texts as they are,
-    lists and dictionaries of them, and a few words for anything else. One object is for one file: what all
-    its values together can become is bounded, however often they share their parts."""
+    """Turns values that are not weights into plain ones: numbers and texts as they are, lists and dictionaries of
+    them, and a short description of anything else.
+
+    One object serves one file: the total size of all its results is bounded, however often the values share parts.
+    """
 
     def __init__(self, file: SourceFile) -> None:
         self._file = file
@@ -414,7 +415,7 @@ def _label(key: object) -> str:
 
 
 def _printable(text: str | bytes) -> str:
-    """A text that can be written as UTF-8."""
+    """Text that can be encoded as UTF-8."""
     if isinstance(text, str):
         if encodes(text):
             return text

@@ -34,14 +34,14 @@ _PROVENANCE_LIMIT = 64 << 20
 
 
 def read_pth(file: SourceFile, *, checksum: bool = True, entry: str | None = None) -> PthFile:
-    """Read the names, shapes and places of all tensors of the state dict, or of the one in ``entry``.
+    """Read the names, shapes and offsets of all tensors of the state dict, or of the state dict in ``entry``.
 
-    With ``checksum``, the CRC-32 of each record that is used is compared when it is read: a tensor that is
-    exactly one record while its bytes are streamed, a tensor that is a part of one by reading the record once
-    more. A file without checksums passes.
+    With ``checksum``, the CRC-32 of each record in use is compared when it is read: while the bytes are streamed for
+    a tensor that is exactly one record; by reading the record once more for a tensor that is part of one. A file
+    without checksums passes.
 
-    Raises `BadInput` for a file of another kind, a damaged one, one with code in it, and a tensor that is not
-    inside its record; `Refused` where it is not clear which state dict is meant.
+    Raises `BadInput` for a file of another kind, a damaged file, a pickle with code, and a tensor that does not lie
+    inside its record; `Refused` where several state dicts may be meant.
     """
     expect(file, "zip")
     records = read_records(file)
@@ -75,7 +75,7 @@ def read_pth(file: SourceFile, *, checksum: bool = True, entry: str | None = Non
 
 
 def _root(file: SourceFile, records: dict[str, Record]) -> str:
-    """The folder that all records are in: the output's name in ``torch.save``, ``archive`` here."""
+    """The folder of all records: the file's name in ``torch.save``, ``archive`` in files of this package."""
     roots = [name.split("/")[0] for name in records if name.count("/") == 1 and name.endswith("/data.pkl")]
     if not roots and any(name.endswith("/model.json") for name in records):
         raise BadInput(

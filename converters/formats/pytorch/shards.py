@@ -1,4 +1,4 @@
-"""The index of a checkpoint in several files: ``model.safetensors.index.json``, ``pytorch_model.bin.index.json``."""
+"""Reads the index of a sharded checkpoint: ``model.safetensors.index.json``, ``pytorch_model.bin.index.json``."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ _FILES = 512  # they are open at once
 
 
 def read_index(file: SourceFile) -> dict[str, set[str]]:
-    """The names of the tensors in each file, by the file's path: a neighbour of the index. Raises `BadInput`."""
+    """The tensors' names in each shard, by the shard's path in the index's folder. Raises `BadInput`."""
     if file.size > _LIMIT:
         raise BadInput(
             f"is an index of {file.size:,} bytes", path=file.path, hint="no checkpoint's is so long"
@@ -53,7 +53,7 @@ def _once(pairs: list[tuple[str, object]]) -> dict[str, object]:
 
 
 def _is_neighbour(name: str) -> bool:
-    """Whether a file's name is that alone: no folder, drive or stream, nothing hidden, no index again."""
+    """Whether a name is a plain file name: no folder, drive or stream, not hidden, not another index."""
     return (
         name.isprintable()
         and not set('/\\:*?"<>|') & set(name)

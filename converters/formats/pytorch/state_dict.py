@@ -18,7 +18,8 @@ if TYPE_CHECKING:
 
 
 def state_dict(file: SourceFile, value: object, entry: str | None) -> State:
-    """The state dict in a checkpoint's value. Raises `BadInput`, `Refused`."""
+    """The state dict in a checkpoint, or the one in the path ``entry``. Raises `BadInput`, `Refused`,
+    `UsageError`."""
     if not isinstance(value, dict):
         raise BadInput("holds no dictionary of tensors", path=file.path, hint="this is not a state dict")
     entries = named(file, value)
@@ -32,8 +33,8 @@ def state_dict(file: SourceFile, value: object, entry: str | None) -> State:
 def lazy_tensors(
     file: SourceFile, state: State, *, swapped: bool = False, checked: bool = False, crcs: bool = False
 ) -> PthFile:
-    """The tensors of a state dict, and all else as plain values. ``checked`` compares the records' checksums, which
-    the file has if ``crcs``."""
+    """The tensors of a state dict, and everything else as plain values. ``crcs`` is true if the file has checksums,
+    and ``checked`` if they are compared."""
     values = PlainValues(file)
     other_values = {name: values.plain(entry) for name, entry in state.other_values.items()}
     tensors: dict[str, Tensor] = {}

@@ -1,4 +1,4 @@
-"""What PyTorch's formats have in common: tensors as a pickle refers to them, and what a file holds.
+"""What PyTorch's formats share: tensors as a pickle refers to them, and the contents of a file.
 
 The forms are those of PyTorch's ``torch/_utils.py`` and ``torch/serialization.py``.
 """
@@ -67,8 +67,8 @@ class PthFile(NamedTuple):
 
 
 class State(NamedTuple):
-    """A state dict in a checkpoint's value: its ``entries``, the path ``wrapper`` to it, what else there is, and
-    the paths of other state dicts among that."""
+    """A state dict in a checkpoint: its ``entries``, the path ``wrapper`` to it, the values outside it, and the paths
+    ``beside`` of other state dicts among these."""
 
     entries: Mapping[str, object]
     wrapper: str | None
@@ -77,8 +77,8 @@ class State(NamedTuple):
 
 
 class Strided(NamedTuple):
-    """An array of ``shape`` whose steps along the axes are ``strides`` elements, from ``start`` of the file.
-    Takes the memory of the elements it spans while it is read, and numpy."""
+    """An array of ``shape`` with steps of ``strides`` elements along its axes, from offset ``start`` of the file.
+    Needs numpy, and memory for the elements it spans while it is read."""
 
     file: SourceFile
     start: int
@@ -100,7 +100,7 @@ class Strided(NamedTuple):
 
 
 class TorchStorage:
-    """A record of tensor data. ``dtype`` is empty for one of bytes."""
+    """A record of tensor data. ``dtype`` is empty for an untyped storage."""
 
     __slots__ = ("dtype", "name", "record")
 
@@ -111,7 +111,7 @@ class TorchStorage:
 
 
 class TorchTensor:
-    """A tensor: ``shape`` elements of a storage in steps of ``strides``, from element ``first``."""
+    """A tensor: ``shape`` elements of a storage from element ``first`` on, in steps of ``strides``."""
 
     __slots__ = ("dtype", "first", "shape", "storage", "strides")
 
@@ -128,8 +128,8 @@ class TorchTensor:
 
 
 class OddTensor(TorchTensor):
-    """A tensor that is not elements in steps: ``kind`` says what, ``hint`` what makes a plain one of it. It is refused
-    by its name where it is a weight, and left aside elsewhere."""
+    """A tensor that is not a strided view of a storage: ``kind`` says what it is, ``hint`` how to save a plain one.
+    It is refused by name if it is a weight, and ignored elsewhere."""
 
     __slots__ = ("hint", "kind")
 
@@ -139,7 +139,7 @@ class OddTensor(TorchTensor):
 
 
 def named(file: SourceFile, entries: dict[object, object]) -> dict[str, object]:
-    """Entries by name; PyTorch under Python 2 wrote names as bytes, and optimizers have numbers for names."""
+    """Entries by name. PyTorch under Python 2 wrote names as bytes; optimizers use numbers. Raises `BadInput`."""
     refuse_too_many(file, entries)
     named: dict[str, object] = {}
     for key, value in entries.items():
@@ -157,7 +157,7 @@ def named(file: SourceFile, entries: dict[object, object]) -> dict[str, object]:
 
 
 def storage_fields(reference: tuple[object, ...]) -> tuple[str, str, int]:
-    """dtype (empty for bytes), key and number of elements of ``('storage', class, key, location, count, ...)``.
+    """The dtype (empty if untyped), key and number of elements in ``('storage', class, key, location, count, ...)``.
     Python 2 wrote its texts as bytes. Raises `PickleError`."""
     kind, key, count = reference[1], reference[2], reference[4]
     if isinstance(key, bytes):
@@ -168,12 +168,12 @@ def storage_fields(reference: tuple[object, ...]) -> tuple[str, str, int]:
 
 
 def element_size(dtype: str) -> int:
-    """Bytes of an element of a storage, of any dtype that a storage can have."""
+    """Bytes of an element of any dtype that a storage can have."""
     return ITEMSIZE.get(dtype) or _OTHER_ITEMSIZES.get(dtype, 1)
 
 
 def storage_dtype(kind: object) -> str:
-    """The dtype of a class of storages, empty for one of bytes. Raises `PickleError`."""
+    """The dtype of a storage class, empty for an untyped one. Raises `PickleError`."""
     if not isinstance(kind, Global):
         raise PickleError("has a storage of unknown form")
     dtype = STORAGES.get(kind.name.removeprefix("torch."), "")
@@ -185,7 +185,7 @@ def storage_dtype(kind: object) -> str:
 def lazy_tensor(
     file: SourceFile, name: str, view: TorchTensor, swapped: bool, check: RecordCheck | None
 ) -> Tensor:
-    """The tensor that a pickle refers to, named. ``swapped`` tells that the file is big-endian; ``check`` compares the
+    """The named tensor that a pickle refers to. ``swapped`` is true for a big-endian file; ``check`` compares the
     record's checksum. Raises `BadInput` for elements outside the record, and for a dtype that is not converted."""
     itemsize = ITEMSIZE.get(view.dtype)
     problem = hint = ""
@@ -219,7 +219,7 @@ def lazy_tensor(
 
 
 def checked_sizes(value: object) -> tuple[int, ...]:
-    """A shape or strides, as they are in a pickle. Raises `PickleError` for anything else."""
+    """A shape or strides from a pickle. Raises `PickleError` for anything else."""
     if type(value) is not tuple or len(value) > 64:
         raise PickleError("has a tensor of unknown form")
     for size in value:
@@ -229,7 +229,7 @@ def checked_sizes(value: object) -> tuple[int, ...]:
 
 
 def _span(shape: tuple[int, ...], strides: tuple[int, ...]) -> int:
-    """Elements from a tensor's first to its last."""
+    """The number of elements from a tensor's first to its last."""
     if 0 in shape:
         return 0
     return 1 + sum((size - 1) * stride for size, stride in zip(shape, strides, strict=True))

@@ -1,4 +1,4 @@
-"""The closed table of the names that a pickle of PyTorch may use, and what each makes of its arguments."""
+"""The closed table of names that a PyTorch pickle may use, and what each makes of its arguments."""
 
 from __future__ import annotations
 
@@ -58,7 +58,7 @@ def _rebuild_parameter(arguments: tuple[object, ...]) -> TorchTensor:
 
 
 def _rebuild_from_type(arguments: tuple[object, ...]) -> object:
-    """``(rebuilder, class, its arguments, state)``: a tensor with attributes of its own, which are no weights."""
+    """``(rebuilder, class, its arguments, state)``: a tensor with attributes of its own, which are not weights."""
     rebuild, _, inner, _ = arguments if len(arguments) == 4 else (None, None, None, None)
     if (
         not isinstance(rebuild, Global)
@@ -76,7 +76,7 @@ def _size(arguments: tuple[object, ...]) -> tuple[int, ...]:
 
 
 def _device(arguments: tuple[object, ...]) -> str:
-    """``(type[, index])``, both small: what is stored once can be used at every call."""
+    """``(type[, index])``, both bounded: what is stored once can be used in every call."""
     kind, index = (*arguments, 0)[:2] if 1 <= len(arguments) <= 2 else (None, None)
     if type(kind) is not str or not kind.isascii() or len(kind) > 32:
         raise PickleError("has a device of unknown form")

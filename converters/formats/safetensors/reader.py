@@ -1,4 +1,4 @@
-"""A ``.safetensors`` file read as data, without the library: every length is checked before it is used."""
+"""Reads ``.safetensors`` files without the library: every length is checked before it is used."""
 
 from __future__ import annotations
 
@@ -48,9 +48,9 @@ class SafetensorsFile(NamedTuple):
 def read_safetensors(file: SourceFile) -> SafetensorsFile:
     """Read the header; the tensors' bytes stay in the file.
 
-    As the safetensors library demands: a header of at most 100 MB that is a JSON object without doubled
-    keys, and tensors that cover all bytes behind it without holes or overlaps, each as many as its shape
-    and dtype take. Anything else is `BadInput`, and so are more tensors than any checkpoint has.
+    As the safetensors library requires, the header is a JSON object of at most 100 MB without duplicate keys, and the
+    tensors cover all bytes after it without gaps or overlaps, each as many as its shape and dtype ask for. Raises
+    `BadInput` for anything else, and for more tensors than any checkpoint has.
     """
     if file.size < 9 or file.read_at(8, 1) != b"{":
         raise BadInput("is no safetensors file", path=file.path)
@@ -138,7 +138,7 @@ def _metadata(entries: object, path: str) -> dict[str, str]:
 
 
 def _entry(name: str, entry: object, room: int, path: str) -> tuple[str, tuple[int, ...], int, int]:
-    """dtype, shape, and the span of one tensor in the ``room`` bytes behind the header."""
+    """dtype, shape and span of one tensor within the ``room`` bytes after the header."""
 
     def bad(what: str) -> BadInput:
         return BadInput(what, path=path, where=_tensor(name))
@@ -184,5 +184,5 @@ def _tensor(name: str) -> str:
 
 
 def _show(text: str) -> str:
-    """A text of the file as an error may show it: short and printable."""
+    """A text from the file for an error message: short and printable."""
     return ascii(text if len(text) <= 80 else text[:77] + "...")

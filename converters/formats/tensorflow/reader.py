@@ -1,8 +1,8 @@
-"""Reads TensorFlow checkpoints, V2 bundles and V1 files, without TensorFlow.
+"""Reads TensorFlow checkpoints, V2 bundles and V1 files, without TensorFlow. Every length is checked before it is
+used.
 
-Every length is checked before it is used. Formats, as TensorFlow's sources have them:
-``tensor_bundle.proto`` and ``tensor_bundle.cc`` for V2, ``saved_tensor_slice.proto`` and
-``tensor_slice_writer.cc`` for V1; both are sorted tables (`sstable`).
+Formats as in TensorFlow's sources: ``tensor_bundle.proto`` and ``tensor_bundle.cc`` for V2,
+``saved_tensor_slice.proto`` and ``tensor_slice_writer.cc`` for V1; both are sorted tables (`sstable`).
 """
 
 from __future__ import annotations
@@ -52,12 +52,11 @@ _AXES = 64  # more than torch and numpy can have
 
 
 class TensorflowCheckpoint(NamedTuple):
-    """The contents of a checkpoint, in the order of the names.
+    """The contents of a checkpoint, sorted by name.
 
-    ``prefix`` is what TensorFlow calls it by, ``version`` ``"V1"`` or ``"V2"``, ``files`` all files that
-    are open: the index or tables first, then the data shards that hold something. ``other_values`` says what each
-    entry is that no state dict can hold: texts and rarer dtypes. Without ``checksum`` no checksum was or
-    will be looked at.
+    ``prefix`` is TensorFlow's name for it, ``version`` is ``"V1"`` or ``"V2"``. ``files`` are all open files: the
+    index or tables first, then the shards with data. ``other_values`` describes entries that no state dict can hold:
+    texts and rarer dtypes. Without ``checksum`` no checksums are compared.
     """
 
     prefix: str
@@ -85,11 +84,11 @@ class TensorflowCheckpoint(NamedTuple):
 
 
 def read_tensorflow(path: str, *, checksum: bool = True) -> TensorflowCheckpoint:
-    """Read the names, shapes and places of all variables of the checkpoint that ``path`` names in any way
-    (`find_checkpoint`). Close it when done.
+    """Read the names, shapes and offsets of all variables of the checkpoint that ``path`` names (`find_checkpoint`).
+    Close it when done.
 
-    The CRC-32C of every block is compared here, that of a V2 tensor whenever its bytes are read to the end;
-    with ``checksum`` false neither. Raises `BadInput` for what is no checkpoint, damaged, or incomplete.
+    The CRC-32C of every block is compared here, that of a V2 tensor when its bytes are read to the end; neither
+    without ``checksum``. Raises `BadInput` where there is no checkpoint, or one that is damaged or incomplete.
     """
     found = find_checkpoint(path)
     opened: list[SourceFile] = []
@@ -105,17 +104,15 @@ def read_tensorflow(path: str, *, checksum: bool = True) -> TensorflowCheckpoint
 
 
 def verify_crcs(checkpoint: TensorflowCheckpoint) -> None:
-    """Read every tensor to its end, which compares its CRC-32C. Raises `BadInput` that names a damaged one.
-
-    V1 tensors have none of their own: their blocks' were compared when the file was opened.
-    """
+    """Read every tensor, which compares its CRC-32C. Raises `BadInput`, naming a damaged one. V1 tensors have none;
+    the checksums of their blocks were compared when the file was opened."""
     for tensor in checkpoint.tensors.values():
         for _ in tensor.data.chunks():
             pass
 
 
 class Checked(NamedTuple):
-    """Bytes of a shard, and the masked CRC-32C that they must have. Raises `BadInput` behind the last one."""
+    """Bytes of a shard and their masked CRC-32C. Raises `BadInput` after the last byte if it differs."""
 
     file: SourceFile
     offset: int
@@ -186,7 +183,7 @@ def _read_v2(
 
 
 class _Place(NamedTuple):
-    """A BundleEntryProto: where in which shard a tensor lies, or in what slices."""
+    """A BundleEntryProto: where a tensor lies in which shard, or its slices."""
 
     dtype: int
     shape: tuple[int, ...]
@@ -198,7 +195,7 @@ class _Place(NamedTuple):
 
 
 class _Shards:
-    """The data shards of a bundle, each opened when the first tensor in it is met."""
+    """The data shards of a bundle, each opened when its first tensor is found."""
 
     def __init__(
         self, found: CheckpointFiles, count: int, opened: list[SourceFile], *, swapped: bool, checksum: bool
@@ -212,7 +209,8 @@ class _Shards:
         self._spans: dict[int, list[tuple[int, int, str]]] = {}
 
     def data(self, name: str, dtype: str, place: _Place) -> Data:
-        """The bytes at a place, which must be as many as its shape and dtype take, and inside the shard."""
+        """The bytes of a tensor. Raises `Damaged` if their number contradicts shape and dtype, `BadInput` outside the
+        shard."""
         size = prod(place.shape) * ITEMSIZE[dtype]
         if size != place.size:
             wanted = f"{size:,}" if size < 1 << 63 else "more than any file has"
@@ -254,7 +252,7 @@ class _Shards:
 
 
 def _part(shards: _Shards, name: str, whole: _Place, extents: Extents, part: _Place | None) -> Data:
-    """The bytes of one slice of a variable."""
+    """The bytes of a slice of a variable."""
     if part is None or part.slices or part.dtype != whole.dtype:
         raise Damaged("a part that is not there")
     if part.shape != part_of(extents, whole.shape).sizes:
@@ -263,7 +261,7 @@ def _part(shards: _Shards, name: str, whole: _Place, extents: Extents, part: _Pl
 
 
 def _parse_header(value: Buffer, index: SourceFile) -> tuple[int, int]:
-    """How many shards there are, and in which byte order, from a BundleHeaderProto."""
+    """The number of shards and the byte order in a BundleHeaderProto."""
     count, order, oldest = 0, _LITTLE, 0
     for field in fields(value):
         if field.number == 1 and field.wire == BYTES:
@@ -311,7 +309,7 @@ def _parse_place(value: Buffer) -> _Place:
 
 
 class _Variable(NamedTuple):
-    """What a V1 file's header says of a variable, and what of it was found."""
+    """A variable in a V1 file's header, and the slices found so far."""
 
     dtype: int
     shape: tuple[int, ...]
@@ -349,8 +347,7 @@ def _read_v1(
 
 
 def _take_v1(entry: Entry, variables: dict[str, _Variable], file: SourceFile) -> None:
-    """One entry of a V1 table, a SavedTensorSlices: under the empty key the header, else one slice's
-    values."""
+    """An entry of a V1 table, a SavedTensorSlices: the header under the empty key, else a slice's values."""
     for field in fields(entry.value):
         if field.wire == VARINT and not entry.key:
             raise BadInput(
@@ -369,7 +366,7 @@ def _take_v1(entry: Entry, variables: dict[str, _Variable], file: SourceFile) ->
 
 
 def _take_meta(value: Buffer, field: Field, variables: dict[str, _Variable]) -> None:
-    """A SavedSliceMeta. In a sharded checkpoint every file names the slices that it has itself."""
+    """A SavedSliceMeta. In a sharded checkpoint every file lists its own slices."""
     name, dtype = "", 0
     shape: tuple[int, ...] = ()
     slices = []
@@ -389,7 +386,7 @@ def _take_meta(value: Buffer, field: Field, variables: dict[str, _Variable]) -> 
 
 
 def _take_values(entry: Entry, field: Field, variables: dict[str, _Variable]) -> None:
-    """A SavedSlice: the values stay where they are."""
+    """A SavedSlice; its values stay in the file."""
     value = entry.value
     name = ""
     extents: Extents = ()
@@ -419,7 +416,7 @@ _INTEGERS = 7
 
 
 def _values(entry: Entry, proto: Field, dtype: str, count: int) -> Data:
-    """The values of a TensorProto, which must be ``count``."""
+    """The ``count`` values of a TensorProto. Raises `Damaged` for another number."""
     wanted = _VALUES.get(dtype, _INTEGERS)
     found: Field | None = None
     for field in fields(entry.value, proto.start, proto.end):
@@ -479,7 +476,7 @@ def _whole(name: str, dtype: str, shape: tuple[int, ...], pieces: list[tuple[Ext
 
 
 def _shape(value: Buffer, field: Field) -> tuple[int, ...]:
-    """A TensorShapeProto."""
+    """The shape in a TensorShapeProto."""
     if field.wire != BYTES:
         raise Damaged("a shape that is none")
     shape: list[int] = []
@@ -495,7 +492,7 @@ def _shape(value: Buffer, field: Field) -> tuple[int, ...]:
 
 
 def _number(value: Buffer, field: Field, number: int) -> int:
-    """A number in a message, 0 where it is left out."""
+    """The number in a message, 0 if it is left out."""
     if field.wire != BYTES:
         raise Damaged("a number where a message belongs")
     return next((item.value for item in fields(value, field.start, field.end) if item.number == number), 0)
