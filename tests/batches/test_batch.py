@@ -399,6 +399,7 @@ def test_a_row_can_ask_for_a_proof(r2d, tmp_path, monkeypatch):
     assert not (tmp_path / "good.pth").exists()
 
 
+@pytest.mark.full
 def test_memory_is_limited_row_by_row(zoo, tmp_path):
     """A row that needs more than its process may have fails alone: I3D's kernels are reordered in memory."""
     shutil.copytree(zoo / "rgb_imagenet", tmp_path / "rgb")
@@ -505,6 +506,7 @@ def test_a_checkpoint_whose_first_file_alone_is_there(zoo, tmp_path):
     assert (tmp_path / "out" / "model.ckpt.data-00000-of-00001").read_bytes() == b"other"
 
 
+@pytest.mark.full
 def test_a_full_disk_leaves_an_error_and_is_resumed(zoo, tmp_path, expected):
     """On a file system of its own, too small for all outputs, in a name space of its own."""
     (tmp_path / "disk").mkdir()

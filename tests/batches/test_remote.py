@@ -233,6 +233,7 @@ output = "s3://outputs/no-bucket.pth"
 """
 
 
+@pytest.mark.full
 @needs("s3fs", "moto", "flask")
 def test_an_object_store_for_inputs_and_outputs(zoo, expected, tmp_path, store):
     reach, ask = store

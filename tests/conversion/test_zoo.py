@@ -164,6 +164,7 @@ def test_pyslowfast(name: str, device: str, tmp_path: Path) -> None:
 # Mistakes that leave names and shapes as they are, planted: every one is seen, where it is
 
 
+@pytest.mark.full
 def test_planted_in_a_non_local_network(tmp_path: Path) -> None:
     """pool1's padding, the scale of theta, the norm of the non-local blocks, where blocks have their stride."""
     golden = np.load(GOLDENS / "nonlocal" / "i3d_nonlocal_8x8_val.npz")

@@ -115,27 +115,29 @@ def test_every_kind_is_told(tmp_path):
     assert rows(found, "only in B")["new"].b == ("int64", ())
 
 
-@pytest.mark.parametrize(
-    ("one", "other", "largest", "cosine", "unequal"),
-    [
-        ([0.0, 1.0], [-0.0, 1.0], 0, 1, 0),  # other bits, equal values
-        ([math.nan, 1.0], [1.0, 1.0], math.inf, 1, 1),
-        ([math.inf, 1.0], [-math.inf, 1.0], math.inf, 1, 1),
-        ([math.inf, 2.0], [math.inf, 3.0], 1, 1, 1),
-        ([0.0, 0.0], [0.0, 5.0], 5, math.nan, 1),
-        ([3e38, 0.0], [-3e38, 0.0], 6e38, -1, 1),
-        ([], [], 0, 1, 0),
-    ],
-)
-def test_figures_of_odd_values(tmp_path, one, other, largest, cosine, unequal):
-    a = save(tmp_path / "a.pth", x=torch.tensor(one))
-    b = save(tmp_path / "b.pth", x=torch.tensor(other))
-    (row,) = diff(a, b).rows
-    assert row.kind == ("values" if one else "equal")
-    assert row.largest == pytest.approx(largest, rel=1e-6)
-    assert row.cosine == pytest.approx(cosine, nan_ok=True)
-    assert row.unequal == unequal
-    json.dumps(diff(a, b).as_data(), allow_nan=False)
+ODD = {
+    "other bits, equal values": ([0.0, 1.0], [-0.0, 1.0], 0, 1, 0),
+    "one is no number": ([math.nan, 1.0], [1.0, 1.0], math.inf, 1, 1),
+    "infinities of both signs": ([math.inf, 1.0], [-math.inf, 1.0], math.inf, 1, 1),
+    "the same infinity": ([math.inf, 2.0], [math.inf, 3.0], 1, 1, 1),
+    "only zeros": ([0.0, 0.0], [0.0, 5.0], 5, math.nan, 1),
+    "near the end of the range": ([3e38, 0.0], [-3e38, 0.0], 6e38, -1, 1),
+    "empty": ([], [], 0, 1, 0),
+}
+
+
+def test_figures_of_odd_values(tmp_path):
+    a = save(tmp_path / "a.pth", **{name: torch.tensor(case[0]) for name, case in ODD.items()})
+    b = save(tmp_path / "b.pth", **{name: torch.tensor(case[1]) for name, case in ODD.items()})
+    found = diff(a, b)
+    assert {row.name for row in found.rows} == set(ODD)
+    for row in found.rows:
+        one, _, largest, cosine, unequal = ODD[row.name]
+        assert row.kind == ("values" if one else "equal")
+        assert row.largest == pytest.approx(largest, rel=1e-6)
+        assert row.cosine == pytest.approx(cosine, nan_ok=True)
+        assert row.unequal == unequal
+    json.dumps(found.as_data(), allow_nan=False)
 
 
 def test_large_integers_are_not_compared_as_floats(tmp_path):
