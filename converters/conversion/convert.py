@@ -41,7 +41,7 @@ class Result(NamedTuple):
 
     ``rows`` say which tensor became which, ``dropped`` which the mapping left out by name, ``notes`` what a
     user of the output must know, ``timings`` how long each step took, in seconds. ``output`` is None for a dry
-    run; ``verified`` tells that every tensor was read back and compared. ``info`` is None where a mapping of the
+    run; ``checked`` tells that every tensor was read back and compared. ``info`` is None where a mapping of the
     user's own was used: it knows names, no network.
     """
 
@@ -56,7 +56,7 @@ class Result(NamedTuple):
     provenance: Mapping[str, Any] = MappingProxyType({})
     nbytes: int = 0
     timings: Mapping[str, float] = MappingProxyType({})
-    verified: bool = False
+    checked: bool = False
 
     def as_data(self) -> dict[str, Any]:
         """The result as plain data, for ``--json``."""
@@ -80,7 +80,7 @@ class Result(NamedTuple):
             ],
             "dropped": list(self.dropped),
             "notes": list(self.notes),
-            "verified": self.verified,
+            "checked": self.checked,
             "timings": dict(self.timings),
         }
 
@@ -102,7 +102,7 @@ def convert(
     mean: str | os.PathLike[str] | None = None,
     wrap: bool = False,
     force: bool = False,
-    verify: bool = False,
+    check: bool = False,
     strict: bool = False,
     sha256: bool = False,
     checksum: bool = True,
@@ -123,7 +123,7 @@ def convert(
     (``"ema_state_dict"``), where not the plain weights are wanted; ``head`` is what the file calls the last
     layer where that is not the layout's name. ``backbone`` leaves the head out. ``mean`` is the mean file that
     goes with the weights: its shape, checksum and channels' means go into the provenance. ``wrap`` writes the
-    ecosystem's own wrapper around the state dict. ``verify`` reads the output back and compares every tensor
+    ecosystem's own wrapper around the state dict. ``check`` reads the output back and compares every tensor
     with the source; ``strict`` refuses NaN and Inf. ``sha256`` puts the input's hash into the provenance;
     without ``checksum`` those in the input are not compared. ``progress`` is told (bytes done, bytes in all).
 
@@ -147,7 +147,7 @@ def convert(
             raise UsageError(
                 "a mapping knows names alone", hint="leave out the layout, --to and what is of a network"
             )
-        wish = WriteOptions(out_path, "", wrap, force, verify, strict, dry_run, progress)
+        wish = WriteOptions(out_path, "", wrap, force, check, strict, dry_run, progress)
         use = UserMappingUse(os.fspath(mapping), reverse, accept_unsure)
         return _convert_mapped(path, use, wish, dtype=dtype, sha256=sha256, checksum=checksum, entry=entry)
     if reverse or accept_unsure:
@@ -230,7 +230,7 @@ def convert(
             plan,
             target,
             describe,
-            WriteOptions(out_path, write_format, wrap, force, verify, strict, dry_run, progress),
+            WriteOptions(out_path, write_format, wrap, force, check, strict, dry_run, progress),
             Result(
                 path,
                 None,
@@ -257,7 +257,7 @@ class WriteOptions(NamedTuple):
     format: str
     wrap: bool
     force: bool
-    verify: bool
+    check: bool
     strict: bool
     dry_run: bool
     progress: Callable[[int, int], None] | None
@@ -330,7 +330,7 @@ def carry_out(
     tensors = [row.tensor(checkpoint.tensors) for row in plan.rows]
     if not wish.dry_run:
         _refuse_lost(plan, checkpoint)
-        if wish.strict or wish.verify:
+        if wish.strict or wish.check:
             plan = _with_values(plan, checkpoint, strict=wish.strict)
     draft = describe(plan)
     timings = {**result.timings, "plan": result.timings["plan"] + perf_counter() - started}
@@ -349,14 +349,14 @@ def carry_out(
         wish.format,
         Work(checkpoint, plan, tensors, target, draft, wish.wrap),
         force=wish.force,
-        verify=wish.verify,
+        check=wish.check,
         progress=wish.progress,
     )
     return result._replace(
         output=wish.path,
         provenance=written.provenance,
         timings={**timings, **written.timings},
-        verified=wish.verify,
+        checked=wish.check,
     )
 
 

@@ -79,7 +79,7 @@ def inflate(
     inverse_std: bool = False,
     wrap: bool = False,
     force: bool = False,
-    verify: bool = False,
+    check: bool = False,
     sha256: bool = False,
     checksum: bool = True,
     dry_run: bool = False,
@@ -165,7 +165,7 @@ def inflate(
             target.name,
             timings={"read": read - started, "plan": perf_counter() - read},
         )
-        wish = WriteOptions(out_path, write_format, wrap, force, verify, False, dry_run, None)
+        wish = WriteOptions(out_path, write_format, wrap, force, check, False, dry_run, None)
         return carry_out(checkpoint, plan, target, describe, wish, result)
 
 
