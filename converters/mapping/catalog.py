@@ -105,14 +105,14 @@ def _text(root: str, sort: str, name: str) -> bytes:
 @cache
 def _network(root: str, family: str) -> NetworkTable:
     text = _text(root, "networks", family)
-    found = read_compiled(root, "networks", family, (text,))
+    found = read_compiled(root, "networks", family, text)
     return found if found is not None else parse_network(root, family, text)
 
 
 @cache
 def _layout(root: str, name: str) -> LayoutTable:
     text = _text(root, "layouts", name)
-    found = read_compiled(root, "layouts", name, (text,))
+    found = read_compiled(root, "layouts", name, text)
     return found if found is not None else parse_layout(root, name, text)
 
 
@@ -169,6 +169,16 @@ def _layout_errors(
     path = os.path.join(root, "layouts", f"{name}.toml")
     for fault in layout_faults(file, table):
         yield fault.at(path, text.decode())
+
+
+def from_toml(sort: str, name: str) -> tuple[LayoutTable | NetworkTable, list[str]]:
+    """A table from its TOML, and the other layouts that it takes something from. Raises `TableError`."""
+    text = table_text(sort, name)
+    if sort == "networks":
+        return parse_network(ROOT, name, text), []
+    file, table = _parsed_layout(ROOT, name, text)
+    reads = [*table.naming.taken_from, *([file.models_from] if file.models_from else [])]
+    return table, reads
 
 
 def faults(sort: str, name: str) -> list[TableError]:
