@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import inspect
+from importlib import import_module
 from typing import TYPE_CHECKING
 
 import pytest
@@ -95,12 +96,16 @@ def test_every_operation_is_in_the_fast_suite(fast):
     assert wanted <= named
 
 
-def test_every_format_is_in_the_fast_suite(fast):
-    folders = {path.parent.name for path in (REPOSITORY / "converters" / "formats").glob("*/*reader.py")}
-    rows = [row for row in fast if row.file.startswith("formats/")]
-    tested = {row.file.split("/")[1] for row in rows}
-    read = {name.removeprefix("read_") for row in rows for name in row.mentions}
-    assert folders - {"io"} <= tested | read
+@pytest.mark.parametrize("role", ["reader", "writer"])
+def test_every_format_is_in_the_fast_suite(role, fast):
+    """The fast tests of a reader or a writer are in its folder, or call it by name from another's."""
+    rows = [row for row in fast if row.file.startswith(("formats/", "conversion/"))]
+    files, named = {row.file for row in fast}, {name for row in fast for name in row.mentions}
+    for path in (REPOSITORY / "converters" / "formats").glob(f"*/*{role}.py"):
+        folder = path.parent.name
+        module = import_module(f"converters.formats.{folder}.{path.stem}")
+        public = {name for name in vars(module) if name.startswith(("read_", "write_"))}
+        assert folder == "io" or f"formats/{folder}/test_{role}.py" in files or public & named, path
 
 
 def test_every_command_is_in_the_fast_suite(fast):
