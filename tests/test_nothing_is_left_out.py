@@ -99,7 +99,6 @@ def test_every_operation_is_in_the_fast_suite(fast):
 @pytest.mark.parametrize("role", ["reader", "writer"])
 def test_every_format_is_in_the_fast_suite(role, fast):
     """The fast tests of a reader or a writer are in its folder, or call it by name from another's."""
-    rows = [row for row in fast if row.file.startswith(("formats/", "conversion/"))]
     files, named = {row.file for row in fast}, {name for row in fast for name in row.mentions}
     for path in (REPOSITORY / "converters" / "formats").glob(f"*/*{role}.py"):
         folder = path.parent.name
