@@ -3,17 +3,17 @@
 from __future__ import annotations
 
 import inspect
-from importlib import import_module
 from typing import TYPE_CHECKING
 
 import pytest
 
 from converters.cli.overview import COMMANDS, CONVERSIONS
 from converters.conversion import operations
+from converters.formats.registry import formats
 from converters.mapping.catalog import layout_names, network_names
 from converters.mapping.variants import variants
 from tests.helpers import collection
-from tests.helpers.paths import GOLDENS, REPOSITORY
+from tests.helpers.paths import GOLDENS
 from tests.helpers.selection import kinds, kinds_by_name
 
 if TYPE_CHECKING:
@@ -96,15 +96,16 @@ def test_every_operation_is_in_the_fast_suite(fast):
     assert wanted <= named
 
 
-@pytest.mark.parametrize("role", ["reader", "writer"])
-def test_every_format_is_in_the_fast_suite(role, fast):
-    """The fast tests of a reader or a writer are in its folder, or call it by name from another's."""
-    files, named = {row.file for row in fast}, {name for row in fast for name in row.mentions}
-    for path in (REPOSITORY / "converters" / "formats").glob(f"*/*{role}.py"):
-        folder = path.parent.name
-        module = import_module(f"converters.formats.{folder}.{path.stem}")
-        public = {name for name in vars(module) if name.startswith(("read_", "write_"))}
-        assert folder == "io" or f"formats/{folder}/test_{role}.py" in files or public & named, path
+def test_every_format_is_in_the_fast_suite(fast):
+    """The folder of each has tests of its own, and a file of each suffix is read or written somewhere."""
+    files, named = (
+        {row.file for row in fast},
+        {name for row in fast for name in row.mentions | row.parameters},
+    )
+    for record in formats():
+        folder = record.opener.split(".")[2]
+        assert any(file.startswith(f"formats/{folder}/") for file in files), folder
+        assert any(name.endswith(record.suffixes) for name in named), record.name
 
 
 def test_every_command_is_in_the_fast_suite(fast):

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 from converters.errors import BadInput, Refused, UsageError
 from converters.formats.open import open_checkpoint
 from converters.formats.registry import format_named
-from converters.mapping.match import Match, averaged
+from converters.mapping.file_names import averaged_names
 from converters.printable import printable
 from converters.tensor import FLOATS
 
@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping, Sequence
 
     from converters.formats.checkpoint import Checkpoint
+    from converters.mapping.match import Match
     from converters.mapping.network_info import NetworkInfo
     from converters.mapping.schema import LayoutTable
     from converters.tensor import Tensor
@@ -40,7 +41,7 @@ class Result(NamedTuple):
 
     ``rows`` say which tensor became which, ``dropped`` which the mapping left out by name, ``notes`` what a
     user of the output must know, ``timings`` how long each step took, in seconds. ``output`` is None for a dry
-    run; ``verified`` tells that every tensor was read back and compared. ``info`` is None where a mapping of the
+    run; ``checked`` tells that every tensor was read back and compared. ``info`` is None where a mapping of the
     user's own was used: it knows names, no network.
     """
 
@@ -55,7 +56,7 @@ class Result(NamedTuple):
     provenance: Mapping[str, Any] = MappingProxyType({})
     nbytes: int = 0
     timings: Mapping[str, float] = MappingProxyType({})
-    verified: bool = False
+    checked: bool = False
 
     def as_data(self) -> dict[str, Any]:
         """The result as plain data, for ``--json``."""
@@ -79,7 +80,7 @@ class Result(NamedTuple):
             ],
             "dropped": list(self.dropped),
             "notes": list(self.notes),
-            "verified": self.verified,
+            "checked": self.checked,
             "timings": dict(self.timings),
         }
 
@@ -101,7 +102,7 @@ def convert(
     mean: str | os.PathLike[str] | None = None,
     wrap: bool = False,
     force: bool = False,
-    verify: bool = False,
+    check: bool = False,
     strict: bool = False,
     sha256: bool = False,
     checksum: bool = True,
@@ -122,7 +123,7 @@ def convert(
     (``"ema_state_dict"``), where not the plain weights are wanted; ``head`` is what the file calls the last
     layer where that is not the layout's name. ``backbone`` leaves the head out. ``mean`` is the mean file that
     goes with the weights: its shape, checksum and channels' means go into the provenance. ``wrap`` writes the
-    ecosystem's own wrapper around the state dict. ``verify`` reads the output back and compares every tensor
+    ecosystem's own wrapper around the state dict. ``check`` reads the output back and compares every tensor
     with the source; ``strict`` refuses NaN and Inf. ``sha256`` puts the input's hash into the provenance;
     without ``checksum`` those in the input are not compared. ``progress`` is told (bytes done, bytes in all).
 
@@ -146,7 +147,7 @@ def convert(
             raise UsageError(
                 "a mapping knows names alone", hint="leave out the layout, --to and what is of a network"
             )
-        wish = WriteOptions(out_path, "", wrap, force, verify, strict, dry_run, progress)
+        wish = WriteOptions(out_path, "", wrap, force, check, strict, dry_run, progress)
         use = UserMappingUse(os.fspath(mapping), reverse, accept_unsure)
         return _convert_mapped(path, use, wish, dtype=dtype, sha256=sha256, checksum=checksum, entry=entry)
     if reverse or accept_unsure:
@@ -229,7 +230,7 @@ def convert(
             plan,
             target,
             describe,
-            WriteOptions(out_path, write_format, wrap, force, verify, strict, dry_run, progress),
+            WriteOptions(out_path, write_format, wrap, force, check, strict, dry_run, progress),
             Result(
                 path,
                 None,
@@ -256,7 +257,7 @@ class WriteOptions(NamedTuple):
     format: str
     wrap: bool
     force: bool
-    verify: bool
+    check: bool
     strict: bool
     dry_run: bool
     progress: Callable[[int, int], None] | None
@@ -329,7 +330,7 @@ def carry_out(
     tensors = [row.tensor(checkpoint.tensors) for row in plan.rows]
     if not wish.dry_run:
         _refuse_lost(plan, checkpoint)
-        if wish.strict or wish.verify:
+        if wish.strict or wish.check:
             plan = _with_values(plan, checkpoint, strict=wish.strict)
     draft = describe(plan)
     timings = {**result.timings, "plan": result.timings["plan"] + perf_counter() - started}
@@ -348,14 +349,14 @@ def carry_out(
         wish.format,
         Work(checkpoint, plan, tensors, target, draft, wish.wrap),
         force=wish.force,
-        verify=wish.verify,
+        check=wish.check,
         progress=wish.progress,
     )
     return result._replace(
         output=wish.path,
         provenance=written.provenance,
         timings={**timings, **written.timings},
-        verified=wish.verify,
+        checked=wish.check,
     )
 
 
@@ -445,7 +446,7 @@ def _naming_notes(fitted: Match) -> Iterator[str]:
         yield f"every name in the input has {printable(fitted.prefix)} in front"
     if fitted.layout.naming.absent:
         yield f"no name in the input has {fitted.layout.naming.absent} in front: it is a file of the backbone alone"
-    if averaged([*fitted.dropped, *(entry.name for entry in fitted.slots)]):
+    if averaged_names([*fitted.dropped, *(entry.name for entry in fitted.slots)]):
         yield "averages of the weights lie among them (ema_*): the plain names were taken"
     if fitted.layout.naming.head:
         yield f"the input's head is {printable(fitted.layout.naming.head)}, as told (--head)"

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
 
     from converters.formats.checkpoint import Checkpoint
-    from converters.formats.onnx.graph import Graph
+    from converters.formats.graph import Graph
     from converters.tensor import Tensor
 
     from .plan import Plan
@@ -100,20 +100,20 @@ def write_output(
     work: Work,
     *,
     force: bool,
-    verify: bool,
+    check: bool,
     progress: Callable[[int, int], None] | None,
 ) -> Written:
     """Write the work's tensors as ``kind``, read the file back, and give it its name.
 
-    With ``verify`` every byte is compared with the source, else names, shapes and dtypes. Raises `Refused` where
+    With ``check`` every byte is compared with the source, else names, shapes and dtypes. Raises `Refused` where
     something differs or the disk does not take it; nothing is left then.
     """
     times = {"start": perf_counter()}
 
-    def check(temporary: str) -> None:
+    def read_back(temporary: str) -> None:
         times["written"] = perf_counter()
         try:
-            _check(temporary, work, verify=verify)
+            _check(temporary, work, check=check)
         except ConverterError as error:
             raise Refused(
                 f"read back, the output {error.what}", path=path, where=error.where, hint=error.hint
@@ -122,7 +122,7 @@ def write_output(
 
     record = _Record(work)
     format_ = format_named(kind)
-    with replacing_all(format_.files(path), force=force, check=check) as outputs:
+    with replacing_all(format_.files(path), force=force, check=read_back) as outputs:
         format_.write(outputs, _content(work, record, progress))
     ended = perf_counter()
     written, checked = times.get("written", ended), times.get("checked", ended)
@@ -223,14 +223,14 @@ def _wrapper(work: Work) -> Wrapper | None:
     return Wrapper("model_state", {}) if work.wrap and work.target.container == "model_state" else None
 
 
-def _check(temporary: str, work: Work, *, verify: bool) -> None:
-    """Open what was written and compare names, shapes and dtypes with the plan; with ``verify`` every byte."""
+def _check(temporary: str, work: Work, *, check: bool) -> None:
+    """Open what was written and compare names, shapes and dtypes with the plan; with ``check`` every byte."""
     with open_checkpoint(temporary) as written:
         expected = {row.target: (row.dtype, row.shape) for row in work.plan.rows}
         found = {name: (tensor.dtype, tensor.shape) for name, tensor in written.tensors.items()}
         if expected != found:
             raise Refused("differs from the plan", hint="please report this; nothing was kept")
-        if not verify:
+        if not check:
             return
         for row in work.plan.rows:
             if not same_bytes(row.tensor(work.checkpoint.tensors), written.tensors[row.target]):

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections import Counter
 from typing import TYPE_CHECKING
 
 from converters.printable import printable
@@ -50,9 +49,3 @@ def counted(number: int, noun: str) -> str:
     """A number with its noun, in the plural where it takes one: ``1 tensor``, ``2 classes``."""
     plural = "" if number == 1 else "es" if noun.endswith("s") else "s"
     return f"{number:,} {noun}{plural}"
-
-
-def by_reason(reasons: Iterable[str]) -> str:
-    """How often each reason occurs, the most frequent first: ``189 by names, 30 by shape``."""
-    counts = sorted(Counter(reasons).items(), key=lambda item: (-item[1], item[0]))
-    return ", ".join(f"{number} by {reason}" for reason, number in counts)

@@ -81,12 +81,12 @@ def test_options_are_the_same_on_the_command_line_in_python_and_in_manifests():
     defaults = {option.name: option.default for options in CLASSES for option in options_of(options)}
     assert given == defaults
     python = inspect.signature(convert).parameters
-    assert {*python} >= NAMES - {"check"}
-    assert all(python[name].default == default for name, default in defaults.items() if name != "check")
+    assert {*python} >= NAMES
+    assert all(python[name].default == default for name, default in defaults.items())
     assert {*inspect.signature(verify).parameters} >= {*VERIFY_OPTIONS}
     assert {*OPTIONS} == NAMES - {"sha256", "mean", "force", "dry_run"} | {"verify"}
     inflated = values_of(parse(["inflate", "a", "b", "--variant", "x"]), *CLASSES)
-    assert {*inflated} - {"check"} <= {*inspect.signature(inflate).parameters}
+    assert {*inflated} <= {*inspect.signature(inflate).parameters}
 
 
 def test_a_flag_that_is_on_by_default_is_turned_off():

@@ -172,8 +172,8 @@ def test_the_way_back_is_bit_exact(table, tmp_path):
     layout = "tsn" if table.startswith("tsn") else "c3d"
     to = "native" if "net" in table.split("-")[2] else "mmaction"
     write_caffe(tmp_path / "x", table, values(TABLES[table].params))
-    convert(layout, tmp_path / "x", tmp_path / "out.safetensors", verify=True)
-    result = convert(to, tmp_path / "out.safetensors", tmp_path / "back.caffemodel", to=layout, verify=True)
+    convert(layout, tmp_path / "x", tmp_path / "out.safetensors", check=True)
+    result = convert(to, tmp_path / "out.safetensors", tmp_path / "back.caffemodel", to=layout, check=True)
     assert result.target == layout
     (tmp_path / "out.safetensors").unlink()
     with (
@@ -194,7 +194,7 @@ def test_the_way_back_is_bit_exact(table, tmp_path):
 def test_chainer_comes_back_bit_exact(prefix, tmp_path):
     arrays = values({prefix + name: shape for name, shape in caffe_tables.c3d_shapes("ucf101net").items()})
     np.savez_compressed(tmp_path / "x.npz", **arrays, **{"updater/iteration": 7})
-    result = convert("c3d", tmp_path / "x.npz", tmp_path / "out.pth", verify=True)
+    result = convert("c3d", tmp_path / "x.npz", tmp_path / "out.pth", check=True)
     assert result.layout == "c3d-chainer"
     assert result.dropped == ("updater/iteration",)
     convert("native", tmp_path / "out.pth", tmp_path / "back.npz", to="c3d-chainer")
@@ -209,9 +209,9 @@ def test_chainer_comes_back_bit_exact(prefix, tmp_path):
 def comes_back(source: Path, layout: str, to: str, folder: Path, **keywords) -> None:
     """There, once more in the same layout, and back."""
     before = blobs_of(source)
-    convert(layout, source, folder / "one.pth", to=to, verify=True, **keywords)
+    convert(layout, source, folder / "one.pth", to=to, check=True, **keywords)
     convert(None, folder / "one.pth", folder / "two.safetensors", to=to)
-    convert(to, folder / "two.safetensors", folder / "back.caffemodel", to=layout, verify=True)
+    convert(to, folder / "two.safetensors", folder / "back.caffemodel", to=layout, check=True)
     assert blobs_of(folder / "back.caffemodel") == before
 
 
@@ -400,7 +400,7 @@ def test_the_way_back_to_hdf5(tmp_path):
     for source, layout, number in (("x.caffemodel.h5", "c3d", 16), ("x.h5", "c3d-chainer", 16)):
         convert("c3d", tmp_path / source, tmp_path / "out.pth", force=True)
         for back in (f"back.{source}", f"again.{source}"):
-            convert("native", tmp_path / "out.pth", tmp_path / back, to=layout, verify=True)
+            convert("native", tmp_path / "out.pth", tmp_path / back, to=layout, check=True)
         whole = (tmp_path / f"back.{source}").read_bytes()
         assert whole == (tmp_path / f"again.{source}").read_bytes()
         with h5py.File(tmp_path / source) as one, h5py.File(tmp_path / f"back.{source}") as two:

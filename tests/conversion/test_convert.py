@@ -165,7 +165,7 @@ def test_the_way_back_is_bit_exact(tmp_path, r3d):
     for to in ("torchvision", "vmz-pt", "native", "mmaction"):
         for suffix in ("pth", "safetensors"):
             middle = tmp_path / f"{to}.{suffix}"
-            result = convert("vmz", tmp_path / "x.pkl", middle, to=to, verify=True)
+            result = convert("vmz", tmp_path / "x.pkl", middle, to=to, check=True)
             assert set(result.dropped) == {*solver, "gpu_0/lr"}
             convert(to, middle, tmp_path / "back.pkl", to="vmz", force=True)
             assert same(arrays_of(tmp_path / "back.pkl"), scoped), (to, suffix)

@@ -116,7 +116,7 @@ def test_converted_file_computes_what_tensorflow_computed(name: str, device: str
 
 @pytest.mark.parametrize("to", selection.first_of([*TARGETS, "native"], 2))
 def test_every_layout_out_and_the_way_back(rgb: Path, tmp_path: Path, to: str) -> None:
-    result = convert("i3d", rgb, tmp_path / "out.pth", to=to, verify=True)
+    result = convert("i3d", rgb, tmp_path / "out.pth", to=to, check=True)
     state = torch.load(tmp_path / "out.pth", weights_only=True)
     if to in TARGETS:
         (table,) = (

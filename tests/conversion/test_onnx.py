@@ -63,7 +63,7 @@ def test_an_export_converts_to_what_the_pickle_converts_to(name: str, tmp_path: 
     assert {key: array.shape for key, array in arrays.items()} == vmz_tables()[name].blobs
     vmz_files.write_arrays(tmp_path / "x.pkl", arrays)
     for to in ("vmz-pt", "mmaction"):
-        via_onnx = convert("onnx", source, tmp_path / f"{to}.pth", to=to, verify=True)
+        via_onnx = convert("onnx", source, tmp_path / f"{to}.pth", to=to, check=True)
         convert("vmz", tmp_path / "x.pkl", tmp_path / f"{to}.pickle.pth", to=to)
         assert via_onnx.layout == "vmz"
         assert contents(tmp_path / f"{to}.pth") == contents(tmp_path / f"{to}.pickle.pth")
@@ -167,8 +167,8 @@ def test_out_and_in_again(source: str, tmp_path: Path) -> None:
     """The file that people get: checked by onnx, run by onnxruntime on any size, the weights bit for bit."""
     write, feed, shape = CASES[source]
     path = write(tmp_path)
-    result = convert(source, path, tmp_path / "out.onnx", verify=True)
-    assert result.verified
+    result = convert(source, path, tmp_path / "out.onnx", check=True)
+    assert result.checked
     onnx.checker.check_model(str(tmp_path / "out.onnx"), full_check=True)
     assert contents(tmp_path / "out.onnx") == contents(path)
     model = onnx.load(tmp_path / "out.onnx")

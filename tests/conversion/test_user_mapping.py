@@ -332,7 +332,7 @@ def test_a_batch_counter_is_kept_whether_it_has_a_row_or_not(more, names, tmp_pa
     (tmp_path / "map.toml").write_text(f"[tensors]\n{COUNTED}{more}")
     state = {"a.running_var": torch.rand(3), "a.num_batches_tracked": torch.tensor(7)}
     torch.save(state, tmp_path / "a.pth")
-    convert(None, tmp_path / "a.pth", tmp_path / "b.pth", mapping=tmp_path / "map.toml", verify=True)
+    convert(None, tmp_path / "a.pth", tmp_path / "b.pth", mapping=tmp_path / "map.toml", check=True)
     there = torch.load(tmp_path / "b.pth", weights_only=True)
     assert list(there) == names
     assert all(there[name] == 7 for name in names[1:])
@@ -375,7 +375,7 @@ CONSTANTS = """
 def test_constants_are_filled_in_and_come_back_only_if_they_are_what_they_say(tmp_path):
     (tmp_path / "map.toml").write_text(CONSTANTS)
     torch.save({"beta": torch.arange(3.0)[None]}, tmp_path / "a.pth")
-    convert(None, tmp_path / "a.pth", tmp_path / "b.pth", mapping=tmp_path / "map.toml", verify=True)
+    convert(None, tmp_path / "a.pth", tmp_path / "b.pth", mapping=tmp_path / "map.toml", check=True)
     state = torch.load(tmp_path / "b.pth", weights_only=True)
     assert list(state) == ["bn.weight", "bn.bias", "steps"]
     assert torch.equal(state["bn.weight"], torch.ones(3))
@@ -423,10 +423,10 @@ def ir_csn(tmp_path_factory) -> Path:
 
 def test_ir_csn_as_the_layouts_convert_it_and_back(ir_csn, tmp_path):
     """Against the layouts' own conversion, tensor by tensor; the output is recognised by its names."""
-    result = convert(None, ir_csn / "a.pkl", tmp_path / "own.pth", mapping=ir_csn / "map.toml", verify=True)
+    result = convert(None, ir_csn / "a.pkl", tmp_path / "own.pth", mapping=ir_csn / "map.toml", check=True)
     convert("vmz", ir_csn / "a.pkl", tmp_path / "wanted.pth")
     assert contents(tmp_path / "own.pth") == contents(tmp_path / "wanted.pth")
-    assert (result.info, result.verified) == (None, True)
+    assert (result.info, result.checked) == (None, True)
     found = inspect(tmp_path / "own.pth", mapping=ir_csn / "map.toml")
     assert (found.layout, found.network.variant) == ("vmz-pt", "ir-csn-26")
     assert (found.mapping.mapping.left.name, found.mapping.faults) == ("to", ())
@@ -435,7 +435,7 @@ def test_ir_csn_as_the_layouts_convert_it_and_back(ir_csn, tmp_path):
     assert record["source"]["name"] == "a.pkl"
     assert len(record["source"]["crc32"]) == len(result.provenance["source"]["crc32"]) > 100
     convert(
-        None, tmp_path / "own.pth", tmp_path / "b.pkl", mapping=ir_csn / "map.toml", reverse=True, verify=True
+        None, tmp_path / "own.pth", tmp_path / "b.pkl", mapping=ir_csn / "map.toml", reverse=True, check=True
     )
     assert contents(tmp_path / "b.pkl") == contents(ir_csn / "a.pkl")
     # And on from there by the tables, as any file of that layout.

@@ -34,7 +34,7 @@ def conversion_text(result: Result) -> str:
         lines.append("dry run: nothing written")
     else:
         seconds = sum(result.timings.values())
-        checked = ", every tensor read back and compared" if result.verified else ""
+        checked = ", every tensor read back and compared" if result.checked else ""
         lines.append(f"wrote {result.output} in {seconds:.2f} s{checked}")
     return printable_lines(lines)
 
