@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
 
     from converters.formats.checkpoint import Checkpoint
-    from converters.formats.onnx.graph import Graph
+    from converters.formats.graph import Graph
     from converters.tensor import Tensor
 
     from .plan import Plan

@@ -13,8 +13,7 @@ if TYPE_CHECKING:
     from converters.files import SourceFile
     from converters.tensor import Tensor
 
-    from .caffe2.nets import Caffe2Net
-    from .onnx.graph import Node
+    from .graph import Caffe2Net, Node
 
 _NOTHING: Mapping[str, Any] = MappingProxyType({})
 

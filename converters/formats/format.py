@@ -18,8 +18,8 @@ if TYPE_CHECKING:
     from converters.tensor import Tensor
 
     from .checkpoint import Checkpoint
+    from .graph import Graph
     from .io.output_stream import Output
-    from .onnx.graph import Graph
 
 # Tuples, not dataclasses: every conversion imports this module, and to import dataclasses takes longer than to
 # import all formats' records.

@@ -15,7 +15,7 @@ from .translation import translate
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from converters.formats.caffe2.nets import Caffe2Net
+    from converters.formats.graph import Caffe2Net
     from converters.tensor import Tensor
 
 

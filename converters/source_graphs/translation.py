@@ -6,7 +6,7 @@ import struct
 from typing import TYPE_CHECKING
 
 from converters.errors import Refused
-from converters.formats.onnx.graph import Graph, Node
+from converters.formats.graph import Graph, Node
 from converters.tensor import Held, Tensor
 
 if TYPE_CHECKING:

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from converters.conversion.identify import Identified, UserHints
-    from converters.formats.onnx.graph import Node
+    from converters.formats.graph import Node
     from converters.source_graphs.net import SourceNet
     from converters.tensor import Tensor
 

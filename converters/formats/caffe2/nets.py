@@ -9,9 +9,10 @@ from __future__ import annotations
 
 import struct
 from math import prod
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any
 
 from converters.errors import BadInput
+from converters.formats.graph import Caffe2Net, NetOp
 from converters.formats.io.protobuf_reader import BYTES, FIXED32, VARINT, Field, Unpacked, Wire, signed
 from converters.printable import short_name
 from converters.tensor import FileBytes, Repeated, Tensor
@@ -25,25 +26,6 @@ _AXES = 32
 _NUMBERS = 64  # of one argument that is no blob's values: kernels, pads ...
 _IGNORED = ("GivenTensorIntFill", "GivenTensorInt64Fill", "GivenTensorBoolFill", "GivenTensorStringFill")
 """Fill shapes and the like, no weights."""
-
-
-class NetOp(NamedTuple):
-    """An operator. ``args`` are its numbers, texts and lists of integers; ``values`` is the field with its floats."""
-
-    kind: str
-    inputs: tuple[str, ...]
-    outputs: tuple[str, ...]
-    args: dict[str, Any]
-    values: Field | None
-
-
-class Caffe2Net(NamedTuple):
-    """A net: its operators in order, its inputs and its outputs."""
-
-    name: str
-    ops: tuple[NetOp, ...]
-    inputs: tuple[str, ...]
-    outputs: tuple[str, ...]
 
 
 def is_caffe2_net(file: SourceFile) -> bool:

@@ -11,8 +11,7 @@ from converters.formats.checkpoint import Checkpoint
 
 if TYPE_CHECKING:
     from converters.formats.format import ReadOptions
-
-    from .nets import Caffe2Net
+    from converters.formats.graph import Caffe2Net
 
 
 def open_caffe2(file: SourceFile, kind: str, _options: ReadOptions) -> Checkpoint | None:

@@ -7,9 +7,8 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
+    from converters.formats.graph import Node
     from converters.tensor import Tensor
-
-    from .graph import Node
 
 
 def declared_settings(

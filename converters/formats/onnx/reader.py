@@ -14,16 +14,14 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from converters.errors import BadInput
 from converters.files import SourceFile
+from converters.formats.graph import Node
 from converters.formats.io.protobuf_reader import BYTES, FIXED32, VARINT, Field, Unpacked, Wire, signed
 from converters.printable import short_name
 from converters.tensor import ITEMSIZE, FileBytes, Tensor
 
-from .graph import Node
-
 if TYPE_CHECKING:
+    from converters.formats.graph import Attribute
     from converters.tensor import Data
-
-    from .graph import Attribute
 
 FLOATS = {1: "float32", 10: "float16", 11: "float64", 16: "bfloat16"}
 """Element types that weights come in, by their numbers; all others are shapes, axes and the like."""

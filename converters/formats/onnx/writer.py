@@ -10,21 +10,20 @@ from typing import TYPE_CHECKING, Any
 
 from converters._version import __version__
 from converters.errors import Refused
+from converters.formats.graph import IR_VERSION, OPSET
 from converters.formats.io.crc32 import crc32_function
 from converters.formats.io.protobuf_writer import head, message, number
 
-from .graph import IR_VERSION, OPSET
 from .runtime import require_onnx
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
 
     from converters.formats.format import Content
+    from converters.formats.graph import Graph
     from converters.formats.io.crc32 import Crc32
     from converters.formats.io.output_stream import Output, Sink
     from converters.tensor import Tensor
-
-    from .graph import Graph
 
 _LIMIT = (1 << 31) - 1
 """Bytes: protobuf reads no more."""
