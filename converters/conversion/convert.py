@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 from converters.errors import BadInput, Refused, UsageError
 from converters.formats.open import open_checkpoint
 from converters.formats.registry import format_named
-from converters.mapping.match import Match, averaged
+from converters.mapping.file_names import averaged_names
 from converters.printable import printable
 from converters.tensor import FLOATS
 
@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping, Sequence
 
     from converters.formats.checkpoint import Checkpoint
+    from converters.mapping.match import Match
     from converters.mapping.network_info import NetworkInfo
     from converters.mapping.schema import LayoutTable
     from converters.tensor import Tensor
@@ -445,7 +446,7 @@ def _naming_notes(fitted: Match) -> Iterator[str]:
         yield f"every name in the input has {printable(fitted.prefix)} in front"
     if fitted.layout.naming.absent:
         yield f"no name in the input has {fitted.layout.naming.absent} in front: it is a file of the backbone alone"
-    if averaged([*fitted.dropped, *(entry.name for entry in fitted.slots)]):
+    if averaged_names([*fitted.dropped, *(entry.name for entry in fitted.slots)]):
         yield "averages of the weights lie among them (ema_*): the plain names were taken"
     if fitted.layout.naming.head:
         yield f"the input's head is {printable(fitted.layout.naming.head)}, as told (--head)"

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from converters.mapping.match import headless, inverted
+from converters.mapping.match import with_inverse_std, without_head
 from converters.mapping.network_info import network_info, require_unambiguous
 
 from .recognize import recognize
@@ -50,9 +50,9 @@ def identify(
     """
     match = recognize(checkpoint, layout, variant=said.variant, head=said.head)
     if said.inverse_std:
-        match = inverted(match)
+        match = with_inverse_std(match)
     if backbone:
-        match = headless(match)
+        match = without_head(match)
     info = network_info(
         match,
         checkpoint.provenance,

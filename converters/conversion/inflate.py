@@ -14,9 +14,10 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from converters.errors import Refused, UsageError
 from converters.formats.open import open_checkpoint
+from converters.mapping.agreement import Fault
 from converters.mapping.catalog import layout_names, load_layout, load_network, models, network_names
 from converters.mapping.globs import is_for
-from converters.mapping.match import Fault, Match, inverted
+from converters.mapping.match import Match, with_inverse_std
 from converters.mapping.names import BATCHES, families, tensor_slots
 from converters.mapping.network_info import network_info, require_unambiguous
 from converters.mapping.variants import head_part, modules, variants
@@ -116,7 +117,7 @@ def inflate(
         one = _variant(fitted, target, variant, path)
         chosen = _model(target, one, variant, model, path)
         if inverse_std:
-            fitted = inverted(fitted)
+            fitted = with_inverse_std(fitted)
         held = network_info(fitted, checkpoint.provenance)
         flat = make_plan(fitted, checkpoint.tensors, load_layout("native"), held, eps=held.bn_eps, path=path)
         clip, ways = _begun(fitted, flat.rows, one, _bound(fitted, target, one, chosen, channels), rule, path)

@@ -65,15 +65,17 @@ def tensor_slots(
     for module in variant.modules:
         if not present.get(module.part, not module.optional):
             continue
-        name = module_name(layout, variant, module, sizes)
-        if name == IDENTITY:
-            yield from _identity(layout, variant, module)
-        else:
-            yield from _module_slots(layout, module, name)
+        yield from module_slots(layout, variant, module, sizes)
 
 
-def _module_slots(layout: LayoutTable, module: Module, name: str) -> Iterator[TensorSlot]:
-    """The tensors of a module that a layout calls ``name``."""
+def module_slots(
+    layout: LayoutTable, variant: Variant, module: Module, sizes: Mapping[str, int]
+) -> Iterator[TensorSlot]:
+    """The tensors of one module, see `tensor_slots`."""
+    name = module_name(layout, variant, module, sizes)
+    if name == IDENTITY:
+        yield from _identity(layout, variant, module)
+        return
     kind, key = module.kind, module.key
     parameters = layout.storage.parameters["conv" if kind == "conv+bias" else kind]
     names = layout.modules.get(module.family, _NO_NAMES)

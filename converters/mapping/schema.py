@@ -7,6 +7,7 @@ what the rest of the package works with.
 
 from __future__ import annotations
 
+from functools import cached_property
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
 
@@ -413,10 +414,16 @@ class LayoutTable(Record):
 
     def support_for(self, variant: str) -> Support:
         """What the table says of a variant; the first row that matches counts, none means that it holds it."""
-        for row in self.supports:
-            if is_for(row.variants, variant):
-                return row
-        return EVERYTHING
+        found = self._support.get(variant)
+        if found is None:
+            rows = (row for row in self.supports if is_for(row.variants, variant))
+            found = self._support[variant] = next(rows, EVERYTHING)
+        return found
+
+    @cached_property
+    def _support(self) -> dict[str, Support]:
+        """What `support_for` has found."""
+        return {}
 
     def eps(self, variant: str) -> float | None:
         """The batch-norm eps of this project's network for a variant; None where the layout leaves it open."""
@@ -465,6 +472,7 @@ class LayoutTable(Record):
         modules = {family: change(names) for family, names in self.modules.items()}
         return self.replace(naming=self.naming.replace(modules=modules, **others))
 
+    @cached_property
     def tensor_counts(self) -> dict[str, int]:
         """How many tensors a module of each kind has in a file of this layout, and one that it leaves out or stores
         twice has, under its key in the network's table; ``part/key`` where only the one in that part is left out."""
@@ -483,7 +491,14 @@ class LayoutTable(Record):
 
     def divisor(self, kind: str) -> str:
         """The suffix of what some tensors of a module of this kind are divided by; empty where none is."""
-        return next((over for name in PARAMETERS[kind] if (over := self.parameter(kind, name).over)), "")
+        return self._divisors[kind]
+
+    @cached_property
+    def _divisors(self) -> dict[str, str]:
+        return {
+            kind: next((over for name in names if (over := self.parameter(kind, name).over)), "")
+            for kind, names in PARAMETERS.items()
+        }
 
     def parameter(self, kind: str, name: Parameter) -> StoredTensor:
         """How a tensor of a module of this kind is stored."""

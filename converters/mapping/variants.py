@@ -16,6 +16,9 @@ if TYPE_CHECKING:
 
     from .schema import Index, ModuleTemplate, NetworkTable
 
+ModuleCount = tuple[str, str, str, int]
+"""A part, one of its lines, its kind, and how many modules it is in the variant."""
+
 Stage = tuple[Any, ...]
 """A column's values in the blocks of one stage."""
 
@@ -40,6 +43,11 @@ class Variant(Record):
     def modules(self) -> tuple[Module, ...]:
         """Every module, in state-dict order."""
         return tuple(_modules(self))
+
+    @cached_property
+    def module_counts(self) -> dict[str, tuple[ModuleCount, ...]]:
+        """How many modules each line of each part stands for."""
+        return {part: tuple(_module_counts(self, part)) for part, _ in self.parts}
 
     @cached_property
     def parts(self) -> tuple[tuple[str, bool], ...]:
@@ -104,32 +112,31 @@ def count(variant: Variant, stored: Mapping[str, int]) -> int:
 
     ``stored`` says how many a module of each kind has, or one under its key in the table, perhaps in one part alone.
     """
-    total = 0
-    for part, optional in parts(variant):
-        if optional:
-            continue
-        if part in variant.table.compose:
-            total += sum(count_part(inner, name, stored) for inner, name in _composed(variant, part))
-        else:
-            total += count_part(variant, part, stored)
-    return total
+    return sum(count_part(variant, part, stored) for part, optional in variant.parts if not optional)
 
 
 def count_part(variant: Variant, part: str, stored: Mapping[str, int]) -> int:
     """How many tensors one part of a variant has."""
-    templates = variant.table.modules[part]
-    each = sum(
-        stored.get(f"{part}/{template.name}", stored.get(template.name, stored[template.kind]))
-        for template in templates
+    return sum(
+        number * stored.get(f"{own}/{line}", stored.get(line, stored[kind]))
+        for own, line, kind, number in variant.module_counts[part]
     )
-    if not _indexed(templates):
-        return each
-    blocks: list[int] = variant.values["blocks"]
-    where = variant.table.where.get(part)
-    if not where:
-        return each * sum(blocks)
-    ((name, wanted),) = where.items()
-    return each * sum(stage.count(wanted) for stage in column(variant, name))
+
+
+def _module_counts(variant: Variant, part: str) -> Iterator[ModuleCount]:
+    if part in variant.table.compose:
+        for inner, own in _composed(variant, part):
+            yield from inner.module_counts[own]
+        return
+    templates = variant.table.modules[part]
+    number = 1
+    if _indexed(templates):
+        where = variant.table.where.get(part)
+        number = sum(variant.values["blocks"])
+        for name, wanted in where.items() if where else ():
+            number = sum(stage.count(wanted) for stage in column(variant, name))
+    for template in templates:
+        yield part, template.name, template.kind, number
 
 
 def parts(variant: Variant) -> tuple[tuple[str, bool], ...]:

@@ -145,17 +145,17 @@ def _difference(left: Tensor, right: Tensor) -> str:
 
     from converters.conversion.operations import arrays
 
-    # Every chunk may reuse the memory of the one before, so each is copied.
-    one, other = (
+    # A chunk may reuse the memory of the one before, so each is copied.
+    a, b = (
         numpy.concatenate([values.copy() for values in arrays(tensor.data, tensor.dtype)])
         for tensor in (left, right)
     )
-    bits = f"u{one.itemsize}"
-    differing = int((one.view(bits) != other.view(bits)).sum())
+    bits = f"u{a.itemsize}"
+    differing = int((a.view(bits) != b.view(bits)).sum())
     with numpy.errstate(invalid="ignore"):
-        largest = numpy.abs(one.astype("f8") - other.astype("f8")).max()
+        largest = numpy.abs(a.astype("f8") - b.astype("f8")).max()
     off = f"by up to {largest:.2e}" if numpy.isfinite(largest) else "with NaN or Inf among them"
-    return f"{differing:,} of {one.size:,} values differ, {off}"
+    return f"{differing:,} of {a.size:,} values differ, {off}"
 
 
 def _sizes(shape: tuple[int, ...]) -> str:

@@ -15,7 +15,7 @@ from converters.conversion.identify import UserHints, identify
 from converters.conversion.recognize import recognize
 from converters.errors import Refused, UsageError
 from converters.formats.open import open_checkpoint
-from converters.mapping.match import headless
+from converters.mapping.match import without_head
 from converters.mapping.network_info import network_info
 
 from .exact import compare_bytes
@@ -115,7 +115,7 @@ def _identify_both(
     if not recorded and output.match.variant.name == source.match.variant.name:
         output = output._replace(info=_with_settings_of(source.info, output))
     if source.info.classes and not output.info.classes:
-        source = source._replace(match=headless(source.match))  # the rest is compared with the rest
+        source = source._replace(match=without_head(source.match))  # the rest is compared with the rest
     _require_same_network(source, output)
     return source, output
 
