@@ -71,4 +71,4 @@ bench: $(STAMP)            ## the benchmark table against cp and pickle.load + t
 	$(BIN)/python scripts/bench.py
 
 clean:
-	rm -rf $(VENV) $(FRAMEWORKS) demo-files .pytest_cache .mypy_cache .ruff_cache .hypothesis dist build
+	rm -rf $(VENV) $(FRAMEWORKS) demo-files .pytest_cache .mypy_cache .ruff_cache .import_linter_cache .hypothesis dist build

@@ -137,14 +137,14 @@ class _Reader:
         if not tensors:
             raise BadInput("holds no weights", path=self.file.path, hint="it describes a network only")
         return OnnxModel(
-            tensors,
-            tuple(nodes),
-            tuple(name for name in inputs if name not in known),
-            tuple(outputs),
-            opset,
-            producer,
-            metadata,
-            tuple(self.external.values()),
+            tensors=tensors,
+            nodes=tuple(nodes),
+            inputs=tuple(name for name in inputs if name not in known),
+            outputs=tuple(outputs),
+            opset=opset,
+            producer=producer,
+            metadata=metadata,
+            files=tuple(self.external.values()),
         )
 
     def pair(self, field: Field) -> tuple[str, str]:
