@@ -30,9 +30,7 @@ sys.path.insert(0, REPOSITORY)
 from converters import convert, verify  # noqa: E402
 from converters.errors import ConverterError, Refused  # noqa: E402
 from converters.formats.io.atomic import replacing  # noqa: E402
-from converters.formats.registry import (  # noqa: E402
-    usual_suffix,
-)
+from converters.formats.registry import usual_suffix  # noqa: E402
 from converters.inspection.support_table import holding_layouts  # noqa: E402
 from converters.mapping.catalog import layout_names, load_layout, models  # noqa: E402
 from converters.mapping.globs import is_for  # noqa: E402

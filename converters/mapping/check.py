@@ -6,6 +6,7 @@ table that is read from its TOML is checked too, so that a slip shows at once.
 
 from __future__ import annotations
 
+import os
 import re
 import sys
 from typing import TYPE_CHECKING
@@ -303,12 +304,26 @@ def _line_of_module(file: LayoutFile, family: str, module: str) -> Key:
     return keys[-1] if keys else ("modules", family)
 
 
+def faults(sort: str, name: str) -> list[TableError]:
+    """Everything that is wrong with a table, from its TOML."""
+    text = catalog.table_text(sort, name)
+    path = os.path.join(catalog.ROOT, sort, f"{name}.toml")
+    try:
+        if sort == "layouts":
+            found = layout_faults(*catalog.layout_file(catalog.ROOT, name, text))
+        else:
+            found = network_faults(catalog.parse_network(catalog.ROOT, name, text))
+        return [fault.at(path, text.decode()) for fault in found]
+    except TableError as error:
+        return [error]
+
+
 def all_faults() -> list[TableError]:
     """Everything that is wrong with every table."""
     found: list[TableError] = []
     for sort, names in (("networks", catalog.network_names()), ("layouts", catalog.layout_names())):
         for name in names:
-            found += catalog.faults(sort, name)
+            found += faults(sort, name)
     return found
 
 

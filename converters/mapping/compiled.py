@@ -1,6 +1,6 @@
 """The compiled form of the tables: JSON, made when the package is built, which loads in a tenth of the TOML's time.
 
-``python -m converters.mapping.compiled`` writes it to ``compiled/`` beside the tables. A table's compiled form counts
+`compile` writes it to ``compiled/`` beside the tables. A table's compiled form counts
 only while its key is that of the TOML and of the code as they stand; else, and where there is none, the TOML is read.
 """
 
@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import json
 import os
-import sys
 from functools import cache
 from typing import TYPE_CHECKING, Any
 
@@ -32,20 +31,21 @@ Table = Any
 def read_compiled(root: str, sort: str, name: str, text: bytes) -> Table | None:
     """A table from its compiled form; None where there is none of it as its TOML, ``text``, is now."""
     try:
-        with open(_path(root, sort, name), "rb") as file:
+        with open(compiled_path(root, sort, name), "rb") as file:
             found = json.loads(file.read())
-        if found["key"] != _key(root, sort, text, found["reads"]):
+        if found["key"] != table_key(root, sort, text, found["reads"]):
             return None
     except (OSError, ValueError, LookupError, TypeError):
         return None
     return restore(schema.LayoutTable if sort == "layouts" else schema.NetworkTable, found["table"])
 
 
-def _path(root: str, sort: str, name: str) -> str:
+def compiled_path(root: str, sort: str, name: str) -> str:
+    """Where a table's compiled form is."""
     return os.path.join(root, FOLDER, f"{sort}-{name}.json")
 
 
-def _key(root: str, sort: str, text: bytes, reads: Iterable[str]) -> int:
+def table_key(root: str, sort: str, text: bytes, reads: Iterable[str]) -> int:
     """A checksum over the code, a table's TOML and those that it takes something from."""
     from zlib import crc32
 
@@ -129,34 +129,3 @@ def _table_reader(inner: Reader) -> Reader:
 def _stored(values: list[Any]) -> StoredTensor:
     suffix, axes, *others = values
     return StoredTensor(suffix, axes if axes is None else tuple(axes), *others)
-
-
-def write_compiled(root: str) -> int:
-    """Write the compiled form of every table; returns how many there are. Raises `TableError` for one that is wrong."""
-    from . import catalog
-
-    os.makedirs(os.path.join(root, FOLDER), exist_ok=True)
-    written = 0
-    for sort, names in (("networks", catalog.network_names()), ("layouts", catalog.layout_names())):
-        for name in names:
-            for error in catalog.faults(sort, name):
-                raise error
-            text = catalog.table_text(sort, name)
-            table, reads = catalog.from_toml(sort, name)
-            data = {"key": _key(root, sort, text, reads), "reads": reads, "table": as_data(table)}
-            with open(_path(root, sort, name), "w", encoding="utf-8") as file:
-                json.dump(data, file, separators=(",", ":"))
-            written += 1
-    return written
-
-
-def main() -> int:
-    """Compile the tables."""
-    from . import catalog
-
-    print(f"{write_compiled(catalog.ROOT)} tables compiled")
-    return 0
-
-
-if __name__ == "__main__":
-    sys.exit(main())

@@ -1,7 +1,7 @@
 """A mapping file of a user's own: one table from the names of one file to those of another.
 
 Templates with an index expand into a finite list of exact pairs, and every limit is checked before anything is
-expanded: such a file comes from anywhere. The grammar is described in ``mappings/README.md``.
+expanded: such a file comes from anywhere. The grammar is described in ``docs/mapping-files.md``.
 """
 
 from __future__ import annotations

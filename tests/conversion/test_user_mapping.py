@@ -602,8 +602,8 @@ def test_the_api_says_the_same(tmp_path):
         convert(None, tmp_path / "in.pth", tmp_path / "out.pth", mapping=tmp_path / "map.toml")
 
 
-def test_the_readmes_mapping_is_one():
-    text = (REPOSITORY / "mappings" / "README.md").read_text()
+def test_the_pages_mapping_is_one():
+    text = (REPOSITORY / "docs" / "mapping-files.md").read_text()
     block = next(part for part in text.split("```toml\n")[1:] if "[tensors]" in part).split("```")[0]
     tomllib.loads(block)
     assert len(parse(block).pairs) > 10

@@ -14,7 +14,7 @@ from converters import convert
 from converters.cli.main import main
 from converters.errors import ConverterError
 from converters.mapping import catalog
-from converters.mapping.check import all_faults
+from converters.mapping.check import all_faults, faults
 from converters.mapping.expand import expand_groups
 from converters.mapping.parse import Fault, TableError, line_of
 from tests.helpers.paths import REPOSITORY
@@ -97,7 +97,7 @@ def test_a_slip_is_one_sentence_with_file_line_key_and_the_right_word(kind, tabl
     slip = SLIPS[kind]
     path = plant(tables, slip)
     text = path.read_text(encoding="utf-8")
-    (error,) = catalog.faults(slip.sort, slip.name)
+    (error,) = faults(slip.sort, slip.name)
     sentence = str(error)
     changed = next(
         number

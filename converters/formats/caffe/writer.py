@@ -97,7 +97,8 @@ def _by_layer(tensors: Iterable[Tensor]) -> dict[str, list[Tensor]]:
         layer, _, index = tensor.name.rpartition("/")
         if not layer or not index.isdecimal() or index != str(int(index)):
             raise Refused(
-                f"{tensor.name} is no blob of a layer", hint="Caffe's names are LAYER/0, LAYER/1 ..."
+                f"{tensor.name} is not the name of a layer's blob",
+                hint="Caffe's names are LAYER/0, LAYER/1 ...",
             )
         blobs = found.setdefault(layer, {})
         if int(index) in blobs:

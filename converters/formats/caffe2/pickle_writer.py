@@ -95,7 +95,7 @@ def _write_blob(out: Sink, memo: _Memo, tensor: Tensor) -> None:
     head = _string(tensor.name.encode())
     head += memo.name("numpy.core.multiarray", "_reconstruct") + memo.name("numpy", "ndarray")
     head += b"K\x00\x85U\x01b\x87R" + memo.put(f"array {tensor.name}")
-    head += b"(K\x01" + _shape(tensor.shape) + _dtype(memo, _CODES[tensor.dtype]) + b"\x89"
+    head += b"(K\x01" + _shape_bytes(tensor.shape) + _dtype(memo, _CODES[tensor.dtype]) + b"\x89"
     out.write(head + _length(tensor.nbytes))
     for chunk in tensor.data.chunks():
         out.write(chunk)
@@ -112,7 +112,7 @@ def _dtype(memo: _Memo, code: bytes) -> bytes:
     return made + b"(K\x03" + _string(order) + b"NNN" + b"J\xff\xff\xff\xff" * 2 + b"K\x00tb"
 
 
-def _shape(shape: tuple[int, ...]) -> bytes:
+def _shape_bytes(shape: tuple[int, ...]) -> bytes:
     sizes = b"".join(_integer(size) for size in shape)
     if len(shape) > 3:
         return b"(" + sizes + b"t"

@@ -63,11 +63,11 @@ def read_chainer(file: SourceFile, *, checksum: bool = True) -> ChainerFile:
         return name.startswith(_MODEL) if snapshot else not name.startswith(_OPTIMIZER)
 
     found = ChainerFile(
-        tensors,
-        tuple(filter(of_model, empty)),
-        {**other_values, **{name: "None" for name in empty if not of_model(name)}},
-        tuple(filter(of_model, objects)),
-        container,
+        tensors=tensors,
+        uninitialised=tuple(filter(of_model, empty)),
+        other_values={**other_values, **{name: "None" for name in empty if not of_model(name)}},
+        objects=tuple(filter(of_model, objects)),
+        container=container,
     )
     if not found.tensors:
         uninitialised = len(found.uninitialised)

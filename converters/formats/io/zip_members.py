@@ -44,9 +44,11 @@ class Member(NamedTuple):
 def read_members(
     file: SourceFile, *, may_be_deflated: Callable[[str], bool] | None = None
 ) -> dict[str, Member]:
-    """All members by name, in the file's order. Raises `BadInput` unless each is stored or, where
-    ``may_be_deflated`` says so (default: everywhere), deflated, lies inside the file, overlaps no other and has a
-    name of its own."""
+    """All members by name, in the file's order.
+
+    Raises `BadInput` unless each is stored, or deflated where ``may_be_deflated`` allows it (default: everywhere),
+    lies inside the file, overlaps no other and has a unique name.
+    """
     start, size, count = _directory(file)
     if size > _DIRECTORY_LIMIT:
         raise damaged(file, f"has a directory of {size:,} bytes")
@@ -54,57 +56,58 @@ def read_members(
     found: list[tuple[int, Member]] = []
     at = 0
     while at < size:
-        if size - at < _ENTRY.size:
-            raise damaged(file, "has a directory that ends in an entry")
-        (
-            magic,
-            _,
-            _,
-            flags,
-            method,
-            _,
-            _,
-            crc,
-            size_in,
-            length,
-            n_name,
-            n_extra,
-            n_comment,
-            _,
-            _,
-            _,
-            header,
-        ) = _ENTRY.unpack_from(raw, at)
-        name_at = at + _ENTRY.size
-        extra_at = name_at + n_name
-        at = extra_at + n_extra + n_comment
-        if magic != b"PK\x01\x02" or at > size:
-            raise damaged(file, "has a directory that is not one")
-        name = _name(file, raw[name_at:extra_at])
-        size_in, length, header = _wide(file, raw[extra_at : extra_at + n_extra], size_in, length, header)
-        odd = method != STORED or flags & 1 or size_in != length
-        if odd and may_be_deflated is not None and not may_be_deflated(name):
-            raise BadInput(
-                "is a zip file with compressed or encrypted records",
-                path=file.path,
-                where=short_name(name),
-                hint="PyTorch does not compress: if it is an archive with the checkpoint in it, unpack it",
-            )
-        if flags & 1:
-            raise BadInput("is a zip file with encrypted members", path=file.path, where=short_name(name))
-        if method not in (STORED, DEFLATED):
-            raise BadInput(
-                f"is a zip file with members compressed by method {method}",
-                path=file.path,
-                where=short_name(name),
-                hint="stored and deflated ones are read; pack it again",
-            )
-        if (size_in != length) if method == STORED else (length > size_in * _RATIO):
-            raise damaged(file, f"has the member {short_name(name)} of impossible size")
-        found.append((header, Member(name, 0, size_in, length, method, crc)))
+        header, flags, member, at = _entry(file, raw, at)
+        _refuse_unreadable(file, member, flags, may_be_deflated)
+        found.append((header, member))
     if len(found) != count:
         raise damaged(file, f"has {len(found):,} members where its end says {count:,}")
     return _placed(file, found, start)
+
+
+def _entry(file: SourceFile, raw: bytes, at: int) -> tuple[int, int, Member, int]:
+    """An entry of the directory: the offset of its local header, its flags, the member, which has no offset yet, and
+    the index after it."""
+    if len(raw) - at < _ENTRY.size:
+        raise damaged(file, "has a directory that ends in an entry")
+    fields = _ENTRY.unpack_from(raw, at)
+    magic, flags, method, crc = fields[0], *fields[3:5], fields[7]
+    packed, size, n_name, n_extra, n_comment = fields[8:13]
+    name_at = at + _ENTRY.size
+    extra_at = name_at + n_name
+    end = extra_at + n_extra + n_comment
+    if magic != b"PK\x01\x02" or end > len(raw):
+        raise damaged(file, "has a directory that is not one")
+    name = _name(file, raw[name_at:extra_at])
+    packed, size, header = _wide(file, raw[extra_at : extra_at + n_extra], packed, size, fields[16])
+    member = Member(name=name, offset=0, packed=packed, size=size, method=method, crc=crc)
+    return header, flags, member, end
+
+
+def _refuse_unreadable(
+    file: SourceFile, member: Member, flags: int, may_be_deflated: Callable[[str], bool] | None
+) -> None:
+    """Raise `BadInput` for a member that is encrypted, or compressed in a way that is not read or not allowed."""
+    name, method = member.name, member.method
+    plain = method == STORED and not flags & 1 and member.packed == member.size
+    if not plain and may_be_deflated is not None and not may_be_deflated(name):
+        raise BadInput(
+            "is a zip file with compressed or encrypted records",
+            path=file.path,
+            where=short_name(name),
+            hint="PyTorch does not compress: if it is an archive with the checkpoint in it, unpack it",
+        )
+    if flags & 1:
+        raise BadInput("is a zip file with encrypted members", path=file.path, where=short_name(name))
+    if method not in (STORED, DEFLATED):
+        raise BadInput(
+            f"is a zip file with members compressed by method {method}",
+            path=file.path,
+            where=short_name(name),
+            hint="stored and deflated ones are read; pack it again",
+        )
+    possible = member.packed == member.size if method == STORED else member.size <= member.packed * _RATIO
+    if not possible:
+        raise damaged(file, f"has the member {short_name(name)} of impossible size")
 
 
 class Inflated:

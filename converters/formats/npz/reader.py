@@ -187,7 +187,7 @@ def _parse(file: SourceFile, head: bytes, size: int, name: str) -> _Header:
     dtype = NUMPY_CODES.get(code, "") if order in "<>|" else ""
     if dtype and (order == "|") != (ITEMSIZE[dtype] == 1):
         raise bad(f"has the dtype {short_name(descr)}, which numpy does not write")
-    shape = _shape(match["shape"])
+    shape = _parse_shape(match["shape"])
     if shape is None:
         raise bad("has an impossible shape")
     if dtype and prod(shape) * ITEMSIZE[dtype] != size - length:
@@ -197,7 +197,7 @@ def _parse(file: SourceFile, head: bytes, size: int, name: str) -> _Header:
     return _Header(dtype, short_name(descr), order == ">", match["fortran"] == "True", shape, length)
 
 
-def _shape(text: str) -> tuple[int, ...] | None:
+def _parse_shape(text: str) -> tuple[int, ...] | None:
     """A tuple as Python writes it: one size has a comma behind it, and Python 2 may have an L."""
     if not text:
         return ()

@@ -122,13 +122,13 @@ class Array(Inert):
         """Set all fields, once. Only forms are checked here; `tensor`, which knows the name, checks the rest."""
         if not isinstance(dtype, DType) or self.dtype is not None:
             raise PickleError("has an array of unknown form")
-        self.sizes = _sizes(shape, 1 << 63)
+        self.sizes = _checked_sizes(shape, 1 << 63)
         self.order = order
         self.dtype = dtype
         self.data = data
 
 
-def _sizes(value: object, bound: int) -> tuple[int, ...]:
+def _checked_sizes(value: object, bound: int) -> tuple[int, ...]:
     if type(value) is not tuple or len(value) > _MAX_AXES:
         raise PickleError("has an array of unknown form")
     for size in value:
@@ -158,7 +158,7 @@ def _frombuffer(arguments: tuple[object, ...]) -> Array:
         raise PickleError("has an array of unknown form")
     array, order = Array(), arguments[3]
     if len(arguments) == 5 and order == "K":
-        axes = _sizes(arguments[4], _MAX_AXES)
+        axes = _checked_sizes(arguments[4], _MAX_AXES)
         array.fill(arguments[0], arguments[1], arguments[2], axes)
         if sorted(axes) != list(range(len(array.sizes))):
             raise PickleError("has an array of impossible order")

@@ -54,4 +54,12 @@ def lazy_tensors(
             other_values[name if state.wrapper is None else f"{state.wrapper}.{name}"] = values.plain(entry)
     if not tensors:
         raise BadInput("holds no tensors", path=file.path, hint="this is not a state dict")
-    return PthFile(tensors, other_values, state.wrapper, {}, known, None, state.beside)
+    return PthFile(
+        tensors=tensors,
+        other_values=other_values,
+        wrapper=state.wrapper,
+        records={},
+        crcs=known,
+        provenance=None,
+        beside=state.beside,
+    )

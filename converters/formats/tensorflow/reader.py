@@ -100,7 +100,14 @@ def read_tensorflow(path: str, *, checksum: bool = True) -> TensorflowCheckpoint
             file.close()
         raise
     version = "V1" if found.index_path is None else "V2"
-    return TensorflowCheckpoint(found.prefix, version, tuple(opened), tensors, other_values, checksum)
+    return TensorflowCheckpoint(
+        prefix=found.prefix,
+        version=version,
+        files=tuple(opened),
+        tensors=tensors,
+        other_values=other_values,
+        checksum=checksum,
+    )
 
 
 def verify_crcs(checkpoint: TensorflowCheckpoint) -> None:
@@ -291,7 +298,7 @@ def _parse_place(value: Buffer) -> _Place:
         if field.number == 1:
             dtype = field.value
         elif field.number == 2:
-            shape = _shape(value, field)
+            shape = _parse_shape(value, field)
         elif field.number == 3:
             shard = field.value
         elif field.number == 4:
@@ -302,7 +309,9 @@ def _parse_place(value: Buffer) -> _Place:
             crc = field.value
         elif field.number == 7:
             slices.append(parse_extents(value, field))
-    return _Place(dtype, shape, shard, offset, size, crc, tuple(slices))
+    return _Place(
+        dtype=dtype, shape=shape, shard=shard, offset=offset, size=size, crc=crc, slices=tuple(slices)
+    )
 
 
 # V1
@@ -374,7 +383,7 @@ def _take_meta(value: Buffer, field: Field, variables: dict[str, _Variable]) -> 
         if item.number == 1:
             name = text(value, item)
         elif item.number == 2:
-            shape = _shape(value, item)
+            shape = _parse_shape(value, item)
         elif item.number == 3:
             dtype = item.value
         elif item.number == 4:
@@ -475,7 +484,7 @@ def _whole(name: str, dtype: str, shape: tuple[int, ...], pieces: list[tuple[Ext
     return Tensor(name, dtype, shape, assembled(ITEMSIZE[dtype], shape, parts))
 
 
-def _shape(value: Buffer, field: Field) -> tuple[int, ...]:
+def _parse_shape(value: Buffer, field: Field) -> tuple[int, ...]:
     """The shape in a TensorShapeProto."""
     if field.wire != BYTES:
         raise Damaged("a shape that is none")
