@@ -333,6 +333,7 @@ def size_of(path: Path) -> int:
         return -1
 
 
+@pytest.mark.full
 def test_kill_9_leaves_no_output(r2d, tmp_path):
     """Killed at ten moments of the conversion: the name is absent or whole, and the next run cleans up."""
     command = [sys.executable, "-m", "converters", "vmz", str(r2d), "out.pth", "--quiet"]
