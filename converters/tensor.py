@@ -87,13 +87,13 @@ class Tensor(NamedTuple):
         return b"".join(bytes(chunk) for chunk in self.data.chunks())
 
 
-def same_bytes(one: Tensor, other: Tensor) -> bool:
+def same_bytes(a: Tensor, b: Tensor) -> bool:
     """Whether two tensors have the same bytes. Reads both side by side until the first difference."""
     left, right = b"", b""
-    ones, others = one.data.chunks(), other.data.chunks()
+    left_chunks, right_chunks = a.data.chunks(), b.data.chunks()
     while True:
-        left = left or bytes(next(ones, b""))
-        right = right or bytes(next(others, b""))
+        left = left or bytes(next(left_chunks, b""))
+        right = right or bytes(next(right_chunks, b""))
         size = min(len(left), len(right))
         if size == 0:
             return left == right

@@ -6,7 +6,9 @@ import json
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from .wording import classes_text, human_size, printable_lines, shape_text
+from converters.printable import shape_text
+
+from .wording import classes_text, human_size, printable_lines
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping

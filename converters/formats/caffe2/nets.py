@@ -35,7 +35,9 @@ def is_caffe2_net(file: SourceFile) -> bool:
     try:
         for field in wire.fields(0, file.size):
             if field.number == 2 and field.wire == BYTES:
-                kinds = {one.number: one.wire for one in wire.fields(field.offset, field.offset + field.size)}
+                kinds = {
+                    inner.number: inner.wire for inner in wire.fields(field.offset, field.offset + field.size)
+                }
                 return (
                     kinds.get(4) == BYTES and kinds.get(5, BYTES) == BYTES and {1, 2} & kinds.keys() != set()
                 )
@@ -117,15 +119,15 @@ def _op(wire: Wire, field: Field) -> NetOp:
     kind, inputs, outputs = "", [], []
     args: dict[str, Any] = {}
     values: Field | None = None
-    for one in wire.inside(field):
-        if one.number == 1:
-            inputs.append(wire.text(one))
-        elif one.number == 2:
-            outputs.append(wire.text(one))
-        elif one.number == 4:
-            kind = wire.text(one)
-        elif one.number == 5:
-            name, value = _argument(wire, one)
+    for inner in wire.inside(field):
+        if inner.number == 1:
+            inputs.append(wire.text(inner))
+        elif inner.number == 2:
+            outputs.append(wire.text(inner))
+        elif inner.number == 4:
+            kind = wire.text(inner)
+        elif inner.number == 5:
+            name, value = _argument(wire, inner)
             if isinstance(value, Field):
                 values = value
             elif value is not None:
@@ -137,22 +139,22 @@ def _argument(wire: Wire, field: Field) -> tuple[str, Any]:
     """An argument's name and value: for a list of floats the field that holds it, None for what is not read."""
     name, value = "", None
     ints: list[int] = []
-    for one in wire.inside(field):
-        if one.number == 1:
-            name = wire.text(one)
-        elif one.number == 2 and one.wire == FIXED32:
-            (value,) = struct.unpack("<f", wire.file.read_at(one.offset + one.size - 4, 4))
+    for inner in wire.inside(field):
+        if inner.number == 1:
+            name = wire.text(inner)
+        elif inner.number == 2 and inner.wire == FIXED32:
+            (value,) = struct.unpack("<f", wire.file.read_at(inner.offset + inner.size - 4, 4))
             value = float(f"{value:.6g}")  # stored as float32: the shortest decimal is what was meant
-        elif one.number == 3 and one.wire == VARINT:
-            value = signed(one.value)
-        elif one.number == 4:
-            value = wire.text(one)
-        elif one.number == 5 and one.wire in (FIXED32, BYTES):
+        elif inner.number == 3 and inner.wire == VARINT:
+            value = signed(inner.value)
+        elif inner.number == 4:
+            value = wire.text(inner)
+        elif inner.number == 5 and inner.wire in (FIXED32, BYTES):
             if isinstance(value, Field):
-                raise wire.damaged("has a list of numbers in several pieces", one.offset)
-            value = one
-        elif one.number == 6 and one.wire in (VARINT, BYTES):
-            ints += [signed(number) for number in wire.varints(one, _NUMBERS)]
+                raise wire.damaged("has a list of numbers in several pieces", inner.offset)
+            value = inner
+        elif inner.number == 6 and inner.wire in (VARINT, BYTES):
+            ints += [signed(number) for number in wire.varints(inner, _NUMBERS)]
             if len(ints) > _NUMBERS:
-                raise wire.damaged(f"has an argument of more than {_NUMBERS} numbers", one.offset)
+                raise wire.damaged(f"has an argument of more than {_NUMBERS} numbers", inner.offset)
     return name, tuple(ints) if ints else value

@@ -241,9 +241,9 @@ def _data(h5py: Any, file: SourceFile, path: str, dtype: str, dataset: Any) -> D
 
 def _damaged(file: SourceFile, error: BaseException, path: str = "") -> BadInput:
     """The error with h5py's own message, on one line."""
-    said = short_name(str(error).strip("'\""))
+    message = short_name(str(error).strip("'\""))
     return BadInput(
-        f"cannot be read as HDF5: {said}",
+        f"cannot be read as HDF5: {message}",
         path=file.path,
         where=f"dataset {short_name(path)}" if path else "",
         hint="the file is damaged; fetch it again",

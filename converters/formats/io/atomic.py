@@ -206,12 +206,12 @@ else:
     def _remove_if_dead(name: str) -> None:
         fd = os.open(name, _FLAGS | os.O_NONBLOCK)
         try:
-            held = os.fstat(fd)
-            if not stat.S_ISREG(held.st_mode):
+            status = os.fstat(fd)
+            if not stat.S_ISREG(status.st_mode):
                 return
             fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
             # A third run may have removed this file, and its owner made it anew, before the lock was had.
-            if os.path.samestat(held, os.lstat(name)):
+            if os.path.samestat(status, os.lstat(name)):
                 os.unlink(name)
         finally:
             os.close(fd)

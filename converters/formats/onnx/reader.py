@@ -80,8 +80,8 @@ def read_onnx(file: SourceFile) -> OnnxModel:
     try:
         return reader.model()
     except BaseException:
-        for one in reader.external.values():
-            one.close()
+        for external in reader.external.values():
+            external.close()
         raise
 
 
@@ -103,7 +103,7 @@ class _Reader:
                     raise self.wire.damaged("has two graphs", field.offset)
                 graph = field
             elif field.number == 8:
-                parts = {one.number: one for one in self.wire.inside(field)}
+                parts = {inner.number: inner for inner in self.wire.inside(field)}
                 if 1 not in parts or not self.wire.text(parts[1]):  # ONNX's own domain
                     opset = parts[2].value if 2 in parts else 0
             elif field.number == 14:
@@ -131,7 +131,7 @@ class _Reader:
                 if tensor is not None:
                     tensors[name] = tensor
             elif field.number in (11, 12):
-                (inputs if field.number == 11 else outputs).append(self.named(field))
+                (inputs if field.number == 11 else outputs).append(self.value_name(field))
             elif field.number == 15:
                 raise BadInput("has sparse weights", path=self.file.path, hint="export it with dense ones")
         if not tensors:
@@ -149,27 +149,27 @@ class _Reader:
 
     def pair(self, field: Field) -> tuple[str, str]:
         """The key and value of a StringStringEntryProto."""
-        texts = {one.number: one for one in self.wire.inside(field)}
+        texts = {inner.number: inner for inner in self.wire.inside(field)}
         key = self.wire.text(texts[1]) if 1 in texts else ""
         return key, self.wire.text(texts[2], _METADATA) if 2 in texts else ""
 
-    def named(self, field: Field) -> str:
+    def value_name(self, field: Field) -> str:
         """The name of a ValueInfoProto."""
-        return next((self.wire.text(one) for one in self.wire.inside(field) if one.number == 1), "")
+        return next((self.wire.text(inner) for inner in self.wire.inside(field) if inner.number == 1), "")
 
     def node(self, field: Field) -> Node:
         """A NodeProto: input 1, output 2, op_type 4, attribute 5."""
         kind, inputs, outputs = "", [], []
         attributes: dict[str, Attribute] = {}
-        for one in self.wire.inside(field):
-            if one.number == 1:
-                inputs.append(self.wire.text(one))
-            elif one.number == 2:
-                outputs.append(self.wire.text(one))
-            elif one.number == 4:
-                kind = self.wire.text(one)
-            elif one.number == 5:
-                attributes |= self.attribute(one)
+        for inner in self.wire.inside(field):
+            if inner.number == 1:
+                inputs.append(self.wire.text(inner))
+            elif inner.number == 2:
+                outputs.append(self.wire.text(inner))
+            elif inner.number == 4:
+                kind = self.wire.text(inner)
+            elif inner.number == 5:
+                attributes |= self.attribute(inner)
         return Node(kind, tuple(inputs), tuple(outputs), attributes)
 
     def attribute(self, field: Field) -> dict[str, Attribute]:
@@ -178,17 +178,17 @@ class _Reader:
 
         name, value = "", None
         many: list[int] = []
-        for one in self.wire.inside(field):
-            if one.number == 1:
-                name = self.wire.text(one)
-            elif one.number == 2 and one.wire == FIXED32:
-                (value,) = struct.unpack("<f", self.file.read_at(one.offset + one.size - 4, 4))
-            elif one.number == 3 and one.wire == VARINT:
-                value = signed(one.value)
-            elif one.number == 8 and one.wire in (VARINT, BYTES):
-                many += [signed(number) for number in self.wire.varints(one, _NUMBERS)]
+        for inner in self.wire.inside(field):
+            if inner.number == 1:
+                name = self.wire.text(inner)
+            elif inner.number == 2 and inner.wire == FIXED32:
+                (value,) = struct.unpack("<f", self.file.read_at(inner.offset + inner.size - 4, 4))
+            elif inner.number == 3 and inner.wire == VARINT:
+                value = signed(inner.value)
+            elif inner.number == 8 and inner.wire in (VARINT, BYTES):
+                many += [signed(number) for number in self.wire.varints(inner, _NUMBERS)]
                 if len(many) > _NUMBERS:
-                    raise self.wire.damaged(f"has an attribute of more than {_NUMBERS} numbers", one.offset)
+                    raise self.wire.damaged(f"has an attribute of more than {_NUMBERS} numbers", inner.offset)
         if many:
             return {name: tuple(many)}
         return {} if value is None else {name: value}
@@ -199,21 +199,21 @@ class _Reader:
         raw: list[Field] = []
         typed: dict[int, list[Field]] = {4: [], 10: []}
         entries: dict[str, str] = {}
-        for one in self.wire.inside(field):
-            if one.number == 1 and one.wire in (VARINT, BYTES):
-                shape += self.wire.varints(one, _AXES)
+        for inner in self.wire.inside(field):
+            if inner.number == 1 and inner.wire in (VARINT, BYTES):
+                shape += self.wire.varints(inner, _AXES)
                 if len(shape) > _AXES:
-                    raise self.wire.damaged(f"has a tensor of more than {_AXES} axes", one.offset)
-            elif one.number == 2 and one.wire == VARINT:
-                kind = one.value
-            elif one.number == 8:
-                name = self.wire.text(one)
-            elif one.number == 9 and one.wire == BYTES:
-                raw.append(one)
-            elif one.number in typed:
-                typed[one.number].append(one)
-            elif one.number == 13:
-                key, value = self.pair(one)
+                    raise self.wire.damaged(f"has a tensor of more than {_AXES} axes", inner.offset)
+            elif inner.number == 2 and inner.wire == VARINT:
+                kind = inner.value
+            elif inner.number == 8:
+                name = self.wire.text(inner)
+            elif inner.number == 9 and inner.wire == BYTES:
+                raw.append(inner)
+            elif inner.number in typed:
+                typed[inner.number].append(inner)
+            elif inner.number == 13:
+                key, value = self.pair(inner)
                 entries[key] = value
         dtype = FLOATS.get(kind)
         if dtype is None:
@@ -223,15 +223,15 @@ class _Reader:
         nbytes = prod(shape) * ITEMSIZE[dtype]
         data: Data
         if entries:
-            data = self.beside(name, entries, nbytes)
+            data = self.external_data(name, entries, nbytes)
         elif raw:
             data = FileBytes(self.file, raw[-1].offset, raw[-1].size)
-            self.filled(name, raw[-1].size, nbytes)
+            self.check_size(name, raw[-1].size, nbytes)
         else:
-            data = self.listed(name, typed[{"float32": 4, "float64": 10}.get(dtype, 4)], nbytes)
+            data = self.typed_data(name, typed[{"float32": 4, "float64": 10}.get(dtype, 4)], nbytes)
         return name, Tensor(name, dtype, tuple(shape), data)
 
-    def listed(self, name: str, pieces: list[Field], nbytes: int) -> Data:
+    def typed_data(self, name: str, pieces: list[Field], nbytes: int) -> Data:
         """Values in a typed list: packed, or one field each."""
         if len(pieces) != 1 or pieces[0].wire == VARINT:
             raise BadInput(
@@ -242,13 +242,13 @@ class _Reader:
             )
         field = pieces[0]
         if field.wire == BYTES:
-            self.filled(name, field.size, nbytes)
+            self.check_size(name, field.size, nbytes)
             return FileBytes(self.file, field.offset, field.size)
         unpacked = Unpacked(self.file, field)
-        self.filled(name, unpacked.count * unpacked.size, nbytes)
+        self.check_size(name, unpacked.count * unpacked.size, nbytes)
         return unpacked
 
-    def filled(self, name: str, found: int, nbytes: int) -> None:
+    def check_size(self, name: str, found: int, nbytes: int) -> None:
         if found != nbytes:
             raise BadInput(
                 f"has {found:,} bytes of values where the shape wants {nbytes:,}",
@@ -257,7 +257,7 @@ class _Reader:
                 hint="the file is damaged; export it again",
             )
 
-    def beside(self, name: str, entries: dict[str, str], nbytes: int) -> Data:
+    def external_data(self, name: str, entries: dict[str, str], nbytes: int) -> Data:
         """External data: a range of a file in the model's folder."""
         location = entries.get("location", "")
         offset, length = (
@@ -265,17 +265,17 @@ class _Reader:
         )
         if offset is None or length is None:
             raise BadInput("has external data at no place", path=self.file.path, where=short_name(name))
-        self.filled(name, length, nbytes)
+        self.check_size(name, length, nbytes)
         if location not in self.external:
             if len(self.external) == _FILES:
                 raise BadInput(f"has external data in more than {_FILES:,} files", path=self.file.path)
-            self.external[location] = SourceFile(self.inner(name, location))
+            self.external[location] = SourceFile(self.external_path(name, location))
         file = self.external[location]
         if offset + length > file.size:
             raise file.cut(offset, length)
         return FileBytes(file, offset, length)
 
-    def inner(self, name: str, location: str) -> str:
+    def external_path(self, name: str, location: str) -> str:
         """The real path of an external file. Raises `BadInput` if it is outside the model's folder."""
         folder = os.path.realpath(os.path.dirname(self.file.path) or os.curdir)
         path = os.path.realpath(os.path.join(folder, location)) if "\0" not in location else ""

@@ -91,16 +91,20 @@ def _messages(graph: Graph) -> tuple[bytes, bytes]:
     needs only names and shapes of the weights, so they are not loaded."""
     onnx = require_onnx()
     helper = onnx.helper
-    nodes = [helper.make_node(one.kind, one.inputs, one.outputs, **one.attributes) for one in graph.nodes]
+    nodes = [
+        helper.make_node(node.kind, node.inputs, node.outputs, **node.attributes) for node in graph.nodes
+    ]
     # As nodes, so that all initializers are the source's.
     constants = [
         helper.make_node(
             "Constant",
             [],
-            [one.name],
-            value=helper.make_tensor(one.name, _TYPES[one.dtype], one.shape, one.tobytes(), raw=True),
+            [tensor.name],
+            value=helper.make_tensor(
+                tensor.name, _TYPES[tensor.dtype], tensor.shape, tensor.tobytes(), raw=True
+            ),
         )
-        for one in graph.constants.values()
+        for tensor in graph.constants.values()
     ]
 
     def values(shapes: Mapping[str, Sequence[int | str]]) -> list[Any]:

@@ -52,9 +52,9 @@ def choose(file: SourceFile, entries: Mapping[str, object], entry: str | None) -
     if entry is not None:
         path = next((path for path in found if ".".join(path) == entry), None)
         if path is None:
-            there = ", ".join(map(".".join, found)) or "none; the file is a state dict itself"
+            entries_found = ", ".join(map(".".join, found)) or "none; the file is a state dict itself"
             raise UsageError(
-                f"has no state dict in the entry {entry!r}", path=file.path, hint=f"it has {there}"
+                f"has no state dict in the entry {entry!r}", path=file.path, hint=f"it has {entries_found}"
             )
         return _state(file, entries, found, path)
     average = [path for path in found if any(_AVERAGE.search(name) for name in path)]

@@ -90,16 +90,16 @@ def assembled(itemsize: int, shape: tuple[int, ...], parts: list[tuple[Part, Dat
     else:
         if len(parts) > _PARTS:
             raise Damaged(f"a variable in {len(parts):,} parts")
-        for number, (one, _) in enumerate(parts):
-            if any(_overlap(one, other) for other, _ in parts[:number]):
+        for number, (part, _) in enumerate(parts):
+            if any(_overlap(part, other) for other, _ in parts[:number]):
                 raise Damaged("parts that overlap")
     return _Placed(itemsize, shape, tuple(parts))
 
 
-def _overlap(one: Part, other: Part) -> bool:
+def _overlap(part: Part, other: Part) -> bool:
     return all(
         a < b + b_size and b < a + a_size
-        for a, a_size, b, b_size in zip(one.starts, one.sizes, other.starts, other.sizes, strict=True)
+        for a, a_size, b, b_size in zip(part.starts, part.sizes, other.starts, other.sizes, strict=True)
     )
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+from converters.printable import shape_text
 from converters.reports.folding import fold_names, fold_tensors
 from converters.reports.wording import (
     classes_text,
@@ -11,7 +12,6 @@ from converters.reports.wording import (
     human_size,
     means_text,
     printable_lines,
-    shape_text,
     values_text,
 )
 
