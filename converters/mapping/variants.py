@@ -44,6 +44,17 @@ class Variant(Record):
         """Every module, in state-dict order."""
         return tuple(_modules(self))
 
+    def each_module(self) -> Iterator[Module]:
+        """Every module, expanded as far as it is asked for: most variants that are tried do not get far."""
+        if "modules" in self.__dict__:
+            yield from self.modules
+            return
+        found = []
+        for module in _modules(self):
+            found.append(module)
+            yield module
+        self.__dict__["modules"] = tuple(found)
+
     @cached_property
     def module_counts(self) -> dict[str, tuple[ModuleCount, ...]]:
         """How many modules each line of each part stands for."""
@@ -164,7 +175,7 @@ def _modules(variant: Variant) -> Iterator[Module]:
             continue
         if waiting:
             rows = rows or list(_rows(variant))
-            last.update(rows[-1])
+            last = {**last, **rows[-1]}  # what was yielded keeps its own
             yield from _indexed_modules(variant, waiting, rows)
             waiting = []
         if part in variant.table.compose:
