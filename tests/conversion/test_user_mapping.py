@@ -180,13 +180,13 @@ def test_rows_that_do_not_follow_the_grammar(rows):
 
 HEADS = {
     "tensors = 5": "must be a table",
-    "other = 1": "unknown key 'axis'",
+    "other = 1": "unknown key 'other'",
     "title = 1": "must be a text",
     '[from]\nformat = "zip"': "not one of",
     '[from]\nformat = ["pytorch"]': "not one of",
     '[from]\ndrop = "x"': "list of names",
     "[to]\nleft_over = [1]": "list of names",
-    "[to]\nother = 1": "unknown key 'axis'",
+    "[to]\nother = 1": "unknown key 'other'",
     '[to.constants]\n"c" = 1.0': "must be a table",
     '[to.constants]\n"c" = { value = "1" , shape = [] }': "must be a number",
     '[to.constants]\n"c" = { value = nan, shape = [] }': "must be a number",
