@@ -24,8 +24,8 @@ if TYPE_CHECKING:
 class NetworkInfo(NamedTuple):
     """The network in a file, beyond its tensors. Without a head it has 0 ``classes``.
 
-    ``bn_eps`` goes with the file's variances. ``pool1`` is the max pool behind the stem, ``stem_stride`` the
-    stem's stride in time. ``input`` tells clip, crop and normalisation in plain data. ``model`` is the name of
+    ``bn_eps`` goes with the file's variances. ``pool1`` is the max pool after the stem, ``stem_stride`` the
+    stem's stride in time. ``input`` has clip, crop and normalisation as plain data. ``model`` is the name of
     the published model, where one was asked for or no other fits, and ``settings`` what else no tensor shows;
     ``choices`` are the models that fit where these are several that compute different things.
     """
@@ -60,8 +60,8 @@ def network_info(
     stem_stride: int | None = None,
     model: str | None = None,
 ) -> NetworkInfo:
-    """The facts of a fitted file: keywords first, then ``told``, what the file itself tells beside its tensors
-    (``bn_eps``, ``pool1``, ``stem_stride``), then its provenance, then what its layout's table says.
+    """The network in a matched file. Keywords come first, then ``told``, what the file itself says beside its tensors
+    (``bn_eps``, ``pool1``, ``stem_stride``), then its provenance, then its layout's table.
 
     ``model`` asks for one of the layout's models by its name; the name of a network asks for nothing.
 
@@ -118,7 +118,7 @@ def network_info(
 
 
 def require_unambiguous(info: NetworkInfo, path: str, *, option: str = "--variant") -> NetworkInfo:
-    """The same facts. Raises `Refused` where names and shapes leave more than one function, which ``option`` tells."""
+    """The same. Raises `Refused` where several models fit that compute different things; ``option`` chooses one."""
     if not info.choices:
         return info
     raise Refused(
