@@ -1,4 +1,4 @@
-"""How reports word sizes, shapes and counts."""
+"""How reports word sizes, numbers and counts."""
 
 from __future__ import annotations
 
@@ -23,11 +23,6 @@ def human_size(size: int) -> str:
         if size >= factor:
             return f"{size / factor:.1f} {unit}"
     return f"{size} bytes"
-
-
-def shape_text(shape: Iterable[int]) -> str:
-    """Sizes of axes: ``64x3x7x7``."""
-    return "x".join(map(str, shape)) or "scalar"
 
 
 def values_text(values: Iterable[float]) -> str:

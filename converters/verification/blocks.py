@@ -6,6 +6,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from converters.errors import Refused
+from converters.printable import shape_text
 
 from .outcome import BlockResult
 
@@ -72,7 +73,7 @@ def _compare(name: str, source_name: str, reference: Any, value: Any) -> BlockRe
 
     shape = tuple(value.shape)
     if _without_ones(shape) != _without_ones(reference.shape):
-        fault = f"{'x'.join(map(str, shape))} instead of {'x'.join(map(str, reference.shape))}"
+        fault = f"{shape_text(shape)} instead of {shape_text(reference.shape)}"
         return one_sided(name, source_name, shape, fault)
     output, source = value.reshape(-1), reference.reshape(-1)
     with numpy.errstate(invalid="ignore", over="ignore"):  # Inf - Inf: reported below

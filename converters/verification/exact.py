@@ -8,6 +8,7 @@ from converters.conversion.operations import Scale, ShiftVariance, filled
 from converters.conversion.plan import NOTHING, make_plan
 from converters.conversion.provenance import before, former, origin_of, undoing
 from converters.errors import Refused
+from converters.printable import shape_text
 from converters.tensor import same_bytes
 
 from .outcome import ChangedTensor, ExactResult
@@ -65,7 +66,7 @@ def _changed_tensors(
         expected = source.checkpoint.tensors[row.target]
         restored = row.tensor(tensors)
         if (restored.dtype, restored.shape) != (expected.dtype, expected.shape):
-            why = f"{restored.dtype} {_sizes(restored.shape)} instead of {expected.dtype} {_sizes(expected.shape)}"
+            why = f"{_kind(restored)} instead of {_kind(expected)}"
         elif same_bytes(restored, expected) or (
             row.source
             and row.target in forward
@@ -76,6 +77,10 @@ def _changed_tensors(
         else:
             why = _difference(restored, expected)
         yield ChangedTensor(row.target, canonical[row.target], why)
+
+
+def _kind(tensor: Tensor) -> str:
+    return f"{tensor.dtype} {shape_text(tensor.shape)}"
 
 
 def _equal(left: Tensor, right: Tensor) -> bool:
@@ -156,7 +161,3 @@ def _difference(left: Tensor, right: Tensor) -> str:
         largest = numpy.abs(a.astype("f8") - b.astype("f8")).max()
     off = f"by up to {largest:.2e}" if numpy.isfinite(largest) else "with NaN or Inf among them"
     return f"{differing:,} of {a.size:,} values differ, {off}"
-
-
-def _sizes(shape: tuple[int, ...]) -> str:
-    return "x".join(map(str, shape)) or "scalar"

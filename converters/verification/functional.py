@@ -84,7 +84,8 @@ def compare(source: Identified, output: Identified, hints: UserHints, options: R
         source_top=_top(run.logits, labels),
         output_top=_top(logits, labels),
     )
-    if model := _project_network(source, output, project, state):
+    model = _project_network(source, output, project, state)
+    if model is not None:
         declared = _measure(declared, model, run)
     return Comparison(result, declared)
 

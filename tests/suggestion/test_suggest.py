@@ -1,4 +1,4 @@
-"""Proposed mappings: files of networks that are known here, under names that were never seen."""
+"""Proposed mappings: files of known networks under names that no table has."""
 
 from __future__ import annotations
 
@@ -52,7 +52,7 @@ class Case(NamedTuple):
 def case(
     family: str, network: str, layouts: tuple[str, str], left: Shapes, right: Shapes, scope: str = ""
 ) -> Case:
-    """What the tables say of two layouts, for files with these names."""
+    """A case from the tables of two layouts, for files with these names."""
     one = find_variant(family, network)
     sizes = {"classes": 400, "channels": 3, "stem_t": 3}
     here, there = (
@@ -107,7 +107,7 @@ CASES = (
 
 
 def renamed(names: list[str], how: str, seed: int) -> dict[str, str]:
-    """Other names: ``kept``, every name by chance (``chance``), or every word by another (``words``)."""
+    """New names: the same (``kept``), random ones (``chance``), or each word replaced by another (``words``)."""
     draw = random.Random(seed)
     if how == "kept":
         return {name: name for name in names}
@@ -127,8 +127,8 @@ def renamed(names: list[str], how: str, seed: int) -> dict[str, str]:
     return dict(zip(names, made, strict=True))
 
 
-def looks(shapes: Shapes, seed: int, *, fresh: bool = False) -> dict[str, ValueSummary]:
-    """What a pass over trained values would tell, or over those that a network begins with."""
+def summaries(shapes: Shapes, seed: int, *, fresh: bool = False) -> dict[str, ValueSummary]:
+    """What a pass over trained values would show, or over freshly initialised ones."""
     draw = random.Random(seed)
     found = {}
     for name, shape in shapes.items():
@@ -144,16 +144,16 @@ def looks(shapes: Shapes, seed: int, *, fresh: bool = False) -> dict[str, ValueS
 
 
 def proposed(made: Case, hows: tuple[str, str], values: str, *, seed: int = 1, shuffled: bool = False):
-    """A proposal for a case's files, with the names that are right in it."""
+    """A proposal for a case's files, and the right names."""
     ours, theirs = renamed(list(made.left), hows[0], seed), renamed(list(made.right), hows[1], seed + 1)
-    left = looks(made.left, seed)
+    left = summaries(made.left, seed)
     back = {right: left for left, right in made.names.items()}
     right = {
         "equal": {
             name: left[back[name]] if name in back else ValueSummary(1, 1.0, 1.0) for name in made.right
         },
-        "trained": looks(made.right, seed + 2),
-        "fresh": looks(made.right, seed + 2, fresh=True),
+        "trained": summaries(made.right, seed + 2),
+        "fresh": summaries(made.right, seed + 2, fresh=True),
         "unread": {},
     }[values]
     sides = []
@@ -171,7 +171,7 @@ def proposed(made: Case, hows: tuple[str, str], values: str, *, seed: int = 1, s
     return propose(sides[0], sides[1], equal), {ours[one]: theirs[other] for one, other in made.names.items()}
 
 
-# The networks of the first three issues, under names nobody has seen
+# Known networks under new names
 
 
 @pytest.mark.parametrize("values", ["equal", "trained", "fresh", "unread"])
@@ -182,7 +182,7 @@ def proposed(made: Case, hows: tuple[str, str], values: str, *, seed: int = 1, s
 )
 @pytest.mark.parametrize("name", CASES)
 def test_known_mappings_come_out_under_any_names(name, hows, values):
-    """Order, shapes, and what names and values tell; equal values decide all, and what is sure is right."""
+    """Order, shapes, names and values are evidence; equal values decide everything, and what is sure is right."""
     made = case_of(name)
     found, wanted = proposed(made, hows, values)
     assert {one.left.name: one.right.name for one in found.pairs} == wanted
@@ -215,7 +215,7 @@ def test_equal_values_decide_in_any_order(name, hows):
 
 @pytest.mark.parametrize("values", ["trained", "fresh", "unread"])
 def test_names_alone_in_any_order(values):
-    """As Python 2 wrote VMZ's pickles: the order of a dict of its time."""
+    """As Python 2 wrote VMZ's pickles: in the arbitrary order of its dicts."""
     found, wanted = proposed(case_of("ir-csn-50 -> vmz-pt"), ("kept", "kept"), values, shuffled=True)
     assert {one.left.name: one.right.name for one in found.pairs} == wanted
     assert not any(one.doubt for one in found.pairs)
@@ -224,7 +224,7 @@ def test_names_alone_in_any_order(values):
 @pytest.mark.parametrize("seed", range(4))
 @pytest.mark.parametrize("name", CASES[:1] + CASES[3:6])
 def test_what_is_sure_is_right_even_with_tensors_missing(name, seed):
-    """Tensors are missing by chance on both sides; what cannot be told any more is unsure or left over."""
+    """Random tensors are missing on both sides; what cannot be decided any more is unsure or left over."""
     whole = case_of(name)
     draw = random.Random(seed)
     left, right = (
@@ -246,7 +246,7 @@ def test_it_is_deterministic():
 
 
 def test_two_of_one_shape_side_by_side_are_unsure():
-    """Nothing but the order tells one from the other, and projects differ in it."""
+    """Only the order distinguishes them, and projects differ in it."""
     left = [TensorFingerprint(name, "float32", (8, 8, 3, 3)) for name in ("p", "q")]
     right = [TensorFingerprint(name, "float32", (8, 8, 3, 3)) for name in ("x", "y")]
     found = propose(left, right, None)
@@ -366,7 +366,7 @@ def contents(path: Path) -> dict[str, tuple[str, tuple[int, ...], bytes]]:
 
 
 def by_names(path: Path, names: dict[str, str]) -> dict[str, tuple[str, tuple[int, ...], bytes]]:
-    """A file's tensors under other names, batch counters left out."""
+    """A file's tensors under new names, without batch counters."""
     return {names[name]: one for name, one in contents(path).items() if name in names}
 
 
@@ -406,7 +406,7 @@ def test_equal_weights_from_file_to_file(csn, file, tmp_path):
 
 
 def test_other_weights_from_file_to_file(csn, tmp_path):
-    """Order and shapes give the right pairs; those that nothing confirms are not used before somebody says so."""
+    """Order and shapes give the right pairs; those that nothing confirms are not used until a person moves them."""
     folder, _ = csn
     found = suggest(folder / "other.pkl", folder / "b.pth", tmp_path / "map.toml")
     assert found.unsure > 0

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from converters.printable import shape_text
 from converters.reports.folding import fold_names
-from converters.reports.wording import classes_text, human_size, means_text, printable_lines, shape_text
+from converters.reports.wording import classes_text, human_size, means_text, printable_lines
 
 if TYPE_CHECKING:
     from converters.conversion.convert import Result
