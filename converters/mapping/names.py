@@ -63,7 +63,7 @@ def tensor_slots(
     ``present`` says for each optional part whether it is there, and of the head if it is not. A tensor that the layout
     stores twice comes twice. Raises `CannotHold` for a module that the layout has no name for.
     """
-    for module in variant.modules:
+    for module in variant.each_module():
         if not present.get(module.part, not module.optional):
             continue
         yield from module_slots(layout, variant, module, sizes)

@@ -47,6 +47,17 @@ class Variant(Record):
         """Every module, in state-dict order."""
         return tuple(_modules(self))
 
+    def each_module(self) -> Iterator[Module]:
+        """Every module, expanded as far as it is asked for: most variants that are tried do not get far."""
+        if "modules" in self.__dict__:
+            yield from self.modules
+            return
+        found = []
+        for module in _modules(self):
+            found.append(module)
+            yield module
+        self.__dict__["modules"] = tuple(found)
+
     @cached_property
     def module_counts(self) -> dict[str, tuple[ModuleCount, ...]]:
         """How many modules each line of each part stands for."""

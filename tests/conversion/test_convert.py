@@ -334,6 +334,7 @@ def size_of(path: Path) -> int:
         return -1
 
 
+@pytest.mark.full
 def test_kill_9_leaves_no_output(r2d, tmp_path):
     """Killed at ten moments of the conversion: the name is absent or whole, and the next run cleans up."""
     command = [sys.executable, "-m", "converters", "vmz", str(r2d), "out.pth", "--quiet"]
@@ -649,6 +650,9 @@ def test_models_shows_the_default_first(run):
             "resnet_i3d": "native" if "nonlocal" in row["sources"] else "pyslowfast",
             "slowfast": "pyslowfast",
             "x3d": "pyslowfast",
-        }.get(row["family"], "native")
+            **dict.fromkeys(("audiovisual", "resnet2d_audio", "c3d_bn", "c3d_resnet", "resnet2d"), "native"),
+        }.get(row["family"])
+        if wanted is None:  # a family that is newer than this test
+            continue
         if row["sources"] and "torchvision" not in row["variant"] and row["variant"] != "c3d-small":
             assert next(iter(row["layouts"])) == wanted, row["variant"]

@@ -844,7 +844,7 @@ def opened(kind: str, shapes) -> Checkpoint:
     return Checkpoint(path="x", format=kind, container=kind, tensors=lazy(shapes))
 
 
-@pytest.mark.parametrize("source", ["slowfast", "nonlocal"])
+@pytest.mark.parametrize("source", selection.first_of(["slowfast", "nonlocal"]))
 @pytest.mark.parametrize(("zoo", "name"), FOREIGN)
 def test_files_of_other_projects_are_refused_by_name(
     zoo: str, name: str, source: str, tmp_path: Path, monkeypatch, capsys

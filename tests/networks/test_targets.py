@@ -303,12 +303,15 @@ def golden_inputs(family: str, meta: dict) -> list[torch.Tensor]:
 
 
 def shows(path: Path) -> set[str]:
-    """A golden's ecosystem and what its network is called after. C3D is computed as its small net elsewhere."""
-    ecosystem = path.stem.split("-")[0]
+    """A golden's folder, its project and what its network is called after.
+
+    C3D and the ports of I3D are computed from file to file in `tests/conversion`.
+    """
+    project = path.stem.split("-")[0]
     kinds = re.findall(
         "ssn|tsn|csn|r2plus1d|slowfast|slowonly|inception|nl|context|rcnn|detection|x3d|mc3", path.stem
     )
-    return set() if "c3d" in path.stem else {ecosystem, *kinds}
+    return set() if "c3d" in path.stem or project == "pytorch" else {path.parent.name, project, *kinds}
 
 
 def pixels(path: Path) -> int:

@@ -43,7 +43,7 @@ def loaded(spec: NetworkSpec, state: dict[str, np.ndarray], device: str = "cpu",
     "name",
     selection.one_of_each(
         goldens("vmz"),
-        lambda name: {selection.variant_named(name).family} - {"c3d_bn"},
+        lambda name: {selection.variant_named(name).family} - {"c3d_bn", "audiovisual"},
         selection.parameters_of,
     ),
 )
