@@ -178,7 +178,7 @@ def _modules(variant: Variant) -> Iterator[Module]:
             continue
         if waiting:
             rows = rows or list(_rows(variant))
-            last.update(rows[-1])
+            last = {**last, **rows[-1]}  # what was yielded keeps its own
             yield from _indexed_modules(variant, waiting, rows)
             waiting = []
         if part in variant.table.compose:
