@@ -58,7 +58,7 @@ def present_parts(
 def tensor_faults(
     variant: Variant, entry: TensorSlot, name: str, tensors: Mapping[str, Tensor], sizes: dict[str, int]
 ) -> list[Fault]:
-    """What is wrong with variant tensor. Binds the open sizes that its shape tells."""
+    """What is wrong with one tensor. Enters the open sizes that its shape shows into ``sizes``."""
     tensor = tensors.get(name)
     if tensor is None:
         return [Fault("dtype", name, "a plain value, wanted an array")]
@@ -90,14 +90,14 @@ def _unify(
     return True
 
 
-def _allowed(variant: Variant, hole: str) -> list[int] | None:
-    values = variant.values.get(hole)
+def _allowed(variant: Variant, size: str) -> list[int] | None:
+    values = variant.values.get(size)
     if values is None:
         for side in variant.table.compose:
             types = variant.table.compose[side].type.format_map(variant.values)
             for inner in variants(variant.table.compose[side].network):
-                if inner.values["type"] == types and hole in inner.values:
-                    found: list[int] = inner.values[hole]
+                if inner.values["type"] == types and size in inner.values:
+                    found: list[int] = inner.values[size]
                     return found
     return values
 

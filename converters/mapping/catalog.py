@@ -75,7 +75,7 @@ def _readable(root: str) -> tuple[tuple[LayoutTable, ...], tuple[TableError, ...
 
 
 def models(layout: LayoutTable) -> tuple[Model, ...]:
-    """The layout's models that have a name to ask for; for names of our own those of every layout."""
+    """The layout's models that have a name to ask for; for the canonical names those of every layout."""
     tables = readable_layouts() if layout.identity else (layout,)
     named = {row.name: row for table in tables for row in table.models if row.name}
     return tuple(named.values())

@@ -29,7 +29,7 @@ if TYPE_CHECKING:
 
 _PLACEHOLDER = re.compile(r"\{(\w+)\}")
 _SIZES = ("classes", "channels")
-"""Sizes that every file's tensors tell."""
+"""Sizes that every file's tensors show."""
 
 
 def network_faults(table: NetworkTable) -> Iterator[Fault]:
@@ -86,7 +86,7 @@ def placeholders(table: NetworkTable) -> set[str]:
 
 
 def open_sizes(table: NetworkTable) -> set[str]:
-    """The sizes that a file's tensors tell."""
+    """The sizes that a file's tensors show."""
     listed = {
         name
         for row in table.types.values()

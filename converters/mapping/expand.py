@@ -1,6 +1,6 @@
 """A table as the package works with it, from what its file says.
 
-What a file's own words can tell is checked here; `check` compares tables with each other.
+What a file shows by itself is checked here; `check` compares tables with each other.
 """
 
 from __future__ import annotations

@@ -73,8 +73,8 @@ def _common_prefixes(names: list[str]) -> list[str]:
 
 
 def _file_prefix(layout: LayoutTable, prefix: str, names: Iterable[str]) -> str:
-    """The prefix that ``prefix`` stands for in a file: itself, or behind a ``*`` the shortest that is in front of a
-    convolution's or a matrix's weight; empty if no name has it."""
+    """The prefix that ``prefix`` stands for in a file: itself, or after a ``*`` the shortest that is in front of the
+    weight of a convolution or a linear layer; empty if no name has it."""
     if not prefix.startswith("*"):
         return prefix if any(name.startswith(prefix) for name in names) else ""
     ends = tuple(

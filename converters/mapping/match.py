@@ -33,7 +33,7 @@ class Match(NamedTuple):
 
     ``slots`` are in state-dict order; ``prefix`` is the prefix of the file's names; ``dropped`` are the file's
     tensors that the layout drops by name; ``counters`` the batch counters, which carry nothing. ``choices`` are the
-    variants that fit where these are several, ``variant`` being the first. ``partial`` tells that the network has more
+    variants that fit where these are several, ``variant`` being the first. ``partial`` says that the network has more
     tensors than ``slots``: of a file that is a part alone.
     """
 
@@ -95,7 +95,7 @@ def _try(
     head: str | None,
     path: str,
 ) -> tuple[Match | None, list[tuple[LayoutTable, FileNames]]]:
-    """The fit, or None and how the names have been read in vain."""
+    """The match, or None and every reading of the names that was tried."""
     if layout.format == "pytorch":
         averages = averaged_names(tensors)
         names = [name for name in tensors if name not in averages]
@@ -144,7 +144,7 @@ def names_for(found: Match) -> list[str]:
 
 
 def _may_be(found: Match, variant: str) -> bool:
-    """Whether the sizes of a file leave it to be the model ``variant``. Classes tell nothing: there are others after
+    """Whether the sizes of a file leave it to be the model ``variant``. Classes show nothing: there are others after
     further training."""
     return all(
         found.sizes.get(size, allowed[0]) in allowed
@@ -178,7 +178,7 @@ def _match_variant(
     tensors: Mapping[str, Tensor],
     names: FileNames,
 ) -> Match | None:
-    """The fit of a variant whose names are exactly the file's and whose shapes and dtypes all agree.
+    """The match of a variant whose names are exactly the file's and whose shapes and dtypes all agree.
 
     The names are counted first, and the expansion stops where something disagrees: most variants cost nothing.
     """

@@ -30,7 +30,7 @@ class CannotHold(Exception):
 class TensorSlot(NamedTuple):
     """One tensor of a network, under its canonical name and under a layout's.
 
-    ``shape`` is the canonical one and may hold names of sizes that a file's tensors tell; ``stored`` says how the
+    ``shape`` is the canonical one and may hold names of sizes that a file's tensors show; ``stored`` says how the
     layout keeps the tensor, if it does (``name`` is empty where it does not). ``key`` is the module's line in the
     network's table.
     """
@@ -157,7 +157,7 @@ def module_name(layout: LayoutTable, variant: Variant, module: Module, sizes: Ma
         values = _with_letters(values, naming.letters)
     try:
         name = template.format_map(values)
-    except KeyError:  # a size that the file's tensors tell stands in the name, or what the variant's row says
+    except KeyError:  # a size that the file's tensors show stands in the name, or what the variant's row says
         name = template.format_map({**variant.values, **values, **sizes})
     return prefix + naming.rename.get(name, name)
 
@@ -173,7 +173,7 @@ def _with_letters(values: Mapping[str, Any], letters: Mapping[str, str]) -> Mapp
 
 
 def name_templates(layout: LayoutTable, family: str) -> Iterator[str]:
-    """The templates whose names carry a size that the file's tensors tell, such as a number of classes."""
+    """The templates whose names carry a size that the file's tensors show, such as a number of classes."""
     if layout.identity:
         return
     names = layout.modules[family]

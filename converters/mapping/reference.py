@@ -50,7 +50,7 @@ others' number. In place of a list:
 
 `"canonical name" = "kind shape @ grid"`. The kinds are `conv`, `conv+bias`, `bn` and `fc`; `conv+bn` and
 `conv+bias+bn` are two modules, `NAME.conv` and `NAME.bn`. The shape is the weight's in PyTorch's order, in numbers and
-placeholders: columns, or sizes that a file's tensors tell. The grid says by how much frames, and height and width, have
+placeholders: columns, or sizes that a file's tensors show. The grid says by how much frames, and height and width, have
 been divided where the output lies; it gives the GFLOPs.
 
 ## How a tensor is stored

@@ -54,7 +54,7 @@ class Model(Record):
     variants: tuple[str, ...]
     """The variants, with ``*`` for any text."""
     clip: tuple[int | str, ...]
-    """Frames, height and width of a clip; a text is a size that the file's tensors tell."""
+    """Frames, height and width of a clip; a text is a size that the file's tensors show."""
     resize: str
     """How a frame becomes that large, in words."""
     name: str = ""
@@ -68,7 +68,7 @@ class Model(Record):
     settings: Mapping[str, Any] = NOTHING
     """Settings that differ from the layout's own."""
     sizes: Mapping[str, tuple[int, ...]] = NOTHING
-    """Sizes that the file's tensors must tell."""
+    """Sizes that the file's tensors must have."""
 
 
 class Preprocessing(Record):
@@ -262,12 +262,12 @@ class NetworkFile(Record):
     compose: Mapping[str, Composed] = NOTHING
     """Networks that this one is built from."""
     settings: Mapping[str, Any] = NOTHING
-    """What no tensor shows, with the values that hold where nothing else is said; of a setting that is a word, the list
-    of its words, the default first."""
+    """What no tensor shows, with the values that hold unless a layout or a model says otherwise. A setting that is a
+    word has the list of its words, the default first."""
     sizes: tuple[str, ...] = ()
-    """Sizes that a file's tensors tell, beside ``classes``, ``channels`` and those that types list."""
+    """Sizes that a file's tensors show, beside ``classes``, ``channels`` and those that types list."""
     options: tuple[str, ...] = ()
-    """What else the reference network can be told, beside settings."""
+    """Further options of the reference network."""
     strides: Mapping[str, int] = NOTHING
     """Settings that divide the frames, each with the first stage that sees fewer."""
     halves: Mapping[str, int] = NOTHING

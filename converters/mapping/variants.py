@@ -27,7 +27,7 @@ Stage = tuple[Any, ...]
 
 
 class Variant(Record):
-    """One network of a family, decided but for the sizes that a file's tensors tell (classes, input channels).
+    """One network of a family, decided but for the sizes that a file's tensors show (classes, input channels).
 
     ``values`` are its type's and its depth's rows in the table.
     """
@@ -272,7 +272,7 @@ def parameters(variant: Variant, sizes: Mapping[str, int], present: Mapping[str,
 
 
 def weights(variant: Variant, sizes: Mapping[str, int]) -> int:
-    """How many numbers the convolutions and matrices hold, norms and biases left out: what VMZ prints."""
+    """How many numbers the convolutions and linear layers hold, norms and biases left out: what VMZ prints."""
     return sum(
         prod(size if isinstance(size, int) else sizes[size] for size in module.shape)
         for module in modules(variant)
@@ -289,10 +289,10 @@ def multiply_adds(
     head_positions: int = 1,
     choices: Mapping[str, Any] | None = None,
 ) -> int:
-    """Multiply-adds of the convolutions and matrices for one clip: what papers print as FLOPs.
+    """Multiply-adds of the convolutions and linear layers for one clip: what papers print as FLOPs.
 
     ``clip`` is (frames, height, width), or (bins, bins) for an audio network; ``audio`` the second input of
-    an audio-visual one. ``head_positions`` is how many times the matrices run: a fully convolutional test net
+    an audio-visual one. ``head_positions`` is how many times the linear layers run: a fully convolutional test net
     has them at every position of a frame larger than the one it was made for. ``choices`` are the family's
     settings, where they are others than the variant's own.
     """

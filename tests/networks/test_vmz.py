@@ -284,7 +284,7 @@ def test_choices_a_family_does_not_have() -> None:
     with pytest.raises(ValueError, match="unknown network family 'resnet4d'"):
         canonical_names.built(NetworkSpec("resnet4d", "", {}), VMZ_EPS)
     spec = canonical_names.vmz_spec("c3d", vmz_tables()["c3d"])
-    with pytest.raises(ValueError, match="the network has no setting pool1"):
+    with pytest.raises(ValueError, match="c3d_bn has neither pool1 nor a stem stride"):
         canonical_names.built(spec, VMZ_EPS, pool1=True)
 
 
