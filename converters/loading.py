@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
 
 from converters.conversion.identify import UserHints, identify
@@ -14,7 +15,7 @@ from converters.mapping.names import BATCHES
 from converters.mapping.variants import config
 from converters.networks.spec import NetworkSpec
 
-from .errors import ConverterError, Refused, UsageError
+from .errors import ConverterError, Refused
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -38,9 +39,7 @@ def load_model(
     variant: str | None = None,
     entry: str | None = None,
     head: str | None = None,
-    pool1: bool | None = None,
-    stem_stride: int | None = None,
-    bn_eps: float | None = None,
+    settings: Mapping[str, object] = MappingProxyType({}),
     inverse_std: bool = False,
 ) -> Network:
     """The network in a checkpoint of any supported layout, ours or anyone's, as an ``nn.Module`` in eval mode.
@@ -52,9 +51,8 @@ def load_model(
 
     The layout comes from the file's provenance, else from its names and shapes; ``layout`` decides where these
     fit more than one (a bare R3D-18 or MC3-18 is taken for torchvision's, eps 1e-5, not for VMZ's port, 1e-3).
-    What no tensor shows comes from the keyword, else from provenance, else from the layout's table: ``pool1``, the
-    max pool behind the stem (on for CSN and for mmaction's R(2+1)D, off otherwise); ``stem_stride``, the stem's
-    stride in time (1); ``bn_eps``. ``variant``, the name of a model such as ``I3D_8x8_R50`` or of a network, is needed
+    What no tensor shows comes from ``settings`` (``{"pool1": True, "bn_eps": 1e-3}``), else from provenance, else from
+    the layout's table. ``variant``, the name of a model such as ``I3D_8x8_R50`` or of a network, is needed
     only where names and shapes leave more than one function, ``entry`` (the path of a state dict in a PyTorch file)
     only where not the plain weights are wanted, ``head`` only where the file calls the last layer otherwise than the
     layout; ``inverse_std`` says that a Caffe file of TSN's has inverse standard deviations for variances.
@@ -67,9 +65,7 @@ def load_model(
         variant=variant,
         entry=entry,
         head=head,
-        pool1=pool1,
-        stem_stride=stem_stride,
-        bn_eps=bn_eps,
+        settings=settings,
         inverse_std=inverse_std,
     )[0]
 
@@ -102,31 +98,17 @@ def _load(
     variant: str | None = None,
     entry: str | None = None,
     head: str | None = None,
-    pool1: bool | None = None,
-    stem_stride: int | None = None,
-    bn_eps: float | None = None,
+    settings: Mapping[str, object] = MappingProxyType({}),
     inverse_std: bool = False,
 ) -> tuple[Network, NetworkInfo]:
     require_torch()
     name = os.fspath(path)
     with open_checkpoint(name, entry=entry) as checkpoint:
-        said = UserHints(variant, variant, head, pool1, stem_stride, inverse_std)
+        said = UserHints(variant, variant, head, settings, inverse_std)
         _, fitted, info = identify(checkpoint, layout, said)
         state = canonical_state(checkpoint, fitted, info)
-    eps = info.bn_eps if bn_eps is None else float(bn_eps)
-    if not 0 < eps < 1:
-        raise UsageError(f"a batch-norm eps of {eps} is not between 0 and 1")
     home = home_of(checkpoint.provenance) if fitted.layout.identity else None
-    model = build_network(
-        fitted,
-        state,
-        eps=eps,
-        pool1=info.pool1,
-        stem_stride=info.stem_stride,
-        home=home,
-        chosen=info.settings,
-    )
-    return model, info
+    return build_network(fitted, state, info.settings, home=home), info
 
 
 def canonical_state(checkpoint: Checkpoint, fitted: Match, info: NetworkInfo) -> dict[str, torch.Tensor]:
@@ -139,26 +121,21 @@ def canonical_state(checkpoint: Checkpoint, fitted: Match, info: NetworkInfo) ->
 def build_network(
     fitted: Match,
     state: dict[str, torch.Tensor],
+    settings: Mapping[str, Any],
     *,
-    eps: float,
-    pool1: bool,
-    stem_stride: int,
     home: LayoutTable | None = None,
-    chosen: Mapping[str, Any] | None = None,
 ) -> Network:
     """The reference network of a fitted file with ``state``, its canonical state dict, in float32.
 
-    It pads, pools and judges as the network of the file's layout does, or of ``home`` where the layout is ours and
-    has no network of its own; ``chosen`` are settings that count above all.
+    It has ``settings``, and otherwise pads, pools and classifies as the network of the file's layout does, or of
+    ``home`` where the layout is ours and has no network of its own.
     """
     from .networks import build
 
     shapes = {name: tuple(tensor.shape) for name, tensor in state.items() if not name.endswith(f".{BATCHES}")}
     own = (home or fitted.layout).support_for(fitted.variant.name).config
-    settings = {**config(fitted.variant), **own, **(chosen or {}), "bn_eps": eps}
-    settings |= {"pool1": True} if pool1 else {}
-    settings |= {"stem_stride": stem_stride} if stem_stride != 1 else {}
-    spec = NetworkSpec(fitted.variant.family, fitted.variant.name, shapes, settings)
+    known = {**config(fitted.variant), **own, **settings}
+    spec = NetworkSpec(fitted.variant.family, fitted.variant.name, shapes, known)
     try:
         model = build(spec)
     except ValueError as error:

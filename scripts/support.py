@@ -16,7 +16,7 @@ from converters.inspection.support_table import KINDS, exactness
 from converters.mapping.catalog import layout_names, load_layout, network_names
 from converters.mapping.names import families
 from converters.mapping.releases import releases
-from converters.mapping.variants import variants
+from converters.mapping.variants import BN_EPS, variants
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
@@ -36,9 +36,6 @@ Generated from the tables by `make reference`; a test keeps it up to date. In fr
 weights are there:
 
 {kinds}
-
-A star says to mind the pool behind the stem, which no weight shows: the target's networks have it or not otherwise than
-the source's, unless they are asked for it. `convert` keeps it in the output's provenance and `load_model` heeds that.
 
 All that a layout holds is read, too: `convert LAYOUT IN OUT --to LAYOUT` goes from any of them to any other, and
 `load_model` runs every one of them, as its own project's network computes.
@@ -65,7 +62,7 @@ def layouts_cell(one: Variant | None, source: LayoutTable, tables: Iterable[Layo
     for target in tables:
         if target.name != source.name:
             what = exactness(one, source, target)
-            found.setdefault(what.kind, []).append(f"`{target.name}`{'*' if what.pool1 else ''}")
+            found.setdefault(what.kind, []).append(f"`{target.name}`")
     return "; ".join(
         f"{kind}: {', '.join(found[kind])}" for kind in KINDS if kind in found and kind != "refused"
     )
@@ -100,7 +97,9 @@ def network_rows(tables: list[LayoutTable]) -> Iterator[tuple[str, str, str]]:
         ]
 
         def place(table: LayoutTable, one: Variant = one) -> tuple[bool, bool, bool]:
-            return table.format == "pytorch", table.identity, bool(table.support_for(one.name).config)
+            support = table.support_for(one.name)
+            others = {*support.settings, *support.config} - {BN_EPS}
+            return table.format == "pytorch", table.identity, bool(others)
 
         first = min(support_for, key=place)
         depths = "/".join(map(str, one.values.get("depths", ())))

@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING, Any
 from converters.conversion.options import NetworkOptions, ReadOptions, WriteOptions, options_of
 from converters.conversion.output_names import fill
 from converters.errors import UsageError
-from converters.formats.provenance_record import LONGEST_STRIDE
 from converters.mapping.catalog import layout_names
+from converters.mapping.settings import check_settings
 from converters.tensor import FLOATS
 
 if TYPE_CHECKING:
@@ -75,24 +75,24 @@ def _dtype(value: Any) -> str:
     return "" if value in FLOATS else f"must be one of {', '.join(FLOATS)}"
 
 
-def _integer(value: Any) -> str:
-    return "" if isinstance(value, int) and not isinstance(value, bool) else "must be an integer"
+def _settings(value: Any) -> str:
+    if not isinstance(value, dict):
+        return "must be a table of settings, such as { pool1 = true }"
+    try:
+        check_settings(value)
+    except UsageError as error:
+        return f"{error.what}; {error.hint}" if error.hint else error.what
+    return ""
 
 
-def _stride(value: Any) -> str:
-    if not _integer(value) and 1 <= value <= LONGEST_STRIDE:
-        return ""
-    return f"must be an integer from 1 to {LONGEST_STRIDE}"
-
-
-_OF_TYPE: dict[type, Check] = {bool: _flag, int: _integer, str: _text}
-_OF_NAME: dict[str, Check] = {"dtype": _dtype, "stem_stride": _stride}
+_OF_TYPE: dict[type, Check] = {bool: _flag, str: _text}
+_OF_NAME: dict[str, Check] = {"dtype": _dtype, "settings": _settings}
 
 _EXCLUDED = ("sha256", "mean", "force", "dry_run")
 """Options of a conversion that a row does not have: the batch decides, or the key has another meaning."""
 
 OPTIONS: dict[str, Check] = {
-    option.name: _OF_NAME.get(option.name, _OF_TYPE[option.type])
+    option.name: _OF_NAME.get(option.name) or _OF_TYPE[option.type]
     for options in (ReadOptions, NetworkOptions, WriteOptions)
     for option in options_of(options)
     if option.name not in _EXCLUDED

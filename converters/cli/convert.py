@@ -114,7 +114,7 @@ def _verify(options: argparse.Namespace, source: str | None, result: Result) -> 
         options.output,
         source_layout=None if source == "onnx" else source,
         layout=result.target,
-        **{name: getattr(options, name) for name in VERIFY_OPTIONS},
+        **values_of(options, ReadOptions, NetworkOptions, only=VERIFY_OPTIONS),
     )
     return report(
         options,

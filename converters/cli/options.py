@@ -5,6 +5,8 @@ from __future__ import annotations
 import json
 from typing import TYPE_CHECKING, Any, NamedTuple
 
+from converters.errors import UsageError
+
 if TYPE_CHECKING:
     import argparse
     from collections.abc import Callable, Container
@@ -27,7 +29,17 @@ def _add(parser: argparse._ActionsContainer, option: Option) -> None:
     flag = f"--{option.name.replace('_', '-')}"
     negative = flag.replace("--", "--no-", 1)
     text = option.text.help
-    if option.type is not bool:
+    if option.text.item:
+        parser.add_argument(
+            f"--{option.text.item}",
+            dest=option.name,
+            action="append",
+            default=[],
+            type=_pair,
+            metavar=option.text.metavar,
+            help=f"{text} (repeatable)",
+        )
+    elif option.type is not bool:
         parser.add_argument(flag, type=option.type, metavar=option.text.metavar, help=text)
     elif option.optional:
         either = parser.add_mutually_exclusive_group()
@@ -39,12 +51,34 @@ def _add(parser: argparse._ActionsContainer, option: Option) -> None:
         parser.add_argument(flag, action="store_true", help=text)
 
 
-def values_of(options: argparse.Namespace, *classes: type[NamedTuple]) -> dict[str, Any]:
-    """The values given for the options of some classes, as keyword arguments."""
+def _pair(text: str) -> tuple[str, str]:
+    """The two sides of ``NAME=VALUE``."""
+    name, equals, value = text.partition("=")
+    if not (name and equals and value):
+        raise UsageError(f"{text!r} is not NAME=VALUE", hint="such as pool1=on")
+    return name, value
+
+
+def values_of(
+    options: argparse.Namespace, *classes: type[NamedTuple], only: Container[str] | None = None
+) -> dict[str, Any]:
+    """The values given for the options of some classes, all of them or ``only`` some, as keyword arguments."""
     from converters.conversion.options import options_of
 
-    names = [option.name for of_class in classes for option in options_of(of_class)]
-    return {name: getattr(options, name) for name in names if hasattr(options, name)}
+    values = {}
+    for of_class in classes:
+        for option in options_of(of_class):
+            if hasattr(options, option.name) and (only is None or option.name in only):
+                value = getattr(options, option.name)
+                values[option.name] = _mapping(option, value) if option.text.item else value
+    return values
+
+
+def _mapping(option: Option, pairs: list[tuple[str, str]]) -> dict[str, str]:
+    names = [name for name, _ in pairs]
+    if doubled := [name for name in names if names.count(name) > 1]:
+        raise UsageError(f"--{option.text.item} gives {doubled[0]} twice")
+    return dict(pairs)
 
 
 def report(

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from converters.conversion.options import VERIFY_OPTIONS, NetworkOptions, ReadOptions
 
-from .options import add_options, report
+from .options import add_options, report, values_of
 
 if TYPE_CHECKING:
     import argparse
@@ -57,7 +57,7 @@ def run(options: argparse.Namespace) -> int:
         clip=options.clip,
         seed=options.seed,
         evidence=options.html is not None,
-        **{name: getattr(options, name) for name in VERIFY_OPTIONS},
+        **values_of(options, ReadOptions, NetworkOptions, only=VERIFY_OPTIONS),
     )
     if options.html is not None:
         from converters.reports.html import write_page
@@ -91,12 +91,12 @@ def _require_writable_reports(options: argparse.Namespace) -> None:
 def _command(options: argparse.Namespace) -> list[str]:
     """The words of this command, to be run in the folder of the files."""
     words = ["convert", "verify", _base_name(options.source_file), _base_name(options.output)]
-    for name in ("source", "layout", "variant", "entry", "head", "device", "stem_stride"):
+    for name in ("source", "layout", "variant", "entry", "head", "device"):
         if (value := getattr(options, name)) not in (None, "cpu"):
             words += [f"--{name.replace('_', '-')}", str(value)]
     words += ["--clip", _base_name(options.clip)] if options.clip else ["--seed", str(options.seed)]
-    if options.pool1 is not None:
-        words.append("--pool1" if options.pool1 else "--no-pool1")
+    for name, value in options.settings:
+        words += ["--set", f"{name}={value}"]
     return [*words, *(["--inverse-std"] if options.inverse_std else [])]
 
 

@@ -11,6 +11,7 @@ from converters.errors import BadInput, Refused, UsageError
 from converters.formats.open import open_checkpoint
 from converters.formats.registry import format_named
 from converters.mapping.file_names import averaged_names
+from converters.mapping.variants import own_eps
 from converters.printable import printable
 from converters.tensor import FLOATS
 
@@ -96,8 +97,7 @@ def convert(
     entry: str | None = None,
     head: str | None = None,
     backbone: bool = False,
-    pool1: bool | None = None,
-    stem_stride: int | None = None,
+    settings: Mapping[str, object] = MappingProxyType({}),
     inverse_std: bool = False,
     mean: str | os.PathLike[str] | None = None,
     wrap: bool = False,
@@ -117,8 +117,8 @@ def convert(
     ``source`` is the layout of the input (``"vmz"``; None or ``"auto"`` recognises it, ``"onnx"`` that of an
     ONNX model), ``to`` that of the output (default: the source's own default). The output's suffix chooses its
     format: ``.pth``, ``.pt`` or ``.safetensors``, ``.onnx`` for the source framework's own network with its
-    weights (``to="onnx"`` says the same). ``dtype`` casts (``"float16"``). ``variant``, ``pool1`` and
-    ``stem_stride`` decide what names and shapes cannot; ``inverse_std`` says that the file has inverse standard
+    weights (``to="onnx"`` says the same). ``dtype`` casts (``"float16"``). ``variant`` and ``settings``
+    (``{"pool1": True}``) decide what names and shapes cannot; ``inverse_std`` says that the file has inverse standard
     deviations for variances, as TSN's may. ``entry`` is the path of a state dict in a PyTorch file
     (``"ema_state_dict"``), where not the plain weights are wanted; ``head`` is what the file calls the last
     layer where that is not the layout's name. ``backbone`` leaves the head out. ``mean`` is the mean file that
@@ -142,7 +142,7 @@ def convert(
     if mapping is not None:
         if source not in (None, "auto") or any(
             one is not None
-            for one in (to, variant, head, pool1, stem_stride, mean, inverse_std or None, backbone or None)
+            for one in (to, variant, head, mean, settings or None, inverse_std or None, backbone or None)
         ):
             raise UsageError(
                 "a mapping knows names alone", hint="leave out the layout, --to and what is of a network"
@@ -156,7 +156,7 @@ def convert(
         for file in checkpoint.files:
             refuse_input(file.path, out_path)
         read = perf_counter()
-        said = UserHints(variant, variant, head, pool1, stem_stride, inverse_std)
+        said = UserHints(variant, variant, head, settings, inverse_std)
         _, fitted, info = identify(checkpoint, None if source == "auto" else source, said, backbone=backbone)
         if to is None and out_path.lower().endswith(format_named("onnx").suffixes):
             to = "onnx"
@@ -173,7 +173,7 @@ def convert(
         undo = undoing(checkpoint.provenance, checkpoint.tensors)
         # What a former conversion moved comes back before anything moves to where the target has it.
         own = before(info, checkpoint.provenance, undo)
-        wanted = target.eps(fitted.variant.name)
+        wanted = own_eps(target, fitted.variant)
         eps = own.bn_eps if wanted is None else wanted
         begun = former(checkpoint.provenance, target.name)
         if write_format == "onnx" and not checkpoint.provenance:
@@ -192,13 +192,13 @@ def convert(
             home=home_of(checkpoint.provenance),
             path=path,
         )
-        if plan.eps_shift and not checkpoint.provenance and fitted.layout.eps(fitted.variant.name) is None:
+        if plan.eps_shift and not checkpoint.provenance and own_eps(fitted.layout, fitted.variant) is None:
             plan = plan._replace(
                 notes=(*plan.notes, f"no layout says these weights' eps: taken for {info.bn_eps:g}")
             )
         plan = plan._replace(notes=(*plan.notes, *_notes(checkpoint, fitted, target, info, checksum, wrap)))
 
-        described = info._replace(bn_eps=eps, settings=plan.settings)
+        described = info._replace(settings=plan.settings)
 
         def describe(plan: Plan) -> dict[str, Any]:
             return record(
@@ -433,10 +433,10 @@ def _notes(
         yield f"no wrapper of {target.title}'s is known: the file is a bare state dict"
     usual = fitted.variant.values.get("stem_t")
     frames = fitted.sizes.get("stem_t")
-    if usual and len(usual) == 2 and frames != usual[0]:
+    if usual and len(usual) == 2 and frames != usual[0] and "stem_stride" in info.settings:
         yield (
             f"the stem's kernel spans {frames} frames; its stride in time, which no weight shows, is taken for "
-            f"{info.stem_stride} (--stem-stride)"
+            f"{info.settings['stem_stride']} (--set stem_stride=N)"
         )
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from converters.mapping.match import with_inverse_std, without_head
@@ -21,15 +22,14 @@ class UserHints(NamedTuple):
     """What a user says of a file that nothing in it may show; None where nothing is said.
 
     ``variant`` is a network where names and shapes fit several, ``model`` one of the layout's models, ``head`` what the
-    file calls the last layer, ``pool1`` and ``stem_stride`` what the network does behind and in its stem, and
-    ``inverse_std`` that variances are inverse standard deviations.
+    file calls the last layer, ``settings`` are values of the network's settings, and ``inverse_std`` says that
+    variances are inverse standard deviations.
     """
 
     variant: str | None = None
     model: str | None = None
     head: str | None = None
-    pool1: bool | None = None
-    stem_stride: int | None = None
+    settings: Mapping[str, object] = MappingProxyType({})
     inverse_std: bool = False
 
 
@@ -57,8 +57,7 @@ def identify(
         match,
         checkpoint.provenance,
         told=declared_settings(checkpoint),
-        pool1=said.pool1,
-        stem_stride=said.stem_stride,
+        asked=said.settings,
         model=said.model,
     )
     return Identified(checkpoint, match, require_unambiguous(info, checkpoint.path))

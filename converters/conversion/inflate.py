@@ -128,7 +128,7 @@ def inflate(
         kept = {name: held.settings[name] for name in one.table.inflate.keeps if name in held.settings}
         own = own._replace(settings={**own.settings, **kept})
         eps = own.bn_eps
-        plan = make_plan(clip, grown, target, own._replace(bn_eps=held.bn_eps), eps=eps, path=path)
+        plan = make_plan(clip, grown, target, own.with_eps(held.bn_eps), eps=eps, path=path)
         rows = [row if row.source is None else ways[row.source].before(row) for row in plan.rows]
         notes = [*flat.notes, *plan.notes, *_notes(rows, clip, held, one)]
         if not checksum:
@@ -139,7 +139,7 @@ def inflate(
         plan = plan._replace(
             rows=tuple(rows), dropped=_dropped(fitted, rows), notes=tuple(notes), implied=flat.implied
         )
-        described = own._replace(bn_eps=eps, input=_input(held, own), model="")
+        described = own._replace(input=_input(held, own), model="")
 
         def describe(plan: Plan) -> dict[str, Any]:
             source = source_of(checkpoint, fitted.layout.name, fitted.prefix, sha256=sha256)

@@ -5,15 +5,18 @@ Build them by keyword.
 """
 
 # No postponed annotations here: the options' texts are read from the annotations.
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
+from types import MappingProxyType
 from typing import Annotated, Any, NamedTuple
 
 
 class Text(NamedTuple):
-    """How an option is explained: its help, and what stands for its value."""
+    """How an option is explained: its help, what stands for its value, and the word on the command line that gives one
+    item, for an option that is given several times."""
 
     help: str
     metavar: str = ""
+    item: str = ""
 
 
 class ReadOptions(NamedTuple):
@@ -36,8 +39,12 @@ class NetworkOptions(NamedTuple):
         str | None, Text("name of the classifier layer, if it differs from the layout's", "NAME")
     ] = None
     backbone: Annotated[bool, Text("leave the classifier out")] = False
-    pool1: Annotated[bool | None, Text("the source's network has a max pool after the stem")] = None
-    stem_stride: Annotated[int | None, Text("temporal stride of the stem", "N")] = None
+    settings: Annotated[
+        Mapping[str, Any],
+        Text(
+            "a setting of the source's network: pool1=on, stem_stride=2, bn_eps=1e-3 ...", "NAME=VALUE", "set"
+        ),
+    ] = MappingProxyType({})
     inverse_std: Annotated[
         bool, Text("the source stores inverse standard deviations instead of variances (TSN, early 2016)")
     ] = False
@@ -58,12 +65,12 @@ class WriteOptions(NamedTuple):
     progress: Callable[[int, int], None] | None = None
 
 
-VERIFY_OPTIONS = ("entry", "variant", "head", "pool1", "stem_stride", "inverse_std")
+VERIFY_OPTIONS = ("entry", "variant", "head", "settings", "inverse_std")
 """The options that verifying a conversion takes too."""
 
 
 class Option(NamedTuple):
-    """One field of these classes. ``type`` is bool, int or str; an ``optional`` one may be None."""
+    """One field of these classes. ``type`` is bool, str or Mapping; an ``optional`` one may be None."""
 
     name: str
     type: Any
@@ -79,6 +86,8 @@ def options_of(options: type[NamedTuple]) -> list[Option]:
         if (texts := getattr(annotation, "__metadata__", None)) is None:
             continue
         types = getattr(annotation.__origin__, "__args__", (annotation.__origin__,))
+        if getattr(annotation.__origin__, "__origin__", None) is Mapping:
+            types = (Mapping,)
         default = options._field_defaults[name]
         found.append(Option(name, types[0], type(None) in types, default, texts[0]))
     return found

@@ -11,7 +11,9 @@ from converters.errors import BadInput, Refused
 from converters.mapping.match import zeros_of
 from converters.mapping.names import BATCHES, CannotHold, TensorSlot, families, tensor_slots
 from converters.mapping.network_info import differing_settings, layout_settings
+from converters.mapping.settings import made_up_for, settings_text
 from converters.mapping.storage import DIVISOR
+from converters.mapping.variants import BN_EPS
 from converters.tensor import ITEMSIZE
 
 from .operations import (
@@ -31,7 +33,7 @@ from .operations import (
 )
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Mapping
+    from collections.abc import Iterator, Mapping
 
     from converters.mapping.match import Match
     from converters.mapping.network_info import NetworkInfo
@@ -95,18 +97,6 @@ def differences(had: Support, has: Support) -> list[str]:
     if had.config != has.config:
         said += [had.differs or (had.note if had.config else ""), has.differs]
     return [text for text in dict.fromkeys(said) if text]
-
-
-def pool1_note(target: LayoutTable, variant: str, pool1: bool | None) -> str:
-    """What must be said where a target's networks have another pool behind the stem than the weights go with."""
-    usual = target.pool1(variant)
-    if usual is None or pool1 is None or usual == pool1:
-        return ""
-    if pool1:
-        return f"{target.title} networks have no max pool behind the stem unless asked for; these weights need it"
-    return (
-        f"{target.title} networks have a max pool behind the stem; build yours without, as these weights need"
-    )
 
 
 class Plan(NamedTuple):
@@ -177,7 +167,7 @@ def make_plan(
             hint="`convert models` shows which layouts can",
         ) from None
     prefix = former.prefix if former else ""
-    shift = info.bn_eps - eps
+    shift = info.bn_eps - eps if BN_EPS in info.settings else 0.0
     sources: dict[str, TensorSlot] = {}
     equal: list[tuple[str, str]] = []
     for entry in match.slots:
@@ -246,22 +236,14 @@ def make_plan(
         if (over or inverse) and former and wanted_dtype == kept and not former.lossy:
             ops += _steps(former, entry, wanted_dtype, shape)
         rows.append(Row(tensor.name, prefix + entry.name, wanted_dtype, shape, tuple(ops)))
-    kept_apart = {
-        name: value for name, value in other.items() if name not in match.variant.table.folded_settings
-    }
-    if target.identity:
-        notes = []
-    elif info.settings:
-        notes = [
-            *([support_for.note] if support_for.note else []),
-            *_said(match, target, info, kept_apart, path),
-        ]
-    else:
-        notes = differences((home or match.layout).support_for(match.variant.name), support_for)
+    made_up = made_up_for(match.variant)
+    kept_apart = {name: value for name, value in other.items() if name not in made_up}
+    notes = []
+    if not target.identity:
+        notes += differences((home or match.layout).support_for(match.variant.name), support_for)
+        notes += _said(match, target, info, kept_apart, path)
     if turned:
         notes.append(f"the input channels of {', '.join(turned)} were turned round, between BGR and RGB")
-    if said := pool1_note(target, match.variant.name, info.pool1 if match.variant.table.pool1 else None):
-        notes.append(said)
     if shift:
         notes.append(
             f"{target.title} networks have batch-norm eps {eps:g}, these weights {info.bn_eps:g}: "
@@ -289,7 +271,7 @@ def make_plan(
         shift,
         inverse,
         tuple(equal),
-        {**info.settings, **followed},
+        {**info.with_eps(eps).settings, **followed},
         {name: info.settings[name] for name in followed},
     )
 
@@ -328,7 +310,7 @@ def _counter(match: Match, tensors: Mapping[str, Tensor], variance: TensorSlot) 
 
 def settings_apart(match: Match, target: LayoutTable, info: NetworkInfo) -> dict[str, Any]:
     """The settings of the target's own network that are not those of the file's."""
-    if not info.settings or target.identity:
+    if target.identity:
         return {}
     return differing_settings(info.settings, layout_settings(target, match.variant, match.sizes))
 
@@ -342,7 +324,7 @@ def _said(
     if fixed:
         raise Refused(
             f"{target.title} cannot hold this {match.variant.title}: its network has "
-            f"{_spelled(own, fixed)} where these weights need {_spelled(info.settings, fixed)}",
+            f"{settings_text(own, fixed)} where these weights need {settings_text(info.settings, fixed)}",
             path=path,
             hint="`convert models` shows which layouts can",
         )
@@ -353,13 +335,9 @@ def _said(
 def settings_note(target: LayoutTable, apart: Mapping[str, Any], info: NetworkInfo) -> str:
     """What must be said of settings that no weight makes up for, with the target's own values."""
     return (
-        f"{target.title}'s own network has {_spelled(apart, apart)}, and these weights need "
-        f"{_spelled(info.settings, apart)}: no weight shows it, so change it there, or the outputs differ"
+        f"{target.title}'s own network has {settings_text(apart)}, and these weights need "
+        f"{settings_text(info.settings, apart)}: no weight shows it, so change it there, or the outputs differ"
     )
-
-
-def _spelled(values: Mapping[str, object], names: Iterable[str]) -> str:
-    return ", ".join(f"{name} = {values[name]}" for name in names)
 
 
 def _former_name(names: Mapping[str, str], key: str, choices: tuple[str, ...]) -> str:

@@ -241,8 +241,8 @@ def before(
     moved = (restore.get("moved") or {}).get("settings", {})
     if moved.keys() - info.settings.keys():
         raise BadInput("its provenance record does not go with its tensors", hint="convert the source again")
-    return info._replace(
-        bn_eps=round(info.bn_eps + float(shift), EPS_DIGITS), settings={**info.settings, **moved}
+    return info._replace(settings={**info.settings, **moved}).with_eps(
+        round(info.bn_eps + float(shift), EPS_DIGITS)
     )
 
 
@@ -277,7 +277,8 @@ def undoing(provenance: Mapping[str, Any] | None, tensors: Mapping[str, Tensor])
     out: dict[str, tuple[Op, ...]] = {}
     try:
         if variance := restore.get("variance"):
-            if abs(record["origin"]["bn_eps"] - record["network"]["bn_eps"] - variance["shift"]) > EPS_ERROR:
+            eps = record["network"]["settings"]["bn_eps"]
+            if abs(record["origin"]["bn_eps"] - eps - variance["shift"]) > EPS_ERROR:
                 raise ValueError("shift")
             back = ShiftVariance(-float(variance["shift"]), rounded=True)
             for name, tensor in tensors.items():

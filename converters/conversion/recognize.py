@@ -9,7 +9,7 @@ from converters.formats.registry import titles
 from converters.mapping.catalog import layout_names, load_layout, readable_layouts
 from converters.mapping.match import Match, find_match, match_file, names_for
 from converters.mapping.names import families
-from converters.mapping.variants import settings
+from converters.mapping.network_info import layout_settings
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
@@ -96,15 +96,24 @@ def _place(one: Match) -> tuple[bool, int]:
 def namesakes(checkpoint: Checkpoint, first: Match) -> list[str]:
     """The other layouts whose names and shapes a file has as well, where the networks behind them differ in what no
     tensor shows."""
-    if not settings(first.variant) or checkpoint.provenance:
+    if checkpoint.provenance:
         return []
-    tables = [table for table in readable_layouts() if table.format == checkpoint.format]
-    found = _fits(checkpoint, tables, None, None)
-    return [
-        one.layout.name
-        for one in found
-        if _place(one) == _place(first) and one.layout.name != first.layout.name
+    own = layout_settings(first.layout, first.variant, first.sizes)
+    tables = [
+        table
+        for table in readable_layouts()
+        if table.format == checkpoint.format
+        and first.variant.family in families(table)
+        and layout_settings(table, first.variant, first.sizes) != own
     ]
+    found = _fits(checkpoint, tables, None, None)
+    return [one.layout.name for one in found if _place(one) == _place(first)]
+
+
+def _compute_different_things(found: Sequence[Match]) -> bool:
+    """Whether the layouts' own networks of a file have different settings."""
+    first, *others = (layout_settings(one.layout, one.variant, one.sizes) for one in found)
+    return any(one != first for one in others)
 
 
 def _first(checkpoint: Checkpoint, found: Sequence[Match], *, ask: bool) -> Match:
@@ -112,7 +121,7 @@ def _first(checkpoint: Checkpoint, found: Sequence[Match], *, ask: bool) -> Matc
 
     first = min(found, key=lambda one: (*_place(one), one.layout.name))
     names = [one.layout.name for one in found if _place(one) == _place(first)]
-    if ask and len(names) > 1 and settings(first.variant):
+    if ask and _compute_different_things([one for one in found if _place(one) == _place(first)]):
         raise Refused(
             f"names and shapes fit {len(names)} layouts whose networks compute different things",
             path=checkpoint.path,

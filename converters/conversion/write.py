@@ -159,7 +159,7 @@ def _source_graph(work: Work) -> Graph:
     if predict_net is None or any(row.source != row.target or row.ops for row in work.plan.rows):
         net = source_net(
             tensors,
-            settings={name: network[name] for name in ("pool1", "stem_stride") if name in network},
+            settings=network.get("settings") or {},
             inverse_std=work.plan.inverse_std,
             model=model_name_in(work.target, network) if isinstance(work.target, LayoutTable) else "",
         )

@@ -121,7 +121,7 @@ def _input(value: Any) -> bool:
 _LAYER = _fields(
     {"name": _text, "kind": lambda value: _text(value) or _whole(0, 1 << 31)(value), "blobs": _whole(0, 64)}
 )
-_SETTINGS = _map(lambda value: _text(value) or _flag(value) or _whole(0, 64)(value))
+_SETTINGS = _map(lambda value: _text(value) or _flag(value) or (_number(value) and 0 <= value <= 64))
 
 
 def _scaled(value: Any) -> bool:
@@ -167,13 +167,11 @@ _RECORD = _fields(
         "network": _fields(
             {
                 "variant": _text,
-                "bn_eps": lambda value: _number(value) and 0 < value < 1,
-                "pool1": _flag,
-                "stem_stride": _whole(1, LONGEST_STRIDE),
+                "settings": _SETTINGS,
+                "model": _text,
                 "input": _input,
                 "licence": _text,
             },
-            {"model": _text, "settings": _SETTINGS},
         ),
         "origin": _fields(
             {
@@ -181,7 +179,7 @@ _RECORD = _fields(
                 "scope": _text,
                 "details": _fields({}, _DETAILS),
                 "names": _map(_text),
-                "bn_eps": lambda value: _number(value) and 0 < value < 1,
+                "bn_eps": lambda value: _number(value) and 0 <= value < 1,
                 "dtype": _float,
                 "dtypes": _map(_float),
                 "shapes": _map(_list(_whole(0, 1 << 40))),

@@ -17,6 +17,8 @@ from converters.formats.open import open_checkpoint
 from converters.mapping.catalog import load_layout
 from converters.mapping.names import BATCHES
 from converters.mapping.network_info import network_info
+from converters.mapping.settings import settings_text
+from converters.mapping.variants import BN_EPS
 from converters.tensor import same_bytes
 
 if TYPE_CHECKING:
@@ -204,10 +206,9 @@ def _notes(left: _Identified, right: _Identified, *, canonical: bool) -> Iterato
             )
     elif left.info.bn_eps != right.info.bn_eps:
         yield f"A's batch norm eps is {left.info.bn_eps:g}, B's {right.info.bn_eps:g}"
-    if left.info.pool1 != right.info.pool1:
-        yield f"only {'A' if left.info.pool1 else 'B'} has a max pool after the stem"
-    if left.info.stem_stride != right.info.stem_stride:
-        yield f"A's stem stride is {left.info.stem_stride}, B's {right.info.stem_stride}"
+    of_a, of_b = left.info.settings, right.info.settings
+    if apart := [name for name in of_a if name in of_b and name != BN_EPS and of_a[name] != of_b[name]]:
+        yield f"A has {settings_text(of_a, apart)}, B {settings_text(of_b, apart)}"
 
 
 def _described(checkpoint: Checkpoint, side: _Identified | None) -> ComparedFile:

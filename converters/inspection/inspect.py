@@ -171,8 +171,6 @@ def _costs(match: Match, info: NetworkInfo) -> tuple[int, int]:
             match.variant,
             match.sizes,
             tuple(clip),
-            pool1=info.pool1,
-            stem_stride=info.stem_stride,
             head_positions=positions,
             choices=info.settings,
         )

@@ -8,11 +8,12 @@ from __future__ import annotations
 from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from converters.conversion.plan import differences, pool1_note
+from converters.conversion.plan import differences
 from converters.mapping.catalog import network_names, readable_layouts
 from converters.mapping.names import families, left_out, unstored
 from converters.mapping.network_info import differing_settings, layout_settings
-from converters.mapping.variants import settings, variants
+from converters.mapping.settings import made_up_for
+from converters.mapping.variants import BN_EPS, own_eps, own_settings, variants
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -90,12 +91,10 @@ def holding_layouts(variant: Variant) -> tuple[dict[str, str], dict[str, str]]:
 
 
 class Exactness(NamedTuple):
-    """What the weights of one layout are in another: ``kind`` is one of `KINDS`, ``why`` what to know about it.
-    ``pool1`` says that the target's networks differ in the pool after the stem unless it is set."""
+    """What the weights of one layout are in another: ``kind`` is one of `KINDS`, ``why`` what to know about it."""
 
     kind: str
     why: str
-    pool1: bool = False
 
 
 KINDS = {
@@ -117,34 +116,31 @@ def exactness(variant: Variant, source: LayoutTable, target: LayoutTable) -> Exa
     if after.unsupported or variant.family not in families(target):
         return Exactness("refused", after.unsupported or f"{target.title} has no such network")
     notes = [] if target.identity else differences(before, after)
-    pool1 = pool1_note(target, variant.name, source.pool1(variant.name))
-    if pool1:
-        notes.append(pool1)
     why = "; ".join(notes)
     if before.config != after.config and (before.differs or after.differs) and not target.identity:
-        return Exactness("differs", why, bool(pool1))
+        return Exactness("differs", why)
     if left_out(target, variant) - left_out(source, variant) or unstored(target, variant) - unstored(
         source, variant
     ):
-        return Exactness("partly", why, bool(pool1))
+        return Exactness("partly", why)
     if names := _settings_to_choose(variant, source, target):
         if fixed := [name for name in names if name in after.fixed]:
             return Exactness("refused", f"{target.title}'s code has a different {', '.join(fixed)}")
-        return Exactness("settings", "; ".join((*notes, ", ".join(names))), bool(pool1))
-    return Exactness("eps" if _eps_differs(variant, source, target) else "exact", why, bool(pool1))
+        return Exactness("settings", "; ".join((*notes, ", ".join(names))))
+    return Exactness("eps" if _eps_differs(variant, source, target) else "exact", why)
 
 
 def _eps_differs(variant: Variant, source: LayoutTable, target: LayoutTable) -> bool:
-    eps = source.eps(variant.name)
-    return (eps or variant.table.bn_eps) != (target.eps(variant.name) or eps or variant.table.bn_eps)
+    wanted = own_eps(target, variant)
+    return wanted is not None and wanted != own_settings(source, variant).get(BN_EPS)
 
 
 def _settings_to_choose(variant: Variant, source: LayoutTable, target: LayoutTable) -> list[str]:
     """The settings in which a source's networks differ from the target's own, where weights cannot make up for it."""
-    if not settings(variant) or target.identity:
+    if target.identity:
         return []
     after = layout_settings(target, variant)
     names = {
         name for before in layout_settings(source, variant) for name in differing_settings(before, after)
     }
-    return sorted(names - set(variant.table.folded_settings))
+    return sorted(names - made_up_for(variant))

@@ -243,17 +243,19 @@ def _unreachable_rows(file: LayoutFile, known: Iterable[Variant]) -> Iterator[Fa
 def _setting_faults(file: LayoutFile, known: Iterable[Variant]) -> Iterator[Fault]:
     """Settings and sizes that the networks do not have."""
     rows: list[tuple[Key, tuple[str, ...], str, Iterable[str]]] = []
+    rows.append((("settings",), ("*",), "setting", file.settings))
     for place, row in enumerate(file.supports):
-        rows.append((("supports", place, "config"), row.variants, "setting", row.config))
+        rows.append((("supports", place, "settings"), row.variants, "setting", row.settings))
+        rows.append((("supports", place, "config"), row.variants, "option", row.config))
         rows.append((("supports", place, "fixed"), row.variants, "setting", row.fixed))
     for place, model in enumerate(file.models):
-        rows.append((("models", place, "config"), model.variants, "setting", model.config))
+        rows.append((("models", place, "settings"), model.variants, "setting", model.settings))
         rows.append((("models", place, "sizes"), model.variants, "size", model.sizes))
     for key, globs, thing, words in rows:
         tables = {variant.family: variant.table for variant in known if is_for(globs, variant.name)}
         right: set[str] = set()
         for table in tables.values():
-            right |= open_sizes(table) if thing == "size" else {*table.settings, *table.options}
+            right |= {"size": open_sizes(table), "option": {*table.options}}.get(thing, {*table.settings})
         for word in words:
             if tables and word not in right:
                 at = (*key, word) if key[-1] != "fixed" else key

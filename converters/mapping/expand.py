@@ -55,12 +55,14 @@ def network_table(file: NetworkFile, family: str) -> NetworkTable:
         modules=modules,
         where=file.where,
         compose=file.compose,
-        pool1=file.pool1,
-        bn_eps=file.bn_eps,
-        settings=file.settings,
+        settings={
+            name: value[0] if isinstance(value, list) else value for name, value in file.settings.items()
+        },
+        choices={name: tuple(value) for name, value in file.settings.items() if isinstance(value, list)},
         sizes=file.sizes,
         options=file.options,
         strides=file.strides,
+        halves=file.halves,
         folded_settings=file.folded_settings,
         inflate=file.inflate,
         downsampled_early=file.downsampled_early,
@@ -101,6 +103,8 @@ def _references(table: NetworkTable) -> Iterator[tuple[Key, str, Iterable[str]]]
             yield ("folded_settings", setting), line, lines
     for setting in table.strides:
         yield ("strides", setting), setting, table.settings
+    for setting in table.halves:
+        yield ("halves", setting), setting, table.settings
     inflate = table.inflate
     for word, names, right in (
         ("keeps", inflate.keeps, table.settings),
@@ -169,7 +173,7 @@ def layout_table(file: LayoutFile, name: str, other: Callable[[Key, str], Layout
         project=file.project,
         format=file.format,
         licence=file.licence,
-        bn_eps=file.bn_eps,
+        settings=file.settings,
         identity=file.identity,
         default_targets=file.default_targets or (name,),
         also_reads=file.also_reads,
@@ -256,7 +260,7 @@ def _parameters(file: LayoutFile) -> dict[str, dict[str, StoredTensor]]:
             if name not in wanted:
                 raise Fault(key, f"a {kind} has no {name!r}", did_you_mean(name, wanted))
             try:
-                found[kind][name] = parse_stored(text, file.bn_eps or 0.0)
+                found[kind][name] = parse_stored(text, file.settings.get("bn_eps", 0.0))
             except StorageError as error:
                 raise Fault(key, str(error)) from None
         if len({stored.over for stored in found[kind].values() if stored.over}) > 1:

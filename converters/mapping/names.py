@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 from .catalog import network_names
 from .schema import IDENTITY, ModuleNames
 from .storage import DIVISOR, PARAMETERS, StoredTensor
+from .variants import BN_EPS, own_settings
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -130,7 +131,7 @@ def unstored(layout: LayoutTable, variant: Variant) -> set[str]:
 
 def _identity(layout: LayoutTable, variant: Variant, module: Module) -> Iterator[TensorSlot]:
     """The tensors of a batch norm that a layout does not have: those of one that changes nothing."""
-    eps = layout.eps(variant.name) or variant.table.bn_eps
+    eps = own_settings(layout, variant)[BN_EPS]
     values = {"weight": 1.0, "bias": 0.0, "running_mean": 0.0, "running_var": 1 - eps}
     for parameter in PARAMETERS[module.kind]:
         constant = StoredTensor("", constant=values[parameter])

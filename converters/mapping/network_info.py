@@ -5,13 +5,12 @@ from __future__ import annotations
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from converters.errors import Refused, UsageError
-from converters.formats.provenance_record import LONGEST_STRIDE
+from converters.errors import BadInput, Refused, UsageError
 
 from .catalog import load_labels, models
 from .globs import is_for
-from .schema import NOTHING
-from .variants import settings, variants
+from .settings import parse_settings
+from .variants import BN_EPS, find_variant, own_eps, own_settings, settings
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -24,10 +23,9 @@ if TYPE_CHECKING:
 class NetworkInfo(NamedTuple):
     """The network in a file, beyond its tensors. Without a head it has 0 ``classes``.
 
-    ``bn_eps`` goes with the file's variances. ``pool1`` is the max pool after the stem, ``stem_stride`` the
-    stem's stride in time. ``input`` has clip, crop and normalisation as plain data. ``model`` is the name of
-    the published model, where one was asked for or no other fits, and ``settings`` what else no tensor shows;
-    ``choices`` are the models that fit where these are several that compute different things.
+    ``settings`` are what no tensor shows, as the network's table declares them. ``input`` has clip, crop and
+    normalisation as plain data. ``model`` is the name of the published model, where one was asked for or no other
+    fits; ``choices`` are the models that fit where these are several that compute different things.
     """
 
     family: str
@@ -35,9 +33,6 @@ class NetworkInfo(NamedTuple):
     title: str
     classes: int
     channels: int
-    bn_eps: float
-    pool1: bool
-    stem_stride: int
     sizes: Mapping[str, int]
     parts: Mapping[str, bool]
     input: Mapping[str, Any]
@@ -45,6 +40,18 @@ class NetworkInfo(NamedTuple):
     model: str = ""
     settings: Mapping[str, Any] = MappingProxyType({})
     choices: tuple[str, ...] = ()
+
+    @property
+    def bn_eps(self) -> float:
+        """The eps that the file's variances go with; 0 in a network without norms."""
+        found: float = self.settings.get(BN_EPS, 0.0)
+        return found
+
+    def with_eps(self, eps: float) -> NetworkInfo:
+        """The same with another eps of the batch norms, where it has any."""
+        if BN_EPS not in self.settings:
+            return self
+        return self._replace(settings={**self.settings, BN_EPS: eps})
 
     def as_data(self) -> dict[str, Any]:
         """Plain data for a provenance record."""
@@ -56,37 +63,27 @@ def network_info(
     provenance: Mapping[str, Any] | None,
     *,
     told: Mapping[str, Any] = MappingProxyType({}),
-    pool1: bool | None = None,
-    stem_stride: int | None = None,
+    asked: Mapping[str, object] = MappingProxyType({}),
     model: str | None = None,
 ) -> NetworkInfo:
-    """The network in a matched file. Keywords come first, then ``told``, what the file itself says beside its tensors
-    (``bn_eps``, ``pool1``, ``stem_stride``), then its provenance, then its layout's table.
+    """The network in a matched file. Its settings are those ``asked`` for, then ``told``, what the file itself says
+    beside its tensors (an ONNX graph shows some), then its provenance's, then its layout's.
 
     ``model`` asks for one of the layout's models by its name; the name of a network asks for nothing.
 
-    Raises `UsageError` for a stem stride that no network has.
+    Raises `UsageError` for a setting or a value that the network cannot have, `BadInput` for such in a provenance.
     """
-    if stem_stride is not None and not 1 <= stem_stride <= LONGEST_STRIDE:
-        raise UsageError(f"a stem stride of {stem_stride} is not from 1 to {LONGEST_STRIDE}")
     layout, variant = match.layout, match.variant
+    wanted = parse_settings(variant, asked)
     rows = _rows(match, provenance, model)
     row = rows[0] if len(rows) == 1 else None
-    asked = row is not None and bool(row.name) and row.name == model
-    has_stem = bool(variant.table.pool1) or bool(variant.table.compose)
-    if not has_stem and (pool1 or (stem_stride or 1) != 1):
-        raise UsageError(f"{variant.title} has neither pool1 nor a stem stride")
-    eps = layout.eps(variant.name)
-    pool = layout.support_for(variant.name).pool1 if row is None or row.pool1 is None else row.pool1
+    by_name = row is not None and bool(row.name) and row.name == model
     found = NetworkInfo(
         family=variant.family,
         variant=variant.name,
         title=variant.title,
         classes=match.sizes["classes"],
         channels=match.sizes.get("channels", 1),
-        bn_eps=variant.table.bn_eps if eps is None else eps,
-        pool1=bool(pool),
-        stem_stride=1,
         sizes=dict(match.sizes),
         parts=dict(match.present),
         input=_input(match, row),
@@ -98,23 +95,30 @@ def network_info(
     kept = (provenance or {}).get("network")
     if isinstance(kept, dict) and kept.get("variant") == variant.name:
         found = found._replace(
-            bn_eps=float(kept["bn_eps"]) if eps is None else found.bn_eps,
-            pool1=bool(kept["pool1"]),
-            stem_stride=int(kept["stem_stride"]),
-            input={**kept["input"], **found.input} if asked else kept["input"],
-            licence=kept["licence"],
+            input={**kept["input"], **found.input} if by_name else kept["input"], licence=kept["licence"]
         )
-        if found.settings and not asked and "settings" in kept:
-            same = {name: value for name, value in kept["settings"].items() if name in found.settings}
+        if not by_name:
+            same = _recorded(match, kept["settings"])
             found = found._replace(model=kept["model"], settings={**found.settings, **same}, choices=())
     if not found.classes:  # without a head there is nothing to name
         known = {key: value for key, value in found.input.items() if key not in ("labels", "labels_notice")}
         found = found._replace(input=known)
-    found = found._replace(**{key: value for key, value in told.items() if has_stem or key == "bn_eps"})
-    return found._replace(
-        pool1=found.pool1 if pool1 is None else pool1,
-        stem_stride=found.stem_stride if stem_stride is None else stem_stride,
-    )
+    shown = {name: value for name, value in told.items() if name in found.settings}
+    return found._replace(settings={**found.settings, **shown, **wanted})
+
+
+def _recorded(match: Match, kept: Mapping[str, Any]) -> dict[str, Any]:
+    """The settings that a record says the file's weights go with. The eps is the layout's own, where it is of a
+    project: its conversion took the difference into the variances. Raises `BadInput` for impossible ones."""
+    own = settings(match.variant)
+    known = {name: value for name, value in kept.items() if name in own}
+    try:
+        found = parse_settings(match.variant, known)
+    except UsageError:
+        raise BadInput("its provenance record is damaged", hint="convert the source again") from None
+    if own_eps(match.layout, match.variant) is not None:
+        found.pop(BN_EPS, None)
+    return found
 
 
 def require_unambiguous(info: NetworkInfo, path: str, *, option: str = "--variant") -> NetworkInfo:
@@ -134,7 +138,7 @@ def _rows(match: Match, provenance: Mapping[str, Any] | None, model: str | None)
     fits, else the first row that does."""
     layout = match.layout
     known = layout.models
-    if layout.identity and settings(match.variant):
+    if layout.identity:
         told = (provenance or {}).get("network") or {}
         known = () if model is None and "model" in told else models(layout)
     rows = [row for row in known if is_for(row.variants, match.variant.name)]
@@ -148,12 +152,8 @@ def _rows(match: Match, provenance: Mapping[str, Any] | None, model: str | None)
 
 def _settings(match: Match, rows: list[Model]) -> dict[str, Any]:
     """Model, settings and choices of a file that ``rows`` may be of."""
-    own = settings(match.variant)
-    if not own:
-        return {}
-    held = match.layout.support_for(match.variant.name).config
-    all_of = [{**held, **row.config} for row in rows] or [dict(held)]
-    distinct = [{name: row.get(name, value) for name, value in own.items()} for row in all_of]
+    own = own_settings(match.layout, match.variant)
+    distinct = [_with(own, row) for row in rows] or [own]
     named = [row.name for row in rows if row.name]
     return {
         "model": named[0] if len(named) == 1 else "",
@@ -167,13 +167,11 @@ def model_name_in(layout: LayoutTable, network: Mapping[str, Any]) -> str | None
     with the network's settings, else the first such, or the network's own name where the layout names no model of
     it. None where all have other settings."""
     told = dict(network["settings"])
-    if not told:
-        return str(network["model"])
-    one = next(one for one in variants(network["family"]) if one.name == network["variant"])
-    held = {**settings(one), **layout.support_for(one.name).config}
+    one = find_variant(network["family"], network["variant"])
+    own = own_settings(layout, one)
     rows = [row for row in layout.models if is_for(row.variants, one.name)]
-    found = {row.name: {**held, **row.config} for row in rows if row.name}
-    same = [name for name, config in found.items() if {key: config[key] for key in settings(one)} == told]
+    found = {row.name: _with(own, row) for row in rows if row.name}
+    same = [name for name, values in found.items() if values == told]
     if network["model"] in same:
         return str(network["model"])
     if found:
@@ -186,20 +184,28 @@ def layout_settings(
 ) -> list[dict[str, Any]]:
     """The settings that a layout's own networks of a variant may have: one for each of its models that fit the sizes
     ``bound``, where it names any."""
-    own = settings(variant)
-    held = {**own, **layout.support_for(variant.name).config}
-    configs = [
-        row.config
+    own = own_settings(layout, variant)
+    rows = [
+        row
         for row in layout.models
         if is_for(row.variants, variant.name)
         and (sizes is None or all(sizes[size] in allowed for size, allowed in row.sizes.items()))
     ]
-    return [{name: {**held, **config}[name] for name in own} for config in configs or [NOTHING]]
+    return [_with(own, row) for row in rows] or [own]
+
+
+def _with(own: Mapping[str, Any], row: Model) -> dict[str, Any]:
+    """A layout's settings of a variant with those of one of its models."""
+    return {name: row.settings.get(name, value) for name, value in own.items()}
 
 
 def differing_settings(wanted: Mapping[str, Any], held: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
-    """What of ``wanted`` settings the nearest of those that a layout has are otherwise, with its values."""
-    apart = ({name: one[name] for name, value in wanted.items() if one[name] != value} for one in held)
+    """What of ``wanted`` settings the nearest of those that a layout has are otherwise, with its values; but for the
+    eps of batch norms, which goes into the variances."""
+    apart = (
+        {name: one[name] for name, value in wanted.items() if one[name] != value and name != BN_EPS}
+        for one in held
+    )
     return min(apart, key=len, default={})
 
 

@@ -37,12 +37,10 @@ class Support(Record):
     """Why the layout cannot hold them."""
     note: str = ""
     """What every report of a conversion says."""
-    pool1: bool | None = None
-    """Whether the project's own network has the pool after the stem."""
-    bn_eps: float | None = None
-    """The eps of the project's batch norms, where it differs for these variants."""
+    settings: Mapping[str, Any] = NOTHING
+    """The settings of the project's own network that differ from the layout's and the family's."""
     config: Mapping[str, Any] = NOTHING
-    """The settings and options of the project's own network, for the reference network."""
+    """The options of the project's own network, for the reference network."""
     differs: str = ""
     """Why the outputs differ at the sizes that the network is made for. Needs ``config``."""
     fixed: tuple[str, ...] = ()
@@ -61,15 +59,13 @@ class Model(Record):
     """How a frame becomes that large, in words."""
     name: str = ""
     """The model's name."""
-    pool1: bool | None = None
-    """Whether it has the pool after the stem."""
     frame_step: int = 1
     """Every so many frames of the video are one of the clip."""
     count: tuple[int | str, ...] = ()
     """The larger crop that the authors count operations at."""
     count_positions: int = 1
     """How many times the classifier runs on that crop."""
-    config: Mapping[str, Any] = NOTHING
+    settings: Mapping[str, Any] = NOTHING
     """Settings that differ from the layout's own."""
     sizes: Mapping[str, tuple[int, ...]] = NOTHING
     """Sizes that the file's tensors must have."""
@@ -129,8 +125,8 @@ class LayoutFile(Record):
     """The project's address."""
     licence: str = ""
     """The licence of its weights."""
-    bn_eps: float | None = None
-    """The eps of the batch norms in the project's networks."""
+    settings: Mapping[str, Any] = NOTHING
+    """The settings of the project's networks that differ from the families', such as the batch norms' eps."""
     modules: Mapping[str, Any] = NOTHING
     """``[modules.FAMILY]``: ``"canonical name" = "name here"``. ``{a,b}`` stands for several names, one by one;
     a list has names of which a file has one. ``[modules.FAMILY.in.PART]`` counts in one part alone; ``same_as`` takes
@@ -255,8 +251,6 @@ class NetworkFile(Record):
     """What a type and a depth make."""
     parts: Mapping[str, Mapping[str, str]]
     """``[parts.NAME]``: ``"canonical name" = "kind shape @ grid"``."""
-    bn_eps: float = 1e-5
-    """The batch norms' eps where neither a layout nor a file says."""
     index: Index | None = None
     """A row for every block."""
     columns: Mapping[str, Mapping[str, Any]] = NOTHING
@@ -267,16 +261,17 @@ class NetworkFile(Record):
     """The blocks that a part is for: a column and its value."""
     compose: Mapping[str, Composed] = NOTHING
     """Networks that this one is built from."""
-    pool1: str = ""
-    """The part after which an optional pool comes."""
     settings: Mapping[str, Any] = NOTHING
-    """What no tensor shows, with the values that hold unless a layout or a model says otherwise."""
+    """What no tensor shows, with the values that hold unless a layout or a model says otherwise. A setting that is a
+    word has the list of its words, the default first."""
     sizes: tuple[str, ...] = ()
     """Sizes that a file's tensors show, beside ``classes``, ``channels`` and those that types list."""
     options: tuple[str, ...] = ()
     """Further options of the reference network."""
     strides: Mapping[str, int] = NOTHING
     """Settings that divide the frames, each with the first stage that sees fewer."""
+    halves: Mapping[str, int] = NOTHING
+    """Settings that, where on, halve height and width, each with the first stage that sees less."""
     downsampled_early: Mapping[str, Mapping[str, str]] = NOTHING
     """For a setting, modules whose output is divided by another column where it holds: for GFLOPs."""
     folded_settings: Mapping[str, tuple[str, ...]] = NOTHING
@@ -295,7 +290,8 @@ class ModuleTemplate(Record):
 
 
 class NetworkTable(Record):
-    """A family of networks: see `NetworkFile`."""
+    """A family of networks: see `NetworkFile`. ``settings`` are the defaults, ``choices`` the words of those that are
+    words."""
 
     family: str
     index: Index | None
@@ -306,12 +302,12 @@ class NetworkTable(Record):
     modules: Mapping[str, tuple[ModuleTemplate, ...]]
     where: Mapping[str, Mapping[str, int]]
     compose: Mapping[str, Composed]
-    pool1: str
-    bn_eps: float
     settings: Mapping[str, Any]
+    choices: Mapping[str, tuple[str, ...]]
     sizes: tuple[str, ...]
     options: tuple[str, ...]
     strides: Mapping[str, int]
+    halves: Mapping[str, int]
     folded_settings: Mapping[str, tuple[str, ...]]
     inflate: Inflate
     downsampled_early: Mapping[str, Mapping[str, str]]
@@ -390,7 +386,7 @@ class LayoutTable(Record):
     project: str
     format: str
     licence: str
-    bn_eps: float | None
+    settings: Mapping[str, Any]
     identity: bool
     default_targets: tuple[str, ...]
     also_reads: tuple[str, ...]
@@ -424,16 +420,6 @@ class LayoutTable(Record):
     def _support(self) -> dict[str, Support]:
         """What `support_for` has found."""
         return {}
-
-    def eps(self, variant: str) -> float | None:
-        """The batch-norm eps of this project's network for a variant; None where the layout leaves it open."""
-        own = self.support_for(variant).bn_eps
-        return self.bn_eps if own is None else own
-
-    def pool1(self, variant: str) -> bool | None:
-        """Whether this project's network has the pool after the stem; None where the layout leaves it open."""
-        row = next((row for row in self.models if is_for(row.variants, variant)), None)
-        return self.support_for(variant).pool1 if row is None or row.pool1 is None else row.pool1
 
     def choose(self, wanted: Callable[[str, tuple[str, ...]], str]) -> LayoutTable:
         """The same with one name for every module that has several, see `ModuleNames.choose`."""

@@ -14,7 +14,10 @@ from .storage import PARAMETERS
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
 
-    from .schema import Index, ModuleTemplate, NetworkTable
+    from .schema import Index, LayoutTable, ModuleTemplate, NetworkTable
+
+BN_EPS = "bn_eps"
+"""The setting that every batch norm's eps is, in families that have norms."""
 
 ModuleCount = tuple[str, str, str, int]
 """A part, one of its lines, its kind, and how many modules it is in the variant."""
@@ -201,7 +204,12 @@ def config(variant: Variant) -> dict[str, Any]:
     """What a reference network must know beside the shapes: blocks, strides, padding of the stem, ReLUs, and the
     family's settings."""
     if variant.table.compose:
-        return {side: config(_inner(variant, side)) for side in variant.table.compose}
+        return {side: _built(_inner(variant, side)) for side in variant.table.compose} | settings(variant)
+    return _built(variant) | settings(variant)
+
+
+def _built(variant: Variant) -> dict[str, Any]:
+    """What `config` has beside the settings."""
     values = variant.values
     if "block" not in values:
         return {}
@@ -215,21 +223,41 @@ def config(variant: Variant) -> dict[str, Any]:
         "middle_relu": values.get("middle_relu", True),
         "middle_eps": values.get("middle_eps", 0.0),
         "stem_padding_t": 0 if values.get("stem_spans_clip") else "same",
-        **settings(variant),
     }
 
 
 def settings(variant: Variant) -> dict[str, Any]:
-    """What no tensor shows of a variant, where neither a layout nor a model says otherwise; empty for a family
-    whose tensors, with its layout, show everything. A setting whose name begins with that of a part is the
-    part's, and left out where the variant has none that is named so or begins so."""
+    """What no tensor shows of a variant, with the values that hold where neither a layout nor a model says otherwise;
+    of a composed network what its sides have. A setting whose name begins with that of a part is the part's, and left
+    out where the variant has none that is named so or begins so."""
     has = {part for part, _ in parts(variant)}
-    return {
+    of_sides: dict[str, Any] = {}
+    for side in variant.table.compose:
+        of_sides |= settings(_inner(variant, side))
+    return of_sides | {
         name: value
         for name, value in {**variant.table.settings, **variant.values.get("settings", {})}.items()
         if not any(part.startswith(name.partition("_")[0]) for part in variant.table.modules)
         or any(part.startswith(name.partition("_")[0]) for part in has)
     }
+
+
+def declaring_tables(variant: Variant) -> tuple[NetworkTable, ...]:
+    """The network tables that declare a variant's settings: its own, and those of the sides it is composed of."""
+    return (variant.table, *(_inner(variant, side).table for side in variant.table.compose))
+
+
+def own_settings(layout: LayoutTable, variant: Variant) -> dict[str, Any]:
+    """The settings of a layout's own network of a variant, as far as its models do not differ in them."""
+    told = {**layout.settings, **layout.support_for(variant.name).settings}
+    return {name: told.get(name, value) for name, value in settings(variant).items()}
+
+
+def own_eps(layout: LayoutTable, variant: Variant) -> float | None:
+    """The eps of the batch norms in a layout's own network of a variant; None where the layout is of no project's
+    network, or the network has no norm."""
+    found: float | None = None if layout.identity else own_settings(layout, variant).get(BN_EPS)
+    return found
 
 
 def parameters(variant: Variant, sizes: Mapping[str, int], present: Mapping[str, bool]) -> int:
@@ -257,8 +285,6 @@ def multiply_adds(
     sizes: Mapping[str, int],
     clip: tuple[int, ...],
     *,
-    pool1: bool = False,
-    stem_stride: int = 1,
     audio: tuple[int, int] = (100, 40),
     head_positions: int = 1,
     choices: Mapping[str, Any] | None = None,
@@ -283,8 +309,6 @@ def multiply_adds(
             module,
             sizes,
             audio if module.side == "audio" else clip,
-            pool1=pool1,
-            stem_stride=stem_stride,
             choices=settings(variant) if choices is None else choices,
         )
     return total
@@ -296,8 +320,6 @@ def _positions(
     sizes: Mapping[str, int],
     size: tuple[int, ...],
     *,
-    pool1: bool,
-    stem_stride: int,
     choices: Mapping[str, Any],
 ) -> int:
     table = variant.table if not module.side else _inner(variant, module.side).table
@@ -312,14 +334,11 @@ def _positions(
     time, space = grid
     if values.get("stem_spans_clip"):
         axes[0] = axes[0] - sizes["stem_t"] + 1
-    else:
-        before_stem_strides = module.part.startswith("stem") and module.name.endswith("middle.conv")
-        axes[0] = -(-axes[0] // (1 if before_stem_strides else stem_stride))
-    if pool1 and table.pool1 and not module.part.startswith(table.pool1):
-        space *= 2
+    stage = module.placeholders.get(table.index.stage.name, 0) if table.index else 0
     for name, first in table.strides.items():
-        stage = module.placeholders.get(table.index.stage.name, 0) if table.index else 0
         time *= choices[name] if stage >= first else 1
+    for name, first in table.halves.items():
+        space *= 2 if choices[name] and stage >= first else 1
     return -(-axes[0] // time) * prod(-(-axis // space) for axis in axes[1:])
 
 

@@ -6,6 +6,7 @@ import json
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+from converters.mapping.settings import setting_text
 from converters.printable import shape_text
 
 from .wording import classes_text, human_size, printable_lines
@@ -114,11 +115,8 @@ def _architecture(inspection: Inspection, network: NetworkInfo) -> Iterator[tupl
     if inspection.multiply_adds:
         clip = shape_text(network.input["clip"])
         yield "cost", f"{inspection.multiply_adds / 1e9:.1f} GFLOPs (multiply-adds) for a clip of {clip}"
-    yield "batch norm eps", f"{network.bn_eps:g}"
-    if network.pool1:
-        yield "pool1", "max pool after the stem"
-    if network.stem_stride != 1:
-        yield "stem stride", str(network.stem_stride)
+    for name, value in network.settings.items():
+        yield f"`{name}`", setting_text(value)
 
 
 def _preprocessing(described: Mapping[str, Any]) -> Iterator[tuple[str, str]]:

@@ -7,6 +7,8 @@ from os.path import basename
 from shlex import quote
 from typing import TYPE_CHECKING, Any
 
+from converters.mapping.settings import settings_text
+
 from . import html
 from .block_chart import block_chart, error_text
 from .folding import fold_names
@@ -343,11 +345,8 @@ def _input_rows(info: NetworkInfo) -> Iterator[tuple[str, str]]:
         )
     if not described:
         yield "clip", "no table says what the network was made for"
-    yield "batch norm eps", f"{info.bn_eps:g} in the source"
-    if info.family in ("resnet3d", "audiovisual"):
-        yield "pool after the stem", "yes" if info.pool1 else "no"
-    if info.stem_stride != 1:
-        yield "stem’s stride in time", str(info.stem_stride)
+    if info.settings:
+        yield "settings", f"{code(settings_text(info.settings))} in the source"
 
 
 def _clip_text(described: Any) -> str:

@@ -6,7 +6,7 @@ import os
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from converters.conversion.plan import differences, pool1_note, settings_apart, settings_note
+from converters.conversion.plan import differences, settings_apart, settings_note
 from converters.conversion.provenance import home_of
 from converters.errors import Refused, UsageError
 from converters.loading import build_network, canonical_state, require_torch
@@ -108,8 +108,6 @@ def _notes(source: Identified, output: Identified, project: LayoutTable) -> Iter
     yield from differences(source.match.layout.support_for(variant), project.support_for(variant))
     if settings := settings_apart(output.match, project, output.info):
         yield settings_note(project, settings, output.info)
-    if pool := pool1_note(output.match.layout, variant, output.info.pool1):
-        yield pool
     if eps[0] != eps[1]:
         yield f"batch norm eps {eps[0]:g} instead of {eps[1]:g}, absorbed in the variances"
 
@@ -131,16 +129,7 @@ def _network(
 ) -> Network:
     """The reference network over one side's weights, padding and pooling as in the project of ``layout``, with these
     settings in place of those that the weights go with."""
-    info = side.info
-    return build_network(
-        side.match,
-        dict(state),
-        eps=info.bn_eps,
-        pool1=info.pool1,
-        stem_stride=info.stem_stride,
-        home=layout,
-        chosen={**info.settings, **settings},
-    )
+    return build_network(side.match, dict(state), {**side.info.settings, **settings}, home=layout)
 
 
 def _project_network(

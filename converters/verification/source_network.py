@@ -67,16 +67,14 @@ def build_source_net(
     """The source's network, by its own file, then by what the user says of it and what the file stores beside the
     weights, and by default as its released files are. Raises `NoSourceNet` where there is none."""
     checkpoint = side.checkpoint
+    recorded = ((checkpoint.provenance or {}).get("network") or {}).get("settings") or {}
+    known = {*recorded, *checkpoint.declared, *hints.settings}
     if checkpoint.predict_net:
         net = described_net(checkpoint.predict_net, checkpoint.tensors)
     else:
-        known = {**_recorded(checkpoint.provenance), **checkpoint.declared}
         net = source_net(
             tensors,
-            settings={
-                "pool1": known.get("pool1") if hints.pool1 is None else hints.pool1,
-                "stem_stride": known.get("stem_stride") if hints.stem_stride is None else hints.stem_stride,
-            },
+            settings={name: value for name, value in side.info.settings.items() if name in known},
             inverse_std=hints.inverse_std,
             model=model_name_in(side.match.layout, side.info.as_data()),
         )
@@ -84,11 +82,6 @@ def build_source_net(
         blocks = {label: name for label, name in net.blocks.items() if not label.endswith("logits")}
         net = net._replace(blocks=blocks)
     return net
-
-
-def _recorded(provenance: Mapping[str, Any] | None) -> dict[str, Any]:
-    network = (provenance or {}).get("network") or {}
-    return {key: network[key] for key in ("pool1", "stem_stride") if key in network}
 
 
 def run_source_net(
@@ -126,7 +119,7 @@ def graph_difference(source: Identified, output: Identified, net: SourceNet) -> 
     tensors, info = source.checkpoint.tensors, source.info
     nets = [net]
     if source.checkpoint.predict_net is not None:  # the output may have been written from the weights alone
-        nets.append(source_net(tensors, settings={"pool1": info.pool1, "stem_stride": info.stem_stride}))
+        nets.append(source_net(tensors, settings=info.settings))
     nodes = [_node_key(node) for node in output.checkpoint.nodes if node.kind != "Constant"]
     differences = [
         _first_difference(nodes, [_node_key(node) for node in source_graph(each, tensors).nodes])

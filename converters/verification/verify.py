@@ -9,6 +9,7 @@ from __future__ import annotations
 import os
 from dataclasses import replace
 from time import perf_counter
+from types import MappingProxyType
 from typing import TYPE_CHECKING
 
 from converters.conversion.identify import UserHints, identify
@@ -17,12 +18,15 @@ from converters.errors import Refused, UsageError
 from converters.formats.open import open_checkpoint
 from converters.mapping.match import without_head
 from converters.mapping.network_info import network_info
+from converters.mapping.settings import made_up_for
 
 from .exact import compare_bytes
 from .functional import RunOptions, compare
 from .outcome import TOLERANCES, Verification
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     from converters.conversion.identify import Identified
     from converters.formats.checkpoint import Checkpoint
     from converters.mapping.network_info import NetworkInfo
@@ -40,8 +44,7 @@ def verify(
     device: str = "cpu",
     clip: str | os.PathLike[str] | None = None,
     seed: int = 0,
-    pool1: bool | None = None,
-    stem_stride: int | None = None,
+    settings: Mapping[str, object] = MappingProxyType({}),
     inverse_std: bool = False,
     evidence: bool = False,
 ) -> Verification:
@@ -51,7 +54,7 @@ def verify(
     names fit several; an output with a record must be what its record says. ``device`` is where the output's side runs:
     ``"cpu"``, ``"cuda"`` or ``"auto"``. ``clip`` is an ``.npy`` of float32 ``[N, C, T, H, W]``, preprocessed; by
     default it is noise from ``seed``, of the size and range that the network was made for. ``entry``, ``head``,
-    ``pool1``, ``stem_stride`` and ``inverse_std`` tell what the source's tensors do not show, as in `convert`; the
+    ``settings`` and ``inverse_std`` tell what the source's tensors do not show, as in `convert`; the
     default is what the source's released files have. ``evidence`` also hashes both files and reads every value, for a
     report.
 
@@ -62,7 +65,7 @@ def verify(
         raise UsageError(f"unknown device {device!r}", hint="one of cpu, cuda, auto")
     started = perf_counter()
     options = RunOptions(device, clip, seed)
-    hints = UserHints(variant, variant, head, pool1, stem_stride, inverse_std)
+    hints = UserHints(variant, variant, head, settings, inverse_std)
     with (
         open_checkpoint(os.fspath(source), entry=entry) as source_file,
         open_checkpoint(os.fspath(output)) as output_file,
@@ -138,7 +141,7 @@ def _identify_like(
 def _with_settings_of(source: NetworkInfo, output: Identified) -> NetworkInfo:
     """An output's info with the source's settings. A file without a record does not show them, except those that the
     weights make up for; what its project's own network has is a declared difference."""
-    folded = output.match.variant.table.folded_settings
+    folded = made_up_for(output.match.variant)
     settings = {
         name: value if name in folded else source.settings.get(name, value)
         for name, value in output.info.settings.items()

@@ -29,8 +29,8 @@ sha256 = "0123ABCD"
 to = ["vmz-pt", "mmaction2"]
 output = "out/{stem}.{to}.pth"
 check = true
-pool1 = false
-stem_stride = 2
+settings = { pool1 = false, stem_stride = 2 }
+wrap = false
 
 [[convert]]
 input = "s3://zoo/b*.pkl"
@@ -54,7 +54,11 @@ def test_a_manifest(tmp_path):
     first, second = manifest.rows
     assert (first.line, first.source, first.input, first.sha256) == (4, "vmz", "a.pkl", "0123abcd")
     assert first.to == ("vmz-pt", "mmaction2")
-    assert first.options == {"check": True, "pool1": False, "stem_stride": 2}
+    assert first.options == {
+        "check": True,
+        "settings": {"pool1": False, "stem_stride": 2},
+        "wrap": False,
+    }
     assert (second.line, second.source, second.to, second.sha256) == (14, "auto", ("native",), "")
     assert manifest.folder == str(tmp_path)
 
@@ -77,8 +81,9 @@ def test_a_manifest(tmp_path):
         (("check = true", 'verify = "run"'), 10, "convert[0].verify", "true or false"),
         (("check = true", 'verify = true\ndtype = "float16"'), 10, "convert[0].verify", "a cast"),
         (("check = true", "verfy = true"), 10, "convert[0].verfy", "unknown key 'verfy'"),
-        (("stem_stride = 2", "stem_stride = 0"), 12, "convert[0].stem_stride", "from 1 to 64"),
-        (("stem_stride = 2", 'dtype = "int8"'), 12, "convert[0].dtype", "must be one of"),
+        (("stem_stride = 2", "stem_stride = 0"), 11, "convert[0].settings", "from 1 to 64"),
+        (("stem_stride = 2", "stem_strde = 2"), 11, "convert[0].settings", "did you mean 'stem_stride'?"),
+        (("wrap = false", 'dtype = "int8"'), 12, "convert[0].dtype", "must be one of"),
         (("s3://zoo/b*.pkl", "ftp://zoo/b.pkl"), 15, "convert[1].input", "ftp:// is not supported"),
         (("s3://zoo/b*.pkl", "S3://zoo/b.pkl"), 15, "convert[1].input", "S3:// is not supported"),
         (("s3://zoo/b*.pkl", "http://zoo/b.pkl"), 15, "convert[1].input", "needs a sha256"),

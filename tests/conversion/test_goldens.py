@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 import torch
 
-from converters import convert, load_model
+from converters import convert, inspect, load_model
 from tests.helpers import canonical_names, paths, seeded_weights, selection, vmz_files
 from tests.helpers.golden_parity import TOLERANCE, assert_parity
 from tests.helpers.upstream_tables import vmz_tables
@@ -45,14 +45,15 @@ def test_converted_file_computes_what_caffe2_computed(name: str, device: str, tm
         tmp_path / "x.pkl", str(golden["table"]), int(golden["weight_seed"]), change=change
     )
     assert seeded_weights.digest(arrays, b"\0") == golden["weights_sha256"]
+    told = {"pool1": bool(flags["use_pool1"]), "stem_stride": flags["conv1_temporal_stride"]}
+    known = inspect(tmp_path / "x.pkl").network.settings
     suffix = "safetensors" if sum(name.encode()) % 2 else "pth"
     out = tmp_path / f"out.{suffix}"
     convert(
         "vmz",
         tmp_path / "x.pkl",
         out,
-        pool1=bool(flags["use_pool1"]),
-        stem_stride=flags["conv1_temporal_stride"],
+        settings={name: value for name, value in told.items() if name in known},
     )
     model = load_model(out).to(device)
 
@@ -88,13 +89,14 @@ def test_every_layout_computes_the_same(name: str, to: str, tmp_path: Path) -> N
         tmp_path / "x.pkl", str(golden["table"]), int(golden["weight_seed"]), change=str(golden["variant"])
     )
     pool1 = bool(json.loads(str(golden["flags"]))["use_pool1"])
-    convert("vmz", tmp_path / "x.pkl", tmp_path / "out.pth", to=to, pool1=pool1)
+    convert("vmz", tmp_path / "x.pkl", tmp_path / "out.pth", to=to, settings={"pool1": pool1})
     (clip,) = seeded_weights.vmz_inputs(int(golden["input_seed"]), tuple(golden["input_shape"].tolist()))
     with torch.inference_mode():
         logits = load_model(tmp_path / "out.pth")(torch.from_numpy(clip)).numpy()
         bare = torch.load(tmp_path / "out.pth", weights_only=True)
         torch.save(bare, tmp_path / "bare.pth")  # without provenance: layout by names, pool1 by keyword
-        again = load_model(tmp_path / "bare.pth", layout=to, pool1=pool1)(torch.from_numpy(clip)).numpy()
+        again = load_model(tmp_path / "bare.pth", layout=to, settings={"pool1": pool1})
+        again = again(torch.from_numpy(clip)).numpy()
     assert np.abs(logits - golden["logits"]).max() <= 1e-5 * np.abs(golden["logits"]).max()
     if to != "native":
         assert np.array_equal(logits, again)

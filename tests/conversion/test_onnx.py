@@ -89,16 +89,16 @@ def test_an_export_and_our_graph_compute_the_same(tmp_path: Path) -> None:
 def test_a_graph_tells_what_no_tensor_does(tmp_path: Path) -> None:
     """Among them that there is no pool, which the names alone would have meant there is."""
     info = inspect(exported(tmp_path, "ip-csn-26")).network
-    assert (info.pool1, info.stem_stride, info.bn_eps) == (True, 1, 1e-3)
+    assert info.settings == {"bn_eps": 1e-3, "pool1": True, "stem_stride": 1}
     vmz_files.write(tmp_path / "x.pkl", "ir-csn-26", seed=2)
     for flags in ({"pool1": False}, {"pool1": False, "stem_stride": 2}):
         path = tmp_path / f"{len(flags)}.onnx"
-        convert("vmz", tmp_path / "x.pkl", path, **flags)
+        convert("vmz", tmp_path / "x.pkl", path, settings=flags)
         model = onnx.load(path)
         del model.metadata_props[:]
         onnx.save(model, path)
         info = inspect(path).network
-        assert (info.pool1, info.stem_stride) == (False, flags.get("stem_stride", 1))
+        assert info.settings == {"bn_eps": 1e-3, "stem_stride": 1, **flags}
     for node in model.graph.node:
         for attribute in node.attribute:
             if attribute.name == "epsilon":
@@ -198,11 +198,11 @@ def test_a_pytorch_file_becomes_the_source_network_of_its_family(tmp_path: Path)
 
 def test_the_record_travels(tmp_path: Path) -> None:
     vmz_files.write(tmp_path / "x.pkl", "ir-csn-26", seed=4)
-    result = convert("vmz", tmp_path / "x.pkl", tmp_path / "out.onnx", pool1=False)
+    result = convert("vmz", tmp_path / "x.pkl", tmp_path / "out.onnx", settings={"pool1": False})
     found = inspect(tmp_path / "out.onnx")
     assert found.provenance == json.loads(json.dumps(result.provenance))
     assert found.provenance["source"]["crc32"].keys() == vmz_tables()["ir-csn-26"].blobs.keys()
-    assert not found.network.pool1
+    assert not found.network.settings["pool1"]
 
 
 def test_what_cannot_be_written(r2d: Path, tmp_path: Path) -> None:
@@ -260,7 +260,7 @@ def test_nets_convert_to_what_their_export_converts_to(nets: Path) -> None:
         convert("vmz", nets / f"{name}.pb", nets / f"{name}.pth")
         assert contents(nets / f"{name}.pth") == contents(nets / "onnx.pth")
     found = inspect(nets / "x_init_net.pb")
-    assert (found.container, found.network.pool1) == ("Caffe2 init net and predict net", True)
+    assert (found.container, found.network.settings["pool1"]) == ("Caffe2 init net and predict net", True)
 
 
 def test_a_predict_net_is_translated_as_it_is(nets: Path) -> None:

@@ -9,7 +9,7 @@ from converters import convert
 from converters.formats.registry import usual_suffix
 from converters.mapping.catalog import layout_names, load_layout
 from converters.mapping.names import families, tensor_slots
-from converters.mapping.variants import variants
+from converters.mapping.variants import own_eps, variants
 from tests.helpers import layout_weights, selection
 
 LAYOUTS = [load_layout(name) for name in layout_names()]
@@ -34,7 +34,7 @@ def cases() -> list:
                 for family in shared
                 for one in variants(family)
                 if not (source.support_for(one.name).unsupported or layout.support_for(one.name).unsupported)
-                and layout.eps(one.name) in (None, source.eps(one.name))
+                and own_eps(layout, one) in (None, own_eps(source, one))
                 and not layout_weights.fixed_otherwise(source, layout, one)
             ]
             held.sort(key=_size)

@@ -577,7 +577,11 @@ def test_the_command(ir_csn, run, tmp_path):
         (["in.pth", "out.pth", "--mapping", "bad.toml"], 3, "bad.toml: is not valid TOML"),
         (["in.pth", "out.pth", "--mapping", "in.pth"], 3, "is not valid TOML"),
         (["in.pth", "out.pth", "--mapping", "map.toml", "--to", "vmz"], 2, "a mapping knows names alone"),
-        (["in.pth", "out.pth", "--mapping", "map.toml", "--pool1"], 2, "a mapping knows names alone"),
+        (
+            ["in.pth", "out.pth", "--mapping", "map.toml", "--set", "pool1=on"],
+            2,
+            "a mapping knows names alone",
+        ),
         (["in.pth", "out.pkl", "--mapping", "map.toml"], 2, "must end in"),
         (["in.pth", "map.toml", "--mapping", "map.toml", "--force"], 2, "same file"),
         (["vmz", "in.pth", "out.pth", "--mapping", "map.toml"], 2, "leave out the layout"),

@@ -68,13 +68,17 @@ def test_no_wrong_value_gets_past_the_check_and_breaks_a_command(record, value, 
             continue
         whole = place[0] == "network"
         save_file(state if whole else small, tmp_path / "lie.safetensors", {"provenance": text})
-        found = inspect(tmp_path / "lie.safetensors")
+        try:
+            found = inspect(tmp_path / "lie.safetensors")
+        except BadInput:
+            assert place[:2] == ("network", "settings")  # what a setting may be is the tables' to say
+            continue
         from converters.reports.terminal.inspection import inspection_text
 
         assert inspection_text(found)
         assert not whole or (found.network is not None and found.layout)
     lie = copy.deepcopy(record)
-    lie["network"]["stem_stride"] = 0
+    lie["network"]["settings"]["stem_stride"] = 0
     save_file(state, tmp_path / "lie.safetensors", {"provenance": json.dumps(lie)})
     with pytest.raises(BadInput, match="provenance"):
         load_model(tmp_path / "lie.safetensors")

@@ -16,7 +16,7 @@ from converters.mapping.globs import is_for
 from converters.mapping.match import match_file
 from converters.mapping.names import tensor_slots
 from converters.mapping.network_info import differing_settings, layout_settings, network_info
-from converters.mapping.variants import settings, variants
+from converters.mapping.variants import own_eps, settings, variants
 from converters.tensor import Held, Tensor
 
 if TYPE_CHECKING:
@@ -99,18 +99,18 @@ def moved(
     eps: float | None = None,
 ) -> dict[str, Tensor]:
     """The tensors of a fitted file as ``target`` has them, ``eps`` there being the target's own if not given."""
-    own = target.eps(found.variant.name) or info.bn_eps
+    own = own_eps(target, found.variant) or info.bn_eps
     plan = make_plan(found, tensors, target, info, eps=own if eps is None else eps)
     return {row.target: row.tensor(tensors) for row in plan.rows}
 
 
-def network(layout: LayoutTable, tensors: Mapping[str, Tensor], pool1: bool) -> Network:
+def network(layout: LayoutTable, tensors: Mapping[str, Tensor], **settings: object) -> Network:
     """What `load_model` makes of a bare file of these tensors."""
     found = match_file(layout, tensors)
-    info = network_info(found, None)
+    info = network_info(found, None, asked=settings)
     state = moved(tensors, found, info, load_layout("native"))
     ready = {name: to_torch(tensor) for name, tensor in state.items()}
-    return build_network(found, ready, eps=info.bn_eps, pool1=pool1, stem_stride=1, chosen=info.settings)
+    return build_network(found, ready, info.settings)
 
 
 def logits(model: Network, *inputs: torch.Tensor) -> torch.Tensor:

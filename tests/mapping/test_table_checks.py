@@ -59,12 +59,14 @@ SLIPS = {
         '"fc{6,7}" = "backbone.fc{6,7}"', '"fc{6,7}" = "backbone.fc6"', "modules.c3d.fc{6,7}", "fc6.weight"
     ),
     "unreachable row": Slip(
-        'variants = ["slowonly-r*"]\nbn_eps',
-        'variants = ["slowonly-ava-*"]\nbn_eps',
+        'variants = ["slowonly-r*"]\nsettings',
+        'variants = ["slowonly-ava-*"]\nsettings',
         "supports[10].variants",
         "before row 9",
     ),
-    "unknown setting": Slip("config = { alpha = 8 }", "config = { alpa = 8 }", "config.alpa", "'alpha'"),
+    "unknown setting": Slip(
+        "settings = { alpha = 8 }", "settings = { alpa = 8 }", "settings.alpa", "'alpha'"
+    ),
     "wrong rank of axes": Slip(
         "/conv_3d/w D H W I O -> O I D H W",
         "/conv_3d/w H W I O -> O I H W",

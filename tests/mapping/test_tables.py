@@ -23,7 +23,7 @@ from converters.mapping.names import CannotHold, families, left_out, tensor_slot
 from converters.mapping.network_info import network_info
 from converters.mapping.parse import TableError
 from converters.mapping.storage import DIVISOR, parse_stored
-from converters.mapping.variants import config, count, modules, multiply_adds, shapes, variants
+from converters.mapping.variants import config, count, modules, multiply_adds, own_eps, shapes, variants
 from converters.networks import NetworkSpec, build
 from converters.tensor import Tensor
 from tests.helpers import canonical_names, layout_weights, selection
@@ -127,7 +127,8 @@ def test_every_mapping_is_a_bijection_and_comes_back_exactly(layout, one):
     there = match_file(source, tensors, variant=one.name if "classes" in one.values else None)
     assert there.variant.name == one.name
     info = network_info(there, None)
-    eps = info.bn_eps if layout.eps(one.name) is None else layout.eps(one.name)
+    of_layout = own_eps(layout, one)
+    eps = info.bn_eps if of_layout is None else of_layout
     plan = make_plan(there, tensors, layout, info, eps=eps)
     read = Counter(row.source for row in plan.rows if row.source is not None)
     divisors = {row.divisor.name for row in plan.rows if row.divisor}
@@ -142,7 +143,7 @@ def test_every_mapping_is_a_bijection_and_comes_back_exactly(layout, one):
     record = {
         "restore": restoration(plan, tensors),
         "origin": origin_of(there, tensors, plan, info.bn_eps, {}, None),
-        "network": {"bn_eps": eps},
+        "network": {"settings": {"bn_eps": eps}},
     }
 
     back = match_file(layout, middle, variant=one.name)

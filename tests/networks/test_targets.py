@@ -111,7 +111,7 @@ def test_names_and_shapes_of_the_live_network(key: str) -> None:
     assert {norm["eps"] for norm in table.norms} <= {info.bn_eps, mixed}
     if found.variant.family == "resnet3d" and key != "vmz-pt/r2plus1d_152_pool1":
         pools = [pool["names"][0] for pool in table.pools if pool["kernel"] == [1, 3, 3]]
-        assert info.pool1 == bool(pools)
+        assert info.settings["pool1"] == bool(pools)
 
 
 @pytest.mark.parametrize("key", sorted({layout_of(key): key for key in sorted(TABLES)}.values()))

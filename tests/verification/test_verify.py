@@ -104,7 +104,7 @@ def test_a_conversion_by_another_tool(sources, clips, tmp_path: Path) -> None:
     """A bare state dict without a record."""
     convert("vmz", sources["vmz"], tmp_path / "converted.pth")
     torch.save(torch.load(tmp_path / "converted.pth", weights_only=True), tmp_path / "bare.pth")
-    assert verify(sources["vmz"], tmp_path / "bare.pth", clip=clips["vmz"], pool1=True).ok
+    assert verify(sources["vmz"], tmp_path / "bare.pth", clip=clips["vmz"], settings={"pool1": True}).ok
 
 
 def test_other_forms_of_a_source(sources, clips, tmp_path: Path) -> None:
@@ -112,9 +112,9 @@ def test_other_forms_of_a_source(sources, clips, tmp_path: Path) -> None:
     export = exported(tmp_path, "ip-csn-26")
     convert("onnx", export, tmp_path / "a.pth")
     assert verify(export, tmp_path / "a.pth", clip=clips["vmz"]).ok
-    convert("vmz", sources["vmz"], tmp_path / "b.pth", pool1=False)
-    assert verify(sources["vmz"], tmp_path / "b.pth", clip=clips["vmz"], pool1=False).ok
-    convert("vmz", sources["vmz"], tmp_path / "b.onnx", pool1=False)
+    convert("vmz", sources["vmz"], tmp_path / "b.pth", settings={"pool1": False})
+    assert verify(sources["vmz"], tmp_path / "b.pth", clip=clips["vmz"], settings={"pool1": False}).ok
+    convert("vmz", sources["vmz"], tmp_path / "b.onnx", settings={"pool1": False})
     assert verify(tmp_path / "b.onnx", tmp_path / "b.pth", clip=clips["vmz"]).ok
 
 
@@ -215,11 +215,11 @@ def inverse_deviation(file: File) -> None:
 
 
 def small_eps(file: File) -> None:
-    file.record["network"]["bn_eps"] = 1e-5
+    file.record["network"]["settings"]["bn_eps"] = 1e-5
 
 
 def without_pool1(file: File) -> None:
-    file.record["network"]["pool1"] = False
+    file.record["network"]["settings"]["pool1"] = False
 
 
 def rounded(file: File) -> None:

@@ -130,7 +130,7 @@ class C3D(Network):
 def build(shapes: ModuleShapes, settings: Settings) -> C3D:
     """The published network."""
     pools = settings.or_else(pools="ceil").choice("pools", {"ceil": "ceil", "padded": "padded"})
-    return C3D(shapes, settings.bn_eps, pools)
+    return C3D(shapes, 0.0, pools)
 
 
 NETWORK = NetworkRecord(build=build, test_clip=(1, 3, 9, 97, 110))

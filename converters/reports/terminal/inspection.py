@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+from converters.mapping.settings import settings_text
 from converters.printable import shape_text
 from converters.reports.folding import fold_names, fold_tensors
 from converters.reports.wording import (
@@ -58,13 +59,9 @@ def _network_lines(inspection: Inspection, info: NetworkInfo) -> Iterator[str]:
     if info.choices:
         yield f"model        one of {', '.join(info.choices)}; weights cannot show which: choose with --variant"
     elif info.settings:
-        yield f"settings     {', '.join(f'{name} = {value}' for name, value in info.settings.items())}"
-    resnet = info.family in ("resnet3d", "audiovisual")
-    pool = f", pool1 {'on' if info.pool1 else 'off'}" if resnet else ""
-    if info.family != "c3d":
-        yield f"not in it    batch norm eps {info.bn_eps:g}{pool}"
+        yield f"settings     {settings_text(info.settings)}"
     if inspection.unseen:
-        yield f"             {inspection.unseen}"
+        yield f"not in it    {inspection.unseen}"
     yield (
         f"parameters   {inspection.parameters / 1e6:.1f} M ({inspection.parameters:,}), "
         f"{inspection.weights / 1e6:.1f} M without norms and biases"

@@ -1,0 +1,158 @@
+"""The settings of a network: what no tensor shows of it, as its table declares them, and the values they may have."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+from converters.errors import UsageError
+
+from .catalog import network_names
+from .variants import BN_EPS, declaring_tables, settings, variants
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator, Mapping
+
+    from .schema import NetworkTable
+    from .variants import Variant
+
+LARGEST = 64
+"""The largest whole number that a setting may be: as many frames as the longest clips have."""
+
+_WORDS = {"on": True, "off": False, "true": True, "false": False}
+
+
+class Setting(NamedTuple):
+    """A setting as declared: the kind of its ``default`` is that of its values. ``least`` is the smallest whole number,
+    ``choices`` are the words that it may be."""
+
+    name: str
+    default: bool | int | float | str
+    least: int = 0
+    choices: tuple[str, ...] = ()
+
+    @property
+    def values(self) -> str:
+        """In words, what it may be."""
+        if self.choices:
+            return " or ".join(self.choices)
+        if isinstance(self.default, bool):
+            return "on or off"
+        if isinstance(self.default, float):
+            return "a number between 0 and 1"
+        return f"a whole number from {self.least} to {LARGEST}"
+
+    def parse(self, value: object) -> Any:
+        """The value that ``value`` stands for, which may be its text. Raises `ValueError` for any other."""
+        if isinstance(self.default, str):
+            if value in self.choices:
+                return value
+        elif isinstance(self.default, bool):
+            found = _WORDS.get(value.lower()) if isinstance(value, str) else value
+            if isinstance(found, bool):
+                return found
+        elif not isinstance(value, bool) and isinstance(value, (int, float, str)):
+            if isinstance(self.default, float):
+                number = float(value)
+                if 0 < number < 1:
+                    return number
+            elif not isinstance(value, float) and self.least <= int(value) <= LARGEST:
+                return int(value)
+        raise ValueError(f"must be {self.values}")
+
+    def takes(self, value: object) -> bool:
+        """Whether it may be ``value``."""
+        try:
+            self.parse(value)
+        except ValueError:
+            return False
+        return True
+
+
+def declared(variant: Variant) -> dict[str, Setting]:
+    """A variant's settings by name."""
+    own = settings(variant)
+    found = {}
+    for table in declaring_tables(variant):
+        divisors = set(_divisors(table))
+        for name in table.settings:
+            if name in own:
+                least = 1 if name in divisors else 0
+                found[name] = Setting(name, own[name], least, table.choices.get(name, ()))
+    return found
+
+
+def _divisors(table: NetworkTable) -> Iterator[str]:
+    """The settings that an input's axes are divided by."""
+    yield from table.strides
+    for templates in table.modules.values():
+        for template in templates:
+            yield from (size for size in template.grid if isinstance(size, str))
+
+
+def parse_settings(variant: Variant, asked: Mapping[str, object]) -> dict[str, Any]:
+    """The values that a user asks for, by name; texts are taken for what they say. Raises `UsageError` for a setting
+    that the variant does not have, and for a value that the setting cannot have."""
+    if not asked:
+        return {}
+    known = declared(variant)
+    found = {}
+    for name, value in asked.items():
+        if name not in known:
+            raise UsageError(f"{variant.title} has no setting {name!r}", hint=_nearest(name, known))
+        try:
+            found[name] = known[name].parse(value)
+        except ValueError:
+            raise _wrong_value(known[name], value) from None
+    return found
+
+
+def check_settings(asked: Mapping[str, object]) -> None:
+    """Check settings before any network is known. Raises `UsageError` for what no variant of any family takes."""
+    known: dict[str, list[Setting]] = {}
+    for family in network_names():
+        for variant in variants(family):
+            for name, setting in declared(variant).items():
+                known.setdefault(name, []).append(setting)
+    for name, value in asked.items():
+        if name not in known:
+            raise UsageError(f"no network has a setting {name!r}", hint=_nearest(name, known))
+        if not any(setting.takes(value) for setting in known[name]):
+            raise _wrong_value(known[name][0], value)
+
+
+def _wrong_value(setting: Setting, value: object) -> UsageError:
+    return UsageError(
+        f"{setting.name} must be {setting.values}, not {value!r}",
+        hint=_nearest(str(value), setting.choices, else_list=False),
+    )
+
+
+def _nearest(word: str, known: Iterable[str], *, else_list: bool = True) -> str:
+    from difflib import get_close_matches
+
+    names = list(known)
+    near = get_close_matches(word, names, 1)
+    if near:
+        return f"did you mean {near[0]!r}?"
+    if not else_list:
+        return ""
+    return f"it has {', '.join(names)}" if names else "it has none"
+
+
+def setting_text(value: object) -> str:
+    """A value as a user writes it."""
+    if isinstance(value, bool):
+        return "on" if value else "off"
+    return f"{value:g}" if isinstance(value, float) else str(value)
+
+
+def settings_text(values: Mapping[str, object], names: Iterable[str] | None = None) -> str:
+    """Settings with their values, ``pool1 = on, stem_stride = 2``: all, or those named."""
+    return ", ".join(
+        f"{name} = {setting_text(values[name])}" for name in (values if names is None else names)
+    )
+
+
+def made_up_for(variant: Variant) -> set[str]:
+    """The settings that weights make up for, where a network with another value takes them."""
+    return {BN_EPS, *variant.table.folded_settings}
