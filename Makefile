@@ -12,7 +12,7 @@ FOREIGN := -m pytest -c /dev/null --rootdir . --noconftest -p no:cacheprovider
 
 TEST := $(BIN)/python -m pytest -n auto --dist worksteal
 
-.PHONY: demo test test-full test-rest test-frameworks lint types tables check parity bench clean
+.PHONY: demo test test-full test-rest test-frameworks lint types tables reference check parity bench clean
 
 $(STAMP): pyproject.toml constraints.txt
 	$(PYTHON) -m venv $(VENV)
@@ -50,13 +50,17 @@ test-frameworks: $(TENSORFLOW)/.installed $(CHAINER)/.installed   ## cross-check
 lint: $(STAMP)             ## style, formatting, and the layers of the packages
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
-	@! grep -q '^\[tool.importlinter\]' pyproject.toml || $(BIN)/lint-imports
+	$(BIN)/lint-imports
 
 types: $(STAMP)            ## mypy, strict
 	$(BIN)/mypy
 
 tables: $(STAMP)           ## every name, pattern and setting in the tables
 	$(BIN)/python -m converters.mapping.check
+
+reference: $(STAMP)        ## the generated pages: docs/tables.md, docs/tables.schema.json, docs/layouts.md
+	$(BIN)/python -m converters.mapping.reference docs
+	$(BIN)/python scripts/support.py
 
 check: lint types tables test   ## what to run before every commit
 
@@ -67,4 +71,4 @@ bench: $(STAMP)            ## the benchmark table against cp and pickle.load + t
 	$(BIN)/python scripts/bench.py
 
 clean:
-	rm -rf $(VENV) $(FRAMEWORKS) demo-files .pytest_cache .mypy_cache .ruff_cache .hypothesis dist build
+	rm -rf $(VENV) $(FRAMEWORKS) demo-files .pytest_cache .mypy_cache .ruff_cache .import_linter_cache .hypothesis dist build

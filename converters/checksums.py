@@ -1,4 +1,4 @@
-"""SHA-256 of files, and lists of such in the form of ``sha256sum``."""
+"""SHA-256 of files, and lists of hashes in the format of ``sha256sum``."""
 
 from __future__ import annotations
 
@@ -16,13 +16,13 @@ _LINE = re.compile(r"([0-9a-f]{64}) [ *](.+)")
 
 
 def sha256_of(path: str, moved: Callable[[int], None] | None = None) -> str:
-    """The hexadecimal SHA-256 of a file's bytes; ``moved`` is told how many were read each time."""
+    """The SHA-256 of a file, in hexadecimal; ``moved`` is called with the number of bytes of each piece."""
     with SourceFile(path) as file:
         return sha256_in(file, moved)
 
 
 def sha256_in(file: SourceFile, moved: Callable[[int], None] | None = None) -> str:
-    """The same of a file that is open."""
+    """The same for an open file."""
     digest = sha256()
     for chunk in file.chunks(0, file.size):
         digest.update(chunk)
@@ -32,7 +32,7 @@ def sha256_in(file: SourceFile, moved: Callable[[int], None] | None = None) -> s
 
 
 def parse_sums(text: str, path: str) -> dict[str, str]:
-    """Hashes by file name. Raises `BadInput` for a line that is none of ``sha256sum``'s."""
+    """Hashes by file name. Raises `BadInput` for a line that is not in the format."""
     found = {}
     for number, line in enumerate(text.splitlines(), 1):
         match = _LINE.fullmatch(line)

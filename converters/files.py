@@ -16,8 +16,8 @@ CHUNK = 256 * 1024
 
 
 class SourceFile:
-    """A regular file that is read in bounded pieces and never mapped, so that a file cut meanwhile is an
-    error, not a signal. Raises `BadInput` for anything else: pipes and devices have no size."""
+    """A regular file that is read in bounded pieces and never mapped, so that truncating it meanwhile is an error,
+    not a signal. Raises `BadInput` for anything else: pipes and devices have no size."""
 
     def __init__(self, path: str | os.PathLike[str]) -> None:
         self.path = os.fspath(path)
@@ -71,7 +71,7 @@ class SourceFile:
             offset += len(view)
 
     def cut(self, offset: int, length: int) -> BadInput:
-        """The error for bytes that are not there."""
+        """The error for bytes beyond the end of the file."""
         return BadInput(
             f"ends early: {length:,} bytes wanted at offset {offset:,}, the file has {self.size:,}",
             path=self.path,
@@ -100,7 +100,7 @@ def _require_regular(found: os.stat_result, path: str) -> None:
 
 
 def _open(path: str, flags: int) -> int:
-    """Never waits, should a pipe have taken the file's place since it was looked at."""
+    """An opener that does not block if a pipe has replaced the file since it was examined."""
     return os.open(path, flags | getattr(os, "O_NONBLOCK", 0))
 
 

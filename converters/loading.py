@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 from converters.conversion.identify import UserHints, identify
 from converters.conversion.plan import make_plan
 from converters.conversion.provenance import home_of
-from converters.formats.checkpoint import open_checkpoint
+from converters.formats.open import open_checkpoint
 from converters.mapping.catalog import load_layout
 from converters.mapping.names import BATCHES
 from converters.mapping.variants import config

@@ -60,8 +60,8 @@ class Data(Protocol):
 
 
 def known_crc(data: Data) -> int | None:
-    """The CRC-32 of data that compare it themselves while they are read to the end (``crc32``); None of all others,
-    such as those that have another checksum."""
+    """The CRC-32 that the source file has for these data, where reading them to the end compares it (attribute
+    ``crc32``); None where there is none, or another sort of checksum."""
     crc: int | None = getattr(data, "crc32", None)
     return crc
 
@@ -87,13 +87,13 @@ class Tensor(NamedTuple):
         return b"".join(bytes(chunk) for chunk in self.data.chunks())
 
 
-def same_bytes(one: Tensor, other: Tensor) -> bool:
-    """Whether two tensors have the same bytes. Reads both side by side, up to the first difference."""
+def same_bytes(a: Tensor, b: Tensor) -> bool:
+    """Whether two tensors have the same bytes. Reads both side by side until the first difference."""
     left, right = b"", b""
-    ones, others = one.data.chunks(), other.data.chunks()
+    left_chunks, right_chunks = a.data.chunks(), b.data.chunks()
     while True:
-        left = left or bytes(next(ones, b""))
-        right = right or bytes(next(others, b""))
+        left = left or bytes(next(left_chunks, b""))
+        right = right or bytes(next(right_chunks, b""))
         size = min(len(left), len(right))
         if size == 0:
             return left == right
@@ -110,30 +110,27 @@ class FileBytes(NamedTuple):
     nbytes: int
 
     def chunks(self) -> Iterator[memoryview]:
-        """See `Data.chunks`."""
         return self.file.chunks(self.offset, self.nbytes)
 
 
 class Held(NamedTuple):
-    """Bytes that are in memory already. A view must be contiguous and of single bytes."""
+    """Bytes in memory. A view must be contiguous and have single bytes as items."""
 
     data: bytes | memoryview
 
     def chunks(self) -> Iterator[memoryview]:
-        """See `Data.chunks`."""
         whole = memoryview(self.data)
         for start in range(0, len(whole), CHUNK):
             yield whole[start : start + CHUNK]
 
 
 class Repeated(NamedTuple):
-    """One element's bytes, ``times`` times: a filled tensor."""
+    """The bytes of one element, ``times`` times: a tensor that was filled with a constant."""
 
     element: bytes
     times: int
 
     def chunks(self) -> Iterator[memoryview]:
-        """See `Data.chunks`."""
         left = self.times
         many = max(1, CHUNK // len(self.element))
         block = memoryview(self.element * min(left, many))
@@ -144,13 +141,12 @@ class Repeated(NamedTuple):
 
 
 class Swapped(NamedTuple):
-    """Big-endian bytes turned little-endian. ``itemsize`` is the element's size in bytes (2, 4 or 8)."""
+    """Big-endian bytes converted to little-endian. ``itemsize`` is the size of an element in bytes: 2, 4 or 8."""
 
     data: Data
     itemsize: int
 
     def chunks(self) -> Iterator[memoryview]:
-        """See `Data.chunks`."""
         from array import array
 
         code = {2: "H", 4: "I", 8: "Q"}[self.itemsize]

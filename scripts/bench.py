@@ -18,7 +18,7 @@ import shutil
 import subprocess
 import sys
 import tempfile
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from statistics import median
 from time import perf_counter, sleep
 from typing import TYPE_CHECKING
@@ -38,7 +38,7 @@ MEMORY_GOAL = 24.0
 SEED = 1
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Row:
     """A line of the table.
 
@@ -48,9 +48,9 @@ class Row:
 
     title: str
     words: tuple[str, ...]
-    command: bool
-    suffix: str
-    goals: Mapping[str, float]
+    command: bool = True
+    suffix: str = ""
+    goals: Mapping[str, float] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -61,7 +61,7 @@ class Run:
     wall: float
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Figure:
     """What was measured of one row on one source. Memory is in MB."""
 
@@ -77,7 +77,7 @@ class Figure:
     memory_goal: float | None
 
     @property
-    def supports(self) -> bool:
+    def holds(self) -> bool:
         """Whether every goal of this row is met."""
         return (self.cpu_goal is None or self.cpu_ratio <= self.cpu_goal) and (
             self.memory_goal is None or self.anonymous <= self.memory_goal
@@ -106,28 +106,20 @@ LOOK = {"L": 0.8, "S": 2.0}
 def rows(fast: bool, torch: bool) -> list[Row]:
     """The table's lines, as far as what is installed allows."""
     convert = ("{layout}", "{source}", "{output}")
-    found = [Row(".pth, standard library only", ("-c", WITHOUT_FAST, *convert), False, ".pth", PTH)]
-    if fast:
-        found.append(Row(".pth, with [fast]", convert, True, ".pth", FAST))
-    found.append(
-        Row(
-            ".safetensors, standard library only",
-            ("-c", WITHOUT_FAST, *convert),
-            False,
-            ".safetensors",
-            SAFETENSORS,
-        )
-    )
-    if fast:
-        found.append(Row(".safetensors, with [fast]", convert, True, ".safetensors", SAFETENSORS))
-    found.append(Row("inspect", ("inspect", "{source}"), True, "", LOOK))
-    found.append(Row("--dry-run", (*convert, "--dry-run"), True, ".pth", LOOK))
-    found.append(Row("python -c pass", ("-c", "pass"), False, "", {}))
+    found: list[Row] = []
+    for suffix, plain, fast_goals in ((".pth", PTH, FAST), (".safetensors", SAFETENSORS, SAFETENSORS)):
+        words = ("-c", WITHOUT_FAST, *convert)
+        title = f"{suffix}, standard library only"
+        found.append(Row(title=title, words=words, command=False, suffix=suffix, goals=plain))
+        if fast:
+            found.append(Row(title=f"{suffix}, with [fast]", words=convert, suffix=suffix, goals=fast_goals))
+    found.append(Row(title="inspect", words=("inspect", "{source}"), goals=LOOK))
+    found.append(Row(title="--dry-run", words=(*convert, "--dry-run"), suffix=".pth", goals=LOOK))
+    found.append(Row(title="python -c pass", words=("-c", "pass"), command=False))
     if torch:
-        found.append(Row("import torch", ("-c", "import torch"), False, "", {}))
-        found.append(
-            Row("pickle.load + torch.save", ("-c", THROUGH_TORCH, "{source}", "{output}"), False, ".pth", {})
-        )
+        found.append(Row(title="import torch", words=("-c", "import torch"), command=False))
+        words = ("-c", THROUGH_TORCH, "{source}", "{output}")
+        found.append(Row(title="pickle.load + torch.save", words=words, command=False, suffix=".pth"))
     return found
 
 
@@ -161,7 +153,8 @@ from converters.mapping.variants import find_variant
 from converters.mapping.catalog import load_layout
 from converters.tensor import Held, Tensor
 from converters.formats.io.atomic import replacing
-from converters.formats.tensorflow.writer import checkpoint_names, write_tensorflow
+from converters.formats.tensorflow import checkpoint_names
+from converters.formats.tensorflow.writer import write_tensorflow
 bound, random, tensors = {"classes": 400, "channels": 3}, numpy.random.RandomState(1), []
 for entry in tensor_slots(load_layout("i3d"), find_variant("i3d", "i3d"), bound, {}):
     if entry.name:
@@ -212,7 +205,7 @@ class Bench:
             self.run([self.python, "-c", WRITE_C3D, path])
             return path
         code = (
-            "import sys; from converters.cli.demo_files import write_seeded; "
+            "import sys; from converters.cli.demo_parity import write_seeded; "
             "write_seeded(sys.argv[1], 'resnet3d', sys.argv[2], int(sys.argv[3]))"
         )
         self.run([self.python, "-c", code, path, network, str(SEED)])
@@ -308,16 +301,16 @@ def measure(bench: Bench, label: str, table: Sequence[Row], rounds: int) -> tupl
         goal = row.goals.get(label)
         figures.append(
             Figure(
-                row.title,
-                label,
-                own.cpu / copied.cpu,
-                goal,
-                own.wall / copied.wall,
-                own.cpu,
-                own.wall,
-                anonymous,
-                resident,
-                None if goal is None else MEMORY_GOAL,
+                row=row.title,
+                source=label,
+                cpu_ratio=own.cpu / copied.cpu,
+                cpu_goal=goal,
+                wall_ratio=own.wall / copied.wall,
+                cpu_seconds=own.cpu,
+                wall_seconds=own.wall,
+                anonymous=anonymous,
+                resident=resident,
+                memory_goal=None if goal is None else MEMORY_GOAL,
             )
         )
     _unlink(source)
@@ -330,25 +323,25 @@ def measure_i3d(bench: Bench, rounds: int) -> str:
     prefix, output = os.path.join(bench.folder, "model.ckpt"), os.path.join(bench.folder, "i3d.pth")
     bench.run([bench.python, "-c", WRITE_I3D, prefix])
     words = [*bench.command, "i3d", prefix, output]
-    imports = [bench.python, "-c", "import torch"]
-    ours, theirs = [], []
+    import_torch = [bench.python, "-c", "import torch"]
+    conversions, imports = [], []
     for number in range(rounds + 1):
         _progress(f"i3d: round {number} of {rounds}")
         run = bench.run(words)
         _unlink(output)
-        other = bench.run(imports)
+        other = bench.run(import_torch)
         if number:  # the first fills the page cache
-            ours.append(run)
-            theirs.append(other)
+            conversions.append(run)
+            imports.append(other)
     anonymous, _ = bench.memory(words)
     _progress("")
-    one, torch = _median(ours), _median(theirs)
-    ratio, wall = one.cpu / torch.cpu, one.wall / torch.wall
-    supports = "holds" if max(ratio, wall) <= I3D_GOAL and anonymous <= I3D_MEMORY_GOAL else "MISSED"
+    own, torch = _median(conversions), _median(imports)
+    ratio, wall = own.cpu / torch.cpu, own.wall / torch.wall
+    verdict = "holds" if max(ratio, wall) <= I3D_GOAL and anonymous <= I3D_MEMORY_GOAL else "MISSED"
     return (
-        f"convert i3d, 51 MB of TensorFlow variables to .pth: {one.wall:.3f} s, {wall:.2f} x import torch "
+        f"convert i3d, 51 MB of TensorFlow variables to .pth: {own.wall:.3f} s, {wall:.2f} x import torch "
         f"(CPU {ratio:.2f} x; goal {I3D_GOAL:g}), anonymous memory {anonymous:.1f} MB "
-        f"(goal {I3D_MEMORY_GOAL:.0f}): {supports}"
+        f"(goal {I3D_MEMORY_GOAL:.0f}): {verdict}"
     )
 
 
@@ -375,10 +368,10 @@ def measure_batch(bench: Bench, rounds: int, files: int = 8) -> str:
     words = [*bench.command, "batch", manifest, "--jobs", "2", "--quiet"]
     halves = [" ".join(f"batch/{number}.pkl" for number in range(half, files, 2)) for half in (0, 1)]
     copy = ["sh", "-c", f"cp {halves[0]} copied/0 & cp {halves[1]} copied/1 & wait"]
-    ours, theirs = [], []
+    conversions, copies = [], []
     for number in range(rounds + 1):
         _progress(f"batch: round {number} of {rounds}")
-        for command, runs in ((words, ours), (copy, theirs)):
+        for command, runs in ((words, conversions), (copy, copies)):
             run = bench.run(command)
             if number:
                 runs.append(run)
@@ -390,11 +383,11 @@ def measure_batch(bench: Bench, rounds: int, files: int = 8) -> str:
                 _unlink(os.path.join(bench.folder, "copied", str(each % 2), f"{each}.pkl"))
     _unlink(source)
     _progress("")
-    one, two = _median(ours), _median(theirs)
+    own, copied = _median(conversions), _median(copies)
     return (
         f"convert batch --jobs 2, {files} files of {size / files:.0f} MB, both hashes of each recorded: "
-        f"{one.wall:.2f} s, {size / one.wall:,.0f} MB/s; two cp side by side {two.wall:.2f} s, "
-        f"{size / two.wall:,.0f} MB/s: {one.wall / two.wall:.2f} x their time (CPU {one.cpu / two.cpu:.2f} x)"
+        f"{own.wall:.2f} s, {size / own.wall:,.0f} MB/s; two cp side by side {copied.wall:.2f} s, "
+        f"{size / copied.wall:,.0f} MB/s: {own.wall / copied.wall:.2f} x their time (CPU {own.cpu / copied.cpu:.2f} x)"
     )
 
 
@@ -423,25 +416,27 @@ def markdown(figures: Sequence[Figure], labels: Sequence[str]) -> str:
         "|---|" + "---|" * len(heads) * len(labels),
     ]
     by_row: dict[str, dict[str, Figure]] = {}
-    for figure in figures:
-        by_row.setdefault(figure.row, {})[figure.source] = figure
+    for each in figures:
+        by_row.setdefault(each.row, {})[each.source] = each
     for title, found in by_row.items():
         cells: list[str] = []
         for label in labels:
-            one = found.get(label)
-            if one is None:
+            figure = found.get(label)
+            if figure is None:
                 cells += ["-"] * len(heads)
                 continue
             goal = (
-                "" if one.cpu_goal is None else f"<= {one.cpu_goal:g} {'holds' if one.supports else 'MISSED'}"
+                ""
+                if figure.cpu_goal is None
+                else f"<= {figure.cpu_goal:g} {'holds' if figure.holds else 'MISSED'}"
             )
             cells += [
-                f"{one.cpu_ratio:.2f}",
+                f"{figure.cpu_ratio:.2f}",
                 goal,
-                f"{one.wall_ratio:.2f}",
-                f"{one.cpu_seconds:.3f}",
-                f"{one.anonymous:.1f}",
-                f"{one.resident:.1f}",
+                f"{figure.wall_ratio:.2f}",
+                f"{figure.cpu_seconds:.3f}",
+                f"{figure.anonymous:.1f}",
+                f"{figure.resident:.1f}",
             ]
         lines.append(f"| {title} | " + " | ".join(cells) + " |")
     return "\n".join(lines)
@@ -455,8 +450,66 @@ def _machine(folder: str) -> str:
     )
 
 
-def main() -> int:
-    """Measure and print; returns the exit code."""
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Report:
+    """All that was measured; ``copies`` is the median cp of each source, ``i3d`` and ``batch`` are sentences."""
+
+    machine: str
+    command: str
+    rounds: int
+    copies: Mapping[str, Run]
+    figures: Sequence[Figure]
+    i3d: str
+    batch: str
+
+    def json(self) -> str:
+        """As JSON."""
+        return json.dumps(
+            {
+                "machine": self.machine,
+                "python": platform.python_version(),
+                "rounds": self.rounds,
+                "cp": {label: asdict(run) for label, run in self.copies.items()},
+                "i3d": self.i3d,
+                "batch": self.batch,
+                "figures": [{**asdict(figure), "holds": figure.holds} for figure in self.figures],
+            }
+        )
+
+    def text(self) -> str:
+        """As a table in Markdown with what goes with it."""
+        lines = [f"{self.machine}; command: {self.command}; median of {self.rounds} rounds"]
+        for label, run in self.copies.items():
+            lines.append(f"{label} = {SOURCES[label]}: cp takes {run.cpu:.3f} s of CPU, {run.wall:.3f} s")
+        lines += ["", markdown(self.figures, list(self.copies)), ""]
+        lines += [self.i3d] if self.i3d else []
+        missed = [f"{figure.row} ({figure.source})" for figure in self.figures if not figure.holds]
+        goals = f"all goals hold (CPU against cp; at most {MEMORY_GOAL:g} MB of anonymous memory)"
+        return "\n".join([*lines, self.batch, f"goals missed: {', '.join(missed)}" if missed else goals])
+
+
+def measure_all(bench: Bench, labels: Sequence[str], rounds: int, *, torch: bool) -> Report:
+    """Every row on every source. ``torch`` tells whether the rows that need it are measured."""
+    table = rows(bench.imports("isal"), torch)
+    machine = _machine(bench.folder)
+    figures: list[Figure] = []
+    copies: dict[str, Run] = {}
+    for label in labels:
+        found, copies[label] = measure(bench, label, table, rounds)
+        figures += found
+    return Report(
+        machine=machine,
+        command=" ".join(bench.command),
+        rounds=rounds,
+        copies=copies,
+        figures=figures,
+        i3d=measure_i3d(bench, rounds) if torch else "",
+        batch=measure_batch(bench, rounds),
+    )
+
+
+def parse_arguments() -> argparse.Namespace:
+    """The command line. Exits where there is no Linux."""
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
@@ -476,50 +529,19 @@ def main() -> int:
     options = parser.parse_args()
     if not hasattr(os, "wait4") or not os.path.isdir("/proc/self"):
         parser.error("needs Linux")
-    labels = options.source or [*SOURCES]
+    return options
+
+
+def main() -> int:
+    """Measure and print; returns the exit code."""
+    options = parse_arguments()
     # A link, as an environment's interpreter is, must stay one: it is what finds the environment.
     python = os.path.abspath(options.python)
     with tempfile.TemporaryDirectory(prefix="bench-", dir=options.folder) as folder:
         bench = Bench(python, folder, options.module)
-        table = rows(bench.imports("isal"), not options.without_torch and bench.imports("torch"))
-        machine = _machine(folder)
-        figures: list[Figure] = []
-        copies: dict[str, Run] = {}
-        for label in labels:
-            found, copies[label] = measure(bench, label, table, options.rounds)
-            figures += found
-        i3d = (
-            "" if options.without_torch or not bench.imports("torch") else measure_i3d(bench, options.rounds)
-        )
-        batch = measure_batch(bench, options.rounds)
-    if options.json:
-        print(
-            json.dumps(
-                {
-                    "machine": machine,
-                    "python": platform.python_version(),
-                    "rounds": options.rounds,
-                    "cp": {label: asdict(run) for label, run in copies.items()},
-                    "i3d": i3d,
-                    "batch": batch,
-                    "figures": [{**asdict(figure), "holds": figure.supports} for figure in figures],
-                }
-            )
-        )
-        return 0
-    print(f"{machine}; command: {' '.join(bench.command)}; median of {options.rounds} rounds")
-    for label, run in copies.items():
-        print(f"{label} = {SOURCES[label]}: cp takes {run.cpu:.3f} s of CPU, {run.wall:.3f} s")
-    print(f"\n{markdown(figures, labels)}\n")
-    if i3d:
-        print(i3d)
-    print(batch)
-    missed = [f"{one.row} ({one.source})" for one in figures if not one.supports]
-    print(
-        f"goals missed: {', '.join(missed)}"
-        if missed
-        else f"all goals hold (CPU against cp; at most {MEMORY_GOAL:g} MB of anonymous memory)"
-    )
+        torch = not options.without_torch and bench.imports("torch")
+        report = measure_all(bench, options.source or [*SOURCES], options.rounds, torch=torch)
+    print(report.json() if options.json else report.text())
     return 0
 
 

@@ -30,6 +30,7 @@ sys.path.insert(0, REPOSITORY)
 from converters import convert, verify  # noqa: E402
 from converters.errors import ConverterError, Refused  # noqa: E402
 from converters.formats.io.atomic import replacing  # noqa: E402
+from converters.formats.registry import usual_suffix  # noqa: E402
 from converters.inspection.support_table import holding_layouts  # noqa: E402
 from converters.mapping.catalog import layout_names, load_layout, models  # noqa: E402
 from converters.mapping.globs import is_for  # noqa: E402
@@ -50,8 +51,6 @@ if TYPE_CHECKING:
 
 SIZES = {"classes": 7, "channels": 3, "stem_t": 3, "lateral_t": 3}
 """What a file decides, where the network does not."""
-
-SUFFIX = {"caffe2-pickle": "pkl", "tensorflow": "ckpt", "caffe": "caffemodel", "chainer": "npz"}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -118,7 +117,8 @@ def clip_shape(layout: LayoutTable, variant: Variant) -> tuple[int, ...] | None:
 def write(path: str, layout: LayoutTable, tensors: list[Tensor]) -> None:
     """Write a file of the layout's own format."""
     if layout.format == "tensorflow":
-        from converters.formats.tensorflow.writer import checkpoint_names, write_tensorflow
+        from converters.formats.tensorflow import checkpoint_names
+        from converters.formats.tensorflow.writer import write_tensorflow
 
         data, index = checkpoint_names(path)
         with replacing(data, force=True) as data_out, replacing(index, force=True) as index_out:
@@ -178,7 +178,7 @@ def smallest(found: Sequence[Case]) -> Iterator[Case]:
 
 def check_case(case: Case, folder: str, device: str) -> int:
     """Convert and verify one case to each of its targets, a line for each; returns how many failed."""
-    source = os.path.join(folder, f"source.{SUFFIX[case.layout.format]}")
+    source = os.path.join(folder, f"source{usual_suffix(case.layout.format)}")
     write(source, case.layout, list(seeded_tensors(case.layout, case.variant)))
     clip, shape = None, clip_shape(case.layout, case.variant)
     if shape is not None:

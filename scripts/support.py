@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""Write mappings/SUPPORT.md: every file of the model zoos and every network, with the layouts that hold it.
+"""Write docs/layouts.md: every file of the model zoos and every network, with the layouts that hold it.
 
 Everything in it follows from the tables: mappings/releases.toml lists the files, and the layouts say what they hold.
 ``--check`` writes nothing and exits with 1 where the file is not what would be written.
@@ -25,14 +25,14 @@ if TYPE_CHECKING:
     from converters.mapping.schema import LayoutTable
     from converters.mapping.variants import Variant
 
-SUPPORT = Path(__file__).parent.parent / "mappings" / "SUPPORT.md"
+SUPPORT = Path(__file__).parent.parent / "docs" / "layouts.md"
 NOT_YET = "-"
 """In place of layouts."""
 
 HEAD = """\
 # What can be converted
 
-Generated from the tables by `scripts/support.py`; a test keeps it up to date. In front of layouts stands what the
+Generated from the tables by `make reference`; a test keeps it up to date. In front of layouts stands what the
 weights are there:
 
 {kinds}
@@ -155,7 +155,7 @@ def main(arguments: list[str]) -> int:
     if "--check" in arguments:
         if SUPPORT.read_text(encoding="utf-8") == page:
             return 0
-        print("mappings/SUPPORT.md is not up to date: run scripts/support.py", file=sys.stderr)
+        print("docs/layouts.md is not up to date: run make reference", file=sys.stderr)
         return 1
     SUPPORT.write_text(page, encoding="utf-8")
     return 0

@@ -9,10 +9,11 @@ import pytest
 
 from converters.cli.overview import COMMANDS, CONVERSIONS
 from converters.conversion import operations
+from converters.formats.registry import formats
 from converters.mapping.catalog import layout_names, network_names
 from converters.mapping.variants import variants
 from tests.helpers import collection
-from tests.helpers.paths import GOLDENS, REPOSITORY
+from tests.helpers.paths import GOLDENS
 from tests.helpers.selection import kinds, kinds_by_name
 
 if TYPE_CHECKING:
@@ -96,11 +97,15 @@ def test_every_operation_is_in_the_fast_suite(fast):
 
 
 def test_every_format_is_in_the_fast_suite(fast):
-    folders = {path.parent.name for path in (REPOSITORY / "converters" / "formats").glob("*/*reader.py")}
-    rows = [row for row in fast if row.file.startswith("formats/")]
-    tested = {row.file.split("/")[1] for row in rows}
-    read = {name.removeprefix("read_") for row in rows for name in row.mentions}
-    assert folders - {"io"} <= tested | read
+    """The folder of each has tests of its own, and a file of each suffix is read or written somewhere."""
+    files, named = (
+        {row.file for row in fast},
+        {name for row in fast for name in row.mentions | row.parameters},
+    )
+    for record in formats():
+        folder = record.opener.split(".")[2]
+        assert any(file.startswith(f"formats/{folder}/") for file in files), folder
+        assert any(name.endswith(record.suffixes) for name in named), record.name
 
 
 def test_every_command_is_in_the_fast_suite(fast):

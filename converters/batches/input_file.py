@@ -8,7 +8,7 @@ from hashlib import sha256
 from typing import TYPE_CHECKING, Any
 
 from converters.errors import BadInput
-from converters.formats.checkpoint import open_checkpoint
+from converters.formats.open import open_checkpoint
 
 from .storage import fetch, is_remote, version_of
 

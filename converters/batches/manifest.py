@@ -7,7 +7,7 @@ import tomllib
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from converters.conversion.output_names import fill, holes
+from converters.conversion.output_names import fill, placeholders
 from converters.conversion.write import output_format
 from converters.errors import BadInput, UsageError
 from converters.files import SourceFile
@@ -147,7 +147,7 @@ def _row(own: Mapping[str, Any], defaults: Mapping[str, Any], number: int, line:
         if key not in values:
             raise _KeyFault(f"has no {key!r}", "convert", number)
     to = (values["to"],) if isinstance(values["to"], str) else tuple(values["to"])
-    if len(to) > 1 and "to" not in holes(values["output"]):
+    if len(to) > 1 and "to" not in placeholders(values["output"]):
         raise _KeyFault("needs {to}, as there are several layouts", *row.at("output"))
     for layout in to:
         _check_format(row, layout)

@@ -20,7 +20,7 @@ def local_files(path: str) -> list[str]:
 
 def checkpoint_files(path: str) -> tuple[str, str]:
     """The two files of a TensorFlow checkpoint with this prefix."""
-    from converters.formats.tensorflow.writer import checkpoint_names
+    from converters.formats.tensorflow import checkpoint_names
 
     return checkpoint_names(path.removesuffix(".index"))
 

@@ -232,9 +232,7 @@ def _trial_output(work: _Workspace, progress: Progress | None) -> Iterator[tuple
 def _run_conversion(
     job: Job, path: str, output: str, *, force: bool, progress: Progress | None = None
 ) -> Result:
-    options = dict(job.task.options)
-    options.pop("verify", None)
-    check = options.pop("check", False)
+    options = {name: value for name, value in job.task.options.items() if name != "verify"}
     return convert(
         _source_layout(job),
         path,
@@ -243,7 +241,6 @@ def _run_conversion(
         force=force,
         dry_run=job.dry_run,
         progress=progress,
-        verify=check,
         **options,
     )
 
@@ -285,7 +282,7 @@ def _details(work: _Workspace, result: Result, output: dict[str, Any]) -> JobRes
         "mapping": dict(result.provenance["mapping"]),
         **_network(result),
         "bytes": result.nbytes,
-        "checked": result.verified,
+        "checked": result.checked,
         "notes": list(result.notes),
         "text": conversion_text(named),
     }

@@ -58,44 +58,45 @@ def convert_batch(
 
     Raises `ConverterError` if the batch cannot run at all: a wrong manifest, results that cannot be written.
     """
-    path = os.fspath(manifest)
     if jobs is not None and jobs < 1:
         raise UsageError(f"--jobs must be at least 1, not {jobs}")
     if memory < 0:
         raise UsageError(f"--memory must not be negative, not {memory}", hint="it is in MB; 0 is no limit")
     started = perf_counter()
+    path = os.fspath(manifest)
     tasks = tasks_of(load_manifest(path))
-    results_path = (
-        os.fspath(results) if results is not None else f"{path.removesuffix('.toml')}.results.jsonl"
-    )
+    results_path = os.fspath(results or f"{path.removesuffix('.toml')}.results.jsonl")
     base = results_path.removesuffix(".jsonl").removesuffix(".results")
     with ExitStack() as stack:
         recorded = None if dry_run else stack.enter_context(_results(results_path, resume=resume))
         scratch = None if dry_run or scheduler else stack.enter_context(_scratch_folder(f"{base}.scratch"))
+        queue = [_job(task, recorded, scratch, dry_run=dry_run) for task in tasks]
         outcomes = _Outcomes(recorded)
-        if watch:
-            watch.begin(tasks, [size_of(task.input) for task in tasks])
-            stack.callback(watch.end)
         events = _events(
-            [_job(task, recorded, scratch, dry_run=dry_run) for task in tasks],
+            queue,
             _Workers(jobs or processors(), memory, scheduler, retries, recorded),
             may_exist=resume or dry_run,
             stopped=lambda: fail_fast and outcomes.failed,
         )
-        for event in stack.enter_context(closing(events)):
+        _follow(stack.enter_context(closing(events)), outcomes, tasks, watch)
+        rows = outcomes.of(tasks)
+        index = write_pages(f"{base}.report", rows) if recorded else ""
+        results_path, damaged = (results_path, recorded.damaged) if recorded else ("", 0)
+    seconds = perf_counter() - started
+    return Summary(rows=rows, results=results_path, index=index, seconds=seconds, damaged=damaged)
+
+
+def _follow(events: Iterator[Event], outcomes: _Outcomes, tasks: Sequence[Task], watch: Watch | None) -> None:
+    """Let the batch run: record the results, and tell ``watch`` what happens."""
+    with ExitStack() as stack:
+        if watch:
+            watch.begin(tasks, [size_of(task.input) for task in tasks])
+            stack.callback(watch.end)
+        for event in events:
             if event.kind == "result" and event.job:
                 event = event._replace(data=outcomes.add(event.job, event.data))
             if watch:
                 watch.event(event)
-        rows = outcomes.of(tasks)
-        index = write_pages(f"{base}.report", rows) if recorded else ""
-    return Summary(
-        rows=rows,
-        results=results_path if recorded else "",
-        index=index,
-        seconds=perf_counter() - started,
-        damaged=recorded.damaged if recorded else 0,
-    )
 
 
 class _Outcomes:

@@ -75,7 +75,6 @@ def _convert(options: argparse.Namespace, source: str | None) -> Result:
         options.input,
         options.output,
         to=options.to,
-        verify=values.pop("check"),
         progress=bar.show if bar else None,
         mapping=options.mapping,
         reverse=options.reverse,

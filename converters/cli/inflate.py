@@ -65,7 +65,6 @@ def run(options: argparse.Namespace) -> int:
         rule=options.inflate,
         channels=options.channels,
         inverse_std=options.inverse_std,
-        verify=values.pop("check"),
         **values,
     )
     return report(options, result.as_data, lambda: conversion_text(result))

@@ -67,7 +67,7 @@ def _publish(options: argparse.Namespace) -> int:
 
 
 def _check(options: argparse.Namespace) -> int:
-    from converters.publication.publish import check_folder
+    from converters.publication.check_folder import check_folder
 
     files = check_folder(options.check)
     return report(

@@ -9,8 +9,9 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 from converters._version import __version__
 from converters.errors import Refused
 from converters.formats.provenance_record import VERSION
+from converters.mapping.agreement import Fault
 from converters.mapping.globs import glob_matches
-from converters.mapping.match import Fault, nearest
+from converters.mapping.mismatch import nearest
 from converters.mapping.names import BATCHES
 from converters.mapping.user_mapping import MappingError, load_mapping
 from converters.tensor import FLOATS, ITEMSIZE

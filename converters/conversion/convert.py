@@ -8,8 +8,9 @@ from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from converters.errors import BadInput, Refused, UsageError
-from converters.formats.checkpoint import Checkpoint, open_checkpoint
-from converters.mapping.match import Match, averaged
+from converters.formats.open import open_checkpoint
+from converters.formats.registry import format_named
+from converters.mapping.file_names import averaged_names
 from converters.mapping.variants import own_eps
 from converters.printable import printable
 from converters.tensor import FLOATS
@@ -19,11 +20,13 @@ from .operations import filled
 from .plan import NOTHING, Plan, make_plan
 from .provenance import FORM, before, former, home_of, origin_of, record, restoration, undoing
 from .recognize import choose_target
-from .write import SUFFIXES, Work, output_format, refuse_early, refuse_input, write_output
+from .write import Work, output_format, refuse_early, refuse_input, write_output
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping, Sequence
 
+    from converters.formats.checkpoint import Checkpoint
+    from converters.mapping.match import Match
     from converters.mapping.network_info import NetworkInfo
     from converters.mapping.schema import LayoutTable
     from converters.tensor import Tensor
@@ -39,7 +42,7 @@ class Result(NamedTuple):
 
     ``rows`` say which tensor became which, ``dropped`` which the mapping left out by name, ``notes`` what a
     user of the output must know, ``timings`` how long each step took, in seconds. ``output`` is None for a dry
-    run; ``verified`` tells that every tensor was read back and compared. ``info`` is None where a mapping of the
+    run; ``checked`` tells that every tensor was read back and compared. ``info`` is None where a mapping of the
     user's own was used: it knows names, no network.
     """
 
@@ -54,7 +57,7 @@ class Result(NamedTuple):
     provenance: Mapping[str, Any] = MappingProxyType({})
     nbytes: int = 0
     timings: Mapping[str, float] = MappingProxyType({})
-    verified: bool = False
+    checked: bool = False
 
     def as_data(self) -> dict[str, Any]:
         """The result as plain data, for ``--json``."""
@@ -78,7 +81,7 @@ class Result(NamedTuple):
             ],
             "dropped": list(self.dropped),
             "notes": list(self.notes),
-            "verified": self.verified,
+            "checked": self.checked,
             "timings": dict(self.timings),
         }
 
@@ -99,7 +102,7 @@ def convert(
     mean: str | os.PathLike[str] | None = None,
     wrap: bool = False,
     force: bool = False,
-    verify: bool = False,
+    check: bool = False,
     strict: bool = False,
     sha256: bool = False,
     checksum: bool = True,
@@ -120,7 +123,7 @@ def convert(
     (``"ema_state_dict"``), where not the plain weights are wanted; ``head`` is what the file calls the last
     layer where that is not the layout's name. ``backbone`` leaves the head out. ``mean`` is the mean file that
     goes with the weights: its shape, checksum and channels' means go into the provenance. ``wrap`` writes the
-    ecosystem's own wrapper around the state dict. ``verify`` reads the output back and compares every tensor
+    ecosystem's own wrapper around the state dict. ``check`` reads the output back and compares every tensor
     with the source; ``strict`` refuses NaN and Inf. ``sha256`` puts the input's hash into the provenance;
     without ``checksum`` those in the input are not compared. ``progress`` is told (bytes done, bytes in all).
 
@@ -144,7 +147,7 @@ def convert(
             raise UsageError(
                 "a mapping knows names alone", hint="leave out the layout, --to and what is of a network"
             )
-        wish = WriteOptions(out_path, "", wrap, force, verify, strict, dry_run, progress)
+        wish = WriteOptions(out_path, "", wrap, force, check, strict, dry_run, progress)
         use = UserMappingUse(os.fspath(mapping), reverse, accept_unsure)
         return _convert_mapped(path, use, wish, dtype=dtype, sha256=sha256, checksum=checksum, entry=entry)
     if reverse or accept_unsure:
@@ -155,7 +158,7 @@ def convert(
         read = perf_counter()
         said = UserHints(variant, variant, head, settings, inverse_std)
         _, fitted, info = identify(checkpoint, None if source == "auto" else source, said, backbone=backbone)
-        if to is None and out_path.lower().endswith(SUFFIXES["onnx"]):
+        if to is None and out_path.lower().endswith(format_named("onnx").suffixes):
             to = "onnx"
         target = choose_target(fitted, to, checkpoint.provenance)
         if not (target.storage.head_optional or fitted.sizes["classes"]):
@@ -227,7 +230,7 @@ def convert(
             plan,
             target,
             describe,
-            WriteOptions(out_path, write_format, wrap, force, verify, strict, dry_run, progress),
+            WriteOptions(out_path, write_format, wrap, force, check, strict, dry_run, progress),
             Result(
                 path,
                 None,
@@ -248,13 +251,13 @@ class UserMappingUse(NamedTuple):
 
 
 class WriteOptions(NamedTuple):
-    """How an output is wanted; see `convert`. ``format`` is a key of `output.SUFFIXES`."""
+    """How an output is wanted; see `convert`. ``format`` is the name of a file format."""
 
     path: str
     format: str
     wrap: bool
     force: bool
-    verify: bool
+    check: bool
     strict: bool
     dry_run: bool
     progress: Callable[[int, int], None] | None
@@ -281,7 +284,7 @@ def _convert_mapped(
         for file in checkpoint.files:
             refuse_input(file.path, wish.path)
         read = perf_counter()
-        found = match(mapping, checkpoint.tensors, checkpoint.others)
+        found = match(mapping, checkpoint.tensors, checkpoint.other_values)
         plan = mapped_plan(found, checkpoint.tensors, dtype=dtype, path=path)
         if use.accept_unsure:
             plan = plan._replace(
@@ -327,7 +330,7 @@ def carry_out(
     tensors = [row.tensor(checkpoint.tensors) for row in plan.rows]
     if not wish.dry_run:
         _refuse_lost(plan, checkpoint)
-        if wish.strict or wish.verify:
+        if wish.strict or wish.check:
             plan = _with_values(plan, checkpoint, strict=wish.strict)
     draft = describe(plan)
     timings = {**result.timings, "plan": result.timings["plan"] + perf_counter() - started}
@@ -346,14 +349,14 @@ def carry_out(
         wish.format,
         Work(checkpoint, plan, tensors, target, draft, wish.wrap),
         force=wish.force,
-        verify=wish.verify,
+        check=wish.check,
         progress=wish.progress,
     )
     return result._replace(
         output=wish.path,
         provenance=written.provenance,
         timings={**timings, **written.timings},
-        verified=wish.verify,
+        checked=wish.check,
     )
 
 
@@ -443,7 +446,7 @@ def _naming_notes(fitted: Match) -> Iterator[str]:
         yield f"every name in the input has {printable(fitted.prefix)} in front"
     if fitted.layout.naming.absent:
         yield f"no name in the input has {fitted.layout.naming.absent} in front: it is a file of the backbone alone"
-    if averaged([*fitted.dropped, *(entry.name for entry in fitted.slots)]):
+    if averaged_names([*fitted.dropped, *(entry.name for entry in fitted.slots)]):
         yield "averages of the weights lie among them (ema_*): the plain names were taken"
     if fitted.layout.naming.head:
         yield f"the input's head is {printable(fitted.layout.naming.head)}, as told (--head)"

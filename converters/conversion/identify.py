@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from types import MappingProxyType
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
-from converters.mapping.match import headless, inverted
+from converters.mapping.match import with_inverse_std, without_head
 from converters.mapping.network_info import network_info, require_unambiguous
 
 from .recognize import recognize
@@ -50,14 +50,24 @@ def identify(
     """
     match = recognize(checkpoint, layout, variant=said.variant, head=said.head)
     if said.inverse_std:
-        match = inverted(match)
+        match = with_inverse_std(match)
     if backbone:
-        match = headless(match)
+        match = without_head(match)
     info = network_info(
         match,
         checkpoint.provenance,
-        told=checkpoint.told,
+        told=declared_settings(checkpoint),
         asked=said.settings,
         model=said.model,
     )
     return Identified(checkpoint, match, require_unambiguous(info, checkpoint.path))
+
+
+def declared_settings(checkpoint: Checkpoint) -> Mapping[str, Any]:
+    """The network's properties that a file's own graph declares: ``bn_eps``, ``pool1``, ``stem_stride``, those that
+    it shows. Raises `Refused` for a Caffe2 net that cannot be understood."""
+    if checkpoint.predict_net is None:
+        return checkpoint.declared
+    from converters.source_graphs.caffe2_predict_net import declared_by
+
+    return declared_by(checkpoint.predict_net, checkpoint.tensors)

@@ -13,10 +13,11 @@ from time import perf_counter
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from converters.errors import Refused, UsageError
-from converters.formats.checkpoint import open_checkpoint
+from converters.formats.open import open_checkpoint
+from converters.mapping.agreement import Fault
 from converters.mapping.catalog import layout_names, load_layout, load_network, models, network_names
 from converters.mapping.globs import is_for
-from converters.mapping.match import Fault, Match, inverted
+from converters.mapping.match import Match, with_inverse_std
 from converters.mapping.names import BATCHES, families, tensor_slots
 from converters.mapping.network_info import network_info, require_unambiguous
 from converters.mapping.variants import head_part, modules, variants
@@ -78,7 +79,7 @@ def inflate(
     inverse_std: bool = False,
     wrap: bool = False,
     force: bool = False,
-    verify: bool = False,
+    check: bool = False,
     sha256: bool = False,
     checksum: bool = True,
     dry_run: bool = False,
@@ -116,7 +117,7 @@ def inflate(
         one = _variant(fitted, target, variant, path)
         chosen = _model(target, one, variant, model, path)
         if inverse_std:
-            fitted = inverted(fitted)
+            fitted = with_inverse_std(fitted)
         held = network_info(fitted, checkpoint.provenance)
         flat = make_plan(fitted, checkpoint.tensors, load_layout("native"), held, eps=held.bn_eps, path=path)
         clip, ways = _begun(fitted, flat.rows, one, _bound(fitted, target, one, chosen, channels), rule, path)
@@ -164,7 +165,7 @@ def inflate(
             target.name,
             timings={"read": read - started, "plan": perf_counter() - read},
         )
-        wish = WriteOptions(out_path, write_format, wrap, force, verify, False, dry_run, None)
+        wish = WriteOptions(out_path, write_format, wrap, force, check, False, dry_run, None)
         return carry_out(checkpoint, plan, target, describe, wish, result)
 
 

@@ -51,7 +51,7 @@ def convert_mean(
 ) -> Mean:
     """Convert a mean file (``.binaryproto``, ``.npz``, ``.npy``) to another, told by the output's suffix; float32.
 
-    Without an output it is only read. Raises `BadInput` for a file that is no mean or has its axes in another order,
+    Without an output it is only read. Raises `BadInput` for a file that is not a mean or has its axes in another order,
     `Refused` where the output cannot be written and `UsageError` for a suffix that means none of the three.
     """
     path = os.fspath(input_path)
@@ -89,7 +89,7 @@ def _read(file: SourceFile) -> tuple[Tensor, str]:
         held = read_npz(file).tensors
         if set(held) != {"mean"}:
             raise BadInput(
-                "is no mean: one array of that name was expected",
+                "is not a mean: one array of that name was expected",
                 path=file.path,
                 where=", ".join(list(held)[:3]) or "no arrays",
                 hint="a model becomes a .pth, a .safetensors or, with --to c3d-chainer, an .npz",
@@ -122,7 +122,7 @@ def _axes(shape: tuple[int, ...], path: str) -> tuple[int, ...]:
     if len(bare) in (3, 4) and bare[0] == CHANNELS and 0 not in bare:
         return bare
     raise BadInput(
-        f"holds an array of {'x'.join(map(str, shape)) or 'one value'}, which is no mean",
+        f"holds an array of {'x'.join(map(str, shape)) or 'one value'}, which is not a mean",
         path=path,
         hint=f"its axes must be channel ({CHANNELS}), frame, y, x in this order, or channel, y, x",
     )

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from converters.errors import BadInput, Refused, UsageError
+from converters.formats.registry import titles
 from converters.mapping.catalog import layout_names, load_layout, readable_layouts
 from converters.mapping.match import Match, find_match, match_file, names_for
 from converters.mapping.names import families
@@ -46,7 +47,7 @@ def recognize(
     tables = [table for table in named if checkpoint.format in (table.format, "onnx")]
     if not tables:
         raise BadInput(
-            f"is a {checkpoint.container}; {named[0].title} comes as {_FORMAT_WORDS[named[0].format]}",
+            f"is a {checkpoint.container}; {named[0].title} comes as {titles(named[0].format)}",
             path=path,
             hint=_other_source(checkpoint),
         )
@@ -57,7 +58,9 @@ def recognize(
     refusals: list[Refused] = []
     for table in tables:  # only now are faults counted, which takes its time
         try:
-            match_file(table, checkpoint.tensors, checkpoint.others, variant=variant, head=head, path=path)
+            match_file(
+                table, checkpoint.tensors, checkpoint.other_values, variant=variant, head=head, path=path
+            )
         except Refused as error:
             refusals.append(error)
     nearest = max(refusals, key=lambda error: -len(error.faults) if error.faults else float("-inf"))
@@ -67,7 +70,7 @@ def recognize(
             path=path,
             hint="`convert models` shows what is; `convert inspect` what the file holds",
         )
-    if checkpoint.format == "onnx" and "bn_eps" not in checkpoint.told:
+    if checkpoint.format == "onnx" and "bn_eps" not in checkpoint.declared:
         nearest.hint = (
             "the export may have folded its batch norms into the convolutions: export it in training mode "
             "and without constant folding"
@@ -80,7 +83,7 @@ def _fits(
 ) -> list[Match]:
     """The file's fits with some layouts."""
     found = (
-        find_match(table, checkpoint.tensors, checkpoint.others, variant=variant, head=head)
+        find_match(table, checkpoint.tensors, checkpoint.other_values, variant=variant, head=head)
         for table in tables
     )
     return [one for one in found if one]
@@ -202,15 +205,6 @@ def _source_layout(fitted: Match, provenance: Mapping[str, Any] | None) -> Layou
         f"no source framework has {fitted.variant.title}",
         hint="ONNX graphs are those of the source frameworks",
     )
-
-
-_FORMAT_WORDS = {
-    "caffe2-pickle": "a Caffe2 pickle (.pkl)",
-    "pytorch": "a PyTorch or safetensors file",
-    "tensorflow": "a TensorFlow checkpoint",
-    "caffe": "a Caffe model (.caffemodel)",
-    "chainer": "a Chainer file (.npz or .h5)",
-}
 
 
 def _other_source(checkpoint: Checkpoint) -> str:

@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
-import os
+from functools import partial
 from time import perf_counter
 from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
 
 from converters.errors import ConverterError, Refused, UsageError
-from converters.formats.checkpoint import Checkpoint, open_checkpoint
+from converters.formats.format import Content, Wrapper
+from converters.formats.io.atomic import refuse_output, replacing_all, same_file
+from converters.formats.io.crc32 import crc32_function
+from converters.formats.open import open_checkpoint
+from converters.formats.registry import format_named, formats_for
 from converters.tensor import same_bytes
 
 from .provenance import dump
@@ -15,35 +19,11 @@ from .provenance import dump
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
 
+    from converters.formats.checkpoint import Checkpoint
+    from converters.formats.graph import Graph
     from converters.tensor import Tensor
 
     from .plan import Plan
-
-SUFFIXES = {
-    "pth": (".pth", ".pt", ".pth.tar"),
-    "safetensors": (".safetensors",),
-    "pickle": (".pkl", ".pickle"),
-    "tensorflow": (".ckpt", ".index"),
-    "caffe": (".caffemodel",),
-    "npz": (".npz",),
-    "hdf5": (".h5", ".hdf5"),
-    "onnx": (".onnx",),
-}
-"""The suffixes of each output format."""
-
-OF_LAYOUT = {
-    "pytorch": ("pth", "safetensors"),
-    "caffe2-pickle": ("pickle", "onnx"),
-    "tensorflow": ("tensorflow", "onnx"),
-    "caffe": ("caffe", "hdf5", "onnx"),
-    "chainer": ("npz", "hdf5", "onnx"),
-}
-"""The output formats that a layout's format can be written as."""
-
-
-if TYPE_CHECKING:
-    Check = Callable[[str], None]
-    Moved = Callable[[int], None]
 
 
 class Target(Protocol):
@@ -61,7 +41,7 @@ class Target(Protocol):
 
     @property
     def format(self) -> str:
-        """What its files come as, one of `mapping.schema.FORMATS`."""
+        """What its files come as, one of `formats.registry.layout_formats`."""
         ...
 
     @property
@@ -90,12 +70,12 @@ class Written(NamedTuple):
 
 
 def output_format(path: str, target: Target) -> str:
-    """The format of an output, a key of `SUFFIXES`, by its name and layout. Raises `UsageError`."""
-    formats = OF_LAYOUT[target.format]
-    for name in formats:
-        if path.lower().endswith(SUFFIXES[name]):
-            return name
-    suffixes = [suffix for name in formats for suffix in SUFFIXES[name]]
+    """The name of an output's `Format`, chosen by its suffix and its layout. Raises `UsageError`."""
+    possible = formats_for(target.format)
+    for record in possible:
+        if path.lower().endswith(record.suffixes):
+            return record.name
+    suffixes = [suffix for record in possible for suffix in record.suffixes]
     raise UsageError(
         f"the output's name must end in {', '.join(suffixes[:-1])} or {suffixes[-1]}",
         path=path,
@@ -105,16 +85,12 @@ def output_format(path: str, target: Target) -> str:
 
 def refuse_input(path: str, out_path: str) -> None:
     """Raise `UsageError` if an output would be written over an input, also through links."""
-    from converters.formats.io.atomic import same_file
-
     if same_file(path, out_path):
         raise UsageError("input and output are the same file", path=out_path, hint="choose another output")
 
 
 def refuse_early(out_path: str, *, force: bool) -> None:
     """Raise `Refused` before any work if the output cannot be written."""
-    from converters.formats.io.atomic import refuse_output
-
     refuse_output(out_path, force=force)
 
 
@@ -124,193 +100,75 @@ def write_output(
     work: Work,
     *,
     force: bool,
-    verify: bool,
+    check: bool,
     progress: Callable[[int, int], None] | None,
 ) -> Written:
     """Write the work's tensors as ``kind``, read the file back, and give it its name.
 
-    With ``verify`` every byte is compared with the source, else names, shapes and dtypes. Raises `Refused` where
+    With ``check`` every byte is compared with the source, else names, shapes and dtypes. Raises `Refused` where
     something differs or the disk does not take it; nothing is left then.
     """
     times = {"start": perf_counter()}
 
-    def check(temporary: str) -> None:
+    def read_back(temporary: str) -> None:
         times["written"] = perf_counter()
         try:
-            _check(temporary, work, verify=verify)
+            _check(temporary, work, check=check)
         except ConverterError as error:
             raise Refused(
                 f"read back, the output {error.what}", path=path, where=error.where, hint=error.hint
             ) from None
         times["checked"] = perf_counter()
 
-    moved = _counter(progress, sum(tensor.nbytes for tensor in work.tensors)) if progress else None
-    writer = {
-        "pth": _pth,
-        "safetensors": _safetensors,
-        "pickle": _pickle,
-        "tensorflow": _tensorflow,
-        "caffe": _caffe,
-        "npz": _npz,
-        "onnx": _onnx,
-        "hdf5": _hdf5,
-    }[kind]
-    provenance = writer(path, work, force, check, moved)
+    record = _Record(work)
+    format_ = format_named(kind)
+    with replacing_all(format_.files(path), force=force, check=read_back) as outputs:
+        format_.write(outputs, _content(work, record, progress))
     ended = perf_counter()
     written, checked = times.get("written", ended), times.get("checked", ended)
     return Written(
-        provenance,
+        record.value,
         {"write": written - times["start"], "check": checked - written, "finish": ended - checked},
     )
 
 
-def _pth(path: str, work: Work, force: bool, check: Check, moved: Moved | None) -> dict[str, Any]:
-    from converters.formats.io.atomic import replacing
-    from converters.formats.io.crc32 import crc32_function
-    from converters.formats.pytorch.writer import write_pth
-
-    crc, final = crc32_function(), _Record(work)
-    with replacing(path, force=force, check=check) as out:
-        write_pth(
-            out,
-            work.tensors,
-            crc=crc,
-            progress=moved,
-            records=lambda crcs: {"provenance.json": final.text(crcs, crc).encode()},
-            wrap=_wrapper(work),
-            key="model_state" if work.target.container == "model_state" else "state_dict",
-        )
-    return final.value
+def _content(work: Work, record: _Record, progress: Callable[[int, int], None] | None) -> Content:
+    """What the format's writer is given."""
+    origin = work.draft.get("origin", {})
+    return Content(
+        tensors=work.tensors,
+        original=origin.get("details", {}),
+        same_layout=origin.get("layout") == work.target.name,
+        wrapper=_wrapper(work),
+        provenance=record.text,
+        graph=partial(_source_graph, work),
+        progress=_counter(progress, sum(tensor.nbytes for tensor in work.tensors)) if progress else None,
+    )
 
 
-def _safetensors(path: str, work: Work, force: bool, check: Check, moved: Moved | None) -> dict[str, Any]:
-    from converters.formats.io.atomic import replacing
-    from converters.formats.io.crc32 import crc32_function
-    from converters.formats.safetensors.writer import write_safetensors
-
-    crc, final = crc32_function(), _Record(work)
-    with replacing(path, force=force, check=check) as out:
-        write_safetensors(
-            out,
-            work.tensors,
-            crc=crc,
-            progress=moved,
-            metadata=lambda crcs: {"format": "pt", "provenance": final.text(crcs, crc)},
-        )
-    return final.value
-
-
-def _pickle(path: str, work: Work, force: bool, check: Check, moved: Moved | None) -> dict[str, Any]:
-    from converters.formats.caffe2.pickle_writer import write_caffe2_pickle
-    from converters.formats.io.atomic import replacing
-
-    with replacing(path, force=force, check=check) as out:
-        write_caffe2_pickle(out, work.tensors, nested=_details(work).get("nested", True))
-    return dict(work.draft)
-
-
-def _tensorflow(path: str, work: Work, force: bool, check: Check, moved: Moved | None) -> dict[str, Any]:
-    from converters.formats.io.atomic import replacing
-    from converters.formats.tensorflow.writer import checkpoint_names, write_tensorflow
-
-    prefix = path.removesuffix(".index")
-    data, index = checkpoint_names(prefix)
-    # The data get their name first: without the index there is no checkpoint.
-    with replacing(index, force=force) as index_out, replacing(data, force=force) as data_out:
-        write_tensorflow(data_out, index_out, work.tensors, progress=moved)
-    try:
-        check(prefix)  # a reader finds the two by their final names only
-    except ConverterError:
-        os.unlink(index)
-        os.unlink(data)
-        raise
-    return dict(work.draft)
-
-
-def _caffe(path: str, work: Work, force: bool, check: Check, moved: Moved | None) -> dict[str, Any]:
-    from converters.formats.caffe.reader import BVLC, NUMBERS, Layer
-    from converters.formats.caffe.writer import write_caffemodel
-    from converters.formats.io.atomic import replacing
-
-    former = _details(work)
-    if work.draft.get("origin", {}).get("layout") != work.target.name or former.get("dialect") not in NUMBERS:
-        former = {"dialect": BVLC, "net": former.get("net", ""), "layers": []}
-    layers = [Layer(row["name"], row["kind"], row["blobs"]) for row in former.get("layers", ())]
-    with replacing(path, force=force, check=check) as out:
-        write_caffemodel(
-            out,
-            work.tensors,
-            dialect=former["dialect"],
-            net=former.get("net", ""),
-            layers=layers,
-            progress=moved,
-        )
-    return dict(work.draft)
-
-
-def _npz(path: str, work: Work, force: bool, check: Check, moved: Moved | None) -> dict[str, Any]:
-    from converters.formats.io.atomic import replacing
-    from converters.formats.npz.writer import write_npz
-
-    with replacing(path, force=force, check=check) as out:
-        write_npz(out, work.tensors, progress=moved)
-    return dict(work.draft)
-
-
-def _hdf5(path: str, work: Work, force: bool, check: Check, moved: Moved | None) -> dict[str, Any]:
-    from converters.formats.hdf5.writer import write_hdf5
-    from converters.formats.io.atomic import replacing
-
-    tensors, groups = list(work.tensors), []
-    if work.target.format == "caffe":  # every layer is a group, with or without weights
-        tensors = [tensor._replace(name=f"data/{tensor.name}") for tensor in tensors]
-        origin = work.draft.get("origin", {})
-        layers = _details(work).get("layers", ()) if origin.get("layout") == work.target.name else ()
-        groups = [f"data/{layer['name']}" for layer in layers if layer["name"]]
-    with replacing(path, force=force, check=check) as out:
-        write_hdf5(out, tensors, groups=groups, progress=moved)
-    return dict(work.draft)
-
-
-def _details(work: Work) -> Mapping[str, Any]:
-    """What the file that a chain of conversions began with said beside its tensors, if that is known."""
-    details: Mapping[str, Any] = work.draft.get("origin", {}).get("details", {})
-    return details
-
-
-def _onnx(path: str, work: Work, force: bool, check: Check, moved: Moved | None) -> dict[str, Any]:
-    from converters.formats.io.atomic import replacing
-    from converters.formats.io.crc32 import crc32_function
-    from converters.formats.onnx.writer import write_onnx
+def _source_graph(work: Work) -> Graph:
+    """The network of the source framework over the planned tensors. Raises `Refused` if it leaves some unread."""
     from converters.mapping.network_info import model_name_in
     from converters.mapping.schema import LayoutTable
+    from converters.source_graphs.caffe2_predict_net import described_net
     from converters.source_graphs.registry import source_graph, source_net
 
     network = work.draft.get("network") or {}
     tensors = {tensor.name: tensor for tensor in work.tensors}
-    net = work.checkpoint.net
-    if net is None or any(row.source != row.target or row.ops for row in work.plan.rows):
+    predict_net = work.checkpoint.predict_net
+    if predict_net is None or any(row.source != row.target or row.ops for row in work.plan.rows):
         net = source_net(
             tensors,
             settings=network.get("settings") or {},
             inverse_std=work.plan.inverse_std,
             model=model_name_in(work.target, network) if isinstance(work.target, LayoutTable) else "",
         )
+    else:
+        net = described_net(predict_net, work.checkpoint.tensors)
     graph = source_graph(net, tensors)
-    places = {name: place for place, name in enumerate(graph.weights)}
-    if unread := tensors.keys() - places.keys():
+    if unread := tensors.keys() - graph.weights.keys():
         raise Refused("the source's network does not read all of its tensors", where=min(unread))
-    crc, final = crc32_function(), _Record(work)
-
-    with replacing(path, force=force, check=check) as out:
-        write_onnx(
-            out,
-            graph,
-            crc=crc,
-            progress=moved,
-            metadata=lambda crcs: {"provenance": final.text([crcs[places[name]] for name in tensors], crc)},
-        )
-    return final.value
+    return graph
 
 
 def _counter(progress: Callable[[int, int], None], total: int) -> Callable[[int], None]:
@@ -331,12 +189,13 @@ class _Record:
         self._work = work
         self.value: dict[str, Any] = dict(work.draft)
 
-    def text(self, crcs: Sequence[int], crc: Callable[[Any, int], int]) -> str:
+    def text(self, crcs: Sequence[int]) -> str:
         """The record as JSON, with the CRC-32 of every source tensor's bytes (little-endian, C order).
 
         ``crcs`` are those of the written tensors, equal to the source's where the bytes are the same. Zeros, as
         safetensors gives them before the data to learn how long the record will be, stay zeros.
         """
+        crc = crc32_function()
         known = any(crcs)
         sums: dict[str, str] = {}
         for row, written in zip(self._work.plan.rows, crcs, strict=True):
@@ -355,23 +214,23 @@ class _Record:
         return dump(self.value)
 
 
-def _wrapper(work: Work) -> Mapping[str, Any] | None:
-    """What an ecosystem expects beside the state dict, as plain data; None where no wrapper is wanted, or its
-    files are bare."""
+def _wrapper(work: Work) -> Wrapper | None:
+    """What the target's project puts around the state dict; None where no wrapper is wanted, or its files have
+    none."""
     tool = work.draft["tool"]
     if work.wrap and work.target.container == "mmcv":
-        return {"meta": {"converted_by": f"{tool['name']} {tool['version']}"}}
-    return {} if work.wrap and work.target.container == "model_state" else None
+        return Wrapper("state_dict", {"meta": {"converted_by": f"{tool['name']} {tool['version']}"}})
+    return Wrapper("model_state", {}) if work.wrap and work.target.container == "model_state" else None
 
 
-def _check(temporary: str, work: Work, *, verify: bool) -> None:
-    """Open what was written and compare names, shapes and dtypes with the plan; with ``verify`` every byte."""
+def _check(temporary: str, work: Work, *, check: bool) -> None:
+    """Open what was written and compare names, shapes and dtypes with the plan; with ``check`` every byte."""
     with open_checkpoint(temporary) as written:
         expected = {row.target: (row.dtype, row.shape) for row in work.plan.rows}
         found = {name: (tensor.dtype, tensor.shape) for name, tensor in written.tensors.items()}
         if expected != found:
             raise Refused("differs from the plan", hint="please report this; nothing was kept")
-        if not verify:
+        if not check:
             return
         for row in work.plan.rows:
             if not same_bytes(row.tensor(work.checkpoint.tensors), written.tensors[row.target]):

@@ -1,4 +1,4 @@
-"""Read a provenance record that stands in a file. Files lie: every field that is used is checked first."""
+"""Reads the provenance record in a file. Input is untrusted: every field is validated before use."""
 
 from __future__ import annotations
 
@@ -14,6 +14,9 @@ if TYPE_CHECKING:
     Check = Callable[[Any], bool]
 
 
+LONGEST_STRIDE = 64
+"""The largest stride in time that a stem can have: as many frames as the longest clips."""
+
 VERSION = 1
 """The version of the record's own form."""
 
@@ -21,7 +24,7 @@ VERSION = 1
 def parse_provenance(text: str | None, path: str) -> Mapping[str, Any] | None:
     """The record as data, or None where there is none.
 
-    Raises `BadInput` if it is damaged: not JSON, or a field of another type or out of range.
+    Raises `BadInput` if it is damaged: not JSON, or a field with a wrong type or out of range.
     """
     if text is None:
         return None
@@ -37,7 +40,7 @@ def parse_provenance(text: str | None, path: str) -> Mapping[str, Any] | None:
 
 
 def _text(value: Any) -> bool:
-    """Text that can be written as UTF-8: JSON can hold half of a surrogate pair, names cannot."""
+    """Text that can be encoded as UTF-8: JSON can hold lone surrogates, names cannot."""
     return isinstance(value, str) and not any("\ud800" <= c <= "\udfff" for c in value)
 
 
@@ -62,7 +65,7 @@ def _map(item: Check) -> Check:
 
 
 def _fields(needed: Mapping[str, Check], allowed: Mapping[str, Check] | None = None) -> Check:
-    """A dict with all of ``needed``; ``allowed`` fields are checked where they are there, others are not used."""
+    """A dict with all fields in ``needed``; those in ``allowed`` are checked if present, others are ignored."""
 
     def check(value: Any) -> bool:
         return (

@@ -1,4 +1,4 @@
-"""What kind of file it is, by its first bytes, and what to tell a person whose file is of another kind."""
+"""The kind of a file by its first bytes, and what a user should do with one of another kind."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ if TYPE_CHECKING:
     from converters.files import SourceFile
 
 HEAD = 1024
-"""Bytes of a file's beginning that `sniff` wants to see."""
+"""Bytes at the start of a file that `sniff` needs."""
 
 _STARTS = (
     (b"PK\x03\x04", "zip"),
@@ -40,7 +40,7 @@ _PROTOBUF = (
 )
 _MINIDB = (b"!!PREDICTOR_DBREADER", b"!!META_NET_DEF")
 
-_SAY = {
+_DESCRIPTIONS = {
     "empty": ("is empty", "the download failed; fetch it again"),
     "html": ("is a web page, not a checkpoint", "the site sent a page; fetch the file itself"),
     "git-lfs": ("is a git-lfs pointer, not a checkpoint", "run 'git lfs pull' to get the file itself"),
@@ -65,7 +65,7 @@ _SAY = {
 
 
 def sniff(head: bytes) -> str:
-    """The kind of a file that starts so, from its first `HEAD` bytes: one of the keys of the texts above."""
+    """The kind of a file from its first `HEAD` bytes, a key of `_DESCRIPTIONS`."""
     if not head:
         return "empty"
     if any(number in head[:40] for number in _LEGACY_TORCH):
@@ -116,6 +116,11 @@ def expect(file: SourceFile, *kinds: str) -> str:
     """The kind of a file, which must be one of ``kinds``. Raises `BadInput` that says what it is instead."""
     kind = sniff(file.read_at(0, min(HEAD, file.size)))
     if kind not in kinds:
-        what, hint = _SAY[kind]
-        raise BadInput(what, path=file.path, hint=hint)
+        raise refusal(file, kind)
     return kind
+
+
+def refusal(file: SourceFile, kind: str) -> BadInput:
+    """The error for a file of a kind that is not wanted."""
+    what, hint = _DESCRIPTIONS[kind]
+    return BadInput(what, path=file.path, hint=hint)

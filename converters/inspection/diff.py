@@ -7,12 +7,13 @@ from dataclasses import asdict, dataclass
 from math import isfinite, sqrt
 from typing import TYPE_CHECKING, Any
 
+from converters.conversion.identify import declared_settings
 from converters.conversion.operations import arrays
 from converters.conversion.plan import make_plan
 from converters.conversion.provenance import before, undoing
 from converters.conversion.recognize import recognize
 from converters.errors import ConverterError
-from converters.formats.checkpoint import open_checkpoint
+from converters.formats.open import open_checkpoint
 from converters.mapping.catalog import load_layout
 from converters.mapping.names import BATCHES
 from converters.mapping.network_info import network_info
@@ -155,7 +156,7 @@ def _identify(checkpoint: Checkpoint, layout: str | None) -> _Identified | None:
         if layout is not None:
             raise
         return None
-    info = network_info(match, checkpoint.provenance, told=checkpoint.told)
+    info = network_info(match, checkpoint.provenance, told=declared_settings(checkpoint))
     undo = undoing(checkpoint.provenance, checkpoint.tensors)
     own = before(info, checkpoint.provenance, undo)
     return _Identified(checkpoint=checkpoint, match=match, info=info, own=own, undo=undo)

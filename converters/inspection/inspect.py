@@ -6,9 +6,10 @@ import os
 from dataclasses import dataclass, field, fields, replace
 from typing import TYPE_CHECKING, Any
 
+from converters.conversion.identify import declared_settings
 from converters.conversion.recognize import namesakes, recognize
 from converters.errors import Refused
-from converters.formats.checkpoint import open_checkpoint
+from converters.formats.open import open_checkpoint
 from converters.mapping.network_info import network_info
 from converters.mapping.variants import multiply_adds, parameters, weights
 from converters.tensor import FLOATS
@@ -108,7 +109,7 @@ def inspect(
         if mapping_file is not None:
             from converters.conversion.by_user_mapping import match_either
 
-            matched = match_either(mapping_file, checkpoint.tensors, checkpoint.others)
+            matched = match_either(mapping_file, checkpoint.tensors, checkpoint.other_values)
             inspection = replace(inspection, mapping=matched)
         return inspection
 
@@ -121,14 +122,14 @@ def _inspect_file(checkpoint: Checkpoint, unknown: str) -> Inspection:
         size=checkpoint.size,
         unknown=unknown,
         tensors=_described(checkpoint.tensors),
-        others=tuple(checkpoint.others),
+        others=tuple(checkpoint.other_values),
         provenance=checkpoint.provenance,
     )
 
 
 def _inspect_network(checkpoint: Checkpoint, match: Match) -> Inspection:
     """What can be said of a file of a known network; its tensors come in the order of the network's modules."""
-    info = network_info(match, checkpoint.provenance, told=checkpoint.told)
+    info = network_info(match, checkpoint.provenance, told=declared_settings(checkpoint))
     multiply_adds, counted = _costs(match, info)
     layouts, refusing = holding_layouts(match.variant)
     names = dict.fromkeys(match.prefix + slot.name for slot in match.slots if slot.name)

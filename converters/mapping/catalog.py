@@ -12,8 +12,6 @@ from typing import TYPE_CHECKING, Any
 from .compiled import read_compiled
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
-
     from .parse import Key, TableError
     from .schema import LayoutFile, LayoutTable, Model, NetworkTable
 
@@ -77,7 +75,7 @@ def _readable(root: str) -> tuple[tuple[LayoutTable, ...], tuple[TableError, ...
 
 
 def models(layout: LayoutTable) -> tuple[Model, ...]:
-    """The layout's models that have a name to ask for; for names of our own those of every layout."""
+    """The layout's models that have a name to ask for; for the canonical names those of every layout."""
     tables = readable_layouts() if layout.identity else (layout,)
     named = {row.name: row for table in tables for row in table.models if row.name}
     return tuple(named.values())
@@ -105,14 +103,14 @@ def _text(root: str, sort: str, name: str) -> bytes:
 @cache
 def _network(root: str, family: str) -> NetworkTable:
     text = _text(root, "networks", family)
-    found = read_compiled(root, "networks", family, (text,))
+    found = read_compiled(root, "networks", family, text)
     return found if found is not None else parse_network(root, family, text)
 
 
 @cache
 def _layout(root: str, name: str) -> LayoutTable:
     text = _text(root, "layouts", name)
-    found = read_compiled(root, "layouts", name, (text,))
+    found = read_compiled(root, "layouts", name, text)
     return found if found is not None else parse_layout(root, name, text)
 
 
@@ -131,13 +129,17 @@ def parse_network(root: str, family: str, text: bytes) -> NetworkTable:
 
 def parse_layout(root: str, name: str, text: bytes) -> LayoutTable:
     """A layout table from the bytes of its TOML file. Raises `TableError`, also for what it says wrongly of others."""
-    file, table = _parsed_layout(root, name, text)
-    for error in _layout_errors(root, name, text, file, table):
-        raise error
+    from importlib import import_module
+
+    file, table = layout_file(root, name, text)
+    check = import_module(".check", __package__)  # which needs the tables, and so this module
+    for fault in check.layout_faults(file, table):
+        raise fault.at(os.path.join(root, "layouts", f"{name}.toml"), text.decode())
     return table
 
 
-def _parsed_layout(root: str, name: str, text: bytes) -> tuple[LayoutFile, LayoutTable]:
+def layout_file(root: str, name: str, text: bytes) -> tuple[LayoutFile, LayoutTable]:
+    """What a layout's TOML file says, and the table that it makes. Raises `TableError`."""
     from .expand import layout_table
     from .parse import Fault, did_you_mean, parse
     from .schema import LayoutFile
@@ -160,31 +162,13 @@ def _parsed_layout(root: str, name: str, text: bytes) -> tuple[LayoutFile, Layou
         raise fault.at(path, text.decode()) from None
 
 
-def _layout_errors(
-    root: str, name: str, text: bytes, file: LayoutFile, table: LayoutTable
-) -> Iterator[TableError]:
-    """What a layout's table says wrongly of the other tables."""
-    from .check import layout_faults
-
-    path = os.path.join(root, "layouts", f"{name}.toml")
-    for fault in layout_faults(file, table):
-        yield fault.at(path, text.decode())
-
-
-def faults(sort: str, name: str) -> list[TableError]:
-    """Everything that is wrong with a table, from its TOML."""
-    from .check import network_faults
-    from .parse import TableError
-
+def from_toml(sort: str, name: str) -> tuple[LayoutTable | NetworkTable, list[str]]:
+    """A table from its TOML, and the other layouts that it takes something from. Raises `TableError`."""
     text = table_text(sort, name)
-    try:
-        if sort == "layouts":
-            return list(_layout_errors(ROOT, name, text, *_parsed_layout(ROOT, name, text)))
-        path = os.path.join(ROOT, sort, f"{name}.toml")
-        found = network_faults(parse_network(ROOT, name, text))
-        return [fault.at(path, text.decode()) for fault in found]
-    except TableError as error:
-        return [error]
+    if sort == "networks":
+        return parse_network(ROOT, name, text), []
+    file, table = layout_file(ROOT, name, text)
+    return table, [*table.naming.taken_from, *([file.models_from] if file.models_from else [])]
 
 
 def _toml(root: str, sort: str, name: str, text: bytes) -> tuple[str, dict[str, Any]]:

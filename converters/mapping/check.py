@@ -6,6 +6,7 @@ table that is read from its TOML is checked too, so that a slip shows at once.
 
 from __future__ import annotations
 
+import os
 import re
 import sys
 from typing import TYPE_CHECKING
@@ -28,7 +29,7 @@ if TYPE_CHECKING:
 
 _PLACEHOLDER = re.compile(r"\{(\w+)\}")
 _SIZES = ("classes", "channels")
-"""Sizes that every file's tensors tell."""
+"""Sizes that every file's tensors show."""
 
 
 def network_faults(table: NetworkTable) -> Iterator[Fault]:
@@ -85,7 +86,7 @@ def placeholders(table: NetworkTable) -> set[str]:
 
 
 def open_sizes(table: NetworkTable) -> set[str]:
-    """The sizes that a file's tensors tell."""
+    """The sizes that a file's tensors show."""
     listed = {
         name
         for row in table.types.values()
@@ -305,12 +306,26 @@ def _line_of_module(file: LayoutFile, family: str, module: str) -> Key:
     return keys[-1] if keys else ("modules", family)
 
 
+def faults(sort: str, name: str) -> list[TableError]:
+    """Everything that is wrong with a table, from its TOML."""
+    text = catalog.table_text(sort, name)
+    path = os.path.join(catalog.ROOT, sort, f"{name}.toml")
+    try:
+        if sort == "layouts":
+            found = layout_faults(*catalog.layout_file(catalog.ROOT, name, text))
+        else:
+            found = network_faults(catalog.parse_network(catalog.ROOT, name, text))
+        return [fault.at(path, text.decode()) for fault in found]
+    except TableError as error:
+        return [error]
+
+
 def all_faults() -> list[TableError]:
     """Everything that is wrong with every table."""
     found: list[TableError] = []
     for sort, names in (("networks", catalog.network_names()), ("layouts", catalog.layout_names())):
         for name in names:
-            found += catalog.faults(sort, name)
+            found += faults(sort, name)
     return found
 
 

@@ -1,6 +1,6 @@
 """A table as the package works with it, from what its file says.
 
-What a file's own words can tell is checked here; `check` compares tables with each other.
+What a file shows by itself is checked here; `check` compares tables with each other.
 """
 
 from __future__ import annotations
@@ -8,10 +8,11 @@ from __future__ import annotations
 import re
 from typing import TYPE_CHECKING, Any
 
+from converters.formats.registry import layout_formats
+
 from .parse import Fault, did_you_mean
 from .schema import (
     CONTAINERS,
-    FORMATS,
     LayoutFile,
     LayoutTable,
     ModuleNames,
@@ -155,7 +156,10 @@ def _sizes(key: Key, words: list[str]) -> Iterator[int | str]:
 
 def layout_table(file: LayoutFile, name: str, other: Callable[[Key, str], LayoutTable]) -> LayoutTable:
     """A layout table; ``other`` loads another one that it refers to at a key. Raises `Fault`."""
-    for key, word, right in (("format", file.format, FORMATS), ("container", file.container, CONTAINERS)):
+    for key, word, right in (
+        ("format", file.format, layout_formats()),
+        ("container", file.container, CONTAINERS),
+    ):
         if word not in right:
             raise Fault((key,), f"unknown {key} {word!r}", did_you_mean(word, right))
     models, preprocessing = file.models, file.preprocessing

@@ -30,7 +30,7 @@ class CannotHold(Exception):
 class TensorSlot(NamedTuple):
     """One tensor of a network, under its canonical name and under a layout's.
 
-    ``shape`` is the canonical one and may hold names of sizes that a file's tensors tell; ``stored`` says how the
+    ``shape`` is the canonical one and may hold names of sizes that a file's tensors show; ``stored`` says how the
     layout keeps the tensor, if it does (``name`` is empty where it does not). ``key`` is the module's line in the
     network's table.
     """
@@ -63,18 +63,20 @@ def tensor_slots(
     ``present`` says for each optional part whether it is there, and of the head if it is not. A tensor that the layout
     stores twice comes twice. Raises `CannotHold` for a module that the layout has no name for.
     """
-    for module in variant.modules:
+    for module in variant.each_module():
         if not present.get(module.part, not module.optional):
             continue
-        name = module_name(layout, variant, module, sizes)
-        if name == IDENTITY:
-            yield from _identity(layout, variant, module)
-        else:
-            yield from _module_slots(layout, module, name)
+        yield from module_slots(layout, variant, module, sizes)
 
 
-def _module_slots(layout: LayoutTable, module: Module, name: str) -> Iterator[TensorSlot]:
-    """The tensors of a module that a layout calls ``name``."""
+def module_slots(
+    layout: LayoutTable, variant: Variant, module: Module, sizes: Mapping[str, int]
+) -> Iterator[TensorSlot]:
+    """The tensors of one module, see `tensor_slots`."""
+    name = module_name(layout, variant, module, sizes)
+    if name == IDENTITY:
+        yield from _identity(layout, variant, module)
+        return
     kind, key = module.kind, module.key
     parameters = layout.storage.parameters["conv" if kind == "conv+bias" else kind]
     names = layout.modules.get(module.family, _NO_NAMES)
@@ -155,7 +157,7 @@ def module_name(layout: LayoutTable, variant: Variant, module: Module, sizes: Ma
         values = _with_letters(values, naming.letters)
     try:
         name = template.format_map(values)
-    except KeyError:  # a size that the file's tensors tell stands in the name, or what the variant's row says
+    except KeyError:  # a size that the file's tensors show stands in the name, or what the variant's row says
         name = template.format_map({**variant.values, **values, **sizes})
     return prefix + naming.rename.get(name, name)
 
@@ -171,7 +173,7 @@ def _with_letters(values: Mapping[str, Any], letters: Mapping[str, str]) -> Mapp
 
 
 def name_templates(layout: LayoutTable, family: str) -> Iterator[str]:
-    """The templates whose names carry a size that the file's tensors tell, such as a number of classes."""
+    """The templates whose names carry a size that the file's tensors show, such as a number of classes."""
     if layout.identity:
         return
     names = layout.modules[family]

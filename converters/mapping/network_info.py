@@ -23,8 +23,8 @@ if TYPE_CHECKING:
 class NetworkInfo(NamedTuple):
     """The network in a file, beyond its tensors. Without a head it has 0 ``classes``.
 
-    ``settings`` are what no tensor shows, as the network's table declares them. ``input`` tells clip, crop and
-    normalisation in plain data. ``model`` is the name of the published model, where one was asked for or no other
+    ``settings`` are what no tensor shows, as the network's table declares them. ``input`` has clip, crop and
+    normalisation as plain data. ``model`` is the name of the published model, where one was asked for or no other
     fits; ``choices`` are the models that fit where these are several that compute different things.
     """
 
@@ -66,8 +66,8 @@ def network_info(
     asked: Mapping[str, object] = MappingProxyType({}),
     model: str | None = None,
 ) -> NetworkInfo:
-    """The network of a fitted file. Its settings are those ``asked`` for, then what the file tells beside its tensors
-    (``told``: an ONNX graph shows some), then what its provenance says, then its layout's table.
+    """The network in a matched file. Its settings are those ``asked`` for, then ``told``, what the file itself says
+    beside its tensors (an ONNX graph shows some), then its provenance's, then its layout's.
 
     ``model`` asks for one of the layout's models by its name; the name of a network asks for nothing.
 
@@ -122,7 +122,7 @@ def _recorded(match: Match, kept: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def require_unambiguous(info: NetworkInfo, path: str, *, option: str = "--variant") -> NetworkInfo:
-    """The same facts. Raises `Refused` where names and shapes leave more than one function, which ``option`` tells."""
+    """The same. Raises `Refused` where several models fit that compute different things; ``option`` chooses one."""
     if not info.choices:
         return info
     raise Refused(

@@ -4,6 +4,7 @@ names file, line and key, and the nearest right word."""
 from __future__ import annotations
 
 import re
+from functools import cache
 from types import UnionType
 from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple, TypeVar, get_args, get_origin, get_type_hints
 
@@ -71,7 +72,7 @@ def parse(record: type[R], raw: object, key: Key = ()) -> R:
     """A record from a TOML table that stands at ``key``. Raises `Fault`."""
     if not isinstance(raw, dict):
         raise Fault(key, "must be a table")
-    types = field_types(record)
+    types = field_types(record)  # type: ignore[arg-type]  # mypy: a class is no Hashable
     words = {name.rstrip("_"): name for name in types}
     for word in raw:
         if word not in words:
@@ -82,6 +83,7 @@ def parse(record: type[R], raw: object, key: Key = ()) -> R:
     return record(**{words[word]: value_of(types[words[word]], raw[word], (*key, word)) for word in raw})
 
 
+@cache
 def field_types(record: type[Record]) -> dict[str, Any]:
     """The types of a record's fields."""
     from collections.abc import Mapping

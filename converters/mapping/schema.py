@@ -7,6 +7,7 @@ what the rest of the package works with.
 
 from __future__ import annotations
 
+from functools import cached_property
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
 
@@ -19,9 +20,6 @@ if TYPE_CHECKING:
 
 NOTHING: Mapping[str, Any] = MappingProxyType({})
 """An empty table."""
-
-FORMATS = ("pytorch", "caffe2-pickle", "tensorflow", "caffe", "chainer")
-"""The file formats that a layout's files come in."""
 
 CONTAINERS = ("state_dict", "model_state", "mmcv")
 """What ``--wrap`` puts around a state dict."""
@@ -56,7 +54,7 @@ class Model(Record):
     variants: tuple[str, ...]
     """The variants, with ``*`` for any text."""
     clip: tuple[int | str, ...]
-    """Frames, height and width of a clip; a text is a size that the file's tensors tell."""
+    """Frames, height and width of a clip; a text is a size that the file's tensors show."""
     resize: str
     """How a frame becomes that large, in words."""
     name: str = ""
@@ -70,7 +68,7 @@ class Model(Record):
     settings: Mapping[str, Any] = NOTHING
     """Settings that differ from the layout's own."""
     sizes: Mapping[str, tuple[int, ...]] = NOTHING
-    """Sizes that the file's tensors must tell."""
+    """Sizes that the file's tensors must have."""
 
 
 class Preprocessing(Record):
@@ -264,12 +262,12 @@ class NetworkFile(Record):
     compose: Mapping[str, Composed] = NOTHING
     """Networks that this one is built from."""
     settings: Mapping[str, Any] = NOTHING
-    """What no tensor shows, with the values that hold where nothing else is said; of a setting that is a word, the list
-    of its words, the default first."""
+    """What no tensor shows, with the values that hold unless a layout or a model says otherwise. A setting that is a
+    word has the list of its words, the default first."""
     sizes: tuple[str, ...] = ()
-    """Sizes that a file's tensors tell, beside ``classes``, ``channels`` and those that types list."""
+    """Sizes that a file's tensors show, beside ``classes``, ``channels`` and those that types list."""
     options: tuple[str, ...] = ()
-    """What else the reference network can be told, beside settings."""
+    """Further options of the reference network."""
     strides: Mapping[str, int] = NOTHING
     """Settings that divide the frames, each with the first stage that sees fewer."""
     halves: Mapping[str, int] = NOTHING
@@ -412,10 +410,16 @@ class LayoutTable(Record):
 
     def support_for(self, variant: str) -> Support:
         """What the table says of a variant; the first row that matches counts, none means that it holds it."""
-        for row in self.supports:
-            if is_for(row.variants, variant):
-                return row
-        return EVERYTHING
+        found = self._support.get(variant)
+        if found is None:
+            rows = (row for row in self.supports if is_for(row.variants, variant))
+            found = self._support[variant] = next(rows, EVERYTHING)
+        return found
+
+    @cached_property
+    def _support(self) -> dict[str, Support]:
+        """What `support_for` has found."""
+        return {}
 
     def choose(self, wanted: Callable[[str, tuple[str, ...]], str]) -> LayoutTable:
         """The same with one name for every module that has several, see `ModuleNames.choose`."""
@@ -454,6 +458,7 @@ class LayoutTable(Record):
         modules = {family: change(names) for family, names in self.modules.items()}
         return self.replace(naming=self.naming.replace(modules=modules, **others))
 
+    @cached_property
     def tensor_counts(self) -> dict[str, int]:
         """How many tensors a module of each kind has in a file of this layout, and one that it leaves out or stores
         twice has, under its key in the network's table; ``part/key`` where only the one in that part is left out."""
@@ -472,7 +477,14 @@ class LayoutTable(Record):
 
     def divisor(self, kind: str) -> str:
         """The suffix of what some tensors of a module of this kind are divided by; empty where none is."""
-        return next((over for name in PARAMETERS[kind] if (over := self.parameter(kind, name).over)), "")
+        return self._divisors[kind]
+
+    @cached_property
+    def _divisors(self) -> dict[str, str]:
+        return {
+            kind: next((over for name in names if (over := self.parameter(kind, name).over)), "")
+            for kind, names in PARAMETERS.items()
+        }
 
     def parameter(self, kind: str, name: Parameter) -> StoredTensor:
         """How a tensor of a module of this kind is stored."""

@@ -1,7 +1,7 @@
 """A mapping file of a user's own: one table from the names of one file to those of another.
 
 Templates with an index expand into a finite list of exact pairs, and every limit is checked before anything is
-expanded: such a file comes from anywhere. The grammar is described in ``mappings/README.md``.
+expanded: such a file comes from anywhere. The grammar is described in ``docs/mapping-files.md``.
 """
 
 from __future__ import annotations
@@ -13,10 +13,10 @@ from math import prod
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from converters.files import SourceFile
+from converters.formats.registry import layout_formats
 from converters.tensor import ITEMSIZE
 
 from .parse import Check, TableError
-from .schema import FORMATS
 from .storage import StoredTensor
 
 if TYPE_CHECKING:
@@ -28,7 +28,7 @@ MOST_ROWS = 50_000
 LONGEST_NAME = 1000
 """Characters of an expanded name."""
 
-_HOLE = re.compile(r"\{\{|\}\}|\{([A-Za-z_][A-Za-z0-9_]{0,30})\}|[{}]")
+_PLACEHOLDER = re.compile(r"\{\{|\}\}|\{([A-Za-z_][A-Za-z0-9_]{0,30})\}|[{}]")
 _RANGE = re.compile(r"(0|[1-9][0-9]{0,8})(?:-(0|[1-9][0-9]{0,8}))?(?:\*([1-9][0-9]{0,5}))?")
 _AXIS = re.compile(r"[A-Za-z]{1,8}")
 
@@ -171,14 +171,15 @@ def _turned(pair: Pair) -> Pair:
 
 
 class _Template(NamedTuple):
-    """A name in pieces: literal texts, and holes in between. ``texts`` is one longer than ``holes``."""
+    """A name in pieces: literal texts, and placeholders in between. ``texts`` is one longer than ``placeholders``."""
 
     texts: tuple[str, ...]
-    holes: tuple[str, ...]
+    placeholders: tuple[str, ...]
 
     def fill(self, values: Mapping[str, str]) -> str:
         return self.texts[0] + "".join(
-            values[hole] + text for hole, text in zip(self.holes, self.texts[1:], strict=True)
+            values[placeholder] + text
+            for placeholder, text in zip(self.placeholders, self.texts[1:], strict=True)
         )
 
 
@@ -196,7 +197,7 @@ class _Indexes:
             check.that(isinstance(columns, dict) and bool(columns), where, "must have columns")
             self.columns[name] = {}
             for column, values in columns.items():
-                whole = _HOLE.fullmatch(f"{{{column}}}")
+                whole = _PLACEHOLDER.fullmatch(f"{{{column}}}")
                 check.that(bool(whole and whole[1]), where, f"{column!r} is no name for a column")
                 check.that(column not in self.of_column, where, f"there is a column {column!r} already")
                 self.of_column[column] = name
@@ -208,29 +209,31 @@ class _Indexes:
         return [name for name in self.columns if name not in self._used]
 
     def template(self, where: str, text: object) -> _Template:
-        """A name template. Raises for a brace that is no hole, and for a hole that is no column."""
+        """A name template. Raises for a brace that is no placeholder, and for a placeholder that is no column."""
         self._check.that(isinstance(text, str) and bool(text), where, "is no name")
-        texts, holes, start = [""], [], 0
-        for match in _HOLE.finditer(str(text)):
+        texts, placeholders, start = [""], [], 0
+        for match in _PLACEHOLDER.finditer(str(text)):
             texts[-1] += str(text)[start : match.start()]
             start = match.end()
             if match[1]:
                 self._check.that(match[1] in self.of_column, where, f"there is no column {match[1]!r}")
-                holes.append(match[1])
+                placeholders.append(match[1])
                 texts.append("")
             else:
                 self._check.that(len(match[0]) == 2, where, "has a brace alone: write {{ or }} for one")
                 texts[-1] += match[0][0]
         texts[-1] += str(text)[start:]
-        return _Template(tuple(texts), tuple(holes))
+        return _Template(tuple(texts), tuple(placeholders))
 
     def names_of(self, *templates: _Template) -> tuple[str, ...]:
         """The indexes that templates are filled from, in the table's order."""
-        held = {self.of_column[hole] for template in templates for hole in template.holes}
+        held = {
+            self.of_column[placeholder] for template in templates for placeholder in template.placeholders
+        }
         return tuple(name for name in self.columns if name in held)
 
     def expansions(self, where: str, names: tuple[str, ...]) -> Iterator[dict[str, str]]:
-        """The values of every hole, for every combination of the indexes' rows; counted first."""
+        """The values of every placeholder, for every combination of the indexes' rows; counted first."""
         sizes = [len(next(iter(self.columns[name].values()))) for name in names]
         self._rows += prod(sizes)
         self._check.that(self._rows <= MOST_ROWS, where, f"expands into more than {MOST_ROWS:,} rows")
@@ -243,7 +246,9 @@ class _Indexes:
             }
 
     def fill(self, where: str, template: _Template, values: Mapping[str, str]) -> str:
-        size = sum(map(len, template.texts)) + sum(len(values[hole]) for hole in template.holes)
+        size = sum(map(len, template.texts)) + sum(
+            len(values[placeholder]) for placeholder in template.placeholders
+        )
         self._check.that(size <= LONGEST_NAME, where, f"has names of more than {LONGEST_NAME:,} characters")
         return template.fill(values)
 
@@ -364,9 +369,9 @@ def _side(check: Check, indexes: _Indexes, raw: Mapping[str, Any], key: str) -> 
     check.keys(row, key, set(), {"format", "drop", "constants", "left_over"})
     format_ = row.get("format", "pytorch")
     check.that(
-        isinstance(format_, str) and format_ in FORMATS,
+        isinstance(format_, str) and format_ in layout_formats(),
         f"{key}.format",
-        f"is not one of {', '.join(FORMATS)}",
+        f"is not one of {', '.join(layout_formats())}",
     )
     drop, left_over = row.get("drop", []), row.get("left_over", [])
     for word, texts in (("drop", drop), ("left_over", left_over)):

@@ -19,12 +19,15 @@ if TYPE_CHECKING:
 BN_EPS = "bn_eps"
 """The setting that every batch norm's eps is, in families that have norms."""
 
+ModuleCount = tuple[str, str, str, int]
+"""A part, one of its lines, its kind, and how many modules it is in the variant."""
+
 Stage = tuple[Any, ...]
 """A column's values in the blocks of one stage."""
 
 
 class Variant(Record):
-    """One network of a family, decided but for the sizes that a file's tensors tell (classes, input channels).
+    """One network of a family, decided but for the sizes that a file's tensors show (classes, input channels).
 
     ``values`` are its type's and its depth's rows in the table.
     """
@@ -43,6 +46,22 @@ class Variant(Record):
     def modules(self) -> tuple[Module, ...]:
         """Every module, in state-dict order."""
         return tuple(_modules(self))
+
+    def each_module(self) -> Iterator[Module]:
+        """Every module, expanded as far as it is asked for: most variants that are tried do not get far."""
+        if "modules" in self.__dict__:
+            yield from self.modules
+            return
+        found = []
+        for module in _modules(self):
+            found.append(module)
+            yield module
+        self.__dict__["modules"] = tuple(found)
+
+    @cached_property
+    def module_counts(self) -> dict[str, tuple[ModuleCount, ...]]:
+        """How many modules each line of each part stands for."""
+        return {part: tuple(_module_counts(self, part)) for part, _ in self.parts}
 
     @cached_property
     def parts(self) -> tuple[tuple[str, bool], ...]:
@@ -107,32 +126,31 @@ def count(variant: Variant, stored: Mapping[str, int]) -> int:
 
     ``stored`` says how many a module of each kind has, or one under its key in the table, perhaps in one part alone.
     """
-    total = 0
-    for part, optional in parts(variant):
-        if optional:
-            continue
-        if part in variant.table.compose:
-            total += sum(count_part(inner, name, stored) for inner, name in _composed(variant, part))
-        else:
-            total += count_part(variant, part, stored)
-    return total
+    return sum(count_part(variant, part, stored) for part, optional in variant.parts if not optional)
 
 
 def count_part(variant: Variant, part: str, stored: Mapping[str, int]) -> int:
     """How many tensors one part of a variant has."""
-    templates = variant.table.modules[part]
-    each = sum(
-        stored.get(f"{part}/{template.name}", stored.get(template.name, stored[template.kind]))
-        for template in templates
+    return sum(
+        number * stored.get(f"{own}/{line}", stored.get(line, stored[kind]))
+        for own, line, kind, number in variant.module_counts[part]
     )
-    if not _indexed(templates):
-        return each
-    blocks: list[int] = variant.values["blocks"]
-    where = variant.table.where.get(part)
-    if not where:
-        return each * sum(blocks)
-    ((name, wanted),) = where.items()
-    return each * sum(stage.count(wanted) for stage in column(variant, name))
+
+
+def _module_counts(variant: Variant, part: str) -> Iterator[ModuleCount]:
+    if part in variant.table.compose:
+        for inner, own in _composed(variant, part):
+            yield from inner.module_counts[own]
+        return
+    templates = variant.table.modules[part]
+    number = 1
+    if _indexed(templates):
+        where = variant.table.where.get(part)
+        number = sum(variant.values["blocks"])
+        for name, wanted in where.items() if where else ():
+            number = sum(stage.count(wanted) for stage in column(variant, name))
+    for template in templates:
+        yield part, template.name, template.kind, number
 
 
 def parts(variant: Variant) -> tuple[tuple[str, bool], ...]:
@@ -160,7 +178,7 @@ def _modules(variant: Variant) -> Iterator[Module]:
             continue
         if waiting:
             rows = rows or list(_rows(variant))
-            last.update(rows[-1])
+            last = {**last, **rows[-1]}  # what was yielded keeps its own
             yield from _indexed_modules(variant, waiting, rows)
             waiting = []
         if part in variant.table.compose:
@@ -254,7 +272,7 @@ def parameters(variant: Variant, sizes: Mapping[str, int], present: Mapping[str,
 
 
 def weights(variant: Variant, sizes: Mapping[str, int]) -> int:
-    """How many numbers the convolutions and matrices hold, norms and biases left out: what VMZ prints."""
+    """How many numbers the convolutions and linear layers hold, norms and biases left out: what VMZ prints."""
     return sum(
         prod(size if isinstance(size, int) else sizes[size] for size in module.shape)
         for module in modules(variant)
@@ -271,10 +289,10 @@ def multiply_adds(
     head_positions: int = 1,
     choices: Mapping[str, Any] | None = None,
 ) -> int:
-    """Multiply-adds of the convolutions and matrices for one clip: what papers print as FLOPs.
+    """Multiply-adds of the convolutions and linear layers for one clip: what papers print as FLOPs.
 
     ``clip`` is (frames, height, width), or (bins, bins) for an audio network; ``audio`` the second input of
-    an audio-visual one. ``head_positions`` is how many times the matrices run: a fully convolutional test net
+    an audio-visual one. ``head_positions`` is how many times the linear layers run: a fully convolutional test net
     has them at every position of a frame larger than the one it was made for. ``choices`` are the family's
     settings, where they are others than the variant's own.
     """

@@ -1,4 +1,4 @@
-"""The parts every network is made of. Sizes come from tensor shapes; modules are made on the meta device."""
+"""The parts that all networks are made of. Sizes come from tensor shapes; modules are made on the meta device."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ MOMENTUM = 0.1
 
 
 class Network(nn.Module):
-    """A network whose blocks can be looked at one by one."""
+    """A network that gives the output of every block."""
 
     def steps(self, *args: Any, **kwargs: Any) -> Iterator[tuple[str, Tensor]]:
         """The name and output of each block as it is computed; the network's output comes last.
@@ -40,7 +40,7 @@ class Network(nn.Module):
 
 
 class Unit(nn.Module):
-    """A convolution ``conv`` and, where the network has one, its batch norm ``bn``. No activation behind it.
+    """A convolution ``conv`` and, where the network has one, its batch norm ``bn``. No activation after it.
 
     Where the network splits the convolution in two, ``middle`` is the first half, a unit of its own:
 

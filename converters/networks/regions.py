@@ -1,4 +1,4 @@
-"""Regions of frames classified, as detectors on AVA do: RoIAlign (He et al., ICCV 2017) behind a stage."""
+"""Regions of frames, as detectors on AVA classify them: RoIAlign (He et al., ICCV 2017) after a stage."""
 
 from __future__ import annotations
 
@@ -13,11 +13,11 @@ if TYPE_CHECKING:
     from .spec import Settings
 
 SCALE = 1 / 16
-"""Of a region's coordinates, pixels of the clip, to those of the map it is cut from."""
+"""From pixels of the clip to positions of the map that a region is cut from."""
 
 
 class Regions:
-    """Regions cut from the map behind stage ``stage``, averaged over its frames; with ``context`` the whole frame too,
+    """Regions cut from the map after stage ``stage``, averaged over its frames; with ``context`` the whole frame too,
     as a map of the same size (mmaction2's ``with_global``).
 
     Settings: ``roi_size``, rows and columns of a region's map; ``roi_samples`` along each axis of one of its
@@ -53,8 +53,8 @@ class Regions:
         return rows @ x[int(clip)] @ columns.T
 
     def _weights(self, low: float, high: float, size: int) -> Tensor:
-        """How each of a region's positions along one axis weighs the ``size`` points there: means of samples, each
-        between two points; samples more than one point outside count nothing."""
+        """The weights of the ``size`` points of one axis for each of a region's positions, [self.size, size]: means of
+        samples, each interpolated between two points; samples more than one point outside count 0."""
         shift = 0.5 if self.aligned else 0.0
         start, end = low * SCALE - shift, high * SCALE - shift
         length = end - start if self.aligned else max(end - start, 1.0)

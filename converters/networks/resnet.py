@@ -77,7 +77,6 @@ class ResNet(Network):
         raise NotImplementedError
 
     def steps(self, x: Tensor) -> Iterator[tuple[str, Tensor]]:
-        """See `Network.steps`."""
         x = self.enter(x)
         yield "stem", x
         if self.pool1 is not None:

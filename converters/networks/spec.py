@@ -64,12 +64,6 @@ class Settings:
         """The same with ``defaults`` for what is not set."""
         return Settings({**defaults, **self.values})
 
-    def require_only(self, *names: str) -> None:
-        """ValueError where another setting than these is set: the network has no such setting."""
-        for name in self.values:
-            if name not in names:
-                raise ValueError(f"the network has no setting {name}")
-
     def integers(self, name: str, count: int) -> tuple[int, ...]:
         """A list of ``count`` positive integers."""
         value = self._get(name)

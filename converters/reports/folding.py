@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from .wording import shape_text
+from converters.printable import shape_text
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator

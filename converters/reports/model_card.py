@@ -7,8 +7,9 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from converters.mapping.settings import setting_text
+from converters.printable import shape_text
 
-from .wording import classes_text, human_size, printable_lines, shape_text
+from .wording import classes_text, human_size, printable_lines
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping

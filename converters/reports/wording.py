@@ -1,8 +1,7 @@
-"""How reports word sizes, shapes and counts."""
+"""How reports word sizes, numbers and counts."""
 
 from __future__ import annotations
 
-from collections import Counter
 from typing import TYPE_CHECKING
 
 from converters.printable import printable
@@ -26,11 +25,6 @@ def human_size(size: int) -> str:
     return f"{size} bytes"
 
 
-def shape_text(shape: Iterable[int]) -> str:
-    """Sizes of axes: ``64x3x7x7``."""
-    return "x".join(map(str, shape)) or "scalar"
-
-
 def values_text(values: Iterable[float]) -> str:
     """Numbers, separated by spaces."""
     return " ".join(f"{value:g}" for value in values)
@@ -50,9 +44,3 @@ def counted(number: int, noun: str) -> str:
     """A number with its noun, in the plural where it takes one: ``1 tensor``, ``2 classes``."""
     plural = "" if number == 1 else "es" if noun.endswith("s") else "s"
     return f"{number:,} {noun}{plural}"
-
-
-def by_reason(reasons: Iterable[str]) -> str:
-    """How often each reason occurs, the most frequent first: ``189 by names, 30 by shape``."""
-    counts = sorted(Counter(reasons).items(), key=lambda item: (-item[1], item[0]))
-    return ", ".join(f"{number} by {reason}" for reason, number in counts)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from converters.errors import Refused
-from converters.formats.onnx.graph_settings import told_by
+from converters.formats.onnx.graph_settings import declared_settings
 from converters.source_graphs.networks import vmz
 from converters.source_graphs.operators import caffe2
 
@@ -15,7 +15,7 @@ from .translation import translate
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from converters.formats.caffe2.nets import Caffe2Net
+    from converters.formats.graph import Caffe2Net
     from converters.tensor import Tensor
 
 
@@ -44,10 +44,12 @@ def described_net(found: Caffe2Net, tensors: Mapping[str, Tensor]) -> SourceNet:
     return SourceNet(found.name or "net", "Caffe2", ops, inputs, {**blocks, "logits": found.outputs[-1]})
 
 
-def told_by_net(net: SourceNet, tensors: Mapping[str, Tensor]) -> dict[str, Any]:
-    """See `told.told_by`; nothing of a net with operators that have no translation."""
+def declared_by(predict_net: Caffe2Net, tensors: Mapping[str, Tensor]) -> dict[str, Any]:
+    """The network's properties that a ``predict_net`` declares, see `declared_settings`; none if it has operators
+    without a translation to ONNX. Raises `Refused` as `described_net` does."""
+    net = described_net(predict_net, tensors)
     try:
         graph = translate(net, caffe2.VOCABULARY, tensors)
     except Refused:
         return {}
-    return told_by(graph.nodes, tuple(graph.inputs), tensors)
+    return declared_settings(graph.nodes, tuple(graph.inputs), tensors)

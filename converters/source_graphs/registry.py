@@ -15,7 +15,7 @@ from .translation import translate
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
 
-    from converters.formats.onnx.graph import Graph
+    from converters.formats.graph import Graph
     from converters.tensor import Tensor
 
     from .net import SourceNet

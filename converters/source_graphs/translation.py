@@ -6,7 +6,7 @@ import struct
 from typing import TYPE_CHECKING
 
 from converters.errors import Refused
-from converters.formats.onnx.graph import Graph, Node
+from converters.formats.graph import Graph, Node
 from converters.tensor import Held, Tensor
 
 if TYPE_CHECKING:
@@ -62,11 +62,11 @@ def translate(
 ) -> Graph:
     """The ONNX graph of a source network over ``tensors``, of which it holds what it reads.
 
-    ``outputs`` are the values it gives, the logits alone if none are named. A value that is written more than once
-    keeps its name where it is final; what it was before is ``NAME#0``, ``NAME#1`` ...
+    ``outputs`` are the values that it gives, by default the logits alone. A value that is written more than once has
+    its name once it is final; before that it is ``NAME#0``, ``NAME#1`` ...
 
-    Raises `Refused` for an operator that the vocabulary does not have, naming it, and for one that reads what
-    nothing wrote.
+    Raises `Refused` for an operator that the vocabulary does not have, and for one that reads a value that no operator
+    wrote.
     """
     emit = Emitter(tensors)
     last = {output: place for place, op in enumerate(net.ops) for output in op.outputs}
@@ -93,7 +93,7 @@ def translate(
                 names.append(f"{output}#{versions.get(output, 0)}")
                 versions[output] = versions.get(output, 0) + 1
         vocabulary[op.kind](
-            emit, op._replace(inputs=tuple(current[n] for n in op.inputs), outputs=tuple(names))
+            emit, op._replace(inputs=tuple(current[name] for name in op.inputs), outputs=tuple(names))
         )
         current.update(zip(op.outputs, names, strict=True))
     return Graph(

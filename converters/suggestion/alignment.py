@@ -1,4 +1,4 @@
-"""Two sequences held against each other: the pairs that keep both orders, and which of them are beyond doubt."""
+"""Align two sequences: the pairs that keep both orders, and which of them are beyond doubt."""
 
 from __future__ import annotations
 
@@ -9,8 +9,8 @@ if TYPE_CHECKING:
 
 
 class Alignment(NamedTuple):
-    """``pairs`` of places, rising on both sides. ``certain`` are those that every good alignment has; ``score`` is
-    the best one's."""
+    """``pairs`` of places, rising on both sides. ``certain`` are those that every good alignment has; ``score`` is the
+    best alignment's."""
 
     pairs: tuple[tuple[int, int], ...]
     certain: frozenset[tuple[int, int]]
@@ -18,33 +18,33 @@ class Alignment(NamedTuple):
 
 
 SLACK = 100
-"""By how much an alignment may be worse and still counts as another that is as good."""
+"""How much worse an alignment may be and still count as equally good."""
 
 
 def align(left: int, right: int, scores: Callable[[int], Sequence[tuple[int, int]]]) -> Alignment:
-    """The best alignment of ``left`` places with ``right`` ones. ``scores`` gives for a left place the right ones
-    that it goes with, each with a positive score."""
+    """The best alignment of ``left`` places with ``right`` ones. ``scores`` gives the right places that may be paired
+    with a left one, each with a positive score."""
     import numpy
 
     matrix = numpy.zeros((left, right), "<i4")
     for row in range(left):
         for column, score in scores(row):
             matrix[row, column] = score
-    ahead = _sums(matrix)
-    behind = _sums(matrix[::-1, ::-1])[::-1, ::-1]
-    best = int(ahead[left, right])
-    through = numpy.where(matrix > 0, ahead[:-1, :-1] + matrix + behind[1:, 1:], -1)
+    before = _sums(matrix)
+    after = _sums(matrix[::-1, ::-1])[::-1, ::-1]
+    best = int(before[left, right])
+    through = numpy.where(matrix > 0, before[:-1, :-1] + matrix + after[1:, 1:], -1)
     optimal = through == best
     pairs = []
     row, column = left, right
     while row and column:
         if (
             optimal[row - 1, column - 1]
-            and ahead[row, column] == ahead[row - 1, column - 1] + matrix[row - 1, column - 1]
+            and before[row, column] == before[row - 1, column - 1] + matrix[row - 1, column - 1]
         ):
             row, column = row - 1, column - 1
             pairs.append((row, column))
-        elif ahead[row, column] == ahead[row - 1, column]:
+        elif before[row, column] == before[row - 1, column]:
             row -= 1
         else:
             column -= 1
@@ -55,7 +55,7 @@ def align(left: int, right: int, scores: Callable[[int], Sequence[tuple[int, int
 
 
 def _sums(scores: Any) -> Any:
-    """Best sums of every two beginnings."""
+    """The best score of every pair of beginnings of the two sequences."""
     import numpy
 
     sums = numpy.zeros((scores.shape[0] + 1, scores.shape[1] + 1), "<i4")

@@ -1,94 +1,119 @@
-"""Which order of axes leads from one file's shapes to the other's: told by all shapes together."""
+"""Which order of axes leads from one file's shapes to the other's. All shapes together decide."""
 
 from __future__ import annotations
 
 from collections import Counter
 from itertools import permutations
-from typing import TYPE_CHECKING
-
-from .fingerprints import Order
+from typing import TYPE_CHECKING, NamedTuple
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence
 
     Shape = tuple[int, ...]
 
-MOST_AXES = 5
-"""Axes whose every order is tried; tensors with more are taken as they are."""
-MOST_ORDERS = 6
-"""Different orders of axes between two files: one for each sort of kernel and matrix."""
-MOST_ONES = 5
-"""Further axes of size one that one file may have and the other not."""
+MAX_AXES = 5
+"""Tensors with more axes are only tried as they are."""
+MAX_ORDERS = 6
+"""Different orders of axes between two files: one for each kind of convolution and linear layer."""
+MAX_ONES = 5
+"""Extra axes of size one that only one of the files may have."""
 LETTERS = {1: "C", 2: "O I", 3: "O I W", 4: "O I H W", 5: "O I D H W"}
 
 
-def orders_between(left: Sequence[Shape], right: Sequence[Shape]) -> tuple[list[Order], list[str]]:
+class AxisOrder(NamedTuple):
+    """How one tensor's axes become another's.
+
+    ``removed`` axes of size one at the front and at the end go; then axis k of the result is axis ``axes[k]``; then
+    ``added`` axes of size one come at the front and at the end.
+    """
+
+    axes: tuple[int, ...]
+    removed: tuple[int, int] = (0, 0)
+    added: tuple[int, int] = (0, 0)
+
+    @property
+    def keeps(self) -> bool:
+        """Whether nothing changes."""
+        return self.axes == tuple(range(len(self.axes))) and self.removed == self.added == (0, 0)
+
+    def without_ones(self, shape: Shape) -> Shape:
+        """A shape without the axes that are removed."""
+        return shape[self.removed[0] : len(shape) - self.removed[1]]
+
+    def apply(self, shape: Shape) -> Shape | None:
+        """The shape that a tensor then has; None where it has no such axes."""
+        front, end = self.removed
+        plain = self.without_ones(shape)
+        ones = shape[:front] + shape[len(shape) - end :]
+        if len(shape) - front - end != len(self.axes) or any(size != 1 for size in ones):
+            return None
+        return (1,) * self.added[0] + tuple(plain[axis] for axis in self.axes) + (1,) * self.added[1]
+
+
+def orders_between(left: Sequence[Shape], right: Sequence[Shape]) -> tuple[list[AxisOrder], list[str]]:
     """The orders of axes that lead from the left shapes to most of the right ones, best first, and notes on what
-    shapes alone did not decide. Where several do as well, the one that changes the sequence of axes least."""
+    shapes alone did not decide. Where several do equally well, it is the one that moves axes least."""
     sizes = [{_sizes(shape) for shape in side} for side in (left, right)]
-    here, there = (
+    sources, targets = (
         Counter(shape for shape in side if _sizes(shape) in sizes[0] & sizes[1]) for side in (left, right)
     )
-    found: list[Order] = []
+    orders: list[AxisOrder] = []
     notes: list[str] = []
-    while here and there and len(found) < MOST_ORDERS:
-        gains = {order: _gain(order, here, there) for order in _candidates(here, there)}
+    while sources and targets and len(orders) < MAX_ORDERS:
+        gains = {order: _gain(order, sources, targets) for order in _candidates(sources, targets)}
         if not gains:  # too many axes, or too many of size one
             break
-        best = max(gains, key=lambda order: (gains[order], *_plain(order)))
-        # A second order for tensors of as many axes must earn it: a few shapes that are left fit some order by chance.
-        known = any(len(order.axes) == len(best.axes) and order[1:] == best[1:] for order in found)
+        best = max(gains, key=lambda order: (gains[order], *_simplicity(order)))
+        # A second order of as many axes must earn it: a few remaining shapes fit some order by chance.
+        known = any(len(order.axes) == len(best.axes) and order[1:] == best[1:] for order in orders)
         if gains[best] < (3 if known else 1):
             break
-        if not best.keeps and any(
-            gain == gains[best] and order.axes != best.axes for order, gain in gains.items()
-        ):
+        rivals = [order for order in gains if gains[order] == gains[best] and order.axes != best.axes]
+        if rivals and not best.keeps:
             notes.append(
-                f"shapes do not tell equally long axes apart: {axes_text(best)} keeps them in their sequence"
+                f"shapes cannot tell axes of equal size apart: {axes_text(best)} keeps their sequence"
             )
-        found.append(best)
-        for shape in list(here):
-            moved = best.apply(shape)
-            if moved is not None and moved in there:
-                both = min(here[shape], there[moved])
-                here[shape] -= both
-                there[moved] -= both
-        here, there = +here, +there
-    return found, notes
+        orders.append(best)
+        sources, targets = _without_explained(best, sources, targets)
+    return orders, notes
 
 
-def order_for(orders: Iterable[Order], left: Shape, right: Shape) -> Order | None:
+def order_for(orders: Iterable[AxisOrder], left: Shape, right: Shape) -> AxisOrder | None:
     """The first of some orders that leads from one shape to another."""
     return next((order for order in orders if order.apply(left) == right), None)
 
 
-def every_order(left: Shape, right: Shape) -> Iterator[Order]:
-    """Every order of axes that leads from one shape to another, the least change first."""
+def every_order(left: Shape, right: Shape) -> Iterator[AxisOrder]:
+    """Every order of axes that leads from one shape to another, the simplest first."""
     yield from sorted(
-        (order for order in _orders(left, right) if order.apply(left) == right), key=_plain, reverse=True
+        (order for order in _orders(left, right) if order.apply(left) == right),
+        key=_simplicity,
+        reverse=True,
     )
 
 
-def vector_order(left: Shape, right: Shape) -> Order:
-    """How a vector with further axes of size one becomes another of as many elements."""
+def vector_order(left: Shape, right: Shape) -> AxisOrder:
+    """How a vector with extra axes of size one becomes another with as many elements."""
     if left == right:
-        return Order(tuple(range(len(left))))
-    at = next((place for place, size in enumerate(left) if size != 1), len(left) - 1)
-    to = next((place for place, size in enumerate(right) if size != 1), len(right) - 1)
+        return AxisOrder(tuple(range(len(left))))
     if not left or not right:
-        return Order((), front=len(left), to_front=len(right))
-    return Order((0,), at, len(left) - 1 - at, to, len(right) - 1 - to)
+        return AxisOrder((), removed=(len(left), 0), added=(len(right), 0))
+    before, after = (
+        next((place for place, size in enumerate(shape) if size != 1), len(shape) - 1)
+        for shape in (left, right)
+    )
+    return AxisOrder((0,), (before, len(left) - 1 - before), (after, len(right) - 1 - after))
 
 
-def axes_text(order: Order) -> str:
-    """An order as a mapping says it: ``D H W I O -> O I D H W``; empty where nothing changes."""
+def axes_text(order: AxisOrder) -> str:
+    """An order as mapping files write it: ``D H W I O -> O I D H W``; empty where nothing changes."""
     if order.keeps:
         return ""
-    there = LETTERS[len(order.axes)].split() if order.axes else []
-    here = [there[order.axes.index(axis)] for axis in range(len(order.axes))]
+    target = LETTERS[len(order.axes)].split() if order.axes else []
+    source = [target[order.axes.index(axis)] for axis in range(len(order.axes))]
     ones = ["1"]
-    left = ones * order.front + here + ones * order.behind
-    right = ones * order.to_front + there + ones * order.to_behind
+    left = ones * order.removed[0] + source + ones * order.removed[1]
+    right = ones * order.added[0] + target + ones * order.added[1]
     return f"{' '.join(left)} -> {' '.join(right)}"
 
 
@@ -97,38 +122,54 @@ def _sizes(shape: Shape) -> Shape:
     return tuple(sorted(size for size in shape if size != 1))
 
 
-def _candidates(here: Counter[Shape], there: Counter[Shape]) -> list[Order]:
-    ranks = {(len(one), len(other)): (one, other) for one in here for other in there}
-    return list(dict.fromkeys(order for one, other in ranks.values() for order in _orders(one, other)))
+def _candidates(sources: Counter[Shape], targets: Counter[Shape]) -> list[AxisOrder]:
+    by_ranks = {(len(source), len(target)): (source, target) for source in sources for target in targets}
+    return list(dict.fromkeys(order for pair in by_ranks.values() for order in _orders(*pair)))
 
 
-def _orders(left: Shape, right: Shape) -> Iterator[Order]:
+def _orders(left: Shape, right: Shape) -> Iterator[AxisOrder]:
     """Every order for two shapes' numbers of axes."""
     rank = min(len(left), len(right))
-    if abs(len(left) - len(right)) > MOST_ONES:
+    if abs(len(left) - len(right)) > MAX_ONES:
         return
-    if rank > MOST_AXES:
+    if rank > MAX_AXES:
         if len(left) == len(right):
-            yield Order(tuple(range(rank)))
+            yield AxisOrder(tuple(range(rank)))
         return
     for axes in permutations(range(rank)):
         for front in range(len(left) - rank + 1):
             for to_front in range(len(right) - rank + 1):
-                yield Order(axes, front, len(left) - rank - front, to_front, len(right) - rank - to_front)
+                removed, added = (front, len(left) - rank - front), (to_front, len(right) - rank - to_front)
+                yield AxisOrder(axes, removed, added)
 
 
-def _gain(order: Order, here: Counter[Shape], there: Counter[Shape]) -> int:
-    moved: Counter[Shape] = Counter()
-    axes = len(order.axes) + order.front + order.behind
-    for shape, times in here.items():
-        to = order.apply(shape) if len(shape) == axes else None
-        if to is not None and to in there:
-            moved[to] += times
-    return sum(min(times, there[shape]) for shape, times in moved.items())
+def _gain(order: AxisOrder, sources: Counter[Shape], targets: Counter[Shape]) -> int:
+    """How many tensors the order takes to the right file's shapes."""
+    reordered: Counter[Shape] = Counter()
+    rank = len(order.axes) + sum(order.removed)
+    for shape, times in sources.items():
+        target = order.apply(shape) if len(shape) == rank else None
+        if target is not None and target in targets:
+            reordered[target] += times
+    return sum(min(times, targets[shape]) for shape, times in reordered.items())
 
 
-def _plain(order: Order) -> tuple[int, ...]:
+def _without_explained(
+    order: AxisOrder, sources: Counter[Shape], targets: Counter[Shape]
+) -> tuple[Counter[Shape], Counter[Shape]]:
+    """The shapes that an order does not take to each other."""
+    sources, targets = sources.copy(), targets.copy()
+    for shape in list(sources):
+        target = order.apply(shape)
+        if target is not None and target in targets:
+            both = min(sources[shape], targets[target])
+            sources[shape] -= both
+            targets[target] -= both
+    return +sources, +targets
+
+
+def _simplicity(order: AxisOrder) -> tuple[int, ...]:
     """Larger for orders that change less: fewer axes that pass each other, ones where they usually are."""
     axes = order.axes
     passed = sum(axes[i] > axes[j] for i in range(len(axes)) for j in range(i + 1, len(axes)))
-    return (-passed, -order.behind, -order.to_front, *(-axis for axis in axes))
+    return (-passed, -order.removed[1], -order.added[0], *(-axis for axis in axes))

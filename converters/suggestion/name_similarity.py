@@ -1,4 +1,4 @@
-"""What names tell: roles, words, numbers. A name is evidence like any other, and may tell nothing."""
+"""Similarity of names: roles, words and numbers in tensor names. A name is evidence like any other, and may be none."""
 
 from __future__ import annotations
 
@@ -26,23 +26,23 @@ _ROLES: Mapping[str, str] = {
 
 
 def role(name: str) -> str:
-    """What a vector is called by the last word of its name: scale, shift, mean or variance; empty if unknown."""
-    found = _LAST.search(name)
-    return _ROLES.get(found[0].lower(), "") if found else ""
+    """A vector's role by the last word of its name: scale, shift, mean or variance; empty if unknown."""
+    match = _LAST.search(name)
+    return _ROLES.get(match[0].lower(), "") if match else ""
 
 
 def words(name: str) -> Counter[str]:
-    """The words and numbers of a name, in lower case, with how often it has them."""
+    """The words and numbers of a name, in lower case, with how often each occurs."""
     return Counter(_WORD.findall(name.lower()))
 
 
-def likeness(one: Counter[str], other: Counter[str]) -> float:
-    """From 0 to 1: how much of two names' words they have in common."""
-    return (one & other).total() / max((one | other).total(), 1)
+def likeness(left: Counter[str], right: Counter[str]) -> float:
+    """How much of their words two names have in common, from 0 to 1."""
+    return (left & right).total() / max((left | right).total(), 1)
 
 
 def natural(name: str) -> tuple[tuple[int, int, str], ...]:
-    """A key that sorts numbers in names by value."""
+    """A key for sorting names with the numbers in them by value."""
     return tuple(
         (0, int(piece), piece) if piece.isdigit() and len(piece) < 20 else (1, 0, piece)
         for piece in NUMBER.split(name)

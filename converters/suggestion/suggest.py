@@ -1,13 +1,14 @@
-"""Propose a mapping between two checkpoints that no table knows, and write it down for a person to look at."""
+"""Propose a mapping between two checkpoints that no table knows, and write it for a person to review."""
 
 from __future__ import annotations
 
 import os
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from converters.conversion.write import refuse_early, refuse_input
 from converters.errors import Refused
-from converters.formats.checkpoint import open_checkpoint
+from converters.formats.open import open_checkpoint
 from converters.mapping.catalog import layout_names, load_layout
 from converters.mapping.globs import glob_matches
 from converters.mapping.names import BATCHES
@@ -15,23 +16,23 @@ from converters.mapping.user_mapping import parse_mapping
 from converters.printable import printable
 from converters.tensor import FLOATS
 
-from .fingerprints import Item, equal, look
-from .pairing import Proposal, propose
-from .toml import mapping_text
+from .fingerprints import TensorFingerprint, equal_reordered, summarise
+from .pairing import propose
+from .toml import SideNotes, mapping_text
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
-
     from converters.formats.checkpoint import Checkpoint
 
-    from .fingerprints import Order
+    from .axes import AxisOrder
+    from .proposal import Proposal
 
-MOST_TENSORS = 2000
-"""Of each file: the comparison grows with the product of the two numbers."""
+MAX_TENSORS = 2000
+"""In each file: the comparison grows with the product of the two numbers."""
 
 
-class Suggestion(NamedTuple):
-    """A proposed mapping. ``rows`` are its pairs with what tells them and, where it is not sure, why not."""
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Suggestion:
+    """A proposed mapping. ``rows`` are its pairs, each with its evidence and, where it is not sure, the doubt."""
 
     left: str
     right: str
@@ -69,85 +70,87 @@ def suggest(
 ) -> Suggestion:
     """Propose a mapping from the names of one checkpoint to those of another, and write it to ``output``.
 
-    Equal values, families of names, shapes and the files' order decide, see `proposal.match`; without ``values`` no
-    tensor is read. What is unsure stands apart in the file, and is not used before a person has moved it. Raises
-    `Refused` where the files have nothing in common, and what `convert` raises for files it cannot read.
+    Equal values, families of names, shapes and the files' order decide, see `suggestion.pairing`; without ``values`` no
+    tensor is read. What is unsure is written apart, and is not used until a person moves it. Raises `Refused` where
+    the files have nothing in common, and whatever `convert` raises for files that it cannot read.
     """
     left, right, output = os.fspath(left), os.fspath(right), os.fspath(output)
     for path in (left, right):
         refuse_input(path, output)
     refuse_early(output, force=force)
-    with open_checkpoint(left) as here, open_checkpoint(right) as there:
-        sides = (_Sorted(here, values), _Sorted(there, values))
+    with open_checkpoint(left) as left_file, open_checkpoint(right) as right_file:
+        lefts, rights = _sorted_out(left_file, values=values), _sorted_out(right_file, values=values)
 
-        def same(one: Item, other: Item, order: Order) -> bool:
-            return equal(here.tensors[one.name], there.tensors[other.name], order)
+        def equal(source: TensorFingerprint, target: TensorFingerprint, order: AxisOrder) -> bool:
+            return equal_reordered(left_file.tensors[source.name], right_file.tensors[target.name], order)
 
-        proposal = propose(sides[0].items, sides[1].items, same if values else None)
-    if not proposal.found:
+        proposal = propose(lefts.tensors, rights.tensors, equal if values else None)
+    if not proposal.pairs:
         raise Refused(
             "has no tensor that could be one of the other file's",
             path=left,
             hint="are they the same network?",
         )
-    over = (
-        tuple(one.name for one in proposal.left_over) + sides[0].rest + sides[0].scalars,
-        tuple(one.name for one in proposal.right_over) + sides[1].rest,
+    left_over = (
+        tuple(tensor.name for tensor in proposal.left_over) + lefts.rest + lefts.counters,
+        tuple(tensor.name for tensor in proposal.right_over) + rights.rest,
     )
     title = f"{printable(os.path.basename(left))} -> {printable(os.path.basename(right))}"
-    text = mapping_text(
-        proposal,
-        title,
-        (here.format, there.format),
-        (sides[0].drop, sides[1].drop),
-        over,
-        sides[1].scalars,
+    sides = (
+        SideNotes(left_file.format, lefts.drop, left_over[0]),
+        SideNotes(right_file.format, rights.drop, left_over[1], rights.counters),
     )
+    text = mapping_text(proposal, title, sides)
     _check(text, proposal, output)
     _write(output, text, force=force)
     rows = tuple(
-        {"from": one.left.name, "to": one.right.name, "why": one.why, "doubt": one.doubt}
-        for one in proposal.found
+        {"from": pair.left.name, "to": pair.right.name, "why": pair.why, "doubt": pair.doubt}
+        for pair in proposal.pairs
     )
-    return Suggestion(left, right, output, rows, over, proposal.notes)
+    return Suggestion(
+        left=left, right=right, output=output, rows=rows, left_over=left_over, notes=proposal.notes
+    )
 
 
-class _Sorted:
-    """A file's tensors, sorted out: ``items`` to be paired, ``drop`` the patterns of solver state that names match,
-    ``scalars`` integers that count something, ``rest`` what else it holds."""
+class _SortedTensors(NamedTuple):
+    """A file's ``tensors`` to be paired, the patterns of solver state to ``drop``, the names of ``counters``, which are
+    integer scalars, and the names of the ``rest``."""
 
-    def __init__(self, checkpoint: Checkpoint, values: bool) -> None:
-        if len(checkpoint.tensors) > MOST_TENSORS:
-            raise Refused(f"has more than {MOST_TENSORS:,} tensors", path=checkpoint.path)
-        patterns = [
-            glob
-            for name in layout_names()
-            for glob in load_layout(name).storage.ignore
-            if load_layout(name).format == checkpoint.format
-        ]
-        used: dict[str, None] = {}
-        items: list[Item] = []
-        scalars: list[str] = []
-        rest: list[str] = []
-        outside = () if checkpoint.format == "pytorch" else tuple(checkpoint.others)
-        tensors = checkpoint.tensors
-        for name in (*tensors, *outside):
-            tensor = tensors.get(name)
-            glob = next((glob for glob in patterns if glob_matches(glob, name)), None)
-            if glob is not None:
-                used[glob] = None
-            elif checkpoint.format == "pytorch" and name.endswith(f".{BATCHES}"):
-                continue
-            elif tensor is not None and tensor.dtype in FLOATS and 0 not in tensor.shape:
-                items.append(Item(name, tensor.dtype, tensor.shape, look(tensor) if values else None))
-            elif tensor is not None and not tensor.shape and tensor.dtype == "int64":
-                scalars.append(name)
-            else:
-                rest.append(name)
-        self.items: Sequence[Item] = items
-        self.drop = tuple(used)
-        self.scalars = tuple(scalars)
-        self.rest = tuple(rest)
+    tensors: list[TensorFingerprint]
+    drop: tuple[str, ...]
+    counters: tuple[str, ...]
+    rest: tuple[str, ...]
+
+
+def _sorted_out(checkpoint: Checkpoint, *, values: bool) -> _SortedTensors:
+    if len(checkpoint.tensors) > MAX_TENSORS:
+        raise Refused(f"has more than {MAX_TENSORS:,} tensors", path=checkpoint.path)
+    pytorch = checkpoint.format == "pytorch"
+    patterns = [
+        glob
+        for name in layout_names()
+        for glob in load_layout(name).storage.ignore
+        if load_layout(name).format == checkpoint.format
+    ]
+    drop: dict[str, None] = {}
+    tensors: list[TensorFingerprint] = []
+    counters: list[str] = []
+    rest: list[str] = []
+    for name in (*checkpoint.tensors, *(() if pytorch else checkpoint.other_values)):
+        tensor = checkpoint.tensors.get(name)
+        pattern = next((glob for glob in patterns if glob_matches(glob, name)), None)
+        if pattern is not None:
+            drop[pattern] = None
+        elif pytorch and name.endswith(f".{BATCHES}"):
+            continue
+        elif tensor is not None and tensor.dtype in FLOATS and 0 not in tensor.shape:
+            summary = summarise(tensor) if values else None
+            tensors.append(TensorFingerprint(name, tensor.dtype, tensor.shape, summary))
+        elif tensor is not None and not tensor.shape and tensor.dtype == "int64":
+            counters.append(name)
+        else:
+            rest.append(name)
+    return _SortedTensors(tensors, tuple(drop), tuple(counters), tuple(rest))
 
 
 def _check(text: str, proposal: Proposal, output: str) -> None:
@@ -158,8 +161,8 @@ def _check(text: str, proposal: Proposal, output: str) -> None:
         {(pair.left, pair.right) for pair in mapping.unsure},
     )
     meant = (
-        {(one.left.name, one.right.name) for one in proposal.found if not one.doubt},
-        {(one.left.name, one.right.name) for one in proposal.found if one.doubt},
+        {(pair.left.name, pair.right.name) for pair in proposal.pairs if not pair.doubt},
+        {(pair.left.name, pair.right.name) for pair in proposal.pairs if pair.doubt},
     )
     if read != meant:
         raise Refused(

@@ -1,4 +1,4 @@
-"""Exact rows folded into templates: rows whose names differ in numbers only, numbers that go together."""
+"""Fold exact rows of a mapping into templates: rows whose names differ only in numbers that go together."""
 
 from __future__ import annotations
 
@@ -11,134 +11,131 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
 _NUMBER = re.compile(r"(\d+[a-z]?(?![A-Za-z0-9])|\d+)")
-"""A number, with one letter behind it where it ends a word: ``3b``."""
+"""A number, with one letter after it where it ends a word: ``3b``."""
 
 _LETTERS = "nmkijlpqrstuvwxyzabcdefgho"
 
-MOST_NUMBERS = 12
-"""Numbers in a pair of names that are looked at; names with more stay as they are."""
+MAX_NUMBERS = 12
+"""Numbers in a pair of names; pairs with more stay as they are."""
 
 
-class Line(NamedTuple):
-    """A template row of a mapping. ``rows`` are the places of the exact rows that it stands for."""
+class TemplateRow(NamedTuple):
+    """A row of a mapping with placeholders. ``places`` are those of the exact pairs that it stands for."""
 
     left: str
     right: str
-    rows: tuple[int, ...]
+    places: tuple[int, ...]
 
 
 class Index(NamedTuple):
-    """An index of a mapping: a name, and columns that go together."""
+    """An index of a mapping: its name, and columns of values that go together."""
 
     name: str
     columns: tuple[tuple[str, tuple[str, ...]], ...]
 
 
-def fold(pairs: Sequence[tuple[str, str, object]]) -> tuple[list[Line], list[Index]]:
+def fold(pairs: Sequence[tuple[str, str, object]]) -> tuple[list[TemplateRow], list[Index]]:
     """Template rows for pairs of names, in the order of the first pair of each, and the indexes that they use.
 
-    Pairs are folded together only where their third part is equal, and every template expands into exactly the
-    pairs it stands for.
+    Pairs are folded together only where their third items are equal. Every template expands into exactly the pairs that
+    it stands for.
     """
     alike: dict[object, list[int]] = defaultdict(list)
-    cut = [(_NUMBER.split(left), _NUMBER.split(right)) for left, right, _ in pairs]
-    for place, (left, right) in enumerate(cut):
-        many = len(left) // 2 + len(right) // 2 > MOST_NUMBERS
+    split = [(_NUMBER.split(left), _NUMBER.split(right)) for left, right, _ in pairs]
+    for place, (left, right) in enumerate(split):
+        many = len(left) // 2 + len(right) // 2 > MAX_NUMBERS
         alike[place if many else (tuple(left[::2]), tuple(right[::2]), pairs[place][2])].append(place)
     indexes: dict[tuple[tuple[str, ...], ...], Index] = {}
-    lines: list[Line] = []
+    rows: list[TemplateRow] = []
     for places in alike.values():
-        numbers = [(*cut[place][0][1::2], *cut[place][1][1::2]) for place in places]
+        numbers = [(*split[place][0][1::2], *split[place][1][1::2]) for place in places]
         for members, columns in _groups(numbers):
-            rows = tuple(places[member] for member in members)
-            lines.append(_line(cut[rows[0]], [numbers[member] for member in members], columns, rows, indexes))
-    lines.sort(key=lambda line: line.rows[0])
-    return lines, list(indexes.values())
+            group = tuple(places[member] for member in members)
+            own = [numbers[member] for member in members]
+            rows.append(TemplateRow(*_templates(split[group[0]], own, columns, indexes), group))
+    rows.sort(key=lambda row: row.places[0])
+    return rows, list(indexes.values())
 
 
 def _groups(numbers: list[tuple[str, ...]]) -> list[tuple[list[int], tuple[int, ...]]]:
-    """Rows of numbers put into groups, each with the columns that vary in it and go together. Of all choices of one
-    or two leading columns the one that takes the least room to write."""
+    """Group rows of numbers, each group with the columns that vary in it and go together. Of all choices of one or two
+    leading columns it is the one that is shortest to write."""
     varying = [column for column in range(len(numbers[0])) if len({row[column] for row in numbers}) > 1]
     if not varying:
         return [([place], ()) for place in range(len(numbers))]
     best: list[tuple[list[int], tuple[int, ...]]] = []
     cost = 0
     for leading in (*((column,) for column in varying), *combinations(varying, 2)):
-        found = _led(numbers, varying, leading)
-        if found is None:
+        groups = _led(numbers, varying, leading)
+        if groups is None:
             continue
-        held = {
+        indexes = {
             tuple(tuple(numbers[place][c] for place in members) for c in columns)
-            for members, columns in found
+            for members, columns in groups
         }
-        size = 80 * len(found) + sum(len(spell(column)) + 8 for index in held for column in index)
+        size = 80 * len(groups) + sum(len(spell(column)) + 8 for index in indexes for column in index)
         if not best or size < cost:
-            best, cost = found, size
+            best, cost = groups, size
     return best
 
 
 def _led(
     numbers: list[tuple[str, ...]], varying: list[int], leading: tuple[int, ...]
 ) -> list[tuple[list[int], tuple[int, ...]]] | None:
-    """Groups in which the leading columns, and those that they decide, vary, and no others."""
-    led = [c for c in varying if c in leading or _decides(numbers, leading, c)]
-    apart: dict[tuple[str, ...], list[int]] = defaultdict(list)
+    """Groups in which only the leading columns vary, and those that they determine; None where rows would be alike."""
+    led = [c for c in varying if c in leading or _determines(numbers, leading, c)]
+    by_rest: dict[tuple[str, ...], list[int]] = defaultdict(list)
     for place, row in enumerate(numbers):
-        apart[tuple(row[c] for c in varying if c not in led)].append(place)
-    found = []
-    for members in apart.values():
+        by_rest[tuple(row[c] for c in varying if c not in led)].append(place)
+    groups = []
+    for members in by_rest.values():
         columns = tuple(c for c in led if len({numbers[place][c] for place in members}) > 1)
         if len({tuple(numbers[place][c] for c in led) for place in members}) != len(members):
             return None
-        found.append((members, columns))
-    return found
+        groups.append((members, columns))
+    return groups
 
 
-def _decides(numbers: list[tuple[str, ...]], leading: tuple[int, ...], column: int) -> bool:
+def _determines(numbers: list[tuple[str, ...]], leading: tuple[int, ...], column: int) -> bool:
     known: dict[tuple[str, ...], str] = {}
     return all(
         known.setdefault(tuple(row[c] for c in leading), row[column]) == row[column] for row in numbers
     )
 
 
-def _line(
-    cut: tuple[list[str], list[str]],
+def _templates(
+    split: tuple[list[str], list[str]],
     numbers: list[tuple[str, ...]],
     columns: tuple[int, ...],
-    rows: tuple[int, ...],
     indexes: dict[tuple[tuple[str, ...], ...], Index],
-) -> Line:
+) -> tuple[str, str]:
+    """The templates of both sides for one group; its index is added to ``indexes``."""
+    if len(numbers) == 1:
+        return escaped("".join(split[0])), escaped("".join(split[1]))
     values = [tuple(row[column] for row in numbers) for column in columns]
     distinct = tuple(dict.fromkeys(values))
-    left_numbers = len(cut[0]) // 2
-    sides = [
-        {c < left_numbers for c, column in zip(columns, values, strict=True) if column == one}
-        for one in distinct
-    ]
-    # What one side alone tells apart would not come back: such rows stay apart.
-    telling = [
-        [one for one, where in zip(distinct, sides, strict=True) if side in where] for side in (True, False)
-    ]
-    assert all(len(set(zip(*one, strict=True))) == len(numbers) for one in telling) or len(numbers) == 1
-    if len(numbers) == 1:
-        return Line(escaped("".join(cut[0])), escaped("".join(cut[1])), rows)
+    left_numbers = len(split[0]) // 2
+    # What only one side distinguishes could not be restored: each side's columns must tell all rows apart.
+    for side in (True, False):
+        own = [column for c, column in zip(columns, values, strict=True) if (c < left_numbers) == side]
+        assert len(set(zip(*own, strict=True))) == len(numbers)
     if distinct not in indexes:
         used = sum(len(index.columns) for index in indexes.values())
         names = [_column_name(used + number) for number in range(len(distinct))]
         indexes[distinct] = Index(f"index{len(indexes) + 1}", tuple(zip(names, distinct, strict=True)))
-    holes = {values: name for name, values in indexes[distinct].columns}
-    pieces = [list(cut[0]), list(cut[1])]
-    texts = []
-    for side, piece in enumerate(pieces):
-        out = escaped(piece[0])
-        for number in range(len(piece) // 2):
-            column = number + side * left_numbers
-            hole = holes[values[columns.index(column)]] if column in columns else ""
-            out += f"{{{hole}}}" if hole else escaped(piece[2 * number + 1])
-            out += escaped(piece[2 * number + 2])
-        texts.append(out)
-    return Line(texts[0], texts[1], rows)
+    names_of = {column: name for name, column in indexes[distinct].columns}
+    placeholders = {c: names_of[column] for c, column in zip(columns, values, strict=True)}
+    return _template(split[0], 0, placeholders), _template(split[1], left_numbers, placeholders)
+
+
+def _template(pieces: list[str], first: int, placeholders: dict[int, str]) -> str:
+    """A name with placeholders for some of its numbers, which are counted from ``first``."""
+    text = escaped(pieces[0])
+    for number in range(len(pieces) // 2):
+        name = placeholders.get(first + number)
+        text += f"{{{name}}}" if name else escaped(pieces[2 * number + 1])
+        text += escaped(pieces[2 * number + 2])
+    return text
 
 
 def _column_name(number: int) -> str:
@@ -147,12 +144,12 @@ def _column_name(number: int) -> str:
 
 
 def escaped(name: str) -> str:
-    """A name as a template for itself."""
+    """A name as a template that expands into itself."""
     return name.replace("{", "{{").replace("}", "}}")
 
 
 def spell(values: Sequence[str]) -> str:
-    """A column as a mapping writes it, in TOML: ``"0-2*2 5"`` for whole numbers, else a list of texts."""
+    """A column as mapping files write it, in TOML: ``"0-2*2 5"`` for whole numbers, otherwise a list of strings."""
     if not all(
         value.isascii() and value.isdigit() and str(int(value)) == value and len(value) < 10
         for value in values
@@ -184,7 +181,7 @@ def spell(values: Sequence[str]) -> str:
 
 
 def quoted(text: str) -> str:
-    """A text as a TOML basic string."""
+    """Text as a TOML basic string."""
     out = []
     for c in text:
         if c in '"\\':

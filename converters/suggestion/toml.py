@@ -1,135 +1,147 @@
-"""A proposal written down as a mapping file, for people to read and correct."""
+"""Write a proposal as a mapping file for people to read and correct."""
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 from .axes import axes_text
-from .templates import Line, escaped, fold, quoted, spell
+from .proposal import reasons_text
+from .templates import escaped, fold, quoted, spell
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence
 
-    from .pairing import Filled, Found, Proposal
+    from .proposal import FilledTensor, Proposal, ProposedPair
+    from .templates import TemplateRow
 
 WIDTH = 100
 
 
-def mapping_text(
-    proposal: Proposal,
-    title: str,
-    formats: tuple[str, str],
-    drop: tuple[Sequence[str], Sequence[str]],
-    left_over: tuple[Sequence[str], Sequence[str]],
-    counters: Sequence[str],
-) -> str:
-    """The mapping file. ``drop`` are patterns that some names of each side match, ``left_over`` names that nothing
-    is known of, ``counters`` integers of the right file that start at zero."""
-    lines = [f"# Proposed by `convert suggest`: {title}"]
-    lines += [f"# {note}" for note in _header(proposal)]
-    lines += ["", f"title = {quoted(title)}"]
-    found = proposal.found
-    rows = [(one.left.name, one.right.name, (axes_text(one.order), bool(one.doubt))) for one in found]
-    folded, indexes = fold(rows)
-    fills = (proposal.left_filled, proposal.right_filled)
-    for number, key in enumerate(("from", "to")):
-        lines += ["", f"[{key}]", f'format = "{formats[number]}"']
-        if drop[number]:
-            lines.append(f"drop = {_list(drop[number])}")
-        if left_over[number]:
-            lines.append(f"left_over = {_list(left_over[number])}   # nothing is known of these")
-        side = [*_constants(fills[number], number, folded, found)]
-        if number:
-            side += [
-                f'{quoted(escaped(name))} = {{ value = 0, dtype = "int64", shape = [] }}' for name in counters
-            ]
-        if side:
-            lines += ["", f"[{key}.constants]            # not stored on the other side", *side]
+class SideNotes(NamedTuple):
+    """What a mapping says of one side besides pairs: its format, patterns of names to drop, names of unknown meaning,
+    and ``counters``, integers that the other side does not have and that start at zero."""
+
+    format: str
+    drop: Sequence[str]
+    left_over: Sequence[str]
+    counters: Sequence[str] = ()
+
+
+def mapping_text(proposal: Proposal, title: str, sides: tuple[SideNotes, SideNotes]) -> str:
+    """The mapping file."""
+    pairs = proposal.pairs
+    rows, indexes = fold(
+        [(pair.left.name, pair.right.name, (axes_text(pair.order), bool(pair.doubt))) for pair in pairs]
+    )
+    lines = [
+        f"# Proposed by `convert suggest`: {title}",
+        f"# {_summary(pairs)}",
+        *(f"# {note}" for note in proposal.notes),
+        "",
+        f"title = {quoted(title)}",
+    ]
+    for number, notes in enumerate(sides):
+        lines += _side_lines(proposal, number, notes, rows)
     for index in indexes:
         lines += [
             "",
             f"[index.{index.name}]",
             *(f"{name} = {spell(values)}" for name, values in index.columns),
         ]
-    sure = [line for line in folded if not found[line.rows[0]].doubt]
-    unsure = [line for line in folded if found[line.rows[0]].doubt]
-    lines += ["", "[tensors]", *_rows(sure, found, comments=False)]
+    sure = [row for row in rows if not pairs[row.places[0]].doubt]
+    unsure = [row for row in rows if pairs[row.places[0]].doubt]
+    lines += ["", "[tensors]", *_row_lines(sure, pairs, comments=False)]
     if unsure:
-        lines += ["", "# Look at these, and move those that are right to [tensors].", "[unsure]"]
-        lines += _rows(unsure, found, comments=True)
+        lines += ["", "# Check these, and move the right ones to [tensors].", "[unsure]"]
+        lines += _row_lines(unsure, pairs, comments=True)
     return "\n".join(lines) + "\n"
 
 
-def _header(proposal: Proposal) -> Iterator[str]:
-    found = proposal.found
-    why: dict[str, int] = {}
-    for one in found:
-        why[one.why] = why.get(one.why, 0) + 1
-    told = ", ".join(
-        f"{count} by {word}" for word, count in sorted(why.items(), key=lambda item: (-item[1], item[0]))
-    )
-    yield f"{len(found)} tensors paired: {told}. {sum(bool(one.doubt) for one in found)} of them are unsure."
-    yield from proposal.notes
+def _summary(pairs: Sequence[ProposedPair]) -> str:
+    unsure = sum(bool(pair.doubt) for pair in pairs)
+    return f"{len(pairs)} tensors paired: {reasons_text(pair.why for pair in pairs)}. {unsure} of them are unsure."
 
 
-def _rows(lines: Iterable[Line], found: Sequence[Found], *, comments: bool) -> Iterator[str]:
+def _side_lines(
+    proposal: Proposal, number: int, notes: SideNotes, rows: Sequence[TemplateRow]
+) -> Iterator[str]:
+    key = ("from", "to")[number]
+    yield from ("", f"[{key}]", f'format = "{notes.format}"')
+    if notes.drop:
+        yield f"drop = {_list(notes.drop)}"
+    if notes.left_over:
+        yield f"left_over = {_list(notes.left_over)}   # nothing is known about these"
+    filled = (proposal.left_filled, proposal.right_filled)[number]
+    constants = [*_constants(filled, number, rows, proposal.pairs)]
+    constants += [
+        f'{quoted(escaped(name))} = {{ value = 0, dtype = "int64", shape = [] }}' for name in notes.counters
+    ]
+    if constants:
+        yield from ("", f"[{key}.constants]            # not stored on the other side", *constants)
+
+
+def _row_lines(
+    rows: Iterable[TemplateRow], pairs: Sequence[ProposedPair], *, comments: bool
+) -> Iterator[str]:
     last = ""
-    for line in lines:
-        first = found[line.rows[0]]
+    for row in rows:
+        first = pairs[row.places[0]]
         if comments and first.doubt != last:
             last = first.doubt
-            yield f"# {_plain(first.doubt)}" + (" (and so on)" if len(line.rows) > 1 else "")
+            yield f"# {_one_line(first.doubt)}" + (" (and so on)" if len(row.places) > 1 else "")
         axes = axes_text(first.order)
-        right = quoted(line.right)
-        yield f"{quoted(line.left)} = " + (f'{{ to = {right}, axes = "{axes}" }}' if axes else right)
+        right = quoted(row.right)
+        yield f"{quoted(row.left)} = " + (f'{{ to = {right}, axes = "{axes}" }}' if axes else right)
 
 
 def _constants(
-    filled: Sequence[Filled], side: int, folded: Sequence[Line], found: Sequence[Found]
+    filled: Sequence[FilledTensor], side: int, rows: Sequence[TemplateRow], pairs: Sequence[ProposedPair]
 ) -> Iterator[str]:
-    """Constants folded with the templates of the tensors that they are like."""
-    by_like = {one.like: one for one in filled}
-    done: set[str] = set()
-    for line in folded:
-        names = [(found[row].left.name, found[row].right.name)[side] for row in line.rows]
-        ones = [by_like[name] for name in names if name in by_like]
-        template = (line.left, line.right)[side]
-        made = _like(template, names, ones) if len(ones) == len(names) > 1 else None
-        if made is not None:
-            yield f"{quoted(made)} = {{ value = {ones[0].value!r}, like = {quoted(template)} }}"
-            done.update(one.item.name for one in ones)
-    for one in filled:
-        if one.item.name not in done:
-            yield f"{quoted(escaped(one.item.name))} = {{ value = {one.value!r}, like = {quoted(escaped(one.like))} }}"
+    """Constants, folded with the templates of the tensors that they are like."""
+    by_like = {constant.like: constant for constant in filled}
+    written: set[str] = set()
+    for row in rows:
+        names = [(pairs[place].left.name, pairs[place].right.name)[side] for place in row.places]
+        constants = [by_like[name] for name in names if name in by_like]
+        template = (row.left, row.right)[side]
+        folded = _fold_like(template, names, constants) if len(constants) == len(names) > 1 else None
+        if folded is not None:
+            yield f"{quoted(folded)} = {{ value = {constants[0].value!r}, like = {quoted(template)} }}"
+            written.update(constant.tensor.name for constant in constants)
+    for constant in filled:
+        name = constant.tensor.name
+        if name not in written:
+            like = quoted(escaped(constant.like))
+            yield f"{quoted(escaped(name))} = {{ value = {constant.value!r}, like = {like} }}"
 
 
-def _like(template: str, names: Sequence[str], ones: Sequence[Filled]) -> str | None:
-    """The template of constants whose names differ from their neighbours' behind the same beginning alone; None
+def _fold_like(template: str, names: Sequence[str], constants: Sequence[FilledTensor]) -> str | None:
+    """The template of constants whose names all differ in the same ending from those of the tensors they are like; None
     where they do not."""
-    cuts = set()
-    for name, one in zip(names, ones, strict=True):
-        other = one.item.name
-        same = next(
-            (at for at, (a, b) in enumerate(zip(name, other, strict=False)) if a != b),
-            min(len(name), len(other)),
+    endings = set()
+    for like, constant in zip(names, constants, strict=True):
+        name = constant.tensor.name
+        common = next(
+            (at for at, (a, b) in enumerate(zip(like, name, strict=False)) if a != b),
+            min(len(like), len(name)),
         )
-        cuts.add((name[same:], other[same:]))
-    values = {one.value for one in ones}
-    if len(cuts) != 1 or len(values) != 1:
+        endings.add((like[common:], name[common:]))
+    values = {constant.value for constant in constants}
+    if len(endings) != 1 or len(values) != 1:
         return None
-    ((end, other),) = cuts
-    if not end or not template.endswith(escaped(end)):
+    ((old, new),) = endings
+    if not old or not template.endswith(escaped(old)):
         return None
-    return template.removesuffix(escaped(end)) + escaped(other)
+    return template.removesuffix(escaped(old)) + escaped(new)
 
 
 def _list(names: Sequence[str]) -> str:
-    whole = f"[{', '.join(map(quoted, names))}]"
-    if len(whole) <= WIDTH:
-        return whole
+    line = f"[{', '.join(map(quoted, names))}]"
+    if len(line) <= WIDTH:
+        return line
     return "[\n" + "".join(f"    {quoted(name)},\n" for name in names) + "]"
 
 
-def _plain(text: str) -> str:
-    """A comment's text: whatever a name holds, it stays one line."""
+def _one_line(text: str) -> str:
+    """A comment's text: whatever a name contains, it stays one line."""
     return "".join(c if c.isprintable() else "?" for c in text)

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from converters.errors import Refused
+from converters.printable import shape_text
 
 from .outcome import BlockResult
 
@@ -71,28 +73,18 @@ def _compare(name: str, source_name: str, reference: Any, value: Any) -> BlockRe
 
     shape = tuple(value.shape)
     if _without_ones(shape) != _without_ones(reference.shape):
-        fault = f"{'x'.join(map(str, shape))} instead of {'x'.join(map(str, reference.shape))}"
+        fault = f"{shape_text(shape)} instead of {shape_text(reference.shape)}"
         return one_sided(name, source_name, shape, fault)
     output, source = value.reshape(-1), reference.reshape(-1)
     with numpy.errstate(invalid="ignore", over="ignore"):  # Inf - Inf: reported below
         largest, max_abs = float(numpy.abs(source).max()), float(numpy.abs(output - source).max())
+    values = BlockResult(name=name, source_name=source_name, shape=shape, largest=largest, max_abs=max_abs)
     if not numpy.isfinite(max_abs) or not numpy.isfinite(largest):
         side = "the source's" if not numpy.isfinite(largest) else "the output's"
-        return BlockResult(
-            name=name,
-            source_name=source_name,
-            shape=shape,
-            largest=largest,
-            max_abs=max_abs,
-            fault=f"NaN or Inf on {side} side",
-        )
+        return replace(values, fault=f"NaN or Inf on {side} side")
     norms = (_dot(output, output) * _dot(source, source)) ** 0.5
-    return BlockResult(
-        name=name,
-        source_name=source_name,
-        shape=shape,
-        largest=largest,
-        max_abs=max_abs,
+    return replace(
+        values,
         relative=max_abs / largest if largest else (0.0 if max_abs == 0 else float("inf")),
         cosine=_dot(output, source) / norms if norms else 1.0,
     )

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from converters.errors import BadInput, UsageError
 from converters.networks import network_record
-from converters.printable import printable
+from converters.printable import printable, shape_text
 
 if TYPE_CHECKING:
     from converters.mapping.network_info import NetworkInfo
@@ -47,7 +47,7 @@ def make_inputs(
     if regions:
         values.append(random_regions(random, first.shape))
     inputs = [numpy.ascontiguousarray(value, "<f4") for value in values]
-    return inputs, f"{' and '.join('x'.join(map(str, array.shape)) for array in inputs)}, {origin}"
+    return inputs, f"{' and '.join(shape_text(array.shape) for array in inputs)}, {origin}"
 
 
 def random_regions(random: Any, shape: tuple[int, ...]) -> Any:
@@ -95,7 +95,7 @@ def _load_clip(path: str, audio: bool) -> Any:
         tensor = read_npy(file)
         if tensor.dtype == "bool" or len(tensor.shape) not in (axes, axes - 1) or 0 in tensor.shape:
             raise BadInput(
-                f"is not a clip: {tensor.dtype} {'x'.join(map(str, tensor.shape)) or 'scalar'}",
+                f"is not a clip: {tensor.dtype} {shape_text(tensor.shape)}",
                 path=path,
                 hint=f"expected an array with {axes} axes, {layout}",
             )

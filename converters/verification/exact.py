@@ -8,6 +8,7 @@ from converters.conversion.operations import Scale, ShiftVariance, filled
 from converters.conversion.plan import NOTHING, make_plan
 from converters.conversion.provenance import before, former, origin_of, undoing
 from converters.errors import Refused
+from converters.printable import shape_text
 from converters.tensor import same_bytes
 
 from .outcome import ChangedTensor, ExactResult
@@ -65,7 +66,7 @@ def _changed_tensors(
         expected = source.checkpoint.tensors[row.target]
         restored = row.tensor(tensors)
         if (restored.dtype, restored.shape) != (expected.dtype, expected.shape):
-            why = f"{restored.dtype} {_sizes(restored.shape)} instead of {expected.dtype} {_sizes(expected.shape)}"
+            why = f"{_kind(restored)} instead of {_kind(expected)}"
         elif same_bytes(restored, expected) or (
             row.source
             and row.target in forward
@@ -76,6 +77,10 @@ def _changed_tensors(
         else:
             why = _difference(restored, expected)
         yield ChangedTensor(row.target, canonical[row.target], why)
+
+
+def _kind(tensor: Tensor) -> str:
+    return f"{tensor.dtype} {shape_text(tensor.shape)}"
 
 
 def _equal(left: Tensor, right: Tensor) -> bool:
@@ -145,18 +150,14 @@ def _difference(left: Tensor, right: Tensor) -> str:
 
     from converters.conversion.operations import arrays
 
-    # Every chunk may reuse the memory of the one before, so each is copied.
-    one, other = (
+    # A chunk may reuse the memory of the one before, so each is copied.
+    a, b = (
         numpy.concatenate([values.copy() for values in arrays(tensor.data, tensor.dtype)])
         for tensor in (left, right)
     )
-    bits = f"u{one.itemsize}"
-    differing = int((one.view(bits) != other.view(bits)).sum())
+    bits = f"u{a.itemsize}"
+    differing = int((a.view(bits) != b.view(bits)).sum())
     with numpy.errstate(invalid="ignore"):
-        largest = numpy.abs(one.astype("f8") - other.astype("f8")).max()
+        largest = numpy.abs(a.astype("f8") - b.astype("f8")).max()
     off = f"by up to {largest:.2e}" if numpy.isfinite(largest) else "with NaN or Inf among them"
-    return f"{differing:,} of {one.size:,} values differ, {off}"
-
-
-def _sizes(shape: tuple[int, ...]) -> str:
-    return "x".join(map(str, shape)) or "scalar"
+    return f"{differing:,} of {a.size:,} values differ, {off}"

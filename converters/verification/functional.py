@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from types import MappingProxyType
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from converters.conversion.notes import differences, settings_apart, settings_note
 from converters.conversion.provenance import home_of
@@ -36,15 +36,15 @@ TOP = 5
 """How many of the most likely classes are listed."""
 
 
-def compare(
-    source: Identified,
-    output: Identified,
-    hints: UserHints,
-    *,
-    device: str,
-    clip: str | os.PathLike[str] | None,
-    seed: int,
-) -> Comparison:
+class RunOptions(NamedTuple):
+    """Where to run the output's side (``cpu``, ``cuda`` or ``auto``), and on which clip; see `verification.verify`."""
+
+    device: str
+    clip: str | os.PathLike[str] | None
+    seed: int
+
+
+def compare(source: Identified, output: Identified, hints: UserHints, options: RunOptions) -> Comparison:
     """Run both sides and compare every block; see `verification.verify`."""
     # The canonical layout has no project of its own: it stands for that of the layout a file comes from.
     project = (
@@ -62,11 +62,11 @@ def compare(
         return Comparison(
             None, declared, f"no reference graph of {source.info.title} in its source framework"
         )
-    run = _run_source(source, net, tensors, device, clip, seed)
+    run = _run_source(source, net, tensors, options)
     state = canonical_state(output.checkpoint, output.match, output.info)
     # The source's function over the output's weights; what the output's project computes differently is measured below.
     blocks, logits = compare_blocks(_network(output, state, source.match.layout), run)
-    if source.checkpoint.net is not None or not output.info.classes:
+    if source.checkpoint.predict_net is not None or not output.info.classes:
         # A file's own net may name inner values differently, and a backbone pools where the head would.
         blocks = [block for block in blocks if block.source_name]
     if output.checkpoint.nodes and (fault := graph_difference(source, output, net)):
@@ -84,21 +84,17 @@ def compare(
         source_top=_top(run.logits, labels),
         output_top=_top(logits, labels),
     )
-    if model := _project_network(source, output, project, state):
+    model = _project_network(source, output, project, state)
+    if model is not None:
         declared = _measure(declared, model, run)
     return Comparison(result, declared)
 
 
 def _run_source(
-    source: Identified,
-    net: SourceNet,
-    tensors: Mapping[str, Tensor],
-    device: str,
-    clip: str | os.PathLike[str] | None,
-    seed: int,
+    source: Identified, net: SourceNet, tensors: Mapping[str, Tensor], options: RunOptions
 ) -> SourceRun:
-    device = _device(device)
-    inputs, words = make_inputs(source.info, clip, seed, regions="rois" in net.inputs)
+    device, clip = _device(options.device), options.clip
+    inputs, words = make_inputs(source.info, clip, options.seed, regions="rois" in net.inputs)
     try:
         values = run_source_net(net, tensors, inputs, "" if clip is None else os.fspath(clip))
     except Refused as error:

@@ -10,14 +10,14 @@ from converters.errors import Refused
 from converters.mapping.catalog import load_layout
 from converters.mapping.names import tensor_slots
 from converters.mapping.network_info import model_name_in
+from converters.source_graphs.caffe2_predict_net import described_net
 from converters.source_graphs.registry import source_graph, source_net
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from converters.conversion.identify import Identified, UserHints
-    from converters.formats.onnx.graph import Node
-    from converters.formats.onnx.reader import OnnxNode
+    from converters.formats.graph import Node
     from converters.source_graphs.net import SourceNet
     from converters.tensor import Tensor
 
@@ -68,13 +68,16 @@ def build_source_net(
     weights, and by default as its released files are. Raises `NoSourceNet` where there is none."""
     checkpoint = side.checkpoint
     recorded = ((checkpoint.provenance or {}).get("network") or {}).get("settings") or {}
-    known = {*recorded, *checkpoint.told, *hints.settings}
-    net = checkpoint.net or source_net(
-        tensors,
-        settings={name: value for name, value in side.info.settings.items() if name in known},
-        inverse_std=hints.inverse_std,
-        model=model_name_in(side.match.layout, side.info.as_data()),
-    )
+    known = {*recorded, *checkpoint.declared, *hints.settings}
+    if checkpoint.predict_net:
+        net = described_net(checkpoint.predict_net, checkpoint.tensors)
+    else:
+        net = source_net(
+            tensors,
+            settings={name: value for name, value in side.info.settings.items() if name in known},
+            inverse_std=hints.inverse_std,
+            model=model_name_in(side.match.layout, side.info.as_data()),
+        )
     if headless:
         blocks = {label: name for label, name in net.blocks.items() if not label.endswith("logits")}
         net = net._replace(blocks=blocks)
@@ -115,7 +118,7 @@ def graph_difference(source: Identified, output: Identified, net: SourceNet) -> 
     does."""
     tensors, info = source.checkpoint.tensors, source.info
     nets = [net]
-    if source.checkpoint.net is not None:  # the output may have been written from the weights alone
+    if source.checkpoint.predict_net is not None:  # the output may have been written from the weights alone
         nets.append(source_net(tensors, settings=info.settings))
     nodes = [_node_key(node) for node in output.checkpoint.nodes if node.kind != "Constant"]
     differences = [
@@ -132,7 +135,7 @@ def _first_difference(nodes: list[NodeKey], expected: list[NodeKey]) -> str:
     return f"{len(nodes)} nodes instead of {len(expected)}" if len(nodes) != len(expected) else ""
 
 
-def _node_key(node: OnnxNode | Node) -> NodeKey:
+def _node_key(node: Node) -> NodeKey:
     """A node in comparable form, its numbers rounded as a file stores them."""
     numbers = {
         name: tuple(value)

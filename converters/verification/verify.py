@@ -7,6 +7,7 @@ output's side is the reference network in PyTorch. The two share the file reader
 from __future__ import annotations
 
 import os
+from dataclasses import replace
 from time import perf_counter
 from types import MappingProxyType
 from typing import TYPE_CHECKING
@@ -14,13 +15,13 @@ from typing import TYPE_CHECKING
 from converters.conversion.identify import UserHints, identify
 from converters.conversion.recognize import recognize
 from converters.errors import Refused, UsageError
-from converters.formats.checkpoint import open_checkpoint
-from converters.mapping.match import headless
+from converters.formats.open import open_checkpoint
+from converters.mapping.match import without_head
 from converters.mapping.network_info import network_info
 from converters.mapping.settings import made_up_for
 
 from .exact import compare_bytes
-from .functional import compare
+from .functional import RunOptions, compare
 from .outcome import TOLERANCES, Verification
 
 if TYPE_CHECKING:
@@ -63,40 +64,43 @@ def verify(
     if device not in (*TOLERANCES, "auto"):
         raise UsageError(f"unknown device {device!r}", hint="one of cpu, cuda, auto")
     started = perf_counter()
+    options = RunOptions(device, clip, seed)
     hints = UserHints(variant, variant, head, settings, inverse_std)
     with (
         open_checkpoint(os.fspath(source), entry=entry) as source_file,
         open_checkpoint(os.fspath(output)) as output_file,
     ):
-        left, right = _identify_both(source_file, output_file, (source_layout, layout), hints)
-        identified = perf_counter()
-        exact = compare_bytes(left, right)
-        compared = perf_counter()
-        functional, declared, skipped = compare(left, right, hints, device=device, clip=clip, seed=seed)
-        ran = perf_counter()
-        gathered = None
+        sides = _identify_both(source_file, output_file, (source_layout, layout), hints)
+        verification = _verify(*sides, hints, options, started)
         if evidence:
             from .evidence import gather
 
-            gathered = gather(left, right, exact, functional, clip)
-        return Verification(
-            source=source_file.path,
-            output=output_file.path,
-            source_layout=left.match.layout.name,
-            output_layout=right.match.layout.name,
-            info=left.info,
-            exact=exact,
-            functional=functional,
-            declared=declared,
-            skipped=skipped,
-            provenance=output_file.provenance,
-            timings={
-                "read": identified - started,
-                "exact": compared - identified,
-                "functional": ran - compared,
-            },
-            evidence=gathered,
-        )
+            gathered = gather(*sides, verification.exact, verification.functional, clip)
+            verification = replace(verification, evidence=gathered)
+        return verification
+
+
+def _verify(
+    source: Identified, output: Identified, hints: UserHints, options: RunOptions, started: float
+) -> Verification:
+    identified = perf_counter()
+    exact = compare_bytes(source, output)
+    compared = perf_counter()
+    functional, declared, skipped = compare(source, output, hints, options)
+    ran = perf_counter()
+    return Verification(
+        source=source.checkpoint.path,
+        output=output.checkpoint.path,
+        source_layout=source.match.layout.name,
+        output_layout=output.match.layout.name,
+        info=source.info,
+        exact=exact,
+        functional=functional,
+        declared=declared,
+        skipped=skipped,
+        provenance=output.checkpoint.provenance,
+        timings={"read": identified - started, "exact": compared - identified, "functional": ran - compared},
+    )
 
 
 def _identify_both(
@@ -114,7 +118,7 @@ def _identify_both(
     if not recorded and output.match.variant.name == source.match.variant.name:
         output = output._replace(info=_with_settings_of(source.info, output))
     if source.info.classes and not output.info.classes:
-        source = source._replace(match=headless(source.match))  # the rest is compared with the rest
+        source = source._replace(match=without_head(source.match))  # the rest is compared with the rest
     _require_same_network(source, output)
     return source, output
 

@@ -20,31 +20,39 @@ import os
 # One thread: the same order of additions on any number of cores. Read when the libraries load.
 os.environ["OMP_NUM_THREADS"] = os.environ["MKL_NUM_THREADS"] = "1"
 
-import argparse
 import gzip
 import hashlib
-import io
 import json
 import re
 import sys
-import time
-import zipfile
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
+from recording import (
+    CLOSE,
+    DATA,
+    GOLDENS,
+    check_all,
+    chosen,
+    command_line,
+    difference,
+    little_endian,
+    load_npz,
+    print_list,
+    record_all,
+    sha256,
+    statistics,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-ROOT = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
-TABLES = os.path.join(ROOT, "tests", "data", "vmz-tables.json.gz")
-OUT = os.path.join(ROOT, "tests", "goldens", "caffe2")
+TABLES = os.path.join(DATA, "vmz-tables.json.gz")
+OUT = os.path.join(GOLDENS, "caffe2")
 RECIPE = "vmz-golden-1"
 PRODUCER = "Caffe2 of torch 1.8.1, CPU, float32, one thread; op list of the table"
 LOGMELS = (100, 40)
 SAMPLES = 64
-CLOSE = 1e-6
-"""How far apart two runs may be, relative: another processor, another number of threads."""
 DEEP = 16
 """With more residual blocks than this the last scale of each is damped by 0.1, not 0.2."""
 
@@ -64,6 +72,11 @@ class Spec(NamedTuple):
     clip: tuple[int, ...]
     weight_seed: int
     input_seed: int
+
+    def line(self) -> str:
+        """What ``--list`` says of it."""
+        clip = "x".join(map(str, self.clip))
+        return f"{clip:16s} {self.weight_seed:5d} {self.input_seed:6d}  {self.variant}"
 
 
 POOL1 = "crop_size=224,use_pool1=1"
@@ -234,11 +247,6 @@ def inputs(spec: Spec, ops: list[Op]) -> dict[str, np.ndarray]:
     return values
 
 
-def little_endian(value: np.ndarray) -> bytes:
-    """The bytes that are hashed: float32, little-endian, C order."""
-    return np.ascontiguousarray(value, dtype="<f4").tobytes()
-
-
 def is_block(op: Op, output: str) -> bool:
     """Whether the golden holds this op's output: stems, residual sums, pools, hidden and further heads."""
     kind, read, (name, *_), args = op
@@ -309,12 +317,12 @@ def record(spec: Spec, tables: dict[str, Table], index: np.ndarray | None = None
         "input_shape": np.array(spec.clip, np.int64),
         "output": table["output"],
         "weights_sha256": weights_sha256,
-        "input_sha256": hashlib.sha256(little_endian(values["data"])).hexdigest(),
+        "input_sha256": sha256(values["data"]),
         "logits": workspace.FetchBlob(table["output"]),
     }
     if "logmels" in values:
         golden["logmels_shape"] = np.array(values["logmels"].shape, np.int64)
-        golden["logmels_sha256"] = hashlib.sha256(little_endian(values["logmels"])).hexdigest()
+        golden["logmels_sha256"] = sha256(values["logmels"])
     golden.update(blocks([op[2][0] for op in table["ops"] if is_block(op, table["output"])], index))
     workspace.ResetWorkspace()
     return golden
@@ -331,9 +339,8 @@ def blocks(names: list[str], index: np.ndarray | None) -> dict[str, Any]:
     shapes, stats, places, picked = [], [], [], []
     for i, name in enumerate(names):
         blob = workspace.FetchBlob(name)
-        wide = blob.astype(np.float64).ravel()
         shapes.append(list(blob.shape))
-        stats.append([wide.mean(), wide.std(), wide.min(), wide.max(), np.sqrt(np.dot(wide, wide))])
+        stats.append(statistics(blob))
         places.append(sample(blob.shape) if index is None else index[i])
         picked.append(blob.ravel()[places[-1]])
     return {
@@ -345,31 +352,12 @@ def blocks(names: list[str], index: np.ndarray | None) -> dict[str, Any]:
     }
 
 
-def write_npz(path: str, arrays: dict[str, Any]) -> None:
-    """Write an ``.npz`` whose bytes depend on its contents alone: fixed dates, fixed order."""
-    with zipfile.ZipFile(path, "w") as archive:
-        for key, value in arrays.items():
-            buffer = io.BytesIO()
-            np.lib.format.write_array(buffer, np.asarray(value), allow_pickle=False)
-            entry = zipfile.ZipInfo(key + ".npy", date_time=(1980, 1, 1, 0, 0, 0))
-            entry.compress_type = zipfile.ZIP_DEFLATED
-            entry.create_system = 3
-            entry.external_attr = 0o644 << 16
-            archive.writestr(entry, buffer.getvalue(), compresslevel=9)
-
-
-def apart(got: np.ndarray, want: np.ndarray, scale: Any) -> float:
-    """Largest difference, relative to ``scale``."""
-    return float((np.abs(got.astype(np.float64) - want.astype(np.float64)) / scale).max())
-
-
 def check(path: str, tables: dict[str, Table]) -> bool:
     """Record again what a golden holds and print how far the two are apart. False where they differ.
 
     Takes any file of recipe ``vmz-golden-1``, also one recorded by someone else from VMZ's own builders.
     """
-    with np.load(path, allow_pickle=False) as archive:
-        want = {key: archive[key] for key in archive.files}
+    want = load_npz(path)
     name = os.path.basename(str(want["table"]))
     spec = Spec(
         os.path.basename(path),
@@ -389,9 +377,9 @@ def check(path: str, tables: dict[str, Table]) -> bool:
         print(f"{spec.name:30s} DIFFERS in {', '.join(faults)}")
         return False
     peak = np.abs(want["block_stats"][:, 2:4]).max(axis=1, keepdims=True)
-    logits = apart(got["logits"], want["logits"], np.abs(want["logits"]).max())
-    stats = apart(got["block_stats"], want["block_stats"], want["block_stats"][:, 4:])
-    values = apart(got["block_values"], want["block_values"], peak)
+    logits = difference(got["logits"], want["logits"], np.abs(want["logits"]).max())
+    stats = difference(got["block_stats"], want["block_stats"], want["block_stats"][:, 4:])
+    values = difference(got["block_values"], want["block_values"], peak)
     same = max(logits, stats, values) <= CLOSE
     verdict = "same" if same else "DIFFERS"
     print(f"{spec.name:30s} logits {logits:.1e}  statistics {stats:.1e}  samples {values:.1e}  {verdict}")
@@ -400,43 +388,21 @@ def check(path: str, tables: dict[str, Table]) -> bool:
 
 def main() -> int:
     """The command line; the exit code is 1 where a check differs."""
-    parser = argparse.ArgumentParser(description="Record goldens of the VMZ networks from real Caffe2.")
+    parser = command_line(__doc__, OUT)
     parser.add_argument("--tables", default=TABLES, help="op tables: a .json.gz, or a folder of .json files")
-    parser.add_argument("--out", default=OUT, help="folder of the .npz files")
-    parser.add_argument("--only", action="append", metavar="NAME", help="record this one (repeatable)")
-    parser.add_argument("--list", action="store_true", help="print the goldens and run nothing")
-    parser.add_argument("--check", nargs="+", metavar="FILE", help="run again and compare instead of writing")
     options = parser.parse_args()
-    wanted = specs()
-    if options.only:
-        unknown = set(options.only) - {spec.name for spec in wanted}
-        if unknown:
-            parser.error("no golden called " + ", ".join(sorted(unknown)))
-        wanted = [spec for spec in wanted if spec.name in options.only]
+    known = {spec.name: spec for spec in specs()}
+    names = chosen(parser, options, known)
     if options.list:
-        for spec in wanted:
-            clip = "x".join(str(n) for n in spec.clip)
-            print(f"{spec.name:30s} {clip:16s} {spec.weight_seed:5d} {spec.input_seed:6d}  {spec.variant}")
-        return 0
+        return print_list({name: spec.line() for name, spec in known.items()}, names)
     tables = read_tables(options.tables)
 
     from caffe2.python import workspace
 
     workspace.GlobalInit(["caffe2", "--caffe2_log_level=3"])
     if options.check:
-        results = [check(path, tables) for path in options.check]
-        return 0 if all(results) else 1
-    os.makedirs(options.out, exist_ok=True)
-    for spec in wanted:
-        started = time.perf_counter()
-        golden = record(spec, tables)
-        path = os.path.join(options.out, spec.name + ".npz")
-        write_npz(path, golden)
-        peak = np.abs(golden["logits"]).max()
-        took = time.perf_counter() - started
-        print(f"{spec.name:30s} max |logit| {peak:8.4f}  {os.path.getsize(path):6d} bytes  {took:5.1f} s")
-        sys.stdout.flush()
-    return 0
+        return check_all(options.check, lambda path: check(path, tables))
+    return record_all(names, lambda name: record(known[name], tables), options.out)
 
 
 if __name__ == "__main__":

@@ -19,8 +19,6 @@ import os
 # One thread: the same order of additions on any number of cores. Read when the libraries load.
 os.environ["OMP_NUM_THREADS"] = os.environ["MKL_NUM_THREADS"] = os.environ["OPENBLAS_NUM_THREADS"] = "1"
 
-import argparse
-import hashlib
 import json
 import sys
 import warnings
@@ -33,16 +31,28 @@ import chainer  # noqa: E402
 import chainer.functions as F  # noqa: E402
 import chainer.links as L  # noqa: E402
 import numpy as np  # noqa: E402
+from recording import (  # noqa: E402
+    CLOSE,
+    GOLDENS,
+    check_all,
+    chosen,
+    command_line,
+    difference,
+    load_npz,
+    print_list,
+    record_all,
+    sha256,
+    sha256_of_all,
+    statistics,
+    stem,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-ROOT = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
-OUT = os.path.join(ROOT, "tests", "goldens", "chainer")
+OUT = os.path.join(GOLDENS, "chainer")
 RECIPE = "c3d-golden-1"
 SAMPLES = 64
-CLOSE = 1e-6
-"""How far apart two runs may be, relative: another processor, another number of threads."""
 
 FULL = (
     ("conv1a", 3, 64), ("pool1", 1, 0), ("conv2a", 64, 128), ("pool2", 2, 0), ("conv3a", 128, 256),
@@ -173,9 +183,6 @@ def record(index: int, spec: Spec) -> dict[str, np.ndarray]:
     model = C3D(spec.net)
     fill(model, arrays)
     inputs = clips(spec, clip_seed, mean_seed)
-    digest = hashlib.sha256()
-    for name in sorted(arrays):
-        digest.update(name.encode("ascii") + b"\0" + np.ascontiguousarray(arrays[name], "<f4").tobytes())
     with (
         chainer.using_config("train", False),
         chainer.no_backprop_mode(),
@@ -193,16 +200,15 @@ def record(index: int, spec: Spec) -> dict[str, np.ndarray]:
         "frames_shape": np.array(spec.frames),
         "crop": np.array(spec.crop),
         "input_shape": np.array(inputs.shape),
-        "weights_sha256": np.array(digest.hexdigest()),
-        "input_sha256": np.array(hashlib.sha256(np.ascontiguousarray(inputs, "<f4").tobytes()).hexdigest()),
+        "weights_sha256": np.array(sha256_of_all(arrays)),
+        "input_sha256": np.array(sha256(inputs)),
     }
     if outputs[-1][0] == "fc8":
         found["logits"] = outputs.pop()[1]
     stats, places, values = [], [], []
     for _, block in outputs:
-        flat = block.ravel().astype(np.float64)
-        stats.append([flat.mean(), flat.std(), flat.min(), flat.max(), np.sqrt(flat @ flat)])
-        place = np.sort(np.random.RandomState(len(places)).randint(0, flat.size, SAMPLES))
+        stats.append(statistics(block))
+        place = np.sort(np.random.RandomState(len(places)).randint(0, block.size, SAMPLES))
         places.append(place.astype(np.int32))
         values.append(block.ravel()[place])
     found["blocks"] = np.array([name for name, _ in outputs])
@@ -215,19 +221,17 @@ def record(index: int, spec: Spec) -> dict[str, np.ndarray]:
 
 def check(path: str) -> bool:
     """Run a golden again and say whether it is the same."""
-    name = os.path.basename(path)[: -len(".npz")]
-    ((index, spec),) = [(i, s) for i, s in enumerate(SPECS) if s.name == name]
-    ours, theirs = record(index, spec), np.load(path)
+    name = stem(path)
+    ((index, spec),) = [(place, spec) for place, spec in enumerate(SPECS) if spec.name == name]
+    got, want = record(index, spec), load_npz(path)
     worst = 0.0
-    for key in theirs.files:
-        old, new = theirs[key], ours[key]
-        if old.dtype.kind != "f":
-            if key != "producer" and not np.array_equal(old, new):
-                print(f"{name}: {key} differs")
-                return False
-            continue
-        scale = np.abs(old).max() if key != "block_stats" else np.abs(old).max(axis=1, keepdims=True)
-        worst = max(worst, float((np.abs(old - new) / scale).max()))
+    for key, old in want.items():
+        if old.dtype.kind == "f":
+            scale = np.abs(old).max(axis=1, keepdims=True) if key == "block_stats" else None
+            worst = max(worst, difference(got[key], old, scale))
+        elif key != "producer" and not np.array_equal(old, got[key]):
+            print(f"{name}: {key} differs")
+            return False
     print(f"{name}: {'same' if worst <= CLOSE else 'differs'}, {worst:.1e}")
     return worst <= CLOSE
 
@@ -269,29 +273,23 @@ def write_fixtures(folder: str) -> None:
 
 def main() -> int:
     """The command line; 1 where a check fails."""
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
-    parser.add_argument("--out", default=OUT)
-    parser.add_argument("--only", action="append")
-    parser.add_argument("--list", action="store_true")
-    parser.add_argument("--check", nargs="+", metavar="FILE")
-    parser.add_argument("--fixtures", metavar="FOLDER")
-    given = parser.parse_args()
-    if given.check:
-        same = [check(path) for path in given.check]
-        return 0 if all(same) else 1
-    if given.fixtures:
-        write_fixtures(given.fixtures)
+    parser = command_line(__doc__, OUT)
+    parser.add_argument("--fixtures", metavar="FOLDER", help="write small files in Chainer's formats instead")
+    options = parser.parse_args()
+    if options.check:
+        return check_all(options.check, check)
+    if options.fixtures:
+        write_fixtures(options.fixtures)
         return 0
-    for index, spec in enumerate(SPECS):
-        if given.only and spec.name not in given.only:
-            continue
-        print(f"{spec.name}: {spec.net}, frames {spec.frames}, crop {spec.crop}, {spec.items} items")
-        if not given.list:
-            os.makedirs(given.out, exist_ok=True)
-            np.savez_compressed(os.path.join(given.out, f"{spec.name}.npz"), **record(index, spec))
-    return 0
+    places = {spec.name: place for place, spec in enumerate(SPECS)}
+    names = chosen(parser, options, places)
+    if options.list:
+        lines = {
+            spec.name: f"{spec.net}, frames {spec.frames}, crop {spec.crop}, {spec.items} items"
+            for spec in SPECS
+        }
+        return print_list(lines, names)
+    return record_all(names, lambda name: record(places[name], SPECS[places[name]]), options.out)
 
 
 if __name__ == "__main__":

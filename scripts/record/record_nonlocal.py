@@ -7,6 +7,7 @@ which only a GPU has, is a multiplication and an addition over the channels. Caf
 original crop where frames are grouped: that network takes 224 pixels only.
 
     python scripts/record/record_nonlocal.py                  record every golden
+    python scripts/record/record_nonlocal.py --list           names and clips; runs nothing
     python scripts/record/record_nonlocal.py --check FILE...  run the same again and compare
 
 Files are of the form and recipe that ``tests/goldens/README-zoo.md`` describes.
@@ -19,7 +20,6 @@ import os
 # One thread: the same order of additions on any number of cores. Read when the libraries load.
 os.environ["OMP_NUM_THREADS"] = os.environ["MKL_NUM_THREADS"] = "1"
 
-import argparse
 import gzip
 import hashlib
 import json
@@ -28,12 +28,23 @@ import zlib
 from typing import Any, NamedTuple
 
 import numpy as np
+from recording import (
+    CLOSE,
+    DATA,
+    GOLDENS,
+    check_all,
+    chosen,
+    command_line,
+    difference,
+    little_endian,
+    load_npz,
+    print_list,
+    record_all,
+    sha256,
+    stem,
+)
 
-ROOT = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
-DATA = os.path.join(ROOT, "tests", "data")
-OUT = os.path.join(ROOT, "tests", "goldens", "nonlocal-recorded")
-CLOSE = 1e-6
-"""How far apart two runs may be, relative: another processor, another number of threads."""
+OUT = os.path.join(GOLDENS, "nonlocal-recorded")
 
 
 class Spec(NamedTuple):
@@ -91,11 +102,6 @@ def clip_of(seed: int, shape: tuple) -> np.ndarray:
     return coarse + uniform("clip/fine", seed, shape, -0.5, 0.5)
 
 
-def hashed(value: np.ndarray) -> bytes:
-    """The bytes that are hashed: float32, little-endian, C order."""
-    return np.ascontiguousarray(value, dtype="<f4").tobytes()
-
-
 def operators(kind: str, read_: list, written: list, args: dict) -> list:
     """One operator of the table as Caffe2's own."""
     from caffe2.python import core
@@ -133,7 +139,7 @@ def record(name: str) -> dict:
     digest = hashlib.sha256()
     for blob in sorted(blobs):
         value = weight(blob, seed, blobs[blob])
-        digest.update(blob.encode() + hashed(value))
+        digest.update(blob.encode() + little_endian(value))
         workspace.FeedBlob(blob, value)
     clip = clip_of(seed + 1000, spec.clip)
     workspace.FeedBlob("data", clip)
@@ -162,7 +168,7 @@ def record(name: str) -> dict:
         "clip_seed": seed + 1000,
         "input_shape": list(spec.clip),
         "weights_sha256": digest.hexdigest(),
-        "input_sha256": hashlib.sha256(hashed(clip)).hexdigest(),
+        "input_sha256": sha256(clip),
         "stages": stages,
         "stage_shapes": shapes,
     }
@@ -178,13 +184,9 @@ def record(name: str) -> dict:
 
 def check(path: str) -> bool:
     """Record again what a golden holds and print how far the two are apart. False where they differ."""
-    with np.load(path, allow_pickle=False) as archive:
-        want = {key: archive[key] for key in archive.files}
-    got = record(os.path.basename(path)[: -len(".npz")])
-    apart = max(
-        float(np.abs(got[key] - want[key]).max() / np.abs(want[key]).max())
-        for key in ("f32/logits", "f32/samples", "f32/stats")
-    )
+    want = load_npz(path)
+    got = record(stem(path))
+    apart = max(difference(got[key], want[key]) for key in ("f32/logits", "f32/samples", "f32/stats"))
     same = got["meta"] == str(want["meta"]) and apart <= CLOSE
     print("{:30s} {:.1e}  {}".format(os.path.basename(path), apart, "same" if same else "DIFFERS"))
     return same
@@ -192,28 +194,19 @@ def check(path: str) -> bool:
 
 def main() -> int:
     """The command line; the exit code is 1 where a check differs."""
-    sys.path.insert(0, os.path.join(ROOT, "scripts", "record"))
-    from record_caffe2 import write_npz
-
-    parser = argparse.ArgumentParser(description="Record goldens of video-nonlocal-net from real Caffe2.")
-    parser.add_argument("--only", action="append", metavar="NAME", choices=sorted(SPECS))
-    parser.add_argument("--check", nargs="+", metavar="FILE", help="run again and compare instead of writing")
+    parser = command_line(__doc__, OUT)
     options = parser.parse_args()
+    names = chosen(parser, options, dict(sorted(SPECS.items())))
+    if options.list:
+        lines = {name: f"{'x'.join(map(str, spec.clip)):16s} {spec.model}" for name, spec in SPECS.items()}
+        return print_list(lines, names)
 
     from caffe2.python import workspace
 
     workspace.GlobalInit(["caffe2", "--caffe2_log_level=3"])
     if options.check:
-        return 0 if all(check(path) for path in options.check) else 1
-    os.makedirs(OUT, exist_ok=True)
-    for name in options.only or sorted(SPECS):
-        golden = record(name)
-        path = os.path.join(OUT, name + ".npz")
-        write_npz(path, golden)
-        peak = np.abs(golden["f32/logits"]).max()
-        print(f"{name:30s} max |logit| {peak:8.4f}  {os.path.getsize(path):6d} bytes")
-        sys.stdout.flush()
-    return 0
+        return check_all(options.check, check)
+    return record_all(names, record, options.out)
 
 
 if __name__ == "__main__":

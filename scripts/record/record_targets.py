@@ -16,11 +16,10 @@ Exits with 1 where something differs.
 
 from __future__ import annotations
 
-import argparse
 import gzip
-import hashlib
 import importlib
 import json
+import os
 import sys
 from math import prod, sqrt
 from pathlib import Path
@@ -29,6 +28,20 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 import torch
+from recording import (
+    CLOSE,
+    GOLDENS,
+    check_all,
+    chosen,
+    command_line,
+    difference,
+    load_npz,
+    print_list,
+    record_all,
+    sha256,
+    sha256_of_all,
+    stem,
+)
 from torch import Tensor, nn
 
 if TYPE_CHECKING:
@@ -37,7 +50,6 @@ if TYPE_CHECKING:
     Call = Callable[[nn.Module, Tensor, Tensor], Tensor]
 
 SAMPLES = 64
-AGREE = 1e-6
 REGIONS = torch.tensor([[0.0, 5, 12, 90, 150], [0, 30, 40, 111, 100], [0, 0, 0, 64, 64]])
 """What detectors are asked about: clip, x1, y1, x2, y2 in pixels of 160x112."""
 
@@ -458,12 +470,8 @@ def weights(state: Mapping[str, Tensor], seed: int, gain: float) -> dict[str, np
 
 def digest(arrays: Mapping[str, np.ndarray]) -> str:
     """SHA-256 over names and bytes, counters left out."""
-    found = hashlib.sha256()
-    for name in sorted(arrays):
-        if not name.endswith("num_batches_tracked"):
-            found.update(name.encode())
-            found.update(np.ascontiguousarray(arrays[name], "<f4").tobytes())
-    return found.hexdigest()
+    counted = {name: array for name, array in arrays.items() if not name.endswith("num_batches_tracked")}
+    return sha256_of_all(counted, b"")
 
 
 def run(model: nn.Module, network: Network, clip: Tensor) -> tuple[np.ndarray, list[np.ndarray]]:
@@ -489,8 +497,9 @@ def run(model: nn.Module, network: Network, clip: Tensor) -> tuple[np.ndarray, l
 def described(stages: list[np.ndarray]) -> tuple[np.ndarray, np.ndarray]:
     """Mean, deviation, largest and L2 norm of every stage, and 64 of its values."""
     flat = [stage.ravel() for stage in stages]
-    stats = [[one.mean(), one.std(), np.abs(one).max(), np.linalg.norm(one)] for one in map(np.float64, flat)]
-    samples = [one[np.arange(SAMPLES) * (one.size - 1) // (SAMPLES - 1)] for one in flat]
+    wide = map(np.float64, flat)
+    stats = [[stage.mean(), stage.std(), np.abs(stage).max(), np.linalg.norm(stage)] for stage in wide]
+    samples = [stage[np.arange(SAMPLES) * (stage.size - 1) // (SAMPLES - 1)] for stage in flat]
     return np.array(stats), np.array(samples)
 
 
@@ -587,7 +596,7 @@ def record(name: str, repos: Path | None) -> dict[str, Any]:
         "gain": float(network.gain),
         "input_shape": list(network.shape),
         "weights_sha256": digest(arrays),
-        "input_sha256": hashlib.sha256(clip.astype("<f4").tobytes()).hexdigest(),
+        "input_sha256": sha256(clip),
         "note": network.note or "none",
         "torch": torch.__version__.partition("+")[0],
         "rel_f32_vs_f64": float(np.abs(relative[0] - relative[1]).max() / largest),
@@ -597,59 +606,60 @@ def record(name: str, repos: Path | None) -> dict[str, Any]:
     return {"meta": json.dumps(meta), **found}
 
 
-def check(path: Path, repos: Path | None) -> bool | None:
+def check(path: str, repos: Path | None) -> bool | None:
     """Whether a recorded file comes out again; None if its network is not here or cannot be built."""
-    if path.stem not in NETWORKS:
-        print(f"{path.stem}: left out, this script does not build it")
+    name = stem(path)
+    if name not in NETWORKS:
+        print(f"{name}: left out, this script does not build it")
         return None
     try:
-        ours = record(path.stem, repos)
+        got = record(name, repos)
     except ImportError as error:
-        print(f"{path.stem}: left out, {error}")
+        print(f"{name}: left out, {error}")
         return None
-    golden = np.load(path)
-    was, now = json.loads(str(golden["meta"])), json.loads(ours["meta"])
+    want = load_npz(path)
+    was, now = json.loads(str(want["meta"])), json.loads(got["meta"])
     for key in ("weights_sha256", "input_sha256", "input_shape", "stages", "stage_shapes"):
         if was[key] != now[key]:
-            print(f"{path.stem}: {key} differs")
+            print(f"{name}: {key} differs")
             return False
     worst = 0.0
     for key in ("f64/logits", "f64/samples", "f64/stats"):
-        scale = np.abs(golden[key]).max(axis=None if key.endswith("logits") else 1, keepdims=True)
-        worst = max(worst, float((np.abs(ours[key] - golden[key]) / scale).max()))
-    print(f"{path.stem}: {worst:.1e}")
-    return worst <= AGREE
+        scale = np.abs(want[key]).max(axis=None if key.endswith("logits") else 1, keepdims=True)
+        worst = max(worst, difference(got[key], want[key], scale))
+    print(f"{name}: {worst:.1e}")
+    return worst <= CLOSE
+
+
+def write_tables(path: Path, names: list[str], repos: Path | None) -> None:
+    """Put the tables of these networks into a .json.gz."""
+    tables = json.loads(gzip.decompress(path.read_bytes()))
+    tables |= {"/".join(names_of(name)): table(name, repos) for name in names}
+    text = json.dumps(dict(sorted(tables.items())), separators=(",", ":")).encode()
+    path.write_bytes(gzip.compress(text, mtime=0))
 
 
 def main() -> int:
-    """See the top of the file."""
-    parser = argparse.ArgumentParser(description=str(__doc__).splitlines()[0])
-    parser.add_argument("--list", action="store_true", help="names, inputs, sources")
+    """The command line; the exit code is 1 where a check differs."""
+    parser = command_line(__doc__, os.path.join(GOLDENS, "targets"))
     parser.add_argument("--repos", type=Path, help="a folder of checkouts, by repository name")
-    parser.add_argument("--only", action="append", help="record this one; may be repeated")
-    parser.add_argument("--out", type=Path, default=Path("tests/goldens/targets"))
-    parser.add_argument("--table", type=Path, metavar="FILE", help="write tables into this .json.gz")
-    parser.add_argument("--check", nargs="+", type=Path, metavar="FILE")
+    parser.add_argument("--table", type=Path, metavar="FILE", help="write tables into this .json.gz instead")
     options = parser.parse_args()
-    if options.repos:
-        options.repos = options.repos.resolve()
+    repos = options.repos.resolve() if options.repos else None
     torch.set_num_threads(1)
+    names = chosen(parser, options, NETWORKS)
     if options.list:
-        for name, network in NETWORKS.items():
-            print(f"{name}  {'x'.join(map(str, network.shape))}  {network.source}")
-        return 0
+        lines = {
+            name: f"{'x'.join(map(str, network.shape))}  {network.source}"
+            for name, network in NETWORKS.items()
+        }
+        return print_list(lines, names)
     if options.check:
-        return int(any(check(path, options.repos) is False for path in options.check))
+        return check_all(options.check, lambda path: check(path, repos))
     if options.table:
-        tables = json.loads(gzip.decompress(options.table.read_bytes()))
-        tables |= {"/".join(names_of(name)): table(name, options.repos) for name in options.only or NETWORKS}
-        text = json.dumps(dict(sorted(tables.items())), separators=(",", ":")).encode()
-        options.table.write_bytes(gzip.compress(text, mtime=0))
+        write_tables(options.table, names, repos)
         return 0
-    for name in options.only or NETWORKS:
-        np.savez_compressed(options.out / f"{name}.npz", **record(name, options.repos))
-        print(f"recorded {options.out / name}.npz")
-    return 0
+    return record_all(names, lambda name: record(name, repos), options.out)
 
 
 if __name__ == "__main__":

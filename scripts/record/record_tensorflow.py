@@ -15,16 +15,11 @@ The keys of a file and the recipe of weights and inputs are described in ``tests
 
 from __future__ import annotations
 
-import argparse
 import gzip
-import hashlib
-import io
 import json
 import os
 import sys
-import time
 import warnings
-import zipfile
 from typing import Any, NamedTuple
 
 os.environ["TF_CPP_MIN_LOG_LEVEL"] = "3"
@@ -33,15 +28,28 @@ warnings.filterwarnings("ignore")
 import numpy as np  # noqa: E402
 import sonnet as snt  # noqa: E402
 import tensorflow as tf  # noqa: E402
+from recording import (  # noqa: E402
+    CLOSE,
+    DATA,
+    GOLDENS,
+    check_all,
+    chosen,
+    command_line,
+    difference,
+    load_npz,
+    print_list,
+    record_all,
+    sha256,
+    sha256_of_all,
+    statistics,
+    stem,
+)
 
-ROOT = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
-TABLES = os.path.join(ROOT, "tests", "data", "i3d-tables.json.gz")
-OUT = os.path.join(ROOT, "tests", "goldens", "i3d")
+TABLES = os.path.join(DATA, "i3d-tables.json.gz")
+OUT = os.path.join(GOLDENS, "i3d")
 RECIPE = "i3d-golden-1"
 PRODUCER = f"TensorFlow {tf.__version__}, dm-sonnet 1.36, CPU, float32"
 SAMPLES = 64
-CLOSE = 1e-6
-"""How far apart two runs may be, relative: additions are ordered by the number of threads."""
 
 Table = dict
 """Shape of each variable by its name."""
@@ -218,14 +226,6 @@ def network(clip: tf.Tensor, scope: str, classes: int) -> tuple[dict[str, tf.Ten
     return blocks, tf.squeeze(x, [2, 3])
 
 
-def sha256(arrays: Arrays) -> str:
-    """Over names, a zero byte each, and bytes, in sorted order."""
-    digest = hashlib.sha256()
-    for name in sorted(arrays):
-        digest.update(name.encode("ascii") + b"\0" + np.ascontiguousarray(arrays[name], "<f4").tobytes())
-    return digest.hexdigest()
-
-
 def record(spec: Spec, tables: dict[str, Table]) -> dict[str, Any]:
     """Run TensorFlow; what goes into the file."""
     table = table_of(spec, tables)
@@ -251,11 +251,10 @@ def record(spec: Spec, tables: dict[str, Table]) -> dict[str, Any]:
     pick = np.random.RandomState(spec.input_seed + 1)
     for name, block in fetched.items():
         flat = block.ravel()
-        double = flat.astype(float)
         index = np.sort(pick.randint(0, len(flat), SAMPLES))
         names.append(name)
         shapes.append(block.shape)
-        stats.append([double.mean(), double.std(), double.min(), double.max(), np.sqrt(double.dot(double))])
+        stats.append(statistics(block))
         indices.append(index)
         samples.append(flat[index])
     return {
@@ -266,8 +265,8 @@ def record(spec: Spec, tables: dict[str, Table]) -> dict[str, Any]:
         "weight_seed": spec.weight_seed,
         "input_seed": spec.input_seed,
         "input_shape": np.array(clip.shape),
-        "weights_sha256": sha256(values),
-        "input_sha256": hashlib.sha256(clip.astype("<f4").tobytes()).hexdigest(),
+        "weights_sha256": sha256_of_all(values),
+        "input_sha256": sha256(clip),
         "logits": frames.mean(1),
         "frame_logits": frames,
         "blocks": np.array(names),
@@ -278,70 +277,44 @@ def record(spec: Spec, tables: dict[str, Table]) -> dict[str, Any]:
     }
 
 
-def write_npz(path: str, arrays: dict[str, Any]) -> None:
-    """As numpy writes it, but with fixed dates: same numbers, same bytes."""
-    with zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED) as archive:
-        for name, array in arrays.items():
-            raw = io.BytesIO()
-            np.save(raw, np.asarray(array), allow_pickle=False)
-            archive.writestr(zipfile.ZipInfo(name + ".npy"), raw.getvalue(), zipfile.ZIP_DEFLATED)
-
-
 def check(path: str, tables: dict[str, Table]) -> bool:
     """Run the same again and compare."""
-    with np.load(path) as want:
-        name = os.path.splitext(os.path.basename(path))[0]
-        known = {spec.name: spec for spec in specs()}
-        n, frames, height, width, _ = (int(size) for size in want["input_shape"])
-        spec = known.get(name) or Spec(
-            name,
-            os.path.basename(str(want["table"])).replace(".json", ""),
-            0,
-            (n, frames, height, width),
-            int(want["weight_seed"]),
-            int(want["input_seed"]),
-        )
-        got = record(spec, tables)
-        same = all(
-            str(got[key]) == str(want[key]) for key in ("weights_sha256", "input_sha256", "block_shapes")
-        )
-        apart = np.abs(got["frame_logits"] - want["frame_logits"]).max() / np.abs(want["frame_logits"]).max()
-        largest = np.abs(want["block_stats"][:, 2:4]).max()
-        inside = np.abs(got["block_stats"][:, :4] - want["block_stats"][:, :4]).max() / largest
-    said = "same" if same else "OTHER WEIGHTS"
-    print(f"{name:30s} {said}, logits {apart:.1e} apart, blocks {inside:.1e}")
-    return same and apart <= CLOSE and inside <= CLOSE
+    want, name = load_npz(path), stem(path)
+    n, frames, height, width, _ = (int(size) for size in want["input_shape"])
+    spec = {spec.name: spec for spec in specs()}.get(name) or Spec(
+        name,
+        os.path.basename(str(want["table"])).replace(".json", ""),
+        0,
+        (n, frames, height, width),
+        int(want["weight_seed"]),
+        int(want["input_seed"]),
+    )
+    got = record(spec, tables)
+    same = all(str(got[key]) == str(want[key]) for key in ("weights_sha256", "input_sha256", "block_shapes"))
+    logits = difference(got["frame_logits"], want["frame_logits"])
+    largest = np.abs(want["block_stats"][:, 2:4]).max()
+    blocks = difference(got["block_stats"][:, :4], want["block_stats"][:, :4], largest)
+    print(f"{name:30s} {'same' if same else 'OTHER WEIGHTS'}, logits {logits:.1e} apart, blocks {blocks:.1e}")
+    return same and logits <= CLOSE and blocks <= CLOSE
 
 
 def main() -> int:
-    """Record, list or check."""
-    parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
-    parser.add_argument("--only", action="append", default=[])
-    parser.add_argument("--list", action="store_true")
-    parser.add_argument("--check", nargs="+", default=[])
-    parser.add_argument("--tables", default=TABLES)
-    parser.add_argument("--out", default=OUT)
+    """The command line; the exit code is 1 where a check differs."""
+    parser = command_line(__doc__, OUT)
+    parser.add_argument("--tables", default=TABLES, help="the tables of variables, a .json.gz")
     options = parser.parse_args()
-    wanted = [spec for spec in specs() if not options.only or spec.name in options.only]
+    known = {spec.name: spec for spec in specs()}
+    names = chosen(parser, options, known)
     if options.list:
-        for spec in wanted:
-            clip = "x".join(map(str, spec.clip))
-            print(f"{spec.name:24s} {spec.table:8s} {clip:14s} seeds {spec.weight_seed} {spec.input_seed}")
-        return 0
+        lines = {
+            name: f"{spec.table:8s} {'x'.join(map(str, spec.clip)):14s} seeds {spec.weight_seed} {spec.input_seed}"
+            for name, spec in known.items()
+        }
+        return print_list(lines, names)
     tables = read_tables(options.tables)
     if options.check:
-        results = [check(path, tables) for path in options.check]
-        return 0 if all(results) else 1
-    os.makedirs(options.out, exist_ok=True)
-    for spec in wanted:
-        started = time.time()
-        golden = record(spec, tables)
-        path = os.path.join(options.out, spec.name + ".npz")
-        write_npz(path, golden)
-        peak, size = np.abs(golden["logits"]).max(), os.path.getsize(path)
-        print(f"{spec.name:24s} max |logit| {peak:8.4f}  {size:6d} bytes  {time.time() - started:5.1f} s")
-        sys.stdout.flush()
-    return 0
+        return check_all(options.check, lambda path: check(path, tables))
+    return record_all(names, lambda name: record(known[name], tables), options.out)
 
 
 if __name__ == "__main__":

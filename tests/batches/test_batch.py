@@ -1,4 +1,4 @@
-"""`convert batch`: whole manifests, kills at random moments, full disks, and what a resumed run does and does not."""
+"""`convert batch`: whole manifests, kills at random moments, full disks, and what a resumed run does again."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ OUTPUTS = batch_files.OUTPUTS
 
 @pytest.fixture
 def manifest(zoo, tmp_path):
-    """The zoo in a folder of the test's own."""
+    """A copy of the zoo for one test."""
     return batch_files.copy_zoo(zoo, tmp_path)
 
 
@@ -64,21 +64,21 @@ def command(*words):
 
 
 def start(*words, whole=False, **options):
-    """``convert batch`` with some words, or, as a ``whole``, another command."""
+    """Start ``convert batch`` with some arguments, or another command if it is given as a ``whole``."""
     return subprocess.Popen(
         list(map(str, words)) if whole else command(*words),
         stdout=subprocess.PIPE,
         stderr=subprocess.DEVNULL,
         text=True,
         env={**os.environ, "PYTHONPATH": str(REPOSITORY)},
-        # Ignored where the tests run in the background, and a child would inherit that.
+        # A shell ignores SIGINT for tests in the background, and a child would inherit that.
         preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
         **options,
     )
 
 
 def lines_of(path):
-    """Every line of a results file, each of which must be whole."""
+    """The results in a file, none of which may be damaged."""
     rows = [parse_line(line) for line in path.read_bytes().splitlines(keepends=True)]
     assert None not in rows
     return rows
@@ -113,17 +113,17 @@ def test_forty_rows_of_every_source(manifest, expected, run):
     assert len(links) == batch_files.ROWS
     assert not (folder / "zoo.scratch").exists()
 
-    # Once more: everything stays as it is, to the byte and to the nanosecond.
+    # Resumed, nothing changes: no byte, and no time of modification.
     results = (folder / "zoo.results.jsonl").read_bytes()
     times = {name: (folder / name).stat().st_mtime_ns for name in expected}
     again = run("batch", manifest, "--resume", "--json")
     assert again.returncode == 0, again.stderr
-    told = json.loads(again.stdout)
-    assert told["ok"]
-    assert told["counts"]["kept"] == batch_files.ROWS
+    report = json.loads(again.stdout)
+    assert report["ok"]
+    assert report["counts"]["kept"] == batch_files.ROWS
     assert (folder / "zoo.results.jsonl").read_bytes() == results
     assert {name: (folder / name).stat().st_mtime_ns for name in expected} == times
-    assert run("batch", manifest).returncode == 1  # without --resume there must be no results
+    assert run("batch", manifest).returncode == 1  # without --resume no results may exist
 
 
 def children(pid):
@@ -136,14 +136,14 @@ def children(pid):
 
 
 def alive(pid):
-    """Whether a process is at work: one that has ended may keep its number for a while."""
+    """Whether a process runs; one that has ended may keep its number for a while."""
     with contextlib.suppress(OSError):
         return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] not in "ZX"
     return False
 
 
 def spoilt(folder, body):
-    """A program in place of Python whose workers do what ``body`` makes of ``perform(job, progress)``."""
+    """A program that replaces Python, and whose workers have the ``perform(job, progress)`` that ``body`` defines."""
     (folder / "spoilt.py").write_text(
         "import os, sys, time\n"
         "from converters.batches import worker\n"
@@ -159,7 +159,7 @@ def spoilt(folder, body):
 
 
 def wait_for(process, happened, seconds=30):
-    """Until something has happened, or a process has ended."""
+    """Wait until something has happened or the process has ended."""
     end = time.monotonic() + seconds
     while not happened(process.pid) and process.poll() is None and time.monotonic() < end:
         time.sleep(0.01)
@@ -172,7 +172,7 @@ def size_of(path):
 @pytest.mark.full
 @pytest.mark.skipif(not Path("/proc/self/task").is_dir(), reason="finds workers in /proc")
 def test_kills_at_random_moments(manifest, expected):
-    """Ten times the batch or one of its workers is killed; then what is left is done, and nothing twice."""
+    """The batch or one of its workers is killed ten times; then the rest is converted, and nothing twice."""
     folder = manifest.parent
     results = folder / "zoo.results.jsonl"
     chance = random.Random(7)
@@ -181,7 +181,7 @@ def test_kills_at_random_moments(manifest, expected):
     for turn in range(10):
         process = start(manifest, "--jobs", 2, "--resume", "--quiet")
         wait_for(process, lambda pid: children(pid))
-        # Moments are told by rows, so few that no machine is done before the last turn, and by a part of one.
+        # The moment is a number of rows, too small for any machine to finish early, and a fraction of one more.
         wanted = size_of(results) + chance.choice((0, 1, 3000))
         wait_for(process, lambda _, wanted=wanted: size_of(results) >= wanted)
         time.sleep(chance.random() * 0.03)
@@ -207,8 +207,8 @@ def test_kills_at_random_moments(manifest, expected):
     assert min(killed.values()) >= 3, killed
     assert finished
     process = start(manifest, "--jobs", 2, "--resume", "--json")
-    told = json.loads(process.communicate(timeout=120)[0])
-    assert process.returncode == 0, told
+    report = json.loads(process.communicate(timeout=120)[0])
+    assert process.returncode == 0, report
     assert batch_files.hashes(folder, *OUTPUTS) == expected
     assert not [path for name in OUTPUTS for path in (folder / name).rglob(".*")]  # no leftovers
     rows = [row for row in lines_of(results) if row["state"] != "failed"]
@@ -235,7 +235,7 @@ def test_the_first_failure_ends_it_if_asked(small):
 
 
 def test_a_worker_that_dies_costs_one_row(zoo, tmp_path, monkeypatch):
-    """Once before it has done anything for its row, once when all is done but for the word of it."""
+    """Once before it starts its row, and once when the row is done but not yet reported."""
     (tmp_path / "vmz").mkdir()
     shutil.copy(zoo / "vmz" / "ir-csn-26-0.pkl", tmp_path / "vmz")
     rows = "".join(
@@ -307,12 +307,12 @@ def test_what_was_done_is_done_again_only_if_something_changed(small, monkeypatc
     small.write_text(text)
     assert resumed()[GOOD[0]] == "converted"
     assert batch_files.hashes(folder, "out") == outputs
-    # The input is another one.
+    # The input is a different file.
     name = "ip-csn-26-2.pkl"
     (folder / "vmz" / name).unlink()
     shutil.copy(folder / "vmz" / "ir-csn-26-0.pkl", folder / "vmz" / name)
     assert resumed() == {BAD: "failed", GOOD[0]: "converted", GOOD[1]: "kept", GOOD[2]: "kept"}
-    # It can be done now.
+    # The row that failed can be converted now.
     (folder / "vmz" / "ip-csn-26-1.pkl").unlink()
     shutil.copy(folder / "vmz" / "ip-csn-26-3.pkl", folder / "vmz" / "ip-csn-26-1.pkl")
     assert resumed() == {BAD: "converted", **dict.fromkeys(GOOD, "kept")}
@@ -325,7 +325,7 @@ def test_outputs_that_were_not_recorded_are_adopted_or_refused(small):
     outputs = batch_files.hashes(folder, "out")
     inodes = {name: (folder / name).stat().st_ino for name in GOOD}
     results.unlink()
-    assert counts(convert_batch(small)) == {"failed": 4}  # not resumed: somebody else's
+    assert counts(convert_batch(small)) == {"failed": 4}  # without --resume they count as somebody else's
     results.unlink()
     (folder / GOOD[0]).write_bytes((folder / GOOD[0]).read_bytes() + b"x")
     summary = convert_batch(small, resume=True)
@@ -355,8 +355,8 @@ def test_a_dry_run_reads_no_tensor(manifest, run, monkeypatch):
     before = sorted(manifest.parent.rglob("*"))
     done = run("batch", manifest, "--dry-run", "--jobs", 2, "--json")
     assert done.returncode == 0, done.stdout
-    told = json.loads(done.stdout)
-    assert told["counts"]["planned"] == batch_files.ROWS
+    report = json.loads(done.stdout)
+    assert report["counts"]["planned"] == batch_files.ROWS
     assert sorted(manifest.parent.rglob("*")) == before
 
     read = [0]
@@ -377,7 +377,7 @@ def test_a_dry_run_reads_no_tensor(manifest, run, monkeypatch):
 
 
 def test_a_row_can_ask_for_a_proof(r2d, tmp_path, monkeypatch):
-    """Both networks are run; where they differ the output goes, and the report says what was looked at."""
+    """Both networks run; the report says what was compared, and if they differ the output is removed."""
     (tmp_path / "r2d.pkl").hardlink_to(r2d)
     row = '[[convert]]\ninput = "r2d.pkl"\nto = "{}"\noutput = "{}.pth"\ncheck = true\nverify = true\n'
     (tmp_path / "zoo.toml").write_text(row.format("vmz-pt", "good"))
@@ -399,6 +399,7 @@ def test_a_row_can_ask_for_a_proof(r2d, tmp_path, monkeypatch):
     assert not (tmp_path / "good.pth").exists()
 
 
+@pytest.mark.full
 def test_memory_is_limited_row_by_row(zoo, tmp_path):
     """A row that needs more than its process may have fails alone: I3D's kernels are reordered in memory."""
     shutil.copytree(zoo / "rgb_imagenet", tmp_path / "rgb")
@@ -407,7 +408,7 @@ def test_memory_is_limited_row_by_row(zoo, tmp_path):
     (tmp_path / "zoo.toml").write_text(
         text.format("rgb/model.ckpt", "i3d") + text.format("ir-csn-26-0.pkl", "csn")
     )
-    # Where exactly it fails, in numpy's own import perhaps, is not ours to say.
+    # Where exactly it fails is not defined: perhaps while it imports numpy.
     for memory in (40, 60):
         tight = convert_batch(tmp_path / "zoo.toml", jobs=1, memory=memory)
         assert states(tight) == {"i3d.pth": "failed", "csn.pth": "converted"}
@@ -426,7 +427,7 @@ def test_workers_that_cannot_start_are_no_endless_loop(small, monkeypatch):
 
 
 def test_a_worker_that_dies_before_its_first_word_costs_nothing(small, monkeypatch):
-    """Two are killed as they start, as by a kernel without memory; others come in their place."""
+    """Two are killed as they start, as a kernel without memory would; others replace them."""
     fragile = small.parent / "python"
     fragile.write_text(
         f"""#!/bin/sh
@@ -441,7 +442,7 @@ exec {sys.executable} "$@"
 
 
 def test_what_is_not_ours_stays(small):
-    """A folder of the scratch's name with files of the user's own; a text in the place of the results."""
+    """A user's files in a folder with the scratch folder's name, and a text file with the results' name."""
     folder = small.parent / "small.scratch"
     (folder / "convert-killed").mkdir(parents=True)
     (folder / "mine").write_text("precious")
@@ -456,7 +457,7 @@ def test_what_is_not_ours_stays(small):
 
 
 def test_a_pattern_does_not_take_what_its_row_wrote(zoo, tmp_path):
-    """In one folder, whose own name looks like a pattern."""
+    """All in one folder, whose name looks like a pattern."""
     folder = tmp_path / "zoo [2026]*"
     folder.mkdir()
     convert("vmz", zoo / "vmz" / "ir-csn-26-0.pkl", folder / "a.pth", to="native")
@@ -473,7 +474,7 @@ def test_a_pattern_does_not_take_what_its_row_wrote(zoo, tmp_path):
 
 
 def test_what_a_kill_leaves_beside_an_output_goes(small):
-    """Between a file's link and the end of its temporary name, and between a checkpoint's two files."""
+    """After a file is linked but before its temporary name is removed, and between a checkpoint's two files."""
     folder = small.parent
     convert_batch(small)
     dead = [folder / "out" / f".{Path(name).name}.{2**22 + 1}-{'0' * 16}.partial" for name in GOOD[:2]]
@@ -497,7 +498,7 @@ def test_a_checkpoint_whose_first_file_alone_is_there(zoo, tmp_path):
     (tmp_path / "zoo.results.jsonl").unlink()
     assert counts(convert_batch(tmp_path / "zoo.toml", resume=True)) == {"converted": 1}
     assert batch_files.hashes(tmp_path, "out") == made
-    # Somebody else's data stay.
+    # Somebody else's data remain.
     (tmp_path / "out" / "model.ckpt.index").unlink()
     (tmp_path / "zoo.results.jsonl").unlink()
     (tmp_path / "out" / "model.ckpt.data-00000-of-00001").write_bytes(b"other")
@@ -505,8 +506,9 @@ def test_a_checkpoint_whose_first_file_alone_is_there(zoo, tmp_path):
     assert (tmp_path / "out" / "model.ckpt.data-00000-of-00001").read_bytes() == b"other"
 
 
+@pytest.mark.full
 def test_a_full_disk_leaves_an_error_and_is_resumed(zoo, tmp_path, expected):
-    """On a file system of its own, too small for all outputs, in a name space of its own."""
+    """On a small file system in a namespace of its own, too small for all outputs."""
     (tmp_path / "disk").mkdir()
     script = f"""
 set -e
@@ -555,15 +557,15 @@ cp -r half zoo.results.jsonl {tmp_path}
     assert failed, "the disk was not too small"
     assert first
     assert all("the disk is full" in row["error"]["text"] for row in failed)
-    told = json.loads((tmp_path / "second.json").read_text())
-    assert told["counts"]["kept"] + told["counts"]["converted"] == 12
-    assert told["counts"]["kept"] >= 1
+    report = json.loads((tmp_path / "second.json").read_text())
+    assert report["counts"]["kept"] + report["counts"]["converted"] == 12
+    assert report["counts"]["kept"] >= 1
     found = batch_files.hashes(tmp_path, "half")
     assert found == {name: digest for name, digest in expected.items() if name.startswith("half/")}
 
 
 def test_results_that_cannot_be_written_end_it_and_are_resumed(small, monkeypatch):
-    """The disk takes outputs, but not the third line of the results: what stands of it is cut off."""
+    """There is room for the outputs, but not for the third line of the results, whose beginning is cut off."""
     real, written = os.write, []
 
     def write(fd, data):
@@ -612,7 +614,7 @@ def test_a_torn_or_damaged_line_is_no_result(tmp_path, monkeypatch):
 
 
 def test_a_failure_does_not_undo_what_was_done(small):
-    """A worker dies while it looks whether a finished row still stands; its input is away for a while."""
+    """A worker dies while it checks a finished row; the row's input is missing for a while."""
     convert_batch(small)
     results = small.parent / "small.results.jsonl"
     good = {row["task"]: row for row in lines_of(results)}
@@ -641,7 +643,7 @@ def test_two_batches_on_one_results_file_are_refused(small, monkeypatch):
 
 @pytest.mark.skipif(not Path("/proc/self/task").is_dir(), reason="finds workers in /proc")
 def test_an_interrupt_ends_the_workers(manifest):
-    """Both are in the middle of a row, which would take long."""
+    """Both are in the middle of a row that would take long."""
     folder = manifest.parent
     (folder / "at-work").mkdir()
     body = f"""
@@ -673,12 +675,12 @@ def test_a_terminal_gets_a_display_that_is_gone_at_the_end(small):
     )
     os.close(slave)
     seen = b""
-    with contextlib.suppress(OSError):  # how a terminal says that nobody writes any more
+    with contextlib.suppress(OSError):  # how a terminal reports that it was closed
         while piece := os.read(master, 65536):
             seen += piece
     os.close(master)
     assert process.wait(60) == 1
-    # Each row is drawn as it begins; which others are still at work then depends on the machine.
+    # Each row is drawn when it starts; which others still run at that time depends on the machine.
     assert re.search(rb"\] out/i[pr]-csn-26-[012]\.pth\r\n", seen)
     left = seen[seen.rindex(b"\x1b[J") + 3 :].decode()
     assert "#" not in left
@@ -707,7 +709,7 @@ def test_the_display_shows_each_file_and_all(small, monkeypatch):
     assert display.lines(40)[-1].startswith("[################........] ...")
     display.end()
 
-    # Where no size is known before, all inputs being remote, the rows tell what is left.
+    # If all inputs are remote no size is known in advance, and the estimate is by rows.
     remote = Display(io.StringIO())
     remote.begin(tasks, [0] * 4)
     remote.event(Event("progress", job, (2_000_000, 8_000_000)))

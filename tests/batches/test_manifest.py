@@ -1,4 +1,4 @@
-"""Manifests: what they may say, where their errors are, and the conversions that they stand for."""
+"""Manifests: what they may contain, where their errors are, and the conversions that they list."""
 
 from __future__ import annotations
 
@@ -50,8 +50,8 @@ def test_a_mark_before_the_text_is_no_part_of_it(tmp_path):
 
 
 def test_a_manifest(tmp_path):
-    found = load_manifest(write(tmp_path, GOOD))
-    first, second = found.rows
+    manifest = load_manifest(write(tmp_path, GOOD))
+    first, second = manifest.rows
     assert (first.line, first.source, first.input, first.sha256) == (4, "vmz", "a.pkl", "0123abcd")
     assert first.to == ("vmz-pt", "mmaction2")
     assert first.options == {
@@ -60,7 +60,7 @@ def test_a_manifest(tmp_path):
         "wrap": False,
     }
     assert (second.line, second.source, second.to, second.sha256) == (14, "auto", ("native",), "")
-    assert found.folder == str(tmp_path)
+    assert manifest.folder == str(tmp_path)
 
 
 @pytest.mark.parametrize(
@@ -312,7 +312,7 @@ def test_holes():
 
 
 def test_the_complete_zoo_is_a_manifest():
-    """Every file of VMZ's zoo, every starred one of mmaction's, each into layouts that hold its network."""
+    """Every file of VMZ's zoo, every starred one of mmaction's, each into layouts that support its network."""
     rows = load_manifest(REPOSITORY / "scripts" / "zoo.toml").rows
     inputs = {row.input.rpartition("/")[2]: row for row in rows}
     wanted = [release for release in releases() if release.zoo == "vmz" or release.converted]

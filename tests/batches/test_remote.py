@@ -1,4 +1,4 @@
-"""Batches beyond one machine: inputs and outputs in a real S3 server and a real web server, rows on a real cluster.
+"""Batches beyond one machine: files on a real S3 server and a real web server, rows on a real cluster.
 
 All of it on loopback, in processes of its own.
 """
@@ -121,15 +121,15 @@ def test_a_cluster_of_which_a_worker_is_killed(zoo, expected, tmp_path):
         victim.kill()
         out, err = process.communicate(timeout=180)
         assert process.returncode == 0, out + err
-        told = json.loads(out)
-        # Orders that died with their worker may have been done, but for the word of it.
-        assert told["counts"]["converted"] + told["counts"]["adopted"] == batch_files.ROWS
-        assert told["counts"]["converted"] >= 3
+        report = json.loads(out)
+        # A job whose worker was killed may have been done, but not reported.
+        assert report["counts"]["converted"] + report["counts"]["adopted"] == batch_files.ROWS
+        assert report["counts"]["converted"] >= 3
         assert batch_files.hashes(folder, "out", "safe", "half") == expected
         rows = rows_of(folder / "zoo.results.jsonl")
         assert len({row["task"] for row in rows}) == len(rows) == batch_files.ROWS
 
-        # Recorded as anywhere else: here nothing is done again, nor on the cluster; what is bad fails alone.
+        # Nothing that is recorded is converted again; a bad row fails alone.
         (folder / "vmz" / "ir-csn-26-9.pkl").write_bytes(b"no pickle")
         again = batch(manifest, "--scheduler", address, "--resume", "--json", cwd=folder)
         counts = json.loads(again.stdout)["counts"]
@@ -162,7 +162,7 @@ def test_no_scheduler(zoo, tmp_path):
 
 @pytest.fixture
 def store(tmp_path):
-    """A real S3 server with two buckets; yields what a process needs to reach it, and how to put and get."""
+    """A real S3 server with two buckets; yields the environment to reach it, and a function that calls it."""
     port = free_port()
     (tmp_path / "server").mkdir()
     code = f"from moto.server import main; main(['-H', '127.0.0.1', '-p', '{port}'])"
@@ -174,7 +174,7 @@ def store(tmp_path):
     }
 
     def ask(*calls):
-        """Call methods of the store's file system in a process of its own, which may warn as it likes."""
+        """Call methods of the store's file system in another process, whose warnings do not matter."""
         code = (
             "import fsspec, json, sys\n"
             "files = fsspec.filesystem('s3')\n"
@@ -233,6 +233,7 @@ output = "s3://outputs/no-bucket.pth"
 """
 
 
+@pytest.mark.full
 @needs("s3fs", "moto", "flask")
 def test_an_object_store_for_inputs_and_outputs(zoo, expected, tmp_path, store):
     reach, ask = store
@@ -248,9 +249,9 @@ def test_an_object_store_for_inputs_and_outputs(zoo, expected, tmp_path, store):
     assert json.loads(dry.stdout)["counts"]["planned"] == 7
 
     done = batch("s3.toml", "--jobs", 2, "--json", cwd=tmp_path, **reach)
-    told = json.loads(done.stdout)
-    assert told["counts"]["converted"] == 7, done.stdout + done.stderr
-    assert told["counts"]["failed"] == 2
+    report = json.loads(done.stdout)
+    assert report["counts"]["converted"] == 7, done.stdout + done.stderr
+    assert report["counts"]["failed"] == 2
     assert done.returncode == 1
     (tmp_path / "got").mkdir()
     made = {
@@ -265,17 +266,17 @@ def test_an_object_store_for_inputs_and_outputs(zoo, expected, tmp_path, store):
     for name, same in made.items():
         digest = got[f"got/{Path(name).name}"]
         assert same is None or digest == expected[same]
-        row = next(row for row in told["rows"] if row["task"] == f"s3://outputs/{name}")
+        row = next(row for row in report["rows"] if row["task"] == f"s3://outputs/{name}")
         assert row["output"]["files"][0][2] == digest
         assert row["output"]["version"]
     assert batch_files.hashes(tmp_path, "here") == {
         "here/ir-csn-26-0.pth": expected["out/vmz/ir-csn-26-0.mmaction.pth"]
     }
-    errors = {row["task"]: row["error"]["text"] for row in told["rows"] if row["state"] == "failed"}
+    errors = {row["task"]: row["error"]["text"] for row in report["rows"] if row["state"] == "failed"}
     assert "does not exist" in errors["s3://outputs/none.pth"]
     assert not (tmp_path / "s3.scratch").exists()
 
-    # Resumed: what is as recorded is kept without being fetched; a changed input and a lost output are done again.
+    # Resumed: unchanged rows are kept without a download; a changed input and a lost output are converted again.
     def resumed():
         done = batch("s3.toml", "--resume", "--json", cwd=tmp_path, **reach)
         return {row["task"]: row["state"] for row in json.loads(done.stdout)["rows"]}
@@ -292,7 +293,7 @@ def test_an_object_store_for_inputs_and_outputs(zoo, expected, tmp_path, store):
         "here/ir-csn-26-0.pth",
         "s3://outputs/up/local.pth",
     }
-    # Not recorded, but there and whole.
+    # Without records, complete outputs are adopted.
     (tmp_path / "s3.results.jsonl").unlink()
     assert sorted(resumed().values()) == ["adopted"] * 7 + ["failed"] * 2
 
@@ -323,7 +324,7 @@ def test_a_cluster_with_an_object_store(zoo, tmp_path, store):
 
 @needs("fsspec", "aiohttp")
 def test_a_web_server(zoo, tmp_path):
-    """http needs the hash; what comes is compared with it."""
+    """http needs a hash, and the download is compared with it."""
     (tmp_path / "www").mkdir()
     shutil.copy(zoo / "vmz" / "ir-csn-26-0.pkl", tmp_path / "www" / "a b.pkl")
     (tmp_path / "www" / "page.pkl").write_text("<!DOCTYPE html><html>please sign in</html>")
@@ -362,14 +363,14 @@ def test_a_web_server(zoo, tmp_path):
     assert "SHA-256" in rows["other.pth"]["error"]["text"]
     assert "does not exist" in rows["none.pth"]["error"]["text"]
     assert "page.pkl?dl=1: is a web page" in rows["page.pth"]["error"]["text"]
-    for told in (rows, {row["task"]: row for row in json.loads(dry.stdout)["rows"]}):
-        assert "cannot be reached: 500" in told["broken.pth"]["error"]["text"]
-        assert "access is denied" in told["closed.pth"]["error"]["text"]
+    for states in (rows, {row["task"]: row for row in json.loads(dry.stdout)["rows"]}):
+        assert "cannot be reached: 500" in states["broken.pth"]["error"]["text"]
+        assert "access is denied" in states["closed.pth"]["error"]["text"]
 
 
 @needs("fsspec", "aiohttp")
 def test_a_download_may_take_long(tmp_path, monkeypatch):
-    """Longer than aiohttp lets it by itself, as long as something comes."""
+    """A download may take longer than aiohttp's own limit as long as data arrive."""
     import aiohttp
 
     class Handler(http.server.BaseHTTPRequestHandler):
@@ -399,7 +400,7 @@ def test_a_download_may_take_long(tmp_path, monkeypatch):
 
 
 def test_a_store_without_what_reaches_it(tmp_path):
-    """Without the extra a remote row fails with its name; all else goes on."""
+    """Without the extra a remote row fails, naming the extra; the others are converted."""
     (tmp_path / "zoo.toml").write_text(
         '[[convert]]\ninput = "s3://inputs/a.pkl"\nto = "native"\noutput = "a.pth"\n'
         '[[convert]]\ninput = "s3://inputs/*.pkl"\nto = "native"\noutput = "b.pth"\n'

@@ -12,7 +12,7 @@ import pytest
 import torch
 
 from converters import BadInput, Refused, convert, inspect, load_model
-from converters.formats.checkpoint import open_checkpoint
+from converters.formats.open import open_checkpoint
 from converters.mapping.catalog import load_layout
 from converters.mapping.match import match_file
 from converters.tensor import Repeated, Tensor
@@ -172,8 +172,8 @@ def test_the_way_back_is_bit_exact(table, tmp_path):
     layout = "tsn" if table.startswith("tsn") else "c3d"
     to = "native" if "net" in table.split("-")[2] else "mmaction"
     write_caffe(tmp_path / "x", table, values(TABLES[table].params))
-    convert(layout, tmp_path / "x", tmp_path / "out.safetensors", verify=True)
-    result = convert(to, tmp_path / "out.safetensors", tmp_path / "back.caffemodel", to=layout, verify=True)
+    convert(layout, tmp_path / "x", tmp_path / "out.safetensors", check=True)
+    result = convert(to, tmp_path / "out.safetensors", tmp_path / "back.caffemodel", to=layout, check=True)
     assert result.target == layout
     (tmp_path / "out.safetensors").unlink()
     with (
@@ -194,7 +194,7 @@ def test_the_way_back_is_bit_exact(table, tmp_path):
 def test_chainer_comes_back_bit_exact(prefix, tmp_path):
     arrays = values({prefix + name: shape for name, shape in caffe_tables.c3d_shapes("ucf101net").items()})
     np.savez_compressed(tmp_path / "x.npz", **arrays, **{"updater/iteration": 7})
-    result = convert("c3d", tmp_path / "x.npz", tmp_path / "out.pth", verify=True)
+    result = convert("c3d", tmp_path / "x.npz", tmp_path / "out.pth", check=True)
     assert result.layout == "c3d-chainer"
     assert result.dropped == ("updater/iteration",)
     convert("native", tmp_path / "out.pth", tmp_path / "back.npz", to="c3d-chainer")
@@ -209,9 +209,9 @@ def test_chainer_comes_back_bit_exact(prefix, tmp_path):
 def comes_back(source: Path, layout: str, to: str, folder: Path, **keywords) -> None:
     """There, once more in the same layout, and back."""
     before = blobs_of(source)
-    convert(layout, source, folder / "one.pth", to=to, verify=True, **keywords)
+    convert(layout, source, folder / "one.pth", to=to, check=True, **keywords)
     convert(None, folder / "one.pth", folder / "two.safetensors", to=to)
-    convert(to, folder / "two.safetensors", folder / "back.caffemodel", to=layout, verify=True)
+    convert(to, folder / "two.safetensors", folder / "back.caffemodel", to=layout, check=True)
     assert blobs_of(folder / "back.caffemodel") == before
 
 
@@ -232,6 +232,7 @@ def test_sums_come_back_whatever_their_divisor(factor, tmp_path):
     assert np.array_equal(got, sums / np.float32(factor) if factor else sums * 0)
 
 
+@pytest.mark.full
 def test_a_divisor_that_no_file_had_is_one(tmp_path):
     table = "c3d/caffe-v1.1-resnet18-sports1m"
     write_caffe(tmp_path / "x.caffemodel", table, values(TABLES[table].params))
@@ -245,6 +246,7 @@ def test_a_divisor_that_no_file_had_is_one(tmp_path):
     assert load_model(tmp_path / "bare.pth").stem.bn.eps == 1e-5
 
 
+@pytest.mark.full
 def test_inverse_deviations(tmp_path, run):
     table = "tsn/caffe-bn_inception-flow-ucf101"
     arrays = values(TABLES[table].params)
@@ -398,7 +400,7 @@ def test_the_way_back_to_hdf5(tmp_path):
     for source, layout, number in (("x.caffemodel.h5", "c3d", 16), ("x.h5", "c3d-chainer", 16)):
         convert("c3d", tmp_path / source, tmp_path / "out.pth", force=True)
         for back in (f"back.{source}", f"again.{source}"):
-            convert("native", tmp_path / "out.pth", tmp_path / back, to=layout, verify=True)
+            convert("native", tmp_path / "out.pth", tmp_path / back, to=layout, check=True)
         whole = (tmp_path / f"back.{source}").read_bytes()
         assert whole == (tmp_path / f"again.{source}").read_bytes()
         with h5py.File(tmp_path / source) as one, h5py.File(tmp_path / f"back.{source}") as two:
@@ -485,6 +487,7 @@ def test_wrong_kinds_of_file_are_named(run, tmp_path):
     assert not (tmp_path / "out.pth").exists()
 
 
+@pytest.mark.full
 def test_other_networks_and_missing_blobs_have_exit_code_1(run, tmp_path):
     arrays = small_net()
     shape = (96, 3, 11, 11)

@@ -165,7 +165,7 @@ def test_the_way_back_is_bit_exact(tmp_path, r3d):
     for to in ("torchvision", "vmz-pt", "native", "mmaction"):
         for suffix in ("pth", "safetensors"):
             middle = tmp_path / f"{to}.{suffix}"
-            result = convert("vmz", tmp_path / "x.pkl", middle, to=to, verify=True)
+            result = convert("vmz", tmp_path / "x.pkl", middle, to=to, check=True)
             assert set(result.dropped) == {*solver, "gpu_0/lr"}
             convert(to, middle, tmp_path / "back.pkl", to="vmz", force=True)
             assert same(arrays_of(tmp_path / "back.pkl"), scoped), (to, suffix)
@@ -334,6 +334,7 @@ def size_of(path: Path) -> int:
         return -1
 
 
+@pytest.mark.full
 def test_kill_9_leaves_no_output(r2d, tmp_path):
     """Killed at ten moments of the conversion: the name is absent or whole, and the next run cleans up."""
     command = [sys.executable, "-m", "converters", "vmz", str(r2d), "out.pth", "--quiet"]
@@ -547,7 +548,7 @@ def test_a_full_disk_behind_stdout(words, tmp_path):
             check=False,
         )
     assert "Traceback" not in done.stderr
-    assert done.returncode == (0 if words == ("--help",) else 1)  # argparse itself lets a lost help pass
+    assert done.returncode == 1
 
 
 def test_names_that_the_terminal_cannot_show(tmp_path, r2d):
@@ -649,6 +650,9 @@ def test_models_shows_the_default_first(run):
             "resnet_i3d": "native" if "nonlocal" in row["sources"] else "pyslowfast",
             "slowfast": "pyslowfast",
             "x3d": "pyslowfast",
-        }.get(row["family"], "native")
+            **dict.fromkeys(("audiovisual", "resnet2d_audio", "c3d_bn", "c3d_resnet", "resnet2d"), "native"),
+        }.get(row["family"])
+        if wanted is None:  # a family that is newer than this test
+            continue
         if row["sources"] and "torchvision" not in row["variant"] and row["variant"] != "c3d-small":
             assert next(iter(row["layouts"])) == wanted, row["variant"]

@@ -13,10 +13,11 @@ import pytest
 import torch
 
 from converters import BadInput, Refused, convert, inspect, load_model, load_two_stream
-from converters.formats.checkpoint import open_checkpoint
 from converters.formats.io.atomic import replacing
+from converters.formats.open import open_checkpoint
+from converters.formats.tensorflow import checkpoint_names
 from converters.formats.tensorflow.reader import read_tensorflow
-from converters.formats.tensorflow.writer import checkpoint_names, write_tensorflow
+from converters.formats.tensorflow.writer import write_tensorflow
 from converters.tensor import Held, Tensor
 from tests.helpers import i3d_tables, seeded_weights, seeded_weights_i3d, selection
 from tests.helpers.golden_parity import TOLERANCE, assert_parity
@@ -115,7 +116,7 @@ def test_converted_file_computes_what_tensorflow_computed(name: str, device: str
 
 @pytest.mark.parametrize("to", selection.first_of([*TARGETS, "native"], 2))
 def test_every_layout_out_and_the_way_back(rgb: Path, tmp_path: Path, to: str) -> None:
-    result = convert("i3d", rgb, tmp_path / "out.pth", to=to, verify=True)
+    result = convert("i3d", rgb, tmp_path / "out.pth", to=to, check=True)
     state = torch.load(tmp_path / "out.pth", weights_only=True)
     if to in TARGETS:
         (table,) = (
@@ -135,6 +136,7 @@ def test_every_layout_out_and_the_way_back(rgb: Path, tmp_path: Path, to: str) -
         assert back[name].tobytes() == array.tobytes(), name
 
 
+@pytest.mark.full
 def test_a_layouts_own_network_computes_what_it_computes(rgb: Path, tmp_path: Path) -> None:
     """Even sizes and two frames left: every layout's network gives TensorFlow's logits, whatever its eps."""
     golden = np.load(GOLDENS / "i3d-shared" / "rgb_16x224.npz")
@@ -150,6 +152,7 @@ def test_a_layouts_own_network_computes_what_it_computes(rgb: Path, tmp_path: Pa
     assert "averages all remaining frames" in found.layouts["mmaction"]
 
 
+@pytest.mark.full
 def test_every_way_to_name_a_checkpoint(rgb: Path, run, tmp_path: Path) -> None:
     ways = ["", "model.ckpt", "model.ckpt.index", "model.ckpt.data-00000-of-00001", "checkpoint"]
     wholes = set()

@@ -17,7 +17,7 @@ from converters.files import CHUNK
 from converters.networks.layers import Block
 from converters.networks.spec import ModuleShapes
 from converters.tensor import Held, Tensor
-from tests.helpers import caffe_files, caffe_tables, seeded_weights, selection, vmz_files, zoo_tables
+from tests.helpers import caffe_files, caffe_tables, seeded_weights, vmz_files, zoo_tables
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -239,7 +239,8 @@ def pickled(path: Path, blobs: dict[str, np.ndarray]) -> Path:
     return path
 
 
-@pytest.mark.parametrize("kind", selection.first_of(["detectron2", "detectron"]))
+@pytest.mark.full
+@pytest.mark.parametrize("kind", ["detectron", "detectron2"])
 def test_msras_resnet_is_not_taken_for_another(kind: str, tmp_path: Path) -> None:
     """Its stem takes BGR and its blocks have their stride elsewhere: data make up for one, the report says it."""
     blobs = detectron_blobs(kind)

@@ -74,7 +74,7 @@ def test_the_real_cube_has_the_published_size(tmp_path):
     [
         ("frames-first", CUBE.transpose(1, 0, 2, 3), "channel .3., frame, y, x"),
         ("channels-last", CUBE.transpose(1, 2, 3, 0), "channel .3., frame, y, x"),
-        ("flat", CUBE.ravel(), "which is no mean"),
+        ("flat", CUBE.ravel(), "which is not a mean"),
         ("bytes", CUBE.astype("u1"), "floating type"),
         ("nan", CUBE * np.nan, "NaN"),
         (
@@ -104,7 +104,7 @@ def test_the_command(tmp_path, run):
     np.savez(tmp_path / "model.npz", **{"conv1a/W": CUBE})
     done = run("c3d", "model.npz", "x.npy")
     assert done.returncode == 3
-    assert "is no mean" in done.stderr
+    assert "is not a mean" in done.stderr
     with pytest.raises(UsageError, match="suffix"):
         convert_mean(tmp_path / "mean2.npz", tmp_path / "x.txt")
     with pytest.raises(UsageError, match="same file"):

@@ -15,13 +15,12 @@ from converters.conversion.provenance import dump
 from converters.conversion.write import Written
 from converters.formats.checkpoint import Checkpoint
 from converters.formats.provenance_record import parse_provenance
+from converters.formats.registry import usual_suffix
 from converters.mapping.catalog import layout_names, load_layout, network_names
 from converters.mapping.names import families, left_out, tensor_slots
 from converters.mapping.variants import variants
 from converters.tensor import Held, Repeated, Tensor
 from tests.helpers import layout_weights, selection
-
-SUFFIX = {"caffe2-pickle": "pkl", "tensorflow": "ckpt", "caffe": "caffemodel", "chainer": "npz"}
 
 
 def pairs() -> list:
@@ -87,15 +86,17 @@ def converted(monkeypatch, tmp_path):
 
     def call(tensors, source, target, provenance=None, variant=None):
         layout = load_layout(source)
-        opened = Checkpoint("x", (), layout.format, "a file", tensors, {}, provenance, {})
+        opened = Checkpoint(
+            path="x", format=layout.format, container="a file", tensors=tensors, provenance=provenance
+        )
         monkeypatch.setattr(conversion, "open_checkpoint", lambda path, **_: opened)
-        suffix = SUFFIX.get(load_layout(target).format, "pth")
+        suffix = usual_suffix(load_layout(target).format)
         # No dry run, which would not read what the way back needs.
         monkeypatch.setattr(
             conversion, "write_output", lambda path, kind, work, **_: Written(dict(work.draft), {})
         )
         result = conversion.convert(
-            source, tmp_path / "x", tmp_path / f"y.{suffix}", to=target, variant=variant
+            source, tmp_path / "x", tmp_path / f"y{suffix}", to=target, variant=variant
         )
         rows = {row.target: row.tensor(tensors) for row in result.rows}
         record = parse_provenance(dump(result.provenance), "y")

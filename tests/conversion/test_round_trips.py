@@ -6,12 +6,12 @@ import pytest
 import torch
 
 from converters import convert
+from converters.formats.registry import usual_suffix
 from converters.mapping.catalog import layout_names, load_layout
 from converters.mapping.names import families, tensor_slots
 from converters.mapping.variants import own_eps, variants
 from tests.helpers import layout_weights, selection
 
-SUFFIX = {"caffe2-pickle": ".pkl", "tensorflow": ".ckpt", "caffe": ".caffemodel", "chainer": ".npz"}
 LAYOUTS = [load_layout(name) for name in layout_names()]
 LARGEST = 40_000_000
 """Parameters: the full-size C3D, 80 million, has nothing that its small net has not."""
@@ -25,7 +25,7 @@ def cases() -> list:
     """Every PyTorch layout with every source, and the smallest network that both hold with one eps."""
     found = []
     for source in LAYOUTS:
-        if source.format not in SUFFIX or not layout_weights.keeps_statistics(source):
+        if source.format == "pytorch" or not layout_weights.keeps_statistics(source):
             continue
         for layout in LAYOUTS:
             shared = [family for family in families(source) if family in families(layout)]
@@ -69,7 +69,7 @@ def test_a_pytorch_file_comes_back_from_its_source(source, layout, one, tmp_path
         {"epoch": 1, "state_dict": {"module." + name: item for name, item in state.items()}},
         tmp_path / "in.pth",
     )
-    there = tmp_path / f"there{SUFFIX[source.format]}"
+    there = tmp_path / f"there{usual_suffix(source.format)}"
     asked = layout_weights.model_of(layout.name, one)
     convert(layout.name, tmp_path / "in.pth", there, to=source.name, variant=asked)
     asked = layout_weights.model_of(source.name, one)

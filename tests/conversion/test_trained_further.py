@@ -107,8 +107,8 @@ def test_batch_counters_are_kept_where_they_are_and_filled_in_where_not(r2d_stat
         ("old", zeros),
         ("some", {**r2d_state, "stem.1.num_batches_tracked": torch.tensor(0)}),
     ):
-        convert("vmz-pt", tmp_path / f"{name}.pth", tmp_path / f"{name}2.pth", to="native", verify=True)
-        convert("native", tmp_path / f"{name}2.pth", tmp_path / f"{name}3.pth", to="vmz-pt", verify=True)
+        convert("vmz-pt", tmp_path / f"{name}.pth", tmp_path / f"{name}2.pth", to="native", check=True)
+        convert("native", tmp_path / f"{name}2.pth", tmp_path / f"{name}3.pth", to="vmz-pt", check=True)
         assert same(written(tmp_path / f"{name}3.pth"), wanted)
         assert (
             load_model(tmp_path / f"{name}.pth").stem.bn.num_batches_tracked

@@ -17,9 +17,10 @@ from hypothesis import strategies as st
 
 from converters import BadInput, Refused, UsageError, convert, inspect
 from converters.conversion.by_user_mapping import mapped_plan, match, open_mapping
-from converters.formats.checkpoint import open_checkpoint
 from converters.formats.io.atomic import replacing
-from converters.formats.tensorflow.writer import checkpoint_names, write_tensorflow
+from converters.formats.open import open_checkpoint
+from converters.formats.tensorflow import checkpoint_names
+from converters.formats.tensorflow.writer import write_tensorflow
 from converters.mapping.catalog import load_layout
 from converters.mapping.globs import glob_matches
 from converters.mapping.names import tensor_slots
@@ -153,7 +154,7 @@ FAULTS = {
     '"a" = "b"\n"a{n}" = "b{n}"\n"a1" = "c"': "two rows for 'a1'",
     '"a{n}" = "b"': "same index on both sides",
     '"a{n}" = "b{n}{n}{zz}"': "no column 'zz'",
-    '"a" = { to = "b", axis = "D -> D" }': "not a word",
+    '"a" = { to = "b", axis = "D -> D" }': "unknown key 'axis'",
     '"a" = { axes = "D -> D" }': "lacks 'to'",
     '"a" = { to = "b", axes = "D H" }': "axes must be such as",
     '"a" = { to = "b", axes = "D H -> D" }': "same on both sides",
@@ -179,13 +180,13 @@ def test_rows_that_do_not_follow_the_grammar(rows):
 
 HEADS = {
     "tensors = 5": "must be a table",
-    "other = 1": "not a word",
+    "other = 1": "unknown key 'other'",
     "title = 1": "must be a text",
     '[from]\nformat = "zip"': "not one of",
     '[from]\nformat = ["pytorch"]': "not one of",
     '[from]\ndrop = "x"': "list of names",
     "[to]\nleft_over = [1]": "list of names",
-    "[to]\nother = 1": "not a word",
+    "[to]\nother = 1": "unknown key 'other'",
     '[to.constants]\n"c" = 1.0': "must be a table",
     '[to.constants]\n"c" = { value = "1" , shape = [] }': "must be a number",
     '[to.constants]\n"c" = { value = nan, shape = [] }': "must be a number",
@@ -331,7 +332,7 @@ def test_a_batch_counter_is_kept_whether_it_has_a_row_or_not(more, names, tmp_pa
     (tmp_path / "map.toml").write_text(f"[tensors]\n{COUNTED}{more}")
     state = {"a.running_var": torch.rand(3), "a.num_batches_tracked": torch.tensor(7)}
     torch.save(state, tmp_path / "a.pth")
-    convert(None, tmp_path / "a.pth", tmp_path / "b.pth", mapping=tmp_path / "map.toml", verify=True)
+    convert(None, tmp_path / "a.pth", tmp_path / "b.pth", mapping=tmp_path / "map.toml", check=True)
     there = torch.load(tmp_path / "b.pth", weights_only=True)
     assert list(there) == names
     assert all(there[name] == 7 for name in names[1:])
@@ -374,7 +375,7 @@ CONSTANTS = """
 def test_constants_are_filled_in_and_come_back_only_if_they_are_what_they_say(tmp_path):
     (tmp_path / "map.toml").write_text(CONSTANTS)
     torch.save({"beta": torch.arange(3.0)[None]}, tmp_path / "a.pth")
-    convert(None, tmp_path / "a.pth", tmp_path / "b.pth", mapping=tmp_path / "map.toml", verify=True)
+    convert(None, tmp_path / "a.pth", tmp_path / "b.pth", mapping=tmp_path / "map.toml", check=True)
     state = torch.load(tmp_path / "b.pth", weights_only=True)
     assert list(state) == ["bn.weight", "bn.bias", "steps"]
     assert torch.equal(state["bn.weight"], torch.ones(3))
@@ -422,10 +423,10 @@ def ir_csn(tmp_path_factory) -> Path:
 
 def test_ir_csn_as_the_layouts_convert_it_and_back(ir_csn, tmp_path):
     """Against the layouts' own conversion, tensor by tensor; the output is recognised by its names."""
-    result = convert(None, ir_csn / "a.pkl", tmp_path / "own.pth", mapping=ir_csn / "map.toml", verify=True)
+    result = convert(None, ir_csn / "a.pkl", tmp_path / "own.pth", mapping=ir_csn / "map.toml", check=True)
     convert("vmz", ir_csn / "a.pkl", tmp_path / "wanted.pth")
     assert contents(tmp_path / "own.pth") == contents(tmp_path / "wanted.pth")
-    assert (result.info, result.verified) == (None, True)
+    assert (result.info, result.checked) == (None, True)
     found = inspect(tmp_path / "own.pth", mapping=ir_csn / "map.toml")
     assert (found.layout, found.network.variant) == ("vmz-pt", "ir-csn-26")
     assert (found.mapping.mapping.left.name, found.mapping.faults) == ("to", ())
@@ -434,7 +435,7 @@ def test_ir_csn_as_the_layouts_convert_it_and_back(ir_csn, tmp_path):
     assert record["source"]["name"] == "a.pkl"
     assert len(record["source"]["crc32"]) == len(result.provenance["source"]["crc32"]) > 100
     convert(
-        None, tmp_path / "own.pth", tmp_path / "b.pkl", mapping=ir_csn / "map.toml", reverse=True, verify=True
+        None, tmp_path / "own.pth", tmp_path / "b.pkl", mapping=ir_csn / "map.toml", reverse=True, check=True
     )
     assert contents(tmp_path / "b.pkl") == contents(ir_csn / "a.pkl")
     # And on from there by the tables, as any file of that layout.
@@ -605,8 +606,8 @@ def test_the_api_says_the_same(tmp_path):
         convert(None, tmp_path / "in.pth", tmp_path / "out.pth", mapping=tmp_path / "map.toml")
 
 
-def test_the_readmes_mapping_is_one():
-    text = (REPOSITORY / "mappings" / "README.md").read_text()
+def test_the_pages_mapping_is_one():
+    text = (REPOSITORY / "docs" / "mapping-files.md").read_text()
     block = next(part for part in text.split("```toml\n")[1:] if "[tensors]" in part).split("```")[0]
     tomllib.loads(block)
     assert len(parse(block).pairs) > 10

@@ -164,6 +164,7 @@ def test_pyslowfast(name: str, device: str, tmp_path: Path) -> None:
 # Mistakes that leave names and shapes as they are, planted: every one is seen, where it is
 
 
+@pytest.mark.full
 def test_planted_in_a_non_local_network(tmp_path: Path) -> None:
     """pool1's padding, the scale of theta, the norm of the non-local blocks, where blocks have their stride."""
     golden = np.load(GOLDENS / "nonlocal" / "i3d_nonlocal_8x8_val.npz")
@@ -840,10 +841,10 @@ def foreign(zoo: str, name: str) -> Checkpoint:
 
 
 def opened(kind: str, shapes) -> Checkpoint:
-    return Checkpoint("x", (), kind, kind, lazy(shapes), {}, None, {})
+    return Checkpoint(path="x", format=kind, container=kind, tensors=lazy(shapes))
 
 
-@pytest.mark.parametrize("source", ["slowfast", "nonlocal"])
+@pytest.mark.parametrize("source", selection.first_of(["slowfast", "nonlocal"]))
 @pytest.mark.parametrize(("zoo", "name"), FOREIGN)
 def test_files_of_other_projects_are_refused_by_name(
     zoo: str, name: str, source: str, tmp_path: Path, monkeypatch, capsys

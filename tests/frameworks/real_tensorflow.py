@@ -17,10 +17,11 @@ import tensorflow as tf
 
 from converters.files import SourceFile
 from converters.formats.io.crc32c import crc32c, masked
+from converters.formats.tensorflow import checkpoint_names
 from converters.formats.tensorflow.reader import read_tensorflow, verify_crcs
 from converters.formats.tensorflow.snappy import decompress
 from converters.formats.tensorflow.sstable import read_table
-from converters.formats.tensorflow.writer import checkpoint_names, write_tensorflow
+from converters.formats.tensorflow.writer import write_tensorflow
 from tests.helpers import i3d_tables, seeded_weights_i3d
 from tests.helpers.tensorflow_files import FIXTURES, Memory, contents, fixtures, values
 

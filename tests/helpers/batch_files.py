@@ -106,8 +106,7 @@ def convert_zoo(folder: Path) -> dict[str, str]:
     for task in tasks:
         Path(task.output).parent.mkdir(parents=True, exist_ok=True)
         source = None if task.source == "auto" else task.source
-        options = {"verify" if key == "check" else key: value for key, value in task.options.items()}
-        convert(source, task.input, task.output, to=task.to, **options)
+        convert(source, task.input, task.output, to=task.to, **task.options)
     found = hashes(folder, *OUTPUTS)
     assert len(found) == ROWS
     for name in OUTPUTS:

@@ -45,6 +45,16 @@ def built(spec: NetworkSpec, eps: float, **settings: object) -> Network:
     return build(replace(spec, settings={**spec.settings, "bn_eps": eps, **settings}))
 
 
+def settings_of_flags(flags: Mapping[str, int]) -> dict[str, object]:
+    """What VMZ's flags say of a network beside its shapes; what is off is left out, as C3D has no such settings."""
+    found: dict[str, object] = {}
+    if flags.get("use_pool1"):
+        found["pool1"] = True
+    if flags.get("conv1_temporal_stride", 1) != 1:
+        found["stem_stride"] = flags["conv1_temporal_stride"]
+    return found
+
+
 def vmz_spec(name: str, table: VmzTable) -> NetworkSpec:
     """The network of a VMZ table. Fully convolutional heads lose their three ones."""
     names = vmz_names(table)

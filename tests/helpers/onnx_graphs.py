@@ -16,7 +16,7 @@ from converters.tensor import Held, Tensor
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from converters.formats.onnx.graph import Graph
+    from converters.formats.graph import Graph
     from converters.source_graphs.net import SourceNet
 
 

@@ -1,4 +1,4 @@
-"""`convert diff`: what it finds, what it takes for the same, and what it needs for that."""
+"""`convert diff`: what it finds, what counts as equal, and what it needs for that."""
 
 from __future__ import annotations
 
@@ -50,7 +50,7 @@ def test_a_bare_file_with_another_eps_is_compared_at_the_smaller(layouts, tmp_pa
     assert any("compared at 1e-05" in note for note in found.notes)
 
 
-def test_a_bare_file_is_what_the_layout_asked_for_says(layouts, tmp_path):
+def test_a_bare_file_has_the_layout_that_the_user_names(layouts, tmp_path):
     bare = tmp_path / "bare.pth"
     torch.save(torch.load(layouts["vmz-pt"]), bare)
     assert not diff(layouts["vmz"], bare).same
@@ -73,7 +73,7 @@ def test_one_changed_value_is_found_through_layouts(layouts, tmp_path):
     assert 0.999 < row.cosine < 1
 
 
-def test_every_kind_is_told(tmp_path):
+def test_every_kind_of_difference(tmp_path):
     a = save(
         tmp_path / "a.pth",
         same=torch.arange(6.0),
@@ -115,27 +115,29 @@ def test_every_kind_is_told(tmp_path):
     assert rows(found, "only in B")["new"].b == ("int64", ())
 
 
-@pytest.mark.parametrize(
-    ("one", "other", "largest", "cosine", "unequal"),
-    [
-        ([0.0, 1.0], [-0.0, 1.0], 0, 1, 0),  # other bits, equal values
-        ([math.nan, 1.0], [1.0, 1.0], math.inf, 1, 1),
-        ([math.inf, 1.0], [-math.inf, 1.0], math.inf, 1, 1),
-        ([math.inf, 2.0], [math.inf, 3.0], 1, 1, 1),
-        ([0.0, 0.0], [0.0, 5.0], 5, math.nan, 1),
-        ([3e38, 0.0], [-3e38, 0.0], 6e38, -1, 1),
-        ([], [], 0, 1, 0),
-    ],
-)
-def test_figures_of_odd_values(tmp_path, one, other, largest, cosine, unequal):
-    a = save(tmp_path / "a.pth", x=torch.tensor(one))
-    b = save(tmp_path / "b.pth", x=torch.tensor(other))
-    (row,) = diff(a, b).rows
-    assert row.kind == ("values" if one else "equal")
-    assert row.largest == pytest.approx(largest, rel=1e-6)
-    assert row.cosine == pytest.approx(cosine, nan_ok=True)
-    assert row.unequal == unequal
-    json.dumps(diff(a, b).as_data(), allow_nan=False)
+ODD = {
+    "other bits, equal values": ([0.0, 1.0], [-0.0, 1.0], 0, 1, 0),
+    "one is no number": ([math.nan, 1.0], [1.0, 1.0], math.inf, 1, 1),
+    "infinities of both signs": ([math.inf, 1.0], [-math.inf, 1.0], math.inf, 1, 1),
+    "the same infinity": ([math.inf, 2.0], [math.inf, 3.0], 1, 1, 1),
+    "only zeros": ([0.0, 0.0], [0.0, 5.0], 5, math.nan, 1),
+    "near the end of the range": ([3e38, 0.0], [-3e38, 0.0], 6e38, -1, 1),
+    "empty": ([], [], 0, 1, 0),
+}
+
+
+def test_figures_of_unusual_values(tmp_path):
+    a = save(tmp_path / "a.pth", **{name: torch.tensor(case[0]) for name, case in ODD.items()})
+    b = save(tmp_path / "b.pth", **{name: torch.tensor(case[1]) for name, case in ODD.items()})
+    found = diff(a, b)
+    assert {row.name for row in found.rows} == set(ODD)
+    for row in found.rows:
+        one, _, largest, cosine, unequal = ODD[row.name]
+        assert row.kind == ("values" if one else "equal")
+        assert row.largest == pytest.approx(largest, rel=1e-6)
+        assert row.cosine == pytest.approx(cosine, nan_ok=True)
+        assert row.unequal == unequal
+    json.dumps(found.as_data(), allow_nan=False)
 
 
 def test_large_integers_are_not_compared_as_floats(tmp_path):
@@ -144,8 +146,8 @@ def test_large_integers_are_not_compared_as_floats(tmp_path):
     assert diff(a, b).rows[0].unequal == 1
 
 
-def test_pieces_of_other_lengths_go_together(tmp_path):
-    """float64 and float16 of as many values are read in pieces of other lengths."""
+def test_pieces_of_different_lengths_are_aligned(tmp_path):
+    """float64 and float16 tensors of one size are read in pieces of different lengths."""
     values = np.random.default_rng(1).integers(-8, 8, 300_001).astype("f8")
     a = save(tmp_path / "a.pth", x=torch.from_numpy(values))
     values[-1] += 1
@@ -154,7 +156,7 @@ def test_pieces_of_other_lengths_go_together(tmp_path):
     assert (row.kind, row.unequal, row.largest) == ("values", 1, 1.0)
 
 
-def test_sizes_alone_are_no_other_layout(r2d, tmp_path):
+def test_different_sizes_are_not_a_different_layout(r2d, tmp_path):
     convert("vmz", r2d, tmp_path / "a.pth")
     state = torch.load(tmp_path / "a.pth")
     state["fc.weight"], state["fc.bias"] = state["fc.weight"][:101].clone(), state["fc.bias"][:101].clone()

@@ -24,7 +24,7 @@ def script():
 
 
 def test_the_page_is_up_to_date(script):
-    assert script.SUPPORT.read_text(encoding="utf-8") == script.text(), "run scripts/support.py"
+    assert script.SUPPORT.read_text(encoding="utf-8") == script.text(), "run make reference"
 
 
 NOT_SAID = ("sports1m_audioset_ip_csn_152.pkl", "ig_audioset_ip_csn_152.pkl")

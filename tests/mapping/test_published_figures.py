@@ -63,7 +63,7 @@ def network(name: str, variant: str = ""):
     if variant:
         table = table.variant(variant)
     return canonical_names.built(
-        canonical_names.vmz_spec(name, table), 1e-3, pool1=bool(table.flags["use_pool1"])
+        canonical_names.vmz_spec(name, table), 1e-3, **canonical_names.settings_of_flags(table.flags)
     )
 
 

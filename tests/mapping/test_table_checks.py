@@ -14,7 +14,7 @@ from converters import convert
 from converters.cli.main import main
 from converters.errors import ConverterError
 from converters.mapping import catalog
-from converters.mapping.check import all_faults
+from converters.mapping.check import all_faults, faults
 from converters.mapping.expand import expand_groups
 from converters.mapping.parse import Fault, TableError, line_of
 from tests.helpers.paths import REPOSITORY
@@ -59,12 +59,14 @@ SLIPS = {
         '"fc{6,7}" = "backbone.fc{6,7}"', '"fc{6,7}" = "backbone.fc6"', "modules.c3d.fc{6,7}", "fc6.weight"
     ),
     "unreachable row": Slip(
-        'variants = ["slowonly-r*"]\nbn_eps',
-        'variants = ["slowonly-ava-*"]\nbn_eps',
+        'variants = ["slowonly-r*"]\nsettings',
+        'variants = ["slowonly-ava-*"]\nsettings',
         "supports[10].variants",
         "before row 9",
     ),
-    "unknown setting": Slip("config = { alpha = 8 }", "config = { alpa = 8 }", "config.alpa", "'alpha'"),
+    "unknown setting": Slip(
+        "settings = { alpha = 8 }", "settings = { alpa = 8 }", "settings.alpa", "'alpha'"
+    ),
     "wrong rank of axes": Slip(
         "/conv_3d/w D H W I O -> O I D H W",
         "/conv_3d/w H W I O -> O I H W",
@@ -97,7 +99,7 @@ def test_a_slip_is_one_sentence_with_file_line_key_and_the_right_word(kind, tabl
     slip = SLIPS[kind]
     path = plant(tables, slip)
     text = path.read_text(encoding="utf-8")
-    (error,) = catalog.faults(slip.sort, slip.name)
+    (error,) = faults(slip.sort, slip.name)
     sentence = str(error)
     changed = next(
         number

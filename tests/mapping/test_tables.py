@@ -28,6 +28,7 @@ from converters.networks import NetworkSpec, build
 from converters.tensor import Tensor
 from tests.helpers import canonical_names, layout_weights, selection
 from tests.helpers.multiply_adds import count_macs
+from tests.helpers.paths import REPOSITORY
 from tests.helpers.upstream_tables import vmz_tables
 
 if TYPE_CHECKING:
@@ -114,7 +115,7 @@ def test_every_mapping_is_a_bijection_and_comes_back_exactly(layout, one):
     }
     assert {row.canonical for row in rows} == set(expected)
     stored = list(tensor_slots(layout, one, sizes, present))
-    assert sum(bool(row.name) for row in stored) == count(one, layout.tensor_counts())
+    assert sum(bool(row.name) for row in stored) == count(one, layout.tensor_counts)
 
     named = (table for table in FOREIGN if one.family in table.modules)
     source = next(
@@ -379,6 +380,8 @@ stem = { projected = 1 }
 def table(folder: Path, monkeypatch: pytest.MonkeyPatch, sort: str, text: str) -> None:
     """A folder with one table, called bad."""
     (folder / sort).mkdir(parents=True)
+    if sort == "layouts":
+        (folder / "networks").symlink_to(REPOSITORY / "mappings" / "networks")
     (folder / sort / "bad.toml").write_text(text)
     monkeypatch.setattr(catalog, "ROOT", str(folder))
 
@@ -412,6 +415,9 @@ bn = { weight = '/0 1 C 1* -> C', bias = '/1', running_mean = '/2', running_var 
 fc = { weight = '/0 1* O I -> O I', bias = '/1' }
 [modules.c3d]
 'fc6' = ['fc6', 'fc6-1']
+[[supports]]
+variants = ['*']
+unsupported = 'it has one layer'
 """
 BROKEN_LAYOUT = {
     "one name in a list": ("['fc6', 'fc6-1']", "['fc6']"),

@@ -82,7 +82,7 @@ def recognised(key: str, layout: str | None) -> Match:
         name: zeros(name, "int64" if name.endswith("num_batches_tracked") else "float32", shape)
         for name, shape in TABLES[key].keys.items()
     }
-    file = Checkpoint("x.pth", (), "pytorch", "PyTorch file", shells, {}, None, {})
+    file = Checkpoint(path="x.pth", format="pytorch", container="PyTorch file", tensors=shells)
     return recognize(file, layout, variant=AMBIGUOUS.get(key))
 
 
@@ -133,7 +133,9 @@ def test_what_training_leaves_in_a_state_dict_of_mmaction2() -> None:
         more = [f"data_preprocessor.{name}" for name in ("mean", "std")]
         tensors = shells | {name: zeros(name, "float32", (3, 1, 1, 1)) for name in more}
         tensors = {prefix + name: tensor for name, tensor in tensors.items()}
-        found = recognize(Checkpoint("x.pth", (), "pytorch", "PyTorch file", tensors, {}, None, {}), None)
+        found = recognize(
+            Checkpoint(path="x.pth", format="pytorch", container="PyTorch file", tensors=tensors), None
+        )
         assert (found.layout.name, found.variant.name) == ("mmaction2", "ir-csn-50")
         assert found.dropped == tuple(prefix + name for name in more)
 
@@ -164,7 +166,7 @@ def test_the_lateral_kernel_tells_how_many_frames_are_slow(layout: str, kernel: 
         for name, shape in TABLES[f"{layout}/{key}"].keys.items()
         if not name.endswith("num_batches_tracked")
     }
-    file = Checkpoint("x.pth", (), "pytorch", "PyTorch file", shells, {}, None, {})
+    file = Checkpoint(path="x.pth", format="pytorch", container="PyTorch file", tensors=shells)
     info = network_info(recognize(file, None), None)
     assert (info.sizes["lateral_t"], info.settings["alpha"]) == (kernel, alpha)
 
@@ -192,7 +194,7 @@ def test_a_start_of_the_zoos(key: str) -> None:
         name: zeros(name, "int64" if name.endswith("tracked") else "float32", shape)
         for name, shape in names.items()
     }
-    file = Checkpoint("x.pth", (), "pytorch", "PyTorch file", shells, {}, None, {})
+    file = Checkpoint(path="x.pth", format="pytorch", container="PyTorch file", tensors=shells)
     if classified:
         with pytest.raises(Refused, match="--head fc"):
             recognize(file, None)
@@ -301,12 +303,15 @@ def golden_inputs(family: str, meta: dict) -> list[torch.Tensor]:
 
 
 def shows(path: Path) -> set[str]:
-    """A golden's ecosystem and what its network is called after. C3D is computed as its small net elsewhere."""
-    ecosystem = path.stem.split("-")[0]
+    """A golden's folder, its project and what its network is called after.
+
+    C3D and the ports of I3D are computed from file to file in `tests/conversion`.
+    """
+    project = path.stem.split("-")[0]
     kinds = re.findall(
         "ssn|tsn|csn|r2plus1d|slowfast|slowonly|inception|nl|context|rcnn|detection|x3d|mc3", path.stem
     )
-    return set() if "c3d" in path.stem else {ecosystem, *kinds}
+    return set() if "c3d" in path.stem or project == "pytorch" else {path.parent.name, project, *kinds}
 
 
 def pixels(path: Path) -> int:

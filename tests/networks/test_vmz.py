@@ -43,7 +43,7 @@ def loaded(spec: NetworkSpec, state: dict[str, np.ndarray], device: str = "cpu",
     "name",
     selection.one_of_each(
         goldens("vmz"),
-        lambda name: {selection.variant_named(name).family} - {"c3d_bn"},
+        lambda name: {selection.variant_named(name).family} - {"c3d_bn", "audiovisual"},
         selection.parameters_of,
     ),
 )
@@ -60,9 +60,9 @@ def test_caffe2_golden(name: str, device: str) -> None:
     assert seeded_weights.digest_one(inputs[-1]) == golden.get("logmels_sha256", golden["input_sha256"])
 
     spec = canonical_names.vmz_spec(name, table)
-    pool1 = bool(json.loads(str(golden["flags"]))["use_pool1"])
+    settings = canonical_names.settings_of_flags(json.loads(str(golden["flags"])))
     state = canonical_names.squeezed(canonical_names.vmz_names(table), arrays)
-    model = loaded(spec, state, device, eps=VMZ_EPS, pool1=pool1)
+    model = loaded(spec, state, device, eps=VMZ_EPS, **settings)
 
     points = {blob: canonical_names.vmz_end_point(blob, table) for blob in golden["blocks"].tolist()}
     with torch.inference_mode():
@@ -152,8 +152,7 @@ def test_operator_list(name: str, variant: str) -> None:
         canonical_names.vmz_spec(name, table),
         canonical_names.squeezed(canonical_names.vmz_names(table), arrays),
         eps=VMZ_EPS,
-        pool1=bool(table.flags["use_pool1"]),
-        stem_stride=table.flags["conv1_temporal_stride"],
+        **canonical_names.settings_of_flags(table.flags),
     )
     heads = {"logits": table.output}
     if "g_blend" in table.flags:
@@ -284,7 +283,7 @@ def test_choices_a_family_does_not_have() -> None:
     with pytest.raises(ValueError, match="unknown network family 'resnet4d'"):
         canonical_names.built(NetworkSpec("resnet4d", "", {}), VMZ_EPS)
     spec = canonical_names.vmz_spec("c3d", vmz_tables()["c3d"])
-    with pytest.raises(ValueError, match="the network has no setting pool1"):
+    with pytest.raises(ValueError, match="c3d_bn has neither pool1 nor a stem stride"):
         canonical_names.built(spec, VMZ_EPS, pool1=True)
 
 

@@ -19,7 +19,7 @@ from converters import BadInput, Refused, UsageError, convert, inspect, publish
 from converters.mapping.catalog import network_names
 from converters.mapping.releases import release_of, releases
 from converters.mapping.variants import variants
-from converters.publication.publish import check_folder
+from converters.publication.check_folder import check_folder
 from converters.reports.model_card import CardFacts, model_card
 
 
@@ -89,7 +89,7 @@ def test_the_card_says_what_is_known(file):
     assert text == card.read_text()
 
 
-def test_the_card_says_how_far_the_networks_are_apart(file, files):
+def test_the_card_says_how_much_the_networks_differ(file, files):
     done = publish(file, source=files / "r2d_d18_l8.pkl", verify=True)
     (line,) = (line for line in done.checks if "agree in all" in line)
     assert float(re.search(r"to (\d\.\de-\d\d) of the largest value", line)[1]) < 1e-5
@@ -138,7 +138,7 @@ def test_patterns(file):
             publish(file, name=name)
 
 
-def test_an_old_hash_goes_from_the_name(file):
+def test_an_old_hash_is_removed_from_the_name(file):
     shutil.copy(file, file.parent / "r2d-0123abcd.pth")
     assert publish(file.parent / "r2d-0123abcd.pth").path.endswith(f"r2d-{digest(file)[:8]}.pth")
 
@@ -183,9 +183,9 @@ def test_a_folder_is_checked(file, run):
         return {one.name: one.fault for one in check_folder(file.parent) if one.fault}
 
     (file.parent / name).write_bytes(damaged)
-    assert faults() == {name: "has another hash than SHA256SUMS says"}
+    assert faults() == {name: "does not have its hash in SHA256SUMS"}
     sums.write_text(listed.replace(hashlib.sha256(good).hexdigest(), hashlib.sha256(damaged).hexdigest()))
-    assert faults() == {name: "has another hash than its name says"}
+    assert faults() == {name: "does not have the hash in its name"}
     sums.write_text(listed)
     (file.parent / name).rename(file.parent / "other.pth")
     assert set(faults()) == {name, "other.pth"}
@@ -202,7 +202,7 @@ def test_a_folder_is_checked(file, run):
 
 @pytest.fixture(scope="module")
 def sources(zoo, tmp_path_factory):
-    """Files that are read in a way that only the user can say, or are several files."""
+    """Sources that need options of the user, or that are several files."""
     folder = tmp_path_factory.mktemp("sources")
     csn, tsn = zoo / "vmz" / "ir-csn-26-0.pkl", zoo / "tsn" / "tsn_rgb.caffemodel"
     convert("vmz", csn, folder / "plain.pth")
@@ -222,8 +222,8 @@ def sources(zoo, tmp_path_factory):
 
 
 @pytest.mark.parametrize("case", ["tensorflow", "inverse_std", "backbone", "entry", "head"])
-def test_a_source_is_read_as_it_was(sources, tmp_path, case):
-    """What no tensor shows was said when the file was converted, and its record says it again."""
+def test_a_source_is_read_with_the_recorded_options(sources, tmp_path, case):
+    """The options with which the file was converted are in its record."""
     source, said = sources[case]
     convert(**{"source": None, **said}, input_path=source, output_path=tmp_path / "out.pth")
     done = publish(tmp_path / "out.pth", source=source)
@@ -232,7 +232,7 @@ def test_a_source_is_read_as_it_was(sources, tmp_path, case):
         assert digest(source) in done.checks[0]
 
 
-def test_what_goes_wrong_is_said_of_the_file_that_was_named(file, tmp_path):
+def test_errors_name_the_files_that_the_user_named(file, tmp_path):
     data = bytearray(file.read_bytes())
     data[len(data) // 2] ^= 1
     (tmp_path / "damaged.pth").write_bytes(data)
@@ -253,13 +253,13 @@ def test_what_goes_wrong_is_said_of_the_file_that_was_named(file, tmp_path):
     assert set(tmp_path.iterdir()) == before
 
 
-def test_what_has_no_checksums_is_not_said_to_be_compared(file, tmp_path):
+def test_a_format_without_checksums_is_reported_as_such(file, tmp_path):
     torch.save(torch.load(file), tmp_path / "old.pth", _use_new_zipfile_serialization=False)
-    assert "no checksums in this format" in publish(tmp_path / "old.pth").checks[-1]
+    assert "without checksums, which this format lacks" in publish(tmp_path / "old.pth").checks[-1]
     assert "checksums included" in publish(file).checks[-1]
 
 
-def test_a_date_is_no_hash(file):
+def test_a_date_is_not_taken_for_a_hash(file):
     shutil.copy(file, file.parent / "r2d-20200614.pth")
     done = publish(file.parent / "r2d-20200614.pth")
     assert done.path.endswith(f"r2d-20200614-{digest(file)[:8]}.pth")
@@ -268,7 +268,7 @@ def test_a_date_is_no_hash(file):
     ]
 
 
-def test_what_is_not_listed_is_found_whatever_its_format(file):
+def test_unlisted_checkpoints_of_any_format_are_found(file):
     publish(file)
     file.unlink()
     for name in ("a.pkl", "a.onnx", "README.md"):
@@ -280,8 +280,8 @@ def test_what_is_not_listed_is_found_whatever_its_format(file):
 
 
 def test_several_publish_to_one_folder(zoo, tmp_path, monkeypatch):
-    """Each reads the list, adds to it and writes it: nobody's line is lost."""
-    import converters.publication.publish as publication
+    """Each reads the list, adds to it and writes it: no line is lost."""
+    import converters.publication.hash_list as hash_list
 
     for number in range(3):
         convert(
@@ -289,21 +289,21 @@ def test_several_publish_to_one_folder(zoo, tmp_path, monkeypatch):
             zoo / "vmz" / f"{'ir' if number < 2 else 'ip'}-csn-26-{number}.pkl",
             tmp_path / f"{number}.pth",
         )
-    real = publication._sums
+    real = hash_list.read_hashes
 
-    def slow(path):
-        found = real(path)
+    def slow(folder):
+        found = real(folder)
         time.sleep(0.1)
         return found
 
-    monkeypatch.setattr(publication, "_sums", slow)
+    monkeypatch.setattr(hash_list, "read_hashes", slow)
     (tmp_path / "to").mkdir()
     (tmp_path / "to" / "SHA256SUMS").write_text(f"{'0' * 64}  other\n")
     with ThreadPoolExecutor(3) as pool:
         done = list(
             pool.map(lambda number: publish(tmp_path / f"{number}.pth", folder=tmp_path / "to"), range(3))
         )
-    listed = real(str(tmp_path / "to" / "SHA256SUMS"))
+    listed = real(str(tmp_path / "to"))
     assert {"other", *(one.path.rpartition("/")[2] for one in done)} <= set(listed)
     assert len(listed) == 7
 
@@ -320,7 +320,7 @@ def test_a_hostile_name_stays_text(file):
     assert yaml.safe_load(text.split("---\n")[1])["source"] == [name]
 
 
-def test_the_zoo_names_networks_that_there_are():
+def test_releases_name_networks_that_exist():
     known = {one.name for family in network_names() for one in variants(family)}
     found = releases()
     assert len(found) == 107

@@ -1,4 +1,4 @@
-"""The report of `convert verify --html`: what stands in it, and how a real browser shows it."""
+"""The report of `convert verify --html`: what is in it, and how a real browser shows it."""
 
 from __future__ import annotations
 
@@ -44,7 +44,7 @@ def verification(source: Path, output: Path, report: Path, clip: Path, *more: st
 
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory) -> SimpleNamespace:
-    """A source with a name that is markup, a right and a wrong output, and the report of each."""
+    """A source whose name is markup, a right and a wrong output, and the report of each."""
     root = tmp_path_factory.mktemp("reports")
     found = SimpleNamespace(
         source=root / NAME,
@@ -79,7 +79,7 @@ def outcome(folder) -> Verification:
 
 
 class Outline(HTMLParser):
-    """Every tag with its attributes, properly nested, and the text by the heading that it stands under."""
+    """Every tag with its attributes, properly nested, and the text under each heading."""
 
     def __init__(self, text: str) -> None:
         super().__init__()
@@ -113,7 +113,7 @@ class Outline(HTMLParser):
             self.text[self._title] += data + " "
 
 
-# What stands in it
+# What is in it
 
 
 def test_a_right_conversion(folder) -> None:
@@ -150,7 +150,7 @@ def test_a_right_conversion(folder) -> None:
     assert words in page.text["Reproduce this"]
 
 
-def test_a_wrong_one(folder) -> None:
+def test_a_wrong_conversion(folder) -> None:
     page = Outline(folder.bad.read_text())
     assert "✗ not verified" in page.text[""]
     assert "layer1.0  is the first block to differ: off by 0." in page.text[""]
@@ -192,7 +192,7 @@ def test_the_same_outcome_gives_the_same_bytes(folder, outcome) -> None:
 
 
 def test_other_outcomes(folder, outcome, tmp_path: Path) -> None:
-    """Neither a record nor a network to run; blocks without any difference; declared differences."""
+    """Neither a record nor a network to run; blocks with no difference at all; declared differences."""
     torch.save(torch.load(folder.right, weights_only=True), tmp_path / "bare.pth")
     found = verify(folder.right, tmp_path / "bare.pth", evidence=True)
     page = Outline(verification_page(found, ["convert", "verify", "a b"]))
@@ -235,7 +235,7 @@ def test_a_report_is_not_written_over_what_is_read(folder, tmp_path: Path, capsy
 
 
 def test_a_workflow_as_the_readme_shows_it(folder, tmp_path: Path, monkeypatch, capsys) -> None:
-    """Every word of it is taken, and what it keeps is written."""
+    """Every option in it is accepted, and the files that it keeps are written."""
     import yaml
 
     readme = (REPOSITORY / "README.md").read_text()
@@ -298,7 +298,7 @@ def test_histograms_are_of_both_sides() -> None:
     assert sum(output) == 2
 
 
-def test_values_are_looked_at_in_bounded_memory() -> None:
+def test_values_are_read_in_bounded_memory() -> None:
     large = Tensor("x", "float32", (512, 64, 1024), Repeated(b"\0\0\x80\x3f", 512 * 64 * 1024))
     tracemalloc.start()
     try:
@@ -311,7 +311,7 @@ def test_values_are_looked_at_in_bounded_memory() -> None:
     assert peak < 20 * CHUNK < large.nbytes / 20
 
 
-def test_of_very_many_only_the_first_are_drawn(folder, tmp_path: Path) -> None:
+def test_of_many_suspects_only_the_first_get_a_histogram(folder, tmp_path: Path) -> None:
     convert("vmz", folder.source, tmp_path / "half.pth", dtype="float16")
     found = verify(folder.source, tmp_path / "half.pth", clip=folder.clip, evidence=True)
     assert len(found.evidence.suspects) == 142
@@ -328,7 +328,7 @@ MODES: dict[str, dict[str, Any]] = {
     "print": {"width": 680, "type": "print", "prefers_color_scheme": "dark"},
 }
 
-# The smallest contrast of a text with what is behind it, as WCAG 2 counts it.
+# The smallest contrast of a text with its background, as WCAG 2 defines it.
 CONTRAST = """(() => {
   const numbers = colour => colour.match(/[\\d.]+/g).map(Number);
   const light = colour => numbers(colour).slice(0, 3).map(c => c / 255)
@@ -400,7 +400,7 @@ def test_light_and_dark_are_two_pictures(folder, browser) -> None:
     assert len(pictures) == 2
 
 
-def test_it_is_told_to_those_who_do_not_see_it(folder, browser) -> None:
+def test_screen_readers_can_read_it(folder, browser) -> None:
     browser.open(folder.bad.as_uri())
     tree = browser("Accessibility.getFullAXTree")["nodes"]
     named: dict[str, list[str]] = {}

@@ -100,6 +100,7 @@ def compare(golden, net: SourceNet, values: dict[str, np.ndarray]) -> None:
     "name",
     selection.all_but(
         CAFFE2,
+        "av_resnet-ip-csn-50_nopool1",
         "c3d",
         "demo_ir-csn-152",
         "mc3-18",
@@ -225,7 +226,8 @@ def value_of(stage: str, last: dict[str, str]) -> str:
 
 
 @pytest.mark.parametrize(
-    "name", selection.all_but(SLOWFAST, "c2d_nopool_8x8_240x256", "slowonly_4x16_256x232")
+    "name",
+    selection.all_but(SLOWFAST, "i3d_nln_8x8_256x224", "c2d_nopool_8x8_240x256", "slowonly_4x16_256x232"),
 )
 def test_pyslowfast_golden(name: str) -> None:
     golden = np.load(GOLDENS / "slowfast" / f"{name}.npz")

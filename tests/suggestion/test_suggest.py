@@ -1,4 +1,4 @@
-"""Proposed mappings: files of networks that are known here, under names that were never seen."""
+"""Proposed mappings: files of known networks under names that no table has."""
 
 from __future__ import annotations
 
@@ -16,15 +16,16 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from converters import Refused, convert
-from converters.formats.checkpoint import open_checkpoint
 from converters.formats.io.atomic import replacing
-from converters.formats.tensorflow.writer import checkpoint_names, write_tensorflow
+from converters.formats.open import open_checkpoint
+from converters.formats.tensorflow import checkpoint_names
+from converters.formats.tensorflow.writer import write_tensorflow
 from converters.mapping.catalog import load_layout
 from converters.mapping.names import tensor_slots
 from converters.mapping.user_mapping import load_mapping, parse_mapping
 from converters.mapping.variants import find_variant
 from converters.suggestion.axes import axes_text, orders_between
-from converters.suggestion.fingerprints import Item, Look
+from converters.suggestion.fingerprints import TensorFingerprint, ValueSummary
 from converters.suggestion.name_similarity import role
 from converters.suggestion.pairing import propose
 from converters.suggestion.suggest import suggest
@@ -51,7 +52,7 @@ class Case(NamedTuple):
 def case(
     family: str, network: str, layouts: tuple[str, str], left: Shapes, right: Shapes, scope: str = ""
 ) -> Case:
-    """What the tables say of two layouts, for files with these names."""
+    """A case from the tables of two layouts, for files with these names."""
     one = find_variant(family, network)
     sizes = {"classes": 400, "channels": 3, "stem_t": 3}
     here, there = (
@@ -106,7 +107,7 @@ CASES = (
 
 
 def renamed(names: list[str], how: str, seed: int) -> dict[str, str]:
-    """Other names: ``kept``, every name by chance (``chance``), or every word by another (``words``)."""
+    """New names: the same (``kept``), random ones (``chance``), or each word replaced by another (``words``)."""
     draw = random.Random(seed)
     if how == "kept":
         return {name: name for name in names}
@@ -126,29 +127,33 @@ def renamed(names: list[str], how: str, seed: int) -> dict[str, str]:
     return dict(zip(names, made, strict=True))
 
 
-def looks(shapes: Shapes, seed: int, *, fresh: bool = False) -> dict[str, Look]:
-    """What a pass over trained values would tell, or over those that a network begins with."""
+def summaries(shapes: Shapes, seed: int, *, fresh: bool = False) -> dict[str, ValueSummary]:
+    """What a pass over trained values would show, or over freshly initialised ones."""
     draw = random.Random(seed)
     found = {}
     for name, shape in shapes.items():
         called = role(name) if sum(size != 1 for size in shape) <= 1 else ""
         positive = called in ("scale", "variance")
         if fresh and called:
-            found[name] = Look(int(positive), float(positive), float(positive))
+            found[name] = ValueSummary(int(positive), float(positive), float(positive))
         else:
-            found[name] = Look(draw.getrandbits(63), 0.4 if positive else -0.2, 1.6 if positive else 0.2)
+            found[name] = ValueSummary(
+                draw.getrandbits(63), 0.4 if positive else -0.2, 1.6 if positive else 0.2
+            )
     return found
 
 
 def proposed(made: Case, hows: tuple[str, str], values: str, *, seed: int = 1, shuffled: bool = False):
-    """A proposal for a case's files, with the names that are right in it."""
+    """A proposal for a case's files, and the right names."""
     ours, theirs = renamed(list(made.left), hows[0], seed), renamed(list(made.right), hows[1], seed + 1)
-    left = looks(made.left, seed)
+    left = summaries(made.left, seed)
     back = {right: left for left, right in made.names.items()}
     right = {
-        "equal": {name: left[back[name]] if name in back else Look(1, 1.0, 1.0) for name in made.right},
-        "trained": looks(made.right, seed + 2),
-        "fresh": looks(made.right, seed + 2, fresh=True),
+        "equal": {
+            name: left[back[name]] if name in back else ValueSummary(1, 1.0, 1.0) for name in made.right
+        },
+        "trained": summaries(made.right, seed + 2),
+        "fresh": summaries(made.right, seed + 2, fresh=True),
         "unread": {},
     }[values]
     sides = []
@@ -156,7 +161,9 @@ def proposed(made: Case, hows: tuple[str, str], values: str, *, seed: int = 1, s
         (made.left, ours, left if values != "unread" else {}),
         (made.right, theirs, right),
     ):
-        items = [Item(names[name], "float32", shape, seen.get(name)) for name, shape in shapes.items()]
+        items = [
+            TensorFingerprint(names[name], "float32", shape, seen.get(name)) for name, shape in shapes.items()
+        ]
         if shuffled:
             random.Random(seed + 3).shuffle(items)
         sides.append(items)
@@ -164,7 +171,7 @@ def proposed(made: Case, hows: tuple[str, str], values: str, *, seed: int = 1, s
     return propose(sides[0], sides[1], equal), {ours[one]: theirs[other] for one, other in made.names.items()}
 
 
-# The networks of the first three issues, under names nobody has seen
+# Known networks under new names
 
 
 @pytest.mark.parametrize("values", ["equal", "trained", "fresh", "unread"])
@@ -175,11 +182,11 @@ def proposed(made: Case, hows: tuple[str, str], values: str, *, seed: int = 1, s
 )
 @pytest.mark.parametrize("name", CASES)
 def test_known_mappings_come_out_under_any_names(name, hows, values):
-    """Order, shapes, and what names and values tell; equal values decide all, and what is sure is right."""
+    """Order, shapes, names and values are evidence; equal values decide everything, and what is sure is right."""
     made = case_of(name)
     found, wanted = proposed(made, hows, values)
-    assert {one.left.name: one.right.name for one in found.found} == wanted
-    unsure = sum(bool(one.doubt) for one in found.found)
+    assert {one.left.name: one.right.name for one in found.pairs} == wanted
+    unsure = sum(bool(one.doubt) for one in found.pairs)
     if values == "equal":
         assert unsure == 0
     elif hows == ("kept", "kept"):  # neighbours of one shape whose names have too little in common
@@ -188,7 +195,7 @@ def test_known_mappings_come_out_under_any_names(name, hows, values):
         )
     elif "chance" in hows:
         assert unsure > 0  # what only the order within a module tells is never sure
-    scales = {one.item.name for one in found.right_filled}
+    scales = {one.tensor.name for one in found.right_filled}
     if name.startswith("i3d") and values in ("equal", "fresh"):
         assert len(scales) == 57
         assert {one.value for one in found.right_filled} == {1.0}
@@ -200,24 +207,24 @@ def test_known_mappings_come_out_under_any_names(name, hows, values):
 @pytest.mark.parametrize("name", CASES)
 def test_equal_values_decide_in_any_order(name, hows):
     found, wanted = proposed(case_of(name), hows, "equal", shuffled=True)
-    assert {one.left.name: one.right.name for one in found.found} == wanted
-    assert {one.why for one in found.found} == {"values"}
+    assert {one.left.name: one.right.name for one in found.pairs} == wanted
+    assert {one.why for one in found.pairs} == {"values"}
     assert not found.left_over
     assert not found.right_over
 
 
 @pytest.mark.parametrize("values", ["trained", "fresh", "unread"])
 def test_names_alone_in_any_order(values):
-    """As Python 2 wrote VMZ's pickles: the order of a dict of its time."""
+    """As Python 2 wrote VMZ's pickles: in the arbitrary order of its dicts."""
     found, wanted = proposed(case_of("ir-csn-50 -> vmz-pt"), ("kept", "kept"), values, shuffled=True)
-    assert {one.left.name: one.right.name for one in found.found} == wanted
-    assert not any(one.doubt for one in found.found)
+    assert {one.left.name: one.right.name for one in found.pairs} == wanted
+    assert not any(one.doubt for one in found.pairs)
 
 
 @pytest.mark.parametrize("seed", range(4))
 @pytest.mark.parametrize("name", CASES[:1] + CASES[3:6])
 def test_what_is_sure_is_right_even_with_tensors_missing(name, seed):
-    """Tensors are missing by chance on both sides; what cannot be told any more is unsure or left over."""
+    """Random tensors are missing on both sides; what cannot be decided any more is unsure or left over."""
     whole = case_of(name)
     draw = random.Random(seed)
     left, right = (
@@ -227,7 +234,7 @@ def test_what_is_sure_is_right_even_with_tensors_missing(name, seed):
     names = {one: other for one, other in whole.names.items() if one in left and other in right}
     for values in ("equal", "trained"):
         found, wanted = proposed(Case(left, right, names), ("chance", "chance"), values, seed=seed)
-        sure = {one.left.name: one.right.name for one in found.found if not one.doubt}
+        sure = {one.left.name: one.right.name for one in found.pairs if not one.doubt}
         wrong = [one for one, other in sure.items() if wanted.get(one) != other]
         assert len(wrong) <= (0 if values == "equal" else 3), wrong
         assert values != "equal" or len(sure) > 0.9 * len(wanted)
@@ -239,19 +246,23 @@ def test_it_is_deterministic():
 
 
 def test_two_of_one_shape_side_by_side_are_unsure():
-    """Nothing but the order tells one from the other, and projects differ in it."""
-    left = [Item(name, "float32", (8, 8, 3, 3)) for name in ("p", "q")]
-    right = [Item(name, "float32", (8, 8, 3, 3)) for name in ("x", "y")]
+    """Only the order distinguishes them, and projects differ in it."""
+    left = [TensorFingerprint(name, "float32", (8, 8, 3, 3)) for name in ("p", "q")]
+    right = [TensorFingerprint(name, "float32", (8, 8, 3, 3)) for name in ("x", "y")]
     found = propose(left, right, None)
-    assert [(one.left.name, one.right.name) for one in found.found] == [("p", "x"), ("q", "y")]
-    assert all("of the same shape" in one.doubt for one in found.found)
+    assert [(one.left.name, one.right.name) for one in found.pairs] == [("p", "x"), ("q", "y")]
+    assert all("of the same shape" in one.doubt for one in found.pairs)
+
+
+def weights(**shapes: tuple[int, ...]) -> list[TensorFingerprint]:
+    return [TensorFingerprint(name.replace("_", "."), "float32", shape) for name, shape in shapes.items()]
 
 
 def test_other_classes_are_left_over():
-    left = [Item("a.w", "float32", (8, 4)), Item("h.w", "float32", (400, 8)), Item("h.b", "float32", (400,))]
-    right = [Item("b.w", "float32", (8, 4)), Item("k.w", "float32", (101, 8)), Item("k.b", "float32", (101,))]
+    left = weights(a_w=(8, 4), h_w=(400, 8), h_b=(400,))
+    right = weights(b_w=(8, 4), k_w=(101, 8), k_b=(101,))
     found = propose(left, right, None)
-    assert [(one.left.name, one.right.name) for one in found.found] == [("a.w", "b.w")]
+    assert [(one.left.name, one.right.name) for one in found.pairs] == [("a.w", "b.w")]
     assert [one.name for one in found.left_over] == ["h.w", "h.b"]
     assert [one.name for one in found.right_over] == ["k.w", "k.b"]
 
@@ -310,7 +321,7 @@ def test_templates_expand_into_exactly_what_was_folded(pairs):
     text += "[tensors]\n" + "".join(f"{quoted(line.left)} = {quoted(line.right)}\n" for line in lines)
     found = parse_mapping(text.encode(), "map.toml")
     assert sorted((pair.left, pair.right) for pair in found.pairs) == sorted(pairs)
-    assert sorted(row for line in lines for row in line.rows) == list(range(len(pairs)))
+    assert sorted(row for line in lines for row in line.places) == list(range(len(pairs)))
 
 
 def test_a_network_folds_into_a_page():
@@ -355,7 +366,7 @@ def contents(path: Path) -> dict[str, tuple[str, tuple[int, ...], bytes]]:
 
 
 def by_names(path: Path, names: dict[str, str]) -> dict[str, tuple[str, tuple[int, ...], bytes]]:
-    """A file's tensors under other names, batch counters left out."""
+    """A file's tensors under new names, without batch counters."""
     return {names[name]: one for name, one in contents(path).items() if name in names}
 
 
@@ -395,7 +406,7 @@ def test_equal_weights_from_file_to_file(csn, file, tmp_path):
 
 
 def test_other_weights_from_file_to_file(csn, tmp_path):
-    """Order and shapes give the right pairs; those that nothing confirms are not used before somebody says so."""
+    """Order and shapes give the right pairs; those that nothing confirms are not used until a person moves them."""
     folder, _ = csn
     found = suggest(folder / "other.pkl", folder / "b.pth", tmp_path / "map.toml")
     assert found.unsure > 0
@@ -408,7 +419,7 @@ def test_other_weights_from_file_to_file(csn, tmp_path):
     assert contents(tmp_path / "out.pth") == contents(folder / "b.pth")
     # What a person does who has looked: one section.
     text = (tmp_path / "map.toml").read_text()
-    assert "# only the order within the module tells it from" in text
+    assert "# only the order within the module distinguishes it from" in text
     (tmp_path / "map.toml").write_text(text.replace("\n[unsure]\n", "\n"))
     convert(None, folder / "a.pkl", tmp_path / "out.pth", force=True, **call)
     assert contents(tmp_path / "out.pth") == contents(folder / "b.pth")

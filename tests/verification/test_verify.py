@@ -90,8 +90,8 @@ def test_an_eps_in_the_variances_is_no_mistake(tmp_path: Path, clips) -> None:
     assert found.declared.notes == ("batch norm eps 1e-05 instead of 0.001, absorbed in the variances",)
 
 
-def test_what_a_project_computes_otherwise_is_measured_and_no_fault(sources, clips, tmp_path: Path) -> None:
-    """mmaction's I3D pads and pools in another way: at odd sizes another function, by its design."""
+def test_what_a_project_computes_differently_is_measured_but_no_fault(sources, clips, tmp_path: Path) -> None:
+    """mmaction's I3D pads and pools differently by design: at odd sizes it is a different function."""
     convert("i3d", sources["i3d"], tmp_path / "out.pth", to="mmaction")
     found = verify(sources["i3d"], tmp_path / "out.pth", clip=clips["i3d"])
     assert found.ok
@@ -100,15 +100,15 @@ def test_what_a_project_computes_otherwise_is_measured_and_no_fault(sources, cli
     assert any("padded differently" in note for note in found.declared.notes)
 
 
-def test_somebody_elses_conversion(sources, clips, tmp_path: Path) -> None:
-    """A bare state dict without any record of ours."""
-    convert("vmz", sources["vmz"], tmp_path / "ours.pth")
-    torch.save(torch.load(tmp_path / "ours.pth", weights_only=True), tmp_path / "theirs.pth")
-    assert verify(sources["vmz"], tmp_path / "theirs.pth", clip=clips["vmz"], settings={"pool1": True}).ok
+def test_a_conversion_by_another_tool(sources, clips, tmp_path: Path) -> None:
+    """A bare state dict without a record."""
+    convert("vmz", sources["vmz"], tmp_path / "converted.pth")
+    torch.save(torch.load(tmp_path / "converted.pth", weights_only=True), tmp_path / "bare.pth")
+    assert verify(sources["vmz"], tmp_path / "bare.pth", clip=clips["vmz"], settings={"pool1": True}).ok
 
 
 def test_other_forms_of_a_source(sources, clips, tmp_path: Path) -> None:
-    """An ONNX export is its own evidence of pool1; a scope and flags are the source's."""
+    """An ONNX export shows pool1 itself; prefixes and settings are the source's."""
     export = exported(tmp_path, "ip-csn-26")
     convert("onnx", export, tmp_path / "a.pth")
     assert verify(export, tmp_path / "a.pth", clip=clips["vmz"]).ok
@@ -128,7 +128,7 @@ def test_noise_of_the_clip_that_the_network_was_made_for(tmp_path: Path) -> None
 
 
 @pytest.mark.parametrize("source", selection.all_but(["vmz", "i3d", "tsn", "c3d"], "i3d", "c3d"))
-def test_a_backbone_is_held_against_the_rest_of_its_source(
+def test_a_backbone_is_compared_with_the_rest_of_its_source(
     source: str, sources, clips, tmp_path: Path
 ) -> None:
     convert(source, sources[source], tmp_path / "out.pth", to="native", backbone=True)
@@ -140,7 +140,7 @@ def test_a_backbone_is_held_against_the_rest_of_its_source(
 
 
 @pytest.mark.parametrize(("source", "shape"), [("tsn", (2, 3, 3, 31, 38)), ("vmz", (3, 8, 48, 52))])
-def test_clips_of_several_and_of_one(source: str, shape: tuple[int, ...], sources, tmp_path: Path) -> None:
+def test_several_clips_and_one(source: str, shape: tuple[int, ...], sources, tmp_path: Path) -> None:
     """Two clips of three segments; one clip without an axis for clips."""
     convert(source, sources[source], tmp_path / "out.pth")
     np.save(tmp_path / "clip.npy", np.random.default_rng(5).standard_normal(shape, np.float32))
@@ -150,7 +150,7 @@ def test_clips_of_several_and_of_one(source: str, shape: tuple[int, ...], source
 
 
 def test_audio_visual_networks(tmp_path: Path, clips) -> None:
-    """Log-mels are noise, as many as clips."""
+    """The log-mel spectrograms are noise, one for each clip."""
     vmz_files.write(tmp_path / "x.pkl", "av_resnet-r3d-18", seed=8, change="g_blend=1")
     convert("vmz", tmp_path / "x.pkl", tmp_path / "out.pth")
     found = verify(tmp_path / "x.pkl", tmp_path / "out.pth", clip=clips["vmz"])
@@ -172,7 +172,7 @@ def test_from_one_pytorch_file_to_another_the_bytes_are_compared(sources, tmp_pa
 
 
 class File:
-    """An output in safetensors, whose arrays and record can be changed."""
+    """An output in safetensors whose arrays and record can be changed."""
 
     def __init__(self, path: Path) -> None:
         content = path.read_bytes()
@@ -192,8 +192,8 @@ class File:
         self.path.write_bytes(struct.pack("<Q", len(text)) + text + self.data)
 
 
-def exchange(one: np.ndarray, other: np.ndarray) -> None:
-    one[:], other[:] = other.copy(), one.copy()
+def exchange(left: np.ndarray, right: np.ndarray) -> None:
+    left[:], right[:] = right.copy(), left.copy()
 
 
 def exchanged_convolutions(file: File) -> None:
@@ -283,7 +283,7 @@ def test_a_mistake_too_small_to_compute_is_caught_by_the_bytes(sources, clips, t
 
 
 def test_how_many_values_differ_in_a_large_tensor(sources, clips, tmp_path: Path) -> None:
-    """One that is read in several pieces."""
+    """A tensor that is read in several pieces."""
     convert("vmz", sources["vmz"], tmp_path / "out.safetensors", to="native")
     file = File(tmp_path / "out.safetensors")
     weight = file["head.weight"].reshape(-1)
@@ -295,13 +295,13 @@ def test_how_many_values_differ_in_a_large_tensor(sources, clips, tmp_path: Path
 
 
 def not_run(*_: Any, **__: Any) -> Comparison:
-    """In place of `functional.compare`, where the bytes alone are of interest."""
+    """In place of `functional.compare`, where only the bytes matter."""
     return Comparison(None, DeclaredDifferences(()), "not run in this test")
 
 
-def test_a_norm_that_is_stored_twice_has_to_be_one(tmp_path: Path, monkeypatch) -> None:
-    """mmaction's block has its norm under two names, and loads the second over the first. Of a file without a record
-    what theta took in is held against the conversion itself: the way back rounds."""
+def test_a_norm_that_is_stored_twice_must_be_the_same(tmp_path: Path, monkeypatch) -> None:
+    """mmaction's block has its norm under two names, and loads the second over the first. In a file without a record,
+    what was merged into theta is compared with the conversion itself: the way back rounds."""
     monkeypatch.setattr(verification, "compare", not_run)
     vmz_files.write_arrays(
         tmp_path / "x.pkl", seeded_weights_zoo.zoo_weights(zoo_tables.nonlocal_blobs("i3d_r50_nonlocal"), 3)
@@ -309,42 +309,42 @@ def test_a_norm_that_is_stored_twice_has_to_be_one(tmp_path: Path, monkeypatch) 
     convert("nonlocal", tmp_path / "x.pkl", tmp_path / "out.pth", to="mmaction", variant="8x8")
     state = torch.load(tmp_path / "out.pth", weights_only=True)
     words = {"source_layout": "nonlocal", "layout": "mmaction", "variant": "8x8"}
-    torch.save(state, tmp_path / "theirs.pth")
-    assert verify(tmp_path / "x.pkl", tmp_path / "theirs.pth", **words).ok
+    torch.save(state, tmp_path / "bare.pth")
+    assert verify(tmp_path / "x.pkl", tmp_path / "bare.pth", **words).ok
     for name in ("nonlocal_block.bn.weight", "nonlocal_block.theta.weight"):
         value = state[f"backbone.layer2.1.{name}"].view(-1)
         kept = value[7].item()
         value[7] += 1e-3
-        torch.save(state, tmp_path / "theirs.pth")
+        torch.save(state, tmp_path / "bare.pth")
         value[7] = kept
-        (changed,) = verify(tmp_path / "x.pkl", tmp_path / "theirs.pth", **words).exact.changed
+        (changed,) = verify(tmp_path / "x.pkl", tmp_path / "bare.pth", **words).exact.changed
         assert changed.canonical == f"layer2.nonlocal1.{name.split('.', 1)[1]}"
 
 
 def test_a_layout_that_rounds_without_a_record(tmp_path: Path, monkeypatch) -> None:
-    """Somebody else's torchvision file: some variances come back a bit off, and yet each is what it has to be."""
+    """Another tool's torchvision file: some variances come back rounded, yet each is what it must be."""
     monkeypatch.setattr(verification, "compare", not_run)
     vmz_files.write(tmp_path / "x.pkl", "r3d-18", seed=3)
     convert("vmz", tmp_path / "x.pkl", tmp_path / "out.pth", to="torchvision")
     state = torch.load(tmp_path / "out.pth", weights_only=True)
-    torch.save(state, tmp_path / "theirs.pth")
-    assert verify(tmp_path / "x.pkl", tmp_path / "theirs.pth", layout="torchvision").ok
+    torch.save(state, tmp_path / "bare.pth")
+    assert verify(tmp_path / "x.pkl", tmp_path / "bare.pth", layout="torchvision").ok
     variance = state["layer4.1.conv2.1.running_var"]
     variance[3] = torch.nextafter(variance[3], torch.tensor(9.0))
-    torch.save(state, tmp_path / "theirs.pth")
-    (changed,) = verify(tmp_path / "x.pkl", tmp_path / "theirs.pth", layout="torchvision").exact.changed
+    torch.save(state, tmp_path / "bare.pth")
+    (changed,) = verify(tmp_path / "x.pkl", tmp_path / "bare.pth", layout="torchvision").exact.changed
     assert changed.canonical == "layer4.1.conv2.bn.running_var"
 
 
-def test_settings_of_a_project_are_no_mistake_without_a_record(tmp_path: Path, monkeypatch) -> None:
-    """Somebody else's file: which settings its weights go with, the source says; the project's own are told."""
+def test_a_projects_own_settings_are_no_mistake_without_a_record(tmp_path: Path, monkeypatch) -> None:
+    """Another tool's file: the source says which settings its weights need; the project's own are declared."""
     blobs = zoo_tables.slowfast_blobs(zoo_tables.models()["I3D_8x8_R50"]["table"])
     vmz_files.write_arrays(tmp_path / "x.pkl", seeded_weights_zoo.zoo_weights(blobs, 3))
     convert("slowfast", tmp_path / "x.pkl", tmp_path / "out.pth", to="mmaction2", variant="I3D_8x8_R50")
-    torch.save(torch.load(tmp_path / "out.pth", weights_only=True), tmp_path / "theirs.pth")
+    torch.save(torch.load(tmp_path / "out.pth", weights_only=True), tmp_path / "bare.pth")
     np.save(tmp_path / "clip.npy", np.random.default_rng(5).standard_normal((1, 3, 4, 193, 195), np.float32))
     words = {"source_layout": "slowfast", "variant": "I3D_8x8_R50", "clip": tmp_path / "clip.npy"}
-    found = verify(tmp_path / "x.pkl", tmp_path / "theirs.pth", layout="mmaction2", **words)
+    found = verify(tmp_path / "x.pkl", tmp_path / "bare.pth", layout="mmaction2", **words)
     assert found.ok, found.functional.first
     assert found.declared.first == "stem"
     assert "mmaction2's own network has stem_stride = 2" in found.declared.notes[-1]
@@ -355,9 +355,9 @@ def test_settings_of_a_project_are_no_mistake_without_a_record(tmp_path: Path, m
         tmp_path / "y.pkl", seeded_weights_zoo.zoo_weights(zoo_tables.nonlocal_blobs("c2d_r50_baseline"), 3)
     )
     convert("nonlocal", tmp_path / "y.pkl", tmp_path / "y.pth", to="pyslowfast", variant="8x8")
-    torch.save(torch.load(tmp_path / "y.pth", weights_only=True), tmp_path / "theirs.pth")
+    torch.save(torch.load(tmp_path / "y.pth", weights_only=True), tmp_path / "bare.pth")
     words = {"source_layout": "nonlocal", "layout": "pyslowfast", "variant": "8x8"}
-    assert verify(tmp_path / "y.pkl", tmp_path / "theirs.pth", **words).ok
+    assert verify(tmp_path / "y.pkl", tmp_path / "bare.pth", **words).ok
 
 
 def other_order(network: dict) -> None:
@@ -376,7 +376,7 @@ def other_mean(network: dict) -> None:
     ],
 )
 def test_a_record_with_other_preprocessing(plant, text: str, sources, clips, tmp_path: Path, capsys) -> None:
-    """Right weights that are fed wrong clips."""
+    """Right weights, but the record asks for wrong clips."""
     convert("vmz", sources["vmz"], tmp_path / "out.safetensors", to="native")
     file = File(tmp_path / "out.safetensors")
     plant(file.record["network"])
@@ -392,7 +392,7 @@ def test_a_record_with_other_preprocessing(plant, text: str, sources, clips, tmp
     assert failure.get("message") == f"the record has {text}"
 
 
-def test_a_record_of_settings_that_the_network_has_not(sources, clips, tmp_path: Path) -> None:
+def test_a_record_of_settings_that_the_network_lacks(sources, clips, tmp_path: Path) -> None:
     convert("vmz", sources["vmz"], tmp_path / "out.safetensors", to="native")
     file = File(tmp_path / "out.safetensors")
     file.record["restore"]["moved"] = {"settings": {"nonlocal_scale": True}, "tensors": {}}
@@ -402,7 +402,7 @@ def test_a_record_of_settings_that_the_network_has_not(sources, clips, tmp_path:
 
 
 def test_the_graph_of_an_onnx_output(sources, clips, tmp_path: Path) -> None:
-    """It is held node by node against what we would write; somebody else's is another, and is said to be."""
+    """It is compared node by node with what this tool writes; another tool's graph differs, and a note says so."""
     convert("vmz", sources["vmz"], tmp_path / "out.onnx")
     assert (
         verify(sources["vmz"], tmp_path / "out.onnx", clip=clips["vmz"]).functional.blocks[0].name == "stem"
@@ -416,8 +416,8 @@ def test_the_graph_of_an_onnx_output(sources, clips, tmp_path: Path) -> None:
     assert found.functional.first.name == "graph"
     assert found.functional.first.fault == f"the node Conv of {node.output[0]} is different"
     del model.metadata_props[:]
-    onnx.save(model, tmp_path / "theirs.onnx")
-    found = verify(sources["vmz"], tmp_path / "theirs.onnx", clip=clips["vmz"])
+    onnx.save(model, tmp_path / "bare.onnx")
+    found = verify(sources["vmz"], tmp_path / "bare.onnx", clip=clips["vmz"])
     assert found.ok
     assert found.declared.notes[-1].startswith("its ONNX graph is not what this tool writes, and was not run")
 
@@ -481,10 +481,10 @@ def test_mistakes_in_a_network_are_caught(
     assert found.functional.first.name == block
 
 
-# What is said
+# What it prints
 
 
-def test_the_words(sources, clips, tmp_path: Path, run) -> None:
+def test_the_output_of_the_command(sources, clips, tmp_path: Path, run) -> None:
     convert("vmz", sources["vmz"], tmp_path / "out.safetensors", to="native")
     done = run("verify", sources["vmz"], tmp_path / "out.safetensors", "--clip", clips["vmz"])
     assert done.returncode == 0
@@ -504,8 +504,8 @@ def test_the_words(sources, clips, tmp_path: Path, run) -> None:
     assert "verified: NO" in done.stdout
 
 
-def test_convert_and_prove_in_one_go(tmp_path: Path, capsys, monkeypatch) -> None:
-    """Log-mels are small."""
+def test_convert_and_verify_in_one_command(tmp_path: Path, capsys, monkeypatch) -> None:
+    """An audio network: its clips are small."""
     vmz_files.write(tmp_path / "a.pkl", "a_resnet-18", seed=3)
     words = ["vmz", str(tmp_path / "a.pkl"), str(tmp_path / "a.pth"), "--verify"]
     assert main(words) == 0
@@ -513,7 +513,7 @@ def test_convert_and_prove_in_one_go(tmp_path: Path, capsys, monkeypatch) -> Non
     assert out.index("wrote ") < out.index("exact       all ") < out.index("verified: YES")
     assert main([*words, "--force", "--json"]) == 0
     found = json.loads(capsys.readouterr().out)
-    assert (found["ok"], found["target"], found["proof"]["exact"]["ok"]) == (True, "native", True)
+    assert (found["ok"], found["target"], found["verification"]["exact"]["ok"]) == (True, "native", True)
     before = (tmp_path / "a.pth").read_bytes()
     for more in (["--dry-run"], ["--dtype", "float16"]):
         assert main([*words, "--force", *more]) == 2
@@ -523,7 +523,7 @@ def test_convert_and_prove_in_one_go(tmp_path: Path, capsys, monkeypatch) -> Non
     assert (tmp_path / "a.pth").read_bytes() == before
 
 
-def test_a_head_of_another_name_and_a_state_dict_that_is_asked_for(sources, clips, tmp_path: Path) -> None:
+def test_a_renamed_head_and_a_chosen_state_dict(sources, clips, tmp_path: Path) -> None:
     with np.load(sources["c3d"]) as arrays:
         np.savez(tmp_path / "x.npz", **{name.replace("fc8/", "mine/"): arrays[name] for name in arrays})
     words = ["auto", str(tmp_path / "x.npz"), str(tmp_path / "out.pth"), "--head", "mine", "--verify"]
@@ -564,7 +564,7 @@ def test_junit(sources, clips, tmp_path: Path) -> None:
     assert int(suite.get("failures")) == 4
 
 
-def test_two_networks_are_not_compared(r2d: Path, sources, tmp_path: Path) -> None:
+def test_two_different_networks_are_not_compared(r2d: Path, sources, tmp_path: Path) -> None:
     convert("vmz", r2d, tmp_path / "out.pth")
     with pytest.raises(
         Refused,
@@ -573,7 +573,7 @@ def test_two_networks_are_not_compared(r2d: Path, sources, tmp_path: Path) -> No
         verify(sources["vmz"], tmp_path / "out.pth")
 
 
-def test_what_cannot_be_asked(sources, tmp_path: Path, clips) -> None:
+def test_impossible_options(sources, tmp_path: Path, clips) -> None:
     convert("vmz", sources["vmz"], tmp_path / "out.pth")
     with pytest.raises(UsageError, match="unknown device 'tpu': one of cpu, cuda, auto"):
         verify(sources["vmz"], tmp_path / "out.pth", device="tpu")
@@ -604,8 +604,8 @@ GOOD = np.ones((1, 3, 8, 48, 48), np.float32)
         (None, "cannot be opened"),
     ],
 )
-def test_what_is_no_clip(clip, text: str, sources, tmp_path: Path, capsys) -> None:
-    """Exit code 3 and the clip's name, before anything of the size that it claims is held."""
+def test_files_that_are_not_clips(clip, text: str, sources, tmp_path: Path, capsys) -> None:
+    """Exit code 3 and the clip's name, before anything of the size that it claims is allocated."""
     convert("vmz", sources["vmz"], tmp_path / "out.pth")
     path = tmp_path / "clip.npy"
     if isinstance(clip, str):
@@ -629,7 +629,7 @@ def test_clips_that_do_not_fit_the_network(sources, tmp_path: Path) -> None:
 
 
 def test_clips_in_other_forms(sources, tmp_path: Path) -> None:
-    """Any numbers, byte order and order of axes in memory: the same values are the same clip."""
+    """Any dtype, byte order and memory layout: the same values are the same clip."""
     convert("vmz", sources["vmz"], tmp_path / "out.pth")
     values = np.random.default_rng(5).integers(-9, 9, (1, 3, 8, 16, 20))
     forms = [values.astype(dtype) for dtype in ("<f4", ">f4", "f8", "f2", "i1")]
@@ -658,9 +658,10 @@ def test_no_report_replaces_what_is_read(
 
 
 def test_the_check_of_all_mappings(capsys, monkeypatch) -> None:
-    """On one network; `make parity` runs it on all. What fails is told at length."""
+    """On one network; `make parity` runs it on all. Failures are reported in full."""
     spec = importlib.util.spec_from_file_location("check_parity", REPOSITORY / "scripts" / "check_parity.py")
     script = importlib.util.module_from_spec(spec)
+    monkeypatch.setitem(sys.modules, spec.name, script)  # its dataclasses look themselves up there
     spec.loader.exec_module(script)
     assert script.main(["--only", "ir-csn-26"]) == 0
     lines = capsys.readouterr().out.splitlines()
@@ -681,8 +682,8 @@ def test_the_check_of_all_mappings(capsys, monkeypatch) -> None:
 
 
 @pytest.mark.full
-def test_models_that_no_tensor_tells_apart(tmp_path: Path) -> None:
-    """The source's side takes the user's word, the output's the record."""
+def test_models_that_tensors_cannot_distinguish(tmp_path: Path) -> None:
+    """The source is what the user says, the output what its record says."""
     blobs = zoo_tables.nonlocal_blobs("i3d_r50_nonlocal")
     model = "32x2"
     vmz_files.write_arrays(tmp_path / "x.pkl", seeded_weights_zoo.zoo_weights(blobs, 3))
@@ -709,7 +710,7 @@ ZOO = [
     ("AVA_SLOW_8x8_R50", (2, 3, 3, 65, 80), {"roi_aligned": True}, "regions"),
     ("AVA_SLOWFAST_32x2_R101_50_50", (1, 3, 8, 48, 63), {"nonlocal_pool_frames": 1}, "slow.layer3.nonlocal6"),
 ]
-"""A model of every sort of PySlowFast's, a small clip, a mistake that no tensor shows, and the block that it is in."""
+"""A model of each kind in PySlowFast, a small clip, a mistake that no tensor shows, and the block that it is in."""
 LARGE = [
     "SLOWFAST_8x8_R50",
     "SLOWONLY_8x8_R50",
@@ -745,8 +746,8 @@ def test_pyslowfast(model: str, shape: tuple[int, ...], mistake: dict, block: st
     assert found.functional.first.name == block
 
 
-def test_a_network_that_the_zoo_has_not_is_not_written(tmp_path: Path) -> None:
-    """PySlowFast's later detectors cut their regions otherwise than those of its Caffe2 zoo."""
+def test_a_network_that_the_zoo_lacks_is_not_written(tmp_path: Path) -> None:
+    """PySlowFast's later detectors crop their regions differently from those of its Caffe2 zoo."""
     blobs = seeded_weights_zoo.zoo_weights(zoo_tables.slowfast_blobs("AVA_SLOW_8x8_R50"), 3)
     vmz_files.write_arrays(tmp_path / "x.pkl", blobs)
     convert("slowfast", tmp_path / "x.pkl", tmp_path / "x.pth", variant="AVA_SLOW_8x8_R50")
@@ -758,7 +759,7 @@ def test_a_network_that_the_zoo_has_not_is_not_written(tmp_path: Path) -> None:
 
 @pytest.mark.full
 def test_pyslowfast_as_onnx_and_in_a_project_with_other_settings(tmp_path: Path) -> None:
-    """Our ONNX file is a source as the pickle is; mmaction2's slow frames are others, unless it is told so."""
+    """This tool's ONNX file is a source like the pickle; mmaction2 picks other slow frames unless it is set up."""
     model = "SLOWFAST_8x8_R50"
     vmz_files.write_arrays(
         tmp_path / "x.pkl", seeded_weights_zoo.zoo_weights(zoo_tables.slowfast_blobs(model), 3)
@@ -775,7 +776,7 @@ def test_pyslowfast_as_onnx_and_in_a_project_with_other_settings(tmp_path: Path)
 
 
 def test_noise_for_a_detector(tmp_path: Path) -> None:
-    """Regions of the same seed, inside the frame."""
+    """Regions depend on the seed, and are inside the frame."""
     one, other = (random_regions(np.random.RandomState(seed), (2, 3, 4, 60, 80)) for seed in (1, 2))
     assert one.shape == (2 * REGIONS, 5)
     assert one[:, 0].tolist() == [0, 0, 0, 1, 1, 1]

@@ -21,11 +21,12 @@ blob's values must be as many as its sizes say, so no blob with values reads as 
 from __future__ import annotations
 
 from math import prod
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from converters.errors import BadInput
 from converters.formats.io.protobuf_reader import BYTES, FIXED32, FIXED64, VARINT, Field, Unpacked, Wire
 from converters.formats.sniff import HEAD, expect, sniff
+from converters.printable import short_name
 from converters.tensor import FileBytes, Tensor
 
 if TYPE_CHECKING:
@@ -44,14 +45,14 @@ _PIECES = 1_000  # fields of one blob
 _FLOATS = {BYTES: 4, FIXED32: 4}
 _DOUBLES = {BYTES: 8, FIXED64: 8}
 _PROTOTXT = (
-    rb"(?:\s|#.*)*(?:name|layers?|input(?:_dim|_shape|_param)?|force_backward|state|debug_info|net|net_param"
+    rb"(?:\s|#.*)*(?:name|layers?|input(?:_dim|_blob_shape|_param)?|force_backward|state|debug_info|net|net_param"
     rb"|train_net|test_net|train_state|test_(?:iter|interval|state)|base_lr|lr_policy|gamma|power|momentum"
     rb"|weight_decay|stepsize|display|max_iter|type|iter_size|average_loss|snapshot(?:_prefix)?|solver_mode|random_seed|transform_param)\s*[:{]"
 )
 
 
 class Numbers(NamedTuple):
-    """A dialect's field numbers: of a layer, and of a blob. 0 where it has no such field."""
+    """The field numbers of a dialect, for a layer and a blob; 0 for a field that the dialect does not have."""
 
     name: int
     kind: int
@@ -59,22 +60,24 @@ class Numbers(NamedTuple):
     sizes: tuple[int, ...]
     data: int
     diff: int
-    shape: int
-    doubles: int
-    double_diff: int
+    shape: int = 0
+    doubles: int = 0
+    double_diff: int = 0
 
+
+_BVLC_BLOB: Any = {"sizes": (1, 2, 3, 4), "data": 5, "diff": 6, "shape": 7, "doubles": 8, "double_diff": 9}
 
 NUMBERS = {
-    C3D: Numbers(4, 5, 6, (1, 2, 3, 4, 5), 6, 7, 0, 0, 0),
-    BVLC_V1: Numbers(4, 5, 6, (1, 2, 3, 4), 5, 6, 7, 8, 9),
-    BVLC: Numbers(1, 2, 7, (1, 2, 3, 4), 5, 6, 7, 8, 9),
+    C3D: Numbers(name=4, kind=5, blobs=6, sizes=(1, 2, 3, 4, 5), data=6, diff=7),
+    BVLC_V1: Numbers(name=4, kind=5, blobs=6, **_BVLC_BLOB),
+    BVLC: Numbers(name=1, kind=2, blobs=7, **_BVLC_BLOB),
 }
 """The table above, for the writer as well."""
 
 
 class Layer(NamedTuple):
-    """A layer of the net, with or without weights. ``kind`` is its type: a text in ``bvlc``, a number in the
-    other dialects, and empty where the file has none."""
+    """A layer, with ``blobs`` arrays of weights. ``kind`` is its type: text in ``bvlc``, a number in the other
+    dialects, empty where the file gives none."""
 
     name: str
     kind: str | int
@@ -82,8 +85,8 @@ class Layer(NamedTuple):
 
 
 class CaffeModel(NamedTuple):
-    """A net's weights in the file's order. ``tensors`` have the names ``LAYER/0``, ``LAYER/1`` ... and the
-    shapes that the file says; ``net`` is the net's own name."""
+    """A model's weights in the file's order. ``tensors`` are named ``LAYER/0``, ``LAYER/1`` ... and have the shapes
+    that the file states; ``net`` is the network's name in the file."""
 
     tensors: dict[str, Tensor]
     dialect: str
@@ -99,7 +102,7 @@ class _Blob(NamedTuple):
 
 
 class _Reading(NamedTuple):
-    """What a blob is in one dialect, or why it is nothing there."""
+    """A blob as one dialect reads it; ``fault`` says why the dialect cannot."""
 
     dtype: str = "float32"
     shape: tuple[int, ...] = ()
@@ -108,7 +111,7 @@ class _Reading(NamedTuple):
 
 
 class _Joined:
-    """Values that a file has in several pieces."""
+    """Values in several pieces of a file."""
 
     __slots__ = ("parts",)
 
@@ -116,17 +119,15 @@ class _Joined:
         self.parts = parts
 
     def chunks(self) -> Iterator[memoryview]:
-        """See `Data.chunks`."""
         for part in self.parts:
             yield from part.chunks()
 
 
 def read_caffemodel(file: SourceFile) -> CaffeModel:
-    """Read the names, shapes and places of all blobs.
+    """Read the names, shapes and offsets of all blobs.
 
-    Raises `BadInput` for a file of another kind, saying which (a solver state, a mean file and a description
-    of a network are named), a damaged one, one whose blobs agree with no dialect, and one with two layers of
-    weights under one name.
+    Raises `BadInput` for a damaged file, a file of another kind (solver states, mean files and network descriptions
+    are named), blobs that fit no dialect, and two layers with weights and the same name.
     """
     _expect(file, "model")
     wire = Wire(file)
@@ -153,18 +154,20 @@ def read_caffemodel(file: SourceFile) -> CaffeModel:
     dialects = (BVLC,) if 100 in forms else (C3D, BVLC_V1)
     layers, blobs = _layers(wire, entries, NUMBERS[dialects[0]])
     dialect = _dialect(wire, blobs, dialects)
-    tensors = {blob.name: _tensor(file, blob.name, _reading(wire, blob, NUMBERS[dialect])) for blob in blobs}
+    tensors = {
+        blob.name: _lazy_tensor(file, blob.name, _reading(wire, blob, NUMBERS[dialect])) for blob in blobs
+    }
     return CaffeModel(tensors, dialect, net, layers)
 
 
 def read_caffe_hdf5(file: SourceFile) -> CaffeModel:
-    """The same of a ``.caffemodel.h5``, whose datasets are ``data/LAYER/0`` ... (dialect ``hdf5``). Raises
-    `Refused` without h5py."""
+    """Read a ``.caffemodel.h5``, whose datasets are ``data/LAYER/0`` ... (dialect ``hdf5``). Raises `BadInput` as
+    `read_caffemodel` does, and `Refused` without h5py."""
     from converters.formats.hdf5.reader import read_hdf5
 
     found = read_hdf5(file)
     if "history" in found.groups:
-        what, hint = _OTHER["solverstate"]
+        what, hint = _KIND_WORDS["solverstate"]
         raise BadInput(what, path=file.path, hint=hint)
     if "data" not in found.groups:
         raise BadInput(
@@ -179,9 +182,9 @@ def read_caffe_hdf5(file: SourceFile) -> CaffeModel:
             continue  # the group ``diff``
         if not layer or not index.isdecimal():
             raise BadInput(
-                "has a dataset that is no blob of a layer",
+                "has a dataset that is not a blob of a layer",
                 path=file.path,
-                where=_shown(path),
+                where=short_name(path),
                 hint="a .caffemodel.h5 has data/LAYER/0, data/LAYER/1 ... only",
             )
         tensors[name] = Tensor(name, tensor.dtype, tensor.shape, tensor.data)
@@ -197,13 +200,12 @@ def read_caffe_hdf5(file: SourceFile) -> CaffeModel:
 def read_mean(file: SourceFile) -> Tensor:
     """The mean image or cube of a ``.binaryproto``, which is a bare BlobProto of any dialect.
 
-    Its name is ``mean``, its shape [channels, (frames,) height, width]: ``num``, which is 1 where it is there, falls
-    away.
-    Raises `BadInput` for anything else, saying what it is.
+    The tensor is called ``mean`` and has the shape [channels, (frames,) height, width]; a leading ``num`` of 1 is
+    dropped. Raises `BadInput` for anything else, saying what it is.
     """
     _expect(file, "mean")
     wire = Wire(file)
-    blob = _Blob("mean", _fields(wire, 0, file.size))
+    blob = _Blob("mean", _blob_fields(wire, 0, file.size))
     dialect = _dialect(wire, [blob], (C3D, BVLC))
     read = _reading(wire, blob, NUMBERS[dialect])
     shape = read.shape
@@ -212,16 +214,16 @@ def read_mean(file: SourceFile) -> Tensor:
         shape = shape[1:]
     elif not shaped or len(shape) not in (3, 4):  # pycaffe's array_to_blobproto adds no axis to an array
         raise BadInput(
-            f"holds an array of {_sizes(shape)}, which is no mean",
+            f"holds an array of {_shape_text(shape)}, which is not a mean",
             path=file.path,
             hint="a mean file has 1 x channels x (frames x) height x width",
         )
-    return _tensor(file, "mean", read._replace(shape=shape))
+    return _lazy_tensor(file, "mean", read._replace(shape=shape))
 
 
 def message_kind(file: SourceFile) -> str:
-    """What a file of Caffe's is by its outermost fields: ``model``, ``mean``, ``solverstate`` or
-    ``prototxt``; empty for anything else."""
+    """The kind of a Caffe file by its outermost fields: ``model``, ``mean``, ``solverstate`` or ``prototxt``; empty
+    for other files."""
     head = file.read_at(0, min(HEAD, file.size))
     text = head.removeprefix(b"\xef\xbb\xbf").lstrip()  # an empty first line looks like a net's name
     if sniff(text) == "text":
@@ -240,7 +242,7 @@ def message_kind(file: SourceFile) -> str:
             if 2 in seen and seen.get(1) != VARINT:
                 break
     except BadInput:
-        pass  # what was seen before the damage tells
+        pass  # the fields before the damage are enough
     first, wire = next(iter(seen.items()), (0, BYTES))
     if wire == BYTES and first in (1, 2, 3, 100):
         return "model"
@@ -251,7 +253,7 @@ def message_kind(file: SourceFile) -> str:
     return ""
 
 
-_OTHER = {
+_KIND_WORDS = {
     "model": ("is a Caffe model", "convert it as such; the mean is in a .binaryproto beside it"),
     "mean": (
         "is a Caffe mean file (.binaryproto), not a model",
@@ -269,22 +271,22 @@ _OTHER = {
 
 
 def _expect(file: SourceFile, wanted: str) -> None:
-    """Raises `BadInput` that says what the file is, unless it is what is wanted."""
+    """Raise `BadInput`, saying what the file is, unless it is of the kind ``wanted``."""
     kind = message_kind(file)
     if kind == wanted:
         return
     if kind:
-        what, hint = _OTHER[kind]
+        what, hint = _KIND_WORDS[kind]
         raise BadInput(what, path=file.path, hint=hint)
     if sniff(file.read_at(0, min(HEAD, file.size))) != "protobuf":
         expect(file, "protobuf")
     raise BadInput(
-        "is a protocol buffer, but none of Caffe's", path=file.path, hint="a .caffemodel was expected"
+        "is a protocol buffer, but not one of Caffe's", path=file.path, hint="a .caffemodel was expected"
     )
 
 
 def _layers(wire: Wire, entries: list[Field], numbers: Numbers) -> tuple[tuple[Layer, ...], list[_Blob]]:
-    """All layers, and the blobs of those that have weights."""
+    """All layers, and the blobs of those with weights."""
     path = wire.file.path
     layers: list[Layer] = []
     blobs: list[_Blob] = []
@@ -303,7 +305,7 @@ def _layers(wire: Wire, entries: list[Field], numbers: Numbers) -> tuple[tuple[L
                     raise wire.damaged("has a blob that is not a message", field.offset)
                 if len(found) == _BLOBS:
                     raise wire.damaged(f"has a layer of more than {_BLOBS} blobs", entry.offset)
-                found.append(_fields(wire, field.offset, field.offset + field.size))
+                found.append(_blob_fields(wire, field.offset, field.offset + field.size))
             elif field.number == 1:
                 oldest = True  # only where the name is another field: a layer within the layer
         layers.append(Layer(name, kind, len(found)))
@@ -313,7 +315,7 @@ def _layers(wire: Wire, entries: list[Field], numbers: Numbers) -> tuple[tuple[L
             raise BadInput(
                 "has two layers of this name with weights",
                 path=path,
-                where=f"layer {_shown(name)}",
+                where=f"layer {short_name(name)}",
                 hint="weights go by their layers' names; rename one in the network and save it again",
             )
         if found:
@@ -332,8 +334,8 @@ def _layers(wire: Wire, entries: list[Field], numbers: Numbers) -> tuple[tuple[L
     return tuple(layers), blobs
 
 
-def _fields(wire: Wire, start: int, end: int) -> tuple[Field, ...]:
-    """A blob's fields, which must be few: values come together."""
+def _blob_fields(wire: Wire, start: int, end: int) -> tuple[Field, ...]:
+    """A blob's fields. Raises `BadInput` for a blob in too many pieces."""
     found: list[Field] = []
     for field in wire.fields(start, end):
         if len(found) == _PIECES:
@@ -343,7 +345,7 @@ def _fields(wire: Wire, start: int, end: int) -> tuple[Field, ...]:
 
 
 def _dialect(wire: Wire, blobs: list[_Blob], dialects: tuple[str, ...]) -> str:
-    """The one of ``dialects`` in which every blob has as many values as its sizes say."""
+    """The dialect in which every blob has as many values as its shape asks for. Raises `BadInput`."""
     faults: dict[str, tuple[_Blob, str]] = {}
     for dialect in dialects:
         for blob in blobs:
@@ -361,13 +363,13 @@ def _dialect(wire: Wire, blobs: list[_Blob], dialects: tuple[str, ...]) -> str:
     raise BadInput(
         f"has a blob that cannot be read: {fault}",
         path=wire.file.path,
-        where=f"blob {_shown(blob.name)}",
+        where=f"blob {short_name(blob.name)}",
         hint="the file is damaged, or of a Caffe fork that is not known here",
     )
 
 
 def _reading(wire: Wire, blob: _Blob, numbers: Numbers) -> _Reading:
-    """A blob in one dialect. A field of another wire type than there is a fault: it is how dialects
+    """A blob as a dialect reads it. A field with an unexpected wire type is a fault: that is how the dialects
     differ."""
     sizes: dict[int, int] = {}
     shape: list[int] | None = None
@@ -384,7 +386,7 @@ def _reading(wire: Wire, blob: _Blob, numbers: Numbers) -> _Reading:
             doubles.append(field)
             wanted = FIXED64
         elif number == numbers.shape:
-            shape = (shape or []) + _shape(wire, field)
+            shape = (shape or []) + _blob_shape(wire, field)
             wanted = BYTES
         elif number == numbers.double_diff:
             wanted = FIXED64
@@ -400,22 +402,23 @@ def _reading(wire: Wire, blob: _Blob, numbers: Numbers) -> _Reading:
     for field in pieces:
         size = itemsize[field.wire]
         if field.wire == BYTES and field.size % size:
-            return _Reading(fault=f"its {field.size:,} bytes of values are no whole number of {dtype}")
+            return _Reading(fault=f"its {field.size:,} bytes of values are not a whole number of {dtype}")
         count += field.size // size if field.wire == BYTES else field.value
     if not count:
         return _Reading(fault="it has no values")
-    final = _final(sizes, shape, numbers)
+    final = _agreed_shape(sizes, shape, numbers)
     if final is None:
         return _Reading(fault="its two shapes differ")
     if len(final) > _AXES or not all(0 < size < 1 << 31 for size in final):
-        return _Reading(fault=f"its shape is impossible: {_sizes(final)}")
+        return _Reading(fault=f"its shape is impossible: {_shape_text(final)}")
     if prod(final) != count:
-        return _Reading(fault=f"it has {count:,} values, its shape is {_sizes(final)}")
+        return _Reading(fault=f"it has {count:,} values, its shape is {_shape_text(final)}")
     return _Reading(dtype, final, pieces)
 
 
-def _final(sizes: dict[int, int], shape: list[int] | None, numbers: Numbers) -> tuple[int, ...] | None:
-    """The shape by the sizes of old, the shape of new, or both, which must be the same but for ones."""
+def _agreed_shape(sizes: dict[int, int], shape: list[int] | None, numbers: Numbers) -> tuple[int, ...] | None:
+    """The shape from the old fields (num, channels ...), the new field ``shape``, or both; None if the two differ in
+    more than sizes of 1."""
     old = tuple(sizes.get(number, 0) for number in numbers.sizes)
     if len(old) == 5 and 3 not in sizes:
         old = (*old[:2], 1, *old[3:])  # files older than ``length``, as C3D itself reads them
@@ -426,8 +429,8 @@ def _final(sizes: dict[int, int], shape: list[int] | None, numbers: Numbers) -> 
     return old if sizes else tuple(shape)
 
 
-def _shape(wire: Wire, field: Field) -> list[int]:
-    """The sizes of a BlobShape, packed or not."""
+def _blob_shape(wire: Wire, field: Field) -> list[int]:
+    """The sizes in a BlobShape, packed or not."""
     found: list[int] = []
     if field.wire != BYTES:
         return found
@@ -439,7 +442,7 @@ def _shape(wire: Wire, field: Field) -> list[int]:
     return found
 
 
-def _tensor(file: SourceFile, name: str, read: _Reading) -> Tensor:
+def _lazy_tensor(file: SourceFile, name: str, read: _Reading) -> Tensor:
     parts = tuple(
         FileBytes(file, field.offset, field.size) if field.wire == BYTES else Unpacked(file, field)
         for field in read.pieces
@@ -447,12 +450,6 @@ def _tensor(file: SourceFile, name: str, read: _Reading) -> Tensor:
     return Tensor(name, read.dtype, read.shape, parts[0] if len(parts) == 1 else _Joined(parts))
 
 
-def _sizes(shape: tuple[int, ...]) -> str:
+def _shape_text(shape: tuple[int, ...]) -> str:
     sizes = [str(size) if size < 1 << 63 else str(size - (1 << 64)) for size in shape[:6]]
     return "x".join(sizes + ["..."] * (len(shape) > 6)) or "one value"
-
-
-def _shown(name: str) -> str:
-    from converters.formats.pickle.machine import shown
-
-    return shown(name)

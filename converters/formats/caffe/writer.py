@@ -1,12 +1,12 @@
 """Writes Caffe models as the Caffe forks do: fields in the order of their numbers, values packed.
 
-Which numbers, see `read.caffe`. Caffe takes weights by their layers' names and compares shapes, so that a layer's
-type, and layers without weights, are written for people and other tools only.
+`reader` lists the field numbers. Caffe looks weights up by layer name and compares shapes; layer types, and layers
+without weights, are written only for people and other tools.
 """
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING
 
 from converters.errors import Refused
 from converters.formats.io.protobuf_writer import head, message, number, varint
@@ -16,20 +16,14 @@ from .reader import BVLC, BVLC_V1, C3D, NUMBERS, Layer
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Sequence
 
+    from converters.formats.format import Content
+    from converters.formats.io.output_stream import Output, Sink
     from converters.tensor import Tensor
 
 _LIMIT = (1 << 31) - 1
 """Bytes: protobuf reads no more."""
 
 _AXES = {C3D: 5, BVLC_V1: 4}
-
-
-class Sink(Protocol):
-    """Where bytes go: a binary file, or anything that takes bytes as one does."""
-
-    def write(self, piece: Any, /) -> object:
-        """Append bytes, or a view of some, which is not kept."""
-        ...
 
 
 def write_caffemodel(
@@ -41,15 +35,15 @@ def write_caffemodel(
     layers: Sequence[Layer] = (),
     progress: Callable[[int], None] | None = None,
 ) -> None:
-    """Write ``tensors``, named ``LAYER/0``, ``LAYER/1`` ..., holding one chunk at a time.
+    """Write ``tensors``, named ``LAYER/0``, ``LAYER/1`` ..., one chunk in memory at a time.
 
-    ``layers`` are those of the file the weights once came from: its order, types and layers without weights are
-    kept; without them the layers come in the order of the tensors. Shapes are written as they are; in
-    ``c3d-v1.0``, which has five sizes, ones are put in front of shorter ones. ``bvlc-v1`` has four sizes, and the
-    field ``shape``, as Caffe writes it since it has one, for arrays of any other number of axes.
+    ``layers`` are those of the original file: their order, their types and layers without weights are kept. Without
+    them the layers follow the order of the tensors. Shapes are written as they are. ``c3d-v1.0`` has five sizes, and
+    shorter shapes get leading ones; ``bvlc-v1`` has four, and arrays with another number of axes get the field
+    ``shape``, as in newer versions of Caffe.
 
-    Raises `Refused` for a name that is no layer's blob, a layer whose blobs are not 0, 1, 2 ..., a dtype or shape
-    that the dialect does not have, and a file of 2 GiB or more, which Caffe could not read.
+    Raises `Refused` for a name that is not of this form, a layer whose blobs are not 0, 1, 2 ..., a dtype or shape
+    that the dialect cannot express, and a file of 2 GiB or more, which Caffe cannot read.
     """
     if dialect not in NUMBERS:
         raise Refused(f"Caffe models are not written as {dialect}", hint=f"one of {', '.join(NUMBERS)}")
@@ -103,7 +97,8 @@ def _by_layer(tensors: Iterable[Tensor]) -> dict[str, list[Tensor]]:
         layer, _, index = tensor.name.rpartition("/")
         if not layer or not index.isdecimal() or index != str(int(index)):
             raise Refused(
-                f"{tensor.name} is no blob of a layer", hint="Caffe's names are LAYER/0, LAYER/1 ..."
+                f"{tensor.name} is not the name of a layer's blob",
+                hint="Caffe's names are LAYER/0, LAYER/1 ...",
             )
         blobs = found.setdefault(layer, {})
         if int(index) in blobs:
@@ -116,7 +111,7 @@ def _by_layer(tensors: Iterable[Tensor]) -> dict[str, list[Tensor]]:
 
 
 def _blob(tensor: Tensor, dialect: str) -> list[bytes | Tensor]:
-    """A BlobProto, its values still to be read."""
+    """The parts of a BlobProto, with the tensor in place of its values."""
     numbers = NUMBERS[dialect]
     field = {"float32": numbers.data, "float64": numbers.doubles}.get(tensor.dtype, 0)
     if not field:
@@ -143,3 +138,20 @@ def _blob(tensor: Tensor, dialect: str) -> list[bytes | Tensor]:
 
 def _length(parts: Sequence[bytes | Tensor]) -> int:
     return sum(len(part) if isinstance(part, bytes) else part.nbytes for part in parts)
+
+
+def write(outputs: Sequence[Output], content: Content) -> None:
+    """Write a ``.caffemodel``, in the dialect and with the layers of the original file if that had this layout."""
+    (out,) = outputs
+    original = content.original
+    keeps = content.same_layout and original.get("dialect") in NUMBERS
+    write_caffemodel(
+        out,
+        content.tensors,
+        dialect=original["dialect"] if keeps else BVLC,
+        net=original.get("net", ""),
+        layers=[Layer(row["name"], row["kind"], row["blobs"]) for row in original.get("layers", ())]
+        if keeps
+        else (),
+        progress=content.progress,
+    )

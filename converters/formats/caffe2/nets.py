@@ -1,5 +1,5 @@
-"""Reads Caffe2's own nets, ``init_net.pb`` and ``predict_net.pb``: the blobs that the first fills, which stay in the
-file, and the operators of the second. Nothing is run.
+"""Reads Caffe2's nets: the blobs that an ``init_net.pb`` fills, which stay in the file, and the operators of a
+``predict_net.pb``. Nothing is executed.
 
 Fields of caffe2.proto: NetDef has name 1, op 2, external_input 7 and external_output 8; OperatorDef has input 1,
 output 2, type 4 and arg 5; Argument has name 1, f 2, i 3, s 4, floats 5 and ints 6.
@@ -9,10 +9,12 @@ from __future__ import annotations
 
 import struct
 from math import prod
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any
 
 from converters.errors import BadInput
+from converters.formats.graph import Caffe2Net, NetOp
 from converters.formats.io.protobuf_reader import BYTES, FIXED32, VARINT, Field, Unpacked, Wire, signed
+from converters.printable import short_name
 from converters.tensor import FileBytes, Repeated, Tensor
 
 if TYPE_CHECKING:
@@ -26,33 +28,16 @@ _IGNORED = ("GivenTensorIntFill", "GivenTensorInt64Fill", "GivenTensorBoolFill",
 """Fill shapes and the like, no weights."""
 
 
-class NetOp(NamedTuple):
-    """One operator. ``args`` are its numbers, texts and lists of integers; ``values`` where its floats are."""
-
-    kind: str
-    inputs: tuple[str, ...]
-    outputs: tuple[str, ...]
-    args: dict[str, Any]
-    values: Field | None
-
-
-class Caffe2Net(NamedTuple):
-    """A net: its operators in order, and what it takes and gives."""
-
-    name: str
-    ops: tuple[NetOp, ...]
-    inputs: tuple[str, ...]
-    outputs: tuple[str, ...]
-
-
 def is_caffe2_net(file: SourceFile) -> bool:
-    """Whether a protocol buffer is a Caffe2 net: its first operator has a type in words where a layer of Caffe has
-    a name and, as its type, a number."""
+    """Whether a protocol buffer is a Caffe2 net. Its first operator has its type as text in field 4; a Caffe layer
+    has a name there, and its type as a number."""
     wire = Wire(file)
     try:
         for field in wire.fields(0, file.size):
             if field.number == 2 and field.wire == BYTES:
-                kinds = {one.number: one.wire for one in wire.fields(field.offset, field.offset + field.size)}
+                kinds = {
+                    inner.number: inner.wire for inner in wire.fields(field.offset, field.offset + field.size)
+                }
                 return (
                     kinds.get(4) == BYTES and kinds.get(5, BYTES) == BYTES and {1, 2} & kinds.keys() != set()
                 )
@@ -83,9 +68,9 @@ def read_caffe2_net(file: SourceFile) -> Caffe2Net:
 
 
 def filled_blobs(file: SourceFile, net: Caffe2Net) -> dict[str, Tensor]:
-    """The blobs of floating type that an init net fills, in its order.
+    """The float32 blobs that an init net fills, in its order.
 
-    Raises `BadInput` for a blob that it fills twice or at random, and for values that do not fill a blob's shape.
+    Raises `BadInput` for a blob that is filled twice or at random, and for values that do not fill the blob's shape.
     """
     tensors: dict[str, Tensor] = {}
     for op in net.ops:
@@ -93,19 +78,19 @@ def filled_blobs(file: SourceFile, net: Caffe2Net) -> dict[str, Tensor]:
             continue
         if len(op.outputs) != 1 or op.inputs or op.kind not in ("GivenTensorFill", "ConstantFill"):
             raise BadInput(
-                f"has the operator {_shown(op.kind)}, which gives no stored blob",
+                f"has the operator {short_name(op.kind)}, which gives no stored blob",
                 path=file.path,
-                where=_shown(op.outputs[0] if op.outputs else ""),
+                where=short_name(op.outputs[0] if op.outputs else ""),
                 hint="an init_net.pb of a trained net has GivenTensorFill only; save it with Caffe2's mobile exporter",
             )
         (name,) = op.outputs
         if name in tensors:
-            raise BadInput(f"fills the blob {_shown(name)} twice", path=file.path)
+            raise BadInput(f"fills the blob {short_name(name)} twice", path=file.path)
         shape = op.args.get("shape", ())
         if not isinstance(shape, tuple):
             shape = (shape,)
         if len(shape) > _AXES or not all(isinstance(size, int) and 0 < size < 1 << 31 for size in shape):
-            raise BadInput("has an impossible shape", path=file.path, where=_shown(name))
+            raise BadInput("has an impossible shape", path=file.path, where=short_name(name))
         if op.kind == "ConstantFill":
             if op.args.get("dtype", 1) == 1:  # float32
                 element = struct.pack("<f", float(op.args.get("value", 0.0)))
@@ -116,7 +101,7 @@ def filled_blobs(file: SourceFile, net: Caffe2Net) -> dict[str, Tensor]:
             raise BadInput(
                 f"has {count:,} values where the shape wants {prod(shape):,}",
                 path=file.path,
-                where=_shown(name),
+                where=short_name(name),
             )
         tensors[name] = Tensor(name, "float32", shape, data)
     return tensors
@@ -134,15 +119,15 @@ def _op(wire: Wire, field: Field) -> NetOp:
     kind, inputs, outputs = "", [], []
     args: dict[str, Any] = {}
     values: Field | None = None
-    for one in wire.inside(field):
-        if one.number == 1:
-            inputs.append(wire.text(one))
-        elif one.number == 2:
-            outputs.append(wire.text(one))
-        elif one.number == 4:
-            kind = wire.text(one)
-        elif one.number == 5:
-            name, value = _argument(wire, one)
+    for inner in wire.inside(field):
+        if inner.number == 1:
+            inputs.append(wire.text(inner))
+        elif inner.number == 2:
+            outputs.append(wire.text(inner))
+        elif inner.number == 4:
+            kind = wire.text(inner)
+        elif inner.number == 5:
+            name, value = _argument(wire, inner)
             if isinstance(value, Field):
                 values = value
             elif value is not None:
@@ -151,31 +136,25 @@ def _op(wire: Wire, field: Field) -> NetOp:
 
 
 def _argument(wire: Wire, field: Field) -> tuple[str, Any]:
-    """An argument's name and value; for a list of floats the field that they are in, None for what is not read."""
+    """An argument's name and value: for a list of floats the field that holds it, None for what is not read."""
     name, value = "", None
     ints: list[int] = []
-    for one in wire.inside(field):
-        if one.number == 1:
-            name = wire.text(one)
-        elif one.number == 2 and one.wire == FIXED32:
-            (value,) = struct.unpack("<f", wire.file.read_at(one.offset + one.size - 4, 4))
+    for inner in wire.inside(field):
+        if inner.number == 1:
+            name = wire.text(inner)
+        elif inner.number == 2 and inner.wire == FIXED32:
+            (value,) = struct.unpack("<f", wire.file.read_at(inner.offset + inner.size - 4, 4))
             value = float(f"{value:.6g}")  # stored as float32: the shortest decimal is what was meant
-        elif one.number == 3 and one.wire == VARINT:
-            value = signed(one.value)
-        elif one.number == 4:
-            value = wire.text(one)
-        elif one.number == 5 and one.wire in (FIXED32, BYTES):
+        elif inner.number == 3 and inner.wire == VARINT:
+            value = signed(inner.value)
+        elif inner.number == 4:
+            value = wire.text(inner)
+        elif inner.number == 5 and inner.wire in (FIXED32, BYTES):
             if isinstance(value, Field):
-                raise wire.damaged("has a list of numbers in several pieces", one.offset)
-            value = one
-        elif one.number == 6 and one.wire in (VARINT, BYTES):
-            ints += [signed(number) for number in wire.varints(one, _NUMBERS)]
+                raise wire.damaged("has a list of numbers in several pieces", inner.offset)
+            value = inner
+        elif inner.number == 6 and inner.wire in (VARINT, BYTES):
+            ints += [signed(number) for number in wire.varints(inner, _NUMBERS)]
             if len(ints) > _NUMBERS:
-                raise wire.damaged(f"has an argument of more than {_NUMBERS} numbers", one.offset)
+                raise wire.damaged(f"has an argument of more than {_NUMBERS} numbers", inner.offset)
     return name, tuple(ints) if ints else value
-
-
-def _shown(name: str) -> str:
-    from converters.formats.pickle.machine import shown
-
-    return shown(name)

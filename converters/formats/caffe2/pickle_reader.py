@@ -1,7 +1,7 @@
-"""Reads Caffe2 checkpoints as Python pickles them: VMZ's, and those of related Caffe2 projects.
+"""Reads Caffe2 checkpoints in Python pickles: VMZ's, and those of related Caffe2 projects.
 
-The file is ``{'blobs': {name: array}}`` or ``{name: array}``, written by Python 2 or 3 under any protocol. It
-is read as data (`pickle_vm`); the arrays stay in it.
+The file holds ``{'blobs': {name: array}}`` or ``{name: array}``, written by Python 2 or 3 with any protocol. It is
+read as data (`pickle.machine`); the arrays stay in the file.
 """
 
 from __future__ import annotations
@@ -9,10 +9,11 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, NamedTuple
 
 from converters.errors import BadInput
-from converters.formats.pickle.machine import shown, walk
+from converters.formats.pickle.machine import walk
 from converters.formats.pickle.numpy_arrays import NAMES, Array, PlainValues, refuse_too_many, tensor
 from converters.formats.pickle.strings import Span, encodes
 from converters.formats.sniff import expect
+from converters.printable import short_name
 
 if TYPE_CHECKING:
     from converters.files import SourceFile
@@ -22,22 +23,21 @@ if TYPE_CHECKING:
 class Caffe2Pickle(NamedTuple):
     """The contents of a checkpoint, in the file's order.
 
-    ``tensors`` are the arrays by blob name, ``others`` the blobs that are plain values (``model_iter``),
-    ``nested`` tells ``{'blobs': ...}`` from a flat file. What stands beside ``'blobs'`` follows the blobs:
-    arrays in ``tensors``, all else in ``others``.
+    ``tensors`` are the arrays by blob name, ``other_values`` the blobs that are plain values (``model_iter``).
+    ``nested`` is true for ``{'blobs': ...}``; entries beside ``'blobs'`` then follow the blobs.
     """
 
     tensors: dict[str, Tensor]
-    others: dict[str, object]
+    other_values: dict[str, object]
     nested: bool
     protocol: int
 
 
 def read_caffe2_pickle(file: SourceFile) -> Caffe2Pickle:
-    """Read the names, shapes and places of all arrays.
+    """Read the names, shapes and offsets of all arrays.
 
-    Raises `BadInput` for a file of another kind, a damaged one, one with code in it, one with anything but
-    numbers under a blob's name, and one with a name twice, among the blobs and beside them.
+    Raises `BadInput` for a file of another kind, a damaged file, a pickle with code, a blob that is not numeric, and
+    a name that occurs twice.
     """
     expect(file, "pickle")
     value, protocol, _ = walk(file, NAMES)
@@ -54,17 +54,17 @@ def read_caffe2_pickle(file: SourceFile) -> Caffe2Pickle:
         blobs, nested = _named(file, wrapped), True
         beside = {name: entry for name, entry in entries.items() if name != "blobs"}
     tensors: dict[str, Tensor] = {}
-    others: dict[str, object] = {}
+    other_values: dict[str, object] = {}
     for name, blob in blobs.items():
         if isinstance(blob, Array):
             tensors[name] = tensor(file, name, blob)
         elif blob is None or isinstance(blob, (bool, int, float, str, bytes, Span)):
-            others[name] = values.plain(blob)
+            other_values[name] = values.plain(blob)
         else:
             raise BadInput(
                 "is neither an array nor a number",
                 path=file.path,
-                where=shown(name),
+                where=short_name(name),
                 hint="this is not a checkpoint of Caffe2 blobs",
             )
     if not tensors:
@@ -75,12 +75,12 @@ def read_caffe2_pickle(file: SourceFile) -> Caffe2Pickle:
         if isinstance(entry, Array):
             tensors[name] = tensor(file, name, entry)
         else:
-            others[name] = values.plain(entry)
-    return Caffe2Pickle(tensors, others, nested, protocol)
+            other_values[name] = values.plain(entry)
+    return Caffe2Pickle(tensors, other_values, nested, protocol)
 
 
 def _named(file: SourceFile, entries: dict[object, object]) -> dict[str, object]:
-    """Entries by name, whether Python 2 or 3 wrote them as bytes or as text."""
+    """Entries by name; Python 2 and 3 wrote names as bytes or text."""
     refuse_too_many(file, entries)
     named: dict[str, object] = {}
     for key, value in entries.items():
@@ -89,7 +89,7 @@ def _named(file: SourceFile, entries: dict[object, object]) -> dict[str, object]
         except UnicodeDecodeError:
             name = None
         if not isinstance(name, str) or not encodes(name):
-            raise BadInput(f"has an entry whose name is not a text: {shown(key)}", path=file.path)
+            raise BadInput(f"has an entry whose name is not a text: {short_name(key)}", path=file.path)
         if name in named:
             raise _twice(file, name, "as bytes and as text")
         named[name] = value
@@ -98,5 +98,7 @@ def _named(file: SourceFile, entries: dict[object, object]) -> dict[str, object]
 
 def _twice(file: SourceFile, name: str, how: str) -> BadInput:
     return BadInput(
-        f"has the name {shown(name)} twice, {how}", path=file.path, hint="only one of the two could be used"
+        f"has the name {short_name(name)} twice, {how}",
+        path=file.path,
+        hint="only one of the two could be used",
     )

@@ -1,22 +1,24 @@
 """Writes Caffe2 checkpoints in the byte format of VMZ's releases.
 
-That is what ``cPickle.dump({'blobs': {name: array}}, out, 2)`` writes under Python 2.7 with numpy 1.16. Names
-are Python 2 strings; what arrays have in common is written once and recalled afterwards. cPickle numbers for
-recall only what something else refers to as well; to names nothing does, once ``minidb_to_pickle.py`` of VMZ
-has cut off their scopes.
+That is what ``cPickle.dump({'blobs': {name: array}}, out, 2)`` writes under Python 2.7 with numpy 1.16. Names are
+Python 2 strings; what the arrays have in common is written once and then fetched from the memo. cPickle memoises only
+objects that are referenced elsewhere too, which the names are not once VMZ's ``minidb_to_pickle.py`` has cut off
+their scopes.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING
 
 from converters.errors import Refused
 from converters.tensor import NUMPY_CODES
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Iterable, Sequence
 
+    from converters.formats.format import Content
+    from converters.formats.io.output_stream import Output, Sink
     from converters.tensor import Tensor
 
 _CODES = {dtype: code.encode() for code, dtype in NUMPY_CODES.items()}
@@ -24,21 +26,13 @@ _CODES = {dtype: code.encode() for code, dtype in NUMPY_CODES.items()}
 _BATCH = 1000  # items of a dictionary that cPickle sets at once
 
 
-class Sink(Protocol):
-    """Where bytes go: a binary file, or anything that takes bytes as one does."""
-
-    def write(self, piece: Any, /) -> object:
-        """Append bytes, or a view of some, which is not kept."""
-        ...
-
-
 def write_caffe2_pickle(
     out: Sink, blobs: Iterable[Tensor] | Mapping[str, Tensor], *, nested: bool = True
 ) -> None:
-    """Write the blobs in their order, as ``{'blobs': {...}}`` or flat, holding one chunk at a time.
+    """Write the blobs in order, as ``{'blobs': {...}}`` or flat, one chunk in memory at a time.
 
-    Raises `Refused` for a name that is there twice, a dtype that numpy lacks, and an array of 2 GiB or more,
-    for whose length the format has no room.
+    Raises `Refused` for a name that occurs twice, a dtype that numpy lacks, and an array of 2 GiB or more, whose
+    length the format cannot express.
     """
     tensors = list(blobs.values() if isinstance(blobs, Mapping) else blobs)
     names: set[str] = set()
@@ -61,7 +55,7 @@ def write_caffe2_pickle(
 
 
 class _Memo:
-    """cPickle's memo: the numbers, from 1, of what may be recalled."""
+    """cPickle's memo: the numbers, from 1, of values that can be fetched again."""
 
     def __init__(self) -> None:
         self._numbers: dict[str, int] = {}
@@ -101,7 +95,7 @@ def _write_blob(out: Sink, memo: _Memo, tensor: Tensor) -> None:
     head = _string(tensor.name.encode())
     head += memo.name("numpy.core.multiarray", "_reconstruct") + memo.name("numpy", "ndarray")
     head += b"K\x00\x85U\x01b\x87R" + memo.put(f"array {tensor.name}")
-    head += b"(K\x01" + _shape(tensor.shape) + _dtype(memo, _CODES[tensor.dtype]) + b"\x89"
+    head += b"(K\x01" + _shape_bytes(tensor.shape) + _dtype(memo, _CODES[tensor.dtype]) + b"\x89"
     out.write(head + _length(tensor.nbytes))
     for chunk in tensor.data.chunks():
         out.write(chunk)
@@ -118,7 +112,7 @@ def _dtype(memo: _Memo, code: bytes) -> bytes:
     return made + b"(K\x03" + _string(order) + b"NNN" + b"J\xff\xff\xff\xff" * 2 + b"K\x00tb"
 
 
-def _shape(shape: tuple[int, ...]) -> bytes:
+def _shape_bytes(shape: tuple[int, ...]) -> bytes:
     sizes = b"".join(_integer(size) for size in shape)
     if len(shape) > 3:
         return b"(" + sizes + b"t"
@@ -140,5 +134,11 @@ def _string(text: bytes) -> bytes:
 
 
 def _length(length: int) -> bytes:
-    """The opcode of a string of so many bytes, and their number."""
+    """The opcode and length of a string of ``length`` bytes."""
     return b"U" + length.to_bytes(1, "little") if length < 256 else b"T" + length.to_bytes(4, "little")
+
+
+def write(outputs: Sequence[Output], content: Content) -> None:
+    """Write a pickle; its blobs are in an inner dictionary unless the original file had them without one."""
+    (out,) = outputs
+    write_caffe2_pickle(out, content.tensors, nested=content.original.get("nested", True))

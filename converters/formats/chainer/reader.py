@@ -1,10 +1,9 @@
-"""Reads Chainer's models: what ``save_npz`` and ``save_hdf5`` of ``chainer.serializers`` write, and what a
-trainer's snapshot holds.
+"""Reads Chainer models: what ``save_npz`` and ``save_hdf5`` of ``chainer.serializers`` write, and trainer snapshots.
 
-A parameter's name is its path through the links, ``conv1a/W``; a model that is part of another object has
-that object's path before it, ``updater/model:main/predictor/conv1a/W``. A parameter that was never
-initialised is a 0-d object array in an npz and a dataset without a value in HDF5 (Chainer 7.8.1). So is whatever
-else is None when a trainer is saved: the best value of a trigger that has not looked yet, the state of an optimizer.
+A parameter's name is its path through the links, ``conv1a/W``; a model inside another object has that object's path
+in front, ``updater/model:main/predictor/conv1a/W``. A parameter that was never initialised is a 0-d object array in
+an npz and a dataset without a value in HDF5 (Chainer 7.8.1). So is anything else that is None when a trainer is
+saved: the best value of a trigger that has not fired yet, the state of an optimizer.
 """
 
 from __future__ import annotations
@@ -28,37 +27,35 @@ _OPTIMIZER = "updater/optimizer:"
 class ChainerFile(NamedTuple):
     """A file's arrays by name, in the file's order.
 
-    ``uninitialised`` are the names of parameters without a value. ``others`` are arrays that are no weights,
-    as texts and None in a trainer's snapshot, with what they are in words; ``objects`` are those of them in a
-    model's place that only a pickle could give back. ``container`` is ``npz`` or ``HDF5``.
+    ``uninitialised`` are the names of parameters without a value. ``other_values`` describes arrays that are not
+    weights, such as texts and None in a trainer's snapshot; ``objects`` are those among a model's parameters that
+    only unpickling could restore. ``container`` is ``npz`` or ``HDF5``.
     """
 
     tensors: dict[str, Tensor]
     uninitialised: tuple[str, ...]
-    others: dict[str, str]
+    other_values: dict[str, str]
     objects: tuple[str, ...]
     container: str
 
 
 def read_chainer(file: SourceFile, *, checksum: bool = True) -> ChainerFile:
-    """Read the names, shapes and places of all arrays. Nothing is unpickled.
+    """Read the names, shapes and offsets of all arrays. Nothing is unpickled.
 
-    With ``checksum`` the arrays of an npz compare their CRC-32 when they are read.
-
-    Raises `BadInput` for a file of another kind, a damaged one, and one without arrays, and `Refused` for an
-    HDF5 file without h5py.
+    With ``checksum`` the arrays of an npz compare their CRC-32 while they are read. Raises `BadInput` for a file of
+    another kind, a damaged file, and a file without arrays; `Refused` for HDF5 without h5py.
     """
     if expect(file, "zip", "hdf5") == "zip":
         from converters.formats.npz.reader import read_npz
 
         npz = read_npz(file, checksum=checksum)
-        tensors, empty, others, container = npz.tensors, npz.empty, npz.others, "npz"
-        objects = [name for name, what in others.items() if what.startswith("|O")]
+        tensors, empty, other_values, container = npz.tensors, npz.empty, npz.other_values, "npz"
+        objects = [name for name, what in other_values.items() if what.startswith("|O")]
     else:
         from converters.formats.hdf5.reader import read_hdf5
 
         hdf5 = read_hdf5(file)
-        tensors, empty, others, container = hdf5.tensors, hdf5.empty, hdf5.others, "HDF5"
+        tensors, empty, other_values, container = hdf5.tensors, hdf5.empty, hdf5.other_values, "HDF5"
         objects = []
     snapshot = any(name.startswith(_MODEL) for name in (*tensors, *empty))
 
@@ -66,11 +63,11 @@ def read_chainer(file: SourceFile, *, checksum: bool = True) -> ChainerFile:
         return name.startswith(_MODEL) if snapshot else not name.startswith(_OPTIMIZER)
 
     found = ChainerFile(
-        tensors,
-        tuple(filter(of_model, empty)),
-        {**others, **{name: "None" for name in empty if not of_model(name)}},
-        tuple(filter(of_model, objects)),
-        container,
+        tensors=tensors,
+        uninitialised=tuple(filter(of_model, empty)),
+        other_values={**other_values, **{name: "None" for name in empty if not of_model(name)}},
+        objects=tuple(filter(of_model, objects)),
+        container=container,
     )
     if not found.tensors:
         uninitialised = len(found.uninitialised)
@@ -85,5 +82,5 @@ def read_chainer(file: SourceFile, *, checksum: bool = True) -> ChainerFile:
 
 
 def counted(number: int) -> str:
-    """So many parameters, and the verb that goes with them."""
+    """The number of parameters, with the verb: "1 parameter was", "2 parameters were"."""
     return "1 parameter that was" if number == 1 else f"{number} parameters that were"

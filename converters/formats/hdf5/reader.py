@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 from converters.errors import BadInput, Refused
 from converters.files import CHUNK
 from converters.formats.sniff import expect
+from converters.printable import short_name
 from converters.tensor import ITEMSIZE, NUMPY_CODES, FileBytes, Swapped, Tensor
 
 if TYPE_CHECKING:
@@ -34,23 +35,23 @@ _ERRORS = (OSError, RuntimeError, ValueError, KeyError, TypeError, OverflowError
 
 
 class Hdf5File(NamedTuple):
-    """A file's datasets by path, in the file's order (by name, as HDF5 sorts them).
+    """A file's datasets by path, sorted by name as HDF5 does.
 
-    ``tensors`` are those of the dtypes a state dict can hold, ``empty`` the paths of datasets without a
-    value, ``others`` the rest, with what they are in words, ``groups`` the paths of all groups.
+    ``tensors`` are those with dtypes that a state dict can hold, ``empty`` the paths of datasets without a value,
+    ``other_values`` describes the rest, ``groups`` are the paths of all groups.
     """
 
     tensors: dict[str, Tensor]
     empty: tuple[str, ...]
-    others: dict[str, str]
+    other_values: dict[str, str]
     groups: tuple[str, ...]
 
 
 def read_hdf5(file: SourceFile) -> Hdf5File:
-    """Read the paths, shapes and places of all datasets.
+    """Read the paths, shapes and offsets of all datasets.
 
-    Raises `BadInput` for a file of another kind, a damaged one, and one that refers to other files, and
-    `Refused` without h5py.
+    Raises `BadInput` for a file of another kind, a damaged file, and one that refers to other files; `Refused`
+    without h5py.
     """
     expect(file, "hdf5")
     h5py = load_h5py(file.path)
@@ -68,7 +69,7 @@ def read_hdf5(file: SourceFile) -> Hdf5File:
                 if link.shape is None:
                     empty.append(path)
                 elif not dtype or link.dtype.metadata:
-                    found.others[path] = f"{link.dtype} {link.shape}"
+                    found.other_values[path] = f"{link.dtype} {link.shape}"
                 else:
                     found.tensors[path] = Tensor(
                         path, dtype, link.shape, _data(h5py, file, path, dtype, link)
@@ -79,7 +80,7 @@ def read_hdf5(file: SourceFile) -> Hdf5File:
 
 
 def load_h5py(path: str) -> Any:
-    """The package h5py. Raises `Refused` for the file at ``path`` where it is not installed."""
+    """The package h5py. Raises `Refused`, naming the file at ``path``, where it is not installed."""
     try:
         return import_module("h5py")
     except ImportError:
@@ -106,16 +107,13 @@ class _Handle(io.RawIOBase):
         return True
 
     def seek(self, offset: int, whence: int = io.SEEK_SET) -> int:
-        """See `io.IOBase.seek`."""
         self._at = offset + {io.SEEK_SET: 0, io.SEEK_CUR: self._at, io.SEEK_END: self._source.size}[whence]
         return self._at
 
     def tell(self) -> int:
-        """See `io.IOBase.tell`."""
         return self._at
 
     def readinto(self, buffer: Any) -> int:
-        """See `io.RawIOBase.readinto`."""
         view = memoryview(buffer).cast("B")
         length = max(0, min(len(view), self._source.size - self._at))
         done = 0
@@ -127,10 +125,10 @@ class _Handle(io.RawIOBase):
 
 
 class _Compressed:
-    """A dataset that only libhdf5 can lay out, read some rows at a time.
+    """A dataset that only libhdf5 can decode, read a few rows at a time.
 
-    The file is open in libhdf5 for no longer than one read takes: what is open when the process ends it closes
-    through Python's objects, which are gone by then.
+    The file is open in libhdf5 only during a read: it closes open files when the process ends, through Python objects
+    that no longer exist by then.
     """
 
     __slots__ = ("chunk", "dtype", "file", "path", "shape")
@@ -143,7 +141,6 @@ class _Compressed:
         self.dtype = dataset.dtype
 
     def chunks(self) -> Iterator[memoryview]:
-        """See `Data.chunks`."""
         for place in _slabs(self.shape, self.chunk, self.dtype.itemsize):
             raw = self._read(place)
             for start in range(0, len(raw), CHUNK):
@@ -163,7 +160,7 @@ class _Compressed:
 def _slabs(
     shape: tuple[int, ...], chunk: tuple[int, ...], itemsize: int
 ) -> Iterator[tuple[int | slice, ...]]:
-    """Places that are an array together, in C order: whole rows of chunks where these fit into a slab."""
+    """Selections that together cover an array in C order: whole rows of chunks where they fit into a slab."""
     if not shape:
         yield ()
     if not shape or 0 in shape:
@@ -179,7 +176,7 @@ def _slabs(
 
 
 def _walk(h5py: Any, file: SourceFile, root: Any) -> Iterator[tuple[str, Any]]:
-    """Every group and dataset under its path, without going outside the file or round in circles."""
+    """Every group and dataset with its path; stays inside the file and follows no cycles."""
     stack = [("", root, 0)]
     count = 0
     while stack:
@@ -192,7 +189,7 @@ def _walk(h5py: Any, file: SourceFile, root: Any) -> Iterator[tuple[str, Any]]:
             raise BadInput(
                 "nests its groups too deeply",
                 path=file.path,
-                where=_shown(path),
+                where=short_name(path),
                 hint="no model does; fetch the file again",
             )
         inner = []
@@ -207,7 +204,7 @@ def _walk(h5py: Any, file: SourceFile, root: Any) -> Iterator[tuple[str, Any]]:
                 raise BadInput(
                     "refers to another place or file",
                     path=file.path,
-                    where=_shown(link),
+                    where=short_name(link),
                     hint="copy the data in",
                 )
             value = group[name]
@@ -218,7 +215,7 @@ def _walk(h5py: Any, file: SourceFile, root: Any) -> Iterator[tuple[str, Any]]:
 
 def _data(h5py: Any, file: SourceFile, path: str, dtype: str, dataset: Any) -> Data:
     def bad(what: str, hint: str) -> BadInput:
-        return BadInput(what, path=file.path, where=f"dataset {_shown(path)}", hint=hint)
+        return BadInput(what, path=file.path, where=f"dataset {short_name(path)}", hint=hint)
 
     again = "write it again with gzip or without compression"
     if dataset.is_virtual or dataset.external:
@@ -243,17 +240,11 @@ def _data(h5py: Any, file: SourceFile, path: str, dtype: str, dataset: Any) -> D
 
 
 def _damaged(file: SourceFile, error: BaseException, path: str = "") -> BadInput:
-    """h5py's own words, on one line."""
-    said = _shown(str(error).strip("'\""))
+    """The error with h5py's own message, on one line."""
+    message = short_name(str(error).strip("'\""))
     return BadInput(
-        f"cannot be read as HDF5: {said}",
+        f"cannot be read as HDF5: {message}",
         path=file.path,
-        where=f"dataset {_shown(path)}" if path else "",
+        where=f"dataset {short_name(path)}" if path else "",
         hint="the file is damaged; fetch it again",
     )
-
-
-def _shown(name: str) -> str:
-    from converters.formats.pickle.machine import shown
-
-    return shown(name)

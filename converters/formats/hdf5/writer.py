@@ -1,7 +1,7 @@
-"""Writes HDF5 files, with the optional package h5py: Caffe's ``.caffemodel.h5``, Chainer's ``.h5``.
+"""Writes HDF5 files with the optional package h5py: Caffe's ``.caffemodel.h5``, Chainer's ``.h5``.
 
-libhdf5 lays the file out without any values; these are streamed into their places, so that nothing is held but the
-names and one piece of data.
+libhdf5 lays out the file without values; the values are then streamed to their offsets, so that only names and one
+chunk of data are in memory.
 """
 
 from __future__ import annotations
@@ -34,10 +34,10 @@ def write_hdf5(
     groups: Iterable[str] = (),
     progress: Callable[[int], None] | None = None,
 ) -> None:
-    """Write ``tensors`` as contiguous datasets, their names being paths, and ``groups`` that may be empty.
+    """Write ``tensors`` as contiguous datasets at the paths that are their names, and ``groups``, which may be empty.
 
-    Same tensors, same bytes from one version of libhdf5. Raises `Refused` for a dtype or a name that HDF5 cannot have
-    here, and without h5py.
+    The same tensors give the same bytes with the same version of libhdf5. Raises `Refused` for a dtype or name that
+    HDF5 cannot express, and without h5py.
     """
     h5py = load_h5py(out.path)
     frame = _Frame()
@@ -66,7 +66,7 @@ def write_hdf5(
 
 
 def _dataset(h5py: Any, file: Any, tensor: Tensor) -> int:
-    """Make a dataset whose place in the file is settled and whose values are not written; returns the place."""
+    """Create a dataset whose offset is fixed and whose values are not written; returns the offset."""
     settings = h5py.h5p.create(h5py.h5p.DATASET_CREATE)
     settings.set_layout(h5py.h5d.CONTIGUOUS)
     settings.set_alloc_time(h5py.h5d.ALLOC_TIME_EARLY)
@@ -96,7 +96,7 @@ def _file_dtype(dtype: str) -> Any:
 
 
 class _Frame(io.RawIOBase):
-    """A file of which only what was written takes memory: libhdf5's own structures, in pages."""
+    """A sparse file in memory: only pages that were written, which hold libhdf5's own structures, take space."""
 
     def __init__(self) -> None:
         self.size = 0
@@ -116,21 +116,17 @@ class _Frame(io.RawIOBase):
         return True
 
     def seek(self, offset: int, whence: int = io.SEEK_SET) -> int:
-        """See `io.IOBase.seek`."""
         self._at = offset + {io.SEEK_SET: 0, io.SEEK_CUR: self._at, io.SEEK_END: self.size}[whence]
         return self._at
 
     def tell(self) -> int:
-        """See `io.IOBase.tell`."""
         return self._at
 
     def truncate(self, size: int | None = None) -> int:
-        """See `io.IOBase.truncate`."""
         self.size = self._at if size is None else size
         return self.size
 
     def write(self, data: Any) -> int:
-        """See `io.RawIOBase.write`."""
         view = memoryview(data).cast("B")
         done = 0
         while done < len(view):
@@ -143,7 +139,6 @@ class _Frame(io.RawIOBase):
         return done
 
     def readinto(self, buffer: Any) -> int:
-        """See `io.RawIOBase.readinto`."""
         view = memoryview(buffer).cast("B")
         length = max(0, min(len(view), self.size - self._at))
         view[:length] = self._bytes(self._at, length)
@@ -151,7 +146,7 @@ class _Frame(io.RawIOBase):
         return length
 
     def copy(self, out: Output, start: int, end: int) -> None:
-        """Write a range that holds no values to ``out``."""
+        """Write a range without tensor values to ``out``."""
         while start < end:
             length = min(_PAGE, end - start)
             out.write(self._bytes(start, length))

@@ -1,1 +1,1 @@
-"""What readers and writers share: containers, checksums, outputs that appear whole or not at all."""
+"""What readers and writers share: containers, checksums, atomic outputs."""

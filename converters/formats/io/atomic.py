@@ -1,8 +1,8 @@
-"""An output that appears whole or not at all.
+"""Atomic outputs: a file appears whole or not at all.
 
-The bytes go to a temporary file in the output's own folder, named ``.NAME.PID-RANDOM.partial`` and locked
-while its process lives. Only a finished, synced file gets the final name. A temporary file whose lock can
-be taken is a dead process's, and the next run to the same output removes it.
+The bytes go to a temporary file in the output's folder, named ``.NAME.PID-RANDOM.partial`` and locked while its
+process is alive. Only a finished, synced file gets the final name. A temporary file whose lock can be acquired
+belongs to a dead process; the next run with the same output removes it.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ import errno
 import os
 import stat
 import sys
-from contextlib import contextmanager, suppress
+from contextlib import ExitStack, contextmanager, suppress
 from typing import TYPE_CHECKING
 from zlib import crc32
 
@@ -23,7 +23,7 @@ if sys.platform != "win32":
     import fcntl
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable, Iterator, Sequence
 
 _SUFFIX = ".partial"
 _FLAGS = os.O_RDWR | getattr(os, "O_CLOEXEC", 0) | getattr(os, "O_NOFOLLOW", 0) | getattr(os, "O_BINARY", 0)
@@ -87,10 +87,36 @@ def replacing(
             os.close(fd)
 
 
-def refuse_output(path: str | os.PathLike[str], *, force: bool = False) -> None:
-    """Raise `Refused` if ``path`` cannot become an output: to be asked before any work.
+@contextmanager
+def replacing_all(
+    paths: Sequence[str], *, force: bool = False, check: Callable[[str], None] | None = None
+) -> Iterator[list[Output]]:
+    """Write several files that make up one output. They get their names in order; the last one completes the output.
 
-    It is a folder or a device, its folder is missing or read-only, or it exists and ``force`` is not given.
+    A single file is checked before it gets its name. Several can only be read under their final names, so ``check``
+    is called with the last one's name afterwards; if it raises, all are removed.
+    """
+    if len(paths) == 1:
+        with replacing(paths[0], force=force, check=check) as out:
+            yield [out]
+        return
+    with ExitStack() as stack:
+        outputs = [stack.enter_context(replacing(path, force=force)) for path in reversed(paths)]
+        yield outputs[::-1]
+    try:
+        if check is not None:
+            check(paths[-1])
+    except BaseException:
+        for path in reversed(paths):
+            os.unlink(path)
+        raise
+
+
+def refuse_output(path: str | os.PathLike[str], *, force: bool = False) -> None:
+    """Raise `Refused` if ``path`` cannot become an output; call it before any work.
+
+    That is so if it is a folder or a device, if its folder is missing or read-only, or if it exists and ``force`` is
+    not given.
     """
     target = os.fspath(path)
     folder, base = os.path.split(target)
@@ -109,7 +135,7 @@ def refuse_output(path: str | os.PathLike[str], *, force: bool = False) -> None:
 
 
 def same_file(a: str | os.PathLike[str], b: str | os.PathLike[str]) -> bool:
-    """Whether two names lead to one file, through links of either sort. False if one does not exist."""
+    """Whether two paths lead to one file, through hard or symbolic links. False if either does not exist."""
     try:
         return os.path.samefile(a, b)
     except OSError:
@@ -117,9 +143,9 @@ def same_file(a: str | os.PathLike[str], b: str | os.PathLike[str]) -> bool:
 
 
 def remove_dead(path: str | os.PathLike[str]) -> None:
-    """Remove the temporary files that killed runs to ``path`` left; those of live processes stay.
+    """Remove temporary files that killed runs with the output ``path`` left behind, but not those of live processes.
 
-    Says nothing of what it cannot remove: a leftover is no reason to stop.
+    Files that cannot be removed are ignored silently: leftovers are harmless.
     """
     folder, base = os.path.split(os.fspath(path))
     prefix = _prefix(base)
@@ -180,12 +206,12 @@ else:
     def _remove_if_dead(name: str) -> None:
         fd = os.open(name, _FLAGS | os.O_NONBLOCK)
         try:
-            held = os.fstat(fd)
-            if not stat.S_ISREG(held.st_mode):
+            status = os.fstat(fd)
+            if not stat.S_ISREG(status.st_mode):
                 return
             fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
             # A third run may have removed this file, and its owner made it anew, before the lock was had.
-            if os.path.samestat(held, os.lstat(name)):
+            if os.path.samestat(status, os.lstat(name)):
                 os.unlink(name)
         finally:
             os.close(fd)

@@ -1,4 +1,4 @@
-"""The CRC-32 of zip, from the quickest implementation that is installed."""
+"""CRC-32, as zip uses it, from the fastest implementation installed."""
 
 from __future__ import annotations
 
@@ -10,7 +10,8 @@ Crc32 = Callable[[bytes | bytearray | memoryview, int], int]
 
 
 def crc32_function() -> Crc32:
-    """isal's function if the extra ``[fast]`` is installed (six times as fast), else zlib's. Same results."""
+    """isal's function if the extra ``[fast]`` is installed (six times as fast), else zlib's. The results are
+    equal."""
     try:
         module = import_module("isal.isal_zlib")
     except ImportError:

@@ -65,13 +65,11 @@ class Folded:
         self._message = bytearray(_START)  # has the same remainder as all that was seen
 
     def update(self, piece: Buffer) -> None:
-        """See `Running.update`."""
         self._message += piece
         if len(self._message) >= _LONG:
             self._message = _fold_words(self._message)
 
     def value(self) -> int:
-        """See `Running.value`."""
         register = 0
         for byte in _fold_bits(self._message):
             register = register >> 8 ^ _TABLE[(register ^ byte) & 0xFF]

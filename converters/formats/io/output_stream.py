@@ -5,6 +5,7 @@ from __future__ import annotations
 import errno
 import os
 import sys
+from typing import Any, Protocol
 
 from converters.errors import Refused
 from converters.files import CHUNK
@@ -13,11 +14,19 @@ GATHER = 32 * 1024
 """Pieces smaller than this are copied together: a system call costs more than the copy."""
 
 
-class Output:
-    """A file that is written from beginning to end.
+class Sink(Protocol):
+    """Where bytes go: a binary file, or anything that takes bytes as one does."""
 
-    ``position`` is the number of bytes handed over so far, ``path`` the name that errors show. A failed
-    write is `Refused`, with what to do.
+    def write(self, piece: Any, /) -> object:
+        """Append bytes, or a view of some, which is not kept."""
+        ...
+
+
+class Output:
+    """A file written from start to end.
+
+    ``position`` is the number of bytes written so far, ``path`` the name for error messages. A failed write raises
+    `Refused` with a hint.
     """
 
     def __init__(self, fd: int, path: str) -> None:
@@ -85,7 +94,7 @@ else:  # Windows has no gathering write; the caller's loop writes what is left
 
 
 def write_error(error: OSError, path: str) -> Refused:
-    """What a failed system call on the way to ``path`` means to a person."""
+    """The error for a failed system call while writing ``path``."""
     folder = os.path.dirname(path) or os.curdir
     code = error.errno
     room = f"make room in {folder} or write to another disk"

@@ -18,7 +18,7 @@ VARINT, FIXED64, BYTES, FIXED32 = 0, 1, 2, 5
 
 
 class Damaged(ValueError):
-    """Bytes that no writer of the format makes; the text says what is wrong with them."""
+    """Bytes that no writer of the format produces; the text says what is wrong."""
 
 
 class Field(NamedTuple):
@@ -59,7 +59,7 @@ def fields(data: Buffer, start: int = 0, end: int | None = None) -> Iterator[Fie
 
 
 def varint(data: Buffer, at: int, end: int) -> tuple[int, int]:
-    """The unsigned 64-bit integer at ``at``, and the place behind it. Raises `Damaged`."""
+    """The unsigned 64-bit integer at ``at``, and the index after it. Raises `Damaged`."""
     value = 0
     last = min(end, at + 10)
     for place in range(at, last):
@@ -81,9 +81,3 @@ def text(data: Buffer, field: Field) -> str:
         return bytes(data[field.start : field.end]).decode("utf-8")
     except UnicodeDecodeError:
         raise Damaged("a text that is not UTF-8") from None
-
-
-def shown(name: str) -> str:
-    """A name of the file as an error may show it: short and printable."""
-    short = name if len(name) <= 80 else name[:77] + "..."
-    return "".join(c if c.isascii() and c.isprintable() else ascii(c)[1:-1] for c in short)

@@ -28,10 +28,10 @@ _FIXED = {FIXED64: 8, FIXED32: 4}
 
 
 class Field(NamedTuple):
-    """One field, or a run of fixed-size fields of one number directly behind each other.
+    """A field, or a run of adjacent fixed-size fields with the same number.
 
-    ``offset`` and ``size`` span the contents of a `BYTES` field, and the whole run, tags included, of a
-    fixed-size one. ``value`` is the number of a `VARINT`, and how many there are in a run.
+    ``offset`` and ``size`` span the contents of a `BYTES` field, or the whole run of fixed-size fields with their
+    tags. ``value`` is the number of a `VARINT`, or the length of a run.
     """
 
     number: int
@@ -42,7 +42,7 @@ class Field(NamedTuple):
 
 
 class Wire:
-    """A walk over a file's fields. Every length is checked against the message it is in before it is used."""
+    """Iterates over the fields of a file. Every length is checked against the enclosing message before it is used."""
 
     def __init__(self, file: SourceFile) -> None:
         self.file = file
@@ -83,14 +83,14 @@ class Wire:
             at = behind
 
     def inside(self, field: Field) -> Iterator[Field]:
-        """The fields of a message that is a field itself; `BadInput` for a field that holds none."""
+        """The fields of a nested message. Raises `BadInput` for a field that is not a message."""
         if field.wire != BYTES:
             raise self.damaged(f"has a field {field.number} that is no message", field.offset)
         return self.fields(field.offset, field.offset + field.size)
 
     def varint(self, at: int, end: int) -> tuple[int, int]:
-        """The unsigned 64-bit integer at offset ``at``, and the offset behind it. Negative ones are 2^64
-        less."""
+        """The unsigned 64-bit integer at offset ``at``, and the offset after it. Negative numbers are offset by
+        2^64."""
         begin = at - self._start
         if not 0 <= begin < len(self._window) - 10:
             self._start, begin = at, 0
@@ -111,7 +111,7 @@ class Wire:
         raise self.damaged("has a number of more than 64 bits", at)
 
     def varints(self, field: Field, limit: int) -> list[int]:
-        """The numbers of a packed field, or the one of a plain varint; `BadInput` for more than ``limit``."""
+        """The numbers of a packed field, or that of a plain varint. Raises `BadInput` for more than ``limit``."""
         if field.wire == VARINT:
             return [field.value]
         found: list[int] = []
@@ -124,7 +124,7 @@ class Wire:
         return found
 
     def text(self, field: Field, limit: int = 1000) -> str:
-        """A string field; `BadInput` for one of more than ``limit`` bytes or that is not UTF-8."""
+        """A string field. Raises `BadInput` if it is longer than ``limit`` bytes or not UTF-8."""
         if field.wire != BYTES:
             raise self.damaged("has a name that is not a text", field.offset)
         if field.size > limit:
@@ -135,7 +135,7 @@ class Wire:
             raise self.damaged("has a name that is not UTF-8", field.offset) from None
 
     def damaged(self, what: str, at: int) -> BadInput:
-        """The error for a stream that no encoder writes."""
+        """The error for bytes that no encoder writes."""
         return BadInput(
             what,
             path=self.file.path,
@@ -149,7 +149,7 @@ class Wire:
         return self.damaged("has a field that reaches beyond the message it is in", at)
 
     def _run(self, at: int, end: int, tag_size: int, stride: int) -> int:
-        """How many fields with the tag at ``at`` follow each other: the values of an unpacked list."""
+        """The number of adjacent fields with the tag at ``at``: the values of an unpacked list."""
         tag = self.file.read_at(at, tag_size)
         limit = (end - at) // stride
         count, many = 0, 4
@@ -168,7 +168,7 @@ class Wire:
 
 
 def signed(value: int) -> int:
-    """A varint as the signed 64-bit number that it stands for."""
+    """A varint as a signed 64-bit integer."""
     return value - (1 << 64) if value >= 1 << 63 else value
 
 
@@ -185,7 +185,6 @@ class Unpacked:
         self.stride = run.size // run.value
 
     def chunks(self) -> Iterator[memoryview]:
-        """See `Data.chunks`."""
         many = CHUNK // self.stride
         tag = self.stride - self.size
         for first in range(0, self.count, many):

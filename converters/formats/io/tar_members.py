@@ -1,6 +1,6 @@
-"""Where the members of a tar archive lie in the file: ustar headers, with the extended ones of POSIX (pax).
+"""Finds the members of a tar archive: ustar headers, with the extended ones of POSIX (pax).
 
-Only what PyTorch up to 0.1.9 wrote is read: regular files of short names. Anything else ends the list.
+Only what PyTorch up to 0.1.9 wrote is read: regular files with short names. Anything else ends the list.
 """
 
 from __future__ import annotations
@@ -18,8 +18,8 @@ _EXTENDED = 64 * 1024  # bytes of one extended header
 
 
 def read_tar(file: SourceFile) -> dict[str, tuple[int, int]]:
-    """Offset and size of the first regular files by name. Raises `BadInput` for a header that is damaged, and a
-    member that is there twice or reaches beyond the file."""
+    """Offset and size of the leading regular files by name. Raises `BadInput` for a damaged header, a member that
+    occurs twice, and a member that extends beyond the file."""
     found: dict[str, tuple[int, int]] = {}
     at = 0
     extended: dict[str, str] = {}
@@ -66,7 +66,7 @@ def _number(file: SourceFile, at: int, field: bytes) -> int:
 
 
 def _sums_up(header: bytes) -> bool:
-    """Whether the header's checksum is that of its bytes, the checksum taken for spaces."""
+    """Whether the header's checksum is correct; its own bytes count as spaces."""
     try:
         wanted = int(header[148:156].strip(b" \0") or b"-1", 8)
     except ValueError:
@@ -75,7 +75,7 @@ def _sums_up(header: bytes) -> bool:
 
 
 def _records(data: bytes) -> dict[str, str]:
-    """``LENGTH KEY=VALUE`` lines, as far as they are sound."""
+    """``LENGTH KEY=VALUE`` lines, as far as they are valid."""
     found: dict[str, str] = {}
     at = 0
     while at < len(data):

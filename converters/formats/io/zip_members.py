@@ -1,4 +1,4 @@
-"""The members of a zip file, stored or deflated: where each lies in the file, and how to read a deflated one.
+"""Finds the members of a zip file, stored or deflated, and reads deflated ones.
 
 Structures as in PKWARE's APPNOTE.TXT: the end record, its zip64 form, the central directory, local headers.
 """
@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from converters.errors import BadInput
 from converters.files import CHUNK
+from converters.printable import short_name
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -30,8 +31,7 @@ _LOCAL = struct.Struct("<4s5H3L2H")
 
 
 class Member(NamedTuple):
-    """A member's ``packed`` bytes in the file, which are ``size`` bytes once inflated, with their CRC-32 as
-    the directory has it."""
+    """A member: ``packed`` bytes in the file, ``size`` bytes once inflated, and their CRC-32 from the directory."""
 
     name: str
     offset: int
@@ -44,9 +44,11 @@ class Member(NamedTuple):
 def read_members(
     file: SourceFile, *, may_be_deflated: Callable[[str], bool] | None = None
 ) -> dict[str, Member]:
-    """All members by name, in the file's order. Raises `BadInput` unless each is stored or, where
-    ``may_be_deflated`` says so (default: everywhere), deflated, lies inside the file, overlaps no other and has a
-    name of its own."""
+    """All members by name, in the file's order.
+
+    Raises `BadInput` unless each is stored, or deflated where ``may_be_deflated`` allows it (default: everywhere),
+    lies inside the file, overlaps no other and has a unique name.
+    """
     start, size, count = _directory(file)
     if size > _DIRECTORY_LIMIT:
         raise damaged(file, f"has a directory of {size:,} bytes")
@@ -54,61 +56,62 @@ def read_members(
     found: list[tuple[int, Member]] = []
     at = 0
     while at < size:
-        if size - at < _ENTRY.size:
-            raise damaged(file, "has a directory that ends in an entry")
-        (
-            magic,
-            _,
-            _,
-            flags,
-            method,
-            _,
-            _,
-            crc,
-            size_in,
-            length,
-            n_name,
-            n_extra,
-            n_comment,
-            _,
-            _,
-            _,
-            header,
-        ) = _ENTRY.unpack_from(raw, at)
-        name_at = at + _ENTRY.size
-        extra_at = name_at + n_name
-        at = extra_at + n_extra + n_comment
-        if magic != b"PK\x01\x02" or at > size:
-            raise damaged(file, "has a directory that is not one")
-        name = _name(file, raw[name_at:extra_at])
-        size_in, length, header = _wide(file, raw[extra_at : extra_at + n_extra], size_in, length, header)
-        odd = method != STORED or flags & 1 or size_in != length
-        if odd and may_be_deflated is not None and not may_be_deflated(name):
-            raise BadInput(
-                "is a zip file with compressed or encrypted records",
-                path=file.path,
-                where=_shown(name),
-                hint="PyTorch does not compress: if it is an archive with the checkpoint in it, unpack it",
-            )
-        if flags & 1:
-            raise BadInput("is a zip file with encrypted members", path=file.path, where=_shown(name))
-        if method not in (STORED, DEFLATED):
-            raise BadInput(
-                f"is a zip file with members compressed by method {method}",
-                path=file.path,
-                where=_shown(name),
-                hint="stored and deflated ones are read; pack it again",
-            )
-        if (size_in != length) if method == STORED else (length > size_in * _RATIO):
-            raise damaged(file, f"has the member {_shown(name)} of impossible size")
-        found.append((header, Member(name, 0, size_in, length, method, crc)))
+        header, flags, member, at = _entry(file, raw, at)
+        _refuse_unreadable(file, member, flags, may_be_deflated)
+        found.append((header, member))
     if len(found) != count:
         raise damaged(file, f"has {len(found):,} members where its end says {count:,}")
     return _placed(file, found, start)
 
 
+def _entry(file: SourceFile, raw: bytes, at: int) -> tuple[int, int, Member, int]:
+    """An entry of the directory: the offset of its local header, its flags, the member, which has no offset yet, and
+    the index after it."""
+    if len(raw) - at < _ENTRY.size:
+        raise damaged(file, "has a directory that ends in an entry")
+    fields = _ENTRY.unpack_from(raw, at)
+    magic, flags, method, crc = fields[0], *fields[3:5], fields[7]
+    packed, size, n_name, n_extra, n_comment = fields[8:13]
+    name_at = at + _ENTRY.size
+    extra_at = name_at + n_name
+    end = extra_at + n_extra + n_comment
+    if magic != b"PK\x01\x02" or end > len(raw):
+        raise damaged(file, "has a directory that is not one")
+    name = _name(file, raw[name_at:extra_at])
+    packed, size, header = _wide(file, raw[extra_at : extra_at + n_extra], packed, size, fields[16])
+    member = Member(name=name, offset=0, packed=packed, size=size, method=method, crc=crc)
+    return header, flags, member, end
+
+
+def _refuse_unreadable(
+    file: SourceFile, member: Member, flags: int, may_be_deflated: Callable[[str], bool] | None
+) -> None:
+    """Raise `BadInput` for a member that is encrypted, or compressed in a way that is not read or not allowed."""
+    name, method = member.name, member.method
+    plain = method == STORED and not flags & 1 and member.packed == member.size
+    if not plain and may_be_deflated is not None and not may_be_deflated(name):
+        raise BadInput(
+            "is a zip file with compressed or encrypted records",
+            path=file.path,
+            where=short_name(name),
+            hint="PyTorch does not compress: if it is an archive with the checkpoint in it, unpack it",
+        )
+    if flags & 1:
+        raise BadInput("is a zip file with encrypted members", path=file.path, where=short_name(name))
+    if method not in (STORED, DEFLATED):
+        raise BadInput(
+            f"is a zip file with members compressed by method {method}",
+            path=file.path,
+            where=short_name(name),
+            hint="stored and deflated ones are read; pack it again",
+        )
+    possible = member.packed == member.size if method == STORED else member.size <= member.packed * _RATIO
+    if not possible:
+        raise damaged(file, f"has the member {short_name(name)} of impossible size")
+
+
 class Inflated:
-    """The bytes of a deflated member from ``skip`` on, its length and CRC-32 checked once all are read."""
+    """The bytes of a deflated member from ``skip`` on. Length and CRC-32 are checked when all are read."""
 
     __slots__ = ("file", "member", "skip")
 
@@ -118,7 +121,6 @@ class Inflated:
         self.skip = skip
 
     def chunks(self) -> Iterator[memoryview]:
-        """See `Data.chunks`."""
         skip = self.skip
         for piece in self._pieces():
             if skip < len(piece):
@@ -126,7 +128,7 @@ class Inflated:
             skip = max(0, skip - len(piece))
 
     def head(self, length: int) -> bytes:
-        """The first bytes of the member, whatever ``skip``; the checksum is not looked at."""
+        """The first bytes of the member, regardless of ``skip``; the checksum is not compared."""
         out = b""
         for piece in self._pieces():
             out += piece
@@ -161,7 +163,10 @@ class Inflated:
 
     def _damaged(self, what: str) -> BadInput:
         return BadInput(
-            what, path=self.file.path, where=f"member {_shown(self.member.name)}", hint="fetch the file again"
+            what,
+            path=self.file.path,
+            where=f"member {short_name(self.member.name)}",
+            hint="fetch the file again",
         )
 
 
@@ -179,22 +184,22 @@ def verify_member(file: SourceFile, member: Member) -> None:
 
 
 def wrong_crc(file: SourceFile, name: str, found: int, wanted: int) -> BadInput:
-    """The error for a member whose bytes are not those that were written."""
+    """The error for a member with a wrong checksum."""
     return BadInput(
         f"has a damaged member: its CRC-32 is {found:08x}, it was written with {wanted:08x}",
         path=file.path,
-        where=_shown(name),
+        where=short_name(name),
         hint="fetch the file again",
     )
 
 
 def damaged(file: SourceFile, what: str) -> BadInput:
-    """The error for a zip file whose parts do not agree."""
+    """The error for a zip file whose structures contradict each other."""
     return BadInput(what, path=file.path, hint="the zip file is damaged; fetch it again")
 
 
 def _directory(file: SourceFile) -> tuple[int, int, int]:
-    """Offset and size of the central directory, and how many entries it has."""
+    """Offset and size of the central directory, and its number of entries."""
     tail = min(file.size, _END.size + 0xFFFF)
     raw = file.read_at(file.size - tail, tail)
     at = raw.rfind(b"PK\x05\x06")
@@ -256,29 +261,23 @@ def _wide(file: SourceFile, extra: bytes, packed: int, length: int, header: int)
 
 
 def _placed(file: SourceFile, found: list[tuple[int, Member]], end: int) -> dict[str, Member]:
-    """Where the members' own bytes are, each behind its local header."""
+    """The members with the offsets of their bytes, which follow their local headers."""
     members: dict[str, Member] = {}
     free = 0  # first byte that no member before this one takes
     for header, member in sorted(found):
         name = member.name
         if name in members:
-            raise damaged(file, f"has the member {_shown(name)} twice")
+            raise damaged(file, f"has the member {short_name(name)} twice")
         if header < free or header + _LOCAL.size > end:
-            raise damaged(file, f"has the member {_shown(name)} across another or outside the file")
+            raise damaged(file, f"has the member {short_name(name)} across another or outside the file")
         raw = file.read_at(header, min(_LOCAL.size + len(name.encode()), end - header))
         magic, _, _, method, _, _, _, _, _, n_name, n_extra = _LOCAL.unpack_from(raw)
         named = raw[_LOCAL.size : _LOCAL.size + n_name]
         if magic != b"PK\x03\x04" or method != member.method or named != name.encode():
-            raise damaged(file, f"has a member {_shown(name)} that is not where its directory says")
+            raise damaged(file, f"has a member {short_name(name)} that is not where its directory says")
         offset = header + _LOCAL.size + n_name + n_extra
         free = offset + member.packed
         if free > end:
-            raise damaged(file, f"has the member {_shown(name)} across another or outside the file")
+            raise damaged(file, f"has the member {short_name(name)} across another or outside the file")
         members[name] = member._replace(offset=offset)
     return members
-
-
-def _shown(name: str) -> str:
-    from converters.formats.pickle.machine import shown
-
-    return shown(name)

@@ -1,7 +1,6 @@
-"""Reads numpy's ``.npz`` and ``.npy`` files without numpy and without unpickling: names, shapes, places.
+"""Reads numpy's ``.npz`` and ``.npy`` files without numpy and without unpickling: names, shapes, offsets.
 
-An ``.npz`` is a zip file of ``.npy`` members, stored or deflated. Format: numpy.lib.format, versions 1.0 to
-3.0.
+An ``.npz`` is a zip file of ``.npy`` members, stored or deflated. Format: numpy.lib.format, versions 1.0 to 3.0.
 """
 
 from __future__ import annotations
@@ -15,8 +14,9 @@ from typing import TYPE_CHECKING, NamedTuple
 from converters.errors import BadInput
 from converters.files import CHUNK
 from converters.formats.io.zip_members import DEFLATED, Inflated, Member, read_members, verify_member
-from converters.formats.pytorch.zip_records import CheckedRecord, Record
+from converters.formats.io.zip_records import CheckedRecord, Record
 from converters.formats.sniff import HEAD, expect, sniff
+from converters.printable import short_name
 from converters.tensor import ITEMSIZE, NUMPY_CODES, FileBytes, Swapped, Tensor
 
 if TYPE_CHECKING:
@@ -37,16 +37,15 @@ _HEADER = re.compile(
 
 
 class NpzFile(NamedTuple):
-    """The arrays of an ``.npz``, by name and in the file's order.
+    """The arrays of an ``.npz`` by name, in the file's order.
 
-    ``tensors`` are those of the dtypes a state dict can hold. ``empty`` are the names of 0-d object arrays,
-    which stand for None: a parameter that was never initialised. ``others`` are all the rest, with what they
-    are in words.
+    ``tensors`` are those with dtypes that a state dict can hold. ``empty`` are the names of 0-d object arrays, which
+    stand for None: a parameter that was never initialised. ``other_values`` describes the rest.
     """
 
     tensors: dict[str, Tensor]
     empty: tuple[str, ...]
-    others: dict[str, str]
+    other_values: dict[str, str]
 
 
 class _Header(NamedTuple):
@@ -59,7 +58,7 @@ class _Header(NamedTuple):
 
 
 class _Transposed:
-    """An array stored with its first axis running fastest, in C order. Takes twice its memory, and numpy."""
+    """An array in Fortran order, converted to C order. Needs numpy, and memory for the array twice."""
 
     __slots__ = ("data", "itemsize", "shape")
 
@@ -69,7 +68,6 @@ class _Transposed:
         self.itemsize = itemsize
 
     def chunks(self) -> Iterator[memoryview]:
-        """See `Data.chunks`."""
         import numpy as np
 
         raw = b"".join(bytes(chunk) for chunk in self.data.chunks())
@@ -80,22 +78,22 @@ class _Transposed:
 
 
 def read_npz(file: SourceFile, *, checksum: bool = True) -> NpzFile:
-    """Read the names, shapes and places of all arrays. With ``checksum`` each compares its CRC-32 when it is read.
+    """Read the names, shapes and offsets of all arrays. With ``checksum`` each compares its CRC-32 when it is read.
 
-    Raises `BadInput` for a file of another kind, a damaged one, and one with members that are no arrays.
-    Bytes are little-endian and in C order, whatever the file has.
+    Raises `BadInput` for a file of another kind, a damaged file, and members that are not arrays. The tensors' bytes
+    are little-endian and in C order, whatever the file has.
     """
     expect(file, "zip")
     tensors: dict[str, Tensor] = {}
     empty: list[str] = []
-    others: dict[str, str] = {}
+    other_values: dict[str, str] = {}
     for member in read_members(file).values():
         name = member.name.removesuffix(".npy")
         if name == member.name:
             raise BadInput(
                 "is a zip file with a member that is no array",
                 path=file.path,
-                where=_shown(name),
+                where=short_name(name),
                 hint="an .npz has .npy members only; if it is an archive with the checkpoint in it, unpack it",
             )
         head = _head(file, member)
@@ -105,7 +103,7 @@ def read_npz(file: SourceFile, *, checksum: bool = True) -> NpzFile:
                 verify_member(file, member)
                 empty.append(name)
             else:
-                others[name] = f"{header.descr} {header.shape}"
+                other_values[name] = f"{header.descr} {header.shape}"
             continue
         offset, size = member.offset + header.length, member.size - header.length
         data: Data
@@ -114,7 +112,7 @@ def read_npz(file: SourceFile, *, checksum: bool = True) -> NpzFile:
                 raise BadInput(
                     f"inflates {member.packed:,} bytes to {size:,}, which its order of axes would have held at once",
                     path=file.path,
-                    where=f"array {_shown(name)}",
+                    where=f"array {short_name(name)}",
                     hint="weights do not shrink so: do not trust it, or save it with numpy.ascontiguousarray",
                 )
             data = Inflated(file, member, header.length)
@@ -124,7 +122,7 @@ def read_npz(file: SourceFile, *, checksum: bool = True) -> NpzFile:
         else:
             data = FileBytes(file, offset, size)
         tensors[name] = Tensor(name, header.dtype, header.shape, _ordered(data, header))
-    return NpzFile(tensors, tuple(empty), others)
+    return NpzFile(tensors, tuple(empty), other_values)
 
 
 def read_npy(file: SourceFile) -> Tensor:
@@ -143,7 +141,7 @@ def read_npy(file: SourceFile) -> Tensor:
 
 
 def _head(file: SourceFile, member: Member) -> bytes:
-    """The beginning of a member, in which its header ends."""
+    """The start of a member, up to the end of its header."""
     length = min(member.size, 1024)
     while True:
         head = (
@@ -158,7 +156,7 @@ def _head(file: SourceFile, member: Member) -> bytes:
 
 
 def _need(head: bytes) -> int:
-    """How long the header says it is, with what is in front of it."""
+    """The length of the header, prefix included, as the prefix states it."""
     wide = head[6:7] != b"\x01"
     return (12 if wide else 10) + int.from_bytes(head[8 : 12 if wide else 10], "little")
 
@@ -166,7 +164,10 @@ def _need(head: bytes) -> int:
 def _parse(file: SourceFile, head: bytes, size: int, name: str) -> _Header:
     def bad(what: str) -> BadInput:
         return BadInput(
-            what, path=file.path, where=f"array {_shown(name)}", hint="the file is damaged; fetch it again"
+            what,
+            path=file.path,
+            where=f"array {short_name(name)}",
+            hint="the file is damaged; fetch it again",
         )
 
     if not head.startswith(_MAGIC) or len(head) < 10:
@@ -185,18 +186,18 @@ def _parse(file: SourceFile, head: bytes, size: int, name: str) -> _Header:
     order, code = descr[:1], descr[1:]
     dtype = NUMPY_CODES.get(code, "") if order in "<>|" else ""
     if dtype and (order == "|") != (ITEMSIZE[dtype] == 1):
-        raise bad(f"has the dtype {_shown(descr)}, which numpy does not write")
-    shape = _shape(match["shape"])
+        raise bad(f"has the dtype {short_name(descr)}, which numpy does not write")
+    shape = _parse_shape(match["shape"])
     if shape is None:
         raise bad("has an impossible shape")
     if dtype and prod(shape) * ITEMSIZE[dtype] != size - length:
         raise bad(
             f"takes {size - length:,} bytes, which are not those of {dtype} {'x'.join(map(str, shape)) or 'scalar'}"
         )
-    return _Header(dtype, _shown(descr), order == ">", match["fortran"] == "True", shape, length)
+    return _Header(dtype, short_name(descr), order == ">", match["fortran"] == "True", shape, length)
 
 
-def _shape(text: str) -> tuple[int, ...] | None:
+def _parse_shape(text: str) -> tuple[int, ...] | None:
     """A tuple as Python writes it: one size has a comma behind it, and Python 2 may have an L."""
     if not text:
         return ()
@@ -207,7 +208,7 @@ def _shape(text: str) -> tuple[int, ...] | None:
 
 
 def _transposed(header: _Header) -> bool:
-    """Whether the order of the axes makes a difference."""
+    """Whether Fortran order differs from C order."""
     return header.fortran and sum(size != 1 for size in header.shape) > 1 and 0 not in header.shape
 
 
@@ -220,9 +221,9 @@ def _ordered(data: Data, header: _Header) -> Data:
 
 
 def _crc_behind(head: int, whole: int, size: int) -> int:
-    """The CRC-32 of the last ``size`` bytes of what has the CRC-32 ``whole`` and before them ``head``.
+    """The CRC-32 of the last ``size`` bytes of data whose CRC-32 is ``whole`` and that start with ``head``.
 
-    A checksum is linear: head's part of the whole's is head's own moved on by ``size`` zero bytes.
+    A checksum is linear: the head's contribution to it is the head's own CRC, advanced by ``size`` zero bytes.
     """
     for power, matrix in enumerate(_zeros()):
         if size >> power & 1:
@@ -232,7 +233,7 @@ def _crc_behind(head: int, whole: int, size: int) -> int:
 
 @cache
 def _zeros() -> tuple[tuple[int, ...], ...]:
-    """How 1, 2, 4 ... zero bytes move a CRC-32 on: matrices over bits, each the square of the one before."""
+    """Matrices over bits that advance a CRC-32 by 1, 2, 4 ... zero bytes, each the square of the one before."""
     matrix = (0xEDB88320, *(1 << bit for bit in range(31)))  # one zero bit; the polynomial is reflected
     for _ in range(3):
         matrix = _squared(matrix)
@@ -253,9 +254,3 @@ def _times(matrix: tuple[int, ...], vector: int) -> int:
 
 def _squared(matrix: tuple[int, ...]) -> tuple[int, ...]:
     return tuple(_times(matrix, row) for row in matrix)
-
-
-def _shown(name: str) -> str:
-    from converters.formats.pickle.machine import shown
-
-    return shown(name)

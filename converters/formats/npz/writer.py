@@ -41,10 +41,10 @@ def write_npz(
     crc: Crc32 | None = None,
     progress: Callable[[int], None] | None = None,
 ) -> list[int]:
-    """Write ``tensors`` in their order, each as the member ``NAME.npy``, and return the CRC-32 of each one's bytes.
+    """Write ``tensors`` in order, each as the member ``NAME.npy``, and return the CRC-32 of each tensor's bytes.
 
-    Nothing is held but the names and one piece of data. Raises `Refused` for a name that is there twice and a
-    dtype that numpy lacks.
+    Only the names and one chunk of data are in memory. Raises `Refused` for a name that occurs twice and a dtype that
+    numpy lacks.
     """
     checksum = crc if crc is not None else crc32_function()
     central = bytearray()
@@ -91,7 +91,7 @@ def write_npy(out: Output, tensor: Tensor) -> None:
 
 
 def npy_header(tensor: Tensor) -> bytes:
-    """What stands before an array's bytes: format version 1.0, padded so that they begin at a multiple of 64."""
+    """The header of an ``.npy``: format version 1.0, padded so that the data start at a multiple of 64 bytes."""
     if tensor.dtype not in _CODES:
         raise Refused(
             f"numpy has no {tensor.dtype}", where=tensor.name, hint="cast it, as with --dtype float32"
@@ -105,7 +105,7 @@ def npy_header(tensor: Tensor) -> bytes:
 
 
 def _local(flags: int, name: bytes, crc: int, size: int) -> bytes:
-    """A local header: sizes in a zip64 field always, as numpy asks for."""
+    """A local header, with the sizes in a zip64 field as numpy always has them."""
     extra = _LOCAL64.pack(1, 16, size, size)
     return (
         _LOCAL.pack(b"PK\3\4", 45, flags, 0, 0, _DATE & 0xFFFF, crc, _LIMIT, _LIMIT, len(name), len(extra))
@@ -115,7 +115,7 @@ def _local(flags: int, name: bytes, crc: int, size: int) -> bytes:
 
 
 def _entry(flags: int, name: bytes, crc: int, size: int, offset: int) -> bytes:
-    """An entry of the directory, with a zip64 field where it needs one."""
+    """An entry of the directory, with a zip64 field if it needs one."""
     large = b""
     if size >= _LIMIT:
         large += size.to_bytes(8, "little") * 2

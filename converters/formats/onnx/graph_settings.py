@@ -1,4 +1,4 @@
-"""What a graph tells of its network that no tensor does: batch-norm eps, the stem's stride in time, its pool."""
+"""What an ONNX graph declares of its network that no tensor shows: batch-norm eps, the stem's stride and pool."""
 
 from __future__ import annotations
 
@@ -7,36 +7,40 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
-    from converters.formats.onnx.graph import Node
+    from converters.formats.graph import Node
     from converters.tensor import Tensor
 
-    from .reader import OnnxNode
 
-
-def told_by(
-    nodes: Sequence[OnnxNode | Node], inputs: Sequence[str], tensors: Mapping[str, Tensor]
+def declared_settings(
+    nodes: Sequence[Node], inputs: Sequence[str], tensors: Mapping[str, Tensor]
 ) -> dict[str, Any]:
     """``bn_eps``, where all batch norms have the same; ``pool1`` and ``stem_stride``, read off the chain of nodes
     from a clip to where the graph first branches."""
-    found: dict[str, Any] = {}
+    declared: dict[str, Any] = {}
     eps = {node.attributes.get("epsilon", 1e-5) for node in nodes if node.kind == "BatchNormalization"}
     if len(eps) == 1:
         # Stored as float32: the shortest decimal that is the same there is what was meant.
-        found["bn_eps"] = float(f"{eps.pop():.6g}")
-    readers: dict[str, list[OnnxNode | Node]] = {}
+        declared["bn_eps"] = float(f"{eps.pop():.6g}")
+    readers: dict[str, list[Node]] = {}
     for node in nodes:
         for name in node.inputs:
             readers.setdefault(name, []).append(node)
     for name in inputs:
-        stride, pool, clip = 1, False, False
-        while len(readers.get(name, ())) == 1:
-            (node,) = readers[name]
-            if node.kind == "Conv" and node.inputs[1] in tensors:
-                clip = clip or len(tensors[node.inputs[1]].shape) == 5
-                strides = node.attributes.get("strides")
-                stride *= int(strides[0]) if isinstance(strides, (tuple, list)) else 1
-            pool = pool or node.kind == "MaxPool"
-            name = node.outputs[0]
-        if clip:
-            found |= {"pool1": pool, "stem_stride": stride}
-    return found
+        declared |= _stem_settings(name, readers, tensors)
+    return declared
+
+
+def _stem_settings(
+    name: str, readers: Mapping[str, Sequence[Node]], tensors: Mapping[str, Tensor]
+) -> dict[str, Any]:
+    """The stem's settings on the way from the input ``name``; empty if no convolution there is 3D."""
+    stride, pool, is_clip = 1, False, False
+    while len(readers.get(name, ())) == 1:
+        (node,) = readers[name]
+        if node.kind == "Conv" and node.inputs[1] in tensors:
+            is_clip = is_clip or len(tensors[node.inputs[1]].shape) == 5
+            strides = node.attributes.get("strides")
+            stride *= int(strides[0]) if isinstance(strides, (tuple, list)) else 1
+        pool = pool or node.kind == "MaxPool"
+        name = node.outputs[0]
+    return {"pool1": pool, "stem_stride": stride} if is_clip else {}

@@ -1,4 +1,4 @@
-"""Writes ONNX files: the graph by the package onnx, the weights streamed behind it, one chunk at a time.
+"""Writes ONNX files: the graph through the package onnx, then the weights, streamed in chunks.
 
 Fields of onnx.proto: ModelProto has graph 7 and metadata_props 14 (key 1, value 2); GraphProto has initializer 5;
 TensorProto has dims 1, data_type 2, name 8 and raw_data 9. A message's fields may come in any order.
@@ -10,16 +10,19 @@ from typing import TYPE_CHECKING, Any
 
 from converters._version import __version__
 from converters.errors import Refused
+from converters.formats.graph import IR_VERSION, OPSET
+from converters.formats.io.crc32 import crc32_function
 from converters.formats.io.protobuf_writer import head, message, number
-from converters.formats.onnx.graph import IR_VERSION, OPSET
-from converters.formats.onnx.runtime import require_onnx
+
+from .runtime import require_onnx
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
 
-    from converters.formats.caffe.writer import Sink
+    from converters.formats.format import Content
+    from converters.formats.graph import Graph
     from converters.formats.io.crc32 import Crc32
-    from converters.formats.onnx.graph import Graph
+    from converters.formats.io.output_stream import Output, Sink
     from converters.tensor import Tensor
 
 _LIMIT = (1 << 31) - 1
@@ -38,7 +41,7 @@ def write_onnx(
 ) -> None:
     """Write a graph with its weights as one file, opset 18.
 
-    ``metadata`` is asked last for further texts, given the CRC-32 of every weight's bytes in order.
+    ``metadata`` gives texts to add at the end, from the CRC-32 of each weight's bytes, in order.
 
     Raises `Refused` for a weight that is not float32 and a file of 2 GiB or more, `ConverterError` where the package
     onnx is not installed.
@@ -84,20 +87,24 @@ def _type(tensor: Tensor) -> int:
 
 
 def _messages(graph: Graph) -> tuple[bytes, bytes]:
-    """The model without its graph, and the graph without its weights, as onnx's full check lets them pass. Of the
-    weights that looks at names and shapes only, so they need not be in memory."""
+    """The model without its graph, and the graph without its weights, as onnx's full check accepts them. The check
+    needs only names and shapes of the weights, so they are not loaded."""
     onnx = require_onnx()
     helper = onnx.helper
-    nodes = [helper.make_node(one.kind, one.inputs, one.outputs, **one.attributes) for one in graph.nodes]
+    nodes = [
+        helper.make_node(node.kind, node.inputs, node.outputs, **node.attributes) for node in graph.nodes
+    ]
     # As nodes, so that all initializers are the source's.
     constants = [
         helper.make_node(
             "Constant",
             [],
-            [one.name],
-            value=helper.make_tensor(one.name, _TYPES[one.dtype], one.shape, one.tobytes(), raw=True),
+            [tensor.name],
+            value=helper.make_tensor(
+                tensor.name, _TYPES[tensor.dtype], tensor.shape, tensor.tobytes(), raw=True
+            ),
         )
-        for one in graph.constants.values()
+        for tensor in graph.constants.values()
     ]
 
     def values(shapes: Mapping[str, Sequence[int | str]]) -> list[Any]:
@@ -125,3 +132,18 @@ def _messages(graph: Graph) -> tuple[bytes, bytes]:
     bare = model(body)
     bare.ClearField("graph")
     return bare.SerializeToString(deterministic=True), body.SerializeToString(deterministic=True)
+
+
+def write(outputs: Sequence[Output], content: Content) -> None:
+    """Write a model with the provenance in its metadata."""
+    (out,) = outputs
+    graph = content.graph()
+    places = {name: place for place, name in enumerate(graph.weights)}
+    names = [tensor.name for tensor in content.tensors]
+    write_onnx(
+        out,
+        graph,
+        crc=crc32_function(),
+        progress=content.progress,
+        metadata=lambda crcs: {"provenance": content.provenance([crcs[places[name]] for name in names])},
+    )

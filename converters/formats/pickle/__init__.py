@@ -1,1 +1,1 @@
-"""A reader of pickles that runs nothing."""
+"""A pickle reader that executes nothing."""

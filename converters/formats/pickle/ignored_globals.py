@@ -1,8 +1,8 @@
-"""What training code leaves beside the weights: sets, dates, paths, namespaces. Known by name, made into nothing.
+"""What training code saves beside the weights: sets, dates, paths, namespaces. Known by name, and ignored.
 
-These names are data in the pickles that ``torch.save`` writes of published training scripts, as no function of them
-does anything but hold its arguments. Here not even that is done: each call gives an empty object, whose arguments and
-state are forgotten. Forms as CPython 2.7 to 3.13 write them.
+The names are those in checkpoints of published training scripts; none of these callables does more than hold its
+arguments. Here each call gives an empty object that forgets arguments and state. Forms as CPython 2.7 to 3.13 write
+them.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ _CLASSES = (("argparse", "Namespace"), ("mmengine.logging.history_buffer", "Hist
 
 
 class Bystander(Inert):
-    """An object beside the weights. Its attributes are left aside."""
+    """An object beside the weights, without its attributes."""
 
     __slots__ = ()
 
@@ -40,7 +40,7 @@ def _made(_: tuple[object, ...]) -> Bystander:
 
 
 def _default_dict(arguments: tuple[object, ...]) -> InertDict:
-    """``(what makes a missing value)``, which is never called."""
+    """``(default factory)``; the factory is never called."""
     if len(arguments) > 1 or not (arguments == () or isinstance(arguments[0], Global | None)):
         raise PickleError("has a dictionary of unknown form")
     return ordered_dict(())

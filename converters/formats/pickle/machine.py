@@ -1,11 +1,9 @@
-"""Reads a pickle as data: every opcode of protocols 0 to 5, and nothing in the file ever runs.
+"""Reads a pickle as data: all opcodes of protocols 0 to 5, and nothing in the file is ever executed.
 
-The stream is evaluated, over bounded reads, into None, bool, int, float, str, bytes, list, tuple, dict and
-objects of our own. Nothing is imported, looked up or called by name: a name in the stream is looked for in a
-closed table that the reader of a format supplies, and stands there for a function of that reader. Any other
-name is refused. Strings of `KEEP` bytes or more stay in the file, as a `Span`.
-
-The opcodes are those of Python's ``pickletools``.
+The stream is evaluated, with bounded reads, into None, bool, int, float, str, bytes, list, tuple, dict and objects of
+this package. Nothing is imported, looked up or called by name: each name in the stream is looked up in a closed table
+that the reader of a format supplies, and stands for a function of that reader. All other names are refused. Strings
+of `KEEP` bytes or more stay in the file, as a `Span`. The opcodes are those of Python's ``pickletools``.
 """
 
 from __future__ import annotations
@@ -15,6 +13,7 @@ from typing import TYPE_CHECKING, NamedTuple, NoReturn
 
 from converters.errors import BadInput
 from converters.files import CHUNK
+from converters.printable import short_name
 
 from .strings import ESCAPED, RAW, RAW_UNICODE, UTF8, PickleError, Span, decode
 
@@ -39,13 +38,13 @@ _STOP, _BININT1, _BINGET, _LONG_BINPUT, _MARK, _TUPLE = b".Khr(t"
 
 
 class Global:
-    """What an allowed name stands for. ``make`` gets the arguments of a call; None if it cannot be called.
+    """What an allowed name stands for.
 
-    The arguments may be values of any size that the stream stores once and uses at every call. A call whose
-    time or memory grows with them needs ``cost``: the bytes of instructions that such arguments take at least
-    where they are written. All costs together must not exceed the instructions that were read.
-
-    ``new`` makes the inert object that stands for an instance of a class; None if the name is no such class.
+    ``make`` is called with the arguments of a call; None if the name cannot be called. The arguments may be values of
+    any size that the stream stores once and passes to every call, so a call whose time or memory grows with them
+    needs a ``cost``: the least number of bytes that such arguments take in the stream. The sum of all costs must not
+    exceed the number of bytes read. ``new`` makes the inert object that stands for an instance of a class; None for
+    other names.
     """
 
     __slots__ = ("cost", "make", "name", "new")
@@ -64,17 +63,17 @@ class Global:
 
 
 class Inert:
-    """Base of the objects that builders make and that can be given a state afterwards."""
+    """Base class of objects that are made by calls and can be given a state."""
 
     __slots__ = ()
 
     def set_state(self, state: object) -> None:
-        """Take the state that the stream has for this object, or raise `PickleError`."""
+        """Take the state that the stream gives this object, or raise `PickleError`."""
         raise NotImplementedError
 
 
 class InertDict(dict[object, object], Inert):
-    """A ``collections.OrderedDict`` of the stream."""
+    """A ``collections.OrderedDict`` in the stream."""
 
     __slots__ = ()
 
@@ -83,18 +82,11 @@ class InertDict(dict[object, object], Inert):
 
 
 class Pickle(NamedTuple):
-    """A pickle's value and its protocol, and the offset in the file at which it ends."""
+    """A pickle's value and protocol, and the offset at which it ends in the file."""
 
     value: object
     protocol: int
     end: int
-
-
-def shown(name: object) -> str:
-    """A name from the file, fit for a message: printable and short."""
-    text = name.decode("utf-8", "backslashreplace") if isinstance(name, bytes) else str(name)
-    text = "".join(c if c.isascii() and c.isprintable() else ascii(c)[1:-1] for c in text[:81])
-    return text if len(text) <= 80 else text[:77] + "..."
 
 
 def walk(
@@ -106,12 +98,11 @@ def walk(
     persistent: Callable[[object], object] | None = None,
     whole: bool = True,
 ) -> Pickle:
-    """Evaluate the one pickle that fills ``size`` bytes from ``offset`` (default: the whole file); unless
-    ``whole``, the one that they begin with.
+    """Evaluate the one pickle that fills ``size`` bytes from ``offset`` (default: the whole file), or with ``whole``
+    false the first pickle in them.
 
-    ``names`` is the closed table of what the stream may name; ``persistent`` turns a persistent id into a
-    value. Containers may be shared and may contain themselves: a caller looks into them with a bound. Raises
-    `BadInput`.
+    ``names`` is the closed table of allowed names; ``persistent`` turns a persistent id into a value. Containers may
+    be shared and may contain themselves, so a caller must bound how it traverses them. Raises `BadInput`.
     """
     machine = _Machine(file, names, offset, file.size if size is None else offset + size, persistent)
     try:
@@ -128,7 +119,7 @@ def walk(
 
 
 class _Machine:
-    """The state between two opcodes. ``window`` is the file from ``base`` on, its next byte is at ``pos``."""
+    """The state between two opcodes. ``window`` is the file from offset ``base``; its next byte is at ``pos``."""
 
     __slots__ = (
         "base",
@@ -213,7 +204,7 @@ class _Machine:
                 pos, stack = self.pos, self.stack
 
     def value(self, whole: bool) -> object:
-        """The value that is left at the end."""
+        """The value left at the end."""
         at = self.base + self.pos
         if at > self.end:
             raise self.file.cut(self.end, at - self.end)
@@ -254,7 +245,7 @@ class _Machine:
         return self.window[at : at + length]
 
     def line(self) -> bytes:
-        """A short line without its end."""
+        """A short line, without the line break."""
         at = self.pos
         stop = self.window.find(b"\n", at, at + _LINE)
         if stop < 0:
@@ -264,7 +255,7 @@ class _Machine:
         return self.window[at:stop]
 
     def skip_line(self) -> tuple[int, int]:
-        """Pass a line of any length; its offset, and its length without the end."""
+        """Pass a line of any length; returns its offset, and its length without the line break."""
         at = self.base + self.pos
         found = self.window.find(b"\n", self.pos)
         if found >= 0:
@@ -295,14 +286,14 @@ class _Machine:
         self.skipped += length
 
     def look(self, at: int, length: int) -> bytes:
-        """Bytes of a line that has been passed."""
+        """Bytes of a line that was passed."""
         start = at - self.base
         if start + length <= len(self.window):
             return self.window[start : start + length]
         return self.file.read_at(at, length)
 
     def text_line(self, at: int, length: int, coding: str, text: bool) -> None:
-        """Push a string whose line has been passed."""
+        """Push a string whose line was passed."""
         if length < KEEP:
             self.stack.append(decode(self.look(at, length), coding))
         else:
@@ -310,19 +301,19 @@ class _Machine:
             self.skipped += length
 
     def charge(self, cost: int) -> None:
-        """Refuse calls that together want more than the instructions so far can have written once."""
+        """Refuse calls whose costs exceed the bytes of instructions read so far."""
         self.spent += cost
         if self.spent > self.base + self.pos - self.start - self.skipped:
             raise PickleError("uses the same values in too many calls", "no checkpoint does")
 
     def to_mark(self) -> list[object]:
-        """Take the values since the last mark off the stack."""
+        """Pop the values above the last mark."""
         values = self.stack
         self.stack = self.marks.pop()
         return values
 
     def find(self, module: object, name: object) -> Global:
-        """What a name stands for in the closed table."""
+        """Look up a name in the closed table."""
         if type(module) is not str or type(name) is not str:
             raise PickleError("has a name that is not a short text")
         found = self.names.get((module, name))
@@ -332,7 +323,7 @@ class _Machine:
 
 
 def put(target: object, key: object, value: object) -> None:
-    """Set one item of a dictionary that comes from the stream. Raises `PickleError`."""
+    """Set an item of a dictionary in the stream. Raises `PickleError`."""
     if not isinstance(target, dict):
         raise PickleError("sets an item of a value that is not a dictionary")
     kind = type(key)  # keys whose hash is cheap: no recursion, no collisions
@@ -341,14 +332,14 @@ def put(target: object, key: object, value: object) -> None:
     if kind is not str and kind is not bytes and not (isinstance(key, int) and abs(key) < 1 << 31):
         raise PickleError("has a dictionary key that is neither a short name nor a small number")
     if key in target:
-        raise PickleError(f"has the name {shown(key)} twice", "only one of the two could be used")
+        raise PickleError(f"has the name {short_name(key)} twice", "only one of the two could be used")
     target[key] = value
 
 
 def code(name: str) -> PickleError:
-    """The refusal of what only a running program could want."""
+    """The error for what would need code to run."""
     return PickleError(
-        f"contains code: {shown(name)}",
+        f"contains code: {short_name(name)}",
         "nothing was run; weights need no such name, so do not load this file with pickle either",
     )
 

@@ -1,7 +1,6 @@
-"""numpy's part of a pickle: arrays, dtypes and scalars as inert values that may still be in the file.
+"""numpy's part of a pickle: arrays, dtypes and scalars as inert values, which may still be in the file.
 
-The names and the forms of their arguments are those that numpy 1.x and 2.x write under Python 2 and 3; they
-were taken from real pickles.
+Names and arguments are those that numpy 1.x and 2.x write under Python 2 and 3, taken from real pickles.
 """
 
 from __future__ import annotations
@@ -12,9 +11,10 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from converters.errors import BadInput
 from converters.files import CHUNK
+from converters.printable import short_name
 from converters.tensor import ITEMSIZE, NUMPY_CODES, Data, FileBytes, Held, Swapped, Tensor
 
-from .machine import Global, Inert, InertDict, code, put, shown
+from .machine import Global, Inert, InertDict, code, put
 from .strings import RAW, PickleError, Span, content, decoded_chunks, encodes, latin1
 
 if TYPE_CHECKING:
@@ -49,7 +49,7 @@ TENSOR_LIMIT = 1 << 16
 
 
 def refuse_too_many(file: SourceFile, entries: Sized) -> None:
-    """Raise `BadInput` for a dictionary of more entries than any checkpoint has."""
+    """Raise `BadInput` for a dictionary with more entries than any checkpoint has."""
     if len(entries) > TENSOR_LIMIT:
         raise BadInput(
             f"holds a dictionary of {len(entries):,} entries; {TENSOR_LIMIT:,} at most are read",
@@ -80,11 +80,11 @@ class DType(Inert):
 
 
 class Array(Inert):
-    """A ``numpy.ndarray``. ``data`` holds the elements of an array of shape ``stored`` in C order, of which
-    this one is the transposition by ``axes`` (None: itself).
+    """A ``numpy.ndarray``.
 
-    ``sizes`` and ``order`` (``C``, ``F``, or axes) are as the stream has them, where many arrays can share
-    them; everything else is computed on request.
+    ``data`` holds the elements, in C order, of an array of shape ``stored``; this array is its transposition by
+    ``axes`` (None: itself). ``sizes`` and ``order`` (``C``, ``F``, or axes) are as the stream has them, where many
+    arrays can share them; the rest is computed on request.
     """
 
     __slots__ = ("data", "dtype", "order", "sizes")
@@ -102,7 +102,7 @@ class Array(Inert):
 
     @property
     def axes(self) -> tuple[int, ...] | None:
-        """What transposes the shape in memory to the logical one."""
+        """The order of axes that transposes the shape in memory to the logical shape."""
         if self.order == "F" and sum(size != 1 for size in self.sizes) > 1:
             return tuple(range(len(self.sizes)))[::-1]
         return self.order if isinstance(self.order, tuple) else None
@@ -119,16 +119,16 @@ class Array(Inert):
         self.fill(state[4], state[2], state[1], "F" if state[3] else "C")
 
     def fill(self, data: object, dtype: object, shape: object, order: str | tuple[int, ...]) -> None:
-        """Set everything, once. Only forms are checked here; the rest in `tensor`, where names are known."""
+        """Set all fields, once. Only forms are checked here; `tensor`, which knows the name, checks the rest."""
         if not isinstance(dtype, DType) or self.dtype is not None:
             raise PickleError("has an array of unknown form")
-        self.sizes = _sizes(shape, 1 << 63)
+        self.sizes = _checked_sizes(shape, 1 << 63)
         self.order = order
         self.dtype = dtype
         self.data = data
 
 
-def _sizes(value: object, bound: int) -> tuple[int, ...]:
+def _checked_sizes(value: object, bound: int) -> tuple[int, ...]:
     if type(value) is not tuple or len(value) > _MAX_AXES:
         raise PickleError("has an array of unknown form")
     for size in value:
@@ -138,7 +138,7 @@ def _sizes(value: object, bound: int) -> tuple[int, ...]:
 
 
 def _ascii(value: object) -> str:
-    """A short text, which Python 2 writes as bytes."""
+    """A short text, written as bytes by Python 2."""
     if isinstance(value, bytes):
         return value.decode("latin-1")
     return value if isinstance(value, str) else ""
@@ -158,7 +158,7 @@ def _frombuffer(arguments: tuple[object, ...]) -> Array:
         raise PickleError("has an array of unknown form")
     array, order = Array(), arguments[3]
     if len(arguments) == 5 and order == "K":
-        axes = _sizes(arguments[4], _MAX_AXES)
+        axes = _checked_sizes(arguments[4], _MAX_AXES)
         array.fill(arguments[0], arguments[1], arguments[2], axes)
         if sorted(axes) != list(range(len(array.sizes))):
             raise PickleError("has an array of impossible order")
@@ -194,7 +194,7 @@ def _scalar(arguments: tuple[object, ...]) -> int | float | bool | str | bytes:
 def _encode(arguments: tuple[object, ...]) -> bytes | Span:
     text, codec = arguments if len(arguments) == 2 else (None, None)
     if codec not in ("latin1", "latin-1"):
-        raise code(f"_codecs.encode({shown(codec) if isinstance(codec, str) else '...'})")
+        raise code(f"_codecs.encode({short_name(codec) if isinstance(codec, str) else '...'})")
     if isinstance(text, str):
         return latin1(text)
     if isinstance(text, Span) and text.text:
@@ -266,7 +266,7 @@ Python 2 and 3. Read only."""
 
 
 class Decoded(NamedTuple):
-    """Bytes that are written as a text; ``nbytes`` of them must come out. Raises `BadInput` if not."""
+    """Bytes that were written as text; exactly ``nbytes`` must result. Raises `BadInput` otherwise."""
 
     file: SourceFile
     span: Span
@@ -274,7 +274,6 @@ class Decoded(NamedTuple):
     name: str
 
     def chunks(self) -> Iterator[memoryview]:
-        """See `Data.chunks`."""
         left = self.nbytes
         try:
             for chunk in decoded_chunks(self.file, self.span):
@@ -294,8 +293,8 @@ class Decoded(NamedTuple):
 
 
 class Transposed(NamedTuple):
-    """The C-order bytes of an array of shape ``stored``, with its axes in the order ``axes``. Takes twice the
-    tensor's memory while it is read, and numpy."""
+    """The C-order bytes of an array of shape ``stored`` with its axes in the order ``axes``. Needs numpy, and memory
+    for the tensor twice while it is read."""
 
     data: Data
     stored: tuple[int, ...]
@@ -303,7 +302,6 @@ class Transposed(NamedTuple):
     itemsize: int
 
     def chunks(self) -> Iterator[memoryview]:
-        """See `Data.chunks`."""
         import numpy as np
 
         raw = bytearray()
@@ -322,8 +320,8 @@ def _amount(nbytes: int) -> str:
 
 
 def tensor(file: SourceFile, name: str, array: Array) -> Tensor:
-    """The tensor that an array is. Raises `BadInput`, naming it, unless it holds as many bytes as its shape
-    and dtype say and its dtype is one of `ITEMSIZE`."""
+    """The tensor of an array. Raises `BadInput`, naming it, unless its dtype is one of `ITEMSIZE` and it has as many
+    bytes as its shape and dtype ask for."""
     problem = hint = ""
     dtype = "" if array.dtype is None else NUMPY_CODES.get(array.dtype.code, "")
     shape = array.shape
@@ -333,7 +331,7 @@ def tensor(file: SourceFile, name: str, array: Array) -> Tensor:
         problem = "is an array without contents"
     elif not dtype:
         kind = _KINDS.get(array.dtype.code[0], "elements")
-        problem = f"holds {kind} ({shown(array.dtype.code)}), not weights"
+        problem = f"holds {kind} ({short_name(array.dtype.code)}), not weights"
         hint = "only arrays of numbers can be converted"
     elif not array.dtype.order:
         problem = "has a dtype without a byte order"
@@ -346,7 +344,7 @@ def tensor(file: SourceFile, name: str, array: Array) -> Tensor:
         what = "" if data.coding == RAW else " of text"
         problem = f"has {data.length:,} bytes{what}, but its shape takes {_amount(nbytes)}"
     if problem or array.dtype is None:
-        raise BadInput(problem, path=file.path, where=shown(name), hint=hint or PickleError("").hint)
+        raise BadInput(problem, path=file.path, where=short_name(name), hint=hint or PickleError("").hint)
     return Tensor(name, dtype, shape, _data(file, name, array, array.dtype, nbytes, ITEMSIZE[dtype]))
 
 
@@ -359,7 +357,7 @@ def _data(file: SourceFile, name: str, array: Array, dtype: DType, nbytes: int, 
     elif found.coding == RAW:
         data = FileBytes(file, found.offset, nbytes)
     else:
-        data = Decoded(file, found, nbytes, shown(name))
+        data = Decoded(file, found, nbytes, short_name(name))
     if dtype.order == ">" and itemsize > 1:
         data = Swapped(data, itemsize)
     axes = array.axes
@@ -369,9 +367,11 @@ def _data(file: SourceFile, name: str, array: Array, dtype: DType, nbytes: int, 
 
 
 class PlainValues:
-    """Turns values of a pickle that are not weights into ones to look at: numbers and texts as they are,
-    lists and dictionaries of them, and a few words for anything else. One object is for one file: what all
-    its values together can become is bounded, however often they share their parts."""
+    """Turns values that are not weights into plain ones: numbers and texts as they are, lists and dictionaries of
+    them, and a short description of anything else.
+
+    One object serves one file: the total size of all its results is bounded, however often the values share parts.
+    """
 
     def __init__(self, file: SourceFile) -> None:
         self._file = file
@@ -415,7 +415,7 @@ def _label(key: object) -> str:
 
 
 def _printable(text: str | bytes) -> str:
-    """A text that can be written as UTF-8."""
+    """Text that can be encoded as UTF-8."""
     if isinstance(text, str):
         if encodes(text):
             return text

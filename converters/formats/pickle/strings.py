@@ -1,8 +1,8 @@
 """The strings of a pickle: short ones as values, long ones as a `Span` that stays in the file.
 
-A pickle writes bytes in four ways: as they are, as Python 2 source text (protocol 0), or as a text of the
-same characters, which is UTF-8 (protocol 1 on) or raw-unicode-escape (protocol 0). All but the first are
-decoded in pieces, so that an array of any size takes no more memory than a few `CHUNK`.
+A pickle writes bytes in four ways: as they are, as Python 2 source text (protocol 0), or as text with the same
+characters, in UTF-8 (from protocol 1) or raw-unicode-escape (protocol 0). All but the first are decoded in pieces, so
+that an array of any size needs memory for only a few `CHUNK`.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ _DAMAGED = "the file is damaged; fetch it again"
 
 
 class PickleError(Exception):
-    """What is wrong with a pickle, where it is not known in which file and at which place."""
+    """What is wrong with a pickle, raised where file and offset are not known."""
 
     def __init__(self, what: str, hint: str = _DAMAGED) -> None:
         super().__init__(what)
@@ -36,9 +36,8 @@ class PickleError(Exception):
 
 
 class Span:
-    """A long string in the file: ``length`` bytes from ``offset``, written in ``coding`` (`RAW`, `ESCAPED`,
-    `UTF8` or `RAW_UNICODE`). ``text`` tells a str from bytes; bytes in a text's coding are its latin-1
-    encoding."""
+    """A long string in the file: ``length`` bytes from ``offset``, in the encoding ``coding`` (`RAW`, `ESCAPED`,
+    `UTF8` or `RAW_UNICODE`). ``text`` is true for str; bytes in a text encoding were decoded as latin-1."""
 
     __slots__ = ("coding", "length", "offset", "text")
 
@@ -49,7 +48,7 @@ class Span:
         self.text = text
 
     def may_hold(self, nbytes: int) -> bool:
-        """Whether it can decode to so many bytes, as far as that shows without reading it."""
+        """Whether it can decode to so many bytes, judged by its length and encoding alone."""
         return nbytes <= self.length <= nbytes * _LONGEST[self.coding]
 
 
@@ -66,7 +65,7 @@ def decode(data: bytes, coding: str) -> str | bytes:
 
 
 def latin1(text: str) -> bytes:
-    """The bytes that Python 3 wrote as a text of the same characters. Raises `PickleError`."""
+    """The bytes that Python 3 wrote as text with the same characters. Raises `PickleError`."""
     try:
         return text.encode("latin-1")
     except UnicodeEncodeError:
@@ -74,7 +73,7 @@ def latin1(text: str) -> bytes:
 
 
 def encodes(text: str) -> bool:
-    """Whether a text is valid Unicode: protocol 0 can spell lone surrogates, which no UTF-8 file holds."""
+    """Whether a text is valid Unicode: protocol 0 can express lone surrogates, which UTF-8 cannot."""
     if text.isascii():
         return True
     try:
@@ -85,7 +84,7 @@ def encodes(text: str) -> bool:
 
 
 def content(file: SourceFile, span: Span) -> str | bytes:
-    """A whole string of the file, whose length the caller has bounded. Raises `PickleError`, `BadInput`."""
+    """A whole string of the file; the caller has bounded its length. Raises `PickleError`, `BadInput`."""
     value = decode(file.read_at(span.offset, span.length), span.coding)
     return latin1(value) if isinstance(value, str) and not span.text else value
 
@@ -110,7 +109,7 @@ _RAW_UNICODE_TEXT = rb"(?:[^\\]++|\\u[0-9a-fA-F]{4}|\\U[0-9a-fA-F]{8})*+"
 
 
 def _whole(pattern: bytes, data: bytes, longest: int, last: bool) -> tuple[bytes, bytes]:
-    """Cut data before an escape that is not complete."""
+    """Cut data before an incomplete escape sequence."""
     match = re.match(pattern, data)
     end = match.end() if match else 0
     if end < len(data) and (last or len(data) - end >= longest):

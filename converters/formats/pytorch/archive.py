@@ -32,8 +32,8 @@ _DESCRIBED = 0x0008
 
 
 class Archive:
-    """The records written so far. `begin`, then the bytes into ``out``, then `end`; `close` after the
-    last."""
+    """The records written so far. Call `begin`, write the bytes to ``out``, call `end`; after the last record
+    `close`."""
 
     def __init__(self, out: Output, crc: Crc32) -> None:
         self._out = out
@@ -45,13 +45,13 @@ class Archive:
         self._current = (b"", 0, 0)
 
     def record(self, name: str, content: bytes) -> None:
-        """A whole small record."""
+        """Write a whole small record."""
         self.begin(name, len(content))
         self._out.write(content)
         self.end(self._crc(content, 0))
 
     def begin(self, name: str, size: int) -> None:
-        """The header of a record whose ``size`` bytes follow."""
+        """Write the header of a record of ``size`` bytes."""
         offset = self._out.position
         path = _ROOT + name.encode()
         large = b""
@@ -68,7 +68,7 @@ class Archive:
         self._current = (path, offset, size)
 
     def end(self, crc: int) -> None:
-        """The descriptor of the record that `begin` began, and its entry in the directory."""
+        """Write the descriptor of the current record, and note its directory entry."""
         path, offset, size = self._current
         large = b""
         if size >= _LIMIT:
@@ -91,10 +91,10 @@ class Archive:
         self._records += 1
 
     def close(self, serialization_id: str | None = None) -> None:
-        """The last record, ``.data/serialization_id``, and the directory.
+        """Write the last record, ``.data/serialization_id``, and the directory.
 
-        The identifier is 40 digits. torch's last 20 are a fold of the contents' CRCs and so are these;
-        its first 20 come from the hash function of its C++ library, ours from a fold of the names' CRCs.
+        The identifier has 40 digits. The last 20 combine the contents' CRCs, as torch's do; torch's first 20 come
+        from the hash function of its C++ library, these from the names' CRCs.
         """
         computed = f"{self._names:020d}{self._contents:020d}"
         self.record(".data/serialization_id", (serialization_id or computed).encode())
@@ -113,5 +113,5 @@ def _zip64(fields: bytes) -> bytes:
 
 
 def _fold(seed: int, value: int) -> int:
-    """How torch combines hashes (boost's ``hash_combine`` in 64 bits)."""
+    """Combines hashes as torch does (boost's ``hash_combine`` in 64 bits)."""
     return (seed ^ (value + 0x9E3779B9 + (seed << 6) + (seed >> 2))) & 0xFFFFFFFFFFFFFFFF

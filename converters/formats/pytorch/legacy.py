@@ -1,12 +1,12 @@
 """Reads the two formats that ``torch.save`` had before PyTorch 1.6, without PyTorch.
 
-0.1.10 to 1.5 (and later with ``_use_new_zipfile_serialization=False``): pickles one behind another, a magic number,
-the protocol's version, the writer's system, the value, the keys of its storages; then for each key an int64 with
-the number of elements and the elements, little-endian.
+0.1.10 to 1.5 (and later with ``_use_new_zipfile_serialization=False``): consecutive pickles of a magic number, the
+protocol's version, system information, the value, and the keys of its storages; then for each key an int64 with the
+number of elements, and the elements, little-endian.
 
-Up to 0.1.9: a tar archive of ``sys_info``, ``pickle`` (the value), ``tensors`` and ``storages``. The last two are a
-number and as many times a pickle with binary data behind it: of a storage its elements as above, of a tensor its
-axes, sizes, strides and first element. Storages that are views of others follow in a last pickle.
+Up to 0.1.9: a tar archive of ``sys_info``, ``pickle`` (the value), ``tensors`` and ``storages``. The last two hold a
+number, and as many pickles, each followed by binary data: for a storage its elements as above, for a tensor its
+number of axes, sizes, strides and first element. Storages that are views of others follow in a last pickle.
 
 The forms are those that ``torch/serialization.py`` reads (0.1.9 and 2.13).
 """
@@ -17,23 +17,16 @@ import struct
 from typing import TYPE_CHECKING
 
 from converters.errors import BadInput
-from converters.formats.pickle.machine import Global, shown, walk
+from converters.formats.io.zip_records import Record
+from converters.formats.pickle.machine import Global, walk
 from converters.formats.pickle.numpy_arrays import TENSOR_LIMIT
 from converters.formats.pickle.strings import PickleError
+from converters.printable import short_name
 from converters.tensor import ITEMSIZE
 
-from .reader import (
-    NAMES,
-    PthFile,
-    TorchStorage,
-    TorchTensor,
-    element_size,
-    lazy_tensors,
-    state_dict,
-    storage_dtype,
-    storage_fields,
-)
-from .zip_records import Record
+from .state_dict import lazy_tensors, state_dict
+from .tensors import PthFile, TorchStorage, TorchTensor, element_size, storage_dtype, storage_fields
+from .torch_globals import NAMES
 
 if TYPE_CHECKING:
     from converters.files import SourceFile
@@ -46,11 +39,11 @@ _KINDS = ("Double", "Float", "Half", "Long", "Int", "Short", "Char", "Byte")
 
 
 def read_legacy_pth(file: SourceFile, *, entry: str | None = None) -> PthFile:
-    """Read a file of the format of 0.1.10 to 1.5: names, shapes and places of all tensors of the state dict, or of
-    the one in ``entry``. The format has no checksums.
+    """Read a file in the format of 0.1.10 to 1.5: names, shapes and offsets of all tensors of the state dict, or of
+    the state dict in ``entry``. The format has no checksums.
 
-    Raises `BadInput` for a file of another kind, a damaged one, and one with code in it; `Refused` where it is not
-    clear which state dict is meant.
+    Raises `BadInput` for a file of another kind, a damaged file and a pickle with code; `Refused` where several state
+    dicts may be meant.
     """
     storages = _Storages()
     magic, _, end = walk(file, {}, whole=False)
@@ -69,7 +62,7 @@ def read_legacy_pth(file: SourceFile, *, entry: str | None = None) -> PthFile:
 
 
 class _Storages:
-    """The storages that a value refers to, whose places follow behind it."""
+    """The storages that a value refers to. Their offsets are known only after it was read."""
 
     def __init__(self) -> None:
         self._roots: dict[str, tuple[TorchStorage, int]] = {}
@@ -114,13 +107,13 @@ class _Storages:
             found = left.pop(name, None) if isinstance(name, str) else None
             if found is None:
                 raise BadInput(
-                    "has a storage that no tensor names, or one twice", path=file.path, where=shown(name)
+                    "has a storage that no tensor names, or one twice", path=file.path, where=short_name(name)
                 )
             storage, count = found
             storage.record, at = _elements(file, at, storage.dtype, count, name)
         if left:
             raise BadInput(
-                "lacks a storage that a tensor needs", path=file.path, where=shown(next(iter(left)))
+                "lacks a storage that a tensor needs", path=file.path, where=short_name(next(iter(left)))
             )
         for (name, first, count), view in self._views.items():
             size = element_size(view.dtype)
@@ -129,11 +122,13 @@ class _Storages:
 
 
 def _elements(file: SourceFile, at: int, dtype: str, count: int | None, name: str) -> tuple[Record, int]:
-    """The elements of a storage that begins with their number at ``at``, and the offset behind them."""
+    """A storage that starts with its number of elements at ``at``, and the offset after it."""
     stored = int.from_bytes(file.read_at(at, 8), "little", signed=True)
     if stored < 0 or (count is not None and stored != count):
         wanted = "" if count is None else f", its tensors say {count:,}"
-        raise BadInput(f"has a storage of {stored:,} elements{wanted}", path=file.path, where=shown(name))
+        raise BadInput(
+            f"has a storage of {stored:,} elements{wanted}", path=file.path, where=short_name(name)
+        )
     at += 8
     size = stored * element_size(dtype)
     if size > file.size - at:
@@ -142,7 +137,7 @@ def _elements(file: SourceFile, at: int, dtype: str, count: int | None, name: st
 
 
 def read_tar_pth(file: SourceFile, *, entry: str | None = None) -> PthFile | None:
-    """Read a file of the format up to 0.1.9, as `read_legacy_pth` does; None for any other tar archive."""
+    """Read a file in the format up to 0.1.9, as `read_legacy_pth` does; None for any other tar archive."""
     from converters.formats.io.tar_members import read_tar
 
     members = read_tar(file)
@@ -168,7 +163,7 @@ def read_tar_pth(file: SourceFile, *, entry: str | None = None) -> PthFile | Non
 
 
 def _tar_names() -> dict[tuple[str, str], Global]:
-    """Classes of storages and tensors, on any device."""
+    """The names of classes of storages and tensors, on any device."""
     names = {}
     for kind in _KINDS:
         for module in ("torch", "torch.cuda"):
@@ -204,7 +199,9 @@ def _tar_storages(file: SourceFile, start: int, length: int) -> dict[str, TorchS
         whole = found.get(str(root))
         size = ITEMSIZE[whole.dtype] if whole else 1
         if whole is None or (first + count) * size > whole.record.size or str(key) in found:
-            raise BadInput("has a part of a storage that is not in it", path=file.path, where=shown(str(key)))
+            raise BadInput(
+                "has a part of a storage that is not in it", path=file.path, where=short_name(str(key))
+            )
         record = Record(whole.record.offset + first * size, count * size, 0)
         found[str(key)] = TorchStorage(whole.dtype, str(key), record)
     return found
@@ -232,7 +229,7 @@ def _tar_tensors(
         except PickleError as error:
             raise BadInput(error.what, path=file.path, where=f"offset {at:,}", hint=error.hint) from None
         if str(key) in found:
-            raise BadInput("has a tensor twice", path=file.path, where=shown(str(key)))
+            raise BadInput("has a tensor twice", path=file.path, where=short_name(str(key)))
         found[str(key)] = tensor
     if at != stop:
         raise BadInput(f"has {stop - at:,} more bytes behind its last tensor", path=file.path)
@@ -240,7 +237,7 @@ def _tar_tensors(
 
 
 def _count(file: SourceFile, start: int, stop: int) -> tuple[int, int]:
-    """The number that a member begins with, and the offset behind it."""
+    """The number at the start of a member, and the offset after it."""
     count, _, end = walk(file, {}, offset=start, size=stop - start, whole=False)
     if type(count) is not int or not 0 <= count <= TENSOR_LIMIT:
         raise BadInput("has an impossible number of tensors", path=file.path, where=f"offset {start:,}")
@@ -250,7 +247,7 @@ def _count(file: SourceFile, start: int, stop: int) -> tuple[int, int]:
 def _fields(
     file: SourceFile, names: dict[tuple[str, str], Global], at: int, stop: int, length: int
 ) -> tuple[tuple[object, ...], int]:
-    """The tuple of ``length`` values at ``at``, and the offset behind it."""
+    """The tuple of ``length`` values at ``at``, and the offset after it."""
     value, _, end = walk(file, names, offset=at, size=stop - at, whole=False)
     if type(value) is not tuple or len(value) != length or type(value[0]) is not int:
         raise BadInput("has a tensor of unknown form", path=file.path, where=f"offset {at:,}")

@@ -1,4 +1,4 @@
-"""The index of a checkpoint in several files: ``model.safetensors.index.json``, ``pytorch_model.bin.index.json``."""
+"""Reads the index of a sharded checkpoint: ``model.safetensors.index.json``, ``pytorch_model.bin.index.json``."""
 
 from __future__ import annotations
 
@@ -7,8 +7,8 @@ import os
 from typing import TYPE_CHECKING
 
 from converters.errors import BadInput
-from converters.formats.pickle.machine import shown
 from converters.formats.pickle.numpy_arrays import TENSOR_LIMIT
+from converters.printable import short_name
 
 if TYPE_CHECKING:
     from converters.files import SourceFile
@@ -18,7 +18,7 @@ _FILES = 512  # they are open at once
 
 
 def read_index(file: SourceFile) -> dict[str, set[str]]:
-    """The names of the tensors in each file, by the file's path: a neighbour of the index. Raises `BadInput`."""
+    """The tensors' names in each shard, by the shard's path in the index's folder. Raises `BadInput`."""
     if file.size > _LIMIT:
         raise BadInput(
             f"is an index of {file.size:,} bytes", path=file.path, hint="no checkpoint's is so long"
@@ -37,7 +37,7 @@ def read_index(file: SourceFile) -> dict[str, set[str]]:
     found: dict[str, set[str]] = {}
     for name, part in names.items():
         if not isinstance(part, str) or not _is_neighbour(part):
-            where = shown(part) if isinstance(part, str) else shown(name)
+            where = short_name(part) if isinstance(part, str) else short_name(name)
             raise BadInput("names a file that is not in its own folder", path=file.path, where=where)
         found.setdefault(os.path.join(folder, part), set()).add(name)
     if len(found) > _FILES:
@@ -53,7 +53,7 @@ def _once(pairs: list[tuple[str, object]]) -> dict[str, object]:
 
 
 def _is_neighbour(name: str) -> bool:
-    """Whether a file's name is that alone: no folder, drive or stream, nothing hidden, no index again."""
+    """Whether a name is a plain file name: no folder, drive or stream, not hidden, not another index."""
     return (
         name.isprintable()
         and not set('/\\:*?"<>|') & set(name)

@@ -1,8 +1,8 @@
-"""Which state dict of a PyTorch checkpoint holds the weights, where there are further dictionaries in it.
+"""Chooses the state dict with the weights, where a PyTorch checkpoint has several dictionaries.
 
-By the names of entries, as published training code writes them: mmcv and many others (``state_dict``), PySlowFast
-(``model_state``), PyTorch's tutorials (``model_state_dict``), and so on. Averages of the weights that lie beside
-them are never taken unless asked for, and what is not clear is asked.
+It goes by the names of entries in published training code: ``state_dict`` (mmcv and many others), ``model_state``
+(PySlowFast), ``model_state_dict`` (PyTorch's tutorials) and so on. Averaged weights beside the plain ones are only
+taken on request, and ambiguity is refused.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 from converters.errors import BadInput, Refused, UsageError
 from converters.formats.pickle.numpy_arrays import TENSOR_LIMIT
 
-from .reader import State, TorchTensor, named
+from .tensors import State, TorchTensor, named
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -43,18 +43,18 @@ _BUDGET = 4 * TENSOR_LIMIT
 
 
 def choose(file: SourceFile, entries: Mapping[str, object], entry: str | None) -> State:
-    """The state dict that is meant, in the path ``entry`` if that is given: names with dots between them.
+    """The state dict with the plain weights, or the one in ``entry``, a path of names with dots between them.
 
-    Raises `Refused` where several may be meant, `UsageError` where there is none in ``entry``.
+    Raises `Refused` where several may be meant, `UsageError` where ``entry`` has none.
     """
     found = dict(_Search(file).state_dicts(entries, ()))
     own = any(isinstance(item, TorchTensor) for item in entries.values())
     if entry is not None:
         path = next((path for path in found if ".".join(path) == entry), None)
         if path is None:
-            there = ", ".join(map(".".join, found)) or "none; the file is a state dict itself"
+            entries_found = ", ".join(map(".".join, found)) or "none; the file is a state dict itself"
             raise UsageError(
-                f"has no state dict in the entry {entry!r}", path=file.path, hint=f"it has {there}"
+                f"has no state dict in the entry {entry!r}", path=file.path, hint=f"it has {entries_found}"
             )
         return _state(file, entries, found, path)
     average = [path for path in found if any(_AVERAGE.search(name) for name in path)]
@@ -81,20 +81,22 @@ def _state(
     found: Mapping[tuple[str, ...], dict[object, object]],
     path: tuple[str, ...],
 ) -> State:
-    """The state dict at ``path``, and all that lies beside the path by its own path."""
-    others: dict[str, object] = {}
+    """The state dict at ``path``; all values beside the path go by their own paths."""
+    other_values: dict[str, object] = {}
     inner: Mapping[str, object] = entries
     for depth, name in enumerate(path):
-        others |= {".".join((*path[:depth], other)): item for other, item in inner.items() if other != name}
+        other_values |= {
+            ".".join((*path[:depth], other)): item for other, item in inner.items() if other != name
+        }
         wrapped = inner[name]
         assert isinstance(wrapped, dict)
         inner = named(file, wrapped)
     beside = tuple(".".join(other) for other in found if other != path)
-    return State(inner, ".".join(path), others, beside)
+    return State(inner, ".".join(path), other_values, beside)
 
 
 class _Search:
-    """The state dicts in one file's value."""
+    """Searches one file's value for state dicts."""
 
     def __init__(self, file: SourceFile) -> None:
         self._file = file
@@ -103,7 +105,8 @@ class _Search:
     def state_dicts(
         self, entries: Mapping[str, object], path: tuple[str, ...]
     ) -> Iterator[tuple[tuple[str, ...], dict[object, object]]]:
-        """Every dictionary that has tensors, by its path, but for optimizers; what is in one is its own."""
+        """Every dictionary with tensors by its path, except those of optimizers and those inside another state
+        dict."""
         self._left -= len(entries)
         if self._left < 0:
             raise BadInput(

@@ -1,8 +1,8 @@
-"""The tensors of a TorchScript archive's modules. The archive is a program; its values are read as data alone.
+"""The tensors of a TorchScript archive. The archive is a program; only its values are read, as data.
 
-``data.pkl`` holds the module as objects of classes that the archive's own code declares: each is an inert
-dictionary of its attributes here. Names are attribute paths, as the module's ``state_dict()`` has them. The code
-is not read, so a tensor that is a plain attribute counts as a buffer.
+``data.pkl`` holds the module as objects of classes that the archive's own code declares; here each is an inert
+dictionary of its attributes. Names are attribute paths, as in the module's ``state_dict()``. The code is not read, so
+a tensor that is a plain attribute counts as a buffer.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from converters.formats.pickle.machine import Global, Inert
 from converters.formats.pickle.numpy_arrays import TENSOR_LIMIT
 from converters.formats.pickle.strings import PickleError, encodes
 
-from .reader import TorchTensor
+from .tensors import TorchTensor
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -26,7 +26,7 @@ _LISTS = ("build_intlist", "build_tensorlist", "build_doublelist", "build_boolli
 
 
 class Module(Inert):
-    """An object of a class that the archive declares: its attributes."""
+    """An object of a class that the archive declares, with its attributes."""
 
     __slots__ = ("attributes",)
 
@@ -34,7 +34,7 @@ class Module(Inert):
         self.attributes: dict[object, object] = {}
 
     def set_state(self, state: object) -> None:
-        """The attributes, once. What a class's own ``__setstate__`` would take is not known here."""
+        """Take the attributes, once. What a class's own ``__setstate__`` would expect is unknown here."""
         if not isinstance(state, dict) or self.attributes:
             raise PickleError(
                 "has an object whose state only its own code can read", "save the state_dict() of the module"
@@ -43,7 +43,7 @@ class Module(Inert):
 
 
 class _Names(dict[tuple[str, str], Global]):
-    """The closed table, and any class of the archive's own, which is `Module`."""
+    """The closed table, plus any class of the archive, which is a `Module`."""
 
     def get(self, key: tuple[str, str], default: object = None) -> Global | None:  # type: ignore[override]
         """What a name stands for."""
@@ -58,7 +58,7 @@ _MODULE = Global("a class of the archive", new=Module)
 
 
 def module_names(names: Mapping[tuple[str, str], Global]) -> Mapping[tuple[str, str], Global]:
-    """What ``data.pkl`` may name, ``names`` included."""
+    """The names that ``data.pkl`` may use, including ``names``."""
     found = _Names(names)
     for name in _LISTS:
         found["torch.jit._pickle", name] = Global(f"torch.jit._pickle.{name}", _first)
@@ -67,15 +67,17 @@ def module_names(names: Mapping[tuple[str, str], Global]) -> Mapping[tuple[str, 
 
 
 def _first(arguments: tuple[object, ...]) -> object:
-    """A list or dictionary, perhaps with the text of its type behind it."""
+    """A list or dictionary; its type may follow as text."""
     if not 1 <= len(arguments) <= 2:
         raise PickleError("has a list of unknown form")
     return arguments[0]
 
 
 def parameters(file: SourceFile, value: object) -> dict[object, object]:
-    """Every tensor of a module by its name, a module's own before those of the modules in it. Raises `BadInput`
-    where the value is no module, or has no tensors or too many."""
+    """Every tensor of a module by name, its own before those of its submodules.
+
+    Raises `BadInput` where the value is not a module, and where it has no tensors or too many.
+    """
     if not isinstance(value, Module):
         raise BadInput("is a TorchScript file that holds no module", path=file.path)
     found: dict[object, object] = {}
@@ -93,7 +95,7 @@ def parameters(file: SourceFile, value: object) -> dict[object, object]:
 
 
 def _tensors(file: SourceFile, module: Module) -> Iterator[tuple[str, TorchTensor]]:
-    """Depth first, over a stack of its own: modules may be shared, and a file's may contain themselves."""
+    """Depth first, with an explicit stack: modules may be shared, and may contain themselves."""
     stack: list[tuple[str, Module]] = [("", module)]
     visits = 0
     while stack:

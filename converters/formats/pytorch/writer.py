@@ -1,9 +1,8 @@
-"""A ``.pth`` written without torch and without numpy.
+"""Writes ``.pth`` files without torch and without numpy.
 
-The file is what ``torch.save(OrderedDict(...), buffer)`` of torch 2.13 writes, byte for byte but for the
-record ``.data/serialization_id`` (torch takes half of it from its C++ library's string hash).
-``torch.load`` reads it with ``weights_only=True`` and with ``mmap=True``; the bytes of every tensor are
-64-byte aligned.
+The file is what ``torch.save(OrderedDict(...), buffer)`` of torch 2.13 writes, byte for byte except for the record
+``.data/serialization_id`` (torch takes half of it from its C++ library's string hash). ``torch.load`` reads it with
+``weights_only=True`` and with ``mmap=True``; the bytes of every tensor are 64-byte aligned.
 """
 
 from __future__ import annotations
@@ -19,6 +18,7 @@ from .archive import ALIGNMENT, Archive
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
 
+    from converters.formats.format import Content
     from converters.formats.io.crc32 import Crc32
     from converters.formats.io.output_stream import Output
     from converters.tensor import Tensor
@@ -56,16 +56,15 @@ def write_pth(
     progress: Callable[[int], None] | None = None,
     serialization_id: str | None = None,
 ) -> list[int]:
-    """Write ``tensors``, in their order, as an ``OrderedDict`` and return the CRC-32 of each one's bytes.
+    """Write ``tensors`` in order as an ``OrderedDict``, and return the CRC-32 of each tensor's bytes.
 
-    ``records`` are further members ``archive/NAME`` of the zip, which ``torch.load`` ignores; a function
-    is asked for them after the tensors, with their CRCs. With ``wrap``, plain data, the file holds
-    ``{key: OrderedDict, **wrap}`` instead of the bare ``OrderedDict``. ``progress`` is told of every
-    piece's bytes. Same tensors, same bytes; 40 digits given as ``serialization_id`` take the place of the
-    computed ones.
+    ``records`` are additional members ``archive/NAME`` of the zip, which ``torch.load`` ignores; a function is called
+    for them after the tensors, with their CRCs. With ``wrap``, plain data, the file holds ``{key: OrderedDict,
+    **wrap}`` instead of the bare ``OrderedDict``. ``progress`` is called with the number of bytes of each chunk. The
+    same tensors give the same bytes; ``serialization_id``, 40 digits, replaces the computed one.
 
-    Nothing is held but the names and one piece of data. `ValueError` if a name comes twice, a tensor's
-    data has another length than its shape says, or a record's name is taken or not ASCII.
+    Only the names and one chunk of data are in memory. Raises `ValueError` if a name occurs twice, if the length of a
+    tensor's data contradicts its shape, or if a record's name is taken or not ASCII.
     """
     checksum = crc if crc is not None else crc32_function()
     write = out.write
@@ -124,14 +123,14 @@ def _pickle(tensors: Sequence[Tensor], wrap: Mapping[str, object] | None, key: s
 
 
 class _Pickle:
-    """A pickle as it grows: the opcodes so far and the next number of the memo."""
+    """A pickle under construction: the opcodes so far and the next memo number."""
 
     def __init__(self) -> None:
         self.out = bytearray(b"\x80\2")
         self.memo = 0
 
     def put(self) -> int:
-        """Memoize the object on the stack, as the pickler does with each; returns its number."""
+        """Memoise the object on the stack, as the pickler does with each; returns its number."""
         number = self.memo
         self.memo = number + 1
         self.out += b"q%c" % number if number < 256 else b"r" + _UINT(number)
@@ -173,7 +172,7 @@ class _Pickle:
             self.out += b"u" if len(batch) > 1 else b"s"
 
     def _tensor(self, number: int, tensor: Tensor, empty: bytes, known: dict[str, bytes]) -> None:
-        """``known`` has what every tensor names: written once, fetched from the memo after that."""
+        """``known`` has what all tensors refer to: written once, then fetched from the memo."""
         strides = []
         step = 1
         for size in reversed(tensor.shape):
@@ -267,3 +266,17 @@ def _int(value: int) -> bytes:
     if size > 255:
         raise ValueError("an integer of more than 255 bytes")
     return b"\x8a%c" % size + value.to_bytes(size, "little", signed=True)
+
+
+def write(outputs: Sequence[Output], content: Content) -> None:
+    """Write a ``.pth`` with the provenance in a record."""
+    (out,) = outputs
+    wrapper = content.wrapper
+    write_pth(
+        out,
+        content.tensors,
+        progress=content.progress,
+        records=lambda crcs: {"provenance.json": content.provenance(crcs).encode()},
+        wrap=wrapper and wrapper.entries,
+        key=wrapper.key if wrapper else "state_dict",
+    )

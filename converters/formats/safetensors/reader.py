@@ -1,4 +1,4 @@
-"""A ``.safetensors`` file read as data, without the library: every length is checked before it is used."""
+"""Reads ``.safetensors`` files without the library: every length is checked before it is used."""
 
 from __future__ import annotations
 
@@ -48,9 +48,9 @@ class SafetensorsFile(NamedTuple):
 def read_safetensors(file: SourceFile) -> SafetensorsFile:
     """Read the header; the tensors' bytes stay in the file.
 
-    As the safetensors library demands: a header of at most 100 MB that is a JSON object without doubled
-    keys, and tensors that cover all bytes behind it without holes or overlaps, each as many as its shape
-    and dtype take. Anything else is `BadInput`, and so are more tensors than any checkpoint has.
+    As the safetensors library requires, the header is a JSON object of at most 100 MB without duplicate keys, and the
+    tensors cover all bytes after it without gaps or overlaps, each as many as its shape and dtype ask for. Raises
+    `BadInput` for anything else, and for more tensors than any checkpoint has.
     """
     if file.size < 9 or file.read_at(8, 1) != b"{":
         raise BadInput("is no safetensors file", path=file.path)
@@ -78,7 +78,7 @@ def read_safetensors(file: SourceFile) -> SafetensorsFile:
         if begin != expected:
             what = "overlaps another tensor" if begin < expected else "begins behind a hole"
             raise BadInput(
-                f"{what}: offset {begin:,}, {expected:,} expected", path=file.path, where=_tensor(name)
+                f"{what}: offset {begin:,}, {expected:,} expected", path=file.path, where=_tensor_words(name)
             )
         expected = end
     if expected != file.size - start:
@@ -115,7 +115,7 @@ def _object(pairs: list[tuple[str, object]]) -> dict[str, object]:
         seen: set[str] = set()
         for key, _ in pairs:
             if key in seen:
-                raise ValueError(f"the key {_show(key)} comes twice")
+                raise ValueError(f"the key {_short_text(key)} comes twice")
             seen.add(key)
     return entries
 
@@ -130,18 +130,20 @@ def _metadata(entries: object, path: str) -> dict[str, str]:
     metadata: dict[str, str] = {}
     for key, value in entries.items():
         if type(value) is not str:
-            raise BadInput("has metadata that is not text", path=path, where=f"key {_show(key)}")
+            raise BadInput("has metadata that is not text", path=path, where=f"key {_short_text(key)}")
         if not _encodes(key) or not _encodes(value):
-            raise BadInput("has metadata that is not valid Unicode", path=path, where=f"key {_show(key)}")
+            raise BadInput(
+                "has metadata that is not valid Unicode", path=path, where=f"key {_short_text(key)}"
+            )
         metadata[key] = value
     return metadata
 
 
 def _entry(name: str, entry: object, room: int, path: str) -> tuple[str, tuple[int, ...], int, int]:
-    """dtype, shape, and the span of one tensor in the ``room`` bytes behind the header."""
+    """dtype, shape and span of one tensor within the ``room`` bytes after the header."""
 
     def bad(what: str) -> BadInput:
-        return BadInput(what, path=path, where=_tensor(name))
+        return BadInput(what, path=path, where=_tensor_words(name))
 
     if not _encodes(name):
         raise bad("has a name that is not valid Unicode")
@@ -151,10 +153,10 @@ def _entry(name: str, entry: object, room: int, path: str) -> tuple[str, tuple[i
     if type(code) is not str:
         raise bad("has a dtype that is not text")
     if code not in DTYPE:
-        raise bad(f"has the dtype {_show(code)}, which is not supported ({', '.join(DTYPE)} are)")
-    if not _sizes(shape) or len(shape) > _AXES:
+        raise bad(f"has the dtype {_short_text(code)}, which is not supported ({', '.join(DTYPE)} are)")
+    if not _is_shape(shape) or len(shape) > _AXES:
         raise bad(f"has a shape that is not a list of at most {_AXES} sizes")
-    if not _sizes(offsets) or len(offsets) != 2:
+    if not _is_shape(offsets) or len(offsets) != 2:
         raise bad("has data_offsets that are not two offsets")
     begin, end = offsets
     if not begin <= end <= room:
@@ -167,7 +169,7 @@ def _entry(name: str, entry: object, room: int, path: str) -> tuple[str, tuple[i
     return dtype, tuple(shape), begin, end
 
 
-def _sizes(value: object) -> bool:
+def _is_shape(value: object) -> bool:
     return type(value) is list and all(type(size) is int and 0 <= size < 2**63 for size in value)
 
 
@@ -179,10 +181,10 @@ def _encodes(text: str) -> bool:
     return True
 
 
-def _tensor(name: str) -> str:
-    return f"tensor {_show(name)}"
+def _tensor_words(name: str) -> str:
+    return f"tensor {_short_text(name)}"
 
 
-def _show(text: str) -> str:
-    """A text of the file as an error may show it: short and printable."""
+def _short_text(text: str) -> str:
+    """A text from the file for an error message: short and printable."""
     return ascii(text if len(text) <= 80 else text[:77] + "...")

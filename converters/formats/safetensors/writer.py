@@ -1,8 +1,8 @@
-"""A ``.safetensors`` file written without the library and without numpy.
+"""Writes ``.safetensors`` files without the library and without numpy.
 
-Eight bytes of header length, a header in JSON padded with spaces to a multiple of eight, and the tensors'
-bytes without holes. They lie in order of falling element size, as the library's own writer has them:
-every tensor is then aligned to its elements. The header names them in the order given.
+Eight bytes with the header's length, a header in JSON padded with spaces to a multiple of eight, and the tensors'
+bytes without gaps. They are sorted by falling element size, as by the library's own writer, so that every tensor is
+aligned to its elements. The header names them in the order given.
 """
 
 from __future__ import annotations
@@ -11,11 +11,13 @@ import json
 from typing import TYPE_CHECKING
 
 from converters.errors import Refused
+from converters.formats.io.crc32 import crc32_function
 from converters.tensor import ITEMSIZE, known_crc
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
 
+    from converters.formats.format import Content
     from converters.formats.io.crc32 import Crc32
     from converters.formats.io.output_stream import Output
     from converters.tensor import Tensor
@@ -46,17 +48,14 @@ def write_safetensors(
     progress: Callable[[int], None] | None = None,
     crc: Crc32 | None = None,
 ) -> list[int] | None:
-    """Write ``tensors`` and return the CRC-32 of each one's bytes, or ``None`` if no ``crc`` function is
-    given.
+    """Write ``tensors`` and return the CRC-32 of each tensor's bytes, or None if no ``crc`` function is given.
 
-    ``metadata`` stands first in the header, under ``__metadata__``, with its keys sorted. A function is
-    asked for it twice: before the data with zeros for the CRCs, and, given ``crc``, after the data with
-    the CRCs themselves; both answers must be equally long in the file. ``progress`` is told of every
-    piece's bytes.
+    ``metadata`` comes first in the header, under ``__metadata__``, sorted by key. A function is called for it twice:
+    before the data with zeros for the CRCs and, given ``crc``, after the data with the CRCs; both results must take
+    the same number of bytes. ``progress`` is called with the number of bytes of each chunk.
 
-    `Refused` if the format cannot hold a name or the header; `ValueError` if a name comes twice, a
-    tensor's data has another length than its shape says, or the second metadata another length than the
-    first.
+    Raises `Refused` if the format cannot hold a name or the header; `ValueError` if a name occurs twice, if the
+    length of a tensor's data contradicts its shape, or if the second metadata differs in length from the first.
     """
     crcs = [0] * len(tensors)
     header = _header(tensors, metadata(crcs) if callable(metadata) else metadata, out.path)
@@ -89,13 +88,13 @@ def write_safetensors(
 
 
 def _layout(tensors: Sequence[Tensor]) -> list[int]:
-    """Positions of the tensors in the order in which their bytes lie."""
+    """The indices of the tensors, in the order of their bytes in the file."""
     itemsizes = [ITEMSIZE[tensor.dtype] for tensor in tensors]
     return sorted(range(len(tensors)), key=lambda index: -itemsizes[index])
 
 
 def _header(tensors: Sequence[Tensor], metadata: Mapping[str, str], path: str) -> bytes:
-    """The length and the header, a multiple of eight bytes together."""
+    """The length and the header, together a multiple of eight bytes."""
     spans = [(0, 0)] * len(tensors)
     offset = 0
     for index in _layout(tensors):
@@ -125,3 +124,15 @@ def _header(tensors: Sequence[Tensor], metadata: Mapping[str, str], path: str) -
             hint="write a .pth",
         )
     return len(text).to_bytes(8, "little") + text
+
+
+def write(outputs: Sequence[Output], content: Content) -> None:
+    """Write a file with the provenance in its metadata."""
+    (out,) = outputs
+    write_safetensors(
+        out,
+        content.tensors,
+        crc=crc32_function(),
+        progress=content.progress,
+        metadata=lambda crcs: {"format": "pt", "provenance": content.provenance(crcs)},
+    )

@@ -1,8 +1,8 @@
-"""Which files are a TensorFlow checkpoint, whatever of it a person names.
+"""Finds the files of a TensorFlow checkpoint from any of its names.
 
-A V2 checkpoint is ``PREFIX.index`` and its shards ``PREFIX.data-SSSSS-of-NNNNN``, and no file is called
-``PREFIX``. A V1 checkpoint is one file, or ``PREFIX-SSSSS-of-NNNNN``. A text file ``checkpoint`` in the same
-folder names the prefix, often by a path that no longer exists.
+A V2 checkpoint is ``PREFIX.index`` and its shards ``PREFIX.data-SSSSS-of-NNNNN``; no file is called ``PREFIX``. A V1
+checkpoint is one file, or ``PREFIX-SSSSS-of-NNNNN``. A text file ``checkpoint`` in the same folder names the prefix,
+often by a path that no longer exists.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from typing import NamedTuple
 
 from converters.errors import BadInput
 from converters.files import SourceFile
-from converters.formats.io.protobuf_fields import shown
+from converters.printable import short_name
 
 from .sstable import MAGIC
 
@@ -28,10 +28,8 @@ _LETTERS = {b"n": b"\n", b"t": b"\t", b"r": b"\r"}
 
 
 class CheckpointFiles(NamedTuple):
-    """A checkpoint's files. ``prefix`` is what TensorFlow calls it by.
-
-    ``index_path`` is a V2 checkpoint's, whose header says which shards there are; ``tables`` are the files of V1.
-    """
+    """The files of a checkpoint with TensorFlow's name ``prefix``. ``index_path`` is a V2 checkpoint's index, whose
+    header lists the shards; ``tables`` are the files of V1."""
 
     prefix: str
     index_path: str | None
@@ -43,8 +41,8 @@ class CheckpointFiles(NamedTuple):
 
 
 def names_checkpoint(path: str) -> bool:
-    """Whether a path can only be meant as a TensorFlow checkpoint: a folder, a file named as one of its
-    files, a prefix that is no file itself, or a table. Says nothing about whether the rest is there."""
+    """Whether a path can only mean a TensorFlow checkpoint: a folder, a file named like one of its files, a prefix
+    that is not a file itself, or a table. The rest may be missing."""
     if os.path.isdir(path) or os.path.basename(path) in (STATE, *_MODULES):
         return True
     if path.endswith((".index", ".meta")) or _NUMBER.search(path):
@@ -55,10 +53,10 @@ def names_checkpoint(path: str) -> bool:
 
 
 def find_checkpoint(path: str) -> CheckpointFiles:
-    """The files of the checkpoint that ``path`` names: its prefix, any file of it, its folder, the file
-    ``checkpoint`` or a SavedModel or TF-Hub module.
+    """The files of the checkpoint that ``path`` names by its prefix, any of its files, its folder, the file
+    ``checkpoint``, or a SavedModel or TF-Hub module.
 
-    Raises `BadInput` where nothing is found, the choice is not clear, or a file of the set is missing.
+    Raises `BadInput` where nothing is found, the choice is ambiguous, or a file is missing.
     """
     if os.path.isdir(path):
         return _in_folder(path)
@@ -79,7 +77,7 @@ def find_checkpoint(path: str) -> CheckpointFiles:
 
 
 def _prefix(prefix: str, path: str) -> CheckpointFiles:
-    """The checkpoint of a prefix that was taken from ``path``."""
+    """The checkpoint with a prefix that was derived from ``path``."""
     index = f"{prefix}.index"
     if os.path.isfile(prefix) and (path == prefix or not os.path.isfile(index)) and _is_table(prefix):
         return CheckpointFiles(prefix, None, (prefix,))
@@ -123,7 +121,7 @@ def _count(text: str, path: str) -> int:
 
 
 def _in_folder(folder: str) -> CheckpointFiles:
-    """The checkpoint that a folder holds: the one that ``checkpoint`` names, or the only one."""
+    """The checkpoint in a folder: the one that the file ``checkpoint`` names, or the only one."""
     if os.path.isdir(os.path.join(folder, _VARIABLES)) or any(
         os.path.isfile(os.path.join(folder, name)) for name in _MODULES
     ):
@@ -164,7 +162,7 @@ def _saved_model(folder: str, path: str) -> CheckpointFiles:
 
 
 def _from_state(path: str) -> CheckpointFiles:
-    """The checkpoint that the text file ``checkpoint`` names, or the one of the same base name beside it."""
+    """The checkpoint that the text file ``checkpoint`` names, or one with the same base name beside it."""
     with SourceFile(path) as file:
         text = file.read_at(0, min(file.size, _STATE_LIMIT))
     match = _LATEST.search(text)
@@ -185,9 +183,9 @@ def _from_state(path: str) -> CheckpointFiles:
         elif os.path.isfile(prefix) or _has_parts(prefix):
             return _prefix(prefix, prefix)
     raise BadInput(
-        f"names the checkpoint {shown(named)}, which is not there",
+        f"names the checkpoint {short_name(named)}, which is not there",
         path=path,
-        hint=f"nor is {shown(base)} beside it; name the checkpoint itself",
+        hint=f"nor is {short_name(base)} beside it; name the checkpoint itself",
     )
 
 
@@ -203,7 +201,7 @@ def _has_parts(prefix: str) -> bool:
 
 
 def _beside(prefix: str) -> list[str]:
-    """Names in the folder that are the prefix and shard numbers."""
+    """The file names in the folder that consist of the prefix and shard numbers."""
     folder, name = os.path.split(prefix)
     wanted = (name, f"{name}.data")
     entries = _listed(folder or os.curdir)

@@ -1,8 +1,8 @@
-"""Reads TensorFlow checkpoints, V2 bundles and V1 files, without TensorFlow.
+"""Reads TensorFlow checkpoints, V2 bundles and V1 files, without TensorFlow. Every length is checked before it is
+used.
 
-Every length is checked before it is used. Formats, as TensorFlow's sources have them:
-``tensor_bundle.proto`` and ``tensor_bundle.cc`` for V2, ``saved_tensor_slice.proto`` and
-``tensor_slice_writer.cc`` for V1; both are sorted tables (`sstable`).
+Formats as in TensorFlow's sources: ``tensor_bundle.proto`` and ``tensor_bundle.cc`` for V2,
+``saved_tensor_slice.proto`` and ``tensor_slice_writer.cc`` for V1; both are sorted tables (`sstable`).
 """
 
 from __future__ import annotations
@@ -13,7 +13,8 @@ from typing import TYPE_CHECKING, NamedTuple
 from converters.errors import BadInput
 from converters.files import CHUNK, SourceFile
 from converters.formats.io.crc32c import masked, running_crc32c
-from converters.formats.io.protobuf_fields import BYTES, VARINT, Damaged, fields, shown, text, varint
+from converters.formats.io.protobuf_fields import BYTES, VARINT, Damaged, fields, text, varint
+from converters.printable import short_name
 from converters.tensor import ITEMSIZE, FileBytes, Swapped, Tensor
 
 from .files import CheckpointFiles, find_checkpoint
@@ -51,19 +52,18 @@ _AXES = 64  # more than torch and numpy can have
 
 
 class TensorflowCheckpoint(NamedTuple):
-    """The contents of a checkpoint, in the order of the names.
+    """The contents of a checkpoint, sorted by name.
 
-    ``prefix`` is what TensorFlow calls it by, ``version`` ``"V1"`` or ``"V2"``, ``files`` all files that
-    are open: the index or tables first, then the data shards that hold something. ``others`` says what each
-    entry is that no state dict can hold: texts and rarer dtypes. Without ``checksum`` no checksum was or
-    will be looked at.
+    ``prefix`` is TensorFlow's name for it, ``version`` is ``"V1"`` or ``"V2"``. ``files`` are all open files: the
+    index or tables first, then the shards with data. ``other_values`` describes entries that no state dict can hold:
+    texts and rarer dtypes. Without ``checksum`` no checksums are compared.
     """
 
     prefix: str
     version: str
     files: tuple[SourceFile, ...]
     tensors: dict[str, Tensor]
-    others: dict[str, str]
+    other_values: dict[str, str]
     checksum: bool
 
     def __enter__(self) -> TensorflowCheckpoint:
@@ -84,37 +84,42 @@ class TensorflowCheckpoint(NamedTuple):
 
 
 def read_tensorflow(path: str, *, checksum: bool = True) -> TensorflowCheckpoint:
-    """Read the names, shapes and places of all variables of the checkpoint that ``path`` names in any way
-    (`find_checkpoint`). Close it when done.
+    """Read the names, shapes and offsets of all variables of the checkpoint that ``path`` names (`find_checkpoint`).
+    Close it when done.
 
-    The CRC-32C of every block is compared here, that of a V2 tensor whenever its bytes are read to the end;
-    with ``checksum`` false neither. Raises `BadInput` for what is no checkpoint, damaged, or incomplete.
+    The CRC-32C of every block is compared here, that of a V2 tensor when its bytes are read to the end; neither
+    without ``checksum``. Raises `BadInput` where there is no checkpoint, or one that is damaged or incomplete.
     """
     found = find_checkpoint(path)
     opened: list[SourceFile] = []
     try:
         reader = _read_v1 if found.index_path is None else _read_v2
-        tensors, others = reader(found, opened, checksum)
+        tensors, other_values = reader(found, opened, checksum)
     except BaseException:
         for file in opened:
             file.close()
         raise
     version = "V1" if found.index_path is None else "V2"
-    return TensorflowCheckpoint(found.prefix, version, tuple(opened), tensors, others, checksum)
+    return TensorflowCheckpoint(
+        prefix=found.prefix,
+        version=version,
+        files=tuple(opened),
+        tensors=tensors,
+        other_values=other_values,
+        checksum=checksum,
+    )
 
 
 def verify_crcs(checkpoint: TensorflowCheckpoint) -> None:
-    """Read every tensor to its end, which compares its CRC-32C. Raises `BadInput` that names a damaged one.
-
-    V1 tensors have none of their own: their blocks' were compared when the file was opened.
-    """
+    """Read every tensor, which compares its CRC-32C. Raises `BadInput`, naming a damaged one. V1 tensors have none;
+    the checksums of their blocks were compared when the file was opened."""
     for tensor in checkpoint.tensors.values():
         for _ in tensor.data.chunks():
             pass
 
 
 class Checked(NamedTuple):
-    """Bytes of a shard, and the masked CRC-32C that they must have. Raises `BadInput` behind the last one."""
+    """Bytes of a shard and their masked CRC-32C. Raises `BadInput` after the last byte if it differs."""
 
     file: SourceFile
     offset: int
@@ -123,7 +128,6 @@ class Checked(NamedTuple):
     name: str
 
     def chunks(self) -> Iterator[memoryview]:
-        """See `Data.chunks`."""
         crc = running_crc32c()
         for chunk in self.file.chunks(self.offset, self.nbytes):
             crc.update(chunk)
@@ -132,7 +136,7 @@ class Checked(NamedTuple):
             raise BadInput(
                 "has a tensor whose CRC-32C is wrong",
                 path=self.file.path,
-                where=shown(self.name),
+                where=short_name(self.name),
                 hint="the file is damaged or belongs to another index; fetch it again",
             )
 
@@ -158,7 +162,7 @@ def _read_v2(
             raise Damaged("no header")
         shards = _Shards(found, count, opened, swapped=order == _BIG, checksum=checksum)
         tensors: dict[str, Tensor] = {}
-        others: dict[str, str] = {}
+        other_values: dict[str, str] = {}
         parts: set[bytes] = set()
         for key, place in places.items():
             if key[0] == 0:  # a part of a variable, which is read with it
@@ -166,7 +170,7 @@ def _read_v2(
             name = _name(key)
             dtype = DTYPE.get(place.dtype)
             if dtype is None:
-                others[name] = _described(place.dtype, place.shape)
+                other_values[name] = _described(place.dtype, place.shape)
             elif place.slices:
                 pieces = []
                 for extents in place.slices:
@@ -182,11 +186,11 @@ def _read_v2(
         shards.refuse_overlaps()
     except Damaged as error:
         raise _bad(index, str(error), name) from None
-    return tensors, others
+    return tensors, other_values
 
 
 class _Place(NamedTuple):
-    """A BundleEntryProto: where in which shard a tensor lies, or in what slices."""
+    """A BundleEntryProto: where a tensor lies in which shard, or its slices."""
 
     dtype: int
     shape: tuple[int, ...]
@@ -198,7 +202,7 @@ class _Place(NamedTuple):
 
 
 class _Shards:
-    """The data shards of a bundle, each opened when the first tensor in it is met."""
+    """The data shards of a bundle, each opened when its first tensor is found."""
 
     def __init__(
         self, found: CheckpointFiles, count: int, opened: list[SourceFile], *, swapped: bool, checksum: bool
@@ -212,7 +216,8 @@ class _Shards:
         self._spans: dict[int, list[tuple[int, int, str]]] = {}
 
     def data(self, name: str, dtype: str, place: _Place) -> Data:
-        """The bytes at a place, which must be as many as its shape and dtype take, and inside the shard."""
+        """The bytes of a tensor. Raises `Damaged` if their number contradicts shape and dtype, `BadInput` outside the
+        shard."""
         size = prod(place.shape) * ITEMSIZE[dtype]
         if size != place.size:
             wanted = f"{size:,}" if size < 1 << 63 else "more than any file has"
@@ -232,7 +237,7 @@ class _Shards:
             free = 0
             for begin, end, name in sorted(spans):
                 if begin < free:
-                    raise Damaged(f"bytes in another tensor's place ({shown(name)})")
+                    raise Damaged(f"bytes in another tensor's place ({short_name(name)})")
                 free = end
 
     def _file(self, number: int) -> SourceFile:
@@ -254,7 +259,7 @@ class _Shards:
 
 
 def _part(shards: _Shards, name: str, whole: _Place, extents: Extents, part: _Place | None) -> Data:
-    """The bytes of one slice of a variable."""
+    """The bytes of a slice of a variable."""
     if part is None or part.slices or part.dtype != whole.dtype:
         raise Damaged("a part that is not there")
     if part.shape != part_of(extents, whole.shape).sizes:
@@ -263,7 +268,7 @@ def _part(shards: _Shards, name: str, whole: _Place, extents: Extents, part: _Pl
 
 
 def _parse_header(value: Buffer, index: SourceFile) -> tuple[int, int]:
-    """How many shards there are, and in which byte order, from a BundleHeaderProto."""
+    """The number of shards and the byte order in a BundleHeaderProto."""
     count, order, oldest = 0, _LITTLE, 0
     for field in fields(value):
         if field.number == 1 and field.wire == BYTES:
@@ -293,7 +298,7 @@ def _parse_place(value: Buffer) -> _Place:
         if field.number == 1:
             dtype = field.value
         elif field.number == 2:
-            shape = _shape(value, field)
+            shape = _parse_shape(value, field)
         elif field.number == 3:
             shard = field.value
         elif field.number == 4:
@@ -304,14 +309,16 @@ def _parse_place(value: Buffer) -> _Place:
             crc = field.value
         elif field.number == 7:
             slices.append(parse_extents(value, field))
-    return _Place(dtype, shape, shard, offset, size, crc, tuple(slices))
+    return _Place(
+        dtype=dtype, shape=shape, shard=shard, offset=offset, size=size, crc=crc, slices=tuple(slices)
+    )
 
 
 # V1
 
 
 class _Variable(NamedTuple):
-    """What a V1 file's header says of a variable, and what of it was found."""
+    """A variable in a V1 file's header, and the slices found so far."""
 
     dtype: int
     shape: tuple[int, ...]
@@ -332,25 +339,24 @@ def _read_v1(
         except Damaged as error:
             raise _bad(file, str(error)) from None
     tensors: dict[str, Tensor] = {}
-    others: dict[str, str] = {}
+    other_values: dict[str, str] = {}
     name = ""
     try:
         for name, variable in sorted(variables.items()):
             dtype = DTYPE.get(variable.dtype)
             if dtype is None:
-                others[name] = _described(variable.dtype, variable.shape)
+                other_values[name] = _described(variable.dtype, variable.shape)
                 continue
             if variable.expected != variable.pieces.keys():
                 raise Damaged("a part that is not there")
             tensors[name] = _whole(name, dtype, variable.shape, list(variable.pieces.items()))
     except Damaged as error:
         raise _bad(opened[0], str(error), name) from None
-    return tensors, others
+    return tensors, other_values
 
 
 def _take_v1(entry: Entry, variables: dict[str, _Variable], file: SourceFile) -> None:
-    """One entry of a V1 table, a SavedTensorSlices: under the empty key the header, else one slice's
-    values."""
+    """An entry of a V1 table, a SavedTensorSlices: the header under the empty key, else a slice's values."""
     for field in fields(entry.value):
         if field.wire == VARINT and not entry.key:
             raise BadInput(
@@ -369,7 +375,7 @@ def _take_v1(entry: Entry, variables: dict[str, _Variable], file: SourceFile) ->
 
 
 def _take_meta(value: Buffer, field: Field, variables: dict[str, _Variable]) -> None:
-    """A SavedSliceMeta. In a sharded checkpoint every file names the slices that it has itself."""
+    """A SavedSliceMeta. In a sharded checkpoint every file lists its own slices."""
     name, dtype = "", 0
     shape: tuple[int, ...] = ()
     slices = []
@@ -377,19 +383,19 @@ def _take_meta(value: Buffer, field: Field, variables: dict[str, _Variable]) -> 
         if item.number == 1:
             name = text(value, item)
         elif item.number == 2:
-            shape = _shape(value, item)
+            shape = _parse_shape(value, item)
         elif item.number == 3:
             dtype = item.value
         elif item.number == 4:
             slices.append(parse_extents(value, item))
     known = variables.setdefault(name, _Variable(dtype, shape, set(), {}))
     if (known.dtype, known.shape) != (dtype, shape) or not known.expected.isdisjoint(slices):
-        raise Damaged(f"a variable twice ({shown(name)})")
+        raise Damaged(f"a variable twice ({short_name(name)})")
     known.expected.update(slices)
 
 
 def _take_values(entry: Entry, field: Field, variables: dict[str, _Variable]) -> None:
-    """A SavedSlice: the values stay where they are."""
+    """A SavedSlice; its values stay in the file."""
     value = entry.value
     name = ""
     extents: Extents = ()
@@ -403,14 +409,14 @@ def _take_values(entry: Entry, field: Field, variables: dict[str, _Variable]) ->
             proto = item
     variable = variables.get(name)
     if variable is None or proto is None or extents not in variable.expected or extents in variable.pieces:
-        raise Damaged(f"values that its header does not name ({shown(name)})")
+        raise Damaged(f"values that its header does not name ({short_name(name)})")
     dtype = DTYPE.get(variable.dtype)
     if dtype is not None:
         count = prod(part_of(extents, variable.shape).sizes)
         try:
             variable.pieces[extents] = _values(entry, proto, dtype, count)
         except Damaged as error:
-            raise Damaged(f"{error} ({shown(name)})") from None
+            raise Damaged(f"{error} ({short_name(name)})") from None
 
 
 _VALUES = {"float32": 5, "float64": 6, "int64": 10, "bool": 11, "float16": 13, "bfloat16": 13}
@@ -419,7 +425,7 @@ _INTEGERS = 7
 
 
 def _values(entry: Entry, proto: Field, dtype: str, count: int) -> Data:
-    """The values of a TensorProto, which must be ``count``."""
+    """The ``count`` values of a TensorProto. Raises `Damaged` for another number."""
     wanted = _VALUES.get(dtype, _INTEGERS)
     found: Field | None = None
     for field in fields(entry.value, proto.start, proto.end):
@@ -451,7 +457,6 @@ class _Varints(NamedTuple):
     file: SourceFile
 
     def chunks(self) -> Iterator[memoryview]:
-        """See `Data.chunks`."""
         content = b"".join(bytes(chunk) for chunk in self.packed.chunks())
         mask = (1 << 8 * self.itemsize) - 1
         out = bytearray()
@@ -479,8 +484,8 @@ def _whole(name: str, dtype: str, shape: tuple[int, ...], pieces: list[tuple[Ext
     return Tensor(name, dtype, shape, assembled(ITEMSIZE[dtype], shape, parts))
 
 
-def _shape(value: Buffer, field: Field) -> tuple[int, ...]:
-    """A TensorShapeProto."""
+def _parse_shape(value: Buffer, field: Field) -> tuple[int, ...]:
+    """The shape in a TensorShapeProto."""
     if field.wire != BYTES:
         raise Damaged("a shape that is none")
     shape: list[int] = []
@@ -496,7 +501,7 @@ def _shape(value: Buffer, field: Field) -> tuple[int, ...]:
 
 
 def _number(value: Buffer, field: Field, number: int) -> int:
-    """A number in a message, 0 where it is left out."""
+    """The number in a message, 0 if it is left out."""
     if field.wire != BYTES:
         raise Damaged("a number where a message belongs")
     return next((item.value for item in fields(value, field.start, field.end) if item.number == number), 0)
@@ -516,5 +521,5 @@ def _described(dtype: int, shape: tuple[int, ...]) -> str:
 
 def _bad(file: SourceFile, what: str, name: str = "") -> BadInput:
     error = damaged(file, what)
-    error.where = shown(name)
+    error.where = short_name(name)
     return error

@@ -1,4 +1,4 @@
-"""Variables that are stored in parts: TensorFlow's slices, and the keys under which their bytes are."""
+"""Variables that are stored in parts: TensorFlow's slices, and the keys of their bytes."""
 
 from __future__ import annotations
 
@@ -18,14 +18,14 @@ _PARTS = 1024  # of one variable, where they are cut along more than one axis
 
 
 class Part(NamedTuple):
-    """Where a part begins along each axis, and how long it is there."""
+    """Start and size of a part along each axis."""
 
     starts: tuple[int, ...]
     sizes: tuple[int, ...]
 
 
 def parse_extents(data: Buffer, field: Field) -> tuple[tuple[int, int], ...]:
-    """A TensorSliceProto: (start, length) of each axis, length -1 for a whole one. Raises `Damaged`."""
+    """A TensorSliceProto: (start, length) for each axis, with length -1 for the whole axis. Raises `Damaged`."""
     if field.wire != BYTES:
         raise Damaged("a slice that is none")
     extents = []
@@ -42,7 +42,7 @@ def parse_extents(data: Buffer, field: Field) -> tuple[tuple[int, int], ...]:
 
 
 def part_of(extents: tuple[tuple[int, int], ...], shape: tuple[int, ...]) -> Part:
-    """The part of a variable that extents stand for. Raises `Damaged` where it lies outside."""
+    """The part of a variable with these extents. Raises `Damaged` where it lies outside."""
     if len(extents) != len(shape):
         raise Damaged(f"a slice of {len(extents)} axes where its variable has {len(shape)}")
     sizes = tuple(size if length < 0 else length for (_, length), size in zip(extents, shape, strict=True))
@@ -53,8 +53,8 @@ def part_of(extents: tuple[tuple[int, int], ...], shape: tuple[int, ...]) -> Par
 
 
 def slice_key(name: str, extents: tuple[tuple[int, int], ...]) -> bytes:
-    """The key of a part's entry in a bundle: 0, the name and all numbers in TensorFlow's code that keeps
-    order."""
+    """The key of a part's entry in a bundle: 0, the name and all numbers, in TensorFlow's order-preserving
+    encoding."""
     escaped = name.encode().replace(b"\0", b"\0\xff")
     numbers = b"".join(_signed(number) for extent in extents for number in extent)
     return b"\0" + escaped + b"\0\1" + _unsigned(len(extents)) + numbers
@@ -66,7 +66,7 @@ def _unsigned(number: int) -> bytes:
 
 
 def _signed(number: int) -> bytes:
-    """Seven bits a byte, one of them the sign; as many ones in front as there are bytes."""
+    """An order-preserving varint: as many leading ones as there are bytes, then the sign."""
     bits = (number if number >= 0 else ~number).bit_length() + 1
     size = max(1, -(-bits // 7))
     ones = ((1 << size) - 1) << 7 * size
@@ -74,10 +74,8 @@ def _signed(number: int) -> bytes:
 
 
 def assembled(itemsize: int, shape: tuple[int, ...], parts: list[tuple[Part, Data]]) -> Data:
-    """The bytes of a variable from those of its parts, which must cover it without a gap or an overlap.
-
-    Raises `Damaged` where they do not.
-    """
+    """The bytes of a variable from those of its parts. Raises `Damaged` unless they cover it without gaps and
+    overlaps."""
     parts = sorted(parts, key=lambda entry: entry[0].starts)
     if sum(prod(part.sizes) for part, _ in parts) != prod(shape):
         raise Damaged("parts that do not make up their variable")
@@ -92,39 +90,37 @@ def assembled(itemsize: int, shape: tuple[int, ...], parts: list[tuple[Part, Dat
     else:
         if len(parts) > _PARTS:
             raise Damaged(f"a variable in {len(parts):,} parts")
-        for number, (one, _) in enumerate(parts):
-            if any(_overlap(one, other) for other, _ in parts[:number]):
+        for number, (part, _) in enumerate(parts):
+            if any(_overlap(part, other) for other, _ in parts[:number]):
                 raise Damaged("parts that overlap")
     return _Placed(itemsize, shape, tuple(parts))
 
 
-def _overlap(one: Part, other: Part) -> bool:
+def _overlap(part: Part, other: Part) -> bool:
     return all(
         a < b + b_size and b < a + a_size
-        for a, a_size, b, b_size in zip(one.starts, one.sizes, other.starts, other.sizes, strict=True)
+        for a, a_size, b, b_size in zip(part.starts, part.sizes, other.starts, other.sizes, strict=True)
     )
 
 
 class _Joined(NamedTuple):
-    """Parts one behind the other."""
+    """Consecutive parts."""
 
     parts: tuple[Data, ...]
 
     def chunks(self) -> Iterator[memoryview]:
-        """See `Data.chunks`."""
         for part in self.parts:
             yield from part.chunks()
 
 
 class _Placed(NamedTuple):
-    """Parts whose bytes lie among each other's. Takes the memory of the whole variable while it is read."""
+    """Parts with interleaved bytes. Needs memory for the whole variable while it is read."""
 
     itemsize: int
     shape: tuple[int, ...]
     parts: tuple[tuple[Part, Data], ...]
 
     def chunks(self) -> Iterator[memoryview]:
-        """See `Data.chunks`."""
         import numpy as np
 
         whole = np.empty(self.shape, f"u{self.itemsize}")

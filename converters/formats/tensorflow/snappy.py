@@ -1,4 +1,4 @@
-"""Raw Snappy, decompressed. Format: https://github.com/google/snappy/blob/main/format_description.txt."""
+"""Decompresses raw Snappy. Format: https://github.com/google/snappy/blob/main/format_description.txt."""
 
 from __future__ import annotations
 
@@ -8,8 +8,8 @@ _MOST = 22  # bytes that one byte can stand for: a copy of 64 takes three
 
 
 def decompress(data: bytes) -> bytes:
-    """The bytes that ``data`` stands for. Raises `Damaged` where it lies about how many they are, before it
-    has taken more memory than 22 times its own size."""
+    """The decompressed bytes of ``data``. Raises `Damaged` if their number is not the stated one, before it has taken
+    more memory than 22 times the size of ``data``."""
     end = len(data)
     size, at = varint(data, 0, end)
     if size > _MOST * end:

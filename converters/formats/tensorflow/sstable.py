@@ -1,7 +1,7 @@
 """Sorted tables, LevelDB's file format as TensorFlow uses it: keys and values in blocks with checksums.
 
-Format: https://github.com/google/leveldb/blob/main/doc/table_format.md. Keys are in order, and in a block
-each is stored as what differs from the one before it.
+Format: https://github.com/google/leveldb/blob/main/doc/table_format.md. Keys are sorted, and within a block each is
+stored as its difference from the one before.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ _KEYS = 32  # what all keys may take when written out, in sizes of the file
 
 
 class Block(NamedTuple):
-    """A block's place in the file, without its trailer."""
+    """Offset and size of a block in the file, without its trailer."""
 
     file: SourceFile
     offset: int
@@ -54,7 +54,6 @@ class _Compressed(NamedTuple):
     size: int
 
     def chunks(self) -> Iterator[memoryview]:
-        """See `Data.chunks`."""
         packed = self.block.file.read_at(self.block.offset, self.block.size)
         try:
             content = memoryview(decompress(packed))
@@ -65,7 +64,7 @@ class _Compressed(NamedTuple):
 
 
 class Entry(NamedTuple):
-    """A key and its value, which is ``block``'s from place ``start`` on."""
+    """A key and its value, which starts at ``start`` in ``block``."""
 
     key: bytes
     value: memoryview
@@ -74,15 +73,15 @@ class Entry(NamedTuple):
 
 
 def is_table(file: SourceFile) -> bool:
-    """Whether the file ends as a table does."""
+    """Whether the file ends like a table."""
     return file.size >= _FOOTER and file.read_at(file.size - len(MAGIC), len(MAGIC)) == MAGIC
 
 
 def read_table(file: SourceFile, *, checksum: bool = True) -> Iterator[Entry]:
-    """All entries in order of their keys, with one block in memory at a time.
+    """All entries in the order of their keys, with one block in memory at a time.
 
-    Raises `BadInput` for a file that is no table, or that is damaged: a wrong CRC (not looked at with
-    ``checksum`` false), blocks that overlap or lie outside the file, keys that are not in order.
+    Raises `BadInput` for a file that is not a table, and for a damaged one: a wrong CRC (ignored without
+    ``checksum``), blocks that overlap or lie outside the file, keys out of order.
     """
     if not is_table(file):
         raise BadInput(
@@ -97,7 +96,7 @@ def read_table(file: SourceFile, *, checksum: bool = True) -> Iterator[Entry]:
 
 
 def damaged(file: SourceFile, what: str) -> BadInput:
-    """The error for a table with ``what`` in it."""
+    """The error for a damaged table."""
     return BadInput(f"is damaged: it has {what}", path=file.path, hint="fetch it again")
 
 
@@ -129,7 +128,7 @@ def _entries(file: SourceFile, checksum: bool) -> Iterator[Entry]:
 
 
 def _handle(data: bytes, at: int, end: int) -> tuple[int, int, int]:
-    """Offset and size of a block, and the place behind them."""
+    """Offset and size of a block, and the index after them."""
     offset, at = varint(data, at, end)
     size, at = varint(data, at, end)
     return offset, size, at
@@ -151,7 +150,7 @@ def _read_block(file: SourceFile, offset: int, size: int, end: int, checksum: bo
 
 
 def _walk(content: bytes, offset: int) -> Iterator[tuple[bytes, int, int]]:
-    """The keys of a block, and where their values begin and end."""
+    """The keys of a block, with start and end of their values."""
     tail = len(content) - 4
     restarts = int.from_bytes(content[tail:], "little") if tail >= 0 else 0
     end = tail - 4 * restarts

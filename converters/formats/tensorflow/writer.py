@@ -1,7 +1,7 @@
-"""Writes TensorFlow's V2 checkpoints: one data shard with the bytes, and the index that says where they are.
+"""Writes TensorFlow's V2 checkpoints: one data shard with the bytes, and the index with their offsets.
 
-The index is a sorted table as TensorFlow 1.15 writes it: for the same names, shapes and checksums the same bytes
-as DeepMind's own files. `sstable` and `reader` describe the formats.
+The index is a sorted table as TensorFlow 1.15 writes it: the same names, shapes and checksums give the same bytes as
+in DeepMind's own files. `sstable` and `reader` describe the formats.
 """
 
 from __future__ import annotations
@@ -18,6 +18,7 @@ from .sstable import MAGIC
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
+    from converters.formats.format import Content
     from converters.formats.io.output_stream import Output
     from converters.tensor import Tensor
 
@@ -27,12 +28,6 @@ _BLOCK = 256 * 1024  # bytes after which a block is closed
 _RESTART = 16  # entries after which a key is written in full
 
 
-def checkpoint_names(prefix: str) -> tuple[str, str]:
-    """The paths of a checkpoint's data and of its index. The index should get its name last: without it there
-    is no checkpoint."""
-    return f"{prefix}.data-00000-of-00001", f"{prefix}.index"
-
-
 def write_tensorflow(
     data: Output,
     index: Output,
@@ -40,10 +35,10 @@ def write_tensorflow(
     *,
     progress: Callable[[int], None] | None = None,
 ) -> None:
-    """Write ``tensors`` in the order of their names, which is the format's, holding one piece at a time.
+    """Write ``tensors`` sorted by name, as the format requires, one chunk in memory at a time.
 
-    ``progress`` is told of every piece's bytes. `Refused` for a name that a checkpoint cannot have; `ValueError`
-    if a name comes twice or a tensor's data has another length than its shape says.
+    ``progress`` is called with the number of bytes of each chunk. Raises `Refused` for a name that a checkpoint
+    cannot have; `ValueError` if a name occurs twice or the length of a tensor's data contradicts its shape.
     """
     entries = [(b"", _HEADER)]
     for key, tensor in sorted(((_key(tensor.name, index.path), tensor) for tensor in tensors), key=_first):
@@ -78,8 +73,8 @@ def write_table(out: Output, entries: Sequence[tuple[bytes, bytes]]) -> None:
 
 
 class _Block:
-    """Entries as they follow each other: what a key has other than the one before it, and the value. Every
-    ``restart`` entries a key is whole, and where is listed at the end."""
+    """Entries with prefix-compressed keys: what differs from the key before, and the value. Every ``restart`` entries
+    a key is written in full, and its offset is listed at the end."""
 
     def __init__(self, restart: int) -> None:
         self._restart = restart
@@ -109,7 +104,7 @@ class _Block:
 
 
 def _write_block(out: Output, block: _Block) -> bytes:
-    """Write a block, uncompressed, with its checksum; returns its place."""
+    """Write a block, uncompressed, with its checksum; returns its handle."""
     content = block.content() + b"\0"
     place = varint(out.position) + varint(len(content) - 1)
     out.write(content + masked(crc32c(content)).to_bytes(4, "little"))
@@ -131,7 +126,7 @@ def _key(name: str, path: str) -> bytes:
 
 
 def _entry(tensor: Tensor, offset: int, size: int, crc: int) -> bytes:
-    """A BundleEntryProto; fields that are zero are left out, as protocol buffers do."""
+    """A BundleEntryProto; fields that are zero are left out, as in protocol buffers."""
     shape = b"".join(message(2, _number(1, length)) for length in tensor.shape)
     place = _number(4, offset) + _number(5, size)
     return _number(1, _CODES[tensor.dtype]) + message(2, shape) + place + b"\x35" + crc.to_bytes(4, "little")
@@ -142,7 +137,7 @@ def _number(field: int, value: int) -> bytes:
 
 
 def _separator(key: bytes, behind: bytes) -> bytes:
-    """A key from ``key`` to before ``behind``, as short as LevelDB makes it."""
+    """The short key from ``key`` up to but excluding ``behind`` that LevelDB chooses."""
     at = 0
     while at < min(len(key), len(behind)) and key[at] == behind[at]:
         at += 1
@@ -152,8 +147,14 @@ def _separator(key: bytes, behind: bytes) -> bytes:
 
 
 def _successor(key: bytes) -> bytes:
-    """A key not below ``key``, as short as LevelDB makes it."""
+    """The short key not below ``key`` that LevelDB chooses."""
     for at, byte in enumerate(key):
         if byte != 0xFF:
             return key[:at] + bytes((byte + 1,))
     return key
+
+
+def write(outputs: Sequence[Output], content: Content) -> None:
+    """Write the two files of a V2 checkpoint."""
+    data, index = outputs
+    write_tensorflow(data, index, content.tensors, progress=content.progress)

@@ -45,7 +45,6 @@ class AudioVisual(Network):
         self.audio_head = linear(shapes, audio, "audio_head") if "audio_head.weight" in shapes else None
 
     def steps(self, clip: Tensor, logmels: Tensor) -> Iterator[tuple[str, Tensor]]:
-        """See `Network.steps`."""
         seen = heard = clip
         for name, seen in self.video.steps(clip):
             yield f"video.{name}", seen

@@ -117,7 +117,6 @@ class BNInception(Network):
         self.head = linear(shapes, channels, "head") if "head.weight" in shapes else None
 
     def steps(self, clip: Tensor) -> Iterator[tuple[str, Tensor]]:
-        """See `Network.steps`."""
         features = yield from self.backbone(clip)
         if self.head is not None:
             yield "logits", self.head(self.dropout(features)).mean(dim=1)
@@ -174,7 +173,6 @@ class SSN(BNInception):
             raise ValueError(f"{scores} scores of activity, completeness and regression do not go together")
 
     def steps(self, clip: Tensor, scales: Tensor | None = None) -> Iterator[tuple[str, Tensor]]:
-        """See `Network.steps`."""
         check_input(clip, "NCTHW", self.in_channels)
         if clip.shape[2] != sum(STAGES):
             raise ValueError(f"expected {sum(STAGES)} snippets of a proposal, got {clip.shape[2]}")

@@ -68,14 +68,13 @@ class C3D(Network):
             self.dropout = nn.Dropout(0.5)
 
     def forward(self, *inputs: Tensor) -> Tensor:
-        """See `Network.forward`. ValueError for a size that ``fc6`` does not take."""
+        """The last of `steps`. ValueError for a clip of a size that ``fc6`` does not take."""
         (clip,) = inputs
         if not self._fits(clip):
             raise self._wrong_size(clip)
         return super().forward(clip)
 
     def steps(self, clip: Tensor) -> Iterator[tuple[str, Tensor]]:
-        """See `Network.steps`."""
         fits = self._fits(clip)
         x = clip
         for number, stage in enumerate(self.stages, 1):
@@ -117,11 +116,11 @@ class C3D(Network):
         )
 
     def _all_left(self, sizes: Sequence[int]) -> list[int]:
-        """How many positions all pools leave of time, height and width."""
+        """How many positions of time, height and width are left after all pools."""
         return [self._left(size, pools) for size, pools in zip(sizes, _POOLED, strict=True)]
 
     def _left(self, size: int, pools: int) -> int:
-        """How many positions so many pools leave of one axis."""
+        """How many positions of one axis are left after so many pools."""
         for number in range(1, pools + 1):
             padding = {"floor": 0, "ceil": 1, "padded": 2 if number == 5 else 0}[self.pools]
             size = (size + padding) // 2

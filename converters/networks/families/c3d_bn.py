@@ -14,7 +14,9 @@ if TYPE_CHECKING:
 
 def build(shapes: ModuleShapes, settings: Settings) -> C3D:
     """The network, whose pools round down."""
-    settings.require_only("bn_eps")
+    settings = settings.or_else(pool1=False, stem_stride=1)
+    if settings.flag("pool1") or settings.integer("stem_stride") != 1:
+        raise ValueError("c3d_bn has neither pool1 nor a stem stride")
     return C3D(shapes, settings.bn_eps)
 
 

@@ -113,7 +113,6 @@ class I3D(Network):
                 module.momentum = MOMENTUM
 
     def steps(self, clip: Tensor) -> Iterator[tuple[str, Tensor]]:
-        """See `Network.steps`."""
         self._check(clip)
         x = F.pad(clip, self._stem_padding(clip))
         for number, name in _STEM.items():
@@ -141,7 +140,7 @@ class I3D(Network):
         yield "logits", x.mean(dim=1)
 
     def _stem_padding(self, clip: Tensor) -> list[int]:
-        """What goes in front and behind each axis of a clip, the last axis first, as `F.pad` takes it."""
+        """The padding before and after each axis of a clip, the last axis first, as `F.pad` takes it."""
         pads: list[int] = []
         for size in reversed(clip.shape[2:]):
             if self.padding == "ceil":
@@ -152,7 +151,7 @@ class I3D(Network):
         return pads
 
     def _pool(self, x: Tensor, kernel: tuple[int, ...], stride: tuple[int, ...]) -> Tensor:
-        """A maximum pool that rounds up: what lies behind the last row is in no maximum."""
+        """A max pool that rounds up: positions after the last row do not count."""
         axes = zip(x.shape[2:], kernel, stride, strict=True)
         odd = [int(size % 2 == 1 and side == 3 and step == 2) for size, side, step in axes]
         if self.padding == "even" and any(odd):
@@ -162,7 +161,7 @@ class I3D(Network):
         return F.max_pool3d(x, kernel, stride, padding=front, ceil_mode=True)
 
     def _check(self, clip: Tensor) -> None:
-        """The strided layers must leave something, and for windows just their height and width."""
+        """ValueError unless the strided layers leave something, and for windows exactly their height and width."""
         check_input(clip, "NCTHW", self.in_channels)
         left = [self._left(size, axis) for axis, size in enumerate(clip.shape[2:])]
         windows = self.head_pool == "windows"
@@ -174,7 +173,7 @@ class I3D(Network):
             )
 
     def _left(self, size: int, axis: int) -> int:
-        """How many positions the strided layers leave of one axis."""
+        """How many positions of one axis are left after the strided layers."""
         size = size // 2 if self.padding == "even" else -(-size // 2)
         for _, kernel, stride in _POOLS.values():
             if stride[axis] == 2:

@@ -27,17 +27,14 @@ class FrameResNet(ResNet):
     channels: int
 
     def steps(self, x: Tensor) -> Iterator[tuple[str, Tensor]]:
-        """See `Network.steps`."""
         check_input(x, "NCTHW", self.channels)
         for name, out in super().steps(x.transpose(1, 2).flatten(0, 1)):
             yield name, out.reshape(len(x), -1, out.shape[1]).mean(dim=1) if name == "logits" else out
 
     def enter(self, x: Tensor) -> Tensor:
-        """See `ResNet.enter`."""
         return F.relu_(self.stem(x))
 
     def pool(self, x: Tensor) -> Tensor:
-        """See `ResNet.pool`."""
         return x.mean(dim=(2, 3))
 
 

@@ -22,13 +22,12 @@ class AudioResNet(ResNet):
     """Log-mels [N, 1, 100, 40] (time, frequency) to logits. The stem has no ReLU; the pool is a maximum."""
 
     def enter(self, x: Tensor) -> Tensor:
-        """See `ResNet.enter`. Channels are averaged, as VMZ's ``audio_input_3d`` does."""
+        """Channels are averaged, as VMZ's ``audio_input_3d`` does."""
         check_input(x, "NCTF", None)
         out: Tensor = self.stem(x.mean(dim=1, keepdim=True))
         return out
 
     def pool(self, x: Tensor) -> Tensor:
-        """See `ResNet.pool`."""
         return x.amax(dim=(2, 3))
 
 

@@ -45,14 +45,12 @@ class VideoResNet(ResNet):
     """The largest part of the last map that is averaged at once; all of it where empty."""
 
     def enter(self, x: Tensor) -> Tensor:
-        """See `ResNet.enter`."""
         check_input(x, "NCTHW", self.channels)
         if x.shape[2] < self.frames:
             raise ValueError(f"expected a clip of at least {self.frames} frames, got {x.shape[2]}")
         return F.relu_(self.stem(x))
 
     def pool(self, x: Tensor) -> Tensor:
-        """See `ResNet.pool`."""
         if self.window:
             x = F.avg_pool3d(x, [min(pair) for pair in zip(self.window, x.shape[2:], strict=True)], stride=1)
         return x.mean(dim=(2, 3, 4))

@@ -67,7 +67,6 @@ class ResNetI3D(Network):
         self.add_module(name, linear(shapes, channels, name))
 
     def steps(self, x: Tensor, rois: Tensor | None = None) -> Iterator[tuple[str, Tensor]]:
-        """See `Network.steps`."""
         check_input(x, "NCTHW", self.channels)
         x = F.relu_(self.stem(x))
         yield "stem", x

@@ -59,7 +59,7 @@ class Pathway(nn.Module):
         self.out_channels = channels
 
     def enter(self, x: Tensor, name: str) -> Steps[Tensor]:
-        """Stem and pool; returns what the pool gave."""
+        """Stem and pool; returns the output of the pool."""
         x = F.relu_(self.stem(x))
         yield f"{name}.stem", x
         x = F.max_pool3d(x, (1, 3, 3), (1, 2, 2), (0, 1, 1))
@@ -67,7 +67,7 @@ class Pathway(nn.Module):
         return x
 
     def stage(self, x: Tensor, number: int, name: str) -> Steps[Tensor]:
-        """The blocks of one stage; returns what the last gave."""
+        """The blocks of one stage; returns the output of the last."""
         for index, block in self.get_submodule(f"layer{number}").named_children():
             x = block(x)
             yield f"{name}.layer{number}.{index}", x
@@ -104,7 +104,7 @@ class SlowFast(Network):
         self.add_module(name, linear(shapes, channels * (1 + context), name))
 
     def slow_indices(self, frames: int) -> Tensor:
-        """Which of ``frames`` the slow pathway sees."""
+        """The indices of the frames that the slow pathway sees, out of ``frames``."""
         if not self.spread:
             return torch.arange(0, frames, self.alpha)
         # Lateral convolutions give a frame for every ``alpha`` begun, which the projects cannot join to fewer either.
@@ -129,7 +129,6 @@ class SlowFast(Network):
         return slow, fast
 
     def steps(self, x: Tensor, rois: Tensor | None = None) -> Iterator[tuple[str, Tensor]]:
-        """See `Network.steps`."""
         lasts = yield from self.pathways(x)
         if self.regions is not None:
             means = torch.cat([last.mean(dim=2, keepdim=True) for last in lasts], dim=1)

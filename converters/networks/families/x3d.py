@@ -107,7 +107,6 @@ class X3D(Network):
         self.head = linear(shapes, self.lin5.out_channels, "head")
 
     def steps(self, x: Tensor) -> Iterator[tuple[str, Tensor]]:
-        """See `Network.steps`."""
         check_input(x, "NCTHW", self.channels)
         x = self.stem(x)
         yield "stem", x

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from converters.printable import shape_text
 from converters.reports.folding import fold_names
-from converters.reports.wording import classes_text, human_size, means_text, printable_lines, shape_text
+from converters.reports.wording import classes_text, human_size, means_text, printable_lines
 
 if TYPE_CHECKING:
     from converters.conversion.convert import Result
@@ -34,7 +35,7 @@ def conversion_text(result: Result) -> str:
         lines.append("dry run: nothing written")
     else:
         seconds = sum(result.timings.values())
-        checked = ", every tensor read back and compared" if result.verified else ""
+        checked = ", every tensor read back and compared" if result.checked else ""
         lines.append(f"wrote {result.output} in {seconds:.2f} s{checked}")
     return printable_lines(lines)
 

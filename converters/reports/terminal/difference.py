@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from converters.printable import shape_text
 from converters.reports.folding import fold
-from converters.reports.wording import human_size, printable_lines, shape_text
+from converters.reports.wording import human_size, printable_lines
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

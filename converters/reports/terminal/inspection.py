@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from converters.mapping.settings import settings_text
+from converters.printable import shape_text
 from converters.reports.folding import fold_names, fold_tensors
 from converters.reports.wording import (
     classes_text,
@@ -12,7 +13,6 @@ from converters.reports.wording import (
     human_size,
     means_text,
     printable_lines,
-    shape_text,
     values_text,
 )
 

@@ -5,7 +5,8 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from converters.reports.folding import fold_names
-from converters.reports.wording import by_reason, printable_lines
+from converters.reports.wording import printable_lines
+from converters.suggestion.proposal import reasons_text
 
 if TYPE_CHECKING:
     from converters.suggestion.suggest import Suggestion
@@ -13,7 +14,7 @@ if TYPE_CHECKING:
 
 def suggestion_text(suggestion: Suggestion) -> str:
     """What the mapping is based on, and what is left open in it."""
-    reasons = by_reason(row["why"] for row in suggestion.rows)
+    reasons = reasons_text(row["why"] for row in suggestion.rows)
     lines = [f"{len(suggestion.rows)} tensors paired: {reasons}"]
     for side, names in zip(("from", "to"), suggestion.left_over, strict=True):
         if names:

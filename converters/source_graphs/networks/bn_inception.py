@@ -66,7 +66,7 @@ class _Builder(NetBuilder):
         )
 
     def inception(self, x: str, block: str) -> str:
-        """Branches side by side; a strided block has no 1x1 one, and passes its pool on as it is."""
+        """Parallel branches, concatenated. A strided block has no 1x1 branch and no projection after its pool."""
         name, strided = f"inception_{block}", block in _STRIDED
         stride = 2 if strided else 1
         outs = [] if strided else [self.unit(x, f"{name}/1x1")]

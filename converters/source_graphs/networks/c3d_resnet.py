@@ -45,7 +45,7 @@ class _Builder(NetBuilder):
         return self.op("Convolution", [x, f"{name}/0"], name, stride=stride, pad=pad)
 
     def norm(self, x: str, suffix: str) -> str:
-        """A BatchNorm and the Scale behind it, both in place."""
+        """A BatchNorm and the Scale after it, both in place."""
         self.op("BatchNorm", [x, *(f"bn{suffix}/{index}" for index in range(3))], x, eps=EPSILON)
         return self.op("Scale", [x, f"scale{suffix}/0", f"scale{suffix}/1"], x, axes=3)
 

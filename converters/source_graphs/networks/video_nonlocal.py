@@ -1,6 +1,6 @@
 """The networks of facebookresearch/video-nonlocal-net as lists of Caffe2's operators, by its builders (c253ed5).
 
-Names and shapes leave open which of its models it is: that has to be said.
+Names and shapes do not tell its models apart: the name of the model is a setting.
 """
 
 from __future__ import annotations
@@ -58,7 +58,7 @@ class _Builder(Bottlenecks):
         self.affine = "res_conv1_bn_riv" not in self.shapes
 
     def norm(self, x: str, name: str) -> str:
-        """Batch norm, or in the affine nets what is left of it."""
+        """Batch norm, or in the affine nets its scale and shift alone."""
         if self.affine:
             return self.op("AffineNd", [x, f"{name}_s", f"{name}_b"], name)
         return super().norm(x, name)

@@ -140,7 +140,7 @@ class _Builder(NetBuilder):
         return self.block(f"{label}pool", end)
 
     def residual(self, x: str, prefix: str, label: str, *, first_stage: int) -> str:
-        """All residual blocks. They count through all stages; one with a projection begins a stage, and strides,
+        """All residual blocks. Their numbers run through all stages; one with a projection begins a stage, and strides,
         but for the first stage of a clip's network."""
         convs: dict[int, list[tuple[int, bool]]] = {}
         for name in self.shapes:

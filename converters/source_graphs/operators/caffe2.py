@@ -125,7 +125,7 @@ def _reshape(emit: Emitter, op: SourceOp) -> None:
 
 
 def _batch_mat_mul(emit: Emitter, op: SourceOp) -> None:
-    """Of matrices [N, rows, columns], each transposed first if so said."""
+    """The product of matrices [N, rows, columns], each transposed first where its argument is set."""
     sides = []
     for name, flag in zip(op.inputs, ("trans_a", "trans_b"), strict=True):
         turned = f"{op.outputs[0]}/{flag}"
@@ -187,7 +187,7 @@ def _roi_align(emit: Emitter, op: SourceOp) -> None:
 
 
 def _slow_frames(emit: Emitter, op: SourceOp) -> None:
-    """PySlowFast's own, of its loader: of T frames those at ``linspace(0, T - 1, T // alpha)`` rounded down.
+    """PySlowFast's own, from its loader: of T frames those at ``linspace(0, T - 1, T // alpha)`` rounded down.
 
     In float32 and from both ends, as PyTorch counts: where a place is a whole number, rounding decides (160 frames
     at alpha 4).

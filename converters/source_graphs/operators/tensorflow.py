@@ -3,7 +3,7 @@
 TensorFlow keeps clips as N, T, H, W, C and kernels as D, H, W, I, O. ONNX knows N, C, T, H, W only: a placeholder is
 transposed once, every kernel where it is used, and all values in between are N, C, T, H, W. ``SAME_UPPER`` is
 TensorFlow's rule for ``SAME``: as much padding as ``ceil(size / stride)`` outputs need, for the very size that comes,
-the smaller half in front.
+the smaller half before the first row.
 """
 
 from __future__ import annotations

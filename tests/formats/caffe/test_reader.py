@@ -263,11 +263,11 @@ BLOBS = {
     "no shape": (made.floats(5, B), "it has 2 values, its shape is one value"),
     "half a value": (
         made.message(5, bytes(6)) + sized(1),
-        "6 bytes of values are no whole number of float32",
+        "6 bytes of values are not a whole number of float32",
     ),
     "half a double": (
         made.message(8, bytes(12)) + sized(1),
-        "12 bytes of values are no whole number of float64",
+        "12 bytes of values are not a whole number of float64",
     ),
     "a size of zero": (made.floats(5, B) + sized(2, 0), "impossible: 2x0"),
     "a negative size": (made.floats(5, B) + sized(2**64 - 1, 2**64 - 2), "impossible: -1x-2"),
@@ -406,7 +406,7 @@ def onnx() -> bytes:
         (b"PK\3\4" + bytes(60), "is a zip file"),
         (b"\x89HDF\r\n\x1a\n" + bytes(60), "is an HDF5 file"),
         (b"\x80\x02}q\x01.", "is a pickle"),
-        (onnx(), "is a protocol buffer, but none of Caffe's"),
+        (onnx(), "is a protocol buffer, but not one of Caffe's"),
         (b"\xf3\x91\x00\x84" * 40, "is no kind of file that is known here"),
     ],
 )
@@ -451,8 +451,8 @@ def test_the_real_mean_s_layout(tmp_path):
     [
         (made.new_layer("a", "x", made.blob(B)), "is a Caffe model"),
         (made.solverstate(FC), "is a Caffe solver state"),
-        (made.blob_v10(W), "2x3x3x3x3, which is no mean"),
-        (made.blob(FC), "6x10, which is no mean"),
+        (made.blob_v10(W), "2x3x3x3x3, which is not a mean"),
+        (made.blob(FC), "6x10, which is not a mean"),
         (made.blob_v10(W[:1])[:-4], "ends early"),
         (made.number(1, 1) + made.number(2, 3) + made.floats(6, B), "it has no values"),
         (b"", "is empty"),
@@ -670,9 +670,9 @@ def test_hdf5(tmp_path):
         (lambda file: file.create_group("data/conv1"), "holds no weights"),
         (
             lambda file: file.create_dataset("data/conv1/weights", data=W),
-            "no blob of a layer (data/conv1/weights)",
+            "not a blob of a layer (data/conv1/weights)",
         ),
-        (lambda file: file.create_dataset("data/0", data=W), "no blob of a layer (data/0)"),
+        (lambda file: file.create_dataset("data/0", data=W), "not a blob of a layer (data/0)"),
     ],
 )
 def test_other_hdf5(tmp_path, fill, expected):

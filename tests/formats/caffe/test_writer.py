@@ -120,10 +120,10 @@ def test_same_tensors_same_bytes_whatever_their_order():
 @pytest.mark.parametrize(
     ("arrays", "options", "message"),
     [
-        ([("weight", W)], {}, "weight is no blob of a layer"),
-        ([("a/x", W)], {}, "a/x is no blob of a layer"),
-        ([("a/00", W)], {}, "a/00 is no blob of a layer"),
-        ([("/0", W)], {}, "/0 is no blob of a layer"),
+        ([("weight", W)], {}, "weight is not the name of a layer's blob"),
+        ([("a/x", W)], {}, "a/x is not the name of a layer's blob"),
+        ([("a/00", W)], {}, "a/00 is not the name of a layer's blob"),
+        ([("/0", W)], {}, "/0 is not the name of a layer's blob"),
         ([("a/0", W), ("a/0", B)], {}, "the blob a/0 is there twice"),
         ([("a/0", W), ("a/2", B)], {}, "layer a has the blobs 0, 2, not 0, 1 ..."),
         ([("a/0", W.astype(np.float16))], {}, "has no float16"),

@@ -93,8 +93,8 @@ def test_real_pickles_are_read_bit_for_bit(tmp_path, path):
     assert set(arrays) == {name for name, value in expected.items() if isinstance(value, np.ndarray)}
     assert all(same(array, expected[name]) for name, array in arrays.items())
     others = {name: value for name, value in expected.items() if not isinstance(value, np.ndarray)}
-    assert found.others == others
-    assert [type(found.others[name]) for name in others] == [
+    assert found.other_values == others
+    assert [type(found.other_values[name]) for name in others] == [
         type(value.item() if isinstance(value, np.generic) else value) for value in others.values()
     ]
     protocol = int(path.stem[-1]) if "every" in path.stem else 3 if "bytes" in path.stem else 2
@@ -165,7 +165,7 @@ def test_any_arrays_come_back(tmp_path, blobs, protocol, nested):
 def test_what_stands_beside_the_blobs_is_kept(tmp_path):
     value = {"blobs": {"w": np.zeros(3, "f4")}, "model_iter": 7, "lr": np.float32(0.5), "cfg": "x" * 5000}
     _, found = read(tmp_path, pickle.dumps(value, 2))
-    assert found.others == {"model_iter": 7, "lr": 0.5, "cfg": "x" * 5000}
+    assert found.other_values == {"model_iter": 7, "lr": 0.5, "cfg": "x" * 5000}
     assert found.nested
 
 
@@ -175,7 +175,7 @@ def test_arrays_beside_the_blobs_are_tensors(tmp_path):
     arrays, found = read(tmp_path, pickle.dumps(value, 2))
     assert list(arrays) == ["conv1_w", "conv9_w"]
     assert all(same(arrays[name], array) for name, array in weights.items())
-    assert found.others == {"it": 2, "epoch": 3}
+    assert found.other_values == {"it": 2, "epoch": 3}
 
 
 @pytest.mark.parametrize("beside", [np.zeros(3, "f4"), 7, [1]])
@@ -213,12 +213,12 @@ def test_texts_that_are_not_unicode_can_be_written(tmp_path):
     zero = hostile_pickles.array(b"K\x04\x85", hostile_pickles.raw(bytes(16)))
     data = b"(dVblobs\n(dVw\n" + zero + b"ssVcfg\n(dV\\ud800k\nVa\\udfff\nss."
     _, found = read(tmp_path, data)
-    assert found.others == {"cfg": {r"\ud800k": r"a\udfff"}}
+    assert found.other_values == {"cfg": {r"\ud800k": r"a\udfff"}}
 
 
 def test_more_entries_than_any_checkpoint_has_are_refused(tmp_path):
     value = {"blobs": {"w": np.zeros(3, "f4")} | {f"n{index}": 0 for index in range(TENSOR_LIMIT - 1)}}
-    assert len(read(tmp_path, pickle.dumps(value, 2))[1].others) == TENSOR_LIMIT - 1
+    assert len(read(tmp_path, pickle.dumps(value, 2))[1].other_values) == TENSOR_LIMIT - 1
     value["blobs"]["one more"] = 0
     assert "65,537 entries" in refusal(tmp_path, pickle.dumps(value, 2))
 
@@ -229,7 +229,7 @@ def test_shared_and_cyclic_extras_stay_small(tmp_path):
         tower = [tower, tower]
     tower.append(tower)
     _, found = read(tmp_path, pickle.dumps({"blobs": {"w": np.zeros(3, "f4")}, "tower": tower}, 4))
-    assert len(repr(found.others)) < 1000
+    assert len(repr(found.other_values)) < 1000
 
 
 def test_both_spellings_of_a_name_are_refused(tmp_path):

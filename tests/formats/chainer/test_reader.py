@@ -19,10 +19,10 @@ from hypothesis import strategies as st
 from converters.errors import BadInput, Refused
 from converters.files import CHUNK, SourceFile
 from converters.formats.chainer.reader import read_chainer
-from converters.formats.checkpoint import open_checkpoint
 from converters.formats.hdf5.reader import _slabs
+from converters.formats.io.zip_records import CheckedRecord
 from converters.formats.npz.reader import read_npy, read_npz
-from converters.formats.pytorch.zip_records import CheckedRecord
+from converters.formats.open import open_checkpoint
 from converters.tensor import FileBytes, known_crc
 from tests.helpers import paths
 from tests.helpers.budgets import examples
@@ -129,7 +129,7 @@ def test_what_is_none_in_a_trainer_is_no_parameter(tmp_path):
     np.savez(tmp_path / "a.npz", **weights, **beside)
     result, _ = read(tmp_path / "a.npz")
     assert result.uninitialised == ()
-    assert result.others == dict.fromkeys(beside, "None")
+    assert result.other_values == dict.fromkeys(beside, "None")
     np.savez(tmp_path / "a.npz", **{**weights, "updater/model:main/fc8/b": none}, **beside)
     assert read(tmp_path / "a.npz")[0].uninitialised == ("updater/model:main/fc8/b",)
 
@@ -182,7 +182,7 @@ def test_files_of_numpy(tmp_path, save):
     with SourceFile(tmp_path / "a.npz") as file:
         result = read_npz(file)
         assert list(result.tensors) == list(ARRAYS)
-        assert (result.empty, set(result.others)) == (("none",), {"text", "small"})
+        assert (result.empty, set(result.other_values)) == (("none",), {"text", "small"})
         for name, array in ARRAYS.items():
             tensor = result.tensors[name]
             wanted = np.ascontiguousarray(array, array.dtype.newbyteorder("<")).reshape(array.shape).tobytes()
@@ -281,7 +281,7 @@ def test_hostile_arrays(tmp_path, case, deflated):
     else:  # read by nobody, and named
         result, _ = read(path)
         assert list(result.tensors) == ["good"]
-        assert result.others["w"].isprintable()
+        assert result.other_values["w"].isprintable()
 
 
 class Live:
@@ -301,7 +301,7 @@ def test_objects_are_never_unpickled(tmp_path, shape):
     path.write_bytes(npz(GOOD, ("w.npy", npy("'|O'", shape, pickle.dumps(Live(marker))))))
     result, _ = read(path)
     assert result.uninitialised == (("w",) if shape == "()" else ())
-    assert ("w" in result.others) == (shape != "()")
+    assert ("w" in result.other_values) == (shape != "()")
     with pytest.raises(BadInput, match="never initialised" if shape == "()" else "nothing was unpickled"):
         open_checkpoint(str(path))
     assert not marker.exists()
@@ -312,7 +312,7 @@ def test_structures_and_texts_are_named(tmp_path):
     structure = npy("[('a', '<f4'), ('b', '<i8')]", "(1,)", bytes(12))
     path.write_bytes(npz(GOOD, ("w.npy", structure), ("c.npy", npy("'<c8'", "(1,)", bytes(8)))))
     result, _ = read(path)
-    assert set(result.others) == {"w", "c"}
+    assert set(result.other_values) == {"w", "c"}
 
 
 def test_a_member_that_is_no_array(tmp_path):

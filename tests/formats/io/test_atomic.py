@@ -21,7 +21,7 @@ import pytest
 
 from converters.errors import Refused
 from converters.files import CHUNK
-from converters.formats.io.atomic import refuse_output, remove_dead, replacing, same_file
+from converters.formats.io.atomic import refuse_output, remove_dead, replacing, replacing_all, same_file
 from converters.formats.io.crc32 import crc32_function
 from converters.formats.io.output_stream import GATHER, Output
 from tests.helpers.paths import REPOSITORY
@@ -515,3 +515,32 @@ def test_both_crc_functions_agree(monkeypatch):
     monkeypatch.setitem(sys.modules, "isal", None)
     monkeypatch.setitem(sys.modules, "isal.isal_zlib", None)
     assert crc32_function() is zlib.crc32
+
+
+def test_a_set_of_files_is_checked_by_the_name_of_the_last(tmp_path):
+    paths = [str(tmp_path / name) for name in ("x.data", "x.index")]
+    seen = []
+
+    def check(name):
+        seen.append(name)
+        assert [Path(path).read_bytes() for path in paths] == [b"data", b"index"]
+
+    with replacing_all(paths, check=check) as (data, index):
+        index.write(b"index")
+        data.write(b"data")
+        assert not any(map(os.path.exists, paths))
+    assert seen == paths[-1:]
+
+
+def test_a_set_of_files_whose_check_fails_leaves_none(tmp_path):
+    def check(name):
+        raise Refused("differs")
+
+    def write():
+        with replacing_all([str(tmp_path / "a"), str(tmp_path / "b")], check=check) as outputs:
+            for out in outputs:
+                out.write(b"x")
+
+    with pytest.raises(Refused, match="differs"):
+        write()
+    assert list(tmp_path.iterdir()) == []

@@ -17,7 +17,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from converters.errors import BadInput
-from converters.formats.checkpoint import open_checkpoint
+from converters.formats.open import open_checkpoint
 from converters.formats.pytorch.legacy import MAGIC
 from tests.formats.pytorch.test_reader import bits, repacked, saved
 from tests.helpers import hostile_pickles
@@ -90,9 +90,9 @@ def test_files_of_real_pytorchs_are_read_bit_for_bit(path):
     agree(checkpoint, raw, made.contents())
     assert list(raw) == list(made.contents())
     assert checkpoint.details["wrapper"] == "state_dict"
-    assert checkpoint.others["epoch"] == 3
-    assert checkpoint.others["arch"] == "r3d"
-    assert checkpoint.others["optimizer"]["param_groups"][0]["momentum"] == 0.9
+    assert checkpoint.other_values["epoch"] == 3
+    assert checkpoint.other_values["arch"] == "r3d"
+    assert checkpoint.other_values["optimizer"]["param_groups"][0]["momentum"] == 0.9
     assert checkpoint.container == ("PyTorch zip file" if "zip" in path.name else "PyTorch file, before 1.6")
 
 
@@ -105,7 +105,7 @@ def test_the_tar_format(tmp_path):
     checkpoint, raw = read(TAR)
     agree(checkpoint, raw, made.tar_contents())
     assert checkpoint.container == "PyTorch file, before 0.1.10"
-    assert checkpoint.others["epoch"] == 3
+    assert checkpoint.other_values["epoch"] == 3
     # PyTorch still reads it, so what was put together by hand is what its old versions wrote.
     theirs = torch.load(TAR, weights_only=False)["state_dict"]
     assert {name: bits(tensor) for name, tensor in theirs.items()} == raw

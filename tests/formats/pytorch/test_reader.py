@@ -21,10 +21,10 @@ from hypothesis import strategies as st
 from converters import convert, inspect, load_model
 from converters.errors import BadInput
 from converters.files import SourceFile
-from converters.formats.checkpoint import open_checkpoint
+from converters.formats.io.zip_records import CheckedRecord, verify_crcs
+from converters.formats.open import open_checkpoint
 from converters.formats.pickle.numpy_arrays import TENSOR_LIMIT
-from converters.formats.pytorch.reader import read_pth, verify_crcs
-from converters.formats.pytorch.zip_records import CheckedRecord
+from converters.formats.pytorch.reader import read_pth
 from converters.tensor import FileBytes
 from tests.helpers import hostile_pickles, selection
 from tests.helpers.budgets import examples
@@ -127,7 +127,7 @@ def test_state_dicts_are_read_bit_for_bit(tmp_path, wrapper, protocol):
     assert list(raw) == list(state)
     assert all(raw[name] == bits(tensor) for name, tensor in state.items())
     assert all(found.tensors[name].shape == tuple(tensor.shape) for name, tensor in state.items())
-    assert found.others == ({} if wrapper is None else {"epoch": 7, "meta": {"note": "x"}})
+    assert found.other_values == ({} if wrapper is None else {"epoch": 7, "meta": {"note": "x"}})
     assert found.provenance is None
     assert {found.crcs[name] for name in raw} == {crc32(content) for content in raw.values()}
 
@@ -181,12 +181,12 @@ def test_what_else_a_checkpoint_holds(tmp_path):
     }
     found, raw = read(tmp_path, saved(value))
     assert len(raw) == len(model.state_dict())
-    assert set(found.others) == {str(key) for key in value} - {"state_dict"}
-    assert found.others["size"] == [1, 2]
-    assert found.others["device"] == "cpu"
-    assert found.others["dtype"] == "torch.float16"
-    assert found.others["text"] == "x" * 1000
-    assert found.others["optimizer"]["param_groups"][0]["momentum"] == 0.9
+    assert set(found.other_values) == {str(key) for key in value} - {"state_dict"}
+    assert found.other_values["size"] == [1, 2]
+    assert found.other_values["device"] == "cpu"
+    assert found.other_values["dtype"] == "torch.float16"
+    assert found.other_values["text"] == "x" * 1000
+    assert found.other_values["optimizer"]["param_groups"][0]["momentum"] == 0.9
 
 
 def test_an_unsupported_dtype_is_refused_by_name(tmp_path):
@@ -532,8 +532,8 @@ def test_descriptions_of_other_values_stay_small(tmp_path):
     stream, _ = hostile_pickles.repeated()["arrays beside the tensors"]
     found, raw = read(tmp_path, with_pickle(stream, _0=bytes(16)))
     assert raw == {"w": bytes(16)}
-    assert len(found.others) == 60_000
-    assert sum(len(str(value)) for value in found.others.values()) < 2_000_000
+    assert len(found.other_values) == 60_000
+    assert sum(len(str(value)) for value in found.other_values.values()) < 2_000_000
 
 
 @pytest.mark.parametrize("place", ["bare", "wrapped", "beside"])

@@ -16,7 +16,7 @@ import torch
 
 from converters import convert, inspect, load_model
 from converters.errors import BadInput, Refused, UsageError
-from converters.formats.checkpoint import open_checkpoint
+from converters.formats.open import open_checkpoint
 from converters.formats.pytorch.reader import read_pth
 from tests.formats.pytorch.test_reader import file_of, network, saved
 
@@ -70,14 +70,14 @@ class Found(NamedTuple):
     wrapper: str | None
     weight: float
     beside: tuple[str, ...]
-    others: dict[str, object]
+    other_values: dict[str, object]
 
 
 def read(folder, value, entry=None) -> Found:
     with file_of(folder, saved(value)) as file:
         found = read_pth(file, entry=entry)
         (weight,) = struct.unpack("<f", found.tensors["w"].tobytes())
-        return Found(found.wrapper, weight, found.beside, found.others)
+        return Found(found.wrapper, weight, found.beside, found.other_values)
 
 
 def marked(value: float) -> dict[str, torch.Tensor]:
@@ -89,7 +89,7 @@ def test_the_plain_weights_are_found(tmp_path, path):
     optimizer = torch.optim.Adam(network().parameters()).state_dict()
     found = read(tmp_path, {**nested(path, marked(1)), "epoch": 3, "optimizer": optimizer})
     assert found[:3] == (path, 1, ())
-    assert set(found.others) == {"epoch", "optimizer"}
+    assert set(found.other_values) == {"epoch", "optimizer"}
 
 
 @pytest.mark.parametrize("average", AVERAGES)
@@ -107,7 +107,7 @@ def test_averages_of_the_weights_are_taken_when_asked_for_only(tmp_path, plain, 
 def test_a_state_dict_with_dictionaries_in_it_is_one(tmp_path):
     found = read(tmp_path, {**marked(1), "extra": {"centre": torch.ones(2)}, "meta": {"epoch": 1}})
     assert found[:3] == (None, 1, ("extra",))
-    assert set(found.others) == {"extra", "meta"}
+    assert set(found.other_values) == {"extra", "meta"}
 
 
 def test_what_may_be_meant_is_asked(tmp_path):
@@ -149,7 +149,7 @@ def test_objects_of_training_code_are_left_aside(tmp_path):
 
     found = read(tmp_path, {"model": marked(1), "args": Namespace(lr=0.1, nested=Namespace(a=1))})
     assert found.weight == 1
-    assert found.others == {"args": "Bystander"}
+    assert found.other_values == {"args": "Bystander"}
 
 
 @pytest.mark.parametrize("protocol", [2, 4])
@@ -159,14 +159,14 @@ def test_data_of_training_scripts_is_left_aside(tmp_path, name, protocol):
     torch.save({"model": marked(1), "beside": BESIDE[name]}, path, pickle_protocol=protocol)
     with open_checkpoint(str(path)) as found:
         assert list(found.tensors) == list(marked(1))
-        assert "beside" in found.others
+        assert "beside" in found.other_values
 
 
 def test_what_a_dictionary_makes_of_missing_values_is_not_made(tmp_path):
     found = read(
         tmp_path, {"model": marked(1), "log": defaultdict(list, {"loss": [0.5]}), "name": np.str_("a")}
     )
-    assert found.others == {"log": {"loss": [0.5]}, "name": "a"}
+    assert found.other_values == {"log": {"loss": [0.5]}, "name": "a"}
 
 
 def test_a_dictionary_that_is_everywhere_costs_no_more_than_its_entries(tmp_path):

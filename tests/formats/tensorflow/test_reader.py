@@ -206,11 +206,11 @@ def test_fixture_is_read_bit_for_bit(name: str, checksum: bool) -> None:
         assert checkpoint.checksum is checksum
         others = {"complex64/vector": "complex64, 3", "text/scalar": "text", "text/vector": "text, 3"}
         if name.startswith(("every", "snappy")):
-            assert checkpoint.others == {
+            assert checkpoint.other_values == {
                 key: value for key, value in others.items() if "v1" not in name or "text" not in key
             }
         else:
-            assert checkpoint.others == {}
+            assert checkpoint.other_values == {}
         verify_crcs(checkpoint)
 
 
@@ -253,7 +253,7 @@ def test_fixture_is_read_bit_for_bit(name: str, checksum: bool) -> None:
 def test_tensorflow_2_objects(name: str, wanted: dict) -> None:
     with read_tensorflow(str(FIXTURES / name)) as checkpoint:
         assert contents(checkpoint.tensors) == wanted
-        assert checkpoint.others == {"_CHECKPOINTABLE_OBJECT_GRAPH": "text"}
+        assert checkpoint.other_values == {"_CHECKPOINTABLE_OBJECT_GRAPH": "text"}
 
 
 @pytest.mark.parametrize("name", sorted(i3d_tables.PUBLISHED))

@@ -11,9 +11,10 @@ from hypothesis import strategies as st
 
 from converters.errors import Refused
 from converters.files import SourceFile
+from converters.formats.tensorflow import checkpoint_names
 from converters.formats.tensorflow.reader import read_tensorflow, verify_crcs
 from converters.formats.tensorflow.sstable import read_table
-from converters.formats.tensorflow.writer import checkpoint_names, write_table, write_tensorflow
+from converters.formats.tensorflow.writer import write_table, write_tensorflow
 from converters.tensor import ITEMSIZE, FileBytes, Repeated, Tensor
 from tests.helpers import i3d_tables
 from tests.helpers.budgets import examples
@@ -87,7 +88,7 @@ def test_every_dtype(tmp_path) -> None:
         }
         assert {dtype for dtype, _ in table.values()} == set(ITEMSIZE)
         verify_crcs(checkpoint)
-        assert checkpoint.others == {}
+        assert checkpoint.other_values == {}
 
 
 def test_keys_of_several_blocks(tmp_path) -> None:

@@ -1,4 +1,4 @@
-"""The records of a zip file that is not compressed, as PyTorch writes them: where each lies in the file."""
+"""The records of an uncompressed zip file, as PyTorch and numpy write them."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from converters.errors import BadInput
 from converters.files import CHUNK
 from converters.formats.io.crc32 import crc32_function
 from converters.formats.io.zip_members import STORED, read_members
-from converters.formats.pickle.machine import shown
+from converters.printable import short_name
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 
 class Record(NamedTuple):
-    """A record's bytes in the file, and their CRC-32 as the directory has it."""
+    """Offset and size of a record in the file, and its CRC-32 from the directory."""
 
     offset: int
     size: int
@@ -27,9 +27,10 @@ class Record(NamedTuple):
 
 
 def read_records(file: SourceFile) -> dict[str, Record]:
-    """All records by name, in the file's order. Raises `BadInput` unless each is stored as it is, lies inside
-    the file, overlaps no other and has a name of its own. The code of a TorchScript file may be deflated; it is
-    left out."""
+    """All records by name, in the file's order. The code of a TorchScript file, which may be deflated, is left out.
+
+    Raises `BadInput` unless each is stored, lies inside the file, overlaps no other and has a unique name.
+    """
     members = read_members(file, may_be_deflated=_is_code)
     return {
         name: Record(member.offset, member.size, member.crc)
@@ -43,13 +44,13 @@ def _is_code(name: str) -> bool:
 
 
 def has_crcs(records: Mapping[str, Record]) -> bool:
-    """Whether checksums were written: ``torch.serialization.set_crc32_options(False)`` leaves all at zero."""
+    """Whether the file has checksums: ``torch.serialization.set_crc32_options(False)`` leaves them all at zero."""
     return any(record.crc for record in records.values())
 
 
 def verify_crcs(file: SourceFile, records: Mapping[str, Record]) -> bool:
-    """Read all records and compare their checksums; False where the file has none. Raises `BadInput` that
-    names a damaged record."""
+    """Read all records and compare their checksums; False if the file has none. Raises `BadInput`, naming a damaged
+    record."""
     if not has_crcs(records):
         return False
     for name, record in records.items():
@@ -58,7 +59,7 @@ def verify_crcs(file: SourceFile, records: Mapping[str, Record]) -> bool:
 
 
 def verify_crc(file: SourceFile, name: str, record: Record) -> None:
-    """Read one record and compare its checksum. Raises `BadInput` with ``name``, what it is."""
+    """Read one record and compare its checksum. Raises `BadInput`, naming it ``name``."""
     checksum = crc32 if record.size <= CHUNK else crc32_function()  # not worth an import for little
     value = 0
     for chunk in file.chunks(record.offset, record.size):
@@ -71,14 +72,14 @@ def _compare(file: SourceFile, name: str, record: Record, value: int) -> None:
         raise BadInput(
             f"has a damaged record: its CRC-32 is {value:08x}, it was written with {record.crc:08x}",
             path=file.path,
-            where=shown(name),
+            where=short_name(name),
             hint="fetch the file again",
         )
 
 
 class CheckedRecord(NamedTuple):
-    """The bytes of the tensor ``name``, which is exactly one record. The checksum is compared on the way:
-    where it differs, the end of `chunks` raises `BadInput`."""
+    """The bytes of the tensor ``name``, which is exactly one record. The checksum is compared during reading:
+    `chunks` ends with `BadInput` where it differs."""
 
     file: SourceFile
     record: Record
@@ -86,11 +87,9 @@ class CheckedRecord(NamedTuple):
 
     @property
     def crc32(self) -> int:
-        """See `tensor.known_crc`."""
         return self.record.crc
 
     def chunks(self) -> Iterator[memoryview]:
-        """See `Data.chunks`."""
         checksum, value = crc32_function(), 0
         for chunk in self.file.chunks(self.record.offset, self.record.size):
             value = checksum(chunk, value)
@@ -99,7 +98,7 @@ class CheckedRecord(NamedTuple):
 
 
 class RecordCheck:
-    """The checksum of a record of which tensors are parts: compared once, when the first of them is read."""
+    """The check of a record that several tensors share: done once, when the first of them is read."""
 
     __slots__ = ("_done", "_file", "_record")
 
@@ -109,20 +108,19 @@ class RecordCheck:
         self._done = False
 
     def verify(self, name: str) -> None:
-        """Read the whole record unless that was done. Raises `BadInput` that names the tensor ``name``."""
+        """Read the whole record unless that was done. Raises `BadInput`, naming the tensor ``name``."""
         if not self._done:
             verify_crc(self._file, name, self._record)
             self._done = True
 
 
 class CheckedPart(NamedTuple):
-    """The bytes of the tensor ``name``, ``data``, which are a part of a record or not in its order."""
+    """The bytes ``data`` of the tensor ``name``, which are part of a record or in another order."""
 
     data: Data
     check: RecordCheck
     name: str
 
     def chunks(self) -> Iterator[memoryview]:
-        """See `Data.chunks`."""
         self.check.verify(self.name)
         yield from self.data.chunks()

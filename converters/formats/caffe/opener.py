@@ -1,0 +1,44 @@
+"""Open Caffe models."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from converters.formats.checkpoint import Checkpoint
+
+from .reader import read_caffe_hdf5, read_caffemodel
+
+if TYPE_CHECKING:
+    from converters.files import SourceFile
+    from converters.formats.format import ReadOptions
+
+    from .reader import CaffeModel
+
+
+def open_caffemodel(file: SourceFile, _kind: str, _options: ReadOptions) -> Checkpoint:
+    """Open a ``.caffemodel``. Raises `BadInput` for all else that has no format of its own."""
+    return _checkpoint(file, read_caffemodel(file))
+
+
+def open_hdf5(file: SourceFile, _kind: str, _options: ReadOptions) -> Checkpoint | None:
+    """Open Caffe's HDF5 form; None for another HDF5 file. Raises `BadInput`, and `Refused` without h5py."""
+    from converters.formats.hdf5.reader import read_hdf5
+
+    if {"data", "history"}.isdisjoint(read_hdf5(file).groups):
+        return None
+    return _checkpoint(file, read_caffe_hdf5(file))
+
+
+def _checkpoint(file: SourceFile, model: CaffeModel) -> Checkpoint:
+    return Checkpoint(
+        path=file.path,
+        files=(file,),
+        format="caffe",
+        container=f"Caffe model ({model.dialect})",
+        tensors=model.tensors,
+        details={
+            "dialect": model.dialect,
+            "net": model.net,
+            "layers": [layer._asdict() for layer in model.layers],
+        },
+    )

@@ -1,0 +1,82 @@
+"""Open Caffe2's pickles and nets."""
+
+from __future__ import annotations
+
+import os
+from typing import TYPE_CHECKING
+
+from converters.errors import BadInput
+from converters.files import SourceFile
+from converters.formats.checkpoint import Checkpoint
+
+if TYPE_CHECKING:
+    from converters.formats.format import ReadOptions
+    from converters.formats.graph import Caffe2Net
+
+
+def open_caffe2(file: SourceFile, kind: str, _options: ReadOptions) -> Checkpoint | None:
+    """Open a pickle, or an init net with the predict net beside it; None for another protocol buffer. Raises
+    `BadInput`."""
+    if kind == "pickle":
+        return _open_pickle(file)
+    from .nets import is_caffe2_net
+
+    return _open_nets(file) if is_caffe2_net(file) else None
+
+
+def _open_pickle(file: SourceFile) -> Checkpoint:
+    from .pickle_reader import read_caffe2_pickle
+
+    found = read_caffe2_pickle(file)
+    return Checkpoint(
+        path=file.path,
+        files=(file,),
+        format="caffe2-pickle",
+        container=f"pickle, protocol {found.protocol}",
+        tensors=found.tensors,
+        other_values=found.other_values,
+        details={"nested": found.nested, "protocol": found.protocol},
+    )
+
+
+def _open_nets(file: SourceFile) -> Checkpoint:
+    """An init net, with the predict net beside it if there is one; either may be named."""
+    from .nets import read_caffe2_net
+
+    net = read_caffe2_net(file)
+    is_init = any(op.kind.endswith("Fill") for op in net.ops)
+    own, other = ("init_net", "predict_net") if is_init else ("predict_net", "init_net")
+    folder, name = os.path.split(file.path)
+    beside = os.path.join(folder, name.replace(own, other))
+    if own in name and os.path.isfile(beside):
+        second = SourceFile(beside)
+        try:
+            second_net = read_caffe2_net(second)
+            if is_init:
+                return _checkpoint((file, second), net, second_net)
+            return _checkpoint((second, file), second_net, net)
+        except BaseException:
+            second.close()
+            raise
+    if not is_init:
+        raise BadInput(
+            "describes a network only",
+            path=file.path,
+            hint="its weights are in an init_net.pb; put it beside",
+        )
+    return _checkpoint((file,), net, None)
+
+
+def _checkpoint(
+    files: tuple[SourceFile, ...], init_net: Caffe2Net, predict_net: Caffe2Net | None
+) -> Checkpoint:
+    from .nets import filled_blobs
+
+    return Checkpoint(
+        path=files[0].path,
+        files=files,
+        format="caffe2-pickle",
+        container="Caffe2 init net and predict net" if predict_net else "Caffe2 init net",
+        tensors=filled_blobs(files[0], init_net),
+        predict_net=predict_net,
+    )

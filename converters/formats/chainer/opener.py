@@ -1,0 +1,48 @@
+"""Open Chainer models."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from converters.errors import BadInput
+from converters.formats.checkpoint import Checkpoint
+from converters.printable import printable
+
+from .reader import counted, read_chainer
+
+if TYPE_CHECKING:
+    from converters.files import SourceFile
+    from converters.formats.format import ReadOptions
+
+
+def open_chainer(file: SourceFile, _kind: str, options: ReadOptions) -> Checkpoint:
+    """Open a model. Raises `BadInput` where its arrays are not all weights, `Refused` for HDF5 without h5py."""
+    found = read_chainer(file, checksum=options.checksum)
+    if set(found.tensors) == {"mean"}:
+        raise BadInput(
+            "holds a mean only, not a model",
+            path=file.path,
+            hint="`convert c3d` turns it into an .npy; the weights are in the model's own .npz",
+        )
+    if found.objects:
+        raise BadInput(
+            "holds arrays of Python objects, which are pickles: nothing was unpickled",
+            path=file.path,
+            where=", ".join(map(printable, found.objects[:3])),
+            hint="weights are plain arrays; save them as such, or fetch the file from its authors",
+        )
+    if found.uninitialised:
+        raise BadInput(
+            f"holds {counted(len(found.uninitialised))} never initialised",
+            path=file.path,
+            where=", ".join(map(printable, found.uninitialised[:3])),
+            hint="run the model once before saving it",
+        )
+    return Checkpoint(
+        path=file.path,
+        files=(file,),
+        format="chainer",
+        container=f"Chainer file ({found.container})",
+        tensors=found.tensors,
+        other_values=found.other_values,
+    )

@@ -1,0 +1,108 @@
+"""What is known of a file format: its `Format` record, and what its functions are given.
+
+Each format's folder declares its records in its ``__init__.py``, which imports this module alone; `registry` lists
+the folders.
+"""
+
+from __future__ import annotations
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+from converters.errors import UsageError
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping, Sequence
+
+    from converters.files import SourceFile
+    from converters.tensor import Tensor
+
+    from .checkpoint import Checkpoint
+    from .graph import Graph
+    from .io.output_stream import Output
+
+# Tuples, not dataclasses: every conversion imports this module, and to import dataclasses takes longer than to
+# import all formats' records.
+
+
+class Format(NamedTuple):
+    """A file format.
+
+    ``name`` is a short word, ``title`` the words of messages. ``suffixes`` are those of outputs, the usual one first,
+    and ``other_suffixes`` those that only files of others have. ``layout_formats`` are the formats of layouts, as the
+    tables name them, whose tensors such a file can hold. ``kinds`` are the results of `sniff` that its files may have.
+
+    ``opener`` and ``writer`` are dotted paths, so that a format which is not used is not imported; see `open` and
+    `write`. Where a checkpoint is a set of files, ``open_set`` opens it by its path, or gives None for a path that
+    names no such set, and ``files`` gives the paths that an output's name stands for, the one that makes it complete
+    last. ``has_entries`` tells whether a file may hold several state dicts.
+    """
+
+    name: str
+    title: str
+    suffixes: tuple[str, ...]
+    layout_formats: tuple[str, ...]
+    kinds: tuple[str, ...]
+    opener: str
+    writer: str
+    other_suffixes: tuple[str, ...] = ()
+    open_set: Callable[[str, ReadOptions], Checkpoint | None] | None = None
+    files: Callable[[str], tuple[str, ...]] = lambda path: (path,)
+    has_entries: bool = False
+
+    def open(self, file: SourceFile, kind: str, options: ReadOptions) -> Checkpoint | None:
+        """Open a file of one of ``kinds``; None if it is of another format. Raises `BadInput` for a damaged one.
+
+        A checkpoint owns the file from then on. Raises `UsageError` for an entry where files have none.
+        """
+        if not self.has_entries:
+            options.refuse_entry(file.path)
+        checkpoint: Checkpoint | None = _function(self.opener)(file, kind, options)
+        return checkpoint
+
+    def write(self, outputs: Sequence[Output], content: Content) -> None:
+        """Write an output's ``files``, which are open. Raises `Refused` for what the format cannot hold."""
+        _function(self.writer)(outputs, content)
+
+
+def _function(path: str) -> Any:
+    module, _, name = path.rpartition(".")
+    return getattr(import_module(module), name)
+
+
+class ReadOptions(NamedTuple):
+    """How a checkpoint is read: whether the checksums in it are compared, and which ``entry`` of a PyTorch file, a
+    path with dots, is the state dict; by default the plain weights."""
+
+    checksum: bool = True
+    entry: str | None = None
+
+    def refuse_entry(self, path: str) -> None:
+        """Raise `UsageError` if an entry was named."""
+        if self.entry is not None:
+            raise UsageError("only PyTorch's own files have entries", path=path, hint="leave --entry out")
+
+
+class Wrapper(NamedTuple):
+    """What stands around a state dict: ``key`` is its entry, ``entries`` are those beside it, plain data."""
+
+    key: str
+    entries: Mapping[str, object]
+
+
+class Content(NamedTuple):
+    """What an output holds.
+
+    ``original`` is what the file that the weights first came from said beside its tensors (`Checkpoint.details`);
+    ``same_layout`` is true if it had the output's layout.
+    ``provenance`` gives the text of the provenance record, from the CRC-32 of each tensor's bytes as written, in
+    order; ``graph`` the source framework's network; ``progress`` is told the number of bytes of each piece.
+    """
+
+    tensors: Sequence[Tensor]
+    original: Mapping[str, Any]
+    same_layout: bool
+    wrapper: Wrapper | None
+    provenance: Callable[[Sequence[int]], str]
+    graph: Callable[[], Graph]
+    progress: Callable[[int], None] | None

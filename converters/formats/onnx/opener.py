@@ -1,0 +1,40 @@
+"""Open ONNX models."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from converters.formats.checkpoint import Checkpoint
+from converters.formats.provenance_record import parse_provenance
+from converters.printable import printable
+
+from .graph_settings import declared_settings
+from .reader import is_onnx, read_onnx
+
+if TYPE_CHECKING:
+    from converters.files import SourceFile
+    from converters.formats.format import ReadOptions
+
+
+def open_onnx(file: SourceFile, _kind: str, _options: ReadOptions) -> Checkpoint | None:
+    """Open a model and the files of its external data; None for another protocol buffer. Raises `BadInput`."""
+    if not is_onnx(file):
+        return None
+    found = read_onnx(file)
+    try:
+        provenance = parse_provenance(found.metadata.get("provenance"), file.path)
+    except BaseException:
+        for external in found.files:
+            external.close()
+        raise
+    return Checkpoint(
+        path=file.path,
+        files=(file, *found.files),
+        format="onnx",
+        container=f"ONNX model, opset {found.opset}",
+        tensors=found.tensors,
+        details={"producer": printable(found.producer)},
+        provenance=provenance,
+        declared=declared_settings(found.nodes, found.inputs, found.tensors),
+        nodes=found.nodes,
+    )

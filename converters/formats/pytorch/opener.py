@@ -1,0 +1,118 @@
+"""Open PyTorch's own files, whichever of its formats they are in."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from converters.errors import BadInput
+from converters.files import SourceFile
+from converters.formats.checkpoint import Checkpoint
+from converters.formats.provenance_record import parse_provenance
+from converters.formats.sniff import HEAD, expect
+
+if TYPE_CHECKING:
+    from converters.formats.format import ReadOptions
+    from converters.tensor import Tensor
+
+    from .tensors import PthFile
+
+_TITLES = {
+    "zip": "PyTorch zip file",
+    "torchscript": "TorchScript file",
+    "torch-legacy": "PyTorch file, before 1.6",
+    "tar": "PyTorch file, before 0.1.10",
+}
+
+
+def open_pytorch(file: SourceFile, kind: str, options: ReadOptions) -> Checkpoint | None:
+    """Open a file, or a checkpoint in several by its index; None for a zip file, tar archive or text of another
+    sort. Raises `BadInput`, `Refused`."""
+    if kind == "text":
+        if not file.path.endswith(".index.json"):
+            return None
+        options.refuse_entry(file.path)
+        return _open_parts(file, options)
+    found = _read(file, kind, options)
+    if found is None:
+        return None
+    details: dict[str, Any] = {"wrapper": found.wrapper}
+    if found.beside:
+        details["beside"] = list(found.beside)
+    return Checkpoint(
+        path=file.path,
+        files=(file,),
+        format="pytorch",
+        container=_TITLES["torchscript" if found.script else kind],
+        tensors=found.tensors,
+        other_values=found.other_values,
+        details=details,
+        provenance=parse_provenance(found.provenance, file.path),
+    )
+
+
+def _read(file: SourceFile, kind: str, options: ReadOptions) -> PthFile | None:
+    if kind == "zip":
+        if _is_npz(file):
+            return None
+        from .reader import read_pth
+
+        return read_pth(file, checksum=options.checksum, entry=options.entry)
+    from .legacy import read_legacy_pth, read_tar_pth
+
+    if kind == "torch-legacy":
+        return read_legacy_pth(file, entry=options.entry)
+    return read_tar_pth(file, entry=options.entry)
+
+
+def _is_npz(file: SourceFile) -> bool:
+    """Whether a zip file's first member is an array, which no PyTorch file's is. To read the whole directory first
+    would cost PyTorch's files twice the time."""
+    head = file.read_at(0, min(HEAD, file.size))
+    return head[30 : 30 + int.from_bytes(head[26:28], "little")].endswith(b".npy")
+
+
+def _open_parts(index: SourceFile, options: ReadOptions) -> Checkpoint:
+    from .shards import read_index
+
+    parts: list[Checkpoint] = []
+    tensors: dict[str, Tensor] = {}
+    try:
+        for path, names in read_index(index).items():
+            part = _open_part(path, options)
+            parts.append(part)
+            missing, more = names - part.tensors.keys(), part.tensors.keys() - names
+            if missing or more:
+                raise BadInput(
+                    f"{'lacks' if missing else 'holds'} a tensor that the index {'has' if missing else 'lacks'}",
+                    path=path,
+                    where=min(missing or more),
+                    hint="index and files are not of one checkpoint; fetch them again",
+                )
+            tensors |= part.tensors
+    except BaseException:
+        for part in parts:
+            part.close()
+        raise
+    return Checkpoint(
+        path=index.path,
+        files=(index, *(part.files[0] for part in parts)),
+        format="pytorch",
+        container=f"{parts[0].container} in {len(parts)} parts",
+        tensors=tensors,
+    )
+
+
+def _open_part(path: str, options: ReadOptions) -> Checkpoint:
+    from converters.formats.safetensors.opener import open_safetensors
+
+    file = SourceFile(path)
+    try:
+        kind = expect(file, "zip", "torch-legacy", "tar", "safetensors")
+        opener = open_safetensors if kind == "safetensors" else open_pytorch
+        part = opener(file, kind, options)
+        if part is None:
+            raise BadInput("is not a part of a PyTorch checkpoint", path=path)
+        return part
+    except BaseException:
+        file.close()
+        raise

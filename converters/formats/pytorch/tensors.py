@@ -1,0 +1,244 @@
+"""What PyTorch's formats share: tensors as a pickle refers to them, and the contents of a file.
+
+The forms are those of PyTorch's ``torch/_utils.py`` and ``torch/serialization.py``.
+"""
+
+from __future__ import annotations
+
+from math import prod
+from typing import TYPE_CHECKING, NamedTuple
+
+from converters.errors import BadInput
+from converters.files import CHUNK
+from converters.formats.io.zip_records import CheckedPart, CheckedRecord, Record, RecordCheck
+from converters.formats.pickle.machine import Global
+from converters.formats.pickle.numpy_arrays import refuse_too_many
+from converters.formats.pickle.strings import PickleError, encodes
+from converters.printable import short_name
+from converters.tensor import ITEMSIZE, Data, FileBytes, Swapped, Tensor
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping
+
+    from converters.files import SourceFile
+
+STORAGES = {
+    "DoubleStorage": "float64",
+    "FloatStorage": "float32",
+    "HalfStorage": "float16",
+    "BFloat16Storage": "bfloat16",
+    "LongStorage": "int64",
+    "IntStorage": "int32",
+    "ShortStorage": "int16",
+    "CharStorage": "int8",
+    "ByteStorage": "uint8",
+    "BoolStorage": "bool",
+    "ComplexFloatStorage": "complex64",
+    "ComplexDoubleStorage": "complex128",
+    "QInt8Storage": "qint8",
+    "QUInt8Storage": "quint8",
+    "QInt32Storage": "qint32",
+    "QUInt4x2Storage": "quint4x2",
+    "QUInt2x4Storage": "quint2x4",
+}
+
+_OTHER_ITEMSIZES = {"complex64": 8, "complex128": 16, "qint32": 4}
+"""Bytes of an element that is not converted, where they are more than one."""
+
+
+class PthFile(NamedTuple):
+    """The contents of a checkpoint, in the file's order.
+
+    ``tensors`` are those of the state dict, which is the whole file or its entry ``wrapper`` (a path with dots).
+    ``other_values`` is all else, beside the state dict and in it, as plain values; ``beside`` are the entries of it
+    that are state dicts too. ``records`` are the zip file's by name, each ``(offset, size, crc)``. ``crcs`` has the
+    CRC-32 of each tensor that is exactly one record, as the file has it. ``provenance`` is the text that a conversion
+    left. ``script`` is true of a TorchScript file.
+    """
+
+    tensors: dict[str, Tensor]
+    other_values: dict[str, object]
+    wrapper: str | None
+    records: dict[str, Record]
+    crcs: dict[str, int]
+    provenance: str | None
+    beside: tuple[str, ...] = ()
+    script: bool = False
+
+
+class State(NamedTuple):
+    """A state dict in a checkpoint: its ``entries``, the path ``wrapper`` to it, the values outside it, and the paths
+    ``beside`` of other state dicts among these."""
+
+    entries: Mapping[str, object]
+    wrapper: str | None
+    other_values: Mapping[str, object]
+    beside: tuple[str, ...] = ()
+
+
+class Strided(NamedTuple):
+    """An array of ``shape`` with steps of ``strides`` elements along its axes, from offset ``start`` of the file.
+    Needs numpy, and memory for the elements it spans while it is read."""
+
+    file: SourceFile
+    start: int
+    shape: tuple[int, ...]
+    strides: tuple[int, ...]
+    itemsize: int
+
+    def chunks(self) -> Iterator[memoryview]:
+        import numpy as np
+
+        raw = self.file.read_at(self.start, _span(self.shape, self.strides) * self.itemsize)
+        steps = [stride * self.itemsize for stride in self.strides]
+        elements: np.ndarray[tuple[int, ...], np.dtype[np.unsignedinteger]] = np.ndarray(
+            self.shape, f"u{self.itemsize}", raw, 0, steps
+        )
+        flat = np.ascontiguousarray(elements).reshape(-1).view(np.uint8).data
+        for start in range(0, len(flat), CHUNK):
+            yield flat[start : start + CHUNK]
+
+
+class TorchStorage:
+    """A record of tensor data. ``dtype`` is empty for an untyped storage."""
+
+    __slots__ = ("dtype", "name", "record")
+
+    def __init__(self, dtype: str, name: str, record: Record) -> None:
+        self.dtype = dtype
+        self.name = name
+        self.record = record
+
+
+class TorchTensor:
+    """A tensor: ``shape`` elements of a storage from element ``first`` on, in steps of ``strides``."""
+
+    __slots__ = ("dtype", "first", "shape", "storage", "strides")
+
+    def __init__(self, storage: object, first: object, shape: object, strides: object, dtype: str) -> None:
+        if not isinstance(storage, TorchStorage) or type(first) is not int or not 0 <= first < 1 << 63:
+            raise PickleError("has a tensor of unknown form")
+        self.storage = storage
+        self.first = first
+        self.shape = checked_sizes(shape)
+        self.strides = checked_sizes(strides)
+        self.dtype = dtype or storage.dtype
+        if len(self.shape) != len(self.strides) or not self.dtype or storage.dtype not in ("", self.dtype):
+            raise PickleError("has a tensor of unknown form")
+
+
+class OddTensor(TorchTensor):
+    """A tensor that is not a strided view of a storage: ``kind`` says what it is, ``hint`` how to save a plain one.
+    It is refused by name if it is a weight, and ignored elsewhere."""
+
+    __slots__ = ("hint", "kind")
+
+    def __init__(self, kind: str, hint: str) -> None:
+        self.kind = kind
+        self.hint = hint
+
+
+def named(file: SourceFile, entries: dict[object, object]) -> dict[str, object]:
+    """Entries by name. PyTorch under Python 2 wrote names as bytes; optimizers use numbers. Raises `BadInput`."""
+    refuse_too_many(file, entries)
+    named: dict[str, object] = {}
+    for key, value in entries.items():
+        name = key.decode("utf-8", "backslashreplace") if isinstance(key, bytes) else str(key)
+        if not encodes(name):
+            raise BadInput(f"has a name that is not valid Unicode: {short_name(name)}", path=file.path)
+        if name in named:
+            raise BadInput(
+                f"has the name {short_name(name)} twice",
+                path=file.path,
+                hint="only one of the two could be used",
+            )
+        named[name] = value
+    return named
+
+
+def storage_fields(reference: tuple[object, ...]) -> tuple[str, str, int]:
+    """The dtype (empty if untyped), key and number of elements in ``('storage', class, key, location, count, ...)``.
+    Python 2 wrote its texts as bytes. Raises `PickleError`."""
+    kind, key, count = reference[1], reference[2], reference[4]
+    if isinstance(key, bytes):
+        key = key.decode("latin-1")
+    if reference[0] not in ("storage", b"storage") or type(key) is not str or type(count) is not int:
+        raise PickleError("has a storage of unknown form")
+    return storage_dtype(kind), key, count
+
+
+def element_size(dtype: str) -> int:
+    """Bytes of an element of any dtype that a storage can have."""
+    return ITEMSIZE.get(dtype) or _OTHER_ITEMSIZES.get(dtype, 1)
+
+
+def storage_dtype(kind: object) -> str:
+    """The dtype of a storage class, empty for an untyped one. Raises `PickleError`."""
+    if not isinstance(kind, Global):
+        raise PickleError("has a storage of unknown form")
+    dtype = STORAGES.get(kind.name.removeprefix("torch."), "")
+    if not dtype and kind.name != "torch.storage.UntypedStorage":
+        raise PickleError("has a storage of unknown form")
+    return dtype
+
+
+def lazy_tensor(
+    file: SourceFile, name: str, view: TorchTensor, swapped: bool, check: RecordCheck | None
+) -> Tensor:
+    """The named tensor that a pickle refers to. ``swapped`` is true for a big-endian file; ``check`` compares the
+    record's checksum. Raises `BadInput` for elements outside the record, and for a dtype that is not converted."""
+    itemsize = ITEMSIZE.get(view.dtype)
+    problem = hint = ""
+    if itemsize is None:
+        raise BadInput(
+            f"is of dtype {view.dtype}, which is not converted", path=file.path, where=short_name(name)
+        )
+    count = prod(view.shape)
+    first = view.first * itemsize if count else 0  # PyTorch may place nothing beyond the end
+    record = view.storage.record
+    if first + _span(view.shape, view.strides) * itemsize > record.size:
+        problem = "reaches beyond its record"
+    elif count * itemsize > record.size:
+        problem = "repeats its elements (an expanded tensor)"
+        hint = "save its .contiguous() instead"
+    if problem:
+        raise BadInput(problem, path=file.path, where=short_name(name), hint=hint or PickleError("").hint)
+    data: Data
+    if count == 0 or _is_contiguous(view.shape, view.strides):
+        data = FileBytes(file, record.offset + first, count * itemsize)
+    else:
+        data = Strided(file, record.offset + first, view.shape, view.strides, itemsize)
+    if check is not None and count:
+        if isinstance(data, FileBytes) and data.nbytes == record.size:
+            data = CheckedRecord(file, record, name)
+        else:
+            data = CheckedPart(data, check, name)
+    if swapped and itemsize > 1:
+        data = Swapped(data, itemsize)
+    return Tensor(name, view.dtype, view.shape, data)
+
+
+def checked_sizes(value: object) -> tuple[int, ...]:
+    """A shape or strides from a pickle. Raises `PickleError` for anything else."""
+    if type(value) is not tuple or len(value) > 64:
+        raise PickleError("has a tensor of unknown form")
+    for size in value:
+        if type(size) is not int or not 0 <= size < 1 << 63:
+            raise PickleError("has a tensor of impossible shape")
+    return value
+
+
+def _span(shape: tuple[int, ...], strides: tuple[int, ...]) -> int:
+    """The number of elements from a tensor's first to its last."""
+    if 0 in shape:
+        return 0
+    return 1 + sum((size - 1) * stride for size, stride in zip(shape, strides, strict=True))
+
+
+def _is_contiguous(shape: tuple[int, ...], strides: tuple[int, ...]) -> bool:
+    step = 1
+    for size, stride in zip(reversed(shape), reversed(strides), strict=True):
+        if size != 1 and stride != step:
+            return False
+        step *= size
+    return True

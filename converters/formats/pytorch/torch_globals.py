@@ -1,0 +1,127 @@
+"""The closed table of names that a PyTorch pickle may use, and what each makes of its arguments."""
+
+from __future__ import annotations
+
+from functools import partial
+
+from converters.formats.pickle.ignored_globals import NAMES as IGNORED_NAMES
+from converters.formats.pickle.machine import Global
+from converters.formats.pickle.numpy_arrays import NAMES as ARRAY_NAMES
+from converters.formats.pickle.strings import PickleError
+from converters.tensor import ITEMSIZE
+
+from .tensors import STORAGES, OddTensor, TorchTensor, checked_sizes
+
+_DTYPES = (
+    *ITEMSIZE,
+    *("uint16", "uint32", "uint64", "complex32", "complex64", "complex128"),
+    *("float8_e4m3fn", "float8_e4m3fnuz", "float8_e5m2", "float8_e5m2fnuz", "float8_e8m0fnu"),
+)
+_QUANTISED = "per_tensor_affine per_channel_affine per_tensor_symmetric per_channel_symmetric"
+_QUANTISED_BY = (*_QUANTISED.split(), "per_channel_affine_float_qparams")
+
+_ODD = {
+    "_rebuild_sparse_tensor": ("a sparse tensor", "save its .to_dense() instead"),
+    "_rebuild_sparse_csr_tensor": ("a sparse tensor", "save its .to_dense() instead"),
+    "_rebuild_nested_tensor": ("a nested tensor", "save the tensors in it"),
+    "_rebuild_qtensor": ("a quantised tensor", "save its .dequantize() instead"),
+    "_rebuild_meta_tensor_no_storage": ("a tensor without values (on the device meta)", "save it with them"),
+}
+"""PyTorch's functions for tensors that are not converted: what they make, and what to do about it."""
+
+
+def _rebuild_tensor(arguments: tuple[object, ...]) -> TorchTensor:
+    """``(storage, first, shape, strides[, requires_grad, hooks[, metadata]])``"""
+    if not 4 <= len(arguments) <= 7:
+        raise PickleError("has a tensor of unknown form")
+    if any(arguments[6:]):
+        return OddTensor("a view with a sign or a conjugation still to do", "save its .resolve_neg() instead")
+    return TorchTensor(arguments[0], arguments[1], arguments[2], arguments[3], "")
+
+
+def _rebuild_tensor_v3(arguments: tuple[object, ...]) -> TorchTensor:
+    """``(storage, first, shape, strides, requires_grad, hooks, dtype[, metadata])``"""
+    dtype = arguments[6] if 7 <= len(arguments) <= 8 and not any(arguments[7:]) else None
+    if not isinstance(dtype, Global) or dtype.name.removeprefix("torch.") not in _DTYPES:
+        raise PickleError("has a tensor of unknown form")
+    return TorchTensor(
+        arguments[0], arguments[1], arguments[2], arguments[3], dtype.name.removeprefix("torch.")
+    )
+
+
+def _rebuild_parameter(arguments: tuple[object, ...]) -> TorchTensor:
+    """``(tensor, requires_grad, hooks[, state])``"""
+    tensor = arguments[0] if 3 <= len(arguments) <= 4 else None
+    if not isinstance(tensor, TorchTensor):
+        raise PickleError("has a parameter of unknown form")
+    return tensor
+
+
+def _rebuild_from_type(arguments: tuple[object, ...]) -> object:
+    """``(rebuilder, class, its arguments, state)``: a tensor with attributes of its own, which are not weights."""
+    rebuild, _, inner, _ = arguments if len(arguments) == 4 else (None, None, None, None)
+    if (
+        not isinstance(rebuild, Global)
+        or not rebuild.make
+        or not rebuild.name.startswith("torch._utils._rebuild_")
+    ):
+        raise PickleError("has a tensor of unknown form")
+    if type(inner) is not tuple:
+        raise PickleError("has a tensor of unknown form")
+    return rebuild.make(inner)
+
+
+def _size(arguments: tuple[object, ...]) -> tuple[int, ...]:
+    return checked_sizes(arguments[0] if len(arguments) == 1 else None)
+
+
+def _device(arguments: tuple[object, ...]) -> str:
+    """``(type[, index])``, both bounded: what is stored once can be used in every call."""
+    kind, index = (*arguments, 0)[:2] if 1 <= len(arguments) <= 2 else (None, None)
+    if type(kind) is not str or not kind.isascii() or len(kind) > 32:
+        raise PickleError("has a device of unknown form")
+    if type(index) is not int or not 0 <= index < 1 << 16:
+        raise PickleError("has a device of unknown form")
+    return kind if len(arguments) == 1 else f"{kind}:{index}"
+
+
+def _layout(arguments: tuple[object, ...]) -> str:
+    """``(its name)``, such as ``torch.strided``."""
+    name = arguments[0] if len(arguments) == 1 else None
+    if type(name) is not str or not name.isascii() or len(name) > 32:
+        raise PickleError("has a layout of unknown form")
+    return name
+
+
+def _odd(kind: str, hint: str, _: tuple[object, ...]) -> OddTensor:
+    return OddTensor(kind, hint)
+
+
+def _torch_names() -> dict[tuple[str, str], Global]:
+    names = {
+        ("torch._utils", "_rebuild_tensor"): Global("torch._utils._rebuild_tensor", _rebuild_tensor),
+        ("torch._utils", "_rebuild_tensor_v2"): Global("torch._utils._rebuild_tensor_v2", _rebuild_tensor),
+        ("torch._utils", "_rebuild_tensor_v3"): Global("torch._utils._rebuild_tensor_v3", _rebuild_tensor_v3),
+        ("torch._utils", "_rebuild_parameter"): Global("torch._utils._rebuild_parameter", _rebuild_parameter),
+        ("torch._utils", "_rebuild_parameter_with_state"): Global(
+            "torch._utils._rebuild_parameter_with_state", _rebuild_parameter
+        ),
+        ("torch._tensor", "_rebuild_from_type_v2"): Global(
+            "torch._tensor._rebuild_from_type_v2", _rebuild_from_type
+        ),
+        ("torch.nn.parameter", "Parameter"): Global("torch.nn.Parameter"),
+        ("torch", "Tensor"): Global("torch.Tensor"),
+        ("torch", "Size"): Global("torch.Size", _size),
+        ("torch", "device"): Global("torch.device", _device),
+        ("torch.serialization", "_get_layout"): Global("torch.serialization._get_layout", _layout),
+        ("torch.storage", "UntypedStorage"): Global("torch.storage.UntypedStorage"),
+    }
+    for name in (*STORAGES, *_DTYPES, *_QUANTISED_BY):
+        names["torch", name] = Global(f"torch.{name}")
+    for name, (kind, hint) in _ODD.items():
+        names["torch._utils", name] = Global(f"torch._utils.{name}", partial(_odd, kind, hint))
+    return names
+
+
+NAMES = {**IGNORED_NAMES, **ARRAY_NAMES, **_torch_names()}
+"""The closed table of the names that a state dict needs."""

@@ -1,0 +1,27 @@
+"""Open safetensors files."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from converters.formats.checkpoint import Checkpoint
+from converters.formats.provenance_record import parse_provenance
+
+from .reader import read_safetensors
+
+if TYPE_CHECKING:
+    from converters.files import SourceFile
+    from converters.formats.format import ReadOptions
+
+
+def open_safetensors(file: SourceFile, _kind: str, _options: ReadOptions) -> Checkpoint:
+    """Open a safetensors file, which has no checksums. Raises `BadInput`."""
+    found = read_safetensors(file)
+    return Checkpoint(
+        path=file.path,
+        files=(file,),
+        format="pytorch",
+        container="safetensors",
+        tensors=found.tensors,
+        provenance=parse_provenance(found.metadata.get("provenance"), file.path),
+    )

@@ -1,0 +1,106 @@
+"""Whether a file's tensors are those of a variant: names, shapes and dtypes."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, NamedTuple
+
+from converters.tensor import FLOATS
+
+from .names import CannotHold, module_slots
+from .variants import head_part, variants
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping
+
+    from converters.tensor import Tensor
+
+    from .file_names import FileNames
+    from .names import TensorSlot
+    from .schema import LayoutTable
+    from .variants import Variant
+
+
+class Fault(NamedTuple):
+    """One thing that does not agree. ``kind`` is missing, unused, doubled, shape or dtype."""
+
+    kind: str
+    name: str
+    detail: str = ""
+
+    def __str__(self) -> str:
+        return f"{self.kind}: {self.name}{f' ({self.detail})' if self.detail else ''}"
+
+
+def optional_head(layout: LayoutTable, variant: Variant) -> str:
+    """The part of a variant that a file may lack."""
+    return head_part(variant) if layout.storage.head_optional else ""
+
+
+def present_parts(
+    layout: LayoutTable, variant: Variant, sizes: Mapping[str, int], names: FileNames
+) -> dict[str, bool]:
+    """For each part that may be missing whether the file has its first tensor; not of a head that is there."""
+    present = {}
+    head = optional_head(layout, variant)
+    for part, optional in variant.parts:
+        if optional or part == head:
+            first = next(module for module in variant.modules if module.part == part)
+            try:
+                slot = next(module_slots(layout, variant, first, sizes), None)
+            except (CannotHold, KeyError):
+                slot = None
+            there = slot is not None and slot.name in names.wanted
+            if optional or not there:
+                present[part] = there
+    return present
+
+
+def tensor_faults(
+    variant: Variant, entry: TensorSlot, name: str, tensors: Mapping[str, Tensor], sizes: dict[str, int]
+) -> list[Fault]:
+    """What is wrong with one tensor. Enters the open sizes that its shape shows into ``sizes``."""
+    tensor = tensors.get(name)
+    if tensor is None:
+        return [Fault("dtype", name, "a plain value, wanted an array")]
+    faults = []
+    if tensor.dtype not in FLOATS:
+        faults.append(Fault("dtype", name, f"{tensor.dtype}, wanted a floating type"))
+    plain = entry.stored.plain(tensor.shape, len(entry.shape))
+    shape = None if plain is None else entry.stored.canonical(plain)
+    if shape != entry.shape and (shape is None or not _unify(variant, entry.shape, shape, sizes)):
+        wanted = tuple(sizes.get(size, size) if isinstance(size, str) else size for size in entry.shape)
+        faults.append(Fault("shape", name, f"{_text(tensor.shape)}, wanted {_text(wanted)}"))
+    return faults
+
+
+def _unify(
+    variant: Variant, wanted: tuple[int | str, ...], shape: tuple[int, ...], sizes: dict[str, int]
+) -> bool:
+    if len(wanted) != len(shape):
+        return False
+    for size, actual in zip(wanted, shape, strict=True):
+        if isinstance(size, str):
+            allowed = _allowed(variant, size)
+            if actual < 1 or (allowed is not None and actual not in allowed):
+                return False
+            if sizes.setdefault(size, actual) != actual:
+                return False
+        elif size != actual:
+            return False
+    return True
+
+
+def _allowed(variant: Variant, size: str) -> list[int] | None:
+    values = variant.values.get(size)
+    if values is None:
+        for side in variant.table.compose:
+            types = variant.table.compose[side].type.format_map(variant.values)
+            for inner in variants(variant.table.compose[side].network):
+                if inner.values["type"] == types and size in inner.values:
+                    found: list[int] = inner.values[size]
+                    return found
+    return values
+
+
+def _text(shape: Iterable[int | str]) -> str:
+    return "x".join(str(size) for size in shape) or "scalar"

@@ -1,0 +1,180 @@
+"""The state of a pairing: which tensors are paired so far, and which may still be paired with which."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from itertools import islice
+from typing import TYPE_CHECKING, NamedTuple
+
+from .axes import order_for, orders_between, vector_order
+from .name_similarity import likeness, natural, words
+from .proposal import FilledTensor, Proposal, ProposedPair
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Mapping, Sequence
+
+    from .axes import AxisOrder
+    from .fingerprints import TensorFingerprint
+
+    Equal = Callable[[TensorFingerprint, TensorFingerprint, AxisOrder], bool]
+    Key = tuple[int, ...]
+
+
+class Partner(NamedTuple):
+    """The right tensor that a left one is paired with, by its place, and why; ``doubt`` is empty where it is sure."""
+
+    place: int
+    why: str
+    doubt: str
+
+
+class PairingState:
+    """Tensors are known by their places in the two files; side 0 is the left file, side 1 the right one.
+
+    ``pairs`` leads from left places to right ones, ``partners`` back. ``keys`` are the shapes by which tensors are
+    looked for: those of the right file, None where no order of axes leads to one.
+    """
+
+    def __init__(
+        self, left: Sequence[TensorFingerprint], right: Sequence[TensorFingerprint], equal: Equal | None
+    ) -> None:
+        self.sides = (left, right)
+        self.equal = equal
+        self.pairs: dict[int, Partner] = {}
+        self.partners: dict[int, int] = {}
+        self.filled: tuple[list[FilledTensor], list[FilledTensor]] = ([], [])
+        self.notes: list[str] = []
+        self._words = [[words(tensor.name) for tensor in side] for side in self.sides]
+        checksums = [{_checksum(tensor) for tensor in side} - {None} for side in self.sides]
+        self.shared = checksums[0] & checksums[1]
+        """Checksums of values that both files have."""
+        # Which values a tensor has, where the other file has them too.
+        self._values = [
+            [
+                tensor.values.checksum if tensor.values and tensor.values.checksum in self.shared else 0
+                for tensor in side
+            ]
+            for side in self.sides
+        ]
+        self.exact_orders: dict[int, AxisOrder] = {}
+        """Of left tensors whose equal values show their order of axes."""
+        shapes = [[tensor.shape for tensor in side if not tensor.is_vector] for side in self.sides]
+        self.orders, notes = orders_between(*shapes)
+        self.notes += notes
+        self.keys: tuple[list[Key | None], list[Key | None]] = (
+            [self._left_key(tensor, set(shapes[1])) for tensor in left],
+            [_vector_key(tensor) if tensor.is_vector else tensor.shape for tensor in right],
+        )
+
+    def _left_key(self, tensor: TensorFingerprint, shapes: set[tuple[int, ...]]) -> Key | None:
+        if tensor.is_vector:
+            return _vector_key(tensor)
+        targets = (order.apply(tensor.shape) for order in self.orders)
+        return next((target for target in targets if target in shapes), None)
+
+    def unpaired(self, side: int) -> list[int]:
+        """The places of a side that are neither paired nor filled in."""
+        taken: Mapping[int, object] = self.partners if side else self.pairs
+        filled = {entry.tensor.name for entry in self.filled[side]}
+        return [
+            place
+            for place, tensor in enumerate(self.sides[side])
+            if place not in taken and tensor.name not in filled
+        ]
+
+    def take(self, i: int, j: int, why: str, doubt: str = "") -> None:
+        """Pair two tensors."""
+        self.pairs[i] = Partner(j, why, doubt)
+        self.partners[j] = i
+
+    def possible(self, i: int, j: int) -> bool:
+        """Whether nothing rules a pair out: neither shapes, nor values that both files have elsewhere."""
+        if self.keys[0][i] is None or self.keys[0][i] != self.keys[1][j]:
+            return False
+        left, right = self._values[0][i], self._values[1][j]
+        return left == right or not (left or right)
+
+    def free(self, i: int, j: int) -> bool:
+        """Whether neither tensor is paired yet."""
+        return i not in self.pairs and j not in self.partners
+
+    def alike(self, i: int, j: int) -> float:
+        """How much two names have in common, from 0 to 1."""
+        return likeness(self._words[0][i], self._words[1][j])
+
+    def equal_values(self, i: int, j: int) -> bool:
+        """Whether two tensors have the same values in some order."""
+        left, right = self.sides[0][i].values, self.sides[1][j].values
+        return bool(left and right and left.checksum == right.checksum)
+
+    def alternatives(self, i: int, j: int) -> str:
+        """In words, what else a tensor could be paired with; empty if nothing."""
+        others = (
+            tensor.name
+            for place, tensor in enumerate(self.sides[1])
+            if place != j and place not in self.partners and self.possible(i, place)
+        )
+        names = list(islice(others, 4))
+        if not names:
+            return ""
+        return f": it could be {', '.join(map(repr, names[:3]))}{' or others' if len(names) > 3 else ''}"
+
+    def by_key(self) -> dict[Key, tuple[list[int], list[int]]]:
+        """The unpaired tensors of both sides by their keys."""
+        groups: dict[Key, tuple[list[int], list[int]]] = defaultdict(lambda: ([], []))
+        for side in (0, 1):
+            for place in self.unpaired(side):
+                key = self.keys[side][place]
+                if key is not None:
+                    groups[key][side].append(place)
+        return groups
+
+    def of_kind(self, side: int, places: Iterable[int], *, vectors: bool) -> list[int]:
+        """Those of some places that are vectors, or those that are not."""
+        return [place for place in places if self.sides[side][place].is_vector == vectors]
+
+    def sequences(self, side: int) -> list[list[int]]:
+        """A side's places in the file's order and, if it differs, in the order of their names."""
+        tensors = self.sides[side]
+        in_file = list(range(len(tensors)))
+        by_name = sorted(in_file, key=lambda place: natural(tensors[place].name))
+        return [in_file] if by_name == in_file else [in_file, by_name]
+
+    def order(self, i: int, j: int) -> AxisOrder:
+        """How the axes of a pair's left tensor become those of its right one."""
+        left, right = self.sides[0][i], self.sides[1][j]
+        if i in self.exact_orders:
+            return self.exact_orders[i]
+        if left.is_vector:
+            return vector_order(left.shape, right.shape)
+        order = order_for(self.orders, left.shape, right.shape)
+        assert order is not None  # their keys are equal
+        return order
+
+    def proposal(self) -> Proposal:
+        """The outcome."""
+        by_values = sum(partner.why == "values" for partner in self.pairs.values())
+        mostly_equal = 2 * by_values > len(self.pairs)
+        pairs = []
+        for i, (j, why, doubt) in sorted(self.pairs.items(), key=lambda pair: pair[1].place):
+            if not doubt and mostly_equal and not self.equal_values(i, j):
+                doubt = "its values differ, those of most others are equal"
+            left, right = self.sides[0][i], self.sides[1][j]
+            pairs.append(ProposedPair(left=left, right=right, order=self.order(i, j), why=why, doubt=doubt))
+        return Proposal(
+            pairs=tuple(pairs),
+            left_filled=tuple(self.filled[0]),
+            right_filled=tuple(self.filled[1]),
+            left_over=tuple(self.sides[0][place] for place in self.unpaired(0)),
+            right_over=tuple(self.sides[1][place] for place in self.unpaired(1)),
+            notes=tuple(dict.fromkeys(self.notes)),
+        )
+
+
+def _vector_key(tensor: TensorFingerprint) -> Key:
+    return (max(tensor.shape, default=1),)
+
+
+def _checksum(tensor: TensorFingerprint) -> int | None:
+    """Of a tensor's values, None where they were not read or are all the same."""
+    return tensor.values.checksum if tensor.values and not tensor.values.constant else None

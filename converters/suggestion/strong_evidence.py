@@ -1,0 +1,119 @@
+"""Pairs that values, families of names or unique shapes decide, wherever the tensors are in their files."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from itertools import pairwise
+from typing import TYPE_CHECKING
+
+from .axes import every_order, order_for
+from .name_similarity import NUMBER, natural, role
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Sequence
+
+    from .axes import AxisOrder
+    from .state import PairingState
+
+    Families = list[list[int]]
+
+
+def pair_by_values(state: PairingState) -> None:
+    """Pair tensors with the same values, up to the order of axes. Tensors of one value everywhere prove nothing."""
+    groups: dict[int, tuple[list[int], list[int]]] = defaultdict(lambda: ([], []))
+    for side, tensors in enumerate(state.sides):
+        for place, tensor in enumerate(tensors):
+            if tensor.values and tensor.values.checksum in state.shared and not tensor.values.constant:
+                groups[tensor.values.checksum][side].append(place)
+    uses: dict[AxisOrder, int] = defaultdict(int)
+    for lefts, rights in groups.values():
+        if len(lefts) != 1 or len(rights) != 1:
+            continue
+        (i,), (j,) = lefts, rights
+        if state.sides[0][i].is_vector and state.sides[1][j].is_vector:
+            if state.keys[0][i] == state.keys[1][j]:
+                state.take(i, j, "values")
+        elif order := _order_of_equal(state, i, j):
+            state.exact_orders[i] = order
+            state.keys[0][i] = state.sides[1][j].shape
+            uses[order] += 1
+            state.take(i, j, "values")
+    if uses:
+        settled = sorted(uses, key=lambda order: -uses[order])
+        state.orders = list(dict.fromkeys((*settled, *state.orders)))
+        state.notes = []
+
+
+def _order_of_equal(state: PairingState, i: int, j: int) -> AxisOrder | None:
+    """The order of axes that makes two tensors equal. Different dtypes are not compared: any order of the shapes will
+    do."""
+    left, right = state.sides[0][i], state.sides[1][j]
+    usual = order_for(state.orders, left.shape, right.shape)
+    orders: list[AxisOrder] = [usual] if usual else []
+    for order in dict.fromkeys((*orders, *every_order(left.shape, right.shape))):
+        if left.dtype != right.dtype or (state.equal and state.equal(left, right, order)):
+            return order
+    return None
+
+
+def pair_by_families(state: PairingState) -> None:
+    """Pair names that differ in their numbers only and run through the same shapes on both sides."""
+    for vectors in (False, True):
+        by_shapes: dict[tuple[object, ...], tuple[Families, Families]] = defaultdict(lambda: ([], []))
+        families = [_families(state, side, vectors) for side in (0, 1)]
+        for side in (0, 1):
+            for members in families[side]:
+                by_shapes[tuple(state.keys[side][place] for place in members)][side].append(members)
+        for shapes, (lefts, rights) in by_shapes.items():
+            if None in shapes:
+                continue
+            for left, right in _same_roles(state, lefts, rights) if vectors else _only(lefts, rights):
+                if len(set(shapes)) < 2 and not (_rising(left) and _rising(right)):
+                    continue  # the numbers may be in any order
+                places = list(zip(left, right, strict=True))
+                if all(state.possible(i, j) for i, j in places):
+                    for i, j in places:
+                        state.take(i, j, "names")
+
+
+def _families(state: PairingState, side: int, vectors: bool) -> Families:
+    tensors = state.sides[side]
+    families: dict[tuple[str, ...], list[int]] = defaultdict(list)
+    for place in state.unpaired(side):
+        if tensors[place].is_vector == vectors:
+            families[tuple(NUMBER.split(tensors[place].name)[::2])].append(place)
+    return [
+        sorted(members, key=lambda place: natural(tensors[place].name))
+        for members in families.values()
+        if len(members) > 1
+    ]
+
+
+def _only(lefts: Families, rights: Families) -> Iterator[tuple[list[int], list[int]]]:
+    if len(lefts) == len(rights) == 1:
+        yield lefts[0], rights[0]
+
+
+def _same_roles(
+    state: PairingState, lefts: Families, rights: Families
+) -> Iterator[tuple[list[int], list[int]]]:
+    """Families of vectors whose names show the same role, where each role occurs once."""
+    roles = [
+        [role(tensors[members[0]].name) for members in families]
+        for tensors, families in zip(state.sides, (lefts, rights), strict=True)
+    ]
+    for name in dict.fromkeys(roles[0]):
+        if name and roles[0].count(name) == roles[1].count(name) == 1:
+            yield lefts[roles[0].index(name)], rights[roles[1].index(name)]
+
+
+def _rising(places: Sequence[int]) -> bool:
+    return all(place < following for place, following in pairwise(places))
+
+
+def pair_by_shape(state: PairingState) -> None:
+    """Pair tensors that are the only ones of their shape on both sides."""
+    for key, (lefts, rights) in state.by_key().items():
+        totals = [sum(other == key for other in side) for side in state.keys]
+        if len(lefts) == len(rights) == 1 and totals == [1, 1] and state.possible(lefts[0], rights[0]):
+            state.take(lefts[0], rights[0], "shape")
