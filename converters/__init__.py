@@ -14,8 +14,9 @@ if TYPE_CHECKING:
     from typing import Any
 
     from converters.batches.run import convert_batch
-    from converters.conversion.convert import Result, convert
+    from converters.conversion.convert import convert
     from converters.conversion.mean import Mean, convert_mean
+    from converters.conversion.result import Result
     from converters.inspection.diff import diff
     from converters.inspection.inspect import inspect
     from converters.publication.publish import publish
@@ -28,7 +29,7 @@ if TYPE_CHECKING:
 _HOMES = {
     "convert_batch": "batches.run",
     "convert": "conversion.convert",
-    "Result": "conversion.convert",
+    "Result": "conversion.result",
     "convert_mean": "conversion.mean",
     "Mean": "conversion.mean",
     "diff": "inspection.diff",

@@ -28,7 +28,7 @@ from .storage import exists, input_exists, is_remote, store, version_of
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
-    from converters.conversion.convert import Result
+    from converters.conversion.result import Result
 
     from .job import Job, JobResult
 

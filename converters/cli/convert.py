@@ -13,7 +13,7 @@ from .options import add_options, report, values_of
 if TYPE_CHECKING:
     import argparse
 
-    from converters.conversion.convert import Result
+    from converters.conversion.result import Result
 
 DESCRIPTION = ""  # the line of the layout
 

@@ -17,8 +17,9 @@ from converters.mapping.user_mapping import MappingError, load_mapping
 from converters.tensor import FLOATS, ITEMSIZE
 
 from .operations import Cast, is_exact
-from .plan import Plan, Row, reorder
+from .plan import Plan, reorder
 from .provenance import restoration
+from .row import Row
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping

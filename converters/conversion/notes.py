@@ -5,20 +5,26 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from converters.errors import Refused
+from converters.mapping.file_names import averaged_names
 from converters.mapping.network_info import differing_settings, layout_settings
 from converters.mapping.settings import settings_text
+from converters.printable import printable
 
 from .operations import Cast, Reverse, is_exact
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
 
+    from converters.formats.checkpoint import Checkpoint
     from converters.mapping.match import Match
     from converters.mapping.network_info import NetworkInfo
     from converters.mapping.schema import LayoutTable, Support
     from converters.tensor import Tensor
 
-    from .plan import Row
+    from .row import Row
+
+
+UNCHECKED = "the input's own checksums were not verified"
 
 
 def differences(source: Support, target: Support) -> list[str]:
@@ -82,3 +88,38 @@ def cast_note(rows: Sequence[Row], tensors: Mapping[str, Tensor], dtype: str) ->
     return (
         f"{count} tensors were cast to {dtype}{'' if exact else ', which rounds: there is no exact way back'}"
     )
+
+
+def input_notes(checkpoint: Checkpoint, match: Match, info: NetworkInfo) -> Iterator[str]:
+    """How the input was read."""
+    if match.has_inverse_std:
+        yield "the file's variances were read as inverse standard deviations, as told (--inverse-std)"
+    yield from _naming_notes(match)
+    beside = checkpoint.details.get("beside")
+    if beside:
+        which = (
+            f"those in {checkpoint.details['wrapper']}" if checkpoint.details["wrapper"] else "the file's own"
+        )
+        names = ", ".join(beside[:8]) + (f" and {len(beside) - 8} more" if len(beside) > 8 else "")
+        yield f"the weights are {which}; beside them are {names} (--entry takes another)"
+    usual = match.variant.values.get("stem_t")
+    frames = match.sizes.get("stem_t")
+    if usual and len(usual) == 2 and frames != usual[0] and "stem_stride" in info.settings:
+        yield (
+            f"the stem's kernel spans {frames} frames; its stride in time, which no weight shows, is taken for "
+            f"{info.settings['stem_stride']} (--set stem_stride=N)"
+        )
+
+
+def _naming_notes(match: Match) -> Iterator[str]:
+    """How the file's names differ from its layout's, and whether it has a head."""
+    if match.prefix and match.layout.format == "pytorch":
+        yield f"every name in the input has {printable(match.prefix)} in front"
+    if match.layout.naming.absent:
+        yield f"no name in the input has {match.layout.naming.absent} in front: it is a file of the backbone alone"
+    if averaged_names([*match.dropped, *(slot.name for slot in match.slots)]):
+        yield "averages of the weights lie among them (ema_*): the plain names were taken"
+    if match.layout.naming.head:
+        yield f"the input's head is {printable(match.layout.naming.head)}, as told (--head)"
+    if not match.sizes["classes"]:
+        yield "there is no head: the output ends with features"

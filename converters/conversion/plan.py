@@ -24,9 +24,9 @@ from .operations import (
     Roll,
     Scale,
     ShiftVariance,
-    filled,
 )
 from .original_file import wrong_record
+from .row import Row
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -39,32 +39,6 @@ if TYPE_CHECKING:
 
     from .operations import Op
     from .original_file import OriginalFile
-
-
-class Row(NamedTuple):
-    """What one tensor of the output is made of. Without a ``source`` it is filled with ``fill``."""
-
-    source: str | None
-    target: str
-    dtype: str
-    shape: tuple[int, ...]
-    ops: tuple[Op, ...]
-    fill: float = 0.0
-
-    def tensor(self, tensors: Mapping[str, Tensor]) -> Tensor:
-        """The target's tensor, still lazy."""
-        tensor = tensors[self.source] if self.source is not None else self._filled()
-        for op in self.ops:
-            tensor = op.apply(tensor)
-        return tensor._replace(name=self.target)
-
-    def _filled(self) -> Tensor:
-        return filled(self.target, self.dtype, self.shape, self.fill)
-
-    @property
-    def divisor(self) -> Tensor | None:
-        """The tensor of the file, beside the source, that the source's values are divided by."""
-        return next((op.by for op in self.ops if isinstance(op, Divide) and not op.back), None)
 
 
 class Plan(NamedTuple):

@@ -6,6 +6,7 @@ No path, clock or output name is in it: the same input gives the same bytes.
 from __future__ import annotations
 
 import json
+import os
 from math import prod
 from typing import TYPE_CHECKING, Any
 
@@ -14,6 +15,7 @@ from converters.errors import BadInput
 from converters.formats.provenance_record import VERSION
 from converters.mapping.catalog import layout_names, load_layout, load_network, table_text
 from converters.mapping.storage import DIVISOR
+from converters.printable import printable
 from converters.tensor import ITEMSIZE
 
 from .operations import (
@@ -34,6 +36,7 @@ from .original_file import OriginalFile
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
 
+    from converters.formats.checkpoint import Checkpoint
     from converters.mapping.match import Match
     from converters.mapping.network_info import NetworkInfo
     from converters.mapping.schema import LayoutTable, NetworkTable
@@ -308,3 +311,34 @@ def _before(ops: Sequence[Op], until: Op, tensor: Tensor) -> Tensor:
             break
         tensor = op.apply(tensor)
     return tensor
+
+
+def source_of(checkpoint: Checkpoint, match: Match | None, *, sha256: bool) -> dict[str, Any]:
+    """An input as its output's record describes it. Without a ``match`` it was converted by a mapping file."""
+    described: dict[str, Any] = {
+        "name": printable(os.path.basename(checkpoint.path)),
+        "size": checkpoint.size,
+        "layout": match.layout.name if match else "",
+        "format": checkpoint.format,
+        "container": checkpoint.container,
+        "scope": match.prefix if match else "",
+        **{key: value for key, value in checkpoint.details.items() if key not in FORM},
+    }
+    if match and match.has_inverse_std:
+        described["inverse_std"] = True
+    earlier = (checkpoint.provenance or {}).get("source")
+    if earlier is not None:
+        described["converted_from"] = earlier
+    if sha256:
+        described["sha256"] = _sha256(checkpoint)
+    return described
+
+
+def _sha256(checkpoint: Checkpoint) -> str:
+    from hashlib import sha256
+
+    digest = sha256()
+    for file in checkpoint.files:
+        for chunk in file.chunks(0, file.size):
+            digest.update(chunk)
+    return digest.hexdigest()

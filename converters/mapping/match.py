@@ -48,6 +48,11 @@ class Match(NamedTuple):
     choices: tuple[str, ...] = ()
     partial: bool = False
 
+    @property
+    def has_inverse_std(self) -> bool:
+        """Whether the file stores inverse standard deviations instead of variances."""
+        return any(slot.stored.inverse for slot in self.slots)
+
 
 def match_file(
     layout: LayoutTable,

@@ -17,7 +17,8 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
 
     from converters.conversion.identify import Identified
-    from converters.conversion.plan import Plan, Row
+    from converters.conversion.plan import Plan
+    from converters.conversion.row import Row
     from converters.tensor import Tensor
 
 

@@ -1,4 +1,4 @@
-"""Networks over frames inflated to networks over clips, as the projects that train so do."""
+"""2D networks inflated to 3D ones, as the projects that train them do."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ TSN = "mmaction/tsn_r50_k400"
 
 @pytest.fixture(scope="module")
 def resnet(tmp_path_factory) -> tuple[Path, dict[str, np.ndarray]]:
-    """A ResNet-50 over frames, with the names of mmaction."""
+    """A 2D ResNet-50 with the names of mmaction."""
     arrays = seeded_weights.target_weights(zoo_tables.resnet_tables()[TSN].keys, 5, 1.0)
     path = tmp_path_factory.mktemp("resnet") / "x.pth"
     torch.save({name: torch.from_numpy(array) for name, array in arrays.items()}, path)
@@ -198,7 +198,7 @@ def test_rgb_bn_inception_becomes_flows(tmp_path: Path, run) -> None:
     assert load_model(out)(torch.zeros(1, 10, 1, 64, 64)).shape == (1, 101)
     with pytest.raises(Refused, match=r"kernels are not those of I3D"):
         inflate(tmp_path / "x.caffemodel", tmp_path / "no.pth", variant="i3d")
-    with pytest.raises(Refused, match="nothing is to be inflated") as caught:
+    with pytest.raises(Refused, match="there is nothing to inflate") as caught:
         inflate(tmp_path / "x.caffemodel", tmp_path / "no.pth", variant="tsn-bn-inception")
     assert "--channels" in caught.value.hint
 
@@ -329,7 +329,7 @@ def test_the_slow_pathway_begins_with_a_frame_network(resnet, tmp_path: Path) ->
 
 
 def test_convolutions_of_pyslowfast_without_a_time_axis(tmp_path: Path) -> None:
-    """Its own state dict of a network over frames, as a training checkpoint."""
+    """The state dict of a 2D network, as a training checkpoint."""
     keys = zoo_tables.slowfast_keys("R50_IN1K")
     state = {
         name: torch.full(shape[:2] + shape[3:] if len(shape) == 5 else shape, 3.0, dtype=torch.float16)
@@ -387,11 +387,11 @@ def test_what_cannot_be_inflated(resnet, r2d, tmp_path: Path) -> None:
         inflate(r2d, out, variant="i3d-r50")
     with pytest.raises(Refused, match="no network 'i3d-r18'"):
         inflate(resnet[0], out, variant="i3d-r18")
-    with pytest.raises(Refused, match="does not begin with") as caught:  # another depth
+    with pytest.raises(Refused, match="cannot be inflated from") as caught:  # another depth
         inflate(resnet[0], out, variant="i3d-r101", to="mmaction2")
     assert any(fault.startswith("missing: layer") for fault in caught.value.faults)
     inflate(resnet[0], out, variant="i3d-r50", to="mmaction2")
-    with pytest.raises(Refused, match="does not begin with") as caught:
+    with pytest.raises(Refused, match="cannot be inflated from") as caught:
         inflate(out, tmp_path / "again.pth", variant="i3d-r50")
     assert any("has a time axis already" in fault for fault in caught.value.faults)
     with pytest.raises(UsageError, match="average or centre"):

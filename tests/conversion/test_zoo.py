@@ -851,7 +851,7 @@ def test_files_of_other_projects_are_refused_by_name(
 ) -> None:
     """Each with the command that takes it, and no output."""
     file = foreign(zoo, name)
-    monkeypatch.setattr("converters.conversion.convert.open_checkpoint", lambda *_, **__: file)
+    monkeypatch.setattr("converters.conversion.execute.open_checkpoint", lambda *_, **__: file)
     (tmp_path / "x").write_bytes(b"")
     code = main([source, str(tmp_path / "x"), str(tmp_path / "out.pth")])
     said = capsys.readouterr().err

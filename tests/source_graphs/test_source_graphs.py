@@ -295,7 +295,7 @@ def test_a_model_that_names_do_not_tell() -> None:
         name: tensor._replace(shape=(64, 3, 7, 7)) if name == "conv1_w" else tensor
         for name, tensor in held.items()
     }
-    with pytest.raises(NoSourceNet):  # ImageNet's network over frames, which training begins with
+    with pytest.raises(NoSourceNet):  # ImageNet's 2D network, which training starts from
         source_net(frames)
     assert [source_net(held, model=model).name for model in ("8x8", "I3D_NLN_8x8_R50")] == [
         "video_nonlocal",

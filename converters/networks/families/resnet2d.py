@@ -39,7 +39,7 @@ class FrameResNet(ResNet):
 
 
 def build(shapes: ModuleShapes, settings: Settings) -> FrameResNet:
-    """The network over frames."""
+    """The 2D network."""
     rows = zip(settings.integers("blocks", 4), settings.integers("spatial_strides", 4), strict=True)
     stages = {
         f"layer{number}": Stage(blocks, (stride, stride), UNITS["bottleneck"])

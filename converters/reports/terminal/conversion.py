@@ -9,8 +9,8 @@ from converters.reports.folding import fold_names
 from converters.reports.wording import classes_text, human_size, means_text, printable_lines
 
 if TYPE_CHECKING:
-    from converters.conversion.convert import Result
     from converters.conversion.mean import Mean
+    from converters.conversion.result import Result
 
 MAX_NAMES = 10
 

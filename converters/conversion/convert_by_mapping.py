@@ -1,0 +1,63 @@
+"""Convert by a mapping file of the user's own."""
+
+from __future__ import annotations
+
+import os
+from time import perf_counter
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+from converters.printable import printable
+
+from .by_user_mapping import mapped_plan, mapped_record, match, open_mapping
+from .execute import execute, open_input, output_of
+from .notes import UNCHECKED
+from .provenance import source_of
+from .result import Result
+from .write import refuse_input
+
+if TYPE_CHECKING:
+    from .options import ReadOptions, WriteOptions
+    from .plan import Plan
+
+
+class MappingFile(NamedTuple):
+    """A mapping file and how to read it: ``reverse`` from right to left, ``accept_unsure`` with the rows that nobody
+    has confirmed."""
+
+    path: str
+    reverse: bool
+    accept_unsure: bool
+
+
+def convert_by_mapping(
+    file: MappingFile, path: str, output_path: str, read: ReadOptions, write: WriteOptions
+) -> Result:
+    """Convert ``path`` to ``output_path``. Raises as `convert` does."""
+    started = perf_counter()
+    mapping = open_mapping(file.path, reverse=file.reverse, accept_unsure=file.accept_unsure)
+    refuse_input(file.path, output_path)
+    output = output_of(output_path, mapping.right, wrap=write.wrap)
+    with open_input(path, output_path, read) as checkpoint:
+        opened = perf_counter()
+        matched = match(mapping, checkpoint.tensors, checkpoint.other_values)
+        plan = mapped_plan(matched, checkpoint.tensors, dtype=write.dtype, path=path)
+        notes = list(plan.notes)
+        if file.accept_unsure:
+            notes.append("rows of the mapping that nobody has confirmed were taken")
+        if not read.checksum:
+            notes.append(UNCHECKED)
+
+        def describe(plan: Plan) -> dict[str, Any]:
+            source = source_of(checkpoint, None, sha256=read.sha256)
+            return mapped_record(matched, plan, source, checkpoint.tensors)
+
+        name = printable(os.path.basename(file.path))
+        result = Result(
+            source=path,
+            output=None,
+            info=None,
+            layout=f"{name} [{mapping.left.name}]",
+            target=f"{name} [{mapping.right.name}]",
+            timings={"read": opened - started, "plan": perf_counter() - opened},
+        )
+        return execute(checkpoint, plan._replace(notes=tuple(notes)), output, describe, write, result)

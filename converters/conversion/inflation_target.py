@@ -1,0 +1,92 @@
+"""Which network a file is inflated to: the variant, the model and the sizes asked for."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from converters.errors import Refused
+from converters.mapping.catalog import load_network, models, network_names
+from converters.mapping.globs import is_for
+from converters.mapping.names import families
+from converters.mapping.variants import modules, variants
+
+if TYPE_CHECKING:
+    from converters.mapping.match import Match
+    from converters.mapping.schema import LayoutTable
+    from converters.mapping.variants import Variant
+
+
+def choose_variant(match: Match, target: LayoutTable, name: str, path: str) -> Variant:
+    """The variant asked for, of a family that can be inflated from the file's. Raises `Refused`."""
+    given = match.variant.family
+    into = [
+        variant
+        for family in network_names()
+        if given in load_network(family).inflate.sources and family in families(target)
+        for variant in variants(family)
+        if not target.support_for(variant.name).unsupported
+    ]
+    if not into:
+        raise Refused(
+            f"holds {match.variant.title}, which no network of {target.title} is inflated from",
+            path=path,
+            hint="2D ResNet-50 and -101 can be inflated, and BN-Inception, for other input channels",
+        )
+    named = [variant for variant in into if variant.name == name]
+    if not named:
+        blocks = match.variant.values.get("blocks")
+        of_model = [variant for variant in into if name in _models(target, variant)]
+        named = [variant for variant in of_model if variant.values.get("blocks") == blocks] or of_model[:1]
+    if named and all(_same_kernels(named[0], other) for other in named):
+        return named[0]
+    if named:
+        raise Refused(
+            f"{name!r} is a model of {len(named)} networks that are inflated from {match.variant.title}",
+            path=path,
+            where=", ".join(variant.name for variant in named),
+            hint=f"say which with --variant, and --model {name}",
+        )
+    known = [variant for family in network_names() for variant in variants(family) if variant.name == name]
+    foreign = [variant.title for variant in known if given not in variant.table.inflate.sources]
+    raise Refused(
+        f"holds {match.variant.title}, whose kernels are not those of {foreign[0]}"
+        if foreign
+        else f"{target.title} has no network {name!r} that is inflated from {match.variant.title}",
+        path=path,
+        hint=f"--variant may be {', '.join(variant.name for variant in into)}",
+    )
+
+
+def _same_kernels(variant: Variant, other: Variant) -> bool:
+    """Whether two networks have equal kernel shapes where both have a convolution."""
+    shapes = {module.name: module.shape for module in modules(variant) if module.kind.startswith("conv")}
+    return all(shapes.get(module.name, module.shape) == module.shape for module in modules(other))
+
+
+def _models(target: LayoutTable, variant: Variant) -> list[str]:
+    """The names of a layout's models of a network."""
+    return [row.name for row in models(target) if is_for(row.variants, variant.name)]
+
+
+def choose_model(target: LayoutTable, variant: Variant, name: str, model: str | None, path: str) -> str:
+    """The model asked for, or the network's own name, which asks for none."""
+    if model is None:
+        return name
+    known = _models(target, variant)
+    if model not in known:
+        raise Refused(
+            f"{target.title} has no model {model!r} of {variant.title}",
+            path=path,
+            hint=f"--model may be {', '.join(known)}" if known else "leave --model out",
+        )
+    return model
+
+
+def inflated_sizes(
+    match: Match, target: LayoutTable, variant: Variant, name: str, channels: int | None
+) -> dict[str, int]:
+    """The sizes of the inflated network: the file's, and the frames of kernels that the table or a model gives."""
+    sizes_of = {row.name: row.sizes for row in models(target)}
+    listed = {**variant.values, **sizes_of.get(name, {})}
+    frames = {hole: sizes[0] for hole, sizes in listed.items() if hole.endswith("_t")}
+    return {**match.sizes, **frames, **({} if channels is None else {"channels": channels})}

@@ -1,0 +1,40 @@
+"""A row of a plan: what one tensor of the output is made of."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, NamedTuple
+
+from .operations import Divide, filled
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from converters.tensor import Tensor
+
+    from .operations import Op
+
+
+class Row(NamedTuple):
+    """What one tensor of the output is made of. Without a ``source`` it is filled with ``fill``."""
+
+    source: str | None
+    target: str
+    dtype: str
+    shape: tuple[int, ...]
+    ops: tuple[Op, ...]
+    fill: float = 0.0
+
+    def tensor(self, tensors: Mapping[str, Tensor]) -> Tensor:
+        """The target's tensor, still lazy."""
+        tensor = tensors[self.source] if self.source is not None else self._filled()
+        for op in self.ops:
+            tensor = op.apply(tensor)
+        return tensor._replace(name=self.target)
+
+    def _filled(self) -> Tensor:
+        return filled(self.target, self.dtype, self.shape, self.fill)
+
+    @property
+    def divisor(self) -> Tensor | None:
+        """The tensor of the file, beside the source, that the source's values are divided by."""
+        return next((op.by for op in self.ops if isinstance(op, Divide) and not op.back), None)
