@@ -200,9 +200,7 @@ def _notes(rows: Iterable[Row], inflated: Match, source: NetworkInfo, variant: V
     ops = [op for row in rows for op in row.ops if isinstance(op, (Inflate, Spread, Pad))]
     counts: dict[str, int] = {}
     for op in ops:
-        said = (
-            op.describe() if not isinstance(op, Inflate) or op.frames > 1 else "given a time axis of variant"
-        )
+        said = op.describe() if not isinstance(op, Inflate) or op.frames > 1 else "given a time axis of one"
         counts[said] = counts.get(said, 0) + 1
     told = ", ".join(f"{number} {said}" for said, number in counts.items())
     yield f"of {source.title}'s kernels {told}, all else copied: a start for training, without a way back"

@@ -149,7 +149,7 @@ def _of_part(variant: Variant, part: str) -> set[str]:
 def _steps(
     shape: tuple[int, ...], wanted: tuple[int, ...], slot: TensorSlot, variant: Variant, rule: str
 ) -> Iterator[Op]:
-    """What leads from a tensor of the frame network to variant of ``wanted``. Raises `ValueError` in words."""
+    """The operations that lead from a tensor of the 2D network to the shape ``wanted``. Raises `ValueError`."""
     declared = variant.table.inflate
     deep = len(wanted) == 5
     if deep and len(shape) == 5 and shape[2] != 1:

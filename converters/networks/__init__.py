@@ -32,7 +32,7 @@ def build(spec: NetworkSpec) -> Network:
 
     ``forward`` takes float32, what the family's `NetworkRecord.inputs` name, and returns logits [N, classes], before
     softmax. Detectors take ``rois`` too, [K, 5] of (clip, x1, y1, x2, y2) in pixels, and return [K, classes]. Networks
-    over frames average over the T frames (or segments) of a clip.
+    over frames (2D networks) average over the T frames (or segments) of a clip.
 
     ``end_points`` takes the same and returns an ordered dict of every block's output: ``"stem"``, ``"pool1"``,
     ``"layer1.0"``, ... after their ReLU, ``"pool"`` and ``"logits"``; the family's module says where the names are

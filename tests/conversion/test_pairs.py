@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 
 from converters.conversion import convert as conversion
+from converters.conversion import execute
 from converters.conversion.provenance import dump
 from converters.conversion.write import Written
 from converters.formats.checkpoint import Checkpoint
@@ -89,11 +90,11 @@ def converted(monkeypatch, tmp_path):
         opened = Checkpoint(
             path="x", format=layout.format, container="a file", tensors=tensors, provenance=provenance
         )
-        monkeypatch.setattr(conversion, "open_checkpoint", lambda path, **_: opened)
+        monkeypatch.setattr(execute, "open_checkpoint", lambda path, **_: opened)
         suffix = usual_suffix(load_layout(target).format)
         # No dry run, which would not read what the way back needs.
         monkeypatch.setattr(
-            conversion, "write_output", lambda path, kind, work, **_: Written(dict(work.draft), {})
+            execute, "write_output", lambda path, kind, work, **_: Written(dict(work.draft), {})
         )
         result = conversion.convert(
             source, tmp_path / "x", tmp_path / f"y{suffix}", to=target, variant=variant

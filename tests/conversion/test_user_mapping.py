@@ -589,8 +589,8 @@ def test_the_command(ir_csn, run, tmp_path):
         (["in.pth", "out.pkl", "--mapping", "map.toml"], 2, "must end in"),
         (["in.pth", "map.toml", "--mapping", "map.toml", "--force"], 2, "same file"),
         (["vmz", "in.pth", "out.pth", "--mapping", "map.toml"], 2, "leave out the layout"),
-        (["auto", "in.pth", "out.pth", "--reverse"], 2, "only a mapping"),
-        (["auto", "in.pth", "out.pth", "--accept-unsure"], 2, "only a mapping"),
+        (["auto", "in.pth", "out.pth", "--reverse"], 2, "need a mapping file"),
+        (["auto", "in.pth", "out.pth", "--accept-unsure"], 2, "need a mapping file"),
     ],
 )
 def test_wrong_uses(words, code, said, run, tmp_path):
@@ -604,7 +604,7 @@ def test_wrong_uses(words, code, said, run, tmp_path):
 
 def test_the_api_says_the_same(tmp_path):
     (tmp_path / "map.toml").write_text('[tensors]\n"a" = "b"')
-    with pytest.raises(UsageError, match="names alone"):
+    with pytest.raises(UsageError, match="only renames"):
         convert("vmz", tmp_path / "in.pth", tmp_path / "out.pth", mapping=tmp_path / "map.toml")
     with pytest.raises(BadInput, match="cannot be opened"):
         convert(None, tmp_path / "in.pth", tmp_path / "out.pth", mapping=tmp_path / "map.toml")
