@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from math import prod
 from types import MappingProxyType
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING
 
 from converters.errors import BadInput
+from converters.record import Record
 from converters.tensor import ITEMSIZE
 
 from .operations import AddUlps, unpack
@@ -17,7 +18,7 @@ if TYPE_CHECKING:
     from converters.mapping.schema import LayoutTable
 
 
-class OriginalFile(NamedTuple):
+class OriginalFile(Record):
     """What the original file was like, so that the way back restores it.
 
     ``prefix`` stood before all names. By canonical names, ``shapes`` are those that differed from the layout's own,

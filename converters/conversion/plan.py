@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from math import prod
 from types import MappingProxyType
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any
 
 from converters.errors import Refused
 from converters.mapping.match import zeros_of
@@ -12,6 +12,7 @@ from converters.mapping.names import BATCHES, CannotHold, TensorSlot, families, 
 from converters.mapping.settings import made_up_for
 from converters.mapping.storage import DIVISOR
 from converters.mapping.variants import BN_EPS
+from converters.record import Record
 
 from .notes import cast_note, differences, refuse_fixed, settings_apart, settings_note, value_notes
 from .operations import (
@@ -41,7 +42,7 @@ if TYPE_CHECKING:
     from .original_file import OriginalFile
 
 
-class Plan(NamedTuple):
+class Plan(Record):
     """All rows, in the target's state-dict order, and what must be said about the result.
 
     ``implied`` are tensors that the target does not store, with the value that each must have everywhere. ``equal`` are

@@ -244,7 +244,7 @@ def before(
     moved = (restore.get("moved") or {}).get("settings", {})
     if moved.keys() - info.settings.keys():
         raise BadInput("its provenance record does not go with its tensors", hint="convert the source again")
-    return info._replace(settings={**info.settings, **moved}).with_eps(
+    return info.replace(settings={**info.settings, **moved}).with_eps(
         round(info.bn_eps + float(shift), EPS_DIGITS)
     )
 
@@ -256,16 +256,16 @@ def former(provenance: Mapping[str, Any] | None, target: str) -> OriginalFile | 
         return None
     shapes = {name: tuple(shape) for name, shape in origin["shapes"].items()}
     return OriginalFile(
-        origin["scope"],
-        shapes,
-        origin["dtype"],
-        origin["dtypes"],
-        origin["lossy"],
-        origin["names"],
-        origin.get("steps", {}),
-        origin.get("inverse_std", False),
-        origin.get("absent", False),
-        origin.get("head", ""),
+        prefix=origin["scope"],
+        shapes=shapes,
+        dtype=origin["dtype"],
+        dtypes=origin["dtypes"],
+        lossy=origin["lossy"],
+        names=origin["names"],
+        steps=origin.get("steps", {}),
+        inverse=origin.get("inverse_std", False),
+        absent=origin.get("absent", False),
+        head=origin.get("head", ""),
     )
 
 

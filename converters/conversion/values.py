@@ -28,7 +28,7 @@ def with_finite_note(plan: Plan, checkpoint: Checkpoint, *, strict: bool) -> Pla
     if strict:
         hint = "leave --strict out to convert them as they are"
         raise BadInput(what, path=checkpoint.path, where=where, faults=tuple(bad), hint=hint)
-    return plan._replace(notes=(*plan.notes, f"{what}: {where}"))
+    return plan.replace(notes=(*plan.notes, f"{what}: {where}"))
 
 
 def _not_finite(tensors: Sequence[Tensor]) -> list[str]:

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, NamedTuple
 
+from converters.record import Record
+
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
@@ -30,7 +32,7 @@ class Node(NamedTuple):
     attributes: Mapping[str, Attribute]
 
 
-class Graph(NamedTuple):
+class Graph(Record):
     """An ONNX graph. ``inputs`` have a size or a free name for every axis. ``weights`` are the tensors of a file that
     the graph reads, still lazy, under their own names; ``constants`` are the few that ONNX needs beside them."""
 
