@@ -19,7 +19,7 @@ from converters.tensor import FLOATS, ITEMSIZE
 
 from .operations import Cast, is_exact
 from .plan import Plan, reorder
-from .provenance import restoration
+from .provenance import restore_data
 from .row import Row
 
 if TYPE_CHECKING:
@@ -201,7 +201,7 @@ def mapped_record(
         "source": dict(source),
         "dropped": list(plan.dropped),
         "notes": list(plan.notes),
-        "restore": restoration(plan, tensors),
+        "restore": restore_data(plan, tensors),
     }
 
 
