@@ -17,9 +17,10 @@ from converters.mapping.user_mapping import MappingError, load_mapping
 from converters.record import Record
 from converters.tensor import FLOATS, ITEMSIZE
 
-from .operations import Cast, is_exact
+from .operations.values import Cast
 from .plan import Plan, reorder
 from .provenance import restore_data
+from .rounding import is_exact
 from .row import Row
 
 if TYPE_CHECKING:
@@ -28,7 +29,7 @@ if TYPE_CHECKING:
     from converters.mapping.user_mapping import Constant, Pair, UserMapping
     from converters.tensor import Tensor
 
-    from .operations import Op
+    from .operations.base import Operation
 
 MOST_CONSTANTS = 16 << 20
 """Bytes that a mapping's constants may take beside a file that is smaller itself."""
@@ -212,13 +213,13 @@ def _rank(pair: Pair, shape: tuple[int, ...]) -> int:
 def _row(pair: Pair, tensor: Tensor, dtype: str | None) -> Row:
     plain = pair.left_stored.plain(tensor.shape, _rank(pair, tensor.shape))
     assert plain is not None  # `match` looked
-    ops: list[Op] = []
+    ops: list[Operation] = []
     shape = reorder(
         ops, tensor.shape, pair.left_stored.canonical(plain), pair.left_stored, pair.right_stored, None
     )
     wanted = dtype if dtype and tensor.dtype in FLOATS else tensor.dtype
     if wanted != tensor.dtype:
-        ops.append(Cast(wanted))
+        ops.append(Cast(dtype=wanted))
     return Row(tensor.name, pair.right, wanted, shape, tuple(ops))
 
 

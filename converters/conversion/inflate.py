@@ -21,7 +21,7 @@ from .execute import execute, open_input, output_of, refuse_paths
 from .inflated_tensors import inflate_tensors
 from .inflation_target import choose_model, choose_variant, inflated_sizes
 from .notes import UNCHECKED
-from .operations import Inflate, Pad, Spread
+from .operations.inflation import Inflate, Pad, Spread
 from .options import ReadOptions, WriteOptions
 from .plan import make_plan
 from .provenance import describe_source, record

@@ -16,7 +16,9 @@ from converters.files import SourceFile
 from converters.record import Record
 from converters.tensor import FLOATS, Tensor
 
-from .operations import Cast, Reshape, arrays
+from .arrays import arrays
+from .operations.storage import Reshape
+from .operations.values import Cast
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -109,9 +111,9 @@ def _read(file: SourceFile) -> tuple[Tensor, str]:
         )
     shape = _axes(tensor.shape, file.path)
     if shape != tensor.shape:
-        tensor = Reshape(shape).apply(tensor)
+        tensor = Reshape(shape=shape).apply(tensor)
     if tensor.dtype != "float32":
-        tensor = Cast("float32").apply(tensor)
+        tensor = Cast(dtype="float32").apply(tensor)
     return tensor._replace(name="mean"), container
 
 

@@ -10,7 +10,8 @@ from converters.errors import BadInput
 from converters.record import Record
 from converters.tensor import ITEMSIZE
 
-from .operations import AddUlps, unpack
+from .operations.values import AddUlps
+from .rounding import unpack
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -61,7 +62,7 @@ class OriginalFile(Record):
         text = self.steps.get(canonical)
         if text is not None:
             try:
-                yield AddUlps(unpack(text, prod(shape) * ITEMSIZE[dtype]))
+                yield AddUlps(steps=unpack(text, prod(shape) * ITEMSIZE[dtype]))
             except ValueError:
                 raise wrong_record() from None
 

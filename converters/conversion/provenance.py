@@ -16,22 +16,11 @@ from converters.formats.provenance_record import VERSION
 from converters.mapping.catalog import layout_names, load_layout, load_network, table_text
 from converters.mapping.storage import DIVISOR
 from converters.printable import printable
-from converters.tensor import ITEMSIZE
+from converters.tensor import ITEMSIZE, filled
 
-from .operations import (
-    AddUlps,
-    Cast,
-    Divide,
-    InverseStd,
-    Scale,
-    ShiftVariance,
-    filled,
-    is_exact,
-    pack,
-    ulps_between,
-    unpack,
-)
+from .operations.values import AddUlps, Cast, Divide, Scale, ShiftVariance, ToVariance
 from .original_file import OriginalFile
+from .rounding import is_exact, pack, rounding_of, ulps_between, unpack
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
@@ -42,7 +31,7 @@ if TYPE_CHECKING:
     from converters.mapping.schema import LayoutTable, NetworkTable
     from converters.tensor import Tensor
 
-    from .operations import Op
+    from .operations.base import Operation
     from .plan import Plan
 
 FORM = ("nested", "dialect", "net", "layers")
@@ -162,18 +151,18 @@ def _rounding(match: Match, tensors: Mapping[str, Tensor], eps: float) -> dict[s
     names = {slot.canonical: match.prefix + slot.name for slot in match.slots}
     steps: dict[str, str] = {}
     for slot in match.slots:
-        restored: Tensor | None = None
+        ulps = b""
         tensor = tensors[names[slot.canonical]] if slot.name else None
         if tensor is None:
             continue
         if slot.leaf == DIVISOR:
-            restored = filled(tensor.name, tensor.dtype, tensor.shape, 1.0)
+            ulps = ulps_between(tensor, filled(tensor.name, tensor.dtype, tensor.shape, 1.0))
         elif slot.stored.over:
             divisor = tensors[names[slot.canonical.removesuffix(slot.leaf) + DIVISOR]]
-            restored = Divide(divisor, back=True).apply(Divide(divisor).apply(tensor))
+            ulps = rounding_of(Divide(by=divisor), tensor)
         elif slot.stored.inverse:
-            restored = InverseStd(eps, back=True).apply(InverseStd(eps).apply(tensor))
-        if restored is not None and any(ulps := ulps_between(tensor, restored)):
+            ulps = rounding_of(ToVariance(eps=eps), tensor)
+        if any(ulps):
             steps[slot.canonical] = pack(ulps)
     return {"steps": steps} if steps else {}
 
@@ -197,17 +186,14 @@ def restore_data(plan: Plan, tensors: Mapping[str, Tensor], *, dry_run: bool = F
             dtypes[row.target] = source.dtype
         if not exact:
             lossy.append(row.target)
-        shift = next((op for op in row.ops if isinstance(op, ShiftVariance) and not op.rounded), None)
+        shift = next((op for op in row.ops if isinstance(op, ShiftVariance) and not op.undoing), None)
         if shift and exact and not dry_run:
-            exact_input = _input_of(row.ops, shift, source)
-            back = ShiftVariance(-shift.amount, rounded=True).apply(shift.apply(exact_input))
-            ulps = ulps_between(exact_input, back)
+            ulps = rounding_of(shift, _input_of(row.ops, shift, source))
             if any(ulps):
                 steps[row.target] = pack(ulps)
-        scale = next((op for op in row.ops if isinstance(op, Scale) and not op.rounded), None)
+        scale = next((op for op in row.ops if isinstance(op, Scale) and not op.undoing), None)
         if scale and exact:
-            exact_input = _input_of(row.ops, scale, source)
-            ulps = ulps_between(exact_input, scale.back.apply(scale.apply(exact_input)))
+            ulps = rounding_of(scale, _input_of(row.ops, scale, source))
             scaled[row.target] = [scale.rows, scale.down, pack(ulps) if any(ulps) else ""]
     restore: dict[str, Any] = {}
     if dtypes:
@@ -238,7 +224,7 @@ def find_origin_layout(provenance: Mapping[str, Any] | None) -> LayoutTable | No
 
 
 def info_after_undo(
-    info: NetworkInfo, provenance: Mapping[str, Any] | None, undo: Mapping[str, tuple[Op, ...]]
+    info: NetworkInfo, provenance: Mapping[str, Any] | None, undo: Mapping[str, tuple[Operation, ...]]
 ) -> NetworkInfo:
     """The network that a file's tensors belong to after ``undo`` (from `undo_operations`).
 
@@ -277,7 +263,7 @@ def read_original(provenance: Mapping[str, Any] | None, target: str) -> Original
 
 def undo_operations(
     provenance: Mapping[str, Any] | None, tensors: Mapping[str, Tensor]
-) -> dict[str, tuple[Op, ...]]:
+) -> dict[str, tuple[Operation, ...]]:
     """The operations that undo the recorded conversion, by name in this file.
 
     They undo only shifted variances and scaled weights; `make_plan` restores shapes and dtypes. Raises `BadInput`
@@ -285,18 +271,18 @@ def undo_operations(
     """
     record = provenance or {}
     restore = record.get("restore") or {}
-    out: dict[str, tuple[Op, ...]] = {}
+    out: dict[str, tuple[Operation, ...]] = {}
     try:
         if variance := restore.get("variance"):
             eps = record["network"]["settings"]["bn_eps"]
             if abs(record["origin"]["bn_eps"] - eps - variance["shift"]) > EPS_ERROR:
                 raise ValueError("shift")
-            back = ShiftVariance(-float(variance["shift"]), rounded=True)
+            back = ShiftVariance(amount=float(variance["shift"])).inverse()
             for name, tensor in tensors.items():
                 if name.endswith("running_var"):
                     out[name] = _inverse(restore, tensor, back, variance["steps"].get(name, ""))
         for name, (rows, down, steps) in (restore.get("moved") or {}).get("tensors", {}).items():
-            out[name] = _inverse(restore, tensors[name], Scale(rows, not down, rounded=True), steps)
+            out[name] = _inverse(restore, tensors[name], Scale(rows=rows, down=down).inverse(), steps)
     except (KeyError, TypeError, ValueError):
         raise BadInput(
             "its provenance record does not go with its tensors", hint="convert the source again"
@@ -304,16 +290,18 @@ def undo_operations(
     return out
 
 
-def _inverse(restore: Mapping[str, Any], tensor: Tensor, back: Op, steps: str) -> tuple[Op, ...]:
+def _inverse(
+    restore: Mapping[str, Any], tensor: Tensor, back: Operation, steps: str
+) -> tuple[Operation, ...]:
     """The operation ``back`` in the dtype of the recorded one, then the steps that correct its rounding."""
     dtype = restore.get("dtypes", {}).get(tensor.name, tensor.dtype)
-    corrections = [AddUlps(unpack(steps, prod(tensor.shape) * ITEMSIZE[dtype]))] if steps else []
+    corrections = [AddUlps(steps=unpack(steps, prod(tensor.shape) * ITEMSIZE[dtype]))] if steps else []
     if dtype == tensor.dtype:
         return (back, *corrections)
-    return (Cast(dtype), back, *corrections, Cast(tensor.dtype))
+    return (Cast(dtype=dtype), back, *corrections, Cast(dtype=tensor.dtype))
 
 
-def _input_of(ops: Sequence[Op], operation: Op, tensor: Tensor) -> Tensor:
+def _input_of(ops: Sequence[Operation], operation: Operation, tensor: Tensor) -> Tensor:
     """The tensor that reaches one operation of a row."""
     for op in ops:
         if op is operation:

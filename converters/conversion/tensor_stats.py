@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 from converters.record import Record
 
-from .operations import arrays
+from .arrays import arrays
 
 if TYPE_CHECKING:
     from converters.tensor import Tensor

@@ -5,9 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from converters.errors import BadInput, Refused
-from converters.tensor import FLOATS
-
-from .operations import filled
+from converters.tensor import FLOATS, filled
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
