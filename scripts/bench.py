@@ -489,7 +489,7 @@ class Report:
 
 
 def measure_all(bench: Bench, labels: Sequence[str], rounds: int, *, torch: bool) -> Report:
-    """Every row on every source. ``torch`` tells whether the rows that need it are measured."""
+    """Every row on every source. ``torch`` says whether the rows that need PyTorch are measured."""
     table = rows(bench.imports("isal"), torch)
     machine = _machine(bench.folder)
     figures: list[Figure] = []
@@ -509,7 +509,7 @@ def measure_all(bench: Bench, labels: Sequence[str], rounds: int, *, torch: bool
 
 
 def parse_arguments() -> argparse.Namespace:
-    """The command line. Exits where there is no Linux."""
+    """Parse the command line. Exits on systems other than Linux."""
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )

@@ -116,7 +116,7 @@ def network_rows(tables: list[LayoutTable]) -> Iterator[tuple[str, str, str]]:
 
 
 def reasons(tables: list[LayoutTable]) -> Iterator[str]:
-    """What must be known of layouts: why they refuse, what is said with the weights."""
+    """What users must know of layouts: why they refuse a network, and what is noted beside the weights."""
     for table in tables:
         for row in table.supports:
             text = row.unsupported or row.differs or row.note

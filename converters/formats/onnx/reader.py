@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from converters.tensor import Data
 
 FLOATS = {1: "float32", 10: "float16", 11: "float64", 16: "bfloat16"}
-"""Element types that weights come in, by their numbers; all others are shapes, axes and the like."""
+"""Element types of weights by their numbers; tensors of other types are shapes or axes."""
 
 _VERSIONS = 64  # of the format itself; there have been fourteen
 _NODES = 100_000

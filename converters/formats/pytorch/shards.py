@@ -32,7 +32,7 @@ def read_index(file: SourceFile) -> dict[str, set[str]]:
         raise BadInput("is an index that is not JSON", path=file.path, hint="fetch it again") from None
     names = value.get("weight_map") if isinstance(value, dict) else None
     if not isinstance(names, dict) or not 0 < len(names) <= TENSOR_LIMIT:
-        raise BadInput("is no index of a checkpoint: it has no weight_map", path=file.path)
+        raise BadInput("is not the index of a checkpoint: it has no weight_map", path=file.path)
     folder = os.path.dirname(file.path)
     found: dict[str, set[str]] = {}
     for name, part in names.items():

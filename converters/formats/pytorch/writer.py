@@ -158,7 +158,7 @@ class _Pickle:
         """``OrderedDict`` of name to ``torch._utils._rebuild_tensor_v2(storage, 0, shape, strides, False,
         OrderedDict())``, each tensor with a storage of its own."""
         if len({tensor.name for tensor in tensors}) != len(tensors):
-            raise ValueError("a tensor's name comes twice")
+            raise ValueError("a tensor's name occurs twice")
         empty = _get(self.name("collections", "OrderedDict")) + b")R"
         self.out += b")R"
         self.put()
