@@ -254,9 +254,9 @@ class Bench:
     def _finish(self, process: subprocess.Popen[bytes], status: int, words: Sequence[str]) -> None:
         process.returncode = os.waitstatus_to_exitcode(status)
         with process:  # closes the pipe
-            said = process.stderr.read().decode(errors="replace") if process.stderr else ""
+            messages = process.stderr.read().decode(errors="replace") if process.stderr else ""
         if process.returncode:
-            raise SystemExit(f"{' '.join(words)}\nended with {process.returncode}: {said}")
+            raise SystemExit(f"{' '.join(words)}\nended with {process.returncode}: {messages}")
 
 
 def _status(pid: int) -> dict[str, int]:

@@ -1,4 +1,4 @@
-"""Pair vectors: those of one module are in a run beside its weight; roles, values and order tell them apart."""
+"""Pair vectors: those of a module follow or precede its weight; roles, values and order distinguish them."""
 
 from __future__ import annotations
 

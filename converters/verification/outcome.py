@@ -1,4 +1,4 @@
-"""What a verification finds: the records that it returns, and the tolerances that it judges by."""
+"""The outcome of a verification, as records, and its tolerances."""
 
 from __future__ import annotations
 

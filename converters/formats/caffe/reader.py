@@ -1,5 +1,4 @@
-"""Reads Caffe models (``.caffemodel``, and the files without a suffix that C3D was released as) and mean
-files.
+"""Reads Caffe models (``.caffemodel``, and C3D's releases, which have no suffix) and mean files.
 
 Three dialects of ``caffe.proto`` number their fields differently, and a file does not say which it is:
 

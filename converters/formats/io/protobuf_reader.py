@@ -1,4 +1,4 @@
-"""The wire format of protocol buffers, walked over a file in small pieces: which field lies where.
+"""Reads the wire format of protocol buffers from a file, a little at a time: each field's number, type and offset.
 
 No schema and no nesting: a caller that knows a message asks for the fields of a range and goes deeper by
 itself, so that no file decides how deep. Format: https://protobuf.dev/programming-guides/encoding.
@@ -114,14 +114,14 @@ class Wire:
         """The numbers of a packed field, or that of a plain varint. Raises `BadInput` for more than ``limit``."""
         if field.wire == VARINT:
             return [field.value]
-        found: list[int] = []
+        numbers: list[int] = []
         at, end = field.offset, field.offset + field.size
         while at < end:
-            if len(found) == limit:
+            if len(numbers) == limit:
                 raise self.damaged(f"has a list of more than {limit} numbers", field.offset)
             value, at = self.varint(at, end)
-            found.append(value)
-        return found
+            numbers.append(value)
+        return numbers
 
     def text(self, field: Field, limit: int = 1000) -> str:
         """A string field. Raises `BadInput` if it is longer than ``limit`` bytes or not UTF-8."""

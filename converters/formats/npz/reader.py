@@ -237,10 +237,10 @@ def _zeros() -> tuple[tuple[int, ...], ...]:
     matrix = (0xEDB88320, *(1 << bit for bit in range(31)))  # one zero bit; the polynomial is reflected
     for _ in range(3):
         matrix = _squared(matrix)
-    found = [matrix]
-    while len(found) < 40:  # up to a terabyte
-        found.append(_squared(found[-1]))
-    return tuple(found)
+    matrices = [matrix]
+    while len(matrices) < 40:  # up to a terabyte
+        matrices.append(_squared(matrices[-1]))
+    return tuple(matrices)
 
 
 def _times(matrix: tuple[int, ...], vector: int) -> int:

@@ -248,10 +248,10 @@ class _Reader:
         self.check_size(name, unpacked.count * unpacked.size, nbytes)
         return unpacked
 
-    def check_size(self, name: str, found: int, nbytes: int) -> None:
-        if found != nbytes:
+    def check_size(self, name: str, size: int, nbytes: int) -> None:
+        if size != nbytes:
             raise BadInput(
-                f"has {found:,} bytes of values where the shape wants {nbytes:,}",
+                f"has {size:,} bytes of values where the shape wants {nbytes:,}",
                 path=self.file.path,
                 where=short_name(name),
                 hint="the file is damaged; export it again",

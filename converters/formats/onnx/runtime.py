@@ -1,4 +1,4 @@
-"""The packages onnx and onnxruntime, where they are wanted; both come with the extra ``[onnx]``."""
+"""Imports the optional packages onnx and onnxruntime, which come with the extra ``[onnx]``."""
 
 from __future__ import annotations
 

@@ -223,12 +223,12 @@ class _Machine:
             raise self.file.cut(at, 1)
         if at - self.start - self.skipped > WALK_LIMIT:
             raise PickleError(f"has over {WALK_LIMIT:,} bytes of instructions", "no checkpoint has so many")
-        got = min(_WINDOW, self.end - at)
-        self.window = self.file.read_at(at, got)
-        self.safe = got - _MARGIN
-        if at + got == self.end:
+        length = min(_WINDOW, self.end - at)
+        self.window = self.file.read_at(at, length)
+        self.safe = length - _MARGIN
+        if at + length == self.end:
             self.window += bytes(_MARGIN)
-            self.safe = got - 1
+            self.safe = length - 1
         self.base = at
         self.pos = 0
 
