@@ -104,7 +104,9 @@ def _load(
     require_torch()
     name = os.fspath(path)
     with open_checkpoint(name, entry=entry) as checkpoint:
-        said = UserHints(variant, variant, head, settings, inverse_std)
+        said = UserHints(
+            variant=variant, model=variant, head=head, settings=settings, inverse_std=inverse_std
+        )
         _, fitted, info = identify(checkpoint, layout, said)
         state = canonical_state(checkpoint, fitted, info)
     home = home_of(checkpoint.provenance) if fitted.layout.identity else None

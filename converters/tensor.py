@@ -6,6 +6,7 @@ and in C (row-major) order, whatever the file held.
 
 from __future__ import annotations
 
+import struct
 from math import prod
 from typing import TYPE_CHECKING, NamedTuple, Protocol
 
@@ -46,6 +47,19 @@ NUMPY_CODES = {
     "b1": "bool",
 }
 """numpy's code of each of these dtypes, as its file formats spell it behind the byte order."""
+
+
+_STRUCT_CODES = {
+    "float64": "d",
+    "float32": "f",
+    "float16": "e",
+    "int64": "q",
+    "int32": "i",
+    "int16": "h",
+    "int8": "b",
+    "uint8": "B",
+    "bool": "?",
+}
 
 
 class Data(Protocol):
@@ -138,6 +152,24 @@ class Repeated(NamedTuple):
             now = min(left, many)
             yield block[: now * len(self.element)]
             left -= now
+
+
+def zeros(name: str, dtype: str, shape: tuple[int, ...]) -> Tensor:
+    """A tensor of zeros that no file holds."""
+    return Tensor(name, dtype, shape, Repeated(bytes(ITEMSIZE[dtype]), prod(shape)))
+
+
+def filled(name: str, dtype: str, shape: tuple[int, ...], value: float) -> Tensor:
+    """A tensor of one value that no file holds. The value is rounded to the nearest of ``dtype``, ties to even."""
+    return Tensor(name, dtype, shape, Repeated(_element(dtype, value), prod(shape)))
+
+
+def _element(dtype: str, value: float) -> bytes:
+    """The little-endian bytes of one value. Raises `struct.error` or `OverflowError` if ``dtype`` cannot hold it."""
+    if dtype == "bfloat16":
+        (bits,) = struct.unpack("<I", struct.pack("<f", value))
+        return struct.pack("<H", (bits + 0x7FFF + (bits >> 16 & 1)) >> 16)
+    return struct.pack(f"<{_STRUCT_CODES[dtype]}", value if dtype in FLOATS else int(value))
 
 
 class Swapped(NamedTuple):

@@ -162,7 +162,7 @@ def _plan(job: Job) -> JobResult:
         **_network(result),
         "bytes": result.nbytes,
         "notes": notes,
-        "text": conversion_text(result._replace(source=task.input)),
+        "text": conversion_text(result.replace(source=task.input)),
     }
 
 
@@ -275,7 +275,7 @@ def _verify(work: _Workspace, output: str) -> JobResult:
 
 def _details(work: _Workspace, result: Result, output: dict[str, Any]) -> JobResult:
     """What is recorded of a conversion."""
-    named = result._replace(source=work.job.task.input, output=work.job.name)
+    named = result.replace(source=work.job.task.input, output=work.job.name)
     return {
         "input": work.source.as_data(),
         "output": output,

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any
 
 from converters.errors import UsageError
 
@@ -12,10 +12,11 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Container
 
     from converters.conversion.options import Option
+    from converters.record import Record
 
 
 def add_options(
-    parser: argparse._ActionsContainer, options: type[NamedTuple], only: Container[str] | None = None
+    parser: argparse._ActionsContainer, options: type[Record], only: Container[str] | None = None
 ) -> None:
     """Add the options of a class in `converters.conversion.options`, all of them or ``only`` those of some names."""
     from converters.conversion.options import options_of
@@ -60,7 +61,7 @@ def _pair(text: str) -> tuple[str, str]:
 
 
 def values_of(
-    options: argparse.Namespace, *classes: type[NamedTuple], only: Container[str] | None = None
+    options: argparse.Namespace, *classes: type[Record], only: Container[str] | None = None
 ) -> dict[str, Any]:
     """The values given for the options of some classes, all of them or ``only`` some, as keyword arguments."""
     from converters.conversion.options import options_of

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from math import prod
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any
 
 from converters._version import __version__
 from converters.errors import Refused
@@ -14,11 +14,13 @@ from converters.mapping.globs import glob_matches
 from converters.mapping.mismatch import nearest
 from converters.mapping.names import BATCHES
 from converters.mapping.user_mapping import MappingError, load_mapping
+from converters.record import Record
 from converters.tensor import FLOATS, ITEMSIZE
 
-from .operations import Cast, is_exact
+from .operations.values import Cast
 from .plan import Plan, reorder
 from .provenance import restoration
+from .rounding import is_exact
 from .row import Row
 
 if TYPE_CHECKING:
@@ -27,13 +29,13 @@ if TYPE_CHECKING:
     from converters.mapping.user_mapping import Constant, Pair, UserMapping
     from converters.tensor import Tensor
 
-    from .operations import Op
+    from .operations.base import Operation
 
 MOST_CONSTANTS = 16 << 20
 """Bytes that a mapping's constants may take beside a file that is smaller itself."""
 
 
-class Matched(NamedTuple):
+class Matched(Record):
     """A file held against a mapping's left side.
 
     ``matched`` rows have a tensor of the right number of axes; ``dropped`` are left out by name, ``counters``
@@ -117,7 +119,13 @@ def match(mapping: UserMapping, tensors: Mapping[str, Tensor], others: Iterable[
             )
         else:
             matched += 1
-    return Matched(mapping, matched, tuple(dropped), tuple(counters), tuple(faults))
+    return Matched(
+        mapping=mapping,
+        matched=matched,
+        dropped=tuple(dropped),
+        counters=tuple(counters),
+        faults=tuple(faults),
+    )
 
 
 def match_either(mapping: UserMapping, tensors: Mapping[str, Tensor], others: Iterable[str] = ()) -> Matched:
@@ -125,7 +133,7 @@ def match_either(mapping: UserMapping, tensors: Mapping[str, Tensor], others: It
     left one if both do."""
     whole = mapping.accepted(), mapping.reversed().accepted()
     best = min((match(side, tensors, others) for side in whole), key=lambda side: len(side.faults))
-    return best._replace(open_points=mapping.open_points)
+    return best.replace(open_points=mapping.open_points)
 
 
 def mapped_plan(
@@ -166,7 +174,13 @@ def mapped_plan(
     implied = tuple(
         (name, one.value) for name, one in mapping.left.constants.items() if tensors[name].dtype in FLOATS
     )
-    return Plan(tuple(rows), implied, found.dropped, tuple(_notes(rows, tensors, dtype)), 0.0)
+    return Plan(
+        rows=tuple(rows),
+        implied=implied,
+        dropped=found.dropped,
+        notes=tuple(_notes(rows, tensors, dtype)),
+        eps_shift=0.0,
+    )
 
 
 def mapped_record(
@@ -199,13 +213,13 @@ def _rank(pair: Pair, shape: tuple[int, ...]) -> int:
 def _row(pair: Pair, tensor: Tensor, dtype: str | None) -> Row:
     plain = pair.left_stored.plain(tensor.shape, _rank(pair, tensor.shape))
     assert plain is not None  # `match` looked
-    ops: list[Op] = []
+    ops: list[Operation] = []
     shape = reorder(
         ops, tensor.shape, pair.left_stored.canonical(plain), pair.left_stored, pair.right_stored, None
     )
     wanted = dtype if dtype and tensor.dtype in FLOATS else tensor.dtype
     if wanted != tensor.dtype:
-        ops.append(Cast(wanted))
+        ops.append(Cast(dtype=wanted))
     return Row(tensor.name, pair.right, wanted, shape, tuple(ops))
 
 

@@ -139,8 +139,8 @@ def _convert(
         info = source.info if network.mean is None else _with_mean(source.info, network.mean)
         history = history_of(source, info, target, as_graph=output.format == "onnx", dry_run=write.dry_run)
         plan = _plan(source, target, history, write.dtype)
-        plan = plan._replace(notes=(*plan.notes, *_notes(source, target, plan, read, write)))
-        described = info._replace(settings=plan.settings)
+        plan = plan.replace(notes=(*plan.notes, *_notes(source, target, plan, read, write)))
+        described = info.replace(settings=plan.settings)
 
         def describe(plan: Plan) -> dict[str, Any]:
             return _record(
@@ -242,4 +242,4 @@ def _with_mean(info: NetworkInfo, path: str) -> NetworkInfo:
         "means": list(mean.means),
         "crc32": mean.crc32,
     }
-    return info._replace(input={**info.input, "mean_file": described})
+    return info.replace(input={**info.input, "mean_file": described})

@@ -60,4 +60,4 @@ def convert_by_mapping(
             target=f"{name} [{mapping.right.name}]",
             timings={"read": opened - started, "plan": perf_counter() - opened},
         )
-        return execute(checkpoint, plan._replace(notes=tuple(notes)), output, describe, write, result)
+        return execute(checkpoint, plan.replace(notes=tuple(notes)), output, describe, write, result)

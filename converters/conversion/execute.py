@@ -76,7 +76,7 @@ def execute(
             plan = with_finite_note(plan, checkpoint, strict=options.strict)
     draft = describe(plan)
     timings = {**result.timings, "plan": result.timings["plan"] + perf_counter() - started}
-    result = result._replace(
+    result = result.replace(
         rows=plan.rows,
         dropped=plan.dropped,
         notes=plan.notes,
@@ -89,12 +89,19 @@ def execute(
     written = write_output(
         output.path,
         output.format,
-        Work(checkpoint, plan, tensors, output.target, draft, options.wrap),
+        Work(
+            checkpoint=checkpoint,
+            plan=plan,
+            tensors=tensors,
+            target=output.target,
+            draft=draft,
+            wrap=options.wrap,
+        ),
         force=options.force,
         check=options.check,
         progress=options.progress,
     )
-    return result._replace(
+    return result.replace(
         output=output.path,
         provenance=written.provenance,
         timings={**timings, **written.timings},

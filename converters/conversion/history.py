@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from converters.mapping.schema import LayoutTable
 
     from .identify import Identified
-    from .operations import Op
+    from .operations.base import Operation
     from .original_file import OriginalFile
 
 
@@ -26,7 +26,7 @@ class History(NamedTuple):
     its layout. ``home`` is the layout whose network the weights are of, if not the file's.
     """
 
-    undo: Mapping[str, tuple[Op, ...]]
+    undo: Mapping[str, tuple[Operation, ...]]
     info: NetworkInfo
     original: OriginalFile | None
     home: LayoutTable | None

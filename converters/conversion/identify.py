@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from converters.mapping.match import with_inverse_std, without_head
 from converters.mapping.network_info import network_info, require_unambiguous
+from converters.record import Record
 
 from .recognize import recognize
 
@@ -18,7 +19,7 @@ if TYPE_CHECKING:
     from converters.mapping.network_info import NetworkInfo
 
 
-class UserHints(NamedTuple):
+class UserHints(Record):
     """What a user says of a file that nothing in it may show; None where nothing is said.
 
     ``variant`` is a network where names and shapes fit several, ``model`` one of the layout's models, ``head`` what the

@@ -15,12 +15,13 @@ from converters.errors import UsageError
 from converters.mapping.catalog import layout_names, load_layout
 from converters.mapping.match import with_inverse_std
 from converters.mapping.network_info import network_info, require_unambiguous
+from converters.record import Record
 
 from .execute import execute, open_input, output_of, refuse_paths
 from .inflated_tensors import inflate_tensors
 from .inflation_target import choose_model, choose_variant, inflated_sizes
 from .notes import UNCHECKED
-from .operations import Inflate, Pad, Spread
+from .operations.inflation import Inflate, Pad, Spread
 from .options import ReadOptions, WriteOptions
 from .plan import make_plan
 from .provenance import record, source_of
@@ -46,7 +47,7 @@ _OF_PIXELS = ("order", "range", "mean", "std", "labels", "labels_notice")
 """What belongs to the weights of a 2D network, wherever they go: how its pixels are normalised, and its classes."""
 
 
-class InflateOptions(NamedTuple):
+class InflateOptions(Record):
     """What is inflated to what; see `inflate`."""
 
     variant: str
@@ -95,7 +96,9 @@ def inflate(
     refuse_paths(path, output_path, force=force)
     read = ReadOptions(checksum=checksum, sha256=sha256)
     write = WriteOptions(force=force, dry_run=dry_run, check=check, wrap=wrap)
-    options = InflateOptions(variant, model, rule, channels, inverse_std)
+    options = InflateOptions(
+        variant=variant, model=model, rule=rule, channels=channels, inverse_std=inverse_std
+    )
     return _inflate(path, output_path, load_layout(to), options, read, write)
 
 
@@ -123,7 +126,7 @@ def _inflate(
         inflation = _plan(checkpoint, target, options, dry_run=write.dry_run)
         plan = inflation.plan
         if not read.checksum:
-            plan = plan._replace(notes=(*plan.notes, UNCHECKED))
+            plan = plan.replace(notes=(*plan.notes, UNCHECKED))
 
         def describe(plan: Plan) -> dict[str, Any]:
             source = source_of(checkpoint, inflation.match, sha256=read.sha256)
@@ -156,22 +159,22 @@ def _plan(
     inflated, made = inflate_tensors(match, flat.rows, variant, sizes, options.rule, path)
     lazy = {name: tensor.tensor(tensors, name) for name, tensor in made.items()}
     info = require_unambiguous(
-        network_info(inflated._replace(layout=target), None, model=model), path, option="--model"
+        network_info(inflated.replace(layout=target), None, model=model), path, option="--model"
     )
     kept = {name: source.settings[name] for name in variant.table.inflate.keeps if name in source.settings}
-    info = info._replace(settings={**info.settings, **kept})
+    info = info.replace(settings={**info.settings, **kept})
     plan = make_plan(inflated, lazy, target, info.with_eps(source.bn_eps), eps=info.bn_eps, path=path)
     if not dry_run:
         for name, value in plan.implied:
             refuse_unlike(lazy[name], value, path, where=made[name].row.source or name)
     rows = tuple(row if row.source is None else made[row.source].before(row) for row in plan.rows)
-    plan = plan._replace(
+    plan = plan.replace(
         rows=rows,
         dropped=_dropped(match, rows),
         notes=(*flat.notes, *plan.notes, *_notes(rows, inflated, source, variant)),
         implied=flat.implied,
     )
-    return _Inflation(match, source, info._replace(input=_input(source, info), model=""), plan)
+    return _Inflation(match, source, info.replace(input=_input(source, info), model=""), plan)
 
 
 def _record(

@@ -11,7 +11,7 @@ from converters.mapping.match import Match
 from converters.mapping.names import BATCHES, tensor_slots
 from converters.mapping.variants import head_part, modules
 
-from .operations import Inflate, Pad, Spread
+from .operations.inflation import Inflate, Pad, Spread
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from converters.mapping.variants import Variant
     from converters.tensor import Tensor
 
-    from .operations import Op
+    from .operations.base import Operation
     from .row import Row
 
 
@@ -28,7 +28,7 @@ class InflatedTensor(NamedTuple):
     """How a tensor of the 2D network is inflated: ``row`` leads to its canonical form, ``ops`` from there on."""
 
     row: Row
-    ops: tuple[Op, ...]
+    ops: tuple[Operation, ...]
 
     def tensor(self, tensors: Mapping[str, Tensor], name: str) -> Tensor:
         """The inflated tensor, still lazy, under its canonical name."""
@@ -148,7 +148,7 @@ def _of_part(variant: Variant, part: str) -> set[str]:
 
 def _steps(
     shape: tuple[int, ...], wanted: tuple[int, ...], slot: TensorSlot, variant: Variant, rule: str
-) -> Iterator[Op]:
+) -> Iterator[Operation]:
     """The operations that lead from a tensor of the 2D network to the shape ``wanted``. Raises `ValueError`."""
     declared = variant.table.inflate
     deep = len(wanted) == 5
@@ -160,13 +160,13 @@ def _steps(
         if len(flat) != 4 or flat[:1] + flat[2:] != slim[:1] + slim[2:]:
             raise ValueError(f"{_text(shape)}, wanted {_text(wanted)}")
         if slot.shape[1] == declared.spreads:
-            yield Spread(wanted[1])
+            yield Spread(channels=wanted[1])
         elif slot.key in declared.pads and flat[1] < slim[1]:
-            yield Pad(wanted[1])
+            yield Pad(channels=wanted[1])
         else:
             raise ValueError(f"{_text(shape)}, wanted {_text(wanted)}")
     if deep and (len(shape) == 4 or wanted[2] > 1):
-        yield Inflate(wanted[2], rule == "centre")
+        yield Inflate(frames=wanted[2], centre=rule == "centre")
 
 
 def _text(shape: tuple[int, ...]) -> str:

@@ -9,13 +9,16 @@ from __future__ import annotations
 
 import os
 from math import isfinite, prod
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any
 
 from converters.errors import BadInput, UsageError
 from converters.files import SourceFile
+from converters.record import Record
 from converters.tensor import FLOATS, Tensor
 
-from .operations import Cast, Reshape, arrays
+from .arrays import arrays
+from .operations.storage import Reshape
+from .operations.values import Cast
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -30,7 +33,7 @@ SUFFIXES = (".npy", ".npz", ".binaryproto")
 """What a mean can be written as."""
 
 
-class Mean(NamedTuple):
+class Mean(Record):
     """A mean that was converted: ``shape`` is [channels, (frames,) y, x], ``means`` are those of its channels, in
     the file's order, ``crc32`` is that of its float32 values (little-endian, C order)."""
 
@@ -43,7 +46,7 @@ class Mean(NamedTuple):
 
     def as_data(self) -> dict[str, Any]:
         """The result as plain data, for ``--json``."""
-        return self._asdict()
+        return self.as_dict()
 
 
 def convert_mean(
@@ -70,7 +73,7 @@ def convert_mean(
 
             with replacing(out_path, force=force) as out:
                 write(out, tensor)
-            found = found._replace(output=out_path)
+            found = found.replace(output=out_path)
     return found
 
 
@@ -108,9 +111,9 @@ def _read(file: SourceFile) -> tuple[Tensor, str]:
         )
     shape = _axes(tensor.shape, file.path)
     if shape != tensor.shape:
-        tensor = Reshape(shape).apply(tensor)
+        tensor = Reshape(shape=shape).apply(tensor)
     if tensor.dtype != "float32":
-        tensor = Cast("float32").apply(tensor)
+        tensor = Cast(dtype="float32").apply(tensor)
     return tensor._replace(name="mean"), container
 
 
@@ -147,7 +150,9 @@ def _look(tensor: Tensor, path: str, container: str) -> Mean:
     if not all(map(isfinite, sums)):
         raise BadInput("holds NaN or Inf", path=path, hint="the file is damaged; fetch it again")
     means = tuple(total / size for total in sums)
-    return Mean(path, None, container, tensor.shape, means, f"{crc:08x}")
+    return Mean(
+        source=path, output=None, container=container, shape=tensor.shape, means=means, crc32=f"{crc:08x}"
+    )
 
 
 def _writer(path: str) -> Callable[[Output, Tensor], object]:

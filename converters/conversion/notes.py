@@ -10,7 +10,9 @@ from converters.mapping.network_info import differing_settings, layout_settings
 from converters.mapping.settings import settings_text
 from converters.printable import printable
 
-from .operations import Cast, Reverse, is_exact
+from .operations.storage import Reverse
+from .operations.values import Cast
+from .rounding import is_exact
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence

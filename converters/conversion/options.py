@@ -1,13 +1,14 @@
 """The options of a conversion, defined once: for Python, the command line and manifests.
 
-The classes are tuples rather than dataclasses, because importing ``dataclasses`` would take 5 ms of every conversion.
-Build them by keyword.
+The classes are frozen records, built by keyword.
 """
 
 # No postponed annotations here: the options' texts are read from the annotations.
 from collections.abc import Callable, Mapping
 from types import MappingProxyType
 from typing import Annotated, Any, NamedTuple
+
+from converters.record import Record
 
 
 class Text(NamedTuple):
@@ -19,7 +20,7 @@ class Text(NamedTuple):
     item: str = ""
 
 
-class ReadOptions(NamedTuple):
+class ReadOptions(Record):
     """How an input is read."""
 
     entry: Annotated[str | None, Text("the state dict in a PyTorch file, such as ema_state_dict", "PATH")] = (
@@ -29,7 +30,7 @@ class ReadOptions(NamedTuple):
     sha256: Annotated[bool, Text("record the input's SHA-256 in the provenance (slow)")] = False
 
 
-class NetworkOptions(NamedTuple):
+class NetworkOptions(Record):
     """What cannot be inferred from the tensors of the input."""
 
     variant: Annotated[str | None, Text("the network or model, if names and shapes fit several", "NAME")] = (
@@ -53,7 +54,7 @@ class NetworkOptions(NamedTuple):
     ] = None
 
 
-class WriteOptions(NamedTuple):
+class WriteOptions(Record):
     """How an output is written."""
 
     force: Annotated[bool, Text("replace an existing output")] = False
@@ -69,7 +70,7 @@ VERIFY_OPTIONS = ("entry", "variant", "head", "settings", "inverse_std")
 """The options that verifying a conversion takes too."""
 
 
-class Option(NamedTuple):
+class Option(Record):
     """One field of these classes. ``type`` is bool, str or Mapping; an ``optional`` one may be None."""
 
     name: str
@@ -79,7 +80,7 @@ class Option(NamedTuple):
     text: Text
 
 
-def options_of(options: type[NamedTuple]) -> list[Option]:
+def options_of(options: type[Record]) -> list[Option]:
     """The fields of an options class that have a text, in order."""
     found = []
     for name, annotation in options.__annotations__.items():
@@ -88,6 +89,8 @@ def options_of(options: type[NamedTuple]) -> list[Option]:
         types = getattr(annotation.__origin__, "__args__", (annotation.__origin__,))
         if getattr(annotation.__origin__, "__origin__", None) is Mapping:
             types = (Mapping,)
-        default = options._field_defaults[name]
-        found.append(Option(name, types[0], type(None) in types, default, texts[0]))
+        default = getattr(options, name)
+        found.append(
+            Option(name=name, type=types[0], optional=type(None) in types, default=default, text=texts[0])
+        )
     return found

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 from math import prod
 from types import MappingProxyType
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING
 
 from converters.errors import BadInput
+from converters.record import Record
 from converters.tensor import ITEMSIZE
 
-from .operations import AddUlps, unpack
+from .operations.values import AddUlps
+from .rounding import unpack
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -17,7 +19,7 @@ if TYPE_CHECKING:
     from converters.mapping.schema import LayoutTable
 
 
-class OriginalFile(NamedTuple):
+class OriginalFile(Record):
     """What the original file was like, so that the way back restores it.
 
     ``prefix`` stood before all names. By canonical names, ``shapes`` are those that differed from the layout's own,
@@ -60,7 +62,7 @@ class OriginalFile(NamedTuple):
         text = self.steps.get(canonical)
         if text is not None:
             try:
-                yield AddUlps(unpack(text, prod(shape) * ITEMSIZE[dtype]))
+                yield AddUlps(steps=unpack(text, prod(shape) * ITEMSIZE[dtype]))
             except ValueError:
                 raise wrong_record() from None
 

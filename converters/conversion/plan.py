@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from math import prod
 from types import MappingProxyType
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any
 
 from converters.errors import Refused
 from converters.mapping.match import zeros_of
@@ -12,19 +12,11 @@ from converters.mapping.names import BATCHES, CannotHold, TensorSlot, families, 
 from converters.mapping.settings import made_up_for
 from converters.mapping.storage import DIVISOR
 from converters.mapping.variants import BN_EPS
+from converters.record import Record
 
 from .notes import cast_note, differences, refuse_fixed, settings_apart, settings_note, value_notes
-from .operations import (
-    Cast,
-    Divide,
-    InverseStd,
-    Permute,
-    Reshape,
-    Reverse,
-    Roll,
-    Scale,
-    ShiftVariance,
-)
+from .operations.storage import Permute, Reshape, Reverse, Roll
+from .operations.values import Cast, Divide, Multiply, Scale, ShiftVariance, ToInverseStd, ToVariance
 from .original_file import wrong_record
 from .row import Row
 
@@ -37,11 +29,11 @@ if TYPE_CHECKING:
     from converters.mapping.storage import StoredTensor
     from converters.tensor import Tensor
 
-    from .operations import Op
+    from .operations.base import Operation
     from .original_file import OriginalFile
 
 
-class Plan(NamedTuple):
+class Plan(Record):
     """All rows, in the target's state-dict order, and what must be said about the result.
 
     ``implied`` are tensors that the target does not store, with the value that each must have everywhere. ``equal`` are
@@ -73,7 +65,7 @@ def make_plan(
     *,
     eps: float,
     dtype: str | None = None,
-    undo: Mapping[str, tuple[Op, ...]] | None = None,
+    undo: Mapping[str, tuple[Operation, ...]] | None = None,
     former: OriginalFile | None = None,
     home: LayoutTable | None = None,
     path: str = "",
@@ -137,7 +129,7 @@ class _Planner:
         *,
         eps: float,
         dtype: str | None,
-        undo: Mapping[str, tuple[Op, ...]],
+        undo: Mapping[str, tuple[Operation, ...]],
         former: OriginalFile | None,
         folded: Mapping[str, str],
     ) -> None:
@@ -187,39 +179,41 @@ class _Planner:
         shape = reorder(ops, tensor.shape, canonical, source.stored, slot.stored, original)
         ops += self._values(slot, source, canonical)
         if dtype != tensor.dtype:
-            ops.append(Cast(dtype))
+            ops.append(Cast(dtype=dtype))
         ops += self._to_stored(slot, source)
         rounded = _is_derived(slot, source)
         if rounded and self.former and dtype == kept and not self.former.lossy:
             ops += self.former.rounding(slot.canonical, dtype, shape)
         return Row(tensor.name, name, dtype, shape, tuple(ops))
 
-    def _to_plain(self, slot: TensorSlot, source: TensorSlot) -> Iterator[Op]:
+    def _to_plain(self, slot: TensorSlot, source: TensorSlot) -> Iterator[Operation]:
         """From the source's own storage of a value to the value itself."""
         if source.stored.over and not slot.stored.over:
             divisor = self._sources[_beside(slot)]
-            yield Divide(self.tensors[self.match.prefix + divisor.name])
+            yield Divide(by=self.tensors[self.match.prefix + divisor.name])
         if source.stored.inverse and not slot.stored.inverse:
-            yield InverseStd(self.info.bn_eps)
+            yield ToVariance(eps=self.info.bn_eps)
 
-    def _values(self, slot: TensorSlot, source: TensorSlot, canonical: tuple[int, ...]) -> Iterator[Op]:
+    def _values(
+        self, slot: TensorSlot, source: TensorSlot, canonical: tuple[int, ...]
+    ) -> Iterator[Operation]:
         """What the target's network needs otherwise than the source's."""
         if roll := slot.stored.rotated_columns - source.stored.rotated_columns:
-            yield Roll(roll)
+            yield Roll(by=roll)
         if slot.stored.bgr != source.stored.bgr:
             yield Reverse()
         setting = self.folded.get(source.key) or self.folded.get(slot.key)
         if setting is not None:
-            yield Scale(canonical[0] if canonical else 1, down=bool(self.info.settings[setting]))
+            yield Scale(rows=canonical[0] if canonical else 1, down=bool(self.info.settings[setting]))
         if slot.leaf == "running_var" and self.shift:
-            yield ShiftVariance(self.shift)
+            yield ShiftVariance(amount=self.shift)
 
-    def _to_stored(self, slot: TensorSlot, source: TensorSlot) -> Iterator[Op]:
+    def _to_stored(self, slot: TensorSlot, source: TensorSlot) -> Iterator[Operation]:
         """From a value to the target's own storage of it."""
         if slot.stored.over and not source.stored.over and _beside(slot) in self._divisors:
-            yield Divide(self._divisors[_beside(slot)], back=True)
+            yield Multiply(by=self._divisors[_beside(slot)])
         if slot.stored.inverse and not source.stored.inverse:
-            yield InverseStd(self.eps, back=True)
+            yield ToInverseStd(eps=self.eps)
 
     def _add_divisor(self, slot: TensorSlot) -> None:
         """A divisor that the source lacks: 1, or the original file's own, unless everything is cast."""
@@ -256,7 +250,7 @@ def _beside(slot: TensorSlot) -> str:
 
 
 def reorder(
-    ops: list[Op],
+    ops: list[Operation],
     shape: tuple[int, ...],
     canonical: tuple[int, ...],
     source: StoredTensor,
@@ -266,19 +260,19 @@ def reorder(
     """Add the operations that lead from one layout's shape and axes to another's; returns the shape there."""
     plain = source.plain(shape, len(canonical))
     if plain is not None and plain != shape:
-        ops.append(Reshape(plain))
+        ops.append(Reshape(shape=plain))
     if source.axes or target.axes:
         same = tuple(range(len(canonical)))
         here, there = source.axes or same, target.axes or same
         axes = tuple(here[there.index(axis)] for axis in same)
         if axes != same:
-            ops.append(Permute(axes))
+            ops.append(Permute(axes=axes))
     bare = target.bare(canonical)
     out = target.full(bare) if former is None else former
     if prod(out) != prod(bare):
         raise wrong_record()
     if out != bare:
-        ops.append(Reshape(out))
+        ops.append(Reshape(shape=out))
     return out
 
 

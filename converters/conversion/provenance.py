@@ -16,22 +16,11 @@ from converters.formats.provenance_record import VERSION
 from converters.mapping.catalog import layout_names, load_layout, load_network, table_text
 from converters.mapping.storage import DIVISOR
 from converters.printable import printable
-from converters.tensor import ITEMSIZE
+from converters.tensor import ITEMSIZE, filled
 
-from .operations import (
-    AddUlps,
-    Cast,
-    Divide,
-    InverseStd,
-    Scale,
-    ShiftVariance,
-    filled,
-    is_exact,
-    pack,
-    ulps_between,
-    unpack,
-)
+from .operations.values import AddUlps, Cast, Divide, Scale, ShiftVariance, ToVariance
 from .original_file import OriginalFile
+from .rounding import is_exact, pack, rounding_of, ulps_between, unpack
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
@@ -42,7 +31,7 @@ if TYPE_CHECKING:
     from converters.mapping.schema import LayoutTable, NetworkTable
     from converters.tensor import Tensor
 
-    from .operations import Op
+    from .operations.base import Operation
     from .plan import Plan
 
 FORM = ("nested", "dialect", "net", "layers")
@@ -160,18 +149,18 @@ def _rounding(match: Match, tensors: Mapping[str, Tensor], eps: float) -> dict[s
     names = {entry.canonical: match.prefix + entry.name for entry in match.slots}
     steps: dict[str, str] = {}
     for entry in match.slots:
-        back: Tensor | None = None
+        ulps = b""
         tensor = tensors[names[entry.canonical]] if entry.name else None
         if tensor is None:
             continue
         if entry.leaf == DIVISOR:
-            back = filled(tensor.name, tensor.dtype, tensor.shape, 1.0)
+            ulps = ulps_between(tensor, filled(tensor.name, tensor.dtype, tensor.shape, 1.0))
         elif entry.stored.over:
             by = tensors[names[entry.canonical.removesuffix(entry.leaf) + DIVISOR]]
-            back = Divide(by, back=True).apply(Divide(by).apply(tensor))
+            ulps = rounding_of(Divide(by=by), tensor)
         elif entry.stored.inverse:
-            back = InverseStd(eps, back=True).apply(InverseStd(eps).apply(tensor))
-        if back is not None and any(ulps := ulps_between(tensor, back)):
+            ulps = rounding_of(ToVariance(eps=eps), tensor)
+        if any(ulps):
             steps[entry.canonical] = pack(ulps)
     return {"steps": steps} if steps else {}
 
@@ -193,17 +182,14 @@ def restoration(plan: Plan, tensors: Mapping[str, Tensor], *, dry_run: bool = Fa
             dtypes[row.target] = source.dtype
         if not exact:
             lossy.append(row.target)
-        shift = next((op for op in row.ops if isinstance(op, ShiftVariance) and not op.rounded), None)
+        shift = next((op for op in row.ops if isinstance(op, ShiftVariance) and not op.undoing), None)
         if shift and exact and not dry_run:
-            before = _before(row.ops, shift, source)
-            back = ShiftVariance(-shift.amount, rounded=True).apply(shift.apply(before))
-            ulps = ulps_between(before, back)
+            ulps = rounding_of(shift, _before(row.ops, shift, source))
             if any(ulps):
                 steps[row.target] = pack(ulps)
-        scale = next((op for op in row.ops if isinstance(op, Scale) and not op.rounded), None)
+        scale = next((op for op in row.ops if isinstance(op, Scale) and not op.undoing), None)
         if scale and exact:
-            before = _before(row.ops, scale, source)
-            ulps = ulps_between(before, scale.back.apply(scale.apply(before)))
+            ulps = rounding_of(scale, _before(row.ops, scale, source))
             scaled[row.target] = [scale.rows, scale.down, pack(ulps) if any(ulps) else ""]
     kept: dict[str, Any] = {}
     if dtypes:
@@ -234,7 +220,7 @@ def home_of(provenance: Mapping[str, Any] | None) -> LayoutTable | None:
 
 
 def before(
-    info: NetworkInfo, provenance: Mapping[str, Any] | None, undo: Mapping[str, tuple[Op, ...]]
+    info: NetworkInfo, provenance: Mapping[str, Any] | None, undo: Mapping[str, tuple[Operation, ...]]
 ) -> NetworkInfo:
     """The facts that a file's tensors go with once ``undo`` has been done (`undoing`): the batch norms' eps before the
     recorded conversion moved variances, and the settings before it moved those into weights. Raises `BadInput` for a
@@ -244,7 +230,7 @@ def before(
     moved = (restore.get("moved") or {}).get("settings", {})
     if moved.keys() - info.settings.keys():
         raise BadInput("its provenance record does not go with its tensors", hint="convert the source again")
-    return info._replace(settings={**info.settings, **moved}).with_eps(
+    return info.replace(settings={**info.settings, **moved}).with_eps(
         round(info.bn_eps + float(shift), EPS_DIGITS)
     )
 
@@ -256,20 +242,22 @@ def former(provenance: Mapping[str, Any] | None, target: str) -> OriginalFile | 
         return None
     shapes = {name: tuple(shape) for name, shape in origin["shapes"].items()}
     return OriginalFile(
-        origin["scope"],
-        shapes,
-        origin["dtype"],
-        origin["dtypes"],
-        origin["lossy"],
-        origin["names"],
-        origin.get("steps", {}),
-        origin.get("inverse_std", False),
-        origin.get("absent", False),
-        origin.get("head", ""),
+        prefix=origin["scope"],
+        shapes=shapes,
+        dtype=origin["dtype"],
+        dtypes=origin["dtypes"],
+        lossy=origin["lossy"],
+        names=origin["names"],
+        steps=origin.get("steps", {}),
+        inverse=origin.get("inverse_std", False),
+        absent=origin.get("absent", False),
+        head=origin.get("head", ""),
     )
 
 
-def undoing(provenance: Mapping[str, Any] | None, tensors: Mapping[str, Tensor]) -> dict[str, tuple[Op, ...]]:
+def undoing(
+    provenance: Mapping[str, Any] | None, tensors: Mapping[str, Tensor]
+) -> dict[str, tuple[Operation, ...]]:
     """The operations that give back what the recorded conversion took in, by name in this file.
 
     Only what was added to variances and moved into weights is undone here; shapes and dtypes come back where they
@@ -277,18 +265,18 @@ def undoing(provenance: Mapping[str, Any] | None, tensors: Mapping[str, Tensor])
     """
     record = provenance or {}
     restore = record.get("restore") or {}
-    out: dict[str, tuple[Op, ...]] = {}
+    out: dict[str, tuple[Operation, ...]] = {}
     try:
         if variance := restore.get("variance"):
             eps = record["network"]["settings"]["bn_eps"]
             if abs(record["origin"]["bn_eps"] - eps - variance["shift"]) > EPS_ERROR:
                 raise ValueError("shift")
-            back = ShiftVariance(-float(variance["shift"]), rounded=True)
+            back = ShiftVariance(amount=float(variance["shift"])).inverse()
             for name, tensor in tensors.items():
                 if name.endswith("running_var"):
                     out[name] = _undone(restore, tensor, back, variance["steps"].get(name, ""))
         for name, (rows, down, steps) in (restore.get("moved") or {}).get("tensors", {}).items():
-            out[name] = _undone(restore, tensors[name], Scale(rows, not down, rounded=True), steps)
+            out[name] = _undone(restore, tensors[name], Scale(rows=rows, down=down).inverse(), steps)
     except (KeyError, TypeError, ValueError):
         raise BadInput(
             "its provenance record does not go with its tensors", hint="convert the source again"
@@ -296,16 +284,16 @@ def undoing(provenance: Mapping[str, Any] | None, tensors: Mapping[str, Tensor])
     return out
 
 
-def _undone(restore: Mapping[str, Any], tensor: Tensor, back: Op, steps: str) -> tuple[Op, ...]:
+def _undone(restore: Mapping[str, Any], tensor: Tensor, back: Operation, steps: str) -> tuple[Operation, ...]:
     """An operation undone in the dtype that it was done in, with the steps that rounding took."""
     dtype = restore.get("dtypes", {}).get(tensor.name, tensor.dtype)
-    mended = [AddUlps(unpack(steps, prod(tensor.shape) * ITEMSIZE[dtype]))] if steps else []
+    mended = [AddUlps(steps=unpack(steps, prod(tensor.shape) * ITEMSIZE[dtype]))] if steps else []
     if dtype == tensor.dtype:
         return (back, *mended)
-    return (Cast(dtype), back, *mended, Cast(tensor.dtype))
+    return (Cast(dtype=dtype), back, *mended, Cast(dtype=tensor.dtype))
 
 
-def _before(ops: Sequence[Op], until: Op, tensor: Tensor) -> Tensor:
+def _before(ops: Sequence[Operation], until: Operation, tensor: Tensor) -> Tensor:
     for op in ops:
         if op is until:
             break

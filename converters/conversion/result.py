@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 from types import MappingProxyType
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any
+
+from converters.record import Record
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -11,7 +13,7 @@ if TYPE_CHECKING:
     from converters.mapping.network_info import NetworkInfo
 
 
-class Result(NamedTuple):
+class Result(Record):
     """What a conversion did.
 
     ``rows`` say which tensor became which, ``dropped`` which tensors were left out, ``notes`` what a user of the output

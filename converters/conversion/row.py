@@ -4,14 +4,16 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, NamedTuple
 
-from .operations import Divide, filled
+from converters.tensor import filled
+
+from .operations.values import Divide
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from converters.tensor import Tensor
 
-    from .operations import Op
+    from .operations.base import Operation
 
 
 class Row(NamedTuple):
@@ -21,7 +23,7 @@ class Row(NamedTuple):
     target: str
     dtype: str
     shape: tuple[int, ...]
-    ops: tuple[Op, ...]
+    ops: tuple[Operation, ...]
     fill: float = 0.0
 
     def tensor(self, tensors: Mapping[str, Tensor]) -> Tensor:
@@ -37,4 +39,4 @@ class Row(NamedTuple):
     @property
     def divisor(self) -> Tensor | None:
         """The tensor of the file, beside the source, that the source's values are divided by."""
-        return next((op.by for op in self.ops if isinstance(op, Divide) and not op.back), None)
+        return next((op.by for op in self.ops if isinstance(op, Divide)), None)

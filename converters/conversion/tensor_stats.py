@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING
 
-from .operations import arrays
+from converters.record import Record
+
+from .arrays import arrays
 
 if TYPE_CHECKING:
     from converters.tensor import Tensor
 
 
-class Statistics(NamedTuple):
+class Statistics(Record):
     """Over all finite values of a tensor; ``nan`` and ``inf`` count the others. All zero where none is finite."""
 
     minimum: float
@@ -34,8 +36,8 @@ def statistics(tensor: Tensor) -> Statistics:
             total += float(finite.sum())
             count += len(finite)
     if not count:
-        return Statistics(0.0, 0.0, 0.0, nan, inf)
-    return Statistics(low, high, total / count, nan, inf)
+        return Statistics(minimum=0.0, maximum=0.0, mean=0.0, nan=nan, inf=inf)
+    return Statistics(minimum=low, maximum=high, mean=total / count, nan=nan, inf=inf)
 
 
 def not_finite(tensor: Tensor) -> int:

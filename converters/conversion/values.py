@@ -5,9 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from converters.errors import BadInput, Refused
-from converters.tensor import FLOATS
-
-from .operations import filled
+from converters.tensor import FLOATS, filled
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -28,7 +26,7 @@ def with_finite_note(plan: Plan, checkpoint: Checkpoint, *, strict: bool) -> Pla
     if strict:
         hint = "leave --strict out to convert them as they are"
         raise BadInput(what, path=checkpoint.path, where=where, faults=tuple(bad), hint=hint)
-    return plan._replace(notes=(*plan.notes, f"{what}: {where}"))
+    return plan.replace(notes=(*plan.notes, f"{what}: {where}"))
 
 
 def _not_finite(tensors: Sequence[Tensor]) -> list[str]:

@@ -12,6 +12,7 @@ from converters.formats.io.atomic import refuse_output, replacing_all, same_file
 from converters.formats.io.crc32 import crc32_function
 from converters.formats.open import open_checkpoint
 from converters.formats.registry import format_named, formats_for
+from converters.record import Record
 from converters.tensor import same_bytes
 
 from .provenance import dump
@@ -50,7 +51,7 @@ class Target(Protocol):
         ...
 
 
-class Work(NamedTuple):
+class Work(Record):
     """What is to be written: the input, the plan, the planned tensors, the provenance but for checksums, and
     whether the ecosystem's own wrapper goes around the state dict."""
 

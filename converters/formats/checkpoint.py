@@ -6,9 +6,11 @@ from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
 
 from converters.errors import ConverterError
+from converters.record import Record
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
+    from typing import Self
 
     from converters.files import SourceFile
     from converters.tensor import Tensor
@@ -18,7 +20,7 @@ if TYPE_CHECKING:
 _NOTHING: Mapping[str, Any] = MappingProxyType({})
 
 
-class Checkpoint:
+class Checkpoint(Record):
     """An open checkpoint, in one file or several. Its tensors are lazy; it closes its files.
 
     ``format`` is the format of the layouts that it may have, as tables name them, or ``"onnx"``, which can hold any
@@ -31,48 +33,19 @@ class Checkpoint:
     goes with an init net.
     """
 
-    __slots__ = (
-        "container",
-        "declared",
-        "details",
-        "files",
-        "format",
-        "nodes",
-        "other_values",
-        "path",
-        "predict_net",
-        "provenance",
-        "tensors",
-    )
+    path: str
+    format: str
+    container: str
+    tensors: Mapping[str, Tensor]
+    files: tuple[SourceFile, ...] = ()
+    other_values: Mapping[str, object] = _NOTHING
+    details: Mapping[str, Any] = _NOTHING
+    provenance: Mapping[str, Any] | None = None
+    declared: Mapping[str, Any] = _NOTHING
+    nodes: tuple[Node, ...] = ()
+    predict_net: Caffe2Net | None = None
 
-    def __init__(
-        self,
-        *,
-        path: str,
-        files: tuple[SourceFile, ...] = (),
-        format: str,  # noqa: A002 - the word that tables have
-        container: str,
-        tensors: Mapping[str, Tensor],
-        other_values: Mapping[str, object] = _NOTHING,
-        details: Mapping[str, Any] = _NOTHING,
-        provenance: Mapping[str, Any] | None = None,
-        declared: Mapping[str, Any] = _NOTHING,
-        nodes: tuple[Node, ...] = (),
-        predict_net: Caffe2Net | None = None,
-    ) -> None:
-        self.path = path
-        self.files = files
-        self.format = format
-        self.container = container
-        self.tensors = tensors
-        self.other_values = other_values
-        self.details = details
-        self.provenance = provenance
-        self.declared = declared
-        self.nodes = nodes
-        self.predict_net = predict_net
-
-    def __enter__(self) -> Checkpoint:
+    def __enter__(self) -> Self:
         return self
 
     def __exit__(self, _: object, error: BaseException | None, __: object) -> None:

@@ -10,6 +10,7 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from converters.errors import UsageError
+from converters.record import Record
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
@@ -90,7 +91,7 @@ class Wrapper(NamedTuple):
     entries: Mapping[str, object]
 
 
-class Content(NamedTuple):
+class Content(Record):
     """What an output holds.
 
     ``original`` describes the file that the weights first came from (`Checkpoint.details`); ``same_layout`` is true

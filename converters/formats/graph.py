@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, NamedTuple
 
+from converters.record import Record
+
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
@@ -30,7 +32,7 @@ class Node(NamedTuple):
     attributes: Mapping[str, Attribute]
 
 
-class Graph(NamedTuple):
+class Graph(Record):
     """An ONNX graph. ``inputs`` have a size, or the name of a dynamic size, for every axis. ``weights`` are
     the lazy tensors of the source that the graph reads, under their own names; ``constants`` are the few further ones
     that ONNX needs."""

@@ -7,8 +7,8 @@ from dataclasses import asdict, dataclass
 from math import isfinite, sqrt
 from typing import TYPE_CHECKING, Any
 
+from converters.conversion.arrays import arrays
 from converters.conversion.identify import declared_settings
-from converters.conversion.operations import arrays
 from converters.conversion.plan import make_plan
 from converters.conversion.provenance import before, undoing
 from converters.conversion.recognize import recognize
@@ -24,7 +24,7 @@ from converters.tensor import same_bytes
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
 
-    from converters.conversion.operations import Op
+    from converters.conversion.operations.base import Operation
     from converters.formats.checkpoint import Checkpoint
     from converters.mapping.match import Match
     from converters.mapping.network_info import NetworkInfo
@@ -110,7 +110,7 @@ class _Identified:
     match: Match
     info: NetworkInfo
     own: NetworkInfo
-    undo: Mapping[str, tuple[Op, ...]]
+    undo: Mapping[str, tuple[Operation, ...]]
 
 
 def diff(

@@ -64,7 +64,7 @@ class Inspection:
         return {
             **{each.name: getattr(self, each.name) for each in fields(self)},
             "network": self.network.as_data() if self.network else None,
-            "statistics": {name: values._asdict() for name, values in self.statistics.items()},
+            "statistics": {name: values.as_dict() for name, values in self.statistics.items()},
             "mapping": self.mapping.as_data() if self.mapping else None,
         }
 

@@ -11,8 +11,9 @@ import os
 from functools import cache
 from typing import TYPE_CHECKING, Any
 
+from converters.record import Record
+
 from . import schema
-from .record import Record
 from .storage import StoredTensor
 
 if TYPE_CHECKING:

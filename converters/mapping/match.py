@@ -7,9 +7,10 @@ agrees. Where none does, `mismatch` lists all that does not agree.
 from __future__ import annotations
 
 from functools import partial
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING
 
 from converters.errors import UsageError
+from converters.record import Record
 
 from .agreement import optional_head, present_parts, tensor_faults
 from .catalog import models
@@ -28,7 +29,7 @@ if TYPE_CHECKING:
     from .variants import Variant
 
 
-class Match(NamedTuple):
+class Match(Record):
     """A file matched with a variant, every tensor accounted for.
 
     ``slots`` are in state-dict order; ``prefix`` is the prefix of the file's names; ``dropped`` are the file's
@@ -119,7 +120,7 @@ def _try(
         ]
         if found:
             several = tuple(match.variant.name for match in found) if len(found) > 1 else ()
-            return found[0]._replace(choices=several), tried
+            return found[0].replace(choices=several), tried
         tried.append((chosen, sorted_out))
     return None, tried
 
@@ -218,7 +219,14 @@ def _match_variant(
     except (CannotHold, KeyError):
         return None
     return Match(
-        layout, variant, sizes, present, names.prefix, tuple(expected), names.dropped, names.counters
+        layout=layout,
+        variant=variant,
+        sizes=sizes,
+        present=present,
+        prefix=names.prefix,
+        slots=tuple(expected),
+        dropped=names.dropped,
+        counters=names.counters,
     )
 
 
@@ -239,7 +247,7 @@ def with_inverse_std(found: Match) -> Match:
     if not found.layout.storage.inverse_std:
         raise UsageError(f"no file of {found.layout.title} has inverse standard deviations")
     layout = found.layout.inverted()
-    return found._replace(
+    return found.replace(
         layout=layout, slots=tuple(tensor_slots(layout, found.variant, found.sizes, found.present))
     )
 
@@ -252,7 +260,7 @@ def without_head(found: Match) -> Match:
     gone = {module.name for module in found.variant.modules if module.part == head}
     kept = tuple(entry for entry in found.slots if entry.canonical.rpartition(".")[0] not in gone)
     dropped = tuple(found.prefix + entry.name for entry in found.slots if entry not in kept and entry.name)
-    return found._replace(
+    return found.replace(
         sizes={**found.sizes, "classes": 0},
         present={**found.present, head: False},
         slots=kept,

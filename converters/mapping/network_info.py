@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from types import MappingProxyType
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any
 
 from converters.errors import BadInput, Refused, UsageError
+from converters.record import Record
 
 from .catalog import load_labels, models
 from .globs import is_for
@@ -20,7 +21,7 @@ if TYPE_CHECKING:
     from .variants import Variant
 
 
-class NetworkInfo(NamedTuple):
+class NetworkInfo(Record):
     """The network in a file, beyond its tensors. Without a head it has 0 ``classes``.
 
     ``settings`` are what no tensor shows, as the network's table declares them. ``input`` has clip, crop and
@@ -51,11 +52,11 @@ class NetworkInfo(NamedTuple):
         """The same with another eps of the batch norms, where it has any."""
         if BN_EPS not in self.settings:
             return self
-        return self._replace(settings={**self.settings, BN_EPS: eps})
+        return self.replace(settings={**self.settings, BN_EPS: eps})
 
     def as_data(self) -> dict[str, Any]:
         """Plain data for a provenance record."""
-        return {**self._asdict(), "settings": dict(self.settings), "choices": list(self.choices)}
+        return {**self.as_dict(), "settings": dict(self.settings), "choices": list(self.choices)}
 
 
 def network_info(
@@ -91,20 +92,20 @@ def network_info(
         **_settings(match, rows),
     )
     if match.choices:
-        found = found._replace(choices=match.choices)
+        found = found.replace(choices=match.choices)
     kept = (provenance or {}).get("network")
     if isinstance(kept, dict) and kept.get("variant") == variant.name:
-        found = found._replace(
+        found = found.replace(
             input={**kept["input"], **found.input} if by_name else kept["input"], licence=kept["licence"]
         )
         if not by_name:
             same = _recorded(match, kept["settings"])
-            found = found._replace(model=kept["model"], settings={**found.settings, **same}, choices=())
+            found = found.replace(model=kept["model"], settings={**found.settings, **same}, choices=())
     if not found.classes:  # without a head there is nothing to name
         known = {key: value for key, value in found.input.items() if key not in ("labels", "labels_notice")}
-        found = found._replace(input=known)
+        found = found.replace(input=known)
     shown = {name: value for name, value in told.items() if name in found.settings}
-    return found._replace(settings={**found.settings, **shown, **wanted})
+    return found.replace(settings={**found.settings, **shown, **wanted})
 
 
 def _recorded(match: Match, kept: Mapping[str, Any]) -> dict[str, Any]:

@@ -9,8 +9,7 @@ from types import UnionType
 from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple, TypeVar, get_args, get_origin, get_type_hints
 
 from converters.errors import ConverterError
-
-from .record import Record
+from converters.record import Record
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping

@@ -13,9 +13,10 @@ from itertools import pairwise
 from types import UnionType
 from typing import TYPE_CHECKING, Any, get_args, get_origin
 
+from converters.record import Record
+
 from . import schema
 from .parse import field_types
-from .record import Record
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

@@ -6,7 +6,9 @@ import os
 import re
 import tomllib
 from types import MappingProxyType
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any
+
+from converters.record import Record
 
 from .catalog import ROOT
 
@@ -16,7 +18,7 @@ if TYPE_CHECKING:
 _HASH = re.compile(r"-([0-9a-f]{8})\.[a-z]+")
 
 
-class Release(NamedTuple):
+class Release(Record):
     """A released file as its authors list it; what the list does not say is empty, 0 or None.
 
     ``reported`` has the accuracies, in per cent, measured by the authors on the data set ``on``. ``digest`` is the
@@ -52,7 +54,7 @@ def releases() -> list[Release]:
     found = []
     for name, zoo in table.items():
         for row in zoo["files"]:
-            told: dict[str, Any] = {key: value for key, value in row.items() if key in Release._fields}
+            told: dict[str, Any] = {key: value for key, value in row.items() if key in Release.fields}
             found.append(
                 Release(
                     zoo=name,

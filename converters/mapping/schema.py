@@ -11,8 +11,9 @@ from functools import cached_property
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
 
+from converters.record import Record
+
 from .globs import is_for
-from .record import Record
 from .storage import PARAMETERS, Parameter, StoredTensor
 
 if TYPE_CHECKING:

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from converters.files import SourceFile
 from converters.formats.registry import layout_formats
+from converters.record import Record
 from converters.tensor import ITEMSIZE
 
 from .parse import Check, TableError
@@ -54,7 +55,7 @@ class Constant(NamedTuple):
     like: str
 
 
-class Side(NamedTuple):
+class Side(Record):
     """What is said of one side's files. ``left_over`` are tensors there that nothing says anything of yet."""
 
     name: str
@@ -77,7 +78,7 @@ class Pair(NamedTuple):
     rank: int | None
 
 
-class UserMapping(NamedTuple):
+class UserMapping(Record):
     """A mapping file, expanded: ``left`` are the files it reads, ``right`` those it writes.
 
     ``unsure`` are proposals that nobody has confirmed; ``sha256`` is that of the file's bytes.
@@ -99,7 +100,7 @@ class UserMapping(NamedTuple):
 
     def reversed(self) -> UserMapping:
         """The same table from right to left."""
-        return self._replace(
+        return self.replace(
             left=self.right,
             right=self.left,
             pairs=tuple(_turned(pair) for pair in self.pairs),
@@ -109,11 +110,11 @@ class UserMapping(NamedTuple):
 
     def accepted(self) -> UserMapping:
         """The same with the unsure rows as rows, and what is left over dropped."""
-        return self._replace(
+        return self.replace(
             pairs=self.pairs + self.unsure,
             unsure=(),
-            left=self.left._replace(drop=self.left.drop + self.left.left_over, left_over=()),
-            right=self.right._replace(left_over=()),
+            left=self.left.replace(drop=self.left.drop + self.left.left_over, left_over=()),
+            right=self.right.replace(left_over=()),
         )
 
 
@@ -163,7 +164,16 @@ def parse_mapping(text: bytes, path: str, sha256: str = "") -> UserMapping:
             )
     for name in indexes.unused():
         check.that(False, f"index.{name}", "is used by no row")
-    return UserMapping(path, raw.get("title", ""), left, right, pairs, unsure, sha256, False)
+    return UserMapping(
+        path=path,
+        title=raw.get("title", ""),
+        left=left,
+        right=right,
+        pairs=pairs,
+        unsure=unsure,
+        sha256=sha256,
+        reverse=False,
+    )
 
 
 def _turned(pair: Pair) -> Pair:
@@ -388,7 +398,15 @@ def _side(check: Check, indexes: _Indexes, raw: Mapping[str, Any], key: str) -> 
         for exact, constant in _constants(check, indexes, where, name, value):
             check.that(exact not in constants, where, f"there are two constants {exact!r}")
             constants[exact] = constant
-    return Side(key, key, format_, "state_dict", tuple(drop), constants, tuple(left_over))
+    return Side(
+        name=key,
+        title=key,
+        format=format_,
+        container="state_dict",
+        drop=tuple(drop),
+        constants=constants,
+        left_over=tuple(left_over),
+    )
 
 
 def _constants(

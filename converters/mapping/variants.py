@@ -7,8 +7,9 @@ from itertools import pairwise
 from math import prod
 from typing import TYPE_CHECKING, Any, NamedTuple
 
+from converters.record import Record
+
 from . import catalog
-from .record import Record
 from .storage import PARAMETERS
 
 if TYPE_CHECKING:

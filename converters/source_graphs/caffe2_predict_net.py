@@ -41,7 +41,13 @@ def described_net(found: Caffe2Net, tensors: Mapping[str, Tensor]) -> SourceNet:
     known = vmz.recognise({name: tensor.shape for name, tensor in tensors.items()}, {})
     blocks = {label: name for label, name in (known.blocks if known else {}).items() if name in made}
     blocks.pop("logits", None)
-    return SourceNet(found.name or "net", "Caffe2", ops, inputs, {**blocks, "logits": found.outputs[-1]})
+    return SourceNet(
+        name=found.name or "net",
+        framework="Caffe2",
+        ops=ops,
+        inputs=inputs,
+        blocks={**blocks, "logits": found.outputs[-1]},
+    )
 
 
 def declared_by(predict_net: Caffe2Net, tensors: Mapping[str, Tensor]) -> dict[str, Any]:

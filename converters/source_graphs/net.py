@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, NamedTuple
 
+from converters.record import Record
+
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
 
@@ -21,7 +23,7 @@ class SourceOp(NamedTuple):
     args: Mapping[str, Any]
 
 
-class SourceNet(NamedTuple):
+class SourceNet(Record):
     """A network as its source framework computes it.
 
     ``framework`` is ``"Caffe2"``, ``"Caffe"``, ``"Chainer"`` or ``"TensorFlow"``. ``inputs`` have a size or a free name
@@ -73,4 +75,6 @@ class NetBuilder:
         self, name: str, framework: str, inputs: Mapping[str, tuple[Size, ...]], *, axes: str = "NCTHW"
     ) -> SourceNet:
         """The network that was written."""
-        return SourceNet(name, framework, tuple(self.ops), inputs, self.blocks, axes)
+        return SourceNet(
+            name=name, framework=framework, ops=tuple(self.ops), inputs=inputs, blocks=self.blocks, axes=axes
+        )

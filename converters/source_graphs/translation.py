@@ -97,5 +97,10 @@ def translate(
         )
         current.update(zip(op.outputs, names, strict=True))
     return Graph(
-        net.name, tuple(emit.nodes), net.inputs, tuple(outputs) or (net.output,), read, emit.constants
+        name=net.name,
+        nodes=tuple(emit.nodes),
+        inputs=net.inputs,
+        outputs=tuple(outputs) or (net.output,),
+        weights=read,
+        constants=emit.constants,
     )

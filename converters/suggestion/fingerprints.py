@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, NamedTuple
 
-from converters.conversion.operations import Permute, Reshape, arrays
+from converters.conversion.arrays import arrays
+from converters.conversion.operations.storage import Permute, Reshape
 from converters.tensor import same_bytes
 
 if TYPE_CHECKING:
@@ -63,7 +64,7 @@ def equal_reordered(left: Tensor, right: Tensor, order: AxisOrder) -> bool:
     if order.apply(left.shape) != right.shape or left.dtype != right.dtype:
         return False
     plain = order.without_ones(left.shape)
-    reordered = Reshape(plain).apply(left)
+    reordered = Reshape(shape=plain).apply(left)
     if order.axes != tuple(range(len(plain))):
-        reordered = Permute(order.axes).apply(reordered)
+        reordered = Permute(axes=order.axes).apply(reordered)
     return same_bytes(reordered, right)

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from converters.conversion.operations import Scale, ShiftVariance, filled
+from converters.conversion.operations.values import Scale, ShiftVariance
 from converters.conversion.plan import NOTHING, make_plan
 from converters.conversion.provenance import before, former, origin_of, undoing
 from converters.errors import Refused
 from converters.printable import shape_text
-from converters.tensor import same_bytes
+from converters.tensor import filled, same_bytes
 
 from .outcome import ChangedTensor, ExactResult
 
@@ -149,7 +149,7 @@ def _difference(left: Tensor, right: Tensor) -> str:
     """How far apart two tensors of one dtype and shape are, in words. Holds both in memory."""
     import numpy
 
-    from converters.conversion.operations import arrays
+    from converters.conversion.arrays import arrays
 
     # A chunk may reuse the memory of the one before, so each is copied.
     a, b = (

@@ -80,7 +80,7 @@ def build_source_net(
         )
     if headless:
         blocks = {label: name for label, name in net.blocks.items() if not label.endswith("logits")}
-        net = net._replace(blocks=blocks)
+        net = net.replace(blocks=blocks)
     return net
 
 

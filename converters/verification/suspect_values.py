@@ -5,7 +5,7 @@ from __future__ import annotations
 from math import prod
 from typing import TYPE_CHECKING, Any
 
-from converters.conversion.operations import arrays
+from converters.conversion.arrays import arrays
 
 from .outcome import Histogram
 

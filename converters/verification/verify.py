@@ -65,7 +65,7 @@ def verify(
         raise UsageError(f"unknown device {device!r}", hint="one of cpu, cuda, auto")
     started = perf_counter()
     options = RunOptions(device, clip, seed)
-    hints = UserHints(variant, variant, head, settings, inverse_std)
+    hints = UserHints(variant=variant, model=variant, head=head, settings=settings, inverse_std=inverse_std)
     with (
         open_checkpoint(os.fspath(source), entry=entry) as source_file,
         open_checkpoint(os.fspath(output)) as output_file,
@@ -110,7 +110,9 @@ def _identify_both(
     source = identify(source_file, layouts[0], hints)
     # The output's record of the network is under test; without a record there is only what the user says.
     recorded = output_file.provenance
-    output_hints = UserHints(hints.variant) if recorded else hints._replace(head=None, inverse_std=False)
+    output_hints = (
+        UserHints(variant=hints.variant) if recorded else hints.replace(head=None, inverse_std=False)
+    )
     try:
         output = identify(output_file, layouts[1], output_hints)
     except Refused:  # perhaps it fits several networks, and the source shows which
@@ -130,12 +132,12 @@ def _identify_like(
     record it does not matter which model of its own project it is: its settings are the source's."""
     variant = source.match.variant.name
     try:
-        return identify(checkpoint, layout, hints._replace(variant=variant, model=model))
+        return identify(checkpoint, layout, hints.replace(variant=variant, model=model))
     except Refused:
         choices = network_info(recognize(checkpoint, layout, variant=variant), checkpoint.provenance).choices
         if checkpoint.provenance or not choices:
             raise
-        return identify(checkpoint, layout, hints._replace(variant=variant, model=choices[0]))
+        return identify(checkpoint, layout, hints.replace(variant=variant, model=choices[0]))
 
 
 def _with_settings_of(source: NetworkInfo, output: Identified) -> NetworkInfo:
@@ -146,7 +148,7 @@ def _with_settings_of(source: NetworkInfo, output: Identified) -> NetworkInfo:
         name: value if name in folded else source.settings.get(name, value)
         for name, value in output.info.settings.items()
     }
-    return output.info._replace(settings=settings)
+    return output.info.replace(settings=settings)
 
 
 def _require_same_network(source: Identified, output: Identified) -> None:

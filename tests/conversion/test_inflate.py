@@ -12,7 +12,8 @@ import torch
 
 from converters import Refused, UsageError, convert, load_model
 from converters.conversion.inflate import inflate
-from converters.conversion.operations import Inflate, Pad, Reverse, Spread
+from converters.conversion.operations.inflation import Inflate, Pad, Spread
+from converters.conversion.operations.storage import Reverse
 from converters.files import CHUNK
 from converters.networks.layers import Block
 from converters.networks.spec import ModuleShapes
@@ -45,12 +46,12 @@ def grown(tensor: Tensor) -> list[list[float]]:
 
 
 def test_worked_examples() -> None:
-    assert grown(Inflate(3, False).apply(kernel([3, 6]))) == [[1, 2]] * 3
-    assert grown(Inflate(3, True).apply(kernel([3, 6]))) == [[0, 0], [3, 6], [0, 0]]
-    assert grown(Inflate(4, False).apply(kernel([3, 6]))) == [[0.75, 1.5]] * 4
-    assert grown(Inflate(1, True).apply(kernel([3, 6]))) == [[3, 6]]
+    assert grown(Inflate(frames=3, centre=False).apply(kernel([3, 6]))) == [[1, 2]] * 3
+    assert grown(Inflate(frames=3, centre=True).apply(kernel([3, 6]))) == [[0, 0], [3, 6], [0, 0]]
+    assert grown(Inflate(frames=4, centre=False).apply(kernel([3, 6]))) == [[0.75, 1.5]] * 4
+    assert grown(Inflate(frames=1, centre=True).apply(kernel([3, 6]))) == [[3, 6]]
     with pytest.raises(Refused, match="none is in the middle"):
-        Inflate(4, True).apply(kernel([3, 6]))
+        Inflate(frames=4, centre=True).apply(kernel([3, 6]))
 
 
 @pytest.mark.parametrize("frames", [3, 5])
@@ -58,11 +59,13 @@ def test_a_kernel_is_divided_not_multiplied(frames: int) -> None:
     """Times a rounded 1/T is another last bit for a third of all values."""
     values = np.random.RandomState(1).standard_normal(4096).astype(np.float32)
     whole = Tensor("w", "float32", (64, 64, 1, 1), Held(values.tobytes()))
-    ours = np.frombuffer(Inflate(frames, False).apply(whole).tobytes(), np.float32).reshape(-1, frames)
+    ours = np.frombuffer(Inflate(frames=frames, centre=False).apply(whole).tobytes(), np.float32).reshape(
+        -1, frames
+    )
     assert np.array_equal(ours, np.repeat((values / np.float32(frames))[:, None], frames, axis=1))
     assert not np.array_equal(ours[:, 0], values * (np.float32(1) / np.float32(frames)))
     halves = Tensor("w", "float16", (64, 64, 1, 1), Held(values.astype(np.float16).tobytes()))
-    ours = np.frombuffer(Inflate(frames, False).apply(halves).tobytes(), np.float16)[::frames]
+    ours = np.frombuffer(Inflate(frames=frames, centre=False).apply(halves).tobytes(), np.float16)[::frames]
     wide = values.astype(np.float16).astype(np.float32) / np.float32(frames)
     assert np.array_equal(ours, wide.astype(np.float16))
 
@@ -137,7 +140,7 @@ def test_the_mean_over_channels_is_that_of_the_projects(dtype: str, channels: in
     """tsn-pytorch and mmaction take torch's, the Caffe scripts numpy's: the same bits."""
     values = np.random.RandomState(3).standard_normal((64, 3, 7, 7)).astype(dtype)
     whole = Tensor("w", dtype, values.shape, Held(values.tobytes()))
-    done = Spread(channels).apply(whole)
+    done = Spread(channels=channels).apply(whole)
     ours = np.frombuffer(done.tobytes(), dtype).reshape(done.shape)
     assert done.shape == (64, channels, 7, 7)
     of_torch = torch.from_numpy(values).mean(dim=1, keepdim=True).expand(-1, channels, -1, -1)
@@ -152,14 +155,14 @@ def test_the_mean_over_channels_is_that_of_the_projects(dtype: str, channels: in
 def test_zeros_behind_and_channels_turned_round() -> None:
     values = np.arange(2 * 3 * 2 * 2, dtype="<f2").reshape(2, 3, 2, 2)
     whole = Tensor("w", "float16", values.shape, Held(values.tobytes()))
-    padded = Pad(5).apply(whole)
+    padded = Pad(channels=5).apply(whole)
     assert padded.shape == (2, 5, 2, 2)
     ours = np.frombuffer(padded.tobytes(), "<f2").reshape(padded.shape)
     assert np.array_equal(ours, np.pad(values, ((0, 0), (0, 2), (0, 0), (0, 0))))
     turned = Reverse().apply(whole)
     assert np.array_equal(np.frombuffer(turned.tobytes(), "<f2").reshape(values.shape), values[:, ::-1])
     assert Reverse().apply(turned).tobytes() == whole.tobytes()
-    assert max(len(piece) for piece in Pad(9).apply(_large()).data.chunks()) <= CHUNK
+    assert max(len(piece) for piece in Pad(channels=9).apply(_large()).data.chunks()) <= CHUNK
 
 
 def _large() -> Tensor:

@@ -5,8 +5,9 @@ Not part of the usual run: ``make test-frameworks`` runs it in an environment of
 
 from __future__ import annotations
 
-import importlib.util
+import importlib
 import os
+import sys
 from typing import TYPE_CHECKING
 
 import chainer
@@ -32,11 +33,10 @@ GOLDENS = paths.GOLDENS / "chainer"
 
 def recorder():
     """The script's networks, made of Chainer's own links."""
-    path = REPOSITORY / "scripts" / "record" / "record_chainer.py"
-    spec = importlib.util.spec_from_file_location("record_chainer", path)
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
+    folder = str(REPOSITORY / "scripts" / "record")
+    if folder not in sys.path:  # its own imports are from there
+        sys.path.insert(0, folder)
+    return importlib.import_module("record_chainer")
 
 
 class Bytes:

@@ -35,7 +35,7 @@ def variant(name: str) -> Variant:
 
 
 def model_of(layout: str, variant: Variant) -> str:
-    """The first model of a layout for a variant, where names and shapes do not show the model; else the variant's name."""
+    """A layout's first model of a variant, where names and shapes do not show the model; else the variant's name."""
     known = (row for row in models(load_layout(layout)) if not row.sizes)
     return next(
         (row.name for row in known if is_for(row.variants, variant.name)),

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import pytest
 
-from converters.conversion.operations import zeros
 from converters.errors import Refused
 from converters.mapping.catalog import load_layout
 from converters.mapping.match import match_file
 from converters.networks import NetworkSpec
+from converters.tensor import zeros
 from tests.helpers import i3d_tables
 
 

@@ -6,7 +6,7 @@ import json
 import tomllib
 
 from converters.mapping import reference, schema
-from converters.mapping.record import Record
+from converters.record import Record
 from tests.helpers.paths import REPOSITORY
 
 DOCS = REPOSITORY / "docs"

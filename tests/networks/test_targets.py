@@ -15,12 +15,12 @@ import pytest
 import torch
 
 from converters import Refused, load_model
-from converters.conversion.operations import zeros
 from converters.conversion.plan import make_plan
 from converters.conversion.recognize import recognize
 from converters.formats.checkpoint import Checkpoint
 from converters.mapping.catalog import load_layout
 from converters.mapping.network_info import network_info
+from converters.tensor import zeros
 from tests.helpers import caffe_tables, i3d_tables, paths, seeded_weights, selection, zoo_tables
 from tests.helpers import upstream_tables as tables
 from tests.helpers.golden_parity import TOLERANCE

@@ -403,11 +403,11 @@ def test_names_behind_the_scope_of_a_gpu() -> None:
 def caffe2_graph(*ops: tuple, **shapes: tuple[int, ...]):
     arrays = {name: np.zeros(shape, np.float32) for name, shape in shapes.items()}
     net = SourceNet(
-        "net",
-        "Caffe2",
-        tuple(SourceOp(kind, tuple(inputs), tuple(outputs), args) for kind, inputs, outputs, args in ops),
-        {"data": ("N", 3, "H", "W")},
-        {"logits": ops[-1][2][0]},
+        name="net",
+        framework="Caffe2",
+        ops=tuple(SourceOp(kind, tuple(inputs), tuple(outputs), args) for kind, inputs, outputs, args in ops),
+        inputs={"data": ("N", 3, "H", "W")},
+        blocks={"logits": ops[-1][2][0]},
     )
     return translate(net, caffe2.VOCABULARY, onnx_graphs.tensors(arrays))
 
@@ -440,7 +440,11 @@ def test_an_operator_without_translation_is_named() -> None:
 def computed_by(op: SourceOp, feeds: dict[str, np.ndarray]) -> np.ndarray:
     """One operator of Caffe2's vocabulary over values that are fed."""
     free = {name: tuple(f"{name}{axis}" for axis in range(value.ndim)) for name, value in feeds.items()}
-    graph = translate(SourceNet("net", "Caffe2", (op,), free, {"out": "out"}), caffe2.VOCABULARY, {})
+    graph = translate(
+        SourceNet(name="net", framework="Caffe2", ops=(op,), inputs=free, blocks={"out": "out"}),
+        caffe2.VOCABULARY,
+        {},
+    )
     return run(onnx_graphs.written(graph), feeds, ["out"])["out"]
 
 

@@ -8,10 +8,11 @@ saved: the best value of a trigger that has not fired yet, the state of an optim
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING
 
 from converters.errors import BadInput
 from converters.formats.sniff import expect
+from converters.record import Record
 
 if TYPE_CHECKING:
     from converters.files import SourceFile
@@ -24,7 +25,7 @@ _MODEL = "updater/model:"
 _OPTIMIZER = "updater/optimizer:"
 
 
-class ChainerFile(NamedTuple):
+class ChainerFile(Record):
     """A file's arrays by name, in the file's order.
 
     ``uninitialised`` are the names of parameters without a value. ``other_values`` describes arrays that are not

@@ -260,11 +260,11 @@ def _wide(file: SourceFile, extra: bytes, packed: int, length: int, header: int)
     raise damaged(file, "has a member without its zip64 sizes")
 
 
-def _placed(file: SourceFile, members: list[tuple[int, Member]], end: int) -> dict[str, Member]:
-    """The members with the offsets of their bytes, which follow their local headers."""
+def _placed(file: SourceFile, listed: list[tuple[int, Member]], end: int) -> dict[str, Member]:
+    """The ``listed`` members, each given with its local header's offset, with the offsets of their bytes."""
     members: dict[str, Member] = {}
     free = 0  # first byte that no member before this one takes
-    for header, member in sorted(members):
+    for header, member in sorted(listed):
         name = member.name
         if name in members:
             raise damaged(file, f"has the member {short_name(name)} twice")

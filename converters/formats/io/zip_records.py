@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from converters.tensor import Data
 
 
-class Record(NamedTuple):
+class ZipRecord(NamedTuple):
     """Offset and size of a record in the file, and its CRC-32 from the directory."""
 
     offset: int
@@ -26,14 +26,14 @@ class Record(NamedTuple):
     crc: int
 
 
-def read_records(file: SourceFile) -> dict[str, Record]:
+def read_records(file: SourceFile) -> dict[str, ZipRecord]:
     """All records by name, in the file's order. The code of a TorchScript file, which may be deflated, is left out.
 
     Raises `BadInput` unless each is stored, lies inside the file, overlaps no other and has a unique name.
     """
     members = read_members(file, may_be_deflated=_is_code)
     return {
-        name: Record(member.offset, member.size, member.crc)
+        name: ZipRecord(member.offset, member.size, member.crc)
         for name, member in members.items()
         if member.method == STORED
     }
@@ -43,12 +43,12 @@ def _is_code(name: str) -> bool:
     return "/code/" in name or name.endswith(".debug_pkl")
 
 
-def has_crcs(records: Mapping[str, Record]) -> bool:
+def has_crcs(records: Mapping[str, ZipRecord]) -> bool:
     """Whether the file has checksums: ``torch.serialization.set_crc32_options(False)`` leaves them all at zero."""
     return any(record.crc for record in records.values())
 
 
-def verify_crcs(file: SourceFile, records: Mapping[str, Record]) -> bool:
+def verify_crcs(file: SourceFile, records: Mapping[str, ZipRecord]) -> bool:
     """Read all records and compare their checksums; False if the file has none. Raises `BadInput`, naming a damaged
     record."""
     if not has_crcs(records):
@@ -58,7 +58,7 @@ def verify_crcs(file: SourceFile, records: Mapping[str, Record]) -> bool:
     return True
 
 
-def verify_crc(file: SourceFile, name: str, record: Record) -> None:
+def verify_crc(file: SourceFile, name: str, record: ZipRecord) -> None:
     """Read one record and compare its checksum. Raises `BadInput`, naming it ``name``."""
     checksum = crc32 if record.size <= CHUNK else crc32_function()  # not worth an import for little
     value = 0
@@ -67,7 +67,7 @@ def verify_crc(file: SourceFile, name: str, record: Record) -> None:
     _compare(file, name, record, value)
 
 
-def _compare(file: SourceFile, name: str, record: Record, value: int) -> None:
+def _compare(file: SourceFile, name: str, record: ZipRecord, value: int) -> None:
     if value != record.crc:
         raise BadInput(
             f"has a damaged record: its CRC-32 is {value:08x}, it was written with {record.crc:08x}",
@@ -82,7 +82,7 @@ class CheckedRecord(NamedTuple):
     `chunks` ends with `BadInput` where it differs."""
 
     file: SourceFile
-    record: Record
+    record: ZipRecord
     name: str
 
     @property
@@ -102,7 +102,7 @@ class RecordCheck:
 
     __slots__ = ("_done", "_file", "_record")
 
-    def __init__(self, file: SourceFile, record: Record) -> None:
+    def __init__(self, file: SourceFile, record: ZipRecord) -> None:
         self._file = file
         self._record = record
         self._done = False

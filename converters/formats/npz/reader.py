@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, NamedTuple
 from converters.errors import BadInput
 from converters.files import CHUNK
 from converters.formats.io.zip_members import DEFLATED, Inflated, Member, read_members, verify_member
-from converters.formats.io.zip_records import CheckedRecord, Record
+from converters.formats.io.zip_records import CheckedRecord, ZipRecord
 from converters.formats.sniff import HEAD, expect, sniff
 from converters.printable import short_name
 from converters.tensor import ITEMSIZE, NUMPY_CODES, FileBytes, Swapped, Tensor
@@ -118,7 +118,7 @@ def read_npz(file: SourceFile, *, checksum: bool = True) -> NpzFile:
             data = Inflated(file, member, header.length)
         elif checksum:
             crc = _crc_after_header(zlib.crc32(head[: header.length]), member.crc, size)
-            data = CheckedRecord(file, Record(offset, size, crc), name)
+            data = CheckedRecord(file, ZipRecord(offset, size, crc), name)
         else:
             data = FileBytes(file, offset, size)
         tensors[name] = Tensor(name, header.dtype, header.shape, _ordered(data, header))

@@ -10,13 +10,14 @@ from __future__ import annotations
 
 import os
 from math import prod
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING
 
 from converters.errors import BadInput
 from converters.files import SourceFile
 from converters.formats.graph import Node
 from converters.formats.io.protobuf_reader import BYTES, FIXED32, VARINT, Field, Unpacked, Wire, signed
 from converters.printable import short_name
+from converters.record import Record
 from converters.tensor import ITEMSIZE, FileBytes, Tensor
 
 if TYPE_CHECKING:
@@ -35,7 +36,7 @@ _NUMBERS = 64  # of one attribute: strides, pads ...
 _METADATA = 64 * 1024 * 1024
 
 
-class OnnxModel(NamedTuple):
+class OnnxModel(Record):
     """The contents of a model.
 
     ``tensors`` are its initializers of floating types, in the file's order; ``inputs`` are the inputs to feed (older

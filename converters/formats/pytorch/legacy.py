@@ -17,7 +17,7 @@ import struct
 from typing import TYPE_CHECKING
 
 from converters.errors import BadInput
-from converters.formats.io.zip_records import Record
+from converters.formats.io.zip_records import ZipRecord
 from converters.formats.pickle.machine import Global, walk
 from converters.formats.pickle.numpy_arrays import TENSOR_LIMIT
 from converters.formats.pickle.strings import PickleError
@@ -33,7 +33,7 @@ if TYPE_CHECKING:
 
 MAGIC = 0x1950A86A20F9469CFC6C
 _VERSION = 1001
-_NOWHERE = Record(0, 0, 0)
+_NOWHERE = ZipRecord(0, 0, 0)
 _MEMBERS = ("pickle", "tensors", "storages")
 _KINDS = ("Double", "Float", "Half", "Long", "Int", "Short", "Char", "Byte")
 
@@ -119,11 +119,11 @@ class _Storages:
             )
         for (name, first, count), view in self._views.items():
             size = element_size(view.dtype)
-            view.record = Record(self._roots[name][0].record.offset + first * size, count * size, 0)
+            view.record = ZipRecord(self._roots[name][0].record.offset + first * size, count * size, 0)
         return at
 
 
-def _elements(file: SourceFile, at: int, dtype: str, count: int | None, name: str) -> tuple[Record, int]:
+def _elements(file: SourceFile, at: int, dtype: str, count: int | None, name: str) -> tuple[ZipRecord, int]:
     """The storage at ``at``, which starts with its number of elements, and the offset after it."""
     stored = int.from_bytes(file.read_at(at, 8), "little", signed=True)
     if stored < 0 or (count is not None and stored != count):
@@ -135,7 +135,7 @@ def _elements(file: SourceFile, at: int, dtype: str, count: int | None, name: st
     size = stored * element_size(dtype)
     if size > file.size - at:
         raise file.cut(at, size)
-    return Record(at, size, 0), at + size
+    return ZipRecord(at, size, 0), at + size
 
 
 def read_tar_pth(file: SourceFile, *, entry: str | None = None) -> PthFile | None:
@@ -206,7 +206,7 @@ def _tar_storages(file: SourceFile, start: int, length: int) -> dict[str, TorchS
             raise BadInput(
                 "has a view that lies outside its storage", path=file.path, where=short_name(str(key))
             )
-        record = Record(root_storage.record.offset + first * size, count * size, 0)
+        record = ZipRecord(root_storage.record.offset + first * size, count * size, 0)
         by_key[str(key)] = TorchStorage(root_storage.dtype, str(key), record)
     return by_key
 

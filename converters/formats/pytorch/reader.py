@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 from converters.errors import BadInput
 from converters.formats.io.zip_records import (
-    Record,
+    ZipRecord,
     has_crcs,
     read_records,
     verify_crc,
@@ -71,12 +71,12 @@ def read_pth(file: SourceFile, *, checksum: bool = True, entry: str | None = Non
         value = walk(file, NAMES, offset=data.offset, size=data.size, persistent=storage).value
     state = state_dict(file, value, entry)
     contents = lazy_tensors(file, state, swapped=swapped, checked=checked, crcs=has)
-    return contents._replace(
+    return contents.replace(
         records=records, provenance=_provenance(file, root, records, checked), script=script
     )
 
 
-def _root(file: SourceFile, records: dict[str, Record]) -> str:
+def _root(file: SourceFile, records: dict[str, ZipRecord]) -> str:
     """The folder of all records: the file's name in ``torch.save``, ``archive`` in files of this package."""
     roots = [name.split("/")[0] for name in records if name.count("/") == 1 and name.endswith("/data.pkl")]
     if not roots and any(name.endswith("/model.json") for name in records):
@@ -94,7 +94,7 @@ def _root(file: SourceFile, records: dict[str, Record]) -> str:
     return roots[0]
 
 
-def _is_big_endian(file: SourceFile, root: str, records: dict[str, Record]) -> bool:
+def _is_big_endian(file: SourceFile, root: str, records: dict[str, ZipRecord]) -> bool:
     record = records.get(f"{root}/byteorder")
     if record is None:  # before PyTorch 2.1
         return False
@@ -106,7 +106,7 @@ def _is_big_endian(file: SourceFile, root: str, records: dict[str, Record]) -> b
     return order == b"big"
 
 
-def _provenance(file: SourceFile, root: str, records: dict[str, Record], checked: bool) -> str | None:
+def _provenance(file: SourceFile, root: str, records: dict[str, ZipRecord], checked: bool) -> str | None:
     name = f"{root}/provenance.json"
     record = records.get(name)
     if record is None:
@@ -124,7 +124,7 @@ def _provenance(file: SourceFile, root: str, records: dict[str, Record], checked
     raise BadInput(problem, path=file.path, where=short_name(name), hint="convert the source again")
 
 
-def _storage(reference: object, root: str, records: dict[str, Record]) -> TorchStorage:
+def _storage(reference: object, root: str, records: dict[str, ZipRecord]) -> TorchStorage:
     """What ``('storage', class, key, location, count)`` refers to; ``records`` are by key."""
     if type(reference) is not tuple or len(reference) != 5:
         raise PickleError("has a storage of unknown form")

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from converters.errors import BadInput
-from converters.formats.io.zip_records import CheckedRecord, Record, RecordCheck
+from converters.formats.io.zip_records import CheckedRecord, RecordCheck, ZipRecord
 from converters.formats.pickle.numpy_arrays import PlainValues
 from converters.printable import short_name
 from converters.tensor import FileBytes
@@ -39,7 +39,7 @@ def lazy_tensors(
     other_values = {name: values.plain(entry) for name, entry in state.other_values.items()}
     tensors: dict[str, Tensor] = {}
     checksums: dict[str, int] = {}
-    checks: dict[Record, RecordCheck] = {}
+    checks: dict[ZipRecord, RecordCheck] = {}
     for name, entry in state.entries.items():
         if isinstance(entry, OddTensor):
             what = f"is {entry.kind}, which is not converted"

@@ -10,11 +10,12 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from converters.errors import BadInput
 from converters.files import CHUNK
-from converters.formats.io.zip_records import CheckedPart, CheckedRecord, Record, RecordCheck
+from converters.formats.io.zip_records import CheckedPart, CheckedRecord, RecordCheck, ZipRecord
 from converters.formats.pickle.machine import Global
 from converters.formats.pickle.numpy_arrays import refuse_too_many
 from converters.formats.pickle.strings import PickleError, encodes
 from converters.printable import short_name
+from converters.record import Record
 from converters.tensor import ITEMSIZE, Data, FileBytes, Swapped, Tensor
 
 if TYPE_CHECKING:
@@ -46,7 +47,7 @@ _OTHER_ITEMSIZES = {"complex64": 8, "complex128": 16, "qint32": 4}
 """Bytes of an element that is not converted, where they are more than one."""
 
 
-class PthFile(NamedTuple):
+class PthFile(Record):
     """The contents of a checkpoint, in the file's order.
 
     ``tensors`` are those of the state dict, which is the whole file or its entry ``wrapper`` (a path with dots).
@@ -59,7 +60,7 @@ class PthFile(NamedTuple):
     tensors: dict[str, Tensor]
     other_values: dict[str, object]
     wrapper: str | None
-    records: dict[str, Record]
+    records: dict[str, ZipRecord]
     crcs: dict[str, int]
     provenance: str | None
     beside: tuple[str, ...] = ()
@@ -104,7 +105,7 @@ class TorchStorage:
 
     __slots__ = ("dtype", "name", "record")
 
-    def __init__(self, dtype: str, name: str, record: Record) -> None:
+    def __init__(self, dtype: str, name: str, record: ZipRecord) -> None:
         self.dtype = dtype
         self.name = name
         self.record = record

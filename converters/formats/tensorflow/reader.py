@@ -15,6 +15,7 @@ from converters.files import CHUNK, SourceFile
 from converters.formats.io.crc32c import masked, running_crc32c
 from converters.formats.io.protobuf_fields import BYTES, VARINT, Damaged, fields, text, varint
 from converters.printable import short_name
+from converters.record import Record
 from converters.tensor import ITEMSIZE, FileBytes, Swapped, Tensor
 
 from .files import CheckpointFiles, find_checkpoint
@@ -51,7 +52,7 @@ _VERSION = 1  # the newest bundle format
 _AXES = 64  # more than torch and numpy can have
 
 
-class TensorflowCheckpoint(NamedTuple):
+class TensorflowCheckpoint(Record):
     """The contents of a checkpoint, sorted by name.
 
     ``prefix`` is TensorFlow's name for it, ``version`` is ``"V1"`` or ``"V2"``. ``files`` are all open files: the

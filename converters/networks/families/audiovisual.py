@@ -1,4 +1,4 @@
-"""VMZ's audio-visual networks (av_resnet): a network over clips and one over log-mels, joined by two layers.
+"""VMZ's audio-visual networks (av_resnet): a 3D network and a 2D one over log-mels, joined by two layers.
 
 Settings: ``video`` and ``audio``, tables with those of `resnet3d` and `resnet2d_audio`; ``pool1`` and ``stem_stride``
 are those of the video network. Modules: ``video`` and ``audio`` (without heads), ``fuse1``, ``fuse2``, ``head``, and

@@ -1,4 +1,4 @@
-"""Residual networks over clips: VMZ's R2D, fR2D, MCx, rMCx, R3D, R(2+1)D and CSN.
+"""3D residual networks: VMZ's R2D, fR2D, MCx, rMCx, R3D, R(2+1)D and CSN.
 
 Settings:
 
@@ -57,7 +57,7 @@ class VideoResNet(ResNet):
 
 
 def build(shapes: ModuleShapes, settings: Settings) -> VideoResNet:
-    """The network over clips; without a head where ``shapes`` has none."""
+    """The network; without a head if ``shapes`` has none."""
     settings = settings.or_else(pool1=False, stem_stride=1, time_first=False, middle_eps=0.0, pool_window=[])
     eps = settings.bn_eps
     middle_relu = settings.flag("middle_relu")

@@ -1,0 +1,74 @@
+"""Operations that store the same values otherwise: another shape, or another order."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from .base import Operation, Rearrangement, Reversible
+
+if TYPE_CHECKING:
+    from converters.tensor import Tensor
+
+
+class Reshape(Operation):
+    """Another shape with as many elements."""
+
+    shape: tuple[int, ...]
+
+    @property
+    def keeps_bytes(self) -> bool:
+        return True
+
+    def apply(self, tensor: Tensor) -> Tensor:
+        return tensor._replace(shape=self.shape)
+
+    def describe(self) -> str:
+        return f"shape {'x'.join(map(str, self.shape))}"
+
+
+class Permute(Rearrangement, Reversible):
+    """Another order of axes: axis k of the output is axis ``axes[k]`` of the input."""
+
+    axes: tuple[int, ...]
+
+    def output_shape(self, shape: tuple[int, ...]) -> tuple[int, ...]:
+        return tuple([shape[axis] for axis in self.axes])
+
+    def rearrange(self, elements: Any) -> Any:
+        return elements.transpose(self.axes)
+
+    def describe(self) -> str:
+        return f"axes {' '.join(map(str, self.axes))}"
+
+    def inverse(self) -> Permute:
+        return Permute(axes=tuple([self.axes.index(axis) for axis in range(len(self.axes))]))
+
+
+class Roll(Rearrangement, Reversible):
+    """A matrix with its columns moved ``by`` so many to the right; those that fall out come in front."""
+
+    by: int
+
+    def rearrange(self, elements: Any) -> Any:
+        import numpy
+
+        return numpy.roll(elements, self.by, axis=1)
+
+    def describe(self) -> str:
+        return f"columns moved by {self.by:+d}"
+
+    def inverse(self) -> Roll:
+        return Roll(by=-self.by)
+
+
+class Reverse(Rearrangement, Reversible):
+    """A kernel with its input channels in the opposite order: BGR for RGB."""
+
+    def rearrange(self, elements: Any) -> Any:
+        return elements[:, ::-1]
+
+    def describe(self) -> str:
+        return "input channels reversed"
+
+    def inverse(self) -> Reverse:
+        return self
