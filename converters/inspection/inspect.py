@@ -1,4 +1,4 @@
-"""Find out what a checkpoint file is, without reading its tensors."""
+"""Describe a checkpoint file without reading its tensors: format, layout, network, provenance."""
 
 from __future__ import annotations
 

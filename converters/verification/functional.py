@@ -113,7 +113,7 @@ def _notes(source: Identified, output: Identified, project: LayoutTable) -> Iter
 
 
 def _device(name: str) -> str:
-    """``cpu`` or ``cuda``. Raises `UsageError` where there is no such device."""
+    """``cpu`` or ``cuda``. Raises `UsageError` if there is no such device."""
     torch = require_torch()
     available = torch.cuda.is_available()
     if name == "cuda" and not available:

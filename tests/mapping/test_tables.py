@@ -125,7 +125,7 @@ def test_every_mapping_is_a_bijection_and_comes_back_exactly(layout, one):
 
     named = (table for table in FOREIGN if one.family in table.modules)
     source = next(
-        (table for table in named if not layout_weights.fixed_otherwise(table, layout, one)), layout
+        (table for table in named if not layout_weights.fixes_other_settings(table, layout, one)), layout
     )
     if layout in FOREIGN or source.support_for(one.name).unsupported or left_out(layout, one):
         source = layout
