@@ -19,7 +19,7 @@ from converters.tensor import FLOATS, ITEMSIZE
 
 from .operations.values import Cast
 from .plan import Plan, reorder
-from .provenance import restoration
+from .provenance import restore_data
 from .rounding import is_exact
 from .row import Row
 
@@ -202,7 +202,7 @@ def mapped_record(
         "source": dict(source),
         "dropped": list(plan.dropped),
         "notes": list(plan.notes),
-        "restore": restoration(plan, tensors),
+        "restore": restore_data(plan, tensors),
     }
 
 

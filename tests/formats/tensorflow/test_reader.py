@@ -490,7 +490,7 @@ def test_files_of_other_kinds(tmp_path) -> None:
         with pytest.raises(BadInput, match="does not end as a TensorFlow checkpoint does"):
             read_tensorflow(str(tmp_path / name))
     (tmp_path / "model.pkl").write_bytes(b"\x80\2}.")
-    with pytest.raises(BadInput, match="is no TensorFlow checkpoint"):
+    with pytest.raises(BadInput, match="is not a TensorFlow checkpoint"):
         read_tensorflow(str(tmp_path / "model.pkl"))
     with pytest.raises(BadInput, match="an impossible number of shards"):
         find_checkpoint(str(tmp_path / "m-00000-of-99999999999999999999"))
@@ -537,7 +537,10 @@ def test_cut_at_every_byte(fixture: str, name: str, tmp_path) -> None:
     for size in range(len(whole)):
         path.write_bytes(whole[:size])
         said = attempt(path, wanted)
-        assert "does not end as" in said or "ends early" in said or "is no TensorFlow" in said, (size, said)
+        assert "does not end as" in said or "ends early" in said or "is not a TensorFlow" in said, (
+            size,
+            said,
+        )
 
 
 @pytest.mark.parametrize(("fixture", "name"), selection.first_of(DAMAGED))
@@ -660,7 +663,7 @@ LIES = {
 
 
 def partitioned(shape: tuple[int, ...], *parts: tuple[tuple[int, int], ...], of: tuple | None = None) -> dict:
-    """A variable's entry and those of its parts, one behind the other; ``of`` gives the parts other shapes."""
+    """A variable's entry and those of its parts, one after the other; ``of`` gives the parts other shapes."""
     whole = (
         number(1, 1) + message(2, shape_proto(shape)) + b"".join(message(7, extents(*part)) for part in parts)
     )
