@@ -709,7 +709,7 @@ def test_a_detector_is_told_from_a_classifier_by_name_alone(tmp_path: Path) -> N
     model = load_model(tmp_path / "out.pth")
     assert model.get_submodule("layer4.2.conv2.conv").dilation == (1, 2, 2)
     done = convert("pyslowfast", tmp_path / "out.pth", tmp_path / "other.pth", to="mmaction2")
-    assert any("roi_size = 8, roi_aligned = True, roi_dilation = 1" in note for note in done.notes)
+    assert any("roi_size = 8, roi_aligned = on, roi_dilation = 1" in note for note in done.notes)
     with pytest.raises(ValueError, match="takes regions too"):
         model(torch.zeros(1, 3, 4, 32, 32))
     with pytest.raises(ValueError, match="a region of clip 1"):
@@ -926,7 +926,7 @@ def test_x3d_of_pytorchvideo(tmp_path: Path) -> None:
     with pytest.raises(Refused, match="x3d_xs, x3d_s, x3d_m"):
         convert("pytorchvideo", tmp_path / "x.pyth", tmp_path / "y.pth", to="pyslowfast")
     done = convert("pytorchvideo", tmp_path / "x.pyth", tmp_path / "y.pth", to="pyslowfast", variant="x3d_m")
-    assert done.provenance["network"]["settings"] == {"window": 7}
+    assert done.provenance["network"]["settings"] == {"bn_eps": 1e-5, "window": 7}
     clip = torch.from_numpy(seeded_weights.target_input(7, (1, 3, 2, 64, 96)))
     with torch.inference_mode():
         ours = load_model(tmp_path / "y.pth")(clip)
