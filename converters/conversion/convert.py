@@ -73,7 +73,7 @@ def convert(
     goes with the weights: its shape, checksum and channels' means go into the provenance. ``wrap`` writes the
     ecosystem's own wrapper around the state dict. ``check`` reads the output back and compares every tensor
     with the source; ``strict`` refuses NaN and Inf. ``sha256`` puts the input's hash into the provenance;
-    without ``checksum`` those in the input are not compared. ``progress`` is told (bytes done, bytes in all).
+    without ``checksum`` those in the input are not compared. ``progress`` is called with (bytes done, bytes in all).
 
     ``mapping`` is a mapping file of the user's own, in place of ``source`` and ``to``; ``reverse`` reads it from
     right to left, ``accept_unsure`` takes rows in it that nobody has confirmed.

@@ -34,7 +34,7 @@ if TYPE_CHECKING:
 
 
 class Plan(Record):
-    """All rows, in the target's state-dict order, and what must be said about the result.
+    """All rows, in the target's state-dict order, and the notes on the result.
 
     ``implied`` are tensors that the target does not store, with the value that each must have everywhere. ``equal`` are
     pairs of the file's tensors that must have the same values. ``settings`` are those that the output's weights need;
