@@ -52,7 +52,7 @@ class Mean(Record):
 def convert_mean(
     input_path: str | os.PathLike[str], output_path: str | os.PathLike[str] | None, *, force: bool = False
 ) -> Mean:
-    """Convert a mean file (``.binaryproto``, ``.npz``, ``.npy``) to another format, chosen by the output's suffix, as float32.
+    """Convert a mean file (``.binaryproto``, ``.npz``, ``.npy``) to the format of the output's suffix, as float32.
 
     Without an output it is only read. Raises `BadInput` for a file that is not a mean or has its axes in another order,
     `Refused` where the output cannot be written and `UsageError` for a suffix that means none of the three.

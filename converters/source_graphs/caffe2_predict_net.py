@@ -51,8 +51,8 @@ def described_net(predict_net: Caffe2Net, tensors: Mapping[str, Tensor]) -> Sour
 
 
 def declared_by(predict_net: Caffe2Net, tensors: Mapping[str, Tensor]) -> dict[str, Any]:
-    """The settings that a ``predict_net`` declares (`declared_settings`); none if it has operators without a translation
-    to ONNX. Raises `Refused` as `described_net` does."""
+    """The settings that a ``predict_net`` declares (`declared_settings`); none if it has operators that cannot be
+    translated to ONNX. Raises `Refused` as `described_net` does."""
     net = described_net(predict_net, tensors)
     try:
         graph = translate(net, caffe2.VOCABULARY, tensors)
