@@ -147,7 +147,7 @@ def test_tables_that_refer_to_each_other_are_refused(tables):
     for name, other in (("vmz-pt", "torchvision"), ("torchvision", "vmz-pt")):
         path = tables / "layouts" / f"{name}.toml"
         path.write_text(f'models_from = "{other}"\n{path.read_text(encoding="utf-8")}', encoding="utf-8")
-    with pytest.raises(TableError, match="refers to this table"):
+    with pytest.raises(TableError, match="refers back to this table"):
         catalog.load_layout("vmz-pt")
 
 
