@@ -107,7 +107,7 @@ def moved(
 def network(layout: LayoutTable, tensors: Mapping[str, Tensor], **settings: object) -> Network:
     """What `load_model` makes of a bare file of these tensors."""
     found = match_file(layout, tensors)
-    info = network_info(found, None, asked=settings)
+    info = network_info(found, None, requested=settings)
     state = moved(tensors, found, info, load_layout("native"))
     ready = {name: to_torch(tensor) for name, tensor in state.items()}
     return build_network(found, ready, info.settings)
