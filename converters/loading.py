@@ -1,4 +1,4 @@
-"""Networks from files: find out what a file holds and return the module that computes it."""
+"""Load networks: identify the network in a file and build it in PyTorch with the file's weights."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from converters.conversion.identify import UserHints, identify
 from converters.conversion.plan import make_plan
-from converters.conversion.provenance import home_of
+from converters.conversion.provenance import find_origin_layout
 from converters.formats.open import open_checkpoint
 from converters.mapping.catalog import load_layout
 from converters.mapping.names import BATCHES
@@ -42,22 +42,21 @@ def load_model(
     settings: Mapping[str, object] = MappingProxyType({}),
     inverse_std: bool = False,
 ) -> Network:
-    """The network in a checkpoint of any supported layout, ours or anyone's, as an ``nn.Module`` in eval mode.
+    """Load the network in a checkpoint of any supported layout as an ``nn.Module`` in eval mode.
 
-    It computes what the layout's own network computes (its batch-norm eps). ``forward`` takes float32
-    ``[N, C, T, H, W]`` (audio ``[N, 1, 100, 40]``; audio-visual both) and returns logits ``[N, classes]``
-    before softmax, of a file without a head its features [N, channels]; ``end_points`` returns every block's output by
-    name.
+    It computes what the layout's own network computes, with the same batch-norm eps. ``forward`` takes float32
+    ``[N, C, T, H, W]`` (audio ``[N, 1, 100, 40]``, audio-visual both) and returns logits ``[N, classes]`` before
+    softmax, or features ``[N, channels]`` if the file has no head. ``end_points`` returns every block's output by name.
 
-    The layout comes from the file's provenance, else from its names and shapes; ``layout`` decides where these
-    fit more than one (a bare R3D-18 or MC3-18 is taken for torchvision's, eps 1e-5, not for VMZ's port, 1e-3).
-    What no tensor shows comes from ``settings`` (``{"pool1": True, "bn_eps": 1e-3}``), else from provenance, else from
-    the layout's table. ``variant``, the name of a model such as ``I3D_8x8_R50`` or of a network, is needed
-    only where names and shapes leave more than one function, ``entry`` (the path of a state dict in a PyTorch file)
-    only where not the plain weights are wanted, ``head`` only where the file calls the last layer otherwise than the
-    layout; ``inverse_std`` says that a Caffe file of TSN's has inverse standard deviations for variances.
+    The layout comes from the file's provenance record, or from its names and shapes. ``layout`` is needed if these
+    match several (a bare R3D-18 or MC3-18 is taken for torchvision's with eps 1e-5, not for VMZ's port with 1e-3).
+    ``settings`` (``{"pool1": True, "bn_eps": 1e-3}``) are what no tensor shows; by default they come from the record
+    or the layout's table. ``variant``, the name of a model such as ``I3D_8x8_R50`` or of a network, is needed if names
+    and shapes match several. ``entry`` is the path of a state dict in a PyTorch file, if not the plain weights are
+    wanted. ``head`` is the file's name of the last layer, if it is not the layout's. ``inverse_std`` says that a Caffe
+    file of TSN has inverse standard deviations instead of variances.
 
-    Raises `ConverterError` if the file is no such network, or if PyTorch is not installed.
+    Raises `ConverterError` if the file does not hold a known network, or if PyTorch is not installed.
     """
     return _load(
         path,
@@ -73,22 +72,22 @@ def load_model(
 def load_two_stream(
     rgb: str | os.PathLike[str], flow: str | os.PathLike[str], *, layout: str | None = None
 ) -> TwoStream:
-    """Two networks whose logits are added: frames ``[N, 3, T, H, W]`` and optical flow ``[N, 2, T, H, W]``.
+    """Load two networks, for frames ``[N, 3, T, H, W]`` and optical flow ``[N, 2, T, H, W]``, whose logits are added.
 
     ``rgb`` and ``flow`` are any two files that `load_model` takes, converted or fine-tuned. The module is in eval
-    mode; ``model(frames, flow)`` returns ``[N, classes]``, the plain sum that the Two-Stream rows of the zoos
-    were measured with. Raises `Refused` where the files' classes, or their label names, differ.
+    mode. ``model(frames, flow)`` returns ``[N, classes]``, the plain sum that the zoos measured their Two-Stream
+    rows with. Raises `Refused` if the files' classes or labels differ.
     """
-    one, one_facts = _load(rgb, layout)
-    other, other_facts = _load(flow, layout)
-    if one_facts.classes != other_facts.classes:
-        raise Refused(f"two streams of {one_facts.classes} and {other_facts.classes} classes cannot be added")
-    labels = [info.input.get("labels") for info in (one_facts, other_facts)]
+    rgb_network, rgb_info = _load(rgb, layout)
+    flow_network, flow_info = _load(flow, layout)
+    if rgb_info.classes != flow_info.classes:
+        raise Refused(f"two streams of {rgb_info.classes} and {flow_info.classes} classes cannot be added")
+    labels = [info.input.get("labels") for info in (rgb_info, flow_info)]
     if None not in labels and labels[0] != labels[1]:
         raise Refused("the two files name their classes differently, or in another order")
     from converters.networks.two_stream import TwoStream
 
-    return TwoStream(one, other).eval()
+    return TwoStream(rgb_network, flow_network).eval()
 
 
 def _load(
@@ -102,42 +101,42 @@ def _load(
     inverse_std: bool = False,
 ) -> tuple[Network, NetworkInfo]:
     require_torch()
-    name = os.fspath(path)
-    with open_checkpoint(name, entry=entry) as checkpoint:
-        said = UserHints(
+    file_path = os.fspath(path)
+    with open_checkpoint(file_path, entry=entry) as checkpoint:
+        hints = UserHints(
             variant=variant, model=variant, head=head, settings=settings, inverse_std=inverse_std
         )
-        _, fitted, info = identify(checkpoint, layout, said)
-        state = canonical_state(checkpoint, fitted, info)
-    home = home_of(checkpoint.provenance) if fitted.layout.identity else None
-    return build_network(fitted, state, info.settings, home=home), info
+        _, match, info = identify(checkpoint, layout, hints)
+        state = canonical_state(checkpoint, match, info)
+    origin_layout = find_origin_layout(checkpoint.provenance) if match.layout.identity else None
+    return build_network(match, state, info.settings, origin_layout=origin_layout), info
 
 
-def canonical_state(checkpoint: Checkpoint, fitted: Match, info: NetworkInfo) -> dict[str, torch.Tensor]:
-    """A file's tensors in memory under canonical names, with their own variances."""
+def canonical_state(checkpoint: Checkpoint, match: Match, info: NetworkInfo) -> dict[str, torch.Tensor]:
+    """The file's tensors in memory under canonical names, with unshifted variances."""
     native = load_layout("native")
-    plan = make_plan(fitted, checkpoint.tensors, native, info, eps=info.bn_eps, path=checkpoint.path)
+    plan = make_plan(match, checkpoint.tensors, native, info, eps=info.bn_eps, path=checkpoint.path)
     return {row.target: to_torch(row.tensor(checkpoint.tensors)) for row in plan.rows}
 
 
 def build_network(
-    fitted: Match,
+    match: Match,
     state: dict[str, torch.Tensor],
     settings: Mapping[str, Any],
     *,
-    home: LayoutTable | None = None,
+    origin_layout: LayoutTable | None = None,
 ) -> Network:
-    """The reference network of a fitted file with ``state``, its canonical state dict, in float32.
+    """The reference network of a matched file with ``state``, its canonical state dict, in float32 and eval mode.
 
-    It has ``settings``, and otherwise pads, pools and classifies as the network of the file's layout does, or of
-    ``home`` where the layout is ours and has no network of its own.
+    It has ``settings``. Its padding, pooling and head are those of the layout's network, or of ``origin_layout`` if
+    the file has canonical names. Raises `Refused` if such a network cannot be built.
     """
     from .networks import build
 
     shapes = {name: tuple(tensor.shape) for name, tensor in state.items() if not name.endswith(f".{BATCHES}")}
-    own = (home or fitted.layout).support_for(fitted.variant.name).config
-    known = {**config(fitted.variant), **own, **settings}
-    spec = NetworkSpec(fitted.variant.family, fitted.variant.name, shapes, known)
+    layout_config = (origin_layout or match.layout).support_for(match.variant.name).config
+    merged = {**config(match.variant), **layout_config, **settings}
+    spec = NetworkSpec(match.variant.family, match.variant.name, shapes, merged)
     try:
         model = build(spec)
     except ValueError as error:
@@ -150,7 +149,7 @@ def build_network(
 
 
 def to_torch(tensor: Tensor) -> torch.Tensor:
-    """A lazy tensor read into memory as a torch tensor of its own dtype."""
+    """Read a lazy tensor into memory as a torch tensor of the same dtype and shape."""
     import torch
 
     dtype: torch.dtype = getattr(torch, tensor.dtype)
@@ -161,7 +160,7 @@ def to_torch(tensor: Tensor) -> torch.Tensor:
 
 
 def require_torch() -> Any:
-    """The module torch. Raises `ConverterError`, naming the extra, where it is not installed."""
+    """Import and return torch. Raises `ConverterError`, which names the extra, if it is not installed."""
     try:
         import torch
     except ImportError:

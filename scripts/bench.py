@@ -254,9 +254,9 @@ class Bench:
     def _finish(self, process: subprocess.Popen[bytes], status: int, words: Sequence[str]) -> None:
         process.returncode = os.waitstatus_to_exitcode(status)
         with process:  # closes the pipe
-            said = process.stderr.read().decode(errors="replace") if process.stderr else ""
+            messages = process.stderr.read().decode(errors="replace") if process.stderr else ""
         if process.returncode:
-            raise SystemExit(f"{' '.join(words)}\nended with {process.returncode}: {said}")
+            raise SystemExit(f"{' '.join(words)}\nended with {process.returncode}: {messages}")
 
 
 def _status(pid: int) -> dict[str, int]:
@@ -489,7 +489,7 @@ class Report:
 
 
 def measure_all(bench: Bench, labels: Sequence[str], rounds: int, *, torch: bool) -> Report:
-    """Every row on every source. ``torch`` tells whether the rows that need it are measured."""
+    """Every row on every source. ``torch`` says whether the rows that need PyTorch are measured."""
     table = rows(bench.imports("isal"), torch)
     machine = _machine(bench.folder)
     figures: list[Figure] = []
@@ -509,7 +509,7 @@ def measure_all(bench: Bench, labels: Sequence[str], rounds: int, *, torch: bool
 
 
 def parse_arguments() -> argparse.Namespace:
-    """The command line. Exits where there is no Linux."""
+    """Parse the command line. Exits on systems other than Linux."""
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )

@@ -105,7 +105,7 @@ def seeded_values(random: np.random.Generator, slot: TensorSlot, shape: Sequence
 
 
 def clip_shape(layout: LayoutTable, variant: Variant) -> tuple[int, ...] | None:
-    """A small clip that both networks take, [N, C, T, H, W]; None where the input is no clip."""
+    """A small clip that both networks take, [N, C, T, H, W]; None where the input is not a clip."""
     family = variant.family
     clips = {layout: record.test_clips for record in source_records() for layout in record.layouts}
     shape = clips.get(layout.name, {}).get(family) or network_record(family).test_clip
@@ -215,7 +215,7 @@ def check_pair(case: Case, target: str, source: str, clip: str | None, device: s
     except ConverterError as error:
         return "FAIL", str(error)
     text = f"{len(proof.exact.changed)} tensors differ"
-    if proof.functional is None:  # there is no source graph of these networks
+    if proof.functional is None:  # these networks have no source graph
         text += f"; {proof.skipped}"
     else:
         worst = max(proof.functional.blocks, key=lambda block: block.relative)

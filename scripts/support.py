@@ -50,21 +50,27 @@ lists a file twice it stands here once. No layouts: no table has this network ye
 
 def networks() -> dict[str, Variant]:
     """Every variant by name."""
-    return {one.name: one for family in network_names() for one in variants(family)}
+    return {variant.name: variant for family in network_names() for variant in variants(family)}
 
 
-def layouts_cell(one: Variant | None, source: LayoutTable, tables: Iterable[LayoutTable]) -> str:
+def layouts_cell(variant: Variant | None, source: LayoutTable, tables: Iterable[LayoutTable]) -> str:
     """The layouts that hold a network, by what its weights are there; `NOT_YET` where the source's files of it are
     not read."""
-    if one is None or one.family not in families(source) or source.support_for(one.name).unsupported:
+    if (
+        variant is None
+        or variant.family not in families(source)
+        or source.support_for(variant.name).unsupported
+    ):
         return NOT_YET
-    found: dict[str, list[str]] = {}
+    targets_by_kind: dict[str, list[str]] = {}
     for target in tables:
         if target.name != source.name:
-            what = exactness(one, source, target)
-            found.setdefault(what.kind, []).append(f"`{target.name}`")
+            what = exactness(variant, source, target)
+            targets_by_kind.setdefault(what.kind, []).append(f"`{target.name}`")
     return "; ".join(
-        f"{kind}: {', '.join(found[kind])}" for kind in KINDS if kind in found and kind != "refused"
+        f"{kind}: {', '.join(targets_by_kind[kind])}"
+        for kind in KINDS
+        if kind in targets_by_kind and kind != "refused"
     )
 
 
@@ -89,26 +95,26 @@ def rows_of(files: Iterable[Release], tables: list[LayoutTable]) -> Iterator[tup
 def network_rows(tables: list[LayoutTable]) -> Iterator[tuple[str, str, str]]:
     """Every network: names, the layouts that its weights come in, and where they go; alike depths together."""
     rows = []
-    for one in networks().values():
+    for variant in networks().values():
         support_for = [
             table
             for table in tables
-            if one.family in families(table) and not table.support_for(one.name).unsupported
+            if variant.family in families(table) and not table.support_for(variant.name).unsupported
         ]
 
-        def place(table: LayoutTable, one: Variant = one) -> tuple[bool, bool, bool]:
-            support = table.support_for(one.name)
+        def place(table: LayoutTable, variant: Variant = variant) -> tuple[bool, bool, bool]:
+            support = table.support_for(variant.name)
             others = {*support.settings, *support.config} - {BN_EPS}
             return table.format == "pytorch", table.identity, bool(others)
 
         first = min(support_for, key=place)
-        depths = "/".join(map(str, one.values.get("depths", ())))
+        depths = "/".join(map(str, variant.values.get("depths", ())))
         rows.append(
             (
-                one.values["title"].replace("{depth}", depths),
+                variant.values["title"].replace("{depth}", depths),
                 first.name,
-                layouts_cell(one, first, tables),
-                one.name,
+                layouts_cell(variant, first, tables),
+                variant.name,
             )
         )
     for (title, source, cell), alike in groupby(rows, key=lambda row: row[:3]):
@@ -116,7 +122,7 @@ def network_rows(tables: list[LayoutTable]) -> Iterator[tuple[str, str, str]]:
 
 
 def reasons(tables: list[LayoutTable]) -> Iterator[str]:
-    """What must be known of layouts: why they refuse, what is said with the weights."""
+    """What users must know of layouts: why they refuse a network, and what is noted beside the weights."""
     for table in tables:
         for row in table.supports:
             text = row.unsupported or row.differs or row.note

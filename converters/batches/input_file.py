@@ -54,7 +54,7 @@ class InputFile:
         """The version that its store gives it now; empty for a local file."""
         if not is_remote(self.location):
             return ""
-        with suppress(BadInput):  # the prefix of a TensorFlow checkpoint is no file
+        with suppress(BadInput):  # the prefix of a TensorFlow checkpoint is not a file
             return version_of(self.location)
         return ""
 

@@ -61,7 +61,7 @@ def convert_batch(
     if jobs is not None and jobs < 1:
         raise UsageError(f"--jobs must be at least 1, not {jobs}")
     if memory < 0:
-        raise UsageError(f"--memory must not be negative, not {memory}", hint="it is in MB; 0 is no limit")
+        raise UsageError(f"--memory must not be negative, not {memory}", hint="it is in MB; 0 means no limit")
     started = perf_counter()
     path = os.fspath(manifest)
     tasks = tasks_of(load_manifest(path))

@@ -52,7 +52,7 @@ def is_pattern(location: str, folder: str) -> bool:
 
 
 def matches(location: str, folder: str) -> list[str]:
-    """The files that a pattern matches, sorted, or the location itself if it is no pattern.
+    """The files that a pattern matches, sorted, or the location itself if it is not a pattern.
 
     Raises `ConverterError` if a store cannot be reached.
     """

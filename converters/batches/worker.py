@@ -64,7 +64,7 @@ def _receive(jobs: SimpleQueue[Job]) -> None:
 
 
 def limit_memory(megabytes: int) -> None:
-    """Limit this process's own memory; 0 is no limit."""
+    """Limit this process's own memory; 0 means no limit."""
     if megabytes and sys.platform != "win32":
         import resource
 

@@ -69,5 +69,5 @@ def _command(arguments: Sequence[str]) -> int:
 def _warn_of_tables() -> None:
     """Name the tables that the command passed over as they cannot be read."""
     catalog = sys.modules.get("converters.mapping.catalog")
-    for error in catalog.passed_over() if catalog is not None else ():
+    for error in catalog.layout_errors() if catalog is not None else ():
         print(f"warning: {error}", file=sys.stderr)

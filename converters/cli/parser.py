@@ -88,7 +88,7 @@ def _parser(command: str, about: str, module_name: str) -> argparse.ArgumentPars
     report.add_argument(
         "--json", action="store_true", help="print the result, or the error, as one JSON object"
     )
-    report.add_argument("--quiet", action="store_true", help="print nothing but errors")
+    report.add_argument("--quiet", action="store_true", help="print only errors")
     report.add_argument("--debug", action="store_true", help="print a traceback with an error")
     parser.set_defaults(run=module.run, command=command)
     return parser

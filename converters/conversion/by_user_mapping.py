@@ -1,4 +1,4 @@
-"""Convert and check by a mapping file of the user's own, which knows names and axes, and no network."""
+"""Match and plan by a user's mapping file, which has names and axes but no network."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from converters.tensor import FLOATS, ITEMSIZE
 
 from .operations.values import Cast
 from .plan import Plan, reorder
-from .provenance import restoration
+from .provenance import restore_data
 from .rounding import is_exact
 from .row import Row
 
@@ -36,7 +36,7 @@ MOST_CONSTANTS = 16 << 20
 
 
 class Matched(Record):
-    """A file held against a mapping's left side.
+    """A file compared with a mapping's left side.
 
     ``matched`` rows have a tensor of the right number of axes; ``dropped`` are left out by name, ``counters``
     the batch counters of PyTorch files, which carry nothing. ``faults`` are all that does not agree,
@@ -83,16 +83,16 @@ def open_mapping(path: str, *, reverse: bool = False, accept_unsure: bool = Fals
     return mapping
 
 
-def match(mapping: UserMapping, tensors: Mapping[str, Tensor], others: Iterable[str] = ()) -> Matched:
-    """Hold a file's names and shapes against a mapping's left side; names every fault.
+def match(mapping: UserMapping, tensors: Mapping[str, Tensor], other_values: Iterable[str] = ()) -> Matched:
+    """Compare a file's names and shapes with a mapping's left side; lists every fault.
 
-    ``others`` are values that are not tensors: what a PyTorch file has beside its state dict is left out, others
+    ``other_values`` are values that are not tensors: what a PyTorch file has beside its state dict is left out, others
     must be dropped by name.
     """
     left = mapping.left
     wanted = {pair.left for pair in mapping.pairs} | left.constants.keys()
     dropped, counters, unused = [], [], []
-    for name in (*tensors, *(others if left.format != "pytorch" else ())):
+    for name in (*tensors, *(other_values if left.format != "pytorch" else ())):
         if name in wanted:
             continue
         if left.format == "pytorch" and name.endswith(f".{BATCHES}"):
@@ -129,20 +129,20 @@ def match(mapping: UserMapping, tensors: Mapping[str, Tensor], others: Iterable[
 
 
 def match_either(mapping: UserMapping, tensors: Mapping[str, Tensor], others: Iterable[str] = ()) -> Matched:
-    """Hold a file against both sides of a mapping, what is unsure in it included; the side that fits better, the
-    left one if both do."""
-    whole = mapping.accepted(), mapping.reversed().accepted()
-    best = min((match(side, tensors, others) for side in whole), key=lambda side: len(side.faults))
-    return best.replace(open_points=mapping.open_points)
+    """Compare a file with both sides of a mapping, unsure rows included, and return the better side: the left one if
+    both are equal."""
+    sides = mapping.accepted(), mapping.reversed().accepted()
+    better = min((match(side, tensors, others) for side in sides), key=lambda side: len(side.faults))
+    return better.replace(open_points=mapping.open_points)
 
 
 def mapped_plan(
-    found: Matched, tensors: Mapping[str, Tensor], *, dtype: str | None = None, path: str = ""
+    matched: Matched, tensors: Mapping[str, Tensor], *, dtype: str | None = None, path: str = ""
 ) -> Plan:
     """The rows of a conversion by a mapping. Raises `Refused` with every fault where the file does not fit."""
-    mapping = found.mapping
-    if found.faults:
-        turned = match(mapping.reversed(), tensors)
+    mapping = matched.mapping
+    if matched.faults:
+        other_side = match(mapping.reversed(), tensors)
         side = "left" if mapping.reverse else "right"
         hint = f"it has the names of the {side} side: " + (
             "leave --reverse out" if mapping.reverse else "convert it with --reverse"
@@ -150,44 +150,52 @@ def mapped_plan(
         raise Refused(
             f"does not fit the mapping {os.path.basename(mapping.path)}",
             path=path,
-            where=f"{len(found.faults)} faults; {found.matched} of {len(mapping.pairs)} rows match",
-            hint=hint if not turned.faults else "--json lists every fault",
-            faults=tuple(str(fault) for fault in found.faults),
+            where=f"{len(matched.faults)} faults; {matched.matched} of {len(mapping.pairs)} rows match",
+            hint=hint if not other_side.faults else "--json lists every fault",
+            faults=tuple(str(fault) for fault in matched.faults),
         )
-    like: dict[str, list[tuple[str, Constant]]] = {}
+    constants_like: dict[str, list[tuple[str, Constant]]] = {}
     for name, constant in mapping.right.constants.items():
-        like.setdefault(constant.like, []).append((name, constant))
-    said = {pair.right for pair in mapping.pairs} | mapping.right.constants.keys()
+        constants_like.setdefault(constant.like, []).append((name, constant))
+    targets = {pair.right for pair in mapping.pairs} | mapping.right.constants.keys()
     rows: list[Row] = []
     for pair in mapping.pairs:
         tensor = tensors[pair.left]
         row = _row(pair, tensor, dtype)
-        rows += [_constant(name, one, row, tensor.dtype, dtype) for name, one in like.get(pair.right, ())]
+        rows += [
+            _constant(name, constant, row, tensor.dtype, dtype)
+            for name, constant in constants_like.get(pair.right, ())
+        ]
         rows.append(row)
         if mapping.right.format == "pytorch" and pair.right.endswith(".running_var"):
             counter = pair.right.removesuffix("running_var") + BATCHES
-            if counter not in said:
+            if counter not in targets:
                 rows.append(Row(_counter(mapping, pair, tensors), counter, "int64", (), ()))
-    rows += [_constant(name, one, None, one.dtype, dtype) for name, one in like.get("", ())]
+    rows += [
+        _constant(name, constant, None, constant.dtype, dtype)
+        for name, constant in constants_like.get("", ())
+    ]
     _check_constants(rows, mapping.right.constants, tensors, mapping.path)
     # An integer counts something that takes no part in inference: its value need not come back.
     implied = tuple(
-        (name, one.value) for name, one in mapping.left.constants.items() if tensors[name].dtype in FLOATS
+        (name, constant.value)
+        for name, constant in mapping.left.constants.items()
+        if tensors[name].dtype in FLOATS
     )
     return Plan(
         rows=tuple(rows),
         implied=implied,
-        dropped=found.dropped,
+        dropped=matched.dropped,
         notes=tuple(_notes(rows, tensors, dtype)),
         eps_shift=0.0,
     )
 
 
 def mapped_record(
-    found: Matched, plan: Plan, source: Mapping[str, Any], tensors: Mapping[str, Tensor]
+    matched: Matched, plan: Plan, source: Mapping[str, Any], tensors: Mapping[str, Tensor]
 ) -> dict[str, Any]:
     """The record of a conversion by a mapping, but for the checksums; see `provenance.record`."""
-    mapping = found.mapping
+    mapping = matched.mapping
     return {
         "provenance": VERSION,
         "tool": {"name": "video-checkpoint-converters", "version": __version__},
@@ -202,7 +210,7 @@ def mapped_record(
         "source": dict(source),
         "dropped": list(plan.dropped),
         "notes": list(plan.notes),
-        "restore": restoration(plan, tensors),
+        "restore": restore_data(plan, tensors),
     }
 
 
@@ -228,30 +236,30 @@ def _counter(mapping: UserMapping, pair: Pair, tensors: Mapping[str, Tensor]) ->
     if mapping.left.format != "pytorch" or not pair.left.endswith(".running_var"):
         return None
     name = pair.left.removesuffix("running_var") + BATCHES
-    found = tensors.get(name)
-    return name if found is not None and (found.dtype, found.shape) == ("int64", ()) else None
+    tensor = tensors.get(name)
+    return name if tensor is not None and (tensor.dtype, tensor.shape) == ("int64", ()) else None
 
 
 def _check_constants(
     rows: Iterable[Row], constants: Mapping[str, Constant], tensors: Mapping[str, Tensor], path: str
 ) -> None:
     """Raise `MappingError` where constants take more than the file itself: a page of text must not fill a disk."""
-    took = sum(prod(row.shape) * ITEMSIZE[row.dtype] for row in rows if row.target in constants)
-    if took > max(sum(tensor.nbytes for tensor in tensors.values()), MOST_CONSTANTS):
+    size = sum(prod(row.shape) * ITEMSIZE[row.dtype] for row in rows if row.target in constants)
+    if size > max(sum(tensor.nbytes for tensor in tensors.values()), MOST_CONSTANTS):
         raise MappingError(
-            f"has constants of {took:,} bytes, more than the file itself has", path=path, where="constants"
+            f"has constants of {size:,} bytes, more than the file itself has", path=path, where="constants"
         )
 
 
-def _constant(name: str, one: Constant, like: Row | None, source: str, dtype: str | None) -> Row:
-    own = one.dtype or source
+def _constant(name: str, constant: Constant, like: Row | None, source: str, dtype: str | None) -> Row:
+    own_dtype = constant.dtype or source
     return Row(
         None,
         name,
-        dtype if dtype and own in FLOATS else own,
-        like.shape if like else one.shape,
+        dtype if dtype and own_dtype in FLOATS else own_dtype,
+        like.shape if like else constant.shape,
         (),
-        one.value,
+        constant.value,
     )
 
 

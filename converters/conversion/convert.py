@@ -13,14 +13,14 @@ from converters.mapping.variants import own_eps
 from converters.printable import printable
 from converters.tensor import FLOATS
 
+from .choose_target import choose_target
 from .execute import execute, open_input, output_of, refuse_paths
 from .history import history_of
 from .identify import UserHints, identify
 from .notes import UNCHECKED, input_notes
 from .options import NetworkOptions, ReadOptions, WriteOptions
 from .plan import make_plan
-from .provenance import origin_of, record, restoration, source_of
-from .recognize import choose_target
+from .provenance import describe_origin, describe_source, record, restore_data
 from .result import Result
 
 if TYPE_CHECKING:
@@ -73,7 +73,7 @@ def convert(
     goes with the weights: its shape, checksum and channels' means go into the provenance. ``wrap`` writes the
     ecosystem's own wrapper around the state dict. ``check`` reads the output back and compares every tensor
     with the source; ``strict`` refuses NaN and Inf. ``sha256`` puts the input's hash into the provenance;
-    without ``checksum`` those in the input are not compared. ``progress`` is told (bytes done, bytes in all).
+    without ``checksum`` those in the input are not compared. ``progress`` is called with (bytes done, bytes in all).
 
     ``mapping`` is a mapping file of the user's own, in place of ``source`` and ``to``; ``reverse`` reads it from
     right to left, ``accept_unsure`` takes rows in it that nobody has confirmed.
@@ -183,8 +183,8 @@ def _plan(source: Identified, target: LayoutTable, history: History, dtype: str 
         eps=history.info.bn_eps if eps is None else eps,
         dtype=dtype,
         undo=history.undo,
-        former=history.original,
-        home=history.home,
+        original=history.original,
+        origin_layout=history.origin_layout,
         path=source.checkpoint.path,
     )
 
@@ -221,9 +221,9 @@ def _record(
         plan,
         info,
         target,
-        source_of(checkpoint, match, sha256=sha256),
-        restoration(plan, checkpoint.tensors, dry_run=dry_run),
-        origin_of(
+        describe_source(checkpoint, match, sha256=sha256),
+        restore_data(plan, checkpoint.tensors, dry_run=dry_run),
+        describe_origin(
             match, checkpoint.tensors, plan, eps, checkpoint.details, checkpoint.provenance, dry_run=dry_run
         ),
     )

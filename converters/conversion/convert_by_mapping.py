@@ -11,7 +11,7 @@ from converters.printable import printable
 from .by_user_mapping import mapped_plan, mapped_record, match, open_mapping
 from .execute import execute, open_input, output_of
 from .notes import UNCHECKED
-from .provenance import source_of
+from .provenance import describe_source
 from .result import Result
 from .write import refuse_input
 
@@ -48,7 +48,7 @@ def convert_by_mapping(
             notes.append(UNCHECKED)
 
         def describe(plan: Plan) -> dict[str, Any]:
-            source = source_of(checkpoint, None, sha256=read.sha256)
+            source = describe_source(checkpoint, None, sha256=read.sha256)
             return mapped_record(matched, plan, source, checkpoint.tensors)
 
         name = printable(os.path.basename(file.path))

@@ -1,11 +1,11 @@
-"""What the provenance record of a file asks of its next conversion."""
+"""A file's earlier conversions, from its provenance record, as far as the next conversion needs them."""
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING, NamedTuple
 
 from .plan import NOTHING
-from .provenance import before, former, home_of, origin_of, undoing
+from .provenance import describe_origin, find_origin_layout, info_after_undo, read_original, undo_operations
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -23,13 +23,13 @@ class History(NamedTuple):
 
     ``undo`` are the operations that restore what an earlier conversion changed, by the file's names, and ``info`` is
     the network as it is then. ``original`` is the file that the chain of conversions began with, if the target has
-    its layout. ``home`` is the layout whose network the weights are of, if not the file's.
+    its layout. ``origin_layout`` is the layout whose network the weights are of, if not the file's.
     """
 
     undo: Mapping[str, tuple[Operation, ...]]
     info: NetworkInfo
     original: OriginalFile | None
-    home: LayoutTable | None
+    origin_layout: LayoutTable | None
 
 
 def history_of(
@@ -41,10 +41,10 @@ def history_of(
     under their own names, as if it were the way back.
     """
     record, tensors = source.checkpoint.provenance, source.checkpoint.tensors
-    undo = undoing(record, tensors)
-    restored = before(info, record, undo)
-    original = former(record, target.name)
+    undo = undo_operations(record, tensors)
+    restored = info_after_undo(info, record, undo)
+    original = read_original(record, target.name)
     if as_graph and not record:
-        own = origin_of(source.match, tensors, NOTHING, restored.bn_eps, {}, None, dry_run=dry_run)
-        original = former({"origin": own}, target.name)
-    return History(undo=undo, info=restored, original=original, home=home_of(record))
+        own = describe_origin(source.match, tensors, NOTHING, restored.bn_eps, {}, None, dry_run=dry_run)
+        original = read_original({"origin": own}, target.name)
+    return History(undo=undo, info=restored, original=original, origin_layout=find_origin_layout(record))

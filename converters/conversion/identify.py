@@ -1,4 +1,4 @@
-"""An open file and what it is: the one way from a checkpoint to its network and the facts of it."""
+"""Identify an open file: which layout's names it has, which network it holds and with which settings."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 
 class UserHints(Record):
-    """What a user says of a file that nothing in it may show; None where nothing is said.
+    """What a user knows of a file that the file itself may not show. None leaves it to the file.
 
     ``variant`` is a network where names and shapes fit several, ``model`` one of the layout's models, ``head`` what the
     file calls the last layer, ``settings`` are values of the network's settings, and ``inverse_std`` says that
@@ -35,7 +35,7 @@ class UserHints(Record):
 
 
 class Identified(NamedTuple):
-    """An open file with what it is."""
+    """An open file, its match and its network."""
 
     checkpoint: Checkpoint
     match: Match
@@ -43,30 +43,30 @@ class Identified(NamedTuple):
 
 
 def identify(
-    checkpoint: Checkpoint, layout: str | None, said: UserHints, *, backbone: bool = False
+    checkpoint: Checkpoint, layout: str | None, hints: UserHints, *, backbone: bool = False
 ) -> Identified:
-    """What an open file is, as ``layout`` or as recognised; with ``backbone`` its head is left aside.
+    """Identify an open file as ``layout``, or as the layout it is recognised as. ``backbone`` leaves its head out.
 
-    Raises `Refused` where it is no known network, or one of several and ``said`` does not tell.
+    Raises `Refused` if it is not a known network, or if several fit and ``hints`` do not choose one.
     """
-    match = recognize(checkpoint, layout, variant=said.variant, head=said.head)
-    if said.inverse_std:
+    match = recognize(checkpoint, layout, variant=hints.variant, head=hints.head)
+    if hints.inverse_std:
         match = with_inverse_std(match)
     if backbone:
         match = without_head(match)
     info = network_info(
         match,
         checkpoint.provenance,
-        told=declared_settings(checkpoint),
-        asked=said.settings,
-        model=said.model,
+        declared=declared_settings(checkpoint),
+        requested=hints.settings,
+        model=hints.model,
     )
     return Identified(checkpoint, match, require_unambiguous(info, checkpoint.path))
 
 
 def declared_settings(checkpoint: Checkpoint) -> Mapping[str, Any]:
-    """The network's properties that a file's own graph declares: ``bn_eps``, ``pool1``, ``stem_stride``, those that
-    it shows. Raises `Refused` for a Caffe2 net that cannot be understood."""
+    """The settings that a file's own graph declares, such as ``bn_eps``, ``pool1`` and ``stem_stride``. Raises
+    `Refused` for a Caffe2 net that cannot be understood."""
     if checkpoint.predict_net is None:
         return checkpoint.declared
     from converters.source_graphs.caffe2_predict_net import declared_by

@@ -12,7 +12,7 @@ from time import perf_counter
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from converters.errors import UsageError
-from converters.mapping.catalog import layout_names, load_layout
+from converters.mapping.catalog import known_layout, load_layout
 from converters.mapping.match import with_inverse_std
 from converters.mapping.network_info import network_info, require_unambiguous
 from converters.record import Record
@@ -24,7 +24,7 @@ from .notes import UNCHECKED
 from .operations.inflation import Inflate, Pad, Spread
 from .options import ReadOptions, WriteOptions
 from .plan import make_plan
-from .provenance import record, source_of
+from .provenance import describe_source, record
 from .recognize import recognize
 from .result import Result
 from .values import refuse_unlike
@@ -91,15 +91,14 @@ def inflate(
         raise UsageError(f"a kernel is inflated by {' or '.join(RULES)}, not {rule!r}")
     if channels is not None and channels < 1:
         raise UsageError("channels must be at least 1")
-    if to not in layout_names():
-        raise UsageError(f"there is no layout {to!r}", hint=f"there are {', '.join(layout_names())}")
+    target = known_layout(to)
     refuse_paths(path, output_path, force=force)
     read = ReadOptions(checksum=checksum, sha256=sha256)
     write = WriteOptions(force=force, dry_run=dry_run, check=check, wrap=wrap)
     options = InflateOptions(
         variant=variant, model=model, rule=rule, channels=channels, inverse_std=inverse_std
     )
-    return _inflate(path, output_path, load_layout(to), options, read, write)
+    return _inflate(path, output_path, target, options, read, write)
 
 
 class _Inflation(NamedTuple):
@@ -129,7 +128,7 @@ def _inflate(
             plan = plan.replace(notes=(*plan.notes, UNCHECKED))
 
         def describe(plan: Plan) -> dict[str, Any]:
-            source = source_of(checkpoint, inflation.match, sha256=read.sha256)
+            source = describe_source(checkpoint, inflation.match, sha256=read.sha256)
             return _record(inflation._replace(plan=plan), target, source, options.rule)
 
         result = Result(
@@ -203,10 +202,12 @@ def _notes(rows: Iterable[Row], inflated: Match, source: NetworkInfo, variant: V
     ops = [op for row in rows for op in row.ops if isinstance(op, (Inflate, Spread, Pad))]
     counts: dict[str, int] = {}
     for op in ops:
-        said = op.describe() if not isinstance(op, Inflate) or op.frames > 1 else "given a time axis of one"
-        counts[said] = counts.get(said, 0) + 1
-    told = ", ".join(f"{number} {said}" for said, number in counts.items())
-    yield f"of {source.title}'s kernels {told}, all else copied: a start for training, without a way back"
+        description = (
+            op.describe() if not isinstance(op, Inflate) or op.frames > 1 else "given a time axis of one"
+        )
+        counts[description] = counts.get(description, 0) + 1
+    summary = ", ".join(f"{number} {description}" for description, number in counts.items())
+    yield f"of {source.title}'s kernels {summary}, all else copied: a start for training, without a way back"
     if inflated.partial:
         yield (
             f"this is a part of {variant.title}: a 2D network does not have its other tensors, so load it "

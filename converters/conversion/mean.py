@@ -52,7 +52,7 @@ class Mean(Record):
 def convert_mean(
     input_path: str | os.PathLike[str], output_path: str | os.PathLike[str] | None, *, force: bool = False
 ) -> Mean:
-    """Convert a mean file (``.binaryproto``, ``.npz``, ``.npy``) to another, told by the output's suffix; float32.
+    """Convert a mean file (``.binaryproto``, ``.npz``, ``.npy``) to the format of the output's suffix, as float32.
 
     Without an output it is only read. Raises `BadInput` for a file that is not a mean or has its axes in another order,
     `Refused` where the output cannot be written and `UsageError` for a suffix that means none of the three.
@@ -89,15 +89,15 @@ def _read(file: SourceFile) -> tuple[Tensor, str]:
     elif kind == "zip":
         from converters.formats.npz.reader import read_npz
 
-        held = read_npz(file).tensors
-        if set(held) != {"mean"}:
+        arrays_in_file = read_npz(file).tensors
+        if set(arrays_in_file) != {"mean"}:
             raise BadInput(
                 "is not a mean: one array of that name was expected",
                 path=file.path,
-                where=", ".join(list(held)[:3]) or "no arrays",
+                where=", ".join(list(arrays_in_file)[:3]) or "no arrays",
                 hint="a model becomes a .pth, a .safetensors or, with --to c3d-chainer, an .npz",
             )
-        tensor, container = held["mean"], "numpy arrays (.npz)"
+        tensor, container = arrays_in_file["mean"], "numpy arrays (.npz)"
     elif kind in ("protobuf", "unknown", "text"):
         from converters.formats.caffe.reader import read_mean
 
@@ -144,7 +144,7 @@ def _look(tensor: Tensor, path: str, container: str) -> Mean:
         rest = values
         while len(rest):
             piece = rest[: size - at % size]
-            with errstate(invalid="ignore"):  # Inf less Inf: said below
+            with errstate(invalid="ignore"):  # Inf - Inf: refused below
                 sums[at // size] += float(piece.sum(dtype="float64"))
             at, rest = at + len(piece), rest[len(piece) :]
     if not all(map(isfinite, sums)):

@@ -7,7 +7,7 @@ from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
 
 from converters.errors import Refused
-from converters.mapping.match import zeros_of
+from converters.mapping.match import tensors_that_must_be_zero
 from converters.mapping.names import BATCHES, CannotHold, TensorSlot, families, tensor_slots
 from converters.mapping.settings import made_up_for
 from converters.mapping.storage import DIVISOR
@@ -34,7 +34,7 @@ if TYPE_CHECKING:
 
 
 class Plan(Record):
-    """All rows, in the target's state-dict order, and what must be said about the result.
+    """All rows, in the target's state-dict order, and the notes on the result.
 
     ``implied`` are tensors that the target does not store, with the value that each must have everywhere. ``equal`` are
     pairs of the file's tensors that must have the same values. ``settings`` are those that the output's weights need;
@@ -66,23 +66,23 @@ def make_plan(
     eps: float,
     dtype: str | None = None,
     undo: Mapping[str, tuple[Operation, ...]] | None = None,
-    former: OriginalFile | None = None,
-    home: LayoutTable | None = None,
+    original: OriginalFile | None = None,
+    origin_layout: LayoutTable | None = None,
     path: str = "",
 ) -> Plan:
     """Pair every tensor of a matched file with its name in ``target``.
 
     ``info.bn_eps`` is the eps that the file's variances go with, ``eps`` the one that the target's must go with.
-    ``undo`` are operations that the provenance of an earlier conversion asks for, by the tensor's name in the file.
-    ``former`` is the file before that conversion, if this is the way back. ``home`` is the layout whose network the
-    weights are of, if not the file's. Raises `Refused` with the reason where the target cannot hold the network.
+    ``undo`` are the operations that undo an earlier conversion, by the tensor's name in the file. ``original`` is the
+    file before that conversion, if this is the way back. ``origin_layout`` is the layout whose network the weights
+    belong to, if not the file's. Raises `Refused` with the reason if the target cannot hold the network.
     """
     apart = settings_apart(match, target, info)
     folded = {key: name for name in apart for key in match.variant.table.folded_settings.get(name, ())}
     planner = _Planner(
-        match, tensors, info, eps=eps, dtype=dtype, undo=undo or {}, former=former, folded=folded
+        match, tensors, info, eps=eps, dtype=dtype, undo=undo or {}, original=original, folded=folded
     )
-    for slot in _wanted(match, target, former, path):
+    for slot in _wanted(match, target, original, path):
         planner.add(slot)
     made_up = made_up_for(match.variant)
     followed = {name: value for name, value in apart.items() if name in made_up}
@@ -91,14 +91,16 @@ def make_plan(
     notes = []
     if not target.identity:
         variant = match.variant.name
-        notes += differences((home or match.layout).support_for(variant), target.support_for(variant))
+        notes += differences(
+            (origin_layout or match.layout).support_for(variant), target.support_for(variant)
+        )
         notes += [settings_note(target, own, info)] if own else []
     notes += value_notes(planner.rows, target, info, planner.shift)
-    if target.format != "pytorch" and match.counters and not former:
+    if target.format != "pytorch" and match.counters and not original:
         notes.append(
             f"{len(match.counters)} batch counters, which inference does not use, have no place in the target"
         )
-    if former and former.lossy:
+    if original and original.lossy:
         notes.append("something was cast on the way here: what that rounded cannot come back")
     if dtype is not None:
         notes.append(cast_note(planner.rows, tensors, dtype))
@@ -108,7 +110,7 @@ def make_plan(
         dropped=match.dropped,
         notes=tuple(notes),
         eps_shift=planner.shift,
-        inverse_std=former is not None and former.inverse,
+        inverse_std=original is not None and original.inverse,
         equal=tuple(planner.equal),
         settings={**info.with_eps(eps).settings, **followed},
         moved={name: info.settings[name] for name in followed},
@@ -130,15 +132,15 @@ class _Planner:
         eps: float,
         dtype: str | None,
         undo: Mapping[str, tuple[Operation, ...]],
-        former: OriginalFile | None,
+        original: OriginalFile | None,
         folded: Mapping[str, str],
     ) -> None:
         self.match, self.tensors, self.info, self.eps, self.dtype = match, tensors, info, eps, dtype
-        self.undo, self.former, self.folded = undo, former, folded
+        self.undo, self.original, self.folded = undo, original, folded
         self.shift = info.bn_eps - eps if BN_EPS in info.settings else 0.0
-        self.prefix = former.prefix if former else ""
+        self.prefix = original.prefix if original else ""
         self.rows: list[Row] = []
-        self.implied: list[tuple[str, float]] = [(name, 0.0) for name in zeros_of(match)]
+        self.implied: list[tuple[str, float]] = [(name, 0.0) for name in tensors_that_must_be_zero(match)]
         self.equal: list[tuple[str, str]] = []
         self._divisors: dict[str, Tensor] = {}
         self._sources: dict[str, TensorSlot] = {}
@@ -171,19 +173,19 @@ class _Planner:
     def _row(self, slot: TensorSlot, source: TensorSlot, name: str) -> Row:
         """The row of a tensor that both sides store."""
         tensor = self.tensors[self.match.prefix + source.name]
-        kept = self.former.dtype_of(slot.canonical) if self.former else tensor.dtype
+        kept = self.original.dtype_of(slot.canonical) if self.original else tensor.dtype
         dtype = self.dtype or kept
         ops = [*self._to_plain(slot, source), *self.undo.get(tensor.name, ())]
         canonical = self._shape(slot)
-        original = self.former.shapes.get(slot.canonical) if self.former else None
-        shape = reorder(ops, tensor.shape, canonical, source.stored, slot.stored, original)
+        original_shape = self.original.shapes.get(slot.canonical) if self.original else None
+        shape = reorder(ops, tensor.shape, canonical, source.stored, slot.stored, original_shape)
         ops += self._values(slot, source, canonical)
         if dtype != tensor.dtype:
             ops.append(Cast(dtype=dtype))
         ops += self._to_stored(slot, source)
         rounded = _is_derived(slot, source)
-        if rounded and self.former and dtype == kept and not self.former.lossy:
-            ops += self.former.rounding(slot.canonical, dtype, shape)
+        if rounded and self.original and dtype == kept and not self.original.lossy:
+            ops += self.original.rounding(slot.canonical, dtype, shape)
         return Row(tensor.name, name, dtype, shape, tuple(ops))
 
     def _to_plain(self, slot: TensorSlot, source: TensorSlot) -> Iterator[Operation]:
@@ -217,10 +219,12 @@ class _Planner:
 
     def _add_divisor(self, slot: TensorSlot) -> None:
         """A divisor that the source lacks: 1, or the original file's own, unless everything is cast."""
-        former = self.former
-        kept = former.dtype_of(slot.canonical) if former else "float32"
-        shape = former.shapes.get(slot.canonical, (1,)) if former else (1,)
-        steps = former.rounding(slot.canonical, kept, shape) if former and self.dtype in (None, kept) else ()
+        original = self.original
+        kept = original.dtype_of(slot.canonical) if original else "float32"
+        shape = original.shapes.get(slot.canonical, (1,)) if original else (1,)
+        steps = (
+            original.rounding(slot.canonical, kept, shape) if original and self.dtype in (None, kept) else ()
+        )
         row = Row(None, self.prefix + slot.name, self.dtype or kept, shape, tuple(steps), 1.0)
         self.rows.append(row)
         if row.ops:
@@ -255,7 +259,7 @@ def reorder(
     canonical: tuple[int, ...],
     source: StoredTensor,
     target: StoredTensor,
-    former: tuple[int, ...] | None,
+    original_shape: tuple[int, ...] | None,
 ) -> tuple[int, ...]:
     """Add the operations that lead from one layout's shape and axes to another's; returns the shape there."""
     plain = source.plain(shape, len(canonical))
@@ -268,7 +272,7 @@ def reorder(
         if axes != same:
             ops.append(Permute(axes=axes))
     bare = target.bare(canonical)
-    out = target.full(bare) if former is None else former
+    out = target.full(bare) if original_shape is None else original_shape
     if prod(out) != prod(bare):
         raise wrong_record()
     if out != bare:
@@ -277,7 +281,7 @@ def reorder(
 
 
 def _wanted(
-    match: Match, target: LayoutTable, former: OriginalFile | None, path: str
+    match: Match, target: LayoutTable, original: OriginalFile | None, path: str
 ) -> Iterator[TensorSlot]:
     """Every tensor as the target has it, batch counters included. Raises `Refused` for a network it cannot hold."""
     support = target.support_for(match.variant.name)
@@ -285,7 +289,7 @@ def _wanted(
     if support.unsupported:
         what = f"{target.title} cannot hold {match.variant.title}: {support.unsupported}"
         raise Refused(what, path=path, hint=hint)
-    table = former.layout(target) if former else target.choose(lambda _, names: names[0])
+    table = original.layout(target) if original else target.choose(lambda _, names: names[0])
     try:
         if match.variant.family not in families(table):
             raise CannotHold(match.variant.title)

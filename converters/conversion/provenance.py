@@ -1,6 +1,6 @@
-"""The record of a conversion that travels inside the output, and what it gives back.
+"""The provenance record: what the output says of its conversion, and how that is undone.
 
-No path, clock or output name is in it: the same input gives the same bytes.
+It has no path, no time and no output name, so the same input gives the same bytes.
 """
 
 from __future__ import annotations
@@ -35,13 +35,13 @@ if TYPE_CHECKING:
     from .plan import Plan
 
 FORM = ("nested", "dialect", "net", "layers")
-"""What a file's details say of its form, which the way back takes up: it stands in ``origin`` alone."""
+"""The details of a file's form that the way back restores. They are recorded in ``origin`` alone."""
 
 EPS_DIGITS = 15
-"""Decimals of a batch norm's eps: what float64 leaves behind them in a sum of two is nothing to shift by."""
+"""Decimals of a batch norm's eps. Smaller differences are rounding errors of float64, not shifts."""
 
 EPS_ERROR = 1e-12
-"""How far a recorded shift may be from the difference of two eps, for the rounding of float64."""
+"""How far a recorded shift may be from the difference of two eps: rounding of float64."""
 
 
 def record(
@@ -53,8 +53,8 @@ def record(
     restore: Mapping[str, Any],
     origin: Mapping[str, Any],
 ) -> dict[str, Any]:
-    """The record but for the checksums. ``source`` describes the input file, ``restore`` what undoing this
-    conversion needs, ``origin`` the file that the first one in a chain began with."""
+    """The record without the checksums. ``source`` describes the input file, ``restore`` is what undoing this
+    conversion needs, and ``origin`` describes the file that the chain of conversions began with."""
     return {
         "provenance": VERSION,
         "tool": {"name": "video-checkpoint-converters", "version": __version__},
@@ -75,13 +75,13 @@ def record(
 
 
 def mapping_hash(match: Match, target: LayoutTable) -> str:
-    """SHA-256 over the tables that took part: network, source layout, target layout; hexadecimal."""
+    """SHA-256 (hexadecimal) of the tables that were used: network, source layout and target layout."""
     return _hash(match.variant.family, match.variant.table, (match.layout, target))
 
 
 def tables_hash(family: str, source: str, target: str) -> str:
-    """What `mapping_hash` is now for a network and two layouts, by name. Raises `OSError` or `ConverterError` where a
-    table is not there any more, or is wrong."""
+    """The `mapping_hash` of today's tables for a network and two layouts, by name. Raises `OSError` or
+    `ConverterError` if a table is missing or wrong."""
     return _hash(family, load_network(family), (load_layout(source), load_layout(target)))
 
 
@@ -100,7 +100,7 @@ def dump(provenance: Mapping[str, Any]) -> str:
     return json.dumps(provenance, ensure_ascii=True, separators=(",", ":"))
 
 
-def origin_of(
+def describe_origin(
     match: Match,
     tensors: Mapping[str, Tensor],
     plan: Plan,
@@ -110,33 +110,35 @@ def origin_of(
     *,
     dry_run: bool = False,
 ) -> dict[str, Any]:
-    """What the first file of a chain of conversions was like, by canonical names: taken over from a former
-    record, else described from this file. ``lossy`` tells that something was rounded since. A dry run reads no
-    tensor, so it does not tell what rounding takes."""
+    """The first file of a chain of conversions, by canonical names.
+
+    It is copied from the file's own record, or described from this file if it has none. ``lossy`` means that values
+    were rounded since. A dry run reads no tensor, so it leaves out what rounding changes.
+    """
     rounded = any(
         not is_exact(tensors[row.source].dtype, row.dtype) for row in plan.rows if row.source is not None
     )
-    told = (provenance or {}).get("origin")
-    if told is not None:
-        return {**told, "lossy": told["lossy"] or rounded}
-    held = [(entry, tensors[match.prefix + entry.name]) for entry in match.slots if entry.name]
-    dtypes = [tensor.dtype for _, tensor in held]
+    recorded = (provenance or {}).get("origin")
+    if recorded is not None:
+        return {**recorded, "lossy": recorded["lossy"] or rounded}
+    stored = [(slot, tensors[match.prefix + slot.name]) for slot in match.slots if slot.name]
+    dtypes = [tensor.dtype for _, tensor in stored]
     common = max(sorted(set(dtypes)), key=dtypes.count)
     return {
         "layout": match.layout.name,
         "scope": match.prefix,
         "details": {key: details[key] for key in FORM if key in details},
-        "names": chosen_names(match),
+        "names": alternative_names(match),
         "bn_eps": eps,
         "dtype": common,
-        "dtypes": {entry.canonical: tensor.dtype for entry, tensor in held if tensor.dtype != common},
+        "dtypes": {slot.canonical: tensor.dtype for slot, tensor in stored if tensor.dtype != common},
         "shapes": {
-            entry.canonical: list(tensor.shape)
-            for entry, tensor in held
-            if tensor.shape != entry.file_shape(match.sizes)
+            slot.canonical: list(tensor.shape)
+            for slot, tensor in stored
+            if tensor.shape != slot.file_shape(match.sizes)
         },
         "lossy": rounded,
-        **({"inverse_std": True} if any(entry.stored.inverse for entry in match.slots) else {}),
+        **({"inverse_std": True} if any(slot.stored.inverse for slot in match.slots) else {}),
         **({"absent": True} if match.layout.naming.absent else {}),
         **({"head": match.layout.naming.head} if match.layout.naming.head else {}),
         **({} if dry_run else _rounding(match, tensors, eps)),
@@ -144,31 +146,33 @@ def origin_of(
 
 
 def _rounding(match: Match, tensors: Mapping[str, Tensor], eps: float) -> dict[str, Any]:
-    """What the tables alone cannot give back of tensors that the file has in another form: divisors, and what
-    rounding takes from what goes over one or is an inverse deviation."""
-    names = {entry.canonical: match.prefix + entry.name for entry in match.slots}
+    """What the tables alone cannot restore of tensors that the file stores in another form: divisors, and what
+    rounding changes in quotients and inverse standard deviations."""
+    names = {slot.canonical: match.prefix + slot.name for slot in match.slots}
     steps: dict[str, str] = {}
-    for entry in match.slots:
+    for slot in match.slots:
         ulps = b""
-        tensor = tensors[names[entry.canonical]] if entry.name else None
+        tensor = tensors[names[slot.canonical]] if slot.name else None
         if tensor is None:
             continue
-        if entry.leaf == DIVISOR:
+        if slot.leaf == DIVISOR:
             ulps = ulps_between(tensor, filled(tensor.name, tensor.dtype, tensor.shape, 1.0))
-        elif entry.stored.over:
-            by = tensors[names[entry.canonical.removesuffix(entry.leaf) + DIVISOR]]
-            ulps = rounding_of(Divide(by=by), tensor)
-        elif entry.stored.inverse:
+        elif slot.stored.over:
+            divisor = tensors[names[slot.canonical.removesuffix(slot.leaf) + DIVISOR]]
+            ulps = rounding_of(Divide(by=divisor), tensor)
+        elif slot.stored.inverse:
             ulps = rounding_of(ToVariance(eps=eps), tensor)
         if any(ulps):
-            steps[entry.canonical] = pack(ulps)
+            steps[slot.canonical] = pack(ulps)
     return {"steps": steps} if steps else {}
 
 
-def restoration(plan: Plan, tensors: Mapping[str, Tensor], *, dry_run: bool = False) -> dict[str, Any]:
-    """What must be kept so that this conversion can be undone exactly: dtypes that were cast, and what rounding
-    took when a variance was shifted, as steps in the last place. To know these the variances must be read, which a
-    dry run does not."""
+def restore_data(plan: Plan, tensors: Mapping[str, Tensor], *, dry_run: bool = False) -> dict[str, Any]:
+    """What must be recorded so that this conversion can be undone exactly.
+
+    These are the dtypes before casts, and what rounding changed when a variance was shifted or a weight scaled, in
+    steps of the last place. For the steps the variances are read, but not in a dry run.
+    """
     dtypes: dict[str, str] = {}
     steps: dict[str, str] = {}
     scaled: dict[str, list[Any]] = {}
@@ -184,27 +188,27 @@ def restoration(plan: Plan, tensors: Mapping[str, Tensor], *, dry_run: bool = Fa
             lossy.append(row.target)
         shift = next((op for op in row.ops if isinstance(op, ShiftVariance) and not op.undoing), None)
         if shift and exact and not dry_run:
-            ulps = rounding_of(shift, _before(row.ops, shift, source))
+            ulps = rounding_of(shift, _input_of(row.ops, shift, source))
             if any(ulps):
                 steps[row.target] = pack(ulps)
         scale = next((op for op in row.ops if isinstance(op, Scale) and not op.undoing), None)
         if scale and exact:
-            ulps = rounding_of(scale, _before(row.ops, scale, source))
+            ulps = rounding_of(scale, _input_of(row.ops, scale, source))
             scaled[row.target] = [scale.rows, scale.down, pack(ulps) if any(ulps) else ""]
-    kept: dict[str, Any] = {}
+    restore: dict[str, Any] = {}
     if dtypes:
-        kept["dtypes"] = dtypes
+        restore["dtypes"] = dtypes
     if lossy:
-        kept["lossy"] = lossy
+        restore["lossy"] = lossy
     if plan.eps_shift:
-        kept["variance"] = {"shift": plan.eps_shift, "steps": steps}
+        restore["variance"] = {"shift": plan.eps_shift, "steps": steps}
     if plan.moved:
-        kept["moved"] = {"settings": dict(plan.moved), "tensors": scaled}
-    return kept
+        restore["moved"] = {"settings": dict(plan.moved), "tensors": scaled}
+    return restore
 
 
-def chosen_names(match: Match) -> dict[str, str]:
-    """The names that the file has for modules that may have several, where not the first."""
+def alternative_names(match: Match) -> dict[str, str]:
+    """The file's names of modules that may have several names, without those that have the first."""
     names = match.layout.modules[match.variant.family] if match.layout.modules else None
     return {
         key: names.common[key]
@@ -213,18 +217,20 @@ def chosen_names(match: Match) -> dict[str, str]:
     }
 
 
-def home_of(provenance: Mapping[str, Any] | None) -> LayoutTable | None:
-    """The layout that a chain of conversions began with: whose network the weights are of."""
+def find_origin_layout(provenance: Mapping[str, Any] | None) -> LayoutTable | None:
+    """The layout that a chain of conversions began with. The weights belong to its network."""
     name = ((provenance or {}).get("origin") or {}).get("layout")
     return load_layout(name) if name in layout_names() else None
 
 
-def before(
+def info_after_undo(
     info: NetworkInfo, provenance: Mapping[str, Any] | None, undo: Mapping[str, tuple[Operation, ...]]
 ) -> NetworkInfo:
-    """The facts that a file's tensors go with once ``undo`` has been done (`undoing`): the batch norms' eps before the
-    recorded conversion moved variances, and the settings before it moved those into weights. Raises `BadInput` for a
-    record of settings that the network does not have."""
+    """The network that a file's tensors belong to after ``undo`` (from `undo_operations`).
+
+    Its eps is the one before the recorded conversion shifted variances, and its settings those before it folded them
+    into weights. Raises `BadInput` for a record of settings that the network does not have.
+    """
     restore = (provenance or {}).get("restore") or {}
     shift = (restore.get("variance") or {}).get("shift", 0.0) if undo else 0.0
     moved = (restore.get("moved") or {}).get("settings", {})
@@ -235,8 +241,8 @@ def before(
     )
 
 
-def former(provenance: Mapping[str, Any] | None, target: str) -> OriginalFile | None:
-    """What the first file of the chain had been, if ``target`` is its layout again."""
+def read_original(provenance: Mapping[str, Any] | None, target: str) -> OriginalFile | None:
+    """The file that the chain of conversions began with, if ``target`` is its layout."""
     origin = (provenance or {}).get("origin")
     if origin is None or origin["layout"] != target:
         return None
@@ -255,13 +261,13 @@ def former(provenance: Mapping[str, Any] | None, target: str) -> OriginalFile | 
     )
 
 
-def undoing(
+def undo_operations(
     provenance: Mapping[str, Any] | None, tensors: Mapping[str, Tensor]
 ) -> dict[str, tuple[Operation, ...]]:
-    """The operations that give back what the recorded conversion took in, by name in this file.
+    """The operations that undo the recorded conversion, by name in this file.
 
-    Only what was added to variances and moved into weights is undone here; shapes and dtypes come back where they
-    are wanted. Raises `BadInput` for a record that does not go with the tensors.
+    They undo only shifted variances and scaled weights; `make_plan` restores shapes and dtypes. Raises `BadInput`
+    for a record that does not match the tensors.
     """
     record = provenance or {}
     restore = record.get("restore") or {}
@@ -274,9 +280,9 @@ def undoing(
             back = ShiftVariance(amount=float(variance["shift"])).inverse()
             for name, tensor in tensors.items():
                 if name.endswith("running_var"):
-                    out[name] = _undone(restore, tensor, back, variance["steps"].get(name, ""))
+                    out[name] = _inverse(restore, tensor, back, variance["steps"].get(name, ""))
         for name, (rows, down, steps) in (restore.get("moved") or {}).get("tensors", {}).items():
-            out[name] = _undone(restore, tensors[name], Scale(rows=rows, down=down).inverse(), steps)
+            out[name] = _inverse(restore, tensors[name], Scale(rows=rows, down=down).inverse(), steps)
     except (KeyError, TypeError, ValueError):
         raise BadInput(
             "its provenance record does not go with its tensors", hint="convert the source again"
@@ -284,25 +290,28 @@ def undoing(
     return out
 
 
-def _undone(restore: Mapping[str, Any], tensor: Tensor, back: Operation, steps: str) -> tuple[Operation, ...]:
-    """An operation undone in the dtype that it was done in, with the steps that rounding took."""
+def _inverse(
+    restore: Mapping[str, Any], tensor: Tensor, back: Operation, steps: str
+) -> tuple[Operation, ...]:
+    """The operation ``back`` in the dtype of the recorded one, then the steps that correct its rounding."""
     dtype = restore.get("dtypes", {}).get(tensor.name, tensor.dtype)
-    mended = [AddUlps(steps=unpack(steps, prod(tensor.shape) * ITEMSIZE[dtype]))] if steps else []
+    corrections = [AddUlps(steps=unpack(steps, prod(tensor.shape) * ITEMSIZE[dtype]))] if steps else []
     if dtype == tensor.dtype:
-        return (back, *mended)
-    return (Cast(dtype=dtype), back, *mended, Cast(dtype=tensor.dtype))
+        return (back, *corrections)
+    return (Cast(dtype=dtype), back, *corrections, Cast(dtype=tensor.dtype))
 
 
-def _before(ops: Sequence[Operation], until: Operation, tensor: Tensor) -> Tensor:
+def _input_of(ops: Sequence[Operation], operation: Operation, tensor: Tensor) -> Tensor:
+    """The tensor that reaches one operation of a row."""
     for op in ops:
-        if op is until:
+        if op is operation:
             break
         tensor = op.apply(tensor)
     return tensor
 
 
-def source_of(checkpoint: Checkpoint, match: Match | None, *, sha256: bool) -> dict[str, Any]:
-    """An input as its output's record describes it. Without a ``match`` it was converted by a mapping file."""
+def describe_source(checkpoint: Checkpoint, match: Match | None, *, sha256: bool) -> dict[str, Any]:
+    """The input, for the output's record. It has no ``match`` if it was converted by a mapping file."""
     described: dict[str, Any] = {
         "name": printable(os.path.basename(checkpoint.path)),
         "size": checkpoint.size,
@@ -314,9 +323,9 @@ def source_of(checkpoint: Checkpoint, match: Match | None, *, sha256: bool) -> d
     }
     if match and match.has_inverse_std:
         described["inverse_std"] = True
-    earlier = (checkpoint.provenance or {}).get("source")
-    if earlier is not None:
-        described["converted_from"] = earlier
+    previous = (checkpoint.provenance or {}).get("source")
+    if previous is not None:
+        described["converted_from"] = previous
     if sha256:
         described["sha256"] = _sha256(checkpoint)
     return described

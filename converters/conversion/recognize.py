@@ -1,18 +1,18 @@
-"""Which layout a file is in, and which one it goes to."""
+"""Recognise a file: which layout's names it has, and which network it holds."""
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
-from converters.errors import BadInput, Refused, UsageError
+from converters.errors import BadInput, Refused
 from converters.formats.registry import titles
-from converters.mapping.catalog import layout_names, load_layout, readable_layouts
+from converters.mapping.catalog import known_layout, layout_names, load_layout, readable_layouts
 from converters.mapping.match import Match, find_match, match_file, names_for
 from converters.mapping.names import families
 from converters.mapping.network_info import layout_settings
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping, Sequence
+    from collections.abc import Iterable, Sequence
 
     from converters.formats.checkpoint import Checkpoint
     from converters.mapping.schema import LayoutTable
@@ -26,37 +26,39 @@ def recognize(
     head: str | None = None,
     ask: bool = True,
 ) -> Match:
-    """Fit a file with a named layout, or find the one it is in.
+    """Match a file with a named layout, or find its layout.
 
-    Without a name the provenance decides, else every layout of the file's format is tried (of an ONNX model, every
-    one there is; so too under the name ``"onnx"``, which takes nothing else); where more than one fits, one whose
-    very names the file has, and then the one whose table ranks first, unless ``ask`` and several tie on what no tensor
-    shows. ``head`` is what the file calls the head. Raises `Refused` or `BadInput`.
+    Without a name, the provenance record decides. A file without a record is tried with every layout of its format,
+    an ONNX model with every layout; ``"onnx"`` does the same and accepts only ONNX models. If several layouts match,
+    one that needs no prefix is best, then the one with the first priority. ``ask`` refuses a tie between layouts
+    whose networks have different settings. ``head`` is what the file calls the head.
+
+    Raises `Refused` if nothing matches, `BadInput` if the file is in another format than the layout's.
     """
     path = checkpoint.path
     if layout == "onnx" and checkpoint.format != "onnx":
         hint = "`convert auto` recognises other files"
         raise BadInput(f"is a {checkpoint.container}, not an ONNX model", path=path, hint=hint)
     if layout is None or layout == "onnx":
-        told = (checkpoint.provenance or {}).get("layout")
-        layout = told if isinstance(told, str) and told in layout_names() else None
+        recorded = (checkpoint.provenance or {}).get("layout")
+        layout = recorded if isinstance(recorded, str) and recorded in layout_names() else None
     if layout is None:
-        named = readable_layouts()
+        candidates = readable_layouts()
     else:
-        named = [_layout(layout), *(load_layout(name) for name in _layout(layout).also_reads)]
-    tables = [table for table in named if checkpoint.format in (table.format, "onnx")]
+        candidates = [known_layout(layout), *(load_layout(name) for name in known_layout(layout).also_reads)]
+    tables = [table for table in candidates if checkpoint.format in (table.format, "onnx")]
     if not tables:
         raise BadInput(
-            f"is a {checkpoint.container}; {named[0].title} comes as {titles(named[0].format)}",
+            f"is a {checkpoint.container}; {candidates[0].title} comes as {titles(candidates[0].format)}",
             path=path,
-            hint=_other_source(checkpoint),
+            hint=_suggest_source(checkpoint),
         )
-    if found := _fits(checkpoint, tables, variant, head):
-        return _first(checkpoint, found, ask=ask and layout is None)
+    if matches := _matches(checkpoint, tables, variant, head):
+        return _best(checkpoint, matches, ask=ask and layout is None)
     if layout is not None:
-        _refuse_named(checkpoint, tables, variant, head)
+        _refuse_other(checkpoint, tables, variant, head)
     refusals: list[Refused] = []
-    for table in tables:  # only now are faults counted, which takes its time
+    for table in tables:  # counting faults is slow, so it is done only if nothing matches
         try:
             match_file(
                 table, checkpoint.tensors, checkpoint.other_values, variant=variant, head=head, path=path
@@ -66,9 +68,9 @@ def recognize(
     nearest = max(refusals, key=lambda error: -len(error.faults) if error.faults else float("-inf"))
     if len(tables) > 1 and not nearest.faults:
         nearest = Refused(
-            "is no network that is known here",
+            "is not a known network",
             path=path,
-            hint="`convert models` shows what is; `convert inspect` what the file holds",
+            hint="`convert models` lists the known ones, `convert inspect` what the file holds",
         )
     if checkpoint.format == "onnx" and "bn_eps" not in checkpoint.declared:
         nearest.hint = (
@@ -78,24 +80,24 @@ def recognize(
     raise nearest
 
 
-def _fits(
+def _matches(
     checkpoint: Checkpoint, tables: Iterable[LayoutTable], variant: str | None, head: str | None
 ) -> list[Match]:
-    """The file's fits with some layouts."""
-    found = (
+    """The file's matches with some layouts."""
+    matches = (
         find_match(table, checkpoint.tensors, checkpoint.other_values, variant=variant, head=head)
         for table in tables
     )
-    return [one for one in found if one]
+    return [match for match in matches if match]
 
 
-def _place(one: Match) -> tuple[bool, int]:
-    return bool(one.prefix or one.layout.naming.absent), one.layout.priority
+def _rank(match: Match) -> tuple[bool, int]:
+    """The order of several matches, best first."""
+    return bool(match.prefix or match.layout.naming.absent), match.layout.priority
 
 
-def namesakes(checkpoint: Checkpoint, first: Match) -> list[str]:
-    """The other layouts whose names and shapes a file has as well, where the networks behind them differ in what no
-    tensor shows."""
+def ambiguous_layouts(checkpoint: Checkpoint, first: Match) -> list[str]:
+    """The other layouts that a file without a record matches equally well, if their networks have other settings."""
     if checkpoint.provenance:
         return []
     own = layout_settings(first.layout, first.variant, first.sizes)
@@ -106,125 +108,79 @@ def namesakes(checkpoint: Checkpoint, first: Match) -> list[str]:
         and first.variant.family in families(table)
         and layout_settings(table, first.variant, first.sizes) != own
     ]
-    found = _fits(checkpoint, tables, None, None)
-    return [one.layout.name for one in found if _place(one) == _place(first)]
+    matches = _matches(checkpoint, tables, None, None)
+    return [match.layout.name for match in matches if _rank(match) == _rank(first)]
 
 
-def _compute_different_things(found: Sequence[Match]) -> bool:
-    """Whether the layouts' own networks of a file have different settings."""
-    first, *others = (layout_settings(one.layout, one.variant, one.sizes) for one in found)
-    return any(one != first for one in others)
+def _are_ambiguous(matches: Sequence[Match]) -> bool:
+    """Whether the matched layouts' networks have different settings."""
+    first, *others = (layout_settings(match.layout, match.variant, match.sizes) for match in matches)
+    return any(match != first for match in others)
 
 
-def _first(checkpoint: Checkpoint, found: Sequence[Match], *, ask: bool) -> Match:
-    """The fit that counts, see `recognize`; of several variants of a layout the one that provenance tells of."""
-
-    first = min(found, key=lambda one: (*_place(one), one.layout.name))
-    names = [one.layout.name for one in found if _place(one) == _place(first)]
-    if ask and _compute_different_things([one for one in found if _place(one) == _place(first)]):
+def _best(checkpoint: Checkpoint, matches: Sequence[Match], *, ask: bool) -> Match:
+    """The best match, as `recognize` ranks them. If a layout has several variants, the recorded one."""
+    first = min(matches, key=lambda match: (*_rank(match), match.layout.name))
+    tied = [match for match in matches if _rank(match) == _rank(first)]
+    names = [match.layout.name for match in tied]
+    if ask and _are_ambiguous(tied):
         raise Refused(
             f"names and shapes fit {len(names)} layouts whose networks compute different things",
             path=checkpoint.path,
             where=", ".join(names),
             hint=f"say which: `convert {names[0]} ...`",
         )
-    known = ((checkpoint.provenance or {}).get("network") or {}).get("variant")
-    if known in first.choices:
-        return _fits(checkpoint, [load_layout(first.layout.name)], known, None)[0]
+    recorded = ((checkpoint.provenance or {}).get("network") or {}).get("variant")
+    if recorded in first.choices:
+        return _matches(checkpoint, [load_layout(first.layout.name)], recorded, None)[0]
     return first
 
 
-def _refuse_named(
+def _refuse_other(
     checkpoint: Checkpoint, tables: Sequence[LayoutTable], variant: str | None, head: str | None
 ) -> None:
-    """Raise `Refused` for a file that is another network than was asked for, or of another layout."""
-    if variant is not None and (found := _fits(checkpoint, tables, None, head)):
-        held = found[0].variant
+    """Raise `Refused` for a file that holds another variant than the requested one, or is in another layout."""
+    if variant is not None and (matches := _matches(checkpoint, tables, None, head)):
+        actual = matches[0].variant
         raise Refused(
-            f"holds {held.title} ({held.name}), which {variant!r} is not",
+            f"holds {actual.title} ({actual.name}), not {variant!r}",
             path=checkpoint.path,
-            hint=f"--variant may be {', '.join(names_for(found[0]))}",
+            hint=f"--variant may be {', '.join(names_for(matches[0]))}",
         )
-    if other := _elsewhere(checkpoint, (one.name for one in tables)):
+    if elsewhere := _match_elsewhere(checkpoint, (table.name for table in tables)):
         raise Refused(
-            f"holds {other.variant.title} with the names of {other.layout.title}",
+            f"holds {elsewhere.variant.title} with the names of {elsewhere.layout.title}",
             path=checkpoint.path,
             where=f"not of {tables[0].title}",
-            hint=f"use `convert {_command(other.layout)} ...`",
+            hint=f"use `convert {_source_name(elsewhere.layout)} ...`",
         )
 
 
-def _elsewhere(checkpoint: Checkpoint, tried: Iterable[str]) -> Match | None:
-    """The file's fit with a layout that was not tried, if there is one."""
-    passed = {*tried}
-    tables = [table for table in readable_layouts() if table.name not in passed]
-    found = _fits(
-        checkpoint, (one for one in tables if checkpoint.format in (one.format, "onnx")), None, None
+def _match_elsewhere(checkpoint: Checkpoint, tried: Iterable[str]) -> Match | None:
+    """The file's best match with a layout that was not tried, if any."""
+    excluded = {*tried}
+    tables = [table for table in readable_layouts() if table.name not in excluded]
+    matches = _matches(
+        checkpoint, (table for table in tables if checkpoint.format in (table.format, "onnx")), None, None
     )
-    return min(found, key=lambda one: one.layout.priority, default=None)
+    return min(matches, key=lambda match: match.layout.priority, default=None)
 
 
-def _command(layout: LayoutTable) -> str:
-    """The source that reads a layout: its own name, or that of the layout of its format which reads it too."""
+def _source_name(layout: LayoutTable) -> str:
+    """The source to name on the command line: a layout of the same format that also reads this one, or itself."""
     tables = readable_layouts()
     return next(
-        (one.name for one in tables if layout.name in one.also_reads and one.format == layout.format),
+        (table.name for table in tables if layout.name in table.also_reads and table.format == layout.format),
         layout.name,
     )
 
 
-def choose_target(fitted: Match, to: str | None, provenance: Mapping[str, Any] | None = None) -> LayoutTable:
-    """The layout to write: the one asked for, else the first of the source's defaults that holds the network.
-
-    ``"onnx"`` stands for a source's own layout: the file's, else the one that its provenance began with, else the
-    first that has the network.
-    """
-    if to == "onnx":
-        return _source_layout(fitted, provenance)
-    if to is not None:
-        return _layout(to)
-    for name in fitted.layout.default_targets:
-        table = load_layout(name)
-        if (
-            fitted.variant.family in families(table)
-            and not table.support_for(fitted.variant.name).unsupported
-        ):
-            return table
-    raise Refused(f"no default layout holds {fitted.variant.title}", hint="choose one with --to")
-
-
-def _source_layout(fitted: Match, provenance: Mapping[str, Any] | None) -> LayoutTable:
-    origin = ((provenance or {}).get("origin") or {}).get("layout")
-    first = [load_layout(name) for name in (fitted.layout.name, origin) if name in layout_names()]
-    for table in (*first, *readable_layouts()):
-        if table.format == "pytorch" or table.support_for(fitted.variant.name).unsupported:
-            continue
-        if fitted.variant.family in families(table):
-            return table
-    raise Refused(
-        f"no source framework has {fitted.variant.title}",
-        hint="ONNX graphs are those of the source frameworks",
-    )
-
-
-def _other_source(checkpoint: Checkpoint) -> str:
-    if other := _elsewhere(checkpoint, ()):
-        return f"it holds {other.variant.title}: use `convert {_command(other.layout)} ...`"
+def _suggest_source(checkpoint: Checkpoint) -> str:
+    if match := _match_elsewhere(checkpoint, ()):
+        return f"it holds {match.variant.title}: use `convert {_source_name(match.layout)} ...`"
     names = [table.name for table in readable_layouts() if table.format == checkpoint.format]
     return (
         f"use `convert {names[0]} ...`"
         if len(names) == 1
         else f"`convert inspect` shows what it holds; its layout may be one of {', '.join(names)}"
     )
-
-
-def _layout(name: str) -> LayoutTable:
-    if name not in layout_names():
-        from difflib import get_close_matches
-
-        near = get_close_matches(name, layout_names(), 1)
-        raise UsageError(
-            f"there is no layout {name!r}",
-            hint=f"did you mean {near[0]!r}?" if near else f"there are {', '.join(layout_names())}",
-        )
-    return load_layout(name)

@@ -23,10 +23,10 @@ _NOTHING: Mapping[str, Any] = MappingProxyType({})
 class Checkpoint(Record):
     """An open checkpoint, in one file or several. Its tensors are lazy; it closes its files.
 
-    ``format`` is the format of the layouts that it may be in, as tables name them, or ``"onnx"``, in which any may
-    come; ``container`` the file format in words. ``other_values`` are those that are not tensors, ``details`` what
-    else describes the file, as plain data for its provenance. ``provenance`` is the record that this tool wrote into
-    the file, if it did.
+    ``format`` is the format of the layouts that it may have, as tables name them, or ``"onnx"``, which can hold any
+    layout; ``container`` is the file format in words. ``other_values`` are the values that are not tensors;
+    ``details`` describe the file further, as plain data for the provenance record. ``provenance`` is the record that
+    this tool wrote into the file, if any.
 
     A file may hold a network beside its weights: ``declared`` are the network's properties that an ONNX graph states
     (``bn_eps``, ``pool1``, ``stem_stride``), ``nodes`` that graph's nodes, and ``predict_net`` the Caffe2 net that

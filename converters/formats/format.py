@@ -1,6 +1,6 @@
-"""What is known of a file format: its `Format` record, and what its functions are given.
+"""A file format's record, `Format`, and the arguments of its opener and writer.
 
-Each format's folder declares its records in its ``__init__.py``, which imports this module alone; `registry` lists
+Each format's folder declares its records in its ``__init__.py``, which imports only this module; `registry` lists
 the folders.
 """
 
@@ -29,14 +29,14 @@ if TYPE_CHECKING:
 class Format(NamedTuple):
     """A file format.
 
-    ``name`` is a short word, ``title`` the words of messages. ``suffixes`` are those of outputs, the usual one first,
-    and ``other_suffixes`` those that only files of others have. ``layout_formats`` are the formats of layouts, as the
-    tables name them, whose tensors such a file can hold. ``kinds`` are the results of `sniff` that its files may have.
+    ``name`` is a short word, ``title`` its description in messages. ``suffixes`` are those of outputs, the usual one
+    first; files of other tools may also have one of ``other_suffixes``. ``layout_formats`` are the formats of layouts,
+    as the tables name them, whose tensors such a file can hold. ``kinds`` are the results of `sniff` for its files.
 
     ``opener`` and ``writer`` are dotted paths, so that a format which is not used is not imported; see `open` and
     `write`. Where a checkpoint is a set of files, ``open_set`` opens it by its path, or gives None for a path that
     names no such set, and ``files`` gives the paths that an output's name stands for, the one that makes it complete
-    last. ``has_entries`` tells whether a file may hold several state dicts.
+    last. ``has_entries`` says whether a file may hold several state dicts.
     """
 
     name: str
@@ -72,8 +72,8 @@ def _function(path: str) -> Any:
 
 
 class ReadOptions(NamedTuple):
-    """How a checkpoint is read: whether the checksums in it are compared, and which ``entry`` of a PyTorch file, a
-    path with dots, is the state dict; by default the plain weights."""
+    """How a checkpoint is read: ``checksum`` compares the checksums in it; ``entry`` names the state dict in a PyTorch
+    file by its path, with dots (default: the plain weights)."""
 
     checksum: bool = True
     entry: str | None = None
@@ -85,7 +85,7 @@ class ReadOptions(NamedTuple):
 
 
 class Wrapper(NamedTuple):
-    """What stands around a state dict: ``key`` is its entry, ``entries`` are those beside it, plain data."""
+    """The dictionary around a state dict: ``key`` is the state dict's entry, ``entries`` are the others, plain data."""
 
     key: str
     entries: Mapping[str, object]
@@ -94,10 +94,10 @@ class Wrapper(NamedTuple):
 class Content(Record):
     """What an output holds.
 
-    ``original`` is what the file that the weights first came from said beside its tensors (`Checkpoint.details`);
-    ``same_layout`` is true if it had the output's layout.
+    ``original`` describes the file that the weights first came from (`Checkpoint.details`); ``same_layout`` is true
+    if that file had the output's layout.
     ``provenance`` gives the text of the provenance record, from the CRC-32 of each tensor's bytes as written, in
-    order; ``graph`` the source framework's network; ``progress`` is told the number of bytes of each piece.
+    order; ``graph`` the source framework's network; ``progress`` is called with the number of bytes of each chunk.
     """
 
     tensors: Sequence[Tensor]

@@ -1,4 +1,4 @@
-"""The graphs that files hold, as plain data: ONNX's and Caffe2's."""
+"""ONNX graphs and Caffe2 nets as plain data."""
 
 from __future__ import annotations
 
@@ -13,18 +13,18 @@ if TYPE_CHECKING:
     from converters.tensor import Tensor
 
     Size = int | str
-    """The size of an axis, or the name of a free one."""
+    """The size of an axis, or the name of a dynamic one."""
 
     Attribute = int | float | str | Sequence[int]
 
 OPSET = 18
-"""The operator set that is written; onnxruntime has supported it since 1.14."""
+"""The operator set of written graphs; onnxruntime has supported it since 1.14."""
 
 IR_VERSION = 9
 
 
 class Node(NamedTuple):
-    """One ONNX node. Of a file's, ``attributes`` has the numbers and lists of integers only."""
+    """One ONNX node. ``attributes`` of a node read from a file are its numbers and lists of integers only."""
 
     kind: str
     inputs: tuple[str, ...]
@@ -33,8 +33,9 @@ class Node(NamedTuple):
 
 
 class Graph(Record):
-    """An ONNX graph. ``inputs`` have a size or a free name for every axis. ``weights`` are the tensors of a file that
-    the graph reads, still lazy, under their own names; ``constants`` are the few that ONNX needs beside them."""
+    """An ONNX graph. ``inputs`` have a size, or the name of a dynamic size, for every axis. ``weights`` are
+    the lazy tensors of the source that the graph reads, under their own names; ``constants`` are the few further ones
+    that ONNX needs."""
 
     name: str
     nodes: tuple[Node, ...]
@@ -45,7 +46,8 @@ class Graph(Record):
 
 
 class NetOp(NamedTuple):
-    """An operator. ``args`` are its numbers, texts and lists of integers; ``values`` is the field with its floats."""
+    """A Caffe2 operator. ``args`` are its numbers, strings and lists of integers; ``values`` is the field with
+    its floats."""
 
     kind: str
     inputs: tuple[str, ...]
@@ -55,7 +57,7 @@ class NetOp(NamedTuple):
 
 
 class Caffe2Net(NamedTuple):
-    """A net: its operators in order, its inputs and its outputs."""
+    """A Caffe2 net: its operators in order, its inputs and its outputs."""
 
     name: str
     ops: tuple[NetOp, ...]

@@ -8,31 +8,31 @@ from converters.files import SourceFile
 
 from .format import ReadOptions
 from .registry import formats
-from .sniff import HEAD, refusal, sniff
+from .sniff import HEAD, sniff, unexpected_kind
 
 if TYPE_CHECKING:
     from .checkpoint import Checkpoint
 
 
 def open_checkpoint(path: str, *, checksum: bool = True, entry: str | None = None) -> Checkpoint:
-    """Recognise and open a checkpoint. Raises `BadInput` for anything else, saying what the file is.
+    """Recognise and open a checkpoint. Raises `BadInput` for any other file, saying what it is.
 
     ``checksum`` compares the checksums that a format has for its tensors, where they are read. ``entry`` is the path
-    of the state dict in a PyTorch file, with dots, where other weights than the plain ones are wanted: `UsageError`
-    for files that have no entries.
+    of a state dict in a PyTorch file, with dots (default: the plain weights). Raises `UsageError` for an ``entry`` of
+    a file that has no entries.
     """
     options = ReadOptions(checksum, entry)
     for record in formats():
-        if record.open_set and (found := record.open_set(path, options)):
-            return found
+        if record.open_set and (checkpoint := record.open_set(path, options)):
+            return checkpoint
     file = SourceFile(path)
     try:
         kind = sniff(file.read_at(0, min(HEAD, file.size)))
         for record in formats():
-            if kind in record.kinds and (found := record.open(file, kind, options)):
-                return found
+            if kind in record.kinds and (checkpoint := record.open(file, kind, options)):
+                return checkpoint
         options.refuse_entry(path)
-        raise refusal(file, kind)
+        raise unexpected_kind(file, kind)
     except BaseException:
         file.close()
         raise

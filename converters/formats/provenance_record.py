@@ -1,4 +1,4 @@
-"""Reads the provenance record in a file. Input is untrusted: every field is validated before use."""
+"""Parses the provenance record that this tool writes into files. It is untrusted: every field is validated."""
 
 from __future__ import annotations
 
@@ -18,25 +18,24 @@ LONGEST_STRIDE = 64
 """The largest stride in time that a stem can have: as many frames as the longest clips."""
 
 VERSION = 1
-"""The version of the record's own form."""
+"""The version of the record's form."""
 
 
 def parse_provenance(text: str | None, path: str) -> Mapping[str, Any] | None:
-    """The record as data, or None where there is none.
+    """The record as data; None for a file without one.
 
     Raises `BadInput` if it is damaged: not JSON, or a field with a wrong type or out of range.
     """
     if text is None:
         return None
     try:
-        value = json.loads(text)
-        sound = _RECORD(value)
+        record: Mapping[str, Any] = json.loads(text)
+        is_valid = _RECORD(record)
     except (ValueError, RecursionError):
-        sound = False
-    if not sound:
+        is_valid = False
+    if not is_valid:
         raise BadInput("its provenance record is damaged", path=path, hint="convert the source again")
-    found: Mapping[str, Any] = value
-    return found
+    return record
 
 
 def _text(value: Any) -> bool:
@@ -52,43 +51,43 @@ def _number(value: Any) -> bool:
     return isinstance(value, (int, float)) and not isinstance(value, bool) and abs(value) < 1e12
 
 
-def _whole(low: int, high: int) -> Check:
+def _integer(low: int, high: int) -> Check:
     return lambda value: isinstance(value, int) and not isinstance(value, bool) and low <= value <= high
 
 
 def _list(item: Check) -> Check:
-    return lambda value: isinstance(value, list) and all(item(one) for one in value)
+    return lambda value: isinstance(value, list) and all(item(element) for element in value)
 
 
 def _map(item: Check) -> Check:
-    return lambda value: isinstance(value, dict) and all(item(one) for one in value.values())
+    return lambda value: isinstance(value, dict) and all(item(element) for element in value.values())
 
 
 def _fields(needed: Mapping[str, Check], allowed: Mapping[str, Check] | None = None) -> Check:
     """A dict with all fields in ``needed``; those in ``allowed`` are checked if present, others are ignored."""
 
-    def check(value: Any) -> bool:
+    def has_fields(value: Any) -> bool:
         return (
             isinstance(value, dict)
-            and all(name in value and one(value[name]) for name, one in needed.items())
-            and all(one(value[name]) for name, one in (allowed or {}).items() if name in value)
+            and all(name in value and check(value[name]) for name, check in needed.items())
+            and all(check(value[name]) for name, check in (allowed or {}).items() if name in value)
         )
 
-    return check
+    return has_fields
 
 
 def _float(value: Any) -> bool:
     return _text(value) and value in ITEMSIZE and "float" in value
 
 
-_SIZES = _list(_whole(1, 100_000))
+_SIZES = _list(_integer(1, 100_000))
 _INPUT = _fields(
     {},
     {
         "clip": _SIZES,
         "counted_at": _SIZES,
-        "counted_positions": _whole(1, 100_000),
-        "frame_step": _whole(1, 1000),
+        "counted_positions": _integer(1, 100_000),
+        "frame_step": _integer(1, 1000),
         "resize": _text,
         "order": _text,
         "range": lambda value: _list(_number)(value) and len(value) == 2,
@@ -105,7 +104,7 @@ _STATISTICS = ("mean", "std")
 
 
 def _input(value: Any) -> bool:
-    """Each field sound, and those there that belong together."""
+    """Whether every field is valid, and fields that belong together are there together."""
     if not _INPUT(value):
         return False
     for group in (_CLIP, _STATISTICS):
@@ -119,18 +118,22 @@ def _input(value: Any) -> bool:
 
 
 _LAYER = _fields(
-    {"name": _text, "kind": lambda value: _text(value) or _whole(0, 1 << 31)(value), "blobs": _whole(0, 64)}
+    {
+        "name": _text,
+        "kind": lambda value: _text(value) or _integer(0, 1 << 31)(value),
+        "blobs": _integer(0, 64),
+    }
 )
 _SETTINGS = _map(lambda value: _text(value) or _flag(value) or (_number(value) and 0 <= value <= 64))
 
 
 def _scaled(value: Any) -> bool:
-    """Rows, whether it was divided by their root, and packed steps."""
-    checks = (_whole(1, 1 << 31), _flag, _text)
+    """A list of the number of rows, whether the tensor was divided by its root, and packed steps."""
+    checks = (_integer(1, 1 << 31), _flag, _text)
     return (
         isinstance(value, list)
         and len(value) == len(checks)
-        and all(check(one) for check, one in zip(checks, value, strict=True))
+        and all(check(item) for check, item in zip(checks, value, strict=True))
     )
 
 
@@ -142,12 +145,18 @@ _DETAILS = {
 }
 _RECORD = _fields(
     {
-        "provenance": lambda value: value == VERSION and _whole(1, VERSION)(value),
+        "provenance": lambda value: value == VERSION and _integer(1, VERSION)(value),
         "tool": _fields({"name": _text, "version": _text}),
         "mapping": _fields({"source": _text, "target": _text, "network": _text, "sha256": _text}),
         "layout": _text,
         "source": _fields(
-            {"name": _text, "size": _whole(0, 1 << 62), "layout": _text, "container": _text, "scope": _text},
+            {
+                "name": _text,
+                "size": _integer(0, 1 << 62),
+                "layout": _text,
+                "container": _text,
+                "scope": _text,
+            },
             {"sha256": _text},
         ),
         "notes": _list(_text),
@@ -162,7 +171,7 @@ _RECORD = _fields(
             },
         ),
     },
-    # What a mapping of the user's own says nothing of.
+    # A record of a conversion with a user's own mapping file has none of these.
     {
         "network": _fields(
             {
@@ -182,7 +191,7 @@ _RECORD = _fields(
                 "bn_eps": lambda value: _number(value) and 0 <= value < 1,
                 "dtype": _float,
                 "dtypes": _map(_float),
-                "shapes": _map(_list(_whole(0, 1 << 40))),
+                "shapes": _map(_list(_integer(0, 1 << 40))),
                 "lossy": _flag,
             },
             {"steps": _map(_text), "inverse_std": _flag, "absent": _flag, "head": _text},

@@ -18,7 +18,7 @@ _FOLDERS = (
     "caffe",
     "chainer",
 )
-"""In the order in which they are asked whether a file is theirs."""
+"""In the order in which they are tried on a file."""
 
 
 @cache
@@ -29,7 +29,7 @@ def formats() -> tuple[Format, ...]:
 
 
 def format_named(name: str) -> Format:
-    """The format of a name. Raises `KeyError` where there is none."""
+    """The format with a name. Raises `KeyError` for an unknown name."""
     return {record.name: record for record in formats()}[name]
 
 
@@ -39,13 +39,13 @@ def layout_formats() -> tuple[str, ...]:
 
 
 def formats_for(layout_format: str) -> tuple[Format, ...]:
-    """The formats that can hold a layout's tensors; those for its framework alone come first."""
-    found = [record for record in formats() if layout_format in record.layout_formats]
-    return tuple(sorted(found, key=lambda record: len(record.layout_formats)))
+    """The formats that can hold a layout's tensors; those of its framework come first."""
+    records = [record for record in formats() if layout_format in record.layout_formats]
+    return tuple(sorted(records, key=lambda record: len(record.layout_formats)))
 
 
 def titles(layout_format: str) -> str:
-    """What the files of a layout are, in words."""
+    """The formats of a layout's files in words, such as "a TensorFlow checkpoint"."""
     *most, last = [record.title for record in formats_for(layout_format)]
     return f"{', '.join(most)} or {last}" if most else last
 

@@ -1,4 +1,4 @@
-"""The kind of a file by its first bytes, and what a user should do with one of another kind."""
+"""Recognises the kind of a file by its first bytes, and gives advice on kinds that are not expected."""
 
 from __future__ import annotations
 
@@ -28,25 +28,29 @@ _STARTS = (
 )
 
 _OLD_PICKLE = rb"[}\]][q(.re]|\([dl][p.(SVUX]|\(?[ci][\w.]+\n[\w.]+\n|\([SVUXKIc(}\])]"
-"""How protocols 0 and 1, which have no number in front, begin: a container, a name, or values for a call."""
+"""The first bytes of a pickle of protocol 0 or 1, which has no version number: a container, a name, or values for
+a call."""
 
 _LEGACY_TORCH = (b"\x6c\xfc\x9c\x46\xf9\x20\x6a\xa8\x50\x19", b"L119547037146038801333356L")
-"""0x1950a86a20f9469cfc6c, the number in front of what ``torch.save`` wrote before PyTorch 1.6."""
+"""0x1950a86a20f9469cfc6c, the number at the start of what ``torch.save`` wrote before PyTorch 1.6."""
 
 _HTML = rb"(?is)(?:\xef\xbb\xbf)?\s*(?:<!--.{0,500}?-->\s*)?<(?:!doctype|html|head|body|\?xml|script)"
 _PROTOBUF = (
     rb"\n([\x01-\x7f])|\x12[\x80-\xff]|\x12[\x02-\x7f][\n\x12\x1a\x22]|\xa2\x06"
     rb"|\x08[\x80-\xff]{0,9}[\x00-\x7f][\x10\x12\x1a\x22\x28\x2a\x3a\x42]"
 )
+_SAFETENSORS_HEADER = 100_000_000
+"""The longest header of a safetensors file, in bytes; its length is the file's first eight bytes."""
+
 _MINIDB = (b"!!PREDICTOR_DBREADER", b"!!META_NET_DEF")
 
 _DESCRIPTIONS = {
     "empty": ("is empty", "the download failed; fetch it again"),
     "html": ("is a web page, not a checkpoint", "the site sent a page; fetch the file itself"),
     "git-lfs": ("is a git-lfs pointer, not a checkpoint", "run 'git lfs pull' to get the file itself"),
-    "text": ("is a text file, not a checkpoint", "look into it: it may be an error message of the download"),
+    "text": ("is a text file, not a checkpoint", "open it: it may be an error message from the download"),
     "zip": ("is a zip file", "a .pth of PyTorch 1.6 or later, or an archive to unpack first"),
-    "torch-legacy": ("is a PyTorch file of the format before 1.6", "it needs no reading as another format"),
+    "torch-legacy": ("is a PyTorch file of the format before 1.6", "it can be converted as it is"),
     "gzip": ("is compressed with gzip", "decompress it first"),
     "bzip2": ("is compressed with bzip2", "decompress it first"),
     "xz": ("is compressed with xz", "decompress it first"),
@@ -56,11 +60,14 @@ _DESCRIPTIONS = {
     "tar": ("is a tar archive", "unpack it first; the checkpoint is a file inside"),
     "hdf5": ("is an HDF5 file", "Caffe and Chainer models come as one"),
     "npy": ("is a single numpy array (.npy)", "a checkpoint has many named arrays"),
-    "safetensors": ("is a safetensors file", "it needs no reading as another format"),
+    "safetensors": ("is a safetensors file", "it can be converted as it is"),
     "protobuf": ("is a protocol buffer, such as a .caffemodel", "Caffe models are read as c3d or tsn"),
-    "minidb": ("is a Caffe2 database (.mdl)", "VMZ's minidb_to_pickle.py turns it into the .pkl to convert"),
+    "minidb": (
+        "is a Caffe2 database (.mdl)",
+        "VMZ's minidb_to_pickle.py turns it into a .pkl, which can be converted",
+    ),
     "pickle": ("is a pickle", "Caffe2 checkpoints of VMZ are pickles: read it as vmz"),
-    "unknown": ("is no kind of file that is known here", "it is damaged, or encrypted, or not a checkpoint"),
+    "unknown": ("is not a known kind of file", "it is damaged, or encrypted, or not a checkpoint"),
 }
 
 
@@ -68,6 +75,8 @@ def sniff(head: bytes) -> str:
     """The kind of a file from its first `HEAD` bytes, a key of `_DESCRIPTIONS`."""
     if not head:
         return "empty"
+    if head[8:9] == b"{" and int.from_bytes(head[:8], "little") <= _SAFETENSORS_HEADER:
+        return "safetensors"  # before pickles: a header of 640 bytes begins like one
     if any(number in head[:40] for number in _LEGACY_TORCH):
         return "torch-legacy"
     if head[0] == 0x80 and head[1:2] <= b"\x05":
@@ -79,8 +88,6 @@ def sniff(head: bytes) -> str:
         return "tar"
     if head[8:].startswith(_MINIDB):
         return "minidb"
-    if head[8:9] == b"{" and int.from_bytes(head[:8], "little") <= 100_000_000:
-        return "safetensors"
     if re.match(_HTML, head):
         return "html"
     if _is_protobuf(head):
@@ -91,8 +98,8 @@ def sniff(head: bytes) -> str:
 
 
 def _is_protobuf(head: bytes) -> bool:
-    """Whether it begins with the name of a Caffe or Caffe2 network, with a layer, with ONNX's version, or with the
-    first numbers of a Caffe mean or solver state."""
+    """Whether a file begins like a protocol buffer of Caffe, Caffe2 or ONNX: with a network's name, a layer, ONNX's
+    version, or the first numbers of a Caffe mean file or solver state."""
     match = re.match(_PROTOBUF, head)
     if not match:
         return False
@@ -113,14 +120,14 @@ def _is_text(head: bytes) -> bool:
 
 
 def expect(file: SourceFile, *kinds: str) -> str:
-    """The kind of a file, which must be one of ``kinds``. Raises `BadInput` that says what it is instead."""
+    """Return the kind of a file. Raises `BadInput`, which says what the file is, unless it is one of ``kinds``."""
     kind = sniff(file.read_at(0, min(HEAD, file.size)))
     if kind not in kinds:
-        raise refusal(file, kind)
+        raise unexpected_kind(file, kind)
     return kind
 
 
-def refusal(file: SourceFile, kind: str) -> BadInput:
-    """The error for a file of a kind that is not wanted."""
+def unexpected_kind(file: SourceFile, kind: str) -> BadInput:
+    """The error for a file whose kind is not expected."""
     what, hint = _DESCRIPTIONS[kind]
     return BadInput(what, path=file.path, hint=hint)

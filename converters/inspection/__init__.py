@@ -1,1 +1,1 @@
-"""What a file holds, and how two files differ."""
+"""Describe a file, and compare two files."""

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 from converters.conversion.arrays import arrays
 from converters.conversion.identify import declared_settings
 from converters.conversion.plan import make_plan
-from converters.conversion.provenance import before, undoing
+from converters.conversion.provenance import info_after_undo, undo_operations
 from converters.conversion.recognize import recognize
 from converters.errors import ConverterError
 from converters.formats.open import open_checkpoint
@@ -156,9 +156,9 @@ def _identify(checkpoint: Checkpoint, layout: str | None) -> _Identified | None:
         if layout is not None:
             raise
         return None
-    info = network_info(match, checkpoint.provenance, told=declared_settings(checkpoint))
-    undo = undoing(checkpoint.provenance, checkpoint.tensors)
-    own = before(info, checkpoint.provenance, undo)
+    info = network_info(match, checkpoint.provenance, declared=declared_settings(checkpoint))
+    undo = undo_operations(checkpoint.provenance, checkpoint.tensors)
+    own = info_after_undo(info, checkpoint.provenance, undo)
     return _Identified(checkpoint=checkpoint, match=match, info=info, own=own, undo=undo)
 
 

@@ -1,4 +1,4 @@
-"""Find out what a checkpoint file is, without reading its tensors."""
+"""Describe a checkpoint file without reading its tensors: format, layout, network, provenance."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from dataclasses import dataclass, field, fields, replace
 from typing import TYPE_CHECKING, Any
 
 from converters.conversion.identify import declared_settings
-from converters.conversion.recognize import namesakes, recognize
+from converters.conversion.recognize import ambiguous_layouts, recognize
 from converters.errors import Refused
 from converters.formats.open import open_checkpoint
 from converters.mapping.network_info import network_info
@@ -99,7 +99,7 @@ def inspect(
         inspection = (
             _inspect_file(checkpoint, unknown) if match is None else _inspect_network(checkpoint, match)
         )
-        if match is not None and layout is None and (others := namesakes(checkpoint, match)):
+        if match is not None and layout is None and (others := ambiguous_layouts(checkpoint, match)):
             title = (
                 f"{inspection.layout_title}; or {', '.join(others)}, whose networks compute something else"
             )
@@ -129,7 +129,7 @@ def _inspect_file(checkpoint: Checkpoint, unknown: str) -> Inspection:
 
 def _inspect_network(checkpoint: Checkpoint, match: Match) -> Inspection:
     """What can be said of a file of a known network; its tensors come in the order of the network's modules."""
-    info = network_info(match, checkpoint.provenance, told=declared_settings(checkpoint))
+    info = network_info(match, checkpoint.provenance, declared=declared_settings(checkpoint))
     multiply_adds, counted = _costs(match, info)
     layouts, refusing = holding_layouts(match.variant)
     names = dict.fromkeys(match.prefix + slot.name for slot in match.slots if slot.name)

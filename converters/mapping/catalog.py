@@ -1,6 +1,6 @@
-"""Where the tables are, which there are, and each of them, read once.
+"""Find and load the tables under ``mappings/``. Each is read once.
 
-A table comes from its compiled form (`compiled`) where that is of the file as it stands, else from the TOML itself.
+A table is loaded from its compiled form (`compiled`) if that is up to date, else from the TOML.
 """
 
 from __future__ import annotations
@@ -8,6 +8,8 @@ from __future__ import annotations
 import os
 from functools import cache
 from typing import TYPE_CHECKING, Any
+
+from converters.errors import UsageError
 
 from .compiled import read_compiled
 
@@ -19,7 +21,7 @@ _PACKAGE = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
 _INSTALLED = os.path.join(_PACKAGE, "_tables")
 
 ROOT = _INSTALLED if os.path.isdir(_INSTALLED) else os.path.join(os.path.dirname(_PACKAGE), "mappings")
-"""The folder of the tables: inside an installed package, beside it in a checkout."""
+"""The folder of the tables: in the package if it is installed, beside it in a checkout."""
 
 
 def network_names() -> list[str]:
@@ -33,29 +35,41 @@ def layout_names() -> list[str]:
 
 
 @cache
-def _names(root: str, sort: str) -> tuple[str, ...]:
-    entries = os.listdir(os.path.join(root, sort))
+def _names(root: str, folder: str) -> tuple[str, ...]:
+    entries = os.listdir(os.path.join(root, folder))
     return tuple(sorted(entry[:-5] for entry in entries if entry.endswith(".toml")))
 
 
 def load_network(family: str) -> NetworkTable:
-    """One network table. Raises `TableError` where it does not follow the grammar."""
+    """A family's network table. Raises `TableError` if it does not follow the grammar."""
     return _network(ROOT, family)
 
 
 def load_layout(name: str) -> LayoutTable:
-    """One layout table. Raises `TableError` where it does not follow the grammar."""
+    """A layout's table. Raises `TableError` if it does not follow the grammar."""
     return _layout(ROOT, name)
 
 
+def known_layout(name: str) -> LayoutTable:
+    """As `load_layout`, for a name from a user. Raises `UsageError` if there is no such layout."""
+    if name not in layout_names():
+        from difflib import get_close_matches
+
+        near = get_close_matches(name, layout_names(), 1)
+        raise UsageError(
+            f"there is no layout {name!r}",
+            hint=f"did you mean {near[0]!r}?" if near else f"there are {', '.join(layout_names())}",
+        )
+    return load_layout(name)
+
+
 def readable_layouts() -> list[LayoutTable]:
-    """Every layout table but those that cannot be read (`passed_over`): one project's table that is wrong
-    breaks no conversion of the others'."""
+    """Every layout table that can be read. A broken table of one layout does not break conversions of others."""
     return list(_readable(ROOT)[0])
 
 
-def passed_over() -> tuple[TableError, ...]:
-    """What is wrong with the tables that `readable_layouts` has left out, if it has been asked."""
+def layout_errors() -> tuple[TableError, ...]:
+    """The errors of the tables that `readable_layouts` left out; empty if it has not been called."""
     return _readable(ROOT)[1] if _readable.cache_info().currsize else ()
 
 
@@ -75,43 +89,43 @@ def _readable(root: str) -> tuple[tuple[LayoutTable, ...], tuple[TableError, ...
 
 
 def models(layout: LayoutTable) -> tuple[Model, ...]:
-    """The layout's models that have a name to ask for; for the canonical names those of every layout."""
+    """The layout's models that have a name. The canonical layout has those of every layout."""
     tables = readable_layouts() if layout.identity else (layout,)
     named = {row.name: row for table in tables for row in table.models if row.name}
     return tuple(named.values())
 
 
-def table_text(sort: str, name: str) -> bytes:
-    """The bytes of a table's file. ``sort`` is ``networks`` or ``layouts``."""
-    return _text(ROOT, sort, name)
+def table_text(folder: str, name: str) -> bytes:
+    """The bytes of a table's file. ``folder`` is ``networks`` or ``layouts``."""
+    return _text(ROOT, folder, name)
 
 
 def load_labels(name: str) -> tuple[list[str], str]:
-    """The class names in the file ``mappings/labels/NAME.txt``, in the order of the logits, and the notice of
-    their source and licence in its comments."""
+    """The class names in ``mappings/labels/NAME.txt``, in the order of the logits, and the notice of their source and
+    licence from its comments."""
     with open(os.path.join(ROOT, "labels", f"{name}.txt"), encoding="utf-8") as file:
         lines = [line.rstrip("\n") for line in file]
     notice = " ".join(line.removeprefix("#").strip() for line in lines if line.startswith("#"))
     return [line for line in lines if not line.startswith("#")], notice
 
 
-def _text(root: str, sort: str, name: str) -> bytes:
-    with open(os.path.join(root, sort, f"{name}.toml"), "rb") as file:
+def _text(root: str, folder: str, name: str) -> bytes:
+    with open(os.path.join(root, folder, f"{name}.toml"), "rb") as file:
         return file.read()
 
 
 @cache
 def _network(root: str, family: str) -> NetworkTable:
     text = _text(root, "networks", family)
-    found = read_compiled(root, "networks", family, text)
-    return found if found is not None else parse_network(root, family, text)
+    compiled = read_compiled(root, "networks", family, text)
+    return compiled if compiled is not None else parse_network(root, family, text)
 
 
 @cache
 def _layout(root: str, name: str) -> LayoutTable:
     text = _text(root, "layouts", name)
-    found = read_compiled(root, "layouts", name, text)
-    return found if found is not None else parse_layout(root, name, text)
+    compiled = read_compiled(root, "layouts", name, text)
+    return compiled if compiled is not None else parse_layout(root, name, text)
 
 
 def parse_network(root: str, family: str, text: bytes) -> NetworkTable:
@@ -128,55 +142,55 @@ def parse_network(root: str, family: str, text: bytes) -> NetworkTable:
 
 
 def parse_layout(root: str, name: str, text: bytes) -> LayoutTable:
-    """A layout table from the bytes of its TOML file. Raises `TableError`, also for what it says wrongly of others."""
+    """A layout table from the bytes of its TOML. Raises `TableError`, also for wrong references to other tables."""
     from importlib import import_module
 
     file, table = layout_file(root, name, text)
-    check = import_module(".check", __package__)  # which needs the tables, and so this module
+    check = import_module(".check", __package__)  # late: `check` imports this module
     for fault in check.layout_faults(file, table):
         raise fault.at(os.path.join(root, "layouts", f"{name}.toml"), text.decode())
     return table
 
 
 def layout_file(root: str, name: str, text: bytes) -> tuple[LayoutFile, LayoutTable]:
-    """What a layout's TOML file says, and the table that it makes. Raises `TableError`."""
+    """A layout's TOML file as parsed, and the table made from it. Raises `TableError`."""
     from .expand import layout_table
     from .parse import Fault, did_you_mean, parse
     from .schema import LayoutFile
 
     path, raw = _toml(root, "layouts", name, text)
 
-    def other(key: Key, wanted: str) -> LayoutTable:
+    def load_other(key: Key, other_name: str) -> LayoutTable:
         names = [other for other in _names(root, "layouts") if other != name]
-        if wanted not in names:
-            raise Fault(key, f"there is no other layout {wanted!r}", did_you_mean(wanted, names))
+        if other_name not in names:
+            raise Fault(key, f"there is no other layout {other_name!r}", did_you_mean(other_name, names))
         try:
-            return _layout(root, wanted)
+            return _layout(root, other_name)
         except RecursionError:
-            raise Fault(key, f"{wanted!r} refers to this table in its turn") from None
+            raise Fault(key, f"{other_name!r} refers back to this table") from None
 
     try:
         file = parse(LayoutFile, raw)
-        return file, layout_table(file, name, other)
+        return file, layout_table(file, name, load_other)
     except Fault as fault:
         raise fault.at(path, text.decode()) from None
 
 
-def from_toml(sort: str, name: str) -> tuple[LayoutTable | NetworkTable, list[str]]:
-    """A table from its TOML, and the other layouts that it takes something from. Raises `TableError`."""
-    text = table_text(sort, name)
-    if sort == "networks":
+def from_toml(folder: str, name: str) -> tuple[LayoutTable | NetworkTable, list[str]]:
+    """A table from its TOML, and the names of the layouts that it takes names or models from. Raises `TableError`."""
+    text = table_text(folder, name)
+    if folder == "networks":
         return parse_network(ROOT, name, text), []
     file, table = layout_file(ROOT, name, text)
     return table, [*table.naming.taken_from, *([file.models_from] if file.models_from else [])]
 
 
-def _toml(root: str, sort: str, name: str, text: bytes) -> tuple[str, dict[str, Any]]:
+def _toml(root: str, folder: str, name: str, text: bytes) -> tuple[str, dict[str, Any]]:
     import tomllib
 
     from .parse import TableError
 
-    path = os.path.join(root, sort, f"{name}.toml")
+    path = os.path.join(root, folder, f"{name}.toml")
     try:
         return path, tomllib.loads(text.decode())
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:

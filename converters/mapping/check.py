@@ -276,8 +276,10 @@ def _smallest(known: Iterable[Variant]) -> list[Variant]:
 def _doubled_names(file: LayoutFile, table: LayoutTable) -> Iterator[Fault]:
     """Tensors of one network that get the same name, and modules that get none."""
     for family in table.modules:
-        held = [variant for variant in variants(family) if not table.support_for(variant.name).unsupported]
-        for variant in _smallest(held):
+        supported = [
+            variant for variant in variants(family) if not table.support_for(variant.name).unsupported
+        ]
+        for variant in _smallest(supported):
             yield from _variant_faults(file, table, variant)
 
 

@@ -1,7 +1,7 @@
-"""Decide from a file's names and shapes which network it holds.
+"""Match a file with a variant by its names and shapes.
 
-Nothing is loaded on doubt: a file matches a variant when its names are exactly the variant's names and every shape
-agrees. Where none does, `mismatch` lists all that does not agree.
+A file matches a variant only if it has exactly the variant's names and every shape agrees. If no variant matches,
+`mismatch` lists every difference.
 """
 
 from __future__ import annotations
@@ -32,10 +32,10 @@ if TYPE_CHECKING:
 class Match(Record):
     """A file matched with a variant, every tensor accounted for.
 
-    ``slots`` are in state-dict order; ``prefix`` is the prefix of the file's names; ``dropped`` are the file's
-    tensors that the layout drops by name; ``counters`` the batch counters, which carry nothing. ``choices`` are the
-    variants that fit where these are several, ``variant`` being the first. ``partial`` says that the network has more
-    tensors than ``slots``: of a file that is a part alone.
+    ``slots`` are in state-dict order. ``prefix`` is the prefix of the file's names. ``dropped`` are the file's tensors
+    that the layout ignores by name, ``counters`` its batch counters. If several variants fit, ``choices`` are their
+    names and ``variant`` is the first. ``partial`` means that the file holds a part of the network: the network has
+    more tensors than ``slots``.
     """
 
     layout: LayoutTable
@@ -64,20 +64,20 @@ def match_file(
     head: str | None = None,
     path: str = "",
 ) -> Match:
-    """Match a file's tensors with one variant that ``layout`` names.
+    """Match a file's tensors with a variant of ``layout``.
 
-    ``others`` are names of values that are not tensors. Among Caffe2 blobs they too must be dropped by name;
-    what a PyTorch file holds beside its state dict is left out. ``variant`` asks for one variant, or for those of
-    one of the layout's models, ``head`` is what the file calls the head where that is not the layout's name. Raises
-    `Refused` with every fault, counted against the nearest variant.
+    ``others`` are names of values that are not tensors. Among Caffe2 blobs the layout must ignore them by name; in a
+    PyTorch file they are left out. ``variant`` requests one variant, or those of one of the layout's models. ``head``
+    is the file's name of the head, if it is not the layout's. Raises `Refused` with every fault against the most
+    similar variant.
     """
-    found, tried = _try(layout, tensors, others, variant, head, path)
-    if found is None:
-        layout, likeliest = max(tried, key=_recognised) if len(tried) > 1 else tried[0]
+    match, tried = _match_readings(layout, tensors, others, variant, head, path)
+    if match is None:
+        layout, likeliest = max(tried, key=_count_recognised) if len(tried) > 1 else tried[0]
         from .mismatch import explain
 
-        raise explain(layout, tensors, likeliest, variant, _asked(layout, variant), path)
-    return found
+        raise explain(layout, tensors, likeliest, variant, _filter_for(layout, variant), path)
+    return match
 
 
 def find_match(
@@ -89,11 +89,11 @@ def find_match(
     head: str | None = None,
     path: str = "",
 ) -> Match | None:
-    """As `match_file`, but None where no variant fits: to list all faults takes longer than to find none."""
-    return _try(layout, tensors, others, variant, head, path)[0]
+    """As `match_file`, but returns None if no variant matches. This is faster, since no faults are listed."""
+    return _match_readings(layout, tensors, others, variant, head, path)[0]
 
 
-def _try(
+def _match_readings(
     layout: LayoutTable,
     tensors: Mapping[str, Tensor],
     others: Iterable[str],
@@ -101,80 +101,81 @@ def _try(
     head: str | None,
     path: str,
 ) -> tuple[Match | None, list[tuple[LayoutTable, FileNames]]]:
-    """The match, or None and every reading of the names that was tried."""
+    """The match or None, and the readings of the names that did not match."""
     if layout.format == "pytorch":
         averages = averaged_names(tensors)
         names = [name for name in tensors if name not in averages]
-        beside = (*averages, *others)
+        extra_names = (*averages, *others)
     else:
-        names, beside = [*tensors, *others], ()
-    asked = _asked(layout, variant)
+        names, extra_names = [*tensors, *others], ()
+    asked = _filter_for(layout, variant)
     tried: list[tuple[LayoutTable, FileNames]] = []
     for table, prefix in readings(layout, names, head):
-        sorted_out = sort_out(table, names, beside, prefix)
+        sorted_out = sort_out(table, names, extra_names, prefix)
         chosen = table.choose(partial(chosen_name, table, sorted_out.wanted))
-        found = [
+        matches = [
             match
             for match in _matching_variants(chosen, tensors, sorted_out, asked)
-            if variant is None or _may_be(match, variant)
+            if variant is None or _may_be_model(match, variant)
         ]
-        if found:
-            several = tuple(match.variant.name for match in found) if len(found) > 1 else ()
-            return found[0].replace(choices=several), tried
+        if matches:
+            choices = tuple(match.variant.name for match in matches) if len(matches) > 1 else ()
+            return matches[0].replace(choices=choices), tried
         tried.append((chosen, sorted_out))
     return None, tried
 
 
-def _recognised(reading: tuple[LayoutTable, FileNames]) -> int:
-    """How many of a file's names a layout may mean, as far as they are the same in every variant."""
+def _count_recognised(reading: tuple[LayoutTable, FileNames]) -> int:
+    """How many of the file's names the layout has in every variant."""
     layout, names = reading
     templates = {text for names in layout.modules.values() for text in names.common.values()}
     kinds = [layout.parameter(kind, "weight") for kind in ("conv", "fc")]
     return sum(leaf.of(text) in names.wanted for text in templates for leaf in kinds)
 
 
-def _asked(layout: LayoutTable, variant: str | None) -> Callable[[str], bool]:
-    """Whether a variant may be tried, by its name."""
-    if variant is None:
+def _filter_for(layout: LayoutTable, requested: str | None) -> Callable[[str], bool]:
+    """A test of variants' names: whether the requested variant or model may be this variant."""
+    if requested is None:
         return lambda _: True
-    rows = [row for row in models(layout) if row.name == variant]
-    return lambda name: name == variant or any(is_for(row.variants, name) for row in rows)
+    rows = [row for row in models(layout) if row.name == requested]
+    return lambda name: name == requested or any(is_for(row.variants, name) for row in rows)
 
 
-def names_for(found: Match) -> list[str]:
-    """What ``variant`` may be of a file that fits: the layout's models whose network and sizes are the file's, then the
-    networks' own names, of all that it may be."""
-    names = found.choices or (found.variant.name,)
-    known = [row.name for row in models(found.layout) if any(is_for(row.variants, name) for name in names)]
-    return [*(name for name in known if _may_be(found, name)), *names]
+def names_for(match: Match) -> list[str]:
+    """The names that ``variant`` may have for a matched file: the layout's models with its variant and sizes, then its
+    variants."""
+    names = match.choices or (match.variant.name,)
+    model_names = [
+        row.name for row in models(match.layout) if any(is_for(row.variants, name) for name in names)
+    ]
+    return [*(name for name in model_names if _may_be_model(match, name)), *names]
 
 
-def _may_be(found: Match, variant: str) -> bool:
-    """Whether the sizes of a file leave it to be the model ``variant``. Classes show nothing: there are others after
-    further training."""
+def _may_be_model(match: Match, model: str) -> bool:
+    """Whether the file's sizes allow ``model``. The number of classes does not count: fine-tuning changes it."""
     return all(
-        found.sizes.get(size, allowed[0]) in allowed
-        for row in models(found.layout)
-        if row.name == variant
+        match.sizes.get(size, allowed[0]) in allowed
+        for row in models(match.layout)
+        if row.name == model
         for size, allowed in row.sizes.items()
         if size != "classes"
     )
 
 
 def _matching_variants(
-    layout: LayoutTable, tensors: Mapping[str, Tensor], names: FileNames, asked: Callable[[str], bool]
+    layout: LayoutTable, tensors: Mapping[str, Tensor], names: FileNames, may_try: Callable[[str], bool]
 ) -> list[Match]:
-    """Every variant that fits."""
-    found: list[Match] = []
+    """Every variant that matches; of variants that differ only in a head that the file lacks, the first."""
+    matches: list[Match] = []
     for family in families(layout):
         sizes = sizes_in_names(layout, family, names.wanted)
         for variant in variants(family):
-            if not asked(variant.name) or layout.support_for(variant.name).unsupported:
+            if not may_try(variant.name) or layout.support_for(variant.name).unsupported:
                 continue
             match = _match_variant(layout, variant, sizes, tensors, names)
-            if match and not any(_same_body(match, other) for other in found):
-                found.append(match)
-    return found
+            if match and not any(_differ_in_head_only(match, other) for other in matches):
+                matches.append(match)
+    return matches
 
 
 def _match_variant(
@@ -184,38 +185,36 @@ def _match_variant(
     tensors: Mapping[str, Tensor],
     names: FileNames,
 ) -> Match | None:
-    """The match of a variant whose names are exactly the file's and whose shapes and dtypes all agree.
+    """The match with a variant if all names, shapes and dtypes agree.
 
-    The names are counted first, and the expansion stops where something disagrees: most variants cost nothing.
+    Names are counted first, and the expansion stops at the first difference, so most variants cost nothing.
     """
     stored = layout.tensor_counts
-    few, many = count(variant, stored), len(names.wanted)
+    required, in_file = count(variant, stored), len(names.wanted)
     optional = {part: count_part(variant, part, stored) for part, may_lack in variant.parts if may_lack}
     head = optional_head(layout, variant)
-    last = count_part(variant, head, stored) if head else 0
-    if not few - last <= many <= few + sum(optional.values()):
+    head_count = count_part(variant, head, stored) if head else 0
+    if not required - head_count <= in_file <= required + sum(optional.values()):
         return None
-    present = (
-        {head: False} if many == few - last != few else {}
-    )  # else all its modules would be looked through
-    if optional:
+    present = {head: False} if in_file == required - head_count != required else {}
+    if optional:  # only then, since this looks through all modules
         present = present_parts(layout, variant, sizes, names)
-    few -= 0 if present.get(head, True) else last
-    if few + sum(number for part, number in optional.items() if present[part]) != many:
+    required -= 0 if present.get(head, True) else head_count
+    if required + sum(part_count for part, part_count in optional.items() if present[part]) != in_file:
         return None
     sizes = dict(sizes)
     if head and not present.get(head, True):
         sizes["classes"] = 0
-    expected = []
+    slots = []
     try:
-        for entry in tensor_slots(layout, variant, sizes, present):
-            if not entry.name:
-                expected.append(entry)
+        for slot in tensor_slots(layout, variant, sizes, present):
+            if not slot.name:
+                slots.append(slot)
                 continue
-            name = names.wanted.get(entry.name)
-            if name is None or tensor_faults(variant, entry, name, tensors, sizes):
+            name = names.wanted.get(slot.name)
+            if name is None or tensor_faults(variant, slot, name, tensors, sizes):
                 return None
-            expected.append(entry)
+            slots.append(slot)
     except (CannotHold, KeyError):
         return None
     return Match(
@@ -224,51 +223,51 @@ def _match_variant(
         sizes=sizes,
         present=present,
         prefix=names.prefix,
-        slots=tuple(expected),
+        slots=tuple(slots),
         dropped=names.dropped,
         counters=names.counters,
     )
 
 
-def _same_body(one: Match, other: Match) -> bool:
-    """Whether two networks, of which the file has no head, are the same up to it."""
+def _differ_in_head_only(first: Match, second: Match) -> bool:
+    """Whether a file without a head matches two variants that are equal but for the head."""
     return (
-        one.sizes == other.sizes == {**one.sizes, "classes": 0}
-        and one.slots == other.slots
-        and config(one.variant) == config(other.variant)
+        first.sizes == second.sizes == {**first.sizes, "classes": 0}
+        and first.slots == second.slots
+        and config(first.variant) == config(second.variant)
     )
 
 
-def with_inverse_std(found: Match) -> Match:
-    """The same for a file that has inverse standard deviations for variances, which nothing in it shows.
+def with_inverse_std(match: Match) -> Match:
+    """The match of a file that stores inverse standard deviations instead of variances, which the file does not show.
 
-    Raises `UsageError` where no file of the layout has.
+    Raises `UsageError` if no file of the layout does.
     """
-    if not found.layout.storage.inverse_std:
-        raise UsageError(f"no file of {found.layout.title} has inverse standard deviations")
-    layout = found.layout.inverted()
-    return found.replace(
-        layout=layout, slots=tuple(tensor_slots(layout, found.variant, found.sizes, found.present))
+    if not match.layout.storage.inverse_std:
+        raise UsageError(f"no file of {match.layout.title} has inverse standard deviations")
+    layout = match.layout.inverted()
+    return match.replace(
+        layout=layout, slots=tuple(tensor_slots(layout, match.variant, match.sizes, match.present))
     )
 
 
-def without_head(found: Match) -> Match:
-    """The same without the head, whose tensors are dropped. Raises `UsageError` where the tables know of none."""
-    head = head_part(found.variant)
+def without_head(match: Match) -> Match:
+    """The match without the head, whose tensors are dropped. Raises `UsageError` if the variant has no head."""
+    head = head_part(match.variant)
     if not head:
-        raise UsageError(f"{found.variant.title} has no head that can be left out")
-    gone = {module.name for module in found.variant.modules if module.part == head}
-    kept = tuple(entry for entry in found.slots if entry.canonical.rpartition(".")[0] not in gone)
-    dropped = tuple(found.prefix + entry.name for entry in found.slots if entry not in kept and entry.name)
-    return found.replace(
-        sizes={**found.sizes, "classes": 0},
-        present={**found.present, head: False},
-        slots=kept,
-        dropped=(*dropped, *found.dropped),
+        raise UsageError(f"{match.variant.title} has no head that can be left out")
+    head_modules = {module.name for module in match.variant.modules if module.part == head}
+    slots = tuple(slot for slot in match.slots if slot.canonical.rpartition(".")[0] not in head_modules)
+    dropped = tuple(match.prefix + slot.name for slot in match.slots if slot not in slots and slot.name)
+    return match.replace(
+        sizes={**match.sizes, "classes": 0},
+        present={**match.present, head: False},
+        slots=slots,
+        dropped=(*dropped, *match.dropped),
     )
 
 
-def zeros_of(found: Match) -> list[str]:
-    """The dropped tensors of a file that must be zero everywhere (`Storage.ignore_if_zero`)."""
-    zero = pattern(found.layout.storage.ignore_if_zero)
-    return [name for name in found.dropped if zero and zero.fullmatch(name.removeprefix(found.prefix))]
+def tensors_that_must_be_zero(match: Match) -> list[str]:
+    """The names of the file's ignored tensors that must be zero everywhere (`Storage.ignore_if_zero`)."""
+    glob = pattern(match.layout.storage.ignore_if_zero)
+    return [name for name in match.dropped if glob and glob.fullmatch(name.removeprefix(match.prefix))]

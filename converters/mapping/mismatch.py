@@ -1,4 +1,4 @@
-"""Why a file is no network of a layout: every fault, counted against the nearest variant."""
+"""Explain why a file matches no variant of a layout: every fault against the most similar variant."""
 
 from __future__ import annotations
 
@@ -25,11 +25,11 @@ if TYPE_CHECKING:
     from .variants import Variant
 
 _ALIKE = 0.3
-"""A file that shares fewer of its names with every variant is no network of the layout."""
+"""The least part of the names that a file must share with a variant to be compared with it."""
 
 
 class _Candidate(NamedTuple):
-    """A variant with the part of the names that it shares with a file (0 to 1), and what does not agree."""
+    """A variant that a file may be meant to be: the part of the names that they share (0 to 1), and the faults."""
 
     shared: float
     variant: Variant
@@ -41,22 +41,22 @@ def explain(
     layout: LayoutTable,
     tensors: Mapping[str, Tensor],
     names: FileNames,
-    wanted: str | None,
-    asked: Callable[[str], bool],
+    requested: str | None,
+    may_try: Callable[[str], bool],
     path: str,
 ) -> Refused:
-    """The refusal of a file that is no variant of a layout. ``wanted`` is the variant or the model that the user asks
-    for, ``asked`` says by its name whether a variant may be it."""
+    """The error for a file that matches no variant of a layout. ``requested`` is the variant or model that the user
+    requests, and ``may_try`` tests by name whether a variant may be it."""
     candidates = [
         variant
         for family in families(layout)
         for variant in variants(family)
-        if asked(variant.name) and not layout.support_for(variant.name).unsupported
+        if may_try(variant.name) and not layout.support_for(variant.name).unsupported
     ]
     if not candidates:
         known = ", ".join(row.name for row in models(layout))
         return Refused(
-            f"{layout.name} has no network named {wanted!r}",
+            f"{layout.name} has no network named {requested!r}",
             path=path,
             hint=f"there are {known}" if known else "`convert models` lists them",
         )
@@ -76,8 +76,8 @@ def explain(
 def _nearest(
     layout: LayoutTable, tensors: Mapping[str, Tensor], names: FileNames, candidates: Iterable[Variant]
 ) -> _Candidate | None:
-    """The variant that shares most names with a file, and of several the one with the fewest faults; None where none
-    shares many. Only variants that may be it by their number of tensors are expanded."""
+    """The variant that shares most names with a file and has the fewest faults; None if all share too few. Variants
+    whose number of tensors differs too much are not expanded."""
     best: _Candidate | None = None
     for variant in candidates:
         least = _ALIKE if best is None else best.shared
@@ -89,8 +89,8 @@ def _nearest(
             slots = tuple(tensor_slots(layout, variant, {"classes": 0, **sizes}, present))
         except CannotHold:
             continue
-        own = {slot.name for slot in slots if slot.name}
-        shared = len(own & names.wanted.keys()) / len(own | names.wanted.keys())
+        slot_names = {slot.name for slot in slots if slot.name}
+        shared = len(slot_names & names.wanted.keys()) / len(slot_names | names.wanted.keys())
         if shared < least:
             continue
         faults = _disagreements(variant, slots, sizes, tensors, names)
@@ -99,8 +99,8 @@ def _nearest(
     return best
 
 
-def _most_shared(layout: LayoutTable, variant: Variant, number: int) -> float:
-    """The largest part of the names that a file of ``number`` tensors can share with a variant."""
+def _most_shared(layout: LayoutTable, variant: Variant, in_file: int) -> float:
+    """The largest part of the names that a file of ``in_file`` tensors can share with a variant."""
     counts = layout.tensor_counts
     most = count(variant, counts)
     least = most
@@ -108,19 +108,19 @@ def _most_shared(layout: LayoutTable, variant: Variant, number: int) -> float:
     if head:
         least -= count_part(variant, head, counts)
     most += sum(count_part(variant, part, counts) for part, optional in variant.parts if optional)
-    if number < least:
-        return number / least
-    return most / number if number > most else 1.0
+    if in_file < least:
+        return in_file / least
+    return most / in_file if in_file > most else 1.0
 
 
 def _mismatch(
     layout: LayoutTable, tensors: Mapping[str, Tensor], names: FileNames, best: _Candidate, path: str
 ) -> Refused:
-    """What does not agree with the nearest variant, names first."""
+    """The refusal with all differences from the most similar variant, names first."""
     variant = best.variant
-    own = {slot.name for slot in best.slots if slot.name}
-    missing = [name for name in own if name not in names.wanted]
-    unused = [name for bare, name in names.wanted.items() if bare not in own]
+    slot_names = {slot.name for slot in best.slots if slot.name}
+    missing = [name for name in slot_names if name not in names.wanted]
+    unused = [name for bare, name in names.wanted.items() if bare not in slot_names]
     faults = [
         *(Fault("missing", names.prefix + name, near) for name, near in nearest(missing, unused)),
         *(Fault("unused", name, near) for name, near in nearest(unused, missing)),
@@ -143,15 +143,15 @@ def _mismatch(
 
 def _disagreements(
     variant: Variant,
-    expected: Iterable[TensorSlot],
+    slots: Iterable[TensorSlot],
     sizes: Mapping[str, int],
     tensors: Mapping[str, Tensor],
     names: FileNames,
 ) -> list[Fault]:
-    """Every shape and dtype that does not agree, of the names that are there."""
+    """Every wrong shape and dtype, of the names that the file has."""
     sizes = dict(sizes)
     faults = []
-    for slot in expected:
+    for slot in slots:
         name = names.wanted.get(slot.name)
         if name is not None:
             faults += tensor_faults(variant, slot, name, tensors, sizes)
@@ -161,36 +161,41 @@ def _disagreements(
 def _other_head(
     layout: LayoutTable,
     variant: Variant,
-    expected: Iterable[TensorSlot],
+    slots: Iterable[TensorSlot],
     names: FileNames,
     tensors: Mapping[str, Tensor],
 ) -> str:
-    """What to say where all is in order but for variant more layer, of as many inputs as the head, in the head's place:
-    it may be the head, under a name of its own."""
-    wanted = {slot.name: slot for slot in expected if slot.name}
+    """The hint for a file that lacks only the head and has one other linear layer with as many inputs, which may be its
+    head under another name; empty for other files."""
+    wanted = {slot.name: slot for slot in slots if slot.name}
     head = {module.name for module in variant.modules if module.part == head_part(variant)}
     missing = [slot for name, slot in wanted.items() if name not in names.wanted]
     unused = {bare: name for bare, name in names.wanted.items() if bare not in wanted}
     weight, bias = layout.parameter("fc", "weight"), layout.parameter("fc", "bias")
-    found = [bare.removesuffix(weight.suffix) for bare in unused if bare.endswith(weight.suffix)]
-    if len(head) != 1 or len(found) != 1 or unused.keys() != {weight.of(found[0]), bias.of(found[0])}:
+    candidates = [bare.removesuffix(weight.suffix) for bare in unused if bare.endswith(weight.suffix)]
+    if (
+        len(head) != 1
+        or len(candidates) != 1
+        or unused.keys() != {weight.of(candidates[0]), bias.of(candidates[0])}
+    ):
         return ""
     if any(slot.canonical.rpartition(".")[0] not in head for slot in missing):
         return ""
     inputs = next(module.shape[1] for module in variant.modules if module.name in head)
-    plain = weight.plain(tensors[unused[weight.of(found[0])]].shape, 2)
+    plain = weight.plain(tensors[unused[weight.of(candidates[0])]].shape, 2)
     if plain is None or plain[1] != inputs:
         return ""
-    return f"if {printable(names.prefix + found[0])} is its head, say so: --head {printable(names.prefix + found[0])}"
+    name = printable(names.prefix + candidates[0])
+    return f"if {name} is its head, say so: --head {name}"
 
 
 def nearest(names: list[str], others: Iterable[str]) -> Iterator[tuple[str, str]]:
-    """Each name with the nearest other name, as long as there are few: the search is slow."""
+    """Each name with the most similar other name. Only the first 20 names are searched for, since this is slow."""
     if not names:
         return
     from difflib import get_close_matches
 
     choices = sorted(others)
-    for number, name in enumerate(sorted(names)):
-        near = get_close_matches(name, choices, 1, 0.8) if number < 20 else []
-        yield name, f"nearest: {near[0]}" if near else ""
+    for position, name in enumerate(sorted(names)):
+        similar = get_close_matches(name, choices, 1, 0.8) if position < 20 else []
+        yield name, f"nearest: {similar[0]}" if similar else ""

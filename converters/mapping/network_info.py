@@ -1,4 +1,4 @@
-"""What a state dict cannot say about its network: eps, pools, input. From provenance, keywords or tables."""
+"""The network in a matched file: its settings and input, from the user, the file, its provenance and the tables."""
 
 from __future__ import annotations
 
@@ -44,12 +44,12 @@ class NetworkInfo(Record):
 
     @property
     def bn_eps(self) -> float:
-        """The eps that the file's variances go with; 0 in a network without norms."""
-        found: float = self.settings.get(BN_EPS, 0.0)
-        return found
+        """The eps that the file's variances go with; 0 in a network without batch norms."""
+        eps: float = self.settings.get(BN_EPS, 0.0)
+        return eps
 
     def with_eps(self, eps: float) -> NetworkInfo:
-        """The same with another eps of the batch norms, where it has any."""
+        """The same with another eps of its batch norms, if it has any."""
         if BN_EPS not in self.settings:
             return self
         return self.replace(settings={**self.settings, BN_EPS: eps})
@@ -63,23 +63,24 @@ def network_info(
     match: Match,
     provenance: Mapping[str, Any] | None,
     *,
-    told: Mapping[str, Any] = MappingProxyType({}),
-    asked: Mapping[str, object] = MappingProxyType({}),
+    declared: Mapping[str, Any] = MappingProxyType({}),
+    requested: Mapping[str, object] = MappingProxyType({}),
     model: str | None = None,
 ) -> NetworkInfo:
-    """The network in a matched file. Its settings are those ``asked`` for, then ``told``, what the file itself says
-    beside its tensors (an ONNX graph shows some), then its provenance's, then its layout's.
+    """The network in a matched file.
 
-    ``model`` asks for one of the layout's models by its name; the name of a network asks for nothing.
+    A setting comes from ``requested`` (the user), else from ``declared`` (the file's own graph), else from the
+    provenance record, else from the layout. ``model`` chooses one of the layout's models by name; a variant's name
+    chooses none.
 
-    Raises `UsageError` for a setting or a value that the network cannot have, `BadInput` for such in a provenance.
+    Raises `UsageError` for a setting or a value that the network cannot have, `BadInput` for one in the record.
     """
     layout, variant = match.layout, match.variant
-    wanted = parse_settings(variant, asked)
-    rows = _rows(match, provenance, model)
+    from_user = parse_settings(variant, requested)
+    rows = _models_of(match, provenance, model)
     row = rows[0] if len(rows) == 1 else None
     by_name = row is not None and bool(row.name) and row.name == model
-    found = NetworkInfo(
+    info = NetworkInfo(
         family=variant.family,
         variant=variant.name,
         title=variant.title,
@@ -92,38 +93,41 @@ def network_info(
         **_settings(match, rows),
     )
     if match.choices:
-        found = found.replace(choices=match.choices)
-    kept = (provenance or {}).get("network")
-    if isinstance(kept, dict) and kept.get("variant") == variant.name:
-        found = found.replace(
-            input={**kept["input"], **found.input} if by_name else kept["input"], licence=kept["licence"]
+        info = info.replace(choices=match.choices)
+    recorded = (provenance or {}).get("network")
+    if isinstance(recorded, dict) and recorded.get("variant") == variant.name:
+        info = info.replace(
+            input={**recorded["input"], **info.input} if by_name else recorded["input"],
+            licence=recorded["licence"],
         )
         if not by_name:
-            same = _recorded(match, kept["settings"])
-            found = found.replace(model=kept["model"], settings={**found.settings, **same}, choices=())
-    if not found.classes:  # without a head there is nothing to name
-        known = {key: value for key, value in found.input.items() if key not in ("labels", "labels_notice")}
-        found = found.replace(input=known)
-    shown = {name: value for name, value in told.items() if name in found.settings}
-    return found.replace(settings={**found.settings, **shown, **wanted})
+            from_record = _recorded_settings(match, recorded["settings"])
+            info = info.replace(
+                model=recorded["model"], settings={**info.settings, **from_record}, choices=()
+            )
+    if not info.classes:  # without a head there is nothing to name
+        input_ = {key: value for key, value in info.input.items() if key not in ("labels", "labels_notice")}
+        info = info.replace(input=input_)
+    from_file = {name: value for name, value in declared.items() if name in info.settings}
+    return info.replace(settings={**info.settings, **from_file, **from_user})
 
 
-def _recorded(match: Match, kept: Mapping[str, Any]) -> dict[str, Any]:
-    """The settings that a record says the file's weights go with. The eps is the layout's own, where it is of a
-    project: its conversion took the difference into the variances. Raises `BadInput` for impossible ones."""
-    own = settings(match.variant)
-    known = {name: value for name, value in kept.items() if name in own}
+def _recorded_settings(match: Match, recorded: Mapping[str, Any]) -> dict[str, Any]:
+    """The recorded settings of the file's weights. The eps is left out if the layout has its own: the recorded
+    conversion has shifted the variances to it. Raises `BadInput` for impossible values."""
+    defaults = settings(match.variant)
+    known = {name: value for name, value in recorded.items() if name in defaults}
     try:
-        found = parse_settings(match.variant, known)
+        values = parse_settings(match.variant, known)
     except UsageError:
         raise BadInput("its provenance record is damaged", hint="convert the source again") from None
     if own_eps(match.layout, match.variant) is not None:
-        found.pop(BN_EPS, None)
-    return found
+        values.pop(BN_EPS, None)
+    return values
 
 
 def require_unambiguous(info: NetworkInfo, path: str, *, option: str = "--variant") -> NetworkInfo:
-    """The same. Raises `Refused` where several models fit that compute different things; ``option`` chooses one."""
+    """Return ``info``. Raises `Refused` if several models with different settings fit; ``option`` chooses one."""
     if not info.choices:
         return info
     raise Refused(
@@ -134,17 +138,17 @@ def require_unambiguous(info: NetworkInfo, path: str, *, option: str = "--varian
     )
 
 
-def _rows(match: Match, provenance: Mapping[str, Any] | None, model: str | None) -> list[Model]:
-    """What the layout's table says a file may have been made for: the model asked for, else every model that
-    fits, else the first row that does."""
+def _models_of(match: Match, provenance: Mapping[str, Any] | None, model: str | None) -> list[Model]:
+    """The models of the layout's table that a file may be: the requested one, else all that fit, else the first row
+    without a name that fits."""
     layout = match.layout
-    known = layout.models
+    candidates = layout.models
     if layout.identity:
-        told = (provenance or {}).get("network") or {}
-        known = () if model is None and "model" in told else models(layout)
-    rows = [row for row in known if is_for(row.variants, match.variant.name)]
-    if asked := [row for row in rows if row.name and row.name == model]:
-        return asked
+        recorded = (provenance or {}).get("network") or {}
+        candidates = () if model is None and "model" in recorded else models(layout)
+    rows = [row for row in candidates if is_for(row.variants, match.variant.name)]
+    if named := [row for row in rows if row.name and row.name == model]:
+        return named
     fitting = [
         row for row in rows if all(match.sizes[size] in allowed for size, allowed in row.sizes.items())
     ]
@@ -152,39 +156,41 @@ def _rows(match: Match, provenance: Mapping[str, Any] | None, model: str | None)
 
 
 def _settings(match: Match, rows: list[Model]) -> dict[str, Any]:
-    """Model, settings and choices of a file that ``rows`` may be of."""
+    """The model, settings and choices of a file that may be any of the models ``rows``."""
     own = own_settings(match.layout, match.variant)
-    distinct = [_with(own, row) for row in rows] or [own]
+    distinct = [_with_model(own, row) for row in rows] or [own]
     named = [row.name for row in rows if row.name]
     return {
         "model": named[0] if len(named) == 1 else "",
         "settings": distinct[0],
-        "choices": tuple(named) if any(one != distinct[0] for one in distinct) else (),
+        "choices": tuple(named) if any(values != distinct[0] for values in distinct) else (),
     }
 
 
 def model_name_in(layout: LayoutTable, network: Mapping[str, Any]) -> str | None:
-    """What ``--variant`` calls a network, as `NetworkInfo.as_data` has it, in ``layout``: its model, where that is one
-    with the network's settings, else the first such, or the network's own name where the layout names no model of
-    it. None where all have other settings."""
-    told = dict(network["settings"])
-    one = find_variant(network["family"], network["variant"])
-    own = own_settings(layout, one)
-    rows = [row for row in layout.models if is_for(row.variants, one.name)]
-    found = {row.name: _with(own, row) for row in rows if row.name}
-    same = [name for name, values in found.items() if values == told]
-    if network["model"] in same:
+    """The name of a network (data of `NetworkInfo.as_data`) for ``--variant`` in ``layout``.
+
+    This is its model or the first other model with the network's settings. It is the variant's name if the layout
+    names no model of it, and None if all models have other settings.
+    """
+    wanted = dict(network["settings"])
+    variant = find_variant(network["family"], network["variant"])
+    own = own_settings(layout, variant)
+    rows = [row for row in layout.models if is_for(row.variants, variant.name)]
+    values_of = {row.name: _with_model(own, row) for row in rows if row.name}
+    equal = [name for name, values in values_of.items() if values == wanted]
+    if network["model"] in equal:
         return str(network["model"])
-    if found:
-        return same[0] if same else None
-    return one.name
+    if values_of:
+        return equal[0] if equal else None
+    return variant.name
 
 
 def layout_settings(
     layout: LayoutTable, variant: Variant, sizes: Mapping[str, int] | None = None
 ) -> list[dict[str, Any]]:
-    """The settings that a layout's own networks of a variant may have: one for each of its models that fit the sizes
-    ``bound``, where it names any."""
+    """The settings of a layout's own networks of a variant: one set for each of its models that fit ``sizes``, or one
+    set if it lists no model."""
     own = own_settings(layout, variant)
     rows = [
         row
@@ -192,37 +198,37 @@ def layout_settings(
         if is_for(row.variants, variant.name)
         and (sizes is None or all(sizes[size] in allowed for size, allowed in row.sizes.items()))
     ]
-    return [_with(own, row) for row in rows] or [own]
+    return [_with_model(own, row) for row in rows] or [own]
 
 
-def _with(own: Mapping[str, Any], row: Model) -> dict[str, Any]:
+def _with_model(own: Mapping[str, Any], row: Model) -> dict[str, Any]:
     """A layout's settings of a variant with those of one of its models."""
     return {name: row.settings.get(name, value) for name, value in own.items()}
 
 
-def differing_settings(wanted: Mapping[str, Any], held: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
-    """What of ``wanted`` settings the nearest of those that a layout has are otherwise, with its values; but for the
-    eps of batch norms, which goes into the variances."""
-    apart = (
-        {name: one[name] for name, value in wanted.items() if one[name] != value and name != BN_EPS}
-        for one in held
+def differing_settings(wanted: Mapping[str, Any], available: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
+    """The settings that differ from ``wanted`` in the most similar of the ``available`` sets, with their values there.
+    The batch-norm eps does not count, since a conversion shifts the variances."""
+    differences = (
+        {name: values[name] for name, value in wanted.items() if values[name] != value and name != BN_EPS}
+        for values in available
     )
-    return min(apart, key=len, default={})
+    return min(differences, key=len, default={})
 
 
 def _input(match: Match, row: Model | None) -> dict[str, Any]:
-    """Clip, crop and normalisation: the clip a file was made for, and the statistics for its channels."""
-    found: dict[str, Any] = {}
+    """Clip, crop and normalisation: those of the model ``row``, and the layout's statistics for the file's channels."""
+    described: dict[str, Any] = {}
     if row is not None:
-        found["clip"] = [match.sizes.get(str(size), size) for size in row.clip]
-        found["counted_at"] = [match.sizes.get(str(size), size) for size in row.count or row.clip]
-        found["counted_positions"] = row.count_positions
-        found["frame_step"] = row.frame_step
-        found["resize"] = row.resize
+        described["clip"] = [match.sizes.get(str(size), size) for size in row.clip]
+        described["counted_at"] = [match.sizes.get(str(size), size) for size in row.count or row.clip]
+        described["counted_positions"] = row.count_positions
+        described["frame_step"] = row.frame_step
+        described["resize"] = row.resize
     labels = match.layout.labels.get(str(match.sizes["classes"]))
     if labels is not None:
-        found["labels"], found["labels_notice"] = load_labels(labels)
+        described["labels"], described["labels_notice"] = load_labels(labels)
     for input_ in match.layout.preprocessing.values():
         if input_.channels == match.sizes.get("channels") and is_for(input_.variants, match.variant.name):
-            return found | input_.as_data()
-    return found
+            return described | input_.as_data()
+    return described

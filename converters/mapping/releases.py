@@ -54,7 +54,7 @@ def releases() -> list[Release]:
     found = []
     for name, zoo in table.items():
         for row in zoo["files"]:
-            told: dict[str, Any] = {key: value for key, value in row.items() if key in Release.fields}
+            attributes: dict[str, Any] = {key: value for key, value in row.items() if key in Release.fields}
             found.append(
                 Release(
                     zoo=name,
@@ -62,7 +62,7 @@ def releases() -> list[Release]:
                     url=zoo["url"].format_map(row),
                     layout=zoo["layout"],
                     licence=zoo["licence"],
-                    **told,
+                    **attributes,
                 )
             )
     return found

@@ -1,4 +1,4 @@
-"""A mapping file of a user's own: one table from the names of one file to those of another.
+"""Read a user's mapping file: a table from the names of one file to those of another.
 
 Templates with an index expand into a finite list of exact pairs, and every limit is checked before anything is
 expanded: such a file comes from anywhere. The grammar is described in ``docs/mapping-files.md``.
@@ -33,10 +33,9 @@ _PLACEHOLDER = re.compile(r"\{\{|\}\}|\{([A-Za-z_][A-Za-z0-9_]{0,30})\}|[{}]")
 _RANGE = re.compile(r"(0|[1-9][0-9]{0,8})(?:-(0|[1-9][0-9]{0,8}))?(?:\*([1-9][0-9]{0,5}))?")
 _AXIS = re.compile(r"[A-Za-z]{1,8}")
 
-
 _TEXTS = re.compile(r'"(?:[^"\\\n]|\\.)*+"|\'[^\'\n]*+\'|#[^\n]*+')
 _DEEP = re.compile(r"(?<![\w-])(?:[\w-]++[ \t]*+\.[ \t]*+){9}")
-"""A key in more parts than the grammar has; the parser's time for one grows with the square of their number."""
+"""A dotted key with more parts than the grammar has. The TOML parser needs quadratic time for such keys."""
 
 
 class MappingError(TableError):
@@ -56,7 +55,7 @@ class Constant(NamedTuple):
 
 
 class Side(Record):
-    """What is said of one side's files. ``left_over`` are tensors there that nothing says anything of yet."""
+    """The files of one side. ``left_over`` are tensors that have no row yet."""
 
     name: str
     title: str
@@ -68,8 +67,8 @@ class Side(Record):
 
 
 class Pair(NamedTuple):
-    """One tensor under both names. The leaves say how each side stores it, in the axes of the right one's order;
-    ``rank`` is how many axes it has without further ones, None where the row names no axes."""
+    """One tensor under both names. ``left_stored`` and ``right_stored`` say how each side stores it, with axes in the
+    right side's order. ``rank`` is its number of axes without those of size one, None if the row names no axes."""
 
     left: str
     right: str
@@ -237,10 +236,10 @@ class _Indexes:
 
     def names_of(self, *templates: _Template) -> tuple[str, ...]:
         """The indexes that templates are filled from, in the table's order."""
-        held = {
+        used = {
             self.of_column[placeholder] for template in templates for placeholder in template.placeholders
         }
-        return tuple(name for name in self.columns if name in held)
+        return tuple(name for name in self.columns if name in used)
 
     def expansions(self, where: str, names: tuple[str, ...]) -> Iterator[dict[str, str]]:
         """The values of every placeholder, for every combination of the indexes' rows; counted first."""
@@ -277,26 +276,26 @@ def _values(check: Check, where: str, raw: object) -> list[str]:
                 where,
                 f"{word!r} is not a number, LOW-HIGH or either*TIMES",
             )
-            many = (high - low + 1) * times
-            check.that(len(out) + many <= MOST_ROWS, where, f"has more than {MOST_ROWS:,} values")
+            count = (high - low + 1) * times
+            check.that(len(out) + count <= MOST_ROWS, where, f"has more than {MOST_ROWS:,} values")
             out += [str(number) for number in range(low, high + 1)] * times
     else:
         check.that(
             isinstance(raw, list)
-            and all(isinstance(one, (str, int)) and not isinstance(one, bool) for one in raw),
+            and all(isinstance(value, (str, int)) and not isinstance(value, bool) for value in raw),
             where,
             'must be a text such as "0-3 5*2" or a list of texts and whole numbers',
         )
-        values: list[object] = raw if isinstance(raw, list) else []
-        check.that(len(values) <= MOST_ROWS, where, f"has more than {MOST_ROWS:,} values")
+        listed: list[object] = raw if isinstance(raw, list) else []
+        check.that(len(listed) <= MOST_ROWS, where, f"has more than {MOST_ROWS:,} values")
         check.that(
-            all(isinstance(one, str) or abs(int(str(one))) < 10**9 for one in values),
+            all(isinstance(value, str) or abs(int(str(value))) < 10**9 for value in listed),
             where,
             "has a number too large",
         )
-        out = [str(one) for one in values]
+        out = [str(value) for value in listed]
     check.that(bool(out), where, "has no value")
-    check.that(all(len(one) <= LONGEST_NAME for one in out), where, "has a value too long for a name")
+    check.that(all(len(value) <= LONGEST_NAME for value in out), where, "has a value too long for a name")
     return out
 
 
@@ -307,16 +306,16 @@ def _pairs(check: Check, indexes: _Indexes, raw: Mapping[str, Any], section: str
         for key, value in _table(check, raw.get(section, {}), section).items()
     ]
     for first, group in groupby(rows, key=lambda row: row[0][:1]):
-        together = list(group)
-        blocks = [list(_expanded(indexes, section, row)) for row in together]
+        group_rows = list(group)
+        blocks = [list(_expanded(indexes, section, row)) for row in group_rows]
         if not first:
             yield from chain.from_iterable(blocks)
             continue
-        each = len(next(iter(indexes.columns[first[0]].values())))
-        for block in range(each):
+        length = len(next(iter(indexes.columns[first[0]].values())))
+        for block in range(length):
             for pairs in blocks:
-                many = len(pairs) // each
-                yield from pairs[block * many : (block + 1) * many]
+                count = len(pairs) // length
+                yield from pairs[block * count : (block + 1) * count]
 
 
 _Row = tuple[tuple[str, ...], _Template, _Template, StoredTensor, StoredTensor, "int | None"]
@@ -348,7 +347,7 @@ def _expanded(indexes: _Indexes, section: str, row: _Row) -> Iterator[Pair]:
 
 
 def _axes(check: Check, where: str, text: object) -> tuple[StoredTensor, StoredTensor, int]:
-    """``"D H W I O -> O I D H W"``: axes on both sides, a ``1`` in front or behind for a further axis of size one."""
+    """``"D H W I O -> O I D H W"``: axes on both sides, a ``1`` before or after them for a further axis of size one."""
     check.that(isinstance(text, str) and len(str(text)) < LONGEST_NAME, where, "axes must be a text")
     left, arrow, right = str(text).partition("->")
     sides = []
@@ -433,8 +432,8 @@ def _constants(
     )
     template = indexes.template(where, name)
     like = indexes.template(where, row["like"]) if "like" in row else _Template(("",), ())
-    held = set(indexes.names_of(template))
-    check.that(held >= set(indexes.names_of(like)), where, "is like a tensor of another index")
+    indexes_used = set(indexes.names_of(template))
+    check.that(indexes_used >= set(indexes.names_of(like)), where, "is like a tensor of another index")
     for values in indexes.expansions(where, indexes.names_of(template)):
         constant = Constant(
             float(number),

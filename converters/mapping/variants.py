@@ -250,8 +250,8 @@ def declaring_tables(variant: Variant) -> tuple[NetworkTable, ...]:
 
 def own_settings(layout: LayoutTable, variant: Variant) -> dict[str, Any]:
     """The settings of a layout's own network of a variant, as far as its models do not differ in them."""
-    told = {**layout.settings, **layout.support_for(variant.name).settings}
-    return {name: told.get(name, value) for name, value in settings(variant).items()}
+    layout_settings = {**layout.settings, **layout.support_for(variant.name).settings}
+    return {name: layout_settings.get(name, value) for name, value in settings(variant).items()}
 
 
 def own_eps(layout: LayoutTable, variant: Variant) -> float | None:

@@ -27,16 +27,16 @@ def build(spec: NetworkSpec) -> Network:
 
     All tensors are on the meta device, so that building takes milliseconds and no memory: fill them with
     ``load_state_dict(state, assign=True)``. ``state_dict()`` has exactly the names and shapes of ``spec`` and a
-    ``num_batches_tracked`` for each batch norm. Raises ValueError for a family that there is not, for shapes that do
-    not fit each other, and for a setting that is missing or has a value that the network does not know.
+    ``num_batches_tracked`` for each batch norm. Raises ValueError for an unknown family, for shapes that do
+    not fit each other, and for a setting that is missing or has an unknown value.
 
     ``forward`` takes float32, what the family's `NetworkRecord.inputs` name, and returns logits [N, classes], before
-    softmax. Detectors take ``rois`` too, [K, 5] of (clip, x1, y1, x2, y2) in pixels, and return [K, classes]. Networks
-    over frames (2D networks) average over the T frames (or segments) of a clip.
+    softmax. Detectors take ``rois`` too, [K, 5] of (clip, x1, y1, x2, y2) in pixels, and return [K, classes]. 2D
+    networks average over the T frames (or segments) of a clip.
 
     ``end_points`` takes the same and returns an ordered dict of every block's output: ``"stem"``, ``"pool1"``,
-    ``"layer1.0"``, ... after their ReLU, ``"pool"`` and ``"logits"``; the family's module says where the names are
-    others. ``steps`` gives the same one by one.
+    ``"layer1.0"``, ... after their ReLU, ``"pool"`` and ``"logits"``; the family's module lists other names.
+    ``steps`` yields the same one by one.
     """
     model = network_record(spec.family).build(ModuleShapes(spec.shapes), Settings(spec.settings))
     _check(model, spec)

@@ -49,7 +49,7 @@ class Unit(nn.Module):
     - ``middle_relu``: whether a ReLU lies between the halves.
 
     ``channels`` come in; the groups follow from the weight's second axis. Padding keeps the size at stride 1
-    (odd kernels) unless ``padding`` says otherwise; ``dilation`` is that of axes where the kernel is wider than one.
+    (odd kernels) unless ``padding`` is given; ``dilation`` is that of axes where the kernel is wider than one.
     """
 
     out_channels: int
@@ -160,7 +160,7 @@ class Block(nn.Module):
 
 
 def linear(shapes: ModuleShapes, inputs: int, name: str) -> nn.Linear:
-    """The fully connected layer ``name``; ValueError where its weight does not take ``inputs`` inputs."""
+    """The linear layer ``name``. Raises ValueError if its weight does not take ``inputs`` inputs."""
     outputs, columns = shapes[f"{name}.weight"]
     if columns != inputs:
         raise ValueError(f"{shapes.prefix}{name}.weight takes {columns} inputs and gets {inputs}")
@@ -168,7 +168,7 @@ def linear(shapes: ModuleShapes, inputs: int, name: str) -> nn.Linear:
 
 
 def check_input(x: Tensor, axes: str, channels: int | None) -> None:
-    """ValueError unless ``x`` has the axes named by letters, none of them empty, and as many ``channels``."""
+    """Raise ValueError unless ``x`` has the axes named by letters, none of them empty, and ``channels`` channels."""
     what = f"[{', '.join(axes)}]"
     if x.dim() != len(axes):
         raise ValueError(f"expected {what}, got {x.dim()} axes: {list(x.shape)}")

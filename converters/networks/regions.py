@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from .spec import Settings
 
 SCALE = 1 / 16
-"""From pixels of the clip to positions of the map that a region is cut from."""
+"""Pixels of the clip times this are positions in the feature map."""
 
 
 class Regions:

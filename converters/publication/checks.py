@@ -1,4 +1,4 @@
-"""What is verified before a file is published: its values, its source, and both networks. Each check says in words what
+"""The checks before a file is published: its values, its source, and both networks. Each check says in words what
 it found, for the model card, and raises `Refused` where something differs."""
 
 from __future__ import annotations

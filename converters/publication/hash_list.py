@@ -30,7 +30,7 @@ def list_path(folder: str) -> str:
 
 
 def read_hashes(folder: str) -> dict[str, str]:
-    """Hexadecimal hashes by file name. Raises `BadInput` where there is no list, or it is not valid."""
+    """Hexadecimal hashes by file name. Raises `BadInput` if there is no list, or it is not valid."""
     path = list_path(folder)
     with SourceFile(path) as file:
         if file.size > MAX_SIZE:

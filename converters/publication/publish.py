@@ -1,4 +1,4 @@
-"""Publish a checkpoint: under a name with its hash, with a model card, and on the folder's list of hashes."""
+"""Publish a checkpoint: a file with its hash in the name, a model card, and a line in the folder's list of hashes."""
 
 from __future__ import annotations
 

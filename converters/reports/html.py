@@ -53,7 +53,7 @@ details { margin: .75rem 0 } summary { cursor: pointer }
   figure, tr, .cards > * { break-inside: avoid } h2, h3 { break-after: avoid } }"""
 
 POLICY = "default-src 'none'; style-src 'unsafe-inline'; img-src data:; base-uri 'none'; form-action 'none'"
-"""What a browser may load for a page: nothing but the icon and the style in it."""
+"""What a browser may load for a page: only the icon and the style in it."""
 
 LONG = 36
 """Longer names may be broken."""

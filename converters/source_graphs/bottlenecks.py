@@ -1,5 +1,7 @@
-"""What the networks of video-nonlocal-net and PySlowFast have in common, Caffe2's operators and names of blobs:
-bottlenecks in four stages, non-local blocks between them, and a classifier over windows of the last map."""
+"""What the Caffe2 networks of video-nonlocal-net and PySlowFast share: operators and blob names.
+
+They have bottlenecks in four stages, non-local blocks between them, and a classifier over windows of the last map.
+"""
 
 from __future__ import annotations
 
@@ -26,14 +28,14 @@ _HEAD = re.compile(r"(gpu_\d+/|)pred_w")
 
 
 def scope_of(blobs: Mapping[str, Shape]) -> str | None:
-    """The prefix of such a network's blobs, that of a GPU or none. None where they are no such network's: they have
-    no classifier ``pred`` or no norm ``res_conv1_bn``."""
-    found = next(filter(None, (_HEAD.fullmatch(name) for name in blobs)), None)
-    return found[1] if found and f"{found[1]}res_conv1_bn_s" in blobs else None
+    """The prefix of such a network's blobs: a GPU's, or empty. None for blobs of other networks, which lack the
+    classifier ``pred`` or the batch norm ``res_conv1_bn``."""
+    match = next(filter(None, (_HEAD.fullmatch(name) for name in blobs)), None)
+    return match[1] if match and f"{match[1]}res_conv1_bn_s" in blobs else None
 
 
 class Bottlenecks(NetBuilder):
-    """Writes such networks."""
+    """Builds such networks."""
 
     def conv(
         self, x: str, name: str, strides: Iterable[int] = (1, 1, 1), *, dilation: int = 1, group: int = 1
@@ -54,7 +56,7 @@ class Bottlenecks(NetBuilder):
         return self.op("SpatialBN", [x, *leaves], name, epsilon=EPSILON)
 
     def relu(self, x: str) -> str:
-        """In place."""
+        """A ReLU in place."""
         return self.op("Relu", [x], x)
 
     def stage(
@@ -89,8 +91,8 @@ class Bottlenecks(NetBuilder):
     def nonlocal_block(
         self, x: str, name: str, *, pool: tuple[int, ...] = (1, 2, 2), softmax: bool = True
     ) -> str:
-        """Every position looks at those that a pool left: with the softmax of the scaled affinities as weights, or
-        with these over their number."""
+        """A non-local block: every position attends to the pooled positions. Its weights are the softmax of the scaled
+        affinities, or the affinities divided by their number."""
         inner = self.shapes[f"{name}_theta_w"][0]
         theta = self.conv(x, f"{name}_theta")
         pooled = self.op("MaxPool", [x], f"{name}_pool", kernels=pool, strides=pool)
@@ -113,7 +115,7 @@ class Bottlenecks(NetBuilder):
         return self.op("Sum", [x, out], f"{name}_sum")
 
     def windows(self, x: str, name: str, window: int) -> str:
-        """The means of every window of so many rows and columns, over all frames that are left."""
+        """The means over all frames of every window of ``window`` rows and columns."""
         x = self.op(
             "AveragePool", [x], f"{name}_{window}x{window}", kernels=(1, window, window), strides=(1, 1, 1)
         )

@@ -1,4 +1,4 @@
-"""A Caffe2 net that a file itself describes, as a source network."""
+"""Turn a file's own Caffe2 net (its ``predict_net``) into a source network."""
 
 from __future__ import annotations
 
@@ -19,16 +19,16 @@ if TYPE_CHECKING:
     from converters.tensor import Tensor
 
 
-def described_net(found: Caffe2Net, tensors: Mapping[str, Tensor]) -> SourceNet:
+def described_net(predict_net: Caffe2Net, tensors: Mapping[str, Tensor]) -> SourceNet:
     """A ``predict_net`` over the blobs that its init net fills. Blocks have the labels of VMZ's networks where its
     blobs have their names.
 
     Raises `Refused` for a net of which an input goes into no convolution, so that its shape is not known.
     """
-    ops = tuple(SourceOp(op.kind, op.inputs, op.outputs, op.args) for op in found.ops)
+    ops = tuple(SourceOp(op.kind, op.inputs, op.outputs, op.args) for op in predict_net.ops)
     made = {name for op in ops for name in op.outputs}
     inputs: dict[str, tuple[int | str, ...]] = {}
-    for name in found.inputs:
+    for name in predict_net.inputs:
         if name in tensors or name in inputs:
             continue
         weight = next((op.inputs[1] for op in ops if op.kind == "Conv" and op.inputs[:1] == (name,)), "")
@@ -36,23 +36,23 @@ def described_net(found: Caffe2Net, tensors: Mapping[str, Tensor]) -> SourceNet:
             raise Refused("the net takes an input of no known shape", where=name)
         _, channels, *kernel = tensors[weight].shape
         inputs[name] = ("N", channels, *("T", "H", "W")[-len(kernel) :])
-    if not found.outputs or found.outputs[-1] not in made:
+    if not predict_net.outputs or predict_net.outputs[-1] not in made:
         raise Refused("the net gives no output of its own")
-    known = vmz.recognise({name: tensor.shape for name, tensor in tensors.items()}, {})
-    blocks = {label: name for label, name in (known.blocks if known else {}).items() if name in made}
+    vmz_net = vmz.recognise({name: tensor.shape for name, tensor in tensors.items()}, {})
+    blocks = {label: name for label, name in (vmz_net.blocks if vmz_net else {}).items() if name in made}
     blocks.pop("logits", None)
     return SourceNet(
-        name=found.name or "net",
+        name=predict_net.name or "net",
         framework="Caffe2",
         ops=ops,
         inputs=inputs,
-        blocks={**blocks, "logits": found.outputs[-1]},
+        blocks={**blocks, "logits": predict_net.outputs[-1]},
     )
 
 
 def declared_by(predict_net: Caffe2Net, tensors: Mapping[str, Tensor]) -> dict[str, Any]:
-    """The network's properties that a ``predict_net`` declares, see `declared_settings`; none if it has operators
-    without a translation to ONNX. Raises `Refused` as `described_net` does."""
+    """The settings that a ``predict_net`` declares (`declared_settings`); none if it has operators that cannot be
+    translated to ONNX. Raises `Refused` as `described_net` does."""
     net = described_net(predict_net, tensors)
     try:
         graph = translate(net, caffe2.VOCABULARY, tensors)

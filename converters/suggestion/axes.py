@@ -1,4 +1,4 @@
-"""Which order of axes leads from one file's shapes to the other's. All shapes together decide."""
+"""Find the order of axes that turns one file's shapes into the other's. All shapes together decide."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Pair vectors: those of one module are in a run beside its weight; roles, values and order tell them apart."""
+"""Pair vectors: those of a module follow or precede its weight; roles, values and order distinguish them."""
 
 from __future__ import annotations
 
@@ -241,7 +241,7 @@ def _fill(state: PairingState, pair: _RunPair) -> None:
 
 
 def fill_rest(state: PairingState, side: int) -> None:
-    """If all that a side has left are vectors of one same value, the other side does not store them."""
+    """Where all tensors left on one side are vectors of one constant value, the other side does not store them."""
     tensors = state.sides[side]
     taken: Mapping[int, object] = state.partners if side else state.pairs
     left = [tensors[place] for place in state.unpaired(side)]

@@ -1,4 +1,4 @@
-"""Pairs by the order of tensors in the two files, and what no order places."""
+"""Pair tensors by their order in the two files, and list those that no order pairs."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The tensors of the two files as evidence: names, shapes, and what one pass over the values shows."""
+"""Fingerprints of the two files' tensors: names, shapes, and statistics from one pass over the values."""
 
 from __future__ import annotations
 

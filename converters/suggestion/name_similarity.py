@@ -1,4 +1,4 @@
-"""Similarity of names: roles, words and numbers in tensor names. A name is evidence like any other, and may be none."""
+"""Similarity of names: roles, words and numbers in tensor names. A name may be no evidence at all."""
 
 from __future__ import annotations
 

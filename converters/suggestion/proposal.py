@@ -1,4 +1,4 @@
-"""A proposal: which tensor of one file is which of the other, why, and what else it could be."""
+"""A proposal: which tensor of one file corresponds to which of the other, why, and which others come close."""
 
 from __future__ import annotations
 

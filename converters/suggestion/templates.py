@@ -1,4 +1,4 @@
-"""Fold exact rows of a mapping into templates: rows whose names differ only in numbers that go together."""
+"""Fold exact rows of a mapping into templates: rows whose names differ only in numbers that change together."""
 
 from __future__ import annotations
 

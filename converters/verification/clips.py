@@ -1,4 +1,4 @@
-"""The inputs that both networks are given: a clip from a file, or noise of the right size and range."""
+"""The input of both networks: a clip from a file, or noise of the right size and range."""
 
 from __future__ import annotations
 

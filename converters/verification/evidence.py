@@ -1,4 +1,4 @@
-"""What a report shows beside the result: hashes of the files, all tensors of both, and values that look wrong."""
+"""The evidence in a report: hashes of the files, all tensors of both, and suspect values."""
 
 from __future__ import annotations
 

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 from converters.conversion.operations.values import Scale, ShiftVariance
 from converters.conversion.plan import NOTHING, make_plan
-from converters.conversion.provenance import before, former, origin_of, undoing
+from converters.conversion.provenance import describe_origin, info_after_undo, read_original, undo_operations
 from converters.errors import Refused
 from converters.printable import shape_text
 from converters.tensor import filled, same_bytes
@@ -44,16 +44,16 @@ def compare_bytes(source: Identified, output: Identified) -> ExactResult:
 
 def _plan_back(source: Identified, output: Identified) -> Plan:
     """The conversion of the output into the source's layout."""
-    undo = undoing(output.checkpoint.provenance, output.checkpoint.tensors)
-    origin = origin_of(source.match, source.checkpoint.tensors, NOTHING, source.info.bn_eps, {}, None)
+    undo = undo_operations(output.checkpoint.provenance, output.checkpoint.tensors)
+    origin = describe_origin(source.match, source.checkpoint.tensors, NOTHING, source.info.bn_eps, {}, None)
     return make_plan(
         output.match,
         output.checkpoint.tensors,
         source.match.layout,
-        before(output.info, output.checkpoint.provenance, undo),
+        info_after_undo(output.info, output.checkpoint.provenance, undo),
         eps=source.info.bn_eps,
         undo=undo,
-        former=former({"origin": origin}, source.match.layout.name),
+        original=read_original({"origin": origin}, source.match.layout.name),
         path=output.checkpoint.path,
     )
 

@@ -7,7 +7,7 @@ from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from converters.conversion.notes import differences, settings_apart, settings_note
-from converters.conversion.provenance import home_of
+from converters.conversion.provenance import find_origin_layout
 from converters.errors import Refused, UsageError
 from converters.loading import build_network, canonical_state, require_torch
 from converters.source_graphs.registry import NoSourceNet
@@ -48,7 +48,7 @@ def compare(source: Identified, output: Identified, hints: UserHints, options: R
     """Run both sides and compare every block; see `verification.verify`."""
     # The canonical layout has no project of its own: it stands for that of the layout a file comes from.
     project = (
-        home_of(output.checkpoint.provenance) if output.match.layout.identity else None
+        find_origin_layout(output.checkpoint.provenance) if output.match.layout.identity else None
     ) or output.match.layout
     declared = DeclaredDifferences(tuple(_notes(source, output, project)))
     if source.match.layout.format == "pytorch":
@@ -113,7 +113,7 @@ def _notes(source: Identified, output: Identified, project: LayoutTable) -> Iter
 
 
 def _device(name: str) -> str:
-    """``cpu`` or ``cuda``. Raises `UsageError` where there is no such device."""
+    """``cpu`` or ``cuda``. Raises `UsageError` if there is no such device."""
     torch = require_torch()
     available = torch.cuda.is_available()
     if name == "cuda" and not available:
@@ -129,7 +129,7 @@ def _network(
 ) -> Network:
     """The reference network over one side's weights, padding and pooling as in the project of ``layout``, with these
     settings in place of those that the weights go with."""
-    return build_network(side.match, dict(state), {**side.info.settings, **settings}, home=layout)
+    return build_network(side.match, dict(state), {**side.info.settings, **settings}, origin_layout=layout)
 
 
 def _project_network(

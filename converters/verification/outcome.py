@@ -1,4 +1,4 @@
-"""What a verification finds: the records that it returns, and the tolerances that it judges by."""
+"""The outcome of a verification, as records, and its tolerances."""
 
 from __future__ import annotations
 
@@ -128,7 +128,7 @@ class FunctionalResult:
 
 
 class DeclaredDifferences(NamedTuple):
-    """How the output's own project computes differently, whatever the weights are. This is no fault: it is what the
+    """How the output's own project computes differently, whatever the weights are. This is not a fault: it is what the
     layout stands for.
 
     ``notes`` say it in words. Where it is more than an eps that the variances absorb, it is measured on the same clip:

@@ -1,4 +1,4 @@
-"""The source's side: its own framework's network over the source's arrays, run in onnxruntime."""
+"""The source's network: a graph of its own framework's operators with the source's weights, run in onnxruntime."""
 
 from __future__ import annotations
 

@@ -178,7 +178,7 @@ def apply_variant(table: Table, variant: str) -> Table:
 
 
 def _place(ops: list[Op], new: Op) -> None:
-    """Put an op in the place of the one with the same output, else right behind what it reads."""
+    """Put an op in the place of the one with the same output, else right after what it reads."""
     for i, op in enumerate(ops):
         if op[2][0] == new[2][0] and op[0] != "Relu":
             ops[i] = new

@@ -177,7 +177,7 @@ def fill(model: C3D, arrays: dict[str, np.ndarray]) -> None:
 
 
 def record(index: int, spec: Spec) -> dict[str, np.ndarray]:
-    """Run one network; all that its file holds."""
+    """Run one network, and return everything that its file holds."""
     weight_seed, clip_seed, mean_seed = 71 + index, 7100 + 10 * index, 7101 + 10 * index
     arrays = weights(spec.net, weight_seed)
     model = C3D(spec.net)

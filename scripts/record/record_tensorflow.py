@@ -84,7 +84,7 @@ NETWORKS = (
     ("flow_51_11x203x216", "flow", 51, (1, 11, 203, 216)),
 )
 
-# Channels of the branches of every mixed block: 1x1, reduced and 3x3 twice, behind the pool.
+# Channels of the branches of every mixed block: 1x1, reduced and 3x3 twice, after the pool.
 MIXED = {
     "3b": (64, (96, 128), (16, 32), 32),
     "3c": (128, (128, 192), (32, 96), 64),

@@ -470,7 +470,7 @@ def test_wrong_kinds_of_file_are_named(run, tmp_path):
         "mean2.npz": ((FIXTURES / "mean2.npz").read_bytes(), "holds a mean only"),
         "raw.npz": ((FIXTURES / "uninitialised.npz").read_bytes(), "never initialised"),
         "page": (b"<!DOCTYPE html><html>" * 9, "web page"),
-        "noise": (bytes(range(128, 256)) * 9, "no kind of file"),
+        "noise": (bytes(range(128, 256)) * 9, "not a known kind"),
         "note.txt": (b"not a model at all", "text file"),
     }
     for name, (content, words) in kinds.items():

@@ -412,7 +412,7 @@ def test_load_model_of_a_bare_r3d_18(r3d, tmp_path):
 
 def test_load_model_refuses_what_it_cannot(tmp_path, r2d):
     torch.save({"a": torch.zeros(3)}, tmp_path / "a.pth")
-    with pytest.raises(Refused, match="no network"):
+    with pytest.raises(Refused, match="not a known network"):
         load_model(tmp_path / "a.pth")
     with pytest.raises(UsageError, match="no layout"):
         load_model(tmp_path / "a.pth", layout="nonsense")

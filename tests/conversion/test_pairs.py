@@ -44,8 +44,8 @@ def pairs() -> list:
                 one
                 for one in by_size
                 if one.name in held[source] & held[target]
-                and not layout_weights.fixed_otherwise(here, there, one)
-                and not layout_weights.fixed_otherwise(there, here, one)
+                and not layout_weights.fixes_other_settings(here, there, one)
+                and not layout_weights.fixes_other_settings(there, here, one)
                 and not left_out(there, one) - left_out(here, one)
             ]
             if both:

@@ -35,7 +35,7 @@ def cases() -> list:
                 for one in variants(family)
                 if not (source.support_for(one.name).unsupported or layout.support_for(one.name).unsupported)
                 and own_eps(layout, one) in (None, own_eps(source, one))
-                and not layout_weights.fixed_otherwise(source, layout, one)
+                and not layout_weights.fixes_other_settings(source, layout, one)
             ]
             held.sort(key=_size)
             if layout.format == "pytorch" and held and _size(held[0]) <= LARGEST:

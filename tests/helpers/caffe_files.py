@@ -63,7 +63,7 @@ def blob_v1(array: np.ndarray, *, diff: np.ndarray | None = None, packed: bool =
 
 
 def blob(array: np.ndarray, *, diff: np.ndarray | None = None, packed: bool = True) -> bytes:
-    """BVLC of 2016, C3D-v1.1, TSN: data 5 (double_data 8), diff 6, and the shape 7 behind the data it is of."""
+    """BVLC of 2016, C3D-v1.1, TSN: data 5 (double_data 8), diff 6, and the shape 7 after the data."""
     shape = message(7, message(1, *map(varint, array.shape)) if array.ndim else b"")
     if array.dtype.itemsize == 8:
         return (

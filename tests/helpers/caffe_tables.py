@@ -87,7 +87,7 @@ def c3d_shapes(net: str) -> dict[str, Shape]:
 
 
 def c3d_name(name: str) -> str:
-    """Canonical name of ``conv1a/W``, ``fc6-1/0`` and the like."""
+    """Canonical name of a blob such as ``conv1a/W`` or ``fc6-1/0``."""
     layer, leaf = re.fullmatch(r"(\w+?)(?:-1)?/([Wb01])", name).groups()
     leaf = "weight" if leaf in "W0" else "bias"
     return f"{layer}.conv.{leaf}" if layer.startswith("conv") else f"{layer.replace('fc8', 'head')}.{leaf}"

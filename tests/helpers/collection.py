@@ -90,7 +90,7 @@ def write(path: str, tests: Iterable[Collected]) -> None:
 
 
 def _names(callspec: Any) -> Iterator[str]:
-    """Parameters as text: of a path the stem, of a variant or a layout the name, also behind that of its type."""
+    """Parameters as text: of a path the stem, of a variant or a layout the name, also after that of its type."""
     for value in callspec.params.values() if callspec else ():
         if isinstance(value, str | int | float | bool | None):
             yield str(value)

@@ -27,8 +27,8 @@ def assert_parity(
 ) -> None:
     """Every block and all logits of a golden are what a network computes, in the order that it computes them.
 
-    ``points`` names the end point of each of the golden's blocks. Blocks may have ones behind the axes that ours have;
-    ``channels_last`` says that they are N,T,H,W,C.
+    ``points`` names the end point of each of the golden's blocks. Blocks may have trailing axes of size 1 that ours
+    lack; ``channels_last`` says that they are N,T,H,W,C.
     """
     sizes = [tuple(shape) for shape in json.loads(str(golden["block_shapes"]))]
     rows = {points[block]: row for row, block in enumerate(golden["blocks"].tolist())}

@@ -31,26 +31,26 @@ if TYPE_CHECKING:
 
 def variant(name: str) -> Variant:
     """A variant of any family."""
-    return next(one for family in network_names() for one in variants(family) if one.name == name)
+    return next(variant for family in network_names() for variant in variants(family) if variant.name == name)
 
 
-def model_of(layout: str, one: Variant) -> str:
-    """A model of a layout that a file may be of, where names and shapes do not say which; else the network."""
+def model_of(layout: str, variant: Variant) -> str:
+    """A layout's first model of a variant, where names and shapes do not show the model; else the variant's name."""
     known = (row for row in models(load_layout(layout)) if not row.sizes)
     return next(
-        (row.name for row in known if is_for(row.variants, one.name)),
-        one.name,
+        (row.name for row in known if is_for(row.variants, variant.name)),
+        variant.name,
     )
 
 
-def fixed_otherwise(source: LayoutTable, target: LayoutTable, one: Variant) -> bool:
-    """Whether a target's code cannot be told to compute what a source's networks do."""
+def fixes_other_settings(source: LayoutTable, target: LayoutTable, variant: Variant) -> bool:
+    """Whether a target's code fixes a setting to another value than a source's network has."""
     apart = (
-        differing_settings(layout_settings(source, one)[0], layout_settings(target, one))
-        if settings(one)
+        differing_settings(layout_settings(source, variant)[0], layout_settings(target, variant))
+        if settings(variant)
         else {}
     )
-    return any(name in target.support_for(one.name).fixed for name in apart)
+    return any(name in target.support_for(variant.name).fixed for name in apart)
 
 
 def keeps_statistics(layout: LayoutTable) -> bool:
@@ -58,11 +58,11 @@ def keeps_statistics(layout: LayoutTable) -> bool:
     return layout.parameter("bn", "running_var").constant is None
 
 
-def sizes(one: Variant) -> dict[str, int]:
+def sizes(variant: Variant) -> dict[str, int]:
     """Sizes that a file would bind: few classes."""
-    stem = one.values.get("stem_t") or [3]
+    stem = variant.values.get("stem_t") or [3]
     return {
-        "classes": one.values.get("classes", [7])[0],
+        "classes": variant.values.get("classes", [7])[0],
         "channels": 3,
         "activities": 6,
         "offsets": 12,
@@ -71,10 +71,10 @@ def sizes(one: Variant) -> dict[str, int]:
     }
 
 
-def seeded(layout: LayoutTable, one: Variant) -> dict[str, Tensor]:
+def seeded(layout: LayoutTable, variant: Variant) -> dict[str, Tensor]:
     """A file's tensors: gains that keep values in range over depth, variances from 0.5 to 1.5."""
-    bound, found = sizes(one), {}
-    for entry in tensor_slots(layout, one, bound, {"blending": False}):
+    bound, weights = sizes(variant), {}
+    for entry in tensor_slots(layout, variant, bound, {"blending": False}):
         if not entry.name:
             continue
         shape = entry.file_shape(bound)
@@ -86,8 +86,8 @@ def seeded(layout: LayoutTable, one: Variant) -> dict[str, Tensor]:
             values = random.random(prod(shape), np.float32) + np.float32(0.5)
         else:
             values = random.standard_normal(prod(shape), np.float32) * np.float32(0.1)
-        found[entry.name] = Tensor(entry.name, "float32", shape, Held(values.tobytes()))
-    return found
+        weights[entry.name] = Tensor(entry.name, "float32", shape, Held(values.tobytes()))
+    return weights
 
 
 def moved(
@@ -107,7 +107,7 @@ def moved(
 def network(layout: LayoutTable, tensors: Mapping[str, Tensor], **settings: object) -> Network:
     """What `load_model` makes of a bare file of these tensors."""
     found = match_file(layout, tensors)
-    info = network_info(found, None, asked=settings)
+    info = network_info(found, None, requested=settings)
     state = moved(tensors, found, info, load_layout("native"))
     ready = {name: to_torch(tensor) for name, tensor in state.items()}
     return build_network(found, ready, info.settings)

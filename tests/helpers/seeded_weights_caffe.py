@@ -55,7 +55,7 @@ def blob_weights(params: Mapping[str, Shape], seed: int) -> Arrays:
         elif len(shapes) == 4:  # the TSN fork's BN
             variance = _variance(u[3])
             values = [(0.6 + 0.8 * u[0]) * np.sqrt(variance), 0.4 * u[1] - 0.2, 0.4 * u[2] - 0.2, variance]
-        elif len(shapes) == 2 and len(shapes[0]) == 1:  # Scale, behind its BatchNorm
+        elif len(shapes) == 2 and len(shapes[0]) == 1:  # Scale, after its BatchNorm
             values = [(0.5 + 0.5 * u[0]) * np.sqrt(variance), 0.4 * u[1] - 0.2]
         else:
             gain = {names[0]: 1 / 64, names[-1]: 1.0}.get(layer, 0.8)

@@ -21,7 +21,7 @@ def i3d_weights(variables: Mapping[str, Shape], seed: int) -> Arrays:
     """Arrays for ``variables`` (TensorFlow's name -> shape), in sorted name order.
 
     Variances go down to 3e-4, so that a wrong epsilon shows. Kernels make up for the variance of the batch norm
-    behind them, and means are in proportion to it, so that activations stay in range.
+    after them, and means are in proportion to it, so that activations stay in range.
     """
     random = np.random.RandomState(seed)
     drawn: Arrays = {}

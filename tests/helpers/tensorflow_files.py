@@ -84,7 +84,7 @@ def shape_proto(shape: Sequence[int]) -> bytes:
 
 
 def entry(shape: Sequence[int], offset: int, data: bytes | int, *, dtype: int = 1, shard: int = 0) -> bytes:
-    """A BundleEntryProto; ``data`` is the tensor's bytes, or how many they are said to be."""
+    """A BundleEntryProto; ``data`` is the tensor's bytes, or how many bytes it claims."""
     size, crc = (data, 0) if isinstance(data, int) else (len(data), masked(crc32c(data)))
     return (
         number(1, dtype)

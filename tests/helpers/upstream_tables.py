@@ -43,7 +43,7 @@ class VmzTable:
         blobs |= {blob: tuple(shape) for blob, shape in change["blobs_changed"].items()}
         ops = [op for op in self.ops if not gone.intersection(op[1])]
         output = self.output.replace(f"L{self.flags['num_labels']}", f"L{flags['num_labels']}")
-        # The last first, so that a new operator finds the one behind it that takes its output.
+        # The last first, so that a new operator finds the one after it that takes its output.
         for new in reversed([tuple(op) for op in change["ops_changed"]]):
             made = new[2][0]
             old = [i for i, op in enumerate(ops) if op[2][0] == made and op[0] != "Relu"]

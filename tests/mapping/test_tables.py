@@ -12,7 +12,13 @@ import numpy as np
 import pytest
 
 from converters.conversion.plan import make_plan
-from converters.conversion.provenance import chosen_names, former, origin_of, restoration, undoing
+from converters.conversion.provenance import (
+    alternative_names,
+    describe_origin,
+    read_original,
+    restore_data,
+    undo_operations,
+)
 from converters.errors import Refused
 from converters.files import CHUNK
 from converters.inspection.support_table import holding_layouts, support_table
@@ -119,7 +125,7 @@ def test_every_mapping_is_a_bijection_and_comes_back_exactly(layout, one):
 
     named = (table for table in FOREIGN if one.family in table.modules)
     source = next(
-        (table for table in named if not layout_weights.fixed_otherwise(table, layout, one)), layout
+        (table for table in named if not layout_weights.fixes_other_settings(table, layout, one)), layout
     )
     if layout in FOREIGN or source.support_for(one.name).unsupported or left_out(layout, one):
         source = layout
@@ -141,13 +147,13 @@ def test_every_mapping_is_a_bijection_and_comes_back_exactly(layout, one):
     middle = {row.target: row.tensor(tensors) for row in plan.rows}
     assert len(middle) == len(plan.rows)
     record = {
-        "restore": restoration(plan, tensors),
-        "origin": origin_of(there, tensors, plan, info.bn_eps, {}, None),
+        "restore": restore_data(plan, tensors),
+        "origin": describe_origin(there, tensors, plan, info.bn_eps, {}, None),
         "network": {"settings": {"bn_eps": eps}},
     }
 
     back = match_file(layout, middle, variant=one.name)
-    undo = undoing(record, middle)
+    undo = undo_operations(record, middle)
     own = network_info(back, None)
     plan_back = make_plan(
         back,
@@ -156,7 +162,7 @@ def test_every_mapping_is_a_bijection_and_comes_back_exactly(layout, one):
         own if not undo else info,
         eps=info.bn_eps,
         undo=undo,
-        former=former(record, source.name),
+        original=read_original(record, source.name),
     )
     again = {row.target: row.tensor(middle) for row in plan_back.rows if row.dtype != "int64"}
     assert set(again) == set(tensors)
@@ -343,7 +349,7 @@ def test_rounding_is_recorded_where_a_variance_is_small():
     tensors = file_of(vmz, one)
     found = match_file(vmz, tensors)
     plan = make_plan(found, tensors, load_layout("torchvision"), network_info(found, None), eps=1e-5)
-    kept = restoration(plan, tensors)["variance"]
+    kept = restore_data(plan, tensors)["variance"]
     assert kept["shift"] == 1e-3 - 1e-5
     assert kept["steps"]  # a variance of 1e-5 loses bits to the shift
     for name, text in kept["steps"].items():
@@ -518,16 +524,18 @@ def test_each_module_has_the_name_that_the_file_has():
         there = match_file(layout, names)
         assert {entry.name for entry in there.slots} == set(names)
         keys = {"fc8": "head"}
-        assert chosen_names(there) == {keys.get(name, name): f"{name}-1" for name in renamed}
+        assert alternative_names(there) == {keys.get(name, name): f"{name}-1" for name in renamed}
         target = load_layout("mmaction")
         plan = make_plan(there, names, target, network_info(there, None), eps=1e-5)
         middle = {row.target: row.tensor(names) for row in plan.rows}
-        record = {"origin": origin_of(there, names, plan, 1e-5, {}, None)}
+        record = {"origin": describe_origin(there, names, plan, 1e-5, {}, None)}
         back = match_file(target, middle)
         again = make_plan(
-            back, middle, layout, network_info(back, None), eps=1e-5, former=former(record, "c3d")
+            back, middle, layout, network_info(back, None), eps=1e-5, original=read_original(record, "c3d")
         )
         assert {row.target for row in again.rows} == set(names)
     lying = {"origin": {**record["origin"], "names": {"fc6": "../fc6", "head": "fc8-1"}}}
-    again = make_plan(back, middle, layout, network_info(back, None), eps=1e-5, former=former(lying, "c3d"))
+    again = make_plan(
+        back, middle, layout, network_info(back, None), eps=1e-5, original=read_original(lying, "c3d")
+    )
     assert {"fc6/0", "fc7/0", "fc8-1/0"} <= {row.target for row in again.rows}

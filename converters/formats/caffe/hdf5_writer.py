@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
 
 def write(outputs: Sequence[Output], content: Content) -> None:
-    """Write a model; layers without weights are those of the original file, if that had this layout. Raises
+    """Write a model; layers without weights are taken from the original file if it had this layout. Raises
     `Refused`."""
     (out,) = outputs
     layers = content.original.get("layers", ()) if content.same_layout else ()

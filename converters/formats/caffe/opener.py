@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 
 def open_caffemodel(file: SourceFile, _kind: str, _options: ReadOptions) -> Checkpoint:
-    """Open a ``.caffemodel``. Raises `BadInput` for all else that has no format of its own."""
+    """Open a ``.caffemodel``. Raises `BadInput` for any other file."""
     return _checkpoint(file, read_caffemodel(file))
 
 

@@ -1,5 +1,4 @@
-"""Reads Caffe models (``.caffemodel``, and the files without a suffix that C3D was released as) and mean
-files.
+"""Reads Caffe models (``.caffemodel``, and C3D's releases, which have no suffix) and mean files.
 
 Three dialects of ``caffe.proto`` number their fields differently, and a file does not say which it is:
 
@@ -149,7 +148,7 @@ def read_caffemodel(file: SourceFile) -> CaffeModel:
         raise BadInput(
             "has layers of the old form and of the new (fields 2 and 100)",
             path=file.path,
-            hint="Caffe would use one of the two only; write the file again with upgrade_net_proto_binary",
+            hint="Caffe would use only one of them; write the file again with upgrade_net_proto_binary",
         )
     dialects = (BVLC,) if 100 in forms else (C3D, BVLC_V1)
     layers, blobs = _layers(wire, entries, NUMBERS[dialects[0]])
@@ -165,17 +164,17 @@ def read_caffe_hdf5(file: SourceFile) -> CaffeModel:
     `read_caffemodel` does, and `Refused` without h5py."""
     from converters.formats.hdf5.reader import read_hdf5
 
-    found = read_hdf5(file)
-    if "history" in found.groups:
+    contents = read_hdf5(file)
+    if "history" in contents.groups:
         what, hint = _KIND_WORDS["solverstate"]
         raise BadInput(what, path=file.path, hint=hint)
-    if "data" not in found.groups:
+    if "data" not in contents.groups:
         raise BadInput(
             "is an HDF5 file, but not one of Caffe's", path=file.path, hint="a .caffemodel.h5 was expected"
         )
     tensors: dict[str, Tensor] = {}
     blobs: dict[str, int] = {}
-    for path, tensor in found.tensors.items():
+    for path, tensor in contents.tensors.items():
         name = path.removeprefix("data/")
         layer, _, index = name.rpartition("/")
         if name == path:
@@ -190,10 +189,8 @@ def read_caffe_hdf5(file: SourceFile) -> CaffeModel:
         tensors[name] = Tensor(name, tensor.dtype, tensor.shape, tensor.data)
         blobs[layer] = blobs.get(layer, 0) + 1
     if not tensors:
-        raise BadInput(
-            "holds no weights", path=file.path, hint="the snapshot was made of another net, or is empty"
-        )
-    names = (group.removeprefix("data/") for group in found.groups if group.startswith("data/"))
+        raise BadInput("holds no weights", path=file.path, hint="it is empty, or a snapshot of another net")
+    names = (group.removeprefix("data/") for group in contents.groups if group.startswith("data/"))
     return CaffeModel(tensors, HDF5, "", tuple(Layer(name, "", blobs.get(name, 0)) for name in names))
 
 
@@ -201,24 +198,27 @@ def read_mean(file: SourceFile) -> Tensor:
     """The mean image or cube of a ``.binaryproto``, which is a bare BlobProto of any dialect.
 
     The tensor is called ``mean`` and has the shape [channels, (frames,) height, width]; a leading ``num`` of 1 is
-    dropped. Raises `BadInput` for anything else, saying what it is.
+    dropped. Raises `BadInput` for any other file, saying what it is.
     """
     _expect(file, "mean")
     wire = Wire(file)
     blob = _Blob("mean", _blob_fields(wire, 0, file.size))
     dialect = _dialect(wire, [blob], (C3D, BVLC))
-    read = _reading(wire, blob, NUMBERS[dialect])
-    shape = read.shape
-    shaped = any(field.number == NUMBERS[dialect].shape for field in blob.fields)
+    reading = _reading(wire, blob, NUMBERS[dialect])
+    shape = reading.shape
+    has_shape_field = any(field.number == NUMBERS[dialect].shape for field in blob.fields)
     if len(shape) >= 4 and shape[0] == 1:
         shape = shape[1:]
-    elif not shaped or len(shape) not in (3, 4):  # pycaffe's array_to_blobproto adds no axis to an array
+    elif not has_shape_field or len(shape) not in (
+        3,
+        4,
+    ):  # pycaffe's array_to_blobproto adds no axis to an array
         raise BadInput(
             f"holds an array of {_shape_text(shape)}, which is not a mean",
             path=file.path,
             hint="a mean file has 1 x channels x (frames x) height x width",
         )
-    return _lazy_tensor(file, "mean", read._replace(shape=shape))
+    return _lazy_tensor(file, "mean", reading._replace(shape=shape))
 
 
 def message_kind(file: SourceFile) -> str:
@@ -232,23 +232,32 @@ def message_kind(file: SourceFile) -> str:
         return "prototxt" if match(_PROTOTXT, text) else ""
     if sniff(head) not in ("protobuf", "unknown"):
         return ""
-    seen: dict[int, int] = {}
-    walk = Wire(file)
+    wires: dict[int, int] = {}
+    wire = Wire(file)
     try:
-        tag, _ = walk.varint(0, file.size)
-        seen[tag >> 3] = tag & 7
-        for field in walk.fields(0, file.size):
-            seen.setdefault(field.number, field.wire)
-            if 2 in seen and seen.get(1) != VARINT:
+        tag, _ = wire.varint(0, file.size)
+        wires[tag >> 3] = tag & 7
+        for field in wire.fields(0, file.size):
+            wires.setdefault(field.number, field.wire)
+            if 2 in wires and wires.get(1) != VARINT:
                 break
     except BadInput:
         pass  # the fields before the damage are enough
-    first, wire = next(iter(seen.items()), (0, BYTES))
-    if wire == BYTES and first in (1, 2, 3, 100):
+    first, first_wire = next(iter(wires.items()), (0, BYTES))
+    if first_wire == BYTES and first in (1, 2, 3, 100):
         return "model"
-    if (first == 1 and wire == VARINT and seen.get(2) == VARINT) or first == 5 or (first == 7 and 8 in seen):
+    if (
+        (first == 1 and first_wire == VARINT and wires.get(2) == VARINT)
+        or first == 5
+        or (first == 7 and 8 in wires)
+    ):
         return "mean"  # the last with double values, in front of which is their shape
-    if first == 1 and wire == VARINT and BYTES in (seen.get(2), seen.get(3)) and not {7, 8} & seen.keys():
+    if (
+        first == 1
+        and first_wire == VARINT
+        and BYTES in (wires.get(2), wires.get(3))
+        and not {7, 8} & wires.keys()
+    ):
         return "solverstate"  # with 7 or 8, the graph and its operator sets, it is an ONNX model
     return ""
 
@@ -270,10 +279,10 @@ _KIND_WORDS = {
 }
 
 
-def _expect(file: SourceFile, wanted: str) -> None:
-    """Raise `BadInput`, saying what the file is, unless it is of the kind ``wanted``."""
+def _expect(file: SourceFile, expected: str) -> None:
+    """Raise `BadInput`, which says what the file is, unless it is of the kind ``expected``."""
     kind = message_kind(file)
-    if kind == wanted:
+    if kind == expected:
         return
     if kind:
         what, hint = _KIND_WORDS[kind]
@@ -291,10 +300,10 @@ def _layers(wire: Wire, entries: list[Field], numbers: Numbers) -> tuple[tuple[L
     layers: list[Layer] = []
     blobs: list[_Blob] = []
     owners: set[str] = set()
-    oldest = False
+    has_v0_layers = False
     for entry in entries:
         name, kind = "", ""  # type: str, str | int
-        found: list[tuple[Field, ...]] = []
+        layer_blobs: list[tuple[Field, ...]] = []
         for field in wire.fields(entry.offset, entry.offset + entry.size):
             if field.number == numbers.name:
                 name = wire.text(field)
@@ -303,25 +312,25 @@ def _layers(wire: Wire, entries: list[Field], numbers: Numbers) -> tuple[tuple[L
             elif field.number == numbers.blobs:
                 if field.wire != BYTES:
                     raise wire.damaged("has a blob that is not a message", field.offset)
-                if len(found) == _BLOBS:
+                if len(layer_blobs) == _BLOBS:
                     raise wire.damaged(f"has a layer of more than {_BLOBS} blobs", entry.offset)
-                found.append(_blob_fields(wire, field.offset, field.offset + field.size))
+                layer_blobs.append(_blob_fields(wire, field.offset, field.offset + field.size))
             elif field.number == 1:
-                oldest = True  # only where the name is another field: a layer within the layer
-        layers.append(Layer(name, kind, len(found)))
-        if found and not name:
+                has_v0_layers = True  # field 1 is not the name here: a layer within the layer, as in V0
+        layers.append(Layer(name, kind, len(layer_blobs)))
+        if layer_blobs and not name:
             raise wire.damaged("has a layer with weights and without a name", entry.offset)
-        if found and name in owners:
+        if layer_blobs and name in owners:
             raise BadInput(
                 "has two layers of this name with weights",
                 path=path,
                 where=f"layer {short_name(name)}",
                 hint="weights go by their layers' names; rename one in the network and save it again",
             )
-        if found:
+        if layer_blobs:
             owners.add(name)
-        blobs += [_Blob(f"{name}/{index}", fields) for index, fields in enumerate(found)]
-    if not blobs and oldest:
+        blobs += [_Blob(f"{name}/{index}", fields) for index, fields in enumerate(layer_blobs)]
+    if not blobs and has_v0_layers:
         raise BadInput(
             "is a Caffe model of the first format (V0)",
             path=path,
@@ -336,12 +345,12 @@ def _layers(wire: Wire, entries: list[Field], numbers: Numbers) -> tuple[tuple[L
 
 def _blob_fields(wire: Wire, start: int, end: int) -> tuple[Field, ...]:
     """A blob's fields. Raises `BadInput` for a blob in too many pieces."""
-    found: list[Field] = []
+    blob_fields: list[Field] = []
     for field in wire.fields(start, end):
-        if len(found) == _PIECES:
+        if len(blob_fields) == _PIECES:
             raise wire.damaged(f"has a blob of more than {_PIECES:,} fields", start)
-        found.append(field)
-    return tuple(found)
+        blob_fields.append(field)
+    return tuple(blob_fields)
 
 
 def _dialect(wire: Wire, blobs: list[_Blob], dialects: tuple[str, ...]) -> str:
@@ -356,7 +365,7 @@ def _dialect(wire: Wire, blobs: list[_Blob], dialects: tuple[str, ...]) -> str:
     fitting = [dialect for dialect in dialects if dialect not in faults]
     if len(fitting) == 1:
         return fitting[0]
-    # Field 5 tells which of the dialects it was meant to be.
+    # Field 5 shows which dialect was meant.
     sized = any(field.number == 5 and field.wire == VARINT for field in blobs[0].fields)
     meant = C3D if sized and C3D in dialects else dialects[-1]
     blob, fault = faults[meant]
@@ -364,7 +373,7 @@ def _dialect(wire: Wire, blobs: list[_Blob], dialects: tuple[str, ...]) -> str:
         f"has a blob that cannot be read: {fault}",
         path=wire.file.path,
         where=f"blob {short_name(blob.name)}",
-        hint="the file is damaged, or of a Caffe fork that is not known here",
+        hint="the file is damaged, or comes from an unknown Caffe fork",
     )
 
 
@@ -376,23 +385,23 @@ def _reading(wire: Wire, blob: _Blob, numbers: Numbers) -> _Reading:
     floats: list[Field] = []
     doubles: list[Field] = []
     for field in blob.fields:
-        number, wanted = field.number, FIXED32
+        number, expected_wire = field.number, FIXED32
         if number in numbers.sizes:
             sizes[number] = field.value
-            wanted = VARINT
+            expected_wire = VARINT
         elif number == numbers.data:
             floats.append(field)
         elif number == numbers.doubles:
             doubles.append(field)
-            wanted = FIXED64
+            expected_wire = FIXED64
         elif number == numbers.shape:
             shape = (shape or []) + _blob_shape(wire, field)
-            wanted = BYTES
+            expected_wire = BYTES
         elif number == numbers.double_diff:
-            wanted = FIXED64
+            expected_wire = FIXED64
         elif number != numbers.diff:
             continue
-        if field.wire != wanted and (field.wire != BYTES or wanted == VARINT):
+        if field.wire != expected_wire and (field.wire != BYTES or expected_wire == VARINT):
             return _Reading(fault=f"field {number} has the wire type {field.wire}")
     if floats and doubles:
         return _Reading(fault="it has float and double values")
@@ -431,23 +440,23 @@ def _agreed_shape(sizes: dict[int, int], shape: list[int] | None, numbers: Numbe
 
 def _blob_shape(wire: Wire, field: Field) -> list[int]:
     """The sizes in a BlobShape, packed or not."""
-    found: list[int] = []
+    sizes: list[int] = []
     if field.wire != BYTES:
-        return found
+        return sizes
     for inner in wire.fields(field.offset, field.offset + field.size):
         if inner.number == 1 and inner.wire in (VARINT, BYTES):
-            found += wire.varints(inner, _AXES + 1)
-        if len(found) > _AXES:
+            sizes += wire.varints(inner, _AXES + 1)
+        if len(sizes) > _AXES:
             raise wire.damaged(f"has a blob of more than {_AXES} axes", field.offset)
-    return found
+    return sizes
 
 
-def _lazy_tensor(file: SourceFile, name: str, read: _Reading) -> Tensor:
+def _lazy_tensor(file: SourceFile, name: str, reading: _Reading) -> Tensor:
     parts = tuple(
         FileBytes(file, field.offset, field.size) if field.wire == BYTES else Unpacked(file, field)
-        for field in read.pieces
+        for field in reading.pieces
     )
-    return Tensor(name, read.dtype, read.shape, parts[0] if len(parts) == 1 else _Joined(parts))
+    return Tensor(name, reading.dtype, reading.shape, parts[0] if len(parts) == 1 else _Joined(parts))
 
 
 def _shape_text(shape: tuple[int, ...]) -> str:

@@ -47,20 +47,20 @@ def write_caffemodel(
     """
     if dialect not in NUMBERS:
         raise Refused(f"Caffe models are not written as {dialect}", hint=f"one of {', '.join(NUMBERS)}")
-    found = _by_layer(tensors)
-    known = {layer.name: layer for layer in layers}
-    order = [layer.name for layer in layers] + [name for name in found if name not in known]
+    blobs_of = _by_layer(tensors)
+    layer_of = {layer.name: layer for layer in layers}
+    order = [layer.name for layer in layers] + [name for name in blobs_of if name not in layer_of]
     numbers = NUMBERS[dialect]
     parts: list[bytes | Tensor] = [message(1, net.encode())] if net else []
     for name in order:
-        kind = known[name].kind if name in known else ""
+        kind = layer_of[name].kind if name in layer_of else ""
         start = message(numbers.name, name.encode())
         if isinstance(kind, int):
             start += number(numbers.kind, kind)
         elif kind:
             start += message(numbers.kind, kind.encode())
         inner: list[bytes | Tensor] = [start]
-        for tensor in found.get(name, ()):
+        for tensor in blobs_of.get(name, ()):
             blob = _blob(tensor, dialect)
             inner += [head(numbers.blobs, _length(blob)), *blob]
         parts += [head(100 if dialect == BVLC else 2, _length(inner)), *inner]
@@ -92,7 +92,7 @@ def write_mean(out: Sink, tensor: Tensor) -> None:
 
 
 def _by_layer(tensors: Iterable[Tensor]) -> dict[str, list[Tensor]]:
-    found: dict[str, dict[int, Tensor]] = {}
+    blobs_of: dict[str, dict[int, Tensor]] = {}
     for tensor in tensors:
         layer, _, index = tensor.name.rpartition("/")
         if not layer or not index.isdecimal() or index != str(int(index)):
@@ -100,14 +100,14 @@ def _by_layer(tensors: Iterable[Tensor]) -> dict[str, list[Tensor]]:
                 f"{tensor.name} is not the name of a layer's blob",
                 hint="Caffe's names are LAYER/0, LAYER/1 ...",
             )
-        blobs = found.setdefault(layer, {})
+        blobs = blobs_of.setdefault(layer, {})
         if int(index) in blobs:
             raise Refused(f"the blob {tensor.name} is there twice")
         blobs[int(index)] = tensor
-    for layer, blobs in found.items():
+    for layer, blobs in blobs_of.items():
         if sorted(blobs) != list(range(len(blobs))):
             raise Refused(f"layer {layer} has the blobs {', '.join(map(str, sorted(blobs)))}, not 0, 1 ...")
-    return {layer: [blobs[index] for index in range(len(blobs))] for layer, blobs in found.items()}
+    return {layer: [blobs[index] for index in range(len(blobs))] for layer, blobs in blobs_of.items()}
 
 
 def _blob(tensor: Tensor, dialect: str) -> list[bytes | Tensor]:

@@ -23,9 +23,9 @@ if TYPE_CHECKING:
 
 _OPS = 50_000
 _AXES = 32
-_NUMBERS = 64  # of one argument that is no blob's values: kernels, pads ...
+_NUMBERS = 64  # of an argument that is not a blob's values: kernels, pads ...
 _IGNORED = ("GivenTensorIntFill", "GivenTensorInt64Fill", "GivenTensorBoolFill", "GivenTensorStringFill")
-"""Fill shapes and the like, no weights."""
+"""These fill shapes and other integers, not weights."""
 
 
 def is_caffe2_net(file: SourceFile) -> bool:

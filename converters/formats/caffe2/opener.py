@@ -27,15 +27,15 @@ def open_caffe2(file: SourceFile, kind: str, _options: ReadOptions) -> Checkpoin
 def _open_pickle(file: SourceFile) -> Checkpoint:
     from .pickle_reader import read_caffe2_pickle
 
-    found = read_caffe2_pickle(file)
+    contents = read_caffe2_pickle(file)
     return Checkpoint(
         path=file.path,
         files=(file,),
         format="caffe2-pickle",
-        container=f"pickle, protocol {found.protocol}",
-        tensors=found.tensors,
-        other_values=found.other_values,
-        details={"nested": found.nested, "protocol": found.protocol},
+        container=f"pickle, protocol {contents.protocol}",
+        tensors=contents.tensors,
+        other_values=contents.other_values,
+        details={"nested": contents.nested, "protocol": contents.protocol},
     )
 
 

@@ -17,32 +17,32 @@ if TYPE_CHECKING:
 
 def open_chainer(file: SourceFile, _kind: str, options: ReadOptions) -> Checkpoint:
     """Open a model. Raises `BadInput` where its arrays are not all weights, `Refused` for HDF5 without h5py."""
-    found = read_chainer(file, checksum=options.checksum)
-    if set(found.tensors) == {"mean"}:
+    contents = read_chainer(file, checksum=options.checksum)
+    if set(contents.tensors) == {"mean"}:
         raise BadInput(
             "holds a mean only, not a model",
             path=file.path,
             hint="`convert c3d` turns it into an .npy; the weights are in the model's own .npz",
         )
-    if found.objects:
+    if contents.objects:
         raise BadInput(
             "holds arrays of Python objects, which are pickles: nothing was unpickled",
             path=file.path,
-            where=", ".join(map(printable, found.objects[:3])),
+            where=", ".join(map(printable, contents.objects[:3])),
             hint="weights are plain arrays; save them as such, or fetch the file from its authors",
         )
-    if found.uninitialised:
+    if contents.uninitialised:
         raise BadInput(
-            f"holds {counted(len(found.uninitialised))} never initialised",
+            f"holds {counted(len(contents.uninitialised))} never initialised",
             path=file.path,
-            where=", ".join(map(printable, found.uninitialised[:3])),
+            where=", ".join(map(printable, contents.uninitialised[:3])),
             hint="run the model once before saving it",
         )
     return Checkpoint(
         path=file.path,
         files=(file,),
         format="chainer",
-        container=f"Chainer file ({found.container})",
-        tensors=found.tensors,
-        other_values=found.other_values,
+        container=f"Chainer file ({contents.container})",
+        tensors=contents.tensors,
+        other_values=contents.other_values,
     )

@@ -63,15 +63,15 @@ def read_chainer(file: SourceFile, *, checksum: bool = True) -> ChainerFile:
     def of_model(name: str) -> bool:
         return name.startswith(_MODEL) if snapshot else not name.startswith(_OPTIMIZER)
 
-    found = ChainerFile(
+    contents = ChainerFile(
         tensors=tensors,
         uninitialised=tuple(filter(of_model, empty)),
         other_values={**other_values, **{name: "None" for name in empty if not of_model(name)}},
         objects=tuple(filter(of_model, objects)),
         container=container,
     )
-    if not found.tensors:
-        uninitialised = len(found.uninitialised)
+    if not contents.tensors:
+        uninitialised = len(contents.uninitialised)
         raise BadInput(
             f"holds {counted(uninitialised)} never initialised, and no others"
             if uninitialised
@@ -79,7 +79,7 @@ def read_chainer(file: SourceFile, *, checksum: bool = True) -> ChainerFile:
             path=file.path,
             hint="run the model once before saving it" if uninitialised else "this is not a Chainer model",
         )
-    return found
+    return contents
 
 
 def counted(number: int) -> str:

@@ -55,7 +55,7 @@ def read_hdf5(file: SourceFile) -> Hdf5File:
     """
     expect(file, "hdf5")
     h5py = load_h5py(file.path)
-    found = Hdf5File({}, (), {}, ())
+    contents = Hdf5File({}, (), {}, ())
     empty: list[str] = []
     groups: list[str] = []
     try:
@@ -69,14 +69,14 @@ def read_hdf5(file: SourceFile) -> Hdf5File:
                 if link.shape is None:
                     empty.append(path)
                 elif not dtype or link.dtype.metadata:
-                    found.other_values[path] = f"{link.dtype} {link.shape}"
+                    contents.other_values[path] = f"{link.dtype} {link.shape}"
                 else:
-                    found.tensors[path] = Tensor(
+                    contents.tensors[path] = Tensor(
                         path, dtype, link.shape, _data(h5py, file, path, dtype, link)
                     )
     except _ERRORS as error:
         raise _damaged(file, error) from None
-    return found._replace(empty=tuple(empty), groups=tuple(groups))
+    return contents._replace(empty=tuple(empty), groups=tuple(groups))
 
 
 def load_h5py(path: str) -> Any:

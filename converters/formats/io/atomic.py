@@ -143,7 +143,7 @@ def same_file(a: str | os.PathLike[str], b: str | os.PathLike[str]) -> bool:
 
 
 def remove_dead(path: str | os.PathLike[str]) -> None:
-    """Remove temporary files that killed runs with the output ``path`` left behind, but not those of live processes.
+    """Remove temporary files that killed runs with the output ``path`` left, but not those of live processes.
 
     Files that cannot be removed are ignored silently: leftovers are harmless.
     """

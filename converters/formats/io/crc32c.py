@@ -3,7 +3,7 @@
 A CRC is the remainder of the message as a polynomial, so that any multiple of the divisor may be subtracted
 from the message. This divisor has sparse multiples, such as x^5685 + x^1362 + x^426 + 1, and what is true
 of x is true of x^(2^k) as well. Hence the front of a long message, thousands of words at once, can be added
-at three places further behind: a few XORs of long vectors, until some forty bytes are left for the usual
+at three later places: a few XORs of long vectors, until some forty bytes are left for the usual
 table.
 """
 
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     Buffer = bytes | bytearray | memoryview
 
 _MULTIPLES = ((5685, (1362, 426, 0)), (290, (136, 113, 107, 32, 0)))
-"""Exponents of multiples of the divisor, the highest first. So much as the gap behind it is folded at
+"""Exponents of multiples of the divisor, the highest first. As much as the gap after it is folded at
 once."""
 
 _LONG = 128 * 1024  # bytes from which on loading numpy is worth it
@@ -62,7 +62,7 @@ class Folded:
     __slots__ = ("_message",)
 
     def __init__(self) -> None:
-        self._message = bytearray(_START)  # has the same remainder as all that was seen
+        self._message = bytearray(_START)  # has the same remainder as all bytes so far
 
     def update(self, piece: Buffer) -> None:
         self._message += piece

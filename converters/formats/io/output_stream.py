@@ -1,4 +1,4 @@
-"""Sequential writing to a descriptor: large pieces as they are, small ones gathered."""
+"""Sequential writing to a file descriptor: large chunks directly, small ones gathered."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The wire format of protocol buffers, walked over a file in small pieces: which field lies where.
+"""Reads the wire format of protocol buffers from a file, a little at a time: each field's number, type and offset.
 
 No schema and no nesting: a caller that knows a message asks for the fields of a range and goes deeper by
 itself, so that no file decides how deep. Format: https://protobuf.dev/programming-guides/encoding.
@@ -58,34 +58,34 @@ class Wire:
             if self._left == 0:
                 raise self.damaged(f"has more than {FIELDS:,} fields", at)
             self._left -= 1
-            tag, behind = self.varint(at, end)
+            tag, after = self.varint(at, end)
             number, wire = tag >> 3, tag & 7
             if not 0 < number < 1 << 29:
                 raise self.damaged(f"has a field of number {number}", at)
             if wire == VARINT:
-                value, behind = self.varint(behind, end)
-                yield Field(number, wire, value, behind, 0)
+                value, after = self.varint(after, end)
+                yield Field(number, wire, value, after, 0)
             elif wire == BYTES:
-                size, behind = self.varint(behind, end)
-                if size > end - behind:
-                    raise self._cut(at, end, behind, size)
-                yield Field(number, wire, 0, behind, size)
-                behind += size
+                size, after = self.varint(after, end)
+                if size > end - after:
+                    raise self._cut(at, end, after, size)
+                yield Field(number, wire, 0, after, size)
+                after += size
             elif wire in _FIXED:
-                size = behind - at + _FIXED[wire]
+                size = after - at + _FIXED[wire]
                 if size > end - at:
-                    raise self._cut(at, end, behind, _FIXED[wire])
-                count = self._run(at, end, behind - at, size)
+                    raise self._cut(at, end, after, _FIXED[wire])
+                count = self._run(at, end, after - at, size)
                 yield Field(number, wire, count, at, count * size)
-                behind = at + count * size
+                after = at + count * size
             else:
                 raise self.damaged(f"has a field of wire type {wire}", at)
-            at = behind
+            at = after
 
     def inside(self, field: Field) -> Iterator[Field]:
         """The fields of a nested message. Raises `BadInput` for a field that is not a message."""
         if field.wire != BYTES:
-            raise self.damaged(f"has a field {field.number} that is no message", field.offset)
+            raise self.damaged(f"has a field {field.number} that is not a message", field.offset)
         return self.fields(field.offset, field.offset + field.size)
 
     def varint(self, at: int, end: int) -> tuple[int, int]:
@@ -114,14 +114,14 @@ class Wire:
         """The numbers of a packed field, or that of a plain varint. Raises `BadInput` for more than ``limit``."""
         if field.wire == VARINT:
             return [field.value]
-        found: list[int] = []
+        numbers: list[int] = []
         at, end = field.offset, field.offset + field.size
         while at < end:
-            if len(found) == limit:
+            if len(numbers) == limit:
                 raise self.damaged(f"has a list of more than {limit} numbers", field.offset)
             value, at = self.varint(at, end)
-            found.append(value)
-        return found
+            numbers.append(value)
+        return numbers
 
     def text(self, field: Field, limit: int = 1000) -> str:
         """A string field. Raises `BadInput` if it is longer than ``limit`` bytes or not UTF-8."""

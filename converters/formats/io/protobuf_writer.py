@@ -1,4 +1,4 @@
-"""The wire format of protocol buffers, written: https://protobuf.dev/programming-guides/encoding."""
+"""Writes the wire format of protocol buffers: https://protobuf.dev/programming-guides/encoding."""
 
 from __future__ import annotations
 

@@ -155,7 +155,7 @@ class Inflated:
                 if piece:
                     yield piece
                 if inflate.eof or (not rest and len(piece) < CHUNK):
-                    break  # a full piece may have more behind it although all input is taken
+                    break  # after a full piece there may be more although all input is taken
         if not inflate.eof or inflate.unused_data or done != member.size:
             raise self._damaged(f"has {done:,} bytes, not the {member.size:,} it says")
         if crc != member.crc:
@@ -212,7 +212,7 @@ def _directory(file: SourceFile) -> tuple[int, int, int]:
     _, disk, first, here, count, size, start, comment = _END.unpack_from(raw, at)
     end = file.size - tail + at
     if end + _END.size + comment != file.size:
-        raise damaged(file, "has bytes behind its end record")
+        raise damaged(file, "has bytes after its end record")
     if end >= _LOCATOR.size:
         magic, _, end64, _ = _LOCATOR.unpack(file.read_at(end - _LOCATOR.size, _LOCATOR.size))
         if magic == b"PK\x06\x07":
@@ -260,11 +260,11 @@ def _wide(file: SourceFile, extra: bytes, packed: int, length: int, header: int)
     raise damaged(file, "has a member without its zip64 sizes")
 
 
-def _placed(file: SourceFile, found: list[tuple[int, Member]], end: int) -> dict[str, Member]:
-    """The members with the offsets of their bytes, which follow their local headers."""
+def _placed(file: SourceFile, listed: list[tuple[int, Member]], end: int) -> dict[str, Member]:
+    """The ``listed`` members, each given with its local header's offset, with the offsets of their bytes."""
     members: dict[str, Member] = {}
     free = 0  # first byte that no member before this one takes
-    for header, member in sorted(found):
+    for header, member in sorted(listed):
         name = member.name
         if name in members:
             raise damaged(file, f"has the member {short_name(name)} twice")

@@ -91,7 +91,7 @@ def read_npz(file: SourceFile, *, checksum: bool = True) -> NpzFile:
         name = member.name.removesuffix(".npy")
         if name == member.name:
             raise BadInput(
-                "is a zip file with a member that is no array",
+                "is a zip file with a member that is not an array",
                 path=file.path,
                 where=short_name(name),
                 hint="an .npz has .npy members only; if it is an archive with the checkpoint in it, unpack it",
@@ -117,7 +117,7 @@ def read_npz(file: SourceFile, *, checksum: bool = True) -> NpzFile:
                 )
             data = Inflated(file, member, header.length)
         elif checksum:
-            crc = _crc_behind(zlib.crc32(head[: header.length]), member.crc, size)
+            crc = _crc_after_header(zlib.crc32(head[: header.length]), member.crc, size)
             data = CheckedRecord(file, ZipRecord(offset, size, crc), name)
         else:
             data = FileBytes(file, offset, size)
@@ -171,7 +171,7 @@ def _parse(file: SourceFile, head: bytes, size: int, name: str) -> _Header:
         )
 
     if not head.startswith(_MAGIC) or len(head) < 10:
-        raise bad("is no numpy array")
+        raise bad("is not a numpy array")
     if head[6:8] not in (b"\1\0", b"\2\0", b"\3\0"):
         raise bad(f"has the format version {head[6]}.{head[7]}, which is not known")
     length = _need(head)
@@ -198,7 +198,7 @@ def _parse(file: SourceFile, head: bytes, size: int, name: str) -> _Header:
 
 
 def _parse_shape(text: str) -> tuple[int, ...] | None:
-    """A tuple as Python writes it: one size has a comma behind it, and Python 2 may have an L."""
+    """A tuple as Python writes it: one size is followed by a comma, and Python 2 may write an L."""
     if not text:
         return ()
     if not re.fullmatch(r"\d{1,19}L?(?:,|(?:, \d{1,19}L?){1,63})", text):
@@ -220,7 +220,7 @@ def _ordered(data: Data, header: _Header) -> Data:
     return Swapped(data, itemsize) if header.big and itemsize > 1 else data
 
 
-def _crc_behind(head: int, whole: int, size: int) -> int:
+def _crc_after_header(head: int, whole: int, size: int) -> int:
     """The CRC-32 of the last ``size`` bytes of data whose CRC-32 is ``whole`` and that start with ``head``.
 
     A checksum is linear: the head's contribution to it is the head's own CRC, advanced by ``size`` zero bytes.
@@ -237,10 +237,10 @@ def _zeros() -> tuple[tuple[int, ...], ...]:
     matrix = (0xEDB88320, *(1 << bit for bit in range(31)))  # one zero bit; the polynomial is reflected
     for _ in range(3):
         matrix = _squared(matrix)
-    found = [matrix]
-    while len(found) < 40:  # up to a terabyte
-        found.append(_squared(found[-1]))
-    return tuple(found)
+    matrices = [matrix]
+    while len(matrices) < 40:  # up to a terabyte
+        matrices.append(_squared(matrices[-1]))
+    return tuple(matrices)
 
 
 def _times(matrix: tuple[int, ...], vector: int) -> int:

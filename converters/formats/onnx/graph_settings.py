@@ -1,4 +1,4 @@
-"""What an ONNX graph declares of its network that no tensor shows: batch-norm eps, the stem's stride and pool."""
+"""A network's settings that an ONNX graph declares and no tensor shows: batch-norm eps, the stem's stride and pool."""
 
 from __future__ import annotations
 

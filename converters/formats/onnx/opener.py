@@ -20,21 +20,21 @@ def open_onnx(file: SourceFile, _kind: str, _options: ReadOptions) -> Checkpoint
     """Open a model and the files of its external data; None for another protocol buffer. Raises `BadInput`."""
     if not is_onnx(file):
         return None
-    found = read_onnx(file)
+    contents = read_onnx(file)
     try:
-        provenance = parse_provenance(found.metadata.get("provenance"), file.path)
+        provenance = parse_provenance(contents.metadata.get("provenance"), file.path)
     except BaseException:
-        for external in found.files:
+        for external in contents.files:
             external.close()
         raise
     return Checkpoint(
         path=file.path,
-        files=(file, *found.files),
+        files=(file, *contents.files),
         format="onnx",
-        container=f"ONNX model, opset {found.opset}",
-        tensors=found.tensors,
-        details={"producer": printable(found.producer)},
+        container=f"ONNX model, opset {contents.opset}",
+        tensors=contents.tensors,
+        details={"producer": printable(contents.producer)},
         provenance=provenance,
-        declared=declared_settings(found.nodes, found.inputs, found.tensors),
-        nodes=found.nodes,
+        declared=declared_settings(contents.nodes, contents.inputs, contents.tensors),
+        nodes=contents.nodes,
     )

@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from converters.tensor import Data
 
 FLOATS = {1: "float32", 10: "float16", 11: "float64", 16: "bfloat16"}
-"""Element types that weights come in, by their numbers; all others are shapes, axes and the like."""
+"""Element types of weights by their numbers; tensors of other types are shapes or axes."""
 
 _VERSIONS = 64  # of the format itself; there have been fourteen
 _NODES = 100_000
@@ -249,10 +249,10 @@ class _Reader:
         self.check_size(name, unpacked.count * unpacked.size, nbytes)
         return unpacked
 
-    def check_size(self, name: str, found: int, nbytes: int) -> None:
-        if found != nbytes:
+    def check_size(self, name: str, size: int, nbytes: int) -> None:
+        if size != nbytes:
             raise BadInput(
-                f"has {found:,} bytes of values where the shape wants {nbytes:,}",
+                f"has {size:,} bytes of values where the shape wants {nbytes:,}",
                 path=self.file.path,
                 where=short_name(name),
                 hint="the file is damaged; export it again",

@@ -1,4 +1,4 @@
-"""The packages onnx and onnxruntime, where they are wanted; both come with the extra ``[onnx]``."""
+"""Imports the optional packages onnx and onnxruntime, which come with the extra ``[onnx]``."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ def run(model: str | bytes, feeds: Mapping[str, Any], outputs: Sequence[str]) ->
     runtime = require_onnxruntime()
     options = runtime.SessionOptions()
     options.graph_optimization_level = runtime.GraphOptimizationLevel.ORT_DISABLE_ALL
-    options.log_severity_level = 4  # what goes wrong is said by the error
+    options.log_severity_level = 4  # the error message says what goes wrong
     session = runtime.InferenceSession(model, options, providers=["CPUExecutionProvider"])
     try:
         values = session.run(list(outputs), dict(feeds))

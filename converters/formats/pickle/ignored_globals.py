@@ -1,4 +1,4 @@
-"""What training code saves beside the weights: sets, dates, paths, namespaces. Known by name, and ignored.
+"""Globals that training code saves beside the weights (sets, dates, paths, namespaces): known by name, and ignored.
 
 The names are those in checkpoints of published training scripts; none of these callables does more than hold its
 arguments. Here each call gives an empty object that forgets arguments and state. Forms as CPython 2.7 to 3.13 write

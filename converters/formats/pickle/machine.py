@@ -113,7 +113,7 @@ def walk(
     except IndexError:
         what, hint = "takes a value from an empty stack", PickleError("").hint
     at = machine.base + machine.pos
-    if at > machine.end:  # what was wrong lies behind the end
+    if at > machine.end:  # what was wrong is after the end
         raise file.cut(machine.end, at - machine.end)
     raise BadInput(what, path=file.path, where=f"offset {at:,}", hint=hint)
 
@@ -209,7 +209,7 @@ class _Machine:
         if at > self.end:
             raise self.file.cut(self.end, at - self.end)
         if whole and at < self.end:
-            raise PickleError(f"has {self.end - at:,} more bytes behind its end")
+            raise PickleError(f"has {self.end - at:,} more bytes after its end")
         value = self.stack.pop()
         if self.stack or self.marks:
             raise PickleError("ends with values left over")
@@ -223,12 +223,12 @@ class _Machine:
             raise self.file.cut(at, 1)
         if at - self.start - self.skipped > WALK_LIMIT:
             raise PickleError(f"has over {WALK_LIMIT:,} bytes of instructions", "no checkpoint has so many")
-        got = min(_WINDOW, self.end - at)
-        self.window = self.file.read_at(at, got)
-        self.safe = got - _MARGIN
-        if at + got == self.end:
+        length = min(_WINDOW, self.end - at)
+        self.window = self.file.read_at(at, length)
+        self.safe = length - _MARGIN
+        if at + length == self.end:
             self.window += bytes(_MARGIN)
-            self.safe = got - 1
+            self.safe = length - 1
         self.base = at
         self.pos = 0
 
@@ -454,7 +454,7 @@ def _bytes8(machine: _Machine) -> None:
 
 def _bin_string(machine: _Machine) -> None:
     length = machine.number(4)
-    if length >= 1 << 31:  # the only length of all that has a sign
+    if length >= 1 << 31:  # the only length that has a sign
         raise PickleError("has a string of negative length")
     machine.string(length, RAW, False)
 

@@ -226,15 +226,15 @@ def _pairs(arguments: tuple[object, ...]) -> int:
 
 def ordered_dict(arguments: tuple[object, ...]) -> InertDict:
     """``([pairs])`` or ``()``, whose items follow."""
-    made = InertDict()
+    entries = InertDict()
     pairs = arguments[0] if len(arguments) == 1 else []
     if len(arguments) > 1 or not isinstance(pairs, list):
         raise PickleError("has an OrderedDict of unknown form")
     for pair in pairs:  # Python 2 gives all pairs to the call
         if not isinstance(pair, (list, tuple)) or len(pair) != 2:
             raise PickleError("has an OrderedDict of unknown form")
-        put(made, pair[0], pair[1])
-    return made
+        put(entries, pair[0], pair[1])
+    return entries
 
 
 def _names() -> dict[tuple[str, str], Global]:
@@ -349,15 +349,15 @@ def tensor(file: SourceFile, name: str, array: Array) -> Tensor:
 
 
 def _data(file: SourceFile, name: str, array: Array, dtype: DType, nbytes: int, itemsize: int) -> Data:
-    found = array.data
+    content = array.data
     data: Data
-    if not isinstance(found, Span):
-        assert isinstance(found, bytes)
-        data = Held(found)
-    elif found.coding == RAW:
-        data = FileBytes(file, found.offset, nbytes)
+    if not isinstance(content, Span):
+        assert isinstance(content, bytes)
+        data = Held(content)
+    elif content.coding == RAW:
+        data = FileBytes(file, content.offset, nbytes)
     else:
-        data = Decoded(file, found, nbytes, short_name(name))
+        data = Decoded(file, content, nbytes, short_name(name))
     if dtype.order == ">" and itemsize > 1:
         data = Swapped(data, itemsize)
     axes = array.axes

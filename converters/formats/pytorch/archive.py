@@ -1,6 +1,6 @@
 """The zip container of a ``.pth``, as torch's own writer lays it out, written from front to back.
 
-Stored records under the root ``archive``, each beginning at a multiple of 64 bytes behind a padding
+Stored records under the root ``archive``, each beginning at a multiple of 64 bytes after a padding
 field, sizes and CRC in a data descriptor after the bytes, no date, and always a zip64 end record. The
 layout was read off files that torch 2.13 wrote, those over 4 GB included, and is kept byte for byte.
 """

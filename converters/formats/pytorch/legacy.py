@@ -8,7 +8,7 @@ Up to 0.1.9: a tar archive of ``sys_info``, ``pickle`` (the value), ``tensors`` 
 number, and as many pickles, each followed by binary data: for a storage its elements as above, for a tensor its
 number of axes, sizes, strides and first element. Storages that are views of others follow in a last pickle.
 
-The forms are those that ``torch/serialization.py`` reads (0.1.9 and 2.13).
+Source: ``torch/serialization.py`` of PyTorch 0.1.9 and 2.13.
 """
 
 from __future__ import annotations
@@ -49,7 +49,7 @@ def read_legacy_pth(file: SourceFile, *, entry: str | None = None) -> PthFile:
     magic, _, end = walk(file, {}, whole=False)
     version, _, end = walk(file, {}, offset=end, size=file.size - end, whole=False)
     if magic != MAGIC or version != _VERSION:
-        raise BadInput("is no PyTorch file of a version that is known", path=file.path)
+        raise BadInput("is not a PyTorch file of a known version", path=file.path)
     end = walk(file, {}, offset=end, size=file.size - end, whole=False).end
     value, _, end = walk(
         file, NAMES, offset=end, size=file.size - end, persistent=storages.refer, whole=False
@@ -57,7 +57,7 @@ def read_legacy_pth(file: SourceFile, *, entry: str | None = None) -> PthFile:
     keys, _, end = walk(file, {}, offset=end, size=file.size - end, whole=False)
     end = storages.place(file, keys, end)
     if end != file.size:
-        raise BadInput(f"has {file.size - end:,} more bytes behind its last storage", path=file.path)
+        raise BadInput(f"has {file.size - end:,} more bytes after its last storage", path=file.path)
     return lazy_tensors(file, state_dict(file, value, entry))
 
 
@@ -94,26 +94,28 @@ class _Storages:
             or length < 0
             or first + length > count
         ):
-            raise PickleError("has a part of a storage that is not in it")
+            raise PickleError("has a view that lies outside its storage")
         return self._views.setdefault((key, first, length), TorchStorage(dtype, key, _NOWHERE))
 
     def place(self, file: SourceFile, keys: object, at: int) -> int:
         """Give every storage its place, in the order of ``keys``, from the offset ``at``. Returns the end."""
         if type(keys) is not list or len(keys) > TENSOR_LIMIT:
             raise BadInput("has no list of its storages", path=file.path, hint=PickleError("").hint)
-        left = dict(self._roots)
+        unplaced = dict(self._roots)
         for key in keys:
             name = key.decode("latin-1") if isinstance(key, bytes) else key
-            found = left.pop(name, None) if isinstance(name, str) else None
-            if found is None:
+            root = unplaced.pop(name, None) if isinstance(name, str) else None
+            if root is None:
                 raise BadInput(
-                    "has a storage that no tensor names, or one twice", path=file.path, where=short_name(name)
+                    "has a storage that no tensor names, or that occurs twice",
+                    path=file.path,
+                    where=short_name(name),
                 )
-            storage, count = found
+            storage, count = root
             storage.record, at = _elements(file, at, storage.dtype, count, name)
-        if left:
+        if unplaced:
             raise BadInput(
-                "lacks a storage that a tensor needs", path=file.path, where=short_name(next(iter(left)))
+                "lacks a storage that a tensor needs", path=file.path, where=short_name(next(iter(unplaced)))
             )
         for (name, first, count), view in self._views.items():
             size = element_size(view.dtype)
@@ -122,12 +124,12 @@ class _Storages:
 
 
 def _elements(file: SourceFile, at: int, dtype: str, count: int | None, name: str) -> tuple[ZipRecord, int]:
-    """A storage that starts with its number of elements at ``at``, and the offset after it."""
+    """The storage at ``at``, which starts with its number of elements, and the offset after it."""
     stored = int.from_bytes(file.read_at(at, 8), "little", signed=True)
     if stored < 0 or (count is not None and stored != count):
-        wanted = "" if count is None else f", its tensors say {count:,}"
+        expected = "" if count is None else f", its tensors say {count:,}"
         raise BadInput(
-            f"has a storage of {stored:,} elements{wanted}", path=file.path, where=short_name(name)
+            f"has a storage of {stored:,} elements{expected}", path=file.path, where=short_name(name)
         )
     at += 8
     size = stored * element_size(dtype)
@@ -152,10 +154,10 @@ def read_tar_pth(file: SourceFile, *, entry: str | None = None) -> PthFile | Non
         key = reference.decode("latin-1") if isinstance(reference, bytes) else reference
         if type(key) is not str:
             raise PickleError("refers to a tensor in an unknown form")
-        found = tensors.get(key) or storages.get(key)
-        if found is None:
+        target = tensors.get(key) or storages.get(key)
+        if target is None:
             raise PickleError("refers to a tensor that it does not have")
-        return found
+        return target
 
     offset, size = members["pickle"]
     value = walk(file, NAMES, offset=offset, size=size, persistent=refer).value
@@ -174,7 +176,7 @@ def _tar_names() -> dict[tuple[str, str], Global]:
 
 def _tar_storages(file: SourceFile, start: int, length: int) -> dict[str, TorchStorage]:
     names, stop = _tar_names(), start + length
-    found: dict[str, TorchStorage] = {}
+    by_key: dict[str, TorchStorage] = {}
     count, at = _count(file, start, stop)
     for _ in range(count):
         (key, _, kind), at = _fields(file, names, at, stop, 3)
@@ -183,41 +185,43 @@ def _tar_storages(file: SourceFile, start: int, length: int) -> dict[str, TorchS
         except PickleError as error:
             raise BadInput(error.what, path=file.path, where=f"offset {at:,}") from None
         record, at = _elements(file, at, dtype, None, str(key))
-        if at > stop or str(key) in found:
+        if at > stop or str(key) in by_key:
             raise BadInput(
-                "has a storage twice, or beyond the others' end", path=file.path, where=f"offset {at:,}"
+                "has a storage twice, or one that ends after its section",
+                path=file.path,
+                where=f"offset {at:,}",
             )
-        found[str(key)] = TorchStorage(dtype, str(key), record)
+        by_key[str(key)] = TorchStorage(dtype, str(key), record)
     views, _, end = walk(file, names, offset=at, size=stop - at)
     if type(views) is not list or len(views) > TENSOR_LIMIT or end != stop:
-        raise BadInput("has no list of its storages' parts", path=file.path)
+        raise BadInput("has no list of the views of its storages", path=file.path)
     for view in views:
         fields = [field for field in view if type(field) is int] if type(view) is tuple else []
         if len(fields) != 4 or len(view) != 4 or min(fields[2:]) < 0:
-            raise BadInput("has a part of a storage of unknown form", path=file.path)
+            raise BadInput("has a view of a storage in an unknown form", path=file.path)
         key, root, first, count = fields
-        whole = found.get(str(root))
-        size = ITEMSIZE[whole.dtype] if whole else 1
-        if whole is None or (first + count) * size > whole.record.size or str(key) in found:
+        root_storage = by_key.get(str(root))
+        size = ITEMSIZE[root_storage.dtype] if root_storage else 1
+        if root_storage is None or (first + count) * size > root_storage.record.size or str(key) in by_key:
             raise BadInput(
-                "has a part of a storage that is not in it", path=file.path, where=short_name(str(key))
+                "has a view that lies outside its storage", path=file.path, where=short_name(str(key))
             )
-        record = ZipRecord(whole.record.offset + first * size, count * size, 0)
-        found[str(key)] = TorchStorage(whole.dtype, str(key), record)
-    return found
+        record = ZipRecord(root_storage.record.offset + first * size, count * size, 0)
+        by_key[str(key)] = TorchStorage(root_storage.dtype, str(key), record)
+    return by_key
 
 
 def _tar_tensors(
     file: SourceFile, start: int, length: int, storages: dict[str, TorchStorage]
 ) -> dict[str, TorchTensor]:
     names, stop = _tar_names(), start + length
-    found: dict[str, TorchTensor] = {}
+    by_key: dict[str, TorchTensor] = {}
     count, at = _count(file, start, stop)
     for _ in range(count):
         (key, storage, _), at = _fields(file, names, at, stop, 3)
         if type(storage) is not int:
             raise BadInput("has a tensor of unknown form", path=file.path, where=f"offset {at:,}")
-        axes = int.from_bytes(file.read_at(at, 4), "little", signed=True)  # four bytes behind it mean nothing
+        axes = int.from_bytes(file.read_at(at, 4), "little", signed=True)  # the next four bytes mean nothing
         if not 0 <= axes <= 64 or at + 16 + 16 * axes > stop:
             raise BadInput("has a tensor of impossible shape", path=file.path, where=f"offset {at:,}")
         numbers = struct.unpack(f"<{2 * axes + 1}q", file.read_at(at + 8, 16 * axes + 8))
@@ -228,12 +232,12 @@ def _tar_tensors(
             )
         except PickleError as error:
             raise BadInput(error.what, path=file.path, where=f"offset {at:,}", hint=error.hint) from None
-        if str(key) in found:
+        if str(key) in by_key:
             raise BadInput("has a tensor twice", path=file.path, where=short_name(str(key)))
-        found[str(key)] = tensor
+        by_key[str(key)] = tensor
     if at != stop:
-        raise BadInput(f"has {stop - at:,} more bytes behind its last tensor", path=file.path)
-    return found
+        raise BadInput(f"has {stop - at:,} more bytes after its last tensor", path=file.path)
+    return by_key
 
 
 def _count(file: SourceFile, start: int, stop: int) -> tuple[int, int]:

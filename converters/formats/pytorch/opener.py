@@ -1,4 +1,4 @@
-"""Open PyTorch's own files, whichever of its formats they are in."""
+"""Open PyTorch's own files, in any of its formats."""
 
 from __future__ import annotations
 
@@ -32,21 +32,21 @@ def open_pytorch(file: SourceFile, kind: str, options: ReadOptions) -> Checkpoin
             return None
         options.refuse_entry(file.path)
         return _open_parts(file, options)
-    found = _read(file, kind, options)
-    if found is None:
+    contents = _read(file, kind, options)
+    if contents is None:
         return None
-    details: dict[str, Any] = {"wrapper": found.wrapper}
-    if found.beside:
-        details["beside"] = list(found.beside)
+    details: dict[str, Any] = {"wrapper": contents.wrapper}
+    if contents.beside:
+        details["beside"] = list(contents.beside)
     return Checkpoint(
         path=file.path,
         files=(file,),
         format="pytorch",
-        container=_TITLES["torchscript" if found.script else kind],
-        tensors=found.tensors,
-        other_values=found.other_values,
+        container=_TITLES["torchscript" if contents.script else kind],
+        tensors=contents.tensors,
+        other_values=contents.other_values,
         details=details,
-        provenance=parse_provenance(found.provenance, file.path),
+        provenance=parse_provenance(contents.provenance, file.path),
     )
 
 

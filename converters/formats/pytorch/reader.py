@@ -70,8 +70,10 @@ def read_pth(file: SourceFile, *, checksum: bool = True, entry: str | None = Non
     else:
         value = walk(file, NAMES, offset=data.offset, size=data.size, persistent=storage).value
     state = state_dict(file, value, entry)
-    made = lazy_tensors(file, state, swapped=swapped, checked=checked, crcs=has)
-    return made.replace(records=records, provenance=_provenance(file, root, records, checked), script=script)
+    contents = lazy_tensors(file, state, swapped=swapped, checked=checked, crcs=has)
+    return contents.replace(
+        records=records, provenance=_provenance(file, root, records, checked), script=script
+    )
 
 
 def _root(file: SourceFile, records: dict[str, ZipRecord]) -> str:

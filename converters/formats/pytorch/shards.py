@@ -32,17 +32,17 @@ def read_index(file: SourceFile) -> dict[str, set[str]]:
         raise BadInput("is an index that is not JSON", path=file.path, hint="fetch it again") from None
     names = value.get("weight_map") if isinstance(value, dict) else None
     if not isinstance(names, dict) or not 0 < len(names) <= TENSOR_LIMIT:
-        raise BadInput("is no index of a checkpoint: it has no weight_map", path=file.path)
+        raise BadInput("is not the index of a checkpoint: it has no weight_map", path=file.path)
     folder = os.path.dirname(file.path)
-    found: dict[str, set[str]] = {}
+    names_by_file: dict[str, set[str]] = {}
     for name, part in names.items():
         if not isinstance(part, str) or not _is_neighbour(part):
             where = short_name(part) if isinstance(part, str) else short_name(name)
             raise BadInput("names a file that is not in its own folder", path=file.path, where=where)
-        found.setdefault(os.path.join(folder, part), set()).add(name)
-    if len(found) > _FILES:
-        raise BadInput(f"names {len(found):,} files; {_FILES} at most are read", path=file.path)
-    return found
+        names_by_file.setdefault(os.path.join(folder, part), set()).add(name)
+    if len(names_by_file) > _FILES:
+        raise BadInput(f"names {len(names_by_file):,} files; {_FILES} at most are read", path=file.path)
+    return names_by_file
 
 
 def _once(pairs: list[tuple[str, object]]) -> dict[str, object]:

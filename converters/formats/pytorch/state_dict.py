@@ -38,7 +38,7 @@ def lazy_tensors(
     values = PlainValues(file)
     other_values = {name: values.plain(entry) for name, entry in state.other_values.items()}
     tensors: dict[str, Tensor] = {}
-    known: dict[str, int] = {}
+    checksums: dict[str, int] = {}
     checks: dict[ZipRecord, RecordCheck] = {}
     for name, entry in state.entries.items():
         if isinstance(entry, OddTensor):
@@ -47,9 +47,9 @@ def lazy_tensors(
         if isinstance(entry, TorchTensor):
             record = entry.storage.record
             check = checks.setdefault(record, RecordCheck(file, record)) if checked else None
-            made = tensors[name] = lazy_tensor(file, name, entry, swapped, check)
-            if crcs and isinstance(made.data, (FileBytes, CheckedRecord)) and made.nbytes == record.size:
-                known[name] = record.crc
+            tensor = tensors[name] = lazy_tensor(file, name, entry, swapped, check)
+            if crcs and isinstance(tensor.data, (FileBytes, CheckedRecord)) and tensor.nbytes == record.size:
+                checksums[name] = record.crc
         else:
             other_values[name if state.wrapper is None else f"{state.wrapper}.{name}"] = values.plain(entry)
     if not tensors:
@@ -59,7 +59,7 @@ def lazy_tensors(
         other_values=other_values,
         wrapper=state.wrapper,
         records={},
-        crcs=known,
+        crcs=checksums,
         provenance=None,
         beside=state.beside,
     )

@@ -1,8 +1,8 @@
 """Chooses the state dict with the weights, where a PyTorch checkpoint has several dictionaries.
 
-It goes by the names of entries in published training code: ``state_dict`` (mmcv and many others), ``model_state``
-(PySlowFast), ``model_state_dict`` (PyTorch's tutorials) and so on. Averaged weights beside the plain ones are only
-taken on request, and ambiguity is refused.
+The choice follows the names of entries in published training code: ``state_dict`` (mmcv and many others),
+``model_state`` (PySlowFast), ``model_state_dict`` (PyTorch's tutorials) and so on. Averaged weights beside the plain
+ones are only taken on request, and ambiguity is refused.
 """
 
 from __future__ import annotations
@@ -47,21 +47,21 @@ def choose(file: SourceFile, entries: Mapping[str, object], entry: str | None) -
 
     Raises `Refused` where several may be meant, `UsageError` where ``entry`` has none.
     """
-    found = dict(_Search(file).state_dicts(entries, ()))
-    own = any(isinstance(item, TorchTensor) for item in entries.values())
+    state_dicts = dict(_Search(file).state_dicts(entries, ()))
+    has_own_tensors = any(isinstance(item, TorchTensor) for item in entries.values())
     if entry is not None:
-        path = next((path for path in found if ".".join(path) == entry), None)
+        path = next((path for path in state_dicts if ".".join(path) == entry), None)
         if path is None:
-            entries_found = ", ".join(map(".".join, found)) or "none; the file is a state dict itself"
+            entries_found = ", ".join(map(".".join, state_dicts)) or "none; the file is a state dict itself"
             raise UsageError(
                 f"has no state dict in the entry {entry!r}", path=file.path, hint=f"it has {entries_found}"
             )
-        return _state(file, entries, found, path)
-    average = [path for path in found if any(_AVERAGE.search(name) for name in path)]
-    known = [path for path in found if path not in average and all(name in WEIGHTS for name in path)]
-    if not known and own:
-        return State(entries, None, {}, tuple(map(".".join, found)))
-    choices = known or [path for path in found if path not in average] or average
+        return _state(file, entries, state_dicts, path)
+    averaged = [path for path in state_dicts if any(_AVERAGE.search(name) for name in path)]
+    plain = [path for path in state_dicts if path not in averaged and all(name in WEIGHTS for name in path)]
+    if not plain and has_own_tensors:
+        return State(entries, None, {}, tuple(map(".".join, state_dicts)))
+    choices = plain or [path for path in state_dicts if path not in averaged] or averaged
     if not choices:
         return State(entries, None, {})
     if len(choices) > 1:
@@ -72,13 +72,13 @@ def choose(file: SourceFile, entries: Mapping[str, object], entry: str | None) -
             where=", ".join(names[:8]),
             hint=f"say which with --entry, such as --entry {names[0]}",
         )
-    return _state(file, entries, found, choices[0])
+    return _state(file, entries, state_dicts, choices[0])
 
 
 def _state(
     file: SourceFile,
     entries: Mapping[str, object],
-    found: Mapping[tuple[str, ...], dict[object, object]],
+    state_dicts: Mapping[tuple[str, ...], dict[object, object]],
     path: tuple[str, ...],
 ) -> State:
     """The state dict at ``path``; all values beside the path go by their own paths."""
@@ -91,8 +91,8 @@ def _state(
         wrapped = inner[name]
         assert isinstance(wrapped, dict)
         inner = named(file, wrapped)
-    beside = tuple(".".join(other) for other in found if other != path)
-    return State(inner, ".".join(path), other_values, beside)
+    other_entries = tuple(".".join(other) for other in state_dicts if other != path)
+    return State(inner, ".".join(path), other_values, other_entries)
 
 
 class _Search:

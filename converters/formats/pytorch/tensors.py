@@ -1,4 +1,4 @@
-"""What PyTorch's formats share: tensors as a pickle refers to them, and the contents of a file.
+"""Records that all of PyTorch's formats share: tensors as a pickle refers to them, and the contents of a file.
 
 The forms are those of PyTorch's ``torch/_utils.py`` and ``torch/serialization.py``.
 """

@@ -1,4 +1,4 @@
-"""The closed table of names that a PyTorch pickle may use, and what each makes of its arguments."""
+"""The only globals that a PyTorch pickle may name, and the inert value that each makes of its arguments."""
 
 from __future__ import annotations
 

@@ -59,11 +59,11 @@ _MODULE = Global("a class of the archive", new=Module)
 
 def module_names(names: Mapping[tuple[str, str], Global]) -> Mapping[tuple[str, str], Global]:
     """The names that ``data.pkl`` may use, including ``names``."""
-    found = _Names(names)
+    allowed = _Names(names)
     for name in _LISTS:
-        found["torch.jit._pickle", name] = Global(f"torch.jit._pickle.{name}", _first)
-    found["torch.jit._pickle", "restore_type_tag"] = Global("torch.jit._pickle.restore_type_tag", _first)
-    return found
+        allowed["torch.jit._pickle", name] = Global(f"torch.jit._pickle.{name}", _first)
+    allowed["torch.jit._pickle", "restore_type_tag"] = Global("torch.jit._pickle.restore_type_tag", _first)
+    return allowed
 
 
 def _first(arguments: tuple[object, ...]) -> object:
@@ -80,18 +80,18 @@ def parameters(file: SourceFile, value: object) -> dict[object, object]:
     """
     if not isinstance(value, Module):
         raise BadInput("is a TorchScript file that holds no module", path=file.path)
-    found: dict[object, object] = {}
+    tensors: dict[object, object] = {}
     for count, (name, tensor) in enumerate(_tensors(file, value)):
         if count >= TENSOR_LIMIT:
             raise BadInput(f"has more than {TENSOR_LIMIT:,} tensors", path=file.path)
-        found[name] = tensor
-    if not found:
+        tensors[name] = tensor
+    if not tensors:
         raise BadInput(
             "is a TorchScript file without parameters: it was frozen, so its weights are constants of its code",
             path=file.path,
             hint="a state dict, or the file from before torch.jit.freeze, is needed",
         )
-    return found
+    return tensors
 
 
 def _tensors(file: SourceFile, module: Module) -> Iterator[tuple[str, TorchTensor]]:

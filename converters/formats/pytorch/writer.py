@@ -158,21 +158,21 @@ class _Pickle:
         """``OrderedDict`` of name to ``torch._utils._rebuild_tensor_v2(storage, 0, shape, strides, False,
         OrderedDict())``, each tensor with a storage of its own."""
         if len({tensor.name for tensor in tensors}) != len(tensors):
-            raise ValueError("a tensor's name comes twice")
+            raise ValueError("a tensor's name occurs twice")
         empty = _get(self.name("collections", "OrderedDict")) + b")R"
         self.out += b")R"
         self.put()
-        known: dict[str, bytes] = {}
+        shared: dict[str, bytes] = {}
         for first in range(0, len(tensors), _BATCH):
             batch = tensors[first : first + _BATCH]
             self.out += b"(" if len(batch) > 1 else b""
             for number, tensor in enumerate(batch, first):
                 self.text(tensor.name)
-                self._tensor(number, tensor, empty, known)
+                self._tensor(number, tensor, empty, shared)
             self.out += b"u" if len(batch) > 1 else b"s"
 
-    def _tensor(self, number: int, tensor: Tensor, empty: bytes, known: dict[str, bytes]) -> None:
-        """``known`` has what all tensors refer to: written once, then fetched from the memo."""
+    def _tensor(self, number: int, tensor: Tensor, empty: bytes, shared: dict[str, bytes]) -> None:
+        """``shared`` has what all tensors refer to: written once, then fetched from the memo."""
         strides = []
         step = 1
         for size in reversed(tensor.shape):
@@ -180,21 +180,21 @@ class _Pickle:
             step *= size or 1
         strides.reverse()
         storage = STORAGE[tensor.dtype]
-        if known:
-            self.out += known["rebuild"]
+        if shared:
+            self.out += shared["rebuild"]
         else:
             rebuild = _get(self.name("torch._utils", "_rebuild_tensor_v2"))
             self.out += b"(("
-            known["rebuild"] = rebuild + b"((" + _get(self.text("storage"))
-        if storage in known:
-            self.out += known[storage]
+            shared["rebuild"] = rebuild + b"((" + _get(self.text("storage"))
+        if storage in shared:
+            self.out += shared[storage]
         else:
-            known[storage] = _get(self.name("torch", storage))
+            shared[storage] = _get(self.name("torch", storage))
         self.text(str(number))
-        if "cpu" in known:
-            self.out += known["cpu"]
+        if "cpu" in shared:
+            self.out += shared["cpu"]
         else:
-            known["cpu"] = _get(self.text("cpu"))
+            shared["cpu"] = _get(self.text("cpu"))
         self.out += _int(tensor.nbytes // ITEMSIZE[tensor.dtype]) + b"t"
         self.put()
         self.out += b"QK\0"

@@ -16,12 +16,12 @@ if TYPE_CHECKING:
 
 def open_safetensors(file: SourceFile, _kind: str, _options: ReadOptions) -> Checkpoint:
     """Open a safetensors file, which has no checksums. Raises `BadInput`."""
-    found = read_safetensors(file)
+    contents = read_safetensors(file)
     return Checkpoint(
         path=file.path,
         files=(file,),
         format="pytorch",
         container="safetensors",
-        tensors=found.tensors,
-        provenance=parse_provenance(found.metadata.get("provenance"), file.path),
+        tensors=contents.tensors,
+        provenance=parse_provenance(contents.metadata.get("provenance"), file.path),
     )

@@ -31,8 +31,8 @@ HEADER_LIMIT = 100_000_000
 """The longest header that is read, in bytes; the safetensors library has the same limit."""
 
 _MARKS = 1 << 21
-"""Commas and opening brackets in a header at most. A tensor takes about a dozen, and each stands for a value that
-costs a hundred bytes of memory where it takes three in the file."""
+"""The most commas and opening brackets in a header. A tensor needs about a dozen, and each stands for a value that
+takes a hundred bytes of memory but only three in the file."""
 
 _AXES = 64  # more than torch and numpy can have
 _FIELDS = {"dtype", "shape", "data_offsets"}
@@ -53,16 +53,16 @@ def read_safetensors(file: SourceFile) -> SafetensorsFile:
     `BadInput` for anything else, and for more tensors than any checkpoint has.
     """
     if file.size < 9 or file.read_at(8, 1) != b"{":
-        raise BadInput("is no safetensors file", path=file.path)
+        raise BadInput("is not a safetensors file", path=file.path)
     length = int.from_bytes(file.read_at(0, 8), "little")
     if length > HEADER_LIMIT:
         raise BadInput(
-            f"is no safetensors file: its header would be {length:,} bytes, {HEADER_LIMIT:,} are allowed",
+            f"is not a safetensors file: its header would be {length:,} bytes, {HEADER_LIMIT:,} are allowed",
             path=file.path,
         )
     text = file.read_at(8, length)
     if sum(map(text.count, (b",", b"[", b"{"))) > _MARKS:
-        raise BadInput("has a header of more values than any checkpoint's", path=file.path)
+        raise BadInput("has a header with more values than any checkpoint needs", path=file.path)
     header = _parse(text, file.path)
     start = 8 + length
     metadata = _metadata(header.pop("__metadata__", {}), file.path)
@@ -76,14 +76,14 @@ def read_safetensors(file: SourceFile) -> SafetensorsFile:
     expected = 0
     for begin, end, name in sorted(spans):
         if begin != expected:
-            what = "overlaps another tensor" if begin < expected else "begins behind a hole"
+            what = "overlaps another tensor" if begin < expected else "begins after a gap"
             raise BadInput(
                 f"{what}: offset {begin:,}, {expected:,} expected", path=file.path, where=_tensor_words(name)
             )
         expected = end
     if expected != file.size - start:
         raise BadInput(
-            f"has {file.size - start - expected:,} bytes behind the last tensor that belong to none",
+            f"has {file.size - start - expected:,} bytes after the last tensor that belong to none",
             path=file.path,
         )
     return SafetensorsFile(tensors, metadata)
@@ -115,7 +115,7 @@ def _object(pairs: list[tuple[str, object]]) -> dict[str, object]:
         seen: set[str] = set()
         for key, _ in pairs:
             if key in seen:
-                raise ValueError(f"the key {_short_text(key)} comes twice")
+                raise ValueError(f"the key {_short_text(key)} occurs twice")
             seen.add(key)
     return entries
 

@@ -105,7 +105,7 @@ def _header(tensors: Sequence[Tensor], metadata: Mapping[str, str], path: str) -
         if tensor.name == "__metadata__":
             raise Refused("a tensor cannot be named __metadata__ in a safetensors file", path=path)
         if tensor.name in entries:
-            raise ValueError(f"{tensor.name}: the name comes twice")
+            raise ValueError(f"{tensor.name}: the name occurs twice")
         entries[tensor.name] = {"dtype": DTYPE[tensor.dtype], "shape": tensor.shape, "data_offsets": span}
     try:
         text = json.dumps(entries, ensure_ascii=False, separators=(",", ":")).encode()

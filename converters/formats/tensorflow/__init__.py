@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from converters.formats.format import ReadOptions
 
 _PART = re.compile(r"\.(index|meta|data-[0-9]{5}-of-[0-9]{5,})$")
-"""How the names of a checkpoint's files end; their first bytes show nothing."""
+"""The suffixes of a checkpoint's files, which cannot be recognised by their first bytes."""
 
 _MEMBERS = ("checkpoint", "saved_model.pb", "saved_model.pbtxt", "tfhub_module.pb")
 

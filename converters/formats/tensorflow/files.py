@@ -102,7 +102,9 @@ def _prefix(prefix: str, path: str) -> CheckpointFiles:
         )
     if path.endswith(".index") or not os.path.exists(path):
         raise BadInput("does not exist", path=path, hint="nor is it the prefix of a TensorFlow checkpoint")
-    raise BadInput("is no TensorFlow checkpoint", path=path, hint="name its prefix, its .index or its folder")
+    raise BadInput(
+        "is not a TensorFlow checkpoint", path=path, hint="name its prefix, its .index or its folder"
+    )
 
 
 def _v1_shards(prefix: str, count: str, path: str) -> CheckpointFiles:

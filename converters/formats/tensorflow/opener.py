@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
 
 def open_tensorflow(file: SourceFile, _kind: str, options: ReadOptions) -> Checkpoint | None:
-    """Open the checkpoint that a file is a part of; None for a file that is not of a checkpoint."""
+    """Open the checkpoint that a file belongs to; None for a file that belongs to none."""
     if not names_checkpoint(file.path):
         return None
     file.close()
@@ -24,13 +24,13 @@ def open_tensorflow(file: SourceFile, _kind: str, options: ReadOptions) -> Check
 
 def open_checkpoint_set(path: str, options: ReadOptions) -> Checkpoint:
     """Open a checkpoint by its prefix, its folder, or one of its files. Raises `BadInput`."""
-    found = read_tensorflow(path, checksum=options.checksum)
+    contents = read_tensorflow(path, checksum=options.checksum)
     return Checkpoint(
-        path=found.prefix,
-        files=found.files,
+        path=contents.prefix,
+        files=contents.files,
         format="tensorflow",
-        container=f"TensorFlow checkpoint, {found.version}",
-        tensors=found.tensors,
-        other_values=found.other_values,
+        container=f"TensorFlow checkpoint, {contents.version}",
+        tensors=contents.tensors,
+        other_values=contents.other_values,
         details={"checksums": "verified" if options.checksum else "not verified"},
     )

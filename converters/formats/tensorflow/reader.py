@@ -44,11 +44,11 @@ DTYPE = {
     14: "bfloat16",
     19: "float16",
 }
-"""Our name of each dtype of TensorFlow that a state dict can hold."""
+"""TensorFlow's dtypes that a state dict can hold, and our name of each."""
 
 _OTHER = {7: "text", 8: "complex64", 17: "uint16", 18: "complex128", 22: "uint32", 23: "uint64"}
 _LITTLE, _BIG = 0, 1
-_VERSION = 1  # the newest bundle format there is
+_VERSION = 1  # the newest bundle format
 _AXES = 64  # more than torch and numpy can have
 
 
@@ -89,20 +89,20 @@ def read_tensorflow(path: str, *, checksum: bool = True) -> TensorflowCheckpoint
     Close it when done.
 
     The CRC-32C of every block is compared here, that of a V2 tensor when its bytes are read to the end; neither
-    without ``checksum``. Raises `BadInput` where there is no checkpoint, or one that is damaged or incomplete.
+    without ``checksum``. Raises `BadInput` for a missing, damaged or incomplete checkpoint.
     """
-    found = find_checkpoint(path)
+    checkpoint_files = find_checkpoint(path)
     opened: list[SourceFile] = []
     try:
-        reader = _read_v1 if found.index_path is None else _read_v2
-        tensors, other_values = reader(found, opened, checksum)
+        reader = _read_v1 if checkpoint_files.index_path is None else _read_v2
+        tensors, other_values = reader(checkpoint_files, opened, checksum)
     except BaseException:
         for file in opened:
             file.close()
         raise
-    version = "V1" if found.index_path is None else "V2"
+    version = "V1" if checkpoint_files.index_path is None else "V2"
     return TensorflowCheckpoint(
-        prefix=found.prefix,
+        prefix=checkpoint_files.prefix,
         version=version,
         files=tuple(opened),
         tensors=tensors,
@@ -143,10 +143,10 @@ class Checked(NamedTuple):
 
 
 def _read_v2(
-    found: CheckpointFiles, opened: list[SourceFile], checksum: bool
+    checkpoint_files: CheckpointFiles, opened: list[SourceFile], checksum: bool
 ) -> tuple[dict[str, Tensor], dict[str, str]]:
-    assert found.index_path is not None
-    index = SourceFile(found.index_path)
+    assert checkpoint_files.index_path is not None
+    index = SourceFile(checkpoint_files.index_path)
     opened.append(index)
     places: dict[bytes, _Place] = {}
     count = order = 0
@@ -161,7 +161,7 @@ def _read_v2(
         name = ""
         if not count:
             raise Damaged("no header")
-        shards = _Shards(found, count, opened, swapped=order == _BIG, checksum=checksum)
+        shards = _Shards(checkpoint_files, count, opened, swapped=order == _BIG, checksum=checksum)
         tensors: dict[str, Tensor] = {}
         other_values: dict[str, str] = {}
         parts: set[bytes] = set()
@@ -191,7 +191,7 @@ def _read_v2(
 
 
 class _Place(NamedTuple):
-    """A BundleEntryProto: where a tensor lies in which shard, or its slices."""
+    """A BundleEntryProto: the shard, offset and size of a tensor, or its slices."""
 
     dtype: int
     shape: tuple[int, ...]
@@ -203,12 +203,18 @@ class _Place(NamedTuple):
 
 
 class _Shards:
-    """The data shards of a bundle, each opened when its first tensor is found."""
+    """The data shards of a bundle, each opened for its first tensor."""
 
     def __init__(
-        self, found: CheckpointFiles, count: int, opened: list[SourceFile], *, swapped: bool, checksum: bool
+        self,
+        checkpoint_files: CheckpointFiles,
+        count: int,
+        opened: list[SourceFile],
+        *,
+        swapped: bool,
+        checksum: bool,
     ) -> None:
-        self._found = found
+        self._found = checkpoint_files
         self._count = count
         self._opened = opened
         self._swapped = swapped
@@ -328,10 +334,10 @@ class _Variable(NamedTuple):
 
 
 def _read_v1(
-    found: CheckpointFiles, opened: list[SourceFile], checksum: bool
+    checkpoint_files: CheckpointFiles, opened: list[SourceFile], checksum: bool
 ) -> tuple[dict[str, Tensor], dict[str, str]]:
     variables: dict[str, _Variable] = {}
-    for path in found.tables:
+    for path in checkpoint_files.tables:
         file = SourceFile(path)
         opened.append(file)
         try:
@@ -389,10 +395,10 @@ def _take_meta(value: Buffer, field: Field, variables: dict[str, _Variable]) -> 
             dtype = item.value
         elif item.number == 4:
             slices.append(parse_extents(value, item))
-    known = variables.setdefault(name, _Variable(dtype, shape, set(), {}))
-    if (known.dtype, known.shape) != (dtype, shape) or not known.expected.isdisjoint(slices):
+    variable = variables.setdefault(name, _Variable(dtype, shape, set(), {}))
+    if (variable.dtype, variable.shape) != (dtype, shape) or not variable.expected.isdisjoint(slices):
         raise Damaged(f"a variable twice ({short_name(name)})")
-    known.expected.update(slices)
+    variable.expected.update(slices)
 
 
 def _take_values(entry: Entry, field: Field, variables: dict[str, _Variable]) -> None:
@@ -421,26 +427,26 @@ def _take_values(entry: Entry, field: Field, variables: dict[str, _Variable]) ->
 
 
 _VALUES = {"float32": 5, "float64": 6, "int64": 10, "bool": 11, "float16": 13, "bfloat16": 13}
-"""The field of a TensorProto that holds a dtype's values, packed; `_INTEGERS` all smaller integers'."""
+"""The field of a TensorProto that holds a dtype's values, packed; `_INTEGERS` holds those of all smaller integers."""
 _INTEGERS = 7
 
 
 def _values(entry: Entry, proto: Field, dtype: str, count: int) -> Data:
     """The ``count`` values of a TensorProto. Raises `Damaged` for another number."""
-    wanted = _VALUES.get(dtype, _INTEGERS)
-    found: Field | None = None
+    number = _VALUES.get(dtype, _INTEGERS)
+    packed: Field | None = None
     for field in fields(entry.value, proto.start, proto.end):
-        if field.number == wanted:
-            if found is not None or field.wire != BYTES:
+        if field.number == number:
+            if packed is not None or field.wire != BYTES:
                 raise Damaged("values in more than one piece")
-            found = field
-    start, size = (found.start, found.end - found.start) if found else (0, 0)
+            packed = field
+    start, size = (packed.start, packed.end - packed.start) if packed else (0, 0)
     data = entry.block.data(entry.start + start, size)
     if dtype in ("float32", "float64"):
         if size != count * ITEMSIZE[dtype]:
             raise Damaged(f"{size:,} bytes of values where its shape takes another number")
         return data
-    # Every number ends in the one of its bytes that is below 128.
+    # Only the last byte of a varint is below 128.
     content = bytes(entry.value[start : start + size])
     if len(content.translate(None, _CONTINUED)) != count or (content and content[-1] > 127):
         raise Damaged("another number of values than its shape takes")
@@ -488,7 +494,7 @@ def _whole(name: str, dtype: str, shape: tuple[int, ...], pieces: list[tuple[Ext
 def _parse_shape(value: Buffer, field: Field) -> tuple[int, ...]:
     """The shape in a TensorShapeProto."""
     if field.wire != BYTES:
-        raise Damaged("a shape that is none")
+        raise Damaged("a shape that is not a message")
     shape: list[int] = []
     for item in fields(value, field.start, field.end):
         if item.number == 2:
@@ -502,7 +508,7 @@ def _parse_shape(value: Buffer, field: Field) -> tuple[int, ...]:
 
 
 def _number(value: Buffer, field: Field, number: int) -> int:
-    """The number in a message, 0 if it is left out."""
+    """The integer field ``number`` of a message, 0 if it is absent."""
     if field.wire != BYTES:
         raise Damaged("a number where a message belongs")
     return next((item.value for item in fields(value, field.start, field.end) if item.number == number), 0)

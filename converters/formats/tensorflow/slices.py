@@ -27,7 +27,7 @@ class Part(NamedTuple):
 def parse_extents(data: Buffer, field: Field) -> tuple[tuple[int, int], ...]:
     """A TensorSliceProto: (start, length) for each axis, with length -1 for the whole axis. Raises `Damaged`."""
     if field.wire != BYTES:
-        raise Damaged("a slice that is none")
+        raise Damaged("a slice that is not a message")
     extents = []
     for axis in fields(data, field.start, field.end):
         start, length = 0, -1

@@ -26,7 +26,7 @@ MAGIC = (0xDB4775248B80FB57).to_bytes(8, "little")
 """The last eight bytes of a table."""
 
 _FOOTER = 48
-_TRAILER = 5  # type and CRC behind each block
+_TRAILER = 5  # type and CRC after each block
 _KEY = 4096  # bytes of the longest key
 _KEYS = 32  # what all keys may take when written out, in sizes of the file
 

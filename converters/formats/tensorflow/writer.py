@@ -43,7 +43,7 @@ def write_tensorflow(
     entries = [(b"", _HEADER)]
     for key, tensor in sorted(((_key(tensor.name, index.path), tensor) for tensor in tensors), key=_first):
         if key == entries[-1][0]:
-            raise ValueError(f"{tensor.name}: the name comes twice")
+            raise ValueError(f"{tensor.name}: the name occurs twice")
         crc = running_crc32c()
         start = data.position
         for chunk in tensor.data.chunks():
@@ -136,12 +136,12 @@ def _number(field: int, value: int) -> bytes:
     return number(field, value) if value else b""
 
 
-def _separator(key: bytes, behind: bytes) -> bytes:
-    """The short key from ``key`` up to but excluding ``behind`` that LevelDB chooses."""
+def _separator(key: bytes, following: bytes) -> bytes:
+    """The short key from ``key`` up to but excluding ``following`` that LevelDB chooses."""
     at = 0
-    while at < min(len(key), len(behind)) and key[at] == behind[at]:
+    while at < min(len(key), len(following)) and key[at] == following[at]:
         at += 1
-    if at < min(len(key), len(behind)) and key[at] < 0xFF and key[at] + 1 < behind[at]:
+    if at < min(len(key), len(following)) and key[at] < 0xFF and key[at] + 1 < following[at]:
         return key[:at] + bytes((key[at] + 1,))
     return key
 

@@ -1,1 +1,1 @@
-"""Results in words, for a terminal: a module for each subject."""
+"""Results as text for a terminal: a module for each command."""

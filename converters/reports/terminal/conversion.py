@@ -1,4 +1,4 @@
-"""A conversion in a few lines."""
+"""Describe a conversion in a few lines."""
 
 from __future__ import annotations
 

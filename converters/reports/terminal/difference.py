@@ -1,4 +1,4 @@
-"""What two files differ in."""
+"""Describe the differences between two files."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What is known of a file."""
+"""Describe a file: format, layout, network, provenance, tensors."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The support table."""
+"""The support table as text."""
 
 from __future__ import annotations
 

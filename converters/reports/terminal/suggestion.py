@@ -1,4 +1,4 @@
-"""A suggested mapping in a few lines."""
+"""Describe a suggested mapping in a few lines."""
 
 from __future__ import annotations
 

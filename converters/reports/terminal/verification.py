@@ -1,4 +1,4 @@
-"""A verification: bytes, function, and declared differences, a few lines each."""
+"""Describe a verification: bytes, function and declared differences, in a few lines each."""
 
 from __future__ import annotations
 

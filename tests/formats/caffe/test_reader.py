@@ -407,7 +407,7 @@ def onnx() -> bytes:
         (b"\x89HDF\r\n\x1a\n" + bytes(60), "is an HDF5 file"),
         (b"\x80\x02}q\x01.", "is a pickle"),
         (onnx(), "is a protocol buffer, but not one of Caffe's"),
-        (b"\xf3\x91\x00\x84" * 40, "is no kind of file that is known here"),
+        (b"\xf3\x91\x00\x84" * 40, "is not a known kind of file"),
     ],
 )
 def test_other_files(tmp_path, content, expected):
@@ -477,7 +477,7 @@ def small_files() -> dict[str, bytes]:
 
 @pytest.mark.parametrize("kind", small_files())
 def test_cut_at_every_byte(tmp_path, kind):
-    """A file that ends early is refused, unless it ends behind a whole layer: no count says how many there are."""
+    """A file that ends early is refused, unless it ends after a whole layer: no count says how many there are."""
     content = small_files()[kind]
     whole, data = read(file_of(tmp_path, content))
     clean = 0

@@ -366,7 +366,7 @@ def test_a_file_that_is_cut_while_it_is_read(tmp_path):
 
 
 def test_a_sparse_file_over_4_gb(tmp_path):
-    """A bytearray of protocol 5 that is longer than 32 bits can say, and an array behind it."""
+    """A bytearray of protocol 5 that is longer than 32 bits can say, and an array after it."""
     path = tmp_path / "large.pkl"
     count = (1 << 30) + 1
     dtype = (

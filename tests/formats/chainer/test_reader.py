@@ -256,9 +256,9 @@ HOSTILE = {
     "no order": (npy("'=f4'", "(2,)", bytes(8)), ""),
     "an order that is not needed": (npy("'<i1'", "(8,)", bytes(8)), "dtype <i1, which numpy does not write"),
     "an order that is needed": (npy("'|f4'", "(2,)", bytes(8)), "dtype |f4, which numpy does not write"),
-    "no numpy": (b"hello, world", "is no numpy array"),
-    "nothing": (b"", "is no numpy array"),
-    "half a magic": (b"\x93NUMPY\1", "is no numpy array"),
+    "no numpy": (b"hello, world", "is not a numpy array"),
+    "nothing": (b"", "is not a numpy array"),
+    "half a magic": (b"\x93NUMPY\1", "is not a numpy array"),
     "version 9": (b"\x93NUMPY\x09\x00" + bytes(80), "format version 9.0"),
     "a header that goes on": (b"\x93NUMPY\1\0\xff\xff{'descr'", "a header of 65,545 bytes"),
     "a header of 4 GB": (b"\x93NUMPY\2\0\xff\xff\xff\xff{'descr'", "a header of 4,294,967,307 bytes"),
@@ -318,9 +318,9 @@ def test_structures_and_texts_are_named(tmp_path):
 def test_a_member_that_is_no_array(tmp_path):
     path = tmp_path / "a.npz"
     path.write_bytes(npz(GOOD, ("readme.txt", b"hello")))
-    assert "a member that is no array (readme.txt)" in refusal(path)
+    assert "a member that is not an array (readme.txt)" in refusal(path)
     path.write_bytes(npz(("archive/data.pkl", b"")))
-    assert "a member that is no array (archive/data.pkl)" in refusal(path)
+    assert "a member that is not an array (archive/data.pkl)" in refusal(path)
 
 
 def test_no_arrays(tmp_path):

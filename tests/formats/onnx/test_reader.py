@@ -178,7 +178,7 @@ def tensor(*fields: bytes) -> bytes:
         ([tensor(*(number(1, 1) for _ in range(40)), message(9, bytes(8)))], "more than 32 axes"),
         ([tensor(message(9, bytes(8))), message(15, b"")], "has sparse weights"),
         ([message(1, message(1, b"x"))], "holds no weights"),
-        ([number(5, 3)], "has a field 5 that is no message"),
+        ([number(5, 3)], "has a field 5 that is not a message"),
         ([message(5, message(8, b"n" * 2000))], "has a name of 2,000 bytes"),
         ([message(1, message(5, message(1, b"k"), message(8, bytes(65))))], "has a list of more than 64 numbers"),
     ],

@@ -214,7 +214,7 @@ STORAGE = b"ctorch\nFloatStorage\n"
 
 
 def by_hand(
-    *, place: bytes | None = None, keys: object = ("0",), counts: tuple[int, ...] = (4,), behind: bytes = b"",
+    *, place: bytes | None = None, keys: object = ("0",), counts: tuple[int, ...] = (4,), after: bytes = b"",
     version: int = 1001, first: bytes = b"K\x00", shape: bytes = b"K\x02\x85",
 ) -> bytes:  # fmt: skip
     """A file of one tensor ``w``, two elements of the storage ``0`` of four."""
@@ -224,7 +224,7 @@ def by_hand(
     data += b"\x80\x02}X\x01\x00\x00\x00w" + made_of + b"s." + pickle.dumps(list(keys), 2)
     for count in counts:
         data += struct.pack("<q4f", count, 1, 2, 3, 4)
-    return data + behind
+    return data + after
 
 
 def reference(
@@ -253,15 +253,15 @@ LIES = {
         by_hand(place=reference(count=b"\x8a\x08" + struct.pack("<q", 1 << 61)), counts=(1 << 61,)), "ends early"
     ),
     "no key": (by_hand(keys=(), counts=()), "lacks a storage"),
-    "a key twice": (by_hand(keys=("0", "0"), counts=(4, 4)), "one twice"),
+    "a key twice": (by_hand(keys=("0", "0"), counts=(4, 4)), "or that occurs twice"),
     "another key": (by_hand(keys=("1",)), "no tensor names"),
     "a key that is no text": (by_hand(keys=(1,)), "no tensor names"),
-    "bytes behind": (by_hand(behind=b"x"), "1 more bytes"),
+    "bytes after": (by_hand(after=b"x"), "1 more bytes"),
     "another version": (by_hand(version=1002), "version"),
     "beyond the storage": (by_hand(first=b"K\x03"), "beyond"),
     "beyond the part": (by_hand(place=reference(view=VIEW), first=b"K\x02"), "beyond"),
-    "a part beyond": (by_hand(place=reference(view=b"(U\x01vK\x02K\x03t")), "not in it"),
-    "a negative part": (by_hand(place=reference(view=b"(U\x01vJ\xff\xff\xff\xffK\x02t")), "not in it"),
+    "a part beyond": (by_hand(place=reference(view=b"(U\x01vK\x02K\x03t")), "outside its storage"),
+    "a negative part": (by_hand(place=reference(view=b"(U\x01vJ\xff\xff\xff\xffK\x02t")), "outside its storage"),
     "a part of another form": (by_hand(place=reference(view=b"K\x01")), "unknown form"),
     "a class of another sort": (by_hand(place=reference(kind=b"ctorch\nfloat32\n")), "unknown form"),
     "a module": (by_hand(place=b"(U\x06moduleNNNNNtQ"), "whole modules"),
@@ -314,9 +314,13 @@ TAR_LIES = {
     "a number that is none": ("tensors", pickle.dumps("many", 2), "impossible number"),
     "too many": ("tensors", pickle.dumps(1 << 40, 2), "impossible number"),
     "no storage at all": ("storages", pickle.dumps(3, 2), "ends early"),
-    "parts of nothing": ("storages", pickle.dumps(0, 2) + pickle.dumps([(1, 2, 0, 3)], 2), "not in it"),
+    "parts of nothing": (
+        "storages",
+        pickle.dumps(0, 2) + pickle.dumps([(1, 2, 0, 3)], 2),
+        "outside its storage",
+    ),
     "parts of another form": ("storages", pickle.dumps(0, 2) + pickle.dumps([7], 2), "unknown form"),
-    "no list of parts": ("storages", pickle.dumps(0, 2) + pickle.dumps(7, 2), "parts"),
+    "no list of parts": ("storages", pickle.dumps(0, 2) + pickle.dumps(7, 2), "no list of the views"),
     "more axes than any": (
         "tensors",
         pickle.dumps(1, 2) + pickle.dumps((1, 2, None), 2) + struct.pack("<ii", 65, 0),
@@ -434,7 +438,7 @@ def test_sharded_checkpoints(tmp_path):
         "holds a tensor": {name: part for name, part in where("bin").items() if name != names[0]},
         "not in its own folder": {**where("bin"), "w": "../model-1.bin"},
         "cannot be opened": {**where("bin"), "w": "model-3.bin"},
-        "no index": {},
+        "not the index": {},
     }
     for says, places in bad.items():
         with pytest.raises(BadInput, match=says):

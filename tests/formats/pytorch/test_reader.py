@@ -634,7 +634,7 @@ def test_end_records_that_lie_are_refused(tmp_path, at, value, says):
     if at == 8:
         struct.pack_into("<H", data, end + 10, value)
     assert says in refusal(tmp_path, bytes(data))
-    assert "behind its end" in refusal(tmp_path, with_pickle(tensor(storage()), _0=bytes(16)) + b"x")
+    assert "after its end" in refusal(tmp_path, with_pickle(tensor(storage()), _0=bytes(16)) + b"x")
 
 
 def test_a_sparse_file_over_4_gb(tmp_path):

@@ -288,7 +288,7 @@ def test_progress_counts_the_data(tmp_path):
     [
         ([Tensor("a", "int8", (3,), Bytes(b"12"))], {}, "a: 2 bytes of data, 3 by its shape"),
         ([Tensor("a", "int8", (), Bytes(b"12"))], {}, "a: 2 bytes of data, 1 by its shape"),
-        ([Tensor("a", "int8", (), Bytes(b"1"))] * 2, {}, "comes twice"),
+        ([Tensor("a", "int8", (), Bytes(b"1"))] * 2, {}, "occurs twice"),
         ([], {"records": {"data.pkl": b""}}, "the format's own"),
         ([], {"records": {"data/0": b""}}, "the format's own"),
         ([], {"records": {"version": b""}}, "the format's own"),

@@ -86,11 +86,11 @@ ONE = {"a": entry(0, 4)}
 TWICE = b'{"a":' + json.dumps(entry(0, 4)).encode()
 HOSTILE = {
     # the header itself
-    "no object": (b"[1, 2]", b"", "is no safetensors file"),
-    "no JSON": (b"<html>", b"", "is no safetensors file"),
-    "nothing": (b"", b"", "is no safetensors file"),
+    "no object": (b"[1, 2]", b"", "is not a safetensors file"),
+    "no JSON": (b"<html>", b"", "is not a safetensors file"),
+    "nothing": (b"", b"", "is not a safetensors file"),
     "no header but data": (b"", b"{}", "not JSON"),
-    "spaces first": (b" {}", b"", "is no safetensors file"),
+    "spaces first": (b" {}", b"", "is not a safetensors file"),
     "two values": (b"{}{}", b"", "not JSON"),
     "cut JSON": (b'{"a":{"dtype":"I8","sha', b"", "not JSON"),
     "no UTF-8": (b'{"\xff":1}', b"", r"not UTF-8 \(offset 10\)"),
@@ -98,9 +98,9 @@ HOSTILE = {
     "deep lists": (b'{"a":' + b"[" * 200_000 + b"]" * 200_000 + b"}", b"", "nested too deeply"),
     "deep objects": (b'{"a":' * 200_000 + b"1" + b"}" * 200_000, b"", "nested too deeply"),
     "open lists": (b'{"a":' + b"[" * 500_000, b"", "nested too deeply"),
-    "a name twice": (TWICE + b"," + TWICE[1:] + b"}", b"1234", "the key 'a' comes twice"),
-    "a field twice": (TWICE[:-1] + b',"shape":[4]}}', b"1234", "the key 'shape' comes twice"),
-    "metadata twice": (b'{"__metadata__":{},"__metadata__":{}}', b"", "'__metadata__' comes twice"),
+    "a name twice": (TWICE + b"," + TWICE[1:] + b"}", b"1234", "the key 'a' occurs twice"),
+    "a field twice": (TWICE[:-1] + b',"shape":[4]}}', b"1234", "the key 'shape' occurs twice"),
+    "metadata twice": (b'{"__metadata__":{},"__metadata__":{}}', b"", "'__metadata__' occurs twice"),
     # the metadata
     "metadata a list": (b'{"__metadata__":[]}', b"", "not an object of texts"),
     "metadata a number": (b'{"__metadata__":{"a":1}}', b"", r"not text \(key 'a'\)"),
@@ -160,9 +160,9 @@ HOSTILE = {
     "one offset": ({"a": {**entry(0, 4), "data_offsets": [0]}}, b"1234", "two offsets"),
     "three offsets": ({"a": {**entry(0, 4), "data_offsets": [0, 4, 4]}}, b"1234", "two offsets"),
     "float offsets": ({"a": {**entry(0, 4), "data_offsets": [0.0, 4.0]}}, b"1234", "two offsets"),
-    "a hole before": ({"a": entry(1, 4)}, b"1234", "behind a hole: offset 1, 0 expected"),
-    "a hole between": ({"a": entry(0, 1), "b": entry(2, 4)}, b"1234", r"hole.*\(tensor 'b'\)"),
-    "a hole behind": (ONE, b"12345", "1 bytes behind the last tensor"),
+    "a gap before": ({"a": entry(1, 4)}, b"1234", "after a gap: offset 1, 0 expected"),
+    "a gap between": ({"a": entry(0, 1), "b": entry(2, 4)}, b"1234", r"gap.*\(tensor 'b'\)"),
+    "bytes after the last": (ONE, b"12345", "1 bytes after the last tensor"),
     "an overlap": (
         {"a": entry(0, 3), "b": entry(2, 4)},
         b"1234",
@@ -171,7 +171,7 @@ HOSTILE = {
     "the same bytes": ({"a": entry(0, 4), "b": entry(0, 4)}, b"1234", "overlaps"),
     "one inside another": ({"a": entry(0, 4), "b": entry(1, 2)}, b"1234", "overlaps"),
     "an empty one inside another": ({"a": entry(0, 4), "b": entry(2, 2)}, b"1234", "overlaps"),
-    "data without tensors": (b"{}", b"1", "1 bytes behind"),
+    "data without tensors": (b"{}", b"1", "1 bytes after"),
 }
 
 
@@ -217,7 +217,7 @@ def test_cut_at_every_byte(tmp_path):
 def test_other_kinds_of_files(tmp_path, content):
     path = tmp_path / "a"
     path.write_bytes(content)
-    assert refusal(path) == "is no safetensors file"
+    assert refusal(path) == "is not a safetensors file"
 
 
 @examples(300)

@@ -182,7 +182,7 @@ def test_what_the_format_cannot_hold_is_refused(tmp_path, monkeypatch):
     monkeypatch.setattr(module, "HEADER_LIMIT", 1000)
     with pytest.raises(Refused, match=r"safetensors allows 1,000: write a \.pth"):
         written(path, MIXED)
-    with pytest.raises(ValueError, match="comes twice"):
+    with pytest.raises(ValueError, match="occurs twice"):
         written(path, [tensor("a", "int8", (1,))] * 2)
     with pytest.raises(ValueError, match="a: 2 bytes of data, 3 by its shape"):
         written(path, [Tensor("a", "int8", (3,), Bytes(b"12"))])

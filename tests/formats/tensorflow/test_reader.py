@@ -490,7 +490,7 @@ def test_files_of_other_kinds(tmp_path) -> None:
         with pytest.raises(BadInput, match="does not end as a TensorFlow checkpoint does"):
             read_tensorflow(str(tmp_path / name))
     (tmp_path / "model.pkl").write_bytes(b"\x80\2}.")
-    with pytest.raises(BadInput, match="is no TensorFlow checkpoint"):
+    with pytest.raises(BadInput, match="is not a TensorFlow checkpoint"):
         read_tensorflow(str(tmp_path / "model.pkl"))
     with pytest.raises(BadInput, match="an impossible number of shards"):
         find_checkpoint(str(tmp_path / "m-00000-of-99999999999999999999"))
@@ -537,7 +537,10 @@ def test_cut_at_every_byte(fixture: str, name: str, tmp_path) -> None:
     for size in range(len(whole)):
         path.write_bytes(whole[:size])
         said = attempt(path, wanted)
-        assert "does not end as" in said or "ends early" in said or "is no TensorFlow" in said, (size, said)
+        assert "does not end as" in said or "ends early" in said or "is not a TensorFlow" in said, (
+            size,
+            said,
+        )
 
 
 @pytest.mark.parametrize(("fixture", "name"), selection.first_of(DAMAGED))
@@ -640,7 +643,7 @@ LIES = {
     "size too large": ({b"x": entry((4,), 0, 1 << 63)}, "where its shape and dtype take 16"),
     "65 axes": ({b"x": entry((1,) * 65, 0, FOUR[:4])}, "an impossible shape"),
     "unknown rank": ({b"x": number(1, 1) + message(2, number(3, 1))}, "an unknown shape"),
-    "shape that is a number": ({b"x": number(1, 1) + number(2, 5)}, "a shape that is none"),
+    "shape that is a number": ({b"x": number(1, 1) + number(2, 5)}, "a shape that is not a message"),
     "two in one place": ({b"x": GOOD, b"y": entry((2,), 8, FOUR[8:])}, r"another tensor's place \(y\)"),
     "the same twice": ({b"x": GOOD, b"y": GOOD}, r"another tensor's place"),
     "name that is not UTF-8": ({b"\xff": GOOD}, "a name that is not UTF-8"),
@@ -660,7 +663,7 @@ LIES = {
 
 
 def partitioned(shape: tuple[int, ...], *parts: tuple[tuple[int, int], ...], of: tuple | None = None) -> dict:
-    """A variable's entry and those of its parts, one behind the other; ``of`` gives the parts other shapes."""
+    """A variable's entry and those of its parts, one after the other; ``of`` gives the parts other shapes."""
     whole = (
         number(1, 1) + message(2, shape_proto(shape)) + b"".join(message(7, extents(*part)) for part in parts)
     )
@@ -687,7 +690,7 @@ LIES |= {
     "part of another rank": (partitioned((4,), ((0, 4), (0, 1))), "a slice of 2 axes"),
     "part of another shape": (partitioned((4,), ((0, 4),), of=((2, 2),)), "a part of another shape"),
     "the same part twice": (partitioned((4,), ((0, 2),), ((0, 2),)), "parts that overlap"),
-    "slice that is a number": ({b"x": number(1, 1) + number(7, 1)}, "a slice that is none"),
+    "slice that is a number": ({b"x": number(1, 1) + number(7, 1)}, "a slice that is not a message"),
     "part in another dtype": (
         {**partitioned((4,), ((0, 4),)), slice_key("x", ((0, 4),)): entry((4,), 0, FOUR, dtype=3)},
         "a part that is not there",

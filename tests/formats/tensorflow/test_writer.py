@@ -134,7 +134,7 @@ def test_names_that_no_checkpoint_has(name: str) -> None:
 
 def test_a_name_twice() -> None:
     one = some("x", "int8", (2,))
-    with pytest.raises(ValueError, match="x: the name comes twice"):
+    with pytest.raises(ValueError, match="x: the name occurs twice"):
         write_tensorflow(Memory(), Memory(), [one, one])
 
 
