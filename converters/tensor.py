@@ -169,7 +169,8 @@ def _element(dtype: str, value: float) -> bytes:
     if dtype == "bfloat16":
         (bits,) = struct.unpack("<I", struct.pack("<f", value))
         return struct.pack("<H", (bits + 0x7FFF + (bits >> 16 & 1)) >> 16)
-    return struct.pack(f"<{_STRUCT_CODES[dtype]}", value if dtype in FLOATS else int(value))
+    code = _STRUCT_CODES[dtype]
+    return struct.pack(f"<{code}", int(value) if code in "qihbB" else value)
 
 
 class Swapped(NamedTuple):

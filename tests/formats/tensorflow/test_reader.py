@@ -643,7 +643,7 @@ LIES = {
     "size too large": ({b"x": entry((4,), 0, 1 << 63)}, "where its shape and dtype take 16"),
     "65 axes": ({b"x": entry((1,) * 65, 0, FOUR[:4])}, "an impossible shape"),
     "unknown rank": ({b"x": number(1, 1) + message(2, number(3, 1))}, "an unknown shape"),
-    "shape that is a number": ({b"x": number(1, 1) + number(2, 5)}, "a shape that is none"),
+    "shape that is a number": ({b"x": number(1, 1) + number(2, 5)}, "a shape that is not a message"),
     "two in one place": ({b"x": GOOD, b"y": entry((2,), 8, FOUR[8:])}, r"another tensor's place \(y\)"),
     "the same twice": ({b"x": GOOD, b"y": GOOD}, r"another tensor's place"),
     "name that is not UTF-8": ({b"\xff": GOOD}, "a name that is not UTF-8"),
@@ -690,7 +690,7 @@ LIES |= {
     "part of another rank": (partitioned((4,), ((0, 4), (0, 1))), "a slice of 2 axes"),
     "part of another shape": (partitioned((4,), ((0, 4),), of=((2, 2),)), "a part of another shape"),
     "the same part twice": (partitioned((4,), ((0, 2),), ((0, 2),)), "parts that overlap"),
-    "slice that is a number": ({b"x": number(1, 1) + number(7, 1)}, "a slice that is none"),
+    "slice that is a number": ({b"x": number(1, 1) + number(7, 1)}, "a slice that is not a message"),
     "part in another dtype": (
         {**partitioned((4,), ((0, 4),)), slice_key("x", ((0, 4),)): entry((4,), 0, FOUR, dtype=3)},
         "a part that is not there",
