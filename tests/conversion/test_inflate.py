@@ -266,11 +266,11 @@ def test_msras_resnet_is_not_taken_for_another(kind: str, tmp_path: Path) -> Non
             assert (state[name] == np.float32(1 - 1e-5)).all()
         elif "num_batches" not in name:
             assert np.array_equal(state[name].numpy(), array), name
-    assert any("stride_1x1 = True" in note for note in done.notes)
+    assert any("stride_1x1 = on" in note for note in done.notes)
     assert any("between BGR and RGB" in note for note in done.notes)
     assert done.provenance["network"]["input"]["mean"] == [122.7717, 115.9465, 102.9801]
     for to in ("torchvision", "nonlocal"):  # whose code has the stride in the 3x3 convolution
-        with pytest.raises(Refused, match="stride_1x1 = False where these weights need stride_1x1 = True"):
+        with pytest.raises(Refused, match="stride_1x1 = off where these weights need stride_1x1 = on"):
             convert("detectron", path, tmp_path / f"no{'.pth' if to == 'torchvision' else '.pkl'}", to=to)
     if not folded:
         convert("mmaction", tmp_path / "out.pth", tmp_path / "back.pkl", to="detectron2")
