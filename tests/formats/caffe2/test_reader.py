@@ -309,8 +309,8 @@ KINDS = {
         "before 1.6",
     ),
     "torch before 1.6, protocol 0": (pickle.dumps(0x1950A86A20F9469CFC6C, 0), "before 1.6"),
-    "noise": (b"\xfe\xdc\xba\x98" * 20, "no kind"),
-    "zeros": (bytes(100), "no kind"),
+    "noise": (b"\xfe\xdc\xba\x98" * 20, "not a known kind"),
+    "zeros": (bytes(100), "not a known kind"),
 }  # fmt: skip
 
 
