@@ -136,7 +136,8 @@ def _sorted_out(checkpoint: Checkpoint, *, values: bool) -> _SortedTensors:
     tensors: list[TensorFingerprint] = []
     counters: list[str] = []
     rest: list[str] = []
-    for name in (*checkpoint.tensors, *(() if pytorch else checkpoint.other_values)):
+    others = (name for name, other in checkpoint.other_values.items() if not other.beside)
+    for name in (*checkpoint.tensors, *others):
         tensor = checkpoint.tensors.get(name)
         pattern = next((glob for glob in patterns if glob_matches(glob, name)), None)
         if pattern is not None:

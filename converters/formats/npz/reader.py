@@ -15,14 +15,16 @@ from converters.errors import BadInput
 from converters.files import CHUNK
 from converters.formats.io.zip_members import DEFLATED, Inflated, Member, read_members, verify_member
 from converters.formats.io.zip_records import CheckedRecord, ZipRecord
+from converters.formats.other_value import unconverted
 from converters.formats.sniff import HEAD, expect, sniff
-from converters.printable import short_name
+from converters.printable import printable, short_name
 from converters.tensor import ITEMSIZE, NUMPY_CODES, FileBytes, Swapped, Tensor
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from converters.files import SourceFile
+    from converters.formats.other_value import OtherValue
     from converters.tensor import Data
 
 _MAGIC = b"\x93NUMPY"
@@ -36,16 +38,19 @@ _HEADER = re.compile(
 )
 
 
+_OTHER_NAMES = {"u2": "uint16", "u4": "uint32", "u8": "uint64", "c8": "complex64", "c16": "complex128"}
+
+
 class NpzFile(NamedTuple):
     """The arrays of an ``.npz`` by name, in the file's order.
 
     ``tensors`` are those with dtypes that a state dict can hold. ``empty`` are the names of 0-d object arrays, which
-    stand for None: a parameter that was never initialised. ``other_values`` describes the rest.
+    stand for None: a parameter that was never initialised. ``other_values`` are the rest.
     """
 
     tensors: dict[str, Tensor]
     empty: tuple[str, ...]
-    other_values: dict[str, str]
+    other_values: dict[str, OtherValue]
 
 
 class _Header(NamedTuple):
@@ -86,7 +91,7 @@ def read_npz(file: SourceFile, *, checksum: bool = True) -> NpzFile:
     expect(file, "zip")
     tensors: dict[str, Tensor] = {}
     empty: list[str] = []
-    other_values: dict[str, str] = {}
+    other_values: dict[str, OtherValue] = {}
     for member in read_members(file).values():
         name = member.name.removesuffix(".npy")
         if name == member.name:
@@ -103,7 +108,7 @@ def read_npz(file: SourceFile, *, checksum: bool = True) -> NpzFile:
                 verify_member(file, member)
                 empty.append(name)
             else:
-                other_values[name] = f"{header.descr} {header.shape}"
+                other_values[name] = _other(header, _stored(file, member, header.length))
             continue
         offset, size = member.offset + header.length, member.size - header.length
         data: Data
@@ -125,6 +130,23 @@ def read_npz(file: SourceFile, *, checksum: bool = True) -> NpzFile:
     return NpzFile(tensors, tuple(empty), other_values)
 
 
+def _stored(file: SourceFile, member: Member, skip: int) -> Data:
+    """A member's bytes behind its header, as they are in the file."""
+    if member.method == DEFLATED:
+        return Inflated(file, member, skip)
+    return FileBytes(file, member.offset + skip, member.size - skip)
+
+
+def _other(header: _Header, data: Data) -> OtherValue:
+    """An array that is not converted: by its dtype where its bytes are in the usual order, else by its own header."""
+    kind = _OTHER_NAMES.get(header.descr[1:], header.descr)
+    if header.descr[0] not in "<|":
+        kind = header.descr
+    if _transposed(header):
+        kind = f"{kind}, Fortran order"
+    return unconverted(kind, header.shape, data)
+
+
 def read_npy(file: SourceFile) -> Tensor:
     """The one array of an ``.npy``, under the name ``array``. Raises `BadInput`."""
     if sniff(file.read_at(0, min(HEAD, file.size))) != "npy":
@@ -132,7 +154,7 @@ def read_npy(file: SourceFile) -> Tensor:
     header = _parse(file, file.read_at(0, min(file.size, _HEADER_LIMIT)), file.size, "array")
     if not header.dtype:
         raise BadInput(
-            f"has elements of type {header.descr}, which are not read",
+            f"has elements of type {short_name(header.descr)}, which are not read",
             path=file.path,
             hint="numbers are; save it as an array of float32",
         )
@@ -194,7 +216,7 @@ def _parse(file: SourceFile, head: bytes, size: int, name: str) -> _Header:
         raise bad(
             f"takes {size - length:,} bytes, which are not those of {dtype} {'x'.join(map(str, shape)) or 'scalar'}"
         )
-    return _Header(dtype, short_name(descr), order == ">", match["fortran"] == "True", shape, length)
+    return _Header(dtype, printable(descr), order == ">", match["fortran"] == "True", shape, length)
 
 
 def _parse_shape(text: str) -> tuple[int, ...] | None:

@@ -5,9 +5,11 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from converters.formats.checkpoint import Checkpoint
+from converters.formats.other_value import OtherValue
 from converters.formats.provenance_record import parse_provenance
 from converters.printable import printable
 
+from .graph_bytes import graph_data
 from .graph_settings import declared_settings
 from .reader import is_onnx, read_onnx
 
@@ -27,12 +29,18 @@ def open_onnx(file: SourceFile, _kind: str, _options: ReadOptions) -> Checkpoint
         for external in contents.files:
             external.close()
         raise
+    constants = tuple(other.data for other in contents.other_values.values() if other.data)
     return Checkpoint(
         path=file.path,
         files=(file, *contents.files),
         format="onnx",
         container=f"ONNX model, opset {contents.opset}",
         tensors=contents.tensors,
+        other_values=contents.other_values,
+        metadata={
+            name: OtherValue(kind="protocol buffer", data=data)
+            for name, data in graph_data(file, constants).items()
+        },
         details={"producer": printable(contents.producer)},
         provenance=provenance,
         declared=declared_settings(contents.nodes, contents.inputs, contents.tensors),

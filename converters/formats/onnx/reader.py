@@ -20,8 +20,11 @@ from converters.printable import short_name
 from converters.record import Record
 from converters.tensor import ITEMSIZE, FileBytes, Tensor
 
+from .other_tensors import arguments, constants, other_tensor
+
 if TYPE_CHECKING:
     from converters.formats.graph import Attribute
+    from converters.formats.other_value import OtherValue
     from converters.tensor import Data
 
 FLOATS = {1: "float32", 10: "float16", 11: "float64", 16: "bfloat16"}
@@ -39,12 +42,14 @@ _METADATA = 64 * 1024 * 1024
 class OnnxModel(Record):
     """The contents of a model.
 
-    ``tensors`` are its initializers of floating types, in the file's order; ``inputs`` are the inputs to feed (older
+    ``tensors`` are its initializers of floating types, in the file's order; ``other_values`` are its other
+    initializers, and the constants inside the graph; ``inputs`` are the inputs to feed (older
     exporters list initializers among them: these are left out). ``opset`` is the version of ONNX's own operators, 0
     where the file has none; ``files`` are the open files of external data.
     """
 
     tensors: dict[str, Tensor]
+    other_values: dict[str, OtherValue]
     nodes: tuple[Node, ...]
     inputs: tuple[str, ...]
     outputs: tuple[str, ...]
@@ -91,6 +96,8 @@ class _Reader:
         self.file = file
         self.wire = Wire(file)
         self.external: dict[str, SourceFile] = {}
+        self.other_values: dict[str, OtherValue] = {}
+        self.holds_tensors = False  # in the attributes of the node that was read last
 
     def model(self) -> OnnxModel:
         producer, opset = "", 0
@@ -113,6 +120,7 @@ class _Reader:
         if graph is None:
             raise BadInput("is an ONNX model without a graph", path=self.file.path)
         tensors: dict[str, Tensor] = {}
+        other_values = self.other_values
         known: set[str] = set()
         nodes: list[Node] = []
         inputs: list[str] = []
@@ -121,7 +129,10 @@ class _Reader:
             if field.number == 1:
                 if len(nodes) == _NODES:
                     raise self.wire.damaged(f"has more than {_NODES:,} nodes", field.offset)
+                self.holds_tensors = False
                 nodes.append(self.node(field))
+                if self.holds_tensors:
+                    self.other_values |= constants(self.wire, field)
             elif field.number == 5:
                 if len(known) == _TENSORS:
                     raise self.wire.damaged(f"has more than {_TENSORS:,} initializers", field.offset)
@@ -131,14 +142,19 @@ class _Reader:
                 known.add(name)
                 if tensor is not None:
                     tensors[name] = tensor
+                else:
+                    other_values[name] = other_tensor(self.wire, field, beside=False)[1]
             elif field.number in (11, 12):
                 (inputs if field.number == 11 else outputs).append(self.value_name(field))
             elif field.number == 15:
                 raise BadInput("has sparse weights", path=self.file.path, hint="export it with dense ones")
-        if not tensors:
+        for name in other_values.keys() & arguments(nodes):
+            other_values[name] = other_values[name].replace(beside=True)
+        if not tensors and not other_values:
             raise BadInput("holds no weights", path=self.file.path, hint="it describes a network only")
         return OnnxModel(
             tensors=tensors,
+            other_values=other_values,
             nodes=tuple(nodes),
             inputs=tuple(name for name in inputs if name not in known),
             outputs=tuple(outputs),
@@ -186,6 +202,8 @@ class _Reader:
                 (value,) = struct.unpack("<f", self.file.read_at(inner.offset + inner.size - 4, 4))
             elif inner.number == 3 and inner.wire == VARINT:
                 value = signed(inner.value)
+            elif inner.number in (5, 6, 10, 11):
+                self.holds_tensors = True
             elif inner.number == 8 and inner.wire in (VARINT, BYTES):
                 many += [signed(number) for number in self.wire.varints(inner, _NUMBERS)]
                 if len(many) > _NUMBERS:

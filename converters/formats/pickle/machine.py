@@ -71,6 +71,10 @@ class Inert:
         """Take the state that the stream gives this object, or raise `PickleError`."""
         raise NotImplementedError
 
+    def made_from(self) -> tuple[object, ...] | None:
+        """What it was made from, for a comparison with another one; None where that was not kept."""
+        return None
+
 
 class InertDict(dict[object, object], Inert):
     """A ``collections.OrderedDict`` in the stream."""
