@@ -26,7 +26,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "output",
         metavar="OUT",
-        help=".pth, .safetensors, .onnx or the layout's own format (for a mean cube: .npy)",
+        help=".pth, .safetensors, .onnx or the layout's own format; .pyth and .ckpt are wrapped as "
+        "PySlowFast's and Lightning's are (for a mean cube: .npy)",
     )
     add_options(parser.add_argument_group("input"), ReadOptions)
     add_options(parser.add_argument_group("network"), NetworkOptions)

@@ -100,6 +100,17 @@ def table_text(folder: str, name: str) -> bytes:
     return _text(ROOT, folder, name)
 
 
+def usual_class_counts() -> frozenset[int]:
+    """The numbers of classes that classifiers usually have, from ``mappings/datasets.txt``."""
+    return _usual_class_counts(ROOT)
+
+
+@cache
+def _usual_class_counts(root: str) -> frozenset[int]:
+    with open(os.path.join(root, "datasets.txt"), encoding="utf-8") as file:
+        return frozenset(int(line.partition(" ")[0]) for line in file if not line.startswith("#"))
+
+
 def load_labels(name: str) -> tuple[list[str], str]:
     """The class names in ``mappings/labels/NAME.txt``, in the order of the logits, and the notice of their source and
     licence from its comments."""

@@ -18,7 +18,7 @@ from .names import CannotHold, families, tensor_slots
 from .parse import Fault, TableError, did_you_mean
 from .schema import IDENTITY
 from .storage import DIVISOR
-from .variants import variants
+from .variants import is_detector, variants
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping
@@ -62,6 +62,7 @@ def _expansion_faults(table: NetworkTable) -> Iterator[Fault]:
     """What the expansion of a family's variants shows."""
     try:
         for variant in variants(table.family):
+            is_detector(variant)
             for part, _ in variant.parts:
                 if part not in table.modules and part not in table.compose:
                     near = did_you_mean(part, {*table.modules, *table.compose})

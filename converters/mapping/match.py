@@ -13,11 +13,11 @@ from converters.errors import UsageError
 from converters.record import Record
 
 from .agreement import optional_head, present_parts, tensor_faults
-from .catalog import models
+from .catalog import models, usual_class_counts
 from .file_names import FileNames, averaged_names, chosen_name, pattern, readings, sizes_in_names, sort_out
 from .globs import is_for
 from .names import CannotHold, families, tensor_slots
-from .variants import config, count, count_part, head_part, variants
+from .variants import config, count, count_part, head_part, is_detector, variants
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping
@@ -118,11 +118,19 @@ def _match_readings(
             for match in _matching_variants(chosen, tensors, sorted_out, asked)
             if variant is None or _may_be_model(match, variant)
         ]
-        if matches:
+        if matches := _without_unlikely_detectors(matches):
             choices = tuple(match.variant.name for match in matches) if len(matches) > 1 else ()
             return matches[0].replace(choices=choices), tried
         tried.append((chosen, sorted_out))
     return None, tried
+
+
+def _without_unlikely_detectors(matches: list[Match]) -> list[Match]:
+    """The matches without the detectors, if a classifier fits too and the number of classes is a usual one for it."""
+    classifiers = [match for match in matches if not is_detector(match.variant)]
+    if 0 < len(classifiers) < len(matches) and classifiers[0].sizes["classes"] in usual_class_counts():
+        return classifiers
+    return matches
 
 
 def _count_recognised(reading: tuple[LayoutTable, FileNames]) -> int:

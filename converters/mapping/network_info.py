@@ -10,11 +10,12 @@ from converters.record import Record
 
 from .catalog import load_labels, models
 from .globs import is_for
+from .names import families
 from .settings import parse_settings
-from .variants import BN_EPS, find_variant, own_eps, own_settings, settings
+from .variants import BN_EPS, find_variant, own_eps, own_settings, settings, variants
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Iterator, Mapping, Sequence
 
     from .match import Match
     from .schema import LayoutTable, Model
@@ -93,7 +94,7 @@ def network_info(
         **_settings(match, rows),
     )
     if match.choices:
-        info = info.replace(choices=match.choices)
+        info = info.replace(choices=tuple(_choices(match, provenance)))
     recorded = (provenance or {}).get("network")
     if isinstance(recorded, dict) and recorded.get("variant") == variant.name:
         info = info.replace(
@@ -110,6 +111,15 @@ def network_info(
         info = info.replace(input=input_)
     from_file = {name: value for name, value in declared.items() if name in info.settings}
     return info.replace(settings={**info.settings, **from_file, **from_user})
+
+
+def _choices(match: Match, provenance: Mapping[str, Any] | None) -> Iterator[str]:
+    """The variants that fit a file; the models of a variant where these compute different things."""
+    for variant in (variant for family in families(match.layout) for variant in variants(family)):
+        if variant.name in match.choices:
+            one = match.replace(variant=variant)
+            of_models = _settings(one, _models_of(one, provenance, None))["choices"]
+            yield from of_models or (variant.name,)
 
 
 def _recorded_settings(match: Match, recorded: Mapping[str, Any]) -> dict[str, Any]:

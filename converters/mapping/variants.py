@@ -164,6 +164,11 @@ def head_part(variant: Variant) -> str:
     return variant.table.variant.head.format_map(variant.values)
 
 
+def is_detector(variant: Variant) -> bool:
+    """Whether a variant classifies regions of frames, not whole clips."""
+    return bool(variant.table.variant.detector.format_map(variant.values))
+
+
 def modules(variant: Variant) -> tuple[Module, ...]:
     """Every module of a variant, in state-dict order."""
     return variant.modules

@@ -33,7 +33,10 @@ PATTERN = "{stem}-{hash8}"
 """How OpenMMLab names files."""
 
 HASH_IN_NAME = re.compile(r"-([0-9a-f]{8})(?=\.|$)")
-WEIGHTS = (*format_named("pth").suffixes, *format_named("safetensors").suffixes)
+WEIGHTS = (
+    *(suffix for suffix in format_named("pth").suffixes if suffix not in format_named("pth").wrappers),
+    *format_named("safetensors").suffixes,
+)
 """Suffixes of the files that can be published."""
 
 
