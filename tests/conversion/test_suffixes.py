@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 import torch
-from converters.mapping.catalog import load_layout
+from converters.mapping.layout_tables import load_layout
 
 from converters import convert, inspect
 from converters.conversion.output_names import stem_of
