@@ -6,13 +6,13 @@ from typing import TYPE_CHECKING
 
 import pytest
 import torch
-from converters.mapping.layout_tables import load_layout
 
 from converters import convert, inspect
 from converters.conversion.output_names import stem_of
 from converters.conversion.write import output_format, wrapper_of
 from converters.errors import UsageError
 from converters.formats.format import Wrapper
+from converters.mapping.layout_tables import load_layout
 
 if TYPE_CHECKING:
     from pathlib import Path
