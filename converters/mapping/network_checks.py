@@ -60,7 +60,7 @@ def _expansion_faults(table: NetworkTable) -> Iterator[Fault]:
             names = [module.name for module in variant.modules]
             if twice := next((name for name in names if names.count(name) > 1), ""):
                 yield Fault(("types", str(variant.values["type"])), f"has two modules {twice!r}")
-    except (KeyError, ValueError, TypeError, IndexError) as error:
+    except (KeyError, ValueError, TypeError, IndexError, RecursionError) as error:
         what = f"has no {error}" if isinstance(error, KeyError) else str(error)
         yield Fault(("variant",), f"its variants cannot be expanded: {what}")
 
