@@ -5,9 +5,11 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from converters.errors import Refused
-from converters.mapping.catalog import load_network, models, network_names
 from converters.mapping.globs import is_for
+from converters.mapping.layout_tables import models
 from converters.mapping.names import families
+from converters.mapping.network_tables import load_network
+from converters.mapping.table_files import network_names
 from converters.mapping.variants import modules, variants
 
 if TYPE_CHECKING:

@@ -14,8 +14,10 @@ from converters._version import __version__
 from converters.checksums import sha256_of_bytes
 from converters.errors import BadInput
 from converters.formats.provenance_record import VERSION
-from converters.mapping.catalog import layout_names, load_layout, load_network, table_text
+from converters.mapping.layout_tables import load_layout
+from converters.mapping.network_tables import load_network
 from converters.mapping.storage import DIVISOR
+from converters.mapping.table_files import layout_names, table_text
 from converters.printable import printable
 from converters.tensor import ITEMSIZE, filled
 

@@ -6,10 +6,11 @@ from typing import TYPE_CHECKING
 
 from converters.errors import BadInput, Refused
 from converters.formats.registry import titles
-from converters.mapping.catalog import known_layout, layout_names, load_layout, readable_layouts
+from converters.mapping.layout_tables import known_layout, load_layout, readable_layouts
 from converters.mapping.match import Match, find_match, match_file, names_for
 from converters.mapping.names import families
 from converters.mapping.network_info import layout_settings
+from converters.mapping.table_files import layout_names
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence

@@ -9,10 +9,11 @@ from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from converters.conversion.notes import differences
-from converters.mapping.catalog import network_names, readable_layouts
+from converters.mapping.layout_tables import readable_layouts
 from converters.mapping.names import families, left_out, unstored
 from converters.mapping.network_info import differing_settings, layout_settings
 from converters.mapping.settings import made_up_for
+from converters.mapping.table_files import network_names
 from converters.mapping.variants import BN_EPS, own_eps, own_settings, variants
 
 if TYPE_CHECKING:

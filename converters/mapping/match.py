@@ -13,10 +13,11 @@ from converters.errors import UsageError
 from converters.record import Record
 
 from .agreement import optional_head, present_parts, tensor_faults
-from .catalog import models, usual_class_counts
 from .file_names import FileNames, averaged_names, chosen_name, pattern, readings, sizes_in_names, sort_out
 from .globs import is_for
+from .layout_tables import models
 from .names import CannotHold, families, tensor_slots
+from .table_files import usual_class_counts
 from .variants import config, count, count_part, head_part, is_detector, variants
 
 if TYPE_CHECKING:

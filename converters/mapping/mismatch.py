@@ -8,9 +8,9 @@ from converters.errors import Refused
 from converters.printable import printable
 
 from .agreement import Fault, optional_head, present_parts, tensor_faults
-from .catalog import models
 from .file_names import sizes_in_names
 from .globs import glob_matches
+from .layout_tables import models
 from .names import CannotHold, families, tensor_slots
 from .variants import count, count_part, head_part, variants
 

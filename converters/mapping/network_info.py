@@ -8,10 +8,11 @@ from typing import TYPE_CHECKING, Any
 from converters.errors import BadInput, Refused, UsageError
 from converters.record import Record
 
-from .catalog import load_labels, models
 from .globs import is_for
+from .layout_tables import models
 from .names import families
 from .settings import parse_settings
+from .table_files import load_labels
 from .variants import BN_EPS, find_variant, own_eps, own_settings, settings, variants
 
 if TYPE_CHECKING:

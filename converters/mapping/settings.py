@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from converters.errors import UsageError
 
-from .catalog import network_names
+from .table_files import network_names
 from .variants import BN_EPS, declaring_tables, settings, variants
 
 if TYPE_CHECKING:

@@ -13,9 +13,11 @@ import pytest
 from converters import convert
 from converters.cli.main import main
 from converters.errors import ConverterError
-from converters.mapping import catalog
+from converters.mapping import table_files
 from converters.mapping.check import all_faults, faults
 from converters.mapping.expand import expand_groups
+from converters.mapping.layout_tables import load_layout
+from converters.mapping.network_tables import load_network
 from converters.mapping.parse import Fault, TableError, line_of
 from tests.helpers.paths import REPOSITORY
 
@@ -82,7 +84,7 @@ def tables(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """A copy of the tables, in place of the real ones."""
     folder = tmp_path / "mappings"
     shutil.copytree(REPOSITORY / "mappings", folder)
-    monkeypatch.setattr(catalog, "ROOT", str(folder))
+    monkeypatch.setattr(table_files, "ROOT", str(folder))
     return folder
 
 
@@ -113,7 +115,7 @@ def test_a_slip_is_one_sentence_with_file_line_key_and_the_right_word(kind, tabl
     assert f"(line {changed}, " in sentence
     assert slip.key in sentence
     assert slip.right in sentence
-    load = catalog.load_layout if slip.sort == "layouts" else catalog.load_network
+    load = load_layout if slip.sort == "layouts" else load_network
     with pytest.raises(TableError) as caught:
         load(slip.name)
     assert str(caught.value) == sentence
@@ -148,7 +150,7 @@ def test_tables_that_refer_to_each_other_are_refused(tables):
         path = tables / "layouts" / f"{name}.toml"
         path.write_text(f'models_from = "{other}"\n{path.read_text(encoding="utf-8")}', encoding="utf-8")
     with pytest.raises(TableError, match="refers back to this table"):
-        catalog.load_layout("vmz-pt")
+        load_layout("vmz-pt")
 
 
 def test_groups_stand_for_several_names():
