@@ -138,6 +138,16 @@ class Held(NamedTuple):
             yield whole[start : start + CHUNK]
 
 
+class Joined(NamedTuple):
+    """Bytes in several pieces, in order."""
+
+    parts: tuple[Data, ...]
+
+    def chunks(self) -> Iterator[memoryview]:
+        for part in self.parts:
+            yield from part.chunks()
+
+
 class Repeated(NamedTuple):
     """The bytes of one element, ``times`` times: a tensor that was filled with a constant."""
 

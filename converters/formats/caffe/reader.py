@@ -26,13 +26,10 @@ from converters.errors import BadInput
 from converters.formats.io.protobuf_reader import BYTES, FIXED32, FIXED64, VARINT, Field, Unpacked, Wire
 from converters.formats.sniff import HEAD, expect, sniff
 from converters.printable import short_name
-from converters.tensor import FileBytes, Tensor
+from converters.tensor import FileBytes, Joined, Tensor
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
-
     from converters.files import SourceFile
-    from converters.tensor import Data
 
 C3D, BVLC_V1, BVLC, HDF5 = "c3d-v1.0", "bvlc-v1", "bvlc", "hdf5"
 """The dialects; the last has no fields."""
@@ -107,19 +104,6 @@ class _Reading(NamedTuple):
     shape: tuple[int, ...] = ()
     pieces: tuple[Field, ...] = ()
     fault: str = ""
-
-
-class _Joined:
-    """Values in several pieces of a file."""
-
-    __slots__ = ("parts",)
-
-    def __init__(self, parts: tuple[Data, ...]) -> None:
-        self.parts = parts
-
-    def chunks(self) -> Iterator[memoryview]:
-        for part in self.parts:
-            yield from part.chunks()
 
 
 def read_caffemodel(file: SourceFile) -> CaffeModel:
@@ -456,7 +440,7 @@ def _lazy_tensor(file: SourceFile, name: str, reading: _Reading) -> Tensor:
         FileBytes(file, field.offset, field.size) if field.wire == BYTES else Unpacked(file, field)
         for field in reading.pieces
     )
-    return Tensor(name, reading.dtype, reading.shape, parts[0] if len(parts) == 1 else _Joined(parts))
+    return Tensor(name, reading.dtype, reading.shape, parts[0] if len(parts) == 1 else Joined(parts))
 
 
 def _shape_text(shape: tuple[int, ...]) -> str:

@@ -27,12 +27,14 @@ def open_onnx(file: SourceFile, _kind: str, _options: ReadOptions) -> Checkpoint
         for external in contents.files:
             external.close()
         raise
+    described = {name: stored.described for name, stored in contents.others.items()}
     return Checkpoint(
         path=file.path,
         files=(file, *contents.files),
         format="onnx",
         container=f"ONNX model, opset {contents.opset}",
         tensors=contents.tensors,
+        other_values={} if contents.tensors else described,
         details={"producer": printable(contents.producer)},
         provenance=provenance,
         declared=declared_settings(contents.nodes, contents.inputs, contents.tensors),

@@ -37,7 +37,7 @@ _LINE = 256  # longest line with a name or a number
 _NUMBER = 64  # longest integer, in bytes
 _MEMO_LIMIT = 1 << 32  # what LONG_BINPUT can say; larger numbers could be chosen to collide as hashes
 _PYTHON_2 = ("__builtin__", "copy_reg", "exceptions", "commands")  # modules of Python 2 alone
-_STOP, _BININT1, _BINGET, _LONG_BINPUT, _MARK, _TUPLE = b".Khr(t"
+_STOP, _BININT1, _BININT2, _BINUNICODE, _BINGET, _BINPUT, _LONG_BINPUT, _MARK, _TUPLE = b".KMXhqr(t"
 
 
 class Global:
@@ -196,8 +196,8 @@ class _Machine:
     def run(self, whole: bool) -> object:
         """Evaluate up to the end, which is that of the bytes if ``whole``; the value.
 
-        The five commonest opcodes of arrays, shapes and storages are evaluated here, on local variables, to
-        save their calls; all others by their function in `_STEPS`.
+        The commonest opcodes of arrays, shapes and storages are evaluated here, on local variables, to save their
+        calls; all others by their function in `_STEPS`.
         """
         steps, memo, marks = _STEPS, self.memo, self.marks
         self.refill()
@@ -211,15 +211,15 @@ class _Machine:
                 window, pos, safe = self.window, self.pos, self.safe
             opcode = window[pos]
             pos += 1
-            if opcode == _BININT1:
+            if opcode == _LONG_BINPUT:
+                memo[int.from_bytes(window[pos : pos + 4], "little")] = stack[-1]
+                pos += 4
+            elif opcode == _BININT1:
                 stack.append(window[pos])
                 pos += 1
             elif opcode == _BINGET and window[pos] in memo:
                 stack.append(memo[window[pos]])
                 pos += 1
-            elif opcode == _LONG_BINPUT:
-                memo[int.from_bytes(window[pos : pos + 4], "little")] = stack[-1]
-                pos += 4
             elif opcode == _MARK:
                 marks.append(stack)
                 stack = []
@@ -227,6 +227,16 @@ class _Machine:
                 values = tuple(stack)
                 stack = marks.pop()
                 stack.append(values)
+            elif opcode == _BININT2:
+                stack.append(window[pos] | window[pos + 1] << 8)
+                pos += 2
+            elif opcode == _BINUNICODE and not window[pos + 1] | window[pos + 2] | window[pos + 3]:
+                start = pos + 4  # shorter than `KEEP`
+                self.pos = pos = start + window[pos]
+                stack.append(decode(window[start:pos], UTF8))
+            elif opcode == _BINPUT:
+                memo[window[pos]] = stack[-1]
+                pos += 1
             else:
                 self.pos, self.stack = pos, stack
                 if opcode == _STOP:

@@ -220,7 +220,9 @@ def lazy_tensor(
     count = prod(view.shape)
     first = view.first * itemsize if count else 0  # PyTorch may place nothing beyond the end
     record = view.storage.record
-    if first + _span(view.shape, view.strides) * itemsize > record.size:
+    contiguous = count == 0 or _is_contiguous(view.shape, view.strides)
+    span = count if contiguous else _span(view.shape, view.strides)
+    if first + span * itemsize > record.size:
         problem = "reaches beyond its record"
     elif count * itemsize > record.size:
         problem = "repeats its elements (an expanded tensor)"
@@ -228,7 +230,7 @@ def lazy_tensor(
     if problem:
         raise BadInput(problem, path=file.path, where=short_name(name), hint=hint or PickleError("").hint)
     data: Data
-    if count == 0 or _is_contiguous(view.shape, view.strides):
+    if contiguous:
         data = FileBytes(file, record.offset + first, count * itemsize)
     else:
         data = Strided(file, record.offset + first, view.shape, view.strides, itemsize)
@@ -253,9 +255,7 @@ def checked_sizes(value: object) -> tuple[int, ...]:
 
 
 def _span(shape: tuple[int, ...], strides: tuple[int, ...]) -> int:
-    """The number of elements from a tensor's first to its last."""
-    if 0 in shape:
-        return 0
+    """The number of elements from the first to the last of a tensor that has some."""
     return 1 + sum((size - 1) * stride for size, stride in zip(shape, strides, strict=True))
 
 
