@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-import re
-from hashlib import sha256
+from importlib import import_module
 from typing import TYPE_CHECKING
 
 from .errors import BadInput
@@ -12,7 +11,20 @@ from .files import SourceFile
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
-_LINE = re.compile(r"([0-9a-f]{64}) [ *](.+)")
+
+def sha256_of_bytes(data: bytes) -> str:
+    """The SHA-256 of a few bytes, in hexadecimal.
+
+    Python's own implementation, if it is there, as `random` does it: `hashlib` loads OpenSSL, which takes as long
+    as half a megabyte.
+    """
+    for module in ("_sha2", "_sha256", "hashlib"):
+        try:
+            digest: str = import_module(module).sha256(data).hexdigest()
+        except ImportError:
+            continue
+        return digest
+    raise AssertionError("Python has hashlib")
 
 
 def sha256_of(path: str, moved: Callable[[int], None] | None = None) -> str:
@@ -23,6 +35,8 @@ def sha256_of(path: str, moved: Callable[[int], None] | None = None) -> str:
 
 def sha256_in(file: SourceFile, moved: Callable[[int], None] | None = None) -> str:
     """The same for an open file."""
+    from hashlib import sha256
+
     digest = sha256()
     for chunk in file.chunks(0, file.size):
         digest.update(chunk)
@@ -33,9 +47,11 @@ def sha256_in(file: SourceFile, moved: Callable[[int], None] | None = None) -> s
 
 def parse_sums(text: str, path: str) -> dict[str, str]:
     """Hashes by file name. Raises `BadInput` for a line that is not in the format."""
+    import re
+
     found = {}
     for number, line in enumerate(text.splitlines(), 1):
-        match = _LINE.fullmatch(line)
+        match = re.fullmatch(r"([0-9a-f]{64}) [ *](.+)", line)
         if match is None:
             raise BadInput("is no list of SHA-256 hashes", path=path, where=f"line {number}")
         found[match[2]] = match[1]

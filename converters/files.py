@@ -55,6 +55,12 @@ class SourceFile:
         """Exactly ``length`` bytes from ``offset``; the range is checked against the file's size first."""
         if offset < 0 or length < 0 or offset + length > self.size:
             raise self.cut(offset, length)
+        try:
+            data = _read(self._file.fileno(), min(length, CHUNK), offset)
+        except OSError:
+            data = b""  # the loop below says what is wrong
+        if len(data) == length:
+            return data
         out = bytearray(length)
         self._fill(offset, memoryview(out))
         return bytes(out)
@@ -106,10 +112,17 @@ def _open(path: str, flags: int) -> int:
 
 if hasattr(os, "preadv"):
 
+    def _read(fd: int, length: int, offset: int) -> bytes:
+        return os.pread(fd, length, offset)
+
     def _read_into(fd: int, view: memoryview, offset: int) -> int:
         return os.preadv(fd, [view], offset)
 
 else:  # Windows has no positioned reads
+
+    def _read(fd: int, length: int, offset: int) -> bytes:
+        os.lseek(fd, offset, os.SEEK_SET)
+        return os.read(fd, length)
 
     def _read_into(fd: int, view: memoryview, offset: int) -> int:
         os.lseek(fd, offset, os.SEEK_SET)

@@ -144,7 +144,7 @@ class Held(NamedTuple):
 
 
 class Joined(NamedTuple):
-    """Bytes in several pieces."""
+    """Bytes in several pieces, in order."""
 
     parts: tuple[Data, ...]
 

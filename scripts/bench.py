@@ -128,7 +128,7 @@ import sys
 import numpy
 from converters.mapping.names import tensor_slots
 from converters.mapping.variants import find_variant
-from converters.mapping.catalog import load_layout
+from converters.mapping.layout_tables import load_layout
 from converters.tensor import Held, Tensor
 from converters.formats.io.atomic import replacing
 from converters.formats.caffe.writer import write_caffemodel
@@ -150,7 +150,7 @@ import sys
 import numpy
 from converters.mapping.names import tensor_slots
 from converters.mapping.variants import find_variant
-from converters.mapping.catalog import load_layout
+from converters.mapping.layout_tables import load_layout
 from converters.tensor import Held, Tensor
 from converters.formats.io.atomic import replacing
 from converters.formats.tensorflow import checkpoint_names

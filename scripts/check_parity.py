@@ -32,10 +32,11 @@ from converters.errors import ConverterError, Refused  # noqa: E402
 from converters.formats.io.atomic import replacing  # noqa: E402
 from converters.formats.registry import usual_suffix  # noqa: E402
 from converters.inspection.support_table import holding_layouts  # noqa: E402
-from converters.mapping.catalog import layout_names, load_layout, models  # noqa: E402
 from converters.mapping.globs import is_for  # noqa: E402
+from converters.mapping.layout_tables import load_layout, models  # noqa: E402
 from converters.mapping.names import families, left_out, tensor_slots  # noqa: E402
 from converters.mapping.storage import DIVISOR  # noqa: E402
+from converters.mapping.table_files import layout_names  # noqa: E402
 from converters.mapping.variants import parameters, variants  # noqa: E402
 from converters.networks import network_record  # noqa: E402
 from converters.reports.terminal.verification import verification_text  # noqa: E402

@@ -13,9 +13,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from converters.inspection.support_table import KINDS, exactness
-from converters.mapping.catalog import layout_names, load_layout, network_names
+from converters.mapping.layout_tables import load_layout
 from converters.mapping.names import families
 from converters.mapping.releases import releases
+from converters.mapping.table_files import layout_names, network_names
 from converters.mapping.variants import BN_EPS, variants
 
 if TYPE_CHECKING:

@@ -26,7 +26,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "output",
         metavar="OUT",
-        help=".pth, .safetensors, .onnx or the layout's own format (for a mean cube: .npy)",
+        help=".pth, .safetensors, .onnx or the layout's own format; .pyth and .ckpt are wrapped as "
+        "PySlowFast's and Lightning's are (for a mean cube: .npy)",
     )
     add_options(parser.add_argument_group("input"), ReadOptions)
     add_options(parser.add_argument_group("network"), NetworkOptions)
@@ -130,7 +131,8 @@ def _is_mean(options: argparse.Namespace, source: str | None) -> bool:
         return False
     if not options.output.lower().endswith(MEAN_SUFFIXES):
         return False
-    from converters.mapping.catalog import layout_names, load_layout
+    from converters.mapping.layout_tables import load_layout
+    from converters.mapping.table_files import layout_names
 
     if source is None:
         return True

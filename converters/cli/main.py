@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import os
 import sys
 
 from converters._version import __version__
@@ -24,9 +25,24 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
     gc.disable()
     try:
-        return _run(sys.argv[1:])
+        code = _run(sys.argv[1:])
     finally:
         gc.freeze()  # otherwise the interpreter collects once more when it exits
+    _exit(code)
+    return code
+
+
+def _exit(code: int) -> None:
+    """End the process without freeing its objects one by one, unless something asked to be called at the end.
+
+    Nothing is lost: every file is closed by then, and both streams are flushed here.
+    """
+    if "atexit" in sys.modules or "threading" in sys.modules:
+        return
+    for stream in (sys.stdout, sys.stderr):
+        if stream is not None:
+            stream.flush()
+    os._exit(code)
 
 
 def _run(arguments: Sequence[str]) -> int:
@@ -68,6 +84,8 @@ def _command(arguments: Sequence[str]) -> int:
 
 def _warn_of_tables() -> None:
     """Name the tables that the command passed over as they cannot be read."""
-    catalog = sys.modules.get("converters.mapping.catalog")
-    for error in catalog.layout_errors() if catalog is not None else ():
+    layouts = sys.modules.get("converters.mapping.layout_tables")
+    networks = sys.modules.get("converters.mapping.readable_networks")
+    errors = layouts.layout_errors() if layouts is not None else ()
+    for error in (*errors, *(networks.network_errors() if networks is not None else ())):
         print(f"warning: {error}", file=sys.stderr)

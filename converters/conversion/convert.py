@@ -29,6 +29,7 @@ if TYPE_CHECKING:
     from converters.mapping.network_info import NetworkInfo
     from converters.mapping.schema import LayoutTable
 
+    from .execute import Output
     from .history import History
     from .identify import Identified
     from .plan import Plan
@@ -65,7 +66,8 @@ def convert(
     ``source`` is the layout of the input (``"vmz"``; None or ``"auto"`` recognises it, ``"onnx"`` that of an
     ONNX model), ``to`` that of the output (default: the source's own default). The output's suffix chooses its
     format: ``.pth``, ``.pt`` or ``.safetensors``, ``.onnx`` for the source framework's own network with its
-    weights (``to="onnx"`` says the same). ``dtype`` casts (``"float16"``). ``variant`` and ``settings``
+    weights (``to="onnx"`` says the same), ``.pyth`` and ``.ckpt`` for PySlowFast's and Lightning's wrapper around the
+    state dict. ``dtype`` casts (``"float16"``). ``variant`` and ``settings``
     (``{"pool1": True}``) decide what names and shapes cannot; ``inverse_std`` says that the file has inverse standard
     deviations for variances, as TSN's may. ``entry`` is the path of a state dict in a PyTorch file
     (``"ema_state_dict"``), where not the plain weights are wanted; ``head`` is what the file calls the last
@@ -139,7 +141,7 @@ def _convert(
         info = source.info if network.mean is None else _with_mean(source.info, network.mean)
         history = history_of(source, info, target, as_graph=output.format == "onnx", dry_run=write.dry_run)
         plan = _plan(source, target, history, write.dtype)
-        plan = plan.replace(notes=(*plan.notes, *_notes(source, target, plan, read, write)))
+        plan = plan.replace(notes=(*plan.notes, *_notes(source, output, plan, read, write)))
         described = info.replace(settings=plan.settings)
 
         def describe(plan: Plan) -> dict[str, Any]:
@@ -190,7 +192,7 @@ def _plan(source: Identified, target: LayoutTable, history: History, dtype: str 
 
 
 def _notes(
-    source: Identified, target: LayoutTable, plan: Plan, read: ReadOptions, write: WriteOptions
+    source: Identified, output: Output, plan: Plan, read: ReadOptions, write: WriteOptions
 ) -> Iterator[str]:
     """What a user must know beside what the plan says."""
     match, checkpoint = source.match, source.checkpoint
@@ -199,8 +201,10 @@ def _notes(
     if not read.checksum:
         yield UNCHECKED
     yield from input_notes(checkpoint, match, source.info)
-    if write.wrap and target.storage.container == "state_dict":
-        yield f"no wrapper of {target.title}'s is known: the file is a bare state dict"
+    if output.wrapper is not None and not write.wrap:
+        yield f"the state dict is in {output.wrapper.key!r}, as in other files of this suffix"
+    elif output.wrapper is None and write.wrap:
+        yield f"no wrapper of {output.target.title}'s is known: the file is a bare state dict"
 
 
 def _record(

@@ -9,12 +9,13 @@ from converters.errors import UsageError
 from converters.formats.open import open_checkpoint
 
 from .values import refuse_lost, with_finite_note
-from .write import Work, output_format, refuse_early, refuse_input, write_output
+from .write import Work, output_format, refuse_early, refuse_input, wrapper_of, write_output
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
     from converters.formats.checkpoint import Checkpoint
+    from converters.formats.format import Wrapper
 
     from .options import ReadOptions, WriteOptions
     from .plan import Plan
@@ -23,11 +24,12 @@ if TYPE_CHECKING:
 
 
 class Output(NamedTuple):
-    """Where an output goes, in which file format (its name) and with whose names."""
+    """Where an output goes, in which file format (its name), with whose names, and what is around its state dict."""
 
     path: str
     format: str
     target: Target
+    wrapper: Wrapper | None
 
 
 def open_input(path: str, output_path: str, options: ReadOptions) -> Checkpoint:
@@ -50,10 +52,7 @@ def refuse_paths(path: str, output_path: str, *, force: bool) -> None:
 
 def output_of(path: str, target: Target, *, wrap: bool) -> Output:
     """The output at ``path``. Raises `UsageError` for an unknown suffix, or a wrapper that the format does not have."""
-    found = output_format(path, target)
-    if wrap and found != "pth":
-        raise UsageError("only a .pth has a wrapper", path=path, hint="leave --wrap out")
-    return Output(path, found, target)
+    return Output(path, output_format(path, target), target, wrapper_of(path, target, wrap=wrap))
 
 
 def execute(
@@ -95,7 +94,7 @@ def execute(
             tensors=tensors,
             target=output.target,
             draft=draft,
-            wrap=options.wrap,
+            wrapper=output.wrapper,
         ),
         force=options.force,
         check=options.check,

@@ -12,7 +12,7 @@ from time import perf_counter
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from converters.errors import UsageError
-from converters.mapping.catalog import known_layout, load_layout
+from converters.mapping.layout_tables import known_layout, load_layout
 from converters.mapping.match import with_inverse_std
 from converters.mapping.network_info import network_info, require_unambiguous
 from converters.record import Record

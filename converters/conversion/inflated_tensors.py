@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from converters.errors import Refused
 from converters.mapping.agreement import Fault
-from converters.mapping.catalog import load_layout
+from converters.mapping.layout_tables import load_layout
 from converters.mapping.match import Match
 from converters.mapping.names import BATCHES, tensor_slots
 from converters.mapping.variants import head_part, modules

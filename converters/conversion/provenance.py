@@ -11,10 +11,13 @@ from math import prod
 from typing import TYPE_CHECKING, Any
 
 from converters._version import __version__
+from converters.checksums import sha256_of_bytes
 from converters.errors import BadInput
 from converters.formats.provenance_record import VERSION
-from converters.mapping.catalog import layout_names, load_layout, load_network, table_text
+from converters.mapping.layout_tables import load_layout
+from converters.mapping.network_tables import load_network
 from converters.mapping.storage import DIVISOR
+from converters.mapping.table_files import layout_names, table_text
 from converters.printable import printable
 from converters.tensor import ITEMSIZE, filled
 
@@ -86,13 +89,11 @@ def tables_hash(family: str, source: str, target: str) -> str:
 
 
 def _hash(family: str, network: NetworkTable, layouts: Iterable[LayoutTable]) -> str:
-    from hashlib import sha256
-
     families = [family, *sorted(row.network for row in network.compose.values())]
     texts = [table_text("networks", name) for name in families]
     for layout in layouts:
         texts += [table_text("layouts", name) for name in (layout.name, *layout.naming.taken_from)]
-    return sha256(b"\0".join(text.replace(b"\r\n", b"\n") for text in texts)).hexdigest()
+    return sha256_of_bytes(b"\0".join(text.replace(b"\r\n", b"\n") for text in texts))
 
 
 def dump(provenance: Mapping[str, Any]) -> str:

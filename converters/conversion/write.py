@@ -6,6 +6,7 @@ from functools import partial
 from time import perf_counter
 from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
 
+from converters._version import __version__
 from converters.errors import ConverterError, Refused, UsageError
 from converters.formats.format import Content, Wrapper
 from converters.formats.io.atomic import refuse_output, replacing_all, same_file
@@ -52,15 +53,15 @@ class Target(Protocol):
 
 
 class Work(Record):
-    """What is to be written: the input, the plan, the planned tensors, the provenance but for checksums, and
-    whether the ecosystem's own wrapper goes around the state dict."""
+    """What is to be written: the input, the plan, the planned tensors, the provenance but for checksums, and what
+    goes around the state dict."""
 
     checkpoint: Checkpoint
     plan: Plan
     tensors: Sequence[Tensor]
     target: Target
     draft: Mapping[str, Any]
-    wrap: bool
+    wrapper: Wrapper | None
 
 
 class Written(NamedTuple):
@@ -82,6 +83,26 @@ def output_format(path: str, target: Target) -> str:
         path=path,
         hint="the suffix chooses the format",
     )
+
+
+def wrapper_of(path: str, target: Target, *, wrap: bool) -> Wrapper | None:
+    """What an output has around its state dict: what its suffix says, else with ``wrap`` what the target's project
+    has; None for a bare state dict.
+
+    Raises `UsageError` if the output's format has no wrapper.
+    """
+    record = format_named(output_format(path, target))
+    if wrap and not record.wrappers:
+        raise UsageError(
+            "only PyTorch's own files have a wrapper", path=path, hint="leave --wrap out, or choose a .pth"
+        )
+    for suffix, wrapper in record.wrappers.items():
+        if path.lower().endswith(suffix):
+            return wrapper
+    if wrap and target.container == "mmcv":
+        converted_by = f"video-checkpoint-converters {__version__}"
+        return Wrapper("state_dict", {"meta": {"converted_by": converted_by}})
+    return Wrapper("model_state", {}) if wrap and target.container == "model_state" else None
 
 
 def refuse_input(path: str, out_path: str) -> None:
@@ -140,7 +161,7 @@ def _content(work: Work, record: _Record, progress: Callable[[int, int], None] |
         tensors=work.tensors,
         original=origin.get("details", {}),
         same_layout=origin.get("layout") == work.target.name,
-        wrapper=_wrapper(work),
+        wrapper=work.wrapper,
         provenance=record.text,
         graph=partial(_source_graph, work),
         progress=_counter(progress, sum(tensor.nbytes for tensor in work.tensors)) if progress else None,
@@ -213,15 +234,6 @@ class _Record:
                 sums[divisor.name] = f"{crc(divisor.tobytes(), 0) if known else 0:08x}"
         self.value["source"] = {**self._work.draft["source"], "crc32": sums}
         return dump(self.value)
-
-
-def _wrapper(work: Work) -> Wrapper | None:
-    """What the target's project puts around the state dict; None where no wrapper is wanted, or its files have
-    none."""
-    tool = work.draft["tool"]
-    if work.wrap and work.target.container == "mmcv":
-        return Wrapper("state_dict", {"meta": {"converted_by": f"{tool['name']} {tool['version']}"}})
-    return Wrapper("model_state", {}) if work.wrap and work.target.container == "model_state" else None
 
 
 def _check(temporary: str, work: Work, *, check: bool) -> None:

@@ -7,6 +7,7 @@ the folders.
 from __future__ import annotations
 
 from importlib import import_module
+from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from converters.errors import UsageError
@@ -36,7 +37,8 @@ class Format(NamedTuple):
     ``opener`` and ``writer`` are dotted paths, so that a format which is not used is not imported; see `open` and
     `write`. Where a checkpoint is a set of files, ``open_set`` opens it by its path, or gives None for a path that
     names no such set, and ``files`` gives the paths that an output's name stands for, the one that makes it complete
-    last. ``has_entries`` says whether a file may hold several state dicts.
+    last. ``has_entries`` says whether a file may hold several state dicts. ``wrappers`` are what outputs with some of
+    the suffixes always have around the state dict.
     """
 
     name: str
@@ -50,6 +52,7 @@ class Format(NamedTuple):
     open_set: Callable[[str, ReadOptions], Checkpoint | None] | None = None
     files: Callable[[str], tuple[str, ...]] = lambda path: (path,)
     has_entries: bool = False
+    wrappers: Mapping[str, Wrapper] = MappingProxyType({})
 
     def open(self, file: SourceFile, kind: str, options: ReadOptions) -> Checkpoint | None:
         """Open a file of one of ``kinds``; None if it is of another format. Raises `BadInput` for a damaged one.

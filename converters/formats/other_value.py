@@ -50,9 +50,9 @@ class OtherValue(Record):
         return self.shape is not None
 
 
-def unconverted(kind: str, shape: tuple[int, ...], data: Data | None, hint: str = "") -> OtherValue:
-    """A tensor among the others that is not converted; one without ``data`` cannot be compared."""
-    return OtherValue(kind=kind, shape=shape, data=data, opaque=data is None, hint=hint)
+def unconverted(kind: str, shape: tuple[int, ...], data: Data | None, *, beside: bool = False) -> OtherValue:
+    """A tensor that is not converted; one without ``data`` cannot be compared."""
+    return OtherValue(kind=kind, shape=shape, data=data, opaque=data is None, beside=beside)
 
 
 def plain_value(value: bool | int | float | str | None) -> OtherValue:

@@ -13,11 +13,13 @@ from converters.errors import UsageError
 from converters.record import Record
 
 from .agreement import optional_head, present_parts, tensor_faults
-from .catalog import models
 from .file_names import FileNames, averaged_names, chosen_name, pattern, readings, sizes_in_names, sort_out
 from .globs import is_for
+from .layout_tables import models
 from .names import CannotHold, families, tensor_slots
-from .variants import config, count, count_part, head_part, variants
+from .readable_networks import readable_networks
+from .table_files import usual_class_counts
+from .variants import config, count, count_part, head_part, is_detector, variants
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping
@@ -118,11 +120,19 @@ def _match_readings(
             for match in _matching_variants(chosen, tensors, sorted_out, asked)
             if variant is None or _may_be_model(match, variant)
         ]
-        if matches:
+        if matches := _without_unlikely_detectors(matches):
             choices = tuple(match.variant.name for match in matches) if len(matches) > 1 else ()
             return matches[0].replace(choices=choices), tried
         tried.append((chosen, sorted_out))
     return None, tried
+
+
+def _without_unlikely_detectors(matches: list[Match]) -> list[Match]:
+    """The matches without the detectors, if a classifier fits too and the number of classes is a usual one for it."""
+    classifiers = [match for match in matches if not is_detector(match.variant)]
+    if 0 < len(classifiers) < len(matches) and classifiers[0].sizes["classes"] in usual_class_counts():
+        return classifiers
+    return matches
 
 
 def _count_recognised(reading: tuple[LayoutTable, FileNames]) -> int:
@@ -167,7 +177,7 @@ def _matching_variants(
 ) -> list[Match]:
     """Every variant that matches; of variants that differ only in a head that the file lacks, the first."""
     matches: list[Match] = []
-    for family in families(layout):
+    for family in readable_networks(families(layout)):
         sizes = sizes_in_names(layout, family, names.wanted)
         for variant in variants(family):
             if not may_try(variant.name) or layout.support_for(variant.name).unsupported:

@@ -8,13 +8,16 @@ from typing import TYPE_CHECKING, Any
 from converters.errors import BadInput, Refused, UsageError
 from converters.record import Record
 
-from .catalog import load_labels, models
 from .globs import is_for
+from .layout_tables import models
+from .names import families
+from .readable_networks import readable_variants
 from .settings import parse_settings
+from .table_files import load_labels
 from .variants import BN_EPS, find_variant, own_eps, own_settings, settings
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Iterator, Mapping, Sequence
 
     from .match import Match
     from .schema import LayoutTable, Model
@@ -93,7 +96,7 @@ def network_info(
         **_settings(match, rows),
     )
     if match.choices:
-        info = info.replace(choices=match.choices)
+        info = info.replace(choices=tuple(_choices(match, provenance)))
     recorded = (provenance or {}).get("network")
     if isinstance(recorded, dict) and recorded.get("variant") == variant.name:
         info = info.replace(
@@ -110,6 +113,15 @@ def network_info(
         info = info.replace(input=input_)
     from_file = {name: value for name, value in declared.items() if name in info.settings}
     return info.replace(settings={**info.settings, **from_file, **from_user})
+
+
+def _choices(match: Match, provenance: Mapping[str, Any] | None) -> Iterator[str]:
+    """The variants that fit a file; the models of a variant where these compute different things."""
+    for variant in readable_variants(families(match.layout)):
+        if variant.name in match.choices:
+            one = match.replace(variant=variant)
+            of_models = _settings(one, _models_of(one, provenance, None))["choices"]
+            yield from of_models or (variant.name,)
 
 
 def _recorded_settings(match: Match, recorded: Mapping[str, Any]) -> dict[str, Any]:

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from converters.record import Record
 
-from .catalog import ROOT
+from .table_files import ROOT
 
 if TYPE_CHECKING:
     from collections.abc import Mapping

@@ -213,6 +213,8 @@ class VariantNames(Record):
     """Its parts in state-dict order; ``?`` after one that its names decide."""
     head: str = ""
     """The part that a file of the backbone alone lacks."""
+    detector: str = ""
+    """A placeholder that detectors, which classify regions of frames, have and classifiers leave empty."""
 
 
 class Composed(Record):

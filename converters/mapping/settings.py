@@ -6,8 +6,9 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from converters.errors import UsageError
 
-from .catalog import network_names
-from .variants import BN_EPS, declaring_tables, settings, variants
+from .readable_networks import readable_variants
+from .table_files import network_names
+from .variants import BN_EPS, declaring_tables, settings
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping
@@ -109,10 +110,9 @@ def parse_settings(variant: Variant, asked: Mapping[str, object]) -> dict[str, A
 def check_settings(asked: Mapping[str, object]) -> None:
     """Check settings before any network is known. Raises `UsageError` for what no variant of any family takes."""
     known: dict[str, list[Setting]] = {}
-    for family in network_names():
-        for variant in variants(family):
-            for name, setting in declared(variant).items():
-                known.setdefault(name, []).append(setting)
+    for variant in readable_variants(network_names()):
+        for name, setting in declared(variant).items():
+            known.setdefault(name, []).append(setting)
     for name, value in asked.items():
         if name not in known:
             raise UsageError(f"no network has a setting {name!r}", hint=_nearest(name, known))

@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from converters.record import Record
 
-from . import catalog
+from . import table_files
+from .network_tables import load_network
 from .storage import PARAMETERS
 
 if TYPE_CHECKING:
@@ -94,12 +95,12 @@ class Module(NamedTuple):
 
 def variants(family: str) -> tuple[Variant, ...]:
     """Every variant of a family, in the table's order."""
-    return _variants(catalog.ROOT, family)
+    return _variants(table_files.ROOT, family)
 
 
 @cache
 def _variants(root: str, family: str) -> tuple[Variant, ...]:
-    table = catalog.load_network(family)
+    table = load_network(family)
     found = []
     for type_name, row in table.types.items():
         for depth in row.get("depths", ("",)):
@@ -162,6 +163,11 @@ def parts(variant: Variant) -> tuple[tuple[str, bool], ...]:
 def head_part(variant: Variant) -> str:
     """The part that a file of the backbone alone lacks; empty where there is no such."""
     return variant.table.variant.head.format_map(variant.values)
+
+
+def is_detector(variant: Variant) -> bool:
+    """Whether a variant classifies regions of frames, not whole clips."""
+    return bool(variant.table.variant.detector.format_map(variant.values))
 
 
 def modules(variant: Variant) -> tuple[Module, ...]:

@@ -91,7 +91,7 @@ def _recorded_options(inspection: Inspection, source: str) -> dict[str, Any]:
                 "inverse_std": made_from.get("inverse_std", False),
                 "entry": made_from.get("wrapper"),
                 "head": record["origin"].get("head") if number == len(records) else None,
-                "variant": network_of(inspection).model,
+                "variant": network_of(inspection).model or network_of(inspection).variant,
             }
             return {key: value for key, value in options.items() if value}
     return {}

@@ -17,7 +17,7 @@ from converters.formats.io.atomic import refuse_output, replacing
 from converters.formats.open import open_checkpoint
 from converters.formats.registry import format_named
 from converters.inspection.inspect import inspect
-from converters.mapping.catalog import load_layout
+from converters.mapping.layout_tables import load_layout
 from converters.mapping.releases import release_of
 from converters.reports.model_card import CardFacts, model_card, source_names
 
@@ -33,7 +33,10 @@ PATTERN = "{stem}-{hash8}"
 """How OpenMMLab names files."""
 
 HASH_IN_NAME = re.compile(r"-([0-9a-f]{8})(?=\.|$)")
-WEIGHTS = (*format_named("pth").suffixes, *format_named("safetensors").suffixes)
+WEIGHTS = (
+    *(suffix for suffix in format_named("pth").suffixes if suffix not in format_named("pth").wrappers),
+    *format_named("safetensors").suffixes,
+)
 """Suffixes of the files that can be published."""
 
 

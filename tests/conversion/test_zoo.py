@@ -19,7 +19,7 @@ from converters import BadInput, Refused, convert, inspect, load_model
 from converters.cli.main import main
 from converters.conversion.plan import make_plan
 from converters.formats.checkpoint import Checkpoint
-from converters.mapping.catalog import load_layout
+from converters.mapping.layout_tables import load_layout
 from converters.mapping.match import match_file
 from converters.mapping.network_info import network_info
 from converters.mapping.variants import config, modules, parameters, shapes, variants

@@ -11,12 +11,13 @@ import torch
 
 from converters.conversion.plan import make_plan
 from converters.loading import build_network, to_torch
-from converters.mapping.catalog import load_layout, models, network_names
 from converters.mapping.globs import is_for
+from converters.mapping.layout_tables import load_layout, models
 from converters.mapping.match import match_file
 from converters.mapping.names import tensor_slots
 from converters.mapping.network_info import differing_settings, layout_settings, network_info
-from converters.mapping.variants import own_eps, settings, variants
+from converters.mapping.table_files import network_names
+from converters.mapping.variants import is_detector, own_eps, settings, variants
 from converters.tensor import Held, Tensor
 
 if TYPE_CHECKING:
@@ -59,10 +60,10 @@ def keeps_statistics(layout: LayoutTable) -> bool:
 
 
 def sizes(variant: Variant) -> dict[str, int]:
-    """Sizes that a file would bind: few classes."""
+    """Sizes that a file would bind: as many classes as AVA and HMDB51 have."""
     stem = variant.values.get("stem_t") or [3]
     return {
-        "classes": variant.values.get("classes", [7])[0],
+        "classes": 80 if is_detector(variant) else 51,
         "channels": 3,
         "activities": 6,
         "offsets": 12,

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from converters.errors import Refused
-from converters.mapping.catalog import load_layout
+from converters.mapping.layout_tables import load_layout
 from converters.mapping.match import match_file
 from converters.networks import NetworkSpec
 from converters.tensor import zeros

@@ -22,14 +22,25 @@ from converters.conversion.provenance import (
 from converters.errors import Refused
 from converters.files import CHUNK
 from converters.inspection.support_table import holding_layouts, support_table
-from converters.mapping import catalog
-from converters.mapping.catalog import layout_names, load_layout, load_network, network_names
+from converters.mapping import table_files
+from converters.mapping.layout_tables import load_layout
 from converters.mapping.match import match_file
 from converters.mapping.names import CannotHold, families, left_out, tensor_slots
 from converters.mapping.network_info import network_info
+from converters.mapping.network_tables import load_network
 from converters.mapping.parse import TableError
 from converters.mapping.storage import DIVISOR, parse_stored
-from converters.mapping.variants import config, count, modules, multiply_adds, own_eps, shapes, variants
+from converters.mapping.table_files import layout_names, network_names
+from converters.mapping.variants import (
+    config,
+    count,
+    is_detector,
+    modules,
+    multiply_adds,
+    own_eps,
+    shapes,
+    variants,
+)
 from converters.networks import NetworkSpec, build
 from converters.tensor import Tensor
 from tests.helpers import canonical_names, layout_weights, selection
@@ -42,13 +53,13 @@ if TYPE_CHECKING:
 
 FOREIGN = [table for table in map(load_layout, layout_names()) if table.format != "pytorch"]
 SIZES = {"classes": 359, "channels": 3, "activities": 358, "offsets": 716}
+AVA_CLASSES = 80
 
 
 def sizes_of(one) -> dict[str, int]:
-    classes = one.values.get("classes", [SIZES["classes"]])[0]
     return {
         **SIZES,
-        "classes": classes,
+        "classes": AVA_CLASSES if is_detector(one) else SIZES["classes"],
         **{name: one.values.get(name, [3])[0] for name in ("stem_t", "lateral_t")},
     }
 
@@ -130,7 +141,7 @@ def test_every_mapping_is_a_bijection_and_comes_back_exactly(layout, one):
     if layout in FOREIGN or source.support_for(one.name).unsupported or left_out(layout, one):
         source = layout
     tensors = file_of(source, one)
-    there = match_file(source, tensors, variant=one.name if "classes" in one.values else None)
+    there = match_file(source, tensors, variant=one.name if is_detector(one) else None)
     assert there.variant.name == one.name
     info = network_info(there, None)
     of_layout = own_eps(layout, one)
@@ -259,7 +270,7 @@ def test_networks_have_the_tables_tensors(one):
         clip = (9 if one.name.startswith("ssn") else 1, 224, 224)
     shape = (1, 3 if len(clip) == 3 else 1, *clip)
     inputs = (shape, (1, 1, 100, 40)) if one.family == "audiovisual" else (shape,)
-    if "classes" not in one.values:  # detectors take regions
+    if not is_detector(one):  # detectors take regions
         assert multiply_adds(one, sizes, clip) == count_macs(model, *inputs)
 
 
@@ -389,7 +400,7 @@ def table(folder: Path, monkeypatch: pytest.MonkeyPatch, sort: str, text: str) -
     if sort == "layouts":
         (folder / "networks").symlink_to(REPOSITORY / "mappings" / "networks")
     (folder / sort / "bad.toml").write_text(text)
-    monkeypatch.setattr(catalog, "ROOT", str(folder))
+    monkeypatch.setattr(table_files, "ROOT", str(folder))
 
 
 @pytest.mark.parametrize("fault", BROKEN)

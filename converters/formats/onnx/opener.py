@@ -5,10 +5,11 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from converters.formats.checkpoint import Checkpoint
-from converters.formats.other_value import OtherValue
+from converters.formats.other_value import OtherValue, unconverted
 from converters.formats.provenance_record import parse_provenance
 from converters.printable import printable
 
+from .arguments import arguments
 from .graph_bytes import graph_data
 from .graph_settings import declared_settings
 from .reader import is_onnx, read_onnx
@@ -29,17 +30,22 @@ def open_onnx(file: SourceFile, _kind: str, _options: ReadOptions) -> Checkpoint
         for external in contents.files:
             external.close()
         raise
-    constants = tuple(other.data for other in contents.other_values.values() if other.data)
+    how = arguments(contents.nodes)
+    other_values = {
+        name: unconverted(stored.dtype, stored.shape, stored.data, beside=stored.in_node or name in how)
+        for name, stored in contents.others.items()
+    }
+    in_nodes = tuple(stored.data for stored in contents.others.values() if stored.data and stored.in_node)
     return Checkpoint(
         path=file.path,
         files=(file, *contents.files),
         format="onnx",
         container=f"ONNX model, opset {contents.opset}",
         tensors=contents.tensors,
-        other_values=contents.other_values,
+        other_values=other_values,
         metadata={
             name: OtherValue(kind="protocol buffer", data=data)
-            for name, data in graph_data(file, constants).items()
+            for name, data in graph_data(file, in_nodes).items()
         },
         details={"producer": printable(contents.producer)},
         provenance=provenance,

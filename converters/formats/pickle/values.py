@@ -12,6 +12,7 @@ from converters.errors import BadInput
 from converters.formats.other_value import DICTIONARY, LIST, TUPLE, OtherValue, plain_value
 from converters.tensor import NUMPY_CODES, FileBytes, Held
 
+from .keys import key_text
 from .machine import Global, Inert
 from .numpy_arrays import Array, numpy_kind, tensor
 from .strings import RAW, UTF8, Span, encodes
@@ -120,7 +121,7 @@ def _span_kind(span: Span) -> str:
 
 def label(key: object) -> str:
     """The name of an entry of a dictionary: a text as it is, any other key in brackets."""
-    return printable_text(key) if isinstance(key, (str, bytes)) else f"[{key!r}]"
+    return printable_text(key) if isinstance(key, (str, bytes)) else f"[{printable_text(key_text(key))}]"
 
 
 def printable_text(text: str | bytes) -> str:

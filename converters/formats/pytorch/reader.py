@@ -26,6 +26,7 @@ from converters.tensor import FileBytes
 from .state_dict import lazy_tensors, state_dict
 from .tensors import PthFile, TorchStorage, element_size, storage_fields
 from .torch_globals import NAMES
+from .whole_models import refuser
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -73,7 +74,8 @@ def read_pth(file: SourceFile, *, checksum: bool = True, entry: str | None = Non
         value: object = parameters(file, found.value)
         attributes = attributes_of(file, found.value)
     else:
-        value = walk(file, NAMES, offset=data.offset, size=data.size, persistent=storage).value
+        refuse = refuser(file, data.offset, data.size)
+        value = walk(file, NAMES, offset=data.offset, size=data.size, persistent=storage, refuse=refuse).value
     state = state_dict(file, value, entry)
     contents = lazy_tensors(file, state, swapped=swapped, checked=checked, crcs=has, attributes=attributes)
     return contents.replace(

@@ -128,6 +128,7 @@ class _Pickle:
     def __init__(self) -> None:
         self.out = bytearray(b"\x80\2")
         self.memo = 0
+        self.tuples: dict[tuple[int, ...], tuple[bytes, bytes]] = {}  # shapes, and strides, that were written
 
     def put(self) -> int:
         """Memoise the object on the stack, as the pickler does with each; returns its number."""
@@ -145,14 +146,17 @@ class _Pickle:
         self.out += f"c{module}\n{name}\n".encode()
         return self.put()
 
-    def numbers(self, numbers: Sequence[int]) -> None:
-        """A tuple of integers."""
-        items = b"".join([_int(number) for number in numbers])
-        if not numbers:
-            self.out += b")"  # the one empty tuple is not memoized
+    def extent(self, shape: tuple[int, ...]) -> None:
+        """Two tuples: a shape, and the strides of an array of that shape in C order, in elements."""
+        if not shape:
+            self.out += b"))"  # the one empty tuple is not memoized
             return
-        self.out += b"(" + items + b"t" if len(numbers) > 3 else items + _TUPLE[len(numbers)]
-        self.put()
+        known = self.tuples.get(shape)
+        if known is None:
+            known = self.tuples[shape] = (_tuple(shape), _tuple(_strides(shape)))
+        for encoded in known:
+            self.out += encoded
+            self.put()
 
     def state_dict(self, tensors: Sequence[Tensor]) -> None:
         """``OrderedDict`` of name to ``torch._utils._rebuild_tensor_v2(storage, 0, shape, strides, False,
@@ -173,12 +177,6 @@ class _Pickle:
 
     def _tensor(self, number: int, tensor: Tensor, empty: bytes, shared: dict[str, bytes]) -> None:
         """``shared`` has what all tensors refer to: written once, then fetched from the memo."""
-        strides = []
-        step = 1
-        for size in reversed(tensor.shape):
-            strides.append(step)
-            step *= size or 1
-        strides.reverse()
         storage = STORAGE[tensor.dtype]
         if shared:
             self.out += shared["rebuild"]
@@ -198,8 +196,7 @@ class _Pickle:
         self.out += _int(tensor.nbytes // ITEMSIZE[tensor.dtype]) + b"t"
         self.put()
         self.out += b"QK\0"
-        self.numbers(tensor.shape)
-        self.numbers(strides)
+        self.extent(tensor.shape)
         self.out += b"\x89" + empty
         self.put()
         self.out += b"t"
@@ -249,6 +246,21 @@ class _Pickle:
                 out += b"u"
         else:
             raise TypeError(f"a wrapper holds plain data, not {type(value).__name__}")
+
+
+def _strides(shape: tuple[int, ...]) -> tuple[int, ...]:
+    strides = []
+    step = 1
+    for size in reversed(shape):
+        strides.append(step)
+        step *= size or 1
+    return tuple(reversed(strides))
+
+
+def _tuple(numbers: tuple[int, ...]) -> bytes:
+    """A tuple of at least one integer."""
+    items = b"".join([_int(number) for number in numbers])
+    return b"(" + items + b"t" if len(numbers) > 3 else items + _TUPLE[len(numbers)]
 
 
 def _get(number: int) -> bytes:

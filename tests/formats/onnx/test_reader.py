@@ -167,12 +167,36 @@ def tensor(*fields: bytes) -> bytes:
     return message(5, number(1, 2), number(2, 1), message(8, b"w"), *fields)
 
 
+def half(*fields: bytes) -> bytes:
+    return message(5, number(1, 2), number(2, 10), message(8, b"w"), *fields)
+
+
+def constant(*, tensor_value: bytes) -> bytes:
+    value = message(5, number(1, 2) + number(2, 1) + tensor_value)
+    return message(1, message(2, b"w"), message(4, b"Constant"), message(5, message(1, b"value") + value))
+
+
+def branches(depth: int) -> bytes:
+    """A graph's field: a node with a graph with a node, and so on."""
+    inner = tensor(message(9, bytes(8)))
+    for _ in range(depth):
+        inner = message(
+            1, message(2, b"y"), message(4, b"If"), message(5, message(1, b"b"), message(6, inner))
+        )
+    return inner
+
+
 @pytest.mark.parametrize(
     ("fields", "text"),
     [
         ([tensor(message(9, bytes(8))), tensor(message(9, bytes(8)))], "has the initializer w twice"),
         ([tensor(message(9, bytes(7)))], "has 7 bytes of values where the shape wants 8"),
-        ([tensor()], "has values in a form that is not read here"),
+        ([tensor()], "has 0 bytes of values where the shape wants 8"),
+        ([tensor(message(5, b"\1\2"))], "has values in the list of another type"),
+        ([tensor(message(4, bytes(4)))], "has 4 bytes of values where the shape wants 8"),
+        ([half(message(5, b"\1"))], "has 2 bytes of values where the shape wants 4"),
+        ([half(message(5, b"\1\x80"))], "has a number that does not end"),
+        ([half(message(4, bytes(8)))], "has values in the list of another type"),
         ([tensor(number(1, 1 << 40), message(9, bytes(8)))], "has an impossible shape"),
         ([tensor(number(1, (1 << 64) - 1), message(9, bytes(8)))], "has an impossible shape"),
         ([tensor(*(number(1, 1) for _ in range(40)), message(9, bytes(8)))], "more than 32 axes"),
@@ -180,12 +204,22 @@ def tensor(*fields: bytes) -> bytes:
         ([message(1, message(1, b"x"))], "holds no weights"),
         ([number(5, 3)], "has a field 5 that is not a message"),
         ([message(5, message(8, b"n" * 2000))], "has a name of 2,000 bytes"),
-        ([message(1, message(5, message(1, b"k"), message(8, bytes(65))))], "has a list of more than 64 numbers"),
+        ([branches(17)], "nests its graphs too deeply"),
+        ([constant(tensor_value=message(9, bytes(7)))], "has 7 bytes of values where the shape wants 8"),
+        ([constant(tensor_value=message(9, bytes(8)))] * 2, "has the initializer w twice"),
     ],
 )  # fmt: skip
 def test_damaged_models(fields: list[bytes], text: str, tmp_path: Path) -> None:
     with pytest.raises(BadInput, match=text):
         read_raw(tmp_path / "m.onnx", *fields)
+
+
+def test_a_long_list_of_an_attribute_is_left_out(tmp_path: Path) -> None:
+    node = message(
+        1, message(5, message(1, b"k"), message(8, bytes(65))), message(5, message(1, b"l") + number(8, 2))
+    )
+    found = read_raw(tmp_path / "m.onnx", node, tensor(message(9, bytes(8))))
+    assert found.nodes[0].attributes == {"l": (2,)}
 
 
 def test_models_cut_short(tmp_path: Path) -> None:
