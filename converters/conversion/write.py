@@ -178,7 +178,7 @@ def _source_graph(work: Work) -> Graph:
     network = work.draft.get("network") or {}
     tensors = {tensor.name: tensor for tensor in work.tensors}
     predict_net = work.checkpoint.predict_net
-    if predict_net is None or any(row.source != row.target or row.ops for row in work.plan.rows):
+    if predict_net is None or any(row.source != row.target or row.operations for row in work.plan.rows):
         net = source_net(
             tensors,
             settings=network.get("settings") or {},
@@ -224,7 +224,7 @@ class _Record:
             if row.source is None:
                 continue
             value = written
-            if known and not all(op.keeps_bytes for op in row.ops):
+            if known and not all(op.keeps_bytes for op in row.operations):
                 value = 0
                 for chunk in self._work.checkpoint.tensors[row.source].data.chunks():
                     value = crc(chunk, value)

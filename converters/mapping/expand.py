@@ -234,7 +234,7 @@ def _naming(
     for place, row in enumerate(file.tensor):
         if row.family not in modules:
             continue  # `check` says so, after what may be the cause
-        modules[row.family] = _with_ops(modules[row.family], row, place)
+        modules[row.family] = _with_operations(modules[row.family], row, place)
     naming = Naming(
         modules=modules,
         letters=file.letters,
@@ -368,7 +368,7 @@ def _product(sizes: list[int]) -> Iterator[tuple[int, ...]]:
     yield from product(*map(range, sizes))
 
 
-def _with_ops(names: ModuleNames, row: TensorRow, place: int) -> ModuleNames:
+def _with_operations(names: ModuleNames, row: TensorRow, place: int) -> ModuleNames:
     """The names with what is done to a module's tensors."""
     if row.module not in names.common:
         raise Fault(
@@ -376,17 +376,19 @@ def _with_ops(names: ModuleNames, row: TensorRow, place: int) -> ModuleNames:
             f"there is no module {row.module!r}",
             did_you_mean(row.module, names.common),
         )
-    for op in row.ops:
-        word, _, argument = op.partition(" ")
+    for text in row.operations:
+        word, _, argument = text.partition(" ")
         changes: dict[str, Any]
         if word == "rotate_columns" and argument.isdigit():
             changes = {"rotated_columns": {**names.rotated_columns, row.module: int(argument)}}
         elif word == "duplicate_as" and argument:
             changes = {"duplicated": {**names.duplicated, row.module: argument}}
-        elif op == "bgr":
+        elif text == "bgr":
             changes = {"bgr": (*names.bgr, row.module)}
         else:
             right = ("rotate_columns", "duplicate_as", "bgr")
-            raise Fault(("tensor", place, "ops"), f"unknown operation {op!r}", did_you_mean(word, right))
+            raise Fault(
+                ("tensor", place, "operations"), f"unknown operation {text!r}", did_you_mean(word, right)
+            )
         names = names.replace(**changes)
     return names

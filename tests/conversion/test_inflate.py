@@ -95,7 +95,9 @@ def test_as_mmaction2_inflates(resnet, tmp_path: Path) -> None:
     assert done.provenance["source"]["inflated"] == "average"
     assert done.provenance["origin"]["lossy"] is True
     assert any("without a way back" in note for note in done.notes)
-    assert sum(bool(row.ops) and "inflated to" in row.ops[0].describe() for row in done.rows) == 53
+    assert (
+        sum(bool(row.operations) and "inflated to" in row.operations[0].describe() for row in done.rows) == 53
+    )
     with pytest.raises(Refused):
         convert("mmaction2", tmp_path / "out.pth", tmp_path / "back.pth", to="torchvision")
 

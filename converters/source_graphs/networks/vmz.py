@@ -47,7 +47,7 @@ def recognise(blobs: Mapping[str, Shape], settings: Mapping[str, Any]) -> Source
     try:
         return build.network(logits, pool1, settings.get("stem_stride") or 1)
     except KeyError as error:
-        raise Refused(f"is no network of VMZ: it has no blob {error}") from None
+        raise Refused(f"is not a network of VMZ: it has no blob {error}") from None
 
 
 class _Builder(NetBuilder):
