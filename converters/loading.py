@@ -10,7 +10,7 @@ from converters.conversion.identify import UserHints, identify
 from converters.conversion.plan import make_plan
 from converters.conversion.provenance import find_origin_layout
 from converters.formats.open import open_checkpoint
-from converters.mapping.catalog import load_layout
+from converters.mapping.layout_tables import load_layout
 from converters.mapping.names import BATCHES
 from converters.mapping.variants import config
 from converters.networks.spec import NetworkSpec

@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING, Any
 from converters.conversion.options import NetworkOptions, ReadOptions, WriteOptions, options_of
 from converters.conversion.output_names import fill
 from converters.errors import UsageError
-from converters.mapping.catalog import layout_names
 from converters.mapping.settings import check_settings
+from converters.mapping.table_files import layout_names
 from converters.tensor import FLOATS
 
 if TYPE_CHECKING:

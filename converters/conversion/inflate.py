@@ -12,7 +12,7 @@ from time import perf_counter
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from converters.errors import UsageError
-from converters.mapping.catalog import known_layout, load_layout
+from converters.mapping.layout_tables import known_layout, load_layout
 from converters.mapping.match import with_inverse_std
 from converters.mapping.network_info import network_info, require_unambiguous
 from converters.record import Record
@@ -199,7 +199,7 @@ def _record(
 def _notes(rows: Iterable[Row], inflated: Match, source: NetworkInfo, variant: Variant) -> Iterator[str]:
     """What became of the tensors, by number, and what the output lacks."""
     rows = list(rows)
-    ops = [op for row in rows for op in row.ops if isinstance(op, (Inflate, Spread, Pad))]
+    ops = [op for row in rows for op in row.operations if isinstance(op, (Inflate, Spread, Pad))]
     counts: dict[str, int] = {}
     for op in ops:
         description = (

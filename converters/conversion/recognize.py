@@ -6,10 +6,12 @@ from typing import TYPE_CHECKING
 
 from converters.errors import BadInput, Refused
 from converters.formats.registry import titles
-from converters.mapping.catalog import known_layout, layout_names, load_layout, readable_layouts
+from converters.mapping.layout_tables import known_layout, layout_errors, load_layout, readable_layouts
 from converters.mapping.match import Match, find_match, match_file, names_for
 from converters.mapping.names import families
 from converters.mapping.network_info import layout_settings
+from converters.mapping.readable_networks import network_errors
+from converters.mapping.table_files import layout_names
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
@@ -77,6 +79,8 @@ def recognize(
             "the export may have folded its batch norms into the convolutions: export it in training mode "
             "and without constant folding"
         )
+    if errors := (*network_errors(), *layout_errors()):
+        nearest.hint = f"a table is broken, and its networks cannot be recognised: {errors[0]}"
     raise nearest
 
 

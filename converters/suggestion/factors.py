@@ -15,6 +15,7 @@ from converters.conversion.operations.values import Divide
 from converters.record import Record
 from converters.tensor import FLOATS
 
+from .axes import change_of, vector_order
 from .proposal import ProposedPair
 
 if TYPE_CHECKING:
@@ -83,10 +84,10 @@ def with_factors(
     pairs: Sequence[ProposedPair],
     left: Factors,
     right: Factors,
-    fingerprints: Mapping[str, TensorFingerprint],
+    fingerprint: Callable[[int, str], TensorFingerprint],
 ) -> Iterator[ProposedPair]:
-    """The pairs, each with its factor. Where both files have one, it is copied with the values; ``fingerprints`` are
-    those of factors."""
+    """The pairs, each with its factor. Where both files have one, it is copied with the values; ``fingerprint`` gives
+    that of a tensor on side 0 or 1."""
     from dataclasses import replace
 
     copied: set[str] = set()
@@ -98,9 +99,9 @@ def with_factors(
         yield pair
         if over not in copied:
             copied.add(over)
-            yield ProposedPair(
-                left=fingerprints[over], right=fingerprints[times], axes=None, why="module", doubt=pair.doubt
-            )
+            factors = fingerprint(0, over), fingerprint(1, times)
+            axes = change_of(vector_order(factors[0].shape, factors[1].shape))
+            yield ProposedPair(left=factors[0], right=factors[1], axes=axes, why="module", doubt=pair.doubt)
 
 
 def _modules(checkpoint: Checkpoint, weights: Iterable[str]) -> dict[str, list[str]]:

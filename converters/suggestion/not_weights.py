@@ -78,13 +78,14 @@ def sort_out(checkpoint: Checkpoint) -> SortedNames:
     counters: list[str] = []
     rest: list[str] = []
     drop: dict[str, str] = {}
+    is_of_training = _training_names(checkpoint)
     is_setting = _onnx_settings(checkpoint)
     is_fed = _fed_blobs(checkpoint)
     for name, tensor in tensors.items():
         pattern = _slot(name, tensors)
         if pattern:
             drop[name] = pattern
-        elif _of_training(name, checkpoint) or is_setting(name) or is_fed(name):
+        elif is_of_training(name) or is_setting(name) or is_fed(name):
             drop[name] = name
         elif pytorch and name.endswith(f".{BATCHES}"):
             continue
@@ -95,7 +96,7 @@ def sort_out(checkpoint: Checkpoint) -> SortedNames:
         else:
             rest.append(name)
     for name, value in {} if pytorch else checkpoint.other_values.items():
-        if _of_training(name, checkpoint) or _is_plain(checkpoint.format, value):
+        if is_of_training(name) or _is_plain(checkpoint.format, value):
             drop[name] = name
         else:
             rest.append(name)
@@ -120,21 +121,25 @@ def _slot(name: str, tensors: Mapping[str, Tensor]) -> str:
         base = name.partition(_TF2_SLOT)[0] + _TF2_VARIABLE
         return f"*{_TF2_SLOT}*" if base in tensors else ""
     for ending in _SLOTS:
-        base = tensors.get(name.removesuffix(ending)) if name.endswith(ending) else None
-        if base is not None and base.shape == tensors[name].shape:
+        variable = tensors.get(name.removesuffix(ending)) if name.endswith(ending) else None
+        if variable is not None and variable.shape == tensors[name].shape:
             return f"*{ending}"
     return ""
 
 
-def _of_training(name: str, checkpoint: Checkpoint) -> bool:
-    if checkpoint.format == "chainer" and any(key.startswith("updater/model:") for key in checkpoint.tensors):
-        if _CHAINER_TRAINER.match(name):
+def _training_names(checkpoint: Checkpoint) -> Callable[[str], bool]:
+    """Whether a name is of an optimizer or a trainer."""
+    tensors = checkpoint.tensors
+    snapshot = checkpoint.format == "chainer" and any(name.startswith("updater/model:") for name in tensors)
+
+    def is_of_training(name: str) -> bool:
+        if snapshot and _CHAINER_TRAINER.match(name):
             return True
-    plain = name.removesuffix(_TF2_VARIABLE)
-    tensor = checkpoint.tensors.get(name)
-    found = _TRAINING.search(plain)
-    # A rate is one number; what is below an optimizer may be anything.
-    return bool(found and (tensor is None or found[2] is not None or _is_one(tensor)))
+        found = _TRAINING.search(name.removesuffix(_TF2_VARIABLE))
+        # A rate is one number; what is below an optimizer may be anything.
+        return bool(found and (found[2] is not None or name not in tensors or _is_one(tensors[name])))
+
+    return is_of_training
 
 
 def _counts(name: str, tensor: Tensor) -> bool:

@@ -16,9 +16,8 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ProposedPair:
-    """``axes`` is None where they stay as they are. ``why`` is the evidence in a word; ``doubt`` says what else it could
-    be, and is empty where the pair is sure. ``over`` and ``times`` are the names of factors, as mapping files have them.
-    """
+    """``axes`` is None where they stay as they are. ``why`` is the evidence in a word; ``doubt`` says what else it
+    could be, and is empty where the pair is sure. ``over`` and ``times`` name factors, as mapping files do."""
 
     left: TensorFingerprint
     right: TensorFingerprint

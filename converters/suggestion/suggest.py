@@ -162,11 +162,8 @@ def _propose(left: _Side, right: _Side, *, values: bool) -> Proposal:
     ]
     hints = Hints(explain=explain, close=rounded, roles=(left.factors.roles, right.factors.roles))
     proposal = propose(lists[0], lists[1], equal if values else None, hints)
-    apart = tuple(
-        {name: fingerprint(number, name) for name in side.factors.names}
-        for number, side in enumerate((left, right))
-    )
-    return replace(proposal, pairs=tuple(with_factors(proposal.pairs, left.factors, right.factors, apart)))
+    pairs = with_factors(proposal.pairs, left.factors, right.factors, fingerprint)
+    return replace(proposal, pairs=tuple(pairs))
 
 
 def _left_over(sides: tuple[_Side, _Side], proposal: Proposal) -> Iterator[tuple[str, ...]]:

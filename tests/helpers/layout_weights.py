@@ -11,11 +11,12 @@ import torch
 
 from converters.conversion.plan import make_plan
 from converters.loading import build_network, to_torch
-from converters.mapping.catalog import load_layout, models, network_names
 from converters.mapping.globs import is_for
+from converters.mapping.layout_tables import load_layout, models
 from converters.mapping.match import match_file
 from converters.mapping.names import tensor_slots
 from converters.mapping.network_info import differing_settings, layout_settings, network_info
+from converters.mapping.table_files import network_names
 from converters.mapping.variants import is_detector, own_eps, settings, variants
 from converters.tensor import Held, Tensor
 

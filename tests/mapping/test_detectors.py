@@ -9,9 +9,10 @@ import pytest
 from converters.conversion.identify import UserHints, identify
 from converters.errors import Refused
 from converters.formats.checkpoint import Checkpoint
-from converters.mapping.catalog import load_layout, network_names, usual_class_counts
+from converters.mapping.layout_tables import load_layout
 from converters.mapping.match import match_file
 from converters.mapping.names import tensor_slots
+from converters.mapping.table_files import network_names, usual_class_counts
 from converters.mapping.variants import head_part, is_detector, modules, variants
 from converters.tensor import Held, Tensor
 from tests.helpers import layout_weights

@@ -25,11 +25,8 @@ WRITERS = {
 
 def contents(path: Path) -> dict[str, np.ndarray]:
     with open_checkpoint(str(path)) as found:
-        return {
-            name: np.frombuffer(one.tobytes(), "f4").reshape(one.shape)
-            for name, one in found.tensors.items()
-            if one.dtype == "float32"
-        }
+        floats = [one for one in found.tensors.values() if one.dtype == "float32"]
+        return {one.name: np.frombuffer(one.tobytes(), "f4").reshape(one.shape) for one in floats}
 
 
 def files(folder: Path, made: random_networks.Planted, left: str) -> tuple[Path, Path]:
