@@ -19,7 +19,7 @@ from .axes import change_of, vector_order
 from .proposal import ProposedPair
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Mapping, Sequence
+    from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 
     from converters.formats.checkpoint import Checkpoint
     from converters.tensor import Tensor
