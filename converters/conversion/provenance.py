@@ -187,14 +187,14 @@ def restore_data(plan: Plan, tensors: Mapping[str, Tensor], *, dry_run: bool = F
             dtypes[row.target] = source.dtype
         if not exact:
             lossy.append(row.target)
-        shift = next((op for op in row.ops if isinstance(op, ShiftVariance) and not op.undoing), None)
+        shift = next((op for op in row.operations if isinstance(op, ShiftVariance) and not op.undoing), None)
         if shift and exact and not dry_run:
-            ulps = rounding_of(shift, _input_of(row.ops, shift, source))
+            ulps = rounding_of(shift, _input_of(row.operations, shift, source))
             if any(ulps):
                 steps[row.target] = pack(ulps)
-        scale = next((op for op in row.ops if isinstance(op, Scale) and not op.undoing), None)
+        scale = next((op for op in row.operations if isinstance(op, Scale) and not op.undoing), None)
         if scale and exact:
-            ulps = rounding_of(scale, _input_of(row.ops, scale, source))
+            ulps = rounding_of(scale, _input_of(row.operations, scale, source))
             scaled[row.target] = [scale.rows, scale.down, pack(ulps) if any(ulps) else ""]
     restore: dict[str, Any] = {}
     if dtypes:

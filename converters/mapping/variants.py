@@ -67,7 +67,7 @@ class Variant(Record):
 
     @cached_property
     def parts(self) -> tuple[tuple[str, bool], ...]:
-        """The parts in order, each with whether it is optional. A name that comes out empty is no part."""
+        """The parts in order, each with whether it is optional. An empty name is not a part."""
         named = [template.format_map(self.values) for template in self.table.variant.parts]
         return tuple((name.removesuffix("?"), name.endswith("?")) for name in named if name)
 

@@ -205,7 +205,7 @@ def test_a_size_that_does_not_divide_the_axis():
         ('axes = "' + " ".join("abcdefghijklmnopq") + ' -> a"', "axes must be such as"),
         ("sizes = { C = 4 }", "sizes but no axes"),
         ('over = "c{n}"', "factor of another index"),
-        ("over = 5", "is no name"),
+        ("over = 5", "is not a name"),
         ('over = "a"', "which others are multiplied by"),
         ('times = "b"', "which others are multiplied by"),
     ],

@@ -144,7 +144,7 @@ def test_axes_both_ways(axes, shape, wanted, permuted):
     row = mapped_plan(match(mapping, tensors), tensors).rows[0]
     out = row.tensor(tensors)
     assert (row.shape, out.shape) == (wanted, wanted)
-    assert any(not op.keeps_bytes for op in row.ops) == permuted
+    assert any(not op.keeps_bytes for op in row.operations) == permuted
     turned = mapping.reversed()
     back = mapped_plan(match(turned, {"b": out}), {"b": out}).rows[0].tensor({"b": out})
     assert (back.name, back.shape, back.tobytes()) == ("a", shape, values.tobytes())
@@ -164,7 +164,7 @@ FAULTS = {
     '"a" = { to = "b", axes = 5 }': "axes must be a text",
     '"a" = 5': "must be a name",
     '"a" = ["b"]': "must be a name",
-    '"a" = ""': "is no name",
+    '"a" = ""': "is not a name",
     '"a}" = "b"': "brace alone",
     '"a{n.__class__}" = "b{n}"': "brace alone",
     '"a{n!r}" = "b{n}"': "brace alone",
@@ -211,7 +211,7 @@ HEADS = {
     '[index.i]\nn = "3-1"': "is not a number",
     '[index.i]\nn = "01"': "is not a number",
     '[index.i]\nn = "0-1"\nm = "1"': "unequal lengths",
-    '[index.i]\n"n-1" = "1"': "no name for a column",
+    '[index.i]\n"n-1" = "1"': "not a valid name for a column",
     '[index.i]\nn = "0"\n[index.j]\nn = "0"': "column 'n' already",
     '[index.i]\nn = "0"': "used by no row",
 }

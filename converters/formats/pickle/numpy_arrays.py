@@ -14,7 +14,6 @@ from converters.files import CHUNK
 from converters.printable import short_name
 from converters.tensor import ITEMSIZE, NUMPY_CODES, Data, FileBytes, Held, Swapped, Tensor
 
-from .inert_objects import Bystander
 from .machine import Global, Inert, InertDict, code, put
 from .strings import RAW, PickleError, Span, decoded_chunks, latin1
 
@@ -210,6 +209,8 @@ def _scalar(arguments: tuple[object, ...]) -> object:
             return number
     if form or kind not in _OTHER_SCALARS:
         raise PickleError("has a number of unknown form")
+    from .inert_objects import Bystander
+
     return Bystander("numpy.core.multiarray.scalar", arguments)
 
 

@@ -7,8 +7,6 @@ from typing import TYPE_CHECKING
 
 from converters.errors import BadInput
 from converters.formats.io.zip_records import CheckedRecord, RecordCheck, ZipRecord
-from converters.formats.other_value import OtherValue
-from converters.formats.pickle.values import PickleValues
 from converters.tensor import ITEMSIZE, FileBytes, Tensor
 
 from .tensors import OddTensor, PthFile, State, TorchStorage, TorchTensor, lazy_data, named
@@ -17,6 +15,8 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from converters.files import SourceFile
+    from converters.formats.other_value import OtherValue
+    from converters.formats.pickle.values import PickleValues
     from converters.tensor import Data
 
 
@@ -46,7 +46,7 @@ def lazy_tensors(
     ``checked`` if they are compared. ``attributes`` are those of a TorchScript module that are no tensors. Raises
     `BadInput` where there are no tensors."""
     found = _Found(file, swapped=swapped, checked=checked)
-    other_values = {name: found.values.describe(entry) for name, entry in state.other_values.items()}
+    other_values = {name: found.describe(entry) for name, entry in state.other_values.items()}
     tensors: dict[str, Tensor] = {}
     checksums: dict[str, int] = {}
     for name, entry in state.entries.items():
@@ -57,7 +57,7 @@ def lazy_tensors(
                 checksums[name] = record.crc
         else:
             path = name if state.wrapper is None else f"{state.wrapper}.{name}"
-            other = found.values.describe(entry)
+            other = found.describe(entry)
             other_values[path] = other.replace(beside=False) if other.is_tensor else other
     if not tensors and not any(other.is_tensor and not other.beside for other in other_values.values()):
         raise BadInput("holds no tensors", path=file.path, hint="this is not a state dict")
@@ -68,7 +68,7 @@ def lazy_tensors(
         records={},
         crcs=checksums,
         provenance=None,
-        metadata={name: found.values.describe(entry) for name, entry in attributes.items()},
+        metadata={name: found.describe(entry) for name, entry in attributes.items()},
         beside=state.beside,
     )
 
@@ -81,7 +81,11 @@ class _Found:
         self._swapped = swapped
         self._checked = checked
         self._checks: dict[ZipRecord, RecordCheck] = {}
-        self.values = PickleValues(file, self._describe)
+        self._values: PickleValues | None = None
+
+    def describe(self, value: object) -> OtherValue:
+        """Anything else that the pickle holds."""
+        return self._described().describe(value)
 
     def data(self, name: str, tensor: TorchTensor) -> Data:
         """The bytes of a tensor. Raises `BadInput` for elements outside its record."""
@@ -89,12 +93,24 @@ class _Found:
         check = self._checks.setdefault(record, RecordCheck(self._file, record)) if self._checked else None
         return lazy_data(self._file, name, tensor, self._swapped, check)
 
-    def _describe(self, value: object) -> OtherValue | None:
+    def _described(self) -> PickleValues:
+        if self._values is None:
+            from converters.formats.pickle.values import PickleValues
+
+            self._values = PickleValues(self._file, self._special)
+        return self._values
+
+    def _special(self, value: object) -> OtherValue | None:
         """A tensor that is not converted, or one beside the state dict; None for other values."""
+        from converters.formats.other_value import OtherValue
+
         if isinstance(value, OddTensor):
             made_from = value.made_from
             return OtherValue(
-                kind=value.kind, shape=(), parts=lambda: self.values.elements(made_from), hint=value.hint
+                kind=value.kind,
+                shape=(),
+                parts=lambda: self._described().elements(made_from),
+                hint=value.hint,
             )
         if isinstance(value, TorchTensor):
             try:
