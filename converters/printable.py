@@ -16,7 +16,7 @@ def printable(text: str) -> str:
 
 
 def short_name(name: object) -> str:
-    """A name from a file, for a message: ASCII, and at most 80 characters. Bytes are taken for UTF-8."""
+    """A name from a file, for a message: ASCII, and at most 80 characters. Bytes are read as UTF-8."""
     text = name.decode("utf-8", "backslashreplace") if isinstance(name, bytes) else str(name)
     text = "".join(c if c.isascii() and c.isprintable() else ascii(c)[1:-1] for c in text[:81])
     return text if len(text) <= 80 else text[:77] + "..."

@@ -220,7 +220,7 @@ def mapped_record(
     *,
     dry_run: bool = False,
 ) -> dict[str, Any]:
-    """The record of a conversion by a mapping, but for the checksums; see `provenance.record`. A dry run reads no
+    """The record of a conversion by a mapping file, without the checksums; see `provenance.record`. A dry run reads no
     tensor."""
     mapping = matched.mapping
     return {

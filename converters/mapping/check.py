@@ -15,12 +15,12 @@ from .table_files import layout_names, network_names, table_path, table_text
 from .variants import variants
 
 
-def faults(sort: str, name: str) -> list[TableError]:
+def faults(folder: str, name: str) -> list[TableError]:
     """Everything that is wrong with a table, from its TOML."""
-    text = table_text(sort, name)
-    path = table_path(table_files.ROOT, sort, name)
+    text = table_text(folder, name)
+    path = table_path(table_files.ROOT, folder, name)
     try:
-        if sort == "layouts":
+        if folder == "layouts":
             found = layout_faults(*layout_file(table_files.ROOT, name, text))
         else:
             found = network_faults(parse_network(table_files.ROOT, name, text))
@@ -32,9 +32,9 @@ def faults(sort: str, name: str) -> list[TableError]:
 def all_faults() -> list[TableError]:
     """Everything that is wrong with every table."""
     found: list[TableError] = []
-    for sort, names in (("networks", network_names()), ("layouts", layout_names())):
+    for folder, names in (("networks", network_names()), ("layouts", layout_names())):
         for name in names:
-            found += faults(sort, name)
+            found += faults(folder, name)
     return found
 
 

@@ -29,7 +29,7 @@ Stage = tuple[Any, ...]
 
 
 class Variant(Record):
-    """One network of a family, decided but for the sizes that a file's tensors show (classes, input channels).
+    """One network of a family, complete except for the sizes that a file's tensors show (classes, input channels).
 
     ``values`` are its type's and its depth's rows in the table.
     """

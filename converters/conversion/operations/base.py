@@ -39,7 +39,7 @@ class Operation(Record):
 
 
 class Reversible(Operation):
-    """An operation that another one undoes, but for rounding."""
+    """An operation that another one undoes, except for rounding."""
 
     def inverse(self) -> Operation:
         """The operation that undoes this one."""
