@@ -28,7 +28,7 @@ _HEAD = re.compile(r"(gpu_\d+/|)pred_w")
 
 
 def scope_of(blobs: Mapping[str, Shape]) -> str | None:
-    """The prefix of the blobs of one of these networks: a GPU's, or empty. None for blobs of other networks, which lack the
+    """The prefix of these networks' blobs: a GPU's, or empty. None for blobs of other networks, which lack the
     classifier ``pred`` or the batch norm ``res_conv1_bn``."""
     match = next(filter(None, (_HEAD.fullmatch(name) for name in blobs)), None)
     return match[1] if match and f"{match[1]}res_conv1_bn_s" in blobs else None

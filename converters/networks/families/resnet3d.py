@@ -35,7 +35,7 @@ if TYPE_CHECKING:
 
 
 class VideoResNet(ResNet):
-    """Clips [N, C, T, H, W] to logits. The last pool averages the whole map, whatever the clip's size, or windows of it."""
+    """Clips [N, C, T, H, W] of any size to logits. The last pool averages the whole map, or windows of it."""
 
     channels: int
     """The number of a clip's channels."""
