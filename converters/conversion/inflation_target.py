@@ -31,9 +31,9 @@ def choose_variant(match: Match, target: LayoutTable, name: str, path: str) -> V
     ]
     if not into:
         raise Refused(
-            f"holds {match.variant.title}, which no network of {target.title} is inflated from",
+            f"holds {match.variant.title}, and {target.title} has no network that is inflated from it",
             path=path,
-            hint="2D ResNet-50 and -101 can be inflated, and BN-Inception, for other input channels",
+            hint="ResNet-50 and -101 can be inflated, and BN-Inception for other input channels",
         )
     named = [variant for variant in into if variant.name == name]
     if not named:

@@ -67,11 +67,11 @@ def _expansion_faults(table: NetworkTable) -> Iterator[Fault]:
 
 def placeholders(table: NetworkTable) -> set[str]:
     """The placeholders that names of a family may have."""
-    found = {name for columns in table.columns.values() for name in columns}
-    found |= {name for rows in (table.types, table.depths) for row in rows.values() for name in row}
+    names = {name for columns in table.columns.values() for name in columns}
+    names |= {name for rows in (table.types, table.depths) for row in rows.values() for name in row}
     if table.index is not None:
-        found |= {table.index.running, table.index.stage.name, table.index.within, "blocks"}
-    return found | {"type", "depth"}
+        names |= {table.index.running, table.index.stage.name, table.index.within, "blocks"}
+    return names | {"type", "depth"}
 
 
 def open_sizes(table: NetworkTable) -> set[str]:
@@ -87,10 +87,10 @@ def open_sizes(table: NetworkTable) -> set[str]:
 
 def smallest_variants(known: Iterable[Variant]) -> list[Variant]:
     """One variant for every list of parts: that with the fewest blocks."""
-    found: dict[object, Variant] = {}
+    smallest: dict[object, Variant] = {}
     for variant in known:
         blocks = variant.values.get("blocks", ())
-        first = found.get(variant.parts)
+        first = smallest.get(variant.parts)
         if first is None or sum(blocks) < sum(first.values.get("blocks", ())):
-            found[variant.parts] = variant
-    return list(found.values())
+            smallest[variant.parts] = variant
+    return list(smallest.values())

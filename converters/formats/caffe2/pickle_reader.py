@@ -9,6 +9,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, NamedTuple
 
 from converters.errors import BadInput
+from converters.formats.pickle.keys import key_text
 from converters.formats.pickle.machine import walk
 from converters.formats.pickle.numpy_arrays import NAMES, Array, PlainValues, refuse_too_many, tensor
 from converters.formats.pickle.strings import Span, encodes
@@ -89,7 +90,8 @@ def _named(file: SourceFile, entries: dict[object, object]) -> dict[str, object]
         except UnicodeDecodeError:
             name = None
         if not isinstance(name, str) or not encodes(name):
-            raise BadInput(f"has an entry whose name is not a text: {short_name(key)}", path=file.path)
+            shown = key if isinstance(key, bytes) else key_text(key)
+            raise BadInput(f"has an entry whose name is not a text: {short_name(shown)}", path=file.path)
         if name in named:
             raise _twice(file, name, "as bytes and as text")
         named[name] = value

@@ -14,8 +14,6 @@ from converters.files import CHUNK
 from converters.printable import short_name
 from converters.tensor import ITEMSIZE, NUMPY_CODES, Data, FileBytes, Held, Swapped, Tensor
 
-from .inert_objects import Bystander
-from .keys import key_text
 from .machine import Global, Inert, InertDict, code, put
 from .strings import RAW, PickleError, Span, content, decoded_chunks, encodes, latin1
 
@@ -200,6 +198,8 @@ def _scalar(arguments: tuple[object, ...]) -> object:
             return number
     if form or kind not in _OTHER_SCALARS:
         raise PickleError("has a number of unknown form")
+    from .inert_objects import Bystander
+
     return Bystander("numpy.core.multiarray.scalar", arguments)
 
 
@@ -425,6 +425,8 @@ class PlainValues:
 
 
 def _label(key: object) -> str:
+    from .keys import key_text
+
     return _printable(key) if isinstance(key, (str, bytes)) else key_text(key)
 
 

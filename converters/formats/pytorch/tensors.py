@@ -11,7 +11,6 @@ from typing import TYPE_CHECKING, NamedTuple
 from converters.errors import BadInput
 from converters.files import CHUNK
 from converters.formats.io.zip_records import CheckedPart, CheckedRecord, RecordCheck, ZipRecord
-from converters.formats.pickle.keys import Key, key_text
 from converters.formats.pickle.machine import Global
 from converters.formats.pickle.numpy_arrays import refuse_too_many
 from converters.formats.pickle.strings import PickleError, Span, content, encodes
@@ -47,7 +46,7 @@ STORAGES = {
 _OTHER_ITEMSIZES = {"complex64": 8, "complex128": 16, "qint32": 4}
 """Bytes of an element that is not converted, where they are more than one."""
 
-_LONGEST_NAME = 4096
+_LONGEST_NAME = 1024
 """Bytes of the longest name that is read."""
 
 
@@ -150,7 +149,7 @@ def named(file: SourceFile, entries: dict[object, object]) -> dict[str, object]:
     named: dict[str, object] = {}
     texts = {key for key in entries if isinstance(key, str)}
     for key, value in entries.items():
-        name = _name(file, key)
+        name = key if isinstance(key, str) else _name(file, key)
         if not encodes(name):
             raise BadInput(f"has a name that is not valid Unicode: {short_name(name)}", path=file.path)
         is_text = isinstance(key, (str, bytes))
@@ -167,7 +166,9 @@ def named(file: SourceFile, entries: dict[object, object]) -> dict[str, object]:
 
 
 def _name(file: SourceFile, key: object) -> str:
-    """The text of a key. A long one, which stayed in the file, is read up to a bound."""
+    """The text of a key that is none. A long text, which stayed in the file, is read up to a bound."""
+    from converters.formats.pickle.keys import Key, key_text
+
     if isinstance(key, bytes):
         return key.decode("utf-8", "backslashreplace")
     span = key.value if isinstance(key, Key) else None

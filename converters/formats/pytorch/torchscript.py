@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from converters.files import SourceFile
 
 _DEPTH = 100
+_LONGEST = 1000  # characters in front of an attribute's own name
 _LISTS = ("build_intlist", "build_tensorlist", "build_doublelist", "build_boollist")
 
 
@@ -43,7 +44,11 @@ class Module(Inert):
 
 
 class _Names(dict[tuple[str, str], Global]):
-    """The closed table, plus any class of the archive, which is a `Module`."""
+    """Names of TorchScript, those of the closed table ``others``, and any class of the archive, which is a `Module`."""
+
+    def __init__(self, others: Mapping[tuple[str, str], Global]) -> None:
+        super().__init__()
+        self._others = others
 
     def get(self, key: tuple[str, str], default: object = None) -> Global | None:  # type: ignore[override]
         """What a name stands for."""
@@ -51,7 +56,7 @@ class _Names(dict[tuple[str, str], Global]):
             "__torch__."
         ):  # the former: declared in a script itself
             return _MODULE
-        return super().get(key)
+        return super().get(key) or self._others.get(key)
 
 
 def _module(arguments: tuple[object, ...]) -> Module:
@@ -107,7 +112,7 @@ def _tensors(file: SourceFile, module: Module) -> Iterator[tuple[str, TorchTenso
     while stack:
         prefix, current = stack.pop()
         visits += 1 + len(current.attributes)
-        if prefix.count(".") > _DEPTH or visits > 8 * TENSOR_LIMIT:
+        if prefix.count(".") > _DEPTH or len(prefix) > _LONGEST or visits > 8 * TENSOR_LIMIT:
             raise BadInput("has modules nested too deeply or too many", path=file.path)
         inner: list[tuple[str, Module]] = []
         for key, value in current.attributes.items():

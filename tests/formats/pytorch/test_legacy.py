@@ -275,6 +275,13 @@ def test_legacy_files_that_lie_are_refused(tmp_path, name):
     assert says in refusal(tmp_path, data)
 
 
+@pytest.mark.parametrize("deep", [b"2\x86" * 40, b"\x85" * 20_000])
+def test_a_key_is_not_printed_whole(tmp_path, deep):
+    """2 ** 40 numbers, and a tuple so deep that it cannot be printed."""
+    data = by_hand(keys=("4",)).replace(pickle.dumps(["4"], 2), b"\x80\x02]K\x01" + deep + b"a.")
+    assert "no tensor names, or that occurs twice (a tuple)" in refusal(tmp_path, data)
+
+
 def test_a_storage_in_two_forms_is_refused(tmp_path):
     one = b"ctorch._utils\n_rebuild_tensor\n(" + reference() + b"K\x00K\x02\x85K\x01\x85tR"
     two = b"ctorch._utils\n_rebuild_tensor\n(" + reference(count=b"K\x03") + b"K\x00K\x02\x85K\x01\x85tR"
