@@ -116,9 +116,9 @@ def match(mapping: UserMapping, tensors: Mapping[str, Tensor], other_values: Ite
     matched = 0
     for pair in mapping.pairs:
         if pair.left in tensors and (not pair.over or pair.over in tensors):
-            found = list(_row_faults(pair, tensors))
-            faults += found
-            matched += not found
+            row_faults = list(_row_faults(pair, tensors))
+            faults += row_faults
+            matched += not row_faults
     return Matched(
         mapping=mapping,
         matched=matched,
