@@ -124,9 +124,9 @@ def match(
     matched = 0
     for pair in mapping.pairs:
         if pair.left in tensors and (not pair.over or pair.over in tensors):
-            found = list(_row_faults(pair, tensors))
-            faults += found
-            matched += not found
+            row_faults = list(_row_faults(pair, tensors))
+            faults += row_faults
+            matched += not row_faults
     return Matched(
         mapping=mapping,
         matched=matched,
@@ -230,7 +230,7 @@ def mapped_record(
     *,
     dry_run: bool = False,
 ) -> dict[str, Any]:
-    """The record of a conversion by a mapping, but for the checksums; see `provenance.record`. A dry run reads no
+    """The record of a conversion by a mapping file, without the checksums; see `provenance.record`. A dry run reads no
     tensor."""
     mapping = matched.mapping
     return {
