@@ -8,7 +8,7 @@ from zlib import crc32
 from converters.errors import BadInput
 from converters.files import CHUNK
 from converters.formats.io.crc32 import crc32_function
-from converters.formats.io.zip_members import STORED, read_members
+from converters.formats.io.zip_members import STORED, Inflated, read_members
 from converters.printable import short_name
 
 if TYPE_CHECKING:
@@ -37,6 +37,12 @@ def read_records(file: SourceFile) -> dict[str, ZipRecord]:
         for name, member in members.items()
         if member.method == STORED
     }
+
+
+def read_code(file: SourceFile) -> dict[str, Data]:
+    """The deflated records by name: a TorchScript file's code. Raises `BadInput` as `read_records` does."""
+    members = read_members(file, may_be_deflated=_is_code)
+    return {name: Inflated(file, member, 0) for name, member in members.items() if member.method != STORED}
 
 
 def _is_code(name: str) -> bool:

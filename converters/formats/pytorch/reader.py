@@ -13,6 +13,7 @@ from converters.errors import BadInput
 from converters.formats.io.zip_records import (
     ZipRecord,
     has_crcs,
+    read_code,
     read_records,
     verify_crc,
 )
@@ -32,6 +33,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from converters.files import SourceFile
+    from converters.tensor import Data
 
 _PROVENANCE_LIMIT = 64 << 20
 _FORM = ("data.pkl", "provenance.json", "byteorder", "version", ".format_version", ".storage_alignment")
@@ -80,23 +82,29 @@ def read_pth(file: SourceFile, *, checksum: bool = True, entry: str | None = Non
     contents = lazy_tensors(file, state, swapped=swapped, checked=checked, crcs=has, attributes=attributes)
     return contents.replace(
         records=records,
-        metadata={**contents.metadata, **_other_records(file, root, records)},
+        metadata={**contents.metadata, **_other_records(file, root, records, script=script)},
         provenance=_provenance(file, root, records, checked),
         script=script,
     )
 
 
-def _other_records(file: SourceFile, root: str, records: Mapping[str, ZipRecord]) -> dict[str, OtherValue]:
-    """The records that hold neither a tensor nor the pickle, nor say how these are written."""
+def _other_records(
+    file: SourceFile, root: str, records: Mapping[str, ZipRecord], *, script: bool
+) -> dict[str, OtherValue]:
+    """The records that hold neither a tensor nor the pickle, nor say how these are written: a script's code."""
+    stored: dict[str, Data] = {
+        name: FileBytes(file, record.offset, record.size) for name, record in records.items()
+    }
+    if script:
+        stored |= read_code(file)
     found: dict[str, OtherValue] = {}
-    for name, record in records.items():
+    for name, data in stored.items():
         inner = name.removeprefix(f"{root}/")
         if (
             not inner.startswith(("data/", ".data/"))
             and inner not in _FORM
             and not inner.endswith(".debug_pkl")
         ):
-            data = FileBytes(file, record.offset, record.size)
             found[printable(inner)] = OtherValue(kind="record", data=data)
     return found
 
