@@ -220,7 +220,7 @@ def _notes(rows: Iterable[Row], inflated: Match, source: NetworkInfo, variant: V
 def _dropped(match: Match, rows: Iterable[Row]) -> tuple[str, ...]:
     """The file's tensors, without counters, that no tensor of the output uses."""
     used = {row.source for row in rows}
-    names = (match.prefix + entry.name for entry in match.slots if entry.name)
+    names = (match.file_name(entry) for entry in match.slots if entry.name)
     return (*(name for name in names if name not in used), *match.dropped)
 
 

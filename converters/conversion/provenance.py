@@ -15,6 +15,7 @@ from converters.checksums import sha256_of_bytes
 from converters.errors import BadInput
 from converters.formats.provenance_record import VERSION
 from converters.mapping.catalog import layout_names, load_layout, load_network, table_text
+from converters.mapping.file_names import OUTSIDE
 from converters.mapping.storage import DIVISOR
 from converters.printable import printable
 from converters.tensor import ITEMSIZE, filled
@@ -120,7 +121,7 @@ def describe_origin(
     recorded = (provenance or {}).get("origin")
     if recorded is not None:
         return {**recorded, "lossy": recorded["lossy"] or rounded}
-    stored = [(slot, tensors[match.prefix + slot.name]) for slot in match.slots if slot.name]
+    stored = [(slot, tensors[match.file_name(slot)]) for slot in match.slots if slot.name]
     dtypes = [tensor.dtype for _, tensor in stored]
     common = max(sorted(set(dtypes)), key=dtypes.count)
     return {
@@ -139,15 +140,21 @@ def describe_origin(
         "lossy": rounded,
         **({"inverse_std": True} if any(slot.stored.inverse for slot in match.slots) else {}),
         **({"absent": True} if match.layout.naming.absent else {}),
-        **({"head": match.layout.naming.head} if match.layout.naming.head else {}),
+        **({"head": match.layout.naming.head.removeprefix(OUTSIDE)} if match.layout.naming.head else {}),
+        **({"file_names": _file_names(match)} if match.names else {}),
         **({} if dry_run else _rounding(match, tensors, eps)),
     }
+
+
+def _file_names(match: Match) -> dict[str, str]:
+    """The file's names that its prefix alone does not give, by the layout's."""
+    return {name.removeprefix(OUTSIDE): in_file for name, in_file in match.names.items()}
 
 
 def _rounding(match: Match, tensors: Mapping[str, Tensor], eps: float) -> dict[str, Any]:
     """What the tables alone cannot restore of tensors that the file stores in another form: divisors, and what
     rounding changes in quotients and inverse standard deviations."""
-    names = {slot.canonical: match.prefix + slot.name for slot in match.slots}
+    names = {slot.canonical: match.file_name(slot) for slot in match.slots}
     steps: dict[str, str] = {}
     for slot in match.slots:
         ulps = b""
@@ -257,6 +264,7 @@ def read_original(provenance: Mapping[str, Any] | None, target: str) -> Original
         inverse=origin.get("inverse_std", False),
         absent=origin.get("absent", False),
         head=origin.get("head", ""),
+        file_names=origin.get("file_names", {}),
     )
 
 

@@ -132,7 +132,7 @@ def _inspect_network(checkpoint: Checkpoint, match: Match) -> Inspection:
     info = network_info(match, checkpoint.provenance, declared=declared_settings(checkpoint))
     multiply_adds, counted = _costs(match, info)
     layouts, refusing = holding_layouts(match.variant)
-    names = dict.fromkeys(match.prefix + slot.name for slot in match.slots if slot.name)
+    names = dict.fromkeys(match.file_name(slot) for slot in match.slots if slot.name)
     in_order = {name: checkpoint.tensors[name] for name in (*names, *checkpoint.tensors)}
     return replace(
         _inspect_file(checkpoint, ""),
