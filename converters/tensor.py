@@ -46,7 +46,7 @@ NUMPY_CODES = {
     "u1": "uint8",
     "b1": "bool",
 }
-"""numpy's code of each of these dtypes, as its file formats spell it behind the byte order."""
+"""numpy's code of each of these dtypes, as its file formats spell it after the byte order."""
 
 
 _STRUCT_CODES = {

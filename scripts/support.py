@@ -13,9 +13,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from converters.inspection.support_table import KINDS, exactness
-from converters.mapping.catalog import layout_names, load_layout, network_names
+from converters.mapping.layout_tables import load_layout
 from converters.mapping.names import families
 from converters.mapping.releases import releases
+from converters.mapping.table_files import layout_names, network_names
 from converters.mapping.variants import BN_EPS, variants
 
 if TYPE_CHECKING:
@@ -96,7 +97,7 @@ def network_rows(tables: list[LayoutTable]) -> Iterator[tuple[str, str, str]]:
     """Every network: names, the layouts that its weights come in, and where they go; alike depths together."""
     rows = []
     for variant in networks().values():
-        support_for = [
+        supporting = [
             table
             for table in tables
             if variant.family in families(table) and not table.support_for(variant.name).unsupported
@@ -107,7 +108,7 @@ def network_rows(tables: list[LayoutTable]) -> Iterator[tuple[str, str, str]]:
             others = {*support.settings, *support.config} - {BN_EPS}
             return table.format == "pytorch", table.identity, bool(others)
 
-        first = min(support_for, key=place)
+        first = min(supporting, key=place)
         depths = "/".join(map(str, variant.values.get("depths", ())))
         rows.append(
             (

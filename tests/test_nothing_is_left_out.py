@@ -10,7 +10,7 @@ import pytest
 from converters.cli.overview import COMMANDS, CONVERSIONS
 from converters.conversion.operations import inflation, storage, values
 from converters.formats.registry import formats
-from converters.mapping.catalog import layout_names, network_names
+from converters.mapping.table_files import layout_names, network_names
 from converters.mapping.variants import variants
 from tests.helpers import collection
 from tests.helpers.paths import GOLDENS

@@ -11,7 +11,7 @@ from converters.conversion.output_names import fill, placeholders
 from converters.conversion.write import output_format
 from converters.errors import BadInput, UsageError
 from converters.files import SourceFile
-from converters.mapping.catalog import load_layout
+from converters.mapping.layout_tables import load_layout
 
 from .manifest_keys import KEYS, OPTIONS
 from .storage import PROTOCOLS, is_remote, protocol

@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING, Any
 from converters.conversion.options import NetworkOptions, ReadOptions, WriteOptions, options_of
 from converters.conversion.output_names import fill
 from converters.errors import UsageError
-from converters.mapping.catalog import layout_names
 from converters.mapping.settings import check_settings
+from converters.mapping.table_files import layout_names
 from converters.tensor import FLOATS
 
 if TYPE_CHECKING:
@@ -85,7 +85,13 @@ def _settings(value: Any) -> str:
     return ""
 
 
-_OF_TYPE: dict[type, Check] = {bool: _flag, str: _text}
+def _texts(value: Any) -> str:
+    if not isinstance(value, list) or any(_text(item) for item in value):
+        return "must be a list of strings that are not empty"
+    return ""
+
+
+_OF_TYPE: dict[type, Check] = {bool: _flag, str: _text, tuple: _texts}
 _OF_NAME: dict[str, Check] = {"dtype": _dtype, "settings": _settings}
 
 _EXCLUDED = ("sha256", "mean", "force", "dry_run")

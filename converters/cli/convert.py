@@ -131,7 +131,8 @@ def _is_mean(options: argparse.Namespace, source: str | None) -> bool:
         return False
     if not options.output.lower().endswith(MEAN_SUFFIXES):
         return False
-    from converters.mapping.catalog import layout_names, load_layout
+    from converters.mapping.layout_tables import load_layout
+    from converters.mapping.table_files import layout_names
 
     if source is None:
         return True

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from converters.conversion.convert import convert
 from converters.errors import Refused
-from converters.mapping.catalog import load_layout
+from converters.mapping.layout_tables import load_layout
 from converters.mapping.names import tensor_slots
 from converters.mapping.variants import find_variant
 from converters.tensor import Held, Tensor

@@ -84,6 +84,8 @@ def _command(arguments: Sequence[str]) -> int:
 
 def _warn_of_tables() -> None:
     """Name the tables that the command passed over as they cannot be read."""
-    catalog = sys.modules.get("converters.mapping.catalog")
-    for error in catalog.layout_errors() if catalog is not None else ():
+    layouts = sys.modules.get("converters.mapping.layout_tables")
+    networks = sys.modules.get("converters.mapping.readable_networks")
+    errors = layouts.layout_errors() if layouts is not None else ()
+    for error in (*errors, *(networks.network_errors() if networks is not None else ())):
         print(f"warning: {error}", file=sys.stderr)

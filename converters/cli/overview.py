@@ -49,7 +49,7 @@ def overview() -> str:
     """The text of ``convert --help``."""
     from textwrap import wrap
 
-    from converters.mapping.catalog import layout_names
+    from converters.mapping.table_files import layout_names
 
     commands = {**CONVERSIONS, **COMMANDS}
     layouts = wrap(", ".join(layout_names()), 77, break_on_hyphens=False)

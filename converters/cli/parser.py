@@ -41,7 +41,7 @@ def parse(arguments: Sequence[str]) -> argparse.Namespace:
 
 
 def _is_conversion(command: str) -> bool:
-    from converters.mapping.catalog import layout_names
+    from converters.mapping.table_files import layout_names
 
     return command in ("auto", "onnx") or command in layout_names()
 
@@ -50,7 +50,7 @@ def _unknown(command: str) -> UsageError:
     """The error for a word that is neither a command nor a layout."""
     from difflib import get_close_matches
 
-    from converters.mapping.catalog import layout_names
+    from converters.mapping.table_files import layout_names
 
     known = [*COMMANDS, *(name for name in CONVERSIONS if name.islower()), *layout_names()]
     near = get_close_matches(command, known, 1)

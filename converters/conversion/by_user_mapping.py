@@ -14,11 +14,14 @@ from converters.mapping.globs import glob_matches
 from converters.mapping.mismatch import nearest
 from converters.mapping.names import BATCHES
 from converters.mapping.user_mapping import MappingError, load_mapping
+from converters.printable import shape_text
 from converters.record import Record
 from converters.tensor import FLOATS, ITEMSIZE
 
-from .operations.values import Cast
-from .plan import Plan, reorder
+from .mapped_factors import factor_record, recorded_factors
+from .operations.storage import Permute, Reshape
+from .operations.values import Cast, Divide, Multiply
+from .plan import Plan
 from .provenance import restore_data
 from .rounding import is_exact
 from .row import Row
@@ -26,9 +29,11 @@ from .row import Row
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping
 
+    from converters.mapping.axis_change import AxisChange
     from converters.mapping.user_mapping import Constant, Pair, UserMapping
     from converters.tensor import Tensor
 
+    from .mapped_factors import RecordedFactors
     from .operations.base import Operation
 
 MOST_CONSTANTS = 16 << 20
@@ -90,7 +95,9 @@ def match(mapping: UserMapping, tensors: Mapping[str, Tensor], other_values: Ite
     must be dropped by name.
     """
     left = mapping.left
-    wanted = {pair.left for pair in mapping.pairs} | left.constants.keys()
+    wanted = {
+        name for pair in mapping.pairs for name in (pair.left, pair.over) if name
+    } | left.constants.keys()
     dropped, counters, unused = [], [], []
     for name in (*tensors, *(other_values if left.format != "pytorch" else ())):
         if name in wanted:
@@ -108,17 +115,10 @@ def match(mapping: UserMapping, tensors: Mapping[str, Tensor], other_values: Ite
     ]
     matched = 0
     for pair in mapping.pairs:
-        if pair.left not in tensors:
-            continue
-        shape = tensors[pair.left].shape
-        if pair.left_stored.plain(shape, _rank(pair, shape)) is None:
-            ones = pair.left_stored.leading + pair.left_stored.trailing
-            sizes = "x".join(map(str, shape)) or "scalar"
-            faults.append(
-                Fault("shape", pair.left, f"{sizes}, wanted {_rank(pair, shape)} axes and {ones} of size one")
-            )
-        else:
-            matched += 1
+        if pair.left in tensors and (not pair.over or pair.over in tensors):
+            found = list(_row_faults(pair, tensors))
+            faults += found
+            matched += not found
     return Matched(
         mapping=mapping,
         matched=matched,
@@ -137,44 +137,19 @@ def match_either(mapping: UserMapping, tensors: Mapping[str, Tensor], others: It
 
 
 def mapped_plan(
-    matched: Matched, tensors: Mapping[str, Tensor], *, dtype: str | None = None, path: str = ""
+    matched: Matched,
+    tensors: Mapping[str, Tensor],
+    *,
+    dtype: str | None = None,
+    path: str = "",
+    record: Mapping[str, Any] | None = None,
 ) -> Plan:
-    """The rows of a conversion by a mapping. Raises `Refused` with every fault where the file does not fit."""
+    """The rows of a conversion by a mapping. ``record`` is the file's own provenance. Raises `Refused` with every fault
+    where the file does not fit."""
     mapping = matched.mapping
     if matched.faults:
-        other_side = match(mapping.reversed(), tensors)
-        side = "left" if mapping.reverse else "right"
-        hint = f"it has the names of the {side} side: " + (
-            "leave --reverse out" if mapping.reverse else "convert it with --reverse"
-        )
-        raise Refused(
-            f"does not fit the mapping {os.path.basename(mapping.path)}",
-            path=path,
-            where=f"{len(matched.faults)} faults; {matched.matched} of {len(mapping.pairs)} rows match",
-            hint=hint if not other_side.faults else "--json lists every fault",
-            faults=tuple(str(fault) for fault in matched.faults),
-        )
-    constants_like: dict[str, list[tuple[str, Constant]]] = {}
-    for name, constant in mapping.right.constants.items():
-        constants_like.setdefault(constant.like, []).append((name, constant))
-    targets = {pair.right for pair in mapping.pairs} | mapping.right.constants.keys()
-    rows: list[Row] = []
-    for pair in mapping.pairs:
-        tensor = tensors[pair.left]
-        row = _row(pair, tensor, dtype)
-        rows += [
-            _constant(name, constant, row, tensor.dtype, dtype)
-            for name, constant in constants_like.get(pair.right, ())
-        ]
-        rows.append(row)
-        if mapping.right.format == "pytorch" and pair.right.endswith(".running_var"):
-            counter = pair.right.removesuffix("running_var") + BATCHES
-            if counter not in targets:
-                rows.append(Row(_counter(mapping, pair, tensors), counter, "int64", (), ()))
-    rows += [
-        _constant(name, constant, None, constant.dtype, dtype)
-        for name, constant in constants_like.get("", ())
-    ]
+        raise _unfit(matched, tensors, path)
+    rows = _rows(mapping, tensors, recorded_factors(mapping, record, tensors, dtype), dtype)
     _check_constants(rows, mapping.right.constants, tensors, mapping.path)
     # An integer counts something that takes no part in inference: its value need not come back.
     implied = tuple(
@@ -191,10 +166,62 @@ def mapped_plan(
     )
 
 
+def _unfit(matched: Matched, tensors: Mapping[str, Tensor], path: str) -> Refused:
+    """The error for a file that does not fit, with every fault."""
+    mapping = matched.mapping
+    other_side = match(mapping.reversed(), tensors)
+    side = "left" if mapping.reverse else "right"
+    hint = f"it has the names of the {side} side: " + (
+        "leave --reverse out" if mapping.reverse else "convert it with --reverse"
+    )
+    return Refused(
+        f"does not fit the mapping {os.path.basename(mapping.path)}",
+        path=path,
+        where=f"{len(matched.faults)} faults; {matched.matched} of {len(mapping.pairs)} rows match",
+        hint=hint if not other_side.faults else "--json lists every fault",
+        faults=tuple(str(fault) for fault in matched.faults),
+    )
+
+
+def _rows(
+    mapping: UserMapping, tensors: Mapping[str, Tensor], factors: RecordedFactors, dtype: str | None
+) -> list[Row]:
+    constants_like: dict[str, list[tuple[str, Constant]]] = {}
+    for name, constant in mapping.right.constants.items():
+        constants_like.setdefault(constant.like, []).append((name, constant))
+    targets = {pair.right for pair in mapping.pairs} | mapping.right.constants.keys()
+    rows: list[Row] = []
+    last_use = {pair.times: pair for pair in mapping.pairs if pair.times}
+    for pair in mapping.pairs:
+        row = _row(pair, tensors, factors, dtype)
+        rows += [
+            _constant(name, constant, row, tensors[pair.left].dtype, dtype)
+            for name, constant in constants_like.get(pair.right, ())
+        ]
+        rows.append(row)
+        if last_use.get(pair.times) is pair:
+            rows.append(_factor_row(pair, row, factors))
+        if mapping.right.format == "pytorch" and pair.right.endswith(".running_var"):
+            counter = pair.right.removesuffix("running_var") + BATCHES
+            if counter not in targets:
+                rows.append(Row(_counter(mapping, pair, tensors), counter, "int64", (), ()))
+    rows += [
+        _constant(name, constant, None, constant.dtype, dtype)
+        for name, constant in constants_like.get("", ())
+    ]
+    return rows
+
+
 def mapped_record(
-    matched: Matched, plan: Plan, source: Mapping[str, Any], tensors: Mapping[str, Tensor]
+    matched: Matched,
+    plan: Plan,
+    source: Mapping[str, Any],
+    tensors: Mapping[str, Tensor],
+    *,
+    dry_run: bool = False,
 ) -> dict[str, Any]:
-    """The record of a conversion by a mapping, but for the checksums; see `provenance.record`."""
+    """The record of a conversion by a mapping, but for the checksums; see `provenance.record`. A dry run reads no
+    tensor."""
     mapping = matched.mapping
     return {
         "provenance": VERSION,
@@ -210,25 +237,73 @@ def mapped_record(
         "source": dict(source),
         "dropped": list(plan.dropped),
         "notes": list(plan.notes),
-        "restore": restore_data(plan, tensors),
+        "restore": {
+            **restore_data(plan, tensors, dry_run=dry_run),
+            **({} if dry_run else factor_record(mapping, tensors)),
+        },
     }
 
 
-def _rank(pair: Pair, shape: tuple[int, ...]) -> int:
-    return len(shape) if pair.rank is None else pair.rank
+def _row_faults(pair: Pair, tensors: Mapping[str, Tensor]) -> Iterator[Fault]:
+    """What does not agree between a row and its tensors, which are there."""
+    tensor = tensors[pair.left]
+    if pair.axes and pair.axes.sizes_in(tensor.shape) is None:
+        yield Fault("shape", pair.left, f"{shape_text(tensor.shape)}, wanted {pair.axes.wanted()}")
+    if not (pair.over or pair.times):
+        return
+    if tensor.dtype not in FLOATS:
+        yield Fault("dtype", pair.left, f"{tensor.dtype}, wanted a floating type")
+    if pair.over and prod(tensors[pair.over].shape) != 1:
+        yield Fault("shape", pair.over, f"{shape_text(tensors[pair.over].shape)}, wanted one number")
+    if pair.over and tensors[pair.over].dtype not in FLOATS:
+        yield Fault("dtype", pair.over, f"{tensors[pair.over].dtype}, wanted a floating type")
 
 
-def _row(pair: Pair, tensor: Tensor, dtype: str | None) -> Row:
-    plain = pair.left_stored.plain(tensor.shape, _rank(pair, tensor.shape))
-    assert plain is not None  # `match` looked
-    ops: list[Operation] = []
-    shape = reorder(
-        ops, tensor.shape, pair.left_stored.canonical(plain), pair.left_stored, pair.right_stored, None
-    )
+def row_operations(
+    pair: Pair, tensors: Mapping[str, Tensor], factor: Tensor | None = None
+) -> tuple[tuple[Operation, ...], tuple[int, ...]]:
+    """The operations that make a row's right tensor of its left one, and its shape there. ``factor`` is the right
+    file's own factor, if it is not 1."""
+    tensor = tensors[pair.left]
+    ops: list[Operation] = [Divide(by=tensors[pair.over])] if pair.over else []
+    shape = _change_axes(ops, pair.axes, tensor.shape) if pair.axes else tensor.shape
+    if factor is not None:
+        ops.append(Multiply(by=factor))
+    return tuple(ops), shape
+
+
+def _change_axes(ops: list[Operation], axes: AxisChange, shape: tuple[int, ...]) -> tuple[int, ...]:
+    """Add the operations that take axes apart, order them and put them together; returns the shape there."""
+    sizes = axes.sizes_in(shape)
+    assert sizes is not None  # `match` looked
+    plain = tuple(sizes.values())
+    order = axes.order
+    if order != tuple(range(len(order))):
+        if plain != shape:
+            ops.append(Reshape(shape=plain))
+        ops.append(Permute(axes=order))
+        shape = tuple([plain[place] for place in order])
+    out = axes.right_shape(sizes)
+    if out != shape:
+        ops.append(Reshape(shape=out))
+    return out
+
+
+def _row(pair: Pair, tensors: Mapping[str, Tensor], factors: RecordedFactors, dtype: str | None) -> Row:
+    tensor = tensors[pair.left]
     wanted = dtype if dtype and tensor.dtype in FLOATS else tensor.dtype
+    factor = factors.number(pair.times)
+    ops, shape = row_operations(pair, tensors, factor)
+    if factor is not None:
+        ops += factors.rounding(pair.right, wanted, shape)
     if wanted != tensor.dtype:
-        ops.append(Cast(dtype=wanted))
-    return Row(tensor.name, pair.right, wanted, shape, tuple(ops))
+        ops += (Cast(dtype=wanted),)
+    return Row(tensor.name, pair.right, wanted, shape, ops)
+
+
+def _factor_row(pair: Pair, row: Row, factors: RecordedFactors) -> Row:
+    """The number that the right file's values are still to be divided by: 1, or the one that it once had."""
+    return factors.rows.get(pair.times) or Row(None, pair.times, row.dtype, (1,), (), 1.0)
 
 
 def _counter(mapping: UserMapping, pair: Pair, tensors: Mapping[str, Tensor]) -> str | None:

@@ -5,8 +5,9 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from converters.errors import Refused
-from converters.mapping.catalog import known_layout, layout_names, load_layout, readable_layouts
+from converters.mapping.layout_tables import known_layout, load_layout, readable_layouts
 from converters.mapping.names import families
+from converters.mapping.table_files import layout_names
 
 if TYPE_CHECKING:
     from collections.abc import Mapping

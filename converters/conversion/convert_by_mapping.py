@@ -6,6 +6,8 @@ import os
 from time import perf_counter
 from typing import TYPE_CHECKING, Any, NamedTuple
 
+from converters.errors import UsageError
+from converters.formats.registry import format_named
 from converters.printable import printable
 
 from .by_user_mapping import mapped_plan, mapped_record, match, open_mapping
@@ -16,6 +18,8 @@ from .result import Result
 from .write import refuse_input
 
 if TYPE_CHECKING:
+    from converters.mapping.user_mapping import Side
+
     from .options import ReadOptions, WriteOptions
     from .plan import Plan
 
@@ -36,11 +40,13 @@ def convert_by_mapping(
     started = perf_counter()
     mapping = open_mapping(file.path, reverse=file.reverse, accept_unsure=file.accept_unsure)
     refuse_input(file.path, output_path)
-    output = output_of(output_path, mapping.right, wrap=write.wrap)
+    output = output_of(output_path, _writable(mapping.right, output_path), wrap=write.wrap)
     with open_input(path, output_path, read) as checkpoint:
         opened = perf_counter()
         matched = match(mapping, checkpoint.tensors, checkpoint.other_values)
-        plan = mapped_plan(matched, checkpoint.tensors, dtype=write.dtype, path=path)
+        plan = mapped_plan(
+            matched, checkpoint.tensors, dtype=write.dtype, path=path, record=checkpoint.provenance
+        )
         notes = list(plan.notes)
         if file.accept_unsure:
             notes.append("rows of the mapping that nobody has confirmed were taken")
@@ -49,7 +55,7 @@ def convert_by_mapping(
 
         def describe(plan: Plan) -> dict[str, Any]:
             source = describe_source(checkpoint, None, sha256=read.sha256)
-            return mapped_record(matched, plan, source, checkpoint.tensors)
+            return mapped_record(matched, plan, source, checkpoint.tensors, dry_run=write.dry_run)
 
         name = printable(os.path.basename(file.path))
         result = Result(
@@ -61,3 +67,16 @@ def convert_by_mapping(
             timings={"read": opened - started, "plan": perf_counter() - opened},
         )
         return execute(checkpoint, plan.replace(notes=tuple(notes)), output, describe, write, result)
+
+
+def _writable(side: Side, path: str) -> Side:
+    """The side that is written. An ONNX model's names come in a PyTorch file. Raises `UsageError` for a model."""
+    if side.format != "onnx":
+        return side
+    if path.lower().endswith(format_named("onnx").suffixes):
+        raise UsageError(
+            "a mapping file has no network, which an ONNX model needs",
+            path=path,
+            hint="write the model's names to a .safetensors or .pth",
+        )
+    return side.replace(format="pytorch")

@@ -5,9 +5,12 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from converters.errors import Refused
-from converters.mapping.catalog import load_network, models, network_names
 from converters.mapping.globs import is_for
+from converters.mapping.layout_tables import models
 from converters.mapping.names import families
+from converters.mapping.network_tables import load_network
+from converters.mapping.readable_networks import readable_networks, readable_variants
+from converters.mapping.table_files import network_names
 from converters.mapping.variants import modules, variants
 
 if TYPE_CHECKING:
@@ -21,16 +24,16 @@ def choose_variant(match: Match, target: LayoutTable, name: str, path: str) -> V
     given = match.variant.family
     into = [
         variant
-        for family in network_names()
+        for family in readable_networks(network_names())
         if given in load_network(family).inflate.sources and family in families(target)
         for variant in variants(family)
         if not target.support_for(variant.name).unsupported
     ]
     if not into:
         raise Refused(
-            f"holds {match.variant.title}, which no network of {target.title} is inflated from",
+            f"holds {match.variant.title}, and {target.title} has no network that is inflated from it",
             path=path,
-            hint="2D ResNet-50 and -101 can be inflated, and BN-Inception, for other input channels",
+            hint="ResNet-50 and -101 can be inflated, and BN-Inception for other input channels",
         )
     named = [variant for variant in into if variant.name == name]
     if not named:
@@ -46,7 +49,7 @@ def choose_variant(match: Match, target: LayoutTable, name: str, path: str) -> V
             where=", ".join(variant.name for variant in named),
             hint=f"say which with --variant, and --model {name}",
         )
-    known = [variant for family in network_names() for variant in variants(family) if variant.name == name]
+    known = [variant for variant in readable_variants(network_names()) if variant.name == name]
     foreign = [variant.title for variant in known if given not in variant.table.inflate.sources]
     raise Refused(
         f"holds {match.variant.title}, whose kernels are not those of {foreign[0]}"

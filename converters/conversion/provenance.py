@@ -14,9 +14,11 @@ from converters._version import __version__
 from converters.checksums import sha256_of_bytes
 from converters.errors import BadInput
 from converters.formats.provenance_record import VERSION
-from converters.mapping.catalog import layout_names, load_layout, load_network, table_text
 from converters.mapping.file_names import OUTSIDE
+from converters.mapping.layout_tables import load_layout
+from converters.mapping.network_tables import load_network
 from converters.mapping.storage import DIVISOR
+from converters.mapping.table_files import layout_names, table_text
 from converters.printable import printable
 from converters.tensor import ITEMSIZE, filled
 
@@ -192,14 +194,14 @@ def restore_data(plan: Plan, tensors: Mapping[str, Tensor], *, dry_run: bool = F
             dtypes[row.target] = source.dtype
         if not exact:
             lossy.append(row.target)
-        shift = next((op for op in row.ops if isinstance(op, ShiftVariance) and not op.undoing), None)
+        shift = next((op for op in row.operations if isinstance(op, ShiftVariance) and not op.undoing), None)
         if shift and exact and not dry_run:
-            ulps = rounding_of(shift, _input_of(row.ops, shift, source))
+            ulps = rounding_of(shift, _input_of(row.operations, shift, source))
             if any(ulps):
                 steps[row.target] = pack(ulps)
-        scale = next((op for op in row.ops if isinstance(op, Scale) and not op.undoing), None)
+        scale = next((op for op in row.operations if isinstance(op, Scale) and not op.undoing), None)
         if scale and exact:
-            ulps = rounding_of(scale, _input_of(row.ops, scale, source))
+            ulps = rounding_of(scale, _input_of(row.operations, scale, source))
             scaled[row.target] = [scale.rows, scale.down, pack(ulps) if any(ulps) else ""]
     restore: dict[str, Any] = {}
     if dtypes:
@@ -330,6 +332,8 @@ def describe_source(checkpoint: Checkpoint, match: Match | None, *, sha256: bool
     }
     if match and match.has_inverse_std:
         described["inverse_std"] = True
+    if match and match.told:
+        described["drop"] = list(match.told)
     previous = (checkpoint.provenance or {}).get("source")
     if previous is not None:
         described["converted_from"] = previous

@@ -157,7 +157,7 @@ _RECORD = _fields(
                 "container": _text,
                 "scope": _text,
             },
-            {"sha256": _text},
+            {"sha256": _text, "drop": _list(_text)},
         ),
         "notes": _list(_text),
         "restore": _fields(

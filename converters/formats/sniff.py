@@ -36,7 +36,7 @@ _LEGACY_TORCH = (b"\x6c\xfc\x9c\x46\xf9\x20\x6a\xa8\x50\x19", b"L119547037146038
 
 _HTML = rb"(?is)(?:\xef\xbb\xbf)?\s*(?:<!--.{0,500}?-->\s*)?<(?:!doctype|html|head|body|\?xml|script)"
 _PROTOBUF = (
-    rb"\n([\x01-\x7f])|\x12[\x80-\xff]|\x12[\x02-\x7f][\n\x12\x1a\x22]|\xa2\x06"
+    rb"\n([\x01-\x7f])|\n\0[\x12\x1a\x20\x22\x2a\x32\x3a\x42\xa2]|\n[\x80-\xff][\x01-\x07]|\x12[\x80-\xff]|\x12[\x02-\x7f][\n\x12\x1a\x22]|\xa2\x06"
     rb"|\x08[\x80-\xff]{0,9}[\x00-\x7f][\x10\x12\x1a\x22\x28\x2a\x3a\x42]"
 )
 _SAFETENSORS_HEADER = 100_000_000
@@ -98,8 +98,9 @@ def sniff(head: bytes) -> str:
 
 
 def _is_protobuf(head: bytes) -> bool:
-    """Whether a file begins like a protocol buffer of Caffe, Caffe2 or ONNX: with a network's name, a layer, ONNX's
-    version, or the first numbers of a Caffe mean file or solver state."""
+    """Whether a file begins like a protocol buffer of Caffe, Caffe2 or ONNX: with a network's name, which may be empty
+    or longer than a hundred bytes, a layer, ONNX's version, or the first numbers of a Caffe mean file or solver
+    state."""
     match = re.match(_PROTOBUF, head)
     if not match:
         return False

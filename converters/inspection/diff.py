@@ -14,7 +14,7 @@ from converters.conversion.provenance import info_after_undo, undo_operations
 from converters.conversion.recognize import recognize
 from converters.errors import ConverterError
 from converters.formats.open import open_checkpoint
-from converters.mapping.catalog import load_layout
+from converters.mapping.layout_tables import load_layout
 from converters.mapping.names import BATCHES
 from converters.mapping.network_info import network_info
 from converters.mapping.settings import settings_text

@@ -17,7 +17,7 @@ from converters.tensor import FLOATS
 from .support_table import holding_layouts
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Mapping, Sequence
 
     from converters.conversion.by_user_mapping import Matched
     from converters.conversion.tensor_stats import Statistics
@@ -75,6 +75,7 @@ def inspect(
     layout: str | None = None,
     entry: str | None = None,
     head: str | None = None,
+    drop: Sequence[str] = (),
     stats: bool = False,
     mapping: str | os.PathLike[str] | None = None,
 ) -> Inspection:
@@ -93,7 +94,7 @@ def inspect(
     with open_checkpoint(os.fspath(path), entry=entry) as checkpoint:
         match, unknown = None, ""
         try:
-            match = recognize(checkpoint, layout, head=head, ask=False)
+            match = recognize(checkpoint, layout, head=head, drop=drop, ask=False)
         except Refused as error:
             unknown = error.what
         inspection = (

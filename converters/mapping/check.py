@@ -1,323 +1,29 @@
-"""What tables say of each other: every family, part, module, placeholder, pattern, setting and name that one refers to.
-
-``python -m converters.mapping.check`` (``make tables``) checks all of them and prints what is wrong, or a summary. A
-table that is read from its TOML is checked too, so that a slip shows at once.
-"""
+"""Check every table, and print what is wrong or a summary: ``python -m converters.mapping.check`` (``make tables``)."""
 
 from __future__ import annotations
 
-import os
-import re
 import sys
-from typing import TYPE_CHECKING
 
-from . import catalog
-from .expand import expand_groups
-from .globs import is_for
-from .names import CannotHold, families, tensor_slots
-from .parse import Fault, TableError, did_you_mean
+from . import table_files
+from .layout_checks import layout_faults
+from .layout_tables import layout_file, load_layout
+from .network_checks import network_faults
+from .network_tables import parse_network
+from .parse import TableError
 from .schema import IDENTITY
-from .storage import DIVISOR
-from .variants import is_detector, variants
-
-if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Mapping
-
-    from .parse import Key
-    from .schema import LayoutFile, LayoutTable, NetworkTable
-    from .variants import Variant
-
-_PLACEHOLDER = re.compile(r"\{(\w+)\}")
-_SIZES = ("classes", "channels")
-"""Sizes that every file's tensors show."""
-
-
-def network_faults(table: NetworkTable) -> Iterator[Fault]:
-    """What is wrong with a network table beside its grammar."""
-    known = set(catalog.network_names())
-    for side, row in table.compose.items():
-        if row.network not in known:
-            key = ("compose", side, "network")
-            yield Fault(key, f"there is no family {row.network!r}", did_you_mean(row.network, known))
-    for family in table.inflate.sources:
-        if family not in known:
-            key = ("inflate", "sources", family)
-            yield Fault(key, f"there is no family {family!r}", did_you_mean(family, known))
-    right = {*placeholders(table), *open_sizes(table), *table.settings}
-    for part, templates in table.modules.items():
-        for template in templates:
-            words = [*_PLACEHOLDER.findall(template.name), *template.shape, *template.grid]
-            for word in words:
-                if isinstance(word, str) and word not in right:
-                    key = ("parts", part, template.name)
-                    yield Fault(key, f"there is no placeholder {word!r}", did_you_mean(word, right))
-    for part, condition in table.where.items():
-        for column in condition:
-            if column not in right:
-                yield Fault(("where", part), f"there is no column {column!r}", did_you_mean(column, right))
-    yield from _expansion_faults(table)
-
-
-def _expansion_faults(table: NetworkTable) -> Iterator[Fault]:
-    """What the expansion of a family's variants shows."""
-    try:
-        for variant in variants(table.family):
-            is_detector(variant)
-            for part, _ in variant.parts:
-                if part not in table.modules and part not in table.compose:
-                    near = did_you_mean(part, {*table.modules, *table.compose})
-                    yield Fault(("types", str(variant.values["type"])), f"there is no part {part!r}", near)
-                    return
-        for variant in _smallest(variants(table.family)):
-            names = [module.name for module in variant.modules]
-            if twice := next((name for name in names if names.count(name) > 1), ""):
-                yield Fault(("types", str(variant.values["type"])), f"has two modules {twice!r}")
-    except (KeyError, ValueError, TypeError, IndexError) as error:
-        what = f"has no {error}" if isinstance(error, KeyError) else str(error)
-        yield Fault(("variant",), f"its variants cannot be expanded: {what}")
-
-
-def placeholders(table: NetworkTable) -> set[str]:
-    """The placeholders that names of a family may have."""
-    found = {name for columns in table.columns.values() for name in columns}
-    found |= {name for rows in (table.types, table.depths) for row in rows.values() for name in row}
-    if table.index is not None:
-        found |= {table.index.running, table.index.stage.name, table.index.within, "blocks"}
-    return found | {"type", "depth"}
-
-
-def open_sizes(table: NetworkTable) -> set[str]:
-    """The sizes that a file's tensors show."""
-    listed = {
-        name
-        for row in table.types.values()
-        for name, value in row.items()
-        if name not in ("depths", "columns", "blocks") and isinstance(value, list)
-    }
-    return {*_SIZES, *table.sizes, *listed}
-
-
-def layout_faults(file: LayoutFile, table: LayoutTable) -> Iterator[Fault]:
-    """What is wrong with a layout table beside its grammar."""
-    names = catalog.layout_names()
-    for word in ("default_targets", "also_reads"):
-        for place, name in enumerate(getattr(file, word)):
-            if name not in names:
-                key = (word, place)
-                yield Fault(key, f"there is no layout {name!r}", did_you_mean(name, names))
-    networks = {}
-    for family in file.modules:
-        if family in catalog.network_names():
-            networks[family] = catalog.load_network(family)
-        else:
-            near = did_you_mean(family, catalog.network_names())
-            yield Fault(("modules", family), f"there is no family {family!r}", near)
-    faults = [fault for family in networks for fault in _name_faults(file, networks[family])]
-    yield from faults
-    if networks.keys() < file.modules.keys():
-        return
-    for place, row in enumerate(file.tensor):
-        if row.family not in table.modules:
-            near = did_you_mean(row.family, table.modules)
-            yield Fault(("tensor", place, "family"), f"there is no family {row.family!r}", near)
-    yield from _rank_faults(file, table)
-    of_layout = [variant for family in families(table) for variant in variants(family)]
-    yield from _glob_faults(file, of_layout)
-    yield from _unreachable_rows(file, of_layout)
-    yield from _setting_faults(file, of_layout)
-    if not faults:
-        yield from _doubled_names(file, table)
-
-
-def _lines(file: LayoutFile, family: str) -> Iterator[tuple[Key, str, str, str]]:
-    """The lines of a family's modules in a layout's file: the key, the part that they are for, the module and its
-    name. Their grammar has been checked."""
-    table: Mapping[str, object] = file.modules[family]
-    within = table.get("in")
-    scopes: list[tuple[str, Mapping[str, object]]] = [("", table)]
-    scopes += within.items() if isinstance(within, dict) else ()
-    for part, lines in scopes:
-        for name, value in lines.items():
-            if name in ("same_as", "in") and not part:
-                continue
-            key: Key = ("modules", family, *(("in", part) if part else ()), name)
-            for text in value if isinstance(value, list) else [str(value)]:
-                for module, own in expand_groups(key, name, text):
-                    yield key, part, module, own
-
-
-def _name_faults(file: LayoutFile, network: NetworkTable) -> Iterator[Fault]:
-    """Parts, modules and placeholders of one family's names."""
-    modules = {part: {line.name for line in lines} for part, lines in network.modules.items()}
-    every = {name for names in modules.values() for name in names} | {f"{side}." for side in network.compose}
-    right = {*placeholders(network), *open_sizes(network), *file.letters}
-    wrong: set[object] = set()
-    for key, part, module, name in _lines(file, network.family):
-        if part and part not in modules:
-            if part not in wrong:
-                yield Fault(key[:-1], f"there is no part {part!r}", did_you_mean(part, modules))
-            wrong.add(part)
-            continue
-        known = modules[part] if part else every
-        if key in wrong:
-            continue
-        if module not in known:
-            wrong.add(key)
-            what = f"there is no module {module!r} in {part or network.family}"
-            yield Fault(key, what, did_you_mean(module, known))
-        for word in _PLACEHOLDER.findall(name):
-            if word not in right:
-                wrong.add(key)
-                yield Fault(key, f"there is no placeholder {word!r}", did_you_mean(word, right))
-
-
-def _rank_faults(file: LayoutFile, table: LayoutTable) -> Iterator[Fault]:
-    """Axes that are not as many as a module has."""
-    for kind, given in file.parameters.items():
-        for name in given:
-            rank = table.storage.parameters[kind][name].rank
-            if rank is None:
-                continue
-            for family in table.modules:
-                wrong = _other_rank(catalog.load_network(family), kind, name, rank)
-                if wrong:
-                    yield Fault(("parameters", kind, name), f"names {rank} axes, but {wrong}")
-
-
-def _other_rank(network: NetworkTable, kind: str, name: str, rank: int) -> str:
-    """A module of a kind whose tensor has another number of axes, in words; empty if none has."""
-    for templates in network.modules.values():
-        for template in templates:
-            if template.kind.removesuffix("+bias") == kind:
-                axes = len(template.shape) if name == "weight" and kind != "bn" else 1
-                if axes != rank:
-                    return f"{template.name} of {network.family} has {axes}"
-    return ""
-
-
-def _rows(file: LayoutFile) -> Iterator[tuple[Key, tuple[str, ...]]]:
-    """The rows that are for some variants."""
-    for place, row in enumerate(file.supports):
-        yield ("supports", place), row.variants
-    for place, model in enumerate(file.models):
-        yield ("models", place), model.variants
-    for name, input_ in file.preprocessing.items():
-        yield ("preprocessing", name), input_.variants
-
-
-def _glob_faults(file: LayoutFile, known: Iterable[Variant]) -> Iterator[Fault]:
-    """Patterns that match no variant."""
-    names = [variant.name for variant in known]
-    if not names:
-        return
-    patterns = {*names, *(f"{variant.values['type']}-*" for variant in known)}
-    for key, globs in _rows(file):
-        for glob in globs:
-            if glob != "*" and not any(is_for((glob,), name) for name in names):
-                near = did_you_mean(glob, patterns)
-                yield Fault((*key, "variants"), f"{glob!r} matches no variant", near)
-
-
-def _unreachable_rows(file: LayoutFile, known: Iterable[Variant]) -> Iterator[Fault]:
-    """Rows that never count, as earlier ones match all of their variants."""
-    names = [variant.name for variant in known]
-    rows: dict[str, list[tuple[Key, tuple[str, ...]]]] = {}
-    for place, row in enumerate(file.supports):
-        rows.setdefault("supports", []).append((("supports", place), row.variants))
-    for place, model in enumerate(file.models):
-        if not model.name and not model.sizes:
-            rows.setdefault("models", []).append((("models", place), model.variants))
-    for name, input_ in file.preprocessing.items():
-        rows.setdefault(f"input {input_.channels}", []).append((("preprocessing", name), input_.variants))
-    for alike in rows.values():
-        taken: dict[str, Key] = {}
-        for key, globs in alike:
-            matched = [name for name in names if is_for(globs, name)]
-            if matched and all(name in taken for name in matched):
-                first = taken[matched[0]]
-                what = f"is never reached: earlier rows, such as number {first[1]!r}, match all its variants"
-                yield Fault((*key, "variants"), what, f"did you mean to put it before row {first[1]!r}?")
-            for name in matched:
-                taken.setdefault(name, key)
-
-
-def _setting_faults(file: LayoutFile, known: Iterable[Variant]) -> Iterator[Fault]:
-    """Settings and sizes that the networks do not have."""
-    rows: list[tuple[Key, tuple[str, ...], str, Iterable[str]]] = []
-    rows.append((("settings",), ("*",), "setting", file.settings))
-    for place, row in enumerate(file.supports):
-        rows.append((("supports", place, "settings"), row.variants, "setting", row.settings))
-        rows.append((("supports", place, "config"), row.variants, "option", row.config))
-        rows.append((("supports", place, "fixed"), row.variants, "setting", row.fixed))
-    for place, model in enumerate(file.models):
-        rows.append((("models", place, "settings"), model.variants, "setting", model.settings))
-        rows.append((("models", place, "sizes"), model.variants, "size", model.sizes))
-    for key, globs, thing, words in rows:
-        tables = {variant.family: variant.table for variant in known if is_for(globs, variant.name)}
-        right: set[str] = set()
-        for table in tables.values():
-            right |= {"size": open_sizes(table), "option": {*table.options}}.get(thing, {*table.settings})
-        for word in words:
-            if tables and word not in right:
-                at = (*key, word) if key[-1] != "fixed" else key
-                yield Fault(at, f"there is no {thing} {word!r}", did_you_mean(word, right))
-
-
-def _smallest(known: Iterable[Variant]) -> list[Variant]:
-    """One variant for every list of parts: that with the fewest blocks."""
-    found: dict[object, Variant] = {}
-    for variant in known:
-        blocks = variant.values.get("blocks", ())
-        first = found.get(variant.parts)
-        if first is None or sum(blocks) < sum(first.values.get("blocks", ())):
-            found[variant.parts] = variant
-    return list(found.values())
-
-
-def _doubled_names(file: LayoutFile, table: LayoutTable) -> Iterator[Fault]:
-    """Tensors of one network that get the same name, and modules that get none."""
-    for family in table.modules:
-        supported = [
-            variant for variant in variants(family) if not table.support_for(variant.name).unsupported
-        ]
-        for variant in _smallest(supported):
-            yield from _variant_faults(file, table, variant)
-
-
-def _variant_faults(file: LayoutFile, table: LayoutTable, variant: Variant) -> Iterator[Fault]:
-    seen: dict[str, str] = {}
-    sizes = dict.fromkeys((*open_sizes(variant.table), "classes"), 1)
-    try:
-        for slot in tensor_slots(table, variant, sizes, {"blending": True}):
-            if not slot.name or slot.leaf == DIVISOR:
-                continue
-            if slot.name in seen:
-                what = (
-                    f"gives {slot.canonical} the name of {seen[slot.name]}, {slot.name!r}, in {variant.name}"
-                )
-                yield Fault(_line_of_module(file, variant.family, slot.key), what)
-                return
-            seen[slot.name] = slot.canonical
-    except CannotHold as error:
-        what = f"has no name for {error} of {variant.name}"
-        yield Fault(("modules", variant.family), what, "name it, or list the variant as unsupported")
-
-
-def _line_of_module(file: LayoutFile, family: str, module: str) -> Key:
-    """The last line that names a module."""
-    keys = [key for key, _, own, _ in _lines(file, family) if own == module] if family in file.modules else []
-    return keys[-1] if keys else ("modules", family)
+from .table_files import layout_names, network_names, table_path, table_text
+from .variants import variants
 
 
 def faults(sort: str, name: str) -> list[TableError]:
     """Everything that is wrong with a table, from its TOML."""
-    text = catalog.table_text(sort, name)
-    path = os.path.join(catalog.ROOT, sort, f"{name}.toml")
+    text = table_text(sort, name)
+    path = table_path(table_files.ROOT, sort, name)
     try:
         if sort == "layouts":
-            found = layout_faults(*catalog.layout_file(catalog.ROOT, name, text))
+            found = layout_faults(*layout_file(table_files.ROOT, name, text))
         else:
-            found = network_faults(catalog.parse_network(catalog.ROOT, name, text))
+            found = network_faults(parse_network(table_files.ROOT, name, text))
         return [fault.at(path, text.decode()) for fault in found]
     except TableError as error:
         return [error]
@@ -326,7 +32,7 @@ def faults(sort: str, name: str) -> list[TableError]:
 def all_faults() -> list[TableError]:
     """Everything that is wrong with every table."""
     found: list[TableError] = []
-    for sort, names in (("networks", catalog.network_names()), ("layouts", catalog.layout_names())):
+    for sort, names in (("networks", network_names()), ("layouts", layout_names())):
         for name in names:
             found += faults(sort, name)
     return found
@@ -339,8 +45,8 @@ def main() -> int:
         print(f"error: {error}", file=sys.stderr)
     if found:
         return 1
-    layouts = [catalog.load_layout(name) for name in catalog.layout_names()]
-    known = [variant for family in catalog.network_names() for variant in variants(family)]
+    layouts = [load_layout(name) for name in layout_names()]
+    known = [variant for family in network_names() for variant in variants(family)]
     lines = sum(
         1
         for table in layouts
@@ -351,7 +57,7 @@ def main() -> int:
     )
     rows = sum(len(table.supports) + len(table.models) for table in layouts)
     print(
-        f"{len(catalog.network_names())} networks with {len(known)} variants, {len(layouts)} layouts with "
+        f"{len(network_names())} networks with {len(known)} variants, {len(layouts)} layouts with "
         f"{lines} names and {rows} rows: all as they should be"
     )
     return 0

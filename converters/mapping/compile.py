@@ -5,27 +5,43 @@ from __future__ import annotations
 import json
 import os
 import sys
+from typing import TYPE_CHECKING
 
-from . import catalog
+from . import table_files
 from .check import faults
 from .compiled import FOLDER, as_data, compiled_path, table_key
+from .layout_tables import layout_file
+from .network_tables import parse_network
+from .table_files import layout_names, network_names, table_text
+
+if TYPE_CHECKING:
+    from .schema import LayoutTable, NetworkTable
 
 
 def write_compiled() -> int:
     """Write the compiled form of every table; returns how many there are. Raises `TableError` for one that is wrong."""
-    root = catalog.ROOT
+    root = table_files.ROOT
     os.makedirs(os.path.join(root, FOLDER), exist_ok=True)
     written = 0
-    for sort, names in (("networks", catalog.network_names()), ("layouts", catalog.layout_names())):
+    for sort, names in (("networks", network_names()), ("layouts", layout_names())):
         for name in names:
             for error in faults(sort, name):
                 raise error
-            table, reads = catalog.from_toml(sort, name)
-            key = table_key(root, sort, catalog.table_text(sort, name), reads)
+            table, reads = from_toml(sort, name)
+            key = table_key(root, sort, table_text(sort, name), reads)
             with open(compiled_path(root, sort, name), "w", encoding="utf-8") as file:
                 json.dump({"key": key, "reads": reads, "table": as_data(table)}, file, separators=(",", ":"))
             written += 1
     return written
+
+
+def from_toml(folder: str, name: str) -> tuple[LayoutTable | NetworkTable, list[str]]:
+    """A table from its TOML, and the names of the layouts that it takes names or models from. Raises `TableError`."""
+    text = table_text(folder, name)
+    if folder == "networks":
+        return parse_network(table_files.ROOT, name, text), []
+    file, table = layout_file(table_files.ROOT, name, text)
+    return table, [*table.naming.taken_from, *([file.models_from] if file.models_from else [])]
 
 
 def main() -> int:

@@ -5,9 +5,10 @@ from __future__ import annotations
 import re
 from typing import TYPE_CHECKING, NamedTuple
 
-from .catalog import load_network
 from .globs import glob_matches
 from .names import BATCHES, families, name_templates
+from .network_tables import load_network
+from .readable_networks import readable_networks
 from .training_state import left_aside
 from .variants import head_part, variants
 from .wrapped_modules import without_wrappers
@@ -124,7 +125,7 @@ def readings(
 def with_head(layout: LayoutTable, name: str) -> LayoutTable:
     """The layout for a file that calls the head ``name``, whichever variant it holds."""
     keys = {"head"}
-    for family in families(layout):
+    for family in readable_networks(families(layout)):
         modules = load_network(family).modules
         for part in {head_part(variant) for variant in variants(family)} & modules.keys():
             if len(modules[part]) == 1:

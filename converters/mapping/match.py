@@ -14,7 +14,6 @@ from converters.errors import UsageError
 from converters.record import Record
 
 from .agreement import optional_head, present_parts, tensor_faults
-from .catalog import models, usual_class_counts
 from .file_names import (
     FileNames,
     Selection,
@@ -26,7 +25,10 @@ from .file_names import (
     sort_out,
 )
 from .globs import is_for
+from .layout_tables import models
 from .names import CannotHold, families, tensor_slots
+from .readable_networks import readable_networks
+from .table_files import usual_class_counts
 from .variants import config, count, count_part, head_part, is_detector, variants
 
 if TYPE_CHECKING:
@@ -203,7 +205,7 @@ def _matching_variants(
 ) -> list[Match]:
     """Every variant that matches; of variants that differ only in a head that the file lacks, the first."""
     matches: list[Match] = []
-    for family in families(layout):
+    for family in readable_networks(families(layout)):
         sizes = sizes_in_names(layout, family, names.wanted)
         for variant in variants(family):
             if not may_try(variant.name) or layout.support_for(variant.name).unsupported:

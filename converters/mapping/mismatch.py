@@ -7,12 +7,13 @@ from typing import TYPE_CHECKING, NamedTuple
 from converters.errors import Refused
 
 from .agreement import Fault, optional_head, present_parts, tensor_faults
-from .catalog import models
 from .file_names import file_name, sizes_in_names
 from .globs import glob_matches
+from .layout_tables import models
 from .names import CannotHold, families, tensor_slots
+from .readable_networks import readable_variants
 from .remedies import remedy
-from .variants import count, count_part, variants
+from .variants import count, count_part
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Mapping
@@ -51,8 +52,7 @@ def explain(
     requests, ``may_try`` tests by name whether a variant may be it, and ``fits`` what the user may say of the file."""
     candidates = [
         variant
-        for family in families(layout)
-        for variant in variants(family)
+        for variant in readable_variants(families(layout))
         if may_try(variant.name) and not layout.support_for(variant.name).unsupported
     ]
     if not candidates:
@@ -65,7 +65,7 @@ def explain(
     best = _nearest(layout, tensors, names, candidates)
     if best is None:
         return Refused(
-            f"is no network that {layout.title} has",
+            f"is not a network that {layout.title} has",
             path=path,
             where=f"{len(names.wanted)} tensors such as {', '.join(sorted(names.wanted.values())[:2])}"
             if names.wanted

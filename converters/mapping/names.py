@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from .catalog import network_names
 from .schema import IDENTITY, ModuleNames
 from .storage import DIVISOR, PARAMETERS, StoredTensor
+from .table_files import network_names
 from .variants import BN_EPS, own_settings
 
 if TYPE_CHECKING:

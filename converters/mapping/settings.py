@@ -6,8 +6,9 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from converters.errors import UsageError
 
-from .catalog import network_names
-from .variants import BN_EPS, declaring_tables, settings, variants
+from .readable_networks import readable_variants
+from .table_files import network_names
+from .variants import BN_EPS, declaring_tables, settings
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping
@@ -47,9 +48,9 @@ class Setting(NamedTuple):
             if value in self.choices:
                 return value
         elif isinstance(self.default, bool):
-            found = _WORDS.get(value.lower()) if isinstance(value, str) else value
-            if isinstance(found, bool):
-                return found
+            truth = _WORDS.get(value.lower()) if isinstance(value, str) else value
+            if isinstance(truth, bool):
+                return truth
         elif not isinstance(value, bool) and isinstance(value, (int, float, str)):
             if isinstance(self.default, float):
                 number = float(value)
@@ -71,14 +72,14 @@ class Setting(NamedTuple):
 def declared(variant: Variant) -> dict[str, Setting]:
     """A variant's settings by name."""
     own = settings(variant)
-    found = {}
+    by_name = {}
     for table in declaring_tables(variant):
         divisors = set(_divisors(table))
         for name in table.settings:
             if name in own:
                 least = 1 if name in divisors else 0
-                found[name] = Setting(name, own[name], least, table.choices.get(name, ()))
-    return found
+                by_name[name] = Setting(name, own[name], least, table.choices.get(name, ()))
+    return by_name
 
 
 def _divisors(table: NetworkTable) -> Iterator[str]:
@@ -95,24 +96,23 @@ def parse_settings(variant: Variant, asked: Mapping[str, object]) -> dict[str, A
     if not asked:
         return {}
     known = declared(variant)
-    found = {}
+    parsed = {}
     for name, value in asked.items():
         if name not in known:
             raise UsageError(f"{variant.title} has no setting {name!r}", hint=_nearest(name, known))
         try:
-            found[name] = known[name].parse(value)
+            parsed[name] = known[name].parse(value)
         except ValueError:
             raise _wrong_value(known[name], value) from None
-    return found
+    return parsed
 
 
 def check_settings(asked: Mapping[str, object]) -> None:
     """Check settings before any network is known. Raises `UsageError` for what no variant of any family takes."""
     known: dict[str, list[Setting]] = {}
-    for family in network_names():
-        for variant in variants(family):
-            for name, setting in declared(variant).items():
-                known.setdefault(name, []).append(setting)
+    for variant in readable_variants(network_names()):
+        for name, setting in declared(variant).items():
+            known.setdefault(name, []).append(setting)
     for name, value in asked.items():
         if name not in known:
             raise UsageError(f"no network has a setting {name!r}", hint=_nearest(name, known))

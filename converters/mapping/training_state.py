@@ -13,9 +13,9 @@ if TYPE_CHECKING:
 
     from converters.tensor import Tensor
 
-LOSSES, METRICS, PROFILERS = "losses", "metrics", "profilers"
-SLOTS, AVERAGES, COUNTERS = "optimizers", "averages", "counters of training"
-"""What a name belongs to, in words."""
+LOSSES, METRICS, PROFILERS = "buffers of losses", "buffers of metrics", "buffers of profilers"
+SLOTS, AVERAGES, COUNTERS = "slots of an optimizer", "averages of the weights", "counters of training"
+"""What a name is, in words."""
 
 _LOSS_WORDS = frozenset(
     ("criterion", "criterions", "criteria", "loss", "losses", "lossfn", "bce", "ce", "nll", "objective")
@@ -57,7 +57,7 @@ _SCALAR = re.compile(
 
 
 def left_aside(layout_format: str, tensors: Mapping[str, Tensor], others: Iterable[str]) -> dict[str, str]:
-    """The names that are no weights, in the file's order, each with what it belongs to in words. ``others`` are names
+    """The names that are no weights, in the file's order, each with what it is in words. ``others`` are names
     of values that are not tensors."""
     if layout_format == "pytorch":
         text = "\n".join(tensors).lower()

@@ -17,11 +17,13 @@ from converters.formats.registry import layout_formats
 from converters.record import Record
 from converters.tensor import ITEMSIZE
 
+from .axis_change import parse_axes
 from .parse import Check, TableError
-from .storage import StoredTensor
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
+
+    from .axis_change import AxisChange
 
 LARGEST_FILE = 4 << 20
 MOST_ROWS = 50_000
@@ -31,7 +33,6 @@ LONGEST_NAME = 1000
 
 _PLACEHOLDER = re.compile(r"\{\{|\}\}|\{([A-Za-z_][A-Za-z0-9_]{0,30})\}|[{}]")
 _RANGE = re.compile(r"(0|[1-9][0-9]{0,8})(?:-(0|[1-9][0-9]{0,8}))?(?:\*([1-9][0-9]{0,5}))?")
-_AXIS = re.compile(r"[A-Za-z]{1,8}")
 
 _TEXTS = re.compile(r'"(?:[^"\\\n]|\\.)*+"|\'[^\'\n]*+\'|#[^\n]*+')
 _DEEP = re.compile(r"(?<![\w-])(?:[\w-]++[ \t]*+\.[ \t]*+){9}")
@@ -66,15 +67,18 @@ class Side(Record):
     left_over: tuple[str, ...]
 
 
-class Pair(NamedTuple):
-    """One tensor under both names. ``left_stored`` and ``right_stored`` say how each side stores it, with axes in the
-    right side's order. ``rank`` is its number of axes without those of size one, None if the row names no axes."""
+class Pair(Record):
+    """One tensor under both names. ``axes`` is None where they stay as they are.
+
+    The right file's values are the left one's over the number in ``over``, a tensor of the left file alone, and times
+    the one in ``times``, a tensor of the right file alone; each may be empty.
+    """
 
     left: str
     right: str
-    left_stored: StoredTensor
-    right_stored: StoredTensor
-    rank: int | None
+    axes: AxisChange | None
+    over: str
+    times: str
 
 
 class UserMapping(Record):
@@ -117,6 +121,11 @@ class UserMapping(Record):
         )
 
 
+def side_formats() -> tuple[str, ...]:
+    """What the files of a side come as. An ONNX model is only read: a mapping has no network that could be written."""
+    return (*layout_formats(), "onnx")
+
+
 def load_mapping(path: str) -> UserMapping:
     """Read a mapping file. Raises `MappingError` where it does not follow the grammar, `BadInput` where it cannot
     be opened."""
@@ -124,7 +133,7 @@ def load_mapping(path: str) -> UserMapping:
 
     with SourceFile(path) as file:
         if file.size > LARGEST_FILE:
-            raise MappingError(f"is no mapping: it has more than {LARGEST_FILE >> 20} MB", path=path)
+            raise MappingError(f"is not a mapping file: it has more than {LARGEST_FILE >> 20} MB", path=path)
         text = file.read_at(0, file.size)
     return parse_mapping(text, path, sha256(text.replace(b"\r\n", b"\n")).hexdigest())
 
@@ -147,12 +156,14 @@ def parse_mapping(text: bytes, path: str, sha256: str = "") -> UserMapping:
     unsure = tuple(_pairs(check, indexes, raw, "unsure"))
     check.that(bool(pairs or unsure), "tensors", "has no row")
     left, right = (_side(check, indexes, raw, key) for key in ("from", "to"))
-    for side, key, stored in (
-        (left, "from", [pair.left for pair in (*pairs, *unsure)]),
-        (right, "to", [pair.right for pair in (*pairs, *unsure)]),
+    both = (*pairs, *unsure)
+    for side, key, stored, divisors in (
+        (left, "from", [pair.left for pair in both], {pair.over for pair in both}),
+        (right, "to", [pair.right for pair in both], {pair.times for pair in both}),
     ):
         rows, seen = set(stored), set[str]()
         for name in chain(stored, side.constants, side.left_over):
+            check.that(name not in divisors, key, f"has a row for {name!r}, which others are multiplied by")
             check.that(name not in seen, key, f"has two rows for {name!r}: a tensor is one row's")
             seen.add(name)
         for name, constant in side.constants.items():
@@ -176,7 +187,13 @@ def parse_mapping(text: bytes, path: str, sha256: str = "") -> UserMapping:
 
 
 def _turned(pair: Pair) -> Pair:
-    return Pair(pair.right, pair.left, pair.right_stored, pair.left_stored, pair.rank)
+    return Pair(
+        left=pair.right,
+        right=pair.left,
+        axes=pair.axes.turned() if pair.axes else None,
+        over=pair.times,
+        times=pair.over,
+    )
 
 
 class _Template(NamedTuple):
@@ -190,6 +207,9 @@ class _Template(NamedTuple):
             values[placeholder] + text
             for placeholder, text in zip(self.placeholders, self.texts[1:], strict=True)
         )
+
+
+_EMPTY = _Template(("",), ())
 
 
 class _Indexes:
@@ -207,7 +227,7 @@ class _Indexes:
             self.columns[name] = {}
             for column, values in columns.items():
                 whole = _PLACEHOLDER.fullmatch(f"{{{column}}}")
-                check.that(bool(whole and whole[1]), where, f"{column!r} is no name for a column")
+                check.that(bool(whole and whole[1]), where, f"{column!r} is not a valid name for a column")
                 check.that(column not in self.of_column, where, f"there is a column {column!r} already")
                 self.of_column[column] = name
                 self.columns[name][column] = _values(check, f"{where}.{column}", values)
@@ -218,8 +238,8 @@ class _Indexes:
         return [name for name in self.columns if name not in self._used]
 
     def template(self, where: str, text: object) -> _Template:
-        """A name template. Raises for a brace that is no placeholder, and for a placeholder that is no column."""
-        self._check.that(isinstance(text, str) and bool(text), where, "is no name")
+        """A name template. Raises for a brace outside of a placeholder, and for a placeholder without a column."""
+        self._check.that(isinstance(text, str) and bool(text), where, "is not a name")
         texts, placeholders, start = [""], [], 0
         for match in _PLACEHOLDER.finditer(str(text)):
             texts[-1] += str(text)[start : match.start()]
@@ -305,7 +325,7 @@ def _pairs(check: Check, indexes: _Indexes, raw: Mapping[str, Any], section: str
         _row(check, indexes, section, key, value)
         for key, value in _table(check, raw.get(section, {}), section).items()
     ]
-    for first, group in groupby(rows, key=lambda row: row[0][:1]):
+    for first, group in groupby(rows, key=lambda row: row.indexes[:1]):
         group_rows = list(group)
         blocks = [list(_expanded(indexes, section, row)) for row in group_rows]
         if not first:
@@ -318,7 +338,15 @@ def _pairs(check: Check, indexes: _Indexes, raw: Mapping[str, Any], section: str
                 yield from pairs[block * count : (block + 1) * count]
 
 
-_Row = tuple[tuple[str, ...], _Template, _Template, StoredTensor, StoredTensor, "int | None"]
+class _Row(Record):
+    """A row with its templates; ``over`` and ``times`` are empty where it has none."""
+
+    indexes: tuple[str, ...]
+    left: _Template
+    right: _Template
+    axes: AxisChange | None
+    over: _Template
+    times: _Template
 
 
 def _row(check: Check, indexes: _Indexes, section: str, key: str, value: object) -> _Row:
@@ -327,50 +355,35 @@ def _row(check: Check, indexes: _Indexes, section: str, key: str, value: object)
         value = {"to": value}
     check.that(isinstance(value, dict), where, 'must be a name, or { to = "name", axes = "..." }')
     row: dict[str, Any] = value if isinstance(value, dict) else {}
-    check.keys(row, where, {"to"}, {"axes"})
+    check.keys(row, where, {"to"}, {"axes", "sizes", "over", "times"})
     left, right = indexes.template(where, key), indexes.template(where, row["to"])
     names = indexes.names_of(left, right)
     for side in (left, right):
         check.that(
             indexes.names_of(side) == names, where, "must use the same index on both sides: it goes both ways"
         )
-    if "axes" not in row:
-        return names, left, right, StoredTensor(""), StoredTensor(""), None
-    return names, left, right, *_axes(check, where, row["axes"])
+    factors = {
+        word: indexes.template(where, row[word]) if word in row else _EMPTY for word in ("over", "times")
+    }
+    check.that(set(indexes.names_of(*factors.values())) <= set(names), where, "has a factor of another index")
+    check.that("axes" in row or "sizes" not in row, where, "has sizes but no axes")
+    return _Row(
+        indexes=names,
+        left=left,
+        right=right,
+        axes=parse_axes(check, where, row["axes"], row.get("sizes", {})) if "axes" in row else None,
+        **factors,
+    )
 
 
 def _expanded(indexes: _Indexes, section: str, row: _Row) -> Iterator[Pair]:
-    names, left, right, here, there, rank = row
-    where = f"{section}.{_short(''.join(left.texts))}"
-    for values in indexes.expansions(where, names):
-        yield Pair(indexes.fill(where, left, values), indexes.fill(where, right, values), here, there, rank)
-
-
-def _axes(check: Check, where: str, text: object) -> tuple[StoredTensor, StoredTensor, int]:
-    """``"D H W I O -> O I D H W"``: axes on both sides, a ``1`` before or after them for a further axis of size one."""
-    check.that(isinstance(text, str) and len(str(text)) < LONGEST_NAME, where, "axes must be a text")
-    left, arrow, right = str(text).partition("->")
-    sides = []
-    for words in (left.split(), right.split()):
-        letters = [word for word in words if word != "1"]
-        start = words.index(letters[0]) if letters else len(words)
-        check.that(
-            bool(arrow)
-            and words[start : start + len(letters)] == letters
-            and len(set(letters)) == len(letters)
-            and all(_AXIS.fullmatch(word) for word in letters),
-            where,
-            "axes must be such as 'D H W I O -> O I D H W', further ones in front or behind only",
-        )
-        sides.append((letters, start, len(words) - start - len(letters)))
-    (here, here_front, here_behind), (there, there_front, there_behind) = sides
-    check.that(sorted(here) == sorted(there), where, "axes must be the same on both sides of '->'")
-    order = None if here == there else tuple(here.index(axis) for axis in there)
-    return (
-        StoredTensor("", order, here_front, here_behind),
-        StoredTensor("", None, there_front, there_behind),
-        len(here),
-    )
+    where = f"{section}.{_short(''.join(row.left.texts))}"
+    for values in indexes.expansions(where, row.indexes):
+        names = {
+            word: indexes.fill(where, getattr(row, word), values)
+            for word in ("left", "right", "over", "times")
+        }
+        yield Pair(axes=row.axes, **names)
 
 
 def _side(check: Check, indexes: _Indexes, raw: Mapping[str, Any], key: str) -> Side:
@@ -378,9 +391,9 @@ def _side(check: Check, indexes: _Indexes, raw: Mapping[str, Any], key: str) -> 
     check.keys(row, key, set(), {"format", "drop", "constants", "left_over"})
     format_ = row.get("format", "pytorch")
     check.that(
-        isinstance(format_, str) and format_ in layout_formats(),
+        isinstance(format_, str) and format_ in side_formats(),
         f"{key}.format",
-        f"is not one of {', '.join(layout_formats())}",
+        f"is not one of {', '.join(side_formats())}",
     )
     drop, left_over = row.get("drop", []), row.get("left_over", [])
     for word, texts in (("drop", drop), ("left_over", left_over)):
@@ -431,7 +444,7 @@ def _constants(
         "shape must be a list of a few sizes",
     )
     template = indexes.template(where, name)
-    like = indexes.template(where, row["like"]) if "like" in row else _Template(("",), ())
+    like = indexes.template(where, row["like"]) if "like" in row else _EMPTY
     indexes_used = set(indexes.names_of(template))
     check.that(indexes_used >= set(indexes.names_of(like)), where, "is like a tensor of another index")
     for values in indexes.expansions(where, indexes.names_of(template)):

@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from converters.record import Record
 
-from . import catalog
+from . import table_files
+from .network_tables import load_network
 from .storage import PARAMETERS
 
 if TYPE_CHECKING:
@@ -66,7 +67,7 @@ class Variant(Record):
 
     @cached_property
     def parts(self) -> tuple[tuple[str, bool], ...]:
-        """The parts in order, each with whether it is optional. A name that comes out empty is no part."""
+        """The parts in order, each with whether it is optional. An empty name is not a part."""
         named = [template.format_map(self.values) for template in self.table.variant.parts]
         return tuple((name.removesuffix("?"), name.endswith("?")) for name in named if name)
 
@@ -94,12 +95,12 @@ class Module(NamedTuple):
 
 def variants(family: str) -> tuple[Variant, ...]:
     """Every variant of a family, in the table's order."""
-    return _variants(catalog.ROOT, family)
+    return _variants(table_files.ROOT, family)
 
 
 @cache
 def _variants(root: str, family: str) -> tuple[Variant, ...]:
-    table = catalog.load_network(family)
+    table = load_network(family)
     found = []
     for type_name, row in table.types.items():
         for depth in row.get("depths", ("",)):

@@ -17,7 +17,7 @@ from converters.formats.io.atomic import refuse_output, replacing
 from converters.formats.open import open_checkpoint
 from converters.formats.registry import format_named
 from converters.inspection.inspect import inspect
-from converters.mapping.catalog import load_layout
+from converters.mapping.layout_tables import load_layout
 from converters.mapping.releases import release_of
 from converters.reports.model_card import CardFacts, model_card, source_names
 

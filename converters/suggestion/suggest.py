@@ -9,9 +9,10 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 from converters.conversion.write import refuse_early, refuse_input
 from converters.errors import Refused
 from converters.formats.open import open_checkpoint
-from converters.mapping.catalog import layout_names, load_layout
 from converters.mapping.globs import glob_matches
+from converters.mapping.layout_tables import load_layout
 from converters.mapping.names import BATCHES
+from converters.mapping.table_files import layout_names
 from converters.mapping.user_mapping import parse_mapping
 from converters.printable import printable
 from converters.tensor import FLOATS

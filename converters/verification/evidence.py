@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 from converters._version import __version__
 from converters.checksums import sha256_in, sha256_of
 from converters.conversion.plan import make_plan
-from converters.mapping.catalog import load_layout
+from converters.mapping.layout_tables import load_layout
 from converters.tensor import FLOATS
 
 from .outcome import Evidence, HashedFile, SuspectTensor, TensorPair

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from converters.errors import Refused
-from converters.mapping.catalog import load_layout
+from converters.mapping.layout_tables import load_layout
 from converters.mapping.names import tensor_slots
 from converters.mapping.network_info import model_name_in
 from converters.source_graphs.caffe2_predict_net import described_net

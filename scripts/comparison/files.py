@@ -12,7 +12,7 @@ from check_parity import write
 from safetensors.torch import save_file
 
 from converters.formats.open import open_checkpoint
-from converters.mapping.catalog import load_layout
+from converters.mapping.layout_tables import load_layout
 from tests.conversion.test_mean import written
 from tests.helpers import (
     caffe_files,

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from converters.formats.registry import usual_suffix
-from converters.mapping.catalog import load_layout
+from converters.mapping.layout_tables import load_layout
 
 from .cases import Case
 

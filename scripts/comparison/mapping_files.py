@@ -11,7 +11,7 @@ import torch
 from converters.errors import ConverterError
 from converters.formats.open import open_checkpoint
 from converters.formats.registry import usual_suffix
-from converters.mapping.catalog import load_layout
+from converters.mapping.layout_tables import load_layout
 from converters.mapping.names import tensor_slots
 from tests.conversion import test_user_mapping
 from tests.helpers import vmz_files

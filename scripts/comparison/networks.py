@@ -10,8 +10,9 @@ from zlib import crc32
 
 from check_parity import model_names, seeded_tensors, write
 
-from converters.mapping.catalog import layout_names, load_layout
+from converters.mapping.layout_tables import load_layout
 from converters.mapping.names import families
+from converters.mapping.table_files import layout_names
 from converters.mapping.variants import parameters, variants
 from tests.helpers.layout_weights import model_of, sizes
 

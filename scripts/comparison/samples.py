@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from converters.mapping.catalog import load_layout
+from converters.mapping.layout_tables import load_layout
 from tests.helpers.layout_weights import variant
 
 from .inputs import suffix

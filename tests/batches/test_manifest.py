@@ -317,11 +317,11 @@ def test_the_complete_zoo_is_a_manifest():
     inputs = {row.input.rpartition("/")[2]: row for row in rows}
     wanted = [release for release in releases() if release.zoo == "vmz" or release.converted]
     assert len(wanted) == 65
-    support_for = {row.variant: set(row.layouts) for row in support_table()}
+    layouts_of = {row.variant: set(row.layouts) for row in support_table()}
     for release in wanted:
         row = inputs[release.file]
         assert (row.source, row.sha256) == (release.layout, release.digest)
-        assert set(row.to) <= support_for.get(release.network, {"native"})
+        assert set(row.to) <= layouts_of.get(release.network, {"native"})
         assert row.options == {"check": True}
     others = [row for row in rows if row.input.rpartition("/")[2] not in {release.file for release in wanted}]
     assert {row.source for row in others} == {"i3d", "c3d", "c3d-chainer"}

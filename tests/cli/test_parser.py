@@ -19,7 +19,7 @@ from converters.conversion.options import (
     WriteOptions,
     options_of,
 )
-from converters.mapping.catalog import layout_names
+from converters.mapping.table_files import layout_names
 
 CLASSES = (ReadOptions, NetworkOptions, WriteOptions)
 NAMES = {option.name for options in CLASSES for option in options_of(options)}

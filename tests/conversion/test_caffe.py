@@ -13,7 +13,7 @@ import torch
 
 from converters import BadInput, Refused, convert, inspect, load_model
 from converters.formats.open import open_checkpoint
-from converters.mapping.catalog import load_layout
+from converters.mapping.layout_tables import load_layout
 from converters.mapping.match import match_file
 from converters.tensor import Repeated, Tensor
 from tests.helpers import caffe_files, caffe_tables, paths, seeded_weights, seeded_weights_caffe, selection

@@ -17,8 +17,9 @@ from converters.conversion.write import Written
 from converters.formats.checkpoint import Checkpoint
 from converters.formats.provenance_record import parse_provenance
 from converters.formats.registry import usual_suffix
-from converters.mapping.catalog import layout_names, load_layout, network_names
+from converters.mapping.layout_tables import load_layout
 from converters.mapping.names import families, left_out, tensor_slots
+from converters.mapping.table_files import layout_names, network_names
 from converters.mapping.variants import variants
 from converters.tensor import Held, Repeated, Tensor
 from tests.helpers import layout_weights, selection

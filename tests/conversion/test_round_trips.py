@@ -7,8 +7,9 @@ import torch
 
 from converters import convert
 from converters.formats.registry import usual_suffix
-from converters.mapping.catalog import layout_names, load_layout
+from converters.mapping.layout_tables import load_layout
 from converters.mapping.names import families, tensor_slots
+from converters.mapping.table_files import layout_names
 from converters.mapping.variants import own_eps, variants
 from tests.helpers import layout_weights, selection
 

@@ -12,7 +12,7 @@ from converters.conversion.output_names import stem_of
 from converters.conversion.write import output_format, wrapper_of
 from converters.errors import UsageError
 from converters.formats.format import Wrapper
-from converters.mapping.catalog import load_layout
+from converters.mapping.layout_tables import load_layout
 
 if TYPE_CHECKING:
     from pathlib import Path

@@ -21,8 +21,8 @@ from converters.formats.io.atomic import replacing
 from converters.formats.open import open_checkpoint
 from converters.formats.tensorflow import checkpoint_names
 from converters.formats.tensorflow.writer import write_tensorflow
-from converters.mapping.catalog import load_layout
 from converters.mapping.globs import glob_matches
+from converters.mapping.layout_tables import load_layout
 from converters.mapping.names import tensor_slots
 from converters.mapping.user_mapping import MappingError, parse_mapping
 from converters.mapping.variants import find_variant
@@ -143,7 +143,7 @@ def test_axes_both_ways(axes, shape, wanted, permuted):
     row = mapped_plan(match(mapping, tensors), tensors).rows[0]
     out = row.tensor(tensors)
     assert (row.shape, out.shape) == (wanted, wanted)
-    assert any(not op.keeps_bytes for op in row.ops) == permuted
+    assert any(not op.keeps_bytes for op in row.operations) == permuted
     turned = mapping.reversed()
     back = mapped_plan(match(turned, {"b": out}), {"b": out}).rows[0].tensor({"b": out})
     assert (back.name, back.shape, back.tobytes()) == ("a", shape, values.tobytes())
@@ -163,7 +163,7 @@ FAULTS = {
     '"a" = { to = "b", axes = 5 }': "axes must be a text",
     '"a" = 5': "must be a name",
     '"a" = ["b"]': "must be a name",
-    '"a" = ""': "is no name",
+    '"a" = ""': "is not a name",
     '"a}" = "b"': "brace alone",
     '"a{n.__class__}" = "b{n}"': "brace alone",
     '"a{n!r}" = "b{n}"': "brace alone",
@@ -210,7 +210,7 @@ HEADS = {
     '[index.i]\nn = "3-1"': "is not a number",
     '[index.i]\nn = "01"': "is not a number",
     '[index.i]\nn = "0-1"\nm = "1"': "unequal lengths",
-    '[index.i]\n"n-1" = "1"': "no name for a column",
+    '[index.i]\n"n-1" = "1"': "not a valid name for a column",
     '[index.i]\nn = "0"\n[index.j]\nn = "0"': "column 'n' already",
     '[index.i]\nn = "0"': "used by no row",
 }

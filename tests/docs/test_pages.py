@@ -24,7 +24,7 @@ from converters.batches.manifest import load_manifest
 from converters.cli import overview
 from converters.cli.main import main
 from converters.cli.parser import parse
-from converters.mapping.catalog import layout_names
+from converters.mapping.table_files import layout_names
 from converters.mapping.user_mapping import load_mapping
 from tests.helpers import vmz_files
 from tests.helpers.paths import REPOSITORY

@@ -20,7 +20,8 @@ from converters.formats.registry import (
     titles,
     usual_suffix,
 )
-from converters.mapping.catalog import layout_names, load_layout
+from converters.mapping.layout_tables import load_layout
+from converters.mapping.table_files import layout_names
 from tests.helpers.paths import REPOSITORY
 
 

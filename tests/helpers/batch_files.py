@@ -13,7 +13,7 @@ import torch
 from converters import convert
 from converters.batches.manifest import load_manifest
 from converters.batches.tasks import tasks_of
-from converters.mapping.catalog import load_layout
+from converters.mapping.layout_tables import load_layout
 from converters.mapping.names import tensor_slots
 from converters.mapping.variants import find_variant
 

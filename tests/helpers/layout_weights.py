@@ -11,11 +11,12 @@ import torch
 
 from converters.conversion.plan import make_plan
 from converters.loading import build_network, to_torch
-from converters.mapping.catalog import load_layout, models, network_names
 from converters.mapping.globs import is_for
+from converters.mapping.layout_tables import load_layout, models
 from converters.mapping.match import match_file
 from converters.mapping.names import tensor_slots
 from converters.mapping.network_info import differing_settings, layout_settings, network_info
+from converters.mapping.table_files import network_names
 from converters.mapping.variants import is_detector, own_eps, settings, variants
 from converters.tensor import Held, Tensor
 
@@ -69,6 +70,22 @@ def sizes(variant: Variant) -> dict[str, int]:
         "stem_t": stem[0],
         "lateral_t": 5,
     }
+
+
+def shells(layout: str, name: str, *, classes: int = 51, channels: int = 3) -> dict[str, Tensor]:
+    """A file's tensors without their values."""
+    table, one = load_layout(layout), variant(name)
+    bound = {**sizes(one), "classes": classes, "channels": channels}
+    return {
+        slot.name: shell(slot.name, slot.file_shape(bound))
+        for slot in tensor_slots(table, one, bound, {})
+        if slot.name
+    }
+
+
+def shell(name: str, shape: tuple[int, ...], dtype: str = "float32") -> Tensor:
+    """A tensor without its values."""
+    return Tensor(name, dtype, shape, Held(b""))
 
 
 def seeded(layout: LayoutTable, variant: Variant) -> dict[str, Tensor]:

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from converters.mapping.catalog import network_names
+from converters.mapping.table_files import network_names
 from converters.mapping.variants import parameters, parts, variants
 
 if TYPE_CHECKING:

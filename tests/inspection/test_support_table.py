@@ -7,7 +7,7 @@ import sys
 
 import pytest
 
-from converters.mapping.catalog import load_layout
+from converters.mapping.layout_tables import load_layout
 from converters.mapping.releases import releases
 from tests.helpers.paths import REPOSITORY
 

@@ -10,15 +10,16 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from converters.mapping import catalog, compiled, schema
-from converters.mapping.compile import write_compiled
+from converters.mapping import compiled, schema, table_files
+from converters.mapping.compile import from_toml, write_compiled
+from converters.mapping.layout_tables import load_layout
 from tests.helpers.paths import REPOSITORY
 
 if TYPE_CHECKING:
     from pathlib import Path
 
-TABLES = [("networks", name) for name in catalog.network_names()]
-TABLES += [("layouts", name) for name in catalog.layout_names()]
+TABLES = [("networks", name) for name in table_files.network_names()]
+TABLES += [("layouts", name) for name in table_files.layout_names()]
 
 
 @pytest.fixture(scope="module")
@@ -27,7 +28,7 @@ def folder(tmp_path_factory) -> Path:
     found = tmp_path_factory.mktemp("compiled") / "mappings"
     shutil.copytree(REPOSITORY / "mappings", found, ignore=shutil.ignore_patterns("compiled"))
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(catalog, "ROOT", str(found))
+        patch.setattr(table_files, "ROOT", str(found))
         assert write_compiled() == len(TABLES)
     return found
 
@@ -37,7 +38,7 @@ def test_the_compiled_form_is_the_table(sort, name, folder):
     text = (folder / sort / f"{name}.toml").read_bytes()
     found = compiled.read_compiled(str(folder), sort, name, text)
     assert found is not None
-    assert found == catalog.from_toml(sort, name)[0]
+    assert found == from_toml(sort, name)[0]
     json.loads((folder / "compiled" / f"{sort}-{name}.json").read_bytes())
 
 
@@ -48,8 +49,8 @@ def test_an_edited_table_is_read_from_its_toml(folder, tmp_path, monkeypatch):
     path.write_text(
         path.read_text(encoding="utf-8").replace("VMZ's PyTorch port", "Edited"), encoding="utf-8"
     )
-    monkeypatch.setattr(catalog, "ROOT", str(copy))
-    assert catalog.load_layout("vmz-pt").title == "Edited"
+    monkeypatch.setattr(table_files, "ROOT", str(copy))
+    assert load_layout("vmz-pt").title == "Edited"
     text = (copy / "layouts" / "ig65m-pytorch.toml").read_bytes()  # its names are vmz-pt's
     assert compiled.read_compiled(str(copy), "layouts", "ig65m-pytorch", text) is None
     assert compiled.read_compiled(str(copy), "layouts", "tsn", (copy / "layouts" / "tsn.toml").read_bytes())
@@ -60,14 +61,14 @@ def test_a_damaged_compiled_form_does_not_count(wrong, folder, tmp_path, monkeyp
     copy = tmp_path / "mappings"
     shutil.copytree(folder, copy)
     (copy / "compiled" / "layouts-tsn.json").write_bytes(wrong.encode("latin-1"))
-    monkeypatch.setattr(catalog, "ROOT", str(copy))
-    assert catalog.load_layout("tsn").title == "TSN in Caffe"
+    monkeypatch.setattr(table_files, "ROOT", str(copy))
+    assert load_layout("tsn").title == "TSN in Caffe"
 
 
 def test_a_compiled_table_loads_without_the_parser(folder):
     code = (
-        "import sys; from converters.mapping import catalog; catalog.ROOT = sys.argv[1]; "
-        "assert len(catalog.readable_layouts()) == 24; "
+        "import sys; from converters.mapping import layout_tables, table_files; "
+        "table_files.ROOT = sys.argv[1]; assert len(layout_tables.readable_layouts()) == 24; "
         "slow = {'tomllib', 'difflib', 'inspect', 'dataclasses', 'converters.mapping.parse', 'pickle'}; "
         "print(sorted(slow & {*sys.modules}))"
     )

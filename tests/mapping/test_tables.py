@@ -22,13 +22,15 @@ from converters.conversion.provenance import (
 from converters.errors import Refused
 from converters.files import CHUNK
 from converters.inspection.support_table import holding_layouts, support_table
-from converters.mapping import catalog
-from converters.mapping.catalog import layout_names, load_layout, load_network, network_names
+from converters.mapping import table_files
+from converters.mapping.layout_tables import load_layout
 from converters.mapping.match import match_file
 from converters.mapping.names import CannotHold, families, left_out, tensor_slots
 from converters.mapping.network_info import network_info
+from converters.mapping.network_tables import load_network
 from converters.mapping.parse import TableError
 from converters.mapping.storage import DIVISOR, parse_stored
+from converters.mapping.table_files import layout_names, network_names
 from converters.mapping.variants import (
     config,
     count,
@@ -349,7 +351,7 @@ def test_variances_that_would_turn_negative_are_refused():
     assert info.bn_eps == 1e-5
     plan = make_plan(found, tensors, load_layout("vmz-pt"), info, eps=1e-3)
     with pytest.raises(Refused, match="negative"):
-        [row.tensor(tensors).tobytes() for row in plan.rows if row.ops]
+        [row.tensor(tensors).tobytes() for row in plan.rows if row.operations]
 
 
 def test_rounding_is_recorded_where_a_variance_is_small():
@@ -398,7 +400,7 @@ def table(folder: Path, monkeypatch: pytest.MonkeyPatch, sort: str, text: str) -
     if sort == "layouts":
         (folder / "networks").symlink_to(REPOSITORY / "mappings" / "networks")
     (folder / sort / "bad.toml").write_text(text)
-    monkeypatch.setattr(catalog, "ROOT", str(folder))
+    monkeypatch.setattr(table_files, "ROOT", str(folder))
 
 
 @pytest.mark.parametrize("fault", BROKEN)

@@ -8,7 +8,7 @@ import sys
 import pytest
 import torch
 
-from converters.mapping.catalog import network_names
+from converters.mapping.table_files import network_names
 from converters.mapping.variants import config, modules, shapes, variants
 from converters.networks import NetworkSpec, build, family_names, network_record
 from tests.helpers.paths import REPOSITORY

@@ -18,7 +18,7 @@ from converters import Refused, load_model
 from converters.conversion.plan import make_plan
 from converters.conversion.recognize import recognize
 from converters.formats.checkpoint import Checkpoint
-from converters.mapping.catalog import load_layout
+from converters.mapping.layout_tables import load_layout
 from converters.mapping.network_info import network_info
 from converters.tensor import zeros
 from tests.helpers import caffe_tables, i3d_tables, paths, seeded_weights, selection, zoo_tables
@@ -204,7 +204,7 @@ def test_a_start_of_the_zoos(key: str) -> None:
 
 class Stages(NamedTuple):
     """What was recorded under which of our end points; ``relu`` are those recorded before a ReLU that ours have
-    behind it, ``inside`` those within a block of ours."""
+    after it, ``inside`` those within a block of ours."""
 
     points: dict[str, str]
     relu: frozenset[str] = frozenset()

@@ -16,8 +16,8 @@ import torch
 import yaml
 
 from converters import BadInput, Refused, UsageError, convert, inspect, publish
-from converters.mapping.catalog import network_names
 from converters.mapping.releases import release_of, releases
+from converters.mapping.table_files import network_names
 from converters.mapping.variants import variants
 from converters.publication.check_folder import check_folder
 from converters.reports.model_card import CardFacts, model_card

@@ -6,9 +6,10 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from converters.mapping.catalog import layout_names, load_layout, models
 from converters.mapping.globs import is_for
+from converters.mapping.layout_tables import load_layout, models
 from converters.mapping.names import families, tensor_slots
+from converters.mapping.table_files import layout_names
 from converters.mapping.variants import variants
 from converters.source_graphs.registry import source_records
 

@@ -20,7 +20,7 @@ from converters.formats.io.atomic import replacing
 from converters.formats.open import open_checkpoint
 from converters.formats.tensorflow import checkpoint_names
 from converters.formats.tensorflow.writer import write_tensorflow
-from converters.mapping.catalog import load_layout
+from converters.mapping.layout_tables import load_layout
 from converters.mapping.names import tensor_slots
 from converters.mapping.user_mapping import load_mapping, parse_mapping
 from converters.mapping.variants import find_variant

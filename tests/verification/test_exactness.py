@@ -11,7 +11,7 @@ import torch
 from converters import convert, load_model
 from converters.inspection.support_table import KINDS, exactness
 from converters.loading import to_torch
-from converters.mapping.catalog import load_layout
+from converters.mapping.layout_tables import load_layout
 from converters.mapping.match import match_file
 from converters.mapping.network_info import network_info
 from converters.networks import network_record

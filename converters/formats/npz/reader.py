@@ -5,10 +5,8 @@ An ``.npz`` is a zip file of ``.npy`` members, stored or deflated. Format: numpy
 
 from __future__ import annotations
 
-import re
 import zlib
 from functools import cache
-from math import prod
 from typing import TYPE_CHECKING, NamedTuple
 
 from converters.errors import BadInput
@@ -17,7 +15,9 @@ from converters.formats.io.zip_members import DEFLATED, Inflated, Member, read_m
 from converters.formats.io.zip_records import CheckedRecord, ZipRecord
 from converters.formats.sniff import HEAD, expect, sniff
 from converters.printable import short_name
-from converters.tensor import ITEMSIZE, NUMPY_CODES, FileBytes, Swapped, Tensor
+from converters.tensor import ITEMSIZE, FileBytes, Swapped, Tensor
+
+from .header import LIMIT, header_length, parse_header
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -25,15 +25,10 @@ if TYPE_CHECKING:
     from converters.files import SourceFile
     from converters.tensor import Data
 
-_MAGIC = b"\x93NUMPY"
-_HEADER_LIMIT = 65_536
+    from .header import Header
+
 _HELD = 64 << 20  # bytes of an array that has to be held whole,
 _HELD_RATIO = 16  # or so many times what it takes in the file
-_HEADER = re.compile(
-    r"\{'descr': (?P<descr>'[^'\\]{1,40}'|\[.*\]), 'fortran_order': (?P<fortran>True|False), "
-    r"'shape': \((?P<shape>[\dL, ]*)\),? ?\} *\n?",
-    re.DOTALL,
-)
 
 
 class NpzFile(NamedTuple):
@@ -46,15 +41,6 @@ class NpzFile(NamedTuple):
     tensors: dict[str, Tensor]
     empty: tuple[str, ...]
     other_values: dict[str, str]
-
-
-class _Header(NamedTuple):
-    dtype: str  # empty for one that a state dict cannot hold
-    descr: str
-    big: bool
-    fortran: bool
-    shape: tuple[int, ...]
-    length: int
 
 
 class _Transposed:
@@ -97,7 +83,7 @@ def read_npz(file: SourceFile, *, checksum: bool = True) -> NpzFile:
                 hint="an .npz has .npy members only; if it is an archive with the checkpoint in it, unpack it",
             )
         head = _head(file, member)
-        header = _parse(file, head, member.size, member.name)
+        header = parse_header(file, head, member.size, member.name)
         if not header.dtype:
             if header.descr == "|O" and header.shape == ():
                 verify_member(file, member)
@@ -108,7 +94,7 @@ def read_npz(file: SourceFile, *, checksum: bool = True) -> NpzFile:
         offset, size = member.offset + header.length, member.size - header.length
         data: Data
         if member.method == DEFLATED:
-            if _transposed(header) and size > max(_HELD, _HELD_RATIO * member.packed):
+            if header.is_transposed and size > max(_HELD, _HELD_RATIO * member.packed):
                 raise BadInput(
                     f"inflates {member.packed:,} bytes to {size:,}, which its order of axes would have held at once",
                     path=file.path,
@@ -129,7 +115,7 @@ def read_npy(file: SourceFile) -> Tensor:
     """The one array of an ``.npy``, under the name ``array``. Raises `BadInput`."""
     if sniff(file.read_at(0, min(HEAD, file.size))) != "npy":
         expect(file, "npy")
-    header = _parse(file, file.read_at(0, min(file.size, _HEADER_LIMIT)), file.size, "array")
+    header = parse_header(file, file.read_at(0, min(file.size, LIMIT)), file.size, "array")
     if not header.dtype:
         raise BadInput(
             f"has elements of type {header.descr}, which are not read",
@@ -149,73 +135,16 @@ def _head(file: SourceFile, member: Member) -> bytes:
             if member.method == DEFLATED
             else file.read_at(member.offset, length)
         )
-        need = _need(head)
-        if need <= length or length == member.size or need > _HEADER_LIMIT:
+        need = header_length(head)
+        if need <= length or length == member.size or need > LIMIT:
             return head
         length = min(member.size, need)
 
 
-def _need(head: bytes) -> int:
-    """The length of the header, prefix included, as the prefix states it."""
-    wide = head[6:7] != b"\x01"
-    return (12 if wide else 10) + int.from_bytes(head[8 : 12 if wide else 10], "little")
-
-
-def _parse(file: SourceFile, head: bytes, size: int, name: str) -> _Header:
-    def bad(what: str) -> BadInput:
-        return BadInput(
-            what,
-            path=file.path,
-            where=f"array {short_name(name)}",
-            hint="the file is damaged; fetch it again",
-        )
-
-    if not head.startswith(_MAGIC) or len(head) < 10:
-        raise bad("is not a numpy array")
-    if head[6:8] not in (b"\1\0", b"\2\0", b"\3\0"):
-        raise bad(f"has the format version {head[6]}.{head[7]}, which is not known")
-    length = _need(head)
-    if length > min(len(head), _HEADER_LIMIT):
-        raise bad(f"has a header of {length:,} bytes, there are {min(size, _HEADER_LIMIT):,}")
-    encoding = "utf-8" if head[6] == 3 else "latin-1"
-    text = head[12 if head[6] > 1 else 10 : length].decode(encoding, "replace")
-    match = _HEADER.fullmatch(text)
-    if match is None:
-        raise bad("has a header that numpy does not write")
-    descr = match["descr"].strip("'")
-    order, code = descr[:1], descr[1:]
-    dtype = NUMPY_CODES.get(code, "") if order in "<>|" else ""
-    if dtype and (order == "|") != (ITEMSIZE[dtype] == 1):
-        raise bad(f"has the dtype {short_name(descr)}, which numpy does not write")
-    shape = _parse_shape(match["shape"])
-    if shape is None:
-        raise bad("has an impossible shape")
-    if dtype and prod(shape) * ITEMSIZE[dtype] != size - length:
-        raise bad(
-            f"takes {size - length:,} bytes, which are not those of {dtype} {'x'.join(map(str, shape)) or 'scalar'}"
-        )
-    return _Header(dtype, short_name(descr), order == ">", match["fortran"] == "True", shape, length)
-
-
-def _parse_shape(text: str) -> tuple[int, ...] | None:
-    """A tuple as Python writes it: one size is followed by a comma, and Python 2 may write an L."""
-    if not text:
-        return ()
-    if not re.fullmatch(r"\d{1,19}L?(?:,|(?:, \d{1,19}L?){1,63})", text):
-        return None
-    shape = tuple(int(size.strip("L ")) for size in text.split(",") if size)
-    return shape if all(size < 1 << 63 for size in shape) else None
-
-
-def _transposed(header: _Header) -> bool:
-    """Whether Fortran order differs from C order."""
-    return header.fortran and sum(size != 1 for size in header.shape) > 1 and 0 not in header.shape
-
-
-def _ordered(data: Data, header: _Header) -> Data:
+def _ordered(data: Data, header: Header) -> Data:
     """Little-endian and in C order."""
     itemsize = ITEMSIZE[header.dtype]
-    if _transposed(header):
+    if header.is_transposed:
         data = _Transposed(data, header.shape, itemsize)
     return Swapped(data, itemsize) if header.big and itemsize > 1 else data
 

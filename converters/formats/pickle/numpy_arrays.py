@@ -14,6 +14,8 @@ from converters.files import CHUNK
 from converters.printable import short_name
 from converters.tensor import ITEMSIZE, NUMPY_CODES, Data, FileBytes, Held, Swapped, Tensor
 
+from .inert_objects import Bystander
+from .keys import key_text
 from .machine import Global, Inert, InertDict, code, put
 from .strings import RAW, PickleError, Span, content, decoded_chunks, encodes, latin1
 
@@ -40,6 +42,9 @@ _FORMATS = {"f2": "e", "f4": "f", "f8": "d", "i1": "b", "i2": "h", "i4": "i", "i
     "u8": "Q",
     "b1": "?",
 }
+
+_OTHER_SCALARS = "cfmMSUV"
+"""Kinds of scalars beside those of `_FORMATS`; a scalar that is a Python object would be code."""
 
 _MAX_AXES = 64  # numpy's own limit
 _CODE_LENGTH = 16  # of a dtype's type code; numbers have two characters
@@ -145,10 +150,11 @@ def _ascii(value: object) -> str:
 
 
 _NDARRAY = Global("numpy.ndarray")
+_MATRIX = Global("numpy.matrix")
 
 
 def _reconstruct(arguments: tuple[object, ...]) -> Array:
-    if len(arguments) != 3 or arguments[0] is not _NDARRAY:
+    if len(arguments) != 3 or (arguments[0] is not _NDARRAY and arguments[0] is not _MATRIX):
         raise PickleError("has an array of unknown form")
     return Array()  # the shape (0,) and the code 'b' that follow are placeholders
 
@@ -176,24 +182,30 @@ def _dtype(arguments: tuple[object, ...]) -> DType:
     return DType(type_code)
 
 
-def _scalar(arguments: tuple[object, ...]) -> int | float | bool | str | bytes:
+def _scalar(arguments: tuple[object, ...]) -> object:
+    """A number or a short text as such; a complex or extended number, a date, a long text or a structure as an object
+    that holds its bytes."""
     dtype, data = arguments if len(arguments) == 2 else (None, None)
-    if not isinstance(dtype, DType) or not isinstance(data, bytes):
+    raw = isinstance(data, bytes) or (isinstance(data, Span) and not data.text)
+    if not isinstance(dtype, DType) or not raw or not dtype.order:
         raise PickleError("has a number of unknown form")
-    if dtype.order and dtype.code[0] in "US":
-        if dtype.code[0] == "S":
+    kind, form = dtype.code[0], _FORMATS.get(dtype.code, "")
+    if isinstance(data, bytes):
+        if kind == "S":
             return data
-        return data.decode("utf-32-be" if dtype.order == ">" else "utf-32-le", "replace")
-    form = _FORMATS.get(dtype.code, "")
-    if not dtype.order or not form or struct.calcsize(form) != len(data):
+        if kind == "U":
+            return data.decode("utf-32-be" if dtype.order == ">" else "utf-32-le", "replace")
+        if form and struct.calcsize(form) == len(data):
+            number: int | float | bool = struct.unpack((">" if dtype.order == ">" else "<") + form, data)[0]
+            return number
+    if form or kind not in _OTHER_SCALARS:
         raise PickleError("has a number of unknown form")
-    number: int | float | bool = struct.unpack((">" if dtype.order == ">" else "<") + form, data)[0]
-    return number
+    return Bystander("numpy.core.multiarray.scalar", arguments)
 
 
 def _encode(arguments: tuple[object, ...]) -> bytes | Span:
     text, codec = arguments if len(arguments) == 2 else (None, None)
-    if codec not in ("latin1", "latin-1"):
+    if codec not in ("latin1", "latin-1", b"latin-1"):  # the last is Python 2's, for a bytearray
         raise code(f"_codecs.encode({short_name(codec) if isinstance(codec, str) else '...'})")
     if isinstance(text, str):
         return latin1(text)
@@ -250,6 +262,8 @@ def _names() -> dict[tuple[str, str], Global]:
         ("numpy.core.numeric", "_frombuffer"): frombuffer,
         ("numpy._core.numeric", "_frombuffer"): frombuffer,
         ("numpy", "ndarray"): _NDARRAY,
+        ("numpy", "matrix"): _MATRIX,
+        ("numpy.matrixlib.defmatrix", "matrix"): _MATRIX,
         ("numpy", "dtype"): Global("numpy.dtype", _dtype),
         ("_codecs", "encode"): Global("_codecs.encode", _encode),
         ("__builtin__", "bytes"): bytes_,
@@ -411,7 +425,7 @@ class PlainValues:
 
 
 def _label(key: object) -> str:
-    return _printable(key) if isinstance(key, (str, bytes)) else str(key)
+    return _printable(key) if isinstance(key, (str, bytes)) else key_text(key)
 
 
 def _printable(text: str | bytes) -> str:

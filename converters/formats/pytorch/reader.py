@@ -24,6 +24,7 @@ from converters.printable import short_name
 from .state_dict import lazy_tensors, state_dict
 from .tensors import PthFile, TorchStorage, element_size, storage_fields
 from .torch_globals import NAMES
+from .whole_models import refuser
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -68,7 +69,8 @@ def read_pth(file: SourceFile, *, checksum: bool = True, entry: str | None = Non
         found = walk(file, names, offset=data.offset, size=data.size, persistent=storage)
         value: object = parameters(file, found.value)
     else:
-        value = walk(file, NAMES, offset=data.offset, size=data.size, persistent=storage).value
+        refuse = refuser(file, data.offset, data.size)
+        value = walk(file, NAMES, offset=data.offset, size=data.size, persistent=storage, refuse=refuse).value
     state = state_dict(file, value, entry)
     contents = lazy_tensors(file, state, swapped=swapped, checked=checked, crcs=has)
     return contents.replace(

@@ -11,9 +11,10 @@ from typing import TYPE_CHECKING, NamedTuple
 from converters.errors import BadInput
 from converters.files import CHUNK
 from converters.formats.io.zip_records import CheckedPart, CheckedRecord, RecordCheck, ZipRecord
+from converters.formats.pickle.keys import Key, key_text
 from converters.formats.pickle.machine import Global
 from converters.formats.pickle.numpy_arrays import refuse_too_many
-from converters.formats.pickle.strings import PickleError, encodes
+from converters.formats.pickle.strings import PickleError, Span, content, encodes
 from converters.printable import short_name
 from converters.record import Record
 from converters.tensor import ITEMSIZE, Data, FileBytes, Swapped, Tensor
@@ -45,6 +46,9 @@ STORAGES = {
 
 _OTHER_ITEMSIZES = {"complex64": 8, "complex128": 16, "qint32": 4}
 """Bytes of an element that is not converted, where they are more than one."""
+
+_LONGEST_NAME = 4096
+"""Bytes of the longest name that is read."""
 
 
 class PthFile(Record):
@@ -140,13 +144,18 @@ class OddTensor(TorchTensor):
 
 
 def named(file: SourceFile, entries: dict[object, object]) -> dict[str, object]:
-    """Entries by name. PyTorch under Python 2 wrote names as bytes; optimizers use numbers. Raises `BadInput`."""
+    """Entries by name. PyTorch under Python 2 wrote names as bytes; optimizers use numbers; whatever else is a key
+    beside the weights has a text of its own. Raises `BadInput`."""
     refuse_too_many(file, entries)
     named: dict[str, object] = {}
+    texts = {key for key in entries if isinstance(key, str)}
     for key, value in entries.items():
-        name = key.decode("utf-8", "backslashreplace") if isinstance(key, bytes) else str(key)
+        name = _name(file, key)
         if not encodes(name):
             raise BadInput(f"has a name that is not valid Unicode: {short_name(name)}", path=file.path)
+        is_text = isinstance(key, (str, bytes))
+        if not is_text and not isinstance(value, TorchTensor) and (name in texts or name in named):
+            name = f"{name} (key {len(named) + 1:,})"
         if name in named:
             raise BadInput(
                 f"has the name {short_name(name)} twice",
@@ -155,6 +164,20 @@ def named(file: SourceFile, entries: dict[object, object]) -> dict[str, object]:
             )
         named[name] = value
     return named
+
+
+def _name(file: SourceFile, key: object) -> str:
+    """The text of a key. A long one, which stayed in the file, is read up to a bound."""
+    if isinstance(key, bytes):
+        return key.decode("utf-8", "backslashreplace")
+    span = key.value if isinstance(key, Key) else None
+    if not isinstance(span, Span) or span.length > _LONGEST_NAME:
+        return key_text(key)
+    try:
+        long = content(file, span)
+    except PickleError as error:
+        raise BadInput(error.what, path=file.path, hint=error.hint) from None
+    return long.decode("utf-8", "backslashreplace") if isinstance(long, bytes) else long
 
 
 def storage_fields(reference: tuple[object, ...]) -> tuple[str, str, int]:

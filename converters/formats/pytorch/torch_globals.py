@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from functools import partial
 
-from converters.formats.pickle.ignored_globals import NAMES as IGNORED_NAMES
+from converters.formats.pickle.inert_names import NAMES as INERT_NAMES
 from converters.formats.pickle.machine import Global
 from converters.formats.pickle.numpy_arrays import NAMES as ARRAY_NAMES
 from converters.formats.pickle.strings import PickleError
@@ -19,6 +19,7 @@ _DTYPES = (
 )
 _QUANTISED = "per_tensor_affine per_channel_affine per_tensor_symmetric per_channel_symmetric"
 _QUANTISED_BY = (*_QUANTISED.split(), "per_channel_affine_float_qparams")
+_MEMORY_FORMATS = ("contiguous_format", "preserve_format", "channels_last", "channels_last_3d")
 
 _ODD = {
     "_rebuild_sparse_tensor": ("a sparse tensor", "save its .to_dense() instead"),
@@ -118,10 +119,12 @@ def _torch_names() -> dict[tuple[str, str], Global]:
     }
     for name in (*STORAGES, *_DTYPES, *_QUANTISED_BY):
         names["torch", name] = Global(f"torch.{name}")
+    for name in _MEMORY_FORMATS:  # this odd place is where pickle finds them
+        names["torch._utils", f"torch.{name}"] = Global(f"torch.{name}")
     for name, (kind, hint) in _ODD.items():
         names["torch._utils", name] = Global(f"torch._utils.{name}", partial(_odd, kind, hint))
     return names
 
 
-NAMES = {**IGNORED_NAMES, **ARRAY_NAMES, **_torch_names()}
+NAMES = {**INERT_NAMES, **ARRAY_NAMES, **_torch_names()}
 """The closed table of the names that a state dict needs."""

@@ -10,7 +10,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from converters.errors import BadInput
-from converters.formats.pickle.machine import Global, Inert
+from converters.formats.pickle.machine import Global, Inert, code
 from converters.formats.pickle.numpy_arrays import TENSOR_LIMIT
 from converters.formats.pickle.strings import PickleError, encodes
 
@@ -54,7 +54,13 @@ class _Names(dict[tuple[str, str], Global]):
         return super().get(key)
 
 
-_MODULE = Global("a class of the archive", new=Module)
+def _module(arguments: tuple[object, ...]) -> Module:
+    if arguments:
+        raise code("an object of a class of the archive with arguments")
+    return Module()
+
+
+_MODULE = Global("a class of the archive", new=_module)
 
 
 def module_names(names: Mapping[tuple[str, str], Global]) -> Mapping[tuple[str, str], Global]:

@@ -74,7 +74,7 @@ def recognise(blobs: Mapping[str, Shape], settings: Mapping[str, Any]) -> Source
     try:
         return (kind or _OnePathway)(blobs, scope, _ModelName.parse(model)).network()
     except KeyError as error:
-        raise Refused(f"is no network of PySlowFast: it has no blob {error}") from None
+        raise Refused(f"is not a network of PySlowFast: it has no blob {error}") from None
 
 
 class _Builder(Bottlenecks):

@@ -49,7 +49,7 @@ def recognise(blobs: Mapping[str, Shape], settings: Mapping[str, Any]) -> Source
     try:
         return _Builder(blobs, scope).network(MODELS[model])
     except KeyError as error:
-        raise Refused(f"is no network of video-nonlocal-net: it has no blob {error}") from None
+        raise Refused(f"is not a network of video-nonlocal-net: it has no blob {error}") from None
 
 
 class _Builder(Bottlenecks):

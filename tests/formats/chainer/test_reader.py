@@ -247,22 +247,19 @@ HOSTILE = {
     "a huge shape": (npy("'<f4'", f"({2**62}, {2**62})", bytes(8)), "takes 8 bytes"),
     "a shape of 20 digits": (npy("'<f4'", "(99999999999999999999,)", bytes(8)), "impossible shape"),
     "a shape beyond 2^63": (npy("'<f4'", f"({2**63},)", bytes(8)), "impossible shape"),
-    "a negative shape": (npy("'<f4'", "(-2,)", bytes(8)), "header that numpy does not write"),
-    "a shape that is code": (npy("'<f4'", "(open('x'),)", bytes(8)), "header that numpy does not write"),
-    "a shape without commas": (npy("'<f4'", "(2)", bytes(8)), "impossible shape"),
-    "a shape of commas": (npy("'<f4'", "(,,)", bytes(8)), "impossible shape"),
+    "a negative shape": (npy("'<f4'", "(-2,)", bytes(8)), "impossible shape"),
+    "a shape that is code": (npy("'<f4'", "(open('x'),)", bytes(8)), "header that numpy does not read"),
+    "a shape without commas": (npy("'<f4'", "(2)", bytes(8)), "header that numpy does not read"),
+    "a shape of commas": (npy("'<f4'", "(,,)", bytes(8)), "header that numpy does not read"),
     "70 axes": (npy("'<f4'", f"({'1, ' * 69}2)", bytes(8)), "impossible shape"),
-    "deep nesting": (npy("'<f4'", "(" * 5000 + ")" * 5000, bytes(8)), "header that numpy does not write"),
-    "no order": (npy("'=f4'", "(2,)", bytes(8)), ""),
-    "an order that is not needed": (npy("'<i1'", "(8,)", bytes(8)), "dtype <i1, which numpy does not write"),
-    "an order that is needed": (npy("'|f4'", "(2,)", bytes(8)), "dtype |f4, which numpy does not write"),
+    "deep nesting": (npy("'<f4'", "(" * 5000 + ")" * 5000, bytes(8)), "header that numpy does not read"),
     "no numpy": (b"hello, world", "is not a numpy array"),
     "nothing": (b"", "is not a numpy array"),
     "half a magic": (b"\x93NUMPY\1", "is not a numpy array"),
     "version 9": (b"\x93NUMPY\x09\x00" + bytes(80), "format version 9.0"),
     "a header that goes on": (b"\x93NUMPY\1\0\xff\xff{'descr'", "a header of 65,545 bytes"),
     "a header of 4 GB": (b"\x93NUMPY\2\0\xff\xff\xff\xff{'descr'", "a header of 4,294,967,307 bytes"),
-    "a header that is no dictionary": (b"\x93NUMPY\1\0\x04\0[1]\n", "header that numpy does not write"),
+    "a header that is no dictionary": (b"\x93NUMPY\1\0\x04\0[1]\n", "header that numpy does not read"),
     "terminal codes": (npy("'\x1b[2J'", "(2,)", bytes(8)), ""),
 }
 
@@ -524,7 +521,7 @@ def test_hdf5_leaves_nothing_open(tmp_path, run):
     hdf5(tmp_path / "a.h5", **{"fc8/W": packed, "fc8/b": ARRAYS["vector"]})
     done = run("c3d", "a.h5", "out.pth")
     assert (done.returncode, done.stderr.count("\n")) == (1, 1)
-    assert "is no network that C3D in Chainer has" in done.stderr
+    assert "is not a network that C3D in Chainer has" in done.stderr
     done = run("inspect", "a.h5", "--stats")
     assert (done.returncode, done.stderr) == (0, "")
 

@@ -398,7 +398,7 @@ def test_other_files_are_named(tmp_path):
     with zipfile.ZipFile(tmp_path / "y.zip", "w") as archive:
         archive.writestr("checkpoint.pth", bytes(1000))
     assert "not one of PyTorch's" in refusal(tmp_path, (tmp_path / "y.zip").read_bytes())
-    assert "contains code: torch.nn.modules" in refusal(tmp_path, saved(network()))
+    assert "holds a whole model, which is a program: torch.nn.modules" in refusal(tmp_path, saved(network()))
     assert "no dictionary" in refusal(tmp_path, saved(torch.ones(2)))
     assert "no tensors" in refusal(tmp_path, saved({"epoch": 3}))
 
