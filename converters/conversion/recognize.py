@@ -14,6 +14,8 @@ from converters.mapping.network_info import layout_settings
 from converters.mapping.readable_networks import network_errors
 from converters.mapping.table_files import layout_names
 
+from .unconverted import refuse_nothing_else, with_unconverted
+
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterable, Sequence
 
@@ -50,6 +52,7 @@ def recognize(
     """
     path = checkpoint.path
     request = _Request(variant, head, (drop,) if isinstance(drop, str) else tuple(drop))
+    refuse_nothing_else(checkpoint)
     if layout == "onnx" and checkpoint.format != "onnx":
         hint = "`convert auto` recognises other files"
         raise BadInput(f"is a {checkpoint.container}, not an ONNX model", path=path, hint=hint)
@@ -74,9 +77,15 @@ def recognize(
     refusals: list[Refused] = []
     for table in tables:  # counting faults is slow, so it is done only if nothing matches
         try:
-            match_file(table, checkpoint.tensors, checkpoint.other_values, **request._asdict(), path=path)
+            match_file(
+                table,
+                checkpoint.tensors,
+                _other_names(checkpoint, table),
+                **request._asdict(),
+                path=path,
+            )
         except Refused as error:
-            refusals.append(error)
+            refusals.append(with_unconverted(error, checkpoint.unconverted))
     nearest = max(refusals, key=lambda error: -len(error.faults) if error.faults else float("-inf"))
     if len(tables) > 1 and not nearest.faults:
         nearest = Refused(
@@ -97,10 +106,21 @@ def recognize(
 def _matches(checkpoint: Checkpoint, tables: Iterable[LayoutTable], request: _Request) -> list[Match]:
     """The file's matches with some layouts."""
     matches = (
-        find_match(table, checkpoint.tensors, checkpoint.other_values, **request._asdict())
+        find_match(table, checkpoint.tensors, _other_names(checkpoint, table), **request._asdict())
         for table in tables
     )
     return [match for match in matches if match]
+
+
+def _other_names(checkpoint: Checkpoint, table: LayoutTable) -> list[str]:
+    """What a match must know of beside the tensors. Plain values among blobs must be ignored by name. Tensors that are
+    not converted are left aside: if the network needs one, its name is missing."""
+    left_aside = table.format == "pytorch"
+    return [
+        name
+        for name, other in checkpoint.other_values.items()
+        if left_aside or not (other.beside or other.is_tensor)
+    ]
 
 
 def _rank(match: Match) -> tuple[bool, int]:

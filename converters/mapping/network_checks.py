@@ -1,4 +1,4 @@
-"""What is wrong with a network table beside its grammar: the parts, placeholders, columns and families it refers to."""
+"""Check what a network table refers to: parts, placeholders, columns and families. Its grammar is checked before."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ _SIZES = ("classes", "channels")
 
 
 def network_faults(table: NetworkTable) -> Iterator[Fault]:
-    """What is wrong with a network table beside its grammar."""
+    """The references of a network table that lead nowhere, and variants that cannot be expanded."""
     known = set(network_names())
     for side, row in table.compose.items():
         if row.network not in known:

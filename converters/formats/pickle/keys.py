@@ -13,9 +13,6 @@ from .strings import PickleError, Span
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-SMALL = 1 << 31
-"""Whole numbers from here on are a `Key`."""
-
 _PARTS = 32
 """Values in a tuple that is a key, those in inner tuples counted."""
 
@@ -44,9 +41,8 @@ class Key:
 
 
 def as_key(value: object) -> object:
-    """What stands for a value as a key. Raises `PickleError` for a value that cannot be one."""
-    if isinstance(value, (str, bytes)) or (isinstance(value, int) and abs(value) < SMALL):
-        return value
+    """What stands for a value, which is neither a name nor a small number, as a key. Raises `PickleError` for one that
+    cannot be a key."""
     if isinstance(value, (list, dict)):
         raise PickleError("has a dictionary key that is a list or a dictionary")
     if value is None or isinstance(value, (int, float, tuple, Span)):

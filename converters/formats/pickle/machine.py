@@ -16,7 +16,6 @@ from converters.errors import BadInput
 from converters.files import CHUNK
 from converters.printable import short_name
 
-from .keys import as_key, key_text
 from .strings import ESCAPED, RAW, RAW_UNICODE, UTF8, PickleError, Span, decode
 
 if TYPE_CHECKING:
@@ -368,12 +367,15 @@ def put(target: object, key: object, value: object) -> None:
     if not isinstance(target, dict):
         raise PickleError("sets an item of a value that is not a dictionary")
     kind = type(key)
-    if kind is not str and kind is not bytes:
+    if kind is not str and kind is not bytes and not (isinstance(key, int) and abs(key) < 1 << 31):
+        from .keys import as_key
+
         key = as_key(key)
     if key in target:
-        raise PickleError(
-            f"has the name {short_name(key_text(key))} twice", "only one of the two could be used"
-        )
+        from .keys import key_text
+
+        name = short_name(key_text(key))
+        raise PickleError(f"has the name {name} twice", "only one of the two could be used")
     target[key] = value
 
 

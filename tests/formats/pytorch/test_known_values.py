@@ -15,6 +15,7 @@ import torch
 
 from converters.errors import BadInput
 from converters.files import SourceFile
+from converters.formats.pickle.inert_names import NAMES as INERT_NAMES
 from converters.formats.pickle.inert_objects import Bystander
 from converters.formats.pickle.machine import walk
 from converters.formats.pytorch.reader import read_pth
@@ -208,6 +209,50 @@ def test_bombs_of_known_names_are_refused(tmp_path, name):
     data = P4 + BOMBS[name] + b"."
     with file_of(tmp_path, data) as file, pytest.raises(BadInput):
         walk(file, NAMES)
+
+
+DEEP = {
+    "shared": b"K\x01" + b"2\x86" * 40,  # 2 ** 40 numbers if it were written out
+    "nested": b"K\x01" + b"\x85" * 20_000,
+}
+
+
+@pytest.mark.full
+@pytest.mark.parametrize("deep", DEEP)
+def test_no_known_name_prints_or_compares_what_is_deep(tmp_path, deep):
+    """Every name is called, made anew and given a state with such values; each ends in a value or a refusal."""
+    memo = b"\x80\x02" + DEEP[deep][:2000] + b"q\x000"
+    said = [""]
+    for module, name in (*NAMES, *INERT_NAMES):
+        known = memo + f"c{module}\n{name}\n".encode()
+        for arguments in (b"h\x00\x85", b"h\x00h\x00\x86", b"h\x00h\x00h\x00\x87"):
+            for end in (b"R", b"\x81", b"R}h\x00h\x00sb", b")\x81h\x00b"):
+                with file_of(tmp_path, known + arguments + end + b".") as file:
+                    try:
+                        walk(file, NAMES)
+                    except BadInput as error:
+                        said.append(error.what)
+    assert max(map(len, said)) < 300
+
+
+@pytest.mark.parametrize("deep", DEEP)
+def test_a_deep_value_beside_the_weights_is_left_aside(tmp_path, deep, run):
+    (tmp_path / "x.pth").write_bytes(checkpoint(P4 + DEEP[deep] + b"."))
+    for options in ((), ("--json",)):
+        done = run("inspect", tmp_path / "x.pth", *options)
+        assert done.returncode == 0, done.stderr
+        assert "beside" in done.stdout
+    assert "no dictionary" in refusal_of(tmp_path, P4 + DEEP[deep] + b".")
+
+
+def refusal_of(folder: Path, stream: bytes) -> str:
+    """What is said of a whole pickle."""
+    out = io.BytesIO()
+    with zipfile.ZipFile(out, "w") as archive:
+        archive.writestr("x/data.pkl", stream)
+    with file_of(folder, out.getvalue()) as file, pytest.raises(BadInput) as caught:
+        read_pth(file)
+    return str(caught.value)
 
 
 def test_every_sort_of_key_is_inert_beside_the_weights(tmp_path):
