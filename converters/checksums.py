@@ -53,7 +53,7 @@ def parse_sums(text: str, path: str) -> dict[str, str]:
     for number, line in enumerate(text.splitlines(), 1):
         match = re.fullmatch(r"([0-9a-f]{64}) [ *](.+)", line)
         if match is None:
-            raise BadInput("is no list of SHA-256 hashes", path=path, where=f"line {number}")
+            raise BadInput("is not a list of SHA-256 hashes", path=path, where=f"line {number}")
         found[match[2]] = match[1]
     return found
 

@@ -15,11 +15,31 @@ def printable(text: str) -> str:
     return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in text)
 
 
+_BITS = 1 << 12  # of a number that is written out; Python refuses much longer ones
+_LONGEST = 80
+"""Characters of a short name."""
+
+
 def short_name(name: object) -> str:
-    """A name from a file, for a message: ASCII, and at most 80 characters. Bytes are taken for UTF-8."""
-    text = name.decode("utf-8", "backslashreplace") if isinstance(name, bytes) else str(name)
-    text = "".join(c if c.isascii() and c.isprintable() else ascii(c)[1:-1] for c in text[:81])
-    return text if len(text) <= 80 else text[:77] + "..."
+    """A name from a file, for a message: ASCII, and at most 80 characters. Bytes are taken for UTF-8.
+
+    What is neither a text nor a number is told by its type alone: a list may hold itself, and a few nested tuples
+    that share their parts would take hours to print.
+    """
+    text = _start(name, _LONGEST + 1)
+    text = "".join(c if c.isascii() and c.isprintable() else ascii(c)[1:-1] for c in text)
+    return text if len(text) <= _LONGEST else text[: _LONGEST - 3] + "..."
+
+
+def _start(value: object, length: int) -> str:
+    """The first ``length`` characters of a text or a number; the type of anything else."""
+    if isinstance(value, bytes):
+        return value[: 4 * length].decode("utf-8", "backslashreplace")[:length]
+    if isinstance(value, str):
+        return value[:length]
+    if isinstance(value, int) and value.bit_length() > _BITS:
+        return f"a number of {value.bit_length():,} bits"
+    return str(value) if value is None or isinstance(value, (int, float)) else f"a {type(value).__name__}"
 
 
 def shape_text(shape: Iterable[int]) -> str:

@@ -106,21 +106,21 @@ LOOK = {"L": 0.8, "S": 2.0}
 def rows(fast: bool, torch: bool) -> list[Row]:
     """The table's lines, as far as what is installed allows."""
     convert = ("{layout}", "{source}", "{output}")
-    found: list[Row] = []
+    listed: list[Row] = []
     for suffix, plain, fast_goals in ((".pth", PTH, FAST), (".safetensors", SAFETENSORS, SAFETENSORS)):
         words = ("-c", WITHOUT_FAST, *convert)
         title = f"{suffix}, standard library only"
-        found.append(Row(title=title, words=words, command=False, suffix=suffix, goals=plain))
+        listed.append(Row(title=title, words=words, command=False, suffix=suffix, goals=plain))
         if fast:
-            found.append(Row(title=f"{suffix}, with [fast]", words=convert, suffix=suffix, goals=fast_goals))
-    found.append(Row(title="inspect", words=("inspect", "{source}"), goals=LOOK))
-    found.append(Row(title="--dry-run", words=(*convert, "--dry-run"), suffix=".pth", goals=LOOK))
-    found.append(Row(title="python -c pass", words=("-c", "pass"), command=False))
+            listed.append(Row(title=f"{suffix}, with [fast]", words=convert, suffix=suffix, goals=fast_goals))
+    listed.append(Row(title="inspect", words=("inspect", "{source}"), goals=LOOK))
+    listed.append(Row(title="--dry-run", words=(*convert, "--dry-run"), suffix=".pth", goals=LOOK))
+    listed.append(Row(title="python -c pass", words=("-c", "pass"), command=False))
     if torch:
-        found.append(Row(title="import torch", words=("-c", "import torch"), command=False))
+        listed.append(Row(title="import torch", words=("-c", "import torch"), command=False))
         words = ("-c", THROUGH_TORCH, "{source}", "{output}")
-        found.append(Row(title="pickle.load + torch.save", words=words, command=False, suffix=".pth"))
-    return found
+        listed.append(Row(title="pickle.load + torch.save", words=words, command=False, suffix=".pth"))
+    return listed
 
 
 WRITE_C3D = """
@@ -162,8 +162,8 @@ for entry in tensor_slots(load_layout("i3d"), find_variant("i3d", "i3d"), bound,
         view = memoryview(random.random_sample(shape).astype("<f4").reshape(-1)).cast("B")
         tensors.append(Tensor("RGB/inception_i3d/" + entry.name, "float32", shape, Held(view)))
 data, index = checkpoint_names(sys.argv[1])
-with replacing(data, force=True) as one, replacing(index, force=True) as other:
-    write_tensorflow(one, other, tensors)
+with replacing(data, force=True) as data_file, replacing(index, force=True) as index_file:
+    write_tensorflow(data_file, index_file, tensors)
 """
 """Writes an I3D checkpoint in TensorFlow's format, 51 MB, at the path given."""
 
@@ -329,10 +329,10 @@ def measure_i3d(bench: Bench, rounds: int) -> str:
         _progress(f"i3d: round {number} of {rounds}")
         run = bench.run(words)
         _unlink(output)
-        other = bench.run(import_torch)
+        imported = bench.run(import_torch)
         if number:  # the first fills the page cache
             conversions.append(run)
-            imports.append(other)
+            imports.append(imported)
     anonymous, _ = bench.memory(words)
     _progress("")
     own, torch = _median(conversions), _median(imports)
@@ -418,10 +418,10 @@ def markdown(figures: Sequence[Figure], labels: Sequence[str]) -> str:
     by_row: dict[str, dict[str, Figure]] = {}
     for each in figures:
         by_row.setdefault(each.row, {})[each.source] = each
-    for title, found in by_row.items():
+    for title, by_source in by_row.items():
         cells: list[str] = []
         for label in labels:
-            figure = found.get(label)
+            figure = by_source.get(label)
             if figure is None:
                 cells += ["-"] * len(heads)
                 continue
@@ -495,8 +495,8 @@ def measure_all(bench: Bench, labels: Sequence[str], rounds: int, *, torch: bool
     figures: list[Figure] = []
     copies: dict[str, Run] = {}
     for label in labels:
-        found, copies[label] = measure(bench, label, table, rounds)
-        figures += found
+        measured, copies[label] = measure(bench, label, table, rounds)
+        figures += measured
     return Report(
         machine=machine,
         command=" ".join(bench.command),

@@ -145,8 +145,8 @@ def cases(only: Sequence[str]) -> Iterator[Case]:
     for layout in map(load_layout, layout_names()):
         for family in families(layout) if layout.format != "pytorch" else ():
             for variant in variants(family):
-                wanted = any(fnmatchcase(variant.name, glob) for glob in only)
-                if wanted and not layout.support_for(variant.name).unsupported:
+                asked = any(fnmatchcase(variant.name, glob) for glob in only)
+                if asked and not layout.support_for(variant.name).unsupported:
                     targets = tuple(targets_of(layout, variant))
                     for hint in model_names(layout, variant) or [variant.name]:
                         yield Case(layout=layout, variant=variant, hint=hint, targets=targets)
@@ -164,17 +164,17 @@ def targets_of(layout: LayoutTable, variant: Variant) -> Iterator[str]:
             yield name
 
 
-def smallest(found: Sequence[Case]) -> Iterator[Case]:
+def smallest(candidates: Sequence[Case]) -> Iterator[Case]:
     """For each source, family and target the case with the fewest weights."""
-    weights = [parameters(case.variant, sizes_of(case.variant), {}) for case in found]
+    weights = [parameters(case.variant, sizes_of(case.variant), {}) for case in candidates]
     chosen: dict[tuple[str, str, str], int] = {}
-    for place in sorted(range(len(found)), key=weights.__getitem__):
-        case = found[place]
+    for place in sorted(range(len(candidates)), key=weights.__getitem__):
+        case = candidates[place]
         for target in case.targets:
             chosen.setdefault((case.layout.name, case.variant.family, target), place)
     for place in sorted(set(chosen.values())):
         targets = tuple(target for (_, _, target), winner in chosen.items() if winner == place)
-        yield replace(found[place], targets=targets)
+        yield replace(candidates[place], targets=targets)
 
 
 def check_case(case: Case, folder: str, device: str) -> int:
@@ -235,11 +235,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
     )
     parser.add_argument("--device", default="cpu", help="where the outputs run: cpu, cuda or auto")
     options = parser.parse_args(arguments)
-    found = list(cases(options.only or ["*"]))
-    if not found:
+    selected = list(cases(options.only or ["*"]))
+    if not selected:
         parser.error(f"no network is called {' or '.join(options.only)}")
     with tempfile.TemporaryDirectory(prefix="parity-") as folder:
-        chosen = smallest(found) if options.smallest else found
+        chosen = smallest(selected) if options.smallest else selected
         failed = sum(check_case(case, folder, options.device) for case in chosen)
     print(f"{failed} failed" if failed else "all agree")
     return 1 if failed else 0

@@ -97,7 +97,7 @@ def network_rows(tables: list[LayoutTable]) -> Iterator[tuple[str, str, str]]:
     """Every network: names, the layouts that its weights come in, and where they go; alike depths together."""
     rows = []
     for variant in networks().values():
-        support_for = [
+        supporting = [
             table
             for table in tables
             if variant.family in families(table) and not table.support_for(variant.name).unsupported
@@ -108,7 +108,7 @@ def network_rows(tables: list[LayoutTable]) -> Iterator[tuple[str, str, str]]:
             others = {*support.settings, *support.config} - {BN_EPS}
             return table.format == "pytorch", table.identity, bool(others)
 
-        first = min(support_for, key=place)
+        first = min(supporting, key=place)
         depths = "/".join(map(str, variant.values.get("depths", ())))
         rows.append(
             (

@@ -41,7 +41,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--channels",
         metavar="N",
         type=int,
-        help="input channels, if not the file's: each gets the mean of these (10: five frames of flow)",
+        help="number of input channels, if not the file's; each gets the mean of the file's (10: five frames of flow)",
     )
     output = parser.add_argument_group("output")
     output.add_argument(

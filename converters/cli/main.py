@@ -85,5 +85,7 @@ def _command(arguments: Sequence[str]) -> int:
 def _warn_of_tables() -> None:
     """Name the tables that the command passed over as they cannot be read."""
     layouts = sys.modules.get("converters.mapping.layout_tables")
-    for error in layouts.layout_errors() if layouts is not None else ():
+    networks = sys.modules.get("converters.mapping.readable_networks")
+    errors = layouts.layout_errors() if layouts is not None else ()
+    for error in (*errors, *(networks.network_errors() if networks is not None else ())):
         print(f"warning: {error}", file=sys.stderr)

@@ -199,7 +199,7 @@ def _record(
 def _notes(rows: Iterable[Row], inflated: Match, source: NetworkInfo, variant: Variant) -> Iterator[str]:
     """What became of the tensors, by number, and what the output lacks."""
     rows = list(rows)
-    ops = [op for row in rows for op in row.ops if isinstance(op, (Inflate, Spread, Pad))]
+    ops = [op for row in rows for op in row.operations if isinstance(op, (Inflate, Spread, Pad))]
     counts: dict[str, int] = {}
     for op in ops:
         description = (

@@ -25,22 +25,24 @@ if TYPE_CHECKING:
 
 
 class InflatedTensor(NamedTuple):
-    """How a tensor of the 2D network is inflated: ``row`` leads to its canonical form, ``ops`` from there on."""
+    """How a tensor of the 2D network is inflated: ``row`` leads to its canonical form, ``operations`` from there on."""
 
     row: Row
-    ops: tuple[Operation, ...]
+    operations: tuple[Operation, ...]
 
     def tensor(self, tensors: Mapping[str, Tensor], name: str) -> Tensor:
         """The inflated tensor, still lazy, under its canonical name."""
         tensor = self.row.tensor(tensors)
-        for op in self.ops:
+        for op in self.operations:
             tensor = op.apply(tensor)
         return tensor._replace(name=name)
 
     def before(self, row: Row) -> Row:
         """A row that reads the inflated tensor as a row that reads the file's."""
         return row._replace(
-            source=self.row.source, ops=(*self.row.ops, *self.ops, *row.ops), fill=self.row.fill
+            source=self.row.source,
+            operations=(*self.row.operations, *self.operations, *row.operations),
+            fill=self.row.fill,
         )
 
 
@@ -94,11 +96,11 @@ class _Pairing:
             return
         shape = tuple(size if isinstance(size, int) else self.sizes[size] for size in slot.shape)
         try:
-            ops = tuple(_steps(row.shape, shape, slot, self.variant, self.rule))
+            operations = tuple(_steps(row.shape, shape, slot, self.variant, self.rule))
         except ValueError as error:
             self.faults.append(Fault("shape", row.source or row.target, str(error)))
             return
-        self.tensors[name] = InflatedTensor(row, ops)
+        self.tensors[name] = InflatedTensor(row, operations)
         self.slots.append(slot)
 
     def finish(self, unused: Mapping[str, Row], path: str) -> None:
@@ -118,7 +120,7 @@ class _Pairing:
                 hint="choose a variant of the same depth",
                 faults=tuple(map(str, self.faults)),
             )
-        if not any(tensor.ops for tensor in self.tensors.values()):
+        if not any(tensor.operations for tensor in self.tensors.values()):
             raise Refused(
                 f"holds {title} already: there is nothing to inflate",
                 path=path,

@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 
 CHANNELS = 3
 FLAT = (CHANNELS, 16, 128, 171)
-"""The one shape that an array without axes is taken for: C3D's own."""
+"""The shape that an array without axes is assumed to have: C3D's own."""
 
 SUFFIXES = (".npy", ".npz", ".binaryproto")
 """What a mean can be written as."""

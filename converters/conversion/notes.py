@@ -71,7 +71,7 @@ def value_notes(
 ) -> Iterator[str]:
     """What the operations did to the values."""
     reversed_inputs = [
-        row.source for row in rows if row.source and any(isinstance(op, Reverse) for op in row.ops)
+        row.source for row in rows if row.source and any(isinstance(op, Reverse) for op in row.operations)
     ]
     if reversed_inputs:
         yield f"the input channels of {', '.join(reversed_inputs)} were reversed, between BGR and RGB"
@@ -86,7 +86,7 @@ def value_notes(
 def cast_note(rows: Sequence[Row], tensors: Mapping[str, Tensor], dtype: str) -> str:
     """How many tensors were cast to ``dtype``, and whether there is a way back."""
     exact = all(is_exact(tensors[row.source].dtype, row.dtype) for row in rows if row.source is not None)
-    count = sum(1 for row in rows if any(isinstance(op, Cast) for op in row.ops))
+    count = sum(1 for row in rows if any(isinstance(op, Cast) for op in row.operations))
     return (
         f"{count} tensors were cast to {dtype}{'' if exact else ', which rounds: there is no exact way back'}"
     )
@@ -95,7 +95,7 @@ def cast_note(rows: Sequence[Row], tensors: Mapping[str, Tensor], dtype: str) ->
 def input_notes(checkpoint: Checkpoint, match: Match, info: NetworkInfo) -> Iterator[str]:
     """How the input was read."""
     if match.has_inverse_std:
-        yield "the file's variances were read as inverse standard deviations, as told (--inverse-std)"
+        yield "the file's variances were read as inverse standard deviations (--inverse-std)"
     yield from _naming_notes(match)
     beside = checkpoint.details.get("beside")
     if beside:
@@ -108,7 +108,7 @@ def input_notes(checkpoint: Checkpoint, match: Match, info: NetworkInfo) -> Iter
     frames = match.sizes.get("stem_t")
     if usual and len(usual) == 2 and frames != usual[0] and "stem_stride" in info.settings:
         yield (
-            f"the stem's kernel spans {frames} frames; its stride in time, which no weight shows, is taken for "
+            f"the stem's kernel spans {frames} frames; its stride in time, which no weight shows, is assumed to be "
             f"{info.settings['stem_stride']} (--set stem_stride=N)"
         )
 
@@ -116,12 +116,12 @@ def input_notes(checkpoint: Checkpoint, match: Match, info: NetworkInfo) -> Iter
 def _naming_notes(match: Match) -> Iterator[str]:
     """How the file's names differ from its layout's, and whether it has a head."""
     if match.prefix and match.layout.format == "pytorch":
-        yield f"every name in the input has {printable(match.prefix)} in front"
+        yield f"every name in the input starts with {printable(match.prefix)}"
     if match.layout.naming.absent:
-        yield f"no name in the input has {match.layout.naming.absent} in front: it is a file of the backbone alone"
+        yield f"no name in the input starts with {match.layout.naming.absent}: it is a file of the backbone alone"
     if averaged_names([*match.dropped, *(slot.name for slot in match.slots)]):
-        yield "averages of the weights lie among them (ema_*): the plain names were taken"
+        yield "the file also has averages of the weights (ema_*): the weights without ema_ were taken"
     if match.layout.naming.head:
-        yield f"the input's head is {printable(match.layout.naming.head)}, as told (--head)"
+        yield f"the input's head is called {printable(match.layout.naming.head)} (--head)"
     if not match.sizes["classes"]:
         yield "there is no head: the output ends with features"

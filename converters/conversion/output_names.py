@@ -28,8 +28,8 @@ def stem_of(path: str) -> str:
 @cache
 def _suffixes() -> list[str]:
     """The suffixes of all formats, longer ones first."""
-    found = {suffix for record in formats() for suffix in (*record.suffixes, *record.other_suffixes)}
-    return sorted(found, key=len, reverse=True)
+    suffixes = {suffix for record in formats() for suffix in (*record.suffixes, *record.other_suffixes)}
+    return sorted(suffixes, key=len, reverse=True)
 
 
 def placeholders(pattern: str) -> list[str]:

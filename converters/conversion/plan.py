@@ -227,7 +227,7 @@ class _Planner:
         )
         row = Row(None, self.prefix + slot.name, self.dtype or kept, shape, tuple(steps), 1.0)
         self.rows.append(row)
-        if row.ops:
+        if row.operations:
             self._divisors[slot.canonical] = row.tensor({})
 
     def _counter(self, variance: TensorSlot) -> str | None:

@@ -187,14 +187,14 @@ def restore_data(plan: Plan, tensors: Mapping[str, Tensor], *, dry_run: bool = F
             dtypes[row.target] = source.dtype
         if not exact:
             lossy.append(row.target)
-        shift = next((op for op in row.ops if isinstance(op, ShiftVariance) and not op.undoing), None)
+        shift = next((op for op in row.operations if isinstance(op, ShiftVariance) and not op.undoing), None)
         if shift and exact and not dry_run:
-            ulps = rounding_of(shift, _input_of(row.ops, shift, source))
+            ulps = rounding_of(shift, _input_of(row.operations, shift, source))
             if any(ulps):
                 steps[row.target] = pack(ulps)
-        scale = next((op for op in row.ops if isinstance(op, Scale) and not op.undoing), None)
+        scale = next((op for op in row.operations if isinstance(op, Scale) and not op.undoing), None)
         if scale and exact:
-            ulps = rounding_of(scale, _input_of(row.ops, scale, source))
+            ulps = rounding_of(scale, _input_of(row.operations, scale, source))
             scaled[row.target] = [scale.rows, scale.down, pack(ulps) if any(ulps) else ""]
     restore: dict[str, Any] = {}
     if dtypes:
@@ -236,7 +236,7 @@ def info_after_undo(
     shift = (restore.get("variance") or {}).get("shift", 0.0) if undo else 0.0
     moved = (restore.get("moved") or {}).get("settings", {})
     if moved.keys() - info.settings.keys():
-        raise BadInput("its provenance record does not go with its tensors", hint="convert the source again")
+        raise BadInput("its provenance record does not fit its tensors", hint="convert the source again")
     return info.replace(settings={**info.settings, **moved}).with_eps(
         round(info.bn_eps + float(shift), EPS_DIGITS)
     )
@@ -286,7 +286,7 @@ def undo_operations(
             out[name] = _inverse(restore, tensors[name], Scale(rows=rows, down=down).inverse(), steps)
     except (KeyError, TypeError, ValueError):
         raise BadInput(
-            "its provenance record does not go with its tensors", hint="convert the source again"
+            "its provenance record does not fit its tensors", hint="convert the source again"
         ) from None
     return out
 

@@ -51,7 +51,7 @@ class Result(Record):
                     "target": row.target,
                     "dtype": row.dtype,
                     "shape": list(row.shape),
-                    "operations": [op.describe() for op in row.ops],
+                    "operations": [op.describe() for op in row.operations],
                 }
                 for row in self.rows
             ],

@@ -23,13 +23,13 @@ class Row(NamedTuple):
     target: str
     dtype: str
     shape: tuple[int, ...]
-    ops: tuple[Operation, ...]
+    operations: tuple[Operation, ...]
     fill: float = 0.0
 
     def tensor(self, tensors: Mapping[str, Tensor]) -> Tensor:
         """The target's tensor, still lazy."""
         tensor = tensors[self.source] if self.source is not None else self._filled()
-        for op in self.ops:
+        for op in self.operations:
             tensor = op.apply(tensor)
         return tensor._replace(name=self.target)
 
@@ -39,4 +39,4 @@ class Row(NamedTuple):
     @property
     def divisor(self) -> Tensor | None:
         """The tensor of the file, beside the source, that the source's values are divided by."""
-        return next((op.by for op in self.ops if isinstance(op, Divide)), None)
+        return next((op.by for op in self.operations if isinstance(op, Divide)), None)

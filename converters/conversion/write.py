@@ -29,21 +29,21 @@ if TYPE_CHECKING:
 
 
 class Target(Protocol):
-    """Whose names an output has: a layout's table, or a side of a mapping."""
+    """What gives an output its names: a layout's table, or a side of a mapping file."""
 
     @property
     def name(self) -> str:
-        """A word for it."""
+        """The layout's name, or a word for the mapping file's side."""
         ...
 
     @property
     def title(self) -> str:
-        """The project, for messages."""
+        """What messages call it."""
         ...
 
     @property
     def format(self) -> str:
-        """What its files come as, one of `formats.registry.layout_formats`."""
+        """The kind of its files, one of `formats.registry.layout_formats`."""
         ...
 
     @property
@@ -53,8 +53,8 @@ class Target(Protocol):
 
 
 class Work(Record):
-    """What is to be written: the input, the plan, the planned tensors, the provenance but for checksums, and what
-    goes around the state dict."""
+    """What is to be written: the input, the plan, the planned tensors, the provenance without its checksums
+    (``draft``), and what is wrapped around the state dict."""
 
     checkpoint: Checkpoint
     plan: Plan
@@ -65,7 +65,7 @@ class Work(Record):
 
 
 class Written(NamedTuple):
-    """The provenance as it is in the output, and seconds for each step."""
+    """The provenance in the output, and the seconds that each step took."""
 
     provenance: dict[str, Any]
     timings: dict[str, float]
@@ -86,8 +86,8 @@ def output_format(path: str, target: Target) -> str:
 
 
 def wrapper_of(path: str, target: Target, *, wrap: bool) -> Wrapper | None:
-    """What an output has around its state dict: what its suffix says, else with ``wrap`` what the target's project
-    has; None for a bare state dict.
+    """What is wrapped around an output's state dict: its suffix says so; else, with ``wrap``, it is what the target's
+    project uses. None for a bare state dict.
 
     Raises `UsageError` if the output's format has no wrapper.
     """
@@ -127,8 +127,8 @@ def write_output(
 ) -> Written:
     """Write the work's tensors as ``kind``, read the file back, and give it its name.
 
-    With ``check`` every byte is compared with the source, else names, shapes and dtypes. Raises `Refused` where
-    something differs or the disk does not take it; nothing is left then.
+    With ``check`` every byte is compared with the source, else names, shapes and dtypes. Raises `Refused` if something
+    differs or the file cannot be written; nothing is left then.
     """
     times = {"start": perf_counter()}
 
@@ -169,7 +169,7 @@ def _content(work: Work, record: _Record, progress: Callable[[int, int], None] |
 
 
 def _source_graph(work: Work) -> Graph:
-    """The network of the source framework over the planned tensors. Raises `Refused` if it leaves some unread."""
+    """The source framework's network over the planned tensors. Raises `Refused` if it does not read all of them."""
     from converters.mapping.network_info import model_name_in
     from converters.mapping.schema import LayoutTable
     from converters.source_graphs.caffe2_predict_net import described_net
@@ -178,7 +178,7 @@ def _source_graph(work: Work) -> Graph:
     network = work.draft.get("network") or {}
     tensors = {tensor.name: tensor for tensor in work.tensors}
     predict_net = work.checkpoint.predict_net
-    if predict_net is None or any(row.source != row.target or row.ops for row in work.plan.rows):
+    if predict_net is None or any(row.source != row.target or row.operations for row in work.plan.rows):
         net = source_net(
             tensors,
             settings=network.get("settings") or {},
@@ -224,7 +224,7 @@ class _Record:
             if row.source is None:
                 continue
             value = written
-            if known and not all(op.keeps_bytes for op in row.ops):
+            if known and not all(op.keeps_bytes for op in row.operations):
                 value = 0
                 for chunk in self._work.checkpoint.tensors[row.source].data.chunks():
                     value = crc(chunk, value)

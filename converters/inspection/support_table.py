@@ -12,6 +12,7 @@ from converters.conversion.notes import differences
 from converters.mapping.layout_tables import readable_layouts
 from converters.mapping.names import families, left_out, unstored
 from converters.mapping.network_info import differing_settings, layout_settings
+from converters.mapping.readable_networks import readable_networks
 from converters.mapping.settings import made_up_for
 from converters.mapping.table_files import network_names
 from converters.mapping.variants import BN_EPS, own_eps, own_settings, variants
@@ -43,7 +44,7 @@ def support_table() -> list[SupportedNetwork]:
     """Every network of every family."""
     tables = readable_layouts()
     rows = []
-    for family in network_names():
+    for family in readable_networks(network_names()):
         sources = [table for table in tables if table.format != "pytorch" and family in families(table)]
         for variant in variants(family):
             layouts, refusing = holding_layouts(variant)

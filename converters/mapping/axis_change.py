@@ -86,7 +86,7 @@ def parse_axes(check: Check, where: str, text: object, sizes: object) -> AxisCha
     check.that(
         bool(arrow) and left is not None and right is not None,
         where,
-        "axes must be such as 'D H W I O -> O I D H W' or 'O (C H) -> O (H C)', further ones in front or behind only",
+        "axes must be such as 'D H W I O -> O I D H W' or 'O (C H) -> O (H C)', with any 1 before or after the others",
     )
     here, there = left or (), right or ()
     check.that(

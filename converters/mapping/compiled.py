@@ -29,43 +29,43 @@ Table = Any
 """A `schema.LayoutTable` or a `schema.NetworkTable`."""
 
 
-def read_compiled(root: str, sort: str, name: str, text: bytes) -> Table | None:
+def read_compiled(root: str, folder: str, name: str, text: bytes) -> Table | None:
     """A table from its compiled form; None where there is none of it as its TOML, ``text``, is now."""
     try:
-        with open(compiled_path(root, sort, name), "rb") as file:
-            found = json.loads(file.read())
-        if found["key"] != table_key(root, sort, text, found["reads"]):
+        with open(compiled_path(root, folder, name), "rb") as file:
+            content = json.loads(file.read())
+        if content["key"] != table_key(root, folder, text, content["reads"]):
             return None
     except (OSError, ValueError, LookupError, TypeError):
         return None
-    return restore(schema.LayoutTable if sort == "layouts" else schema.NetworkTable, found["table"])
+    return restore(schema.LayoutTable if folder == "layouts" else schema.NetworkTable, content["table"])
 
 
-def compiled_path(root: str, sort: str, name: str) -> str:
+def compiled_path(root: str, folder: str, name: str) -> str:
     """Where a table's compiled form is."""
-    return os.path.join(root, FOLDER, f"{sort}-{name}.json")
+    return os.path.join(root, FOLDER, f"{folder}-{name}.json")
 
 
-def table_key(root: str, sort: str, text: bytes, reads: Iterable[str]) -> int:
+def table_key(root: str, folder: str, text: bytes, reads: Iterable[str]) -> int:
     """A checksum over the code, a table's TOML and those that it takes something from."""
     from zlib import crc32
 
-    found = crc32(text, _code_key())
+    crc = crc32(text, _code_key())
     for name in reads:
-        with open(os.path.join(root, sort, f"{name}.toml"), "rb") as file:
-            found = crc32(file.read(), found)
-    return found
+        with open(os.path.join(root, folder, f"{name}.toml"), "rb") as file:
+            crc = crc32(file.read(), crc)
+    return crc
 
 
 @cache
 def _code_key() -> int:
     from zlib import crc32
 
-    found, folder = 0, os.path.dirname(os.path.abspath(__file__))
+    crc, folder = 0, os.path.dirname(os.path.abspath(__file__))
     for name in _CODE:
         with open(os.path.join(folder, name), "rb") as file:
-            found = crc32(file.read(), found)
-    return found
+            crc = crc32(file.read(), crc)
+    return crc
 
 
 def as_data(value: Any) -> Any:
@@ -77,9 +77,9 @@ def as_data(value: Any) -> Any:
             if (own := getattr(value, name)) != getattr(type(value), name, _NO_DEFAULT)
         }
     if isinstance(value, (tuple, list)):
-        return [as_data(one) for one in value]
+        return [as_data(item) for item in value]
     if hasattr(value, "items"):
-        return {key: as_data(one) for key, one in value.items()}
+        return {key: as_data(item) for key, item in value.items()}
     return value
 
 
@@ -88,7 +88,7 @@ _NO_DEFAULT = object()
 
 def restore(record: type[Record], data: dict[str, Any]) -> Any:
     """A record from its data, which has been checked before it was written."""
-    readers = _readers(record)  # type: ignore[arg-type]  # mypy: a class is no Hashable
+    readers = _readers(record)  # type: ignore[arg-type]  # mypy: a class is not Hashable
     return record(
         **{
             name: value if (reader := readers[name]) is None else reader(value)

@@ -1,6 +1,6 @@
 """A table as the package works with it, from what its file says.
 
-What a file shows by itself is checked here; `check` compares tables with each other.
+What a file shows by itself is checked here; `network_checks` and `layout_checks` compare tables with each other.
 """
 
 from __future__ import annotations
@@ -41,7 +41,9 @@ def network_table(file: NetworkFile, family: str) -> NetworkTable:
         raise Fault(("family",), f"is {file.family!r} in a file named {family}")
     modules = {
         part: tuple(
-            one for name, text in lines.items() for one in _templates(("parts", part, name), name, text)
+            template
+            for name, text in lines.items()
+            for template in _templates(("parts", part, name), name, text)
         )
         for part, lines in file.parts.items()
     }
@@ -154,8 +156,8 @@ def _sizes(key: Key, words: list[str]) -> Iterator[int | str]:
             raise Fault(key, f"{word!r} is neither a size nor a placeholder")
 
 
-def layout_table(file: LayoutFile, name: str, other: Callable[[Key, str], LayoutTable]) -> LayoutTable:
-    """A layout table; ``other`` loads another one that it refers to at a key. Raises `Fault`."""
+def layout_table(file: LayoutFile, name: str, load_other: Callable[[Key, str], LayoutTable]) -> LayoutTable:
+    """A layout table; ``load_other`` loads another one that it refers to at a key. Raises `Fault`."""
     for key, word, right in (
         ("format", file.format, layout_formats()),
         ("container", file.container, CONTAINERS),
@@ -164,9 +166,9 @@ def layout_table(file: LayoutFile, name: str, other: Callable[[Key, str], Layout
             raise Fault((key,), f"unknown {key} {word!r}", did_you_mean(word, right))
     models, preprocessing = file.models, file.preprocessing
     if file.models_from:
-        alike = other(("models_from",), file.models_from)
-        models, preprocessing = (*models, *alike.models), {**alike.preprocessing, **preprocessing}
-    naming, parameters = _naming(file, other)
+        source = load_other(("models_from",), file.models_from)
+        models, preprocessing = (*models, *source.models), {**source.preprocessing, **preprocessing}
+    naming, parameters = _naming(file, load_other)
     table = LayoutTable(
         name=name,
         title=file.title,
@@ -208,7 +210,7 @@ def _storage(file: LayoutFile, parameters: Mapping[str, Mapping[str, StoredTenso
 
 
 def _naming(
-    file: LayoutFile, other: Callable[[Key, str], LayoutTable]
+    file: LayoutFile, load_other: Callable[[Key, str], LayoutTable]
 ) -> tuple[Naming, Mapping[str, Mapping[str, StoredTensor]]]:
     """Names, and how tensors are stored."""
     own = [word for word in ("modules", "parameters", "letters", "rename") if getattr(file, word)]
@@ -217,8 +219,8 @@ def _naming(
             raise Fault(("prefixes", place), "a '*' may only be a prefix's first character")
     if file.names_from:
         if own:
-            raise Fault(("names_from",), f"goes with none of {', '.join(own)}")
-        table = other(("names_from",), file.names_from)
+            raise Fault(("names_from",), f"cannot be combined with {', '.join(own)}")
+        table = load_other(("names_from",), file.names_from)
         naming = table.naming.replace(
             prefixes=file.prefixes,
             backbone=file.backbone,
@@ -230,11 +232,11 @@ def _naming(
     taken: list[str] = []
     modules: dict[str, ModuleNames] = {}
     for family, lines in file.modules.items():
-        modules[family] = _module_names(family, lines, modules, other, taken)
+        modules[family] = _module_names(family, lines, modules, load_other, taken)
     for place, row in enumerate(file.tensor):
         if row.family not in modules:
             continue  # `check` says so, after what may be the cause
-        modules[row.family] = _with_ops(modules[row.family], row, place)
+        modules[row.family] = _with_operations(modules[row.family], row, place)
     naming = Naming(
         modules=modules,
         letters=file.letters,
@@ -248,34 +250,34 @@ def _naming(
 
 def _parameters(file: LayoutFile) -> dict[str, dict[str, StoredTensor]]:
     """How the tensors of each kind of module are stored."""
-    found: dict[str, dict[str, StoredTensor]] = {}
-    for kind, wanted in PYTORCH.items():
-        given = file.parameters.get(kind, {}) if file.parameters else wanted
-        for name in wanted:
+    stored_as: dict[str, dict[str, StoredTensor]] = {}
+    for kind, needed in PYTORCH.items():
+        given = file.parameters.get(kind, {}) if file.parameters else needed
+        for name in needed:
             if name not in given:
                 raise Fault(("parameters", kind), f"lacks {name!r}")
-        found[kind] = {}
+        stored_as[kind] = {}
         for name, text in given.items():
             key = ("parameters", kind, name)
-            if name not in wanted:
-                raise Fault(key, f"a {kind} has no {name!r}", did_you_mean(name, wanted))
+            if name not in needed:
+                raise Fault(key, f"a {kind} has no {name!r}", did_you_mean(name, needed))
             try:
-                found[kind][name] = parse_stored(text, file.settings.get("bn_eps", 0.0))
+                stored_as[kind][name] = parse_stored(text, file.settings.get("bn_eps", 0.0))
             except StorageError as error:
                 raise Fault(key, str(error)) from None
-        if len({stored.over for stored in found[kind].values() if stored.over}) > 1:
+        if len({stored.over for stored in stored_as[kind].values() if stored.over}) > 1:
             raise Fault(("parameters", kind), "has more than one divisor")
     for kind in file.parameters:
         if kind not in PYTORCH:
             raise Fault(("parameters", kind), f"unknown kind {kind!r}", did_you_mean(kind, PYTORCH))
-    return found
+    return stored_as
 
 
 def _module_names(
     family: str,
     lines: object,
     before: Mapping[str, ModuleNames],
-    other: Callable[[Key, str], LayoutTable],
+    load_other: Callable[[Key, str], LayoutTable],
     taken: list[str],
 ) -> ModuleNames:
     """The names of one family's modules. ``taken`` gets the layouts that some are taken from."""
@@ -284,7 +286,7 @@ def _module_names(
         raise Fault(key, "must be a table")
     base = ModuleNames(common={})
     if "same_as" in lines:
-        base = _same_as((*key, "same_as"), lines["same_as"], before, other, taken)
+        base = _same_as((*key, "same_as"), lines["same_as"], before, load_other, taken)
     common, choices = dict(base.common), dict(base.choices)
     for name, value in lines.items():
         if name in ("same_as", "in"):
@@ -310,13 +312,13 @@ def _same_as(
     key: Key,
     word: object,
     before: Mapping[str, ModuleNames],
-    other: Callable[[Key, str], LayoutTable],
+    load_other: Callable[[Key, str], LayoutTable],
     taken: list[str],
 ) -> ModuleNames:
     """The names that ``same_as`` takes: of a family above, or of another layout's, ``"LAYOUT.FAMILY"``."""
     layout, dot, family = str(word).rpartition(".")
     if dot:
-        table = other(key, layout)
+        table = load_other(key, layout)
         taken += [name for name in (layout, *table.naming.taken_from) if name not in taken]
         before = table.modules
     if family not in before:
@@ -343,16 +345,16 @@ def _names(key: Key, name: str, value: object) -> Iterator[tuple[str, str | tupl
 def expand_groups(key: Key, name: str, value: str) -> Iterator[tuple[str, str]]:
     """``"conv{1,2}.{conv,bn}" = "conv_{1,2}{,_bn}"`` as a line for every module.
 
-    A group on the right goes with the one on the left that has as many members; where several have, the first with the
-    first and so on.
+    A group on the right goes with the group on the left that has as many members. If several have, the first goes with
+    the first, the second with the second.
     """
-    left = [found[1].split(",") for found in _GROUP.finditer(name)]
-    right = [found[1].split(",") for found in _GROUP.finditer(value)]
+    left = [match[1].split(",") for match in _GROUP.finditer(name)]
+    right = [match[1].split(",") for match in _GROUP.finditer(value)]
     partner: list[int] = []
     for place, group in enumerate(right):
-        alike = [number for number, other in enumerate(left) if len(other) == len(group)]
-        rank = sum(len(other) == len(group) for other in right[:place])
-        count = sum(len(other) == len(group) for other in right)
+        alike = [number for number, candidate in enumerate(left) if len(candidate) == len(group)]
+        rank = sum(len(earlier) == len(group) for earlier in right[:place])
+        count = sum(len(each) == len(group) for each in right)
         if len(alike) != 1 and len(alike) != count:
             raise Fault(key, f"{{{','.join(group)}}} goes with no group on the left, or with several")
         partner.append(alike[0] if len(alike) == 1 else alike[rank])
@@ -368,7 +370,7 @@ def _product(sizes: list[int]) -> Iterator[tuple[int, ...]]:
     yield from product(*map(range, sizes))
 
 
-def _with_ops(names: ModuleNames, row: TensorRow, place: int) -> ModuleNames:
+def _with_operations(names: ModuleNames, row: TensorRow, place: int) -> ModuleNames:
     """The names with what is done to a module's tensors."""
     if row.module not in names.common:
         raise Fault(
@@ -376,17 +378,19 @@ def _with_ops(names: ModuleNames, row: TensorRow, place: int) -> ModuleNames:
             f"there is no module {row.module!r}",
             did_you_mean(row.module, names.common),
         )
-    for op in row.ops:
-        word, _, argument = op.partition(" ")
+    for text in row.operations:
+        word, _, argument = text.partition(" ")
         changes: dict[str, Any]
         if word == "rotate_columns" and argument.isdigit():
             changes = {"rotated_columns": {**names.rotated_columns, row.module: int(argument)}}
         elif word == "duplicate_as" and argument:
             changes = {"duplicated": {**names.duplicated, row.module: argument}}
-        elif op == "bgr":
+        elif text == "bgr":
             changes = {"bgr": (*names.bgr, row.module)}
         else:
             right = ("rotate_columns", "duplicate_as", "bgr")
-            raise Fault(("tensor", place, "ops"), f"unknown operation {op!r}", did_you_mean(word, right))
+            raise Fault(
+                ("tensor", place, "operations"), f"unknown operation {text!r}", did_you_mean(word, right)
+            )
         names = names.replace(**changes)
     return names

@@ -1,5 +1,5 @@
-"""What is wrong with a layout table beside its grammar: every family, part, module, placeholder, pattern, setting and
-layout that it refers to."""
+"""Check what a layout table refers to: families, parts, modules, placeholders, patterns, settings, other layouts. Its
+grammar is checked before."""
 
 from __future__ import annotations
 
@@ -11,6 +11,7 @@ from .names import CannotHold, families, tensor_slots
 from .network_checks import PLACEHOLDER, open_sizes, placeholders, smallest_variants
 from .network_tables import load_network
 from .parse import Fault, did_you_mean
+from .readable_networks import readable_networks
 from .storage import DIVISOR
 from .table_files import layout_names, network_names
 from .variants import variants
@@ -24,28 +25,33 @@ if TYPE_CHECKING:
 
 
 def layout_faults(file: LayoutFile, table: LayoutTable) -> Iterator[Fault]:
-    """What is wrong with a layout table beside its grammar."""
+    """The references of a layout table that lead nowhere, rows that are never reached, names that two tensors get."""
     names = layout_names()
     for word in ("default_targets", "also_reads"):
         for place, name in enumerate(getattr(file, word)):
             if name not in names:
                 key = (word, place)
                 yield Fault(key, f"there is no layout {name!r}", did_you_mean(name, names))
-    networks = {}
-    for family in file.modules:
-        if family in network_names():
-            networks[family] = load_network(family)
-        else:
-            near = did_you_mean(family, network_names())
-            yield Fault(("modules", family), f"there is no family {family!r}", near)
-    faults = [fault for family in networks for fault in _name_faults(file, networks[family])]
+    unknown = [family for family in file.modules if family not in network_names()]
+    for family in unknown:
+        near = did_you_mean(family, network_names())
+        yield Fault(("modules", family), f"there is no family {family!r}", near)
+    readable = readable_networks(family for family in families(table) if family not in unknown)
+    faults = [
+        fault
+        for family in readable
+        if family in file.modules
+        for fault in _name_faults(file, load_network(family))
+    ]
     yield from faults
-    if networks.keys() < file.modules.keys():
+    if unknown:
         return
     for place, row in enumerate(file.tensor):
         if row.family not in table.modules:
             near = did_you_mean(row.family, table.modules)
             yield Fault(("tensor", place, "family"), f"there is no family {row.family!r}", near)
+    if len(readable) < len(families(table)):
+        return  # the rest is about all networks together, and a network table is broken
     yield from _rank_faults(file, table)
     of_layout = [variant for family in families(table) for variant in variants(family)]
     yield from _glob_faults(file, of_layout)

@@ -17,6 +17,7 @@ from .file_names import FileNames, averaged_names, chosen_name, pattern, reading
 from .globs import is_for
 from .layout_tables import models
 from .names import CannotHold, families, tensor_slots
+from .readable_networks import readable_networks
 from .table_files import usual_class_counts
 from .variants import config, count, count_part, head_part, is_detector, variants
 
@@ -176,7 +177,7 @@ def _matching_variants(
 ) -> list[Match]:
     """Every variant that matches; of variants that differ only in a head that the file lacks, the first."""
     matches: list[Match] = []
-    for family in families(layout):
+    for family in readable_networks(families(layout)):
         sizes = sizes_in_names(layout, family, names.wanted)
         for variant in variants(family):
             if not may_try(variant.name) or layout.support_for(variant.name).unsupported:
@@ -239,7 +240,7 @@ def _match_variant(
 
 
 def _differ_in_head_only(first: Match, second: Match) -> bool:
-    """Whether a file without a head matches two variants that are equal but for the head."""
+    """Whether a file without a head matches two variants that differ only in the head."""
     return (
         first.sizes == second.sizes == {**first.sizes, "classes": 0}
         and first.slots == second.slots

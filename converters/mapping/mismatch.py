@@ -12,7 +12,8 @@ from .file_names import sizes_in_names
 from .globs import glob_matches
 from .layout_tables import models
 from .names import CannotHold, families, tensor_slots
-from .variants import count, count_part, head_part, variants
+from .readable_networks import readable_variants
+from .variants import count, count_part, head_part
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Mapping
@@ -49,8 +50,7 @@ def explain(
     requests, and ``may_try`` tests by name whether a variant may be it."""
     candidates = [
         variant
-        for family in families(layout)
-        for variant in variants(family)
+        for variant in readable_variants(families(layout))
         if may_try(variant.name) and not layout.support_for(variant.name).unsupported
     ]
     if not candidates:
@@ -63,7 +63,7 @@ def explain(
     best = _nearest(layout, tensors, names, candidates)
     if best is None:
         return Refused(
-            f"is no network that {layout.title} has",
+            f"is not a network that {layout.title} has",
             path=path,
             where=f"{len(names.wanted)} tensors such as {', '.join(sorted(names.wanted.values())[:2])}"
             if names.wanted

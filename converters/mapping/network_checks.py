@@ -1,4 +1,4 @@
-"""What is wrong with a network table beside its grammar: the parts, placeholders, columns and families it refers to."""
+"""Check what a network table refers to: parts, placeholders, columns and families. Its grammar is checked before."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ _SIZES = ("classes", "channels")
 
 
 def network_faults(table: NetworkTable) -> Iterator[Fault]:
-    """What is wrong with a network table beside its grammar."""
+    """The references of a network table that lead nowhere, and variants that cannot be expanded."""
     known = set(network_names())
     for side, row in table.compose.items():
         if row.network not in known:
@@ -60,18 +60,18 @@ def _expansion_faults(table: NetworkTable) -> Iterator[Fault]:
             names = [module.name for module in variant.modules]
             if twice := next((name for name in names if names.count(name) > 1), ""):
                 yield Fault(("types", str(variant.values["type"])), f"has two modules {twice!r}")
-    except (KeyError, ValueError, TypeError, IndexError) as error:
+    except (KeyError, ValueError, TypeError, IndexError, RecursionError) as error:
         what = f"has no {error}" if isinstance(error, KeyError) else str(error)
         yield Fault(("variant",), f"its variants cannot be expanded: {what}")
 
 
 def placeholders(table: NetworkTable) -> set[str]:
     """The placeholders that names of a family may have."""
-    found = {name for columns in table.columns.values() for name in columns}
-    found |= {name for rows in (table.types, table.depths) for row in rows.values() for name in row}
+    names = {name for columns in table.columns.values() for name in columns}
+    names |= {name for rows in (table.types, table.depths) for row in rows.values() for name in row}
     if table.index is not None:
-        found |= {table.index.running, table.index.stage.name, table.index.within, "blocks"}
-    return found | {"type", "depth"}
+        names |= {table.index.running, table.index.stage.name, table.index.within, "blocks"}
+    return names | {"type", "depth"}
 
 
 def open_sizes(table: NetworkTable) -> set[str]:
@@ -87,10 +87,10 @@ def open_sizes(table: NetworkTable) -> set[str]:
 
 def smallest_variants(known: Iterable[Variant]) -> list[Variant]:
     """One variant for every list of parts: that with the fewest blocks."""
-    found: dict[object, Variant] = {}
+    smallest: dict[object, Variant] = {}
     for variant in known:
         blocks = variant.values.get("blocks", ())
-        first = found.get(variant.parts)
+        first = smallest.get(variant.parts)
         if first is None or sum(blocks) < sum(first.values.get("blocks", ())):
-            found[variant.parts] = variant
-    return list(found.values())
+            smallest[variant.parts] = variant
+    return list(smallest.values())

@@ -11,9 +11,10 @@ from converters.record import Record
 from .globs import is_for
 from .layout_tables import models
 from .names import families
+from .readable_networks import readable_variants
 from .settings import parse_settings
 from .table_files import load_labels
-from .variants import BN_EPS, find_variant, own_eps, own_settings, settings, variants
+from .variants import BN_EPS, find_variant, own_eps, own_settings, settings
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
@@ -116,10 +117,10 @@ def network_info(
 
 def _choices(match: Match, provenance: Mapping[str, Any] | None) -> Iterator[str]:
     """The variants that fit a file; the models of a variant where these compute different things."""
-    for variant in (variant for family in families(match.layout) for variant in variants(family)):
+    for variant in readable_variants(families(match.layout)):
         if variant.name in match.choices:
-            one = match.replace(variant=variant)
-            of_models = _settings(one, _models_of(one, provenance, None))["choices"]
+            candidate = match.replace(variant=variant)
+            of_models = _settings(candidate, _models_of(candidate, provenance, None))["choices"]
             yield from of_models or (variant.name,)
 
 

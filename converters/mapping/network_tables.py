@@ -18,11 +18,25 @@ def load_network(family: str) -> NetworkTable:
     return _network(table_files.ROOT, family)
 
 
+def is_compiled(root: str, family: str) -> bool:
+    """Whether a family's table has a compiled form that is up to date. Only tables without faults are compiled."""
+    return _compiled(root, family) is not None
+
+
+@cache
+def _compiled(root: str, family: str) -> NetworkTable | None:
+    table: NetworkTable | None = read_compiled(root, "networks", family, table_text("networks", family, root))
+    return table
+
+
 @cache
 def _network(root: str, family: str) -> NetworkTable:
-    text = table_text("networks", family, root)
-    compiled = read_compiled(root, "networks", family, text)
-    return compiled if compiled is not None else parse_network(root, family, text)
+    compiled = _compiled(root, family)
+    return (
+        compiled
+        if compiled is not None
+        else parse_network(root, family, table_text("networks", family, root))
+    )
 
 
 def parse_network(root: str, family: str, text: bytes) -> NetworkTable:

@@ -71,7 +71,7 @@ def parse(record: type[R], raw: object, key: Key = ()) -> R:
     """A record from a TOML table that stands at ``key``. Raises `Fault`."""
     if not isinstance(raw, dict):
         raise Fault(key, "must be a table")
-    types = field_types(record)  # type: ignore[arg-type]  # mypy: a class is no Hashable
+    types = field_types(record)  # type: ignore[arg-type]  # mypy: a class is not Hashable
     words = {name.rstrip("_"): name for name in types}
     for word in raw:
         if word not in words:
@@ -106,11 +106,11 @@ def value_of(type_: Any, raw: object, key: Key) -> Any:
     if origin is tuple:
         if not isinstance(raw, list):
             raise Fault(key, "must be a list")
-        return tuple(value_of(arguments[0], one, (*key, place)) for place, one in enumerate(raw))
+        return tuple(value_of(arguments[0], item, (*key, place)) for place, item in enumerate(raw))
     if origin is not None:  # a mapping
         if not isinstance(raw, dict):
             raise Fault(key, "must be a table")
-        return {word: value_of(arguments[1], one, (*key, word)) for word, one in raw.items()}
+        return {word: value_of(arguments[1], item, (*key, word)) for word, item in raw.items()}
     if issubclass(type_, Record):
         return parse(type_, raw, key)
     fits = isinstance(raw, (int, float) if type_ is float else type_)
@@ -146,12 +146,12 @@ _PART = re.compile(r"\"([^\"]*)\"|'([^']*)'|([\w-]+)")
 def line_of(text: str, key: Key) -> int:
     """The line of a TOML document at which a key stands, or the innermost table around it. Values are on one line."""
     best, line = 0, 1
-    for number, found in _keys(text):
+    for number, other_key in _keys(text):
         same = next(
-            (place for place, (a, b) in enumerate(zip(found, key, strict=False)) if a != b),
-            min(len(found), len(key)),
+            (place for place, (a, b) in enumerate(zip(other_key, key, strict=False)) if a != b),
+            min(len(other_key), len(key)),
         )
-        if same == len(found) and same > best:
+        if same == len(other_key) and same > best:
             best, line = same, number
     return line
 
@@ -167,9 +167,9 @@ def _keys(text: str) -> Iterator[tuple[int, Key]]:
                 rows[table] = rows.get(table, -1) + 1
                 table = (*table, rows[table])
             yield number, table
-        elif found := _LINE.match(line):
-            yield number, (*table, *_parts(found[1]))
+        elif match := _LINE.match(line):
+            yield number, (*table, *_parts(match[1]))
 
 
 def _parts(text: str) -> Key:
-    return tuple(next(part for part in found.groups() if part is not None) for found in _PART.finditer(text))
+    return tuple(next(part for part in match.groups() if part is not None) for match in _PART.finditer(text))

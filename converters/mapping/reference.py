@@ -107,8 +107,8 @@ def _definition(record: type[Record]) -> dict[str, Any]:
 
 
 def _types(record: type[Record]) -> dict[str, Any]:
-    found: dict[str, Any] = field_types(record)  # type: ignore[arg-type]  # mypy: a class is no Hashable
-    return found
+    types: dict[str, Any] = field_types(record)  # type: ignore[arg-type]  # mypy: a class is not Hashable
+    return types
 
 
 _NAMES = {str: "string", int: "integer", float: "number", bool: "boolean"}
@@ -119,7 +119,7 @@ def _json_type(type_: Any) -> dict[str, Any]:
     if type_ is Any:
         return {}
     if origin is UnionType:
-        kinds = [_json_type(one) for one in arguments if one is not type(None)]
+        kinds = [_json_type(argument) for argument in arguments if argument is not type(None)]
         return kinds[0] if len(kinds) == 1 else {"anyOf": kinds}
     if origin is tuple:
         return {"type": "array", "items": _json_type(arguments[0])}
@@ -139,7 +139,7 @@ def _words(type_: Any) -> str:
     if type_ is Any:
         return "any"
     if origin is UnionType:
-        return " or ".join(_words(one) for one in arguments if one is not type(None))
+        return " or ".join(_words(argument) for argument in arguments if argument is not type(None))
     if origin is tuple:
         inner = arguments[0]
         if isinstance(inner, type) and issubclass(inner, Record):
@@ -178,8 +178,8 @@ def _nested(record: type[Record]) -> Iterator[type[Record]]:
 
 
 def _heading(record: type[Record]) -> str:
-    found = re.search(r"``(\[[^`]*\])``", record.__doc__ or "")
-    return f"`{found[1]}`" if found else record.__name__
+    match = re.search(r"``(\[[^`]*\])``", record.__doc__ or "")
+    return f"`{match[1]}`" if match else record.__name__
 
 
 def _about(record: type[Record]) -> str:
@@ -197,12 +197,12 @@ def _class(record: type[Record]) -> ast.ClassDef:
 def _docs(record: type[Record]) -> dict[str, str]:
     """What the text after each field says."""
     body = _class(record).body
-    found = {}
+    docs = {}
     for field, text in pairwise(body):
         if isinstance(field, ast.AnnAssign) and isinstance(text, ast.Expr):
             value = text.value.value if isinstance(text.value, ast.Constant) else ""
-            found[ast.unparse(field.target)] = " ".join(str(value).split()).replace("``", "`")
-    return found
+            docs[ast.unparse(field.target)] = " ".join(str(value).split()).replace("``", "`")
+    return docs
 
 
 def _tiers(record: type[Record]) -> Iterator[tuple[str, list[str]]]:
@@ -216,8 +216,8 @@ def _tiers(record: type[Record]) -> Iterator[tuple[str, list[str]]]:
             if names:
                 yield tier, names
             tier, names = line[6:], []
-        elif found := re.match(r"    (\w+): ", line):
-            names.append(found[1])
+        elif match := re.match(r"    (\w+): ", line):
+            names.append(match[1])
     yield tier, names
 
 

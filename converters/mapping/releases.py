@@ -51,11 +51,11 @@ def releases() -> list[Release]:
     """Every file of every zoo, in the zoos' order."""
     with open(os.path.join(ROOT, "releases.toml"), "rb") as file:
         table = tomllib.load(file)
-    found = []
+    listed = []
     for name, zoo in table.items():
         for row in zoo["files"]:
             attributes: dict[str, Any] = {key: value for key, value in row.items() if key in Release.fields}
-            found.append(
+            listed.append(
                 Release(
                     zoo=name,
                     title=zoo["title"],
@@ -65,7 +65,7 @@ def releases() -> list[Release]:
                     **attributes,
                 )
             )
-    return found
+    return listed
 
 
 def release_of(names: list[str], network: str, classes: int) -> Release | None:

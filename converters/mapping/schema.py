@@ -109,7 +109,7 @@ class TensorRow(Record):
     """The network table."""
     module: str
     """The module's line there."""
-    ops: tuple[str, ...]
+    operations: tuple[str, ...]
     """``rotate_columns N``: the last N columns of a linear layer come first here. ``bgr``: a convolution's input
     channels are in the opposite order. ``duplicate_as NAME``: a batch norm is stored again under this name."""
 
@@ -137,7 +137,7 @@ class LayoutFile(Record):
     names_from: str = ""
     """Another layout whose modules, parameters, letters and rename this one has."""
     prefixes: tuple[str, ...] = ("",)
-    """What names may have in front; a ``*`` at the beginning stands for any text."""
+    """Prefixes that names may have; a ``*`` at the beginning stands for any text."""
     backbone: str = ""
     """The prefix that names in a file of the backbone alone lack."""
     letters: Mapping[str, str] = NOTHING
@@ -149,7 +149,7 @@ class LayoutFile(Record):
     also_reads: tuple[str, ...] = ()
     """Other layouts that ``convert NAME`` reads."""
     priority: int = 1
-    """Which layout a file is taken for where several fit: the lowest number."""
+    """If several layouts fit a file, the one with the lowest number is chosen."""
 
     # Storage
     parameters: Mapping[str, Mapping[str, str]] = NOTHING
@@ -159,7 +159,7 @@ class LayoutFile(Record):
     container: str = "state_dict"
     """What ``--wrap`` puts around the state dict."""
     ignore: tuple[str, ...] = ()
-    """Patterns of names that are no weights."""
+    """Patterns of names that are not weights."""
     ignore_if_zero: tuple[str, ...] = ()
     """Patterns of tensors that must be zero everywhere."""
     head_optional: bool | None = None
@@ -232,7 +232,7 @@ class Inflate(Record):
     """``[inflate]``: what ``convert inflate`` initialises this family's networks from. There is no way back."""
 
     sources: Mapping[str, str] = NOTHING
-    """The families, each with what goes in front of its canonical names here."""
+    """The families, each with the prefix of its canonical names here."""
     keeps: tuple[str, ...] = ()
     """Settings that go with the weights."""
     pads: tuple[str, ...] = ()

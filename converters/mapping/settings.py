@@ -1,4 +1,4 @@
-"""The settings of a network: what no tensor shows of it, as its table declares them, and the values they may have."""
+"""The settings of a network: what no tensor shows, as the network's table declares it, and the values it may have."""
 
 from __future__ import annotations
 
@@ -6,8 +6,9 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from converters.errors import UsageError
 
+from .readable_networks import readable_variants
 from .table_files import network_names
-from .variants import BN_EPS, declaring_tables, settings, variants
+from .variants import BN_EPS, declaring_tables, settings
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping
@@ -32,7 +33,7 @@ class Setting(NamedTuple):
 
     @property
     def values(self) -> str:
-        """In words, what it may be."""
+        """The possible values in words."""
         if self.choices:
             return " or ".join(self.choices)
         if isinstance(self.default, bool):
@@ -42,14 +43,14 @@ class Setting(NamedTuple):
         return f"a whole number from {self.least} to {LARGEST}"
 
     def parse(self, value: object) -> Any:
-        """The value that ``value`` stands for, which may be its text. Raises `ValueError` for any other."""
+        """The setting's value, from itself or from a text. Raises `ValueError` if the setting cannot have it."""
         if isinstance(self.default, str):
             if value in self.choices:
                 return value
         elif isinstance(self.default, bool):
-            found = _WORDS.get(value.lower()) if isinstance(value, str) else value
-            if isinstance(found, bool):
-                return found
+            truth = _WORDS.get(value.lower()) if isinstance(value, str) else value
+            if isinstance(truth, bool):
+                return truth
         elif not isinstance(value, bool) and isinstance(value, (int, float, str)):
             if isinstance(self.default, float):
                 number = float(value)
@@ -60,7 +61,7 @@ class Setting(NamedTuple):
         raise ValueError(f"must be {self.values}")
 
     def takes(self, value: object) -> bool:
-        """Whether it may be ``value``."""
+        """Whether the setting may have this value."""
         try:
             self.parse(value)
         except ValueError:
@@ -71,18 +72,18 @@ class Setting(NamedTuple):
 def declared(variant: Variant) -> dict[str, Setting]:
     """A variant's settings by name."""
     own = settings(variant)
-    found = {}
+    by_name = {}
     for table in declaring_tables(variant):
         divisors = set(_divisors(table))
         for name in table.settings:
             if name in own:
                 least = 1 if name in divisors else 0
-                found[name] = Setting(name, own[name], least, table.choices.get(name, ()))
-    return found
+                by_name[name] = Setting(name, own[name], least, table.choices.get(name, ()))
+    return by_name
 
 
 def _divisors(table: NetworkTable) -> Iterator[str]:
-    """The settings that an input's axes are divided by."""
+    """The settings that divide an input's axes: strides."""
     yield from table.strides
     for templates in table.modules.values():
         for template in templates:
@@ -90,29 +91,28 @@ def _divisors(table: NetworkTable) -> Iterator[str]:
 
 
 def parse_settings(variant: Variant, asked: Mapping[str, object]) -> dict[str, Any]:
-    """The values that a user asks for, by name; texts are taken for what they say. Raises `UsageError` for a setting
-    that the variant does not have, and for a value that the setting cannot have."""
+    """The values that a user asks for, by name; texts are parsed. Raises `UsageError` for a setting that the variant
+    does not have, and for a value that the setting cannot have."""
     if not asked:
         return {}
     known = declared(variant)
-    found = {}
+    parsed = {}
     for name, value in asked.items():
         if name not in known:
             raise UsageError(f"{variant.title} has no setting {name!r}", hint=_nearest(name, known))
         try:
-            found[name] = known[name].parse(value)
+            parsed[name] = known[name].parse(value)
         except ValueError:
             raise _wrong_value(known[name], value) from None
-    return found
+    return parsed
 
 
 def check_settings(asked: Mapping[str, object]) -> None:
     """Check settings before any network is known. Raises `UsageError` for what no variant of any family takes."""
     known: dict[str, list[Setting]] = {}
-    for family in network_names():
-        for variant in variants(family):
-            for name, setting in declared(variant).items():
-                known.setdefault(name, []).append(setting)
+    for variant in readable_variants(network_names()):
+        for name, setting in declared(variant).items():
+            known.setdefault(name, []).append(setting)
     for name, value in asked.items():
         if name not in known:
             raise UsageError(f"no network has a setting {name!r}", hint=_nearest(name, known))

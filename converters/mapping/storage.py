@@ -33,12 +33,14 @@ class StorageError(Exception):
 class StoredTensor(NamedTuple):
     """How a layout stores one tensor of a module.
 
-    ``suffix`` is appended to the module's name, or has it where it says ``{}``: see `of`. ``axes`` are the file's
-    axes in canonical order, None where they are the same: canonical axis i is the file's axis ``axes[i]``; ``rank``
-    is their number where the table names them. The file's shape has ``leading`` further axes of size one in front and
-    ``trailing`` behind; ``more`` tells on which sides it may have any number beyond these (``"l"``, ``"t"`` or both),
-    ``least`` how many there are in front at least where some may lack. ``constant`` is the value of a tensor that the
-    layout does not store.
+    ``suffix`` is appended to the module's name, or stands around it if it has a ``{}``: see `of`.
+
+    ``axes`` are the file's axes in canonical order: canonical axis i is the file's axis ``axes[i]``. None: they are the
+    same. ``rank`` is their number if the table names them. In the file ``leading`` axes of size one come before them
+    and ``trailing`` ones after them. If some of the leading ones are optional, ``least`` is how many there must be.
+    ``more`` says on which sides there may be any number of further ones: ``"l"``, ``"t"`` or both.
+
+    ``constant`` is the value of a tensor that the layout does not store.
 
     ``over`` is the suffix of the `DIVISOR` that the file's values are still to be divided by; ``inverse`` says that
     they are 1 / sqrt(variance + eps). ``rotated_columns`` is how many of a linear layer's last columns come first,
@@ -68,8 +70,8 @@ class StoredTensor(NamedTuple):
         extra = len(shape) - rank
         most = extra - self.trailing if "l" in self.more else self.leading
         for front in range(self.leading if self.least is None else self.least, most + 1):
-            behind = extra - front
-            if behind < self.trailing or (behind > self.trailing and "t" not in self.more):
+            after = extra - front
+            if after < self.trailing or (after > self.trailing and "t" not in self.more):
                 continue
             if all(size == 1 for size in (*shape[:front], *shape[front + rank :])):
                 return shape[front : front + rank]
@@ -94,8 +96,8 @@ def parse_stored(text: str, eps: float) -> StoredTensor:
     """``SUFFIX``, ``SUFFIX AXES -> AXES`` with letters for axes, ``= CONSTANT`` or ``= 1 - eps``, or one of the first
     two and ``over SUFFIX``.
 
-    On the left ``1`` is a further axis of size one in front or behind, ``1?`` one in front that may lack, and ``1*``
-    any number of them. Raises `StorageError`.
+    On the left ``1`` is an axis of size one before or after the others, ``1?`` one before them that may be missing, and
+    ``1*`` any number of them. Raises `StorageError`.
     """
     stored, divided, over = text.partition(" over ")
     if bool(over) != bool(divided) or " " in over:
@@ -121,25 +123,25 @@ def _axes(text: str) -> StoredTensor:
     stored, _, canonical = (side.split() for side in text.partition("->"))
     letters = [axis for axis in stored if axis not in ("1", "1*", "1?")]
     start = next((place for place, axis in enumerate(stored) if axis in letters), len(stored))
-    front, behind = stored[:start], stored[start + len(letters) :]
+    front, after = stored[:start], stored[start + len(letters) :]
     if (
         stored[start : start + len(letters)] != letters
         or front.count("1*") > 1
-        or behind.count("1*") > 1
-        or "1?" in behind
+        or after.count("1*") > 1
+        or "1?" in after
         or len(set(letters)) != len(letters)
         or sorted(letters) != sorted(canonical)
     ):
         raise StorageError(
-            "must name the same axes on both sides of '->', each once, and further ones in front or behind only"
+            "must name the same axes on both sides of '->', each once, and axes of size one only before or after them"
         )
     leading, optional = front.count("1"), front.count("1?")
     return StoredTensor(
         "",
         axes=None if letters == canonical else tuple(letters.index(axis) for axis in canonical),
         leading=leading + optional,
-        trailing=behind.count("1"),
-        more="l" * front.count("1*") + "t" * behind.count("1*"),
+        trailing=after.count("1"),
+        more="l" * front.count("1*") + "t" * after.count("1*"),
         least=leading if optional else None,
         rank=len(letters),
     )

@@ -42,7 +42,7 @@ def table_text(folder: str, name: str, root: str | None = None) -> bytes:
 
 
 def parse_toml(path: str, text: bytes) -> dict[str, Any]:
-    """A TOML file's content. Raises `TableError` if it is no valid TOML."""
+    """A TOML file's content. Raises `TableError` if it is not valid TOML."""
     import tomllib
 
     from .parse import TableError

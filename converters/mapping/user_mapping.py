@@ -133,7 +133,7 @@ def load_mapping(path: str) -> UserMapping:
 
     with SourceFile(path) as file:
         if file.size > LARGEST_FILE:
-            raise MappingError(f"is no mapping: it has more than {LARGEST_FILE >> 20} MB", path=path)
+            raise MappingError(f"is not a mapping file: it has more than {LARGEST_FILE >> 20} MB", path=path)
         text = file.read_at(0, file.size)
     return parse_mapping(text, path, sha256(text.replace(b"\r\n", b"\n")).hexdigest())
 
@@ -227,7 +227,7 @@ class _Indexes:
             self.columns[name] = {}
             for column, values in columns.items():
                 whole = _PLACEHOLDER.fullmatch(f"{{{column}}}")
-                check.that(bool(whole and whole[1]), where, f"{column!r} is no name for a column")
+                check.that(bool(whole and whole[1]), where, f"{column!r} is not a valid name for a column")
                 check.that(column not in self.of_column, where, f"there is a column {column!r} already")
                 self.of_column[column] = name
                 self.columns[name][column] = _values(check, f"{where}.{column}", values)
@@ -238,8 +238,8 @@ class _Indexes:
         return [name for name in self.columns if name not in self._used]
 
     def template(self, where: str, text: object) -> _Template:
-        """A name template. Raises for a brace that is no placeholder, and for a placeholder that is no column."""
-        self._check.that(isinstance(text, str) and bool(text), where, "is no name")
+        """A name template. Raises for a brace outside of a placeholder, and for a placeholder without a column."""
+        self._check.that(isinstance(text, str) and bool(text), where, "is not a name")
         texts, placeholders, start = [""], [], 0
         for match in _PLACEHOLDER.finditer(str(text)):
             texts[-1] += str(text)[start : match.start()]

@@ -6,6 +6,8 @@ from collections import Counter
 from itertools import permutations
 from typing import TYPE_CHECKING, NamedTuple
 
+from converters.mapping.axis_change import AxisChange
+
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence
 
@@ -18,6 +20,7 @@ MAX_ORDERS = 6
 MAX_ONES = 5
 """Extra axes of size one that only one of the files may have."""
 LETTERS = {1: "C", 2: "O I", 3: "O I W", 4: "O I H W", 5: "O I D H W"}
+"""Of the axes of the right file's tensors, by their number."""
 
 
 class AxisOrder(NamedTuple):
@@ -105,16 +108,24 @@ def vector_order(left: Shape, right: Shape) -> AxisOrder:
     return AxisOrder((0,), (before, len(left) - 1 - before), (after, len(right) - 1 - after))
 
 
+def change_of(order: AxisOrder) -> AxisChange | None:
+    """An order as a mapping's change of axes; None where nothing changes."""
+    if order.keeps:
+        return None
+    target = [(letter,) for letter in LETTERS[len(order.axes)].split()] if order.axes else []
+    source = [target[order.axes.index(axis)] for axis in range(len(order.axes))]
+    (front, end), (to_front, to_end) = order.removed, order.added
+    return AxisChange(
+        left=((),) * front + tuple(source) + ((),) * end,
+        right=((),) * to_front + tuple(target) + ((),) * to_end,
+        sizes={},
+    )
+
+
 def axes_text(order: AxisOrder) -> str:
     """An order as mapping files write it: ``D H W I O -> O I D H W``; empty where nothing changes."""
-    if order.keeps:
-        return ""
-    target = LETTERS[len(order.axes)].split() if order.axes else []
-    source = [target[order.axes.index(axis)] for axis in range(len(order.axes))]
-    ones = ["1"]
-    left = ones * order.removed[0] + source + ones * order.removed[1]
-    right = ones * order.added[0] + target + ones * order.added[1]
-    return f"{' '.join(left)} -> {' '.join(right)}"
+    change = change_of(order)
+    return change.text() if change else ""
 
 
 def _sizes(shape: Shape) -> Shape:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from .alignment import align
 from .by_order import CHAIN
-from .name_similarity import likeness, role, words
+from .name_similarity import likeness, words
 from .proposal import FilledTensor
 
 if TYPE_CHECKING:
@@ -87,11 +87,11 @@ def _runs(state: PairingState, side: int, places: Sequence[int]) -> list[Run]:
     last: Key | None = None
     seen: set[str] = set()
     vectors = state.of_kind(side, places, vectors=True)
-    with_role = sum(bool(role(tensors[place].name)) for place in vectors)
+    with_role = sum(bool(state.role(side, place)) for place in vectors)
     use_roles = with_role >= CHAIN * len(vectors)
     for place in places:
         key = state.keys[side][place] if tensors[place].is_vector else None
-        name = role(tensors[place].name) if use_roles else ""
+        name = state.role(side, place) if use_roles else ""
         if key is not None and key == last and name not in seen:
             runs[-1].append(place)
         elif key is not None:
@@ -126,10 +126,7 @@ def _beside(state: PairingState, side: int, places: Sequence[int], runs: list[Ru
 
 def _pair_by_roles(state: PairingState, pair: _RunPair) -> bool:
     """Pair the vectors of one module by their roles, if every name on both sides shows a different one."""
-    roles = [
-        {role(tensors[place].name): place for place in run}
-        for tensors, run in zip(state.sides, pair[:2], strict=True)
-    ]
+    roles = [{state.role(side, place): place for place in run} for side, run in enumerate(pair[:2])]
     if any("" in side or len(side) != len(run) for side, run in zip(roles, pair[:2], strict=True)):
         return False
     for name, i in roles[0].items():
@@ -178,11 +175,11 @@ def _evidence(
     """How much supports each assignment of ``many`` vectors of one side to the ``few`` of the other."""
     roles = (
         [
-            _common_role(state.sides[0][pair.left[slot]].name for pair in group)
+            _common_role(state.role(0, pair.left[slot]) for pair in group)
             for slot in range(len(group[0].left))
         ],
         [
-            _common_role(state.sides[1][pair.right[slot]].name for pair in group)
+            _common_role(state.role(1, pair.right[slot]) for pair in group)
             for slot in range(len(group[0].right))
         ],
     )
@@ -218,10 +215,10 @@ def _score(state: PairingState, i: int, j: int) -> int:
     return 0
 
 
-def _common_role(names: Iterable[str]) -> str:
-    """The role that nearly all of some names show; one name may do so by chance."""
-    ((first, times),) = Counter(map(role, names := list(names))).most_common(1)
-    return first if times >= CHAIN * len(names) else ""
+def _common_role(roles: Iterable[str]) -> str:
+    """The role that nearly all of some tensors have; one name may show it by chance."""
+    ((first, times),) = Counter(roles := list(roles)).most_common(1)
+    return first if times >= CHAIN * len(roles) else ""
 
 
 def _fill(state: PairingState, pair: _RunPair) -> None:
@@ -236,7 +233,7 @@ def _fill(state: PairingState, pair: _RunPair) -> None:
             tensor, like = tensors[place], tensors[paired[0]].name
             if tensor.values and tensor.values.constant:
                 state.filled[side].append(FilledTensor(tensor, tensor.values.minimum, like))
-            elif not tensor.values and role(tensor.name) == "scale":
+            elif not tensor.values and state.role(side, place) == "scale":
                 state.filled[side].append(FilledTensor(tensor, 1.0, like))
 
 

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from converters.conversion.arrays import arrays
 from converters.conversion.operations.storage import Permute, Reshape
-from converters.tensor import same_bytes
+from converters.tensor import ITEMSIZE, same_bytes
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable
+
     from converters.tensor import Tensor
 
     from .axes import AxisOrder
@@ -68,3 +70,18 @@ def equal_reordered(left: Tensor, right: Tensor, order: AxisOrder) -> bool:
     if order.axes != tuple(range(len(plain))):
         reordered = Permute(axes=order.axes).apply(reordered)
     return same_bytes(reordered, right)
+
+
+def common_dtype(dtypes: Iterable[str]) -> str:
+    """The coarsest of some floating dtypes: in it, the same weights of several precisions are equal."""
+    return max({*dtypes}, key=_COARSEST_LAST.index)
+
+
+def as_integers(tensor: Tensor) -> Any:
+    """A tensor in memory; each element as the integer of its bits."""
+    import numpy
+
+    return numpy.frombuffer(tensor.tobytes(), f"<u{ITEMSIZE[tensor.dtype]}").reshape(tensor.shape)
+
+
+_COARSEST_LAST = ("float64", "float32", "float16", "bfloat16")

@@ -25,15 +25,26 @@ _ROLES: Mapping[str, str] = {
 }
 
 
+_ENDINGS = ("/.ATTRIBUTES/VARIABLE_VALUE", ":0")
+"""What TensorFlow appends to a variable's name."""
+
+
+def plain_name(name: str) -> str:
+    """A name without what TensorFlow appends to every name."""
+    for ending in _ENDINGS:
+        name = name.removesuffix(ending)
+    return name
+
+
 def role(name: str) -> str:
     """A vector's role by the last word of its name: scale, shift, mean or variance; empty if unknown."""
-    match = _LAST.search(name)
+    match = _LAST.search(plain_name(name))
     return _ROLES.get(match[0].lower(), "") if match else ""
 
 
 def words(name: str) -> Counter[str]:
     """The words and numbers of a name, in lower case, with how often each occurs."""
-    return Counter(_WORD.findall(name.lower()))
+    return Counter(_WORD.findall(plain_name(name).lower()))
 
 
 def likeness(left: Counter[str], right: Counter[str]) -> float:

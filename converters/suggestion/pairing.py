@@ -11,8 +11,9 @@ from typing import TYPE_CHECKING
 
 from .by_module import fill_rest, pair_vectors
 from .by_order import pair_rest, pair_weights_in_order
-from .state import PairingState
-from .strong_evidence import pair_by_families, pair_by_shape, pair_by_values
+from .compare_values import compare_values
+from .state import Hints, PairingState
+from .strong_evidence import pair_by_families, pair_by_quotients, pair_by_shape, pair_by_values
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -23,11 +24,15 @@ if TYPE_CHECKING:
 
 
 def propose(
-    left: Sequence[TensorFingerprint], right: Sequence[TensorFingerprint], equal: Equal | None
+    left: Sequence[TensorFingerprint],
+    right: Sequence[TensorFingerprint],
+    equal: Equal | None,
+    hints: Hints = Hints(),  # noqa: B008  # a tuple
 ) -> Proposal:
     """Pair the floating tensors of two files. ``equal`` compares values; it is None where they are not to be read."""
-    state = PairingState(left, right, equal)
+    state = PairingState(left, right, equal, hints)
     pair_by_values(state)
+    pair_by_quotients(state)
     pair_by_families(state)
     pair_by_shape(state)
     orders = pair_weights_in_order(state)
@@ -37,4 +42,5 @@ def propose(
     pair_rest(state, orders, vectors=True)
     for side in (0, 1):
         fill_rest(state, side)
+    compare_values(state)
     return state.proposal()

@@ -9,19 +9,23 @@ from typing import TYPE_CHECKING, NamedTuple
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
-    from .axes import AxisOrder
+    from converters.mapping.axis_change import AxisChange
+
     from .fingerprints import TensorFingerprint
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ProposedPair:
-    """``why`` is the evidence in a word; ``doubt`` says what else it could be, and is empty where the pair is sure."""
+    """``axes`` is None where they stay as they are. ``why`` is the evidence in a word; ``doubt`` says what else it
+    could be, and is empty where the pair is sure. ``over`` and ``times`` name factors, as mapping files do."""
 
     left: TensorFingerprint
     right: TensorFingerprint
-    order: AxisOrder
+    axes: AxisChange | None
     why: str
     doubt: str = ""
+    over: str = ""
+    times: str = ""
 
 
 class FilledTensor(NamedTuple):

@@ -6,18 +6,31 @@ from collections import defaultdict
 from itertools import islice
 from typing import TYPE_CHECKING, NamedTuple
 
-from .axes import order_for, orders_between, vector_order
-from .name_similarity import likeness, natural, words
+from .axes import AxisOrder, change_of, order_for, orders_between, vector_order
+from .name_similarity import likeness, natural, role, words
 from .proposal import FilledTensor, Proposal, ProposedPair
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping, Sequence
 
-    from .axes import AxisOrder
+    from converters.mapping.axis_change import AxisChange
+
     from .fingerprints import TensorFingerprint
 
     Equal = Callable[[TensorFingerprint, TensorFingerprint, AxisOrder], bool]
     Key = tuple[int, ...]
+
+
+class Hints(NamedTuple):
+    """What a pairing may ask beside the fingerprints.
+
+    ``explain`` finds the change of axes between two tensors with the same values, if any; ``close`` says whether two
+    tensors are equal but for the rounding of a factor; ``roles`` are those of vectors that the files' formats show.
+    """
+
+    explain: Callable[[TensorFingerprint, TensorFingerprint], AxisChange | None] = lambda _, __: None
+    close: Callable[[TensorFingerprint, TensorFingerprint], bool] = lambda _, __: False
+    roles: tuple[Mapping[str, str], Mapping[str, str]] = ({}, {})
 
 
 class Partner(NamedTuple):
@@ -36,10 +49,15 @@ class PairingState:
     """
 
     def __init__(
-        self, left: Sequence[TensorFingerprint], right: Sequence[TensorFingerprint], equal: Equal | None
+        self,
+        left: Sequence[TensorFingerprint],
+        right: Sequence[TensorFingerprint],
+        equal: Equal | None,
+        hints: Hints = Hints(),  # noqa: B008  # a tuple
     ) -> None:
         self.sides = (left, right)
         self.equal = equal
+        self.hints = hints
         self.pairs: dict[int, Partner] = {}
         self.partners: dict[int, int] = {}
         self.filled: tuple[list[FilledTensor], list[FilledTensor]] = ([], [])
@@ -56,8 +74,8 @@ class PairingState:
             ]
             for side in self.sides
         ]
-        self.exact_orders: dict[int, AxisOrder] = {}
-        """Of left tensors whose equal values show their order of axes."""
+        self.exact_axes: dict[int, AxisOrder | AxisChange] = {}
+        """Of left tensors whose equal values show how their axes change."""
         shapes = [[tensor.shape for tensor in side if not tensor.is_vector] for side in self.sides]
         self.orders, notes = orders_between(*shapes)
         self.notes += notes
@@ -140,27 +158,32 @@ class PairingState:
         by_name = sorted(in_file, key=lambda place: natural(tensors[place].name))
         return [in_file] if by_name == in_file else [in_file, by_name]
 
-    def order(self, i: int, j: int) -> AxisOrder:
+    def role(self, side: int, place: int) -> str:
+        """What a vector is in its module, by its format or its name: scale, shift, mean or variance; else empty."""
+        name = self.sides[side][place].name
+        return self.hints.roles[side].get(name) or role(name)
+
+    def order(self, i: int, j: int) -> AxisOrder | AxisChange:
         """How the axes of a pair's left tensor become those of its right one."""
         left, right = self.sides[0][i], self.sides[1][j]
-        if i in self.exact_orders:
-            return self.exact_orders[i]
+        if i in self.exact_axes:
+            return self.exact_axes[i]
         if left.is_vector:
             return vector_order(left.shape, right.shape)
         order = order_for(self.orders, left.shape, right.shape)
         assert order is not None  # their keys are equal
         return order
 
+    def _change(self, i: int, j: int) -> AxisChange | None:
+        order = self.order(i, j)
+        return change_of(order) if isinstance(order, AxisOrder) else order
+
     def proposal(self) -> Proposal:
         """The outcome."""
-        by_values = sum(partner.why == "values" for partner in self.pairs.values())
-        mostly_equal = 2 * by_values > len(self.pairs)
         pairs = []
         for i, (j, why, doubt) in sorted(self.pairs.items(), key=lambda pair: pair[1].place):
-            if not doubt and mostly_equal and not self.equal_values(i, j):
-                doubt = "its values differ, those of most others are equal"
             left, right = self.sides[0][i], self.sides[1][j]
-            pairs.append(ProposedPair(left=left, right=right, order=self.order(i, j), why=why, doubt=doubt))
+            pairs.append(ProposedPair(left=left, right=right, axes=self._change(i, j), why=why, doubt=doubt))
         return Proposal(
             pairs=tuple(pairs),
             left_filled=tuple(self.filled[0]),

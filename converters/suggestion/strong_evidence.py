@@ -2,20 +2,25 @@
 
 from __future__ import annotations
 
-from collections import defaultdict
-from itertools import pairwise
+from collections import Counter, defaultdict
+from itertools import pairwise, product
 from typing import TYPE_CHECKING
 
-from .axes import every_order, order_for
-from .name_similarity import NUMBER, natural, role
+from .axes import AxisOrder, every_order, order_for, vector_order
+from .name_similarity import NUMBER, natural
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
-    from .axes import AxisOrder
+    from converters.mapping.axis_change import AxisChange
+
     from .state import PairingState
 
     Families = list[list[int]]
+
+
+ROUGHLY = 0.01
+"""How far the extremes of vectors may be apart, relative to each other, that are compared value by value."""
 
 
 def pair_by_values(state: PairingState) -> None:
@@ -25,18 +30,17 @@ def pair_by_values(state: PairingState) -> None:
         for place, tensor in enumerate(tensors):
             if tensor.values and tensor.values.checksum in state.shared and not tensor.values.constant:
                 groups[tensor.values.checksum][side].append(place)
-    uses: dict[AxisOrder, int] = defaultdict(int)
+    uses: Counter[AxisOrder] = Counter()
     for lefts, rights in groups.values():
         if len(lefts) != 1 or len(rights) != 1:
             continue
         (i,), (j,) = lefts, rights
-        if state.sides[0][i].is_vector and state.sides[1][j].is_vector:
-            if state.keys[0][i] == state.keys[1][j]:
-                state.take(i, j, "values")
-        elif order := _order_of_equal(state, i, j):
-            state.exact_orders[i] = order
-            state.keys[0][i] = state.sides[1][j].shape
-            uses[order] += 1
+        vectors = state.sides[0][i].is_vector and state.sides[1][j].is_vector
+        if settle_axes(state, i, j):
+            found = state.exact_axes[i]
+            if not vectors:
+                state.keys[0][i] = state.sides[1][j].shape
+                uses.update([found] if isinstance(found, AxisOrder) else [])
             state.take(i, j, "values")
     if uses:
         settled = sorted(uses, key=lambda order: -uses[order])
@@ -44,16 +48,47 @@ def pair_by_values(state: PairingState) -> None:
         state.notes = []
 
 
-def _order_of_equal(state: PairingState, i: int, j: int) -> AxisOrder | None:
-    """The order of axes that makes two tensors equal. Different dtypes are not compared: any order of the shapes will
-    do."""
+def pair_by_quotients(state: PairingState) -> None:
+    """Pair vectors that are equal but for the rounding of a factor, each with the only one."""
+    close: dict[int, list[int]] = defaultdict(list)
+    partners: Counter[int] = Counter()
+    for lefts, rights in state.by_key().values():
+        for i, j in product(lefts, rights):
+            if _may_be_close(state, i, j) and state.hints.close(state.sides[0][i], state.sides[1][j]):
+                close[i].append(j)
+                partners[j] += 1
+    for i, found in close.items():
+        if len(found) == 1 == partners[found[0]]:
+            state.take(i, found[0], "values")
+
+
+def _may_be_close(state: PairingState, i: int, j: int) -> bool:
     left, right = state.sides[0][i], state.sides[1][j]
-    usual = order_for(state.orders, left.shape, right.shape)
-    orders: list[AxisOrder] = [usual] if usual else []
+    if not (left.is_vector and left.values and right.values):
+        return False
+    pairs = ((left.values.minimum, right.values.minimum), (left.values.maximum, right.values.maximum))
+    return not left.values.constant and all(abs(a - b) <= ROUGHLY * abs(b) for a, b in pairs)
+
+
+def settle_axes(state: PairingState, i: int, j: int) -> bool:
+    """Find the change of axes that makes two tensors with the same values equal, element for element."""
+    left, right = state.sides[0][i], state.sides[1][j]
+    if left.is_vector and right.is_vector:
+        orders = [vector_order(left.shape, right.shape)]
+    else:
+        usual = order_for(state.orders, left.shape, right.shape)
+        orders = [usual] if usual else []
+    change: AxisOrder | AxisChange | None = None
     for order in dict.fromkeys((*orders, *every_order(left.shape, right.shape))):
-        if left.dtype != right.dtype or (state.equal and state.equal(left, right, order)):
-            return order
-    return None
+        if state.equal and state.equal(left, right, order):
+            change = order
+            break
+    else:
+        change = state.hints.explain(left, right)
+    if change is None:
+        return False
+    state.exact_axes[i] = change
+    return True
 
 
 def pair_by_families(state: PairingState) -> None:
@@ -99,8 +134,8 @@ def _same_roles(
 ) -> Iterator[tuple[list[int], list[int]]]:
     """Families of vectors whose names show the same role, where each role occurs once."""
     roles = [
-        [role(tensors[members[0]].name) for members in families]
-        for tensors, families in zip(state.sides, (lefts, rights), strict=True)
+        [state.role(side, members[0]) for members in families]
+        for side, families in enumerate((lefts, rights))
     ]
     for name in dict.fromkeys(roles[0]):
         if name and roles[0].count(name) == roles[1].count(name) == 1:

@@ -3,28 +3,34 @@
 from __future__ import annotations
 
 import os
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, NamedTuple
 
+from converters.conversion.operations.values import Cast
 from converters.conversion.write import refuse_early, refuse_input
 from converters.errors import Refused
 from converters.formats.open import open_checkpoint
-from converters.mapping.globs import glob_matches
-from converters.mapping.layout_tables import load_layout
-from converters.mapping.names import BATCHES
-from converters.mapping.table_files import layout_names
 from converters.mapping.user_mapping import parse_mapping
 from converters.printable import printable
-from converters.tensor import FLOATS
 
-from .fingerprints import TensorFingerprint, equal_reordered, summarise
+from .axis_search import find_axis_change
+from .factors import close, find_factors, with_factors
+from .fingerprints import TensorFingerprint, as_integers, common_dtype, equal_reordered, summarise
+from .not_weights import is_filler, sort_out
+from .one_network import refuse_other_network
 from .pairing import propose
+from .state import Hints
 from .toml import SideNotes, mapping_text
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
     from converters.formats.checkpoint import Checkpoint
+    from converters.mapping.axis_change import AxisChange
 
     from .axes import AxisOrder
+    from .factors import Factors
+    from .not_weights import SortedNames
     from .proposal import Proposal
 
 MAX_TENSORS = 2000
@@ -33,13 +39,15 @@ MAX_TENSORS = 2000
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Suggestion:
-    """A proposed mapping. ``rows`` are its pairs, each with its evidence and, where it is not sure, the doubt."""
+    """A proposed mapping. ``rows`` are its pairs, each with its evidence and, where it is not sure, the doubt.
+    ``dropped`` are names, or patterns of names, that are no weights."""
 
     left: str
     right: str
     output: str
     rows: tuple[dict[str, Any], ...]
     left_over: tuple[tuple[str, ...], tuple[str, ...]]
+    dropped: tuple[tuple[str, ...], tuple[str, ...]]
     notes: tuple[str, ...]
 
     @property
@@ -57,6 +65,7 @@ class Suggestion:
             "unsure": self.unsure,
             "rows": list(self.rows),
             "left_over": {"from": list(self.left_over[0]), "to": list(self.left_over[1])},
+            "dropped": {"from": list(self.dropped[0]), "to": list(self.dropped[1])},
             "notes": list(self.notes),
         }
 
@@ -80,28 +89,16 @@ def suggest(
         refuse_input(path, output)
     refuse_early(output, force=force)
     with open_checkpoint(left) as left_file, open_checkpoint(right) as right_file:
-        lefts, rights = _sorted_out(left_file, values=values), _sorted_out(right_file, values=values)
-
-        def equal(source: TensorFingerprint, target: TensorFingerprint, order: AxisOrder) -> bool:
-            return equal_reordered(left_file.tensors[source.name], right_file.tensors[target.name], order)
-
-        proposal = propose(lefts.tensors, rights.tensors, equal if values else None)
-    if not proposal.pairs:
-        raise Refused(
-            "has no tensor that could be one of the other file's",
-            path=left,
-            hint="are they the same network?",
+        sides = _side(left_file, right_file, values=values), _side(right_file, left_file, values=values)
+        proposal = _propose(*sides, values=values)
+        refuse_other_network(proposal, left, right)
+        left_over = tuple(_left_over(sides, proposal))
+        notes = (
+            _notes(sides[0], left_over[0], written=False),
+            _notes(sides[1], left_over[1], written=True),
         )
-    left_over = (
-        tuple(tensor.name for tensor in proposal.left_over) + lefts.rest + lefts.counters,
-        tuple(tensor.name for tensor in proposal.right_over) + rights.rest,
-    )
     title = f"{printable(os.path.basename(left))} -> {printable(os.path.basename(right))}"
-    sides = (
-        SideNotes(left_file.format, lefts.drop, left_over[0]),
-        SideNotes(right_file.format, rights.drop, left_over[1], rights.counters),
-    )
-    text = mapping_text(proposal, title, sides)
+    text = mapping_text(proposal, title, notes)
     _check(text, proposal, output)
     _write(output, text, force=force)
     rows = tuple(
@@ -109,62 +106,104 @@ def suggest(
         for pair in proposal.pairs
     )
     return Suggestion(
-        left=left, right=right, output=output, rows=rows, left_over=left_over, notes=proposal.notes
+        left=left,
+        right=right,
+        output=output,
+        rows=rows,
+        left_over=(tuple(notes[0].left_over), tuple(notes[1].left_over)),
+        dropped=(tuple(notes[0].drop), tuple(notes[1].drop)),
+        notes=proposal.notes,
     )
 
 
-class _SortedTensors(NamedTuple):
-    """A file's ``tensors`` to be paired, the patterns of solver state to ``drop``, the names of ``counters``, which are
-    integer scalars, and the names of the ``rest``."""
+class _Side(NamedTuple):
+    """A file, with its names sorted and its factors."""
 
-    tensors: list[TensorFingerprint]
-    drop: tuple[str, ...]
-    counters: tuple[str, ...]
-    rest: tuple[str, ...]
+    checkpoint: Checkpoint
+    names: SortedNames
+    factors: Factors
 
 
-def _sorted_out(checkpoint: Checkpoint, *, values: bool) -> _SortedTensors:
+def _side(checkpoint: Checkpoint, other: Checkpoint, *, values: bool) -> _Side:
     if len(checkpoint.tensors) > MAX_TENSORS:
         raise Refused(f"has more than {MAX_TENSORS:,} tensors", path=checkpoint.path)
-    pytorch = checkpoint.format == "pytorch"
-    patterns = [
-        glob
-        for name in layout_names()
-        for glob in load_layout(name).storage.ignore
-        if load_layout(name).format == checkpoint.format
+    names = sort_out(checkpoint)
+    return _Side(checkpoint, names, find_factors(checkpoint, names.weights, other if values else None))
+
+
+def _propose(left: _Side, right: _Side, *, values: bool) -> Proposal:
+    """Pair the weights of both files. Values are compared in the coarsest dtype that occurs, those with a factor after
+    the division."""
+    dtypes = [side.checkpoint.tensors[name].dtype for side in (left, right) for name in side.names.weights]
+    dtype = common_dtype(dtypes) if dtypes else ""
+    tensors = tuple(
+        {name: Cast(dtype=dtype).apply(side.factors.tensors[name]) for name in side.names.weights}
+        for side in (left, right)
+    )
+
+    def fingerprint(number: int, name: str) -> TensorFingerprint:
+        tensor = tensors[number][name]
+        own = (left, right)[number].checkpoint.tensors[name]
+        return TensorFingerprint(name, own.dtype, tensor.shape, summarise(tensor) if values else None)
+
+    def equal(source: TensorFingerprint, target: TensorFingerprint, order: AxisOrder) -> bool:
+        return equal_reordered(tensors[0][source.name], tensors[1][target.name], order)
+
+    def explain(source: TensorFingerprint, target: TensorFingerprint) -> AxisChange | None:
+        return find_axis_change(as_integers(tensors[0][source.name]), as_integers(tensors[1][target.name]))
+
+    def rounded(source: TensorFingerprint, target: TensorFingerprint) -> bool:
+        divided = source.name in left.factors.of or target.name in right.factors.of
+        return divided and close(tensors[0][source.name], tensors[1][target.name])
+
+    lists = [
+        [fingerprint(number, name) for name in side.names.weights if name not in side.factors.names]
+        for number, side in enumerate((left, right))
     ]
-    drop: dict[str, None] = {}
-    tensors: list[TensorFingerprint] = []
-    counters: list[str] = []
-    rest: list[str] = []
-    for name in (*checkpoint.tensors, *(() if pytorch else checkpoint.other_values)):
-        tensor = checkpoint.tensors.get(name)
-        pattern = next((glob for glob in patterns if glob_matches(glob, name)), None)
-        if pattern is not None:
-            drop[pattern] = None
-        elif pytorch and name.endswith(f".{BATCHES}"):
-            continue
-        elif tensor is not None and tensor.dtype in FLOATS and 0 not in tensor.shape:
-            summary = summarise(tensor) if values else None
-            tensors.append(TensorFingerprint(name, tensor.dtype, tensor.shape, summary))
-        elif tensor is not None and not tensor.shape and tensor.dtype == "int64":
-            counters.append(name)
-        else:
-            rest.append(name)
-    return _SortedTensors(tensors, tuple(drop), tuple(counters), tuple(rest))
+    hints = Hints(explain=explain, close=rounded, roles=(left.factors.roles, right.factors.roles))
+    proposal = propose(lists[0], lists[1], equal if values else None, hints)
+    pairs = with_factors(proposal.pairs, left.factors, right.factors, fingerprint)
+    return replace(proposal, pairs=tuple(pairs))
+
+
+def _left_over(sides: tuple[_Side, _Side], proposal: Proposal) -> Iterator[tuple[str, ...]]:
+    """The names of each side that no row, constant or factor has."""
+    used = (
+        {name for pair in proposal.pairs for name in (pair.left.name, pair.over)},
+        {name for pair in proposal.pairs for name in (pair.right.name, pair.times)},
+    )
+    for side, names, over in zip(sides, used, (proposal.left_over, proposal.right_over), strict=True):
+        factors = [name for name in side.names.weights if name in side.factors.names - names]
+        yield (*(tensor.name for tensor in over), *factors, *side.names.rest)
+
+
+def _notes(side: _Side, left_over: tuple[str, ...], *, written: bool) -> SideNotes:
+    """What the mapping says of a side. Counters start anew where the files are written, and are dropped else."""
+    checkpoint, names = side.checkpoint, side.names
+    fillers = [name for name in left_over if is_filler(checkpoint, name)]
+    return SideNotes(
+        format=checkpoint.format,
+        drop=(*names.drop, *fillers, *(() if written else names.counters)),
+        left_over=[name for name in left_over if name not in fillers],
+        counters=[checkpoint.tensors[name] for name in names.counters] if written else (),
+    )
 
 
 def _check(text: str, proposal: Proposal, output: str) -> None:
     """Read the text as every mapping is read, and compare what it expands into with the proposal."""
     mapping = parse_mapping(text.encode(), output)
-    read = (
-        {(pair.left, pair.right) for pair in mapping.pairs},
-        {(pair.left, pair.right) for pair in mapping.unsure},
-    )
-    meant = (
-        {(pair.left.name, pair.right.name) for pair in proposal.pairs if not pair.doubt},
-        {(pair.left.name, pair.right.name) for pair in proposal.pairs if pair.doubt},
-    )
+    read = [
+        {(pair.left, pair.right, pair.axes and pair.axes.text(), pair.over, pair.times) for pair in pairs}
+        for pairs in (mapping.pairs, mapping.unsure)
+    ]
+    meant = [
+        {
+            (pair.left.name, pair.right.name, pair.axes and pair.axes.text(), pair.over, pair.times)
+            for pair in proposal.pairs
+            if bool(pair.doubt) == unsure
+        }
+        for unsure in (False, True)
+    ]
     if read != meant:
         raise Refused(
             "cannot be written as a mapping", path=output, hint="please report this; nothing was kept"

@@ -4,15 +4,16 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, NamedTuple
 
-from .axes import axes_text
 from .proposal import reasons_text
 from .templates import escaped, fold, quoted, spell
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence
 
+    from converters.tensor import Tensor
+
     from .proposal import FilledTensor, Proposal, ProposedPair
-    from .templates import TemplateRow
+    from .templates import Index, TemplateRow
 
 WIDTH = 100
 
@@ -24,15 +25,13 @@ class SideNotes(NamedTuple):
     format: str
     drop: Sequence[str]
     left_over: Sequence[str]
-    counters: Sequence[str] = ()
+    counters: Sequence[Tensor] = ()
 
 
 def mapping_text(proposal: Proposal, title: str, sides: tuple[SideNotes, SideNotes]) -> str:
     """The mapping file."""
     pairs = proposal.pairs
-    rows, indexes = fold(
-        [(pair.left.name, pair.right.name, (axes_text(pair.order), bool(pair.doubt))) for pair in pairs]
-    )
+    rows, indexes = _folded(pairs)
     lines = [
         f"# Proposed by `convert suggest`: {title}",
         f"# {_summary(pairs)}",
@@ -74,7 +73,8 @@ def _side_lines(
     filled = (proposal.left_filled, proposal.right_filled)[number]
     constants = [*_constants(filled, number, rows, proposal.pairs)]
     constants += [
-        f'{quoted(escaped(name))} = {{ value = 0, dtype = "int64", shape = [] }}' for name in notes.counters
+        f'{quoted(escaped(one.name))} = {{ value = 0, dtype = "{one.dtype}", shape = {list(one.shape)} }}'
+        for one in notes.counters
     ]
     if constants:
         yield from ("", f"[{key}.constants]            # not stored on the other side", *constants)
@@ -89,9 +89,73 @@ def _row_lines(
         if comments and first.doubt != last:
             last = first.doubt
             yield f"# {_one_line(first.doubt)}" + (" (and so on)" if len(row.places) > 1 else "")
-        axes = axes_text(first.order)
-        right = quoted(row.right)
-        yield f"{quoted(row.left)} = " + (f'{{ to = {right}, axes = "{axes}" }}' if axes else right)
+        yield f"{quoted(row.left)} = {_row_value(row, pairs)}"
+
+
+def _row_value(row: TemplateRow, pairs: Sequence[ProposedPair]) -> str:
+    """The right side of a row: a name, or a table with its axes and factors."""
+    first = pairs[row.places[0]]
+    entries = {"to": quoted(row.right)}
+    if first.axes:
+        entries["axes"] = quoted(first.axes.text())
+        if first.axes.sizes:
+            sizes = ", ".join(f"{letter} = {size}" for letter, size in first.axes.sizes.items())
+            entries["sizes"] = f"{{ {sizes} }}"
+    for word, template, name, factor in (
+        ("over", row.left, first.left.name, first.over),
+        ("times", row.right, first.right.name, first.times),
+    ):
+        if factor:
+            old, new = _endings(name, factor)
+            entries[word] = quoted(template.removesuffix(escaped(old)) + escaped(new))
+    if len(entries) == 1:
+        return entries["to"]
+    return f"{{ {', '.join(f'{word} = {text}' for word, text in entries.items())} }}"
+
+
+def _alike(pair: ProposedPair) -> object:
+    """What pairs have in common that may be one row."""
+    sizes = tuple(pair.axes.sizes.items()) if pair.axes else ()
+    factors = (
+        pair.over and _endings(pair.left.name, pair.over),
+        pair.times and _endings(pair.right.name, pair.times),
+    )
+    return (pair.axes.text() if pair.axes else "", sizes, bool(pair.doubt), factors)
+
+
+def _folded(pairs: Sequence[ProposedPair]) -> tuple[list[TemplateRow], list[Index]]:
+    """The rows and indexes. A template must name its tensors' factors too; pairs that it cannot stay as they are."""
+    alike: list[object] = [_alike(pair) for pair in pairs]
+    while True:
+        rows, indexes = fold(
+            [(pair.left.name, pair.right.name, key) for pair, key in zip(pairs, alike, strict=True)]
+        )
+        others = [row for row in rows if not _names_factors(row, pairs[row.places[0]])]
+        if not others:
+            return rows, indexes
+        for row in others:
+            for place in row.places:
+                alike[place] = place
+
+
+def _names_factors(row: TemplateRow, first: ProposedPair) -> bool:
+    """Whether the names of factors follow from a row's templates."""
+    return all(
+        not factor or template.endswith(escaped(_endings(name, factor)[0]))
+        for template, name, factor in (
+            (row.left, first.left.name, first.over),
+            (row.right, first.right.name, first.times),
+        )
+    )
+
+
+def _endings(name: str, other: str) -> tuple[str, str]:
+    """What two names end in after what they begin with in common."""
+    common = next(
+        (at for at, (a, b) in enumerate(zip(name, other, strict=False)) if a != b),
+        min(len(name), len(other)),
+    )
+    return name[common:], other[common:]
 
 
 def _constants(
@@ -118,14 +182,7 @@ def _constants(
 def _fold_like(template: str, names: Sequence[str], constants: Sequence[FilledTensor]) -> str | None:
     """The template of constants whose names all differ in the same ending from those of the tensors they are like; None
     where they do not."""
-    endings = set()
-    for like, constant in zip(names, constants, strict=True):
-        name = constant.tensor.name
-        common = next(
-            (at for at, (a, b) in enumerate(zip(like, name, strict=False)) if a != b),
-            min(len(like), len(name)),
-        )
-        endings.add((like[common:], name[common:]))
+    endings = {_endings(like, constant.tensor.name) for like, constant in zip(names, constants, strict=True)}
     values = {constant.value for constant in constants}
     if len(endings) != 1 or len(values) != 1:
         return None

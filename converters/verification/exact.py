@@ -90,7 +90,7 @@ def _equal(left: Tensor, right: Tensor) -> bool:
 
 def _rounds(row: Row) -> bool:
     """Whether an operation changes a tensor's values, not only their order."""
-    return any(isinstance(op, (ShiftVariance, Scale)) for op in row.ops)
+    return any(isinstance(op, (ShiftVariance, Scale)) for op in row.operations)
 
 
 def _rows_forward(source: Identified, output: Identified) -> dict[str, Row]:

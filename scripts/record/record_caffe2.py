@@ -192,15 +192,15 @@ def _place(ops: list[Op], new: Op) -> None:
 
 def _without_dead(ops: list[Op], blobs: dict[str, list[int]], flags: dict[str, int]) -> list[Op]:
     """Leave out what no logits depend on any more (the stem's pool without ``use_pool1``)."""
-    wanted = {"last_out_L{}".format(flags["num_labels"])}
+    needed = {"last_out_L{}".format(flags["num_labels"])}
     if flags.get("g_blend"):
-        wanted |= {"a_" + name for name in wanted} | {"v_" + name for name in wanted}
+        needed |= {"a_" + name for name in needed} | {"v_" + name for name in needed}
     kept = []
     for op in reversed(ops):
-        if wanted.intersection(op[2]):
-            wanted.update(op[1])
+        if needed.intersection(op[2]):
+            needed.update(op[1])
             kept.append(op)
-    missing = set(blobs) - wanted
+    missing = set(blobs) - needed
     if missing:
         raise SystemExit(f"record_caffe2: blobs that no op reads: {sorted(missing)}")
     return kept[::-1]

@@ -189,7 +189,7 @@ def record(index: int, spec: Spec) -> dict[str, np.ndarray]:
         chainer.using_config("use_ideep", "never"),
     ):
         outputs = list(model.blocks(inputs))
-    found = {
+    arrays_of_file = {
         "recipe": np.array(RECIPE),
         "producer": np.array(f"Chainer {chainer.__version__}, CPU, float32, one thread"),
         "net": np.array(spec.net),
@@ -204,19 +204,19 @@ def record(index: int, spec: Spec) -> dict[str, np.ndarray]:
         "input_sha256": np.array(sha256(inputs)),
     }
     if outputs[-1][0] == "fc8":
-        found["logits"] = outputs.pop()[1]
+        arrays_of_file["logits"] = outputs.pop()[1]
     stats, places, values = [], [], []
     for _, block in outputs:
         stats.append(statistics(block))
         place = np.sort(np.random.RandomState(len(places)).randint(0, block.size, SAMPLES))
         places.append(place.astype(np.int32))
         values.append(block.ravel()[place])
-    found["blocks"] = np.array([name for name, _ in outputs])
-    found["block_shapes"] = np.array(json.dumps([block.shape for _, block in outputs]))
-    found["block_stats"] = np.array(stats)
-    found["block_index"] = np.array(places)
-    found["block_values"] = np.array(values)
-    return found
+    arrays_of_file["blocks"] = np.array([name for name, _ in outputs])
+    arrays_of_file["block_shapes"] = np.array(json.dumps([block.shape for _, block in outputs]))
+    arrays_of_file["block_stats"] = np.array(stats)
+    arrays_of_file["block_index"] = np.array(places)
+    arrays_of_file["block_values"] = np.array(values)
+    return arrays_of_file
 
 
 def check(path: str) -> bool:

@@ -477,12 +477,12 @@ def digest(arrays: Mapping[str, np.ndarray]) -> str:
 def run(model: nn.Module, network: Network, clip: Tensor) -> tuple[np.ndarray, list[np.ndarray]]:
     """Logits and stages, in the precision that the model and the clip have."""
     seen: dict[str, Tensor] = {}
-    wanted = {**network.stages, "logits": network.logits} if network.logits else dict(network.stages)
+    paths = {**network.stages, "logits": network.logits} if network.logits else dict(network.stages)
     hooks = [
         model.get_submodule(path).register_forward_hook(
             lambda _module, _inputs, out, label=label: seen.update({label: out.detach().clone()})
         )
-        for label, path in wanted.items()
+        for label, path in paths.items()
     ]
     with torch.inference_mode():
         out = model(clip) if network.call is None else network.call(model, clip, REGIONS.to(clip))
@@ -538,17 +538,17 @@ def table(name: str, repos: Path | None) -> dict[str, Any]:
     model = built(network, repos)
     norms: dict[tuple[str, float], int] = {}
     pools: dict[str, dict[str, Any]] = {}
-    for path, one in model.named_modules():
-        kind = type(one).__name__
-        if isinstance(one, nn.modules.batchnorm._BatchNorm):
-            norms[kind, one.eps] = norms.get((kind, one.eps), 0) + 1
+    for path, layer in model.named_modules():
+        kind = type(layer).__name__
+        if isinstance(layer, nn.modules.batchnorm._BatchNorm):
+            norms[kind, layer.eps] = norms.get((kind, layer.eps), 0) + 1
         elif "Pool" in kind and kind.endswith("d"):
             info = {
                 "type": kind,
-                "kernel": plain(getattr(one, "kernel_size", getattr(one, "output_size", None))),
-                "stride": plain(getattr(one, "stride", None)),
-                "padding": plain(getattr(one, "padding", None)),
-                "ceil_mode": getattr(one, "ceil_mode", None),
+                "kernel": plain(getattr(layer, "kernel_size", getattr(layer, "output_size", None))),
+                "stride": plain(getattr(layer, "stride", None)),
+                "padding": plain(getattr(layer, "padding", None)),
+                "ceil_mode": getattr(layer, "ceil_mode", None),
             }
             pools.setdefault(json.dumps(info), {**info, "names": []})["names"].append(path)
     return {
@@ -563,7 +563,7 @@ def table(name: str, repos: Path | None) -> dict[str, Any]:
 def plain(size: Any) -> Any:
     """A size as JSON has it."""
     return (
-        [plain(one) for one in size]
+        [plain(number) for number in size]
         if isinstance(size, (list, tuple))
         else size
         if size is None
@@ -578,12 +578,12 @@ def record(name: str, repos: Path | None) -> dict[str, Any]:
     arrays = weights(model.state_dict(), network.seed, network.gain)
     model.load_state_dict({key: torch.from_numpy(array) for key, array in arrays.items()})
     clip = np.random.RandomState(network.seed + 1000003).standard_normal(network.shape).astype(np.float32)
-    found: dict[str, Any] = {}
+    outputs: dict[str, Any] = {}
     relative = []
     for kind, dtype in (("f32", torch.float32), ("f64", torch.float64)):
         logits, stages = run(model.to(dtype), network, torch.from_numpy(clip).to(dtype))
-        found[f"{kind}/logits"] = logits
-        found[f"{kind}/stats"], found[f"{kind}/samples"] = described(stages)
+        outputs[f"{kind}/logits"] = logits
+        outputs[f"{kind}/stats"], outputs[f"{kind}/samples"] = described(stages)
         relative.append(logits)
     largest = np.abs(relative[1]).max()
     ecosystem, known = names_of(name)
@@ -603,7 +603,7 @@ def record(name: str, repos: Path | None) -> dict[str, Any]:
         "stages": list(network.stages),
         "stage_shapes": [list(stage.shape) for stage in stages],
     }
-    return {"meta": json.dumps(meta), **found}
+    return {"meta": json.dumps(meta), **outputs}
 
 
 def check(path: str, repos: Path | None) -> bool | None:

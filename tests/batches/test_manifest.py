@@ -125,16 +125,16 @@ def test_what_is_no_manifest(tmp_path, text, what):
         load_manifest(write(tmp_path, text))
 
 
-def test_a_syntax_error_has_its_line(tmp_path, run):
+def test_a_syntax_error_has_its_line(tmp_path, run_process):
     path = write(tmp_path, GOOD.replace("check = true", "check = yes"))
-    done = run("batch", path)
+    done = run_process("batch", path)
     assert done.returncode == 3
     assert "line 10" in done.stderr
-    assert "(line 17, the end)" in run("batch", write(tmp_path, GOOD + "pool1 =")).stderr
+    assert "(line 17, the end)" in run_process("batch", write(tmp_path, GOOD + "pool1 =")).stderr
     (tmp_path / "zoo.toml").write_bytes(b"\xff")
-    assert "not UTF-8" in run("batch", path).stderr
-    assert run("batch", tmp_path / "no.toml").returncode == 3
-    assert run("batch", write(tmp_path, "x = 1\n")).returncode == 2
+    assert "not UTF-8" in run_process("batch", path).stderr
+    assert run_process("batch", tmp_path / "no.toml").returncode == 3
+    assert run_process("batch", write(tmp_path, "x = 1\n")).returncode == 2
 
 
 TRICKY = '''\
@@ -317,11 +317,11 @@ def test_the_complete_zoo_is_a_manifest():
     inputs = {row.input.rpartition("/")[2]: row for row in rows}
     wanted = [release for release in releases() if release.zoo == "vmz" or release.converted]
     assert len(wanted) == 65
-    support_for = {row.variant: set(row.layouts) for row in support_table()}
+    layouts_of = {row.variant: set(row.layouts) for row in support_table()}
     for release in wanted:
         row = inputs[release.file]
         assert (row.source, row.sha256) == (release.layout, release.digest)
-        assert set(row.to) <= support_for.get(release.network, {"native"})
+        assert set(row.to) <= layouts_of.get(release.network, {"native"})
         assert row.options == {"check": True}
     others = [row for row in rows if row.input.rpartition("/")[2] not in {release.file for release in wanted}]
     assert {row.source for row in others} == {"i3d", "c3d", "c3d-chainer"}

@@ -1,4 +1,4 @@
-"""Files that training has changed: prefixes in front of all names, batch counters, other heads, and none."""
+"""Files that training has changed: prefixes of all names, batch counters, other heads, and none."""
 
 from __future__ import annotations
 
@@ -54,7 +54,7 @@ def test_a_prefix_in_front_of_all_names_is_a_scope(r2d_state, tmp_path, prefix):
     torch.save(state, tmp_path / "in.pth")
     result = convert("auto", tmp_path / "in.pth", tmp_path / "clean.pth")
     assert (result.layout, result.target) == ("vmz-pt", "vmz-pt")
-    assert f"every name in the input has {prefix} in front" in result.notes
+    assert f"every name in the input starts with {prefix}" in result.notes
     assert same(written(tmp_path / "clean.pth"), r2d_state)
     convert("vmz-pt", tmp_path / "in.pth", tmp_path / "there.pth", to="native")
     assert origin(tmp_path / "there.pth")["scope"] == prefix
@@ -198,7 +198,7 @@ def test_a_head_of_another_name_is_taken_when_named(r2d_state, tmp_path, run, pr
     assert f"if {head} is its head, say so: --head {head}" in done.stderr
     done = run("auto", "in.pth", "out.pth", "--head", head)
     assert done.returncode == 0, done.stderr
-    assert "the input's head is classifier.1, as told (--head)" in done.stdout
+    assert "the input's head is called classifier.1 (--head)" in done.stdout
     assert same(written(tmp_path / "out.pth"), r2d_state)
     convert("vmz-pt", tmp_path / "in.pth", tmp_path / "there.pth", to="native", head=head)
     convert("auto", tmp_path / "there.pth", tmp_path / "back.pth", to="vmz-pt")

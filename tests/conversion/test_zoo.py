@@ -154,7 +154,7 @@ def test_pyslowfast(name: str, device: str, tmp_path: Path) -> None:
         stage: slowfast_point(stage) if two else slowfast_point(stage).removeprefix("slow.")
         for stage in stages
     }
-    if meta["arch"] == "x3d":  # no pool comes behind its stem
+    if meta["arch"] == "x3d":  # no pool comes after its stem
         points["s1.pathway0_stem"] = "stem"
     if two:
         assert model.slow_indices(meta["input_shape"][2]).tolist() == meta["slow_frame_indices"]
@@ -620,7 +620,7 @@ def test_theta_takes_the_scale_that_mmaction_lacks(tmp_path: Path) -> None:
 
 def test_what_no_weights_make_up_for_is_refused(i3d_nl, tmp_path: Path) -> None:
     out = tmp_path / "out.pth"
-    with pytest.raises(Refused, match="pool behind phi and g"):
+    with pytest.raises(Refused, match="pool after phi and g"):
         convert("nonlocal", i3d_nl[0], out, variant="8x8", to="mmaction2")
     with pytest.raises(Refused, match="pytorchvideo has no non-local blocks"):
         convert("slowfast", i3d_nl[0], out, to="pytorchvideo")
@@ -682,7 +682,7 @@ def test_every_setting_changes_what_is_computed() -> None:
     ],
 )
 def test_the_slow_frames_of_a_clip_of_any_length(slow_frames: str, seen: dict[int, list[int]]) -> None:
-    """As PySlowFast's loader spreads them, and as mmaction takes every eighth: also behind the last whole eight."""
+    """As PySlowFast's loader spreads them, and as mmaction takes every eighth: also after the last whole eight."""
     one = next(one for one in variants("slowfast") if one.name == "slowfast-bare-r50")
     bound = {"classes": 5, "channels": 3, "lateral_t": 5}
     shapes_of = {f"{m.name}.{leaf}": shape for m in modules(one) for leaf, shape in shapes(m, bound)}

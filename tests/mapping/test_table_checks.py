@@ -19,6 +19,8 @@ from converters.mapping.expand import expand_groups
 from converters.mapping.layout_tables import load_layout
 from converters.mapping.network_tables import load_network
 from converters.mapping.parse import Fault, TableError, line_of
+from converters.mapping.readable_networks import network_errors, readable_networks
+from converters.mapping.table_files import network_names
 from tests.helpers.paths import REPOSITORY
 
 if TYPE_CHECKING:
@@ -143,6 +145,58 @@ def test_a_broken_layout_breaks_no_others(kind, tables, r2d, tmp_path, capsys):
     convert(None, tmp_path / "out.pth", tmp_path / "again.pth", to="native")
     with pytest.raises(ConverterError, match=f"{slip.name}.toml"):
         convert(None, r2d, tmp_path / "other.pth", to=slip.name)
+
+
+NETWORK_SLIPS = {
+    "kind": SLIPS["kind"],
+    "part": Slip('dense = "dense"', 'dense = "dens"', "types.c3d-plain", "'dense'", "networks", "c3d"),
+    "column": Slip("title =", "titel =", "variant", "'title'", "networks", "c3d"),
+    "no TOML": Slip("[variant]", "[variant", "", "is not valid TOML", "networks", "c3d"),
+    "doubled module": Slip('"fc7" = ', '"fc6" = ', "", "is not valid TOML", "networks", "c3d"),
+}
+
+
+@pytest.mark.parametrize("kind", NETWORK_SLIPS)
+def test_a_broken_network_breaks_no_others(kind, tables, r2d, tmp_path, capsys):
+    slip = NETWORK_SLIPS[kind]
+    path = plant(tables, slip)
+    assert main(["models"]) == 0
+    printed = capsys.readouterr()
+    assert "c3d-plain" not in printed.out
+    assert "ir-csn-152" in printed.out
+    assert f"warning: {path}: " in printed.err
+    assert slip.key in printed.err
+    assert slip.right in printed.err
+    convert(None, r2d, tmp_path / "out.pth", to="vmz-pt")
+    convert(None, tmp_path / "out.pth", tmp_path / "again.pth", to="native")
+
+
+def test_a_network_that_composes_a_broken_one_is_broken_too(tables):
+    path = tables / "networks" / "resnet3d.toml"
+    path.write_text("[variant]\n", encoding="utf-8")
+    assert readable_networks(network_names()) == [
+        name for name in network_names() if name not in ("resnet3d", "audiovisual")
+    ]
+    assert [str(error).startswith(f"{path}: ") for error in network_errors()] == [True]
+
+
+def test_a_network_that_composes_itself_is_broken(tables):
+    path = tables / "networks" / "audiovisual.toml"
+    text = path.read_text(encoding="utf-8").replace('network = "resnet3d"', 'network = "audiovisual"')
+    path.write_text(text, encoding="utf-8")
+    assert readable_networks(network_names()) == [name for name in network_names() if name != "audiovisual"]
+
+
+def test_a_broken_network_is_named_where_its_file_is_not_recognised(tables, r2d, tmp_path):
+    path = tables / "networks" / "resnet3d.toml"
+    text = path.read_text(encoding="utf-8")
+    path.write_text(text.replace("[variant]", "[varient]", 1), encoding="utf-8")
+    line = text[: text.index("[variant]")].count("\n") + 1
+    with pytest.raises(ConverterError) as caught:
+        convert(None, r2d, tmp_path / "out.pth", to="mmaction2")
+    assert f"{path}: unknown key 'varient'" in str(caught.value)
+    assert f"(line {line}, " in str(caught.value)
+    assert not (tmp_path / "out.pth").exists()
 
 
 def test_tables_that_refer_to_each_other_are_refused(tables):

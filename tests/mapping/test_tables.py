@@ -351,7 +351,7 @@ def test_variances_that_would_turn_negative_are_refused():
     assert info.bn_eps == 1e-5
     plan = make_plan(found, tensors, load_layout("vmz-pt"), info, eps=1e-3)
     with pytest.raises(Refused, match="negative"):
-        [row.tensor(tensors).tobytes() for row in plan.rows if row.ops]
+        [row.tensor(tensors).tobytes() for row in plan.rows if row.operations]
 
 
 def test_rounding_is_recorded_where_a_variance_is_small():

@@ -127,7 +127,7 @@ def test_global_head_agrees_where_two_frames_are_left(frames: int, agree: bool) 
 
 
 def test_same_padding_takes_each_axis_by_its_own_size() -> None:
-    """Against a formula: pads in front and behind by TensorFlow's rule, minus infinity around a pool."""
+    """Against a formula: pads before and after by TensorFlow's rule, minus infinity around a pool."""
     torch.manual_seed(5)
     model = i3d_tables.loaded(quick_state(), TF_EPS)
     for size in ((9, 10, 11), (8, 13, 6), (1, 2, 3)):

@@ -204,7 +204,7 @@ def test_a_start_of_the_zoos(key: str) -> None:
 
 class Stages(NamedTuple):
     """What was recorded under which of our end points; ``relu`` are those recorded before a ReLU that ours have
-    behind it, ``inside`` those within a block of ours."""
+    after it, ``inside`` those within a block of ours."""
 
     points: dict[str, str]
     relu: frozenset[str] = frozenset()

@@ -243,7 +243,7 @@ def test_pyslowfast_golden(name: str) -> None:
         if meta["arch"] == "i3d" or not re.fullmatch(r"pathway\d_pool", stage)  # elsewhere it pools nothing
     ]
     names = {stage: value_of(stage, last) for stage in stages}
-    if meta["arch"] == "x3d":  # no pool comes behind its stem
+    if meta["arch"] == "x3d":  # no pool comes after its stem
         names["s1.pathway0_stem"] = "res_conv1_bn"
     assert set(names.values()) <= set(net.blocks.values())
     for row, stage in enumerate(meta["stages"]):
@@ -306,7 +306,7 @@ def test_a_model_that_names_do_not_tell() -> None:
             source_net(lazy(zoo_tables.slowfast_blobs(table)))
     short = zoo_tables.slowfast_blobs("SLOWFAST_4x16_R50") | {"t_res2_0_branch2b_w": None}
     del short["t_res2_0_branch2b_w"]
-    with pytest.raises(Refused, match="is no network of PySlowFast: it has no blob 't_res2_0_branch2b_w'"):
+    with pytest.raises(Refused, match="is not a network of PySlowFast: it has no blob 't_res2_0_branch2b_w'"):
         source_net(lazy(short), model="SLOWFAST_4x16_R50")
 
 
@@ -498,7 +498,7 @@ def test_regions_are_cut_as_aligned_ones_are() -> None:
 def test_files_of_no_source() -> None:
     with pytest.raises(Refused, match="has the names of no source framework's network"):
         source_net(onnx_graphs.tensors({"stem.0.weight": np.zeros((64, 3, 1, 7, 7), np.float32)}))
-    with pytest.raises(Refused, match="is no network of VMZ: it has no blob 'conv1_w'"):
+    with pytest.raises(Refused, match="is not a network of VMZ: it has no blob 'conv1_w'"):
         source_net(onnx_graphs.tensors({"last_out_L400_w": np.zeros((400, 512), np.float32)}))
 
 

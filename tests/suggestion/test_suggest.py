@@ -500,7 +500,12 @@ def test_c3d_from_file_to_file(tmp_path):
 
 def test_the_command(run, tmp_path):
     torch.save(
-        {"conv.w": torch.ones(4, 3, 2, 2), "conv.b": torch.ones(4), "step": torch.tensor(3)},
+        {
+            "conv.w": torch.ones(4, 3, 2, 2),
+            "conv.b": torch.ones(4),
+            "classes": torch.arange(3),
+            "step": torch.tensor(3),
+        },
         tmp_path / "a.pth",
     )
     torch.save({"c.weight": torch.ones(4, 3, 2, 2), "c.bias": torch.ones(4)}, tmp_path / "b.pth")
@@ -508,13 +513,16 @@ def test_the_command(run, tmp_path):
     assert (done.returncode, done.stderr) == (0, "")
     assert "2 tensors paired: 2 by shape" in done.stdout
     first = (tmp_path / "map.toml").read_bytes()
-    assert b'left_over = ["step"]' in first
+    assert b'left_over = ["classes"]' in first
+    assert b'drop = ["step"]' in first
+    assert "no weights in [from], dropped: step" in done.stdout
     done = run("suggest", "a.pth", "b.pth", "-o", "map.toml")
     assert (done.returncode, "the output exists already" in done.stderr) == (1, True)
     done = run("suggest", "a.pth", "b.pth", "-o", "map.toml", "--force", "--json", "--no-values")
     found = json.loads(done.stdout)
     assert (found["ok"], found["tensors"], found["unsure"]) == (True, 2, 0)
-    assert found["left_over"] == {"from": ["step"], "to": []}
+    assert found["left_over"] == {"from": ["classes"], "to": []}
+    assert found["dropped"] == {"from": ["step"], "to": []}
     assert found["rows"][0] == {"from": "conv.w", "to": "c.weight", "why": "shape", "doubt": ""}
     assert (tmp_path / "map.toml").read_bytes() == first
     assert run("a.pth", "out.pth", "--mapping", "map.toml").returncode == 1

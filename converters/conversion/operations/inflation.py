@@ -46,7 +46,7 @@ class Spread(Operation):
 
 
 class Pad(Rearrangement):
-    """A kernel with further input channels of zeros behind its own, ``channels`` in all."""
+    """A kernel with further input channels of zeros after its own, ``channels`` in all."""
 
     channels: int
 

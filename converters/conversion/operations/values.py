@@ -120,7 +120,8 @@ def _number(tensor: Tensor) -> Any:
 class ToVariance(Elementwise, Reversible):
     """Inverse standard deviations, 1 / sqrt(variance + ``eps``), as variances.
 
-    What rounding makes negative is 0. Refuses what is no inverse deviation: those are from 0 to 1 / sqrt(eps).
+    What rounding makes negative is 0. Refuses values that cannot be inverse
+    standard deviations: those lie between 0 and 1 / sqrt(eps).
     """
 
     eps: float

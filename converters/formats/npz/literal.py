@@ -1,7 +1,7 @@
 """Python literals in the header of an array: dictionaries, tuples, lists, texts, integers, True, False and None.
 
 numpy reads headers with `ast.literal_eval`. It is not used here: a hostile text can exhaust the stack of the parser
-behind it. Here depth and length are bounded.
+after it. Here depth and length are bounded.
 """
 
 from __future__ import annotations

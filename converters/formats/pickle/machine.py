@@ -9,6 +9,7 @@ of `KEEP` bytes or more stay in the file, as a `Span`. The opcodes are those of 
 from __future__ import annotations
 
 import struct
+import sys
 from typing import TYPE_CHECKING, NamedTuple, NoReturn
 
 from converters.errors import BadInput
@@ -34,6 +35,7 @@ _MARGIN = 600  # at least so much of the window is ahead of every opcode: short 
 _LINE = 256  # longest line with a name or a number
 _NUMBER = 64  # longest integer, in bytes
 _MEMO_LIMIT = 1 << 32  # what LONG_BINPUT can say; larger numbers could be chosen to collide as hashes
+_PYTHON_2 = ("__builtin__", "copy_reg", "exceptions", "commands")  # modules of Python 2 alone
 _STOP, _BININT1, _BININT2, _BINUNICODE, _BINGET, _BINPUT, _LONG_BINPUT, _MARK, _TUPLE = b".KMXhqr(t"
 
 
@@ -43,8 +45,8 @@ class Global:
     ``make`` is called with the arguments of a call; None if the name cannot be called. The arguments may be values of
     any size that the stream stores once and passes to every call, so a call whose time or memory grows with them
     needs a ``cost``: the least number of bytes that such arguments take in the stream. The sum of all costs must not
-    exceed the number of bytes read. ``new`` makes the inert object that stands for an instance of a class; None for
-    other names.
+    exceed the number of bytes read. ``new`` makes what stands for a new instance of a class, from the arguments of its
+    making; None for other names.
     """
 
     __slots__ = ("cost", "make", "name", "new")
@@ -54,7 +56,7 @@ class Global:
         name: str,
         make: Callable[[tuple[object, ...]], object] | None = None,
         cost: Callable[[tuple[object, ...]], int] | None = None,
-        new: Callable[[], Inert] | None = None,
+        new: Callable[[tuple[object, ...]], object] | None = None,
     ) -> None:
         self.name = name
         self.make = make
@@ -70,6 +72,10 @@ class Inert:
     def set_state(self, state: object) -> None:
         """Take the state that the stream gives this object, or raise `PickleError`."""
         raise NotImplementedError
+
+    def made_from(self) -> tuple[object, ...] | None:
+        """What it was made from, for a comparison with another one; None where that was not kept."""
+        return None
 
 
 class InertDict(dict[object, object], Inert):
@@ -89,6 +95,25 @@ class Pickle(NamedTuple):
     end: int
 
 
+def code(name: str) -> PickleError:
+    """The error for what would need code to run."""
+    return PickleError(
+        f"contains code: {short_name(name)}",
+        "nothing was run; weights need no such name, so do not load this file with pickle either",
+    )
+
+
+def unknown(module: str, name: str) -> PickleError:
+    """The error for a name that is in no table: of Python itself, or of a package or a user's own program."""
+    package = module.partition(".")[0]
+    if package in sys.stdlib_module_names or package in _PYTHON_2:
+        return code(f"{module}.{name}")
+    return PickleError(
+        f"contains {short_name(f'{module}.{name}')}, which is not known to be plain data",
+        "nothing was run; if you trust the file, load it where this name is defined, and save the weights alone",
+    )
+
+
 def walk(
     file: SourceFile,
     names: Mapping[tuple[str, str], Global],
@@ -97,14 +122,16 @@ def walk(
     size: int | None = None,
     persistent: Callable[[object], object] | None = None,
     whole: bool = True,
+    refuse: Callable[[str, str], PickleError] = unknown,
 ) -> Pickle:
     """Evaluate the one pickle that fills ``size`` bytes from ``offset`` (default: the whole file), or with ``whole``
     false the first pickle in them.
 
-    ``names`` is the closed table of allowed names; ``persistent`` turns a persistent id into a value. Containers may
-    be shared and may contain themselves, so a caller must bound how it traverses them. Raises `BadInput`.
+    ``names`` is the closed table of allowed names; ``persistent`` turns a persistent id into a value; ``refuse`` makes
+    the error for a module and a name in it that are not in the table. Containers may be shared and may contain
+    themselves, so a caller must bound how it traverses them. Raises `BadInput`.
     """
-    machine = _Machine(file, names, offset, file.size if size is None else offset + size, persistent)
+    machine = _Machine(file, names, offset, file.size if size is None else offset + size, persistent, refuse)
     try:
         value = machine.run(whole)
         return Pickle(value, machine.protocol, machine.base + machine.pos)
@@ -131,6 +158,7 @@ class _Machine:
         "persistent",
         "pos",
         "protocol",
+        "refuse",
         "safe",
         "skipped",
         "spent",
@@ -146,10 +174,12 @@ class _Machine:
         start: int,
         end: int,
         persistent: Callable[[object], object] | None,
+        refuse: Callable[[str, str], PickleError],
     ) -> None:
         self.file = file
         self.names = names
         self.persistent = persistent
+        self.refuse = refuse
         self.start = self.base = start
         self.end = end
         self.window = b""
@@ -328,7 +358,7 @@ class _Machine:
             raise PickleError("has a name that is not a short text")
         found = self.names.get((module, name))
         if found is None:
-            raise code(f"{module}.{name}")
+            raise self.refuse(module, name)
         return found
 
 
@@ -336,22 +366,17 @@ def put(target: object, key: object, value: object) -> None:
     """Set an item of a dictionary in the stream. Raises `PickleError`."""
     if not isinstance(target, dict):
         raise PickleError("sets an item of a value that is not a dictionary")
-    kind = type(key)  # keys whose hash is cheap: no recursion, no collisions
-    if kind is int and isinstance(key, int) and 1 << 31 <= abs(key) < 1 << 63:
-        key, kind = str(key), str  # an address, by which optimizers before PyTorch 1.5 know their parameters
+    kind = type(key)
     if kind is not str and kind is not bytes and not (isinstance(key, int) and abs(key) < 1 << 31):
-        raise PickleError("has a dictionary key that is neither a short name nor a small number")
+        from .keys import as_key
+
+        key = as_key(key)
     if key in target:
-        raise PickleError(f"has the name {short_name(key)} twice", "only one of the two could be used")
+        from .keys import key_text
+
+        name = short_name(key_text(key))
+        raise PickleError(f"has the name {name} twice", "only one of the two could be used")
     target[key] = value
-
-
-def code(name: str) -> PickleError:
-    """The error for what would need code to run."""
-    return PickleError(
-        f"contains code: {short_name(name)}",
-        "nothing was run; weights need no such name, so do not load this file with pickle either",
-    )
 
 
 def _damaged(machine: _Machine) -> NoReturn:
@@ -677,9 +702,9 @@ def _obj(machine: _Machine) -> None:
 def _new_obj(machine: _Machine) -> None:
     arguments = machine.stack.pop()
     called = machine.stack[-1]
-    if type(called) is not Global or called.new is None or arguments != ():
+    if type(called) is not Global or called.new is None or type(arguments) is not tuple:
         raise _instance(called)
-    machine.stack[-1] = called.new()
+    machine.stack[-1] = called.new(arguments)
 
 
 def _new_obj_ex(machine: _Machine) -> None:

@@ -27,6 +27,7 @@ from converters.tensor import ITEMSIZE
 from .state_dict import lazy_tensors, state_dict
 from .tensors import PthFile, TorchStorage, TorchTensor, element_size, storage_dtype, storage_fields
 from .torch_globals import NAMES
+from .whole_models import WAY_OUT, refuser
 
 if TYPE_CHECKING:
     from converters.files import SourceFile
@@ -51,8 +52,15 @@ def read_legacy_pth(file: SourceFile, *, entry: str | None = None) -> PthFile:
     if magic != MAGIC or version != _VERSION:
         raise BadInput("is not a PyTorch file of a known version", path=file.path)
     end = walk(file, {}, offset=end, size=file.size - end, whole=False).end
+    size = file.size - end
     value, _, end = walk(
-        file, NAMES, offset=end, size=file.size - end, persistent=storages.refer, whole=False
+        file,
+        NAMES,
+        offset=end,
+        size=size,
+        persistent=storages.refer,
+        whole=False,
+        refuse=refuser(file, end, size),
     )
     keys, _, end = walk(file, {}, offset=end, size=file.size - end, whole=False)
     end = storages.place(file, keys, end)
@@ -74,7 +82,7 @@ class _Storages:
         if type(reference) is not tuple or not 5 <= len(reference) <= 6:
             raise PickleError("has a storage of unknown form")
         if reference[0] in ("module", b"module"):
-            raise PickleError("holds whole modules, which are programs", "save the state_dict() of the model")
+            raise PickleError("holds whole modules, which are programs", WAY_OUT)
         dtype, key, count = storage_fields(reference)
         if not 0 <= count < 1 << 63:
             raise PickleError("has a storage of impossible size")
@@ -150,7 +158,7 @@ def read_tar_pth(file: SourceFile, *, entry: str | None = None) -> PthFile | Non
 
     def refer(reference: object) -> object:
         if type(reference) is tuple:
-            raise PickleError("holds whole modules, which are programs", "save the state_dict() of the model")
+            raise PickleError("holds whole modules, which are programs", WAY_OUT)
         key = reference.decode("latin-1") if isinstance(reference, bytes) else reference
         if type(key) is not str:
             raise PickleError("refers to a tensor in an unknown form")
@@ -160,7 +168,8 @@ def read_tar_pth(file: SourceFile, *, entry: str | None = None) -> PthFile | Non
         return target
 
     offset, size = members["pickle"]
-    value = walk(file, NAMES, offset=offset, size=size, persistent=refer).value
+    refuse = refuser(file, offset, size)
+    value = walk(file, NAMES, offset=offset, size=size, persistent=refer, refuse=refuse).value
     return lazy_tensors(file, state_dict(file, value, entry))
 
 

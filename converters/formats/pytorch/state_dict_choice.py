@@ -8,6 +8,7 @@ ones are only taken on request, and ambiguity is refused.
 from __future__ import annotations
 
 import re
+from itertools import islice
 from typing import TYPE_CHECKING
 
 from converters.errors import BadInput, Refused, UsageError
@@ -16,7 +17,7 @@ from converters.formats.pickle.numpy_arrays import TENSOR_LIMIT
 from .tensors import State, TorchTensor, named
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
+    from collections.abc import Iterable, Iterator, Mapping
 
     from converters.files import SourceFile
 
@@ -38,6 +39,8 @@ WEIGHTS = frozenset(
 
 _AVERAGE = re.compile(r"(?i)(?:^|[_.\-])(?:ema|swa|averaged?)(?:$|[_.\-])|[a-z]E(?:MA|ma)$")
 _DEPTH = 3
+_LONGEST = 255  # characters of the name of an entry with a state dict: the names of its values start with it
+_SHOWN = 8  # entries that a message names
 _BUDGET = 4 * TENSOR_LIMIT
 """Entries that are looked at in all: a dictionary that is stored once can be named in many places."""
 
@@ -52,7 +55,7 @@ def choose(file: SourceFile, entries: Mapping[str, object], entry: str | None) -
     if entry is not None:
         path = next((path for path in state_dicts if ".".join(path) == entry), None)
         if path is None:
-            entries_found = ", ".join(map(".".join, state_dicts)) or "none; the file is a state dict itself"
+            entries_found = _names(state_dicts) or "none; the file is a state dict itself"
             raise UsageError(
                 f"has no state dict in the entry {entry!r}", path=file.path, hint=f"it has {entries_found}"
             )
@@ -65,14 +68,18 @@ def choose(file: SourceFile, entries: Mapping[str, object], entry: str | None) -
     if not choices:
         return State(entries, None, {})
     if len(choices) > 1:
-        names = [".".join(path) for path in choices]
         raise Refused(
-            f"holds {len(names)} state dicts, and any may be meant",
+            f"holds {len(choices)} state dicts, and any may be meant",
             path=file.path,
-            where=", ".join(names[:8]),
-            hint=f"say which with --entry, such as --entry {names[0]}",
+            where=_names(choices),
+            hint=f"say which with --entry, such as --entry {'.'.join(choices[0])}",
         )
     return _state(file, entries, state_dicts, choices[0])
+
+
+def _names(found: Iterable[tuple[str, ...]]) -> str:
+    """The first of the entries found, for a message."""
+    return ", ".join(".".join(path) for path in islice(found, _SHOWN))
 
 
 def _state(
@@ -117,6 +124,7 @@ class _Search:
         for name, item in entries.items():
             if (
                 not isinstance(item, dict)
+                or len(name) > _LONGEST
                 or "optim" in name.lower()
                 or {"state", "param_groups"} <= item.keys()
             ):

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from functools import partial
 
-from converters.formats.pickle.ignored_globals import NAMES as IGNORED_NAMES
 from converters.formats.pickle.machine import Global
 from converters.formats.pickle.numpy_arrays import NAMES as ARRAY_NAMES
 from converters.formats.pickle.strings import PickleError
@@ -19,6 +18,7 @@ _DTYPES = (
 )
 _QUANTISED = "per_tensor_affine per_channel_affine per_tensor_symmetric per_channel_symmetric"
 _QUANTISED_BY = (*_QUANTISED.split(), "per_channel_affine_float_qparams")
+_MEMORY_FORMATS = ("contiguous_format", "preserve_format", "channels_last", "channels_last_3d")
 
 _ODD = {
     "_rebuild_sparse_tensor": ("a sparse tensor", "save its .to_dense() instead"),
@@ -35,7 +35,8 @@ def _rebuild_tensor(arguments: tuple[object, ...]) -> TorchTensor:
     if not 4 <= len(arguments) <= 7:
         raise PickleError("has a tensor of unknown form")
     if any(arguments[6:]):
-        return OddTensor("a view with a sign or a conjugation still to do", "save its .resolve_neg() instead")
+        kind = "a view with a sign or a conjugation still to do"
+        return OddTensor(kind, "save its .resolve_neg() instead", arguments)
     return TorchTensor(arguments[0], arguments[1], arguments[2], arguments[3], "")
 
 
@@ -93,8 +94,8 @@ def _layout(arguments: tuple[object, ...]) -> str:
     return name
 
 
-def _odd(kind: str, hint: str, _: tuple[object, ...]) -> OddTensor:
-    return OddTensor(kind, hint)
+def _odd(kind: str, hint: str, arguments: tuple[object, ...]) -> OddTensor:
+    return OddTensor(kind, hint, arguments)
 
 
 def _torch_names() -> dict[tuple[str, str], Global]:
@@ -118,10 +119,25 @@ def _torch_names() -> dict[tuple[str, str], Global]:
     }
     for name in (*STORAGES, *_DTYPES, *_QUANTISED_BY):
         names["torch", name] = Global(f"torch.{name}")
+    for name in _MEMORY_FORMATS:  # this odd place is where pickle finds them
+        names["torch._utils", f"torch.{name}"] = Global(f"torch.{name}")
     for name, (kind, hint) in _ODD.items():
         names["torch._utils", name] = Global(f"torch._utils.{name}", partial(_odd, kind, hint))
     return names
 
 
-NAMES = {**IGNORED_NAMES, **ARRAY_NAMES, **_torch_names()}
-"""The closed table of the names that a state dict needs."""
+class _Names(dict[tuple[str, str], Global]):
+    """The names that a state dict needs, and those of what is saved beside one: read where one of them occurs."""
+
+    def get(self, key: tuple[str, str], default: object = None) -> Global | None:  # type: ignore[override]
+        """What a name stands for."""
+        found = super().get(key)
+        if found is None:
+            from converters.formats.pickle.inert_names import NAMES as INERT_NAMES
+
+            found = INERT_NAMES.get(key)
+        return found
+
+
+NAMES = _Names({**ARRAY_NAMES, **_torch_names()})
+"""The closed table of the names that a checkpoint may hold."""

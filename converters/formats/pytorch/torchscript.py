@@ -10,7 +10,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from converters.errors import BadInput
-from converters.formats.pickle.machine import Global, Inert
+from converters.formats.pickle.machine import Global, Inert, code
 from converters.formats.pickle.numpy_arrays import TENSOR_LIMIT
 from converters.formats.pickle.strings import PickleError, encodes
 
@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from converters.files import SourceFile
 
 _DEPTH = 100
+_LONGEST = 1000  # characters in front of an attribute's own name
 _LISTS = ("build_intlist", "build_tensorlist", "build_doublelist", "build_boollist")
 
 
@@ -43,7 +44,11 @@ class Module(Inert):
 
 
 class _Names(dict[tuple[str, str], Global]):
-    """The closed table, plus any class of the archive, which is a `Module`."""
+    """Names of TorchScript, those of the closed table ``others``, and any class of the archive, which is a `Module`."""
+
+    def __init__(self, others: Mapping[tuple[str, str], Global]) -> None:
+        super().__init__()
+        self._others = others
 
     def get(self, key: tuple[str, str], default: object = None) -> Global | None:  # type: ignore[override]
         """What a name stands for."""
@@ -51,10 +56,16 @@ class _Names(dict[tuple[str, str], Global]):
             "__torch__."
         ):  # the former: declared in a script itself
             return _MODULE
-        return super().get(key)
+        return super().get(key) or self._others.get(key)
 
 
-_MODULE = Global("a class of the archive", new=Module)
+def _module(arguments: tuple[object, ...]) -> Module:
+    if arguments:
+        raise code("an object of a class of the archive with arguments")
+    return Module()
+
+
+_MODULE = Global("a class of the archive", new=_module)
 
 
 def module_names(names: Mapping[tuple[str, str], Global]) -> Mapping[tuple[str, str], Global]:
@@ -81,7 +92,8 @@ def parameters(file: SourceFile, value: object) -> dict[object, object]:
     if not isinstance(value, Module):
         raise BadInput("is a TorchScript file that holds no module", path=file.path)
     tensors: dict[object, object] = {}
-    for count, (name, tensor) in enumerate(_tensors(file, value)):
+    found = ((name, item) for name, item in _attributes(file, value) if isinstance(item, TorchTensor))
+    for count, (name, tensor) in enumerate(found):
         if count >= TENSOR_LIMIT:
             raise BadInput(f"has more than {TENSOR_LIMIT:,} tensors", path=file.path)
         tensors[name] = tensor
@@ -94,21 +106,27 @@ def parameters(file: SourceFile, value: object) -> dict[object, object]:
     return tensors
 
 
-def _tensors(file: SourceFile, module: Module) -> Iterator[tuple[str, TorchTensor]]:
+def attributes_of(file: SourceFile, value: object) -> dict[str, object]:
+    """Every attribute of a module and its submodules that is neither a tensor nor a module, by name."""
+    assert isinstance(value, Module)  # `parameters` looked
+    return {name: item for name, item in _attributes(file, value) if not isinstance(item, TorchTensor)}
+
+
+def _attributes(file: SourceFile, module: Module) -> Iterator[tuple[str, object]]:
     """Depth first, with an explicit stack: modules may be shared, and may contain themselves."""
     stack: list[tuple[str, Module]] = [("", module)]
     visits = 0
     while stack:
         prefix, current = stack.pop()
         visits += 1 + len(current.attributes)
-        if prefix.count(".") > _DEPTH or visits > 8 * TENSOR_LIMIT:
+        if prefix.count(".") > _DEPTH or len(prefix) > _LONGEST or visits > 8 * TENSOR_LIMIT:
             raise BadInput("has modules nested too deeply or too many", path=file.path)
         inner: list[tuple[str, Module]] = []
         for key, value in current.attributes.items():
             if type(key) is not str or not encodes(key):
                 raise BadInput("has an attribute without a name", path=file.path)
-            if isinstance(value, TorchTensor):
-                yield prefix + key, value
-            elif isinstance(value, Module):
+            if isinstance(value, Module):
                 inner.append((f"{prefix}{key}.", value))
+            else:
+                yield prefix + key, value
         stack += reversed(inner)

@@ -16,12 +16,12 @@ MAX_NAMES = 10
 
 
 def conversion_text(result: Result) -> str:
-    """A conversion done or planned: the network, what became of its tensors, and what to know of it."""
+    """A conversion that was done or planned: the network, what became of its tensors, and the notes."""
     info = result.info
     network = f"{info.title} ({info.model or info.variant}), {classes_text(info)}: " if info else ""
     size = f"{len(result.rows)} tensors, {human_size(result.nbytes)}"
     lines = [f"{network}{size}, {result.layout} -> {result.target}"]
-    changed = sum(1 for row in result.rows if row.source and any(not op.keeps_bytes for op in row.ops))
+    changed = sum(1 for row in result.rows if row.source and any(not op.keeps_bytes for op in row.operations))
     filled = sum(1 for row in result.rows if row.source is None)
     copied = len(result.rows) - changed - filled
     what = "constants" if any(row.source is None and row.shape for row in result.rows) else "batch counters"

@@ -19,6 +19,9 @@ def suggestion_text(suggestion: Suggestion) -> str:
     for side, names in zip(("from", "to"), suggestion.left_over, strict=True):
         if names:
             lines.append(f"left over in [{side}]: {', '.join(fold_names(names))}")
+    for side, names in zip(("from", "to"), suggestion.dropped, strict=True):
+        if names:
+            lines.append(f"no weights in [{side}], dropped: {', '.join(fold_names(names))}")
     lines += [f"note: {note}" for note in suggestion.notes]
     if suggestion.unsure:
         lines.append(

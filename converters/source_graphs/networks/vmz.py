@@ -19,10 +19,10 @@ if TYPE_CHECKING:
     from converters.source_graphs.net import Shape, SourceNet
 
 EPSILON = 1e-3
-"""Of every SpatialBN, a constant in VMZ's builders."""
+"""The epsilon of every SpatialBN, a constant in VMZ's builders."""
 
 LOGMELS = ("N", 1, 100, 40)
-"""Time and frequency."""
+"""The input of the audio networks: 100 steps in time, 40 frequencies."""
 
 _HEAD = re.compile(r"(gpu_\d+/|)(last_out_L\d+)_w")
 _CONV = r"comp_(\d+)_conv_(\d+)(_middle)?_w"
@@ -47,7 +47,7 @@ def recognise(blobs: Mapping[str, Shape], settings: Mapping[str, Any]) -> Source
     try:
         return build.network(logits, pool1, settings.get("stem_stride") or 1)
     except KeyError as error:
-        raise Refused(f"is no network of VMZ: it has no blob {error}") from None
+        raise Refused(f"is not a network of VMZ: it has no blob {error}") from None
 
 
 class _Builder(NetBuilder):
@@ -71,7 +71,7 @@ class _Builder(NetBuilder):
         )
 
     def network(self, logits: str, pool1: bool, stem_stride: int) -> SourceNet:
-        """All of it; ``logits`` is the name of the classifier."""
+        """The whole network; ``logits`` is the name of the classifier."""
         if "conv1a_w" in self.shapes:
             return self.c3d(logits)
         if "v_conv1_w" in self.shapes:
@@ -90,11 +90,14 @@ class _Builder(NetBuilder):
         return self.shapes[middle if middle in self.shapes else f"{prefix}conv1_w"][1]
 
     def conv(self, x: str, name: str, strides: Iterable[int], pads: Iterable[int] | None = None) -> str:
-        """A convolution, padded by half of its kernel; as many groups as the weight has input channels too few."""
-        out, taken, *kernel = self.shapes[f"{name}_w"]
+        """A convolution, padded by half of its kernel unless ``pads`` says otherwise.
+
+        The number of groups follows from the channels of the input and of the weight.
+        """
+        out, group_channels, *kernel = self.shapes[f"{name}_w"]
         before = list(pads) if pads is not None else [size // 2 for size in kernel]
         weights = [f"{name}_w"] + [f"{name}_b"] * (f"{name}_b" in self.shapes)
-        group = self.channels.get(x, taken) // taken
+        group = self.channels.get(x, group_channels) // group_channels
         self.channels[name] = out
         return self.op(
             "Conv", [x, *weights], name, kernels=kernel, strides=list(strides), pads=before * 2, group=group
@@ -140,12 +143,12 @@ class _Builder(NetBuilder):
         return self.block(f"{label}pool", end)
 
     def residual(self, x: str, prefix: str, label: str, *, first_stage: int) -> str:
-        """All residual blocks. Their numbers run through all stages; one with a projection begins a stage, and strides,
-        but for the first stage of a clip's network."""
+        """All residual blocks, which are numbered through all stages. One with a projection begins a stage. It also has
+        the stage's stride, except in the first stage of a network for clips."""
         convs: dict[int, list[tuple[int, bool]]] = {}
         for name in self.shapes:
-            if name.startswith(prefix) and (found := re.fullmatch(_CONV, name.removeprefix(prefix))):
-                convs.setdefault(int(found[1]), []).append((int(found[2]), not found[3]))
+            if name.startswith(prefix) and (match := re.fullmatch(_CONV, name.removeprefix(prefix))):
+                convs.setdefault(int(match[1]), []).append((int(match[2]), not match[3]))
         stage, within = first_stage, 0
         for number in range(len(convs)):
             projected = f"{prefix}shortcut_projection_{number}_w" in self.shapes
@@ -166,7 +169,8 @@ class _Builder(NetBuilder):
         projected: bool,
         strided: bool,
     ) -> str:
-        """One block: ``convs`` are pairs of an index and whether it is a whole one, not the middle before it."""
+        """One block. ``convs`` has a pair for each convolution: its index, and False for the ``_middle`` half of a
+        factorised one."""
         names = {
             (index, whole): f"{prefix}comp_{number}_conv_{index}{'' if whole else '_middle'}"
             for index, whole in convs
@@ -194,7 +198,7 @@ class _Builder(NetBuilder):
         return self.relu(total)
 
     def audio_visual(self, logits: str, pool1: bool, stem_stride: int) -> SourceNet:
-        """A clip and log-mels, joined by two layers."""
+        """Both networks, for a clip and its log-mels, and the two layers that join them."""
         seen = self.video("data", "v_", "video.", pool1, stem_stride)
         heard = self.audio("logmels", "a_", "audio.")
         if len(self.shapes["av_fc1_w"]) == 2:

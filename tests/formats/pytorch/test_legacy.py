@@ -22,6 +22,7 @@ from converters.formats.pytorch.legacy import MAGIC
 from tests.formats.pytorch.test_reader import bits, repacked, saved
 from tests.helpers import hostile_pickles
 from tests.helpers.budgets import examples
+from tests.helpers.other_values import plain
 from tests.helpers.paths import REPOSITORY
 
 if TYPE_CHECKING:
@@ -90,9 +91,9 @@ def test_files_of_real_pytorchs_are_read_bit_for_bit(path):
     agree(checkpoint, raw, made.contents())
     assert list(raw) == list(made.contents())
     assert checkpoint.details["wrapper"] == "state_dict"
-    assert checkpoint.other_values["epoch"] == 3
-    assert checkpoint.other_values["arch"] == "r3d"
-    assert checkpoint.other_values["optimizer"]["param_groups"][0]["momentum"] == 0.9
+    assert plain(checkpoint.other_values["epoch"]) == 3
+    assert plain(checkpoint.other_values["arch"]) == "r3d"
+    assert plain(checkpoint.other_values["optimizer"])["param_groups"][0]["momentum"] == 0.9
     assert checkpoint.container == ("PyTorch zip file" if "zip" in path.name else "PyTorch file, before 1.6")
 
 
@@ -105,7 +106,7 @@ def test_the_tar_format(tmp_path):
     checkpoint, raw = read(TAR)
     agree(checkpoint, raw, made.tar_contents())
     assert checkpoint.container == "PyTorch file, before 0.1.10"
-    assert checkpoint.other_values["epoch"] == 3
+    assert plain(checkpoint.other_values["epoch"]) == 3
     # PyTorch still reads it, so what was put together by hand is what its old versions wrote.
     theirs = torch.load(TAR, weights_only=False)["state_dict"]
     assert {name: bits(tensor) for name, tensor in theirs.items()} == raw
@@ -273,6 +274,13 @@ LIES = {
 def test_legacy_files_that_lie_are_refused(tmp_path, name):
     data, says = LIES[name]
     assert says in refusal(tmp_path, data)
+
+
+@pytest.mark.parametrize("deep", [b"2\x86" * 40, b"\x85" * 20_000])
+def test_a_key_is_not_printed_whole(tmp_path, deep):
+    """2 ** 40 numbers, and a tuple so deep that it cannot be printed."""
+    data = by_hand(keys=("4",)).replace(pickle.dumps(["4"], 2), b"\x80\x02]K\x01" + deep + b"a.")
+    assert "no tensor names, or that occurs twice (a tuple)" in refusal(tmp_path, data)
 
 
 def test_a_storage_in_two_forms_is_refused(tmp_path):

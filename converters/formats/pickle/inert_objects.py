@@ -1,0 +1,202 @@
+"""What stands for the objects that training code saves beside the weights. Each holds what the stream gave, unread.
+
+No class is looked up and nothing is called: a call of a known name gives an object with its name and its arguments.
+Where a name could do harm with other arguments than those of real checkpoints (`getattr`, `type`), only these are
+taken.
+"""
+
+from __future__ import annotations
+
+from functools import partial
+from typing import TYPE_CHECKING
+
+from .machine import Global, Inert, InertDict, code
+from .strings import PickleError, Span
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+_OBJECT, _DICT, _LIST = "object", "dict", "list"
+
+
+class Bystander(Inert):
+    """An object beside the weights: the name of its class or function, its arguments, and its attributes."""
+
+    __slots__ = ("_arguments", "_state", "name")
+
+    def __init__(self, name: str, arguments: tuple[object, ...] = ()) -> None:
+        self.name = name
+        self._arguments = arguments
+        self._state: tuple[object, ...] = ()
+
+    def set_state(self, state: object) -> None:
+        """Take a dictionary of attributes, or a tuple of what the class's own code makes attributes of; once."""
+        if not isinstance(state, (dict, tuple)) or self._state:
+            raise PickleError("has an object of unknown form")
+        self._state = (state,)
+
+    def made_from(self) -> tuple[object, ...]:
+        """The arguments, and the attributes if there are any."""
+        return (*self._arguments, *self._state)
+
+
+class InertList(list[object], Inert):
+    """A list of a known class."""
+
+    __slots__ = ()
+
+    def set_state(self, state: object) -> None:
+        """Attributes of a list are left aside."""
+
+
+def called(name: str) -> Global:
+    """A name whose calls give an object with their arguments."""
+    return Global(name, partial(Bystander, name))
+
+
+def attribute_object(name: str) -> Global:
+    """A class whose instances are made without arguments and get their attributes."""
+    return Global(name, new=partial(_without_arguments, name, partial(Bystander, name)))
+
+
+def dictionary(name: str) -> Global:
+    """A class of dictionaries: called with none or one dictionary, or made anew; items and attributes follow.
+
+    What it is made anew from is not looked at: addict gives the items there, and again afterwards.
+    """
+    return Global(name, partial(_filled_dict, name), cost_of_items, lambda _: InertDict())
+
+
+def sequence(name: str) -> Global:
+    """A class of lists: made empty, or from one list; items and attributes follow."""
+    return Global(
+        name, partial(_filled_list, name), cost_of_items, partial(_without_arguments, name, InertList)
+    )
+
+
+def text(name: str) -> Global:
+    """A class of texts. An instance is its text."""
+    return Global(name, partial(_text, name), new=partial(_text, name))
+
+
+def deque(arguments: tuple[object, ...]) -> InertList:
+    """``([items][, longest])``; more items may follow."""
+    return _filled_list("collections.deque", arguments[:1])
+
+
+def default_dict(arguments: tuple[object, ...]) -> InertDict:
+    """``(default factory)``; the factory is never called."""
+    if len(arguments) > 1 or not (arguments == () or isinstance(arguments[0], Global | None)):
+        raise PickleError("has a dictionary of unknown form")
+    return InertDict()
+
+
+def attribute_of(known: dict[tuple[str, str], Global]) -> Callable[[tuple[object, ...]], object]:
+    """``getattr``: only of a class and with a name that ``known`` has, and it gives a name that is never called with
+    what the file chooses."""
+
+    def get(arguments: tuple[object, ...]) -> Global:
+        owner, name = arguments if len(arguments) == 2 else (None, None)
+        name = name.decode("latin-1") if isinstance(name, bytes) else name
+        if isinstance(owner, Global) and isinstance(name, str) and (owner.name, name) in known:
+            return known[owner.name, name]
+        raise code(f"getattr({_described(owner)}, {_described(name)})")
+
+    return get
+
+
+def type_of(arguments: tuple[object, ...]) -> Bystander:
+    """``type(None)`` and the like: the types that have no name of their own."""
+    value = arguments[0] if len(arguments) == 1 else ()
+    if value is None or (isinstance(value, Global) and value.name in ("Ellipsis", "NotImplemented")):
+        return Bystander("type", (value,))
+    raise code("type(...)")
+
+
+def item_of(arguments: tuple[object, ...]) -> Bystander:
+    """``operator.getitem(typing.Dict, (str, int))``: a type with parameters, as OmegaConf notes it of values."""
+    owner = arguments[0] if len(arguments) == 2 else None
+    if isinstance(owner, Global) and owner.name.startswith("typing."):
+        return Bystander("operator.getitem", arguments)
+    raise code(f"operator.getitem({_described(owner)}, ...)")
+
+
+def reduced(arguments: tuple[object, ...]) -> Bystander:
+    """``functools.reduce(operator.or_, (int, str))``: a union of types."""
+    function = arguments[0] if len(arguments) == 2 else None
+    if isinstance(function, Global) and function.name == "operator.or_":
+        return Bystander("functools.reduce", arguments)
+    raise code(f"functools.reduce({_described(function)}, ...)")
+
+
+def reconstructed(arguments: tuple[object, ...]) -> object:
+    """``copyreg._reconstructor(class, base, value)``: how protocols 0 and 1 make an instance of a class whose base is
+    ``object``, ``dict``, ``list`` or ``str``."""
+    owner, base, value = arguments if len(arguments) == 3 else (None, None, None)
+    if not isinstance(owner, Global) or owner.new is None or not isinstance(base, Global):
+        raise code(f"copyreg._reconstructor({_described(owner)}, ...)")
+    if base.name in ("str", "unicode"):
+        return owner.new((value,))
+    made = owner.new(())
+    if base.name == _DICT and isinstance(made, InertDict) and isinstance(value, dict):
+        made.update(value)
+    elif base.name == _LIST and isinstance(made, InertList) and isinstance(value, list):
+        made.extend(value)
+    elif base.name != _OBJECT or value is not None:
+        raise code(f"copyreg._reconstructor({owner.name}, {base.name}, ...)")
+    return made
+
+
+def cost_of_value(arguments: tuple[object, ...]) -> int:
+    """The cost of `reconstructed`."""
+    return cost_of_items(arguments[2:])
+
+
+def new_object(arguments: tuple[object, ...]) -> object:
+    """``copyreg.__newobj__(class, ...)``: how protocols 0 and 1 make an instance of a class that says how itself."""
+    owner = arguments[0] if arguments else None
+    if not isinstance(owner, Global) or owner.new is None:
+        raise code(f"copyreg.__newobj__({_described(owner)}, ...)")
+    return owner.new(arguments[1:])
+
+
+def _described(value: object) -> str:
+    """A value of the stream in a message: names and short texts as they are, nothing of all others."""
+    if isinstance(value, Global):
+        return value.name
+    return value if isinstance(value, str) else "..."
+
+
+def _without_arguments(name: str, new: Callable[[], Inert], arguments: tuple[object, ...]) -> Inert:
+    if arguments:
+        raise code(f"an object of {name} with arguments")
+    return new()
+
+
+def cost_of_items(arguments: tuple[object, ...]) -> int:
+    """An item takes a byte at least, an item with a key three."""
+    items = arguments[0] if arguments else None
+    return 3 * len(items) if isinstance(items, dict) else len(items) if isinstance(items, list) else 0
+
+
+def _filled_dict(name: str, arguments: tuple[object, ...]) -> InertDict:
+    items = arguments[0] if len(arguments) == 1 else {}
+    if len(arguments) > 1 or not isinstance(items, dict):
+        raise code(f"{name}(...)")
+    made = InertDict()
+    made.update(items)
+    return made
+
+
+def _filled_list(name: str, arguments: tuple[object, ...]) -> InertList:
+    items = arguments[0] if len(arguments) == 1 else []
+    if len(arguments) > 1 or not (isinstance(items, list) or items == ()):
+        raise code(f"{name}(...)")
+    return InertList(items)
+
+
+def _text(name: str, arguments: tuple[object, ...]) -> object:
+    value = arguments[0] if len(arguments) == 1 else None
+    if not isinstance(value, (str, bytes, Span)):
+        raise code(f"{name}(...)")
+    return value

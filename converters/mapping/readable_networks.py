@@ -1,0 +1,69 @@
+"""Which network tables can be used. A broken one breaks only the conversions of its own networks."""
+
+from __future__ import annotations
+
+from functools import cache
+from typing import TYPE_CHECKING
+
+from . import table_files
+from .network_tables import is_compiled, load_network
+from .table_files import table_path, table_text
+from .variants import variants
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator
+
+    from .parse import TableError
+    from .schema import NetworkTable
+    from .variants import Variant
+
+
+def readable_networks(families: Iterable[str]) -> list[str]:
+    """The families whose table, and the tables that it composes, can be used."""
+    return [family for family in families if _error(table_files.ROOT, family) is None]
+
+
+def readable_variants(families: Iterable[str]) -> Iterator[Variant]:
+    """Every variant of the families whose tables can be used."""
+    for family in readable_networks(families):
+        yield from variants(family)
+
+
+def network_errors() -> tuple[TableError, ...]:
+    """The errors of the tables that `readable_networks` has left out so far."""
+    errors = _errors_so_far(table_files.ROOT).values()
+    return tuple(
+        {str(error): error for error in errors}.values()
+    )  # a table that others compose comes several times
+
+
+@cache
+def _errors_so_far(root: str) -> dict[str, TableError]:
+    """By family; `_error` adds to it."""
+    return {}
+
+
+@cache
+def _error(root: str, family: str) -> TableError | None:
+    """What is wrong with a family's table, or with one that it composes."""
+    try:
+        table = load_network(family)
+        if not is_compiled(root, family):  # the build checks a table before it compiles it
+            _check(root, table)
+    except Exception as error:
+        from .parse import TableError
+
+        if not isinstance(error, TableError):
+            raise
+        _errors_so_far(root)[family] = error
+        return error
+    others = (_error(root, side.network) for side in table.compose.values())
+    return next((error for error in others if error is not None), None)
+
+
+def _check(root: str, table: NetworkTable) -> None:
+    from .network_checks import network_faults
+
+    for fault in network_faults(table):
+        text = table_text("networks", table.family, root).decode()
+        raise fault.at(table_path(root, "networks", table.family), text)

@@ -1,0 +1,61 @@
+"""Proposals for random networks: what is sure is right, and the conversion gives what was planted."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import numpy as np
+import pytest
+import torch
+
+from converters import convert
+from converters.formats.open import open_checkpoint
+from converters.mapping.user_mapping import load_mapping
+from converters.suggestion.suggest import suggest
+from tests.suggestion import random_networks
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+WRITERS = {
+    "caffe": ("a.caffemodel", random_networks.write_caffe),
+    "tensorflow": ("a.ckpt", random_networks.write_tensorflow),
+}
+
+
+def contents(path: Path) -> dict[str, np.ndarray]:
+    with open_checkpoint(str(path)) as found:
+        floats = [one for one in found.tensors.values() if one.dtype == "float32"]
+        return {one.name: np.frombuffer(one.tobytes(), "f4").reshape(one.shape) for one in floats}
+
+
+def files(folder: Path, made: random_networks.Planted, left: str) -> tuple[Path, Path]:
+    name, write = WRITERS[left]
+    write(folder / name, made.left)
+    torch.save({name: torch.from_numpy(array) for name, array in made.right.items()}, folder / "b.pth")
+    return folder / name, folder / "b.pth"
+
+
+@pytest.mark.parametrize("seed", range(20))
+def test_planted_networks(seed, tmp_path):
+    left = ("caffe", "tensorflow")[seed % 2]
+    made = random_networks.network(seed, left=left, axes=2 + seed // 2 % 2)
+    a, b = files(tmp_path, made, left)
+    found = suggest(a, b, tmp_path / "map.toml")
+    sure = {row["from"]: row["to"] for row in found.rows if not row["doubt"]}
+    assert sure.items() <= made.names.items()
+    assert len(sure) > 0.9 * len(made.names), [row for row in found.rows if row["doubt"]]
+    mapping = load_mapping(str(tmp_path / "map.toml"))
+    convert(None, a, tmp_path / "out.pth", mapping=tmp_path / "map.toml", accept_unsure=True, check=True)
+    out = contents(tmp_path / "out.pth")
+    for pair in mapping.pairs:
+        np.testing.assert_allclose(
+            out[pair.right], made.right[pair.right], rtol=4e-7, atol=0, err_msg=pair.right
+        )
+    if not found.unsure and not any(found.left_over):
+        back = tmp_path / f"back{a.suffix}"
+        convert(None, tmp_path / "out.pth", back, mapping=tmp_path / "map.toml", reverse=True)
+        again, first = contents(back), contents(a)
+        assert again.keys() == first.keys()
+        for name, array in first.items():
+            assert again[name].tobytes() == array.tobytes(), name
