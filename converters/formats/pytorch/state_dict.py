@@ -45,8 +45,8 @@ def lazy_tensors(
             what = f"is {entry.kind}, which is not converted"
             raise BadInput(what, path=file.path, where=short_name(name), hint=entry.hint)
         if isinstance(entry, TorchTensor):
-            record = entry.storage.record
-            check = checks.setdefault(record, RecordCheck(file, record)) if checked else None
+            record, its_file = entry.storage.record, entry.storage.file or file
+            check = checks.setdefault(record, RecordCheck(its_file, record)) if checked else None
             tensor = tensors[name] = lazy_tensor(file, name, entry, swapped, check)
             if crcs and isinstance(tensor.data, (FileBytes, CheckedRecord)) and tensor.nbytes == record.size:
                 checksums[name] = record.crc

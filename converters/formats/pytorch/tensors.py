@@ -104,14 +104,16 @@ class Strided(NamedTuple):
 
 
 class TorchStorage:
-    """A record of tensor data. ``dtype`` is empty for an untyped storage."""
+    """A record of tensor data. ``dtype`` is empty for an untyped storage; ``file`` is where the record is, None for the
+    file that the pickle is in."""
 
-    __slots__ = ("dtype", "name", "record")
+    __slots__ = ("dtype", "file", "name", "record")
 
-    def __init__(self, dtype: str, name: str, record: ZipRecord) -> None:
+    def __init__(self, dtype: str, name: str, record: ZipRecord, file: SourceFile | None = None) -> None:
         self.dtype = dtype
         self.name = name
         self.record = record
+        self.file = file
 
 
 class TorchTensor:
@@ -230,6 +232,9 @@ def lazy_tensor(
         hint = "save its .contiguous() instead"
     if problem:
         raise BadInput(problem, path=file.path, where=short_name(name), hint=hint or PickleError("").hint)
+    file = view.storage.file or file
+    if record.member is not None:  # a deflated record compares its checksum itself
+        check = None
     data: Data
     if contiguous:
         data = FileBytes(file, record.offset + first, count * itemsize)
