@@ -49,7 +49,7 @@ def load_model(
     softmax, or features ``[N, channels]`` if the file has no head. ``end_points`` returns every block's output by name.
 
     The layout comes from the file's provenance record, or from its names and shapes. ``layout`` is needed if these
-    match several (a bare R3D-18 or MC3-18 is taken for torchvision's with eps 1e-5, not for VMZ's port with 1e-3).
+    match several (a bare R3D-18 or MC3-18 is read as torchvision's with eps 1e-5, not as VMZ's port with 1e-3).
     ``settings`` (``{"pool1": True, "bn_eps": 1e-3}``) are what no tensor shows; by default they come from the record
     or the layout's table. ``variant``, the name of a model such as ``I3D_8x8_R50`` or of a network, is needed if names
     and shapes match several. ``entry`` is the path of a state dict in a PyTorch file, if not the plain weights are

@@ -102,9 +102,14 @@ class Tensor(NamedTuple):
 
 
 def same_bytes(a: Tensor, b: Tensor) -> bool:
-    """Whether two tensors have the same bytes. Reads both side by side until the first difference."""
+    """Whether two tensors have the same bytes."""
+    return same_data(a.data, b.data)
+
+
+def same_data(a: Data, b: Data) -> bool:
+    """Whether two have the same bytes. Reads both side by side until the first difference."""
     left, right = b"", b""
-    left_chunks, right_chunks = a.data.chunks(), b.data.chunks()
+    left_chunks, right_chunks = a.chunks(), b.chunks()
     while True:
         left = left or bytes(next(left_chunks, b""))
         right = right or bytes(next(right_chunks, b""))

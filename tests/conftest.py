@@ -5,13 +5,16 @@ Nothing heavy is imported here: the tests of one folder start as fast as what th
 
 from __future__ import annotations
 
+import io
 import os
 import subprocess
 import sys
+from contextlib import redirect_stderr, redirect_stdout
 from typing import TYPE_CHECKING
 
 import pytest
 
+from converters.cli.main import main
 from tests.helpers.paths import REPOSITORY
 
 if TYPE_CHECKING:
@@ -78,7 +81,29 @@ def expected(zoo) -> dict[str, str]:
 
 
 @pytest.fixture
-def run(tmp_path):
+def run(tmp_path, monkeypatch):
+    """Run the command in this process, in an empty folder; returns what `run_process` does, in a tenth of the time."""
+
+    def call(*words: object) -> subprocess.CompletedProcess[str]:
+        arguments = [str(word) for word in words]
+        streams = [io.TextIOWrapper(io.BytesIO(), encoding="utf-8") for _ in range(2)]
+        with monkeypatch.context() as patch, redirect_stdout(streams[0]), redirect_stderr(streams[1]):
+            patch.chdir(tmp_path)
+            try:
+                code = main(arguments)
+            except SystemExit as ended:
+                code = ended.code
+        texts = []
+        for stream in streams:
+            stream.seek(0)
+            texts.append(stream.read())
+        return subprocess.CompletedProcess(arguments, code, *texts)
+
+    return call
+
+
+@pytest.fixture
+def run_process(tmp_path):
     """Run the command in a process of its own, in an empty folder; returns the finished process."""
 
     def call(*words: object, timeout: float = 120) -> subprocess.CompletedProcess[str]:

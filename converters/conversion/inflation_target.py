@@ -21,24 +21,24 @@ if TYPE_CHECKING:
 
 def choose_variant(match: Match, target: LayoutTable, name: str, path: str) -> Variant:
     """The variant asked for, of a family that can be inflated from the file's. Raises `Refused`."""
-    given = match.variant.family
-    into = [
+    source_family = match.variant.family
+    candidates = [
         variant
         for family in readable_networks(network_names())
-        if given in load_network(family).inflate.sources and family in families(target)
+        if source_family in load_network(family).inflate.sources and family in families(target)
         for variant in variants(family)
         if not target.support_for(variant.name).unsupported
     ]
-    if not into:
+    if not candidates:
         raise Refused(
             f"holds {match.variant.title}, and {target.title} has no network that is inflated from it",
             path=path,
             hint="ResNet-50 and -101 can be inflated, and BN-Inception for other input channels",
         )
-    named = [variant for variant in into if variant.name == name]
+    named = [variant for variant in candidates if variant.name == name]
     if not named:
         blocks = match.variant.values.get("blocks")
-        of_model = [variant for variant in into if name in _models(target, variant)]
+        of_model = [variant for variant in candidates if name in _models(target, variant)]
         named = [variant for variant in of_model if variant.values.get("blocks") == blocks] or of_model[:1]
     if named and all(_same_kernels(named[0], other) for other in named):
         return named[0]
@@ -50,13 +50,13 @@ def choose_variant(match: Match, target: LayoutTable, name: str, path: str) -> V
             hint=f"say which with --variant, and --model {name}",
         )
     known = [variant for variant in readable_variants(network_names()) if variant.name == name]
-    foreign = [variant.title for variant in known if given not in variant.table.inflate.sources]
+    not_inflated = [variant.title for variant in known if source_family not in variant.table.inflate.sources]
     raise Refused(
-        f"holds {match.variant.title}, whose kernels are not those of {foreign[0]}"
-        if foreign
+        f"holds {match.variant.title}, whose kernels are not those of {not_inflated[0]}"
+        if not_inflated
         else f"{target.title} has no network {name!r} that is inflated from {match.variant.title}",
         path=path,
-        hint=f"--variant may be {', '.join(variant.name for variant in into)}",
+        hint=f"--variant may be {', '.join(variant.name for variant in candidates)}",
     )
 
 

@@ -39,7 +39,7 @@ class RecordedFactors(Record):
         return row.tensor({}) if row else None
 
     def rounding(self, name: str, dtype: str, shape: tuple[int, ...]) -> tuple[Operation, ...]:
-        """What corrects a product. Raises `BadInput` for steps that do not go with the tensor."""
+        """What corrects a product. Raises `BadInput` for steps that do not fit the tensor."""
         steps = self.steps.get(name)
         if not steps:
             return ()
@@ -100,4 +100,4 @@ def _row(name: str, dtype: str, shape: list[int], steps: str) -> Row:
 
 
 def _wrong_record() -> BadInput:
-    return BadInput("its provenance record does not go with its tensors", hint="convert the source again")
+    return BadInput("its provenance record does not fit its tensors", hint="convert the source again")

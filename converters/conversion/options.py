@@ -82,7 +82,7 @@ class Option(Record):
 
 def options_of(options: type[Record]) -> list[Option]:
     """The fields of an options class that have a text, in order."""
-    found = []
+    listed = []
     for name, annotation in options.__annotations__.items():
         if (texts := getattr(annotation, "__metadata__", None)) is None:
             continue
@@ -90,7 +90,7 @@ def options_of(options: type[Record]) -> list[Option]:
         if getattr(annotation.__origin__, "__origin__", None) is Mapping:
             types = (Mapping,)
         default = getattr(options, name)
-        found.append(
+        listed.append(
             Option(name=name, type=types[0], optional=type(None) in types, default=default, text=texts[0])
         )
-    return found
+    return listed

@@ -22,12 +22,12 @@ if TYPE_CHECKING:
 class OriginalFile(Record):
     """What the original file was like, so that the way back restores it.
 
-    ``prefix`` stood before all names. By canonical names, ``shapes`` are those that differed from the layout's own,
-    and ``dtypes`` those that differed from ``dtype``. ``lossy`` says that something was rounded since. ``names`` are
-    those of modules that may have several, by their keys in the table. ``steps``, packed, lead from what the tables
-    alone would write to the original bits, by canonical names (`AddUlps`). ``inverse`` says that the file had inverse
-    standard deviations, ``absent`` that its names lacked the backbone's prefix. ``head`` is the head's name where it
-    was not the layout's.
+    ``prefix`` stood before all names. ``shapes`` are the shapes that differed from the layout's own, and ``dtypes`` the
+    dtypes that differed from ``dtype``, both by canonical names. ``lossy`` says that something has been rounded since.
+    ``names`` are the names of modules that may have several, by their keys in the table. ``steps``, by canonical names
+    and packed, lead from the values that the tables alone would write to the original bits (`AddUlps`). ``inverse``
+    says that the file had inverse standard deviations, ``absent`` that its names lacked the backbone's prefix.
+    ``head`` is the head's name if it was not the layout's.
     """
 
     prefix: str
@@ -69,4 +69,4 @@ class OriginalFile(Record):
 
 def wrong_record() -> BadInput:
     """The error for a provenance record that contradicts the tensors of its file."""
-    return BadInput("its provenance record does not go with its tensors", hint="convert the source again")
+    return BadInput("its provenance record does not fit its tensors", hint="convert the source again")

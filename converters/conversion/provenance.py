@@ -236,7 +236,7 @@ def info_after_undo(
     shift = (restore.get("variance") or {}).get("shift", 0.0) if undo else 0.0
     moved = (restore.get("moved") or {}).get("settings", {})
     if moved.keys() - info.settings.keys():
-        raise BadInput("its provenance record does not go with its tensors", hint="convert the source again")
+        raise BadInput("its provenance record does not fit its tensors", hint="convert the source again")
     return info.replace(settings={**info.settings, **moved}).with_eps(
         round(info.bn_eps + float(shift), EPS_DIGITS)
     )
@@ -286,7 +286,7 @@ def undo_operations(
             out[name] = _inverse(restore, tensors[name], Scale(rows=rows, down=down).inverse(), steps)
     except (KeyError, TypeError, ValueError):
         raise BadInput(
-            "its provenance record does not go with its tensors", hint="convert the source again"
+            "its provenance record does not fit its tensors", hint="convert the source again"
         ) from None
     return out
 

@@ -13,6 +13,8 @@ from converters.mapping.network_info import layout_settings
 from converters.mapping.readable_networks import network_errors
 from converters.mapping.table_files import layout_names
 
+from .unconverted import refuse_nothing_else, with_unconverted
+
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
 
@@ -38,6 +40,7 @@ def recognize(
     Raises `Refused` if nothing matches, `BadInput` if the file is in another format than the layout's.
     """
     path = checkpoint.path
+    refuse_nothing_else(checkpoint)
     if layout == "onnx" and checkpoint.format != "onnx":
         hint = "`convert auto` recognises other files"
         raise BadInput(f"is a {checkpoint.container}, not an ONNX model", path=path, hint=hint)
@@ -63,10 +66,15 @@ def recognize(
     for table in tables:  # counting faults is slow, so it is done only if nothing matches
         try:
             match_file(
-                table, checkpoint.tensors, checkpoint.other_values, variant=variant, head=head, path=path
+                table,
+                checkpoint.tensors,
+                _other_names(checkpoint, table),
+                variant=variant,
+                head=head,
+                path=path,
             )
         except Refused as error:
-            refusals.append(error)
+            refusals.append(with_unconverted(error, checkpoint.unconverted))
     nearest = max(refusals, key=lambda error: -len(error.faults) if error.faults else float("-inf"))
     if len(tables) > 1 and not nearest.faults:
         nearest = Refused(
@@ -89,10 +97,21 @@ def _matches(
 ) -> list[Match]:
     """The file's matches with some layouts."""
     matches = (
-        find_match(table, checkpoint.tensors, checkpoint.other_values, variant=variant, head=head)
+        find_match(table, checkpoint.tensors, _other_names(checkpoint, table), variant=variant, head=head)
         for table in tables
     )
     return [match for match in matches if match]
+
+
+def _other_names(checkpoint: Checkpoint, table: LayoutTable) -> list[str]:
+    """What a match must know of beside the tensors. Plain values among blobs must be ignored by name. Tensors that are
+    not converted are left aside: if the network needs one, its name is missing."""
+    left_aside = table.format == "pytorch"
+    return [
+        name
+        for name, other in checkpoint.other_values.items()
+        if left_aside or not (other.beside or other.is_tensor)
+    ]
 
 
 def _rank(match: Match) -> tuple[bool, int]:

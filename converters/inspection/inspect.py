@@ -35,7 +35,8 @@ class Inspection:
     the clip that the network was made for, ``counted`` those at the size that its authors count at. ``layouts`` are the
     layouts that can hold the network, each with a note, ``refusing`` those that cannot, each with the reason.
     ``statistics`` and ``mapping``, which says how the file agrees with a mapping file, are there only on request.
-    ``unseen`` is what such files do not show and the user must say.
+    ``unseen`` is what such files do not show and the user must say. ``others`` are the names of all that is not
+    converted; ``unconverted`` are those of them that are tensors, with dtype and shape.
     """
 
     path: str
@@ -52,6 +53,7 @@ class Inspection:
     tensors: tuple[tuple[str, str, tuple[int, ...]], ...]
     dropped: tuple[str, ...] = ()
     others: tuple[str, ...]
+    unconverted: tuple[tuple[str, str, tuple[int, ...]], ...] = ()
     layouts: Mapping[str, str] = field(default_factory=dict)
     refusing: Mapping[str, str] = field(default_factory=dict)
     provenance: Mapping[str, Any] | None
@@ -123,6 +125,11 @@ def _inspect_file(checkpoint: Checkpoint, unknown: str) -> Inspection:
         unknown=unknown,
         tensors=_described(checkpoint.tensors),
         others=tuple(checkpoint.other_values),
+        unconverted=tuple(
+            (name, other.kind, other.shape)
+            for name, other in checkpoint.other_values.items()
+            if other.shape is not None
+        ),
         provenance=checkpoint.provenance,
     )
 

@@ -97,8 +97,8 @@ def _allowed(variant: Variant, size: str) -> list[int] | None:
             types = variant.table.compose[side].type.format_map(variant.values)
             for inner in variants(variant.table.compose[side].network):
                 if inner.values["type"] == types and size in inner.values:
-                    found: list[int] = inner.values[size]
-                    return found
+                    sizes: list[int] = inner.values[size]
+                    return sizes
     return values
 
 

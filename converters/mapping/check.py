@@ -15,35 +15,35 @@ from .table_files import layout_names, network_names, table_path, table_text
 from .variants import variants
 
 
-def faults(sort: str, name: str) -> list[TableError]:
+def faults(folder: str, name: str) -> list[TableError]:
     """Everything that is wrong with a table, from its TOML."""
-    text = table_text(sort, name)
-    path = table_path(table_files.ROOT, sort, name)
+    text = table_text(folder, name)
+    path = table_path(table_files.ROOT, folder, name)
     try:
-        if sort == "layouts":
-            found = layout_faults(*layout_file(table_files.ROOT, name, text))
+        if folder == "layouts":
+            wrong = layout_faults(*layout_file(table_files.ROOT, name, text))
         else:
-            found = network_faults(parse_network(table_files.ROOT, name, text))
-        return [fault.at(path, text.decode()) for fault in found]
+            wrong = network_faults(parse_network(table_files.ROOT, name, text))
+        return [fault.at(path, text.decode()) for fault in wrong]
     except TableError as error:
         return [error]
 
 
 def all_faults() -> list[TableError]:
     """Everything that is wrong with every table."""
-    found: list[TableError] = []
-    for sort, names in (("networks", network_names()), ("layouts", layout_names())):
+    errors: list[TableError] = []
+    for folder, names in (("networks", network_names()), ("layouts", layout_names())):
         for name in names:
-            found += faults(sort, name)
-    return found
+            errors += faults(folder, name)
+    return errors
 
 
 def main() -> int:
     """Check every table; the exit code is 1 where one is wrong."""
-    found = all_faults()
-    for error in found:
+    errors = all_faults()
+    for error in errors:
         print(f"error: {error}", file=sys.stderr)
-    if found:
+    if errors:
         return 1
     layouts = [load_layout(name) for name in layout_names()]
     known = [variant for family in network_names() for variant in variants(family)]

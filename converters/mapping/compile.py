@@ -1,4 +1,4 @@
-"""Write the compiled form of every table: ``python -m converters.mapping.compile``. The build of the package does."""
+"""Write the compiled form of every table: ``python -m converters.mapping.compile``. The package's build runs it."""
 
 from __future__ import annotations
 
@@ -23,13 +23,13 @@ def write_compiled() -> int:
     root = table_files.ROOT
     os.makedirs(os.path.join(root, FOLDER), exist_ok=True)
     written = 0
-    for sort, names in (("networks", network_names()), ("layouts", layout_names())):
+    for folder, names in (("networks", network_names()), ("layouts", layout_names())):
         for name in names:
-            for error in faults(sort, name):
+            for error in faults(folder, name):
                 raise error
-            table, reads = from_toml(sort, name)
-            key = table_key(root, sort, table_text(sort, name), reads)
-            with open(compiled_path(root, sort, name), "w", encoding="utf-8") as file:
+            table, reads = from_toml(folder, name)
+            key = table_key(root, folder, table_text(folder, name), reads)
+            with open(compiled_path(root, folder, name), "w", encoding="utf-8") as file:
                 json.dump({"key": key, "reads": reads, "table": as_data(table)}, file, separators=(",", ":"))
             written += 1
     return written

@@ -29,30 +29,30 @@ Table = Any
 """A `schema.LayoutTable` or a `schema.NetworkTable`."""
 
 
-def read_compiled(root: str, sort: str, name: str, text: bytes) -> Table | None:
+def read_compiled(root: str, folder: str, name: str, text: bytes) -> Table | None:
     """A table from its compiled form; None where there is none of it as its TOML, ``text``, is now."""
     try:
-        with open(compiled_path(root, sort, name), "rb") as file:
+        with open(compiled_path(root, folder, name), "rb") as file:
             content = json.loads(file.read())
-        if content["key"] != table_key(root, sort, text, content["reads"]):
+        if content["key"] != table_key(root, folder, text, content["reads"]):
             return None
     except (OSError, ValueError, LookupError, TypeError):
         return None
-    return restore(schema.LayoutTable if sort == "layouts" else schema.NetworkTable, content["table"])
+    return restore(schema.LayoutTable if folder == "layouts" else schema.NetworkTable, content["table"])
 
 
-def compiled_path(root: str, sort: str, name: str) -> str:
+def compiled_path(root: str, folder: str, name: str) -> str:
     """Where a table's compiled form is."""
-    return os.path.join(root, FOLDER, f"{sort}-{name}.json")
+    return os.path.join(root, FOLDER, f"{folder}-{name}.json")
 
 
-def table_key(root: str, sort: str, text: bytes, reads: Iterable[str]) -> int:
+def table_key(root: str, folder: str, text: bytes, reads: Iterable[str]) -> int:
     """A checksum over the code, a table's TOML and those that it takes something from."""
     from zlib import crc32
 
     crc = crc32(text, _code_key())
     for name in reads:
-        with open(os.path.join(root, sort, f"{name}.toml"), "rb") as file:
+        with open(os.path.join(root, folder, f"{name}.toml"), "rb") as file:
             crc = crc32(file.read(), crc)
     return crc
 

@@ -219,7 +219,7 @@ def _naming(
             raise Fault(("prefixes", place), "a '*' may only be a prefix's first character")
     if file.names_from:
         if own:
-            raise Fault(("names_from",), f"goes with none of {', '.join(own)}")
+            raise Fault(("names_from",), f"cannot be combined with {', '.join(own)}")
         table = load_other(("names_from",), file.names_from)
         naming = table.naming.replace(
             prefixes=file.prefixes,

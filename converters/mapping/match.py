@@ -240,7 +240,7 @@ def _match_variant(
 
 
 def _differ_in_head_only(first: Match, second: Match) -> bool:
-    """Whether a file without a head matches two variants that are equal but for the head."""
+    """Whether a file without a head matches two variants that differ only in the head."""
     return (
         first.sizes == second.sizes == {**first.sizes, "classes": 0}
         and first.slots == second.slots

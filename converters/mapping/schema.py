@@ -149,7 +149,7 @@ class LayoutFile(Record):
     also_reads: tuple[str, ...] = ()
     """Other layouts that ``convert NAME`` reads."""
     priority: int = 1
-    """Which layout a file is taken for where several fit: the lowest number."""
+    """If several layouts fit a file, the one with the lowest number is chosen."""
 
     # Storage
     parameters: Mapping[str, Mapping[str, str]] = NOTHING

@@ -1,4 +1,4 @@
-"""The settings of a network: what no tensor shows of it, as its table declares them, and the values they may have."""
+"""The settings of a network: what no tensor shows, as the network's table declares it, and the values it may have."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ class Setting(NamedTuple):
 
     @property
     def values(self) -> str:
-        """In words, what it may be."""
+        """The possible values in words."""
         if self.choices:
             return " or ".join(self.choices)
         if isinstance(self.default, bool):
@@ -43,7 +43,7 @@ class Setting(NamedTuple):
         return f"a whole number from {self.least} to {LARGEST}"
 
     def parse(self, value: object) -> Any:
-        """The value that ``value`` stands for, which may be its text. Raises `ValueError` for any other."""
+        """The setting's value, from itself or from a text. Raises `ValueError` if the setting cannot have it."""
         if isinstance(self.default, str):
             if value in self.choices:
                 return value
@@ -61,7 +61,7 @@ class Setting(NamedTuple):
         raise ValueError(f"must be {self.values}")
 
     def takes(self, value: object) -> bool:
-        """Whether it may be ``value``."""
+        """Whether the setting may have this value."""
         try:
             self.parse(value)
         except ValueError:
@@ -83,7 +83,7 @@ def declared(variant: Variant) -> dict[str, Setting]:
 
 
 def _divisors(table: NetworkTable) -> Iterator[str]:
-    """The settings that an input's axes are divided by."""
+    """The settings that divide an input's axes: strides."""
     yield from table.strides
     for templates in table.modules.values():
         for template in templates:
@@ -91,8 +91,8 @@ def _divisors(table: NetworkTable) -> Iterator[str]:
 
 
 def parse_settings(variant: Variant, asked: Mapping[str, object]) -> dict[str, Any]:
-    """The values that a user asks for, by name; texts are taken for what they say. Raises `UsageError` for a setting
-    that the variant does not have, and for a value that the setting cannot have."""
+    """The values that a user asks for, by name; texts are parsed. Raises `UsageError` for a setting that the variant
+    does not have, and for a value that the setting cannot have."""
     if not asked:
         return {}
     known = declared(variant)

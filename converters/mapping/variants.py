@@ -29,7 +29,7 @@ Stage = tuple[Any, ...]
 
 
 class Variant(Record):
-    """One network of a family, decided but for the sizes that a file's tensors show (classes, input channels).
+    """One network of a family, complete except for the sizes that a file's tensors show (classes, input channels).
 
     ``values`` are its type's and its depth's rows in the table.
     """
@@ -54,11 +54,11 @@ class Variant(Record):
         if "modules" in self.__dict__:
             yield from self.modules
             return
-        found = []
+        expanded = []
         for module in _modules(self):
-            found.append(module)
+            expanded.append(module)
             yield module
-        self.__dict__["modules"] = tuple(found)
+        self.__dict__["modules"] = tuple(expanded)
 
     @cached_property
     def module_counts(self) -> dict[str, tuple[ModuleCount, ...]]:
@@ -101,7 +101,7 @@ def variants(family: str) -> tuple[Variant, ...]:
 @cache
 def _variants(root: str, family: str) -> tuple[Variant, ...]:
     table = load_network(family)
-    found = []
+    listed = []
     for type_name, row in table.types.items():
         for depth in row.get("depths", ("",)):
             merged = {**table.depths.get(str(depth), {}), **row, "type": type_name, "depth": depth}
@@ -109,10 +109,10 @@ def _variants(root: str, family: str) -> tuple[Variant, ...]:
             title = row["title"].format_map(merged)
             if depth and "{depth}" not in row["title"]:
                 title = f"{title}-{depth}"
-            found.append(
+            listed.append(
                 Variant(name=table.variant.name.format_map(merged), title=title, table=table, values=merged)
             )
-    return tuple(found)
+    return tuple(listed)
 
 
 def find_variant(family: str, name: str) -> Variant:

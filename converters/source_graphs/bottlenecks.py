@@ -16,10 +16,10 @@ if TYPE_CHECKING:
     from .net import Shape
 
 EPSILON = 1e-5
-"""Of every SpatialBN."""
+"""The epsilon of every SpatialBN."""
 
 STAGES = (2, 3, 4, 5)
-"""The papers' numbers of the stages of residual blocks."""
+"""The stages of residual blocks, as the papers number them."""
 
 SLOWFAST_ONLY = ("conv1_xy_w", "t_conv1_w")
 """Blobs that only PySlowFast's networks have: X3D's stem and that of a fast pathway."""
@@ -28,14 +28,14 @@ _HEAD = re.compile(r"(gpu_\d+/|)pred_w")
 
 
 def scope_of(blobs: Mapping[str, Shape]) -> str | None:
-    """The prefix of such a network's blobs: a GPU's, or empty. None for blobs of other networks, which lack the
+    """The prefix of these networks' blobs: a GPU's, or empty. None for blobs of other networks, which lack the
     classifier ``pred`` or the batch norm ``res_conv1_bn``."""
     match = next(filter(None, (_HEAD.fullmatch(name) for name in blobs)), None)
     return match[1] if match and f"{match[1]}res_conv1_bn_s" in blobs else None
 
 
 class Bottlenecks(NetBuilder):
-    """Builds such networks."""
+    """Builds these networks."""
 
     def conv(
         self, x: str, name: str, strides: Iterable[int] = (1, 1, 1), *, dilation: int = 1, group: int = 1

@@ -93,9 +93,9 @@ def counts(summary):
 
 
 @pytest.mark.full
-def test_forty_rows_of_every_source(manifest, expected, run):
+def test_forty_rows_of_every_source(manifest, expected, run_process):
     folder = manifest.parent
-    done = run("batch", manifest, "--jobs", 2)
+    done = run_process("batch", manifest, "--jobs", 2)
     assert done.returncode == 0, done.stdout + done.stderr
     assert batch_files.hashes(folder, *OUTPUTS) == expected
     rows = lines_of(folder / "zoo.results.jsonl")
@@ -116,14 +116,14 @@ def test_forty_rows_of_every_source(manifest, expected, run):
     # Resumed, nothing changes: no byte, and no time of modification.
     results = (folder / "zoo.results.jsonl").read_bytes()
     times = {name: (folder / name).stat().st_mtime_ns for name in expected}
-    again = run("batch", manifest, "--resume", "--json")
+    again = run_process("batch", manifest, "--resume", "--json")
     assert again.returncode == 0, again.stderr
     report = json.loads(again.stdout)
     assert report["ok"]
     assert report["counts"]["kept"] == batch_files.ROWS
     assert (folder / "zoo.results.jsonl").read_bytes() == results
     assert {name: (folder / name).stat().st_mtime_ns for name in expected} == times
-    assert run("batch", manifest).returncode == 1  # without --resume no results may exist
+    assert run_process("batch", manifest).returncode == 1  # without --resume no results may exist
 
 
 def children(pid):
@@ -216,8 +216,8 @@ def test_kills_at_random_moments(manifest, expected):
     assert {row["task"]: row for row in rows}.items() >= finished.items()
 
 
-def test_a_bad_row_fails_alone(small, run):
-    done = run("batch", small, "--jobs", 2)
+def test_a_bad_row_fails_alone(small, run_process):
+    done = run_process("batch", small, "--jobs", 2)
     assert done.returncode == 1
     lines = done.stdout.splitlines()
     assert [line.split()[0] for line in lines[:4]] == ["failed", "converted", "converted", "converted"]
@@ -351,9 +351,9 @@ def test_hashes_are_compared(small):
     assert not (folder / "wrong.pth").exists()
 
 
-def test_a_dry_run_reads_no_tensor(manifest, run, monkeypatch):
+def test_a_dry_run_reads_no_tensor(manifest, run_process, monkeypatch):
     before = sorted(manifest.parent.rglob("*"))
-    done = run("batch", manifest, "--dry-run", "--jobs", 2, "--json")
+    done = run_process("batch", manifest, "--dry-run", "--jobs", 2, "--json")
     assert done.returncode == 0, done.stdout
     report = json.loads(done.stdout)
     assert report["counts"]["planned"] == batch_files.ROWS
@@ -735,8 +735,8 @@ def test_a_name_cannot_put_markup_into_a_report(zoo, tmp_path):
     assert not any("<script" in page.read_text() for page in pages)
 
 
-def test_usage(run, small):
-    assert run("batch").returncode == 2
-    assert run("batch", small, "--jobs", 0).returncode == 2
-    assert run("batch", small, "--memory", -1).returncode == 2
-    assert run("batch", small, "--results", "/nowhere/x").returncode == 1
+def test_usage(run_process, small):
+    assert run_process("batch").returncode == 2
+    assert run_process("batch", small, "--jobs", 0).returncode == 2
+    assert run_process("batch", small, "--memory", -1).returncode == 2
+    assert run_process("batch", small, "--results", "/nowhere/x").returncode == 1

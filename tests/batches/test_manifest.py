@@ -125,16 +125,16 @@ def test_what_is_no_manifest(tmp_path, text, what):
         load_manifest(write(tmp_path, text))
 
 
-def test_a_syntax_error_has_its_line(tmp_path, run):
+def test_a_syntax_error_has_its_line(tmp_path, run_process):
     path = write(tmp_path, GOOD.replace("check = true", "check = yes"))
-    done = run("batch", path)
+    done = run_process("batch", path)
     assert done.returncode == 3
     assert "line 10" in done.stderr
-    assert "(line 17, the end)" in run("batch", write(tmp_path, GOOD + "pool1 =")).stderr
+    assert "(line 17, the end)" in run_process("batch", write(tmp_path, GOOD + "pool1 =")).stderr
     (tmp_path / "zoo.toml").write_bytes(b"\xff")
-    assert "not UTF-8" in run("batch", path).stderr
-    assert run("batch", tmp_path / "no.toml").returncode == 3
-    assert run("batch", write(tmp_path, "x = 1\n")).returncode == 2
+    assert "not UTF-8" in run_process("batch", path).stderr
+    assert run_process("batch", tmp_path / "no.toml").returncode == 3
+    assert run_process("batch", write(tmp_path, "x = 1\n")).returncode == 2
 
 
 TRICKY = '''\

@@ -341,6 +341,7 @@ def test_shapes_of_other_forks_are_read():
         assert match_file(load_layout("tsn"), shell(shapes)).sizes == {"channels": 3, "classes": 101}
 
 
+@pytest.mark.full
 def test_inspect_tells_what_a_file_is(run, tmp_path):
     table = "c3d/caffe-v1.0-sports1m"
     write_caffe(tmp_path / "sports1m", table, values(TABLES[table].params))

@@ -111,7 +111,7 @@ def test_a_record_that_does_not_go_with_its_tensors(tmp_path):
     raw = (tmp_path / "b.safetensors").read_bytes()
     assert b'bn_a/2\\":[\\"float32' in raw
     (tmp_path / "b.safetensors").write_bytes(raw.replace(b'bn_a/2\\":[\\"float32', b'bn_a/2\\":[\\"float99'))
-    with pytest.raises(BadInput, match="record does not go with its tensors"):
+    with pytest.raises(BadInput, match="record does not fit its tensors"):
         convert(None, tmp_path / "b.safetensors", tmp_path / "c.caffemodel", reverse=True, **call)
 
 

@@ -194,7 +194,7 @@ def test_a_folder_is_checked(file, run):
     sums.write_text(f"{'0' * 64}  ../up.pth\n")
     assert faults()["../up.pth"] == "is not a name in this folder"
     sums.write_text("nonsense\n")
-    with pytest.raises(BadInput, match="no list"):
+    with pytest.raises(BadInput, match="not a list"):
         check_folder(file.parent)
     assert run("publish", "--check", file.parent).returncode == 3
     assert run("publish").returncode == 2
@@ -244,7 +244,7 @@ def test_errors_name_the_files_that_the_user_named(file, tmp_path):
         publish(file, folder=tmp_path / "nowhere")
     assert refused.value.path == str(file)
     (tmp_path / "SHA256SUMS").write_text("nonsense\n")
-    with pytest.raises(BadInput, match="no list"):
+    with pytest.raises(BadInput, match="not a list"):
         publish(file)
     assert set(tmp_path.iterdir()) == before | {tmp_path / "SHA256SUMS"}
     (tmp_path / "SHA256SUMS").unlink()

@@ -397,7 +397,7 @@ def test_a_record_of_settings_that_the_network_lacks(sources, clips, tmp_path: P
     file = File(tmp_path / "out.safetensors")
     file.record["restore"]["moved"] = {"settings": {"nonlocal_scale": True}, "tensors": {}}
     file.write()
-    with pytest.raises(BadInput, match="its provenance record does not go with its tensors"):
+    with pytest.raises(BadInput, match="its provenance record does not fit its tensors"):
         verify(sources["vmz"], tmp_path / "out.safetensors", clip=clips["vmz"])
 
 

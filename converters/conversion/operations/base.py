@@ -1,4 +1,4 @@
-"""What every operation is, and the two sorts that share their way through the bytes."""
+"""What every operation is, and the two kinds that share their way through the bytes."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ class Operation(Record):
 
 
 class Reversible(Operation):
-    """An operation that another one undoes, but for rounding."""
+    """An operation that another one undoes, except for rounding."""
 
     def inverse(self) -> Operation:
         """The operation that undoes this one."""

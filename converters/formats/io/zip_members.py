@@ -50,15 +50,15 @@ def read_members(file: SourceFile) -> dict[str, Member]:
     if size > _DIRECTORY_LIMIT:
         raise damaged(file, f"has a directory of {size:,} bytes")
     raw = file.read_at(start, size)
-    found: list[tuple[int, Member]] = []
+    entries: list[tuple[int, Member]] = []
     at = 0
     while at < size:
         header, flags, member, at = _entry(file, raw, at)
         _refuse_unreadable(file, member, flags)
-        found.append((header, member))
-    if len(found) != count:
-        raise damaged(file, f"has {len(found):,} members where its end says {count:,}")
-    return _placed(file, found, start)
+        entries.append((header, member))
+    if len(entries) != count:
+        raise damaged(file, f"has {len(entries):,} members where its end says {count:,}")
+    return _placed(file, entries, start)
 
 
 def _entry(file: SourceFile, raw: bytes, at: int) -> tuple[int, int, Member, int]:

@@ -17,10 +17,12 @@ from converters.formats.io.zip_records import (
     read_records,
     verify_crc,
 )
+from converters.formats.other_value import OtherValue
 from converters.formats.pickle.machine import Global, walk
 from converters.formats.pickle.strings import PickleError
 from converters.formats.sniff import expect
-from converters.printable import short_name
+from converters.printable import printable, short_name
+from converters.tensor import FileBytes
 
 from .state_dict import lazy_tensors, state_dict
 from .tensors import PthFile, TorchStorage, element_size, storage_fields
@@ -33,6 +35,7 @@ if TYPE_CHECKING:
     from converters.files import SourceFile
 
 _PROVENANCE_LIMIT = 64 << 20
+_FORM = ("data.pkl", "provenance.json", "byteorder", "version", ".format_version", ".storage_alignment")
 
 
 def read_pth(file: SourceFile, *, checksum: bool = True, entry: str | None = None) -> PthFile:
@@ -66,21 +69,26 @@ def read_pth(file: SourceFile, *, checksum: bool = True, entry: str | None = Non
         return _storage(reference, root, by_key)
 
     script = f"{root}/constants.pkl" in records
+    attributes: Mapping[str, object] = {}
     if script:
-        from .torchscript import module_names, parameters
+        from .torchscript import attributes_of, module_names, parameters
 
         names: Mapping[tuple[str, str], Global] = module_names(NAMES)
         found = walk(stream, names, offset=data.offset, size=data.size, persistent=storage)
         value: object = parameters(stream, found.value)
+        attributes = attributes_of(stream, found.value)
     else:
         refuse = refuser(stream, data.offset, data.size)
         value = walk(
             stream, NAMES, offset=data.offset, size=data.size, persistent=storage, refuse=refuse
         ).value
     state = state_dict(stream, value, entry)
-    contents = lazy_tensors(stream, state, swapped=swapped, checked=checked, crcs=has)
+    contents = lazy_tensors(stream, state, swapped=swapped, checked=checked, crcs=has, attributes=attributes)
     return contents.replace(
-        records=records, provenance=_provenance(file, root, records, checked), script=script
+        records=records,
+        metadata={**contents.metadata, **_other_records(file, root, records)},
+        provenance=_provenance(file, root, records, checked),
+        script=script,
     )
 
 
@@ -89,6 +97,21 @@ class _Place(NamedTuple):
 
     record: ZipRecord
     file: SourceFile
+
+
+def _other_records(file: SourceFile, root: str, records: Mapping[str, ZipRecord]) -> dict[str, OtherValue]:
+    """The records that hold neither a tensor nor the pickle, nor say how these are written."""
+    found: dict[str, OtherValue] = {}
+    for name, record in records.items():
+        inner = name.removeprefix(f"{root}/")
+        if (
+            not inner.startswith(("data/", ".data/"))
+            and inner not in _FORM
+            and not inner.endswith(".debug_pkl")
+        ):
+            data = FileBytes(place(file, record), record.offset, record.size)
+            found[printable(inner)] = OtherValue(kind="record", data=data)
+    return found
 
 
 def _root(file: SourceFile, records: dict[str, ZipRecord]) -> str:

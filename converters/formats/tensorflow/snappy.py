@@ -1,10 +1,10 @@
-"""Decompresses raw Snappy. Format: https://github.com/google/snappy/blob/main/format_description.txt."""
+"""Decompress raw Snappy. Format: https://github.com/google/snappy/blob/main/format_description.txt."""
 
 from __future__ import annotations
 
 from converters.formats.io.protobuf_fields import Damaged, varint
 
-_MOST = 22  # bytes that one byte can stand for: a copy of 64 takes three
+_MOST = 22  # bytes that one compressed byte can stand for: a copy of 64 takes three
 
 
 def decompress(data: bytes) -> bytes:

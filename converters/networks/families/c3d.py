@@ -1,6 +1,6 @@
 """C3D: convolutions with bias, five pools, three linear layers.
 
-Two families, whose pools differ and thereby what ``fc6`` takes:
+Two families. Their pools differ, and so does the input of ``fc6``:
 
 - ``c3d_bn``, VMZ's: a batch norm after every convolution, pools that round down. 16x112x112 leaves 1x3x3;
 - ``c3d``, the published net, in Caffe and Chainer: no norms, pools that round up (all of a pool's last window
@@ -32,7 +32,7 @@ _STAGES = (("conv1a",), ("conv2a",), ("conv3a", "conv3b"), ("conv4a", "conv4b"),
 _OPTIONAL = ("conv3b", "conv4b", "conv5b")
 
 _POOLED = (4, 5, 5)
-"""How many pools halve time, height and width."""
+"""The number of pools that halve time, height and width."""
 
 
 class C3D(Network):
@@ -98,7 +98,7 @@ class C3D(Network):
             yield "logits", self.head(self.dropout(x))
 
     def _fits(self, clip: Tensor) -> bool:
-        """Whether the pools leave exactly what ``fc6`` was trained on. ValueError where they leave nothing."""
+        """Whether the pools leave exactly the size that ``fc6`` was trained on. ValueError if they leave nothing."""
         check_input(clip, "NCTHW", self.in_channels)
         positions = prod(self._all_left(clip.shape[2:]))
         if not positions:

@@ -13,7 +13,7 @@ Settings, both keys optional:
 - ``head``: ``"windows"`` (default) averages windows of 2x7x7, classifies each and averages the logits, so that
   the first and the last of the remaining frames weigh half; ``"global"`` averages all that is left (mmaction).
 
-All agree where every axis stays even up to its last strided layer and two frames are left.
+All agree if every axis is even at each of its strided layers and two frames are left.
 """
 
 from __future__ import annotations
@@ -155,7 +155,7 @@ class I3D(Network):
         axes = zip(x.shape[2:], kernel, stride, strict=True)
         odd = [int(size % 2 == 1 and side == 3 and step == 2) for size, side, step in axes]
         if self.padding == "even" and any(odd):
-            # One row more: zeros change no maximum of what a ReLU gave, but the size of the output.
+            # One more row of zeros: after a ReLU it changes no maximum, only the size of the output.
             x = F.pad(x, [pad for axis in reversed(odd) for pad in (0, axis)])
         front = odd if self.padding == "same" else 0
         return F.max_pool3d(x, kernel, stride, padding=front, ceil_mode=True)

@@ -35,14 +35,14 @@ if TYPE_CHECKING:
 
 
 class VideoResNet(ResNet):
-    """Clips [N, C, T, H, W] to logits: the pool averages all that is left, whatever the clip's size, or windows."""
+    """Clips [N, C, T, H, W] of any size to logits. The last pool averages the whole map, or windows of it."""
 
     channels: int
-    """Channels of a clip."""
+    """The number of a clip's channels."""
     frames: int
-    """Frames a clip must have at least: the stem's kernel where it has no padding in time."""
+    """The fewest frames that a clip may have: the length of a stem's kernel that has no padding in time."""
     window: tuple[int, ...] = ()
-    """The largest part of the last map that is averaged at once; all of it where empty."""
+    """The largest part of the last map that is averaged at once; empty: the whole map."""
 
     def enter(self, x: Tensor) -> Tensor:
         check_input(x, "NCTHW", self.channels)

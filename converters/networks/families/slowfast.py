@@ -28,11 +28,11 @@ STAGES = (1, 2, 3, 4)
 
 Out = TypeVar("Out")
 Steps = Generator[tuple[str, Tensor], None, Out]
-"""Blocks' outputs by name, as they are computed, and what comes of them."""
+"""Yields the blocks' outputs by name as they are computed, and returns the result."""
 
 
 class Pathway(nn.Module):
-    """Stem and stages; ``joined`` are the channels that a lateral convolution adds after each of them but the last."""
+    """Stem and stages. ``joined`` are the channels that the lateral convolutions add to each stage's input."""
 
     def __init__(
         self, shapes: ModuleShapes, settings: Settings, joined: tuple[int, ...] = (0, 0, 0, 0)
@@ -77,10 +77,10 @@ class Pathway(nn.Module):
 class SlowFast(Network):
     """Clips [N, C, T, H, W], all frames of the fast pathway, to logits [N, classes]; a detector as `ResNetI3D`.
 
-    ``slow_frames`` says which of them the slow pathway sees, T / ``alpha`` in number: ``"linspace"``, spread from the
-    first to the last and rounded down, for which T must be a multiple of ``alpha``, or ``"stride"``, every
-    ``alpha``-th from the first, of any T (mmaction; mmaction2 itself takes multiples alone). Heads are those of
-    `ResNetI3D`, each pathway's windows averaged by itself.
+    The slow pathway sees T / ``alpha`` frames, which ``slow_frames`` chooses. ``"linspace"``: spread from the first to
+    the last, rounded down; T must be a multiple of ``alpha``. ``"stride"``: every ``alpha``-th from the first, for any
+    T (mmaction; mmaction2 itself takes only multiples). Heads are those of `ResNetI3D`; the windows of each pathway
+    are averaged separately.
     """
 
     def __init__(self, shapes: ModuleShapes, settings: Settings) -> None:
@@ -107,24 +107,24 @@ class SlowFast(Network):
         """The indices of the frames that the slow pathway sees, out of ``frames``."""
         if not self.spread:
             return torch.arange(0, frames, self.alpha)
-        # Lateral convolutions give a frame for every ``alpha`` begun, which the projects cannot join to fewer either.
+        # Lateral convolutions round the number of frames up, so the pathways would not fit, as in the projects.
         if frames % self.alpha:
             raise ValueError(f"expected a clip of a multiple of {self.alpha} frames, got {frames}")
         return torch.linspace(0, frames - 1, frames // self.alpha).long()
 
     def pathways(self, x: Tensor) -> Steps[tuple[Tensor, Tensor]]:
-        """The blocks of both; returns the last maps."""
+        """The blocks of both pathways; returns the last map of each."""
         check_input(x, "NCTHW", self.channels)
         few = x[:, :, self.slow_indices(x.shape[2]).to(x.device)]
         slow = yield from self.slow.enter(few, "slow")
         fast = yield from self.fast.enter(x, "fast")
         for number in STAGES:
             lateral = self.get_submodule(f"lateral{number - 1}")
-            seen = lateral(fast)
+            joined = lateral(fast)
             if getattr(lateral, "bn", None) is not None:
-                seen = F.relu_(seen)
-            yield f"lateral{number - 1}", seen
-            slow = yield from self.slow.stage(torch.cat((slow, seen), dim=1), number, "slow")
+                joined = F.relu_(joined)
+            yield f"lateral{number - 1}", joined
+            slow = yield from self.slow.stage(torch.cat((slow, joined), dim=1), number, "slow")
             fast = yield from self.fast.stage(fast, number, "fast")
         return slow, fast
 

@@ -16,7 +16,7 @@ MAX_NAMES = 10
 
 
 def conversion_text(result: Result) -> str:
-    """A conversion done or planned: the network, what became of its tensors, and what to know of it."""
+    """A conversion that was done or planned: the network, what became of its tensors, and the notes."""
     info = result.info
     network = f"{info.title} ({info.model or info.variant}), {classes_text(info)}: " if info else ""
     size = f"{len(result.rows)} tensors, {human_size(result.nbytes)}"

@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from converters.source_graphs.net import Shape, SourceNet
 
 _FRAMEWORKS = {("0", "1"): "Caffe", ("W", "b"): "Chainer"}
-"""Each framework by what it calls weight and bias."""
+"""Each framework by its words for weight and bias."""
 
 
 def recognise(blobs: Mapping[str, Shape], settings: Mapping[str, Any]) -> SourceNet | None:
@@ -32,7 +32,7 @@ def recognise(blobs: Mapping[str, Shape], settings: Mapping[str, Any]) -> Source
 
 class _Builder(NetBuilder):
     def c3d(self, weight: str, bias: str, framework: str) -> SourceNet:
-        """All of it; ``weight`` and ``bias`` are what the framework calls a layer's."""
+        """The whole network; ``weight`` and ``bias`` are the framework's words for a layer's tensors."""
         x = "data"
         for stage, letters in enumerate(("a", "a", "ab", "ab", "ab"), 1):
             for letter in letters:
@@ -44,7 +44,7 @@ class _Builder(NetBuilder):
             x = self.block(self.op("Pooling", [x], f"pool{stage}", pool="MAX", kernel=window, stride=window))
         for label in ("fc6", "fc7", "fc8"):
             for name in (label, f"{label}-1"):
-                if f"{name}/{weight}" in self.shapes:  # else there are convolutions only
+                if f"{name}/{weight}" in self.shapes:  # the file may hold only the convolutions
                     x = self.op("InnerProduct", [x, f"{name}/{weight}", f"{name}/{bias}"], name)
                     x = self.block("logits", x) if label == "fc8" else self.block(label, self.relu(x))
         channels = self.shapes[f"conv1a/{weight}"][1]

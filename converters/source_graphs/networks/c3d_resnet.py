@@ -50,7 +50,7 @@ class _Builder(NetBuilder):
         return self.op("Scale", [x, f"scale{suffix}/0", f"scale{suffix}/1"], x, axes=3)
 
     def residual(self, x: str, name: str, step: int) -> str:
-        """Two convolutions, the first with the stride, and the sum with what came in or its projection."""
+        """Two convolutions, the first with the stride, and the sum with the block's input or its projection."""
         stride = (step,) * 3
         shortcut = x
         if f"res{name}_branch1/0" in self.shapes:

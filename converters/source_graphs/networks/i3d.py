@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from converters.source_graphs.net import Shape, SourceNet
 
 EPSILON = 1e-3
-"""Sonnet's, of every batch norm."""
+"""The epsilon of every batch norm: Sonnet's default."""
 
 _LAYERS = (
     ("conv", "Conv3d_1a_7x7", (2, 2, 2)),

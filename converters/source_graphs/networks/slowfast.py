@@ -25,7 +25,7 @@ WINDOW = 7
 """Rows and columns of the last map that are classified together: a 32nd of the crop of 224."""
 
 X3D_WINDOWS = {"xs": 5, "s": 5, "m": 7, "l": 10}
-"""The same of X3D, by its sizes: crops of 160, 224 and 312."""
+"""The same for the sizes of X3D: for crops of 160, 224 and 312."""
 
 REGION = 7
 """Rows and columns of a region's map."""
@@ -35,8 +35,8 @@ _CLIP = 5
 
 
 class _ModelName(NamedTuple):
-    """The facts in a model's name, such as ``C2D_NOPOOL_8x8_R50`` or ``AVA_SLOW_8x8_R50``. For networks without a
-    released model a name with the same words will do."""
+    """The facts in a model's name, such as ``C2D_NOPOOL_8x8_R50`` or ``AVA_SLOW_8x8_R50``. Networks without a
+    released model have made-up names of the same words."""
 
     detector: bool
     pool2: bool
@@ -102,7 +102,7 @@ class _Builder(Bottlenecks):
         )
 
     def regions(self, x: str, name: str) -> str:
-        """Regions of the mean over all frames. Pixels are points at whole units: the configs of the Caffe2 zoo's
+        """Regions of the mean over all frames. Pixel centres are at whole numbers: the configs of the Caffe2 zoo's
         detectors, unlike later ones, say ``ALIGNED: False``."""
         x = self.op("ReduceMean", [x], f"{name}_frames", axes=(2,), keepdims=0)
         size = {"pooled_h": REGION, "pooled_w": REGION, "spatial_scale": 1 / 16}
@@ -132,7 +132,7 @@ class _Builder(Bottlenecks):
         return self.net("slowfast", "Caffe2", inputs)
 
     def network(self) -> SourceNet:
-        """All of it."""
+        """The whole network."""
         raise NotImplementedError
 
 
@@ -140,7 +140,7 @@ class _OnePathway(_Builder):
     """C2D, I3D, SlowOnly and ImageNet's ResNet."""
 
     def network(self) -> SourceNet:
-        # SlowOnly alone looks at no time before res4; the others halve it after res2, but for those that have no pool.
+        # Only SlowOnly has no kernels in time before res4; of the others all with a pool halve time after res2.
         slow = self.shapes["conv1_w"][2] == 1 and self.shapes["res4_0_branch2a_w"][2] > 1
         x = self.stem("data")
         for number in STAGES:
@@ -173,7 +173,7 @@ class _TwoPathways(_Builder):
         return self.classify(self.block("pool", self.op("Concat", both, "pool5_concat", axis=1)))
 
     def join(self, slow: str, fast: str, place: int) -> str:
-        """The slow pathway's channels, followed by what a lateral convolution makes of the fast one's."""
+        """The slow pathway's channels, followed by those that a lateral convolution computes from the fast pathway."""
         name = f"{fast}_subsample"
         seen = self.relu(self.norm(self.conv(fast, name, (self.facts.alpha, 1, 1)), f"{name}_bn"))
         return self.op("Concat", [slow, self.block(f"lateral{place}", seen)], f"{slow}_concat", axis=1)

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from converters.source_graphs.net import Shape, SourceNet
 
 MODELS = {"8x8": 1, "32x4": 1, "32x2": 2, "128x1": 2}
-"""The releases, and what their stem and the pool after it do in time: nothing, or halve it each."""
+"""The releases, with the stride in time of the stem and of the pool after it."""
 
 _IMAGE = 4
 """Axes of a convolution over single frames."""
@@ -58,7 +58,7 @@ class _Builder(Bottlenecks):
         self.affine = "res_conv1_bn_riv" not in self.shapes
 
     def norm(self, x: str, name: str) -> str:
-        """Batch norm, or in the affine nets its scale and shift alone."""
+        """Batch norm; in the affine nets only its scale and shift."""
         if self.affine:
             return self.op("AffineNd", [x, f"{name}_s", f"{name}_b"], name)
         return super().norm(x, name)
@@ -67,7 +67,7 @@ class _Builder(Bottlenecks):
         return self.block(name, self.op("MaxPool", [x], name, kernels=kernels, strides=strides))
 
     def network(self, step: int) -> SourceNet:
-        """All of it; ``step`` is the stride in time of the stem, and again of the pool after it."""
+        """The whole network; ``step`` is the stride in time of the stem, and of the pool after it."""
         x = self.relu(self.norm(self.conv("data", "conv1", (step, 2, 2)), "res_conv1_bn"))
         x = self.pool(self.block("stem", x), "pool1", (step, 3, 3), (step, 2, 2))
         for number in STAGES:
@@ -82,7 +82,7 @@ class _Builder(Bottlenecks):
         return self.net("video_nonlocal", "Caffe2", inputs)
 
     def nonlocal_block(self, x: str, name: str, **args: Any) -> str:
-        """Of res3 in the affine nets every group of frames by itself."""
+        """A non-local block. In res3 of the affine nets every group of frames is computed separately."""
         if not (self.affine and name.startswith("nonlocal_conv3_")):
             return super().nonlocal_block(x, name, **args)
         x = self.op("Transpose", [x], f"{x}_trans", axes=(0, 2, 1, 3, 4))

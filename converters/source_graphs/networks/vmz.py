@@ -19,10 +19,10 @@ if TYPE_CHECKING:
     from converters.source_graphs.net import Shape, SourceNet
 
 EPSILON = 1e-3
-"""Of every SpatialBN, a constant in VMZ's builders."""
+"""The epsilon of every SpatialBN, a constant in VMZ's builders."""
 
 LOGMELS = ("N", 1, 100, 40)
-"""Time and frequency."""
+"""The input of the audio networks: 100 steps in time, 40 frequencies."""
 
 _HEAD = re.compile(r"(gpu_\d+/|)(last_out_L\d+)_w")
 _CONV = r"comp_(\d+)_conv_(\d+)(_middle)?_w"

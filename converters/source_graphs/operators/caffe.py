@@ -1,7 +1,7 @@
-"""Caffe's layers in ONNX: those of C3D, C3D-ResNet and the TSN fork's BN-Inception, in 2-D and 3-D alike.
+"""Caffe's layers in ONNX: those of C3D, C3D-ResNet and the TSN fork's BN-Inception, in 2-D and 3-D.
 
 A pool's output is ``ceil((size + 2 pad - kernel) / stride) + 1`` positions; an average counts the padding. Vectors
-may have further axes of size one, matrices further ones in front. Chainer's functions of the same nets compute the
+may have further axes of size one, matrices further leading ones. Chainer's functions of the same nets compute the
 same (``cover_all``), so that its files are read with these layers too.
 """
 

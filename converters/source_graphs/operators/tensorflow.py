@@ -2,7 +2,7 @@
 
 TensorFlow keeps clips as N, T, H, W, C and kernels as D, H, W, I, O. ONNX knows N, C, T, H, W only: a placeholder is
 transposed once, every kernel where it is used, and all values in between are N, C, T, H, W. ``SAME_UPPER`` is
-TensorFlow's rule for ``SAME``: as much padding as ``ceil(size / stride)`` outputs need, for the very size that comes,
+TensorFlow's rule for ``SAME``: as much padding as ``ceil(size / stride)`` outputs need for the actual input size, with
 the smaller half before the first row.
 """
 
@@ -81,7 +81,7 @@ def _avg_pool3d(emit: Emitter, op: SourceOp) -> None:
 
 
 def _squeeze(emit: Emitter, op: SourceOp) -> None:
-    """Height and width gone, [N, T, C] is left, again in TensorFlow's order."""
+    """Remove height and width: [N, T, C] is left, again in TensorFlow's order."""
     axes = [_AXES[axis] for axis in op.args["axis"]]
     bare = emit("Squeeze", [op.inputs[0], emit.integers(*axes)], f"{op.outputs[0]}/NCT")
     emit("Transpose", [bare], op.outputs[0], perm=[0, 2, 1])
