@@ -204,7 +204,7 @@ class _Planner:
     def _values(
         self, slot: TensorSlot, source: TensorSlot, canonical: tuple[int, ...]
     ) -> Iterator[Operation]:
-        """What the target's network needs otherwise than the source's."""
+        """The operations for what differs between the target's network and the source's."""
         if roll := slot.stored.rotated_columns - source.stored.rotated_columns:
             yield Roll(by=roll)
         if slot.stored.bgr != source.stored.bgr:

@@ -61,7 +61,7 @@ class Model(Record):
     name: str = ""
     """The model's name."""
     frame_step: int = 1
-    """Every so many frames of the video are one of the clip."""
+    """Frames of the video from one of the clip's frames to the next."""
     count: tuple[int | str, ...] = ()
     """The larger crop that the authors count operations at."""
     count_positions: int = 1
