@@ -5,7 +5,7 @@ Everything proposed has been tried, so no hint leads to the next one.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Protocol
 
 from converters.printable import printable
 from converters.tensor import FLOATS
@@ -19,15 +19,23 @@ if TYPE_CHECKING:
     from converters.tensor import Tensor
 
     from .file_names import FileNames
-    from .match import Match
     from .names import TensorSlot
     from .schema import LayoutTable
     from .variants import Variant
 
-    Fits = Callable[[str | None, Sequence[str]], Match | None]
+    Fits = Callable[[str | None, Sequence[str]], "Matched | None"]
     """The match of a file if its head has this name and names of these patterns are dropped."""
 
 _MOST_PATTERNS = 4
+
+
+class Matched(Protocol):
+    """A file's match with a variant, as far as it matters here."""
+
+    @property
+    def sizes(self) -> Mapping[str, int]:
+        """The sizes that the file's tensors show."""
+        ...
 
 
 def remedy(
@@ -102,7 +110,7 @@ def _without(
     return f"to convert the rest, without a head: {_options(patterns)}"
 
 
-def _continue_head(match: Match, unused: Iterable[str], tensors: Mapping[str, Tensor]) -> bool:
+def _continue_head(match: Matched, unused: Iterable[str], tensors: Mapping[str, Tensor]) -> bool:
     shapes = (tensors[name].shape for name in unused if name in tensors and tensors[name].dtype in FLOATS)
     return any(len(shape) > 1 and shape[1] == match.sizes["classes"] for shape in shapes)
 
