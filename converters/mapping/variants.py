@@ -161,7 +161,7 @@ def parts(variant: Variant) -> tuple[tuple[str, bool], ...]:
 
 
 def head_part(variant: Variant) -> str:
-    """The part that a file of the backbone alone lacks; empty where there is no such."""
+    """The part that a file of the backbone alone lacks; empty if the variant has none."""
     return variant.table.variant.head.format_map(variant.values)
 
 
