@@ -31,9 +31,9 @@ from converters.mapping.network_tables import load_network
 from converters.mapping.parse import TableError
 from converters.mapping.storage import DIVISOR, parse_stored
 from converters.mapping.table_files import layout_names, network_names
+from converters.mapping.tensor_counts import TensorCounter
 from converters.mapping.variants import (
     config,
-    count,
     is_detector,
     modules,
     multiply_adds,
@@ -132,7 +132,7 @@ def test_every_mapping_is_a_bijection_and_comes_back_exactly(layout, one):
     }
     assert {row.canonical for row in rows} == set(expected)
     stored = list(tensor_slots(layout, one, sizes, present))
-    assert sum(bool(row.name) for row in stored) == count(one, layout.tensor_counts)
+    assert sum(bool(row.name) for row in stored) == TensorCounter(layout).count(one)
 
     named = (table for table in FOREIGN if one.family in table.modules)
     source = next(
