@@ -24,17 +24,17 @@ class SourceFile:
         try:
             _require_regular(os.stat(self.path), self.path)  # first: to open a device may have effects
             self._file = open(self.path, "rb", buffering=0, opener=_open)  # noqa: SIM115 - closed by close()
-            found = os.fstat(self._file.fileno())
+            status = os.fstat(self._file.fileno())
         except (OSError, ValueError) as error:
             reason = getattr(error, "strerror", None) or str(error)
             hint = "check the path" if isinstance(error, (FileNotFoundError, NotADirectoryError)) else ""
             raise BadInput(f"cannot be opened: {reason.lower()}", path=self.path, hint=hint) from None
         try:
-            _require_regular(found, self.path)
+            _require_regular(status, self.path)
         except BadInput:
             self._file.close()
             raise
-        self.size = found.st_size
+        self.size = status.st_size
         self._buffer = memoryview(bytearray(CHUNK))
 
     def __enter__(self) -> SourceFile:
@@ -96,10 +96,10 @@ class SourceFile:
             done += got
 
 
-def _require_regular(found: os.stat_result, path: str) -> None:
-    if S_ISDIR(found.st_mode):
+def _require_regular(status: os.stat_result, path: str) -> None:
+    if S_ISDIR(status.st_mode):
         raise BadInput("is a folder, not a checkpoint file", path=path)
-    if not S_ISREG(found.st_mode):
+    if not S_ISREG(status.st_mode):
         raise BadInput(
             "is a pipe or a device, not a file", path=path, hint="save it to a file first and name that"
         )

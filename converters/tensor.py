@@ -75,7 +75,7 @@ class Data(Protocol):
 
 def known_crc(data: Data) -> int | None:
     """The CRC-32 that the source file has for these data, where reading them to the end compares it (attribute
-    ``crc32``); None where there is none, or another sort of checksum."""
+    ``crc32``); None where there is none, or another kind of checksum."""
     crc: int | None = getattr(data, "crc32", None)
     return crc
 
@@ -102,9 +102,14 @@ class Tensor(NamedTuple):
 
 
 def same_bytes(a: Tensor, b: Tensor) -> bool:
-    """Whether two tensors have the same bytes. Reads both side by side until the first difference."""
+    """Whether two tensors have the same bytes."""
+    return same_data(a.data, b.data)
+
+
+def same_data(a: Data, b: Data) -> bool:
+    """Whether two have the same bytes. Reads both side by side until the first difference."""
     left, right = b"", b""
-    left_chunks, right_chunks = a.data.chunks(), b.data.chunks()
+    left_chunks, right_chunks = a.chunks(), b.chunks()
     while True:
         left = left or bytes(next(left_chunks, b""))
         right = right or bytes(next(right_chunks, b""))

@@ -10,8 +10,9 @@ if TYPE_CHECKING:
     import argparse
 
 DESCRIPTION = """\
-Compare two checkpoints: names, shapes, dtypes and values. Two layouts of one
-network are compared under canonical names. Exit code 1 if they differ."""
+Compare two checkpoints: tensors, and all else that two files of one format
+hold. Two layouts of one network are compared under canonical names, their
+tensors alone; the rest is named as not compared. Exit code 1 if they differ."""
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:

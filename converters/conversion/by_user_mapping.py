@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from math import prod
+from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
 
 from converters._version import __version__
@@ -29,12 +30,15 @@ from .row import Row
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping
 
+    from converters.formats.other_value import OtherValue
     from converters.mapping.axis_change import AxisChange
     from converters.mapping.user_mapping import Constant, Pair, UserMapping
     from converters.tensor import Tensor
 
     from .mapped_factors import RecordedFactors
     from .operations.base import Operation
+
+_NO_OTHERS: Mapping[str, OtherValue] = MappingProxyType({})
 
 MOST_CONSTANTS = 16 << 20
 """Bytes that a mapping's constants may take beside a file that is smaller itself."""
@@ -88,10 +92,12 @@ def open_mapping(path: str, *, reverse: bool = False, accept_unsure: bool = Fals
     return mapping
 
 
-def match(mapping: UserMapping, tensors: Mapping[str, Tensor], other_values: Iterable[str] = ()) -> Matched:
+def match(
+    mapping: UserMapping, tensors: Mapping[str, Tensor], other_values: Mapping[str, OtherValue] = _NO_OTHERS
+) -> Matched:
     """Compare a file's names and shapes with a mapping's left side; lists every fault.
 
-    ``other_values`` are values that are not tensors: what a PyTorch file has beside its state dict is left out, others
+    ``other_values`` are what the file holds that is not converted: what stands beside the tensors is left out, others
     must be dropped by name.
     """
     left = mapping.left
@@ -99,7 +105,7 @@ def match(mapping: UserMapping, tensors: Mapping[str, Tensor], other_values: Ite
         name for pair in mapping.pairs for name in (pair.left, pair.over) if name
     } | left.constants.keys()
     dropped, counters, unused = [], [], []
-    for name in (*tensors, *(other_values if left.format != "pytorch" else ())):
+    for name in (*tensors, *(name for name, other in other_values.items() if not other.beside)):
         if name in wanted:
             continue
         if left.format == "pytorch" and name.endswith(f".{BATCHES}"):
@@ -108,17 +114,19 @@ def match(mapping: UserMapping, tensors: Mapping[str, Tensor], other_values: Ite
             dropped.append(name)
         else:
             unused.append(name)
-    missing = [name for name in wanted if name not in tensors]
+    unconverted = {name: other.kind for name, other in other_values.items() if name in wanted}
+    missing = [name for name in wanted if name not in tensors and name not in unconverted]
     faults = [
+        *(Fault("dtype", name, f"{kind}, which is not converted") for name, kind in unconverted.items()),
         *(Fault("missing", name, near) for name, near in nearest(missing, unused)),
         *(Fault("unused", name, near) for name, near in nearest(unused, missing)),
     ]
     matched = 0
     for pair in mapping.pairs:
         if pair.left in tensors and (not pair.over or pair.over in tensors):
-            found = list(_row_faults(pair, tensors))
-            faults += found
-            matched += not found
+            row_faults = list(_row_faults(pair, tensors))
+            faults += row_faults
+            matched += not row_faults
     return Matched(
         mapping=mapping,
         matched=matched,
@@ -128,7 +136,9 @@ def match(mapping: UserMapping, tensors: Mapping[str, Tensor], other_values: Ite
     )
 
 
-def match_either(mapping: UserMapping, tensors: Mapping[str, Tensor], others: Iterable[str] = ()) -> Matched:
+def match_either(
+    mapping: UserMapping, tensors: Mapping[str, Tensor], others: Mapping[str, OtherValue] = _NO_OTHERS
+) -> Matched:
     """Compare a file with both sides of a mapping, unsure rows included, and return the better side: the left one if
     both are equal."""
     sides = mapping.accepted(), mapping.reversed().accepted()

@@ -1,4 +1,4 @@
-"""Look at a tensor's values: ranges, NaN and Inf. Needs numpy; a conversion does not come here."""
+"""Look at a tensor's values: ranges, NaN and Inf. Needs numpy; a plain conversion does not import it."""
 
 from __future__ import annotations
 
@@ -42,5 +42,5 @@ def statistics(tensor: Tensor) -> Statistics:
 
 def not_finite(tensor: Tensor) -> int:
     """How many values of a floating tensor are NaN or infinite."""
-    found = statistics(tensor)
-    return found.nan + found.inf
+    counted = statistics(tensor)
+    return counted.nan + counted.inf

@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from converters.tensor import Tensor
 
     from .graph import Caffe2Net, Node
+    from .other_value import OtherValue
 
 _NOTHING: Mapping[str, Any] = MappingProxyType({})
 
@@ -24,9 +25,10 @@ class Checkpoint(Record):
     """An open checkpoint, in one file or several. Its tensors are lazy; it closes its files.
 
     ``format`` is the format of the layouts that it may have, as tables name them, or ``"onnx"``, which can hold any
-    layout; ``container`` is the file format in words. ``other_values`` are the values that are not tensors;
-    ``details`` describe the file further, as plain data for the provenance record. ``provenance`` is the record that
-    this tool wrote into the file, if any.
+    layout; ``container`` is the file format in words. ``other_values`` are all things in the file that no conversion
+    takes, by name; ``metadata`` are those that describe the tensors or the network as a whole: texts of a header, a
+    graph, the code of a script. ``details`` describe the file further, as plain data for the provenance record.
+    ``provenance`` is the record that this tool wrote into the file, if any.
 
     A file may hold a network beside its weights: ``declared`` are the network's properties that an ONNX graph states
     (``bn_eps``, ``pool1``, ``stem_stride``), ``nodes`` that graph's nodes, and ``predict_net`` the Caffe2 net that
@@ -38,7 +40,8 @@ class Checkpoint(Record):
     container: str
     tensors: Mapping[str, Tensor]
     files: tuple[SourceFile, ...] = ()
-    other_values: Mapping[str, object] = _NOTHING
+    other_values: Mapping[str, OtherValue] = _NOTHING
+    metadata: Mapping[str, OtherValue] = _NOTHING
     details: Mapping[str, Any] = _NOTHING
     provenance: Mapping[str, Any] | None = None
     declared: Mapping[str, Any] = _NOTHING
@@ -57,6 +60,13 @@ class Checkpoint(Record):
         """Close all files. Tensors that still point into them can no longer be read."""
         for file in self.files:
             file.close()
+
+    @property
+    def unconverted(self) -> dict[str, OtherValue]:
+        """The tensors among the others that are not converted, by name."""
+        return {
+            name: other for name, other in self.other_values.items() if other.is_tensor and not other.beside
+        }
 
     @property
     def size(self) -> int:

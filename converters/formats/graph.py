@@ -47,13 +47,14 @@ class Graph(Record):
 
 class NetOp(NamedTuple):
     """A Caffe2 operator. ``args`` are its numbers, strings and lists of integers; ``values`` is the field with
-    its floats."""
+    its floats, ``arguments`` are the fields of all its arguments."""
 
     kind: str
     inputs: tuple[str, ...]
     outputs: tuple[str, ...]
     args: dict[str, Any]
     values: Field | None
+    arguments: tuple[Field, ...]
 
 
 class Caffe2Net(NamedTuple):

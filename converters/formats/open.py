@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from converters.errors import BadInput
 from converters.files import SourceFile
 
 from .format import ReadOptions
@@ -21,7 +22,15 @@ def open_checkpoint(path: str, *, checksum: bool = True, entry: str | None = Non
     of a state dict in a PyTorch file, with dots (default: the plain weights). Raises `UsageError` for an ``entry`` of
     a file that has no entries.
     """
-    options = ReadOptions(checksum, entry)
+    try:
+        return _open(path, ReadOptions(checksum, entry))
+    except BadInput as error:
+        from .foreign.recognise import explained
+
+        raise explained(path, error) from None
+
+
+def _open(path: str, options: ReadOptions) -> Checkpoint:
     for record in formats():
         if record.open_set and (checkpoint := record.open_set(path, options)):
             return checkpoint

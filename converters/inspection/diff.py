@@ -21,6 +21,8 @@ from converters.mapping.settings import settings_text
 from converters.mapping.variants import BN_EPS
 from converters.tensor import same_bytes
 
+from .other_differences import RECORD, Others, equal_others, others_of, same_files
+
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
 
@@ -29,6 +31,8 @@ if TYPE_CHECKING:
     from converters.mapping.match import Match
     from converters.mapping.network_info import NetworkInfo
     from converters.tensor import Tensor
+
+    from .other_differences import OtherComparison
 
 KINDS = ("only in A", "only in B", "shape", "dtype", "values", "equal")
 """How a tensor compares: it is in one file only; the shapes differ; the dtypes differ but not the values; the values
@@ -69,19 +73,24 @@ class ComparedFile:
 class Difference:
     """What two files differ in. ``canonical`` says that names and shapes are canonical, not the files' own.
 
-    ``rows`` are in the order of A; those of B alone come last.
+    ``rows`` are in the order of A; those of B alone come last. ``others`` are what was compared beside the tensors:
+    values that are not converted, metadata, the record. ``not_compared`` names what each side holds beside a network
+    that two layouts store, or that the other side's format has no place for.
     """
 
     a: ComparedFile
     b: ComparedFile
     canonical: bool
     rows: tuple[TensorComparison, ...]
+    others: tuple[OtherComparison, ...]
+    not_compared: tuple[tuple[str, ...], tuple[str, ...]]
     notes: tuple[str, ...]
 
     @property
     def same(self) -> bool:
-        """Whether every tensor is in both files, bit for bit."""
-        return all(row.kind == "equal" for row in self.rows)
+        """Whether all that was compared is in both files, bit for bit."""
+        kinds = {row.kind for row in self.rows} | {other.kind for other in self.others}
+        return kinds <= {"equal"}
 
     def as_data(self) -> dict[str, Any]:
         """Plain data, for ``--json``; a number that is not finite is None."""
@@ -98,6 +107,8 @@ class Difference:
                 }
                 for row in self.rows
             ],
+            "others": [asdict(other) for other in self.others],
+            "not_compared": {"a": list(self.not_compared[0]), "b": list(self.not_compared[1])},
             "notes": list(self.notes),
         }
 
@@ -122,10 +133,11 @@ def diff(
 ) -> Difference:
     """Compare two checkpoints of any supported format.
 
-    Two files of one layout are compared as they are, with everything else that they hold. Two layouts of one network
-    are compared under canonical names, with PyTorch's axes and with variances converted to the smaller batch norm eps;
-    solver state and batch counters are then left out. Files of unknown networks are compared as they are. ``layout_a``
-    and ``layout_b`` decide where names fit several layouts.
+    Two files of one format are equal if all that they hold is: tensors, values that are not converted, metadata, the
+    record. Files with the same bytes are equal. Two layouts of one network are compared under canonical names, with
+    PyTorch's axes and with variances converted to the smaller batch norm eps; what either holds beside the network's
+    tensors is then named and not compared. So are values that only one of two formats can hold. Files of unknown
+    networks are compared as they are. ``layout_a`` and ``layout_b`` decide where names fit several layouts.
 
     Raises `BadInput` where a file cannot be read, `Refused` where it does not have the layout asked for.
     """
@@ -133,20 +145,39 @@ def diff(
         left, right = _identify(file_a, layout_a), _identify(file_b, layout_b)
         notes: tuple[str, ...] = ()
         canonical = left is not None and right is not None and _needs_translation(left, right)
-        tensors = (file_a.tensors, file_b.tensors)
         if left and right:
-            if canonical:
-                # Variances grow towards a smaller eps, so none can become negative.
-                eps = min(left.own.bn_eps, right.own.bn_eps)
-                tensors = (_canonical_tensors(left, eps), _canonical_tensors(right, eps))
             notes = tuple(_notes(left, right, canonical=canonical))
+        if left and right and canonical:
+            # Variances grow towards a smaller eps, so none can become negative.
+            eps = min(left.own.bn_eps, right.own.bn_eps)
+            rows = _compare_all(_canonical_tensors(left, eps), _canonical_tensors(right, eps))
+            others = Others((), (_beside(left), _beside(right)))
+        elif same_files(file_a, file_b):
+            rows, others = _equal_tensors(file_a), equal_others(file_a)
+        else:
+            rows, others = _compare_all(file_a.tensors, file_b.tensors), others_of(file_a, file_b)
         return Difference(
             a=_described(file_a, left),
             b=_described(file_b, right),
             canonical=canonical,
-            rows=tuple(_compare_all(*tensors)),
+            rows=tuple(rows),
+            others=others.compared,
+            not_compared=others.not_compared,
             notes=notes,
         )
+
+
+def _beside(side: _Identified) -> tuple[str, ...]:
+    """What a file holds beside the tensors of its network."""
+    checkpoint, match = side.checkpoint, side.match
+    names = (*match.dropped, *match.counters, *checkpoint.other_values, *checkpoint.metadata)
+    return (*dict.fromkeys(names), *((RECORD,) if checkpoint.provenance else ()))
+
+
+def _equal_tensors(checkpoint: Checkpoint) -> Iterator[TensorComparison]:
+    for name, tensor in checkpoint.tensors.items():
+        described = (tensor.dtype, tensor.shape)
+        yield TensorComparison(name=name, kind="equal", a=described, b=described)
 
 
 def _identify(checkpoint: Checkpoint, layout: str | None) -> _Identified | None:
@@ -172,7 +203,7 @@ def _needs_translation(left: _Identified, right: _Identified) -> bool:
         {
             name: len(side.checkpoint.tensors[name].shape)
             for slot in side.match.slots
-            if slot.name and (name := side.match.prefix + slot.name)
+            if slot.name and (name := side.match.file_name(slot))
         }
         for side in (left, right)
     ]
@@ -195,9 +226,6 @@ def _notes(left: _Identified, right: _Identified, *, canonical: bool) -> Iterato
         titles = [f"{variant.title} ({variant.name})" for variant in variants]
         yield f"A is {titles[0]}, B is {titles[1]}"
     if canonical:
-        for name, side in (("A", left), ("B", right)):
-            if side.match.dropped:
-                yield f"{len(side.match.dropped)} entries of {name} that are not weights are left out"
         if left.own.bn_eps != right.own.bn_eps:
             eps = min(left.own.bn_eps, right.own.bn_eps)
             yield (

@@ -17,7 +17,7 @@ from converters.tensor import FLOATS
 from .support_table import holding_layouts
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Mapping, Sequence
 
     from converters.conversion.by_user_mapping import Matched
     from converters.conversion.tensor_stats import Statistics
@@ -35,7 +35,8 @@ class Inspection:
     the clip that the network was made for, ``counted`` those at the size that its authors count at. ``layouts`` are the
     layouts that can hold the network, each with a note, ``refusing`` those that cannot, each with the reason.
     ``statistics`` and ``mapping``, which says how the file agrees with a mapping file, are there only on request.
-    ``unseen`` is what such files do not show and the user must say.
+    ``unseen`` is what such files do not show and the user must say. ``others`` are the names of all that is not
+    converted; ``unconverted`` are those of them that are tensors, with dtype and shape.
     """
 
     path: str
@@ -52,6 +53,7 @@ class Inspection:
     tensors: tuple[tuple[str, str, tuple[int, ...]], ...]
     dropped: tuple[str, ...] = ()
     others: tuple[str, ...]
+    unconverted: tuple[tuple[str, str, tuple[int, ...]], ...] = ()
     layouts: Mapping[str, str] = field(default_factory=dict)
     refusing: Mapping[str, str] = field(default_factory=dict)
     provenance: Mapping[str, Any] | None
@@ -75,6 +77,7 @@ def inspect(
     layout: str | None = None,
     entry: str | None = None,
     head: str | None = None,
+    drop: Sequence[str] = (),
     stats: bool = False,
     mapping: str | os.PathLike[str] | None = None,
 ) -> Inspection:
@@ -93,7 +96,7 @@ def inspect(
     with open_checkpoint(os.fspath(path), entry=entry) as checkpoint:
         match, unknown = None, ""
         try:
-            match = recognize(checkpoint, layout, head=head, ask=False)
+            match = recognize(checkpoint, layout, head=head, drop=drop, ask=False)
         except Refused as error:
             unknown = error.what
         inspection = (
@@ -123,6 +126,11 @@ def _inspect_file(checkpoint: Checkpoint, unknown: str) -> Inspection:
         unknown=unknown,
         tensors=_described(checkpoint.tensors),
         others=tuple(checkpoint.other_values),
+        unconverted=tuple(
+            (name, other.kind, other.shape)
+            for name, other in checkpoint.other_values.items()
+            if other.shape is not None
+        ),
         provenance=checkpoint.provenance,
     )
 
@@ -132,7 +140,7 @@ def _inspect_network(checkpoint: Checkpoint, match: Match) -> Inspection:
     info = network_info(match, checkpoint.provenance, declared=declared_settings(checkpoint))
     multiply_adds, counted = _costs(match, info)
     layouts, refusing = holding_layouts(match.variant)
-    names = dict.fromkeys(match.prefix + slot.name for slot in match.slots if slot.name)
+    names = dict.fromkeys(match.file_name(slot) for slot in match.slots if slot.name)
     in_order = {name: checkpoint.tensors[name] for name in (*names, *checkpoint.tensors)}
     return replace(
         _inspect_file(checkpoint, ""),

@@ -1,1 +1,1 @@
-"""Mappings: tables of names and shapes, expanded into finite exact rows before any tensor is read."""
+"""The tables of names and shapes, expanded into exact lists before any tensor is read."""

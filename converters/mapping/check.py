@@ -21,29 +21,29 @@ def faults(folder: str, name: str) -> list[TableError]:
     path = table_path(table_files.ROOT, folder, name)
     try:
         if folder == "layouts":
-            found = layout_faults(*layout_file(table_files.ROOT, name, text))
+            wrong = layout_faults(*layout_file(table_files.ROOT, name, text))
         else:
-            found = network_faults(parse_network(table_files.ROOT, name, text))
-        return [fault.at(path, text.decode()) for fault in found]
+            wrong = network_faults(parse_network(table_files.ROOT, name, text))
+        return [fault.at(path, text.decode()) for fault in wrong]
     except TableError as error:
         return [error]
 
 
 def all_faults() -> list[TableError]:
     """Everything that is wrong with every table."""
-    found: list[TableError] = []
+    errors: list[TableError] = []
     for folder, names in (("networks", network_names()), ("layouts", layout_names())):
         for name in names:
-            found += faults(folder, name)
-    return found
+            errors += faults(folder, name)
+    return errors
 
 
 def main() -> int:
     """Check every table; the exit code is 1 where one is wrong."""
-    found = all_faults()
-    for error in found:
+    errors = all_faults()
+    for error in errors:
         print(f"error: {error}", file=sys.stderr)
-    if found:
+    if errors:
         return 1
     layouts = [load_layout(name) for name in layout_names()]
     known = [variant for family in network_names() for variant in variants(family)]

@@ -1,5 +1,5 @@
-"""What is wrong with a layout table beside its grammar: every family, part, module, placeholder, pattern, setting and
-layout that it refers to."""
+"""Check what a layout table refers to: families, parts, modules, placeholders, patterns, settings, other layouts. Its
+grammar is checked before."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 
 
 def layout_faults(file: LayoutFile, table: LayoutTable) -> Iterator[Fault]:
-    """What is wrong with a layout table beside its grammar."""
+    """The references of a layout table that lead nowhere, rows that are never reached, names that two tensors get."""
     names = layout_names()
     for word in ("default_targets", "also_reads"):
         for place, name in enumerate(getattr(file, word)):

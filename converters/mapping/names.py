@@ -1,4 +1,4 @@
-"""What a layout calls the tensors of a network: exact names, once a variant is decided."""
+"""What a layout calls the tensors of a network: exact names, for a given variant."""
 
 from __future__ import annotations
 
@@ -164,12 +164,12 @@ def module_name(layout: LayoutTable, variant: Variant, module: Module, sizes: Ma
 
 def _with_letters(values: Mapping[str, Any], letters: Mapping[str, str]) -> Mapping[str, Any]:
     """Placeholders' values with the letters that some numbers are here."""
-    found = {
+    spelled = {
         letter: _letters(values[number], values["blocks"])
         for letter, number in letters.items()
         if number in values
     }
-    return {**values, **found} if found else values
+    return {**values, **spelled} if spelled else values
 
 
 def name_templates(layout: LayoutTable, family: str) -> Iterator[str]:

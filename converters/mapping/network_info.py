@@ -119,8 +119,8 @@ def _choices(match: Match, provenance: Mapping[str, Any] | None) -> Iterator[str
     """The variants that fit a file; the models of a variant where these compute different things."""
     for variant in readable_variants(families(match.layout)):
         if variant.name in match.choices:
-            one = match.replace(variant=variant)
-            of_models = _settings(one, _models_of(one, provenance, None))["choices"]
+            candidate = match.replace(variant=variant)
+            of_models = _settings(candidate, _models_of(candidate, provenance, None))["choices"]
             yield from of_models or (variant.name,)
 
 

@@ -51,11 +51,11 @@ class Variant(Record):
         if "modules" in self.__dict__:
             yield from self.modules
             return
-        found = []
+        expanded = []
         for module in _modules(self):
-            found.append(module)
+            expanded.append(module)
             yield module
-        self.__dict__["modules"] = tuple(found)
+        self.__dict__["modules"] = tuple(expanded)
 
     @cached_property
     def parts(self) -> tuple[tuple[str, bool], ...]:
@@ -93,7 +93,7 @@ def variants(family: str) -> tuple[Variant, ...]:
 @cache
 def _variants(root: str, family: str) -> tuple[Variant, ...]:
     table = load_network(family)
-    found = []
+    listed = []
     for type_name, row in table.types.items():
         for depth in row.get("depths", ("",)):
             merged = {**table.depths.get(str(depth), {}), **row, "type": type_name, "depth": depth}
@@ -101,10 +101,10 @@ def _variants(root: str, family: str) -> tuple[Variant, ...]:
             title = row["title"].format_map(merged)
             if depth and "{depth}" not in row["title"]:
                 title = f"{title}-{depth}"
-            found.append(
+            listed.append(
                 Variant(name=table.variant.name.format_map(merged), title=title, table=table, values=merged)
             )
-    return tuple(found)
+    return tuple(listed)
 
 
 def find_variant(family: str, name: str) -> Variant:
@@ -132,7 +132,7 @@ def parts(variant: Variant) -> tuple[tuple[str, bool], ...]:
 
 
 def head_part(variant: Variant) -> str:
-    """The part that a file of the backbone alone lacks; empty where there is no such."""
+    """The part that a file of the backbone alone lacks; empty if the variant has none."""
     return variant.table.variant.head.format_map(variant.values)
 
 

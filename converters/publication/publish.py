@@ -168,7 +168,11 @@ def _staging(beginning: str, suffix: str, path: str, source: str | None) -> Iter
 def _stage(path: str, staged: str, inspection: Inspection) -> tuple[str, ...]:
     """Write what is to be published under a temporary name; returns what was left out."""
     with open_checkpoint(path) as checkpoint:
-        extra = [name for name in checkpoint.other_values if name != "meta"]
+        extra = [
+            name
+            for name, other in checkpoint.other_values.items()
+            if name != "meta" and (checkpoint.format == "pytorch" or not other.beside)
+        ]
         wrapped = checkpoint.details.get("wrapper") == "state_dict"
     extra += [name for name in inspection.dropped if name not in extra and name != "meta"]
     layout = inspection.layout

@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping
 
     from converters.formats.checkpoint import Checkpoint
+    from converters.formats.other_value import OtherValue
     from converters.tensor import Tensor
 
 _SLOTS = (
@@ -40,6 +41,9 @@ _CHAINER_TRAINER = re.compile(
 _COUNTING = {"step", "steps", "iter", "iters", "iteration", "iterations", "epoch", "epochs"}
 _COUNTING |= {"counter", "count", "batches", "updates", "t"}
 """Words in the names of integers that count what was done in training."""
+
+_TEXTS = ("text", "string", "<U", ">U", "|S")
+"""How the kinds of texts begin, in all formats."""
 
 _FED = {"data", "input", "image", "images", "im_info"}
 """Caffe2's usual names of blobs that are fed. Its exporter fills them with anything, so that they exist."""
@@ -95,7 +99,9 @@ def sort_out(checkpoint: Checkpoint) -> SortedNames:
             counters.append(name)
         else:
             rest.append(name)
-    for name, value in {} if pytorch else checkpoint.other_values.items():
+    for name, value in checkpoint.other_values.items():
+        if value.beside:
+            continue
         if is_of_training(name) or _is_plain(checkpoint.format, value):
             drop[name] = name
         else:
@@ -151,14 +157,11 @@ def _is_one(tensor: Tensor) -> bool:
     return all(size == 1 for size in tensor.shape)
 
 
-def _is_plain(format_: str, value: object) -> bool:
-    """Whether what is no tensor is no weight either: a plain value, or in some formats the description of a text."""
-    if format_ == "caffe2-pickle":
+def _is_plain(format_: str, value: OtherValue) -> bool:
+    """Whether what is not converted is no weight either: a plain value, a text, or in a graph an integer."""
+    if not value.is_tensor or value.kind.startswith(_TEXTS):
         return True
-    text = str(value)
-    return text.startswith(
-        {"tensorflow": ("text",), "chainer": ("None", "<U", ">U", "|S")}.get(format_, ("\0",))
-    )
+    return format_ in ("caffe2-pickle", "onnx") and value.kind in ("int32", "int64", "bool")
 
 
 def _is_net(checkpoint: Checkpoint) -> bool:

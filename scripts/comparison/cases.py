@@ -1,4 +1,4 @@
-"""The list of conversions, which lies beside their inputs."""
+"""The list of conversions to compare, a file beside their inputs."""
 
 from __future__ import annotations
 

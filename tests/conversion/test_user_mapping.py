@@ -19,6 +19,7 @@ from converters import BadInput, Refused, UsageError, convert, inspect
 from converters.conversion.by_user_mapping import mapped_plan, match, open_mapping
 from converters.formats.io.atomic import replacing
 from converters.formats.open import open_checkpoint
+from converters.formats.other_value import OtherValue, plain_value, unconverted
 from converters.formats.tensorflow import checkpoint_names
 from converters.formats.tensorflow.writer import write_tensorflow
 from converters.mapping.globs import glob_matches
@@ -300,8 +301,21 @@ def test_every_fault_at_once():
 
 def test_values_that_are_no_tensors_must_be_dropped():
     caffe2 = parse('[from]\nformat = "caffe2-pickle"\n[tensors]\n"a" = "b"')
-    assert [str(fault) for fault in match(caffe2, shell({"a": (1,)}), ["lr"]).faults] == ["unused: lr"]
-    assert not match(parse('[tensors]\n"a" = "b"'), shell({"a": (1,)}), ["epoch"]).faults
+    rate = {"lr": OtherValue(kind="number", value=0.1)}
+    assert [str(fault) for fault in match(caffe2, shell({"a": (1,)}), rate).faults] == ["unused: lr"]
+    assert not match(parse('[tensors]\n"a" = "b"'), shell({"a": (1,)}), {"epoch": plain_value(3)}).faults
+
+
+@pytest.mark.parametrize("form", ["pytorch", "onnx", "tensorflow"])
+def test_tensors_that_are_not_converted_must_be_dropped_and_cannot_be_mapped(form):
+    mapping = parse(f'[from]\nformat = "{form}"\n[tensors]\n"a" = "b"')
+    other = {"w": unconverted("uint16", (2, 3), None), "shape": unconverted("int64", (2,), None, beside=True)}
+    assert [str(fault) for fault in match(mapping, shell({"a": (1,)}), other).faults] == ["unused: w"]
+    dropping = parse(f'[from]\nformat = "{form}"\ndrop = ["w"]\n[tensors]\n"a" = "b"')
+    assert not match(dropping, shell({"a": (1,)}), other).faults
+    needing = parse(f'[from]\nformat = "{form}"\n[tensors]\n"a" = "b"\n"w" = "w"')
+    faults = [str(fault) for fault in match(needing, shell({"a": (1,)}), other).faults]
+    assert faults == ["dtype: w (uint16, which is not converted)"]
 
 
 def test_batch_counters_take_care_of_themselves():

@@ -1,4 +1,4 @@
-"""A headless Chromium that is spoken to over a pipe, in its DevTools protocol: enough to look at a page."""
+"""Control a headless Chromium over a pipe, by its DevTools protocol, to look at pages."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""How near is near enough, and what is compared: shared by all tests against goldens of real frameworks."""
+"""Tolerances and comparisons that all tests against goldens of real frameworks share."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Seeded weights under any layout's names, and the network that a layout builds of them; no files."""
+"""Seeded weights under any layout's names, and the network that has them; no files."""
 
 from __future__ import annotations
 
@@ -72,6 +72,22 @@ def sizes(variant: Variant) -> dict[str, int]:
     }
 
 
+def shells(layout: str, name: str, *, classes: int = 51, channels: int = 3) -> dict[str, Tensor]:
+    """A file's tensors without their values."""
+    table, one = load_layout(layout), variant(name)
+    bound = {**sizes(one), "classes": classes, "channels": channels}
+    return {
+        slot.name: shell(slot.name, slot.file_shape(bound))
+        for slot in tensor_slots(table, one, bound, {})
+        if slot.name
+    }
+
+
+def shell(name: str, shape: tuple[int, ...], dtype: str = "float32") -> Tensor:
+    """A tensor without its values."""
+    return Tensor(name, dtype, shape, Held(b""))
+
+
 def seeded(layout: LayoutTable, variant: Variant) -> dict[str, Tensor]:
     """A file's tensors: gains that keep values in range over depth, variances from 0.5 to 1.5."""
     bound, weights = sizes(variant), {}
@@ -93,25 +109,25 @@ def seeded(layout: LayoutTable, variant: Variant) -> dict[str, Tensor]:
 
 def moved(
     tensors: Mapping[str, Tensor],
-    found: Match,
+    match: Match,
     info: NetworkInfo,
     target: LayoutTable,
     *,
     eps: float | None = None,
 ) -> dict[str, Tensor]:
     """The tensors of a fitted file as ``target`` has them, ``eps`` there being the target's own if not given."""
-    own = own_eps(target, found.variant) or info.bn_eps
-    plan = make_plan(found, tensors, target, info, eps=own if eps is None else eps)
+    own = own_eps(target, match.variant) or info.bn_eps
+    plan = make_plan(match, tensors, target, info, eps=own if eps is None else eps)
     return {row.target: row.tensor(tensors) for row in plan.rows}
 
 
 def network(layout: LayoutTable, tensors: Mapping[str, Tensor], **settings: object) -> Network:
     """What `load_model` makes of a bare file of these tensors."""
-    found = match_file(layout, tensors)
-    info = network_info(found, None, requested=settings)
-    state = moved(tensors, found, info, load_layout("native"))
+    match = match_file(layout, tensors)
+    info = network_info(match, None, requested=settings)
+    state = moved(tensors, match, info, load_layout("native"))
     ready = {name: to_torch(tensor) for name, tensor in state.items()}
-    return build_network(found, ready, info.settings)
+    return build_network(match, ready, info.settings)
 
 
 def logits(model: Network, *inputs: torch.Tensor) -> torch.Tensor:

@@ -1,4 +1,4 @@
-"""Multiply-adds of a network, counted by looking at it run on the meta device."""
+"""Count a network's multiply-adds in a run on the meta device."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Reference facts of the real networks, as `data/README.md` says where they come from."""
+"""Reference facts of the real networks; `data/README.md` says where they come from."""
 
 from __future__ import annotations
 

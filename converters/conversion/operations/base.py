@@ -1,4 +1,4 @@
-"""What every operation is, and the two sorts that share their way through the bytes."""
+"""What every operation is, and the two kinds that share their way through the bytes."""
 
 from __future__ import annotations
 

@@ -5,10 +5,14 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from converters.formats.checkpoint import Checkpoint
+from converters.formats.io.other_bytes import OtherBytes
+from converters.formats.other_value import OtherValue
 
 from .reader import read_caffe_hdf5, read_caffemodel
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     from converters.files import SourceFile
     from converters.formats.format import ReadOptions
 
@@ -17,7 +21,10 @@ if TYPE_CHECKING:
 
 def open_caffemodel(file: SourceFile, _kind: str, _options: ReadOptions) -> Checkpoint:
     """Open a ``.caffemodel``. Raises `BadInput` for any other file."""
-    return _checkpoint(file, read_caffemodel(file))
+    contents = read_caffemodel(file)
+    layers = OtherBytes(file, tuple(tensor.data for tensor in contents.tensors.values()))
+    metadata = {"layers without their weights": OtherValue(kind="protocol buffer", data=layers)}
+    return _checkpoint(file, contents, metadata)
 
 
 def open_hdf5(file: SourceFile, _kind: str, _options: ReadOptions) -> Checkpoint | None:
@@ -26,16 +33,19 @@ def open_hdf5(file: SourceFile, _kind: str, _options: ReadOptions) -> Checkpoint
 
     if {"data", "history"}.isdisjoint(read_hdf5(file).groups):
         return None
-    return _checkpoint(file, read_caffe_hdf5(file))
+    contents = read_caffe_hdf5(file)
+    return _checkpoint(file, contents, contents.metadata)
 
 
-def _checkpoint(file: SourceFile, model: CaffeModel) -> Checkpoint:
+def _checkpoint(file: SourceFile, model: CaffeModel, metadata: Mapping[str, OtherValue]) -> Checkpoint:
     return Checkpoint(
         path=file.path,
         files=(file,),
         format="caffe",
         container=f"Caffe model ({model.dialect})",
         tensors=model.tensors,
+        other_values=model.other_values,
+        metadata=metadata,
         details={
             "dialect": model.dialect,
             "net": model.net,

@@ -20,15 +20,20 @@ blob's values must be as many as its sizes say, so no blob with values reads as 
 from __future__ import annotations
 
 from math import prod
+from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from converters.errors import BadInput
 from converters.formats.io.protobuf_reader import BYTES, FIXED32, FIXED64, VARINT, Field, Unpacked, Wire
+from converters.formats.other_value import OtherValue
 from converters.formats.sniff import HEAD, expect, sniff
 from converters.printable import short_name
+from converters.record import Record
 from converters.tensor import FileBytes, Joined, Tensor
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     from converters.files import SourceFile
 
 C3D, BVLC_V1, BVLC, HDF5 = "c3d-v1.0", "bvlc-v1", "bvlc", "hdf5"
@@ -80,14 +85,17 @@ class Layer(NamedTuple):
     blobs: int
 
 
-class CaffeModel(NamedTuple):
+class CaffeModel(Record):
     """A model's weights in the file's order. ``tensors`` are named ``LAYER/0``, ``LAYER/1`` ... and have the shapes
-    that the file states; ``net`` is the network's name in the file."""
+    that the file states; ``net`` is the network's name in the file. Of an HDF5 file, ``other_values`` are the datasets
+    that are no weights, such as gradients, and ``metadata`` the attributes."""
 
     tensors: dict[str, Tensor]
     dialect: str
     net: str
     layers: tuple[Layer, ...]
+    other_values: Mapping[str, OtherValue] = MappingProxyType({})
+    metadata: Mapping[str, OtherValue] = MappingProxyType({})
 
 
 class _Blob(NamedTuple):
@@ -140,7 +148,7 @@ def read_caffemodel(file: SourceFile) -> CaffeModel:
     tensors = {
         blob.name: _lazy_tensor(file, blob.name, _reading(wire, blob, NUMBERS[dialect])) for blob in blobs
     }
-    return CaffeModel(tensors, dialect, net, layers)
+    return CaffeModel(tensors=tensors, dialect=dialect, net=net, layers=layers)
 
 
 def read_caffe_hdf5(file: SourceFile) -> CaffeModel:
@@ -157,11 +165,15 @@ def read_caffe_hdf5(file: SourceFile) -> CaffeModel:
             "is an HDF5 file, but not one of Caffe's", path=file.path, hint="a .caffemodel.h5 was expected"
         )
     tensors: dict[str, Tensor] = {}
+    other_values = {name.removeprefix("data/"): other for name, other in contents.other_values.items()}
     blobs: dict[str, int] = {}
     for path, tensor in contents.tensors.items():
         name = path.removeprefix("data/")
         layer, _, index = name.rpartition("/")
         if name == path:
+            other_values[path] = OtherValue(
+                kind=tensor.dtype, shape=tensor.shape, data=tensor.data, beside=True
+            )
             continue  # the group ``diff``
         if not layer or not index.isdecimal():
             raise BadInput(
@@ -175,7 +187,14 @@ def read_caffe_hdf5(file: SourceFile) -> CaffeModel:
     if not tensors:
         raise BadInput("holds no weights", path=file.path, hint="it is empty, or a snapshot of another net")
     names = (group.removeprefix("data/") for group in contents.groups if group.startswith("data/"))
-    return CaffeModel(tensors, HDF5, "", tuple(Layer(name, "", blobs.get(name, 0)) for name in names))
+    return CaffeModel(
+        tensors=tensors,
+        dialect=HDF5,
+        net="",
+        layers=tuple(Layer(name, "", blobs.get(name, 0)) for name in names),
+        other_values=other_values,
+        metadata=contents.metadata,
+    )
 
 
 def read_mean(file: SourceFile) -> Tensor:

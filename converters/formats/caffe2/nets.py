@@ -14,8 +14,9 @@ from typing import TYPE_CHECKING, Any
 from converters.errors import BadInput
 from converters.formats.graph import Caffe2Net, NetOp
 from converters.formats.io.protobuf_reader import BYTES, FIXED32, VARINT, Field, Unpacked, Wire, signed
+from converters.formats.other_value import OtherValue
 from converters.printable import short_name
-from converters.tensor import FileBytes, Repeated, Tensor
+from converters.tensor import FileBytes, Joined, Repeated, Tensor
 
 if TYPE_CHECKING:
     from converters.files import SourceFile
@@ -24,8 +25,18 @@ if TYPE_CHECKING:
 _OPS = 50_000
 _AXES = 32
 _NUMBERS = 64  # of an argument that is not a blob's values: kernels, pads ...
-_IGNORED = ("GivenTensorIntFill", "GivenTensorInt64Fill", "GivenTensorBoolFill", "GivenTensorStringFill")
-"""These fill shapes and other integers, not weights."""
+_OTHER_FILLS = {
+    "GivenTensorIntFill": "int32",
+    "GivenTensorInt64Fill": "int64",
+    "GivenTensorInt16Fill": "int16",
+    "GivenTensorBoolFill": "bool",
+    "GivenTensorDoubleFill": "float64",
+    "GivenTensorStringFill": "text",
+    "GivenTensorByteStringToUInt8Fill": "uint8",
+    "Int8GivenTensorFill": "quint8",
+    "Int8GivenIntTensorFill": "qint32",
+}
+"""Operators that fill blobs which are not converted, and their dtypes: shapes and other integers, quantised weights."""
 
 
 def is_caffe2_net(file: SourceFile) -> bool:
@@ -67,6 +78,22 @@ def read_caffe2_net(file: SourceFile) -> Caffe2Net:
     return Caffe2Net(name, tuple(ops), tuple(inputs), tuple(outputs))
 
 
+def other_blobs(file: SourceFile, net: Caffe2Net) -> dict[str, OtherValue]:
+    """The blobs of other dtypes that an init net fills: the whole arguments of their operators, for a comparison."""
+    found: dict[str, OtherValue] = {}
+    for op in net.ops:
+        kind = _OTHER_FILLS.get(op.kind, "")
+        if op.kind == "ConstantFill" and op.args.get("dtype", 1) != 1:
+            kind = f"dtype {op.args['dtype']}"
+        if not kind or len(op.outputs) != 1:
+            continue
+        shape = op.args.get("shape", ())
+        sizes = shape if isinstance(shape, tuple) else (shape,)
+        arguments = tuple(FileBytes(file, field.offset, field.size) for field in op.arguments)
+        found[op.outputs[0]] = OtherValue(kind=kind, shape=sizes, data=Joined(arguments))
+    return found
+
+
 def filled_blobs(file: SourceFile, net: Caffe2Net) -> dict[str, Tensor]:
     """The float32 blobs that an init net fills, in its order.
 
@@ -74,7 +101,7 @@ def filled_blobs(file: SourceFile, net: Caffe2Net) -> dict[str, Tensor]:
     """
     tensors: dict[str, Tensor] = {}
     for op in net.ops:
-        if op.kind in _IGNORED:
+        if op.kind in _OTHER_FILLS:
             continue
         if len(op.outputs) != 1 or op.inputs or op.kind not in ("GivenTensorFill", "ConstantFill"):
             raise BadInput(
@@ -118,6 +145,7 @@ def _values(file: SourceFile, field: Field | None) -> tuple[Data, int]:
 def _op(wire: Wire, field: Field) -> NetOp:
     kind, inputs, outputs = "", [], []
     args: dict[str, Any] = {}
+    arguments: list[Field] = []
     values: Field | None = None
     for inner in wire.inside(field):
         if inner.number == 1:
@@ -127,21 +155,28 @@ def _op(wire: Wire, field: Field) -> NetOp:
         elif inner.number == 4:
             kind = wire.text(inner)
         elif inner.number == 5:
+            arguments.append(inner)
             name, value = _argument(wire, inner)
             if isinstance(value, Field):
                 values = value
             elif value is not None:
                 args[name] = value
-    return NetOp(kind, tuple(inputs), tuple(outputs), args, values)
+    return NetOp(kind, tuple(inputs), tuple(outputs), args, values, tuple(arguments))
 
 
 def _argument(wire: Wire, field: Field) -> tuple[str, Any]:
     """An argument's name and value: for a list of floats the field that holds it, None for what is not read."""
-    name, value = "", None
+    fields = list(wire.inside(field))
+    name = next((wire.text(inner) for inner in fields if inner.number == 1), "")
+    value: Any = None
     ints: list[int] = []
-    for inner in wire.inside(field):
-        if inner.number == 1:
-            name = wire.text(inner)
+    for inner in fields:
+        if inner.number == 5 and inner.wire in (FIXED32, BYTES):
+            if isinstance(value, Field):
+                raise wire.damaged("has a list of numbers in several pieces", inner.offset)
+            value = inner
+        elif name == "values":
+            continue  # those of a blob that is not converted, of any number
         elif inner.number == 2 and inner.wire == FIXED32:
             (value,) = struct.unpack("<f", wire.file.read_at(inner.offset + inner.size - 4, 4))
             value = float(f"{value:.6g}")  # stored as float32: the shortest decimal is what was meant
@@ -149,10 +184,6 @@ def _argument(wire: Wire, field: Field) -> tuple[str, Any]:
             value = signed(inner.value)
         elif inner.number == 4:
             value = wire.text(inner)
-        elif inner.number == 5 and inner.wire in (FIXED32, BYTES):
-            if isinstance(value, Field):
-                raise wire.damaged("has a list of numbers in several pieces", inner.offset)
-            value = inner
         elif inner.number == 6 and inner.wire in (VARINT, BYTES):
             ints += [signed(number) for number in wire.varints(inner, _NUMBERS)]
             if len(ints) > _NUMBERS:

@@ -8,6 +8,9 @@ from typing import TYPE_CHECKING
 from converters.errors import BadInput
 from converters.files import SourceFile
 from converters.formats.checkpoint import Checkpoint
+from converters.formats.io.other_bytes import OtherBytes
+from converters.formats.other_value import OtherValue
+from converters.tensor import FileBytes
 
 if TYPE_CHECKING:
     from converters.formats.format import ReadOptions
@@ -70,13 +73,21 @@ def _open_nets(file: SourceFile) -> Checkpoint:
 def _checkpoint(
     files: tuple[SourceFile, ...], init_net: Caffe2Net, predict_net: Caffe2Net | None
 ) -> Checkpoint:
-    from .nets import filled_blobs
+    from .nets import filled_blobs, other_blobs
 
+    tensors = filled_blobs(files[0], init_net)
+    operators = OtherBytes(files[0], tuple(tensor.data for tensor in tensors.values()))
+    metadata = {"the init net without its values": OtherValue(kind="protocol buffer", data=operators)}
+    if predict_net:
+        whole = FileBytes(files[1], 0, files[1].size)
+        metadata["the predict net"] = OtherValue(kind="protocol buffer", data=whole)
     return Checkpoint(
         path=files[0].path,
         files=files,
         format="caffe2-pickle",
         container="Caffe2 init net and predict net" if predict_net else "Caffe2 init net",
-        tensors=filled_blobs(files[0], init_net),
+        tensors=tensors,
+        other_values=other_blobs(files[0], init_net),
+        metadata=metadata,
         predict_net=predict_net,
     )

@@ -11,25 +11,28 @@ from typing import TYPE_CHECKING, NamedTuple
 from converters.errors import BadInput
 from converters.formats.pickle.keys import key_text
 from converters.formats.pickle.machine import walk
-from converters.formats.pickle.numpy_arrays import NAMES, Array, PlainValues, refuse_too_many, tensor
+from converters.formats.pickle.numpy_arrays import NAMES, OTHER_KINDS, Array, refuse_too_many, tensor
 from converters.formats.pickle.strings import Span, encodes
+from converters.formats.pickle.values import PickleValues
 from converters.formats.sniff import expect
 from converters.printable import short_name
 
 if TYPE_CHECKING:
     from converters.files import SourceFile
+    from converters.formats.other_value import OtherValue
     from converters.tensor import Tensor
 
 
 class Caffe2Pickle(NamedTuple):
     """The contents of a checkpoint, in the file's order.
 
-    ``tensors`` are the arrays by blob name, ``other_values`` the blobs that are plain values (``model_iter``).
+    ``tensors`` are the arrays by blob name, ``other_values`` the blobs that are plain values (``model_iter``) and
+    arrays that are not converted.
     ``nested`` is true for ``{'blobs': ...}``; entries beside ``'blobs'`` then follow the blobs.
     """
 
     tensors: dict[str, Tensor]
-    other_values: dict[str, object]
+    other_values: dict[str, OtherValue]
     nested: bool
     protocol: int
 
@@ -37,8 +40,8 @@ class Caffe2Pickle(NamedTuple):
 def read_caffe2_pickle(file: SourceFile) -> Caffe2Pickle:
     """Read the names, shapes and offsets of all arrays.
 
-    Raises `BadInput` for a file of another kind, a damaged file, a pickle with code, a blob that is not numeric, and
-    a name that occurs twice.
+    Raises `BadInput` for a file of another kind, a damaged file, a pickle with code, a blob that is neither array nor
+    plain value, and a name that occurs twice.
     """
     expect(file, "pickle")
     value, protocol, _ = walk(file, NAMES)
@@ -48,19 +51,26 @@ def read_caffe2_pickle(file: SourceFile) -> Caffe2Pickle:
             path=file.path,
         )
     entries = _named(file, value)
-    values = PlainValues(file)
+    values = PickleValues(file)
     blobs, beside, nested = entries, {}, False
     wrapped = entries.get("blobs")
     if isinstance(wrapped, dict):
         blobs, nested = _named(file, wrapped), True
         beside = {name: entry for name, entry in entries.items() if name != "blobs"}
     tensors: dict[str, Tensor] = {}
-    other_values: dict[str, object] = {}
+    other_values: dict[str, OtherValue] = {}
+
+    def add(name: str, array: Array) -> None:
+        if array.dtype is not None and array.dtype.code[0] in OTHER_KINDS and array.dtype.code != "u1":
+            other_values[name] = values.array(array)
+        else:
+            tensors[name] = tensor(file, name, array)
+
     for name, blob in blobs.items():
         if isinstance(blob, Array):
-            tensors[name] = tensor(file, name, blob)
+            add(name, blob)
         elif blob is None or isinstance(blob, (bool, int, float, str, bytes, Span)):
-            other_values[name] = values.plain(blob)
+            other_values[name] = values.describe(blob).replace(beside=False)
         else:
             raise BadInput(
                 "is neither an array nor a number",
@@ -69,14 +79,17 @@ def read_caffe2_pickle(file: SourceFile) -> Caffe2Pickle:
                 hint="this is not a checkpoint of Caffe2 blobs",
             )
     if not tensors:
+        for name, blob in blobs.items():
+            if isinstance(blob, Array):
+                tensor(file, name, blob)  # raises, and says what it holds instead of weights
         raise BadInput("holds no arrays", path=file.path, hint="this is not a checkpoint of Caffe2 blobs")
     for name, entry in beside.items():
         if name in blobs:
             raise _twice(file, name, "among the blobs and beside them")
         if isinstance(entry, Array):
-            tensors[name] = tensor(file, name, entry)
+            add(name, entry)
         else:
-            other_values[name] = values.plain(entry)
+            other_values[name] = values.describe(entry).replace(beside=False)
     return Caffe2Pickle(tensors, other_values, nested, protocol)
 
 

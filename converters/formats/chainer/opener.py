@@ -45,4 +45,5 @@ def open_chainer(file: SourceFile, _kind: str, options: ReadOptions) -> Checkpoi
         container=f"Chainer file ({contents.container})",
         tensors=contents.tensors,
         other_values=contents.other_values,
+        metadata=contents.metadata,
     )

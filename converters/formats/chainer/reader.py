@@ -8,13 +8,17 @@ saved: the best value of a trigger that has not fired yet, the state of an optim
 
 from __future__ import annotations
 
+from itertools import filterfalse
 from typing import TYPE_CHECKING
 
 from converters.errors import BadInput
+from converters.formats.other_value import OtherValue
 from converters.formats.sniff import expect
 from converters.record import Record
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     from converters.files import SourceFile
     from converters.tensor import Tensor
 
@@ -24,18 +28,21 @@ _MODEL = "updater/model:"
 
 _OPTIMIZER = "updater/optimizer:"
 
+_NONE = OtherValue(kind="None")
+
 
 class ChainerFile(Record):
     """A file's arrays by name, in the file's order.
 
-    ``uninitialised`` are the names of parameters without a value. ``other_values`` describes arrays that are not
-    weights, such as texts and None in a trainer's snapshot; ``objects`` are those among a model's parameters that
-    only unpickling could restore. ``container`` is ``npz`` or ``HDF5``.
+    ``uninitialised`` are the names of parameters without a value. ``other_values`` are arrays that are not converted,
+    such as texts, and None in a trainer's snapshot; ``objects`` are those among a model's parameters that only
+    unpickling could restore. ``metadata`` are HDF5's attributes. ``container`` is ``npz`` or ``HDF5``.
     """
 
     tensors: dict[str, Tensor]
     uninitialised: tuple[str, ...]
-    other_values: dict[str, str]
+    other_values: dict[str, OtherValue]
+    metadata: Mapping[str, OtherValue]
     objects: tuple[str, ...]
     container: str
 
@@ -51,12 +58,14 @@ def read_chainer(file: SourceFile, *, checksum: bool = True) -> ChainerFile:
 
         npz = read_npz(file, checksum=checksum)
         tensors, empty, other_values, container = npz.tensors, npz.empty, npz.other_values, "npz"
-        objects = [name for name, what in other_values.items() if what.startswith("|O")]
+        metadata: Mapping[str, OtherValue] = {}
+        objects = [name for name, other in other_values.items() if other.kind.startswith("|O")]
     else:
         from converters.formats.hdf5.reader import read_hdf5
 
         hdf5 = read_hdf5(file)
         tensors, empty, other_values, container = hdf5.tensors, hdf5.empty, hdf5.other_values, "HDF5"
+        metadata = hdf5.metadata
         objects = []
     snapshot = any(name.startswith(_MODEL) for name in (*tensors, *empty))
 
@@ -66,7 +75,8 @@ def read_chainer(file: SourceFile, *, checksum: bool = True) -> ChainerFile:
     contents = ChainerFile(
         tensors=tensors,
         uninitialised=tuple(filter(of_model, empty)),
-        other_values={**other_values, **{name: "None" for name in empty if not of_model(name)}},
+        other_values={**other_values, **dict.fromkeys(filterfalse(of_model, empty), _NONE)},
+        metadata=metadata,
         objects=tuple(filter(of_model, objects)),
         container=container,
     )

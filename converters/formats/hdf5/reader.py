@@ -14,12 +14,13 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from converters.errors import BadInput, Refused
 from converters.files import CHUNK
+from converters.formats.other_value import DICTIONARY, OtherValue, unconverted
 from converters.formats.sniff import expect
 from converters.printable import short_name
-from converters.tensor import ITEMSIZE, NUMPY_CODES, FileBytes, Swapped, Tensor
+from converters.tensor import ITEMSIZE, NUMPY_CODES, FileBytes, Held, Swapped, Tensor
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Mapping
 
     from converters.files import SourceFile
     from converters.tensor import Data
@@ -38,13 +39,15 @@ class Hdf5File(NamedTuple):
     """A file's datasets by path, sorted by name as HDF5 does.
 
     ``tensors`` are those with dtypes that a state dict can hold, ``empty`` the paths of datasets without a value,
-    ``other_values`` describes the rest, ``groups`` are the paths of all groups.
+    ``other_values`` are the rest, ``groups`` the paths of all groups. ``metadata`` are the attributes of groups and
+    datasets, which are not read before they are asked for.
     """
 
     tensors: dict[str, Tensor]
     empty: tuple[str, ...]
-    other_values: dict[str, str]
+    other_values: dict[str, OtherValue]
     groups: tuple[str, ...]
+    metadata: Mapping[str, OtherValue]
 
 
 def read_hdf5(file: SourceFile) -> Hdf5File:
@@ -55,7 +58,8 @@ def read_hdf5(file: SourceFile) -> Hdf5File:
     """
     expect(file, "hdf5")
     h5py = load_h5py(file.path)
-    contents = Hdf5File({}, (), {}, ())
+    attributes = OtherValue(kind=DICTIONARY, parts=lambda: _attributes(file), beside=True)
+    contents = Hdf5File({}, (), {}, (), {"attributes": attributes})
     empty: list[str] = []
     groups: list[str] = []
     try:
@@ -69,7 +73,8 @@ def read_hdf5(file: SourceFile) -> Hdf5File:
                 if link.shape is None:
                     empty.append(path)
                 elif not dtype or link.dtype.metadata:
-                    contents.other_values[path] = f"{link.dtype} {link.shape}"
+                    kind = short_name(link.dtype)
+                    contents.other_values[path] = unconverted(kind, link.shape, _Undecoded(file, path))
                 else:
                     contents.tensors[path] = Tensor(
                         path, dtype, link.shape, _data(h5py, file, path, dtype, link)
@@ -155,6 +160,53 @@ class _Compressed:
             raise _damaged(self.file, error, self.path) from None
         found: memoryview = values.reshape(-1).view("u1").data
         return found
+
+
+class _Undecoded(NamedTuple):
+    """A dataset whose elements are no plain numbers, as h5py gives them. Needs memory for all of them."""
+
+    file: SourceFile
+    path: str
+
+    def chunks(self) -> Iterator[memoryview]:
+        h5py = load_h5py(self.file.path)
+        try:
+            with h5py.File(_Handle(self.file), "r") as root:
+                dataset = root[self.path]
+                if dataset.is_virtual or dataset.external:
+                    raise BadInput(
+                        "has its values in another file", path=self.file.path, where=short_name(self.path)
+                    )
+                data = _plain_bytes(dataset[()])
+        except _ERRORS as error:
+            raise _damaged(self.file, error, self.path) from None
+        for start in range(0, len(data), CHUNK):
+            yield memoryview(data)[start : start + CHUNK]
+
+
+def _plain_bytes(value: Any) -> bytes:
+    """Something equal for equal values: the bytes of numbers, what Python calls anything else."""
+    if getattr(value, "dtype", None) is None:
+        return repr(value).encode("utf-8", "backslashreplace")
+    if value.dtype.hasobject:
+        return repr(value.tolist()).encode("utf-8", "backslashreplace")
+    raw: bytes = value.tobytes()
+    return raw
+
+
+def _attributes(file: SourceFile) -> Iterator[tuple[str, OtherValue]]:
+    """Every attribute of the file, its groups and its datasets, by path."""
+    h5py = load_h5py(file.path)
+    try:
+        with h5py.File(_Handle(file), "r") as root:
+            for path, link in (("", root), *_walk(h5py, file, root)):
+                for name in link.attrs:
+                    value = link.attrs[name]
+                    kind = short_name(getattr(value, "dtype", type(value).__name__))
+                    shape = getattr(value, "shape", None)
+                    yield f"{path}@{name}", OtherValue(kind=kind, shape=shape, data=Held(_plain_bytes(value)))
+    except _ERRORS as error:
+        raise _damaged(file, error) from None
 
 
 def _slabs(

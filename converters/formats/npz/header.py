@@ -11,7 +11,7 @@ from math import prod
 from typing import TYPE_CHECKING, NamedTuple
 
 from converters.errors import BadInput
-from converters.printable import short_name
+from converters.printable import printable, short_name
 from converters.tensor import ITEMSIZE, NUMPY_CODES
 
 from .literal import literal
@@ -101,7 +101,7 @@ def parse_header(file: SourceFile, head: bytes, size: int, name: str) -> Header:
         raise bad(
             f"takes {size - length:,} bytes, which are not those of {dtype} {'x'.join(map(str, shape)) or 'scalar'}"
         )
-    return Header(dtype, short_name(descr), order == ">", fortran, shape, length)
+    return Header(dtype, printable(descr), order == ">", fortran, shape, length)
 
 
 def _fields(text: str) -> tuple[str, bool, tuple[int, ...]]:

@@ -13,6 +13,7 @@ from converters.errors import BadInput
 from converters.files import CHUNK
 from converters.formats.io.zip_members import DEFLATED, Inflated, Member, read_members, verify_member
 from converters.formats.io.zip_records import CheckedRecord, ZipRecord
+from converters.formats.other_value import unconverted
 from converters.formats.sniff import HEAD, expect, sniff
 from converters.printable import short_name
 from converters.tensor import ITEMSIZE, FileBytes, Swapped, Tensor
@@ -23,6 +24,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from converters.files import SourceFile
+    from converters.formats.other_value import OtherValue
     from converters.tensor import Data
 
     from .header import Header
@@ -31,16 +33,19 @@ _HELD = 64 << 20  # bytes of an array that has to be held whole,
 _HELD_RATIO = 16  # or so many times what it takes in the file
 
 
+_OTHER_NAMES = {"u2": "uint16", "u4": "uint32", "u8": "uint64", "c8": "complex64", "c16": "complex128"}
+
+
 class NpzFile(NamedTuple):
     """The arrays of an ``.npz`` by name, in the file's order.
 
     ``tensors`` are those with dtypes that a state dict can hold. ``empty`` are the names of 0-d object arrays, which
-    stand for None: a parameter that was never initialised. ``other_values`` describes the rest.
+    stand for None: a parameter that was never initialised. ``other_values`` are the rest.
     """
 
     tensors: dict[str, Tensor]
     empty: tuple[str, ...]
-    other_values: dict[str, str]
+    other_values: dict[str, OtherValue]
 
 
 class _Transposed:
@@ -72,7 +77,7 @@ def read_npz(file: SourceFile, *, checksum: bool = True) -> NpzFile:
     expect(file, "zip")
     tensors: dict[str, Tensor] = {}
     empty: list[str] = []
-    other_values: dict[str, str] = {}
+    other_values: dict[str, OtherValue] = {}
     for member in read_members(file).values():
         name = member.name.removesuffix(".npy")
         if name == member.name:
@@ -89,7 +94,7 @@ def read_npz(file: SourceFile, *, checksum: bool = True) -> NpzFile:
                 verify_member(file, member)
                 empty.append(name)
             else:
-                other_values[name] = f"{header.descr} {header.shape}"
+                other_values[name] = _other(header, _stored(file, member, header.length))
             continue
         offset, size = member.offset + header.length, member.size - header.length
         data: Data
@@ -111,6 +116,23 @@ def read_npz(file: SourceFile, *, checksum: bool = True) -> NpzFile:
     return NpzFile(tensors, tuple(empty), other_values)
 
 
+def _stored(file: SourceFile, member: Member, skip: int) -> Data:
+    """A member's bytes behind its header, as they are in the file."""
+    if member.method == DEFLATED:
+        return Inflated(file, member, skip)
+    return FileBytes(file, member.offset + skip, member.size - skip)
+
+
+def _other(header: Header, data: Data) -> OtherValue:
+    """An array that is not converted: by its dtype where its bytes are in the usual order, else by its own header."""
+    kind = _OTHER_NAMES.get(header.descr[1:], header.descr)
+    if header.descr[0] not in "<|":
+        kind = header.descr
+    if header.is_transposed:
+        kind = f"{kind}, Fortran order"
+    return unconverted(kind, header.shape, data)
+
+
 def read_npy(file: SourceFile) -> Tensor:
     """The one array of an ``.npy``, under the name ``array``. Raises `BadInput`."""
     if sniff(file.read_at(0, min(HEAD, file.size))) != "npy":
@@ -118,7 +140,7 @@ def read_npy(file: SourceFile) -> Tensor:
     header = parse_header(file, file.read_at(0, min(file.size, LIMIT)), file.size, "array")
     if not header.dtype:
         raise BadInput(
-            f"has elements of type {header.descr}, which are not read",
+            f"has elements of type {short_name(header.descr)}, which are not read",
             path=file.path,
             hint="numbers are; save it as an array of float32",
         )

@@ -48,21 +48,15 @@ _FILES = 1_000
 
 
 class Stored(NamedTuple):
-    """A tensor of any element type. ``dtype`` is its name as PyTorch writes it, ``string`` for texts. What is not read
-    has no ``data``: texts, sparse tensors, and types that are not known. ``in_node`` is true for a tensor that is an
-    attribute of a node."""
+    """A tensor of any element type. ``dtype`` is its name as PyTorch writes it, ``string`` for texts. Of texts and
+    types that are not known ``data`` are the bytes as they are; it is None for sparse tensors, and where the bytes are
+    in another file or in lists of numbers. ``in_node`` is true for a tensor that is an attribute of a node."""
 
     name: str
     dtype: str
     shape: tuple[int, ...]
     data: Data | None
     in_node: bool = False
-
-    @property
-    def described(self) -> str:
-        """Element type and shape in words."""
-        size = "x".join(map(str, self.shape)) or "scalar"
-        return f"{self.dtype} {size}{', a constant of a node' if self.in_node else ''}"
 
 
 class TensorReader:
@@ -77,6 +71,7 @@ class TensorReader:
         """A TensorProto. Raises `BadInput` for values that do not fill the shape."""
         name, kind, shape = "", 0, []
         raw: list[Field] = []
+        texts: list[Field] = []
         typed: dict[int, list[Field]] = {number: [] for number in _WIRES}
         entries: dict[str, str] = {}
         for inner in self.wire.inside(field):
@@ -90,6 +85,8 @@ class TensorReader:
                 name = self.wire.text(inner)
             elif inner.number == 9 and inner.wire == BYTES:
                 raw.append(inner)
+            elif inner.number == 6 and inner.wire == BYTES:
+                texts.append(inner)
             elif inner.number in typed:
                 typed[inner.number].append(inner)
             elif inner.number == 13:
@@ -98,7 +95,8 @@ class TensorReader:
         if not all(size < 1 << 31 for size in shape):
             raise self._bad("has an impossible shape", name)
         if kind not in _TYPES:
-            return Stored(name, _OTHER_TYPES.get(kind, f"element type {kind}"), tuple(shape), None)
+            data = None if entries else self._undecoded([*raw, *texts])
+            return Stored(name, _OTHER_TYPES.get(kind, f"element type {kind}"), tuple(shape), data)
         dtype, bits = _TYPES[kind]
         nbytes = -(-prod(shape) * bits // 8)
         if entries:
@@ -140,6 +138,14 @@ class TensorReader:
         if len(parts) == 1:
             return parts[0]
         return Joined(tuple(parts)) if parts else Held(b"")
+
+    def _undecoded(self, pieces: list[Field]) -> Data | None:
+        """Bytes that are compared and not read, each piece with its length in front; None where there are none."""
+        parts = ((Held(piece.size.to_bytes(8, "little")), self._bytes(piece)) for piece in pieces)
+        return Joined(tuple(part for pair in parts for part in pair)) if pieces else None
+
+    def _bytes(self, piece: Field) -> FileBytes:
+        return FileBytes(self.file, piece.offset, piece.size)
 
     def _check_size(self, name: str, size: int, nbytes: int) -> None:
         if size != nbytes:

@@ -15,14 +15,14 @@ from converters.printable import short_name
 from converters.tensor import ITEMSIZE, NUMPY_CODES, Data, FileBytes, Held, Swapped, Tensor
 
 from .machine import Global, Inert, InertDict, code, put
-from .strings import RAW, PickleError, Span, content, decoded_chunks, encodes, latin1
+from .strings import RAW, PickleError, Span, decoded_chunks, latin1
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sized
 
     from converters.files import SourceFile
 
-_KINDS = {
+OTHER_KINDS = {
     "O": "Python objects",
     "S": "byte strings",
     "U": "texts",
@@ -32,6 +32,9 @@ _KINDS = {
     "c": "complex numbers",
     "u": "unsigned numbers",
 }
+"""What elements that are not converted are, by the first letter of their type code; one byte without sign is."""
+
+_NAMES = {"c8": "complex64", "c16": "complex128", "u2": "uint16", "u4": "uint32", "u8": "uint64"}
 
 _FORMATS = {"f2": "e", "f4": "f", "f8": "d", "i1": "b", "i2": "h", "i4": "i", "i8": "q"} | {
     "u1": "B",
@@ -59,6 +62,14 @@ def refuse_too_many(file: SourceFile, entries: Sized) -> None:
             path=file.path,
             hint="no checkpoint has so many",
         )
+
+
+def numpy_kind(type_code: str) -> str:
+    """What elements of a type that is not converted are: a dtype's name, or words."""
+    if type_code in _NAMES:
+        return _NAMES[type_code]
+    kind = OTHER_KINDS.get(type_code[:1], "elements")
+    return f"{kind} ({short_name(type_code)})" if type_code else "an array without contents"
 
 
 class DType(Inert):
@@ -344,7 +355,7 @@ def tensor(file: SourceFile, name: str, array: Array) -> Tensor:
     if array.dtype is None:
         problem = "is an array without contents"
     elif not dtype:
-        kind = _KINDS.get(array.dtype.code[0], "elements")
+        kind = OTHER_KINDS.get(array.dtype.code[0], "elements")
         problem = f"holds {kind} ({short_name(array.dtype.code)}), not weights"
         hint = "only arrays of numbers can be converted"
     elif not array.dtype.order:
@@ -378,62 +389,3 @@ def _data(file: SourceFile, name: str, array: Array, dtype: DType, nbytes: int, 
     if axes is not None:
         data = Transposed(data, array.stored, axes, itemsize)
     return data
-
-
-class PlainValues:
-    """Turns values that are not weights into plain ones: numbers and texts as they are, lists and dictionaries of
-    them, and a short description of anything else.
-
-    One object serves one file: the total size of all its results is bounded, however often the values share parts.
-    """
-
-    def __init__(self, file: SourceFile) -> None:
-        self._file = file
-        self._left = 10_000  # values
-        self._text = 1 << 20  # characters
-
-    def plain(self, value: object, depth: int = 4) -> object:
-        """None, bool, int, float, str, or a list or dict of such."""
-        self._left -= 1
-        if value is None or isinstance(value, (bool, int, float)):
-            return value
-        if isinstance(value, (str, bytes, Span)):
-            return self._string(value)
-        if isinstance(value, Array):
-            text = f"array {value.shape}" if self._text > 0 else "array"
-            self._text -= len(text)
-            return text
-        if isinstance(value, (dict, list, tuple)):
-            if depth == 0 or len(value) > self._left:
-                return f"{'dictionary' if isinstance(value, dict) else 'list'} of {len(value):,}"
-            if isinstance(value, dict):
-                return {_label(key): self.plain(item, depth - 1) for key, item in value.items()}
-            return [self.plain(item, depth - 1) for item in value]
-        return value.name if isinstance(value, Global) else type(value).__name__
-
-    def _string(self, value: str | bytes | Span) -> str:
-        length = value.length if isinstance(value, Span) else len(value)
-        if length > self._text:
-            return f"text of {length:,} bytes"
-        self._text -= length
-        if isinstance(value, Span):
-            try:
-                value = content(self._file, value)
-            except PickleError as error:
-                raise BadInput(error.what, path=self._file.path, hint=error.hint) from None
-        return _printable(value)
-
-
-def _label(key: object) -> str:
-    from .keys import key_text
-
-    return _printable(key) if isinstance(key, (str, bytes)) else key_text(key)
-
-
-def _printable(text: str | bytes) -> str:
-    """Text that can be encoded as UTF-8."""
-    if isinstance(text, str):
-        if encodes(text):
-            return text
-        text = text.encode("utf-8", "backslashreplace")
-    return text.decode("utf-8", "backslashreplace")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from typing import TYPE_CHECKING, Any
 
 from converters.errors import BadInput
@@ -12,6 +13,7 @@ from converters.formats.sniff import HEAD, expect
 
 if TYPE_CHECKING:
     from converters.formats.format import ReadOptions
+    from converters.formats.other_value import OtherValue
     from converters.tensor import Tensor
 
     from .tensors import PthFile
@@ -45,6 +47,7 @@ def open_pytorch(file: SourceFile, kind: str, options: ReadOptions) -> Checkpoin
         container=_TITLES["torchscript" if contents.script else kind],
         tensors=contents.tensors,
         other_values=contents.other_values,
+        metadata=contents.metadata,
         details=details,
         provenance=parse_provenance(contents.provenance, file.path),
     )
@@ -76,11 +79,14 @@ def _open_parts(index: SourceFile, options: ReadOptions) -> Checkpoint:
 
     parts: list[Checkpoint] = []
     tensors: dict[str, Tensor] = {}
+    other_values: dict[str, OtherValue] = {}
+    metadata: dict[str, OtherValue] = {}
     try:
         for path, names in read_index(index).items():
             part = _open_part(path, options)
             parts.append(part)
-            missing, more = names - part.tensors.keys(), part.tensors.keys() - names
+            held = part.tensors.keys() | part.other_values.keys()
+            missing, more = names - held, part.tensors.keys() - names
             if missing or more:
                 raise BadInput(
                     f"{'lacks' if missing else 'holds'} a tensor that the index {'has' if missing else 'lacks'}",
@@ -89,6 +95,8 @@ def _open_parts(index: SourceFile, options: ReadOptions) -> Checkpoint:
                     hint="index and files are not of one checkpoint; fetch them again",
                 )
             tensors |= part.tensors
+            other_values |= part.other_values
+            metadata |= {f"{os.path.basename(path)}: {name}": item for name, item in part.metadata.items()}
     except BaseException:
         for part in parts:
             part.close()
@@ -99,6 +107,8 @@ def _open_parts(index: SourceFile, options: ReadOptions) -> Checkpoint:
         format="pytorch",
         container=f"{parts[0].container} in {len(parts)} parts",
         tensors=tensors,
+        other_values=other_values,
+        metadata=metadata,
     )
 
 

@@ -2,19 +2,22 @@
 
 from __future__ import annotations
 
+from types import MappingProxyType
 from typing import TYPE_CHECKING
 
 from converters.errors import BadInput
 from converters.formats.io.zip_records import CheckedRecord, RecordCheck, ZipRecord
-from converters.formats.pickle.numpy_arrays import PlainValues
-from converters.printable import short_name
-from converters.tensor import FileBytes
+from converters.tensor import ITEMSIZE, FileBytes, Tensor
 
-from .tensors import OddTensor, PthFile, State, TorchTensor, lazy_tensor, named
+from .tensors import OddTensor, PthFile, State, TorchStorage, TorchTensor, lazy_data, named
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     from converters.files import SourceFile
-    from converters.tensor import Tensor
+    from converters.formats.other_value import OtherValue
+    from converters.formats.pickle.values import PickleValues
+    from converters.tensor import Data
 
 
 def state_dict(file: SourceFile, value: object, entry: str | None) -> State:
@@ -31,28 +34,32 @@ def state_dict(file: SourceFile, value: object, entry: str | None) -> State:
 
 
 def lazy_tensors(
-    file: SourceFile, state: State, *, swapped: bool = False, checked: bool = False, crcs: bool = False
+    file: SourceFile,
+    state: State,
+    *,
+    swapped: bool = False,
+    checked: bool = False,
+    crcs: bool = False,
+    attributes: Mapping[str, object] = MappingProxyType({}),
 ) -> PthFile:
-    """The tensors of a state dict, and everything else as plain values. ``crcs`` is true if the file has checksums,
-    and ``checked`` if they are compared."""
-    values = PlainValues(file)
-    other_values = {name: values.plain(entry) for name, entry in state.other_values.items()}
+    """The tensors of a state dict, and everything else by name. ``crcs`` is true if the file has checksums, and
+    ``checked`` if they are compared. ``attributes`` are those of a TorchScript module that are no tensors. Raises
+    `BadInput` where there are no tensors."""
+    found = _Found(file, swapped=swapped, checked=checked)
+    other_values = {name: found.describe(entry) for name, entry in state.other_values.items()}
     tensors: dict[str, Tensor] = {}
     checksums: dict[str, int] = {}
-    checks: dict[ZipRecord, RecordCheck] = {}
     for name, entry in state.entries.items():
-        if isinstance(entry, OddTensor):
-            what = f"is {entry.kind}, which is not converted"
-            raise BadInput(what, path=file.path, where=short_name(name), hint=entry.hint)
-        if isinstance(entry, TorchTensor):
+        if isinstance(entry, TorchTensor) and entry.dtype in ITEMSIZE:
+            tensor = tensors[name] = Tensor(name, entry.dtype, entry.shape, found.data(name, entry))
             record = entry.storage.record
-            check = checks.setdefault(record, RecordCheck(file, record)) if checked else None
-            tensor = tensors[name] = lazy_tensor(file, name, entry, swapped, check)
             if crcs and isinstance(tensor.data, (FileBytes, CheckedRecord)) and tensor.nbytes == record.size:
                 checksums[name] = record.crc
         else:
-            other_values[name if state.wrapper is None else f"{state.wrapper}.{name}"] = values.plain(entry)
-    if not tensors:
+            path = name if state.wrapper is None else f"{state.wrapper}.{name}"
+            other = found.describe(entry)
+            other_values[path] = other.replace(beside=False) if other.is_tensor else other
+    if not tensors and not any(other.is_tensor and not other.beside for other in other_values.values()):
         raise BadInput("holds no tensors", path=file.path, hint="this is not a state dict")
     return PthFile(
         tensors=tensors,
@@ -61,5 +68,58 @@ def lazy_tensors(
         records={},
         crcs=checksums,
         provenance=None,
+        metadata={name: found.describe(entry) for name, entry in attributes.items()},
         beside=state.beside,
     )
+
+
+class _Found:
+    """The tensors of one file, wherever its pickle has them."""
+
+    def __init__(self, file: SourceFile, *, swapped: bool, checked: bool) -> None:
+        self._file = file
+        self._swapped = swapped
+        self._checked = checked
+        self._checks: dict[ZipRecord, RecordCheck] = {}
+        self._values: PickleValues | None = None
+
+    def describe(self, value: object) -> OtherValue:
+        """Anything else that the pickle holds."""
+        return self._described().describe(value)
+
+    def data(self, name: str, tensor: TorchTensor) -> Data:
+        """The bytes of a tensor. Raises `BadInput` for elements outside its record."""
+        record, file = tensor.storage.record, tensor.storage.file or self._file
+        check = self._checks.setdefault(record, RecordCheck(file, record)) if self._checked else None
+        return lazy_data(file, name, tensor, self._swapped, check)
+
+    def _described(self) -> PickleValues:
+        if self._values is None:
+            from converters.formats.pickle.values import PickleValues
+
+            self._values = PickleValues(self._file, self._special)
+        return self._values
+
+    def _special(self, value: object) -> OtherValue | None:
+        """A tensor that is not converted, or one beside the state dict; None for other values."""
+        from converters.formats.other_value import OtherValue
+
+        if isinstance(value, OddTensor):
+            made_from = value.made_from
+            return OtherValue(
+                kind=value.kind,
+                shape=(),
+                parts=lambda: self._described().elements(made_from),
+                hint=value.hint,
+            )
+        if isinstance(value, TorchTensor):
+            try:
+                data = self.data("", value)
+            except BadInput as error:
+                return OtherValue(kind=value.dtype, shape=value.shape, opaque=True, hint=error.hint)
+            return OtherValue(kind=value.dtype, shape=value.shape, data=data)
+        if isinstance(value, TorchStorage):
+            record = value.record
+            data = FileBytes(value.file or self._file, record.offset, record.size)
+            return OtherValue(kind=f"storage of {value.dtype or 'bytes'}", data=data)
+        return None

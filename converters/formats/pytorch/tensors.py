@@ -6,6 +6,7 @@ The forms are those of PyTorch's ``torch/_utils.py`` and ``torch/serialization.p
 from __future__ import annotations
 
 from math import prod
+from types import MappingProxyType
 from typing import TYPE_CHECKING, NamedTuple
 
 from converters.errors import BadInput
@@ -22,6 +23,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
 
     from converters.files import SourceFile
+    from converters.formats.other_value import OtherValue
 
 STORAGES = {
     "DoubleStorage": "float64",
@@ -43,7 +45,11 @@ STORAGES = {
     "QUInt2x4Storage": "quint2x4",
 }
 
-_OTHER_ITEMSIZES = {"complex64": 8, "complex128": 16, "qint32": 4}
+_OTHER_ITEMSIZES = {"complex32": 4, "complex64": 8, "complex128": 16, "qint32": 4} | {
+    "uint16": 2,
+    "uint32": 4,
+    "uint64": 8,
+}
 """Bytes of an element that is not converted, where they are more than one."""
 
 _LONGEST_NAME = 1024
@@ -54,18 +60,20 @@ class PthFile(Record):
     """The contents of a checkpoint, in the file's order.
 
     ``tensors`` are those of the state dict, which is the whole file or its entry ``wrapper`` (a path with dots).
-    ``other_values`` is all else, beside the state dict and in it, as plain values; ``beside`` are the entries of it
-    that are state dicts too. ``records`` are the zip file's by name, each ``(offset, size, crc)``. ``crcs`` has the
+    ``other_values`` is all else, beside the state dict and in it; ``beside`` are the entries of it that are state
+    dicts too. ``records`` are the zip file's by name, each ``(offset, size, crc)``. ``crcs`` has the
     CRC-32 of each tensor that is exactly one record, as the file has it. ``provenance`` is the text that a conversion
-    left. ``script`` is true of a TorchScript file.
+    left. ``metadata`` are the records of the zip file that hold neither tensors nor the pickle, and the attributes of
+    a TorchScript module. ``script`` is true of a TorchScript file.
     """
 
     tensors: dict[str, Tensor]
-    other_values: dict[str, object]
+    other_values: dict[str, OtherValue]
     wrapper: str | None
     records: dict[str, ZipRecord]
     crcs: dict[str, int]
     provenance: str | None
+    metadata: Mapping[str, OtherValue] = MappingProxyType({})
     beside: tuple[str, ...] = ()
     script: bool = False
 
@@ -104,14 +112,16 @@ class Strided(NamedTuple):
 
 
 class TorchStorage:
-    """A record of tensor data. ``dtype`` is empty for an untyped storage."""
+    """A record of tensor data. ``dtype`` is empty for an untyped storage; ``file`` is where the record is, None for the
+    file that the pickle is in."""
 
-    __slots__ = ("dtype", "name", "record")
+    __slots__ = ("dtype", "file", "name", "record")
 
-    def __init__(self, dtype: str, name: str, record: ZipRecord) -> None:
+    def __init__(self, dtype: str, name: str, record: ZipRecord, file: SourceFile | None = None) -> None:
         self.dtype = dtype
         self.name = name
         self.record = record
+        self.file = file
 
 
 class TorchTensor:
@@ -132,14 +142,16 @@ class TorchTensor:
 
 
 class OddTensor(TorchTensor):
-    """A tensor that is not a strided view of a storage: ``kind`` says what it is, ``hint`` how to save a plain one.
-    It is refused by name if it is a weight, and ignored elsewhere."""
+    """A tensor that is not a strided view of a storage: ``kind`` says what it is, ``hint`` how to save a plain one,
+    ``made_from`` are the arguments that PyTorch would make it from. It is not converted."""
 
-    __slots__ = ("hint", "kind")
+    __slots__ = ("hint", "kind", "made_from")
 
-    def __init__(self, kind: str, hint: str) -> None:
+    def __init__(self, kind: str, hint: str, made_from: tuple[object, ...]) -> None:
+        self.dtype = ""
         self.kind = kind
         self.hint = hint
+        self.made_from = made_from
 
 
 def named(file: SourceFile, entries: dict[object, object]) -> dict[str, object]:
@@ -207,17 +219,13 @@ def storage_dtype(kind: object) -> str:
     return dtype
 
 
-def lazy_tensor(
+def lazy_data(
     file: SourceFile, name: str, view: TorchTensor, swapped: bool, check: RecordCheck | None
-) -> Tensor:
-    """The named tensor that a pickle refers to. ``swapped`` is true for a big-endian file; ``check`` compares the
-    record's checksum. Raises `BadInput` for elements outside the record, and for a dtype that is not converted."""
-    itemsize = ITEMSIZE.get(view.dtype)
+) -> Data:
+    """The bytes of a tensor that a pickle refers to; its record is in ``file``. ``swapped`` is true for a big-endian
+    file; ``check`` compares the record's checksum. Raises `BadInput` for elements outside the record."""
+    itemsize = element_size(view.dtype)
     problem = hint = ""
-    if itemsize is None:
-        raise BadInput(
-            f"is of dtype {view.dtype}, which is not converted", path=file.path, where=short_name(name)
-        )
     count = prod(view.shape)
     first = view.first * itemsize if count else 0  # PyTorch may place nothing beyond the end
     record = view.storage.record
@@ -230,6 +238,8 @@ def lazy_tensor(
         hint = "save its .contiguous() instead"
     if problem:
         raise BadInput(problem, path=file.path, where=short_name(name), hint=hint or PickleError("").hint)
+    if record.member is not None:  # a deflated record compares its checksum itself
+        check = None
     data: Data
     if contiguous:
         data = FileBytes(file, record.offset + first, count * itemsize)
@@ -240,9 +250,9 @@ def lazy_tensor(
             data = CheckedRecord(file, record, name)
         else:
             data = CheckedPart(data, check, name)
-    if swapped and itemsize > 1:
+    if swapped and itemsize in (2, 4, 8) and view.dtype in ITEMSIZE:
         data = Swapped(data, itemsize)
-    return Tensor(name, view.dtype, view.shape, data)
+    return data
 
 
 def checked_sizes(value: object) -> tuple[int, ...]:

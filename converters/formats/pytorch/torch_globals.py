@@ -35,7 +35,8 @@ def _rebuild_tensor(arguments: tuple[object, ...]) -> TorchTensor:
     if not 4 <= len(arguments) <= 7:
         raise PickleError("has a tensor of unknown form")
     if any(arguments[6:]):
-        return OddTensor("a view with a sign or a conjugation still to do", "save its .resolve_neg() instead")
+        kind = "a view with a sign or a conjugation still to do"
+        return OddTensor(kind, "save its .resolve_neg() instead", arguments)
     return TorchTensor(arguments[0], arguments[1], arguments[2], arguments[3], "")
 
 
@@ -93,8 +94,8 @@ def _layout(arguments: tuple[object, ...]) -> str:
     return name
 
 
-def _odd(kind: str, hint: str, _: tuple[object, ...]) -> OddTensor:
-    return OddTensor(kind, hint)
+def _odd(kind: str, hint: str, arguments: tuple[object, ...]) -> OddTensor:
+    return OddTensor(kind, hint, arguments)
 
 
 def _torch_names() -> dict[tuple[str, str], Global]:

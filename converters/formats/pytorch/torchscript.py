@@ -92,7 +92,8 @@ def parameters(file: SourceFile, value: object) -> dict[object, object]:
     if not isinstance(value, Module):
         raise BadInput("is a TorchScript file that holds no module", path=file.path)
     tensors: dict[object, object] = {}
-    for count, (name, tensor) in enumerate(_tensors(file, value)):
+    found = ((name, item) for name, item in _attributes(file, value) if isinstance(item, TorchTensor))
+    for count, (name, tensor) in enumerate(found):
         if count >= TENSOR_LIMIT:
             raise BadInput(f"has more than {TENSOR_LIMIT:,} tensors", path=file.path)
         tensors[name] = tensor
@@ -105,7 +106,13 @@ def parameters(file: SourceFile, value: object) -> dict[object, object]:
     return tensors
 
 
-def _tensors(file: SourceFile, module: Module) -> Iterator[tuple[str, TorchTensor]]:
+def attributes_of(file: SourceFile, value: object) -> dict[str, object]:
+    """Every attribute of a module and its submodules that is neither a tensor nor a module, by name."""
+    assert isinstance(value, Module)  # `parameters` looked
+    return {name: item for name, item in _attributes(file, value) if not isinstance(item, TorchTensor)}
+
+
+def _attributes(file: SourceFile, module: Module) -> Iterator[tuple[str, object]]:
     """Depth first, with an explicit stack: modules may be shared, and may contain themselves."""
     stack: list[tuple[str, Module]] = [("", module)]
     visits = 0
@@ -118,8 +125,8 @@ def _tensors(file: SourceFile, module: Module) -> Iterator[tuple[str, TorchTenso
         for key, value in current.attributes.items():
             if type(key) is not str or not encodes(key):
                 raise BadInput("has an attribute without a name", path=file.path)
-            if isinstance(value, TorchTensor):
-                yield prefix + key, value
-            elif isinstance(value, Module):
+            if isinstance(value, Module):
                 inner.append((f"{prefix}{key}.", value))
+            else:
+                yield prefix + key, value
         stack += reversed(inner)

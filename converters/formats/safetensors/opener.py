@@ -5,7 +5,9 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from converters.formats.checkpoint import Checkpoint
+from converters.formats.other_value import plain_value
 from converters.formats.provenance_record import parse_provenance
+from converters.printable import printable
 
 from .reader import read_safetensors
 
@@ -23,5 +25,11 @@ def open_safetensors(file: SourceFile, _kind: str, _options: ReadOptions) -> Che
         format="pytorch",
         container="safetensors",
         tensors=contents.tensors,
+        other_values=contents.other_values,
+        metadata={
+            printable(name): plain_value(text)
+            for name, text in contents.metadata.items()
+            if name != "provenance"
+        },
         provenance=parse_provenance(contents.metadata.get("provenance"), file.path),
     )

@@ -7,11 +7,13 @@ from math import prod
 from typing import TYPE_CHECKING, NamedTuple
 
 from converters.errors import BadInput
+from converters.formats.other_value import unconverted
 from converters.formats.pickle.numpy_arrays import refuse_too_many
 from converters.tensor import ITEMSIZE, FileBytes, Tensor
 
 if TYPE_CHECKING:
     from converters.files import SourceFile
+    from converters.formats.other_value import OtherValue
 
 DTYPE = {
     "F64": "float64",
@@ -27,6 +29,22 @@ DTYPE = {
 }
 """Our name of each dtype of safetensors that a state dict can hold."""
 
+_OTHER_BITS = {
+    "U64": ("uint64", 64),
+    "U32": ("uint32", 32),
+    "U16": ("uint16", 16),
+    "C64": ("complex64", 64),
+    "F8_E4M3": ("float8_e4m3fn", 8),
+    "F8_E5M2": ("float8_e5m2", 8),
+    "F8_E8M0": ("float8_e8m0fnu", 8),
+    "F8_E4M3FNUZ": ("float8_e4m3fnuz", 8),
+    "F8_E5M2FNUZ": ("float8_e5m2fnuz", 8),
+    "F6_E2M3": ("float6_e2m3", 6),
+    "F6_E3M2": ("float6_e3m2", 6),
+    "F4": ("float4_e2m1", 4),
+}
+"""Our name, and the bits of an element, of each further dtype that safetensors 0.6 has."""
+
 HEADER_LIMIT = 100_000_000
 """The longest header that is read, in bytes; the safetensors library has the same limit."""
 
@@ -39,9 +57,11 @@ _FIELDS = {"dtype", "shape", "data_offsets"}
 
 
 class SafetensorsFile(NamedTuple):
-    """The tensors by name, in the header's order, and the header's ``__metadata__``."""
+    """The tensors by name, in the header's order, and the header's ``__metadata__``. ``other_values`` are the tensors
+    of dtypes that are not converted."""
 
     tensors: dict[str, Tensor]
+    other_values: dict[str, OtherValue]
     metadata: dict[str, str]
 
 
@@ -65,13 +85,18 @@ def read_safetensors(file: SourceFile) -> SafetensorsFile:
         raise BadInput("has a header with more values than any checkpoint needs", path=file.path)
     header = _parse(text, file.path)
     start = 8 + length
-    metadata = _metadata(header.pop("__metadata__", {}), file.path)
+    metadata = _metadata(header.pop("__metadata__", None), file.path)
     refuse_too_many(file, header)
-    tensors = {}
+    tensors: dict[str, Tensor] = {}
+    other_values: dict[str, OtherValue] = {}
     spans = []
     for name, entry in header.items():
-        dtype, shape, begin, end = _entry(name, entry, file.size - start, file.path)
-        tensors[name] = Tensor(name, dtype, shape, FileBytes(file, start + begin, end - begin))
+        code, shape, begin, end = _entry(name, entry, file.size - start, file.path)
+        data = FileBytes(file, start + begin, end - begin)
+        if code in DTYPE:
+            tensors[name] = Tensor(name, DTYPE[code], shape, data)
+        else:
+            other_values[name] = unconverted(_OTHER_BITS[code][0], shape, data)
         spans.append((begin, end, name))
     expected = 0
     for begin, end, name in sorted(spans):
@@ -86,7 +111,7 @@ def read_safetensors(file: SourceFile) -> SafetensorsFile:
             f"has {file.size - start - expected:,} bytes after the last tensor that belong to none",
             path=file.path,
         )
-    return SafetensorsFile(tensors, metadata)
+    return SafetensorsFile(tensors, other_values, metadata)
 
 
 def _parse(text: bytes, path: str) -> dict[str, object]:
@@ -125,6 +150,8 @@ def _constant(text: str) -> object:
 
 
 def _metadata(entries: object, path: str) -> dict[str, str]:
+    if entries is None:
+        return {}
     if type(entries) is not dict:
         raise BadInput("has a __metadata__ that is not an object of texts", path=path)
     metadata: dict[str, str] = {}
@@ -140,7 +167,7 @@ def _metadata(entries: object, path: str) -> dict[str, str]:
 
 
 def _entry(name: str, entry: object, room: int, path: str) -> tuple[str, tuple[int, ...], int, int]:
-    """dtype, shape and span of one tensor within the ``room`` bytes after the header."""
+    """Code of the dtype, shape and span of one tensor within the ``room`` bytes after the header."""
 
     def bad(what: str) -> BadInput:
         return BadInput(what, path=path, where=_tensor_words(name))
@@ -152,8 +179,8 @@ def _entry(name: str, entry: object, room: int, path: str) -> tuple[str, tuple[i
     code, shape, offsets = entry["dtype"], entry["shape"], entry["data_offsets"]
     if type(code) is not str:
         raise bad("has a dtype that is not text")
-    if code not in DTYPE:
-        raise bad(f"has the dtype {_short_text(code)}, which is not supported ({', '.join(DTYPE)} are)")
+    if code not in DTYPE and code not in _OTHER_BITS:
+        raise bad(f"has the dtype {_short_text(code)}, which is not supported")
     if not _is_shape(shape) or len(shape) > _AXES:
         raise bad(f"has a shape that is not a list of at most {_AXES} sizes")
     if not _is_shape(offsets) or len(offsets) != 2:
@@ -161,12 +188,12 @@ def _entry(name: str, entry: object, room: int, path: str) -> tuple[str, tuple[i
     begin, end = offsets
     if not begin <= end <= room:
         raise bad(f"lies outside the file: bytes {begin:,} to {end:,} of {room:,}")
-    dtype = DTYPE[code]
-    size = prod(shape) * ITEMSIZE[dtype]
+    bits = 8 * ITEMSIZE[DTYPE[code]] if code in DTYPE else _OTHER_BITS[code][1]
+    size = (prod(shape) * bits + 7) // 8
     if size != end - begin:
         wanted = f"{size:,}" if size < 2**63 else "more than any file has"
         raise bad(f"takes {end - begin:,} bytes, its shape and dtype {wanted}")
-    return dtype, tuple(shape), begin, end
+    return code, tuple(shape), begin, end
 
 
 def _is_shape(value: object) -> bool:

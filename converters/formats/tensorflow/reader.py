@@ -14,9 +14,10 @@ from converters.errors import BadInput
 from converters.files import CHUNK, SourceFile
 from converters.formats.io.crc32c import masked, running_crc32c
 from converters.formats.io.protobuf_fields import BYTES, VARINT, Damaged, fields, text, varint
+from converters.formats.other_value import unconverted
 from converters.printable import short_name
 from converters.record import Record
-from converters.tensor import ITEMSIZE, FileBytes, Swapped, Tensor
+from converters.tensor import ITEMSIZE, FileBytes, Joined, Swapped, Tensor
 
 from .files import CheckpointFiles, find_checkpoint
 from .slices import assembled, parse_extents, part_of, slice_key
@@ -26,6 +27,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from converters.formats.io.protobuf_fields import Buffer, Field
+    from converters.formats.other_value import OtherValue
     from converters.tensor import Data
 
     from .sstable import Entry
@@ -46,7 +48,19 @@ DTYPE = {
 }
 """TensorFlow's dtypes that a state dict can hold, and our name of each."""
 
-_OTHER = {7: "text", 8: "complex64", 17: "uint16", 18: "complex128", 22: "uint32", 23: "uint64"}
+_OTHER = {7: "text", 8: "complex64", 17: "uint16", 18: "complex128", 22: "uint32", 23: "uint64"} | {
+    11: "qint8",
+    12: "quint8",
+    13: "qint32",
+    15: "qint16",
+    16: "quint16",
+    20: "resource",
+    21: "variant",
+    24: "float8_e5m2",
+    25: "float8_e4m3fn",
+    29: "int4",
+    30: "uint4",
+}
 _LITTLE, _BIG = 0, 1
 _VERSION = 1  # the newest bundle format
 _AXES = 64  # more than torch and numpy can have
@@ -56,15 +70,15 @@ class TensorflowCheckpoint(Record):
     """The contents of a checkpoint, sorted by name.
 
     ``prefix`` is TensorFlow's name for it, ``version`` is ``"V1"`` or ``"V2"``. ``files`` are all open files: the
-    index or tables first, then the shards with data. ``other_values`` describes entries that no state dict can hold:
-    texts and rarer dtypes. Without ``checksum`` no checksums are compared.
+    index or tables first, then the shards with data. ``other_values`` are entries that are not converted: texts and
+    rarer dtypes. Without ``checksum`` no checksums are compared.
     """
 
     prefix: str
     version: str
     files: tuple[SourceFile, ...]
     tensors: dict[str, Tensor]
-    other_values: dict[str, str]
+    other_values: dict[str, OtherValue]
     checksum: bool
 
     def __enter__(self) -> TensorflowCheckpoint:
@@ -144,7 +158,7 @@ class Checked(NamedTuple):
 
 def _read_v2(
     checkpoint_files: CheckpointFiles, opened: list[SourceFile], checksum: bool
-) -> tuple[dict[str, Tensor], dict[str, str]]:
+) -> tuple[dict[str, Tensor], dict[str, OtherValue]]:
     assert checkpoint_files.index_path is not None
     index = SourceFile(checkpoint_files.index_path)
     opened.append(index)
@@ -163,7 +177,7 @@ def _read_v2(
             raise Damaged("no header")
         shards = _Shards(checkpoint_files, count, opened, swapped=order == _BIG, checksum=checksum)
         tensors: dict[str, Tensor] = {}
-        other_values: dict[str, str] = {}
+        other_values: dict[str, OtherValue] = {}
         parts: set[bytes] = set()
         for key, place in places.items():
             if key[0] == 0:  # a part of a variable, which is read with it
@@ -171,7 +185,7 @@ def _read_v2(
             name = _name(key)
             dtype = DTYPE.get(place.dtype)
             if dtype is None:
-                other_values[name] = _described(place.dtype, place.shape)
+                other_values[name] = _other(place.dtype, place.shape, shards.other_data(place))
             elif place.slices:
                 pieces = []
                 for extents in place.slices:
@@ -237,6 +251,16 @@ class _Shards:
         if self._checksum:
             data = Checked(file, place.offset, size, place.crc, name)
         return Swapped(data, ITEMSIZE[dtype]) if self._swapped and ITEMSIZE[dtype] > 1 else data
+
+    def other_data(self, place: _Place) -> Data | None:
+        """The bytes of a value that is not converted, as they are; None for one in slices, or where they are not."""
+        if place.slices:
+            return None
+        try:
+            file = self._file(place.shard)
+        except (BadInput, Damaged):
+            return None
+        return FileBytes(file, place.offset, place.size) if place.offset + place.size <= file.size else None
 
     def refuse_overlaps(self) -> None:
         """Raise `Damaged` if bytes of a shard belong to two tensors."""
@@ -335,7 +359,7 @@ class _Variable(NamedTuple):
 
 def _read_v1(
     checkpoint_files: CheckpointFiles, opened: list[SourceFile], checksum: bool
-) -> tuple[dict[str, Tensor], dict[str, str]]:
+) -> tuple[dict[str, Tensor], dict[str, OtherValue]]:
     variables: dict[str, _Variable] = {}
     for path in checkpoint_files.tables:
         file = SourceFile(path)
@@ -346,13 +370,14 @@ def _read_v1(
         except Damaged as error:
             raise _bad(file, str(error)) from None
     tensors: dict[str, Tensor] = {}
-    other_values: dict[str, str] = {}
+    other_values: dict[str, OtherValue] = {}
     name = ""
     try:
         for name, variable in sorted(variables.items()):
             dtype = DTYPE.get(variable.dtype)
             if dtype is None:
-                other_values[name] = _described(variable.dtype, variable.shape)
+                whole = Joined(tuple(data for _, data in sorted(variable.pieces.items(), key=_extents)))
+                other_values[name] = _other(variable.dtype, variable.shape, whole)
                 continue
             if variable.expected != variable.pieces.keys():
                 raise Damaged("a part that is not there")
@@ -418,7 +443,9 @@ def _take_values(entry: Entry, field: Field, variables: dict[str, _Variable]) ->
     if variable is None or proto is None or extents not in variable.expected or extents in variable.pieces:
         raise Damaged(f"values that its header does not name ({short_name(name)})")
     dtype = DTYPE.get(variable.dtype)
-    if dtype is not None:
+    if dtype is None:
+        variable.pieces[extents] = entry.block.data(entry.start + proto.start, proto.end - proto.start)
+    else:
         count = prod(part_of(extents, variable.shape).sizes)
         try:
             variable.pieces[extents] = _values(entry, proto, dtype, count)
@@ -521,9 +548,12 @@ def _name(key: bytes) -> str:
         raise Damaged("a name that is not UTF-8") from None
 
 
-def _described(dtype: int, shape: tuple[int, ...]) -> str:
-    word = _OTHER.get(dtype, f"dtype {dtype}")
-    return f"{word}, {'x'.join(map(str, shape))}" if shape else word
+def _other(dtype: int, shape: tuple[int, ...], data: Data | None) -> OtherValue:
+    return unconverted(_OTHER.get(dtype, f"dtype {dtype}"), shape, data)
+
+
+def _extents(piece: tuple[Extents, Data]) -> Extents:
+    return piece[0]
 
 
 def _bad(file: SourceFile, what: str, name: str = "") -> BadInput:

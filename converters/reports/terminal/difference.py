@@ -5,8 +5,8 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from converters.printable import shape_text
-from converters.reports.folding import fold
-from converters.reports.wording import human_size, printable_lines
+from converters.reports.folding import fold, fold_names
+from converters.reports.wording import counted, human_size, printable_lines
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -25,14 +25,38 @@ def difference_text(difference: Difference) -> str:
         lines.append("compared under canonical names, without batch counters")
     lines += [f"note: {note}" for note in difference.notes]
     lines += _group_lines(difference)
+    lines += _other_lines(difference)
+    lines.append(_verdict(difference))
+    return printable_lines(lines)
+
+
+def _verdict(difference: Difference) -> str:
+    """One line, which calls nothing equal where the files differ beside the tensors."""
     equal = sum(1 for row in difference.rows if row.kind == "equal")
     differ = len(difference.rows) - equal
-    lines.append(
-        f"{equal} tensors are equal bit for bit, {differ} differ"
-        if differ
-        else f"all {equal} tensors are equal bit for bit"
-    )
-    return printable_lines(lines)
+    others = sum(1 for other in difference.others if other.kind != "equal")
+    if differ:
+        beside = (
+            f"; beside them {counted(others, 'value')} differ{'s' if others == 1 else ''}" if others else ""
+        )
+        return f"{equal} tensors are equal bit for bit, {differ} differ{beside}"
+    if others:
+        return f"the files differ in {counted(others, 'value')} beside their {counted(equal, 'tensor')}"
+    left_out = ", beside which other things were not compared" if any(difference.not_compared) else ""
+    return f"all {equal} tensors are equal bit for bit{left_out}"
+
+
+def _other_lines(difference: Difference) -> Iterator[str]:
+    """What differs beside the tensors, and what was not compared."""
+    for other in difference.others:
+        change = (
+            f"{other.a} -> {other.b}" if other.a and other.b and other.a != other.b else other.a or other.b
+        )
+        if other.kind != "equal":
+            yield f"{other.kind:<9}  {other.name}  {change}"
+    for label, names in zip("AB", difference.not_compared, strict=True):
+        if names:
+            yield f"not compared, of {label}: {', '.join(fold_names(names))}"
 
 
 def _group_lines(difference: Difference) -> Iterator[str]:

@@ -41,8 +41,12 @@ def inspection_text(inspection: Inspection) -> str:
     lines += [f"  {line}" for line in fold_tensors(inspection.tensors)]
     if inspection.dropped:
         lines.append(f"solver state {', '.join(fold_names(inspection.dropped))} (dropped by a conversion)")
-    if inspection.others:
-        lines.append(f"not tensors  {', '.join(fold_names(inspection.others))}")
+    if inspection.unconverted:
+        lines.append(f"not converted {len(inspection.unconverted)}")
+        lines += [f"  {line}" for line in fold_tensors(inspection.unconverted)]
+    unconverted = {name for name, _, _ in inspection.unconverted}
+    if others := [name for name in inspection.others if name not in unconverted]:
+        lines.append(f"not tensors  {', '.join(fold_names(others))}")
     if inspection.statistics:
         lines += _statistics_lines(inspection.statistics)
     if inspection.provenance:

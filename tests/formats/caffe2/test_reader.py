@@ -30,6 +30,7 @@ from converters.formats.sniff import HEAD, sniff
 from converters.tensor import FileBytes, Tensor
 from tests.helpers import hostile_pickles, paths
 from tests.helpers.budgets import examples
+from tests.helpers.other_values import all_plain
 from tests.helpers.paths import REPOSITORY
 
 if TYPE_CHECKING:
@@ -93,8 +94,9 @@ def test_real_pickles_are_read_bit_for_bit(tmp_path, path):
     assert set(arrays) == {name for name, value in expected.items() if isinstance(value, np.ndarray)}
     assert all(same(array, expected[name]) for name, array in arrays.items())
     others = {name: value for name, value in expected.items() if not isinstance(value, np.ndarray)}
-    assert found.other_values == others
-    assert [type(found.other_values[name]) for name in others] == [
+    kept = all_plain(found.other_values)
+    assert kept == others
+    assert [type(kept[name]) for name in others] == [
         type(value.item() if isinstance(value, np.generic) else value) for value in others.values()
     ]
     protocol = int(path.stem[-1]) if "every" in path.stem else 3 if "bytes" in path.stem else 2
@@ -165,7 +167,9 @@ def test_any_arrays_come_back(tmp_path, blobs, protocol, nested):
 def test_what_stands_beside_the_blobs_is_kept(tmp_path):
     value = {"blobs": {"w": np.zeros(3, "f4")}, "model_iter": 7, "lr": np.float32(0.5), "cfg": "x" * 5000}
     _, found = read(tmp_path, pickle.dumps(value, 2))
-    assert found.other_values == {"model_iter": 7, "lr": 0.5, "cfg": "x" * 5000}
+    text = found.other_values.pop("cfg")
+    assert (text.kind, text.data.nbytes) == ("text", 5000)
+    assert all_plain(found.other_values) == {"model_iter": 7, "lr": 0.5}
     assert found.nested
 
 
@@ -175,7 +179,7 @@ def test_arrays_beside_the_blobs_are_tensors(tmp_path):
     arrays, found = read(tmp_path, pickle.dumps(value, 2))
     assert list(arrays) == ["conv1_w", "conv9_w"]
     assert all(same(arrays[name], array) for name, array in weights.items())
-    assert found.other_values == {"it": 2, "epoch": 3}
+    assert all_plain(found.other_values) == {"it": 2, "epoch": 3}
 
 
 @pytest.mark.parametrize("beside", [np.zeros(3, "f4"), 7, [1]])
@@ -213,7 +217,7 @@ def test_texts_that_are_not_unicode_can_be_written(tmp_path):
     zero = hostile_pickles.array(b"K\x04\x85", hostile_pickles.raw(bytes(16)))
     data = b"(dVblobs\n(dVw\n" + zero + b"ssVcfg\n(dV\\ud800k\nVa\\udfff\nss."
     _, found = read(tmp_path, data)
-    assert found.other_values == {"cfg": {r"\ud800k": r"a\udfff"}}
+    assert all_plain(found.other_values) == {"cfg": {r"\ud800k": r"a\udfff"}}
 
 
 def test_more_entries_than_any_checkpoint_has_are_refused(tmp_path):
@@ -239,7 +243,22 @@ def test_both_spellings_of_a_name_are_refused(tmp_path):
     assert "has the name w twice" in refusal(tmp_path, hostile_pickles.blobs((b"w", zero), (b"w", zero)))
 
 
-@pytest.mark.parametrize("name", hostile_pickles.bad_arrays())
+KEPT = {"objects", "objects as bytes", "structure", "strings", "texts", "complex", "dates", "unsigned"}
+
+
+@pytest.mark.parametrize("name", KEPT)
+def test_arrays_that_are_no_numbers_are_kept_aside_and_named(tmp_path, name):
+    value, says = hostile_pickles.bad_arrays()[name]
+    good = hostile_pickles.array(b"K\x04\x85", hostile_pickles.raw(bytes(16)))
+    arrays, found = read(tmp_path, hostile_pickles.blobs((b"fine", good), (b"the_blob", value)))
+    assert list(arrays) == ["fine"]
+    other = found.other_values["the_blob"]
+    assert other.is_tensor
+    assert says.replace("unsigned", "uint32") in other.kind
+    assert says in refusal(tmp_path, hostile_pickles.blobs((b"the_blob", value)))
+
+
+@pytest.mark.parametrize("name", hostile_pickles.bad_arrays().keys() - KEPT)
 def test_arrays_that_lie_are_refused(tmp_path, name):
     value, says = hostile_pickles.bad_arrays()[name]
     good = hostile_pickles.array(b"K\x04\x85", hostile_pickles.raw(bytes(16)))

@@ -13,6 +13,7 @@ from converters.errors import BadInput
 from converters.files import SourceFile
 from converters.formats.onnx.reader import OnnxModel, read_onnx
 from converters.formats.open import open_checkpoint
+from converters.printable import shape_text
 
 W = np.arange(6, dtype=np.float32).reshape(2, 3) / 7
 V = np.arange(4, dtype=np.float32) - 2.5
@@ -30,7 +31,10 @@ def read(path: Path, model: onnx.ModelProto) -> tuple[OnnxModel, dict[str, np.nd
 
 
 def described(found: OnnxModel) -> dict[str, str]:
-    return {name: stored.described for name, stored in found.others.items()}
+    return {
+        name: f"{stored.dtype} {shape_text(stored.shape)}{', a constant of a node' if stored.in_node else ''}"
+        for name, stored in found.others.items()
+    }
 
 
 def model(nodes=(), initializers=(), **extra) -> onnx.ModelProto:
@@ -177,7 +181,8 @@ def test_tensors_of_other_types_alone_are_shown(tmp_path: Path) -> None:
     path.write_bytes(model((), quantised).SerializeToString())
     with open_checkpoint(str(path)) as checkpoint:
         assert not checkpoint.tensors
-        assert checkpoint.other_values == {"w": "int8 2x3", "texts": "string 2"}
+        kept = {name: (other.kind, other.shape) for name, other in checkpoint.other_values.items()}
+        assert kept == {"w": ("int8", (2, 3)), "texts": ("string", (2,))}
 
 
 def test_external_data_that_are_missing(tmp_path: Path) -> None:

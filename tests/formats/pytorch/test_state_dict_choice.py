@@ -19,6 +19,7 @@ from converters.errors import BadInput, Refused, UsageError
 from converters.formats.open import open_checkpoint
 from converters.formats.pytorch.reader import read_pth
 from tests.formats.pytorch.test_reader import file_of, network, saved
+from tests.helpers.other_values import all_plain, plain
 
 PLAIN = [
     *(
@@ -149,7 +150,9 @@ def test_objects_of_training_code_are_left_aside(tmp_path):
 
     found = read(tmp_path, {"model": marked(1), "args": Namespace(lr=0.1, nested=Namespace(a=1))})
     assert found.weight == 1
-    assert found.other_values == {"args": "Bystander"}
+    args = found.other_values["args"]
+    assert args.kind == "argparse.Namespace"
+    assert plain(args)["[0]"]["lr"] == 0.1
 
 
 @pytest.mark.parametrize("protocol", [2, 4])
@@ -166,7 +169,7 @@ def test_what_a_dictionary_makes_of_missing_values_is_not_made(tmp_path):
     found = read(
         tmp_path, {"model": marked(1), "log": defaultdict(list, {"loss": [0.5]}), "name": np.str_("a")}
     )
-    assert found.other_values == {"log": {"loss": [0.5]}, "name": "a"}
+    assert all_plain(found.other_values) == {"log": {"loss": [0.5]}, "name": "a"}
 
 
 def test_a_dictionary_that_is_everywhere_costs_no_more_than_its_entries(tmp_path):

@@ -112,9 +112,9 @@ HOSTILE = {
     "a field too many": ({"a": {**entry(0, 0), "x": 1}}, b"", "not an object of dtype"),
     "a name no Unicode": (b'{"\\udc00":' + TWICE[5:] + b"}", b"1234", "not valid Unicode"),
     "an unknown dtype": (
-        {"w": entry(0, 4, dtype="F8_E4M3")},
+        {"w": entry(0, 4, dtype="F9_E4M4")},
         b"1234",
-        "dtype 'F8_E4M3', which is not supported",
+        "dtype 'F9_E4M4', which is not supported",
     ),
     "a dtype no text": ({"a": entry(0, 4, dtype=["I8"])}, b"1234", "dtype that is not text"),
     "a wild dtype": ({"a": entry(0, 4, dtype="\x1b[2J" + "x" * 10_000)}, b"1234", r"\\x1b\[2Jx+\.\.\.'"),

@@ -1,0 +1,133 @@
+"""The values of a pickle that are not weights, as `OtherValue`: numbers, texts, arrays, and containers of them.
+
+Containers may be shared and may contain themselves, so nothing is followed here before it is asked for. Who follows
+them bounds how far.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from converters.errors import BadInput
+from converters.formats.other_value import DICTIONARY, LIST, TUPLE, OtherValue, plain_value
+from converters.tensor import NUMPY_CODES, FileBytes, Held
+
+from .keys import key_text
+from .machine import Global, Inert
+from .numpy_arrays import Array, numpy_kind, tensor
+from .strings import RAW, UTF8, Span, encodes
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
+    from converters.files import SourceFile
+    from converters.tensor import Data
+
+
+class PickleValues:
+    """Describes values of one file. ``special`` describes those that only the file's format knows, and gives None for
+    all others."""
+
+    __slots__ = ("_file", "_special")
+
+    def __init__(
+        self, file: SourceFile, special: Callable[[object], OtherValue | None] | None = None
+    ) -> None:
+        self._file = file
+        self._special = special
+
+    def describe(self, value: object) -> OtherValue:
+        """A value of the pickle, beside the tensors."""
+        if value is None or isinstance(value, (bool, int, float)):
+            return plain_value(value)
+        if isinstance(value, (str, bytes, Span)):
+            return self._text(value)
+        if isinstance(value, Array):
+            return self.array(value).replace(beside=True)
+        if isinstance(value, dict):
+            return OtherValue(kind=DICTIONARY, parts=lambda: self._items(value), beside=True)
+        if isinstance(value, (list, tuple)):
+            kind = LIST if isinstance(value, list) else TUPLE
+            return OtherValue(kind=kind, parts=lambda: self.elements(value), beside=True)
+        if isinstance(value, Global):
+            return OtherValue(kind="name", value=value.name, beside=True)
+        special = self._special(value) if self._special else None
+        if special is not None:
+            return special.replace(beside=True)
+        return self._object(value)
+
+    def _object(self, value: object) -> OtherValue:
+        """An inert object: what it was made from, where it keeps that."""
+        kind = getattr(value, "name", "object")
+        made_from = value.made_from() if isinstance(value, Inert) else None
+        if made_from is None:
+            return OtherValue(kind=kind, opaque=True, beside=True)
+        return OtherValue(kind=kind, parts=lambda: self.elements(made_from), beside=True)
+
+    def _text(self, value: str | bytes | Span) -> OtherValue:
+        if isinstance(value, str):
+            return (
+                plain_value(value)
+                if encodes(value)
+                else OtherValue(kind="text that is not Unicode", value=printable_text(value), beside=True)
+            )
+        if isinstance(value, bytes):
+            return OtherValue(kind="bytes", data=Held(value), beside=True)
+        return OtherValue(
+            kind=_span_kind(value), data=FileBytes(self._file, value.offset, value.length), beside=True
+        )
+
+    def array(self, array: Array) -> OtherValue:
+        """An array of numpy's. Its elements are in the order of the file where they are not numbers."""
+        code = array.dtype.code if array.dtype else ""
+        if code in NUMPY_CODES:
+            try:
+                found = tensor(self._file, "", array)
+            except BadInput:  # it has another number of bytes than its shape takes
+                return OtherValue(kind=NUMPY_CODES[code], shape=array.shape, opaque=True)
+            return OtherValue(kind=found.dtype, shape=found.shape, data=found.data)
+        kind, elements = numpy_kind(code), array.data
+        if array.dtype and array.order != "C":
+            kind = f"{kind}, axes in order {array.order}"
+        if array.dtype and array.dtype.order == ">":
+            kind = f"{kind}, big-endian"
+        data: Data | None = None
+        if isinstance(elements, list):
+            return OtherValue(kind=kind, shape=array.shape, parts=lambda: self.elements(elements))
+        if isinstance(elements, bytes):
+            data = Held(elements)
+        elif isinstance(elements, Span):
+            if elements.coding != RAW:
+                kind = f"{kind}, as {elements.coding}"
+            data = FileBytes(self._file, elements.offset, elements.length)
+        # What the fields of a structure and the units of a date are was not kept.
+        return OtherValue(kind=kind, shape=array.shape, data=data, opaque=data is None or code[0] in "VMm")
+
+    def _items(self, items: dict[object, object]) -> Iterator[tuple[str, OtherValue]]:
+        for key, value in items.items():
+            yield label(key), self.describe(value)
+
+    def elements(self, items: list[object] | tuple[object, ...]) -> Iterator[tuple[str, OtherValue]]:
+        """What is in a sequence, by place."""
+        for index, value in enumerate(items):
+            yield f"[{index}]", self.describe(value)
+
+
+def _span_kind(span: Span) -> str:
+    """Texts and bytes by how the stream writes them: only the oldest protocols have another way than the usual."""
+    kind, usual = ("text", UTF8) if span.text else ("bytes", RAW)
+    return kind if span.coding == usual else f"{kind}, as {span.coding}"
+
+
+def label(key: object) -> str:
+    """The name of an entry of a dictionary: a text as it is, any other key in brackets."""
+    return printable_text(key) if isinstance(key, (str, bytes)) else f"[{printable_text(key_text(key))}]"
+
+
+def printable_text(text: str | bytes) -> str:
+    """Text that can be encoded as UTF-8."""
+    if isinstance(text, str):
+        if encodes(text):
+            return text
+        text = text.encode("utf-8", "backslashreplace")
+    return text.decode("utf-8", "backslashreplace")
