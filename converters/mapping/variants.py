@@ -119,7 +119,7 @@ def copies(variant: Variant, part: str) -> int:
     """How many times a variant has the lines of a part that is not a side: once, or in so many of its blocks."""
     if not _indexed(variant.table.modules[part]):
         return 1
-    number = sum(variant.values["blocks"])
+    number: int = sum(variant.values["blocks"])
     where = variant.table.where.get(part)
     for name, wanted in where.items() if where else ():
         number = sum(stage.count(wanted) for stage in column(variant, name))
