@@ -41,6 +41,10 @@ def _open(path: str, options: ReadOptions) -> Checkpoint:
             if kind in record.kinds and (checkpoint := record.open(file, kind, options)):
                 return checkpoint
         options.refuse_entry(path)
+        if kind == "npy":
+            from .npz.reader import no_checkpoint
+
+            raise no_checkpoint(file)
         raise unexpected_kind(file, kind)
     except BaseException:
         file.close()

@@ -60,14 +60,18 @@ def read_chainer(file: SourceFile, *, checksum: bool = True) -> ChainerFile:
         npz = read_npz(file, checksum=checksum)
         tensors, empty, other_values, container = npz.tensors, npz.empty, npz.other_values, "npz"
         metadata: Mapping[str, OtherValue] = {}
-        objects = [name for name, other in other_values.items() if other.kind.startswith("|O")]
+        objects = npz.objects
+        if objects and not tensors:
+            from converters.formats.npz.objects import pickled
+
+            raise pickled(file, ", ".join(map(short_name, objects[:3])))
     else:
         from converters.formats.hdf5.reader import read_hdf5
 
         hdf5 = read_hdf5(file)
         tensors, empty, other_values, container = hdf5.tensors, hdf5.empty, hdf5.other_values, "HDF5"
         metadata = hdf5.metadata
-        objects = []
+        objects = ()
     snapshot = any(name.startswith(_MODEL) for name in (*tensors, *empty))
 
     def of_model(name: str) -> bool:
