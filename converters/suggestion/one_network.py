@@ -45,7 +45,10 @@ def refuse_other_network(proposal: Proposal, left: str, right: str) -> None:
     equal = sum(pair.why == "values" for pair in pairs)
     sure = sum(not pair.doubt for pair in pairs)
     mostly_sure = 2 * sum(not pair.doubt for pair in proposal.pairs) >= len(proposal.pairs)
-    coverage = min(len(pairs) / max(1, len(pairs) + over) for over, _ in sides)
+    # A weight without a partner on a side may be its head, however small the network.
+    coverage = min(
+        len(pairs) / max(1, len(pairs) + (over if over > 1 or len(pairs) < 3 else 0)) for over, _ in sides
+    )
     more = max(again for _, again in sides)
     wanted = LEAST if mostly_sure else UNSURE
     if 2 * equal > len(pairs) or (coverage >= wanted and more <= max(1, MORE * len(pairs))):

@@ -64,6 +64,8 @@ class PairingState:
         self.partners: dict[int, int] = {}
         self.filled: tuple[list[FilledTensor], list[FilledTensor]] = ([], [])
         self.notes: list[str] = []
+        self.in_order = True
+        """Whether the weights of both files are in one order."""
         self._words = [[words(tensor.name) for tensor in side] for side in self.sides]
         checksums = [{_checksum(tensor) for tensor in side} - {None} for side in self.sides]
         self.shared = checksums[0] & checksums[1]
