@@ -29,7 +29,8 @@ from .layout_tables import models
 from .names import CannotHold, families, tensor_slots
 from .readable_networks import readable_networks
 from .table_files import usual_class_counts
-from .variants import config, count, count_part, head_part, is_detector, variants
+from .tensor_counts import TensorCounter
+from .variants import config, head_part, is_detector, variants
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -204,13 +205,14 @@ def _matching_variants(
     layout: LayoutTable, tensors: Mapping[str, Tensor], names: FileNames, may_try: Callable[[str], bool]
 ) -> list[Match]:
     """Every variant that matches; of variants that differ only in a head that the file lacks, the first."""
+    counter = TensorCounter(layout)
     matches: list[Match] = []
     for family in readable_networks(families(layout)):
         sizes = sizes_in_names(layout, family, names.wanted)
         for variant in variants(family):
             if not may_try(variant.name) or layout.support_for(variant.name).unsupported:
                 continue
-            match = _match_variant(layout, variant, sizes, tensors, names)
+            match = _match_variant(layout, variant, counter, sizes, tensors, names)
             if match and not any(_differ_in_head_only(match, other) for other in matches):
                 matches.append(match)
     return matches
@@ -219,6 +221,7 @@ def _matching_variants(
 def _match_variant(
     layout: LayoutTable,
     variant: Variant,
+    counter: TensorCounter,
     sizes: Mapping[str, int],
     tensors: Mapping[str, Tensor],
     names: FileNames,
@@ -227,11 +230,10 @@ def _match_variant(
 
     Names are counted first, and the expansion stops at the first difference, so most variants cost nothing.
     """
-    stored = layout.tensor_counts
-    required, in_file = count(variant, stored), len(names.wanted)
-    optional = {part: count_part(variant, part, stored) for part, may_lack in variant.parts if may_lack}
+    required, in_file = counter.count(variant), len(names.wanted)
+    optional = {part: counter.count_part(variant, part) for part, may_lack in variant.parts if may_lack}
     head = optional_head(layout, variant)
-    head_count = count_part(variant, head, stored) if head else 0
+    head_count = counter.count_part(variant, head) if head else 0
     if not required - head_count <= in_file <= required + sum(optional.values()):
         return None
     present = {head: False} if in_file == required - head_count != required else {}

@@ -13,7 +13,7 @@ from .layout_tables import models
 from .names import CannotHold, families, tensor_slots
 from .readable_networks import readable_variants
 from .remedies import remedy
-from .variants import count, count_part
+from .tensor_counts import TensorCounter
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Mapping
@@ -103,13 +103,13 @@ def _nearest(
 
 def _most_shared(layout: LayoutTable, variant: Variant, in_file: int) -> float:
     """The largest part of the names that a file of ``in_file`` tensors can share with a variant."""
-    counts = layout.tensor_counts
-    most = count(variant, counts)
+    counter = TensorCounter(layout)
+    most = counter.count(variant)
     least = most
     head = optional_head(layout, variant)
     if head:
-        least -= count_part(variant, head, counts)
-    most += sum(count_part(variant, part, counts) for part, optional in variant.parts if optional)
+        least -= counter.count_part(variant, head)
+    most += sum(counter.count_part(variant, part) for part, optional in variant.parts if optional)
     if in_file < least:
         return in_file / least
     return most / in_file if in_file > most else 1.0
