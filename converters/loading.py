@@ -18,7 +18,7 @@ from converters.networks.spec import NetworkSpec
 from .errors import ConverterError, Refused
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Mapping, Sequence
 
     import torch
 
@@ -39,6 +39,7 @@ def load_model(
     variant: str | None = None,
     entry: str | None = None,
     head: str | None = None,
+    drop: Sequence[str] = (),
     settings: Mapping[str, object] = MappingProxyType({}),
     inverse_std: bool = False,
 ) -> Network:
@@ -53,7 +54,8 @@ def load_model(
     ``settings`` (``{"pool1": True, "bn_eps": 1e-3}``) are what no tensor shows; by default they come from the record
     or the layout's table. ``variant``, the name of a model such as ``I3D_8x8_R50`` or of a network, is needed if names
     and shapes match several. ``entry`` is the path of a state dict in a PyTorch file, if not the plain weights are
-    wanted. ``head`` is the file's name of the last layer, if it is not the layout's. ``inverse_std`` says that a Caffe
+    wanted. ``head`` is the file's name of the last layer, if it is not the layout's, ``drop`` are patterns of names to
+    leave out. ``inverse_std`` says that a Caffe
     file of TSN has inverse standard deviations instead of variances.
 
     Raises `ConverterError` if the file does not hold a known network, or if PyTorch is not installed.
@@ -64,6 +66,7 @@ def load_model(
         variant=variant,
         entry=entry,
         head=head,
+        drop=drop,
         settings=settings,
         inverse_std=inverse_std,
     )[0]
@@ -97,6 +100,7 @@ def _load(
     variant: str | None = None,
     entry: str | None = None,
     head: str | None = None,
+    drop: Sequence[str] = (),
     settings: Mapping[str, object] = MappingProxyType({}),
     inverse_std: bool = False,
 ) -> tuple[Network, NetworkInfo]:
@@ -104,7 +108,7 @@ def _load(
     file_path = os.fspath(path)
     with open_checkpoint(file_path, entry=entry) as checkpoint:
         hints = UserHints(
-            variant=variant, model=variant, head=head, settings=settings, inverse_std=inverse_std
+            variant=variant, model=variant, head=head, drop=drop, settings=settings, inverse_std=inverse_std
         )
         _, match, info = identify(checkpoint, layout, hints)
         state = canonical_state(checkpoint, match, info)

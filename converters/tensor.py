@@ -75,7 +75,7 @@ class Data(Protocol):
 
 def known_crc(data: Data) -> int | None:
     """The CRC-32 that the source file has for these data, where reading them to the end compares it (attribute
-    ``crc32``); None where there is none, or another sort of checksum."""
+    ``crc32``); None where there is none, or another kind of checksum."""
     crc: int | None = getattr(data, "crc32", None)
     return crc
 

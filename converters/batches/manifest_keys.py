@@ -85,7 +85,13 @@ def _settings(value: Any) -> str:
     return ""
 
 
-_OF_TYPE: dict[type, Check] = {bool: _flag, str: _text}
+def _texts(value: Any) -> str:
+    if not isinstance(value, list) or any(_text(item) for item in value):
+        return "must be a list of strings that are not empty"
+    return ""
+
+
+_OF_TYPE: dict[type, Check] = {bool: _flag, str: _text, tuple: _texts}
 _OF_NAME: dict[str, Check] = {"dtype": _dtype, "settings": _settings}
 
 _EXCLUDED = ("sha256", "mean", "force", "dry_run")

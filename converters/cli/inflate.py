@@ -23,7 +23,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("input", metavar="IN", help="a 2D ResNet or BN-Inception, in any layout")
     parser.add_argument("output", metavar="OUT", help=".pth, .safetensors or the layout's own format")
     reading = parser.add_argument_group("input")
-    add_options(reading, NetworkOptions, only=("inverse_std",))
+    add_options(reading, NetworkOptions, only=("head", "drop", "inverse_std"))
     add_options(reading, ReadOptions, only=("checksum", "sha256"))
     network = parser.add_argument_group("network")
     network.add_argument("--variant", metavar="NAME", required=True, help="the 3D network, or a model of it")
@@ -55,7 +55,8 @@ def run(options: argparse.Namespace) -> int:
     from converters.conversion.inflate import inflate
     from converters.reports.terminal.conversion import conversion_text
 
-    values = values_of(options, ReadOptions, WriteOptions)
+    values = values_of(options, ReadOptions, NetworkOptions, WriteOptions)
+    values.pop("variant")
     result = inflate(
         options.input,
         options.output,
@@ -64,7 +65,6 @@ def run(options: argparse.Namespace) -> int:
         to=options.to,
         rule=options.inflate,
         channels=options.channels,
-        inverse_std=options.inverse_std,
         **values,
     )
     return report(options, result.as_data, lambda: conversion_text(result))

@@ -21,7 +21,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("file", metavar="FILE", help="a checkpoint of any format and layout")
     parser.add_argument("--layout", metavar="LAYOUT", help="its layout, if several fit")
     add_options(parser, ReadOptions, only=("entry",))
-    add_options(parser, NetworkOptions, only=("head",))
+    add_options(parser, NetworkOptions, only=("head", "drop"))
     parser.add_argument(
         "--stats", action="store_true", help="read the tensors and count NaN, Inf and all-zero ones"
     )
@@ -40,6 +40,7 @@ def run(options: argparse.Namespace) -> int:
         layout=options.layout,
         entry=options.entry,
         head=options.head,
+        drop=options.drop,
         stats=options.stats,
         mapping=options.mapping,
     )

@@ -13,7 +13,7 @@ DESCRIPTION = "List every network, its sources and the layouts that support it."
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """Add nothing: the command has no arguments of its own."""
+    """The command has no arguments."""
 
 
 def run(options: argparse.Namespace) -> int:

@@ -36,7 +36,7 @@ def _add(parser: argparse._ActionsContainer, option: Option) -> None:
             dest=option.name,
             action="append",
             default=[],
-            type=_pair,
+            type=str if option.type is tuple else _pair,
             metavar=option.text.metavar,
             help=f"{text} (repeatable)",
         )
@@ -71,8 +71,13 @@ def values_of(
         for option in options_of(of_class):
             if hasattr(options, option.name) and (only is None or option.name in only):
                 value = getattr(options, option.name)
-                values[option.name] = _mapping(option, value) if option.text.item else value
+                values[option.name] = _value(option, value) if option.text.item else value
     return values
+
+
+def _value(option: Option, items: list[Any]) -> Any:
+    """The value of an option that was given several times."""
+    return tuple(items) if option.type is tuple else _mapping(option, items)
 
 
 def _mapping(option: Option, pairs: list[tuple[str, str]]) -> dict[str, str]:

@@ -95,6 +95,8 @@ def _command(options: argparse.Namespace) -> list[str]:
         if (value := getattr(options, name)) not in (None, "cpu"):
             words += [f"--{name.replace('_', '-')}", str(value)]
     words += ["--clip", _base_name(options.clip)] if options.clip else ["--seed", str(options.seed)]
+    for pattern in options.drop:
+        words += ["--drop", pattern]
     for name, value in options.settings:
         words += ["--set", f"{name}={value}"]
     return [*words, *(["--inverse-std"] if options.inverse_std else [])]

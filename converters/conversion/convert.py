@@ -24,7 +24,7 @@ from .provenance import describe_origin, describe_source, record, restore_data
 from .result import Result
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Mapping
+    from collections.abc import Callable, Iterator, Mapping, Sequence
 
     from converters.mapping.network_info import NetworkInfo
     from converters.mapping.schema import LayoutTable
@@ -46,6 +46,7 @@ def convert(
     entry: str | None = None,
     head: str | None = None,
     backbone: bool = False,
+    drop: Sequence[str] = (),
     settings: Mapping[str, object] = MappingProxyType({}),
     inverse_std: bool = False,
     mean: str | os.PathLike[str] | None = None,
@@ -71,7 +72,8 @@ def convert(
     (``{"pool1": True}``) decide what names and shapes cannot; ``inverse_std`` says that the file has inverse standard
     deviations for variances, as TSN's may. ``entry`` is the path of a state dict in a PyTorch file
     (``"ema_state_dict"``), where not the plain weights are wanted; ``head`` is what the file calls the last
-    layer where that is not the layout's name. ``backbone`` leaves the head out. ``mean`` is the mean file that
+    layer where that is not the layout's name. ``backbone`` leaves the head out, ``drop`` every tensor that one of its
+    patterns matches (``["criterion.*"]``). ``mean`` is the mean file that
     goes with the weights: its shape, checksum and channels' means go into the provenance. ``wrap`` writes the
     ecosystem's own wrapper around the state dict. ``check`` reads the output back and compares every tensor
     with the source; ``strict`` refuses NaN and Inf. ``sha256`` puts the input's hash into the provenance;
@@ -89,6 +91,7 @@ def convert(
         variant=variant,
         head=head,
         backbone=backbone,
+        drop=(drop,) if isinstance(drop, str) else tuple(drop),
         settings=settings,
         inverse_std=inverse_std,
         mean=None if mean is None else os.fspath(mean),
@@ -132,6 +135,7 @@ def _convert(
             variant=network.variant,
             model=network.variant,
             head=network.head,
+            drop=network.drop,
             settings=network.settings,
             inverse_std=network.inverse_std,
         )

@@ -12,7 +12,7 @@ from converters.record import Record
 from .recognize import recognize
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Mapping, Sequence
 
     from converters.formats.checkpoint import Checkpoint
     from converters.mapping.match import Match
@@ -23,13 +23,14 @@ class UserHints(Record):
     """What a user knows of a file that the file itself may not show. None leaves it to the file.
 
     ``variant`` is a network where names and shapes fit several, ``model`` one of the layout's models, ``head`` what the
-    file calls the last layer, ``settings`` are values of the network's settings, and ``inverse_std`` says that
-    variances are inverse standard deviations.
+    file calls the last layer, ``drop`` are patterns of names to leave out, ``settings`` are values of the network's
+    settings, and ``inverse_std`` says that variances are inverse standard deviations.
     """
 
     variant: str | None = None
     model: str | None = None
     head: str | None = None
+    drop: Sequence[str] = ()
     settings: Mapping[str, object] = MappingProxyType({})
     inverse_std: bool = False
 
@@ -49,7 +50,7 @@ def identify(
 
     Raises `Refused` if it is not a known network, or if several fit and ``hints`` do not choose one.
     """
-    match = recognize(checkpoint, layout, variant=hints.variant, head=hints.head)
+    match = recognize(checkpoint, layout, variant=hints.variant, head=hints.head, drop=hints.drop)
     if hints.inverse_std:
         match = with_inverse_std(match)
     if backbone:

@@ -30,7 +30,7 @@ from .result import Result
 from .values import refuse_unlike
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Mapping
+    from collections.abc import Iterable, Iterator, Mapping, Sequence
 
     from converters.formats.checkpoint import Checkpoint
     from converters.mapping.match import Match
@@ -52,6 +52,8 @@ class InflateOptions(Record):
 
     variant: str
     model: str | None
+    head: str | None
+    drop: tuple[str, ...]
     rule: str
     channels: int | None
     inverse_std: bool
@@ -66,6 +68,8 @@ def inflate(
     to: str = "native",
     rule: str = "average",
     channels: int | None = None,
+    head: str | None = None,
+    drop: Sequence[str] = (),
     inverse_std: bool = False,
     wrap: bool = False,
     force: bool = False,
@@ -96,7 +100,13 @@ def inflate(
     read = ReadOptions(checksum=checksum, sha256=sha256)
     write = WriteOptions(force=force, dry_run=dry_run, check=check, wrap=wrap)
     options = InflateOptions(
-        variant=variant, model=model, rule=rule, channels=channels, inverse_std=inverse_std
+        variant=variant,
+        model=model,
+        head=head,
+        drop=(drop,) if isinstance(drop, str) else tuple(drop),
+        rule=rule,
+        channels=channels,
+        inverse_std=inverse_std,
     )
     return _inflate(path, output_path, target, options, read, write)
 
@@ -147,7 +157,7 @@ def _plan(
 ) -> _Inflation:
     """The file's tensors under canonical names, inflated, then under the target's names."""
     path, tensors = checkpoint.path, checkpoint.tensors
-    match = recognize(checkpoint, None, ask=False)
+    match = recognize(checkpoint, None, head=options.head, drop=options.drop, ask=False)
     variant = choose_variant(match, target, options.variant, path)
     model = choose_model(target, variant, options.variant, options.model, path)
     if options.inverse_std:
@@ -220,7 +230,7 @@ def _notes(rows: Iterable[Row], inflated: Match, source: NetworkInfo, variant: V
 def _dropped(match: Match, rows: Iterable[Row]) -> tuple[str, ...]:
     """The file's tensors, without counters, that no tensor of the output uses."""
     used = {row.source for row in rows}
-    names = (match.prefix + entry.name for entry in match.slots if entry.name)
+    names = (match.file_name(entry) for entry in match.slots if entry.name)
     return (*(name for name in names if name not in used), *match.dropped)
 
 

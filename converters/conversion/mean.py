@@ -67,14 +67,14 @@ def convert_mean(
         refuse_early(out_path, force=force)
     with SourceFile(path) as file:
         tensor, container = _read(file)
-        found = _look(tensor, path, container)
+        result = _look(tensor, path, container)
         if out_path is not None and write is not None:
             from converters.formats.io.atomic import replacing
 
             with replacing(out_path, force=force) as out:
                 write(out, tensor)
-            found = found.replace(output=out_path)
-    return found
+            result = result.replace(output=out_path)
+    return result
 
 
 def _read(file: SourceFile) -> tuple[Tensor, str]:

@@ -5,9 +5,10 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from converters.errors import Refused
-from converters.mapping.file_names import averaged_names
+from converters.mapping.file_names import OUTSIDE, averaged_names
 from converters.mapping.network_info import differing_settings, layout_settings
 from converters.mapping.settings import settings_text
+from converters.mapping.training_state import AVERAGES
 from converters.printable import printable
 
 from .operations.storage import Reverse
@@ -97,6 +98,8 @@ def input_notes(checkpoint: Checkpoint, match: Match, info: NetworkInfo) -> Iter
     if match.has_inverse_std:
         yield "the file's variances were read as inverse standard deviations (--inverse-std)"
     yield from _naming_notes(match)
+    yield from _left_out_notes(match)
+    yield from _shape_notes(match, checkpoint.tensors)
     beside = checkpoint.details.get("beside")
     if beside:
         which = (
@@ -104,6 +107,8 @@ def input_notes(checkpoint: Checkpoint, match: Match, info: NetworkInfo) -> Iter
         )
         names = ", ".join(beside[:8]) + (f" and {len(beside) - 8} more" if len(beside) > 8 else "")
         yield f"the weights are {which}; beside them are {names} (--entry takes another)"
+    if checkpoint.format == "tensorflow" and "wrapper" in checkpoint.details:
+        yield f"the variables have the values of their averages {checkpoint.details['wrapper']} (--entry)"
     usual = match.variant.values.get("stem_t")
     frames = match.sizes.get("stem_t")
     if usual and len(usual) == 2 and frames != usual[0] and "stem_stride" in info.settings:
@@ -116,12 +121,48 @@ def input_notes(checkpoint: Checkpoint, match: Match, info: NetworkInfo) -> Iter
 def _naming_notes(match: Match) -> Iterator[str]:
     """How the file's names differ from its layout's, and whether it has a head."""
     if match.prefix and match.layout.format == "pytorch":
-        yield f"every name in the input starts with {printable(match.prefix)}"
+        outside = bool(match.names or match.aside or match.told)
+        names = "the names of the network start" if outside else "every name in the input starts"
+        yield f"{names} with {printable(match.prefix)}"
+    if match.wrappers:
+        yield f"names in the input contain {' and '.join(match.wrappers)}, which wrappers put there"
     if match.layout.naming.absent:
-        yield f"no name in the input starts with {match.layout.naming.absent}: it is a file of the backbone alone"
+        alone = "" if match.sizes["classes"] else ": it is a file of the backbone alone"
+        yield f"no name in the input starts with {match.layout.naming.absent}{alone}"
     if averaged_names([*match.dropped, *(slot.name for slot in match.slots)]):
         yield "the file also has averages of the weights (ema_*): the weights without ema_ were taken"
     if match.layout.naming.head:
-        yield f"the input's head is called {printable(match.layout.naming.head)} (--head)"
+        yield f"the input's head is called {printable(match.layout.naming.head.lstrip(OUTSIDE))} (--head)"
     if not match.sizes["classes"]:
         yield "there is no head: the output ends with features"
+
+
+def _left_out_notes(match: Match) -> Iterator[str]:
+    """Which names were left out as no weights, and which since the user said so."""
+    kinds: dict[str, list[str]] = {}
+    for name, kind in match.aside.items():
+        kinds.setdefault(kind, []).append(name)
+    for kind, names in kinds.items():
+        more = f" (--entry {names[0].rpartition('/')[2]} takes them)" if kind == AVERAGES else ""
+        yield f"left aside, since they are {kind}, not weights of the network: {_some(names)}{more}"
+    if match.told:
+        yield f"dropped, as told (--drop): {_some(match.told)}"
+
+
+def _shape_notes(match: Match, tensors: Mapping[str, Tensor]) -> Iterator[str]:
+    """Which tensors have further axes of one that the layout does not know."""
+    names = [
+        name
+        for slot in match.slots
+        if slot.name
+        and (name := match.file_name(slot)) in tensors
+        and slot.stored.plain(tensors[name].shape, len(slot.shape)) is None
+    ]
+    if names:
+        yield f"reshaped, since their shapes differ only by axes of one: {_some(names)}"
+
+
+def _some(names: Sequence[str]) -> str:
+    """The first names, and how many more there are."""
+    more = f" and {len(names) - 3} more" if len(names) > 3 else ""
+    return f"{', '.join(map(printable, names[:3]))}{more}"

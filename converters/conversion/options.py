@@ -23,9 +23,14 @@ class Text(NamedTuple):
 class ReadOptions(Record):
     """How an input is read."""
 
-    entry: Annotated[str | None, Text("the state dict in a PyTorch file, such as ema_state_dict", "PATH")] = (
-        None
-    )
+    entry: Annotated[
+        str | None,
+        Text(
+            "the state dict in a PyTorch file, such as ema_state_dict, or the averages in a TensorFlow checkpoint, "
+            "such as ExponentialMovingAverage",
+            "PATH",
+        ),
+    ] = None
     checksum: Annotated[bool, Text("do not verify the input's own checksums")] = True
     sha256: Annotated[bool, Text("record the input's SHA-256 in the provenance (slow)")] = False
 
@@ -40,6 +45,10 @@ class NetworkOptions(Record):
         str | None, Text("name of the classifier layer, if it differs from the layout's", "NAME")
     ] = None
     backbone: Annotated[bool, Text("leave the classifier out")] = False
+    drop: Annotated[
+        tuple[str, ...],
+        Text("leave out the tensors that a pattern matches, such as 'criterion.*'", "GLOB", "drop"),
+    ] = ()
     settings: Annotated[
         Mapping[str, Any],
         Text(
@@ -66,12 +75,12 @@ class WriteOptions(Record):
     progress: Callable[[int, int], None] | None = None
 
 
-VERIFY_OPTIONS = ("entry", "variant", "head", "settings", "inverse_std")
+VERIFY_OPTIONS = ("entry", "variant", "head", "drop", "settings", "inverse_std")
 """The options that verifying a conversion takes too."""
 
 
 class Option(Record):
-    """One field of these classes. ``type`` is bool, str or Mapping; an ``optional`` one may be None."""
+    """One field of these classes. ``type`` is bool, str, tuple or Mapping; an ``optional`` one may be None."""
 
     name: str
     type: Any
@@ -87,8 +96,9 @@ def options_of(options: type[Record]) -> list[Option]:
         if (texts := getattr(annotation, "__metadata__", None)) is None:
             continue
         types = getattr(annotation.__origin__, "__args__", (annotation.__origin__,))
-        if getattr(annotation.__origin__, "__origin__", None) is Mapping:
-            types = (Mapping,)
+        generic = getattr(annotation.__origin__, "__origin__", None)
+        if generic in (Mapping, tuple):
+            types = (generic,)
         default = getattr(options, name)
         listed.append(
             Option(name=name, type=types[0], optional=type(None) in types, default=default, text=texts[0])

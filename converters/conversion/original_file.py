@@ -7,6 +7,8 @@ from types import MappingProxyType
 from typing import TYPE_CHECKING
 
 from converters.errors import BadInput
+from converters.mapping.file_names import with_head
+from converters.mapping.names import BATCHES
 from converters.record import Record
 from converters.tensor import ITEMSIZE
 
@@ -27,7 +29,8 @@ class OriginalFile(Record):
     ``names`` are the names of modules that may have several, by their keys in the table. ``steps``, by canonical names
     and packed, lead from the values that the tables alone would write to the original bits (`AddUlps`). ``inverse``
     says that the file had inverse standard deviations, ``absent`` that its names lacked the backbone's prefix.
-    ``head`` is the head's name if it was not the layout's.
+    ``head`` is the head's name if it was not the layout's. ``file_names`` are those that the prefix does not give, by
+    the layout's names.
     """
 
     prefix: str
@@ -40,18 +43,26 @@ class OriginalFile(Record):
     inverse: bool = False
     absent: bool = False
     head: str = ""
+    file_names: Mapping[str, str] = MappingProxyType({})
 
     def layout(self, table: LayoutTable) -> LayoutTable:
         """The table with the names and the storage that the original file had."""
         if self.absent:
             table = table.without_backbone()
         if self.head:
-            table = table.with_head(self.head)
+            table = with_head(table, self.head)
         table = table.choose(self._name)
         return table.inverted() if self.inverse else table
 
     def _name(self, key: str, choices: tuple[str, ...]) -> str:
         return self.names[key] if self.names.get(key) in choices else choices[0]
+
+    def file_name(self, name: str) -> str:
+        """The file's name of a tensor or a batch counter, by the layout's."""
+        if not name.endswith(f".{BATCHES}"):
+            return self.file_names.get(name) or self.prefix + name
+        variance = self.file_name(name.removesuffix(BATCHES) + "running_var")
+        return variance.removesuffix("running_var") + BATCHES
 
     def dtype_of(self, canonical: str) -> str:
         """The dtype that a tensor had."""

@@ -84,6 +84,8 @@ def make_plan(
     )
     for slot in _wanted(match, target, original, path):
         planner.add(slot)
+    if original and len({row.target for row in planner.rows}) < len(planner.rows):
+        raise wrong_record()
     made_up = made_up_for(match.variant)
     followed = {name: value for name, value in apart.items() if name in made_up}
     own = {name: value for name, value in apart.items() if name not in made_up}
@@ -138,7 +140,6 @@ class _Planner:
         self.match, self.tensors, self.info, self.eps, self.dtype = match, tensors, info, eps, dtype
         self.undo, self.original, self.folded = undo, original, folded
         self.shift = info.bn_eps - eps if BN_EPS in info.settings else 0.0
-        self.prefix = original.prefix if original else ""
         self.rows: list[Row] = []
         self.implied: list[tuple[str, float]] = [(name, 0.0) for name in tensors_that_must_be_zero(match)]
         self.equal: list[tuple[str, str]] = []
@@ -147,7 +148,7 @@ class _Planner:
         for slot in match.slots:
             first = self._sources.setdefault(slot.canonical, slot)
             if first is not slot:
-                self.equal.append((match.prefix + first.name, match.prefix + slot.name))
+                self.equal.append((match.file_name(first), match.file_name(slot)))
 
     def add(self, slot: TensorSlot) -> None:
         """Plan one tensor of the target, or note the value that it implies."""
@@ -158,21 +159,25 @@ class _Planner:
             elif not self.match.partial:
                 raise KeyError(slot.canonical)
             return
-        name = self.prefix + slot.name
+        name = self._name(slot)
         if slot.leaf == BATCHES:
             self.rows.append(Row(self._counter(source), name, "int64", (), ()))
         elif slot.stored.constant is not None:
             if source.stored.constant is None:
-                self.implied.append((self.match.prefix + source.name, slot.stored.constant))
+                self.implied.append((self.match.file_name(source), slot.stored.constant))
         elif source.stored.constant is not None:
             fill = source.stored.constant + (self.shift if slot.leaf == "running_var" else 0)
             self.rows.append(Row(None, name, self.dtype or "float32", self._shape(slot), (), fill))
         else:
             self.rows.append(self._row(slot, source, name))
 
+    def _name(self, slot: TensorSlot) -> str:
+        """A target's tensor in the output; on the way back as in the original file."""
+        return self.original.file_name(slot.name) if self.original else slot.name
+
     def _row(self, slot: TensorSlot, source: TensorSlot, name: str) -> Row:
         """The row of a tensor that both sides store."""
-        tensor = self.tensors[self.match.prefix + source.name]
+        tensor = self.tensors[self.match.file_name(source)]
         kept = self.original.dtype_of(slot.canonical) if self.original else tensor.dtype
         dtype = self.dtype or kept
         ops = [*self._to_plain(slot, source), *self.undo.get(tensor.name, ())]
@@ -192,14 +197,14 @@ class _Planner:
         """From the source's own storage of a value to the value itself."""
         if source.stored.over and not slot.stored.over:
             divisor = self._sources[_beside(slot)]
-            yield Divide(by=self.tensors[self.match.prefix + divisor.name])
+            yield Divide(by=self.tensors[self.match.file_name(divisor)])
         if source.stored.inverse and not slot.stored.inverse:
             yield ToVariance(eps=self.info.bn_eps)
 
     def _values(
         self, slot: TensorSlot, source: TensorSlot, canonical: tuple[int, ...]
     ) -> Iterator[Operation]:
-        """What the target's network needs otherwise than the source's."""
+        """The operations for what differs between the target's network and the source's."""
         if roll := slot.stored.rotated_columns - source.stored.rotated_columns:
             yield Roll(by=roll)
         if slot.stored.bgr != source.stored.bgr:
@@ -225,14 +230,14 @@ class _Planner:
         steps = (
             original.rounding(slot.canonical, kept, shape) if original and self.dtype in (None, kept) else ()
         )
-        row = Row(None, self.prefix + slot.name, self.dtype or kept, shape, tuple(steps), 1.0)
+        row = Row(None, self._name(slot), self.dtype or kept, shape, tuple(steps), 1.0)
         self.rows.append(row)
         if row.operations:
             self._divisors[slot.canonical] = row.tensor({})
 
     def _counter(self, variance: TensorSlot) -> str | None:
         """The batch counter beside a batch norm's variance; None in files from before PyTorch 0.4.1."""
-        name = self.match.prefix + variance.name.removesuffix("running_var") + BATCHES
+        name = self.match.file_name(variance).removesuffix("running_var") + BATCHES
         tensor = self.tensors.get(name) if self.match.layout.format == "pytorch" else None
         return name if tensor is not None and (tensor.dtype, tensor.shape) == ("int64", ()) else None
 
@@ -262,8 +267,8 @@ def reorder(
     original_shape: tuple[int, ...] | None,
 ) -> tuple[int, ...]:
     """Add the operations that lead from one layout's shape and axes to another's; returns the shape there."""
-    plain = source.plain(shape, len(canonical))
-    if plain is not None and plain != shape:
+    plain = source.plain(shape, len(canonical)) or source.bare(canonical)
+    if plain != shape:
         ops.append(Reshape(shape=plain))
     if source.axes or target.axes:
         same = tuple(range(len(canonical)))

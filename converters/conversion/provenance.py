@@ -14,6 +14,7 @@ from converters._version import __version__
 from converters.checksums import sha256_of_bytes
 from converters.errors import BadInput
 from converters.formats.provenance_record import VERSION
+from converters.mapping.file_names import OUTSIDE
 from converters.mapping.layout_tables import load_layout
 from converters.mapping.network_tables import load_network
 from converters.mapping.storage import DIVISOR
@@ -122,7 +123,7 @@ def describe_origin(
     recorded = (provenance or {}).get("origin")
     if recorded is not None:
         return {**recorded, "lossy": recorded["lossy"] or rounded}
-    stored = [(slot, tensors[match.prefix + slot.name]) for slot in match.slots if slot.name]
+    stored = [(slot, tensors[match.file_name(slot)]) for slot in match.slots if slot.name]
     dtypes = [tensor.dtype for _, tensor in stored]
     common = max(sorted(set(dtypes)), key=dtypes.count)
     return {
@@ -141,15 +142,21 @@ def describe_origin(
         "lossy": rounded,
         **({"inverse_std": True} if any(slot.stored.inverse for slot in match.slots) else {}),
         **({"absent": True} if match.layout.naming.absent else {}),
-        **({"head": match.layout.naming.head} if match.layout.naming.head else {}),
+        **({"head": match.layout.naming.head.removeprefix(OUTSIDE)} if match.layout.naming.head else {}),
+        **({"file_names": _file_names(match)} if match.names else {}),
         **({} if dry_run else _rounding(match, tensors, eps)),
     }
+
+
+def _file_names(match: Match) -> dict[str, str]:
+    """The file's names that its prefix alone does not give, by the layout's."""
+    return {name.removeprefix(OUTSIDE): in_file for name, in_file in match.names.items()}
 
 
 def _rounding(match: Match, tensors: Mapping[str, Tensor], eps: float) -> dict[str, Any]:
     """What the tables alone cannot restore of tensors that the file stores in another form: divisors, and what
     rounding changes in quotients and inverse standard deviations."""
-    names = {slot.canonical: match.prefix + slot.name for slot in match.slots}
+    names = {slot.canonical: match.file_name(slot) for slot in match.slots}
     steps: dict[str, str] = {}
     for slot in match.slots:
         ulps = b""
@@ -259,6 +266,7 @@ def read_original(provenance: Mapping[str, Any] | None, target: str) -> Original
         inverse=origin.get("inverse_std", False),
         absent=origin.get("absent", False),
         head=origin.get("head", ""),
+        file_names=origin.get("file_names", {}),
     )
 
 
@@ -324,6 +332,8 @@ def describe_source(checkpoint: Checkpoint, match: Match | None, *, sha256: bool
     }
     if match and match.has_inverse_std:
         described["inverse_std"] = True
+    if match and match.told:
+        described["drop"] = list(match.told)
     previous = (checkpoint.provenance or {}).get("source")
     if previous is not None:
         described["converted_from"] = previous

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 from converters.errors import BadInput, Refused
 from converters.formats.registry import titles
+from converters.mapping.file_names import OUTSIDE
 from converters.mapping.layout_tables import known_layout, layout_errors, load_layout, readable_layouts
 from converters.mapping.match import Match, find_match, match_file, names_for
 from converters.mapping.names import families
@@ -16,10 +17,18 @@ from converters.mapping.table_files import layout_names
 from .unconverted import refuse_nothing_else, with_unconverted
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Sequence
+    from collections.abc import Collection, Iterable, Sequence
 
     from converters.formats.checkpoint import Checkpoint
     from converters.mapping.schema import LayoutTable
+
+
+class _Request(NamedTuple):
+    """What the user says of a file, see `match_file`."""
+
+    variant: str | None = None
+    head: str | None = None
+    drop: tuple[str, ...] = ()
 
 
 def recognize(
@@ -28,6 +37,7 @@ def recognize(
     *,
     variant: str | None = None,
     head: str | None = None,
+    drop: Sequence[str] = (),
     ask: bool = True,
 ) -> Match:
     """Match a file with a named layout, or find its layout.
@@ -35,11 +45,13 @@ def recognize(
     Without a name, the provenance record decides. A file without a record is tried with every layout of its format,
     an ONNX model with every layout; ``"onnx"`` does the same and accepts only ONNX models. If several layouts match,
     one that needs no prefix is best, then the one with the first priority. ``ask`` refuses a tie between layouts
-    whose networks have different settings. ``head`` is what the file calls the head.
+    whose networks have different settings. ``head`` is what the file calls the head, ``drop`` are patterns of names to
+    leave out.
 
     Raises `Refused` if nothing matches, `BadInput` if the file is in another format than the layout's.
     """
     path = checkpoint.path
+    request = _Request(variant, head, (drop,) if isinstance(drop, str) else tuple(drop))
     refuse_nothing_else(checkpoint)
     if layout == "onnx" and checkpoint.format != "onnx":
         hint = "`convert auto` recognises other files"
@@ -58,10 +70,10 @@ def recognize(
             path=path,
             hint=_suggest_source(checkpoint),
         )
-    if matches := _matches(checkpoint, tables, variant, head):
-        return _best(checkpoint, matches, ask=ask and layout is None)
+    if matches := _matches(checkpoint, tables, request):
+        return _best(checkpoint, matches, request, ask=ask and layout is None)
     if layout is not None:
-        _refuse_other(checkpoint, tables, variant, head)
+        _refuse_other(checkpoint, tables, request)
     refusals: list[Refused] = []
     for table in tables:  # counting faults is slow, so it is done only if nothing matches
         try:
@@ -69,8 +81,7 @@ def recognize(
                 table,
                 checkpoint.tensors,
                 _other_names(checkpoint, table),
-                variant=variant,
-                head=head,
+                **request._asdict(),
                 path=path,
             )
         except Refused as error:
@@ -82,6 +93,8 @@ def recognize(
             path=path,
             hint="`convert models` lists the known ones, `convert inspect` what the file holds",
         )
+    if entry := _averages_that_fit(checkpoint, tables, request):
+        nearest.hint = f"it holds averages of a network's weights: --entry {entry} takes them"
     if checkpoint.format == "onnx" and "bn_eps" not in checkpoint.declared:
         nearest.hint = (
             "the export may have folded its batch norms into the convolutions: export it in training mode "
@@ -92,12 +105,23 @@ def recognize(
     raise nearest
 
 
-def _matches(
-    checkpoint: Checkpoint, tables: Iterable[LayoutTable], variant: str | None, head: str | None
-) -> list[Match]:
+def _averages_that_fit(checkpoint: Checkpoint, tables: Sequence[LayoutTable], request: _Request) -> str:
+    """What a TensorFlow checkpoint calls averages that are a network, without its own weights; empty if it has none."""
+    if checkpoint.format != "tensorflow":
+        return ""
+    from converters.formats.tensorflow.averages import averages_as_variables, names_of_averages
+
+    for entry in names_of_averages(checkpoint.tensors):
+        tensors = averages_as_variables(checkpoint.tensors, entry, checkpoint.path)
+        if _matches(checkpoint.replace(tensors=tensors), tables, request):
+            return entry
+    return ""
+
+
+def _matches(checkpoint: Checkpoint, tables: Iterable[LayoutTable], request: _Request) -> list[Match]:
     """The file's matches with some layouts."""
     matches = (
-        find_match(table, checkpoint.tensors, _other_names(checkpoint, table), variant=variant, head=head)
+        find_match(table, checkpoint.tensors, _other_names(checkpoint, table), **request._asdict())
         for table in tables
     )
     return [match for match in matches if match]
@@ -131,7 +155,8 @@ def ambiguous_layouts(checkpoint: Checkpoint, first: Match) -> list[str]:
         and first.variant.family in families(table)
         and layout_settings(table, first.variant, first.sizes) != own
     ]
-    matches = _matches(checkpoint, tables, None, None)
+    request = _Request(head=first.layout.naming.head.lstrip(OUTSIDE) or None, drop=first.told)
+    matches = _matches(checkpoint, tables, request)
     return [match.layout.name for match in matches if _rank(match) == _rank(first)]
 
 
@@ -141,7 +166,7 @@ def _are_ambiguous(matches: Sequence[Match]) -> bool:
     return any(match != first for match in others)
 
 
-def _best(checkpoint: Checkpoint, matches: Sequence[Match], *, ask: bool) -> Match:
+def _best(checkpoint: Checkpoint, matches: Sequence[Match], request: _Request, *, ask: bool) -> Match:
     """The best match, as `recognize` ranks them. If a layout has several variants, the recorded one."""
     first = min(matches, key=lambda match: (*_rank(match), match.layout.name))
     tied = [match for match in matches if _rank(match) == _rank(first)]
@@ -151,42 +176,53 @@ def _best(checkpoint: Checkpoint, matches: Sequence[Match], *, ask: bool) -> Mat
             f"names and shapes fit {len(names)} layouts whose networks compute different things",
             path=checkpoint.path,
             where=", ".join(names),
-            hint=f"say which: `convert {names[0]} ...`",
+            hint=f"say which: {_commands(names)}",
         )
     recorded = ((checkpoint.provenance or {}).get("network") or {}).get("variant")
     if recorded in first.choices:
-        return _matches(checkpoint, [load_layout(first.layout.name)], recorded, None)[0]
+        return _matches(
+            checkpoint, [load_layout(first.layout.name)], request._replace(variant=str(recorded))
+        )[0]
     return first
 
 
-def _refuse_other(
-    checkpoint: Checkpoint, tables: Sequence[LayoutTable], variant: str | None, head: str | None
-) -> None:
+def _refuse_other(checkpoint: Checkpoint, tables: Sequence[LayoutTable], request: _Request) -> None:
     """Raise `Refused` for a file that holds another variant than the requested one, or is in another layout."""
-    if variant is not None and (matches := _matches(checkpoint, tables, None, head)):
+    anything = request._replace(variant=None)
+    if request.variant is not None and (matches := _matches(checkpoint, tables, anything)):
         actual = matches[0].variant
         raise Refused(
-            f"holds {actual.title} ({actual.name}), not {variant!r}",
+            f"holds {actual.title} ({actual.name}), not {request.variant!r}",
             path=checkpoint.path,
             hint=f"--variant may be {', '.join(names_for(matches[0]))}",
         )
-    if elsewhere := _match_elsewhere(checkpoint, (table.name for table in tables)):
+    if elsewhere := _matches_elsewhere(checkpoint, {table.name for table in tables}, anything):
+        titles_ = " or ".join(dict.fromkeys(match.layout.title for match in elsewhere))
         raise Refused(
-            f"holds {elsewhere.variant.title} with the names of {elsewhere.layout.title}",
+            f"holds {elsewhere[0].variant.title} with the names of {titles_}",
             path=checkpoint.path,
             where=f"not of {tables[0].title}",
-            hint=f"use `convert {_source_name(elsewhere.layout)} ...`",
+            hint=f"use {_sources(elsewhere)}",
         )
 
 
-def _match_elsewhere(checkpoint: Checkpoint, tried: Iterable[str]) -> Match | None:
-    """The file's best match with a layout that was not tried, if any."""
-    excluded = {*tried}
-    tables = [table for table in readable_layouts() if table.name not in excluded]
+def _matches_elsewhere(checkpoint: Checkpoint, tried: Collection[str], request: _Request) -> list[Match]:
+    """The file's best matches with layouts that were not tried."""
+    tables = [table for table in readable_layouts() if table.name not in tried]
     matches = _matches(
-        checkpoint, (table for table in tables if checkpoint.format in (table.format, "onnx")), None, None
+        checkpoint, (table for table in tables if checkpoint.format in (table.format, "onnx")), request
     )
-    return min(matches, key=lambda match: match.layout.priority, default=None)
+    best = min((_rank(match) for match in matches), default=None)
+    return [match for match in matches if _rank(match) == best]
+
+
+def _sources(matches: Iterable[Match]) -> str:
+    """The commands that convert a file with these matches."""
+    return _commands(dict.fromkeys(_source_name(match.layout) for match in matches))
+
+
+def _commands(sources: Iterable[str]) -> str:
+    return " or ".join(f"`convert {source} ...`" for source in sources)
 
 
 def _source_name(layout: LayoutTable) -> str:
@@ -199,8 +235,8 @@ def _source_name(layout: LayoutTable) -> str:
 
 
 def _suggest_source(checkpoint: Checkpoint) -> str:
-    if match := _match_elsewhere(checkpoint, ()):
-        return f"it holds {match.variant.title}: use `convert {_source_name(match.layout)} ...`"
+    if matches := _matches_elsewhere(checkpoint, (), _Request()):
+        return f"it holds {matches[0].variant.title}: use {_sources(matches)}"
     names = [table.name for table in readable_layouts() if table.format == checkpoint.format]
     return (
         f"use `convert {names[0]} ...`"

@@ -157,7 +157,7 @@ _RECORD = _fields(
                 "container": _text,
                 "scope": _text,
             },
-            {"sha256": _text},
+            {"sha256": _text, "drop": _list(_text)},
         ),
         "notes": _list(_text),
         "restore": _fields(
@@ -194,7 +194,13 @@ _RECORD = _fields(
                 "shapes": _map(_list(_integer(0, 1 << 40))),
                 "lossy": _flag,
             },
-            {"steps": _map(_text), "inverse_std": _flag, "absent": _flag, "head": _text},
+            {
+                "steps": _map(_text),
+                "inverse_std": _flag,
+                "absent": _flag,
+                "head": _text,
+                "file_names": _map(_text),
+            },
         ),
     },
 )

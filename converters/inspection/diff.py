@@ -203,7 +203,7 @@ def _needs_translation(left: _Identified, right: _Identified) -> bool:
         {
             name: len(side.checkpoint.tensors[name].shape)
             for slot in side.match.slots
-            if slot.name and (name := side.match.prefix + slot.name)
+            if slot.name and (name := side.match.file_name(slot))
         }
         for side in (left, right)
     ]

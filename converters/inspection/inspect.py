@@ -17,7 +17,7 @@ from converters.tensor import FLOATS
 from .support_table import holding_layouts
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Mapping, Sequence
 
     from converters.conversion.by_user_mapping import Matched
     from converters.conversion.tensor_stats import Statistics
@@ -77,6 +77,7 @@ def inspect(
     layout: str | None = None,
     entry: str | None = None,
     head: str | None = None,
+    drop: Sequence[str] = (),
     stats: bool = False,
     mapping: str | os.PathLike[str] | None = None,
 ) -> Inspection:
@@ -95,7 +96,7 @@ def inspect(
     with open_checkpoint(os.fspath(path), entry=entry) as checkpoint:
         match, unknown = None, ""
         try:
-            match = recognize(checkpoint, layout, head=head, ask=False)
+            match = recognize(checkpoint, layout, head=head, drop=drop, ask=False)
         except Refused as error:
             unknown = error.what
         inspection = (
@@ -139,7 +140,7 @@ def _inspect_network(checkpoint: Checkpoint, match: Match) -> Inspection:
     info = network_info(match, checkpoint.provenance, declared=declared_settings(checkpoint))
     multiply_adds, counted = _costs(match, info)
     layouts, refusing = holding_layouts(match.variant)
-    names = dict.fromkeys(match.prefix + slot.name for slot in match.slots if slot.name)
+    names = dict.fromkeys(match.file_name(slot) for slot in match.slots if slot.name)
     in_order = {name: checkpoint.tensors[name] for name in (*names, *checkpoint.tensors)}
     return replace(
         _inspect_file(checkpoint, ""),

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, NamedTuple
 
+from converters.printable import shape_text
 from converters.tensor import FLOATS
 
 from .names import CannotHold, module_slots
@@ -65,28 +66,41 @@ def tensor_faults(
     faults = []
     if tensor.dtype not in FLOATS:
         faults.append(Fault("dtype", name, f"{tensor.dtype}, wanted a floating type"))
-    plain = entry.stored.plain(tensor.shape, len(entry.shape))
+    plain = entry.stored.plain(tensor.shape, len(entry.shape)) or without_ones(tensor.shape, len(entry.shape))
     shape = None if plain is None else entry.stored.canonical(plain)
     if shape != entry.shape and (shape is None or not _unify(variant, entry.shape, shape, sizes)):
-        wanted = tuple(sizes.get(size, size) if isinstance(size, str) else size for size in entry.shape)
-        faults.append(Fault("shape", name, f"{_text(tensor.shape)}, wanted {_text(wanted)}"))
+        wanted = entry.stored.bare(tuple(_size_text(variant, size, sizes) for size in entry.shape))
+        faults.append(Fault("shape", name, f"{shape_text(tensor.shape)}, wanted {_joined(wanted)}"))
     return faults
+
+
+def without_ones(shape: tuple[int, ...], rank: int) -> tuple[int, ...] | None:
+    """The shape of a vector or a matrix that has further axes of one, such as norms' ``[1, C]``; None for other
+    tensors. Of a matrix it is shorter where it is ambiguous which axes are further ones."""
+    if rank == 1 and len(shape) != 1:
+        return tuple(size for size in shape if size != 1) or (1,)
+    if rank == 2 and len(shape) > 2:
+        return tuple(size for size in shape if size != 1)
+    return None
 
 
 def _unify(
     variant: Variant, wanted: tuple[int | str, ...], shape: tuple[int, ...], sizes: dict[str, int]
 ) -> bool:
+    """Whether a shape has the sizes that are wanted; enters the open ones into ``sizes`` if it has."""
     if len(wanted) != len(shape):
         return False
+    found = dict(sizes)
     for size, actual in zip(wanted, shape, strict=True):
         if isinstance(size, str):
             allowed = _allowed(variant, size)
             if actual < 1 or (allowed is not None and actual not in allowed):
                 return False
-            if sizes.setdefault(size, actual) != actual:
+            if found.setdefault(size, actual) != actual:
                 return False
         elif size != actual:
             return False
+    sizes.update(found)
     return True
 
 
@@ -102,5 +116,17 @@ def _allowed(variant: Variant, size: str) -> list[int] | None:
     return values
 
 
-def _text(shape: Iterable[int | str]) -> str:
-    return "x".join(str(size) for size in shape) or "scalar"
+_WORDS = {"classes": "any number of classes", "channels": "any number of input channels"}
+
+
+def _size_text(variant: Variant, size: int | str, sizes: Mapping[str, int]) -> str:
+    """A size as a number, or in words where the file's tensors are to show it."""
+    if isinstance(size, int) or size in sizes:
+        return str(sizes[size] if isinstance(size, str) else size)
+    allowed = _allowed(variant, size)
+    return " or ".join(map(str, allowed)) if allowed else _WORDS.get(size, "any number")
+
+
+def _joined(sizes: Iterable[str]) -> str:
+    """Sizes as a shape; those of several words in brackets."""
+    return "x".join(f"({size})" if " " in size else size for size in sizes)

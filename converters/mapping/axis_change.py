@@ -46,7 +46,7 @@ class AxisChange(Record):
         return AxisChange(left=self.right, right=self.left, sizes=self.sizes)
 
     def sizes_in(self, shape: tuple[int, ...]) -> dict[str, int] | None:
-        """The size of each plain axis in a tensor of the left file; None if that has not such a shape."""
+        """The size of each plain axis in a tensor of the left file; None if its shape is another."""
         if len(shape) != len(self.left):
             return None
         found: dict[str, int] = {}

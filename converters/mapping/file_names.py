@@ -5,10 +5,18 @@ from __future__ import annotations
 import re
 from typing import TYPE_CHECKING, NamedTuple
 
+from .globs import glob_matches
 from .names import BATCHES, families, name_templates
+from .network_tables import load_network
+from .readable_networks import readable_networks
+from .training_state import left_aside
+from .variants import head_part, variants
+from .wrapped_modules import without_wrappers
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Mapping
+    from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+
+    from converters.tensor import Tensor
 
     from .schema import LayoutTable
 
@@ -16,6 +24,24 @@ _AVERAGE = "ema_"
 
 _AVERAGED = ("n_averaged", "steps")
 """The counters in averaged models of PyTorch and mmengine, whose other names have the prefix ``module.``."""
+
+
+OUTSIDE = "\0"
+"""Stands before a name that does not have the prefix: no tensor of a network has it, but for a head that was named."""
+
+
+class Selection(NamedTuple):
+    """One way to take a file's names: ``names`` are to be mapped, each with the file's own, ``dropped`` are left out.
+
+    Of these ``told`` are those that the user dropped, and ``aside`` those that are no weights, each with what it
+    belongs to. ``wrappers`` are left out inside the names.
+    """
+
+    names: dict[str, str]
+    dropped: tuple[str, ...]
+    told: tuple[str, ...]
+    aside: Mapping[str, str] = {}
+    wrappers: tuple[str, ...] = ()
 
 
 class FileNames(NamedTuple):
@@ -28,6 +54,34 @@ class FileNames(NamedTuple):
     prefix: str
 
 
+def selections(
+    layout: LayoutTable, tensors: Mapping[str, Tensor], others: Iterable[str], drop: Sequence[str]
+) -> Iterator[Selection]:
+    """The ways to take a file's names, the plainest first: as they are; without those that are no weights; without
+    wrappers inside them. ``others`` are names of values that are not tensors, ``drop`` the user's patterns."""
+    if layout.format == "pytorch":
+        averages = averaged_names(tensors)
+        names, extra = [name for name in tensors if name not in averages], (*averages, *others)
+    else:
+        names, extra = [*tensors, *others], ()
+    told = tuple(name for name in names if any(glob_matches(glob, name) for glob in drop)) if drop else ()
+    if told:
+        names = [name for name in names if name not in {*told}]
+    first = Selection(dict(zip(names, names, strict=True)), (*told, *extra), told)
+    yield first
+    aside = left_aside(layout.format, {name: tensors[name] for name in names if name in tensors}, others)
+    weights = [name for name in names if name not in aside]
+    rest = first._replace(
+        names=dict(zip(weights, weights, strict=True)), dropped=(*told, *aside, *extra), aside=aside
+    )
+    if aside:
+        yield rest
+    if layout.format == "pytorch":
+        inner, wrappers = without_wrappers(weights)
+        if wrappers:
+            yield rest._replace(names=inner, wrappers=wrappers)
+
+
 def averaged_names(names: Iterable[str]) -> dict[str, None]:
     """The names of averaged weights that mmcv's EMAHook stores as buffers beside the weights: ``ema_`` and a
     parameter's name with ``_`` for its dots. In the file's order."""
@@ -36,12 +90,15 @@ def averaged_names(names: Iterable[str]) -> dict[str, None]:
     return dict.fromkeys(name for name in averages if name.removeprefix(_AVERAGE) in own)
 
 
-def readings(layout: LayoutTable, names: list[str], head: str | None) -> Iterator[tuple[LayoutTable, str]]:
-    """The ways to read a file's names as a layout's: each a table and a prefix of all names.
+def readings(
+    layout: LayoutTable, selection: Selection, head: str | None, *, guess: bool = False
+) -> Iterator[tuple[LayoutTable, str]]:
+    """The ways to read a file's names as a layout's: each a table and a prefix of all names but a named head's.
 
     PyTorch wrappers put an attribute's name before all names (``module.``, ``model.``, ``encoder.``, also several), so
-    any common prefix is tried. Layouts of other formats list their prefixes.
+    any common prefix is tried; with ``guess`` any that most names have. Layouts of other formats list their prefixes.
     """
+    names = list(selection.names)
     if layout.format != "pytorch":
         file_prefixes = (
             file_prefix
@@ -49,15 +106,67 @@ def readings(layout: LayoutTable, names: list[str], head: str | None) -> Iterato
             if prefix and (file_prefix := _file_prefix(layout, prefix, names))
         )
         prefix = next(file_prefixes, "")
-        yield (layout.with_head(head.removeprefix(prefix)) if head is not None else layout), prefix
+        yield (layout if head is None else with_head(layout, head.removeprefix(prefix))), prefix
         return
+    head_modules: Collection[str] = ()
+    if head is not None:
+        head_modules = _modules_called(head, selection.names)
     prefixes = [""]
     for table in (layout, layout.without_backbone()) if layout.naming.backbone else (layout,):
         for prefix in prefixes:
             named = head is not None and not table.identity
-            yield (table.with_head(str(head).removeprefix(prefix)) if named else table), prefix
+            yield (with_head(table, _inside(prefix, str(head), head_modules)) if named else table), prefix
             if len(prefixes) == 1:  # late, since nearly all files have no prefix
-                prefixes += _common_prefixes([name for name in names if name not in _AVERAGED])
+                others = {*_AVERAGED, *(name for name in names if name.rpartition(".")[0] in head_modules)}
+                of_network = [name for name in names if name not in others]
+                prefixes += _usual_prefixes(of_network) if guess else _common_prefixes(of_network)
+
+
+def with_head(layout: LayoutTable, name: str) -> LayoutTable:
+    """The layout for a file that calls the head ``name``, whichever variant it holds."""
+    keys = {"head"}
+    for family in readable_networks(families(layout)):
+        modules = load_network(family).modules
+        for part in {head_part(variant) for variant in variants(family)} & modules.keys():
+            if len(modules[part]) == 1:
+                keys.add(modules[part][0].name)
+    return layout.with_head(name, keys)
+
+
+def _modules_called(name: str, names: Mapping[str, str]) -> list[str]:
+    """The module with a name in the file, else those whose names end with it."""
+    modules = {own.rpartition(".")[0]: inner.rpartition(".")[0] for inner, own in names.items()}
+    if name in modules:
+        return [modules[name]]
+    return [inner for own, inner in modules.items() if own.endswith(f".{name}")]
+
+
+def _inside(prefix: str, head: str, modules: Collection[str]) -> str:
+    """The name without the prefix of the head that the user named: the only one of ``modules``, or that with the
+    prefix."""
+    name = next(iter(modules)) if len(modules) == 1 else prefix + head
+    return name.removeprefix(prefix) if name.startswith(prefix) else OUTSIDE + name
+
+
+def file_name(prefix: str, name: str) -> str:
+    """A name in the file: with the prefix, unless it is marked as outside it."""
+    return name[1:] if name.startswith(OUTSIDE) else prefix + name
+
+
+def _usual_prefixes(names: list[str]) -> list[str]:
+    """Every prefix of more than half of the names that ends with a dot, the shortest first."""
+    prefixes: list[str] = []
+    start = ""
+    while True:
+        counts: dict[str, int] = {}
+        for name in names:
+            if name.startswith(start) and "." in name[len(start) :]:
+                longer = start + name[len(start) :].partition(".")[0] + "."
+                counts[longer] = counts.get(longer, 0) + 1
+        start = max(counts, key=lambda prefix: counts[prefix], default="")
+        if not start or 2 * counts[start] <= len(names):
+            return prefixes
+        prefixes.append(start)
 
 
 def _common_prefixes(names: list[str]) -> list[str]:
@@ -92,22 +201,22 @@ def _file_prefix(layout: LayoutTable, prefix: str, names: Iterable[str]) -> str:
     return min(candidates, key=lambda prefix: (len(prefix), prefix), default="")
 
 
-def sort_out(layout: LayoutTable, names: Iterable[str], extra_names: Iterable[str], prefix: str) -> FileNames:
-    """A file's names with ``prefix`` in front, by what they are to a layout; ``extra_names`` are ignored."""
+def sort_out(layout: LayoutTable, selection: Selection, prefix: str) -> FileNames:
+    """A file's names with ``prefix`` in front, by what they are to a layout."""
     drop = pattern((*layout.storage.ignore, *layout.storage.ignore_if_zero))
     wanted: dict[str, str] = {}
     dropped, counters = [], []
-    for name in names:
-        bare = name.removeprefix(prefix)
+    for inner, name in selection.names.items():
+        bare = inner.removeprefix(prefix)
         if drop and drop.fullmatch(bare):
             dropped.append(name)
-        elif layout.format == "pytorch" and (bare.endswith(f".{BATCHES}") or (prefix and name in _AVERAGED)):
+        elif layout.format == "pytorch" and (bare.endswith(f".{BATCHES}") or (prefix and inner in _AVERAGED)):
             counters.append(name)
-        elif prefix and bare == name:
-            wanted[f"\0{name}"] = name  # outside the scope: cannot be a network's tensor
+        elif prefix and bare == inner:
+            wanted[OUTSIDE + inner] = name
         else:
             wanted[bare] = name
-    return FileNames(wanted, (*dropped, *extra_names), tuple(counters), prefix)
+    return FileNames(wanted, (*dropped, *selection.dropped), tuple(counters), prefix)
 
 
 def pattern(globs: tuple[str, ...]) -> re.Pattern[str] | None:

@@ -7,22 +7,33 @@ A file matches a variant only if it has exactly the variant's names and every sh
 from __future__ import annotations
 
 from functools import partial
+from types import MappingProxyType
 from typing import TYPE_CHECKING
 
 from converters.errors import UsageError
 from converters.record import Record
 
 from .agreement import optional_head, present_parts, tensor_faults
-from .file_names import FileNames, averaged_names, chosen_name, pattern, readings, sizes_in_names, sort_out
+from .file_names import (
+    FileNames,
+    Selection,
+    chosen_name,
+    pattern,
+    readings,
+    selections,
+    sizes_in_names,
+    sort_out,
+)
 from .globs import is_for
 from .layout_tables import models
 from .names import CannotHold, families, tensor_slots
 from .readable_networks import readable_networks
 from .table_files import usual_class_counts
-from .variants import config, count, count_part, head_part, is_detector, variants
+from .tensor_counts import TensorCounter
+from .variants import config, head_part, is_detector, variants
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Mapping
+    from collections.abc import Callable, Iterable, Mapping, Sequence
 
     from converters.tensor import Tensor
 
@@ -34,10 +45,12 @@ if TYPE_CHECKING:
 class Match(Record):
     """A file matched with a variant, every tensor accounted for.
 
-    ``slots`` are in state-dict order. ``prefix`` is the prefix of the file's names. ``dropped`` are the file's tensors
-    that the layout ignores by name, ``counters`` its batch counters. If several variants fit, ``choices`` are their
-    names and ``variant`` is the first. ``partial`` means that the file holds a part of the network: the network has
-    more tensors than ``slots``.
+    ``slots`` are in state-dict order. ``prefix`` is the prefix of the file's names, ``names`` are those that the slots
+    have in the file where that prefix does not say so, and ``wrappers`` the parts of names that were left out.
+    ``dropped`` are the file's tensors that are left out, ``counters`` its batch counters. Of those left out, ``told``
+    are the user's, and ``aside`` are no weights, each with what it belongs to; the others are the layout's to ignore.
+    If several variants fit, ``choices`` are their names and ``variant`` is the first. ``partial`` means that the file
+    holds a part of the network: the network has more tensors than ``slots``.
     """
 
     layout: LayoutTable
@@ -50,6 +63,14 @@ class Match(Record):
     counters: tuple[str, ...]
     choices: tuple[str, ...] = ()
     partial: bool = False
+    names: Mapping[str, str] = MappingProxyType({})
+    wrappers: tuple[str, ...] = ()
+    told: tuple[str, ...] = ()
+    aside: Mapping[str, str] = MappingProxyType({})
+
+    def file_name(self, slot: TensorSlot) -> str:
+        """A slot's name in the file, which it has to store."""
+        return self.names.get(slot.name) or self.prefix + slot.name
 
     @property
     def has_inverse_std(self) -> bool:
@@ -64,21 +85,32 @@ def match_file(
     *,
     variant: str | None = None,
     head: str | None = None,
+    drop: Sequence[str] = (),
     path: str = "",
 ) -> Match:
     """Match a file's tensors with a variant of ``layout``.
 
     ``others`` are names of values that are not tensors. Among Caffe2 blobs the layout must ignore them by name; in a
     PyTorch file they are left out. ``variant`` requests one variant, or those of one of the layout's models. ``head``
-    is the file's name of the head, if it is not the layout's. Raises `Refused` with every fault against the most
-    similar variant.
+    is the file's name of the head, if it is not the layout's, and ``drop`` are patterns of names to leave out. Raises
+    `Refused` with every fault against the most similar variant.
     """
-    match, tried = _match_readings(layout, tensors, others, variant, head, path)
+    others = tuple(others)
+    match = find_match(layout, tensors, others, variant=variant, head=head, drop=drop)
     if match is None:
-        layout, likeliest = max(tried, key=_count_recognised) if len(tried) > 1 else tried[0]
         from .mismatch import explain
 
-        raise explain(layout, tensors, likeliest, variant, _filter_for(layout, variant), path)
+        *_, selection = selections(layout, tensors, others, drop)
+        tables = list(readings(layout, selection, head, guess=True))
+        tried = [_sorted_out(table, selection, prefix) for table, prefix in tables]
+        likeliest = max(tried, key=_count_recognised) if len(tried) > 1 else tried[0]
+
+        def fits(head_: str | None, more: Sequence[str]) -> Match | None:
+            return find_match(
+                layout, tensors, others, variant=variant, head=head_ or head, drop=(*drop, *more)
+            )
+
+        raise explain(*likeliest, tensors, variant, _filter_for(layout, variant), fits, path)
     return match
 
 
@@ -89,42 +121,39 @@ def find_match(
     *,
     variant: str | None = None,
     head: str | None = None,
-    path: str = "",
+    drop: Sequence[str] = (),
 ) -> Match | None:
     """As `match_file`, but returns None if no variant matches. This is faster, since no faults are listed."""
-    return _match_readings(layout, tensors, others, variant, head, path)[0]
-
-
-def _match_readings(
-    layout: LayoutTable,
-    tensors: Mapping[str, Tensor],
-    others: Iterable[str],
-    variant: str | None,
-    head: str | None,
-    path: str,
-) -> tuple[Match | None, list[tuple[LayoutTable, FileNames]]]:
-    """The match or None, and the readings of the names that did not match."""
-    if layout.format == "pytorch":
-        averages = averaged_names(tensors)
-        names = [name for name in tensors if name not in averages]
-        extra_names = (*averages, *others)
-    else:
-        names, extra_names = [*tensors, *others], ()
     asked = _filter_for(layout, variant)
-    tried: list[tuple[LayoutTable, FileNames]] = []
-    for table, prefix in readings(layout, names, head):
-        sorted_out = sort_out(table, names, extra_names, prefix)
-        chosen = table.choose(partial(chosen_name, table, sorted_out.wanted))
-        matches = [
-            match
-            for match in _matching_variants(chosen, tensors, sorted_out, asked)
-            if variant is None or _may_be_model(match, variant)
-        ]
-        if matches := _without_unlikely_detectors(matches):
-            choices = tuple(match.variant.name for match in matches) if len(matches) > 1 else ()
-            return matches[0].replace(choices=choices), tried
-        tried.append((chosen, sorted_out))
-    return None, tried
+    for selection in selections(layout, tensors, tuple(others), drop):
+        for table, prefix in readings(layout, selection, head):
+            chosen, names = _sorted_out(table, selection, prefix)
+            matches = [
+                match
+                for match in _matching_variants(chosen, tensors, names, asked)
+                if variant is None or _may_be_model(match, variant)
+            ]
+            if matches := _without_unlikely_detectors(matches):
+                choices = tuple(match.variant.name for match in matches) if len(matches) > 1 else ()
+                return _named(matches[0], names, selection).replace(choices=choices)
+    return None
+
+
+def _sorted_out(table: LayoutTable, selection: Selection, prefix: str) -> tuple[LayoutTable, FileNames]:
+    """A file's names sorted out, and the layout with those that the file has for modules that may have several."""
+    names = sort_out(table, selection, prefix)
+    return table.choose(partial(chosen_name, table, names.wanted)), names
+
+
+def _named(match: Match, names: FileNames, selection: Selection) -> Match:
+    """The match with what is said of the file's names."""
+    stored = (slot.name for slot in match.slots if slot.name)
+    return match.replace(
+        names={name: names.wanted[name] for name in stored if names.wanted[name] != match.prefix + name},
+        wrappers=selection.wrappers,
+        told=selection.told,
+        aside=selection.aside,
+    )
 
 
 def _without_unlikely_detectors(matches: list[Match]) -> list[Match]:
@@ -176,13 +205,14 @@ def _matching_variants(
     layout: LayoutTable, tensors: Mapping[str, Tensor], names: FileNames, may_try: Callable[[str], bool]
 ) -> list[Match]:
     """Every variant that matches; of variants that differ only in a head that the file lacks, the first."""
+    counter = TensorCounter(layout)
     matches: list[Match] = []
     for family in readable_networks(families(layout)):
         sizes = sizes_in_names(layout, family, names.wanted)
         for variant in variants(family):
             if not may_try(variant.name) or layout.support_for(variant.name).unsupported:
                 continue
-            match = _match_variant(layout, variant, sizes, tensors, names)
+            match = _match_variant(layout, variant, counter, sizes, tensors, names)
             if match and not any(_differ_in_head_only(match, other) for other in matches):
                 matches.append(match)
     return matches
@@ -191,6 +221,7 @@ def _matching_variants(
 def _match_variant(
     layout: LayoutTable,
     variant: Variant,
+    counter: TensorCounter,
     sizes: Mapping[str, int],
     tensors: Mapping[str, Tensor],
     names: FileNames,
@@ -199,11 +230,10 @@ def _match_variant(
 
     Names are counted first, and the expansion stops at the first difference, so most variants cost nothing.
     """
-    stored = layout.tensor_counts
-    required, in_file = count(variant, stored), len(names.wanted)
-    optional = {part: count_part(variant, part, stored) for part, may_lack in variant.parts if may_lack}
+    required, in_file = counter.count(variant), len(names.wanted)
+    optional = {part: counter.count_part(variant, part) for part, may_lack in variant.parts if may_lack}
     head = optional_head(layout, variant)
-    head_count = count_part(variant, head, stored) if head else 0
+    head_count = counter.count_part(variant, head) if head else 0
     if not required - head_count <= in_file <= required + sum(optional.values()):
         return None
     present = {head: False} if in_file == required - head_count != required else {}
@@ -268,7 +298,7 @@ def without_head(match: Match) -> Match:
         raise UsageError(f"{match.variant.title} has no head that can be left out")
     head_modules = {module.name for module in match.variant.modules if module.part == head}
     slots = tuple(slot for slot in match.slots if slot.canonical.rpartition(".")[0] not in head_modules)
-    dropped = tuple(match.prefix + slot.name for slot in match.slots if slot not in slots and slot.name)
+    dropped = tuple(match.file_name(slot) for slot in match.slots if slot not in slots and slot.name)
     return match.replace(
         sizes={**match.sizes, "classes": 0},
         present={**match.present, head: False},

@@ -5,15 +5,15 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, NamedTuple
 
 from converters.errors import Refused
-from converters.printable import printable
 
 from .agreement import Fault, optional_head, present_parts, tensor_faults
-from .file_names import sizes_in_names
+from .file_names import file_name, sizes_in_names
 from .globs import glob_matches
 from .layout_tables import models
 from .names import CannotHold, families, tensor_slots
 from .readable_networks import readable_variants
-from .variants import count, count_part, head_part
+from .remedies import remedy
+from .tensor_counts import TensorCounter
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Mapping
@@ -22,6 +22,7 @@ if TYPE_CHECKING:
 
     from .file_names import FileNames
     from .names import TensorSlot
+    from .remedies import Fits
     from .schema import LayoutTable
     from .variants import Variant
 
@@ -40,14 +41,15 @@ class _Candidate(NamedTuple):
 
 def explain(
     layout: LayoutTable,
-    tensors: Mapping[str, Tensor],
     names: FileNames,
+    tensors: Mapping[str, Tensor],
     requested: str | None,
     may_try: Callable[[str], bool],
+    fits: Fits,
     path: str,
 ) -> Refused:
     """The error for a file that matches no variant of a layout. ``requested`` is the variant or model that the user
-    requests, and ``may_try`` tests by name whether a variant may be it."""
+    requests, ``may_try`` tests by name whether a variant may be it, and ``fits`` what the user may say of the file."""
     candidates = [
         variant
         for variant in readable_variants(families(layout))
@@ -70,7 +72,7 @@ def explain(
             else "it holds no tensors",
             hint="`convert inspect` shows what it holds, `convert models` what can be converted",
         )
-    return _mismatch(layout, tensors, names, best, path)
+    return _mismatch(layout, tensors, names, best, fits, path)
 
 
 def _nearest(
@@ -101,20 +103,25 @@ def _nearest(
 
 def _most_shared(layout: LayoutTable, variant: Variant, in_file: int) -> float:
     """The largest part of the names that a file of ``in_file`` tensors can share with a variant."""
-    counts = layout.tensor_counts
-    most = count(variant, counts)
+    counter = TensorCounter(layout)
+    most = counter.count(variant)
     least = most
     head = optional_head(layout, variant)
     if head:
-        least -= count_part(variant, head, counts)
-    most += sum(count_part(variant, part, counts) for part, optional in variant.parts if optional)
+        least -= counter.count_part(variant, head)
+    most += sum(counter.count_part(variant, part) for part, optional in variant.parts if optional)
     if in_file < least:
         return in_file / least
     return most / in_file if in_file > most else 1.0
 
 
 def _mismatch(
-    layout: LayoutTable, tensors: Mapping[str, Tensor], names: FileNames, best: _Candidate, path: str
+    layout: LayoutTable,
+    tensors: Mapping[str, Tensor],
+    names: FileNames,
+    best: _Candidate,
+    fits: Fits,
+    path: str,
 ) -> Refused:
     """The refusal with all differences from the most similar variant, names first."""
     variant = best.variant
@@ -122,21 +129,20 @@ def _mismatch(
     missing = [name for name in slot_names if name not in names.wanted]
     unused = [name for bare, name in names.wanted.items() if bare not in slot_names]
     faults = [
-        *(Fault("missing", names.prefix + name, near) for name, near in nearest(missing, unused)),
+        *(Fault("missing", file_name(names.prefix, name), near) for name, near in nearest(missing, unused)),
         *(Fault("unused", name, near) for name, near in nearest(unused, missing)),
         *best.faults,
     ]
-    hints = (
-        text
-        for glob, text in layout.storage.hints.items()
-        if any(glob_matches(glob, name) for name in missing)
-    )
+    hint = remedy(layout, variant, best.slots, names, tensors, fits)
+    if not hint and len(missing) == len(faults):  # a hint while other faults remain would lead nowhere
+        hints = layout.storage.hints.items()
+        hint = next((text for glob, text in hints if all(glob_matches(glob, name) for name in missing)), "")
     general = "the file may be damaged or from another network; --json lists every fault"
     return Refused(
         f"does not fit {variant.title} ({variant.name}), the nearest of {layout.name}'s networks",
         path=path,
         where=f"{len(faults)} fault{'s' if len(faults) > 1 else ''}; {best.shared:.0%} of the names agree",
-        hint=_other_head(layout, variant, best.slots, names, tensors) or next(hints, general),
+        hint=hint or general,
         faults=tuple(str(fault) for fault in faults),
     )
 
@@ -156,37 +162,6 @@ def _disagreements(
         if name is not None:
             faults += tensor_faults(variant, slot, name, tensors, sizes)
     return faults
-
-
-def _other_head(
-    layout: LayoutTable,
-    variant: Variant,
-    slots: Iterable[TensorSlot],
-    names: FileNames,
-    tensors: Mapping[str, Tensor],
-) -> str:
-    """The hint for a file that lacks only the head and has one other linear layer with as many inputs, which may be its
-    head under another name; empty for other files."""
-    wanted = {slot.name: slot for slot in slots if slot.name}
-    head = {module.name for module in variant.modules if module.part == head_part(variant)}
-    missing = [slot for name, slot in wanted.items() if name not in names.wanted]
-    unused = {bare: name for bare, name in names.wanted.items() if bare not in wanted}
-    weight, bias = layout.parameter("fc", "weight"), layout.parameter("fc", "bias")
-    candidates = [bare.removesuffix(weight.suffix) for bare in unused if bare.endswith(weight.suffix)]
-    if (
-        len(head) != 1
-        or len(candidates) != 1
-        or unused.keys() != {weight.of(candidates[0]), bias.of(candidates[0])}
-    ):
-        return ""
-    if any(slot.canonical.rpartition(".")[0] not in head for slot in missing):
-        return ""
-    inputs = next(module.shape[1] for module in variant.modules if module.name in head)
-    plain = weight.plain(tensors[unused[weight.of(candidates[0])]].shape, 2)
-    if plain is None or plain[1] != inputs:
-        return ""
-    name = printable(names.prefix + candidates[0])
-    return f"if {name} is its head, say so: --head {name}"
 
 
 def nearest(names: list[str], others: Iterable[str]) -> Iterator[tuple[str, str]]:

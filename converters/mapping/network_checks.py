@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from typing import TYPE_CHECKING
 
-from .parse import Fault, did_you_mean
+from .parse import Fault, TableError, did_you_mean
 from .table_files import network_names
 from .variants import is_detector, variants
 
@@ -60,6 +60,11 @@ def _expansion_faults(table: NetworkTable) -> Iterator[Fault]:
             names = [module.name for module in variant.modules]
             if twice := next((name for name in names if names.count(name) > 1), ""):
                 yield Fault(("types", str(variant.values["type"])), f"has two modules {twice!r}")
+    except TableError as error:
+        if error.path != f"networks/{table.family}.toml":
+            raise  # it is the error of a network that this one composes
+        types = [variant.values["type"] for variant in variants(table.family) if variant.name == error.where]
+        yield Fault(("types", *types), error.what)
     except (KeyError, ValueError, TypeError, IndexError, RecursionError) as error:
         what = f"has no {error}" if isinstance(error, KeyError) else str(error)
         yield Fault(("variant",), f"its variants cannot be expanded: {what}")

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from . import table_files
 from .network_tables import is_compiled, load_network
-from .table_files import table_path, table_text
+from .table_files import names_in, table_path, table_text
 from .variants import variants
 
 if TYPE_CHECKING:
@@ -31,10 +31,7 @@ def readable_variants(families: Iterable[str]) -> Iterator[Variant]:
 
 def network_errors() -> tuple[TableError, ...]:
     """The errors of the tables that `readable_networks` has left out so far."""
-    errors = _errors_so_far(table_files.ROOT).values()
-    return tuple(
-        {str(error): error for error in errors}.values()
-    )  # a table that others compose comes several times
+    return tuple(_errors_so_far(table_files.ROOT).values())
 
 
 @cache
@@ -48,17 +45,25 @@ def _error(root: str, family: str) -> TableError | None:
     """What is wrong with a family's table, or with one that it composes."""
     try:
         table = load_network(family)
+        composed = {side.network for side in table.compose.values()} - {family}
+        for other in composed.intersection(names_in(root, "networks")):
+            if error := _error(root, other):
+                return error
         if not is_compiled(root, family):  # the build checks a table before it compiles it
             _check(root, table)
     except Exception as error:
-        from .parse import TableError
+        from .parse import Fault, TableError
 
-        if not isinstance(error, TableError):
+        if isinstance(error, RecursionError):
+            text = table_text("networks", family, root).decode()
+            wrong = Fault(("compose",), "composes itself").at(table_path(root, "networks", family), text)
+        elif isinstance(error, TableError):
+            wrong = error
+        else:
             raise
-        _errors_so_far(root)[family] = error
-        return error
-    others = (_error(root, side.network) for side in table.compose.values())
-    return next((error for error in others if error is not None), None)
+        _errors_so_far(root)[family] = wrong
+        return wrong
+    return None
 
 
 def _check(root: str, table: NetworkTable) -> None:

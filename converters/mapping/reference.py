@@ -83,7 +83,7 @@ def page() -> str:
 
 
 def json_schema() -> dict[str, Any]:
-    """A JSON schema of both sorts of table."""
+    """A JSON schema of both kinds of table."""
     records = [schema.LayoutFile, schema.NetworkFile]
     every = [*records, *(nested for record in records for nested in _nested(record))]
     return {

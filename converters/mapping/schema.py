@@ -17,7 +17,7 @@ from .globs import is_for
 from .storage import PARAMETERS, Parameter, StoredTensor
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Callable, Collection, Mapping
 
 NOTHING: Mapping[str, Any] = MappingProxyType({})
 """An empty table."""
@@ -61,7 +61,7 @@ class Model(Record):
     name: str = ""
     """The model's name."""
     frame_step: int = 1
-    """Every so many frames of the video are one of the clip."""
+    """Frames of the video from one of the clip's frames to the next."""
     count: tuple[int | str, ...] = ()
     """The larger crop that the authors count operations at."""
     count_positions: int = 1
@@ -447,12 +447,12 @@ class LayoutTable(Record):
             lambda names: names.change(lambda text: text.removeprefix(prefix)), rename=rename, absent=prefix
         )
 
-    def with_head(self, name: str) -> LayoutTable:
-        """The same for a file that calls the head ``name``."""
+    def with_head(self, name: str, keys: Collection[str]) -> LayoutTable:
+        """The same for a file that calls the head ``name``; ``keys`` are the heads of all variants in the tables."""
         return self._with_names(
             lambda names: names.replace(
-                common={**names.common, "head": name},
-                choices={key: texts for key, texts in names.choices.items() if key != "head"},
+                common={**names.common, **dict.fromkeys(keys, name)},
+                choices={key: texts for key, texts in names.choices.items() if key not in keys},
             ),
             head=name,
         )

@@ -66,7 +66,7 @@ class StoredTensor(NamedTuple):
 
     def plain(self, shape: tuple[int, ...], rank: int) -> tuple[int, ...] | None:
         """A shape in the file without the further ones, for a canonical shape of ``rank`` axes; None where it
-        has not as many as it must."""
+        has fewer axes than it must."""
         extra = len(shape) - rank
         most = extra - self.trailing if "l" in self.more else self.leading
         for front in range(self.leading if self.least is None else self.least, most + 1):

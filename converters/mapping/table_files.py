@@ -1,4 +1,4 @@
-"""The files of the tables under ``mappings/``: where they are, which there are, and their text."""
+"""The files of the tables under ``mappings/``: their folder, their names and their text."""
 
 from __future__ import annotations
 

@@ -21,9 +21,6 @@ if TYPE_CHECKING:
 BN_EPS = "bn_eps"
 """The setting that every batch norm's eps is, in families that have norms."""
 
-ModuleCount = tuple[str, str, str, int]
-"""A part, one of its lines, its kind, and how many modules it is in the variant."""
-
 Stage = tuple[Any, ...]
 """A column's values in the blocks of one stage."""
 
@@ -59,11 +56,6 @@ class Variant(Record):
             expanded.append(module)
             yield module
         self.__dict__["modules"] = tuple(expanded)
-
-    @cached_property
-    def module_counts(self) -> dict[str, tuple[ModuleCount, ...]]:
-        """How many modules each line of each part stands for."""
-        return {part: tuple(_module_counts(self, part)) for part, _ in self.parts}
 
     @cached_property
     def parts(self) -> tuple[tuple[str, bool], ...]:
@@ -123,36 +115,15 @@ def find_variant(family: str, name: str) -> Variant:
     raise KeyError(name)
 
 
-def count(variant: Variant, stored: Mapping[str, int]) -> int:
-    """How many tensors a variant has in a file, optional parts left out, without expanding it.
-
-    ``stored`` says how many a module of each kind has, or one under its key in the table, perhaps in one part alone.
-    """
-    return sum(count_part(variant, part, stored) for part, optional in variant.parts if not optional)
-
-
-def count_part(variant: Variant, part: str, stored: Mapping[str, int]) -> int:
-    """How many tensors one part of a variant has."""
-    return sum(
-        number * stored.get(f"{own}/{line}", stored.get(line, stored[kind]))
-        for own, line, kind, number in variant.module_counts[part]
-    )
-
-
-def _module_counts(variant: Variant, part: str) -> Iterator[ModuleCount]:
-    if part in variant.table.compose:
-        for inner, own in _composed(variant, part):
-            yield from inner.module_counts[own]
-        return
-    templates = variant.table.modules[part]
-    number = 1
-    if _indexed(templates):
-        where = variant.table.where.get(part)
-        number = sum(variant.values["blocks"])
-        for name, wanted in where.items() if where else ():
-            number = sum(stage.count(wanted) for stage in column(variant, name))
-    for template in templates:
-        yield part, template.name, template.kind, number
+def copies(variant: Variant, part: str) -> int:
+    """How many times a variant has the lines of a part that is not a side: once, or in so many of its blocks."""
+    if not _indexed(variant.table.modules[part]):
+        return 1
+    number: int = sum(variant.values["blocks"])
+    where = variant.table.where.get(part)
+    for name, wanted in where.items() if where else ():
+        number = sum(stage.count(wanted) for stage in column(variant, name))
+    return number
 
 
 def parts(variant: Variant) -> tuple[tuple[str, bool], ...]:
@@ -161,7 +132,7 @@ def parts(variant: Variant) -> tuple[tuple[str, bool], ...]:
 
 
 def head_part(variant: Variant) -> str:
-    """The part that a file of the backbone alone lacks; empty where there is no such."""
+    """The part that a file of the backbone alone lacks; empty if the variant has none."""
     return variant.table.variant.head.format_map(variant.values)
 
 
@@ -382,13 +353,14 @@ def _index(variant: Variant) -> Index:
     return variant.table.index
 
 
-def _composed(variant: Variant, side: str) -> list[tuple[Variant, str]]:
+def parts_of_side(variant: Variant, side: str) -> list[tuple[Variant, str]]:
+    """The parts of the variant that a side is, those left out that the composed network does without."""
     inner = _inner(variant, side)
     return [(inner, part) for part, _ in parts(inner) if part not in variant.table.compose[side].without]
 
 
 def _side_modules(variant: Variant, side: str) -> Iterator[Module]:
-    wanted = {part for _, part in _composed(variant, side)}
+    wanted = {part for _, part in parts_of_side(variant, side)}
     for module in modules(_inner(variant, side)):
         if module.part in wanted:
             yield Module(

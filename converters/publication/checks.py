@@ -90,6 +90,7 @@ def _recorded_options(inspection: Inspection, source: str) -> dict[str, Any]:
                 "source": made_from.get("layout"),
                 "inverse_std": made_from.get("inverse_std", False),
                 "entry": made_from.get("wrapper"),
+                "drop": made_from.get("drop"),
                 "head": record["origin"].get("head") if number == len(records) else None,
                 "variant": network_of(inspection).model or network_of(inspection).variant,
             }
@@ -102,7 +103,7 @@ def compare_networks(staged: str, source: str, inspection: Inspection) -> tuple[
     from converters.verification.verify import verify
 
     recorded = _recorded_options(inspection, source)
-    options = {key: value for key, value in recorded.items() if key in ("variant", "inverse_std")}
+    options = {key: value for key, value in recorded.items() if key != "source"}
     verification = verify(source, staged, layout=inspection.layout, **options)
     result = verification.functional
     if not verification.ok:

@@ -37,7 +37,7 @@ def described_net(predict_net: Caffe2Net, tensors: Mapping[str, Tensor]) -> Sour
         _, channels, *kernel = tensors[weight].shape
         inputs[name] = ("N", channels, *("T", "H", "W")[-len(kernel) :])
     if not predict_net.outputs or predict_net.outputs[-1] not in made:
-        raise Refused("the net gives no output of its own")
+        raise Refused("the net computes no output")
     vmz_net = vmz.recognise({name: tensor.shape for name, tensor in tensors.items()}, {})
     blocks = {label: name for label, name in (vmz_net.blocks if vmz_net else {}).items() if name in made}
     blocks.pop("logits", None)

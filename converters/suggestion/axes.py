@@ -39,6 +39,14 @@ class AxisOrder(NamedTuple):
         """Whether nothing changes."""
         return self.axes == tuple(range(len(self.axes))) and self.removed == self.added == (0, 0)
 
+    @property
+    def exchanges_channels(self) -> bool:
+        """Whether it leads from ``... I O`` to ``O I ...`` or back, and nothing else changes place."""
+        rank = len(self.axes)
+        to_first = (rank - 1, rank - 2, *range(rank - 2))
+        to_last = (*range(2, rank), 1, 0)
+        return rank > 1 and self.axes in (to_first, to_last)
+
     def without_ones(self, shape: Shape) -> Shape:
         """A shape without the axes that are removed."""
         return shape[self.removed[0] : len(shape) - self.removed[1]]
@@ -53,9 +61,12 @@ class AxisOrder(NamedTuple):
         return (1,) * self.added[0] + tuple(plain[axis] for axis in self.axes) + (1,) * self.added[1]
 
 
-def orders_between(left: Sequence[Shape], right: Sequence[Shape]) -> tuple[list[AxisOrder], list[str]]:
+def orders_between(
+    left: Sequence[Shape], right: Sequence[Shape], *, exchanged: bool = False
+) -> tuple[list[AxisOrder], list[str]]:
     """The orders of axes that lead from the left shapes to most of the right ones, best first, and notes on what
-    shapes alone did not decide. Where several do equally well, it is the one that moves axes least."""
+    shapes alone did not decide. Where several do equally well, it is the one that moves axes least; or with
+    ``exchanged``, where one of the files has channels last, the one that only brings them to the other end."""
     sizes = [{_sizes(shape) for shape in side} for side in (left, right)]
     sources, targets = (
         Counter(shape for shape in side if _sizes(shape) in sizes[0] & sizes[1]) for side in (left, right)
@@ -66,7 +77,10 @@ def orders_between(left: Sequence[Shape], right: Sequence[Shape]) -> tuple[list[
         gains = {order: _gain(order, sources, targets) for order in _candidates(sources, targets)}
         if not gains:  # too many axes, or too many of size one
             break
-        best = max(gains, key=lambda order: (gains[order], *_simplicity(order)))
+        best = max(
+            gains,
+            key=lambda order: (gains[order], exchanged and order.exchanges_channels, *_simplicity(order)),
+        )
         # A second order of as many axes must earn it: a few remaining shapes fit some order by chance.
         known = any(len(order.axes) == len(best.axes) and order[1:] == best[1:] for order in orders)
         if gains[best] < (3 if known else 1):

@@ -21,6 +21,12 @@ if TYPE_CHECKING:
 MAX_SLOTS = 6
 """Vectors of one module whose every assignment is tried."""
 
+BESIDE = 0.5
+"""The share of a file's weights that must have vectors beside them for its order to tell modules, where the weights of
+both files are in one order."""
+
+_OPEN = "the order leaves its module open"
+
 
 class _RunPair(NamedTuple):
     """The vectors of one module on both sides; ``doubt`` is the doubt that it is one module."""
@@ -49,6 +55,9 @@ def _pair_runs(
     state: PairingState, orders: tuple[list[int], list[int]], runs: list[list[Run]]
 ) -> list[_RunPair]:
     beside = [_beside(state, side, orders[side], runs[side]) for side in (0, 1)]
+    weights = [len(state.of_kind(side, orders[side], vectors=False)) for side in (0, 1)]
+    share = BESIDE if state.in_order else CHAIN
+    in_order = all(len(beside[side]) >= share * weights[side] for side in (0, 1))
     pairs: list[_RunPair] = []
     used: tuple[set[int], set[int]] = (set(), set())
     for weight, number in beside[0].items():
@@ -57,7 +66,7 @@ def _pair_runs(
         if partner and match >= 0:
             left, right = runs[0][number], runs[1][match]
             if state.keys[0][left[0]] == state.keys[1][right[0]]:
-                pairs.append(_RunPair(left, right, partner.doubt))
+                pairs.append(_RunPair(left, right, partner.doubt or ("" if in_order else _OPEN)))
                 used[0].add(number)
                 used[1].add(match)
     rest = [[run for number, run in enumerate(runs[side]) if number not in used[side]] for side in (0, 1)]
@@ -71,7 +80,7 @@ def _pair_runs(
         ],
     )
     sizes = [[state.keys[side][run[0]] for run in rest[side]] for side in (0, 1)]
-    doubt = "" if sizes[0] == sizes[1] else "the order leaves its module open"
+    doubt = "" if sizes[0] == sizes[1] else _OPEN
     return pairs + [_RunPair(rest[0][a], rest[1][b], doubt) for a, b in alignment.pairs]
 
 

@@ -34,12 +34,12 @@ def pair_weights_in_order(state: PairingState) -> tuple[list[int], list[int]]:
     assert best is not None
     alignment, left, right = best
     lefts, rights = state.of_kind(0, left, vectors=False), state.of_kind(1, right, vectors=False)
-    believed = len(alignment.pairs) >= CHAIN * min(len(lefts), len(rights))
+    state.in_order = len(alignment.pairs) >= CHAIN * min(len(lefts), len(rights))
     for a, b in alignment.pairs:
         i, j = lefts[a], rights[b]
         if not state.free(i, j):
             continue
-        if not believed:
+        if not state.in_order:
             doubt = "the two files have different orders"
         elif (a, b) not in alignment.certain:
             doubt = "the order leaves it open" + state.alternatives(i, j)

@@ -32,10 +32,12 @@ CLOSE = {"float64": 4e-7, "float32": 4e-7, "float16": 1e-3, "bfloat16": 8e-3}
 
 
 class Factors(Record):
-    """The factors of a file. ``of`` names the factor of each tensor that has one, ``roles`` say what the tensors are,
-    and ``tensors`` are all tensors of the file, those with a factor already divided by it."""
+    """The factors of a file. ``of`` names the factor of each tensor that has one, ``possible`` that of each which may
+    have one. ``roles`` say what the tensors are, and ``tensors`` are all tensors of the file, those with a factor
+    already divided by it."""
 
     of: Mapping[str, str]
+    possible: Mapping[str, str]
     roles: Mapping[str, str]
     tensors: Mapping[str, Tensor]
 
@@ -50,6 +52,7 @@ def find_factors(checkpoint: Checkpoint, weights: Iterable[str], other: Checkpoi
     where ``other`` is given, which has the quotients."""
     tensors = dict(checkpoint.tensors)
     of: dict[str, str] = {}
+    possible: dict[str, str] = {}
     roles: dict[str, str] = {}
     kinds = {row["name"]: row["kind"] for row in checkpoint.details.get("layers", ())}
     for module, members in _modules(checkpoint, weights).items():
@@ -61,6 +64,7 @@ def find_factors(checkpoint: Checkpoint, weights: Iterable[str], other: Checkpoi
             found = "BatchNorm" in str(kinds.get(module) or "BatchNorm") and factor == f"{module}/2"
         else:
             found = other is not None and _has_quotients(tensors, trio, other)
+            possible |= {} if found else dict.fromkeys(vectors, factor)
         if found:
             divide = Divide(by=tensors[factor])
             of |= dict.fromkeys(vectors, factor)
@@ -70,7 +74,7 @@ def find_factors(checkpoint: Checkpoint, weights: Iterable[str], other: Checkpoi
     for layer, kind in kinds.items():
         if kind == "Scale":
             roles |= {f"{layer}/0": "scale", f"{layer}/1": "shift"}
-    return Factors(of=of, roles=roles, tensors=tensors)
+    return Factors(of=of, possible=possible, roles=roles, tensors=tensors)
 
 
 def close(left: Tensor, right: Tensor) -> bool:
@@ -94,7 +98,8 @@ def with_factors(
     for pair in pairs:
         over, times = left.of.get(pair.left.name, ""), right.of.get(pair.right.name, "")
         if not (over and times):
-            yield replace(pair, over=over, times=times)
+            doubt = pair.doubt or _possible_factor(pair, left, right)
+            yield replace(pair, over=over, times=times, doubt=doubt)
             continue
         yield pair
         if over not in copied:
@@ -102,6 +107,13 @@ def with_factors(
             factors = fingerprint(0, over), fingerprint(1, times)
             axes = change_of(vector_order(factors[0].shape, factors[1].shape))
             yield ProposedPair(left=factors[0], right=factors[1], axes=axes, why="module", doubt=pair.doubt)
+
+
+def _possible_factor(pair: ProposedPair, left: Factors, right: Factors) -> str:
+    """The doubt about a pair of other values, beside one of which stands a number."""
+    name = left.possible.get(pair.left.name) or right.possible.get(pair.right.name)
+    equal = pair.left.values and pair.right.values and pair.left.values.checksum == pair.right.values.checksum
+    return f"{name!r} may be a factor of its values" if name and not equal else ""
 
 
 def _modules(checkpoint: Checkpoint, weights: Iterable[str]) -> dict[str, list[str]]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from converters.conversion.arrays import arrays
@@ -48,6 +49,7 @@ def summarise(tensor: Tensor) -> ValueSummary:
     import numpy
 
     total, low, high = 0, float("inf"), float("-inf")
+    signs: set[bool] = set()
     with numpy.errstate(over="ignore", invalid="ignore"):
         for values in arrays(tensor.data, tensor.dtype):
             if not len(values):
@@ -58,6 +60,10 @@ def summarise(tensor: Tensor) -> ValueSummary:
             bits *= numpy.uint64(0xBF58476D1CE4E5B9)
             bits ^= bits >> numpy.uint64(32)
             total = (total + int(bits.sum(dtype="<u8"))) % (1 << 64)
+            if low == high == 0:
+                signs |= {bool(sign) for sign in numpy.unique(numpy.signbit(values))}
+    if low == high == 0 and len(signs) > 1:
+        low = -sys.float_info.min  # zeros of both signs are not one value
     return ValueSummary(total, low, high)
 
 

@@ -25,12 +25,14 @@ class Hints(NamedTuple):
     """What a pairing may ask beside the fingerprints.
 
     ``explain`` finds the change of axes between two tensors with the same values, if any; ``close`` says whether two
-    tensors are equal but for the rounding of a factor; ``roles`` are those of vectors that the files' formats show.
+    tensors are equal but for the rounding of a factor; ``roles`` are those of vectors that the files' formats show;
+    ``exchanged`` says that one format has channels last.
     """
 
     explain: Callable[[TensorFingerprint, TensorFingerprint], AxisChange | None] = lambda _, __: None
     close: Callable[[TensorFingerprint, TensorFingerprint], bool] = lambda _, __: False
     roles: tuple[Mapping[str, str], Mapping[str, str]] = ({}, {})
+    exchanged: bool = False
 
 
 class Partner(NamedTuple):
@@ -62,6 +64,8 @@ class PairingState:
         self.partners: dict[int, int] = {}
         self.filled: tuple[list[FilledTensor], list[FilledTensor]] = ([], [])
         self.notes: list[str] = []
+        self.in_order = True
+        """Whether the weights of both files are in one order."""
         self._words = [[words(tensor.name) for tensor in side] for side in self.sides]
         checksums = [{_checksum(tensor) for tensor in side} - {None} for side in self.sides]
         self.shared = checksums[0] & checksums[1]
@@ -77,7 +81,7 @@ class PairingState:
         self.exact_axes: dict[int, AxisOrder | AxisChange] = {}
         """Of left tensors whose equal values show how their axes change."""
         shapes = [[tensor.shape for tensor in side if not tensor.is_vector] for side in self.sides]
-        self.orders, notes = orders_between(*shapes)
+        self.orders, notes = orders_between(shapes[0], shapes[1], exchanged=hints.exchanged)
         self.notes += notes
         self.keys: tuple[list[Key | None], list[Key | None]] = (
             [self._left_key(tensor, set(shapes[1])) for tensor in left],

@@ -36,6 +36,9 @@ if TYPE_CHECKING:
 MAX_TENSORS = 2000
 """In each file: the comparison grows with the product of the two numbers."""
 
+CHANNELS_LAST = ("tensorflow",)
+"""Formats whose kernels are ``H W I O``."""
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Suggestion:
@@ -160,7 +163,13 @@ def _propose(left: _Side, right: _Side, *, values: bool) -> Proposal:
         [fingerprint(number, name) for name in side.names.weights if name not in side.factors.names]
         for number, side in enumerate((left, right))
     ]
-    hints = Hints(explain=explain, close=rounded, roles=(left.factors.roles, right.factors.roles))
+    last = [side.checkpoint.format in CHANNELS_LAST for side in (left, right)]
+    hints = Hints(
+        explain=explain,
+        close=rounded,
+        roles=(left.factors.roles, right.factors.roles),
+        exchanged=last[0] != last[1],
+    )
     proposal = propose(lists[0], lists[1], equal if values else None, hints)
     pairs = with_factors(proposal.pairs, left.factors, right.factors, fingerprint)
     return replace(proposal, pairs=tuple(pairs))

@@ -79,7 +79,7 @@ def _pairs(source: Identified, output: Identified) -> Iterator[TensorPair]:
             slot.canonical: (name, tensor.dtype, tensor.shape)
             for slot in side.match.slots
             if slot.name
-            for name in (side.match.prefix + slot.name,)
+            for name in (side.match.file_name(slot),)
             for tensor in (side.checkpoint.tensors[name],)
         }
         for side in (source, output)

@@ -29,7 +29,7 @@ def compare_bytes(source: Identified, output: Identified) -> ExactResult:
     record, the output must have what the source converts to, bit for bit.
     """
     plan = _plan_back(source, output)
-    canonical = {source.match.prefix + slot.name: slot.canonical for slot in source.match.slots if slot.name}
+    canonical = {source.match.file_name(slot): slot.canonical for slot in source.match.slots if slot.name}
     return ExactResult(
         tensors=len(canonical),
         changed=(

@@ -57,7 +57,7 @@ def with_usual_head_name(side: Identified) -> dict[str, Tensor]:
         for own, usual in zip(match.slots, usual_slots, strict=True):
             if own.name != usual.name:
                 name = match.prefix + usual.name
-                tensors[name] = tensors.pop(match.prefix + own.name)._replace(name=name)
+                tensors[name] = tensors.pop(match.file_name(own))._replace(name=name)
     return tensors
 
 

@@ -25,7 +25,7 @@ from .functional import RunOptions, compare
 from .outcome import TOLERANCES, Verification
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Mapping, Sequence
 
     from converters.conversion.identify import Identified
     from converters.formats.checkpoint import Checkpoint
@@ -41,6 +41,7 @@ def verify(
     variant: str | None = None,
     entry: str | None = None,
     head: str | None = None,
+    drop: Sequence[str] = (),
     device: str = "cpu",
     clip: str | os.PathLike[str] | None = None,
     seed: int = 0,
@@ -54,7 +55,7 @@ def verify(
     names fit several; an output with a record must be what its record says. ``device`` is where the output's side runs:
     ``"cpu"``, ``"cuda"`` or ``"auto"``. ``clip`` is an ``.npy`` of float32 ``[N, C, T, H, W]``, preprocessed; by
     default it is noise from ``seed``, of the size and range that the network was made for. ``entry``, ``head``,
-    ``settings`` and ``inverse_std`` tell what the source's tensors do not show, as in `convert`; the
+    ``drop``, ``settings`` and ``inverse_std`` tell what the source's tensors do not show, as in `convert`; the
     default is what the source's released files have. ``evidence`` also hashes both files and reads every value, for a
     report.
 
@@ -65,7 +66,9 @@ def verify(
         raise UsageError(f"unknown device {device!r}", hint="one of cpu, cuda, auto")
     started = perf_counter()
     options = RunOptions(device, clip, seed)
-    hints = UserHints(variant=variant, model=variant, head=head, settings=settings, inverse_std=inverse_std)
+    hints = UserHints(
+        variant=variant, model=variant, head=head, drop=drop, settings=settings, inverse_std=inverse_std
+    )
     with (
         open_checkpoint(os.fspath(source), entry=entry) as source_file,
         open_checkpoint(os.fspath(output)) as output_file,
@@ -111,7 +114,7 @@ def _identify_both(
     # The output's record of the network is under test; without a record there is only what the user says.
     recorded = output_file.provenance
     output_hints = (
-        UserHints(variant=hints.variant) if recorded else hints.replace(head=None, inverse_std=False)
+        UserHints(variant=hints.variant) if recorded else hints.replace(head=None, drop=(), inverse_std=False)
     )
     try:
         output = identify(output_file, layouts[1], output_hints)

@@ -224,3 +224,37 @@ def test_a_head_that_is_not_there(r2d, tmp_path):
     with pytest.raises(Refused) as caught:
         convert("vmz", r2d, tmp_path / "out.pth", head="fc")
     assert any(fault.startswith("missing: fc_w") for fault in caught.value.faults)
+
+
+def test_a_training_run_comes_back_name_by_name(r2d_state, tmp_path, run):
+    """A compiled part, a head outside the prefix, a loss, a metric, a profiler, and something that nobody knows."""
+    names = {name: f"module.net.{name}".replace("net.layer1.", "net.layer1._orig_mod.") for name in r2d_state}
+    names |= {f"fc.{leaf}": f"module.new_fc.{leaf}" for leaf in ("weight", "bias")}
+    network = {names[name]: tensor for name, tensor in r2d_state.items()}
+    beside = {
+        "module.criterion.weight": torch.rand(400),
+        "val_acc.tp": torch.tensor(3),
+        "module.net.layer1.total_ops": torch.zeros(1, dtype=torch.float64),
+        "module.queue": torch.rand(8, 16),
+    }
+    torch.save(network | beside, tmp_path / "in.pth")
+    words = ("auto", "in.pth", "there.pth", "--to", "native", "--head", "new_fc", "--drop", "module.queue")
+    done = run(*words)
+    assert done.returncode == 0, done.stderr
+    for text in (
+        "the names of the network start with net.",
+        "names in the input contain module and _orig_mod, which wrappers put there",
+        "the input's head is called new_fc (--head)",
+        "left aside, since they are buffers of losses, not weights of the network: module.criterion.weight",
+        "left aside, since they are buffers of metrics, not weights of the network: val_acc.tp",
+        "left aside, since they are buffers of profilers, not weights of the network: module.net.layer1.total_ops",
+        "dropped, as told (--drop): module.queue",
+    ):
+        assert f"note: {text}\n" in done.stdout
+    source = inspect(tmp_path / "there.pth").provenance["source"]
+    assert source["drop"] == ["module.queue"]
+    convert("auto", tmp_path / "there.pth", tmp_path / "back.pth", to="vmz-pt", check=True)
+    assert same(written(tmp_path / "back.pth"), network)
+    assert inspect(tmp_path / "in.pth", head="new_fc", drop=["*queue"]).network.classes == 400
+    model = load_model(tmp_path / "in.pth", head="new_fc", drop=["*queue"])
+    assert torch.equal(model.head.weight, r2d_state["fc.weight"])

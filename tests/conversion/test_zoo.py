@@ -881,7 +881,11 @@ def saved(value: object) -> bytes:
 
 ODD = {
     "a web page": (b"<!DOCTYPE html><html>404</html>", 3, "is a web page"),
-    "a message": (b"<?xml version='1.0'?><Error><Code>AccessDenied</Code></Error>", 3, "is a web page"),
+    "a message": (
+        b"<?xml version='1.0'?><Error><Code>AccessDenied</Code></Error>",
+        3,
+        "is a server's error message",
+    ),
     "a pointer": (b"version https://git-lfs.github.com/spec/v1\n", 3, "run 'git lfs pull'"),
     "a tar file in gzip": (gzipped_tar(b"\x80\x02}."), 3, "is compressed with gzip: decompress it first"),
     "nothing": (b"", 3, "the download failed"),

@@ -72,6 +72,22 @@ def sizes(variant: Variant) -> dict[str, int]:
     }
 
 
+def shells(layout: str, name: str, *, classes: int = 51, channels: int = 3) -> dict[str, Tensor]:
+    """A file's tensors without their values."""
+    table, one = load_layout(layout), variant(name)
+    bound = {**sizes(one), "classes": classes, "channels": channels}
+    return {
+        slot.name: shell(slot.name, slot.file_shape(bound))
+        for slot in tensor_slots(table, one, bound, {})
+        if slot.name
+    }
+
+
+def shell(name: str, shape: tuple[int, ...], dtype: str = "float32") -> Tensor:
+    """A tensor without its values."""
+    return Tensor(name, dtype, shape, Held(b""))
+
+
 def seeded(layout: LayoutTable, variant: Variant) -> dict[str, Tensor]:
     """A file's tensors: gains that keep values in range over depth, variances from 0.5 to 1.5."""
     bound, weights = sizes(variant), {}

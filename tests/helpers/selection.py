@@ -1,8 +1,8 @@
-"""Which tests the fast suite runs: one case for everything that a case can be the only one to show.
+"""Which tests the fast suite runs: the cheapest cases that together show everything.
 
 A test without the marker `full` is in the fast suite (`make test`); `make test-full` runs all. Cases are chosen
-where a test is parametrised: each says what it shows, such as the parts of a network's table, and the cheapest
-cases that together show everything stay fast. A new part, layout or format has a case of its own in this way.
+where a test is parametrised. Each case says what it shows, such as the parts of a network's table. So a new part,
+layout or format gets a fast case by itself.
 """
 
 from __future__ import annotations

@@ -11,28 +11,16 @@ from converters.errors import Refused
 from converters.formats.checkpoint import Checkpoint
 from converters.mapping.layout_tables import load_layout
 from converters.mapping.match import match_file
-from converters.mapping.names import tensor_slots
 from converters.mapping.table_files import network_names, usual_class_counts
 from converters.mapping.variants import head_part, is_detector, modules, variants
-from converters.tensor import Held, Tensor
 from tests.helpers import layout_weights
 
 if TYPE_CHECKING:
     from converters.conversion.identify import Identified
+    from converters.tensor import Tensor
 
 USUAL = (400, 600, 700, 101, 51, 174, 487, 339, 157)
 OTHERS = (1, 3, 5, 7, 24, 60, 61, 80, 81, 401)
-
-
-def file_of(layout: str, name: str, classes: int) -> dict[str, Tensor]:
-    """A file's tensors without their values."""
-    table, variant = load_layout(layout), layout_weights.variant(name)
-    sizes = {**layout_weights.sizes(variant), "classes": classes}
-    return {
-        slot.name: Tensor(slot.name, "float32", slot.file_shape(sizes), Held(b""))
-        for slot in tensor_slots(table, variant, sizes, {})
-        if slot.name
-    }
 
 
 def identified(layout: str, tensors: dict[str, Tensor], **hints: str) -> Identified:
@@ -54,7 +42,7 @@ def identified(layout: str, tensors: dict[str, Tensor], **hints: str) -> Identif
 )
 def test_a_detector_has_any_number_of_classes(layout: str, name: str, classes: int) -> None:
     """These layouts give a detector's head a name of its own."""
-    match = match_file(load_layout(layout), file_of(layout, name, classes))
+    match = match_file(load_layout(layout), layout_weights.shells(layout, name, classes=classes))
     assert (match.variant.name, match.sizes["classes"], match.choices) == (name, classes, ())
 
 
@@ -72,10 +60,10 @@ def test_which_of_two_is_asked_for_by_an_unusual_number_of_classes(
     layout: str, classifier: str, detector: str
 ) -> None:
     for classes in USUAL[:3]:
-        found = identified(layout, file_of(layout, classifier, classes))
+        found = identified(layout, layout_weights.shells(layout, classifier, classes=classes))
         assert (found.match.variant.name, found.info.choices) == (classifier, ())
     for classes in (3, 7, 60):
-        tensors = file_of(layout, classifier, classes)
+        tensors = layout_weights.shells(layout, classifier, classes=classes)
         with pytest.raises(Refused, match="compute different things") as caught:
             identified(layout, tensors)
         assert "--variant" in caught.value.hint
@@ -88,13 +76,15 @@ def test_which_of_two_is_asked_for_by_an_unusual_number_of_classes(
 
 @pytest.mark.parametrize("classes", [*USUAL, *OTHERS])
 def test_the_usual_numbers_are_those_of_data_sets(classes: int) -> None:
-    match = match_file(load_layout("pyslowfast"), file_of("pyslowfast", "slowonly-r50", classes))
+    match = match_file(
+        load_layout("pyslowfast"), layout_weights.shells("pyslowfast", "slowonly-r50", classes=classes)
+    )
     assert (classes in usual_class_counts()) == (classes in USUAL)
     assert match.choices == (() if classes in USUAL else ("slowonly-r50", "slowonly-ava-r50"))
 
 
 def test_a_detector_of_a_usual_number_of_classes_can_be_asked_for() -> None:
-    tensors = file_of("slowfast", "slowonly-ava-r50", 400)
+    tensors = layout_weights.shells("slowfast", "slowonly-ava-r50", classes=400)
     for name in ("slowonly-ava-r50", "AVA_SLOW_8x8_R50"):
         assert (
             identified("slowfast", tensors, variant=name, model=name).match.variant.name == "slowonly-ava-r50"
@@ -103,7 +93,7 @@ def test_a_detector_of_a_usual_number_of_classes_can_be_asked_for() -> None:
 
 def test_a_detector_with_a_wrong_head_is_no_detector() -> None:
     """Any number of classes, but as many biases as rows, and as many columns as channels."""
-    whole = file_of("mmaction2", "slowonly-ava-r50", 7)
+    whole = layout_weights.shells("mmaction2", "slowonly-ava-r50", classes=7)
     for name, shape in (("weight", (7, 2047)), ("weight", (8, 2048)), ("bias", (6,)), ("weight", (0, 2048))):
         key = f"roi_head.bbox_head.fc_cls.{name}"
         with pytest.raises(Refused) as caught:

@@ -55,12 +55,12 @@ def test_a_wrong_scope() -> None:
     assert caught.value.exit_code == 1
 
 
-def test_a_slot_that_is_not_named_is_refused() -> None:
+def test_a_variable_that_belongs_to_no_other_is_refused() -> None:
     shapes = dict(i3d_tables.i3d_tables()["rgb"])
-    shapes["RGB/inception_i3d/Conv3d_2b_1x1/conv_3d/w/Adam"] = (1, 1, 1, 64, 64)
+    shapes["RGB/inception_i3d/Conv3d_2b_1x1/conv_3d/Adam"] = (1, 1, 1, 64, 64)
     with pytest.raises(Refused) as caught:
         match_file(load_layout("i3d"), empty(shapes))
-    assert caught.value.faults == ("unused: RGB/inception_i3d/Conv3d_2b_1x1/conv_3d/w/Adam",)
+    assert caught.value.faults == ("unused: RGB/inception_i3d/Conv3d_2b_1x1/conv_3d/Adam",)
 
 
 def test_the_reference_network_has_the_tables_names() -> None:

@@ -156,7 +156,13 @@ NETWORK_SLIPS = {
 }
 
 
-@pytest.mark.parametrize("kind", NETWORK_SLIPS)
+@pytest.mark.parametrize(
+    "kind",
+    [
+        pytest.param(kind, marks=() if kind in ("kind", "part") else pytest.mark.full)
+        for kind in NETWORK_SLIPS
+    ],
+)
 def test_a_broken_network_breaks_no_others(kind, tables, r2d, tmp_path, capsys):
     slip = NETWORK_SLIPS[kind]
     path = plant(tables, slip)
@@ -180,11 +186,21 @@ def test_a_network_that_composes_a_broken_one_is_broken_too(tables):
     assert [str(error).startswith(f"{path}: ") for error in network_errors()] == [True]
 
 
-def test_a_network_that_composes_itself_is_broken(tables):
+@pytest.mark.parametrize("through", ["audiovisual", "c3d"])
+def test_a_network_that_composes_itself_is_broken(through, tables):
     path = tables / "networks" / "audiovisual.toml"
-    text = path.read_text(encoding="utf-8").replace('network = "resnet3d"', 'network = "audiovisual"')
+    text = path.read_text(encoding="utf-8").replace('network = "resnet3d"', f'network = "{through}"')
     path.write_text(text, encoding="utf-8")
-    assert readable_networks(network_names()) == [name for name in network_names() if name != "audiovisual"]
+    if through == "c3d":
+        other = tables / "networks" / "c3d.toml"
+        other.write_text(
+            other.read_text(encoding="utf-8") + '[compose]\nvideo = { network = "audiovisual" }\n',
+            encoding="utf-8",
+        )
+    assert readable_networks(network_names()) == [
+        name for name in network_names() if name not in ("audiovisual", through)
+    ]
+    assert "(line " in str(network_errors()[0])
 
 
 def test_a_broken_network_is_named_where_its_file_is_not_recognised(tables, r2d, tmp_path):

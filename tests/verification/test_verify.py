@@ -600,7 +600,7 @@ GOOD = np.ones((1, 3, 8, 48, 48), np.float32)
         (b"nothing", "is a text file"),
         (HEADER % "1, 3, 8, 48, 1000000000000", "takes 0 bytes"),
         (HEADER % f"1, 3, 8, 48, {1 << 70}", "impossible shape|takes 0 bytes"),
-        (HEADER % f"1, {'-' * 3000}1", "a header that numpy does not write"),
+        (HEADER % f"1, {'-' * 3000}1", "a header that numpy does not read"),
         (None, "cannot be opened"),
     ],
 )

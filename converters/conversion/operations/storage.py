@@ -45,7 +45,7 @@ class Permute(Rearrangement, Reversible):
 
 
 class Roll(Rearrangement, Reversible):
-    """A matrix with its columns moved ``by`` so many to the right; those that fall out come in front."""
+    """A matrix with its columns rotated to the right by ``by`` places; the last ones come first."""
 
     by: int
 

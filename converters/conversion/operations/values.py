@@ -164,7 +164,7 @@ _SLACK = 1.01
 
 
 class AddUlps(Operation):
-    """Move every element by so many units in the last place, to restore what rounding took.
+    """Move every element by a number of units in the last place, to restore what rounding took.
 
     ``steps`` are little-endian signed integers as wide as an element (`ulps_between`).
     """

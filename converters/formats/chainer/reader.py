@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING
 from converters.errors import BadInput
 from converters.formats.other_value import OtherValue
 from converters.formats.sniff import expect
+from converters.printable import short_name
 from converters.record import Record
 
 if TYPE_CHECKING:
@@ -59,14 +60,18 @@ def read_chainer(file: SourceFile, *, checksum: bool = True) -> ChainerFile:
         npz = read_npz(file, checksum=checksum)
         tensors, empty, other_values, container = npz.tensors, npz.empty, npz.other_values, "npz"
         metadata: Mapping[str, OtherValue] = {}
-        objects = [name for name, other in other_values.items() if other.kind.startswith("|O")]
+        objects = npz.objects
+        if objects and not tensors:
+            from converters.formats.npz.objects import pickled
+
+            raise pickled(file, ", ".join(map(short_name, objects[:3])))
     else:
         from converters.formats.hdf5.reader import read_hdf5
 
         hdf5 = read_hdf5(file)
         tensors, empty, other_values, container = hdf5.tensors, hdf5.empty, hdf5.other_values, "HDF5"
         metadata = hdf5.metadata
-        objects = []
+        objects = ()
     snapshot = any(name.startswith(_MODEL) for name in (*tensors, *empty))
 
     def of_model(name: str) -> bool:
@@ -81,15 +86,21 @@ def read_chainer(file: SourceFile, *, checksum: bool = True) -> ChainerFile:
         container=container,
     )
     if not contents.tensors:
-        uninitialised = len(contents.uninitialised)
-        raise BadInput(
-            f"holds {counted(uninitialised)} never initialised, and no others"
-            if uninitialised
-            else "holds no arrays",
-            path=file.path,
-            hint="run the model once before saving it" if uninitialised else "this is not a Chainer model",
-        )
+        raise _without_arrays(file, contents)
     return contents
+
+
+def _without_arrays(file: SourceFile, contents: ChainerFile) -> BadInput:
+    """The error for a file of which nothing can be read, which says why."""
+    if uninitialised := len(contents.uninitialised):
+        what = f"holds {counted(uninitialised)} never initialised, and no others"
+        return BadInput(what, path=file.path, hint="run the model once before saving it")
+    for name, other in contents.other_values.items():
+        what = f"holds no arrays that can be read: the first is {other.kind}"
+        return BadInput(
+            what, path=file.path, where=short_name(name), hint=other.hint or "save arrays of float32"
+        )
+    return BadInput("holds no arrays", path=file.path, hint="this is not a Chainer model")
 
 
 def counted(number: int) -> str:

@@ -14,7 +14,7 @@ from converters.files import CHUNK
 from converters.printable import short_name
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Iterator
 
     from converters.files import SourceFile
 
@@ -41,13 +41,10 @@ class Member(NamedTuple):
     crc: int
 
 
-def read_members(
-    file: SourceFile, *, may_be_deflated: Callable[[str], bool] | None = None
-) -> dict[str, Member]:
+def read_members(file: SourceFile) -> dict[str, Member]:
     """All members by name, in the file's order.
 
-    Raises `BadInput` unless each is stored, or deflated where ``may_be_deflated`` allows it (default: everywhere),
-    lies inside the file, overlaps no other and has a unique name.
+    Raises `BadInput` unless each is stored or deflated, lies inside the file, overlaps no other and has a unique name.
     """
     start, size, count = _directory(file)
     if size > _DIRECTORY_LIMIT:
@@ -57,7 +54,7 @@ def read_members(
     at = 0
     while at < size:
         header, flags, member, at = _entry(file, raw, at)
-        _refuse_unreadable(file, member, flags, may_be_deflated)
+        _refuse_unreadable(file, member, flags)
         entries.append((header, member))
     if len(entries) != count:
         raise damaged(file, f"has {len(entries):,} members where its end says {count:,}")
@@ -83,19 +80,9 @@ def _entry(file: SourceFile, raw: bytes, at: int) -> tuple[int, int, Member, int
     return header, flags, member, end
 
 
-def _refuse_unreadable(
-    file: SourceFile, member: Member, flags: int, may_be_deflated: Callable[[str], bool] | None
-) -> None:
-    """Raise `BadInput` for a member that is encrypted, or compressed in a way that is not read or not allowed."""
+def _refuse_unreadable(file: SourceFile, member: Member, flags: int) -> None:
+    """Raise `BadInput` for a member that is encrypted, compressed in a way that is not read, or of impossible size."""
     name, method = member.name, member.method
-    plain = method == STORED and not flags & 1 and member.packed == member.size
-    if not plain and may_be_deflated is not None and not may_be_deflated(name):
-        raise BadInput(
-            "is a zip file with compressed or encrypted records",
-            path=file.path,
-            where=short_name(name),
-            hint="PyTorch does not compress: if it is an archive with the checkpoint in it, unpack it",
-        )
     if flags & 1:
         raise BadInput("is a zip file with encrypted members", path=file.path, where=short_name(name))
     if method not in (STORED, DEFLATED):
@@ -103,11 +90,11 @@ def _refuse_unreadable(
             f"is a zip file with members compressed by method {method}",
             path=file.path,
             where=short_name(name),
-            hint="stored and deflated ones are read; pack it again",
+            hint="stored and deflated ones are read; unpack it, and pack it again with zip -0",
         )
     possible = member.packed == member.size if method == STORED else member.size <= member.packed * _RATIO
     if not possible:
-        raise damaged(file, f"has the member {short_name(name)} of impossible size")
+        raise damaged(file, f"has the member {short_name(name)} of impossible size, compressed or not")
 
 
 class Inflated:
@@ -273,8 +260,12 @@ def _placed(file: SourceFile, listed: list[tuple[int, Member]], end: int) -> dic
         raw = file.read_at(header, min(_LOCAL.size + len(name.encode()), end - header))
         magic, _, _, method, _, _, _, _, _, n_name, n_extra = _LOCAL.unpack_from(raw)
         named = raw[_LOCAL.size : _LOCAL.size + n_name]
-        if magic != b"PK\x03\x04" or method != member.method or named != name.encode():
+        if magic != b"PK\x03\x04" or named != name.encode():
             raise damaged(file, f"has a member {short_name(name)} that is not where its directory says")
+        if method != member.method:
+            raise damaged(
+                file, f"has a member {short_name(name)} that is not compressed as its directory says"
+            )
         offset = header + _LOCAL.size + n_name + n_extra
         free = offset + member.packed
         if free > end:

@@ -1,4 +1,5 @@
-"""The records of an uncompressed zip file, as PyTorch and numpy write them."""
+"""The records of a zip file as PyTorch and numpy write it, uncompressed; also of one that was packed again, and
+deflated."""
 
 from __future__ import annotations
 
@@ -8,7 +9,7 @@ from zlib import crc32
 from converters.errors import BadInput
 from converters.files import CHUNK
 from converters.formats.io.crc32 import crc32_function
-from converters.formats.io.zip_members import STORED, Inflated, read_members
+from converters.formats.io.zip_members import DEFLATED, STORED, Member, read_members
 from converters.printable import short_name
 
 if TYPE_CHECKING:
@@ -18,35 +19,57 @@ if TYPE_CHECKING:
     from converters.tensor import Data
 
 
+_HELD = 64 << 20
+_HELD_RATIO = 16
+"""Deflated records may inflate to so many bytes together, and to so many times the size of the file besides. Weights
+shrink by a tenth or two."""
+
+
 class ZipRecord(NamedTuple):
-    """Offset and size of a record in the file, and its CRC-32 from the directory."""
+    """Offset and size of a record in the file, and its CRC-32 from the directory. A deflated record is no part of the
+    file: ``member`` is where it is, and its offset is that in the inflated bytes, 0."""
 
     offset: int
     size: int
     crc: int
+    member: Member | None = None
 
 
 def read_records(file: SourceFile) -> dict[str, ZipRecord]:
-    """All records by name, in the file's order. The code of a TorchScript file, which may be deflated, is left out.
+    """All records by name, in the file's order.
 
-    Raises `BadInput` unless each is stored, lies inside the file, overlaps no other and has a unique name.
+    Raises `BadInput` unless each is stored or deflated, lies inside the file, overlaps no other and has a unique name,
+    and for deflated records that would inflate to far more than weights do.
     """
-    members = read_members(file, may_be_deflated=_is_code)
+    members = read_members(file)
+    deflated = [member for member in members.values() if member.method == DEFLATED]
+    inflated = sum(member.size for member in deflated)
+    if inflated > _HELD + _HELD_RATIO * file.size:
+        packed = sum(member.packed for member in deflated)
+        raise BadInput(
+            f"inflates {packed:,} bytes to {inflated:,}",
+            path=file.path,
+            hint="weights do not shrink so: do not trust it; if you do, unpack it, and pack it again with zip -0",
+        )
     return {
         name: ZipRecord(member.offset, member.size, member.crc)
-        for name, member in members.items()
         if member.method == STORED
+        else ZipRecord(0, member.size, member.crc, member)
+        for name, member in members.items()
     }
 
 
-def read_code(file: SourceFile) -> dict[str, Data]:
-    """The deflated records by name: a TorchScript file's code. Raises `BadInput` as `read_records` does."""
-    members = read_members(file, may_be_deflated=_is_code)
-    return {name: Inflated(file, member, 0) for name, member in members.items() if member.method != STORED}
+def place(file: SourceFile, record: ZipRecord, *, held: bool = False) -> SourceFile:
+    """The file that a record's offset counts in: the zip file, or the deflated record itself, ``held`` in memory where
+    many small reads follow."""
+    if record.member is None:
+        return file
+    from .inflated_files import InflatedFile
 
-
-def _is_code(name: str) -> bool:
-    return "/code/" in name or name.endswith(".debug_pkl")
+    inflated = InflatedFile(file, record.member)
+    if held:
+        inflated.hold()
+    return inflated
 
 
 def has_crcs(records: Mapping[str, ZipRecord]) -> bool:
@@ -68,7 +91,7 @@ def verify_crc(file: SourceFile, name: str, record: ZipRecord) -> None:
     """Read one record and compare its checksum. Raises `BadInput`, naming it ``name``."""
     checksum = crc32 if record.size <= CHUNK else crc32_function()  # not worth an import for little
     value = 0
-    for chunk in file.chunks(record.offset, record.size):
+    for chunk in place(file, record).chunks(record.offset, record.size):
         value = checksum(chunk, value)
     _compare(file, name, record, value)
 

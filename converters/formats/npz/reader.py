@@ -14,7 +14,7 @@ from converters.files import CHUNK
 from converters.formats.io.zip_members import DEFLATED, Inflated, Member, read_members, verify_member
 from converters.formats.io.zip_records import CheckedRecord, ZipRecord
 from converters.formats.other_value import unconverted
-from converters.formats.sniff import HEAD, expect, sniff
+from converters.formats.sniff import HEAD, expect, sniff, unexpected_kind
 from converters.printable import short_name
 from converters.tensor import ITEMSIZE, FileBytes, Swapped, Tensor
 
@@ -32,20 +32,22 @@ if TYPE_CHECKING:
 _HELD = 64 << 20  # bytes of an array that has to be held whole,
 _HELD_RATIO = 16  # or so many times what it takes in the file
 
-
+_OBJECTS = "|O"
 _OTHER_NAMES = {"u2": "uint16", "u4": "uint32", "u8": "uint64", "c8": "complex64", "c16": "complex128"}
 
 
 class NpzFile(NamedTuple):
     """The arrays of an ``.npz`` by name, in the file's order.
 
-    ``tensors`` are those with dtypes that a state dict can hold. ``empty`` are the names of 0-d object arrays, which
-    stand for None: a parameter that was never initialised. ``other_values`` are the rest.
+    ``tensors`` are those with dtypes that a state dict can hold. ``empty`` are the names of 0-d object arrays that
+    hold None: a parameter that was never initialised. ``other_values`` are the rest, ``objects`` the names of those
+    that are pickled Python objects.
     """
 
     tensors: dict[str, Tensor]
     empty: tuple[str, ...]
     other_values: dict[str, OtherValue]
+    objects: tuple[str, ...]
 
 
 class _Transposed:
@@ -77,6 +79,7 @@ def read_npz(file: SourceFile, *, checksum: bool = True) -> NpzFile:
     expect(file, "zip")
     tensors: dict[str, Tensor] = {}
     empty: list[str] = []
+    objects: list[str] = []
     other_values: dict[str, OtherValue] = {}
     for member in read_members(file).values():
         name = member.name.removesuffix(".npy")
@@ -90,11 +93,12 @@ def read_npz(file: SourceFile, *, checksum: bool = True) -> NpzFile:
         head = _head(file, member)
         header = parse_header(file, head, member.size, member.name)
         if not header.dtype:
-            if header.descr == "|O" and header.shape == ():
-                verify_member(file, member)
+            if _is_none(file, member, header):
                 empty.append(name)
             else:
                 other_values[name] = _other(header, _stored(file, member, header.length))
+                if header.descr == _OBJECTS:
+                    objects.append(name)
             continue
         offset, size = member.offset + header.length, member.size - header.length
         data: Data
@@ -113,7 +117,17 @@ def read_npz(file: SourceFile, *, checksum: bool = True) -> NpzFile:
         else:
             data = FileBytes(file, offset, size)
         tensors[name] = Tensor(name, header.dtype, header.shape, _ordered(data, header))
-    return NpzFile(tensors, tuple(empty), other_values)
+    return NpzFile(tensors, tuple(empty), other_values, tuple(objects))
+
+
+def _is_none(file: SourceFile, member: Member, header: Header) -> bool:
+    """Whether an array is one None, its checksum compared."""
+    if header.descr != _OBJECTS or header.shape != ():
+        return False
+    from .objects import is_none
+
+    verify_member(file, member)
+    return is_none(file, member, header.length)
 
 
 def _stored(file: SourceFile, member: Member, skip: int) -> Data:
@@ -125,6 +139,8 @@ def _stored(file: SourceFile, member: Member, skip: int) -> Data:
 
 def _other(header: Header, data: Data) -> OtherValue:
     """An array that is not converted: by its dtype where its bytes are in the usual order, else by its own header."""
+    if header.descr == _OBJECTS:
+        return unconverted("pickled Python objects", header.shape, data)
     kind = _OTHER_NAMES.get(header.descr[1:], header.descr)
     if header.descr[0] not in "<|":
         kind = header.descr
@@ -137,7 +153,11 @@ def read_npy(file: SourceFile) -> Tensor:
     """The one array of an ``.npy``, under the name ``array``. Raises `BadInput`."""
     if sniff(file.read_at(0, min(HEAD, file.size))) != "npy":
         expect(file, "npy")
-    header = parse_header(file, file.read_at(0, min(file.size, LIMIT)), file.size, "array")
+    header = _only_header(file)
+    if header.descr == _OBJECTS:
+        from .objects import pickled
+
+        raise pickled(file)
     if not header.dtype:
         raise BadInput(
             f"has elements of type {short_name(header.descr)}, which are not read",
@@ -146,6 +166,19 @@ def read_npy(file: SourceFile) -> Tensor:
         )
     data = FileBytes(file, header.length, file.size - header.length)
     return Tensor("array", header.dtype, header.shape, _ordered(data, header))
+
+
+def no_checkpoint(file: SourceFile) -> BadInput:
+    """The error for an ``.npy``, which is no checkpoint whatever it holds."""
+    if _only_header(file).descr != _OBJECTS:
+        return unexpected_kind(file, "npy")
+    from .objects import pickled
+
+    return pickled(file)
+
+
+def _only_header(file: SourceFile) -> Header:
+    return parse_header(file, file.read_at(0, min(file.size, LIMIT)), file.size, "array")
 
 
 def _head(file: SourceFile, member: Member) -> bytes:

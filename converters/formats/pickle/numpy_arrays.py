@@ -73,13 +73,16 @@ def numpy_kind(type_code: str) -> str:
 
 
 class DType(Inert):
-    """A ``numpy.dtype``: its type code, such as ``f4``, and its byte order, one of ``< > |``."""
+    """A ``numpy.dtype``: its type code, such as ``f4``, its byte order, one of ``< > |``, and in ``more`` the fields of
+    a structure, a subarray, and the unit of a date, as the stream has them."""
 
-    __slots__ = ("code", "order")
+    __slots__ = ("code", "more", "name", "order")
 
     def __init__(self, type_code: str) -> None:
+        self.name = "numpy.dtype"
         self.code = type_code
         self.order = ""
+        self.more: tuple[object, ...] = ()
 
     def set_state(self, state: object) -> None:
         """``(version, order, subarray, names, fields, size, alignment, flags[, metadata])``"""
@@ -91,6 +94,11 @@ class DType(Inert):
         if any(part is not None for part in state[2:5]):
             self.code = "V"  # fields or a subarray: not one number an element
         self.order = order
+        self.more = (*state[2:5], *state[8:])
+
+    def made_from(self) -> tuple[object, ...]:
+        """Its code, its order, and all else."""
+        return (self.code, self.order, self.more)
 
 
 class Array(Inert):

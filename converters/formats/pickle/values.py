@@ -105,8 +105,9 @@ class PickleValues:
             if elements.coding != RAW:
                 kind = f"{kind}, as {elements.coding}"
             data = FileBytes(self._file, elements.offset, elements.length)
-        # What the fields of a structure and the units of a date are was not kept.
-        return OtherValue(kind=kind, shape=array.shape, data=data, opaque=data is None or code[0] in "VMm")
+        more = array.dtype.more if array.dtype and code[0] in "VMm" else None
+        parts = None if more is None else lambda: self.elements(more)
+        return OtherValue(kind=kind, shape=array.shape, data=data, parts=parts, opaque=data is None)
 
     def _items(self, items: dict[object, object]) -> Iterator[tuple[str, OtherValue]]:
         for key, value in items.items():

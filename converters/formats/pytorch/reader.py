@@ -7,13 +7,13 @@ have the same tensors in other places.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 from converters.errors import BadInput
 from converters.formats.io.zip_records import (
     ZipRecord,
     has_crcs,
-    read_code,
+    place,
     read_records,
     verify_crc,
 )
@@ -33,7 +33,6 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from converters.files import SourceFile
-    from converters.tensor import Data
 
 _PROVENANCE_LIMIT = 64 << 20
 _FORM = ("data.pkl", "provenance.json", "byteorder", "version", ".format_version", ".storage_alignment")
@@ -58,9 +57,12 @@ def read_pth(file: SourceFile, *, checksum: bool = True, entry: str | None = Non
     checked = checksum and has
     if checked:
         verify_crc(file, f"{root}/data.pkl", data)
+    stream = place(file, data, held=True)
     prefix = f"{root}/data/"
     by_key = {
-        name.removeprefix(prefix): record for name, record in records.items() if name.startswith(prefix)
+        name.removeprefix(prefix): _Place(record, place(file, record))
+        for name, record in records.items()
+        if name.startswith(prefix)
     }
 
     def storage(reference: object) -> TorchStorage:
@@ -72,39 +74,42 @@ def read_pth(file: SourceFile, *, checksum: bool = True, entry: str | None = Non
         from .torchscript import attributes_of, module_names, parameters
 
         names: Mapping[tuple[str, str], Global] = module_names(NAMES)
-        found = walk(file, names, offset=data.offset, size=data.size, persistent=storage)
-        value: object = parameters(file, found.value)
-        attributes = attributes_of(file, found.value)
+        found = walk(stream, names, offset=data.offset, size=data.size, persistent=storage)
+        value: object = parameters(stream, found.value)
+        attributes = attributes_of(stream, found.value)
     else:
-        refuse = refuser(file, data.offset, data.size)
-        value = walk(file, NAMES, offset=data.offset, size=data.size, persistent=storage, refuse=refuse).value
-    state = state_dict(file, value, entry)
-    contents = lazy_tensors(file, state, swapped=swapped, checked=checked, crcs=has, attributes=attributes)
+        refuse = refuser(stream, data.offset, data.size)
+        value = walk(
+            stream, NAMES, offset=data.offset, size=data.size, persistent=storage, refuse=refuse
+        ).value
+    state = state_dict(stream, value, entry)
+    contents = lazy_tensors(stream, state, swapped=swapped, checked=checked, crcs=has, attributes=attributes)
     return contents.replace(
         records=records,
-        metadata={**contents.metadata, **_other_records(file, root, records, script=script)},
+        metadata={**contents.metadata, **_other_records(file, root, records)},
         provenance=_provenance(file, root, records, checked),
         script=script,
     )
 
 
-def _other_records(
-    file: SourceFile, root: str, records: Mapping[str, ZipRecord], *, script: bool
-) -> dict[str, OtherValue]:
-    """The records that hold neither a tensor nor the pickle, nor say how these are written: a script's code."""
-    stored: dict[str, Data] = {
-        name: FileBytes(file, record.offset, record.size) for name, record in records.items()
-    }
-    if script:
-        stored |= read_code(file)
+class _Place(NamedTuple):
+    """A record, and the file that it is in."""
+
+    record: ZipRecord
+    file: SourceFile
+
+
+def _other_records(file: SourceFile, root: str, records: Mapping[str, ZipRecord]) -> dict[str, OtherValue]:
+    """The records that hold neither a tensor nor the pickle, nor say how these are written."""
     found: dict[str, OtherValue] = {}
-    for name, data in stored.items():
+    for name, record in records.items():
         inner = name.removeprefix(f"{root}/")
         if (
             not inner.startswith(("data/", ".data/"))
             and inner not in _FORM
             and not inner.endswith(".debug_pkl")
         ):
+            data = FileBytes(place(file, record), record.offset, record.size)
             found[printable(inner)] = OtherValue(kind="record", data=data)
     return found
 
@@ -119,8 +124,9 @@ def _root(file: SourceFile, records: dict[str, ZipRecord]) -> str:
             hint="load it with torch.jit.load and save its state_dict()",
         )
     if len(roots) != 1:
+        kind = "compressed zip file" if any(record.member for record in records.values()) else "zip file"
         raise BadInput(
-            "is a zip file, but not one of PyTorch's",
+            f"is a {kind}, but not one of PyTorch's",
             path=file.path,
             hint="if it is an archive with the checkpoint in it, unpack it",
         )
@@ -131,7 +137,7 @@ def _is_big_endian(file: SourceFile, root: str, records: dict[str, ZipRecord]) -
     record = records.get(f"{root}/byteorder")
     if record is None:  # before PyTorch 2.1
         return False
-    order = file.read_at(record.offset, min(record.size, 16))
+    order = place(file, record).read_at(record.offset, min(record.size, 16))
     if order not in (b"little", b"big"):
         raise BadInput(
             "has an unknown byte order", path=file.path, where=f"record {short_name(root)}/byteorder"
@@ -151,20 +157,20 @@ def _provenance(file: SourceFile, root: str, records: dict[str, ZipRecord], chec
         if checked:
             verify_crc(file, name, record)
         try:
-            return file.read_at(record.offset, record.size).decode("utf-8")
+            return place(file, record).read_at(record.offset, record.size).decode("utf-8")
         except UnicodeDecodeError:
             problem = "has a provenance record that is not UTF-8"
     raise BadInput(problem, path=file.path, where=short_name(name), hint="convert the source again")
 
 
-def _storage(reference: object, root: str, records: dict[str, ZipRecord]) -> TorchStorage:
-    """What ``('storage', class, key, location, count)`` refers to; ``records`` are by key."""
+def _storage(reference: object, root: str, places: dict[str, _Place]) -> TorchStorage:
+    """What ``('storage', class, key, location, count)`` refers to; ``places`` are by key."""
     if type(reference) is not tuple or len(reference) != 5:
         raise PickleError("has a storage of unknown form")
     dtype, key, count = storage_fields(reference)
-    record = records.get(key)
-    if record is None:
+    found = places.get(key)
+    if found is None:
         raise PickleError(f"has no record {short_name(root)}/data/{short_name(key)}, which a tensor needs")
-    if count * element_size(dtype) != record.size:
+    if count * element_size(dtype) != found.record.size:
         raise PickleError(f"has the record {short_name(root)}/data/{short_name(key)} in a wrong size")
-    return TorchStorage(dtype, key, record)
+    return TorchStorage(dtype, key, found.record, found.file)

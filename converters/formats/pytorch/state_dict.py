@@ -108,9 +108,9 @@ class _Found:
 
     def data(self, name: str, tensor: TorchTensor) -> Data:
         """The bytes of a tensor. Raises `BadInput` for elements outside its record."""
-        record = tensor.storage.record
-        check = self._checks.setdefault(record, RecordCheck(self._file, record)) if self._checked else None
-        return lazy_data(self._file, name, tensor, self._swapped, check)
+        record, file = tensor.storage.record, tensor.storage.file or self._file
+        check = self._checks.setdefault(record, RecordCheck(file, record)) if self._checked else None
+        return lazy_data(file, name, tensor, self._swapped, check)
 
     def lazily(self, values: Mapping[str, object]) -> dict[str, OtherValue]:
         """Values that few look at, each as the one part of a container: they are described when that is asked for."""
@@ -151,6 +151,6 @@ class _Found:
             return OtherValue(kind=value.dtype, shape=value.shape, data=data)
         if isinstance(value, TorchStorage):
             record = value.record
-            data = FileBytes(self._file, record.offset, record.size)
+            data = FileBytes(value.file or self._file, record.offset, record.size)
             return OtherValue(kind=f"storage of {value.dtype or 'bytes'}", data=data)
         return None

@@ -113,14 +113,16 @@ class Strided(NamedTuple):
 
 
 class TorchStorage:
-    """A record of tensor data. ``dtype`` is empty for an untyped storage."""
+    """A record of tensor data. ``dtype`` is empty for an untyped storage; ``file`` is where the record is, None for the
+    file that the pickle is in."""
 
-    __slots__ = ("dtype", "name", "record")
+    __slots__ = ("dtype", "file", "name", "record")
 
-    def __init__(self, dtype: str, name: str, record: ZipRecord) -> None:
+    def __init__(self, dtype: str, name: str, record: ZipRecord, file: SourceFile | None = None) -> None:
         self.dtype = dtype
         self.name = name
         self.record = record
+        self.file = file
 
 
 class TorchTensor:
@@ -229,8 +231,8 @@ def storage_dtype(kind: object) -> str:
 def lazy_data(
     file: SourceFile, name: str, view: TorchTensor, swapped: bool, check: RecordCheck | None
 ) -> Data:
-    """The bytes of a tensor that a pickle refers to. ``swapped`` is true for a big-endian file; ``check`` compares the
-    record's checksum. Raises `BadInput` for elements outside the record."""
+    """The bytes of a tensor that a pickle refers to; its record is in ``file``. ``swapped`` is true for a big-endian
+    file; ``check`` compares the record's checksum. Raises `BadInput` for elements outside the record."""
     itemsize = element_size(view.dtype)
     problem = hint = ""
     count = prod(view.shape)
@@ -245,6 +247,8 @@ def lazy_data(
         hint = "save its .contiguous() instead"
     if problem:
         raise BadInput(problem, path=file.path, where=short_name(name), hint=hint or PickleError("").hint)
+    if record.member is not None:  # a deflated record compares its checksum itself
+        check = None
     data: Data
     if contiguous:
         data = FileBytes(file, record.offset + first, count * itemsize)

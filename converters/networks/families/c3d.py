@@ -120,7 +120,7 @@ class C3D(Network):
         return [self._left(size, pools) for size, pools in zip(sizes, _POOLED, strict=True)]
 
     def _left(self, size: int, pools: int) -> int:
-        """How many positions of one axis are left after so many pools."""
+        """How many positions of one axis are left after the pools."""
         for number in range(1, pools + 1):
             padding = {"floor": 0, "ceil": 1, "padded": 2 if number == 5 else 0}[self.pools]
             size = (size + padding) // 2

@@ -1,0 +1,290 @@
+"""Values decide how axes changed, and what cannot be sure: flattened axes, exchanged axes, factors."""
+
+from __future__ import annotations
+
+from math import prod
+from typing import TYPE_CHECKING
+
+import numpy as np
+import pytest
+import torch
+
+from converters import convert
+from converters.formats.open import open_checkpoint
+from converters.mapping.user_mapping import load_mapping
+from converters.suggestion.axis_search import find_axis_change
+from converters.suggestion.suggest import suggest
+from tests.suggestion.random_networks import write_caffe
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+DRAW = np.random.default_rng(11)
+
+
+def values(*shape: int) -> np.ndarray:
+    return DRAW.standard_normal(shape).astype("f4")
+
+
+def save(path: Path, arrays: dict[str, np.ndarray]) -> Path:
+    torch.save({name: torch.from_numpy(np.array(array, order="C")) for name, array in arrays.items()}, path)
+    return path
+
+
+def contents(path: Path) -> dict[str, tuple[str, tuple[int, ...], bytes]]:
+    with open_checkpoint(str(path)) as found:
+        return {name: (one.dtype, one.shape, one.tobytes()) for name, one in found.tensors.items()}
+
+
+def converted(folder: Path, left: dict[str, np.ndarray], right: dict[str, np.ndarray]) -> str:
+    """Propose, convert both ways and compare; returns the mapping."""
+    a, b = save(folder / "a.pth", left), save(folder / "b.pth", right)
+    found = suggest(a, b, folder / "map.toml")
+    assert (found.unsure, found.left_over) == (0, ((), ()))
+    convert(None, a, folder / "out.pth", mapping=folder / "map.toml")
+    assert contents(folder / "out.pth") == contents(b)
+    convert(None, b, folder / "back.pth", mapping=folder / "map.toml", reverse=True)
+    assert contents(folder / "back.pth") == contents(a)
+    return (folder / "map.toml").read_text()
+
+
+def doubts(folder: Path, left: dict[str, np.ndarray], right: dict[str, np.ndarray]) -> dict[str, str]:
+    found = suggest(save(folder / "a.pth", left), save(folder / "b.pth", right), folder / "map.toml")
+    return {row["from"]: row["doubt"] for row in found.rows}
+
+
+# Axes
+
+
+@pytest.mark.parametrize(
+    ("volume", "order"),
+    [
+        ((4, 3, 2), (1, 2, 0)),
+        ((4, 3, 2), (2, 1, 0)),
+        ((4, 3, 3), (0, 2, 1)),
+        ((4, 2, 3, 3), (1, 2, 3, 0)),
+        ((4, 2, 3, 3), (2, 3, 1, 0)),
+        ((6, 5), (1, 0)),
+    ],
+    ids=str,
+)
+@pytest.mark.parametrize("transposed", [False, True])
+def test_a_flattened_axis_in_another_order(volume, order, transposed, tmp_path):
+    """Behind a convolution: C·H·W against H·W·C and W·H·C, C·T·H·W against T·H·W·C, also transposed."""
+    conv, fc, bias = values(volume[0], 3, 3, 3), values(7, *volume), values(7)
+    flat = fc.transpose(0, *(1 + axis for axis in order)).reshape(7, -1)
+    left = {"c.w": conv, "f.w": flat.T if transposed else flat, "f.b": bias}
+    right = {"conv.weight": conv, "fc.weight": fc.reshape(7, -1), "fc.bias": bias}
+    assert "sizes = {" in converted(tmp_path, left, right)
+
+
+@pytest.mark.parametrize(
+    ("shape", "change"),
+    [
+        ((5, 4, 3, 3), lambda one: one.transpose(0, 1, 3, 2)),
+        ((5, 4, 3, 3, 3), lambda one: one.transpose(0, 1, 4, 3, 2)),
+        ((6, 6), lambda one: one.T),
+        ((5, 4, 3, 2, 2, 2), lambda one: one.transpose(5, 0, 2, 1, 4, 3)),
+        ((5, 4, 3, 3), lambda one: one.transpose(0, 2, 3, 1).reshape(5, 36)),
+        ((5, 4, 3, 3), lambda one: one.reshape(1, 1, 5, 36)),
+        ((24,), lambda one: one.reshape(2, 3, 4).transpose(2, 0, 1).ravel()),
+        ((5, 1, 7), lambda one: one.reshape(5, 7)),
+    ],
+)
+def test_axes_exchanged_or_put_together(shape, change, tmp_path):
+    kernel = values(*shape)
+    converted(tmp_path, {"a": change(kernel)}, {"x": kernel})
+
+
+def test_every_kernel_its_own_order(tmp_path):
+    one, other = values(5, 4, 3, 3), values(6, 5, 3, 3)
+    text = converted(
+        tmp_path,
+        {"a.0.w": one.transpose(0, 1, 3, 2), "a.1.w": other},
+        {"b.0.weight": one, "b.1.weight": other},
+    )
+    assert text.count("O I W H -> O I H W") == 1
+
+
+def test_values_that_no_order_of_axes_explains(tmp_path):
+    """Columns shuffled, gates of an LSTM in another order, and one element that differs."""
+    matrix, vector, gates = values(6, 24), values(24), values(12, 5)
+    changed = values(8, 6, 3, 3)
+    again = changed.copy()
+    again[3, 2, 1, 0] += 1
+    found = doubts(
+        tmp_path,
+        {"a": matrix, "b": vector, "c": gates, "d": changed, "e": (kernel := values(5, 3, 3, 3))},
+        {
+            "x": matrix[:, DRAW.permutation(24)],
+            "y": DRAW.permutation(vector),
+            "z": gates.reshape(4, 3, 5)[[1, 0, 2, 3]].reshape(12, 5),
+            "w": again,
+            "v": kernel,
+        },
+    )
+    assert [name for name, doubt in found.items() if not doubt] == ["e"]
+    assert "no order of axes" in found["a"]
+    assert "no order of axes" in found["b"]
+    assert "values differ" in found["d"]
+
+
+def test_other_weights_leave_a_flattened_axis_open(tmp_path):
+    """Shapes and names fit, but what is C·H·W in one file may be H·W·C in the other."""
+
+    def network() -> dict[str, np.ndarray]:
+        return {
+            "conv.weight": values(8, 3, 3, 3),
+            "conv.bias": values(8),
+            "fc1.weight": values(10, 8 * 9),
+            "fc1.bias": values(10),
+            "fc2.weight": values(5, 10),
+            "fc2.bias": values(5),
+        }
+
+    found = doubts(tmp_path, network(), network())
+    assert [name for name, doubt in found.items() if doubt] == ["fc1.weight"]
+    assert "flattened in another order" in found["fc1.weight"]
+
+
+@pytest.mark.parametrize("dtype", ["float16", "float64"])
+def test_the_same_weights_in_another_precision(dtype, tmp_path):
+    volume = values(6, 4, 3, 2)
+    left = {"c.w": values(4, 3, 3, 3), "c.b": values(4), "f.w": volume.reshape(6, -1), "f.b": values(6)}
+    right = {
+        "conv.weight": left["c.w"].transpose(0, 1, 3, 2),
+        "conv.bias": left["c.b"],
+        "fc.weight": volume.transpose(0, 2, 3, 1).reshape(6, -1),
+        "fc.bias": left["f.b"],
+    }
+    a = save(tmp_path / "a.pth", left)
+    b = save(tmp_path / "b.pth", {name: array.astype(dtype) for name, array in right.items()})
+    found = suggest(a, b, tmp_path / "map.toml")
+    assert (found.unsure, found.left_over) == (0, ((), ()))
+    convert(None, a, tmp_path / "out.pth", mapping=tmp_path / "map.toml", dtype=dtype)
+    assert contents(tmp_path / "out.pth") == contents(b)
+
+
+def test_the_search_is_bounded():
+    """Ones and signs, of which many orders are right to a point."""
+    ones = np.ones((64, 64), "u4")
+    ones[-1, -1] = 2
+    assert find_axis_change(ones, ones[::-1, ::-1].copy()) is None
+    signs = DRAW.integers(0, 2, (48, 48)).astype("u4")
+    assert find_axis_change(signs, DRAW.permutation(signs.ravel()).reshape(48, 48)) is None
+    found = find_axis_change(
+        signs, np.ascontiguousarray(signs.reshape(48, 6, 8).transpose(2, 0, 1)).reshape(8, -1)
+    )
+    assert found is not None
+
+
+@pytest.mark.parametrize("seed", range(30))
+def test_any_change_of_axes_is_found(seed):
+    draw = np.random.default_rng(seed)
+    shape = tuple(draw.integers(1, 5, draw.integers(1, 6)))
+    array = np.arange(prod(shape), dtype="u4").reshape(shape)
+    draw.shuffle(array.reshape(-1))
+    moved = np.ascontiguousarray(array.transpose(draw.permutation(array.ndim)))
+    at = draw.integers(0, moved.ndim)
+    moved = moved.reshape(*moved.shape[:at], -1)
+    change = find_axis_change(array, moved)
+    assert change is not None
+    sizes = change.sizes_in(array.shape)
+    found = array.reshape([*sizes.values()]).transpose(change.order).reshape(change.right_shape(sizes))
+    np.testing.assert_array_equal(found, moved)
+
+
+# Factors
+
+
+def norms(factor: float, *, names: tuple[str, str] = ("bn_{}", "scale_{}")) -> tuple[dict, dict]:
+    left, right = {}, {}
+    for number, size in enumerate((6, 6, 9)):
+        conv, mean, scale, shift = values(size, 4, 3, 3), values(size), abs(values(size)), values(size)
+        variance = abs(values(size)) + np.float32(0.1)
+        sums, scales = (name.format(number) for name in names)
+        left |= {
+            f"conv_{number}/0": conv,
+            f"{sums}/0": mean * np.float32(factor),
+            f"{sums}/1": variance * np.float32(factor),
+            f"{sums}/2": np.array([factor], "f4"),
+            f"{scales}/0": scale,
+            f"{scales}/1": shift,
+        }
+        right |= {
+            f"{number}.conv.weight": conv,
+            f"{number}.bn.weight": scale,
+            f"{number}.bn.bias": shift,
+            f"{number}.bn.running_mean": mean,
+            f"{number}.bn.running_var": variance,
+        }
+    return left, right
+
+
+def write_norms(path: Path, arrays: dict[str, np.ndarray]) -> Path:
+    write_caffe(path, {name.replace("_", ""): array for name, array in arrays.items()})
+    return path
+
+
+@pytest.mark.parametrize("factor", [999.982, 1.0, 0.03])
+@pytest.mark.parametrize("other", ["same", "fresh"])
+def test_caffes_batch_norm_is_divided(factor, other, tmp_path):
+    """By its layers, so also against weights that were trained otherwise."""
+    left, right = norms(factor, names=("norm_{}", "scale_{}"))
+    a = write_norms(tmp_path / "a.caffemodel", left)
+    if other == "fresh":
+        b = save(tmp_path / "b.pth", norms(1, names=("norm_{}", "scale_{}"))[1])
+    else:
+        b = save(tmp_path / "b.pth", right)
+    for one, two, way in ((a, b, "over"), (b, a, "times")):
+        found = suggest(one, two, tmp_path / "map.toml", force=True)
+        assert (found.unsure, found.left_over) == (0, ((), ()))
+        assert f", {way} = " in (tmp_path / "map.toml").read_text()
+        convert(
+            None, a, tmp_path / "out.pth", mapping=tmp_path / "map.toml", force=True, reverse=way == "times"
+        )
+        state = torch.load(tmp_path / "out.pth", weights_only=True)
+        for name, wanted in right.items():
+            np.testing.assert_allclose(state[name].numpy(), wanted, rtol=4e-7)
+
+
+def test_a_factor_of_zero(tmp_path):
+    """Caffe then takes mean and variance for 0, and so must the port; against other weights they are divided too."""
+    left, right = norms(1, names=("norm_{}", "scale_{}"))
+    left = {
+        name: array * 0 if name.startswith("norm_") and name.endswith("2") else array
+        for name, array in left.items()
+    }
+    a = write_norms(tmp_path / "a.caffemodel", left)
+    found = suggest(a, save(tmp_path / "b.pth", right), tmp_path / "map.toml")
+    assert not [row for row in found.rows if not row["doubt"] and "running" in row["to"]]
+    zeros = {name: array * 0 if "running" in name else array for name, array in right.items()}
+    b = save(tmp_path / "c.pth", zeros)
+    suggest(a, b, tmp_path / "map.toml", force=True)
+    convert(None, a, tmp_path / "out.pth", mapping=tmp_path / "map.toml", accept_unsure=True)
+    state = torch.load(tmp_path / "out.pth", weights_only=True)
+    assert all((state[name] == 0).all() for name in zeros if "running" in name)
+
+
+def test_two_caffe_models_keep_their_factors(tmp_path):
+    left, _ = norms(999.982, names=("norm_{}", "scale_{}"))
+    a, b = write_norms(tmp_path / "a.caffemodel", left), write_norms(tmp_path / "b.caffemodel", left)
+    found = suggest(a, b, tmp_path / "map.toml")
+    assert (found.unsure, found.left_over, len(found.rows)) == (0, ((), ()), len(left))
+    convert(None, a, tmp_path / "out.caffemodel", mapping=tmp_path / "map.toml")
+    assert contents(tmp_path / "out.caffemodel") == contents(b)
+
+
+def test_a_factor_in_another_file_is_seen_by_its_quotients(tmp_path):
+    """Blobs of a Caffe model that somebody saved with torch; where the values do not say so, nothing is divided."""
+    left, right = norms(37.5)
+    a = save(tmp_path / "a.pth", left)
+    found = suggest(a, save(tmp_path / "b.pth", right), tmp_path / "map.toml")
+    assert (found.unsure, found.left_over) == (0, ((), ()))
+    pairs = {(pair.left, pair.over) for pair in load_mapping(str(tmp_path / "map.toml")).pairs if pair.over}
+    assert len(pairs) == 6
+    _, fresh = norms(1)
+    found = suggest(a, save(tmp_path / "c.pth", fresh), tmp_path / "map.toml", force=True)
+    assert found.left_over[0] == ("bn_0/2", "bn_1/2", "bn_2/2")
+    assert all(row["doubt"] for row in found.rows if row["from"].startswith("bn"))
+    assert ", over = " not in (tmp_path / "map.toml").read_text()
