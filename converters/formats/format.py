@@ -76,7 +76,7 @@ def _function(path: str) -> Any:
 
 class ReadOptions(NamedTuple):
     """How a checkpoint is read: ``checksum`` compares the checksums in it; ``entry`` names the state dict in a PyTorch
-    file by its path, with dots (default: the plain weights)."""
+    file by its path, with dots, or the averages in a TensorFlow checkpoint (default: the plain weights)."""
 
     checksum: bool = True
     entry: str | None = None
@@ -84,7 +84,9 @@ class ReadOptions(NamedTuple):
     def refuse_entry(self, path: str) -> None:
         """Raise `UsageError` if an entry was named."""
         if self.entry is not None:
-            raise UsageError("only PyTorch's own files have entries", path=path, hint="leave --entry out")
+            raise UsageError(
+                "only PyTorch's files and TensorFlow's have entries", path=path, hint="leave --entry out"
+            )
 
 
 class Wrapper(NamedTuple):

@@ -9,7 +9,7 @@ from converters.files import SourceFile
 
 from .format import ReadOptions
 from .registry import formats
-from .sniff import HEAD, sniff, unexpected_kind
+from .sniff import kind_of, unexpected_kind
 
 if TYPE_CHECKING:
     from .checkpoint import Checkpoint
@@ -36,7 +36,7 @@ def _open(path: str, options: ReadOptions) -> Checkpoint:
             return checkpoint
     file = SourceFile(path)
     try:
-        kind = sniff(file.read_at(0, min(HEAD, file.size)))
+        kind = kind_of(file)
         for record in formats():
             if kind in record.kinds and (checkpoint := record.open(file, kind, options)):
                 return checkpoint

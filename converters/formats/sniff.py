@@ -13,6 +13,10 @@ if TYPE_CHECKING:
 HEAD = 1024
 """Bytes at the start of a file that `sniff` needs."""
 
+_HDF5 = b"\x89HDF\r\n\x1a\n"
+_HDF5_BLOCK = 512  # bytes of the smallest block in front
+_MAY_BE_A_USER_BLOCK = ("unknown", "text", "protobuf", "html")
+
 _STARTS = (
     (b"PK\x03\x04", "zip"),
     (b"PK\x05\x06", "zip"),
@@ -22,7 +26,7 @@ _STARTS = (
     (b"\x28\xb5\x2f\xfd", "zstandard"),
     (b"7z\xbc\xaf\x27\x1c", "7-zip"),
     (b"Rar!", "rar"),
-    (b"\x89HDF\r\n\x1a\n", "hdf5"),
+    (_HDF5, "hdf5"),
     (b"\x93NUMPY", "npy"),
     (b"version https://git-lfs", "git-lfs"),
 )
@@ -120,9 +124,22 @@ def _is_text(head: bytes) -> bool:
     return all(c.isprintable() or c in "\t\r\n\f" for c in text)
 
 
+def kind_of(file: SourceFile) -> str:
+    """The kind of a file, a key of `_DESCRIPTIONS`. An HDF5 file may have a block of its user in front, of any contents
+    and of 512, 1024, 2048 ... bytes, as all files of MATLAB 7.3 have."""
+    kind = sniff(file.read_at(0, min(HEAD, file.size)))
+    if kind in _MAY_BE_A_USER_BLOCK:
+        start = _HDF5_BLOCK
+        while start + len(_HDF5) <= file.size:
+            if file.read_at(start, len(_HDF5)) == _HDF5:
+                return "hdf5"
+            start *= 2
+    return kind
+
+
 def expect(file: SourceFile, *kinds: str) -> str:
     """Return the kind of a file. Raises `BadInput`, which says what the file is, unless it is one of ``kinds``."""
-    kind = sniff(file.read_at(0, min(HEAD, file.size)))
+    kind = kind_of(file)
     if kind not in kinds:
         raise unexpected_kind(file, kind)
     return kind

@@ -100,7 +100,7 @@ def _is_slot(path: str, tensors: Mapping[str, Tensor]) -> bool:
     parts = path.split("/")
     if any("/".join(parts[:end]) in tensors for end in range(1, len(parts))):
         return True
-    if _SLOT.fullmatch(parts[-1]) and any(
+    if (_SLOT.fullmatch(parts[-1]) or _AVERAGE.search(parts[-1])) and any(
         "/".join(parts[start:-1]) in tensors for start in range(len(parts) - 1)
     ):
         return True

@@ -86,15 +86,21 @@ def read_chainer(file: SourceFile, *, checksum: bool = True) -> ChainerFile:
         container=container,
     )
     if not contents.tensors:
-        uninitialised = len(contents.uninitialised)
-        raise BadInput(
-            f"holds {counted(uninitialised)} never initialised, and no others"
-            if uninitialised
-            else "holds no arrays",
-            path=file.path,
-            hint="run the model once before saving it" if uninitialised else "this is not a Chainer model",
-        )
+        raise _without_arrays(file, contents)
     return contents
+
+
+def _without_arrays(file: SourceFile, contents: ChainerFile) -> BadInput:
+    """The error for a file of which nothing can be read, which says why."""
+    if uninitialised := len(contents.uninitialised):
+        what = f"holds {counted(uninitialised)} never initialised, and no others"
+        return BadInput(what, path=file.path, hint="run the model once before saving it")
+    for name, other in contents.other_values.items():
+        what = f"holds no arrays that can be read: the first is {other.kind}"
+        return BadInput(
+            what, path=file.path, where=short_name(name), hint=other.hint or "save arrays of float32"
+        )
+    return BadInput("holds no arrays", path=file.path, hint="this is not a Chainer model")
 
 
 def counted(number: int) -> str:

@@ -19,7 +19,7 @@ from hypothesis import strategies as st
 from converters.errors import BadInput, Refused
 from converters.files import CHUNK, SourceFile
 from converters.formats.chainer.reader import read_chainer
-from converters.formats.hdf5.reader import _slabs
+from converters.formats.hdf5.values import slabs
 from converters.formats.io.zip_records import CheckedRecord
 from converters.formats.npz.reader import read_npy, read_npz
 from converters.formats.open import open_checkpoint
@@ -412,7 +412,6 @@ def test_a_bomb_streams(tmp_path):
     code = """
 import resource, sys
 resource.setrlimit(resource.RLIMIT_AS, (150 << 20, 150 << 20))
-from converters.formats.hdf5.reader import _slabs
 from converters.formats.npz.reader import read_npz
 from converters.files import SourceFile
 (tensor,) = read_npz(SourceFile(sys.argv[1])).tensors.values()
@@ -503,13 +502,13 @@ def test_hdf5_rows_of_any_size(tmp_path, monkeypatch):
 
     path = hdf5(tmp_path / "a.h5", w=packed)
     for slab, many, reads in ((32 << 20, 4 << 20, 1), (2000, 1, 3), (1000, 1, 5), (500, 1, 15), (100, 1, 45)):
-        monkeypatch.setattr("converters.formats.hdf5.reader._SLAB", slab)
-        monkeypatch.setattr("converters.formats.hdf5.reader._READ", many)
-        places = list(_slabs(array.shape, (2, 1, 25), 4))
+        monkeypatch.setattr("converters.formats.hdf5.values.SLAB", slab)
+        monkeypatch.setattr("converters.formats.hdf5.values._READ", many)
+        places = list(slabs(array.shape, (2, 1, 25), 4))
         assert len(places) == reads
         assert all(array[place].nbytes <= slab for place in places)
         assert b"".join(array[place].tobytes() for place in places) == array.tobytes()
-    monkeypatch.setattr("converters.formats.hdf5.reader._SLAB", 1680)  # of which the file has chunks of 400
+    monkeypatch.setattr("converters.formats.hdf5.values.SLAB", 1680)  # of which the file has chunks of 400
     assert read(path)[1]["w"] == array.tobytes()
 
 
