@@ -207,13 +207,12 @@ def _refuse_other(checkpoint: Checkpoint, tables: Sequence[LayoutTable], request
 
 
 def _matches_elsewhere(checkpoint: Checkpoint, tried: Collection[str], request: _Request) -> list[Match]:
-    """The file's best matches with layouts that were not tried."""
+    """The file's matches with layouts that were not tried, best first."""
     tables = [table for table in readable_layouts() if table.name not in tried]
     matches = _matches(
         checkpoint, (table for table in tables if checkpoint.format in (table.format, "onnx")), request
     )
-    best = min((_rank(match) for match in matches), default=None)
-    return [match for match in matches if _rank(match) == best]
+    return sorted(matches, key=lambda match: (_rank(match), match.layout.name))
 
 
 def _sources(matches: Iterable[Match]) -> str:
