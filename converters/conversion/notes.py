@@ -107,6 +107,8 @@ def input_notes(checkpoint: Checkpoint, match: Match, info: NetworkInfo) -> Iter
         )
         names = ", ".join(beside[:8]) + (f" and {len(beside) - 8} more" if len(beside) > 8 else "")
         yield f"the weights are {which}; beside them are {names} (--entry takes another)"
+    if checkpoint.format == "tensorflow" and "wrapper" in checkpoint.details:
+        yield f"the variables have the values of their averages {checkpoint.details['wrapper']} (--entry)"
     usual = match.variant.values.get("stem_t")
     frames = match.sizes.get("stem_t")
     if usual and len(usual) == 2 and frames != usual[0] and "stem_stride" in info.settings:
@@ -125,7 +127,8 @@ def _naming_notes(match: Match) -> Iterator[str]:
     if match.wrappers:
         yield f"names in the input contain {' and '.join(match.wrappers)}, which wrappers put there"
     if match.layout.naming.absent:
-        yield f"no name in the input starts with {match.layout.naming.absent}: it is a file of the backbone alone"
+        alone = "" if match.sizes["classes"] else ": it is a file of the backbone alone"
+        yield f"no name in the input starts with {match.layout.naming.absent}{alone}"
     if averaged_names([*match.dropped, *(slot.name for slot in match.slots)]):
         yield "the file also has averages of the weights (ema_*): the weights without ema_ were taken"
     if match.layout.naming.head:
@@ -140,7 +143,7 @@ def _left_out_notes(match: Match) -> Iterator[str]:
     for name, kind in match.aside.items():
         kinds.setdefault(kind, []).append(name)
     for kind, names in kinds.items():
-        more = " (--entry takes them)" if kind == AVERAGES else ""
+        more = f" (--entry {names[0].rpartition('/')[2]} takes them)" if kind == AVERAGES else ""
         yield f"left aside, since they are {kind}, not weights of the network: {_some(names)}{more}"
     if match.told:
         yield f"dropped, as told (--drop): {_some(match.told)}"

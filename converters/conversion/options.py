@@ -23,9 +23,14 @@ class Text(NamedTuple):
 class ReadOptions(Record):
     """How an input is read."""
 
-    entry: Annotated[str | None, Text("the state dict in a PyTorch file, such as ema_state_dict", "PATH")] = (
-        None
-    )
+    entry: Annotated[
+        str | None,
+        Text(
+            "the state dict in a PyTorch file, such as ema_state_dict, or the averages in a TensorFlow checkpoint, "
+            "such as ExponentialMovingAverage",
+            "PATH",
+        ),
+    ] = None
     checksum: Annotated[bool, Text("do not verify the input's own checksums")] = True
     sha256: Annotated[bool, Text("record the input's SHA-256 in the provenance (slow)")] = False
 

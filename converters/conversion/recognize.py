@@ -99,6 +99,8 @@ def recognize(
             path=path,
             hint="`convert models` lists the known ones, `convert inspect` what the file holds",
         )
+    if entry := _averages_that_fit(checkpoint, tables, request):
+        nearest.hint = f"it holds averages of a network's weights: --entry {entry} takes them"
     if checkpoint.format == "onnx" and "bn_eps" not in checkpoint.declared:
         nearest.hint = (
             "the export may have folded its batch norms into the convolutions: export it in training mode "
@@ -107,6 +109,19 @@ def recognize(
     if errors := (*network_errors(), *layout_errors()):
         nearest.hint = f"a table is broken, and its networks cannot be recognised: {errors[0]}"
     raise nearest
+
+
+def _averages_that_fit(checkpoint: Checkpoint, tables: Sequence[LayoutTable], request: _Request) -> str:
+    """What a TensorFlow checkpoint calls averages that are a network, without its own weights; empty if it has none."""
+    if checkpoint.format != "tensorflow":
+        return ""
+    from converters.formats.tensorflow.averages import averages_as_variables, names_of_averages
+
+    for entry in names_of_averages(checkpoint.tensors):
+        tensors = averages_as_variables(checkpoint.tensors, entry, checkpoint.path)
+        if _matches(checkpoint.replace(tensors=tensors), tables, request):
+            return entry
+    return ""
 
 
 def _matches(checkpoint: Checkpoint, tables: Iterable[LayoutTable], request: _Request) -> list[Match]:
@@ -198,13 +213,12 @@ def _refuse_other(checkpoint: Checkpoint, tables: Sequence[LayoutTable], request
 
 
 def _matches_elsewhere(checkpoint: Checkpoint, tried: Collection[str], request: _Request) -> list[Match]:
-    """The file's best matches with layouts that were not tried."""
+    """The file's matches with layouts that were not tried, best first."""
     tables = [table for table in readable_layouts() if table.name not in tried]
     matches = _matches(
         checkpoint, (table for table in tables if checkpoint.format in (table.format, "onnx")), request
     )
-    best = min((_rank(match) for match in matches), default=None)
-    return [match for match in matches if _rank(match) == best]
+    return sorted(matches, key=lambda match: (_rank(match), match.layout.name))
 
 
 def _sources(matches: Iterable[Match]) -> str:

@@ -87,17 +87,20 @@ def without_ones(shape: tuple[int, ...], rank: int) -> tuple[int, ...] | None:
 def _unify(
     variant: Variant, wanted: tuple[int | str, ...], shape: tuple[int, ...], sizes: dict[str, int]
 ) -> bool:
+    """Whether a shape has the sizes that are wanted; enters the open ones into ``sizes`` if it has."""
     if len(wanted) != len(shape):
         return False
+    found = dict(sizes)
     for size, actual in zip(wanted, shape, strict=True):
         if isinstance(size, str):
             allowed = _allowed(variant, size)
             if actual < 1 or (allowed is not None and actual not in allowed):
                 return False
-            if sizes.setdefault(size, actual) != actual:
+            if found.setdefault(size, actual) != actual:
                 return False
         elif size != actual:
             return False
+    sizes.update(found)
     return True
 
 

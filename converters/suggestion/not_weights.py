@@ -64,6 +64,10 @@ _LIMITS = {
 """ONNX operators whose second and further inputs are settings."""
 
 
+_GRAPH_INTEGERS = ("int32", "int64", "bool", "dtype 2", "dtype 5", "dtype 10")
+"""What graphs have shapes, axes and indices in; the last three are Caffe2's numbers of the same."""
+
+
 class SortedNames(NamedTuple):
     """The names of ``weights``, and of ``counters``, which are integers; patterns of what to ``drop``, which is no
     weight; and the names of the ``rest``, of which nothing is known."""
@@ -161,7 +165,7 @@ def _is_plain(format_: str, value: OtherValue) -> bool:
     """Whether what is not converted is no weight either: a plain value, a text, or in a graph an integer."""
     if not value.is_tensor or value.kind.startswith(_TEXTS):
         return True
-    return format_ in ("caffe2-pickle", "onnx") and value.kind in ("int32", "int64", "bool")
+    return format_ in ("caffe2-pickle", "onnx") and value.kind in _GRAPH_INTEGERS
 
 
 def _is_net(checkpoint: Checkpoint) -> bool:

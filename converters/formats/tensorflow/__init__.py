@@ -31,7 +31,6 @@ def _open_set(path: str, options: ReadOptions) -> Checkpoint | None:
             return None
     from .opener import open_checkpoint_set
 
-    options.refuse_entry(path)
     return open_checkpoint_set(path, options)
 
 
@@ -53,6 +52,7 @@ FORMATS = (
         opener="converters.formats.tensorflow.opener.open_tensorflow",
         writer="converters.formats.tensorflow.writer.write",
         open_set=_open_set,
+        has_entries=True,
         files=checkpoint_names,
     ),
 )
