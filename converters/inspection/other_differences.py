@@ -188,4 +188,4 @@ def _by_name(value: OtherValue) -> dict[str, OtherValue]:
 
 
 def _joined(path: str, name: str) -> str:
-    return f"{path}{name}" if name.startswith("[") or not path else f"{path}.{name}"
+    return f"{path}{name}" if not (path and name) or name.startswith(("[", ".")) else f"{path}.{name}"

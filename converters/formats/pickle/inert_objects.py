@@ -14,7 +14,7 @@ from .machine import Global, Inert, InertDict, code
 from .strings import PickleError, Span
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterable
 
 _OBJECT, _DICT, _LIST = "object", "dict", "list"
 
@@ -41,12 +41,18 @@ class Bystander(Inert):
 
 
 class InertList(list[object], Inert):
-    """A list of a known class."""
+    """A list of a known class: the ``name`` of the class, and the ``attributes`` of the object."""
 
-    __slots__ = ()
+    __slots__ = ("attributes", "name")
+
+    def __init__(self, name: str, items: Iterable[object] = ()) -> None:
+        super().__init__(items)
+        self.name = name
+        self.attributes: object = None
 
     def set_state(self, state: object) -> None:
-        """Attributes of a list are left aside."""
+        """Take the attributes, unread."""
+        self.attributes = state
 
 
 def called(name: str) -> Global:
@@ -64,13 +70,16 @@ def dictionary(name: str) -> Global:
 
     What it is made anew from is not looked at: addict gives the items there, and again afterwards.
     """
-    return Global(name, partial(_filled_dict, name), cost_of_items, lambda _: InertDict())
+    return Global(name, partial(_filled_dict, name), cost_of_items, lambda _: InertDict(name))
 
 
 def sequence(name: str) -> Global:
     """A class of lists: made empty, or from one list; items and attributes follow."""
     return Global(
-        name, partial(_filled_list, name), cost_of_items, partial(_without_arguments, name, InertList)
+        name,
+        partial(_filled_list, name),
+        cost_of_items,
+        partial(_without_arguments, name, partial(InertList, name)),
     )
 
 
@@ -88,7 +97,7 @@ def default_dict(arguments: tuple[object, ...]) -> InertDict:
     """``(default factory)``; the factory is never called."""
     if len(arguments) > 1 or not (arguments == () or isinstance(arguments[0], Global | None)):
         raise PickleError("has a dictionary of unknown form")
-    return InertDict()
+    return InertDict("collections.defaultdict")
 
 
 def attribute_of(known: dict[tuple[str, str], Global]) -> Callable[[tuple[object, ...]], object]:
@@ -183,7 +192,7 @@ def _filled_dict(name: str, arguments: tuple[object, ...]) -> InertDict:
     items = arguments[0] if len(arguments) == 1 else {}
     if len(arguments) > 1 or not isinstance(items, dict):
         raise code(f"{name}(...)")
-    made = InertDict()
+    made = InertDict(name)
     made.update(items)
     return made
 
@@ -192,7 +201,7 @@ def _filled_list(name: str, arguments: tuple[object, ...]) -> InertList:
     items = arguments[0] if len(arguments) == 1 else []
     if len(arguments) > 1 or not (isinstance(items, list) or items == ()):
         raise code(f"{name}(...)")
-    return InertList(items)
+    return InertList(name, items)
 
 
 def _text(name: str, arguments: tuple[object, ...]) -> object:

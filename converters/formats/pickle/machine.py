@@ -79,12 +79,21 @@ class Inert:
 
 
 class InertDict(dict[object, object], Inert):
-    """A ``collections.OrderedDict`` in the stream."""
+    """A dictionary of a known class in the stream: the ``name`` of the class, and the ``attributes`` of the object.
 
-    __slots__ = ()
+    Those of a state dict (torch's ``_metadata``) are the versions of its modules.
+    """
+
+    __slots__ = ("attributes", "name")
+
+    def __init__(self, name: str) -> None:
+        super().__init__()
+        self.name = name
+        self.attributes: object = None
 
     def set_state(self, state: object) -> None:
-        """Attributes of a dictionary (torch's ``_metadata``) hold no weights and are left aside."""
+        """Take the attributes, unread."""
+        self.attributes = state
 
 
 class Pickle(NamedTuple):

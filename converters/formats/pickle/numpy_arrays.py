@@ -257,7 +257,7 @@ def _pairs(arguments: tuple[object, ...]) -> int:
 
 def ordered_dict(arguments: tuple[object, ...]) -> InertDict:
     """``([pairs])`` or ``()``, whose items follow."""
-    entries = InertDict()
+    entries = InertDict("collections.OrderedDict")
     pairs = arguments[0] if len(arguments) == 1 else []
     if len(arguments) > 1 or not isinstance(pairs, list):
         raise PickleError("has an OrderedDict of unknown form")

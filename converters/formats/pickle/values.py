@@ -24,6 +24,9 @@ if TYPE_CHECKING:
     from converters.tensor import Data
 
 
+_FROM_NUMPY = "save it as a tensor, with torch.from_numpy"
+
+
 class PickleValues:
     """Describes values of one file. ``special`` describes those that only the file's format knows, and gives None for
     all others."""
@@ -43,11 +46,13 @@ class PickleValues:
         if isinstance(value, (str, bytes, Span)):
             return self._text(value)
         if isinstance(value, Array):
-            return self.array(value).replace(beside=True)
+            array = self.array(value)
+            return array.replace(kind=f"numpy array of {array.kind}", beside=True, hint=_FROM_NUMPY)
         if isinstance(value, dict):
-            return OtherValue(kind=DICTIONARY, parts=lambda: self._items(value), beside=True)
+            kind = getattr(value, "name", DICTIONARY)
+            return OtherValue(kind=kind, parts=lambda: self._items(value), beside=True)
         if isinstance(value, (list, tuple)):
-            kind = LIST if isinstance(value, list) else TUPLE
+            kind = getattr(value, "name", LIST if isinstance(value, list) else TUPLE)
             return OtherValue(kind=kind, parts=lambda: self.elements(value), beside=True)
         if isinstance(value, Global):
             return OtherValue(kind="name", value=value.name, beside=True)
@@ -107,11 +112,19 @@ class PickleValues:
     def _items(self, items: dict[object, object]) -> Iterator[tuple[str, OtherValue]]:
         for key, value in items.items():
             yield label(key), self.describe(value)
+        yield from self._attributes(items)
 
     def elements(self, items: list[object] | tuple[object, ...]) -> Iterator[tuple[str, OtherValue]]:
         """What is in a sequence, by place."""
         for index, value in enumerate(items):
             yield f"[{index}]", self.describe(value)
+        yield from self._attributes(items)
+
+    def _attributes(self, container: object) -> Iterator[tuple[str, OtherValue]]:
+        """The attributes of a dictionary or a list of a class of its own, if it has any."""
+        attributes = getattr(container, "attributes", None)
+        if attributes is not None:
+            yield ".attributes", self.describe(attributes)
 
 
 def _span_kind(span: Span) -> str:

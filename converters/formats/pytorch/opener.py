@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 from converters.errors import BadInput
 from converters.files import SourceFile
 from converters.formats.checkpoint import Checkpoint
+from converters.formats.other_value import plain_value
 from converters.formats.provenance_record import parse_provenance
 from converters.formats.sniff import HEAD, expect
 
@@ -47,7 +48,7 @@ def open_pytorch(file: SourceFile, kind: str, options: ReadOptions) -> Checkpoin
         container=_TITLES["torchscript" if contents.script else kind],
         tensors=contents.tensors,
         other_values=contents.other_values,
-        metadata=contents.metadata,
+        metadata={"the entry with the weights": plain_value(contents.wrapper), **contents.metadata},
         details=details,
         provenance=parse_provenance(contents.provenance, file.path),
     )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import partial
 from types import MappingProxyType
 from typing import TYPE_CHECKING
 
@@ -9,15 +10,27 @@ from converters.errors import BadInput
 from converters.formats.io.zip_records import CheckedRecord, RecordCheck, ZipRecord
 from converters.tensor import ITEMSIZE, FileBytes, Tensor
 
-from .tensors import OddTensor, PthFile, State, TorchStorage, TorchTensor, lazy_data, named
+from .tensors import (
+    OddTensor,
+    PthFile,
+    State,
+    TorchStorage,
+    TorchTensor,
+    dictionary_attributes,
+    lazy_data,
+    named,
+)
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Iterator, Mapping
 
     from converters.files import SourceFile
     from converters.formats.other_value import OtherValue
     from converters.formats.pickle.values import PickleValues
     from converters.tensor import Data
+
+
+_ATTRIBUTES = "the state dict's attributes"
 
 
 def state_dict(file: SourceFile, value: object, entry: str | None) -> State:
@@ -27,10 +40,12 @@ def state_dict(file: SourceFile, value: object, entry: str | None) -> State:
         raise BadInput("holds no dictionary of tensors", path=file.path, hint="this is not a state dict")
     entries = named(file, value)
     if entry is None and not any(isinstance(item, dict) for item in entries.values()):
-        return State(entries, None, {})
+        return State(entries=entries, attributes=dictionary_attributes(value))
     from .state_dict_choice import choose
 
-    return choose(file, entries, entry)
+    state = choose(file, entries, entry)
+    own = dictionary_attributes(value)
+    return state if own is None else state.replace(attributes=(own, state.attributes))
 
 
 def lazy_tensors(
@@ -56,9 +71,11 @@ def lazy_tensors(
             if crcs and isinstance(tensor.data, (FileBytes, CheckedRecord)) and tensor.nbytes == record.size:
                 checksums[name] = record.crc
         else:
-            path = name if state.wrapper is None else f"{state.wrapper}.{name}"
             other = found.describe(entry)
-            other_values[path] = other.replace(beside=False) if other.is_tensor else other
+            if other.is_tensor and name not in other_values:
+                other_values[name] = other.replace(beside=False)
+            else:
+                other_values[name if state.wrapper is None else f"{state.wrapper}.{name}"] = other
     if not tensors and not any(other.is_tensor and not other.beside for other in other_values.values()):
         raise BadInput("holds no tensors", path=file.path, hint="this is not a state dict")
     return PthFile(
@@ -68,7 +85,9 @@ def lazy_tensors(
         records={},
         crcs=checksums,
         provenance=None,
-        metadata={name: found.describe(entry) for name, entry in attributes.items()},
+        metadata=found.lazily(
+            attributes if state.attributes is None else {**attributes, _ATTRIBUTES: state.attributes}
+        ),
         beside=state.beside,
     )
 
@@ -92,6 +111,18 @@ class _Found:
         record, file = tensor.storage.record, tensor.storage.file or self._file
         check = self._checks.setdefault(record, RecordCheck(file, record)) if self._checked else None
         return lazy_data(file, name, tensor, self._swapped, check)
+
+    def lazily(self, values: Mapping[str, object]) -> dict[str, OtherValue]:
+        """Values that few look at, each as the one part of a container: they are described when that is asked for."""
+        from converters.formats.other_value import OtherValue
+
+        def part(value: object) -> Iterator[tuple[str, OtherValue]]:
+            yield "", self.describe(value)
+
+        return {
+            name: OtherValue(kind="attribute", parts=partial(part, value), beside=True)
+            for name, value in values.items()
+        }
 
     def _described(self) -> PickleValues:
         if self._values is None:

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 from converters.errors import BadInput, Refused, UsageError
 from converters.formats.pickle.numpy_arrays import TENSOR_LIMIT
 
-from .tensors import State, TorchTensor, named
+from .tensors import State, TorchTensor, dictionary_attributes, named
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping
@@ -63,10 +63,10 @@ def choose(file: SourceFile, entries: Mapping[str, object], entry: str | None) -
     averaged = [path for path in state_dicts if any(_AVERAGE.search(name) for name in path)]
     plain = [path for path in state_dicts if path not in averaged and all(name in WEIGHTS for name in path)]
     if not plain and has_own_tensors:
-        return State(entries, None, {}, tuple(map(".".join, state_dicts)))
+        return State(entries=entries, beside=tuple(map(".".join, state_dicts)))
     choices = plain or [path for path in state_dicts if path not in averaged] or averaged
     if not choices:
-        return State(entries, None, {})
+        return State(entries=entries)
     if len(choices) > 1:
         raise Refused(
             f"holds {len(choices)} state dicts, and any may be meant",
@@ -90,6 +90,7 @@ def _state(
 ) -> State:
     """The state dict at ``path``; all values beside the path go by their own paths."""
     other_values: dict[str, object] = {}
+    attributes: list[object] = []
     inner: Mapping[str, object] = entries
     for depth, name in enumerate(path):
         other_values |= {
@@ -98,8 +99,16 @@ def _state(
         wrapped = inner[name]
         assert isinstance(wrapped, dict)
         inner = named(file, wrapped)
+        if (own := dictionary_attributes(wrapped)) is not None:
+            attributes.append(own)
     other_entries = tuple(".".join(other) for other in state_dicts if other != path)
-    return State(inner, ".".join(path), other_values, other_entries)
+    return State(
+        entries=inner,
+        wrapper=".".join(path),
+        other_values=other_values,
+        beside=other_entries,
+        attributes=tuple(attributes) or None,
+    )
 
 
 class _Search:

@@ -78,14 +78,15 @@ class PthFile(Record):
     script: bool = False
 
 
-class State(NamedTuple):
+class State(Record):
     """A state dict in a checkpoint: its ``entries``, the path ``wrapper`` to it, the values outside it, and the paths
-    ``beside`` of other state dicts among these."""
+    ``beside`` of other state dicts among these. ``attributes`` are those of the dictionary itself."""
 
     entries: Mapping[str, object]
-    wrapper: str | None
-    other_values: Mapping[str, object]
+    wrapper: str | None = None
+    other_values: Mapping[str, object] = MappingProxyType({})
     beside: tuple[str, ...] = ()
+    attributes: object = None
 
 
 class Strided(NamedTuple):
@@ -175,6 +176,14 @@ def named(file: SourceFile, entries: dict[object, object]) -> dict[str, object]:
             )
         named[name] = value
     return named
+
+
+def dictionary_attributes(value: dict[object, object]) -> object:
+    """What a dictionary holds beside its items, which a name does not show: the attributes of its object (torch's
+    ``_metadata``), and which keys are no texts. None for an ordinary dictionary."""
+    attributes = getattr(value, "attributes", None)
+    keys = [key if isinstance(key, (int, bytes)) else None for key in value if not isinstance(key, str)]
+    return (attributes, keys) if attributes is not None or keys else None
 
 
 def _name(file: SourceFile, key: object) -> str:

@@ -41,7 +41,9 @@ def _verdict(difference: Difference) -> str:
         )
         return f"{equal} tensors are equal bit for bit, {differ} differ{beside}"
     if others:
-        return f"the files differ in {counted(others, 'value')} beside their {counted(equal, 'tensor')}"
+        return (
+            f"the files differ: {counted(equal, 'tensor')} agree, {counted(others, 'value')} beside them not"
+        )
     left_out = ", beside which other things were not compared" if any(difference.not_compared) else ""
     return f"all {equal} tensors are equal bit for bit{left_out}"
 

@@ -1,0 +1,260 @@
+"""What files hold beside the tensors that can be converted: shown, compared, and refused where it is needed."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import struct
+import time
+from math import prod
+
+import h5py
+import numpy as np
+import onnx
+import pytest
+import safetensors.torch
+import torch
+from onnx import helper, numpy_helper
+
+from converters import Refused, convert, diff, inspect
+from converters.conversion.recognize import recognize
+from converters.formats.checkpoint import Checkpoint
+from converters.formats.other_value import unconverted
+from converters.mapping.layout_tables import load_layout
+from converters.mapping.names import tensor_slots
+from converters.tensor import Repeated, Tensor
+from tests.helpers import layout_weights
+
+pytestmark = pytest.mark.filterwarnings("ignore")
+
+W = torch.ones(2)
+
+
+def save(path, value, **options):
+    torch.save(value, path, **options)
+    return path
+
+
+def others(found) -> dict[str, str]:
+    return {other.name: other.kind for other in found.others if other.kind != "equal"}
+
+
+def test_numbers_and_tensors_beside_a_state_dict_are_compared(tmp_path):
+    def made(name, rate, momentum, note):
+        optimizer = {"state": {0: {"momentum_buffer": momentum}}, "param_groups": [{"lr": rate}]}
+        return save(
+            tmp_path / name, {"state_dict": {"w": W}, "epoch": 3, "optimizer": optimizer, "note": note}
+        )
+
+    a = made("a.pth", 0.1, torch.zeros(3), "x" * 1000)
+    b = made("b.pth", 0.01, torch.zeros(3), "x" * 1000)
+    c = made("c.pth", 0.1, torch.ones(3), "x" * 999 + "y")
+    found = diff(a, b)
+    assert not found.same
+    assert [row.kind for row in found.rows] == ["equal"]
+    assert [(one.name, one.a, one.b) for one in found.others if one.kind == "differs"] == [
+        ("optimizer.param_groups[0].lr", "0.1", "0.01")
+    ]
+    assert others(diff(a, c)) == {
+        "optimizer.state[0].momentum_buffer": "differs",
+        "note": "differs",
+    }
+    assert diff(a, save(tmp_path / "d.pth", torch.load(a), pickle_protocol=4)).same
+
+
+TENSORS = {
+    "uint16": torch.ones(3, dtype=torch.uint16),
+    "uint32": torch.ones(3, dtype=torch.uint32),
+    "uint64": torch.ones(3, dtype=torch.uint64),
+    "complex64": torch.ones(3, dtype=torch.complex64),
+    "float8_e4m3fn": torch.ones(3).to(torch.float8_e4m3fn),
+    "float8_e5m2": torch.ones(3).to(torch.float8_e5m2),
+}
+ODD = {
+    "complex128": torch.ones(3, dtype=torch.complex128),
+    "quantised tensor": None,  # made in the test: PyTorch warns of it
+    "sparse tensor": torch.ones(2, 2).to_sparse(),
+    "numpy array of float32": np.ones(3, "f4"),
+    "numpy array of byte strings": np.array([b"a"]),
+}
+
+
+@pytest.mark.parametrize("suffix", [".pth", ".safetensors"])
+@pytest.mark.parametrize("kind", [*TENSORS, *ODD])
+def test_a_tensor_that_is_not_converted_is_shown_and_compared(run, tmp_path, kind, suffix):
+    odd = (TENSORS | ODD)[kind]
+    if odd is None:
+        odd = torch.quantize_per_tensor(torch.ones(3), 0.5, 0, torch.quint8)
+    if suffix == ".safetensors" and kind in ODD:
+        return
+    changed = odd.clone() if isinstance(odd, torch.Tensor) else odd.copy()
+    if isinstance(changed, np.ndarray) or not changed.is_sparse:
+        changed[0] = 0 if kind != "numpy array of byte strings" else b"b"
+    else:
+        changed = torch.zeros(2, 2).to_sparse()
+    paths = [tmp_path / f"{name}{suffix}" for name in "abc"]
+    for path, value in zip(paths, ({"odd": odd}, {"odd": changed}, {}), strict=True):
+        state = {"w": W, **value}
+        save(path, state) if suffix == ".pth" else safetensors.torch.save_file(state, path)
+    a, b, c = paths
+    shown = inspect(a)
+    assert [(name, kind in what) for name, what, _ in shown.unconverted] == [("odd", True)]
+    assert shown.others == ("odd",)
+    assert "odd" in run("inspect", a).stdout.partition("not converted 1")[2]
+    assert json.loads(run("inspect", a, "--json").stdout)["unconverted"][0][0] == "odd"
+    assert diff(a, a).same
+    assert set(others(diff(a, b)).values()) <= {"differs", "only in A", "only in B"}
+    assert others(diff(a, c)) == {"odd": "only in A"}
+    done = run("diff", a, c)
+    assert done.returncode == 1
+    assert "equal" not in done.stdout
+
+
+def shell(layout: str, variant: str) -> dict[str, Tensor]:
+    one = layout_weights.variant(variant)
+    bound = layout_weights.sizes(one)
+    slots = [slot for slot in tensor_slots(load_layout(layout), one, bound, {}) if slot.name]
+    shapes = {slot.name: slot.file_shape(bound) for slot in slots}
+    return {
+        name: Tensor(name, "float32", shape, Repeated(bytes(4), prod(shape)))
+        for name, shape in shapes.items()
+    }
+
+
+@pytest.mark.parametrize(
+    ("layout", "variant", "form"),
+    [("torchvision", "r3d-18", "pytorch"), ("vmz", "r2d-18", "caffe2-pickle"), ("i3d", "i3d", "tensorflow")],
+)
+def test_a_conversion_refuses_only_what_it_needs(layout, variant, form):
+    tensors = shell(layout, variant)
+
+    def checkpoint(tensors, others):
+        return Checkpoint(path="x", format=form, container="a file", tensors=tensors, other_values=others)
+
+    match = recognize(checkpoint(tensors, {"more": unconverted("uint16", (3,), None)}), layout)
+    assert match.variant.name == variant
+    name = next(iter(tensors))
+    needed = {name: unconverted("float8_e5m2", tensors[name].shape, None)}
+    rest = {other: tensor for other, tensor in tensors.items() if other != name}
+    with pytest.raises(Refused, match="it is float8_e5m2") as caught:
+        recognize(checkpoint(rest, needed), layout)
+    assert caught.value.where == name
+    assert f"not converted: {name} (float8_e5m2)" in caught.value.faults
+
+
+def test_what_a_mapping_leaves_out_is_unused(run, tmp_path):
+    safetensors.torch.save_file({"a": W, "odd": TENSORS["uint16"]}, tmp_path / "a.safetensors")
+    (tmp_path / "m.toml").write_text('[tensors]\n"a" = "b"\n')
+    done = run("a.safetensors", "b.pth", "--mapping", "m.toml")
+    assert done.returncode == 1
+    assert "unused: odd" in done.stderr
+    (tmp_path / "m.toml").write_text('[tensors]\n"a" = "b"\n"odd" = "odd"\n')
+    done = run("a.safetensors", "b.pth", "--mapping", "m.toml")
+    assert "dtype: odd (uint16, which is not converted)" in done.stderr
+    (tmp_path / "m.toml").write_text('[from]\ndrop = ["odd"]\n[tensors]\n"a" = "b"\n')
+    assert run("a.safetensors", "b.pth", "--mapping", "m.toml").returncode == 0
+
+
+def test_arrays_of_npz_and_hdf5_files_are_compared(tmp_path):
+    for name, values in {"a": [1, 2], "b": [1, 3]}.items():
+        np.savez(tmp_path / f"{name}.npz", w=np.ones(2, "f4"), odd=np.array(values, "u2"))
+        with h5py.File(tmp_path / f"{name}.h5", "w") as file:
+            file["l/w"] = np.ones(2, "f4")
+            file["l/odd"] = np.array(values, "c8")
+            file["l/text"] = f"text {name}"
+    assert others(diff(tmp_path / "a.npz", tmp_path / "b.npz")) == {"odd": "differs"}
+    assert others(diff(tmp_path / "a.h5", tmp_path / "b.h5")) == {"l/odd": "differs", "l/text": "differs"}
+    assert inspect(tmp_path / "a.npz").unconverted == (("odd", "uint16", (2,)),)
+
+
+def test_what_cannot_be_compared_is_not_equal(tmp_path):
+    """A tensor that repeats its elements is not read: only files with the same bytes are equal."""
+    for name, epoch in {"a": 1, "b": 1, "c": 2}.items():
+        value = {"state_dict": {"w": W}, "log": torch.zeros(1).expand(5), "epoch": epoch}
+        save(tmp_path / f"{name}.pth", value)
+    assert diff(tmp_path / "a.pth", tmp_path / "a.pth").same
+    assert others(diff(tmp_path / "a.pth", tmp_path / "c.pth")) == {"log": "unknown", "epoch": "differs"}
+
+
+def test_files_of_two_formats_have_values_that_only_one_can_hold(run, tmp_path):
+    state = {"w": W, "odd": TENSORS["uint16"]}
+    save(tmp_path / "a.pth", {"state_dict": state, "epoch": 3})
+    safetensors.torch.save_file(state, tmp_path / "b.safetensors", {"format": "pt"})
+    found = diff(tmp_path / "a.pth", tmp_path / "b.safetensors")
+    assert found.same
+    assert found.not_compared == (("epoch", "the entry with the weights"), ("format",))
+    done = run("diff", "a.pth", "b.safetensors")
+    assert done.returncode == 0
+    assert "not compared, of A: epoch" in done.stdout
+    safetensors.torch.save_file({"w": W}, tmp_path / "c.safetensors")
+    assert others(diff(tmp_path / "a.pth", tmp_path / "c.safetensors")) == {"odd": "only in A"}
+
+
+def test_metadata_and_records_are_compared(r2d, tmp_path):
+    for name, text in {"a": "1", "b": "2"}.items():
+        safetensors.torch.save_file({"w": W}, tmp_path / f"{name}.safetensors", {"note": text})
+    assert others(diff(tmp_path / "a.safetensors", tmp_path / "b.safetensors")) == {"note": "differs"}
+    header = json.dumps(
+        {"__metadata__": None, "w": {"dtype": "F32", "shape": [1], "data_offsets": [0, 4]}}
+    ).encode()
+    (tmp_path / "null.safetensors").write_bytes(struct.pack("<Q", len(header)) + header + bytes(4))
+    assert inspect(tmp_path / "null.safetensors").tensors == (("w", "float32", (1,)),)
+    convert("vmz", r2d, tmp_path / "a.pth")
+    convert("vmz-pt", tmp_path / "a.pth", tmp_path / "b.pth", to="vmz-pt")
+    found = diff(tmp_path / "a.pth", tmp_path / "b.pth")
+    assert others(found) in ({}, {"the record": "differs"})
+    assert found.same == (not others(found))
+
+
+def test_two_layouts_are_compared_by_their_network_alone(r2d, run, tmp_path):
+    convert("vmz", r2d, tmp_path / "a.pth", to="native")
+    state = torch.load(tmp_path / "a.pth", weights_only=False)
+    value = {"state_dict": {**state, "odd": TENSORS["uint16"]}, "epoch": 3}
+    save(tmp_path / "b.pth", value)
+    found = diff(r2d, tmp_path / "b.pth", layout_b="native")
+    assert found.same
+    assert found.canonical
+    assert {"epoch", "odd", "stem.bn.num_batches_tracked"} <= set(found.not_compared[1])
+    done = run("diff", r2d, tmp_path / "b.pth", "--layout-b", "native", "--json")
+    assert done.returncode == 0
+    assert "epoch" in json.loads(done.stdout)["not_compared"]["b"]
+
+
+def test_graphs_and_constants_of_onnx_models_are_compared(tmp_path):
+    def made(name, *, weight=1.0, constant=1.0, axis=1, producer="x"):
+        tensors = [numpy_helper.from_array(np.full(2, value, "f4"), "v") for value in (weight, constant)]
+        nodes = [
+            helper.make_node("Constant", [], ["c"], value=tensors[1]),
+            helper.make_node("Concat", ["v", "c"], ["y"], axis=axis),
+        ]
+        graph = helper.make_graph(nodes, "g", [], [], [tensors[0]])
+        onnx.save(helper.make_model(graph, producer_name=producer), tmp_path / name)
+        return tmp_path / name
+
+    a = made("a.onnx")
+    assert others(diff(a, made("b.onnx", weight=2.0))) == {}
+    assert not diff(a, made("b.onnx", weight=2.0)).same
+    assert others(diff(a, made("b.onnx", constant=2.0))) == {"c": "differs"}
+    assert others(diff(a, made("b.onnx", axis=0))) == {"the graph": "differs"}
+    assert others(diff(a, made("b.onnx", producer="y"))) == {"the model's properties": "differs"}
+    assert inspect(a).others == ("c",)
+
+
+def test_values_that_contain_themselves_are_followed_for_a_moment_only(tmp_path):
+    tower: list[object] = []
+    for _ in range(40):
+        tower = [tower, tower]
+    tower.append(tower)
+    for name in "ab":
+        save(tmp_path / f"{name}.pth", {"state_dict": {"w": W}, "tower": tower, "name": name})
+    start = time.process_time()
+    found = diff(tmp_path / "a.pth", tmp_path / "b.pth")
+    assert time.process_time() - start < 20
+    assert not found.same
+    assert others(found)["name"] == "differs"
+
+
+def test_objects_of_training_code_are_compared_by_what_they_were_made_from(tmp_path):
+    for name, rate in {"a": 0.1, "b": 0.2}.items():
+        save(tmp_path / f"{name}.pth", {"state_dict": {"w": W}, "args": argparse.Namespace(lr=rate)})
+    assert others(diff(tmp_path / "a.pth", tmp_path / "b.pth")) == {"args[0].lr": "differs"}
