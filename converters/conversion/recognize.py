@@ -31,6 +31,9 @@ class _Request(NamedTuple):
     drop: tuple[str, ...] = ()
 
 
+_OWN_MAPPING = "name its arrays in a mapping file of your own; `convert suggest` proposes one"
+
+
 def recognize(
     checkpoint: Checkpoint,
     layout: str | None,
@@ -64,6 +67,9 @@ def recognize(
     else:
         candidates = [known_layout(layout), *(load_layout(name) for name in known_layout(layout).also_reads)]
     tables = [table for table in candidates if checkpoint.format in (table.format, "onnx")]
+    if not tables and layout is None:
+        what = f"no known layout has the names in this {checkpoint.container}"
+        raise Refused(what, path=path, hint=_OWN_MAPPING)
     if not tables:
         raise BadInput(
             f"is a {checkpoint.container}; {candidates[0].title} comes as {titles(candidates[0].format)}",
@@ -209,13 +215,12 @@ def _refuse_other(checkpoint: Checkpoint, tables: Sequence[LayoutTable], request
 
 
 def _matches_elsewhere(checkpoint: Checkpoint, tried: Collection[str], request: _Request) -> list[Match]:
-    """The file's best matches with layouts that were not tried."""
+    """The file's matches with layouts that were not tried, best first."""
     tables = [table for table in readable_layouts() if table.name not in tried]
     matches = _matches(
         checkpoint, (table for table in tables if checkpoint.format in (table.format, "onnx")), request
     )
-    best = min((_rank(match) for match in matches), default=None)
-    return [match for match in matches if _rank(match) == best]
+    return sorted(matches, key=lambda match: (_rank(match), match.layout.name))
 
 
 def _sources(matches: Iterable[Match]) -> str:
@@ -240,6 +245,8 @@ def _suggest_source(checkpoint: Checkpoint) -> str:
     if matches := _matches_elsewhere(checkpoint, (), _Request()):
         return f"it holds {matches[0].variant.title}: use {_sources(matches)}"
     names = [table.name for table in readable_layouts() if table.format == checkpoint.format]
+    if not names:
+        return _OWN_MAPPING
     return (
         f"use `convert {names[0]} ...`"
         if len(names) == 1

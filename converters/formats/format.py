@@ -38,7 +38,8 @@ class Format(NamedTuple):
     `write`. Where a checkpoint is a set of files, ``open_set`` opens it by its path, or gives None for a path that
     names no such set, and ``files`` gives the paths that an output's name stands for, the one that makes it complete
     last. ``has_entries`` says whether a file may hold several state dicts. ``wrappers`` are what outputs with some of
-    the suffixes always have around the state dict.
+    the suffixes always have around the state dict. ``confirmer``, a dotted path too, is for formats whose outputs can
+    be read back faster than by opening them; see `confirms`.
     """
 
     name: str
@@ -53,6 +54,7 @@ class Format(NamedTuple):
     files: Callable[[str], tuple[str, ...]] = lambda path: (path,)
     has_entries: bool = False
     wrappers: Mapping[str, Wrapper] = MappingProxyType({})
+    confirmer: str = ""
 
     def open(self, file: SourceFile, kind: str, options: ReadOptions) -> Checkpoint | None:
         """Open a file of one of ``kinds``; None if it is of another format. Raises `BadInput` for a damaged one.
@@ -67,6 +69,11 @@ class Format(NamedTuple):
     def write(self, outputs: Sequence[Output], content: Content) -> None:
         """Write an output's ``files``, which are open. Raises `Refused` for what the format cannot hold."""
         _function(self.writer)(outputs, content)
+
+    def confirms(self, path: str, tensors: Sequence[Tensor], wrapper: Wrapper | None) -> bool:
+        """Whether a written file surely has these tensors' names, shapes and dtypes, in order. If not, only opening
+        it can tell. Their data are not read. Raises `BadInput` for a damaged file."""
+        return bool(self.confirmer) and bool(_function(self.confirmer)(path, tensors, wrapper))
 
 
 def _function(path: str) -> Any:

@@ -133,16 +133,17 @@ def _mismatch(
         *(Fault("unused", name, near) for name, near in nearest(unused, missing)),
         *best.faults,
     ]
-    hint = remedy(layout, variant, best.slots, names, tensors, fits)
-    if not hint and len(missing) == len(faults):  # a hint while other faults remain would lead nowhere
-        hints = layout.storage.hints.items()
-        hint = next((text for glob, text in hints if all(glob_matches(glob, name) for name in missing)), "")
+    explanations = (
+        text
+        for glob, text in layout.storage.hints.items()
+        if any(glob_matches(glob, name) for name in missing)
+    )
     general = "the file may be damaged or from another network; --json lists every fault"
     return Refused(
         f"does not fit {variant.title} ({variant.name}), the nearest of {layout.name}'s networks",
         path=path,
         where=f"{len(faults)} fault{'s' if len(faults) > 1 else ''}; {best.shared:.0%} of the names agree",
-        hint=hint or general,
+        hint=remedy(layout, variant, best.slots, names, tensors, fits) or next(explanations, general),
         faults=tuple(str(fault) for fault in faults),
     )
 

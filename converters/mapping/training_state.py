@@ -36,20 +36,21 @@ _PROFILER_BUFFERS = frozenset(
 """What thop (``thop/profile.py``) and its like register in every module."""
 
 _HINTS = (*sorted(_LOSS_WORDS), *sorted(_METRIC_WORDS), *sorted(_LOSS_BUFFERS), *sorted(_PROFILER_BUFFERS))
-_WORD = re.compile(r"[A-Z]+(?![a-z])[0-9]*|[A-Z]?[a-z]+[0-9]*")
+# Patterns are compiled where they are used first: most conversions need none.
+_WORD = r"[A-Z]+(?![a-z])[0-9]*|[A-Z]?[a-z]+[0-9]*"
 
 _ATTRIBUTE = "/.ATTRIBUTES/VARIABLE_VALUE"
-"""What TensorFlow 2 puts behind a variable's path (``tensorflow/python/checkpoint/trackable_view.py``)."""
+"""What TensorFlow 2 puts after a variable's path (``tensorflow/python/checkpoint/trackable_view.py``)."""
 
 _OBJECT_SLOT = "/.OPTIMIZER_SLOT/"
-_AVERAGE = re.compile(r"(?i)average|(?:^|_)ema(?:$|_)")
-_SLOT = re.compile(
+_AVERAGE = r"(?i)average|(?:^|_)ema(?:$|_)"
+_SLOT = (
     r"(?:Adam|AdamMax|Adamax|Nadam|AMSGrad|RMSProp|Momentum|Adagrad|AdagradDA|Adadelta|Ftrl|ProximalAdagrad|LARS"
     r"|adam_[mv]|m|v|vhat|vr|vc|rms|mg|momentum|velocity|accumulator|linear|accum_grad|accum_var)(?:_[0-9]+)?"
 )
 """The slots of TensorFlow's and Keras's optimizers (``tensorflow/python/training``, ``keras/optimizers``)."""
 
-_SCALAR = re.compile(
+_SCALAR = (
     r"(?:beta_?[12](?:_power)?|global_step|iter|iterations|step|epoch|learning_rate|lr|decay|momentum|rho|epsilon"
     r"|loss_scale|current_loss_scale|good_steps|save_counter|local_step|biased|_CHECKPOINTABLE_OBJECT_GRAPH)"
     r"(?:_[0-9]+)?"
@@ -70,7 +71,7 @@ def left_aside(layout_format: str, tensors: Mapping[str, Tensor], others: Iterab
 def _of_pytorch(tensors: Mapping[str, Tensor]) -> Iterator[tuple[str, str]]:
     for name, tensor in tensors.items():
         leaf = name.rpartition(".")[2]
-        words = {word.lower() for word in _WORD.findall(name)}
+        words = {word.lower() for word in re.findall(_WORD, name)}
         words |= {word.rstrip("0123456789") for word in words}
         is_float, axes = "float" in tensor.dtype, len(tensor.shape)
         if leaf in _PROFILER_BUFFERS and max(tensor.shape, default=1) == 1:
@@ -87,23 +88,24 @@ def _of_tensorflow(tensors: Mapping[str, Tensor], others: Iterable[str]) -> Iter
         leaf = path.rpartition("/")[2]
         tensor = tensors.get(name)
         if _is_slot(path, tensors):
-            yield name, AVERAGES if _AVERAGE.search(leaf) else SLOTS
-        elif _SCALAR.fullmatch(leaf) and (tensor is None or max(tensor.shape, default=1) == 1):
+            yield name, AVERAGES if re.search(_AVERAGE, leaf) else SLOTS
+        elif re.fullmatch(_SCALAR, leaf) and (tensor is None or max(tensor.shape, default=1) == 1):
             yield name, COUNTERS
 
 
 def _is_slot(path: str, tensors: Mapping[str, Tensor]) -> bool:
     """Whether a variable belongs to another: it lies inside it (``X/Adam``), also in a scope of the optimizer's
-    (``train/X/Adam``), or has its name behind the slot's (``Adam/m/X``)."""
+    (``train/X/Adam``), or has its name after the slot's (``Adam/m/X``)."""
     if _OBJECT_SLOT in path:
         return True
     parts = path.split("/")
     if any("/".join(parts[:end]) in tensors for end in range(1, len(parts))):
         return True
-    if (_SLOT.fullmatch(parts[-1]) or _AVERAGE.search(parts[-1])) and any(
+    if (re.fullmatch(_SLOT, parts[-1]) or re.search(_AVERAGE, parts[-1])) and any(
         "/".join(parts[start:-1]) in tensors for start in range(len(parts) - 1)
     ):
         return True
     return any(
-        _SLOT.fullmatch(parts[end - 1]) and "/".join(parts[end:]) in tensors for end in range(1, len(parts))
+        re.fullmatch(_SLOT, parts[end - 1]) and "/".join(parts[end:]) in tensors
+        for end in range(1, len(parts))
     )

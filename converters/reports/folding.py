@@ -10,7 +10,7 @@ from converters.printable import shape_text
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
 
-_NUMBER = re.compile(r"(\d+)")
+_NUMBER = r"(\d+)"
 
 
 class FoldedNames(NamedTuple):
@@ -57,7 +57,7 @@ def fold(named: Iterable[tuple[str, tuple[Any, ...]]]) -> Iterator[FoldedNames]:
     """
     alike: dict[tuple[Any, ...], list[tuple[str, ...]]] = {}
     for name, key in named:
-        pieces = _NUMBER.split(name)
+        pieces = re.split(_NUMBER, name)
         alike.setdefault((tuple(pieces[::2]), key), []).append(tuple(pieces[1::2]))
     for (texts, key), rows in alike.items():
         most = max(range(len(rows[0])), key=lambda place: len({row[place] for row in rows}), default=0)

@@ -21,6 +21,7 @@ FORMATS = (
         kinds=("zip", "torch-legacy", "tar", "text"),
         opener="converters.formats.pytorch.opener.open_pytorch",
         writer="converters.formats.pytorch.writer.write",
+        confirmer="converters.formats.pytorch.confirmer.confirm",
         has_entries=True,
         wrappers=_WRAPPERS,
     ),

@@ -17,8 +17,10 @@ if TYPE_CHECKING:
 ALIGNMENT = 64
 """Every record's bytes begin at a multiple of this."""
 
+ROOT = "archive/"
+"""The folder of all records."""
+
 _LIMIT = 0xFFFFFFFF  # sizes and offsets from here on need zip64 fields
-_ROOT = b"archive/"
 # signature, version, flags, method, date, CRC, two sizes, lengths of name and extra
 _LOCAL = Struct("<4sHHHIIIIHH")
 _CENTRAL = Struct("<4sHHHHIIIIHHHHHII")
@@ -53,7 +55,7 @@ class Archive:
     def begin(self, name: str, size: int) -> None:
         """Write the header of a record of ``size`` bytes."""
         offset = self._out.position
-        path = _ROOT + name.encode()
+        path = f"{ROOT}{name}".encode()
         large = b""
         if size >= _LIMIT:
             large += size.to_bytes(8, "little") + bytes(8)

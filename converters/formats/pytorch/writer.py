@@ -69,7 +69,7 @@ def write_pth(
     checksum = crc if crc is not None else crc32_function()
     write = out.write
     archive = Archive(out, checksum)
-    archive.record("data.pkl", _pickle(tensors, wrap, key))
+    archive.record("data.pkl", pickled(tensors, wrap, key))
     archive.record(".format_version", b"1")
     archive.record(".storage_alignment", str(ALIGNMENT).encode())
     archive.record("byteorder", b"little")
@@ -101,7 +101,7 @@ def write_pth(
     return crcs
 
 
-def _pickle(tensors: Sequence[Tensor], wrap: Mapping[str, object] | None, key: str) -> bytes:
+def pickled(tensors: Sequence[Tensor], wrap: Mapping[str, object] | None, key: str = "state_dict") -> bytes:
     """The record ``data.pkl``: protocol 2, memo numbers and batches as CPython's pickler has them."""
     pickle = _Pickle()
     if wrap is None:
