@@ -201,6 +201,7 @@ def _storage(file: LayoutFile, parameters: Mapping[str, Mapping[str, StoredTenso
     return Storage(
         parameters=parameters,
         container=file.container,
+        slash_keys=file.slash_keys,
         ignore=file.ignore,
         ignore_if_zero=file.ignore_if_zero,
         head_optional=pytorch if file.head_optional is None else file.head_optional,

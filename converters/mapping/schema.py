@@ -156,6 +156,8 @@ class LayoutFile(Record):
     """How tensors are stored, for each kind of module: ``SUFFIX``, ``SUFFIX AXES -> AXES`` or ``= VALUE``."""
     tensor: tuple[TensorRow, ...] = ()
     """What is done to single modules' tensors."""
+    slash_keys: tuple[str, ...] = ()
+    """Of nested dictionaries, whose keys are joined by slashes to names: patterns of the keys that contain slashes."""
     container: str = "state_dict"
     """What ``--wrap`` puts around the state dict."""
     ignore: tuple[str, ...] = ()
@@ -374,6 +376,7 @@ class Storage(Record):
 
     parameters: Mapping[str, Mapping[str, StoredTensor]]
     container: str
+    slash_keys: tuple[str, ...]
     ignore: tuple[str, ...]
     ignore_if_zero: tuple[str, ...]
     head_optional: bool
@@ -410,6 +413,11 @@ class LayoutTable(Record):
     def container(self) -> str:
         """What ``--wrap`` puts around the state dict."""
         return self.storage.container
+
+    @property
+    def slash_keys(self) -> tuple[str, ...]:
+        """Patterns of the keys of nested dictionaries that contain slashes."""
+        return self.storage.slash_keys
 
     def support_for(self, variant: str) -> Support:
         """What the table says of a variant; the first row that matches counts, none means that it holds it."""

@@ -8,6 +8,7 @@ none of it is ever imported. A name that is not here, or a form that is not, is 
 from __future__ import annotations
 
 from . import inert_objects as inert
+from .jax_arrays import NAMES as JAX
 from .machine import Global
 
 _PYTHON = ("builtins", "__builtin__")
@@ -193,7 +194,7 @@ def _names() -> dict[tuple[str, str], Global]:
         names |= {(module, f"{owner}.{name}"): Global(f"{module}.{owner}.{name}") for name in attributes}
     names["zoneinfo", "ZoneInfo"] = Global("zoneinfo.ZoneInfo")
     names["zoneinfo", "ZoneInfo._unpickle"] = inert.called("zoneinfo.ZoneInfo")
-    return names
+    return names | JAX
 
 
 NAMES = _names()
