@@ -77,7 +77,9 @@ def recognize(
             hint=_suggest_source(checkpoint),
         )
     if matches := _matches(checkpoint, tables, request):
-        return _best(checkpoint, matches, request, ask=ask and layout is None)
+        best = _best(checkpoint, matches, request, ask=ask and layout is None)
+        left_aside = [name for name in checkpoint.unconverted if name not in best.dropped]
+        return best.replace(dropped=(*best.dropped, *left_aside))
     if layout is not None:
         _refuse_other(checkpoint, tables, request)
     refusals: list[Refused] = []

@@ -46,13 +46,23 @@ class Others(NamedTuple):
 
 
 def same_files(a: Checkpoint, b: Checkpoint) -> bool:
-    """Whether two checkpoints have the same bytes in all of their files."""
-    if [file.size for file in a.files] != [file.size for file in b.files]:
+    """Whether two checkpoints have the same bytes in all of their files, also those that are only compared."""
+    if not _same_outside(a, b) or [file.size for file in a.files] != [file.size for file in b.files]:
         return False
     return all(
         same_data(FileBytes(left, 0, left.size), FileBytes(right, 0, right.size))
         for left, right in zip(a.files, b.files, strict=True)
     )
+
+
+def _same_outside(a: Checkpoint, b: Checkpoint) -> bool:
+    """Whether metadata in files of their own (``path``), which are not open, are the same."""
+    left, right = (
+        {name: value.data for name, value in one.metadata.items() if hasattr(value.data, "path")}
+        for one in (a, b)
+    )
+    pairs = ((data, right.get(name)) for name, data in left.items())
+    return left.keys() == right.keys() and all(x and y and same_data(x, y) for x, y in pairs)
 
 
 def equal_others(checkpoint: Checkpoint) -> Others:
