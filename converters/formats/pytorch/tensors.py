@@ -165,8 +165,9 @@ def named(file: SourceFile, entries: dict[object, object]) -> dict[str, object]:
         name = key if isinstance(key, str) else _name(file, key)
         if not encodes(name):
             raise BadInput(f"has a name that is not valid Unicode: {short_name(name)}", path=file.path)
-        is_text = isinstance(key, (str, bytes))
-        if not is_text and not isinstance(value, TorchTensor) and (name in texts or name in named):
+        if (name in named or (name in texts and not isinstance(key, str))) and not _either_is_a_tensor(
+            value, named.get(name), entries.get(name)
+        ):
             name = f"{name} (key {len(named) + 1:,})"
         if name in named:
             raise BadInput(
@@ -176,6 +177,10 @@ def named(file: SourceFile, entries: dict[object, object]) -> dict[str, object]:
             )
         named[name] = value
     return named
+
+
+def _either_is_a_tensor(*values: object) -> bool:
+    return any(isinstance(value, TorchTensor) for value in values)
 
 
 def dictionary_attributes(value: dict[object, object]) -> object:
