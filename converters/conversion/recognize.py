@@ -31,6 +31,9 @@ class _Request(NamedTuple):
     drop: tuple[str, ...] = ()
 
 
+_OWN_MAPPING = "name its arrays in a mapping file of your own; `convert suggest` proposes one"
+
+
 def recognize(
     checkpoint: Checkpoint,
     layout: str | None,
@@ -64,6 +67,9 @@ def recognize(
     else:
         candidates = [known_layout(layout), *(load_layout(name) for name in known_layout(layout).also_reads)]
     tables = [table for table in candidates if checkpoint.format in (table.format, "onnx")]
+    if not tables and layout is None:
+        what = f"no known layout has the names in this {checkpoint.container}"
+        raise Refused(what, path=path, hint=_OWN_MAPPING)
     if not tables:
         raise BadInput(
             f"is a {checkpoint.container}; {candidates[0].title} comes as {titles(candidates[0].format)}",
@@ -71,7 +77,9 @@ def recognize(
             hint=_suggest_source(checkpoint),
         )
     if matches := _matches(checkpoint, tables, request):
-        return _best(checkpoint, matches, request, ask=ask and layout is None)
+        best = _best(checkpoint, matches, request, ask=ask and layout is None)
+        left_aside = [name for name in checkpoint.unconverted if name not in best.dropped]
+        return best.replace(dropped=(*best.dropped, *left_aside))
     if layout is not None:
         _refuse_other(checkpoint, tables, request)
     refusals: list[Refused] = []
@@ -243,6 +251,8 @@ def _suggest_source(checkpoint: Checkpoint) -> str:
     if matches := _matches_elsewhere(checkpoint, (), _Request()):
         return f"it holds {matches[0].variant.title}: use {_sources(matches)}"
     names = [table.name for table in readable_layouts() if table.format == checkpoint.format]
+    if not names:
+        return _OWN_MAPPING
     return (
         f"use `convert {names[0]} ...`"
         if len(names) == 1

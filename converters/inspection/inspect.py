@@ -98,7 +98,7 @@ def inspect(
         try:
             match = recognize(checkpoint, layout, head=head, drop=drop, ask=False)
         except Refused as error:
-            unknown = error.what
+            unknown = f"{error.what}: {error.hint}" if checkpoint.format == "arrays" else error.what
         inspection = (
             _inspect_file(checkpoint, unknown) if match is None else _inspect_network(checkpoint, match)
         )

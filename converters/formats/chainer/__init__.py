@@ -10,7 +10,7 @@ FORMATS = (
         layout_formats=("chainer",),
         kinds=("zip",),
         opener="converters.formats.chainer.opener.open_chainer",
-        writer="converters.formats.chainer.writer.write_as_npz",
+        writer="converters.formats.arrays.writer.write_as_npz",
     ),
     Format(
         name="chainer-hdf5",
@@ -19,6 +19,6 @@ FORMATS = (
         layout_formats=("chainer",),
         kinds=("hdf5",),
         opener="converters.formats.chainer.opener.open_chainer",
-        writer="converters.formats.chainer.writer.write_as_hdf5",
+        writer="converters.formats.arrays.writer.write_as_hdf5",
     ),
 )

@@ -15,8 +15,9 @@ if TYPE_CHECKING:
     from converters.formats.format import ReadOptions
 
 
-def open_chainer(file: SourceFile, _kind: str, options: ReadOptions) -> Checkpoint:
-    """Open a model. Raises `BadInput` where its arrays are not all weights, `Refused` for HDF5 without h5py."""
+def open_chainer(file: SourceFile, _kind: str, options: ReadOptions) -> Checkpoint | None:
+    """Open a model; None for arrays with names of another sort. Raises `BadInput` where a model's arrays are not all
+    weights, `Refused` for HDF5 without h5py."""
     contents = read_chainer(file, checksum=options.checksum)
     if set(contents.tensors) == {"mean"}:
         raise BadInput(
@@ -24,6 +25,8 @@ def open_chainer(file: SourceFile, _kind: str, options: ReadOptions) -> Checkpoi
             path=file.path,
             hint="`convert c3d` turns it into an .npy; the weights are in the model's own .npz",
         )
+    if not contents.is_chainer:
+        return None
     if contents.objects:
         raise BadInput(
             "holds arrays of Python objects, which are pickles: nothing was unpickled",

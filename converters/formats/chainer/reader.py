@@ -8,6 +8,7 @@ saved: the best value of a trigger that has not fired yet, the state of an optim
 
 from __future__ import annotations
 
+import re
 from itertools import filterfalse
 from typing import TYPE_CHECKING
 
@@ -29,6 +30,9 @@ _MODEL = "updater/model:"
 
 _OPTIMIZER = "updater/optimizer:"
 
+_PARAMETER = re.compile(r"W(?:_?\w+)?|b\d*|w\d+|gamma|beta|avg_\w+|N|V[12]|_?[rd]_max|cost")
+"""The names that Chainer's own links give to their parameters and persistent values."""
+
 _NONE = OtherValue(kind="None")
 
 
@@ -46,6 +50,15 @@ class ChainerFile(Record):
     metadata: Mapping[str, OtherValue]
     objects: tuple[str, ...]
     container: str
+
+    @property
+    def is_chainer(self) -> bool:
+        """Whether the names are Chainer's: a trainer's snapshot, or for the most part those of its links."""
+        names = [*self.tensors, *self.uninitialised, *self.objects]
+        if any(name.startswith((_MODEL, _OPTIMIZER)) for name in names):
+            return True
+        ends = [name.rpartition("/")[2] for name in names]
+        return "W" in ends and 2 * sum(map(bool, map(_PARAMETER.fullmatch, ends))) >= len(ends)
 
 
 def read_chainer(file: SourceFile, *, checksum: bool = True) -> ChainerFile:
@@ -100,7 +113,7 @@ def _without_arrays(file: SourceFile, contents: ChainerFile) -> BadInput:
         return BadInput(
             what, path=file.path, where=short_name(name), hint=other.hint or "save arrays of float32"
         )
-    return BadInput("holds no arrays", path=file.path, hint="this is not a Chainer model")
+    return BadInput("holds no arrays", path=file.path, hint="the weights are in another file")
 
 
 def counted(number: int) -> str:

@@ -170,7 +170,11 @@ def read_npy(file: SourceFile) -> Tensor:
 
 def no_checkpoint(file: SourceFile) -> BadInput:
     """The error for an ``.npy``, which is no checkpoint whatever it holds."""
-    if _only_header(file).descr != _OBJECTS:
+    try:
+        descr = _only_header(file).descr
+    except BadInput:
+        descr = ""  # a damaged one is no checkpoint either
+    if descr != _OBJECTS:
         return unexpected_kind(file, "npy")
     from .objects import pickled
 

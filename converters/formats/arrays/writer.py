@@ -1,4 +1,4 @@
-"""Writes Chainer models, in numpy's ``.npz`` or in HDF5."""
+"""Writes named arrays, in numpy's ``.npz`` or in HDF5."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ if TYPE_CHECKING:
 
 
 def write_as_npz(outputs: Sequence[Output], content: Content) -> None:
-    """Write what ``chainer.serializers.load_npz`` reads. Raises `Refused`."""
+    """Write what numpy and ``chainer.serializers.load_npz`` read. Raises `Refused`."""
     from converters.formats.npz.writer import write_npz
 
     (out,) = outputs
@@ -20,7 +20,7 @@ def write_as_npz(outputs: Sequence[Output], content: Content) -> None:
 
 
 def write_as_hdf5(outputs: Sequence[Output], content: Content) -> None:
-    """Write what ``chainer.serializers.load_hdf5`` reads. Raises `Refused`, also without h5py."""
+    """Write what h5py and ``chainer.serializers.load_hdf5`` read. Raises `Refused`, also without h5py."""
     from converters.formats.hdf5.writer import write_hdf5
 
     (out,) = outputs
