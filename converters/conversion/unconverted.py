@@ -43,7 +43,7 @@ def with_unconverted(error: Refused, unconverted: Mapping[str, OtherValue]) -> R
 def _needed(error: Refused, names: list[str], unconverted: Mapping[str, OtherValue]) -> Refused:
     """The error with the first of the tensors that are needed."""
     first = names[0]
-    error.what = f"holds a tensor that is not converted: it is {unconverted[first].kind}"
+    error.what = f"holds a tensor that cannot be converted: it is {unconverted[first].kind}"
     error.where = short_name(first) + (f" and {len(names) - 1} more" if len(names) > 1 else "")
     error.hint = unconverted[first].hint or _HINT
     return error

@@ -46,13 +46,23 @@ class Others(NamedTuple):
 
 
 def same_files(a: Checkpoint, b: Checkpoint) -> bool:
-    """Whether two checkpoints have the same bytes in all of their files."""
-    if [file.size for file in a.files] != [file.size for file in b.files]:
+    """Whether two checkpoints have the same bytes in all of their files, also those that are only compared."""
+    if not _same_outside(a, b) or [file.size for file in a.files] != [file.size for file in b.files]:
         return False
     return all(
         same_data(FileBytes(left, 0, left.size), FileBytes(right, 0, right.size))
         for left, right in zip(a.files, b.files, strict=True)
     )
+
+
+def _same_outside(a: Checkpoint, b: Checkpoint) -> bool:
+    """Whether metadata in files of their own (``path``), which are not open, are the same."""
+    left, right = (
+        {name: value.data for name, value in one.metadata.items() if hasattr(value.data, "path")}
+        for one in (a, b)
+    )
+    pairs = ((data, right.get(name)) for name, data in left.items())
+    return left.keys() == right.keys() and all(x and y and same_data(x, y) for x, y in pairs)
 
 
 def equal_others(checkpoint: Checkpoint) -> Others:
@@ -118,7 +128,7 @@ def compare_others(a: Mapping[str, OtherValue], b: Mapping[str, OtherValue]) -> 
         if name not in b:
             yield OtherComparison(name=name, kind=ONLY_A, a=described(value), b="")
             continue
-        found = comparer.differences(name, value, b[name])
+        found = comparer.all_differences(name, value, b[name])
         first = next(found, None)
         if first is None:
             yield OtherComparison(name=name, kind=EQUAL, a=described(value), b=described(b[name]))
@@ -136,11 +146,20 @@ class _Comparer:
 
     def __init__(self) -> None:
         self._left = _VALUES
+        self._followed: dict[tuple[int, int], tuple[OtherValue, OtherValue]] = {}
 
-    def differences(
-        self, name: str, a: OtherValue, b: OtherValue, depth: int = 0
-    ) -> Iterator[OtherComparison]:
-        """Every unequal value in two."""
+    def all_differences(self, name: str, a: OtherValue, b: OtherValue) -> Iterator[OtherComparison]:
+        """Every unequal value in two. Two containers that occur together again, in each other too, are followed
+        once."""
+        self._followed.clear()
+        return self._differences(name, a, b, 0)
+
+    def _differences(self, name: str, a: OtherValue, b: OtherValue, depth: int) -> Iterator[OtherComparison]:
+        pair = (id(a), id(b))
+        if pair in self._followed:
+            return
+        if a.parts is not None and b.parts is not None:
+            self._followed[pair] = (a, b)  # held, so that their numbers stay theirs
         self._left -= 1
         if not _same_value(a, b) or not _same_data(a, b):
             yield OtherComparison(name=name, kind=DIFFERS, a=described(a), b=described(b))
@@ -154,7 +173,7 @@ class _Comparer:
         for inner, value in left.items():
             path = _joined(name, inner)
             if inner in right:
-                yield from self.differences(path, value, right[inner], depth + 1)
+                yield from self._differences(path, value, right[inner], depth + 1)
             else:
                 yield OtherComparison(name=path, kind=ONLY_A, a=described(value), b="")
             if self._left < 0:

@@ -22,6 +22,8 @@ if TYPE_CHECKING:
 MOST_DIGITS = 8
 MOST_TRIES = 3000
 """Digits that are tried in all, right or wrong."""
+MOST_COMPARED = 50
+"""How many times all values may be compared, in all; in small arrays more often."""
 GLANCE = 4096
 """Values that are compared before all are."""
 
@@ -52,6 +54,7 @@ class _Search:
         self.values, self.wanted = left.reshape(-1), right.reshape(-1)
         self.left, self.right = left.shape, right.shape
         self.tries = 0
+        self.left_to_compare = MOST_COMPARED * max(left.size, GLANCE)
 
     def run(self, done: int, digits: list[_Digit]) -> list[_Digit] | None:
         """The digits of the whole, given those of the right side's first ``done`` elements."""
@@ -61,7 +64,7 @@ class _Search:
             return None
         for digit in self._next(done, digits):
             self.tries += 1
-            if self.tries > MOST_TRIES:
+            if self.tries > MOST_TRIES or self.left_to_compare < 0:
                 return None
             if self._fits([*digits, digit]):
                 found = self.run(done * digit.radix, [*digits, digit])
@@ -102,6 +105,7 @@ class _Search:
         places = self._glance(reached.shape)
         if (reached[places] != wanted[places]).any():
             return False
+        self.left_to_compare -= reached.size
         return bool((reached == wanted).all())
 
     @staticmethod

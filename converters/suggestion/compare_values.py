@@ -11,10 +11,13 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from .fingerprints import TensorFingerprint
+    from .similarity import Similarity
     from .state import PairingState
 
 _REORDERED = "both have the same values, but no order of axes explains how they are arranged"
 _OTHERS_EQUAL = "its values differ, those of others are equal"
+_OTHERS_SIMILAR = "its values differ, those of most others are similar"
+_OTHER_ORDER = "its values differ, but are similar in this order of axes, which is not the usual one"
 _FLATTENED = "its values differ, and its axis may be flattened in another order"
 
 
@@ -24,23 +27,42 @@ def compare_values(state: PairingState) -> None:
     if state.equal is None:
         return
     same_weights = _have_same_weights(state)
+    similar = {} if same_weights else _similarities(state)
+    mostly_similar = 2 * sum(found.alike or bool(found.other) for found in similar.values()) > len(similar)
     inputs = [_flattened_inputs(state, side) for side in (0, 1)]
     for i, (j, why, doubt) in list(state.pairs.items()):
         left, right = state.sides[0][i], state.sides[1][j]
         if left.values is None or right.values is None:
             continue
+        new = ""
         if state.equal_values(i, j):
             arranged = left.values.constant or i in state.exact_axes or settle_axes(state, i, j)
             new = "" if arranged else _REORDERED
         elif state.hints.close(left, right):
-            new = ""
+            pass
         elif same_weights:
             new = _OTHERS_EQUAL
-        else:
-            flattened = inputs[0](left) or inputs[1](right)
-            new = _FLATTENED if flattened and not _equal(state, i, j) else ""
+        elif i in similar and (other := similar[i].other):
+            state.exact_axes[i] = other
+            new = _OTHER_ORDER
+        elif i in similar and mostly_similar and not similar[i].alike:
+            new = _OTHERS_SIMILAR
+        elif (inputs[0](left) or inputs[1](right)) and not _equal(state, i, j):
+            new = _FLATTENED
         if new and not doubt:
             state.take(i, j, why, new)
+
+
+def _similarities(state: PairingState) -> dict[int, Similarity]:
+    """How similar the kernels and matrices of each pair are, by their left places."""
+    found = {}
+    for i, partner in state.pairs.items():
+        order, left = state.order(i, partner.place), state.sides[0][i]
+        if left.values and not left.is_vector and isinstance(order, AxisOrder):
+            similar = state.hints.similar(left, state.sides[1][partner.place], order)
+            if similar:
+                found[i] = similar
+    return found
 
 
 def _have_same_weights(state: PairingState) -> bool:

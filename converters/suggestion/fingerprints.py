@@ -80,7 +80,7 @@ def equal_reordered(left: Tensor, right: Tensor, order: AxisOrder) -> bool:
 
 def common_dtype(dtypes: Iterable[str]) -> str:
     """The coarsest of some floating dtypes: in it, the same weights of several precisions are equal."""
-    return max({*dtypes}, key=_COARSEST_LAST.index)
+    return max({*dtypes}, key=_COARSEST_LAST.index, default="float32")
 
 
 def as_integers(tensor: Tensor) -> Any:

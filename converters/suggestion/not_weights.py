@@ -153,7 +153,10 @@ def _training_names(checkpoint: Checkpoint) -> Callable[[str], bool]:
 
 
 def _counts(name: str, tensor: Tensor) -> bool:
+    """Whether an integer counts something; Chainer's batch norms count their updates as ``N``."""
     words = re.findall(r"[a-z]+", name.removesuffix(_TF2_VARIABLE).lower())
+    if name.endswith("/N"):
+        words.append("count")
     return _is_one(tensor) and tensor.dtype in ("int64", "int32") and not _COUNTING.isdisjoint(words)
 
 

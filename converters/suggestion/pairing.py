@@ -27,7 +27,7 @@ def propose(
     left: Sequence[TensorFingerprint],
     right: Sequence[TensorFingerprint],
     equal: Equal | None,
-    hints: Hints = Hints(),  # noqa: B008  # a tuple
+    hints: Hints = Hints(),  # noqa: B008  # frozen
 ) -> Proposal:
     """Pair the floating tensors of two files. ``equal`` compares values; it is None where they are not to be read."""
     state = PairingState(left, right, equal, hints)

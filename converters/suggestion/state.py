@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 from collections import defaultdict
+from dataclasses import dataclass
 from itertools import islice
+from types import MappingProxyType
 from typing import TYPE_CHECKING, NamedTuple
 
 from .axes import AxisOrder, change_of, order_for, orders_between, vector_order
@@ -16,22 +18,28 @@ if TYPE_CHECKING:
     from converters.mapping.axis_change import AxisChange
 
     from .fingerprints import TensorFingerprint
+    from .similarity import Similarity
 
     Equal = Callable[[TensorFingerprint, TensorFingerprint, AxisOrder], bool]
     Key = tuple[int, ...]
 
 
-class Hints(NamedTuple):
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Hints:
     """What a pairing may ask beside the fingerprints.
 
     ``explain`` finds the change of axes between two tensors with the same values, if any; ``close`` says whether two
-    tensors are equal but for the rounding of a factor; ``roles`` are those of vectors that the files' formats show;
+    tensors are equal but for the rounding of a factor; ``similar`` says how similar they are in an order of axes and in
+    others; ``roles`` are those of vectors that the files' formats show;
     ``exchanged`` says that one format has channels last.
     """
 
     explain: Callable[[TensorFingerprint, TensorFingerprint], AxisChange | None] = lambda _, __: None
     close: Callable[[TensorFingerprint, TensorFingerprint], bool] = lambda _, __: False
-    roles: tuple[Mapping[str, str], Mapping[str, str]] = ({}, {})
+    similar: Callable[[TensorFingerprint, TensorFingerprint, AxisOrder], Similarity | None] = (
+        lambda _, __, ___: None
+    )
+    roles: tuple[Mapping[str, str], Mapping[str, str]] = (MappingProxyType({}), MappingProxyType({}))
     exchanged: bool = False
 
 
@@ -55,7 +63,7 @@ class PairingState:
         left: Sequence[TensorFingerprint],
         right: Sequence[TensorFingerprint],
         equal: Equal | None,
-        hints: Hints = Hints(),  # noqa: B008  # a tuple
+        hints: Hints = Hints(),  # frozen
     ) -> None:
         self.sides = (left, right)
         self.equal = equal

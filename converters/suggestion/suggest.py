@@ -6,16 +6,14 @@ import os
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from converters.conversion.operations.values import Cast
 from converters.conversion.write import refuse_early, refuse_input
 from converters.errors import Refused
 from converters.formats.open import open_checkpoint
 from converters.mapping.user_mapping import parse_mapping
 from converters.printable import printable
 
-from .axis_search import find_axis_change
-from .factors import close, find_factors, with_factors
-from .fingerprints import TensorFingerprint, as_integers, common_dtype, equal_reordered, summarise
+from .comparison import Comparison
+from .factors import find_factors, with_factors
 from .not_weights import is_filler, sort_out
 from .one_network import refuse_other_network
 from .pairing import propose
@@ -26,9 +24,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from converters.formats.checkpoint import Checkpoint
-    from converters.mapping.axis_change import AxisChange
 
-    from .axes import AxisOrder
     from .factors import Factors
     from .not_weights import SortedNames
     from .proposal import Proposal
@@ -135,43 +131,23 @@ def _side(checkpoint: Checkpoint, other: Checkpoint, *, values: bool) -> _Side:
 
 
 def _propose(left: _Side, right: _Side, *, values: bool) -> Proposal:
-    """Pair the weights of both files. Values are compared in the coarsest dtype that occurs, those with a factor after
-    the division."""
-    dtypes = [side.checkpoint.tensors[name].dtype for side in (left, right) for name in side.names.weights]
-    dtype = common_dtype(dtypes) if dtypes else ""
-    tensors = tuple(
-        {name: Cast(dtype=dtype).apply(side.factors.tensors[name]) for name in side.names.weights}
-        for side in (left, right)
-    )
-
-    def fingerprint(number: int, name: str) -> TensorFingerprint:
-        tensor = tensors[number][name]
-        own = (left, right)[number].checkpoint.tensors[name]
-        return TensorFingerprint(name, own.dtype, tensor.shape, summarise(tensor) if values else None)
-
-    def equal(source: TensorFingerprint, target: TensorFingerprint, order: AxisOrder) -> bool:
-        return equal_reordered(tensors[0][source.name], tensors[1][target.name], order)
-
-    def explain(source: TensorFingerprint, target: TensorFingerprint) -> AxisChange | None:
-        return find_axis_change(as_integers(tensors[0][source.name]), as_integers(tensors[1][target.name]))
-
-    def rounded(source: TensorFingerprint, target: TensorFingerprint) -> bool:
-        divided = source.name in left.factors.of or target.name in right.factors.of
-        return divided and close(tensors[0][source.name], tensors[1][target.name])
-
-    lists = [
-        [fingerprint(number, name) for name in side.names.weights if name not in side.factors.names]
-        for number, side in enumerate((left, right))
-    ]
-    last = [side.checkpoint.format in CHANNELS_LAST for side in (left, right)]
+    """Pair the weights of both files."""
+    sides, factors = (left, right), (left.factors, right.factors)
+    compared = Comparison(factors, (left.names.weights, right.names.weights), read=values)
+    last = [side.checkpoint.format in CHANNELS_LAST for side in sides]
     hints = Hints(
-        explain=explain,
-        close=rounded,
+        explain=compared.explain,
+        close=compared.close,
+        similar=compared.similar,
         roles=(left.factors.roles, right.factors.roles),
         exchanged=last[0] != last[1],
     )
-    proposal = propose(lists[0], lists[1], equal if values else None, hints)
-    pairs = with_factors(proposal.pairs, left.factors, right.factors, fingerprint)
+    lists = [
+        [compared.fingerprint(number, name) for name in side.names.weights if name not in side.factors.names]
+        for number, side in enumerate(sides)
+    ]
+    proposal = propose(lists[0], lists[1], compared.equal if values else None, hints)
+    pairs = with_factors(proposal.pairs, left.factors, right.factors, compared.fingerprint)
     return replace(proposal, pairs=tuple(pairs))
 
 

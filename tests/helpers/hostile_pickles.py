@@ -348,6 +348,46 @@ def repeated() -> dict[str, tuple[bytes, str]]:
         ),
         "bytes as text": (kept("_codecs", "encode", text("x" * 255) + text("latin1") + b"\x86"), "no dictionary"),
         "numbers": (kept("numpy.core.multiarray", "scalar", dtype + b"C\x04xxxx\x86"), "no dictionary"),
+        "objects": (kept("builtins", "complex", b"K\x00K\x01\x86"), "no dictionary"),
+        "objects with states": (
+            p4 + _stored(named("argparse", "Namespace"), 0) + _stored(pairs, 1) + _stored(b"(h\x01t", 2)
+            + b"(" + b"h\x00)\x81h\x02b" * 400_000 + b"t.",
+            "no dictionary",
+        ),
+        "dictionaries of a known class": (
+            p4 + _stored(named("easydict", "EasyDict"), 0) + b"(" + b"h\x00)\x81" * many + b"t.", "no dictionary"
+        ),
+        "lists of a known class": (kept("collections", "deque", b")"), "no dictionary"),
+        "names by getattr": (
+            kept(
+                "builtins", "getattr",
+                named("mmengine.logging.history_buffer", "HistoryBuffer") + text("min") + b"\x86",
+            ),
+            "no dictionary",
+        ),
+        "one tuple as a key": (
+            p4 + _stored(text("x" * 255), 0) + _stored(b"(" + b"h\x00" * 30 + b"t", 1)
+            + b"(" + b"}h\x01Ns" * 150_000 + b"t.",
+            "no dictionary",
+        ),
+        "tuples as keys": (
+            p4 + b"}(" + b"".join(_key(index)[1:3].join((b"M", b"\x85N")) for index in range(60_000)) + b"u.",
+            "no tensors",
+        ),
+        "keys of equal hashes": (
+            p4 + b"}(" + b"".join(b"\x8a\x3f" + (1 + index * ((1 << 61) - 1)).to_bytes(63, "little") + b"N"
+                                 for index in range(50_000)) + b"u.",
+            "no tensors",
+        ),
+        "floats of equal low bits": (
+            p4 + b"}("
+            + b"".join(b"G" + struct.pack(">d", float(index << 36)) + b"N" for index in range(60_000)) + b"u.",
+            "no tensors",
+        ),
+        "long names as keys": (
+            p4 + b"}(" + b"".join(text("k" * 256 + str(index)) + b"N" for index in range(10_000)) + b"u.",
+            "no tensors",
+        ),
         "memo numbers of one hash": (
             b"N" + b"".join(b"p%d\n" % (index * ((1 << 61) - 1)) for index in range(100_000)) + b"0}.",
             "impossible number",

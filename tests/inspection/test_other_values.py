@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import argparse
 import json
+import pickle
 import struct
 import time
+import zipfile
 from math import prod
 
 import h5py
@@ -23,7 +25,7 @@ from converters.formats.other_value import unconverted
 from converters.mapping.layout_tables import load_layout
 from converters.mapping.names import tensor_slots
 from converters.tensor import Repeated, Tensor
-from tests.helpers import layout_weights
+from tests.helpers import layout_weights, tensorflow_files
 
 pytestmark = pytest.mark.filterwarnings("ignore")
 
@@ -133,6 +135,7 @@ def test_a_conversion_refuses_only_what_it_needs(layout, variant, form):
 
     match = recognize(checkpoint(tensors, {"more": unconverted("uint16", (3,), None)}), layout)
     assert match.variant.name == variant
+    assert match.dropped == ("more",)
     name = next(iter(tensors))
     needed = {name: unconverted("float8_e5m2", tensors[name].shape, None)}
     rest = {other: tensor for other, tensor in tensors.items() if other != name}
@@ -258,3 +261,55 @@ def test_objects_of_training_code_are_compared_by_what_they_were_made_from(tmp_p
     for name, rate in {"a": 0.1, "b": 0.2}.items():
         save(tmp_path / f"{name}.pth", {"state_dict": {"w": W}, "args": argparse.Namespace(lr=rate)})
     assert others(diff(tmp_path / "a.pth", tmp_path / "b.pth")) == {"args[0].lr": "differs"}
+
+
+def test_what_a_file_holds_around_its_values_is_compared(tmp_path):
+    for name, group in {"a": "one", "b": "two"}.items():
+        with h5py.File(tmp_path / f"{name}.h5", "w") as file:
+            file["l/w"] = np.ones(2, "f4")
+            file.create_group(group)
+        blobs = {"w": np.ones(2, "f4")}
+        (tmp_path / f"{name}.pkl").write_bytes(pickle.dumps(blobs if group == "one" else {"blobs": blobs}, 2))
+        (tmp_path / name / "variables").mkdir(parents=True)
+        (tmp_path / name / "saved_model.pb").write_bytes(group.encode())
+        entry = tensorflow_files.entry((2,), 0, bytes(8))
+        tensorflow_files.write_v2(tmp_path / name / "variables", {b"w": entry}, bytes(8))
+        for part in (tmp_path / name / "variables").iterdir():
+            part.rename(part.with_name(part.name.replace("m.", "variables.")))
+    assert set(others(diff(tmp_path / "a.h5", tmp_path / "b.h5"))) == {"attributes.one/", "attributes.two/"}
+    assert others(diff(tmp_path / "a.pkl", tmp_path / "b.pkl")) == {"the blobs are in an entry": "differs"}
+    assert others(diff(tmp_path / "a", tmp_path / "b")) == {"the graph": "differs"}
+
+
+def test_shards_have_the_values_of_their_parts(tmp_path):
+    for name, number in {"a": 1, "b": 2}.items():
+        folder = tmp_path / name
+        folder.mkdir()
+        safetensors.torch.save_file({"w": W, "odd": TENSORS["uint16"] * number}, folder / "1.safetensors")
+        index = {
+            "metadata": {"total_size": number},
+            "weight_map": {"w": "1.safetensors", "odd": "1.safetensors"},
+        }
+        (folder / "model.safetensors.index.json").write_text(json.dumps(index))
+    paths = [tmp_path / name / "model.safetensors.index.json" for name in "ab"]
+    assert others(diff(*paths)) == {"odd": "differs", "the index": "differs"}
+
+
+def test_comments_of_onnx_weights_are_compared(tmp_path):
+    for name in "ab":
+        weight = numpy_helper.from_array(np.ones(2, "f4"), "w")
+        weight.doc_string = name
+        onnx.save(helper.make_model(helper.make_graph([], "g", [], [], [weight])), tmp_path / f"{name}.onnx")
+    assert others(diff(tmp_path / "a.onnx", tmp_path / "b.onnx")) == {"the graph": "differs"}
+
+
+def test_a_big_endian_file_has_the_same_values(tmp_path):
+    state = {"w": W, "odd": TENSORS["uint32"], "z": TENSORS["complex64"]}
+    a = save(tmp_path / "a.pth", state)
+    with zipfile.ZipFile(a) as archive, zipfile.ZipFile(tmp_path / "b.pth", "w") as other:
+        for name in archive.namelist():
+            content = archive.read(name)
+            if "/data/" in name:
+                content = np.frombuffer(content, "<u4").astype(">u4").tobytes()
+            other.writestr(name, b"big" if name.endswith("byteorder") else content)
+    assert diff(a, tmp_path / "b.pth").same

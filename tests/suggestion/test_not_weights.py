@@ -257,6 +257,38 @@ def test_tensorflow_on_the_right_has_its_counters(tmp_path):
     assert contents(tmp_path / "back.pth") == contents(a)
 
 
+# Chainer
+
+
+def test_a_snapshot_of_chainer(tmp_path):
+    """A trainer's snapshot: the model, its optimizer, and what the trainer counts."""
+    state = small() | {
+        name: abs(values(8)) for name in ("bn.weight", "bn.bias", "bn.running_mean", "bn.running_var")
+    }
+    words = {
+        "conv1.weight": "conv1/W",
+        "conv1.bias": "conv1/b",
+        "fc.weight": "fc/W",
+        "fc.bias": "fc/b",
+        "bn.weight": "bn/gamma",
+        "bn.bias": "bn/beta",
+        "bn.running_mean": "bn/avg_mean",
+        "bn.running_var": "bn/avg_var",
+    }
+    model = {f"updater/model:main/{words[name]}": array for name, array in state.items()}
+    trainer = {
+        "updater/model:main/bn/N": np.array(100),
+        "updater/iteration": np.array(5000),
+        "updater/optimizer:main/t": np.array(5000),
+        "updater/optimizer:main/conv1/W/v": np.zeros((8, 3, 3, 3), "f4"),
+        "updater/iterator:main/epoch": np.array(3),
+        "stop_trigger/x": values(2),
+        "_snapshot_elapsed_time": np.array(3.5),
+    }
+    np.savez(tmp_path / "a.npz", **model, **trainer)
+    converts(tmp_path, tmp_path / "a.npz", save(tmp_path / "b.pth", state))
+
+
 # PyTorch
 
 

@@ -147,6 +147,29 @@ def test_other_weights_leave_a_flattened_axis_open(tmp_path):
     assert "flattened in another order" in found["fc1.weight"]
 
 
+@pytest.mark.parametrize(
+    ("shape", "axes"),
+    [
+        ((8, 6, 3, 3), (0, 1, 3, 2)),
+        ((8, 4, 3, 3, 3), (0, 1, 2, 4, 3)),
+        ((12, 12), (1, 0)),
+        ((8, 8, 3), (1, 0, 2)),
+    ],
+    ids=str,
+)
+def test_weights_trained_further_show_exchanged_axes(shape, axes, tmp_path):
+    """No value is equal, but the files are alike in one order of axes only: it is proposed, and not sure."""
+    kernels = [values(*shape) for _ in range(3)]
+    left = {f"a.{number}": one.transpose(axes) for number, one in enumerate(kernels)}
+    right = {f"b.{number}": one + values(*shape) / 10 for number, one in enumerate(kernels)}
+    found = doubts(tmp_path, left, right)
+    assert all("similar in this order of axes" in doubt for doubt in found.values())
+    convert(None, tmp_path / "a.pth", tmp_path / "out.pth", mapping=tmp_path / "map.toml", accept_unsure=True)
+    state = torch.load(tmp_path / "out.pth", weights_only=True)
+    for number, one in enumerate(kernels):
+        np.testing.assert_array_equal(state[f"b.{number}"].numpy(), one)
+
+
 @pytest.mark.parametrize("dtype", ["float16", "float64"])
 def test_the_same_weights_in_another_precision(dtype, tmp_path):
     volume = values(6, 4, 3, 2)

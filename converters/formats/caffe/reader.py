@@ -166,6 +166,7 @@ def read_caffe_hdf5(file: SourceFile) -> CaffeModel:
         )
     tensors: dict[str, Tensor] = {}
     other_values = {name.removeprefix("data/"): other for name, other in contents.other_values.items()}
+    other_values |= {path: OtherValue(kind="None", beside=True) for path in contents.empty}
     blobs: dict[str, int] = {}
     for path, tensor in contents.tensors.items():
         name = path.removeprefix("data/")

@@ -9,7 +9,7 @@ from converters.errors import BadInput
 from converters.files import SourceFile
 from converters.formats.checkpoint import Checkpoint
 from converters.formats.io.other_bytes import OtherBytes
-from converters.formats.other_value import OtherValue
+from converters.formats.other_value import OtherValue, plain_value
 from converters.tensor import FileBytes
 
 if TYPE_CHECKING:
@@ -38,6 +38,7 @@ def _open_pickle(file: SourceFile) -> Checkpoint:
         container=f"pickle, protocol {contents.protocol}",
         tensors=contents.tensors,
         other_values=contents.other_values,
+        metadata={"the blobs are in an entry": plain_value(contents.nested)},
         details={"nested": contents.nested, "protocol": contents.protocol},
     )
 

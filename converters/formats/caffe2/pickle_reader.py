@@ -6,13 +6,14 @@ read as data (`pickle.machine`); the arrays stay in the file.
 
 from __future__ import annotations
 
+from functools import partial
 from typing import TYPE_CHECKING, NamedTuple
 
 from converters.errors import BadInput
-from converters.formats.pickle.keys import key_text
+from converters.formats.pickle.known import Known
 from converters.formats.pickle.machine import walk
 from converters.formats.pickle.numpy_arrays import NAMES, OTHER_KINDS, Array, refuse_too_many, tensor
-from converters.formats.pickle.strings import Span, encodes
+from converters.formats.pickle.strings import PickleError, Span, encodes
 from converters.formats.pickle.values import PickleValues
 from converters.formats.sniff import expect
 from converters.printable import short_name
@@ -21,6 +22,8 @@ if TYPE_CHECKING:
     from converters.files import SourceFile
     from converters.formats.other_value import OtherValue
     from converters.tensor import Tensor
+
+_NAMES = Known(NAMES)
 
 
 class Caffe2Pickle(NamedTuple):
@@ -44,7 +47,7 @@ def read_caffe2_pickle(file: SourceFile) -> Caffe2Pickle:
     plain value, and a name that occurs twice.
     """
     expect(file, "pickle")
-    value, protocol, _ = walk(file, NAMES)
+    value, protocol, _ = walk(file, _NAMES, refuse=partial(_refuse, file))
     if not isinstance(value, dict):
         raise BadInput(
             f"holds a {type(value).__name__} where a Caffe2 checkpoint has a dictionary of blobs",
@@ -93,6 +96,18 @@ def read_caffe2_pickle(file: SourceFile) -> Caffe2Pickle:
     return Caffe2Pickle(tensors, other_values, nested, protocol)
 
 
+def _refuse(file: SourceFile, module: str, name: str) -> PickleError:
+    """What to say of a name that is not known. People also pickle PyTorch's models and state dicts."""
+    from converters.formats.pickle.whole_models import WAY_OUT, refusal
+
+    error = refusal(file, 0, file.size, module, name)
+    if error.hint == WAY_OUT or module not in ("torch._utils", "torch.storage"):
+        return error
+    return PickleError(
+        "holds PyTorch tensors that torch.save did not write", "load it with PyTorch, and torch.save it"
+    )
+
+
 def _named(file: SourceFile, entries: dict[object, object]) -> dict[str, object]:
     """Entries by name; Python 2 and 3 wrote names as bytes or text."""
     refuse_too_many(file, entries)
@@ -103,6 +118,8 @@ def _named(file: SourceFile, entries: dict[object, object]) -> dict[str, object]
         except UnicodeDecodeError:
             name = None
         if not isinstance(name, str) or not encodes(name):
+            from converters.formats.pickle.keys import key_text
+
             shown = key if isinstance(key, bytes) else key_text(key)
             raise BadInput(f"has an entry whose name is not a text: {short_name(shown)}", path=file.path)
         if name in named:

@@ -15,11 +15,13 @@ if TYPE_CHECKING:
 
 _GRAPH, _INITIALIZER, _PROPERTY = 7, 5, 14
 _RECORD = b"provenance"
+_COMMENTS = (3, 12, 16)
+"""The fields of a TensorProto that are neither name, values nor their place: segment, doc_string, metadata_props."""
 
 
 class _Fields(NamedTuple):
-    """Fields of the model, or with ``graph`` of its graph without its initializers. Bytes of ``constants`` are left
-    out: they are compared by name."""
+    """Fields of the model, or with ``graph`` of its graph, where of initializers only their comments are taken. Bytes
+    of ``constants`` are left out: they are compared by name."""
 
     file: SourceFile
     constants: tuple[Data, ...]
@@ -28,7 +30,7 @@ class _Fields(NamedTuple):
     def chunks(self) -> Iterator[memoryview]:
         left_out = sorted(spans(self.file, self.constants))
         for field in self._wanted(Wire(self.file)):
-            yield memoryview(b"%d %d %d;" % (field.number, field.wire, field.value))
+            yield memoryview(b"%d %d %d %d;" % (field.number, field.wire, field.value, field.size))
             at, end = field.offset, field.offset + field.size
             for start, stop in left_out:
                 if at <= start < end:
@@ -39,7 +41,11 @@ class _Fields(NamedTuple):
     def _wanted(self, wire: Wire) -> Iterator[Field]:
         for field in wire.fields(0, self.file.size):
             if field.number == _GRAPH and self.graph:
-                yield from (inner for inner in wire.inside(field) if inner.number != _INITIALIZER)
+                for inner in wire.inside(field):
+                    if inner.number != _INITIALIZER:
+                        yield inner
+                    else:
+                        yield from (part for part in wire.inside(inner) if part.number in _COMMENTS)
             elif field.number != _GRAPH and not self.graph and not self._is_record(wire, field):
                 yield field
 

@@ -89,15 +89,19 @@ def text(name: str) -> Global:
 
 
 def deque(arguments: tuple[object, ...]) -> InertList:
-    """``([items][, longest])``; more items may follow."""
-    return _filled_list("collections.deque", arguments[:1])
+    """``([items][, longest])``; more items may follow. The longest length is an attribute."""
+    made = _filled_list("collections.deque", arguments[:1])
+    made.attributes = arguments[1:] or None
+    return made
 
 
 def default_dict(arguments: tuple[object, ...]) -> InertDict:
-    """``(default factory)``; the factory is never called."""
+    """``(default factory)``; the factory is an attribute, and is never called."""
     if len(arguments) > 1 or not (arguments == () or isinstance(arguments[0], Global | None)):
         raise PickleError("has a dictionary of unknown form")
-    return InertDict("collections.defaultdict")
+    made = InertDict("collections.defaultdict")
+    made.attributes = arguments or None
+    return made
 
 
 def attribute_of(known: dict[tuple[str, str], Global]) -> Callable[[tuple[object, ...]], object]:

@@ -14,6 +14,7 @@ Source: ``torch/serialization.py`` of PyTorch 0.1.9 and 2.13.
 from __future__ import annotations
 
 import struct
+from functools import partial
 from typing import TYPE_CHECKING
 
 from converters.errors import BadInput
@@ -21,13 +22,13 @@ from converters.formats.io.zip_records import ZipRecord
 from converters.formats.pickle.machine import Global, walk
 from converters.formats.pickle.numpy_arrays import TENSOR_LIMIT
 from converters.formats.pickle.strings import PickleError
+from converters.formats.pickle.whole_models import WAY_OUT, refusal
 from converters.printable import short_name
 from converters.tensor import ITEMSIZE
 
 from .state_dict import lazy_tensors, state_dict
 from .tensors import PthFile, TorchStorage, TorchTensor, element_size, storage_dtype, storage_fields
 from .torch_globals import NAMES
-from .whole_models import WAY_OUT, refuser
 
 if TYPE_CHECKING:
     from converters.files import SourceFile
@@ -60,7 +61,7 @@ def read_legacy_pth(file: SourceFile, *, entry: str | None = None) -> PthFile:
         size=size,
         persistent=storages.refer,
         whole=False,
-        refuse=refuser(file, end, size),
+        refuse=partial(refusal, file, end, size),
     )
     keys, _, end = walk(file, {}, offset=end, size=file.size - end, whole=False)
     end = storages.place(file, keys, end)
@@ -168,7 +169,7 @@ def read_tar_pth(file: SourceFile, *, entry: str | None = None) -> PthFile | Non
         return target
 
     offset, size = members["pickle"]
-    refuse = refuser(file, offset, size)
+    refuse = partial(refusal, file, offset, size)
     value = walk(file, NAMES, offset=offset, size=size, persistent=refer, refuse=refuse).value
     return lazy_tensors(file, state_dict(file, value, entry))
 

@@ -76,12 +76,14 @@ def _is_npz(file: SourceFile) -> bool:
 
 
 def _open_parts(index: SourceFile, options: ReadOptions) -> Checkpoint:
-    from .shards import read_index
+    from converters.formats.other_value import OtherValue
+
+    from .shards import IndexMetadata, read_index
 
     parts: list[Checkpoint] = []
     tensors: dict[str, Tensor] = {}
     other_values: dict[str, OtherValue] = {}
-    metadata: dict[str, OtherValue] = {}
+    metadata = {"the index": OtherValue(kind="JSON", data=IndexMetadata(index))}
     try:
         for path, names in read_index(index).items():
             part = _open_part(path, options)

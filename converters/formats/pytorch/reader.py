@@ -27,7 +27,6 @@ from converters.tensor import FileBytes
 from .state_dict import lazy_tensors, state_dict
 from .tensors import PthFile, TorchStorage, element_size, storage_fields
 from .torch_globals import NAMES
-from .whole_models import refuser
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -78,7 +77,12 @@ def read_pth(file: SourceFile, *, checksum: bool = True, entry: str | None = Non
         value: object = parameters(stream, found.value)
         attributes = attributes_of(stream, found.value)
     else:
-        refuse = refuser(stream, data.offset, data.size)
+
+        def refuse(module: str, name: str) -> PickleError:
+            from converters.formats.pickle.whole_models import refusal
+
+            return refusal(stream, data.offset, data.size, module, name)
+
         value = walk(
             stream, NAMES, offset=data.offset, size=data.size, persistent=storage, refuse=refuse
         ).value

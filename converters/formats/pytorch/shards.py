@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import json
 import os
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 from converters.errors import BadInput
 from converters.formats.pickle.numpy_arrays import TENSOR_LIMIT
 from converters.printable import short_name
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
     from converters.files import SourceFile
 
 _LIMIT = 32 << 20  # bytes; a name takes about a hundred
@@ -43,6 +45,22 @@ def read_index(file: SourceFile) -> dict[str, set[str]]:
     if len(names_by_file) > _FILES:
         raise BadInput(f"names {len(names_by_file):,} files; {_FILES} at most are read", path=file.path)
     return names_by_file
+
+
+class IndexMetadata(NamedTuple):
+    """What an index says beside the names of tensors, as JSON with sorted keys. Raises `BadInput`."""
+
+    file: SourceFile
+
+    def chunks(self) -> Iterator[memoryview]:
+        try:
+            value = json.loads(self.file.read_at(0, self.file.size))
+        except (ValueError, RecursionError):
+            raise BadInput(
+                "is an index that is not JSON", path=self.file.path, hint="fetch it again"
+            ) from None
+        rest = {name: item for name, item in value.items() if name != "weight_map"}
+        yield memoryview(json.dumps(rest, sort_keys=True).encode())
 
 
 def _once(pairs: list[tuple[str, object]]) -> dict[str, object]:

@@ -259,8 +259,9 @@ def lazy_data(
             data = CheckedRecord(file, record, name)
         else:
             data = CheckedPart(data, check, name)
-    if swapped and itemsize in (2, 4, 8) and view.dtype in ITEMSIZE:
-        data = Swapped(data, itemsize)
+    number = itemsize // 2 if view.dtype.startswith("complex") else itemsize
+    if swapped and number > 1:
+        data = Swapped(data, number)
     return data
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from functools import partial
 
+from converters.formats.pickle.known import Known
 from converters.formats.pickle.machine import Global
 from converters.formats.pickle.numpy_arrays import NAMES as ARRAY_NAMES
 from converters.formats.pickle.strings import PickleError
@@ -126,18 +127,5 @@ def _torch_names() -> dict[tuple[str, str], Global]:
     return names
 
 
-class _Names(dict[tuple[str, str], Global]):
-    """The names that a state dict needs, and those of what is saved beside one: read where one of them occurs."""
-
-    def get(self, key: tuple[str, str], default: object = None) -> Global | None:  # type: ignore[override]
-        """What a name stands for."""
-        found = super().get(key)
-        if found is None:
-            from converters.formats.pickle.inert_names import NAMES as INERT_NAMES
-
-            found = INERT_NAMES.get(key)
-        return found
-
-
-NAMES = _Names({**ARRAY_NAMES, **_torch_names()})
+NAMES = Known({**ARRAY_NAMES, **_torch_names()})
 """The closed table of the names that a checkpoint may hold."""

@@ -76,6 +76,16 @@ def find_checkpoint(path: str) -> CheckpointFiles:
     return _prefix(path, path)
 
 
+def graph_beside(prefix: str) -> str:
+    """The path of the graph of a SavedModel or a TF-Hub module whose variables have this prefix; empty where they are
+    none's."""
+    folder = os.path.dirname(prefix)
+    if os.path.basename(folder) != _VARIABLES:
+        return ""
+    paths = (os.path.join(os.path.dirname(folder), name) for name in _MODULES)
+    return next(filter(os.path.isfile, paths), "")
+
+
 def _prefix(prefix: str, path: str) -> CheckpointFiles:
     """The checkpoint with a prefix that was derived from ``path``."""
     index = f"{prefix}.index"

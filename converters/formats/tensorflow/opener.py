@@ -6,9 +6,11 @@ from typing import TYPE_CHECKING, Any
 
 from converters.errors import UsageError
 from converters.formats.checkpoint import Checkpoint
+from converters.formats.other_value import OtherValue
 
 from .averages import averages_as_variables
-from .files import names_checkpoint
+from .files import graph_beside, names_checkpoint
+from .graph_file import GraphFile
 from .reader import read_tensorflow
 
 if TYPE_CHECKING:
@@ -40,6 +42,7 @@ def open_checkpoint_set(path: str, options: ReadOptions) -> Checkpoint:
             contents.close()
             raise
         details["wrapper"] = options.entry
+    graph = graph_beside(contents.prefix)
     return Checkpoint(
         path=contents.prefix,
         files=contents.files,
@@ -47,5 +50,6 @@ def open_checkpoint_set(path: str, options: ReadOptions) -> Checkpoint:
         container=f"TensorFlow checkpoint, {contents.version}",
         tensors=tensors,
         other_values=contents.other_values,
+        metadata={"the graph": OtherValue(kind="protocol buffer", data=GraphFile(graph))} if graph else {},
         details=details,
     )

@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import argparse
+import collections
+import datetime
+import functools
 import gzip
 import importlib.util
 import io
@@ -17,6 +21,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 import pytest
+import torch
 from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
@@ -371,6 +376,40 @@ def test_recognition_never_fails(head):
 )
 def test_other_contents_are_refused(tmp_path, value, says):
     assert says in refusal(tmp_path, pickle.dumps(value, 4))
+
+
+def test_inert_values_beside_the_blobs(tmp_path):
+    weights = {"w": np.ones(2, np.float32)}
+    for value in (
+        {
+            "blobs": weights,
+            "when": datetime.date(2020, 1, 1),
+            "args": argparse.Namespace(lr=1),
+            "table": {None: 1},
+        },
+        collections.defaultdict(list, weights),
+    ):
+        for protocol in range(6):
+            with file_of(tmp_path, pickle.dumps(value, protocol)) as file:
+                found = read_caffe2_pickle(file)
+                assert list(found.tensors) == ["w"]
+                assert set(found.other_values) == set(value) - {"w", "blobs"}
+
+
+@pytest.mark.parametrize("protocol", [0, 2, 4])
+def test_pickles_of_pytorch_are_named(tmp_path, protocol):
+    model = torch.nn.Linear(2, 1)
+    says = {
+        "holds PyTorch tensors that torch.save did not write": model.state_dict(),
+        "holds a whole model, which is a program: torch.nn.modules.linear.Linear": model,
+        "contains code: functools.partial": functools.partial(int),
+        "contains torch.device.index": None,
+    }
+    for words, value in says.items():
+        data = pickle.dumps(value, protocol) if value else b"ctorch\ndevice.index\n."
+        with file_of(tmp_path, data) as file, pytest.raises(BadInput) as caught:
+            read_caffe2_pickle(file)
+        assert words in caught.value.what
 
 
 def test_a_file_that_is_cut_while_it_is_read(tmp_path):

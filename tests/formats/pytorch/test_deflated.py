@@ -18,6 +18,7 @@ from converters import convert, diff
 from converters.errors import BadInput
 from converters.files import SourceFile
 from converters.formats.pytorch.reader import read_pth
+from tests.helpers import selection
 from tests.helpers.budgets import examples
 
 if TYPE_CHECKING:
@@ -144,7 +145,9 @@ def test_a_tensor_that_is_part_of_a_damaged_record_is_refused(tmp_path):
             read_pth(file).tensors[name].tobytes()
 
 
-@pytest.mark.parametrize("record", ["data.pkl", "data/0", "data/unused", "provenance.json"])
+@pytest.mark.parametrize(
+    "record", selection.first_of(["data.pkl", "data/0", "data/unused", "provenance.json"])
+)
 def test_bombs_are_refused_before_they_inflate(tmp_path, record):
     out, source = io.BytesIO(), io.BytesIO(saved({"w": torch.ones(3)}))
     with zipfile.ZipFile(source) as archive, zipfile.ZipFile(out, "w", zipfile.ZIP_DEFLATED) as copy:
