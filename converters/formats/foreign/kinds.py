@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from typing import NamedTuple
 
-from .signs import Beside, Ending, Entry, Head, Joined, Member, Name, Sign, Whole, Within
+from .signs import Beside, Ending, Entry, Head, Joined, Member, Name, NoEntry, Sign, Whole, Within
 
 
 class Kind(NamedTuple):
@@ -172,7 +172,7 @@ _FOLDERS = (
     Kind(
         "is a folder, not a checkpoint",
         "name the file inside: {folder}/{found}",
-        signs=((Entry(_CHECKPOINT),),),
+        signs=((Entry(_CHECKPOINT), NoEntry(r".*\.(index|meta)|.*-of-\d{5}")),),
     ),
 )
 
@@ -338,6 +338,19 @@ _JAX_AND_OTHERS = (
             (Head(rb"\x80[\x02-\x05]"), Within(rb"joblib\.numpy_pickle")),
             (Head(rb"ZF0x|x[\x01\x5e\x9c\xda]"), Name(r"\.(joblib|pkl|pickle|z|gz)$|joblib")),
             (Name(r"\.joblib$"),),
+        ),
+    ),
+    Kind(
+        "is a model in ONNX Runtime's own format (.ort), which is not read",
+        "convert the .onnx that it was made from",
+        signs=((Head(rb".{4}ORTM"),),),
+    ),
+    Kind(
+        "is an ONNX model as text, which is not read",
+        "write it as .onnx: onnx.save(onnx.load('{name}'), 'OUT.onnx')",
+        signs=(
+            (Head(rb"\s*(?:ir_version\s*:|<\s*ir_version\s*:)"),),
+            (Head(rb"\s*\{\s*\"(?:irVersion|producerName)\"\s*:"),),
         ),
     ),
     Kind(

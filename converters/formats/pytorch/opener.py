@@ -118,6 +118,12 @@ def _open_parts(index: SourceFile, options: ReadOptions) -> Checkpoint:
 def _open_part(path: str, options: ReadOptions) -> Checkpoint:
     from converters.formats.safetensors.opener import open_safetensors
 
+    if not os.path.exists(path):
+        raise BadInput(
+            "cannot be opened: the index names it, and it is not there",
+            path=path,
+            hint="fetch every file that the index names, and put them beside it",
+        )
     file = SourceFile(path)
     try:
         kind = expect(file, "zip", "torch-legacy", "tar", "safetensors")

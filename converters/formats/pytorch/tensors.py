@@ -126,13 +126,15 @@ class TorchStorage:
 
 
 class TorchTensor:
-    """A tensor: ``shape`` elements of a storage from element ``first`` on, in steps of ``strides``."""
+    """A tensor: ``shape`` elements of a storage from element ``first`` on, in steps of ``strides``. ``attributes`` are
+    those that a program has added to the object, None if there are none."""
 
-    __slots__ = ("dtype", "first", "shape", "storage", "strides")
+    __slots__ = ("attributes", "dtype", "first", "shape", "storage", "strides")
 
     def __init__(self, storage: object, first: object, shape: object, strides: object, dtype: str) -> None:
         if not isinstance(storage, TorchStorage) or type(first) is not int or not 0 <= first < 1 << 63:
             raise PickleError("has a tensor of unknown form")
+        self.attributes: object = None
         self.storage = storage
         self.first = first
         self.shape = checked_sizes(shape)
@@ -149,6 +151,7 @@ class OddTensor(TorchTensor):
     __slots__ = ("hint", "kind", "made_from")
 
     def __init__(self, kind: str, hint: str, made_from: tuple[object, ...]) -> None:
+        self.attributes = None
         self.dtype = ""
         self.kind = kind
         self.hint = hint

@@ -62,12 +62,14 @@ def _rebuild_parameter(arguments: tuple[object, ...]) -> TorchTensor:
     tensor = arguments[0] if 3 <= len(arguments) <= 4 else None
     if not isinstance(tensor, TorchTensor):
         raise PickleError("has a parameter of unknown form")
+    if len(arguments) == 4 and arguments[3]:
+        tensor.attributes = arguments[3]
     return tensor
 
 
 def _rebuild_from_type(arguments: tuple[object, ...]) -> object:
     """``(rebuilder, class, its arguments, state)``: a tensor with attributes of its own, which are not weights."""
-    rebuild, _, inner, _ = arguments if len(arguments) == 4 else (None, None, None, None)
+    rebuild, _, inner, state = arguments if len(arguments) == 4 else (None, None, None, None)
     if (
         not isinstance(rebuild, Global)
         or not rebuild.make
@@ -76,7 +78,10 @@ def _rebuild_from_type(arguments: tuple[object, ...]) -> object:
         raise PickleError("has a tensor of unknown form")
     if type(inner) is not tuple:
         raise PickleError("has a tensor of unknown form")
-    return rebuild.make(inner)
+    made = rebuild.make(inner)
+    if isinstance(made, TorchTensor) and state:
+        made.attributes = state
+    return made
 
 
 def _size(arguments: tuple[object, ...]) -> tuple[int, ...]:

@@ -287,6 +287,15 @@ FILES: dict[str, tuple[str, dict[str, bytes]]] = {
             "old.pkl": b"\x80\x02cjoblib.numpy_pickle\nNumpyArrayWrapper\n.",
         },
     ),
+    "ONNX Runtime": ("made from", {"m.ort": b"\x20\0\0\0ORTM" + bytes(60)}),
+    "ONNX model as text": (
+        r"onnx\.save",
+        {
+            "m.textproto": b'ir_version: 8\nproducer_name: "pytorch"\n',
+            "m.onnxtxt": b'<\n   ir_version: 8,\n   opset_import: ["" : 17]\n>\nmain (float[N] x) => (float[N] y) {}',
+            "m.json": b'{"irVersion": "8", "graph": {}}',
+        },
+    ),
     "CNTK": (
         "as ONNX",
         {
@@ -529,6 +538,12 @@ def test_git_lfs_pointers_are_found_in_sets_and_folders(lay: Callable[[Path], Pa
     ) as caught:
         open_checkpoint(str(lay(tmp_path)))
     assert (tmp_path / caught.value.path).read_bytes() == POINTER
+
+
+def test_several_tensorflow_checkpoints_in_a_folder_are_named(tmp_path: Path) -> None:
+    for name in ("a.index", "b.index", "more.pth"):
+        (tmp_path / name).write_bytes(b"x")
+    assert "holds 2 checkpoints: name one of a, b" in refusal(tmp_path)
 
 
 def test_every_kind_of_the_table_is_tried_here() -> None:

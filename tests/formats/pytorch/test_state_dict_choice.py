@@ -134,7 +134,7 @@ def test_an_entry_that_is_not_there(tmp_path):
         assert there in caught.value.hint
     path = tmp_path / "x.safetensors"
     path.write_bytes((2).to_bytes(8, "little") + b"{}")
-    with pytest.raises(UsageError, match="only PyTorch's files"):
+    with pytest.raises(UsageError, match="only PyTorch's files and TensorFlow's have entries"):
         inspect(path, entry="ema")
 
 
@@ -169,7 +169,7 @@ def test_what_a_dictionary_makes_of_missing_values_is_not_made(tmp_path):
     found = read(
         tmp_path, {"model": marked(1), "log": defaultdict(list, {"loss": [0.5]}), "name": np.str_("a")}
     )
-    assert all_plain(found.other_values) == {"log": {"loss": [0.5]}, "name": "a"}
+    assert all_plain(found.other_values) == {"log": {"loss": [0.5], ".attributes": ["list"]}, "name": "a"}
 
 
 def test_a_dictionary_that_is_everywhere_costs_no_more_than_its_entries(tmp_path):
