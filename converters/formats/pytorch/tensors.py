@@ -165,7 +165,7 @@ def named(file: SourceFile, entries: dict[object, object]) -> dict[str, object]:
     named: dict[str, object] = {}
     texts = {key for key in entries if isinstance(key, str)}
     for key, value in entries.items():
-        name = key if isinstance(key, str) else _name(file, key)
+        name = key if isinstance(key, str) else _name(file, key, is_tensor=isinstance(value, TorchTensor))
         if not encodes(name):
             raise BadInput(f"has a name that is not valid Unicode: {short_name(name)}", path=file.path)
         if (name in named or (name in texts and not isinstance(key, str))) and not _either_is_a_tensor(
@@ -194,14 +194,19 @@ def dictionary_attributes(value: dict[object, object]) -> object:
     return (attributes, keys) if attributes is not None or keys else None
 
 
-def _name(file: SourceFile, key: object) -> str:
-    """The text of a key that is none. A long text, which stayed in the file, is read up to a bound."""
+def _name(file: SourceFile, key: object, *, is_tensor: bool) -> str:
+    """The text of a key that is none. A long text, which stayed in the file, is read up to a bound; a tensor must not
+    have a longer one."""
     from converters.formats.pickle.keys import Key, key_text
 
     if isinstance(key, bytes):
         return key.decode("utf-8", "backslashreplace")
     span = key.value if isinstance(key, Key) else None
-    if not isinstance(span, Span) or span.length > _LONGEST_NAME:
+    if not isinstance(span, Span):
+        return key_text(key)
+    if span.length > _LONGEST_NAME:
+        if is_tensor:
+            raise BadInput(f"has a tensor with a name of {span.length:,} bytes", path=file.path)
         return key_text(key)
     try:
         long = content(file, span)

@@ -357,6 +357,9 @@ def test_a_tensor_has_a_name_of_its_own(tmp_path):
     torch.save({"n" * 1000: torch.ones(2)}, tmp_path / "x")
     with SourceFile(tmp_path / "x") as file:
         assert list(read_pth(file).tensors) == ["n" * 1000]
+    torch.save({"n" * 1025: torch.ones(2)}, tmp_path / "x")
+    with SourceFile(tmp_path / "x") as file, pytest.raises(BadInput, match="a name of 1,025 bytes"):
+        read_pth(file)
 
 
 @pytest.mark.parametrize("protocol", [2, 4])
