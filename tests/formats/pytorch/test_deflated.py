@@ -176,6 +176,60 @@ def test_a_size_that_lies_is_found(tmp_path):
     assert "more than the" in refusal(tmp_path, bytes(data))
 
 
+class Pipe(io.RawIOBase):
+    """An output that cannot seek, for which a zip file has its sizes behind the bytes."""
+
+    def __init__(self) -> None:
+        self.written = bytearray()
+
+    def writable(self) -> bool:
+        return True
+
+    def write(self, data) -> int:
+        self.written += data
+        return len(data)
+
+
+def test_zip_files_of_other_writers(tmp_path):
+    data = saved({"w": torch.arange(3000.0)})
+    with zipfile.ZipFile(io.BytesIO(data)) as archive:
+        records = {name: archive.read(name) for name in archive.namelist()}
+    piped, folders, large = Pipe(), io.BytesIO(), io.BytesIO()
+    with zipfile.ZipFile(piped, "w", zipfile.ZIP_DEFLATED) as copy:
+        for name, content in records.items():
+            copy.writestr(name, content)
+    with zipfile.ZipFile(folders, "w", zipfile.ZIP_DEFLATED) as copy:
+        copy.mkdir("archive")
+        copy.mkdir("archive/data")
+        for name, content in {
+            **records,
+            "__MACOSX/archive/._data.pkl": b"x",
+            "archive/.DS_Store": b"x",
+        }.items():
+            copy.writestr(name, content)
+        copy.comment = b"packed again"
+    with zipfile.ZipFile(large, "w", zipfile.ZIP_DEFLATED) as copy:
+        for name, content in records.items():
+            with copy.open(name, "w", force_zip64=True) as member:
+                member.write(content)
+    for changed in (bytes(piped.written), folders.getvalue(), large.getvalue()):
+        assert read(tmp_path, changed)[1] == {"w": torch.arange(3000.0).numpy().tobytes()}
+
+
+@pytest.mark.parametrize("folder", ["", "checkpoints/best/"])
+def test_records_at_another_level_are_named(tmp_path, folder):
+    out = io.BytesIO()
+    with (
+        zipfile.ZipFile(io.BytesIO(saved({"w": torch.ones(3)}))) as archive,
+        zipfile.ZipFile(out, "w") as copy,
+    ):
+        for name in archive.namelist():
+            copy.writestr(folder + name.partition("/")[2], archive.read(name))
+    message = refusal(tmp_path, out.getvalue())
+    assert "not in one folder at the top" in message
+    assert "zip -0 -r" in message
+
+
 @pytest.mark.parametrize("method", [zipfile.ZIP_BZIP2, zipfile.ZIP_LZMA])
 def test_other_methods_get_advice(tmp_path, method):
     message = refusal(tmp_path, packed(saved({"w": torch.ones(3)}), method))
