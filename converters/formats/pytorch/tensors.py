@@ -167,11 +167,12 @@ def named(file: SourceFile, entries: dict[object, object]) -> dict[str, object]:
     named: dict[str, object] = {}
     texts = {key for key in entries if isinstance(key, str)}
     for key, value in entries.items():
-        name = key if isinstance(key, str) else _name(file, key)
+        name = key if isinstance(key, str) else _name(file, key, is_tensor=isinstance(value, TorchTensor))
         if not encodes(name):
             raise BadInput(f"has a name that is not valid Unicode: {short_name(name)}", path=file.path)
-        is_text = isinstance(key, (str, bytes))
-        if not is_text and not isinstance(value, TorchTensor) and (name in texts or name in named):
+        if (name in named or (name in texts and not isinstance(key, str))) and not _either_is_a_tensor(
+            value, named.get(name), entries.get(name)
+        ):
             name = f"{name} (key {len(named) + 1:,})"
         if name in named:
             raise BadInput(
@@ -183,6 +184,10 @@ def named(file: SourceFile, entries: dict[object, object]) -> dict[str, object]:
     return named
 
 
+def _either_is_a_tensor(*values: object) -> bool:
+    return any(isinstance(value, TorchTensor) for value in values)
+
+
 def dictionary_attributes(value: dict[object, object]) -> object:
     """What a dictionary holds beside its items, which a name does not show: the attributes of its object (torch's
     ``_metadata``), and which keys are no texts. None for an ordinary dictionary."""
@@ -191,14 +196,19 @@ def dictionary_attributes(value: dict[object, object]) -> object:
     return (attributes, keys) if attributes is not None or keys else None
 
 
-def _name(file: SourceFile, key: object) -> str:
-    """The text of a key that is none. A long text, which stayed in the file, is read up to a bound."""
+def _name(file: SourceFile, key: object, *, is_tensor: bool) -> str:
+    """The text of a key that is none. A long text, which stayed in the file, is read up to a bound; a tensor must not
+    have a longer one."""
     from converters.formats.pickle.keys import Key, key_text
 
     if isinstance(key, bytes):
         return key.decode("utf-8", "backslashreplace")
     span = key.value if isinstance(key, Key) else None
-    if not isinstance(span, Span) or span.length > _LONGEST_NAME:
+    if not isinstance(span, Span):
+        return key_text(key)
+    if span.length > _LONGEST_NAME:
+        if is_tensor:
+            raise BadInput(f"has a tensor with a name of {span.length:,} bytes", path=file.path)
         return key_text(key)
     try:
         long = content(file, span)

@@ -19,6 +19,12 @@ _DTYPES = (
 )
 _QUANTISED = "per_tensor_affine per_channel_affine per_tensor_symmetric per_channel_symmetric"
 _QUANTISED_BY = (*_QUANTISED.split(), "per_channel_affine_float_qparams")
+_MENTIONED = (
+    *("float4_e2m1fn_x2", "bits8", "bits16", "bits1x8", "bits2x4", "bits4x2"),
+    *(f"{sign}int{bits}" for sign in ("", "u") for bits in range(1, 8)),
+)
+"""Dtypes that no storage has."""
+
 _MEMORY_FORMATS = ("contiguous_format", "preserve_format", "channels_last", "channels_last_3d")
 
 _ODD = {
@@ -135,7 +141,7 @@ def _torch_names() -> dict[tuple[str, str], Global]:
         ("torch.serialization", "_get_layout"): Global("torch.serialization._get_layout", _layout),
         ("torch.storage", "UntypedStorage"): Global("torch.storage.UntypedStorage"),
     }
-    for name in (*STORAGES, *_DTYPES, *_QUANTISED_BY):
+    for name in (*STORAGES, *_DTYPES, *_MENTIONED, *_QUANTISED_BY):
         names["torch", name] = Global(f"torch.{name}")
     for name in _MEMORY_FORMATS:  # this odd place is where pickle finds them
         names["torch._utils", f"torch.{name}"] = Global(f"torch.{name}")

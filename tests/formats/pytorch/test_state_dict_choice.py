@@ -169,7 +169,7 @@ def test_what_a_dictionary_makes_of_missing_values_is_not_made(tmp_path):
     found = read(
         tmp_path, {"model": marked(1), "log": defaultdict(list, {"loss": [0.5]}), "name": np.str_("a")}
     )
-    assert all_plain(found.other_values) == {"log": {"loss": [0.5], ".attributes": ["list"]}, "name": "a"}
+    assert all_plain(found.other_values) == {"log": {"loss": [0.5]}, "name": "a"}
 
 
 def test_a_dictionary_that_is_everywhere_costs_no_more_than_its_entries(tmp_path):
