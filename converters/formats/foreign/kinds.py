@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from typing import NamedTuple
 
-from .signs import Beside, Ending, Entry, Head, Joined, Member, Name, Sign, Whole, Within
+from .signs import Beside, Ending, Entry, Head, Joined, Member, Name, NoEntry, Sign, Whole, Within
 
 
 class Kind(NamedTuple):
@@ -117,7 +117,12 @@ _PYTORCH = (
 _FOLDERS = (
     Kind(
         "is a model of MLflow",
-        "name the file inside: {folder}/data/model.pth, or what `flavors` in its MLmodel names",
+        "name the file inside: {folder}/{found}",
+        signs=((Entry(_CHECKPOINT), Entry(r"MLmodel")),),
+    ),
+    Kind(
+        "is a model of MLflow without a file that is known",
+        "name the file that `flavors` in its MLmodel names",
         signs=((Entry(r"MLmodel"),),),
     ),
     Kind(
@@ -172,7 +177,7 @@ _FOLDERS = (
     Kind(
         "is a folder, not a checkpoint",
         "name the file inside: {folder}/{found}",
-        signs=((Entry(_CHECKPOINT),),),
+        signs=((Entry(_CHECKPOINT), NoEntry(r".*\.(index|meta)|.*-of-\d{5}")),),
     ),
 )
 
@@ -206,6 +211,11 @@ _TENSORFLOW = (
             (Head(rb"\n%s\n[\x01-\x7f][\w.\\/:>+-]+\x12[\x01-\x40][A-Z_][A-Za-z0-9_>]+" % _VARINT),),
             (Head(rb"(?:\s|#[^\n]*\n)*node\s*\{\s*name\s*:\s*\"[^\"\n]*\"\s*op\s*:"),),
         ),
+    ),
+    Kind(
+        "is the graph of a TensorFlow SavedModel, without weights",
+        "call it saved_model.pb, and name the folder with it and with variables/",
+        signs=((Head(rb"\x08\x01\x12%s\n%s[\x12\x1a\x22\x2a\x32]" % (_VARINT, _VARINT)),),),
     ),
     Kind(
         "is a log of TensorBoard, without weights",
@@ -341,6 +351,19 @@ _JAX_AND_OTHERS = (
         ),
     ),
     Kind(
+        "is a model in ONNX Runtime's own format (.ort), which is not read",
+        "convert the .onnx that it was made from",
+        signs=((Head(rb".{4}ORTM"),),),
+    ),
+    Kind(
+        "is an ONNX model as text, which is not read",
+        "write it as .onnx: onnx.save(onnx.load('{name}'), 'OUT.onnx')",
+        signs=(
+            (Head(rb"\s*(?:ir_version\s*:|<\s*ir_version\s*:)"),),
+            (Head(rb"\s*\{\s*\"(?:irVersion|producerName)\"\s*:"),),
+        ),
+    ),
+    Kind(
         "is a CNTK model, which is not read",
         "export it with CNTK as ONNX",
         signs=(
@@ -352,6 +375,16 @@ _JAX_AND_OTHERS = (
         "is a compiled model for a device, which is not read",
         "convert the checkpoint that it was made from",
         signs=((Head(rb"RKNN"),), (Head(rb"IMOD"),), (Name(r"\.(rknn|om|hef|dlc|nb|mnn)$"),)),
+    ),
+    Kind(
+        "is a compiled library, whose weights are part of a program",
+        "convert the checkpoint that it was made from",
+        signs=((Head(rb"\x7fELF"),),),
+    ),
+    Kind(
+        "is a model of Deeplearning4j, which is not read",
+        "load it there, and save its parameters as .npy or in HDF5",
+        signs=((Member(r"coefficients\.bin"), Member(r"configuration\.json")),),
     ),
     Kind(
         "is a file of R, which is not read",

@@ -89,19 +89,20 @@ def text(name: str) -> Global:
 
 
 def deque(arguments: tuple[object, ...]) -> InertList:
-    """``([items][, longest])``; more items may follow. The longest length is an attribute."""
-    made = _filled_list("collections.deque", arguments[:1])
-    made.attributes = arguments[1:] or None
-    return made
+    """``([items][, longest])``; more items may follow."""
+    longest = arguments[1] if len(arguments) == 2 else None
+    if len(arguments) > 2 or not isinstance(longest, int | None):
+        raise code("collections.deque(...)")
+    name = "collections.deque" if longest is None else f"collections.deque of {longest} at most"
+    return _filled_list(name, arguments[:1])
 
 
 def default_dict(arguments: tuple[object, ...]) -> InertDict:
-    """``(default factory)``; the factory is an attribute, and is never called."""
+    """``(default factory)``; the factory is never called."""
     if len(arguments) > 1 or not (arguments == () or isinstance(arguments[0], Global | None)):
         raise PickleError("has a dictionary of unknown form")
-    made = InertDict("collections.defaultdict")
-    made.attributes = arguments or None
-    return made
+    factory = arguments[0] if arguments else None
+    return InertDict(f"collections.defaultdict({factory.name if isinstance(factory, Global) else ''})")
 
 
 def attribute_of(known: dict[tuple[str, str], Global]) -> Callable[[tuple[object, ...]], object]:

@@ -125,6 +125,8 @@ class PickleValues:
     def _items(self, items: dict[object, object]) -> Iterator[tuple[str, OtherValue]]:
         for key, value in items.items():
             yield self._label(key), self.describe(value)
+        if in_bytes := sorted(key for key in items if isinstance(key, bytes)):
+            yield ".keys in bytes", OtherValue(kind="names", data=Held(b"\0".join(in_bytes)), beside=True)
         yield from self._attributes(items)
 
     def _label(self, key: object) -> str:

@@ -287,6 +287,27 @@ FILES: dict[str, tuple[str, dict[str, bytes]]] = {
             "old.pkl": b"\x80\x02cjoblib.numpy_pickle\nNumpyArrayWrapper\n.",
         },
     ),
+    "graph of a TensorFlow SavedModel": (
+        "saved_model.pb",
+        {
+            "renamed.pb": number(1, 1) + message(2, message(1, message(2, message(1, message(1, b"AddV2"))))),
+            "tags.pb": number(1, 1) + message(2, message(1, message(4, b"serve") + message(5, b"1.15.0"))),
+        },
+    ),
+    "compiled library": ("made from", {"m.so": b"\x7fELF\2\1\1" + bytes(60)}),
+    "Deeplearning4j": (
+        "HDF5",
+        {"m.zip": zipped("configuration.json", "coefficients.bin", "updaterState.bin")},
+    ),
+    "ONNX Runtime": ("made from", {"m.ort": b"\x20\0\0\0ORTM" + bytes(60)}),
+    "ONNX model as text": (
+        r"onnx\.save",
+        {
+            "m.textproto": b'ir_version: 8\nproducer_name: "pytorch"\n',
+            "m.onnxtxt": b'<\n   ir_version: 8,\n   opset_import: ["" : 17]\n>\nmain (float[N] x) => (float[N] y) {}',
+            "m.json": b'{"irVersion": "8", "graph": {}}',
+        },
+    ),
     "CNTK": (
         "as ONNX",
         {
@@ -414,7 +435,7 @@ FOLDERS: dict[str, tuple[str, dict[str, list[str]]]] = {
         },
     ),
     "MLflow": (
-        r"data/model\.pth",
+        r"name the file",
         {
             "m": ["MLmodel", "data/model.pth", "conda.yaml"],
             "artifacts": ["MLmodel", "data/pickle_module_info.txt", "requirements.txt"],
@@ -531,6 +552,12 @@ def test_git_lfs_pointers_are_found_in_sets_and_folders(lay: Callable[[Path], Pa
     assert (tmp_path / caught.value.path).read_bytes() == POINTER
 
 
+def test_several_tensorflow_checkpoints_in_a_folder_are_named(tmp_path: Path) -> None:
+    for name in ("a.index", "b.index", "more.pth"):
+        (tmp_path / name).write_bytes(b"x")
+    assert "holds 2 checkpoints: name one of a, b" in refusal(tmp_path)
+
+
 def test_every_kind_of_the_table_is_tried_here() -> None:
     """And its texts say what to do, on one line, with names that exist."""
     named = " ".join([*FILES, *FOLDERS]).lower()
@@ -541,6 +568,15 @@ def test_every_kind_of_the_table_is_tried_here() -> None:
         assert kind.hint
         assert kind.what.startswith(("is ", "holds ", "begins "))
         assert any(name in text.lower() for name in map(str.lower, [*FILES, *FOLDERS])), (named, text)
+
+
+def test_paths_in_commands_are_quoted(tmp_path: Path) -> None:
+    folder = tmp_path / "my run; $x"
+    folder.mkdir()
+    (folder / "__0_0.distcp").write_bytes(b"x")
+    with pytest.raises(BadInput) as caught:
+        open_checkpoint(str(folder))
+    assert f"dcp_to_torch '{folder}' OUT.pth" in caught.value.hint
 
 
 def test_evidence_is_bounded(tmp_path: Path) -> None:

@@ -346,12 +346,20 @@ def test_every_sort_of_key_is_inert_beside_the_weights(tmp_path):
 
 
 def test_a_tensor_has_a_name_of_its_own(tmp_path):
-    torch.save({"1": torch.ones(2), 1: torch.ones(2)}, tmp_path / "x")
-    with SourceFile(tmp_path / "x") as file, pytest.raises(BadInput, match="the name 1 twice"):
-        read_pth(file)
+    for value in (
+        {"1": torch.ones(2), 1: torch.ones(2)},
+        {1: 5, "1": torch.ones(2)},
+        {b"1": torch.ones(2), "1": 5},
+    ):
+        torch.save(value, tmp_path / "x")
+        with SourceFile(tmp_path / "x") as file, pytest.raises(BadInput, match="the name 1 twice"):
+            read_pth(file)
     torch.save({"n" * 1000: torch.ones(2)}, tmp_path / "x")
     with SourceFile(tmp_path / "x") as file:
         assert list(read_pth(file).tensors) == ["n" * 1000]
+    torch.save({"n" * 1025: torch.ones(2)}, tmp_path / "x")
+    with SourceFile(tmp_path / "x") as file, pytest.raises(BadInput, match="a name of 1,025 bytes"):
+        read_pth(file)
 
 
 @pytest.mark.parametrize("protocol", [2, 4])
