@@ -14,7 +14,7 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from converters import convert, diff
+from converters import convert, diff, load_model
 from converters.errors import BadInput
 from converters.files import SourceFile
 from converters.formats.pytorch.reader import read_pth
@@ -108,6 +108,8 @@ def test_it_converts_and_is_equal(r2d, tmp_path):
     convert("vmz", r2d, tmp_path / "a.pth")
     (tmp_path / "b.pth").write_bytes(packed((tmp_path / "a.pth").read_bytes()))
     assert diff(tmp_path / "a.pth", tmp_path / "b.pth").same
+    ours, theirs = (load_model(tmp_path / name).state_dict() for name in ("a.pth", "b.pth"))
+    assert all(torch.equal(ours[name], theirs[name]) for name in ours)
     convert("auto", tmp_path / "b.pth", tmp_path / "c.pkl", to="vmz")
     convert("auto", tmp_path / "a.pth", tmp_path / "d.pkl", to="vmz")
     assert (tmp_path / "c.pkl").read_bytes() == (tmp_path / "d.pkl").read_bytes()
