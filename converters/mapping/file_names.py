@@ -174,7 +174,7 @@ def file_name(prefix: str, name: str) -> str:
 
 
 def _usual_prefixes(names: list[str]) -> list[str]:
-    """Every prefix of more than half of the names that ends with a dot, the shortest first."""
+    """The prefixes that most names have, at least a third of them, and that end with a dot, the shortest first."""
     prefixes: list[str] = []
     start = ""
     while True:
@@ -184,7 +184,7 @@ def _usual_prefixes(names: list[str]) -> list[str]:
                 longer = start + name[len(start) :].partition(".")[0] + "."
                 counts[longer] = counts.get(longer, 0) + 1
         start = max(counts, key=lambda prefix: counts[prefix], default="")
-        if not start or 2 * counts[start] <= len(names):
+        if not start or 3 * counts[start] < len(names):
             return prefixes
         prefixes.append(start)
 

@@ -101,6 +101,7 @@ def test_a_tensor_that_is_not_converted_is_shown_and_compared(run, tmp_path, kin
     a, b, c = paths
     shown = inspect(a)
     assert [(name, kind in what) for name, what, _ in shown.unconverted] == [("odd", True)]
+    assert shown.unconverted[0][2] == tuple(odd.shape)
     assert shown.others == ("odd",)
     assert "odd" in run("inspect", a).stdout.partition("not converted 1")[2]
     assert json.loads(run("inspect", a, "--json").stdout)["unconverted"][0][0] == "odd"
