@@ -86,8 +86,10 @@ def _settings(value: Any) -> str:
 
 
 def _texts(value: Any) -> str:
+    if isinstance(value, str):
+        return _text(value)
     if not isinstance(value, list) or any(_text(item) for item in value):
-        return "must be a list of strings that are not empty"
+        return "must be a string or a list of strings that are not empty"
     return ""
 
 

@@ -6,9 +6,9 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from converters.errors import BadInput, Refused
 from converters.formats.registry import titles
-from converters.mapping.file_names import OUTSIDE
+from converters.mapping.file_names import OUTSIDE, Selections
 from converters.mapping.layout_tables import known_layout, layout_errors, load_layout, readable_layouts
-from converters.mapping.match import Match, find_match, match_file, names_for
+from converters.mapping.match import Match, match_file, match_selections, names_for
 from converters.mapping.names import families
 from converters.mapping.network_info import layout_settings
 from converters.mapping.readable_networks import network_errors
@@ -128,11 +128,17 @@ def _averages_that_fit(checkpoint: Checkpoint, tables: Sequence[LayoutTable], re
 
 def _matches(checkpoint: Checkpoint, tables: Iterable[LayoutTable], request: _Request) -> list[Match]:
     """The file's matches with some layouts."""
-    matches = (
-        find_match(table, checkpoint.tensors, _other_names(checkpoint, table), **request._asdict())
-        for table in tables
-    )
-    return [match for match in matches if match]
+    tensors, matches = checkpoint.tensors, []
+    selections: dict[str, Selections] = {}
+    for table in tables:
+        names = selections.get(table.format)
+        if names is None:
+            others = _other_names(checkpoint, table)
+            names = selections[table.format] = Selections(table.format, tensors, others, request.drop)
+        match = match_selections(table, tensors, names, variant=request.variant, head=request.head)
+        if match:
+            matches.append(match)
+    return matches
 
 
 def _other_names(checkpoint: Checkpoint, table: LayoutTable) -> list[str]:

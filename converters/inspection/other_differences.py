@@ -128,7 +128,7 @@ def compare_others(a: Mapping[str, OtherValue], b: Mapping[str, OtherValue]) -> 
         if name not in b:
             yield OtherComparison(name=name, kind=ONLY_A, a=described(value), b="")
             continue
-        found = comparer.differences(name, value, b[name])
+        found = comparer.all_differences(name, value, b[name])
         first = next(found, None)
         if first is None:
             yield OtherComparison(name=name, kind=EQUAL, a=described(value), b=described(b[name]))
@@ -146,11 +146,20 @@ class _Comparer:
 
     def __init__(self) -> None:
         self._left = _VALUES
+        self._followed: dict[tuple[int, int], tuple[OtherValue, OtherValue]] = {}
 
-    def differences(
-        self, name: str, a: OtherValue, b: OtherValue, depth: int = 0
-    ) -> Iterator[OtherComparison]:
-        """Every unequal value in two."""
+    def all_differences(self, name: str, a: OtherValue, b: OtherValue) -> Iterator[OtherComparison]:
+        """Every unequal value in two. Two containers that occur together again, in each other too, are followed
+        once."""
+        self._followed.clear()
+        return self._differences(name, a, b, 0)
+
+    def _differences(self, name: str, a: OtherValue, b: OtherValue, depth: int) -> Iterator[OtherComparison]:
+        pair = (id(a), id(b))
+        if pair in self._followed:
+            return
+        if a.parts is not None and b.parts is not None:
+            self._followed[pair] = (a, b)  # held, so that their numbers stay theirs
         self._left -= 1
         if not _same_value(a, b) or not _same_data(a, b):
             yield OtherComparison(name=name, kind=DIFFERS, a=described(a), b=described(b))
@@ -164,7 +173,7 @@ class _Comparer:
         for inner, value in left.items():
             path = _joined(name, inner)
             if inner in right:
-                yield from self.differences(path, value, right[inner], depth + 1)
+                yield from self._differences(path, value, right[inner], depth + 1)
             else:
                 yield OtherComparison(name=path, kind=ONLY_A, a=described(value), b="")
             if self._left < 0:

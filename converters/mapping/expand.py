@@ -224,6 +224,7 @@ def _naming(
         table = load_other(("names_from",), file.names_from)
         naming = table.naming.replace(
             prefixes=file.prefixes,
+            scopes=file.scopes,
             backbone=file.backbone,
             taken_from=(file.names_from, *table.naming.taken_from),
         )
@@ -243,6 +244,7 @@ def _naming(
         letters=file.letters,
         rename=file.rename,
         prefixes=file.prefixes,
+        scopes=file.scopes,
         backbone=file.backbone,
         taken_from=tuple(taken),
     )

@@ -54,12 +54,32 @@ class FileNames(NamedTuple):
     prefix: str
 
 
-def selections(
-    layout: LayoutTable, tensors: Mapping[str, Tensor], others: Iterable[str], drop: Sequence[str]
-) -> Iterator[Selection]:
+class Selections:
     """The ways to take a file's names, the plainest first: as they are; without those that are no weights; without
-    wrappers inside them. ``others`` are names of values that are not tensors, ``drop`` the user's patterns."""
-    if layout.format == "pytorch":
+    wrappers inside them. Each is found when it is asked for, and once.
+
+    ``layout_format`` is the format of the layouts that it is to be read as, ``others`` are names of values that are not
+    tensors, ``drop`` the user's patterns.
+    """
+
+    def __init__(
+        self, layout_format: str, tensors: Mapping[str, Tensor], others: Sequence[str], drop: Sequence[str]
+    ) -> None:
+        self._further = _selections(layout_format, tensors, others, drop)
+        self._found: list[Selection] = []
+
+    def __iter__(self) -> Iterator[Selection]:
+        yield from self._found
+        for selection in self._further:
+            self._found.append(selection)
+            yield selection
+
+
+def _selections(
+    layout_format: str, tensors: Mapping[str, Tensor], others: Sequence[str], drop: Sequence[str]
+) -> Iterator[Selection]:
+    """See `Selections`."""
+    if layout_format == "pytorch":
         averages = averaged_names(tensors)
         names, extra = [name for name in tensors if name not in averages], (*averages, *others)
     else:
@@ -69,14 +89,14 @@ def selections(
         names = [name for name in names if name not in {*told}]
     first = Selection(dict(zip(names, names, strict=True)), (*told, *extra), told)
     yield first
-    aside = left_aside(layout.format, {name: tensors[name] for name in names if name in tensors}, others)
+    aside = left_aside(layout_format, {name: tensors[name] for name in names if name in tensors}, others)
     weights = [name for name in names if name not in aside]
     rest = first._replace(
         names=dict(zip(weights, weights, strict=True)), dropped=(*told, *aside, *extra), aside=aside
     )
     if aside:
         yield rest
-    if layout.format == "pytorch":
+    if layout_format == "pytorch":
         inner, wrappers = without_wrappers(weights)
         if wrappers:
             yield rest._replace(names=inner, wrappers=wrappers)
@@ -154,7 +174,7 @@ def file_name(prefix: str, name: str) -> str:
 
 
 def _usual_prefixes(names: list[str]) -> list[str]:
-    """Every prefix of more than half of the names that ends with a dot, the shortest first."""
+    """The prefixes that most names have, at least a third of them, and that end with a dot, the shortest first."""
     prefixes: list[str] = []
     start = ""
     while True:
@@ -164,7 +184,7 @@ def _usual_prefixes(names: list[str]) -> list[str]:
                 longer = start + name[len(start) :].partition(".")[0] + "."
                 counts[longer] = counts.get(longer, 0) + 1
         start = max(counts, key=lambda prefix: counts[prefix], default="")
-        if not start or 2 * counts[start] <= len(names):
+        if not start or 3 * counts[start] < len(names):
             return prefixes
         prefixes.append(start)
 

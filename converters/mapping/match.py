@@ -17,10 +17,10 @@ from .agreement import optional_head, present_parts, tensor_faults
 from .file_names import (
     FileNames,
     Selection,
+    Selections,
     chosen_name,
     pattern,
     readings,
-    selections,
     sizes_in_names,
     sort_out,
 )
@@ -96,11 +96,12 @@ def match_file(
     `Refused` with every fault against the most similar variant.
     """
     others = tuple(others)
-    match = find_match(layout, tensors, others, variant=variant, head=head, drop=drop)
+    selections = Selections(layout.format, tensors, others, drop)
+    match = match_selections(layout, tensors, selections, variant=variant, head=head)
     if match is None:
         from .mismatch import explain
 
-        *_, selection = selections(layout, tensors, others, drop)
+        *_, selection = selections
         tables = list(readings(layout, selection, head, guess=True))
         tried = [_sorted_out(table, selection, prefix) for table, prefix in tables]
         likeliest = max(tried, key=_count_recognised) if len(tried) > 1 else tried[0]
@@ -124,8 +125,21 @@ def find_match(
     drop: Sequence[str] = (),
 ) -> Match | None:
     """As `match_file`, but returns None if no variant matches. This is faster, since no faults are listed."""
+    selections = Selections(layout.format, tensors, tuple(others), drop)
+    return match_selections(layout, tensors, selections, variant=variant, head=head)
+
+
+def match_selections(
+    layout: LayoutTable,
+    tensors: Mapping[str, Tensor],
+    selections: Iterable[Selection],
+    *,
+    variant: str | None = None,
+    head: str | None = None,
+) -> Match | None:
+    """As `find_match`, for names that several layouts are tried with."""
     asked = _filter_for(layout, variant)
-    for selection in selections(layout, tensors, tuple(others), drop):
+    for selection in selections:
         for table, prefix in readings(layout, selection, head):
             chosen, names = _sorted_out(table, selection, prefix)
             matches = [

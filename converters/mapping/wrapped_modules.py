@@ -16,9 +16,15 @@ def without_wrappers(names: Iterable[str]) -> tuple[dict[str, str], tuple[str, .
     """The names by what they are without wrappers, and the wrappers that they have.
 
     A wrapper is the only thing in its place: where a name has none there, it is a name like others. If two names become
-    one, nothing is left out.
+    one, or if only what all names begin with is a wrapper, nothing is left out.
     """
     names = list(names)
+    first, last = min(names, default=""), max(names, default="")
+    differ = (place for place, (one, other) in enumerate(zip(first, last, strict=False)) if one != other)
+    start = first.rfind(".", 0, next(differ, 0)) + 1
+    inside = "\n".join([f".{name[start:]}" for name in names])
+    if not any(f".{wrapper}." in inside for wrapper in WRAPPERS):
+        return dict(zip(names, names, strict=True)), ()
     children: dict[tuple[str, ...], set[str]] = {}
     for name in names:
         parts = tuple(name.split("."))

@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 
 from converters import BadInput, UsageError
 from converters.batches.manifest import load_manifest
+from converters.batches.manifest_keys import OPTIONS
 from converters.batches.tasks import tasks_of
 from converters.batches.toml_lines import line_of
 from converters.conversion.output_names import fill, stem_of
@@ -328,3 +329,13 @@ def test_the_complete_zoo_is_a_manifest():
     assert len(tasks_of(load_manifest(REPOSITORY / "scripts" / "zoo.toml"))) == sum(
         len(row.to) for row in rows
     )
+
+
+@pytest.mark.parametrize("value", ["criterion.*", ["criterion.*", "*.total_ops"], []])
+def test_patterns_to_drop(value):
+    assert OPTIONS["drop"](value) == ""
+
+
+@pytest.mark.parametrize("value", ["", 3, [3], [""], {"a": 1}, ["a\0"]])
+def test_what_is_no_pattern_to_drop(value):
+    assert "must be a string" in OPTIONS["drop"](value)

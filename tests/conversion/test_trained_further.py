@@ -10,8 +10,14 @@ import pytest
 import torch
 
 from converters import convert, inspect, load_model
-from converters.errors import Refused
+from converters.conversion.original_file import OriginalFile
+from converters.conversion.plan import make_plan
+from converters.errors import BadInput, Refused
+from converters.mapping.layout_tables import load_layout
+from converters.mapping.match import match_file
+from converters.mapping.network_info import network_info
 from converters.reports.terminal.conversion import conversion_text
+from tests.helpers.layout_weights import shells
 
 
 @pytest.fixture(scope="module")
@@ -258,3 +264,21 @@ def test_a_training_run_comes_back_name_by_name(r2d_state, tmp_path, run):
     assert inspect(tmp_path / "in.pth", head="new_fc", drop=["*queue"]).network.classes == 400
     model = load_model(tmp_path / "in.pth", head="new_fc", drop=["*queue"])
     assert torch.equal(model.head.weight, r2d_state["fc.weight"])
+
+
+def test_a_record_that_gives_two_tensors_one_name_is_refused():
+    tensors = shells("native", "r3d-18")
+    match = match_file(load_layout("native"), tensors)
+    info = network_info(match, None)
+    names = {"stem.0.weight": "module.stem._orig_mod.0.weight"}
+    for more in ({}, {"fc.weight": "fc.bias"}):
+        original = OriginalFile(
+            prefix="", shapes={}, dtype="float32", dtypes={}, lossy=False, file_names=names | more
+        )
+        words = {"eps": info.bn_eps, "original": original}
+        if more:
+            with pytest.raises(BadInput, match="record"):
+                make_plan(match, tensors, load_layout("torchvision"), info, **words)
+        else:
+            plan = make_plan(match, tensors, load_layout("torchvision"), info, **words)
+            assert plan.rows[0].target == "module.stem._orig_mod.0.weight"

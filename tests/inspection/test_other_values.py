@@ -101,6 +101,7 @@ def test_a_tensor_that_is_not_converted_is_shown_and_compared(run, tmp_path, kin
     a, b, c = paths
     shown = inspect(a)
     assert [(name, kind in what) for name, what, _ in shown.unconverted] == [("odd", True)]
+    assert shown.unconverted[0][2] == tuple(odd.shape)
     assert shown.others == ("odd",)
     assert "odd" in run("inspect", a).stdout.partition("not converted 1")[2]
     assert json.loads(run("inspect", a, "--json").stdout)["unconverted"][0][0] == "odd"
@@ -255,6 +256,22 @@ def test_values_that_contain_themselves_are_followed_for_a_moment_only(tmp_path)
     assert time.process_time() - start < 20
     assert not found.same
     assert others(found)["name"] == "differs"
+
+
+def test_attributes_that_a_program_gave_its_tensors_are_compared(tmp_path):
+    for name, rate in {"a": 0.1, "b": 0.2}.items():
+        weight = torch.nn.Parameter(torch.ones(2))
+        weight.rate = rate
+        save(tmp_path / f"{name}.pth", {"w": weight})
+    (name,) = others(diff(tmp_path / "a.pth", tmp_path / "b.pth"))
+    assert name.startswith("the state dict's attributes")
+    assert name.endswith(".rate")
+
+
+def test_names_in_bytes_are_others_than_names_in_text(tmp_path):
+    for name, key in {"a": "lr", "b": b"lr"}.items():
+        save(tmp_path / f"{name}.pth", {"state_dict": {"w": W}, "config": {key: 1}})
+    assert others(diff(tmp_path / "a.pth", tmp_path / "b.pth")) == {"config.keys in bytes": "only in B"}
 
 
 def test_objects_of_training_code_are_compared_by_what_they_were_made_from(tmp_path):

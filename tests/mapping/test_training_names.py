@@ -262,6 +262,20 @@ def test_a_head_of_two_layers_is_not_advised_in_a_circle(
     )
 
 
+@pytest.mark.parametrize("own", ["model.", "net.student."])
+@pytest.mark.parametrize("other", ["ema_model.", "net.teacher."])
+def test_two_networks_in_one_file_are_one_too_many(own: str, other: str) -> None:
+    one = shells("torchvision", "r3d-18")
+    with pytest.raises(Refused) as caught:
+        recognized(under(own, one) | under(other, one) | {"queue": shell("queue", (128, 64))})
+    assert len(caught.value.faults) == len(one) + 1
+    patterns = re.findall(r"--drop '([^']+)'", caught.value.hint)
+    match = recognized(
+        under(own, one) | under(other, one) | {"queue": shell("queue", (128, 64))}, drop=patterns
+    )
+    assert match.prefix == own
+
+
 @pytest.mark.parametrize("drop", [["fc.*"], ["fc.weight", "fc.bias"], ["*fc*"], "fc.*"])
 def test_what_the_user_drops_is_left_out(drop: list[str] | str) -> None:
     match = recognized(shells("torchvision", "r3d-18"), drop=drop)

@@ -7,7 +7,6 @@ from typing import TYPE_CHECKING
 from converters.errors import BadInput
 from converters.formats.checkpoint import Checkpoint
 from converters.formats.other_value import OtherValue
-from converters.printable import short_name
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -28,9 +27,9 @@ def open_arrays(file: SourceFile, kind: str, options: ReadOptions) -> Checkpoint
 
         npz = read_npz(file, checksum=options.checksum)
         if npz.objects:
-            from converters.formats.npz.objects import pickled
+            from converters.formats.npz.objects import pickled_beside
 
-            raise pickled(file, ", ".join(map(short_name, npz.objects[:3])))
+            raise pickled_beside(file, npz.objects)
         tensors, empty, other_values = npz.tensors, npz.empty, npz.other_values
         title = "NumPy file (npz)"
     else:

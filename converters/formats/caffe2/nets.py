@@ -116,7 +116,7 @@ def filled_blobs(file: SourceFile, net: Caffe2Net) -> dict[str, Tensor]:
         shape = op.args.get("shape", ())
         if not isinstance(shape, tuple):
             shape = (shape,)
-        if len(shape) > _AXES or not all(isinstance(size, int) and 0 < size < 1 << 31 for size in shape):
+        if len(shape) > _AXES or not all(isinstance(size, int) and 0 <= size < 1 << 31 for size in shape):
             raise BadInput("has an impossible shape", path=file.path, where=short_name(name))
         if op.kind == "ConstantFill":
             if op.args.get("dtype", 1) == 1:  # float32

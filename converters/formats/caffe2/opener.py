@@ -28,10 +28,11 @@ def open_caffe2(file: SourceFile, kind: str, _options: ReadOptions) -> Checkpoin
 
 
 def _open_pickle(file: SourceFile) -> Checkpoint | None:
-    from .pickle_reader import read_caffe2_pickle
+    from .pickle_reader import NoBlobs, read_caffe2_pickle
 
-    contents = read_caffe2_pickle(file)
-    if contents is None:
+    try:
+        contents = read_caffe2_pickle(file)
+    except NoBlobs:
         return None
     return Checkpoint(
         path=file.path,

@@ -41,16 +41,20 @@ class Caffe2Pickle(NamedTuple):
     protocol: int
 
 
-def read_caffe2_pickle(file: SourceFile) -> Caffe2Pickle | None:
-    """Read the names, shapes and offsets of all arrays; None for a pickle of JAX's, or of other nested dictionaries.
+class NoBlobs(BadInput):
+    """The pickle is one of JAX's, or of other nested dictionaries."""
 
-    Raises `BadInput` for a file of another kind, a damaged file, a pickle with code, a blob that is neither array nor
+
+def read_caffe2_pickle(file: SourceFile) -> Caffe2Pickle:
+    """Read the names, shapes and offsets of all arrays.
+
+    Raises `NoBlobs` for a pickle of nested dictionaries, `BadInput` for a file of another kind, a damaged file, a pickle with code, a blob that is neither array nor
     plain value, and a name that occurs twice.
     """
     expect(file, "pickle")
     value, protocol, _ = walk(file, _NAMES, refuse=partial(_refuse, file))
     if _is_nested(value):
-        return None
+        raise NoBlobs("holds arrays in nested dictionaries, not Caffe2 blobs", path=file.path)
     if not isinstance(value, dict):
         raise BadInput(
             f"holds a {type(value).__name__} where a Caffe2 checkpoint has a dictionary of blobs",

@@ -28,12 +28,9 @@ def open_chainer(file: SourceFile, _kind: str, options: ReadOptions) -> Checkpoi
     if not contents.is_chainer:
         return None
     if contents.objects:
-        raise BadInput(
-            "holds arrays of Python objects, which are pickles: nothing was unpickled",
-            path=file.path,
-            where=", ".join(map(printable, contents.objects[:3])),
-            hint="weights are plain arrays; save them as such, or fetch the file from its authors",
-        )
+        from converters.formats.npz.objects import pickled_beside
+
+        raise pickled_beside(file, contents.objects)
     if contents.uninitialised:
         raise BadInput(
             f"holds {counted(len(contents.uninitialised))} never initialised",

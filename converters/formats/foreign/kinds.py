@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from typing import NamedTuple
 
-from .signs import Beside, Ending, Entry, Head, Joined, Member, Name, Sign, Whole, Within
+from .signs import Beside, Ending, Entry, Head, Joined, Member, Name, NoEntry, Sign, Whole, Within
 
 
 class Kind(NamedTuple):
@@ -22,10 +22,14 @@ class Kind(NamedTuple):
 
 
 _VARINT = rb"[\x80-\xff]{0,9}[\x00-\x7f]"
+_BESIDE = r"optimi[sz]er|scheduler|training_args|rng_state|scaler|random_states|trainer|.*optim_states"
 _CHECKPOINT = (
-    r"(?i)(?!.*(?:data|constants|bytecode|attributes)\.pkl$)"
+    rf"(?i)(?!(?:.*/)?(?:{_BESIDE})[^/]*$)(?!.*(?:data|constants|bytecode|attributes)\.pkl$)"
     r".*\.(pth|pt|pth\.tar|ckpt|pyth|bin|safetensors|pkl|caffemodel|npz|h5|onnx)"
 )
+"""The names of checkpoints, but not of what training code saves beside them, nor of what is inside them."""
+
+_CONFIG = r"(config|model_index|adapter_config)\.json"
 _NO_INDEX = Name(r"^(?!.*\.index\.json$)")
 
 POINTER = Kind(
@@ -51,15 +55,6 @@ _PYTORCH = (
             (Name(r"\.distcp$"),),
             (Head(rb"\x80[\x02-\x05].{0,80}torch\.distributed\.checkpoint\.metadata"),),
             (Joined(), Member(r"[^/]+/data\.pkl")),
-        ),
-    ),
-    Kind(
-        "is a folder of DeepSpeed, whose weights are in parts",
-        "make one file of it: python zero_to_fp32.py {path} OUT.pth (the script is in the folder)",
-        signs=(
-            (Entry(r"([^/]+/)?zero_to_fp32\.py"),),
-            (Entry(r"([^/]+/)?(bf16_)?zero_pp_rank_\d+_mp_rank_\d+_(optim|model)_states\.pt"),),
-            (Entry(r"([^/]+/)?mp_rank_\d+_model_states\.pt"),),
         ),
     ),
     Kind(
@@ -117,7 +112,12 @@ _PYTORCH = (
 _FOLDERS = (
     Kind(
         "is a model of MLflow",
-        "name the file inside: {folder}/data/model.pth, or what `flavors` in its MLmodel names",
+        "name the file inside: {folder}/{found}",
+        signs=((Entry(_CHECKPOINT), Entry(r"MLmodel")),),
+    ),
+    Kind(
+        "is a model of MLflow without a file that is known",
+        "name the file that `flavors` in its MLmodel names",
         signs=((Entry(r"MLmodel"),),),
     ),
     Kind(
@@ -129,12 +129,23 @@ _FOLDERS = (
         "is a folder of Hugging Face's libraries",
         "name the file with the weights: {folder}/{found}",
         signs=(
-            (Entry(r"[^/]*\.safetensors"), Entry(r"(config|model_index|adapter_config)\.json")),
-            (
-                Entry(r"[^/]*\.(bin|h5|msgpack|ckpt|pth|pt)"),
-                Entry(r"(config|model_index|adapter_config)\.json"),
-            ),
-            (Entry(r"[^/]+/[^/]*\.(safetensors|bin)"), Entry(r"(config|model_index|adapter_config)\.json")),
+            (Entry(r"[^/]+\.safetensors"), Entry(_CONFIG)),
+            (Entry(rf"(?!{_BESIDE})[^/]*\.(bin|h5|msgpack|ckpt|pth|pt)"), Entry(_CONFIG)),
+            (Entry(rf"[^/]+/(?!{_BESIDE})[^/]*\.(safetensors|bin)"), Entry(_CONFIG)),
+        ),
+    ),
+    Kind(
+        "is a folder of the Hugging Face cache",
+        "name the file in {folder}/{found}",
+        signs=((Entry(r"snapshots/[^/]+"), Entry(r"refs|blobs")),),
+    ),
+    Kind(
+        "is a folder of DeepSpeed, whose weights are in parts",
+        "make one file of it: python zero_to_fp32.py {path} OUT.pth (the script is in the folder)",
+        signs=(
+            (Entry(r"([^/]+/)?zero_to_fp32\.py"),),
+            (Entry(r"([^/]+/)?(bf16_)?zero_pp_rank_\d+_mp_rank_\d+_(optim|model)_states\.pt"),),
+            (Entry(r"([^/]+/)?mp_rank_\d+_model_states\.pt"),),
         ),
     ),
     Kind(
@@ -172,7 +183,7 @@ _FOLDERS = (
     Kind(
         "is a folder, not a checkpoint",
         "name the file inside: {folder}/{found}",
-        signs=((Entry(_CHECKPOINT),),),
+        signs=((Entry(_CHECKPOINT), NoEntry(r".*\.(index|meta)|.*-of-\d{5}")),),
     ),
 )
 
@@ -208,6 +219,11 @@ _TENSORFLOW = (
         ),
     ),
     Kind(
+        "is the graph of a TensorFlow SavedModel, without weights",
+        "call it saved_model.pb, and name the folder with it and with variables/",
+        signs=((Head(rb"\x08\x01\x12%s\n%s[\x12\x1a\x22\x2a\x32]" % (_VARINT, _VARINT)),),),
+    ),
+    Kind(
         "is a log of TensorBoard, without weights",
         "the checkpoint is another file of the training",
         signs=((Head(rb".{8,40}brain\.Event:\d"),),),
@@ -225,19 +241,6 @@ _TENSORFLOW = (
 )
 
 _JAX_AND_OTHERS = (
-    Kind(
-        "is a Flax checkpoint (msgpack), which is not read",
-        "load it with flax.serialization.msgpack_restore, and save the arrays with numpy.savez",
-        signs=(
-            (
-                Head(rb"[\x81-\x8f\xde\xdf]"),
-                Within(
-                    rb"(?:\xc7.|\xc8..|\xc9.{4})\x01\x93[\x90-\x9f].{0,60}?"
-                    rb"(?:b?float|u?int|bool|complex)\d*"
-                ),
-            ),
-        ),
-    ),
     Kind(
         "is an MXNet parameter file, which is not read",
         "load it with mxnet.nd.load, and save the arrays with numpy.savez",
@@ -341,6 +344,19 @@ _JAX_AND_OTHERS = (
         ),
     ),
     Kind(
+        "is a model in ONNX Runtime's own format (.ort), which is not read",
+        "convert the .onnx that it was made from",
+        signs=((Head(rb".{4}ORTM"),),),
+    ),
+    Kind(
+        "is an ONNX model as text, which is not read",
+        "write it as .onnx: onnx.save(onnx.load('{name}'), 'OUT.onnx')",
+        signs=(
+            (Head(rb"\s*(?:ir_version\s*:|<\s*ir_version\s*:)"),),
+            (Head(rb"\s*\{\s*\"(?:irVersion|producerName)\"\s*:"),),
+        ),
+    ),
+    Kind(
         "is a CNTK model, which is not read",
         "export it with CNTK as ONNX",
         signs=(
@@ -352,6 +368,16 @@ _JAX_AND_OTHERS = (
         "is a compiled model for a device, which is not read",
         "convert the checkpoint that it was made from",
         signs=((Head(rb"RKNN"),), (Head(rb"IMOD"),), (Name(r"\.(rknn|om|hef|dlc|nb|mnn)$"),)),
+    ),
+    Kind(
+        "is a compiled library, whose weights are part of a program",
+        "convert the checkpoint that it was made from",
+        signs=((Head(rb"\x7fELF"),),),
+    ),
+    Kind(
+        "is a model of Deeplearning4j, which is not read",
+        "load it there, and save its parameters as .npy or in HDF5",
+        signs=((Member(r"coefficients\.bin"), Member(r"configuration\.json")),),
     ),
     Kind(
         "is a file of R, which is not read",

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from shlex import quote
 from typing import TYPE_CHECKING
 
 from converters.errors import BadInput
@@ -47,7 +48,7 @@ def _found(kind: Kind, evidence: Evidence) -> str | None:
 
 def _error(kind: Kind, path: str, found: str) -> BadInput:
     folder = path if os.path.isdir(path) else os.path.dirname(path) or os.curdir
-    words = {"path": path, "folder": folder, "name": os.path.basename(path)}
+    words = {"path": quote(path), "folder": quote(folder), "name": os.path.basename(path)}
     words |= {"found": short_name(found), "inner": short_name(os.path.dirname(found))}
     return BadInput(kind.what.format_map(words), path=path, hint=kind.hint.format_map(words))
 

@@ -202,6 +202,15 @@ class Entry(NamedTuple):
         return _first(self.pattern, evidence.entries)
 
 
+class NoEntry(NamedTuple):
+    """A folder has no such entry, nor has one of its folders."""
+
+    pattern: str
+
+    def seen(self, evidence: Evidence) -> str | None:
+        return "" if _first(self.pattern, evidence.entries) is None else None
+
+
 class Name(NamedTuple):
     """The file or folder itself has a name that is matched, in small letters: for kinds without a sign inside."""
 

@@ -8,8 +8,16 @@ from typing import NamedTuple
 from converters.tensor import ITEMSIZE, NUMPY_CODES
 
 _OTHERS = {
-    **{"uint16": 2, "uint32": 4, "uint64": 8, "complex64": 8, "complex128": 16},
-    **{"float128": 16, "float96": 12, "longdouble": 16, "complex256": 32, "complex192": 24},
+    "uint16": 2,
+    "uint32": 4,
+    "uint64": 8,
+    "complex64": 8,
+    "complex128": 16,
+    "float128": 16,
+    "float96": 12,
+    "longdouble": 16,
+    "complex256": 32,
+    "complex192": 24,
     **dict.fromkeys(("int2", "int4", "uint2", "uint4", "int1", "uint1"), 1),
     **dict.fromkeys(("float4_e2m1fn", "float6_e2m3fn", "float6_e3m2fn"), 1),
     **dict.fromkeys(

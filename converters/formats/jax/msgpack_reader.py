@@ -38,14 +38,31 @@ _DAMAGED = "the file is damaged; fetch it again"
 
 _FIXED_EXTENSIONS = {0xD4: 1, 0xD5: 2, 0xD6: 4, 0xD7: 8, 0xD8: 16}
 _NUMBERS = {
-    **{0xCA: ">f", 0xCB: ">d", 0xCC: ">B", 0xCD: ">H", 0xCE: ">I", 0xCF: ">Q"},
-    **{0xD0: ">b", 0xD1: ">h", 0xD2: ">i", 0xD3: ">q"},
+    0xCA: ">f",
+    0xCB: ">d",
+    0xCC: ">B",
+    0xCD: ">H",
+    0xCE: ">I",
+    0xCF: ">Q",
+    0xD0: ">b",
+    0xD1: ">h",
+    0xD2: ">i",
+    0xD3: ">q",
 }
 _LENGTHS = {
-    **{0xD9: ("text", 1), 0xDA: ("text", 2), 0xDB: ("text", 4)},
-    **{0xC4: ("bytes", 1), 0xC5: ("bytes", 2), 0xC6: ("bytes", 4)},
-    **{0xDC: ("list", 2), 0xDD: ("list", 4), 0xDE: ("map", 2), 0xDF: ("map", 4)},
-    **{0xC7: ("extension", 1), 0xC8: ("extension", 2), 0xC9: ("extension", 4)},
+    0xD9: ("text", 1),
+    0xDA: ("text", 2),
+    0xDB: ("text", 4),
+    0xC4: ("bytes", 1),
+    0xC5: ("bytes", 2),
+    0xC6: ("bytes", 4),
+    0xDC: ("list", 2),
+    0xDD: ("list", 4),
+    0xDE: ("map", 2),
+    0xDF: ("map", 4),
+    0xC7: ("extension", 1),
+    0xC8: ("extension", 2),
+    0xC9: ("extension", 4),
 }
 
 
@@ -222,7 +239,9 @@ class _Reader:
         elif kind == COMPLEX:
             found = self.complex_number()
         else:
-            raise self.bad(f"has an extension of type {kind - 256 if kind > 127 else kind}, which Flax does not write")
+            raise self.bad(
+                f"has an extension of type {kind - 256 if kind > 127 else kind}, which Flax does not write"
+            )
         if self.at != self.end:
             raise self.bad(f"has {self.end - self.at:,} bytes too many in an extension")
         self.end = outer

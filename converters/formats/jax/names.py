@@ -69,7 +69,9 @@ class Flat:
             for key, inner in value.items():
                 keys = self._keys(key)
                 if keys in seen:
-                    raise self._bad(f"has the key {short_name('/'.join(keys))} twice, as a number and as a text")
+                    raise self._bad(
+                        f"has the key {short_name('/'.join(keys))} twice, as a number and as a text"
+                    )
                 seen.add(keys)
                 yield from self._walk(inner, path + keys)
         elif isinstance(value, (list, tuple)) and not isinstance(value, Tensor) and _holds_entries(value):
@@ -92,9 +94,7 @@ class Flat:
         return tuple(text for text in keys if text is not None)
 
     def _bad(self, what: str) -> BadInput:
-        return BadInput(
-            what, path=self._file.path, hint="only dictionaries of named arrays can be converted"
-        )
+        return BadInput(what, path=self._file.path, hint="only dictionaries of named arrays can be converted")
 
 
 def _text(key: object) -> str | None:
@@ -150,7 +150,9 @@ def nested(tensors: Iterable[Tensor], slash_keys: Sequence[str]) -> Tree:
 
 def _both(name: str) -> Refused:
     return Refused(
-        "is a name twice, or an array and a dictionary at once", where=short_name(name), hint="choose another name"
+        "is a name twice, or an array and a dictionary at once",
+        where=short_name(name),
+        hint="choose another name",
     )
 
 

@@ -7,8 +7,11 @@ from typing import TYPE_CHECKING
 from converters.errors import BadInput
 from converters.formats.io.zip_members import DEFLATED
 from converters.formats.io.zip_records import ZipRecord, place
+from converters.printable import printable
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from converters.files import SourceFile
     from converters.formats.io.zip_members import Member
 
@@ -34,6 +37,16 @@ def is_none(file: SourceFile, member: Member, skip: int) -> bool:
     except BadInput:
         return False
     return isinstance(value, Array) and value.data == [None]
+
+
+def pickled_beside(file: SourceFile, names: Sequence[str]) -> BadInput:
+    """The error for a file that holds Python objects beside arrays."""
+    return BadInput(
+        "holds arrays of Python objects, which are pickles: nothing was unpickled",
+        path=file.path,
+        where=", ".join(map(printable, names[:3])),
+        hint="weights are plain arrays; save them as such, or fetch the file from its authors",
+    )
 
 
 def pickled(file: SourceFile, where: str = "") -> BadInput:

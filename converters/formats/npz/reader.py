@@ -82,6 +82,8 @@ def read_npz(file: SourceFile, *, checksum: bool = True) -> NpzFile:
     objects: list[str] = []
     other_values: dict[str, OtherValue] = {}
     for member in read_members(file).values():
+        if member.name.endswith("/") and not member.size:
+            continue  # a folder, as the command zip lists it
         name = member.name.removesuffix(".npy")
         if name == member.name:
             raise BadInput(

@@ -1,7 +1,8 @@
 """Reads ONNX models: their weights, which stay in the file or in files beside it, and their nodes.
 
 Nothing is executed, and no files outside the model's folder are opened. Fields of ModelProto in onnx.proto:
-ir_version 1, producer_name 2, graph 7, opset_import 8 (domain 1, version 2), metadata_props 14 and functions 25.
+ir_version 1, producer_name 2, graph 7, opset_import 8 (domain 1, version 2), metadata_props 14, training_info 20
+(initialization 1, algorithm 2) and functions 25.
 """
 
 from __future__ import annotations
@@ -87,6 +88,7 @@ def _model(file: SourceFile, tensors: TensorReader) -> OnnxModel:
     metadata: dict[str, str] = {}
     graph: Field | None = None
     functions: list[Field] = []
+    training: list[Field] = []
     for field in wire.fields(0, file.size):
         if field.number == 2:
             producer = wire.text(field)
@@ -101,15 +103,19 @@ def _model(file: SourceFile, tensors: TensorReader) -> OnnxModel:
         elif field.number == 14:
             key, value = pair(wire, field, _METADATA)
             metadata[key] = value
-        elif field.number == 25:
-            if len(functions) == _FUNCTIONS:
+        elif field.number in (20, 25):
+            if len(functions) + len(training) == _FUNCTIONS:
                 raise wire.damaged(f"has more than {_FUNCTIONS:,} functions", field.offset)
-            functions.append(field)
+            (functions if field.number == 25 else training).append(field)
     if graph is None:
         raise BadInput("is an ONNX model without a graph", path=file.path)
     graphs.graph(graph)
     for field in functions:
         graphs.function(field)
+    for place, field in enumerate(training):
+        for inner in wire.inside(field):
+            if inner.number in (1, 2):
+                graphs.graph(inner, f"training_info/{place}/{inner.number}/")
     found = graphs.found
     if not found.count:
         raise BadInput("holds no weights", path=file.path, hint="it describes a network only")

@@ -17,6 +17,9 @@ _CONSTANTS = ("Ellipsis", "NotImplemented")
 _BUILTIN_CALLS = ("set", "frozenset", "complex", "slice", "range", "xrange")
 _PATHS = ("Path", "PosixPath", "WindowsPath", "PurePath", "PurePosixPath", "PureWindowsPath")
 _GENERICS = "Any Callable ClassVar Dict FrozenSet Iterable List Literal Mapping Optional Sequence Set Tuple Type Union"
+_DTYPES = (
+    "Bool Float16 Float32 Float64 Int8 Int16 Int32 Int64 UInt8 UInt16 UInt32 UInt64 Complex64 Complex128"
+)
 _LIGHTNING = ("pytorch_lightning", "lightning.pytorch")
 _CALLBACKS = (
     ("model_checkpoint", "ModelCheckpoint"),
@@ -46,6 +49,7 @@ NAMED: dict[str, tuple[str, ...]] = {
         ),
         *("int64", "uint8", "uint16", "uint32", "uint64"),
     ),
+    "numpy.dtypes": tuple(f"{kind}DType" for kind in _DTYPES.split()),
     "numpy.ma": ("MaskedArray",),
     "numpy.ma.core": ("MaskedArray",),
     "numpy.random._mt19937": ("MT19937",),
@@ -91,6 +95,10 @@ OBJECTS: dict[str, tuple[str, ...]] = {
     "argparse": ("Namespace",),
     "collections": ("ChainMap", "UserDict", "UserList", "UserString"),
     "uuid": ("UUID",),
+    "jsonargparse._namespace": ("Namespace",),
+    "jsonargparse.namespace": ("Namespace",),
+    "numpy": ("poly1d",),
+    "numpy.polynomial.polynomial": ("Polynomial",),
     "mmcv.utils.config": ("Config",),
     "mmengine.config.config": ("Config",),
     "mmengine.config.lazy": ("LazyAttr", "LazyObject"),
@@ -110,6 +118,7 @@ DICTIONARIES: dict[str, tuple[str, ...]] = {
     "addict.addict": ("Dict",),
     "attrdict.default": ("AttrDefault",),
     "attrdict.dictionary": ("AttrDict",),
+    "box": ("Box", "ConfigBox"),
     "box.box": ("Box",),
     "box.config_box": ("ConfigBox",),
     "bunch": ("Bunch",),
@@ -123,11 +132,18 @@ DICTIONARIES: dict[str, tuple[str, ...]] = {
     "mmcv.utils.config": ("ConfigDict",),
     "mmengine.config.config": ("ConfigDict",),
     "munch": ("DefaultMunch", "Munch"),
+    "sacred.config.custom_containers": ("ReadOnlyDict",),
+    "sklearn.utils": ("Bunch",),
+    "sklearn.utils._bunch": ("Bunch",),
     "yacs.config": ("CfgNode",),
 }
 """Classes of dictionaries, mostly of configurations."""
 
-LISTS: dict[str, tuple[str, ...]] = {"box.box_list": ("BoxList",)}
+LISTS: dict[str, tuple[str, ...]] = {
+    "box": ("BoxList",),
+    "box.box_list": ("BoxList",),
+    "sacred.config.custom_containers": ("ReadOnlyList",),
+}
 """Classes of lists."""
 
 TEXTS: dict[str, tuple[str, ...]] = {"torch.torch_version": ("TorchVersion",)}

@@ -90,14 +90,19 @@ def text(name: str) -> Global:
 
 def deque(arguments: tuple[object, ...]) -> InertList:
     """``([items][, longest])``; more items may follow."""
-    return _filled_list("collections.deque", arguments[:1])
+    longest = arguments[1] if len(arguments) == 2 else None
+    if len(arguments) > 2 or not isinstance(longest, int | None):
+        raise code("collections.deque(...)")
+    name = "collections.deque" if longest is None else f"collections.deque of {longest} at most"
+    return _filled_list(name, arguments[:1])
 
 
 def default_dict(arguments: tuple[object, ...]) -> InertDict:
     """``(default factory)``; the factory is never called."""
     if len(arguments) > 1 or not (arguments == () or isinstance(arguments[0], Global | None)):
         raise PickleError("has a dictionary of unknown form")
-    return InertDict("collections.defaultdict")
+    factory = arguments[0] if arguments else None
+    return InertDict(f"collections.defaultdict({factory.name if isinstance(factory, Global) else ''})")
 
 
 def attribute_of(known: dict[tuple[str, str], Global]) -> Callable[[tuple[object, ...]], object]:

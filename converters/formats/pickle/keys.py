@@ -6,18 +6,20 @@ equal numbers can be made to collide, and nested tuples can take any time to has
 
 from __future__ import annotations
 
+from itertools import islice
 from typing import TYPE_CHECKING
+from zlib import crc32
 
 from .strings import PickleError, Span
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator, Sequence
 
 _PARTS = 32
 """Values in a tuple that is a key, those in inner tuples counted."""
 
-_TEXT = 80
-"""Characters of a key's text at most."""
+_TEXT = 160
+"""Characters of a key's text; a longer one is cut, and has a checksum of the whole behind it."""
 
 
 class Key:
@@ -33,11 +35,7 @@ class Key:
         return self._hash
 
     def __eq__(self, other: object) -> bool:
-        return type(other) is Key and self.value == other.value
-
-    def __repr__(self) -> str:
-        text = _text(self.value)
-        return text if len(text) <= _TEXT else text[: _TEXT - 3] + "..."
+        return type(other) is Key and (self.value is other.value or self.value == other.value)
 
 
 def as_key(value: object) -> object:
@@ -50,9 +48,15 @@ def as_key(value: object) -> object:
     return value
 
 
-def key_text(key: object) -> str:
-    """A key for people, of bounded length. Names of the stream are short."""
-    return key if isinstance(key, str) else _text(key) if type(key) is not Key else repr(key)
+def key_text(key: object, long: Callable[[Span], str] | None = None) -> str:
+    """A key for people, of bounded length; different keys have different texts. ``long`` gives the text of one that
+    stayed in the file; otherwise its place stands for it."""
+    if isinstance(key, str):
+        return key
+    text = "".join(_pieces(key, long or _place, _Budget()))
+    if len(text) <= _TEXT:
+        return text
+    return f"{text[:_TEXT]}... (CRC-32 {crc32(text.encode('utf-8', 'backslashreplace')):08x})"
 
 
 def _parts(value: object) -> list[object]:
@@ -67,29 +71,57 @@ def _parts(value: object) -> list[object]:
 
 
 def _random_hash(part: object) -> int:
-    """A hash that a file cannot choose: those of texts are random in each process, those of numbers are not."""
+    """A hash that a file cannot choose: those of texts are random in each process, those of numbers are not. NaN is
+    equal to itself alone, so its hash is its own, too."""
     if isinstance(part, tuple):
         return len(part)
+    if part != part:
+        return id(part)
     return hash(repr(part) if isinstance(part, (int, float)) else part)
 
 
-def _text(value: object) -> str:
-    return "".join(_pieces(value))
+def _place(span: Span) -> str:
+    return f"text of {span.length:,} bytes at {span.offset:,}"
 
 
-def _pieces(value: object) -> Iterator[str]:
-    """Tuples are at most `_PARTS` deep: `_parts` has seen them."""
-    if isinstance(value, tuple):
-        yield "("
-        for index, part in enumerate(value):
-            yield ", " if index else ""
-            yield from _pieces(part)
-        yield ",)" if len(value) == 1 else ")"
+class _Budget:
+    """How many values may still be written: an object that is a key may hold anything."""
+
+    __slots__ = ("left",)
+
+    def __init__(self) -> None:
+        self.left = 2 * _PARTS
+
+
+def _pieces(value: object, long: Callable[[Span], str], budget: _Budget) -> Iterator[str]:
+    budget.left -= 1
+    if budget.left < 0:
+        yield "..."
+    elif isinstance(value, Key):
+        yield from _pieces(value.value, long, budget)
+    elif isinstance(value, (tuple, list)):
+        yield from _sequence(value, long, budget)
+    elif isinstance(value, dict):
+        yield "dict"
+        yield from _sequence([part for item in islice(value.items(), _PARTS) for part in item], long, budget)
     elif isinstance(value, Span):
-        yield f"text of {value.length:,} bytes at {value.offset:,}"
+        yield long(value)
     elif isinstance(value, bytes):
         yield value.decode("utf-8", "backslashreplace")
     elif value is None or isinstance(value, (str, int, float)):
         yield str(value)
     else:
         yield str(getattr(value, "name", type(value).__name__))
+        made_from = getattr(value, "made_from", None)
+        if callable(made_from) and (parts := made_from()):
+            yield from _sequence(parts, long, budget)
+
+
+def _sequence(values: Sequence[object], long: Callable[[Span], str], budget: _Budget) -> Iterator[str]:
+    yield "("
+    for index, part in enumerate(values):
+        if budget.left < 0:
+            break
+        yield ", " if index else ""
+        yield from _pieces(part, long, budget)
+    yield ",)" if len(values) == 1 else ")"

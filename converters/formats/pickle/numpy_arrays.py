@@ -184,12 +184,22 @@ def _ascii(value: object) -> str:
     return value if isinstance(value, str) else ""
 
 
-_NDARRAY = Global("numpy.ndarray")
-_MATRIX = Global("numpy.matrix")
+_ARRAYS = {
+    (module, name): Global(f"numpy.{name}")
+    for module, name in (
+        *(("numpy", name) for name in ("ndarray", "memmap", "matrix", "recarray", "chararray")),
+        *(("numpy.matrixlib.defmatrix", "matrix"), ("numpy.rec", "recarray"), ("numpy.char", "chararray")),
+    )
+}
+"""numpy's classes of arrays, which differ in their methods only."""
+
+_ARRAY_CLASSES = frozenset(_ARRAYS.values())
+_RECORD = Global("numpy.record")
 
 
 def _reconstruct(arguments: tuple[object, ...]) -> Array:
-    if len(arguments) != 3 or (arguments[0] is not _NDARRAY and arguments[0] is not _MATRIX):
+    owner = arguments[0] if len(arguments) == 3 else None
+    if not isinstance(owner, Global) or owner not in _ARRAY_CLASSES:
         raise PickleError("has an array of unknown form")
     return Array()  # the shape (0,) and the code 'b' that follow are placeholders
 
@@ -214,7 +224,7 @@ def _dtype(arguments: tuple[object, ...]) -> DType:
     kind = arguments[0] if len(arguments) == 3 else ""
     if isinstance(kind, Global) and kind.name.startswith(_ML_DTYPES):
         return DType(kind.name)
-    type_code = _ascii(kind)
+    type_code = "V" if kind is _RECORD else _ascii(kind)
     if not 0 < len(type_code) <= _CODE_LENGTH:
         raise PickleError("has a dtype of unknown form")
     return DType(type_code)
@@ -301,9 +311,9 @@ def _names() -> dict[tuple[str, str], Global]:
         ("numpy._core.multiarray", "scalar"): scalar,
         ("numpy.core.numeric", "_frombuffer"): frombuffer,
         ("numpy._core.numeric", "_frombuffer"): frombuffer,
-        ("numpy", "ndarray"): _NDARRAY,
-        ("numpy", "matrix"): _MATRIX,
-        ("numpy.matrixlib.defmatrix", "matrix"): _MATRIX,
+        **_ARRAYS,
+        ("numpy", "record"): _RECORD,
+        ("numpy.rec", "record"): _RECORD,
         ("numpy", "dtype"): Global("numpy.dtype", _dtype),
         ("_codecs", "encode"): Global("_codecs.encode", _encode),
         ("__builtin__", "bytes"): bytes_,

@@ -7,6 +7,7 @@ them bounds how far.
 from __future__ import annotations
 
 from typing import TYPE_CHECKING
+from zlib import crc32
 
 from converters.errors import BadInput
 from converters.formats.other_value import DICTIONARY, LIST, TUPLE, OtherValue, plain_value
@@ -29,15 +30,21 @@ _FROM_NUMPY = "save it as a tensor, with torch.from_numpy"
 
 class PickleValues:
     """Describes values of one file. ``special`` describes those that only the file's format knows, and gives None for
-    all others."""
+    all others.
 
-    __slots__ = ("_file", "_special")
+    A container that occurs in several places, or in itself, has one description, so that who follows the values can
+    tell.
+    """
+
+    __slots__ = ("_containers", "_file", "_labels", "_special")
 
     def __init__(
         self, file: SourceFile, special: Callable[[object], OtherValue | None] | None = None
     ) -> None:
         self._file = file
         self._special = special
+        self._containers: dict[int, tuple[object, OtherValue]] = {}
+        self._labels: dict[int, tuple[Span, str]] = {}
 
     def describe(self, value: object) -> OtherValue:
         """A value of the pickle, beside the tensors."""
@@ -48,14 +55,20 @@ class PickleValues:
         if isinstance(value, Array):
             array = self.array(value)
             return array.replace(kind=f"numpy array of {array.kind}", beside=True, hint=_FROM_NUMPY)
+        if isinstance(value, Global):
+            return OtherValue(kind="name", value=value.name, beside=True)
+        known = self._containers.get(id(value))
+        if known is None:
+            known = self._containers[id(value)] = (value, self._container(value))
+        return known[1]
+
+    def _container(self, value: object) -> OtherValue:
         if isinstance(value, dict):
             kind = getattr(value, "name", DICTIONARY)
             return OtherValue(kind=kind, parts=lambda: self._items(value), beside=True)
         if isinstance(value, (list, tuple)):
             kind = getattr(value, "name", LIST if isinstance(value, list) else TUPLE)
             return OtherValue(kind=kind, parts=lambda: self.elements(value), beside=True)
-        if isinstance(value, Global):
-            return OtherValue(kind="name", value=value.name, beside=True)
         special = self._special(value) if self._special else None
         if special is not None:
             return special.replace(beside=True)
@@ -111,8 +124,25 @@ class PickleValues:
 
     def _items(self, items: dict[object, object]) -> Iterator[tuple[str, OtherValue]]:
         for key, value in items.items():
-            yield label(key), self.describe(value)
+            yield self._label(key), self.describe(value)
+        if in_bytes := sorted(key for key in items if isinstance(key, bytes)):
+            yield ".keys in bytes", OtherValue(kind="names", data=Held(b"\0".join(in_bytes)), beside=True)
         yield from self._attributes(items)
+
+    def _label(self, key: object) -> str:
+        """The name of an entry of a dictionary: a text as it is, any other key in brackets."""
+        if isinstance(key, (str, bytes)):
+            return printable_text(key)
+        return f"[{printable_text(key_text(key, self._long))}]"
+
+    def _long(self, span: Span) -> str:
+        """What stands for a long text that is a key: not its place, which tells nothing."""
+        if id(span) not in self._labels:
+            crc = 0
+            for chunk in self._file.chunks(span.offset, span.length):
+                crc = crc32(chunk, crc)
+            self._labels[id(span)] = (span, f"text of {span.length:,} bytes, CRC-32 {crc:08x}")
+        return self._labels[id(span)][1]
 
     def elements(self, items: list[object] | tuple[object, ...]) -> Iterator[tuple[str, OtherValue]]:
         """What is in a sequence, by place."""
@@ -131,11 +161,6 @@ def _span_kind(span: Span) -> str:
     """Texts and bytes by how the stream writes them: only the oldest protocols have another way than the usual."""
     kind, usual = ("text", UTF8) if span.text else ("bytes", RAW)
     return kind if span.coding == usual else f"{kind}, as {span.coding}"
-
-
-def label(key: object) -> str:
-    """The name of an entry of a dictionary: a text as it is, any other key in brackets."""
-    return printable_text(key) if isinstance(key, (str, bytes)) else f"[{printable_text(key_text(key))}]"
 
 
 def printable_text(text: str | bytes) -> str:

@@ -39,6 +39,7 @@ def open_pytorch(file: SourceFile, kind: str, options: ReadOptions) -> Checkpoin
     if contents is None:
         return None
     details: dict[str, Any] = {"wrapper": contents.wrapper}
+    entry = {} if contents.wrapper is None else {"the entry with the weights": plain_value(contents.wrapper)}
     if contents.beside:
         details["beside"] = list(contents.beside)
     return Checkpoint(
@@ -48,7 +49,7 @@ def open_pytorch(file: SourceFile, kind: str, options: ReadOptions) -> Checkpoin
         container=_TITLES["torchscript" if contents.script else kind],
         tensors=contents.tensors,
         other_values=contents.other_values,
-        metadata={"the entry with the weights": plain_value(contents.wrapper), **contents.metadata},
+        metadata={**entry, **contents.metadata},
         details=details,
         provenance=parse_provenance(contents.provenance, file.path),
     )
@@ -118,6 +119,12 @@ def _open_parts(index: SourceFile, options: ReadOptions) -> Checkpoint:
 def _open_part(path: str, options: ReadOptions) -> Checkpoint:
     from converters.formats.safetensors.opener import open_safetensors
 
+    if not os.path.exists(path):
+        raise BadInput(
+            "cannot be opened: the index names it, and it is not there",
+            path=path,
+            hint="fetch every file that the index names, and put them beside it",
+        )
     file = SourceFile(path)
     try:
         kind = expect(file, "zip", "torch-legacy", "tar", "safetensors")

@@ -76,6 +76,13 @@ def lazy_tensors(
                 other_values[name] = other.replace(beside=False)
             else:
                 other_values[name if state.wrapper is None else f"{state.wrapper}.{name}"] = other
+    added = {
+        name: entry.attributes
+        for name, entry in state.entries.items()
+        if isinstance(entry, TorchTensor) and entry.attributes is not None
+    }
+    if added or state.attributes is not None:
+        attributes = {**attributes, _ATTRIBUTES: (state.attributes, added)}
     if not tensors and not any(other.is_tensor and not other.beside for other in other_values.values()):
         raise BadInput("holds no tensors", path=file.path, hint="this is not a state dict")
     return PthFile(
@@ -85,9 +92,7 @@ def lazy_tensors(
         records={},
         crcs=checksums,
         provenance=None,
-        metadata=found.lazily(
-            attributes if state.attributes is None else {**attributes, _ATTRIBUTES: state.attributes}
-        ),
+        metadata=found.lazily(attributes),
         beside=state.beside,
     )
 
@@ -139,7 +144,7 @@ class _Found:
             made_from = value.made_from
             return OtherValue(
                 kind=value.kind,
-                shape=(),
+                shape=value.shape,
                 parts=lambda: self._described().elements(made_from),
                 hint=value.hint,
             )
@@ -148,7 +153,11 @@ class _Found:
                 data = self.data("", value)
             except BadInput as error:
                 return OtherValue(kind=value.dtype, shape=value.shape, opaque=True, hint=error.hint)
-            return OtherValue(kind=value.dtype, shape=value.shape, data=data)
+            if value.attributes is None:
+                return OtherValue(kind=value.dtype, shape=value.shape, data=data)
+            added = (value.attributes,)
+            parts = partial(self._described().elements, added)
+            return OtherValue(kind=value.dtype, shape=value.shape, data=data, parts=parts)
         if isinstance(value, TorchStorage):
             record = value.record
             data = FileBytes(value.file or self._file, record.offset, record.size)

@@ -126,13 +126,15 @@ class TorchStorage:
 
 
 class TorchTensor:
-    """A tensor: ``shape`` elements of a storage from element ``first`` on, in steps of ``strides``."""
+    """A tensor: ``shape`` elements of a storage from element ``first`` on, in steps of ``strides``. ``attributes`` are
+    those that a program has added to the object, None if there are none."""
 
-    __slots__ = ("dtype", "first", "shape", "storage", "strides")
+    __slots__ = ("attributes", "dtype", "first", "shape", "storage", "strides")
 
     def __init__(self, storage: object, first: object, shape: object, strides: object, dtype: str) -> None:
         if not isinstance(storage, TorchStorage) or type(first) is not int or not 0 <= first < 1 << 63:
             raise PickleError("has a tensor of unknown form")
+        self.attributes: object = None
         self.storage = storage
         self.first = first
         self.shape = checked_sizes(shape)
@@ -144,11 +146,14 @@ class TorchTensor:
 
 class OddTensor(TorchTensor):
     """A tensor that is not a strided view of a storage: ``kind`` says what it is, ``hint`` how to save a plain one,
-    ``made_from`` are the arguments that PyTorch would make it from. It is not converted."""
+    ``made_from`` are the arguments that PyTorch would make it from. It is not converted. ``shape`` is empty where it
+    has none of its own."""
 
     __slots__ = ("hint", "kind", "made_from")
 
-    def __init__(self, kind: str, hint: str, made_from: tuple[object, ...]) -> None:
+    def __init__(self, kind: str, hint: str, made_from: tuple[object, ...], shape: object) -> None:
+        self.shape = checked_sizes(shape) if isinstance(shape, tuple) else ()
+        self.attributes = None
         self.dtype = ""
         self.kind = kind
         self.hint = hint
@@ -162,11 +167,12 @@ def named(file: SourceFile, entries: dict[object, object]) -> dict[str, object]:
     named: dict[str, object] = {}
     texts = {key for key in entries if isinstance(key, str)}
     for key, value in entries.items():
-        name = key if isinstance(key, str) else _name(file, key)
+        name = key if isinstance(key, str) else _name(file, key, is_tensor=isinstance(value, TorchTensor))
         if not encodes(name):
             raise BadInput(f"has a name that is not valid Unicode: {short_name(name)}", path=file.path)
-        is_text = isinstance(key, (str, bytes))
-        if not is_text and not isinstance(value, TorchTensor) and (name in texts or name in named):
+        if (name in named or (name in texts and not isinstance(key, str))) and not _either_is_a_tensor(
+            value, named.get(name), entries.get(name)
+        ):
             name = f"{name} (key {len(named) + 1:,})"
         if name in named:
             raise BadInput(
@@ -178,6 +184,10 @@ def named(file: SourceFile, entries: dict[object, object]) -> dict[str, object]:
     return named
 
 
+def _either_is_a_tensor(*values: object) -> bool:
+    return any(isinstance(value, TorchTensor) for value in values)
+
+
 def dictionary_attributes(value: dict[object, object]) -> object:
     """What a dictionary holds beside its items, which a name does not show: the attributes of its object (torch's
     ``_metadata``), and which keys are no texts. None for an ordinary dictionary."""
@@ -186,14 +196,19 @@ def dictionary_attributes(value: dict[object, object]) -> object:
     return (attributes, keys) if attributes is not None or keys else None
 
 
-def _name(file: SourceFile, key: object) -> str:
-    """The text of a key that is none. A long text, which stayed in the file, is read up to a bound."""
+def _name(file: SourceFile, key: object, *, is_tensor: bool) -> str:
+    """The text of a key that is none. A long text, which stayed in the file, is read up to a bound; a tensor must not
+    have a longer one."""
     from converters.formats.pickle.keys import Key, key_text
 
     if isinstance(key, bytes):
         return key.decode("utf-8", "backslashreplace")
     span = key.value if isinstance(key, Key) else None
-    if not isinstance(span, Span) or span.length > _LONGEST_NAME:
+    if not isinstance(span, Span):
+        return key_text(key)
+    if span.length > _LONGEST_NAME:
+        if is_tensor:
+            raise BadInput(f"has a tensor with a name of {span.length:,} bytes", path=file.path)
         return key_text(key)
     try:
         long = content(file, span)

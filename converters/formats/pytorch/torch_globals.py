@@ -19,6 +19,12 @@ _DTYPES = (
 )
 _QUANTISED = "per_tensor_affine per_channel_affine per_tensor_symmetric per_channel_symmetric"
 _QUANTISED_BY = (*_QUANTISED.split(), "per_channel_affine_float_qparams")
+_MENTIONED = (
+    *("float4_e2m1fn_x2", "bits8", "bits16", "bits1x8", "bits2x4", "bits4x2"),
+    *(f"{sign}int{bits}" for sign in ("", "u") for bits in range(1, 8)),
+)
+"""Dtypes that no storage has."""
+
 _MEMORY_FORMATS = ("contiguous_format", "preserve_format", "channels_last", "channels_last_3d")
 
 _ODD = {
@@ -31,13 +37,16 @@ _ODD = {
 """PyTorch's functions for tensors that are not converted: what they make, and what to do about it."""
 
 
+_PLACES = 8
+
+
 def _rebuild_tensor(arguments: tuple[object, ...]) -> TorchTensor:
     """``(storage, first, shape, strides[, requires_grad, hooks[, metadata]])``"""
     if not 4 <= len(arguments) <= 7:
         raise PickleError("has a tensor of unknown form")
     if any(arguments[6:]):
         kind = "a view with a sign or a conjugation still to do"
-        return OddTensor(kind, "save its .resolve_neg() instead", arguments)
+        return OddTensor(kind, "save its .resolve_neg() instead", arguments, arguments[2])
     return TorchTensor(arguments[0], arguments[1], arguments[2], arguments[3], "")
 
 
@@ -56,12 +65,14 @@ def _rebuild_parameter(arguments: tuple[object, ...]) -> TorchTensor:
     tensor = arguments[0] if 3 <= len(arguments) <= 4 else None
     if not isinstance(tensor, TorchTensor):
         raise PickleError("has a parameter of unknown form")
+    if len(arguments) == 4 and arguments[3]:
+        tensor.attributes = arguments[3]
     return tensor
 
 
 def _rebuild_from_type(arguments: tuple[object, ...]) -> object:
     """``(rebuilder, class, its arguments, state)``: a tensor with attributes of its own, which are not weights."""
-    rebuild, _, inner, _ = arguments if len(arguments) == 4 else (None, None, None, None)
+    rebuild, _, inner, state = arguments if len(arguments) == 4 else (None, None, None, None)
     if (
         not isinstance(rebuild, Global)
         or not rebuild.make
@@ -70,7 +81,10 @@ def _rebuild_from_type(arguments: tuple[object, ...]) -> object:
         raise PickleError("has a tensor of unknown form")
     if type(inner) is not tuple:
         raise PickleError("has a tensor of unknown form")
-    return rebuild.make(inner)
+    made = rebuild.make(inner)
+    if isinstance(made, TorchTensor) and state:
+        made.attributes = state
+    return made
 
 
 def _size(arguments: tuple[object, ...]) -> tuple[int, ...]:
@@ -96,7 +110,16 @@ def _layout(arguments: tuple[object, ...]) -> str:
 
 
 def _odd(kind: str, hint: str, arguments: tuple[object, ...]) -> OddTensor:
-    return OddTensor(kind, hint, arguments)
+    return OddTensor(kind, hint, arguments, _shape_among(arguments))
+
+
+def _shape_among(arguments: tuple[object, ...]) -> object:
+    """The shape: the first tuple, or the first in it where it holds the tensors of a sparse one. None where there is
+    none. Only the first few are looked at: one long tuple can be in many calls."""
+    first = next((item for item in arguments[:_PLACES] if isinstance(item, tuple)), ())
+    if any(isinstance(item, TorchTensor) for item in first[:_PLACES]):
+        return next((item for item in first[:_PLACES] if isinstance(item, tuple)), None)
+    return first
 
 
 def _torch_names() -> dict[tuple[str, str], Global]:
@@ -118,7 +141,7 @@ def _torch_names() -> dict[tuple[str, str], Global]:
         ("torch.serialization", "_get_layout"): Global("torch.serialization._get_layout", _layout),
         ("torch.storage", "UntypedStorage"): Global("torch.storage.UntypedStorage"),
     }
-    for name in (*STORAGES, *_DTYPES, *_QUANTISED_BY):
+    for name in (*STORAGES, *_DTYPES, *_MENTIONED, *_QUANTISED_BY):
         names["torch", name] = Global(f"torch.{name}")
     for name in _MEMORY_FORMATS:  # this odd place is where pickle finds them
         names["torch._utils", f"torch.{name}"] = Global(f"torch.{name}")

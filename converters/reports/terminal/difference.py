@@ -44,7 +44,7 @@ def _verdict(difference: Difference) -> str:
         return (
             f"the files differ: {counted(equal, 'tensor')} agree, {counted(others, 'value')} beside them not"
         )
-    left_out = ", beside which other things were not compared" if any(difference.not_compared) else ""
+    left_out = "; what was not compared is named above" if any(difference.not_compared) else ""
     return f"all {equal} tensors are equal bit for bit{left_out}"
 
 

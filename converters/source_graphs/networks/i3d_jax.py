@@ -75,7 +75,9 @@ class _Builder(NetBuilder):
         """An Inception module of four branches, the last after a pool."""
         pooled = self.max_pool(x, f"{name}/max_pool", (3, 3, 3), (1, 1, 1))
         branches = []
-        for branch, convs in enumerate((("0a_1x1",), ("0a_1x1", "0b_3x3"), ("0a_1x1", "0b_3x3"), ("0b_1x1",))):
+        for branch, convs in enumerate(
+            (("0a_1x1",), ("0a_1x1", "0b_3x3"), ("0a_1x1", "0b_3x3"), ("0b_1x1",))
+        ):
             out = pooled if branch == 3 else x
             for conv in convs:
                 out = self.unit(out, f"{name}/Branch_{branch}/Conv3d_{conv}", (1, 1, 1))

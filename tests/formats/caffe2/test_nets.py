@@ -38,6 +38,18 @@ def test_a_net_by_any_name(start: bytes, fill: bytes, rest: bytes, tmp_path: Pat
         assert checkpoint.tensors["conv1_w"].shape == (2,)
 
 
+def test_blobs_without_elements(tmp_path: Path) -> None:
+    path = tmp_path / "init_net.pb"
+    empty = message(5, message(1, b"shape"), number(6, 0), number(6, 3))
+    fills = (b"GivenTensorFill", b"ConstantFill")
+    ops = [message(2, message(2, kind), message(4, kind), empty) for kind in fills]
+    path.write_bytes(FILL + b"".join(ops))
+    with open_checkpoint(str(path)) as checkpoint:
+        for kind in fills:
+            tensor = checkpoint.tensors[kind.decode()]
+            assert (tensor.shape, tensor.tobytes()) == ((0, 3), b"")
+
+
 def test_a_predict_net_without_a_name(tmp_path: Path) -> None:
     path = tmp_path / "predict_net.pb"
     relu = message(2, message(1, b"data"), message(2, b"y"), message(4, b"Relu"))

@@ -35,20 +35,6 @@ def zipped(*names: str) -> bytes:
     return out.getvalue()
 
 
-def msgpack(value: Any) -> bytes:
-    """What Flax writes: dictionaries of dictionaries, and arrays as extensions of type 1."""
-    if isinstance(value, dict):
-        items = b"".join(msgpack(key) + msgpack(inner) for key, inner in value.items())
-        return bytes((0x80 | len(value),)) + items
-    if isinstance(value, str):
-        return bytes((0xA0 | len(value),)) + value.encode()
-    if isinstance(value, int):
-        return bytes((value,))
-    shape = bytes((0x90 | value.ndim,)) + bytes(value.shape)
-    inner = b"\x93" + shape + msgpack(value.dtype.name) + b"\xc4" + bytes((value.nbytes,)) + value.tobytes()
-    return b"\xc7" + bytes((len(inner),)) + b"\x01" + inner
-
-
 def torch7(*, integers: str = "<i", name: bytes = b"nn.Sequential", first: int = 4) -> bytes:
     words = (b"V 1", name)
     return b"".join(
@@ -185,14 +171,6 @@ FILES: dict[str, tuple[str, dict[str, bytes]]] = {
             "m.zip": zipped("config.json", "metadata.json", "assets/", "model.weights.h5"),
         },
     ),
-    "Flax": (
-        "msgpack_restore",
-        {
-            "m.msgpack": msgpack({"params": {"Dense_0": {"kernel": W, "bias": W[0]}}}),
-            "checkpoint_100": msgpack({"step": 3, "params": {"w": W.astype(np.float16)}}),
-            "flat": msgpack({"w": W.astype(np.int32)}),
-        },
-    ),
     "MXNet": (
         "mxnet",
         {
@@ -287,6 +265,27 @@ FILES: dict[str, tuple[str, dict[str, bytes]]] = {
             "old.pkl": b"\x80\x02cjoblib.numpy_pickle\nNumpyArrayWrapper\n.",
         },
     ),
+    "graph of a TensorFlow SavedModel": (
+        "saved_model.pb",
+        {
+            "renamed.pb": number(1, 1) + message(2, message(1, message(2, message(1, message(1, b"AddV2"))))),
+            "tags.pb": number(1, 1) + message(2, message(1, message(4, b"serve") + message(5, b"1.15.0"))),
+        },
+    ),
+    "compiled library": ("made from", {"m.so": b"\x7fELF\2\1\1" + bytes(60)}),
+    "Deeplearning4j": (
+        "HDF5",
+        {"m.zip": zipped("configuration.json", "coefficients.bin", "updaterState.bin")},
+    ),
+    "ONNX Runtime": ("made from", {"m.ort": b"\x20\0\0\0ORTM" + bytes(60)}),
+    "ONNX model as text": (
+        r"onnx\.save",
+        {
+            "m.textproto": b'ir_version: 8\nproducer_name: "pytorch"\n',
+            "m.onnxtxt": b'<\n   ir_version: 8,\n   opset_import: ["" : 17]\n>\nmain (float[N] x) => (float[N] y) {}',
+            "m.json": b'{"irVersion": "8", "graph": {}}',
+        },
+    ),
     "CNTK": (
         "as ONNX",
         {
@@ -366,6 +365,12 @@ FOLDERS: dict[str, tuple[str, dict[str, list[str]]]] = {
         {
             "run": ["zero_to_fp32.py", "latest", "global_step10/mp_rank_00_model_states.pt"],
             "inner": ["mp_rank_00_model_states.pt", "zero_pp_rank_0_mp_rank_00_optim_states.pt"],
+            "trainer": [
+                "config.json",
+                "training_args.bin",
+                "zero_to_fp32.py",
+                "global_step5/x_optim_states.pt",
+            ],
             "no-script": ["latest", "global_step10/bf16_zero_pp_rank_0_mp_rank_00_optim_states.pt"],
         },
     ),
@@ -376,7 +381,19 @@ FOLDERS: dict[str, tuple[str, dict[str, list[str]]]] = {
             "bin": ["config.json", "pytorch_model.bin"],
             "diffusers": ["model_index.json", "unet/diffusion_pytorch_model.safetensors"],
             "adapter": ["adapter_config.json", "adapter_model.safetensors"],
+            "trainer": [
+                "config.json",
+                "optimizer.pt",
+                "pytorch_model.bin",
+                "rng_state.pth",
+                "training_args.bin",
+            ],
+            "trainer of DeepSpeed": ["config.json", "global_step5/a", "model.safetensors", "zero_to_fp32.py"],
         },
+    ),
+    "Hugging Face cache": (
+        "snapshots/0a1b$",
+        {"models--org--name": ["refs/main", "blobs/0f", "snapshots/0a1b/x"]},
     ),
     "checkpoint in parts": (
         r"index\.json$",
@@ -414,7 +431,7 @@ FOLDERS: dict[str, tuple[str, dict[str, list[str]]]] = {
         },
     ),
     "MLflow": (
-        r"data/model\.pth",
+        r"name the file",
         {
             "m": ["MLmodel", "data/model.pth", "conda.yaml"],
             "artifacts": ["MLmodel", "data/pickle_module_info.txt", "requirements.txt"],
@@ -531,6 +548,29 @@ def test_git_lfs_pointers_are_found_in_sets_and_folders(lay: Callable[[Path], Pa
     assert (tmp_path / caught.value.path).read_bytes() == POINTER
 
 
+def test_the_weights_are_named_not_the_optimizer(tmp_path: Path) -> None:
+    folder = tmp_path / "run"
+    folder.mkdir()
+    for name in (
+        "optimizer.pt",
+        "rng_state_0.pth",
+        "scaler.pt",
+        "scheduler.pt",
+        "training_args.bin",
+        "zoo.pth",
+    ):
+        (folder / name).write_bytes(b"x")
+    assert "name the file inside: run/zoo.pth" in refusal(folder)
+    (folder / "config.json").write_bytes(b"{}")
+    assert "name the file with the weights: run/zoo.pth" in refusal(folder)
+
+
+def test_several_tensorflow_checkpoints_in_a_folder_are_named(tmp_path: Path) -> None:
+    for name in ("a.index", "b.index", "more.pth"):
+        (tmp_path / name).write_bytes(b"x")
+    assert "holds 2 checkpoints: name one of a, b" in refusal(tmp_path)
+
+
 def test_every_kind_of_the_table_is_tried_here() -> None:
     """And its texts say what to do, on one line, with names that exist."""
     named = " ".join([*FILES, *FOLDERS]).lower()
@@ -541,6 +581,15 @@ def test_every_kind_of_the_table_is_tried_here() -> None:
         assert kind.hint
         assert kind.what.startswith(("is ", "holds ", "begins "))
         assert any(name in text.lower() for name in map(str.lower, [*FILES, *FOLDERS])), (named, text)
+
+
+def test_paths_in_commands_are_quoted(tmp_path: Path) -> None:
+    folder = tmp_path / "my run; $x"
+    folder.mkdir()
+    (folder / "__0_0.distcp").write_bytes(b"x")
+    with pytest.raises(BadInput) as caught:
+        open_checkpoint(str(folder))
+    assert f"dcp_to_torch '{folder}' OUT.pth" in caught.value.hint
 
 
 def test_evidence_is_bounded(tmp_path: Path) -> None:

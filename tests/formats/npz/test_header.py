@@ -6,6 +6,7 @@ import ast
 import io
 import struct
 import tokenize
+import zipfile
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -16,7 +17,7 @@ from hypothesis import strategies as st
 from converters.errors import BadInput
 from converters.files import SourceFile
 from converters.formats.npz.literal import literal
-from converters.formats.npz.reader import read_npy
+from converters.formats.npz.reader import read_npy, read_npz
 from converters.tensor import ITEMSIZE
 from tests.helpers.budgets import examples
 
@@ -181,3 +182,32 @@ plain = st.recursive(
 @given(plain)
 def test_what_python_writes_is_read_as_python_reads_it(value: object) -> None:
     assert literal(repr(value)) == ast.literal_eval(repr(value)) == value
+
+
+def test_folders_and_unknown_sizes_in_the_archive(tmp_path: Path) -> None:
+    """As `zip -r` lists folders, and as a writer that cannot seek leaves the sizes for later."""
+
+    class Pipe(io.RawIOBase):
+        def __init__(self) -> None:
+            self.content = bytearray()
+
+        def writable(self) -> bool:
+            return True
+
+        def write(self, data) -> int:
+            self.content += data
+            return len(data)
+
+    pipe = Pipe()
+    with zipfile.ZipFile(pipe, "w", zipfile.ZIP_DEFLATED) as archive:
+        archive.writestr("w.npy", npy(HEADERS["Go"]))
+        archive.writestr("inner/", b"")
+        archive.writestr("inner/v.npy", npy(HEADERS["Fortran"]))
+    (tmp_path / "a.npz").write_bytes(pipe.content)
+    with SourceFile(tmp_path / "a.npz") as file:
+        found = read_npz(file)
+        assert {name: tensor.shape for name, tensor in found.tensors.items()} == {
+            "w": (2, 3),
+            "inner/v": (3, 2),
+        }
+        assert found.tensors["w"].tobytes() == VALUES.tobytes()

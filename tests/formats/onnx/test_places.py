@@ -154,6 +154,14 @@ def test_functions(tmp_path: Path) -> None:
     assert not found.others
 
 
+def test_training_graphs(tmp_path: Path) -> None:
+    whole = model((), [numpy_helper.from_array(W, "w")])
+    whole.training_info.add().algorithm.CopyFrom(branch(numpy_helper.from_array(V, "momentum")))
+    _, values = read(tmp_path / "m.onnx", whole)
+    assert list(values) == ["w", "training_info/0/2/momentum"]
+    assert np.array_equal(values["training_info/0/2/momentum"], V)
+
+
 def test_tensors_in_other_nodes_are_named(tmp_path: Path) -> None:
     sparse = helper.make_sparse_tensor(
         numpy_helper.from_array(V), numpy_helper.from_array(np.arange(4)), [2, 3]

@@ -5,11 +5,19 @@ The pickles are real ones of each package, made by ``scripts/fixtures/make_known
 
 from __future__ import annotations
 
+import argparse
+import array
+import collections
+import datetime
+import decimal
 import io
+import pathlib
 import pickle
+import re
 import zipfile
 from typing import TYPE_CHECKING
 
+import numpy as np
 import pytest
 import torch
 
@@ -20,6 +28,7 @@ from converters.formats.pickle.inert_objects import Bystander
 from converters.formats.pickle.machine import walk
 from converters.formats.pytorch.reader import read_pth
 from converters.formats.pytorch.torch_globals import NAMES
+from converters.inspection.other_differences import compare_others
 from tests.helpers import paths
 from tests.helpers.hostile_pickles import call, named, text
 
@@ -165,6 +174,38 @@ def test_other_forms_of_known_names_are_refused(tmp_path, form):
     assert "contains" in refusal(tmp_path, P4 + OTHER_FORMS[form] + b".") or form == "an attribute by a state"
 
 
+ALLOCATING = {
+    "bytearray of a size": call("builtins", "bytearray", b"J\xff\xff\xff\x7f"),
+    "bytes of a size": call("builtins", "bytes", b"J\xff\xff\xff\x7f"),
+    "a dictionary by a range": call("easydict", "EasyDict", call("builtins", "range", b"J\xff\xff\xff\x7f")),
+    "a deque of a range": call("collections", "deque", call("builtins", "range", b"J\xff\xff\xff\x7f")),
+    "a deque of a text": call("collections", "deque", text("x" * 200)),
+    "a deque of a deep tuple": call("collections", "deque", b"K\x01" + b"2\x86" * 40),
+    "a deque whose length is a list": call("collections", "deque", b")", b"]"),
+    "a size of a tuple": call("torch", "Size", b"K\x01" + b"2\x86" * 40),
+    "an OrderedDict of a text": call("collections", "OrderedDict", text("ab" * 100)),
+    "a scalar of objects": call(
+        "numpy.core.multiarray", "scalar", call("numpy", "dtype", text("O8"), b"K\x00", b"K\x01"), b"]"
+    ),
+}
+
+
+@pytest.mark.parametrize("form", ALLOCATING)
+def test_what_would_allocate_is_refused(tmp_path, form):
+    assert len(refusal(tmp_path, P4 + ALLOCATING[form] + b".")) < 400
+
+
+def test_large_arguments_are_only_held(tmp_path):
+    value = [
+        range(1 << 60),
+        slice(0, 1 << 60),
+        decimal.Decimal("1e999999"),
+        array.array("d", [1.5]),
+        re.compile("(a+)+$"),
+    ]
+    read(tmp_path, pickle.dumps(value, 4))
+
+
 UNKNOWN = {
     "wandb.sdk.wandb_config.Config": named("wandb.sdk.wandb_config", "Config"),
     "configs.base.Config": named("configs.base", "Config") + b")\x81}b",
@@ -245,6 +286,65 @@ def test_a_deep_value_beside_the_weights_is_left_aside(tmp_path, deep, run):
     assert "no dictionary" in refusal_of(tmp_path, P4 + DEEP[deep] + b".")
 
 
+def compared(folder: Path, a: bytes, b: bytes) -> list[str]:
+    """How two values beside the weights compare, in files that differ in other bytes."""
+    with file_of(folder, checkpoint(a)) as left:
+        (folder / "y").write_bytes(repacked(checkpoint(b)))
+        with SourceFile(folder / "y") as right:
+            others = (read_pth(left).other_values, read_pth(right).other_values)
+            return [found.kind for found in compare_others(*others)]
+
+
+def repacked(data: bytes) -> bytes:
+    out = io.BytesIO()
+    with zipfile.ZipFile(io.BytesIO(data)) as archive, zipfile.ZipFile(out, "w") as copy:
+        copy.writestr("x/version", b"3\n" * 50)
+        for name in archive.namelist():
+            copy.writestr(name, archive.read(name))
+    return out.getvalue()
+
+
+def test_what_is_saved_again_is_equal(tmp_path):
+    """Also configurations whose parts know what they are in."""
+    for name, data in KNOWN.items():
+        if name.endswith(("protocol2", "protocol4")):
+            assert compared(tmp_path, data, data) == ["equal"], name
+
+
+VALUES = {
+    "float keys": ({1.5: 1}, {2.5: 1}),
+    "float and text": ({1.5: 1}, {"1.5": 1}),
+    "None and text": ({None: 1}, {"None": 1}),
+    "complex keys": ({1j: 1}, {2j: 1}),
+    "date keys": ({datetime.date(2020, 1, 1): 1}, {datetime.date(2020, 1, 2): 1}),
+    "long keys": ({"x" * 5000 + "a": 1}, {"x" * 5000 + "b": 1}),
+    "long keys in a tuple": ({("x" * 300 + "a",): 1}, {("x" * 300 + "b",): 1}),
+    "tuples that end differently": ({("x" * 250, "y"): 1}, {("x" * 250, "z"): 1}),
+    "sets as keys": ({frozenset([1]): 1}, {frozenset([2]): 1}),
+    "dates": (datetime.date(2020, 1, 1), datetime.date(2020, 1, 2)),
+    "complex": (1j, 2j),
+    "deques": (collections.deque([1]), collections.deque([2])),
+    "longest of deques": (collections.deque([1], 2), collections.deque([1], 3)),
+    "default factories": (collections.defaultdict(int), collections.defaultdict(list)),
+    "numpy dates": (np.datetime64("2020-01-01"), np.datetime64("2020-01-02")),
+    "units of dates": (np.datetime64(1, "D"), np.datetime64(1, "h")),
+    "numpy complex": (np.complex64(1), np.complex64(2)),
+    "long doubles": (np.longdouble(1), np.longdouble(2)),
+    "fields of structures": (np.zeros(1, [("a", "<i4")]), np.zeros(1, [("b", "<i4")])),
+    "namespaces": (argparse.Namespace(a=1), argparse.Namespace(a=2)),
+    "paths": (pathlib.PurePosixPath("a"), pathlib.PurePosixPath("b")),
+}
+
+
+@pytest.mark.parametrize("what", VALUES)
+def test_what_differs_is_never_equal(tmp_path, what):
+    a, b = VALUES[what]
+    for protocol in (0, 2, 4, 5):
+        left, right = pickle.dumps(a, protocol), pickle.dumps(b, protocol)
+        assert compared(tmp_path, left, left) == ["equal"]
+        assert "equal" not in compared(tmp_path, left, right)
+
+
 def refusal_of(folder: Path, stream: bytes) -> str:
     """What is said of a whole pickle."""
     out = io.BytesIO()
@@ -281,12 +381,20 @@ def test_every_sort_of_key_is_inert_beside_the_weights(tmp_path):
 
 
 def test_a_tensor_has_a_name_of_its_own(tmp_path):
-    torch.save({"1": torch.ones(2), 1: torch.ones(2)}, tmp_path / "x")
-    with SourceFile(tmp_path / "x") as file, pytest.raises(BadInput, match="the name 1 twice"):
-        read_pth(file)
+    for value in (
+        {"1": torch.ones(2), 1: torch.ones(2)},
+        {1: 5, "1": torch.ones(2)},
+        {b"1": torch.ones(2), "1": 5},
+    ):
+        torch.save(value, tmp_path / "x")
+        with SourceFile(tmp_path / "x") as file, pytest.raises(BadInput, match="the name 1 twice"):
+            read_pth(file)
     torch.save({"n" * 1000: torch.ones(2)}, tmp_path / "x")
     with SourceFile(tmp_path / "x") as file:
         assert list(read_pth(file).tensors) == ["n" * 1000]
+    torch.save({"n" * 1025: torch.ones(2)}, tmp_path / "x")
+    with SourceFile(tmp_path / "x") as file, pytest.raises(BadInput, match="a name of 1,025 bytes"):
+        read_pth(file)
 
 
 @pytest.mark.parametrize("protocol", [2, 4])
