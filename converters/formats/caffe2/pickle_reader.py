@@ -48,8 +48,8 @@ class NoBlobs(BadInput):
 def read_caffe2_pickle(file: SourceFile) -> Caffe2Pickle:
     """Read the names, shapes and offsets of all arrays.
 
-    Raises `NoBlobs` for a pickle of nested dictionaries, `BadInput` for a file of another kind, a damaged file, a pickle with code, a blob that is neither array nor
-    plain value, and a name that occurs twice.
+    Raises `NoBlobs` for a pickle of nested dictionaries, `BadInput` for a file of another kind, a damaged file, a
+    pickle with code, a blob that is neither array nor plain value, and a name that occurs twice.
     """
     expect(file, "pickle")
     value, protocol, _ = walk(file, _NAMES, refuse=partial(_refuse, file))

@@ -90,12 +90,14 @@ def read_msgpack(file: SourceFile) -> Flat:
 
 
 def _leaf(name: str, value: object) -> Tensor | OtherValue:
-    if isinstance(value, Tensor):
-        return value._replace(name=name)
+    return value._replace(name=name) if isinstance(value, Tensor) else _other(value)
+
+
+def _other(value: object) -> OtherValue:
     if isinstance(value, OtherValue):
         return value
     if isinstance(value, list):
-        parts = [(f"[{place}]", _leaf("", inner)) for place, inner in enumerate(value)]
+        parts = [(f"[{place}]", _other(inner)) for place, inner in enumerate(value)]
         return OtherValue(kind=LIST, parts=lambda: iter(parts), beside=True)
     assert value is None or isinstance(value, (bool, int, float, str))
     return plain_value(value).replace(beside=False)

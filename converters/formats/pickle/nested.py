@@ -43,5 +43,8 @@ def _has_arrays(value: object) -> bool:
         if not isinstance(entry, (dict, list, tuple)) or id(entry) in seen:
             continue
         seen.add(id(entry))
-        open_ += entry.values() if isinstance(entry, dict) else entry
+        if isinstance(entry, dict):
+            open_ += entry.values()
+        elif not any(isinstance(part, (str, bytes)) for part in entry):  # (name, array) is PaddlePaddle's
+            open_ += entry
     return False
