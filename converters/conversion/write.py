@@ -128,13 +128,15 @@ def write_output(
     """Write the work's tensors as ``kind``, read the file back, and give it its name.
 
     With ``check`` every byte is compared with the source, else names, shapes and dtypes. Raises `Refused` if something
-    differs or the file cannot be written; nothing is left then.
+    differs or the file cannot be written, and `BadInput` if the input changed meanwhile; nothing is left then.
     """
     times = {"start": perf_counter()}
     format_ = format_named(kind)
 
     def read_back(temporary: str) -> None:
         times["written"] = perf_counter()
+        for file in work.checkpoint.files:
+            file.refuse_changed()
         try:
             if check or not _is_confirmed(temporary, format_, work):
                 _check(temporary, work, check=check)

@@ -117,6 +117,7 @@ DICTIONARIES: dict[str, tuple[str, ...]] = {
     "addict.addict": ("Dict",),
     "attrdict.default": ("AttrDefault",),
     "attrdict.dictionary": ("AttrDict",),
+    "box": ("Box", "ConfigBox"),
     "box.box": ("Box",),
     "box.config_box": ("ConfigBox",),
     "bunch": ("Bunch",),
@@ -131,11 +132,14 @@ DICTIONARIES: dict[str, tuple[str, ...]] = {
     "mmengine.config.config": ("ConfigDict",),
     "munch": ("DefaultMunch", "Munch"),
     "sacred.config.custom_containers": ("ReadOnlyDict",),
+    "sklearn.utils": ("Bunch",),
+    "sklearn.utils._bunch": ("Bunch",),
     "yacs.config": ("CfgNode",),
 }
 """Classes of dictionaries, mostly of configurations."""
 
 LISTS: dict[str, tuple[str, ...]] = {
+    "box": ("BoxList",),
     "box.box_list": ("BoxList",),
     "sacred.config.custom_containers": ("ReadOnlyList",),
 }

@@ -6,11 +6,14 @@ The pickles are real ones of each package, made by ``scripts/fixtures/make_known
 from __future__ import annotations
 
 import argparse
+import array
 import collections
 import datetime
+import decimal
 import io
 import pathlib
 import pickle
+import re
 import zipfile
 from typing import TYPE_CHECKING
 
@@ -169,6 +172,38 @@ OTHER_FORMS = {
 @pytest.mark.parametrize("form", OTHER_FORMS)
 def test_other_forms_of_known_names_are_refused(tmp_path, form):
     assert "contains" in refusal(tmp_path, P4 + OTHER_FORMS[form] + b".") or form == "an attribute by a state"
+
+
+ALLOCATING = {
+    "bytearray of a size": call("builtins", "bytearray", b"J\xff\xff\xff\x7f"),
+    "bytes of a size": call("builtins", "bytes", b"J\xff\xff\xff\x7f"),
+    "a dictionary by a range": call("easydict", "EasyDict", call("builtins", "range", b"J\xff\xff\xff\x7f")),
+    "a deque of a range": call("collections", "deque", call("builtins", "range", b"J\xff\xff\xff\x7f")),
+    "a deque of a text": call("collections", "deque", text("x" * 200)),
+    "a deque of a deep tuple": call("collections", "deque", b"K\x01" + b"2\x86" * 40),
+    "a deque whose length is a list": call("collections", "deque", b")", b"]"),
+    "a size of a tuple": call("torch", "Size", b"K\x01" + b"2\x86" * 40),
+    "an OrderedDict of a text": call("collections", "OrderedDict", text("ab" * 100)),
+    "a scalar of objects": call(
+        "numpy.core.multiarray", "scalar", call("numpy", "dtype", text("O8"), b"K\x00", b"K\x01"), b"]"
+    ),
+}
+
+
+@pytest.mark.parametrize("form", ALLOCATING)
+def test_what_would_allocate_is_refused(tmp_path, form):
+    assert len(refusal(tmp_path, P4 + ALLOCATING[form] + b".")) < 400
+
+
+def test_large_arguments_are_only_held(tmp_path):
+    value = [
+        range(1 << 60),
+        slice(0, 1 << 60),
+        decimal.Decimal("1e999999"),
+        array.array("d", [1.5]),
+        re.compile("(a+)+$"),
+    ]
+    read(tmp_path, pickle.dumps(value, 4))
 
 
 UNKNOWN = {

@@ -303,6 +303,20 @@ def test_nothing_in_a_legacy_file_runs(tmp_path, name):
     assert not marker.exists()
 
 
+def test_a_whole_model_in_the_tar_format_is_named_as_one(tmp_path):
+    attributes = (
+        b"}("
+        + b"".join(hostile_pickles.text(name) + b"}" for name in ("_parameters", "_buffers", "_modules"))
+        + b"u"
+    )
+    stream = b"\x80\x02cmy_project.models\nNet\n)\x81" + attributes + b"b."
+    message = refusal(tmp_path, with_member("pickle", stream))
+    assert "holds a whole model, which is a program: my_project.models.Net" in message
+    assert "save its state_dict()" in message
+    plain = with_member("pickle", b"\x80\x02cmy_project.models\nNet\n)\x81.")
+    assert "contains my_project.models.Net, which is not known to be plain data" in refusal(tmp_path, plain)
+
+
 def with_member(name: str, data: bytes) -> bytes:
     """The fixture in the tar format with one member replaced."""
     out = io.BytesIO()
