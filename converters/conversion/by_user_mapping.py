@@ -178,17 +178,20 @@ def mapped_plan(
 
 def _unfit(matched: Matched, tensors: Mapping[str, Tensor], path: str) -> Refused:
     """The error for a file that does not fit, with every fault."""
-    mapping = matched.mapping
-    other_side = match(mapping.reversed(), tensors)
-    side = "left" if mapping.reverse else "right"
-    hint = f"it has the names of the {side} side: " + (
-        "leave --reverse out" if mapping.reverse else "convert it with --reverse"
-    )
+    mapping, count = matched.mapping, len(matched.faults)
+    hint = "--json lists every fault"
+    if all(fault.kind == "unused" for fault in matched.faults):
+        hint = "map what is unused, or name it under drop"
+    elif not match(mapping.reversed(), tensors).faults:
+        side, way = (
+            ("left", "leave --reverse out") if mapping.reverse else ("right", "convert it with --reverse")
+        )
+        hint = f"it has the names of the {side} side: {way}"
     return Refused(
         f"does not fit the mapping {os.path.basename(mapping.path)}",
         path=path,
-        where=f"{len(matched.faults)} faults; {matched.matched} of {len(mapping.pairs)} rows match",
-        hint=hint if not other_side.faults else "--json lists every fault",
+        where=f"{count} fault{'' if count == 1 else 's'}; {matched.matched} of {len(mapping.pairs)} rows match",
+        hint=hint,
         faults=tuple(str(fault) for fault in matched.faults),
     )
 
