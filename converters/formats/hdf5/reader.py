@@ -13,6 +13,7 @@ from converters.errors import BadInput
 from converters.formats.other_value import DICTIONARY, OtherValue, unconverted
 from converters.formats.sniff import expect
 from converters.printable import printable, short_name
+from converters.record import Record
 from converters.tensor import NUMPY_CODES, Held, Tensor
 
 from .storage import Odd, Storage
@@ -28,7 +29,7 @@ _DEPTH = 16
 _UNDECODED = 64 << 20  # bytes of a dataset that would have to be held whole
 
 
-class Hdf5File(NamedTuple):
+class Hdf5File(Record):
     """A file's datasets by path, sorted by name as HDF5 does.
 
     ``tensors`` are those with dtypes that a state dict can hold, ``empty`` the paths of datasets without a value,
@@ -80,7 +81,14 @@ def read_hdf5(file: SourceFile) -> Hdf5File:
     except ERRORS as error:
         raise damaged(file, error) from None
     metadata = {"attributes": OtherValue(kind=DICTIONARY, parts=lambda: _attributes(file), beside=True)}
-    return Hdf5File(tensors, tuple(empty), other_values, tuple(groups), attributes, metadata)
+    return Hdf5File(
+        tensors=tensors,
+        empty=tuple(empty),
+        other_values=other_values,
+        groups=tuple(groups),
+        attributes=attributes,
+        metadata=metadata,
+    )
 
 
 def _value(file: SourceFile, path: str, found: Any, storage: Storage) -> Tensor | OtherValue | None:
