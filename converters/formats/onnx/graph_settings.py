@@ -72,10 +72,13 @@ def _stem_settings(
 ) -> dict[str, Any]:
     """The stem's settings on the way from the input ``name``; empty if no convolution there is 3D."""
     stride, pool, is_clip = 1, False, False
-    while len(readers.get(name, ())) == 1:
+    seen: set[str] = set()  # a damaged graph may lead in a circle
+    while len(readers.get(name, ())) == 1 and name not in seen:
+        seen.add(name)
         (node,) = readers[name]
-        if node.kind == "Conv" and node.inputs[1] in tensors:
-            is_clip = is_clip or len(tensors[node.inputs[1]].shape) == 5
+        weight = node.inputs[1] if len(node.inputs) > 1 else ""
+        if node.kind == "Conv" and weight in tensors:
+            is_clip = is_clip or len(tensors[weight].shape) == 5
             strides = node.attributes.get("strides")
             if isinstance(strides, (tuple, list)) and strides:
                 if not all(0 < size <= LARGEST_STRIDE for size in strides):
@@ -85,5 +88,7 @@ def _stem_settings(
                     )
                 stride *= int(strides[0])
         pool = pool or node.kind == "MaxPool"
+        if not node.outputs:
+            break
         name = node.outputs[0]
     return {"pool1": pool, "stem_stride": stride} if is_clip else {}

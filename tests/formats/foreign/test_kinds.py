@@ -373,6 +373,7 @@ FOLDERS: dict[str, tuple[str, dict[str, list[str]]]] = {
         "dcp_to_torch",
         {
             "dcp": [".metadata", "__0_0.distcp", "__1_0.distcp"],
+            "half of one": [".metadata"],
             "lightning": [".metadata", "__0_0.distcp", "meta.pt"],
             "accelerate": [
                 "pytorch_model_fsdp_0/.metadata",
@@ -387,6 +388,12 @@ FOLDERS: dict[str, tuple[str, dict[str, list[str]]]] = {
         {
             "run": ["zero_to_fp32.py", "latest", "global_step10/mp_rank_00_model_states.pt"],
             "inner": ["mp_rank_00_model_states.pt", "zero_pp_rank_0_mp_rank_00_optim_states.pt"],
+            "trainer": [
+                "config.json",
+                "training_args.bin",
+                "zero_to_fp32.py",
+                "global_step5/x_optim_states.pt",
+            ],
             "no-script": ["latest", "global_step10/bf16_zero_pp_rank_0_mp_rank_00_optim_states.pt"],
         },
     ),
@@ -397,7 +404,19 @@ FOLDERS: dict[str, tuple[str, dict[str, list[str]]]] = {
             "bin": ["config.json", "pytorch_model.bin"],
             "diffusers": ["model_index.json", "unet/diffusion_pytorch_model.safetensors"],
             "adapter": ["adapter_config.json", "adapter_model.safetensors"],
+            "trainer": [
+                "config.json",
+                "optimizer.pt",
+                "pytorch_model.bin",
+                "rng_state.pth",
+                "training_args.bin",
+            ],
+            "trainer of DeepSpeed": ["config.json", "global_step5/a", "model.safetensors", "zero_to_fp32.py"],
         },
+    ),
+    "Hugging Face cache": (
+        "snapshots/0a1b$",
+        {"models--org--name": ["refs/main", "blobs/0f", "snapshots/0a1b/x"]},
     ),
     "checkpoint in parts": (
         r"index\.json$",
@@ -550,6 +569,23 @@ def test_git_lfs_pointers_are_found_in_sets_and_folders(lay: Callable[[Path], Pa
     ) as caught:
         open_checkpoint(str(lay(tmp_path)))
     assert (tmp_path / caught.value.path).read_bytes() == POINTER
+
+
+def test_the_weights_are_named_not_the_optimizer(tmp_path: Path) -> None:
+    folder = tmp_path / "run"
+    folder.mkdir()
+    for name in (
+        "optimizer.pt",
+        "rng_state_0.pth",
+        "scaler.pt",
+        "scheduler.pt",
+        "training_args.bin",
+        "zoo.pth",
+    ):
+        (folder / name).write_bytes(b"x")
+    assert "name the file inside: run/zoo.pth" in refusal(folder)
+    (folder / "config.json").write_bytes(b"{}")
+    assert "name the file with the weights: run/zoo.pth" in refusal(folder)
 
 
 def test_several_tensorflow_checkpoints_in_a_folder_are_named(tmp_path: Path) -> None:

@@ -17,6 +17,7 @@ from hypothesis import strategies as st
 from converters import convert, diff, load_model
 from converters.errors import BadInput
 from converters.files import SourceFile
+from converters.formats.io.zip_members import Inflated
 from converters.formats.pytorch.reader import read_pth
 from tests.helpers import selection
 from tests.helpers.budgets import examples
@@ -176,6 +177,22 @@ def test_a_size_that_lies_is_found(tmp_path):
     (size,) = struct.unpack_from("<L", data, at + 24)
     struct.pack_into("<L", data, at + 24, size - 1)
     assert "more than the" in refusal(tmp_path, bytes(data))
+
+
+def test_many_parts_inflate_a_record_once(tmp_path, monkeypatch):
+    base = torch.arange(100_000.0)
+    data = packed(saved({f"part {index}": base[index : index + 10] for index in range(300)}))
+    inflated: list[str] = []
+    chunks = Inflated.chunks
+
+    def spy(self: Inflated):
+        inflated.append(self.member.name)
+        return chunks(self)
+
+    monkeypatch.setattr(Inflated, "chunks", spy)
+    _, raw, _ = read(tmp_path, data)
+    assert raw["part 299"] == base[299:309].numpy().tobytes()
+    assert inflated.count("archive/data/0") == 1
 
 
 class Pipe(io.RawIOBase):
