@@ -17,6 +17,7 @@ from converters.formats.io.protobuf_reader import BYTES, FIXED32, VARINT, Field,
 from converters.printable import short_name
 from converters.tensor import Held
 
+from .arguments import ARGUMENTS
 from .integers import integers
 from .tensors import FLOATS, Stored
 
@@ -30,10 +31,6 @@ _NODES = 100_000
 _TENSORS = 50_000
 _NUMBERS = 64  # of an attribute that is kept: strides, pads ...
 _DEPTH = 16
-_SETTINGS = frozenset(
-    {"Clip", "Dropout", "Expand", "OneHot", "Pad", "Range", "Resize", "Tile", "TopK", "Upsample"}
-)
-"""Operators whose constants are sizes, scales and limits, no weights."""
 
 
 class Found:
@@ -108,8 +105,8 @@ class GraphReader:
                 kind = self.wire.text(inner)
             elif inner.number == 5:
                 attributes.append(inner)
-        if kind in _SETTINGS:
-            self.found.settings |= {path + name for name in inputs[1:]}
+        places = ARGUMENTS.get(kind, ())
+        self.found.settings |= {path + name for place, name in enumerate(inputs) if place in places}
         output = path + (outputs[0] if outputs else f"node {self._nodes}")
         numbers: dict[str, Attribute] = {}
         for attribute in attributes:
