@@ -130,13 +130,15 @@ def _kind(dtype: Any) -> str:
 
 
 def _attributes(file: SourceFile) -> Iterator[tuple[str, OtherValue]]:
-    """Every group, and every attribute of the file, its groups and its datasets, by path."""
+    """Every group, every dataset without a value, and every attribute of the file and of these, by path."""
     h5py = load_h5py(file.path)
     try:
         with h5py.File(Handle(file), "r") as root:
             for path, found in (("", root), *_walk(h5py, file, root)):
                 if path and isinstance(found, h5py.Group):
                     yield f"{path}/", OtherValue(kind="group")
+                elif path and getattr(found, "shape", ()) is None:
+                    yield path, OtherValue(kind=f"{_kind(found.dtype)} without a value")
                 for name in () if isinstance(found, _Link) else found.attrs:
                     value = found.attrs[name]
                     kind = _kind(value.dtype) if hasattr(value, "dtype") else type(value).__name__
