@@ -41,7 +41,7 @@ _PYTORCH = (
     Kind(
         "is a folder of torch.distributed.checkpoint, which is not read",
         "make one file of it: python -m torch.distributed.checkpoint.format_utils dcp_to_torch {path} OUT.pth",
-        signs=((Entry(r"[^/]+\.distcp"),),),
+        signs=((Entry(r"[^/]+\.distcp"),), (Entry(r"\.metadata"), NoEntry(r".*\.safetensors"))),
     ),
     Kind(
         "holds a folder of torch.distributed.checkpoint, which is not read",

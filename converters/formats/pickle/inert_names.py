@@ -1,8 +1,9 @@
 """The closed table of what training code saves beside the weights, by the package that defines it.
 
-The names and their forms are those that real pickles of these packages have: CPython 2.7 to 3.13, numpy 1 and 2,
-mmengine 0.3 to 0.10, OmegaConf 1.4 to 2.3, and so on. No class here does more than hold its arguments and attributes;
-none of it is ever imported. A name that is not here, or a form that is not, is refused.
+The names and their forms are those of real pickles: of CPython 2.7 to 3.13, numpy 1 and 2, OmegaConf 1.4 to 2.3,
+mmengine 0.10, mmcv 1.7, Lightning 2 and so on; ``tests/fixtures/pickle`` has most of them. No class here does more than
+hold its arguments and attributes; none of it is ever imported. A name that is not here, or a form that is not, is
+refused.
 """
 
 from __future__ import annotations

@@ -26,6 +26,7 @@ OTHER_KINDS = {
     "O": "Python objects",
     "S": "byte strings",
     "U": "texts",
+    "T": "texts",
     "V": "structured elements",
     "M": "dates",
     "m": "durations",
@@ -230,6 +231,14 @@ def _dtype(arguments: tuple[object, ...]) -> DType:
     return DType(type_code)
 
 
+def _string_dtype(arguments: tuple[object, ...]) -> DType:
+    """numpy 2's dtype of texts of any length: ``(whether it converts[, what stands for a missing one])``."""
+    made = DType("T")
+    made.order = "|"
+    made.more = arguments
+    return made
+
+
 def _scalar(arguments: tuple[object, ...]) -> object:
     """A number or a short text as such; a complex or extended number, a date, a long text or a structure as an object
     that holds its bytes."""
@@ -315,6 +324,9 @@ def _names() -> dict[tuple[str, str], Global]:
         ("numpy", "record"): _RECORD,
         ("numpy.rec", "record"): _RECORD,
         ("numpy", "dtype"): Global("numpy.dtype", _dtype),
+        ("numpy._core._internal", "_convert_to_stringdtype_kwargs"): Global(
+            "numpy.dtypes.StringDType", _string_dtype
+        ),
         ("_codecs", "encode"): Global("_codecs.encode", _encode),
         ("__builtin__", "bytes"): bytes_,
         ("builtins", "bytes"): bytes_,

@@ -403,7 +403,7 @@ def test_pickles_of_pytorch_are_named(tmp_path, protocol):
         "holds PyTorch tensors that torch.save did not write": model.state_dict(),
         "holds a whole model, which is a program: torch.nn.modules.linear.Linear": model,
         "contains code: functools.partial": functools.partial(int),
-        "contains torch.device.index": None,
+        "contains code: torch.device.index": None,
     }
     for words, value in says.items():
         data = pickle.dumps(value, protocol) if value else b"ctorch\ndevice.index\n."

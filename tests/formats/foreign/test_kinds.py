@@ -351,6 +351,7 @@ FOLDERS: dict[str, tuple[str, dict[str, list[str]]]] = {
         "dcp_to_torch",
         {
             "dcp": [".metadata", "__0_0.distcp", "__1_0.distcp"],
+            "half of one": [".metadata"],
             "lightning": [".metadata", "__0_0.distcp", "meta.pt"],
             "accelerate": [
                 "pytorch_model_fsdp_0/.metadata",
