@@ -80,7 +80,15 @@ def make_plan(
     apart = settings_apart(match, target, info)
     folded = {key: name for name in apart for key in match.variant.table.folded_settings.get(name, ())}
     planner = _Planner(
-        match, tensors, info, eps=eps, dtype=dtype, undo=undo or {}, original=original, folded=folded
+        match,
+        tensors,
+        info,
+        eps=eps,
+        dtype=dtype,
+        undo=undo or {},
+        original=original,
+        folded=folded,
+        scope=target.scope_for(match.sizes),
     )
     for slot in _wanted(match, target, original, path):
         planner.add(slot)
@@ -123,6 +131,7 @@ class _Planner:
     """Makes the rows, one slot of the target after the other.
 
     ``folded`` has, for each line of the network's table whose weights make up for a setting, that setting's name.
+    ``scope`` stands before all names where there is no original file.
     """
 
     def __init__(
@@ -136,9 +145,10 @@ class _Planner:
         undo: Mapping[str, tuple[Operation, ...]],
         original: OriginalFile | None,
         folded: Mapping[str, str],
+        scope: str,
     ) -> None:
         self.match, self.tensors, self.info, self.eps, self.dtype = match, tensors, info, eps, dtype
-        self.undo, self.original, self.folded = undo, original, folded
+        self.undo, self.original, self.folded, self.scope = undo, original, folded, scope
         self.shift = info.bn_eps - eps if BN_EPS in info.settings else 0.0
         self.rows: list[Row] = []
         self.implied: list[tuple[str, float]] = [(name, 0.0) for name in tensors_that_must_be_zero(match)]
@@ -173,7 +183,7 @@ class _Planner:
 
     def _name(self, slot: TensorSlot) -> str:
         """A target's tensor in the output; on the way back as in the original file."""
-        return self.original.file_name(slot.name) if self.original else slot.name
+        return self.original.file_name(slot.name) if self.original else self.scope + slot.name
 
     def _row(self, slot: TensorSlot, source: TensorSlot, name: str) -> Row:
         """The row of a tensor that both sides store."""

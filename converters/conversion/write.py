@@ -51,6 +51,11 @@ class Target(Protocol):
         """What ``--wrap`` puts around the tensors."""
         ...
 
+    @property
+    def slash_keys(self) -> tuple[str, ...]:
+        """Patterns of the keys of nested dictionaries that contain slashes."""
+        ...
+
 
 class Work(Record):
     """What is to be written: the input, the plan, the planned tensors, the provenance without its checksums
@@ -165,6 +170,7 @@ def _content(work: Work, record: _Record, progress: Callable[[int, int], None] |
         original=origin.get("details", {}),
         same_layout=origin.get("layout") == work.target.name,
         wrapper=work.wrapper,
+        slash_keys=work.target.slash_keys,
         provenance=record.text,
         graph=partial(_source_graph, work),
         progress=_counter(progress, sum(tensor.nbytes for tensor in work.tensors)) if progress else None,

@@ -286,6 +286,7 @@ def test_what_a_file_holds_around_its_values_is_compared(tmp_path):
         with h5py.File(tmp_path / f"{name}.h5", "w") as file:
             file["l/w"] = np.ones(2, "f4")
             file.create_group(group)
+            file["l/none"] = h5py.Empty("f" if name == "a" else "d")
         blobs = {"w": np.ones(2, "f4")}
         (tmp_path / f"{name}.pkl").write_bytes(pickle.dumps(blobs if group == "one" else {"blobs": blobs}, 2))
         (tmp_path / name / "variables").mkdir(parents=True)
@@ -294,7 +295,10 @@ def test_what_a_file_holds_around_its_values_is_compared(tmp_path):
         tensorflow_files.write_v2(tmp_path / name / "variables", {b"w": entry}, bytes(8))
         for part in (tmp_path / name / "variables").iterdir():
             part.rename(part.with_name(part.name.replace("m.", "variables.")))
-    assert set(others(diff(tmp_path / "a.h5", tmp_path / "b.h5"))) == {"attributes.one/", "attributes.two/"}
+    assert set(others(diff(tmp_path / "a.h5", tmp_path / "b.h5"))) == {
+        *("attributes.one/", "attributes.two/"),
+        "attributes.l/none",
+    }
     assert others(diff(tmp_path / "a.pkl", tmp_path / "b.pkl")) == {"the blobs are in an entry": "differs"}
     assert others(diff(tmp_path / "a", tmp_path / "b")) == {"the graph": "differs"}
 

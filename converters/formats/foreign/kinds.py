@@ -242,19 +242,6 @@ _TENSORFLOW = (
 
 _JAX_AND_OTHERS = (
     Kind(
-        "is a Flax checkpoint (msgpack), which is not read",
-        "load it with flax.serialization.msgpack_restore, and save the arrays with numpy.savez",
-        signs=(
-            (
-                Head(rb"[\x81-\x8f\xde\xdf]"),
-                Within(
-                    rb"(?:\xc7.|\xc8..|\xc9.{4})\x01\x93[\x90-\x9f].{0,60}?"
-                    rb"(?:b?float|u?int|bool|complex)\d*"
-                ),
-            ),
-        ),
-    ),
-    Kind(
         "is an MXNet parameter file, which is not read",
         "load it with mxnet.nd.load, and save the arrays with numpy.savez",
         signs=((Head(rb"\x12\x01\0{6}\0{8}"),),),

@@ -9,6 +9,7 @@ refused.
 from __future__ import annotations
 
 from . import inert_objects as inert
+from .jax_arrays import NAMES as JAX
 from .machine import Global
 
 _PYTHON = ("builtins", "__builtin__")
@@ -210,7 +211,7 @@ def _names() -> dict[tuple[str, str], Global]:
         names |= {(module, f"{owner}.{name}"): Global(f"{module}.{owner}.{name}") for name in attributes}
     names["zoneinfo", "ZoneInfo"] = Global("zoneinfo.ZoneInfo")
     names["zoneinfo", "ZoneInfo._unpickle"] = inert.called("zoneinfo.ZoneInfo")
-    return names
+    return names | JAX
 
 
 NAMES = _names()

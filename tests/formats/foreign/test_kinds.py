@@ -9,7 +9,7 @@ import re
 import struct
 import zipfile
 import zlib
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 import pytest
@@ -33,20 +33,6 @@ def zipped(*names: str) -> bytes:
         for name in names:
             archive.writestr(name, b"content of " + name.encode())
     return out.getvalue()
-
-
-def msgpack(value: Any) -> bytes:
-    """What Flax writes: dictionaries of dictionaries, and arrays as extensions of type 1."""
-    if isinstance(value, dict):
-        items = b"".join(msgpack(key) + msgpack(inner) for key, inner in value.items())
-        return bytes((0x80 | len(value),)) + items
-    if isinstance(value, str):
-        return bytes((0xA0 | len(value),)) + value.encode()
-    if isinstance(value, int):
-        return bytes((value,))
-    shape = bytes((0x90 | value.ndim,)) + bytes(value.shape)
-    inner = b"\x93" + shape + msgpack(value.dtype.name) + b"\xc4" + bytes((value.nbytes,)) + value.tobytes()
-    return b"\xc7" + bytes((len(inner),)) + b"\x01" + inner
 
 
 def torch7(*, integers: str = "<i", name: bytes = b"nn.Sequential", first: int = 4) -> bytes:
@@ -183,14 +169,6 @@ FILES: dict[str, tuple[str, dict[str, bytes]]] = {
         {
             "m.keras": zipped("metadata.json", "config.json", "model.weights.h5"),
             "m.zip": zipped("config.json", "metadata.json", "assets/", "model.weights.h5"),
-        },
-    ),
-    "Flax": (
-        "msgpack_restore",
-        {
-            "m.msgpack": msgpack({"params": {"Dense_0": {"kernel": W, "bias": W[0]}}}),
-            "checkpoint_100": msgpack({"step": 3, "params": {"w": W.astype(np.float16)}}),
-            "flat": msgpack({"w": W.astype(np.int32)}),
         },
     ),
     "MXNet": (
