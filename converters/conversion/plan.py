@@ -101,9 +101,8 @@ def make_plan(
     notes = _layout_notes(origin_layout or match.layout, target, match, info, own)
     notes += value_notes(planner.rows, target, info, planner.shift)
     if target.format != "pytorch" and match.counters and not original:
-        notes.append(
-            f"{len(match.counters)} batch counters, which inference does not use, have no place in the target"
-        )
+        counters = len(match.counters)
+        notes.append(f"{counters} batch counters, which inference does not use, have no place in the target")
     if original and original.lossy:
         notes.append("something was cast on the way here: what that rounded cannot come back")
     if dtype is not None:
