@@ -98,18 +98,11 @@ def make_plan(
     followed = {name: value for name, value in apart.items() if name in made_up}
     own = {name: value for name, value in apart.items() if name not in made_up}
     refuse_fixed(match, target, info, own, path)
-    notes = []
-    if not target.identity:
-        variant = match.variant.name
-        notes += differences(
-            (origin_layout or match.layout).support_for(variant), target.support_for(variant)
-        )
-        notes += [settings_note(target, own, info)] if own else []
+    notes = _layout_notes(origin_layout or match.layout, target, match, info, own)
     notes += value_notes(planner.rows, target, info, planner.shift)
     if target.format != "pytorch" and match.counters and not original:
-        notes.append(
-            f"{len(match.counters)} batch counters, which inference does not use, have no place in the target"
-        )
+        counters = len(match.counters)
+        notes.append(f"{counters} batch counters, which inference does not use, have no place in the target")
     if original and original.lossy:
         notes.append("something was cast on the way here: what that rounded cannot come back")
     if dtype is not None:
@@ -125,6 +118,17 @@ def make_plan(
         settings={**info.with_eps(eps).settings, **followed},
         moved={name: info.settings[name] for name in followed},
     )
+
+
+def _layout_notes(
+    source: LayoutTable, target: LayoutTable, match: Match, info: NetworkInfo, own: Mapping[str, Any]
+) -> list[str]:
+    """How the networks of two layouts differ, and in which settings the target's own network does."""
+    if target.identity:
+        return []
+    variant = match.variant.name
+    notes = [*differences(source.support_for(variant), target.support_for(variant))]
+    return [*notes, settings_note(target, own, info)] if own else notes
 
 
 class _Planner:

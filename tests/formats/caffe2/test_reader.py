@@ -251,7 +251,7 @@ def test_both_spellings_of_a_name_are_refused(tmp_path):
 KEPT = {"objects", "objects as bytes", "structure", "strings", "texts", "complex", "dates", "unsigned"}
 
 
-@pytest.mark.parametrize("name", KEPT)
+@pytest.mark.parametrize("name", sorted(KEPT))
 def test_arrays_that_are_no_numbers_are_kept_aside_and_named(tmp_path, name):
     value, says = hostile_pickles.bad_arrays()[name]
     good = hostile_pickles.array(b"K\x04\x85", hostile_pickles.raw(bytes(16)))
@@ -263,7 +263,7 @@ def test_arrays_that_are_no_numbers_are_kept_aside_and_named(tmp_path, name):
     assert says in refusal(tmp_path, hostile_pickles.blobs((b"the_blob", value)))
 
 
-@pytest.mark.parametrize("name", hostile_pickles.bad_arrays().keys() - KEPT)
+@pytest.mark.parametrize("name", sorted(hostile_pickles.bad_arrays().keys() - KEPT))
 def test_arrays_that_lie_are_refused(tmp_path, name):
     value, says = hostile_pickles.bad_arrays()[name]
     good = hostile_pickles.array(b"K\x04\x85", hostile_pickles.raw(bytes(16)))
