@@ -206,13 +206,11 @@ class Call:
         return self.function, self.arguments
 
 
-def jax_array(*arguments):
+def jax_array(*arguments, name=b"jax._src.array\n_reconstruct_array"):
     """A pickle whose parameter is what ``_reconstruct_array`` is called with; the name is put in afterwards."""
     raw = pickle.dumps({"params": {"w": Call(stand_in, *arguments), "a": np.ones(3, "f4")}}, 2)
     assert raw.count(b"ctests.formats.jax.test_hostile\nstand_in\n") == 1
-    return raw.replace(
-        b"ctests.formats.jax.test_hostile\nstand_in\n", b"cjax._src.array\n_reconstruct_array\n"
-    )
+    return raw.replace(b"ctests.formats.jax.test_hostile\nstand_in\n", b"c" + name + b"\n")
 
 
 def stand_in(*_):
@@ -250,9 +248,18 @@ def test_odd_jax_arrays_are_refused(tmp_path, name):
         open_checkpoint(str(path))
 
 
-def test_a_right_jax_array_is_read(tmp_path):
+@pytest.mark.parametrize(
+    ("name", "abstract"),
+    [
+        (b"jax._src.array\n_reconstruct_array", {"weak_type": False}),
+        (b"jax._src.array\n_reconstruct_array", {"weak_type": False, "named_shape": {}}),
+        (b"jax._src.device_array\nreconstruct_device_array", {"weak_type": True, "named_shape": {}}),
+    ],
+)
+def test_a_right_jax_array_is_read(tmp_path, name, abstract):
+    """In the spellings of jax 0.3, 0.4 and later."""
     path = tmp_path / "a.pkl"
-    path.write_bytes(jax_array(RECONSTRUCT, GIVEN, state(), {"weak_type": False, "named_shape": {}}))
+    path.write_bytes(jax_array(RECONSTRUCT, GIVEN, state(), abstract, name=name))
     with open_checkpoint(str(path)) as found:
         assert found.tensors["params/w"].tobytes() == DATA
 

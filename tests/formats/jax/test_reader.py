@@ -18,7 +18,11 @@ from converters.tensor import ITEMSIZE, FileBytes, Joined
 from tests.helpers.paths import FIXTURES, REPOSITORY
 
 FOLDER = FIXTURES / "jax"
-DIGESTS = json.loads((FOLDER / "digests.json").read_text())
+DIGESTS = {
+    name: arrays
+    for file in ("digests.json", "digests-old.json")
+    for name, arrays in json.loads((FOLDER / file).read_text()).items()
+}
 
 
 def read(path):

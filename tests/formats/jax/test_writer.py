@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import pickle
+import pickletools
+import sys
 from contextlib import contextmanager
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -13,6 +16,7 @@ from converters.errors import BadInput
 from converters.formats.io.output_stream import Output
 from converters.formats.jax.msgpack_writer import write_msgpack
 from converters.formats.jax.names import nested
+from converters.formats.jax.pickle_writer import write as write_pickle
 from converters.formats.open import open_checkpoint
 from converters.tensor import ITEMSIZE, Held, Tensor
 from tests.helpers.paths import FIXTURES
@@ -152,3 +156,56 @@ def test_a_file_of_one_value_is_no_checkpoint(tmp_path):
     (tmp_path / "a.msgpack").write_bytes(b"\x81\xa1w\x01")
     with pytest.raises(BadInput, match="holds no arrays"):
         open_checkpoint(str(tmp_path / "a.msgpack"))
+
+
+def interned(tree):
+    """A tree whose equal keys are one object, as those of code are."""
+    return {
+        sys.intern(key): interned(value) if isinstance(value, dict) else value for key, value in tree.items()
+    }
+
+
+def leaves(tree, path=()):
+    for key, value in tree.items():
+        if isinstance(value, dict):
+            yield from leaves(value, (*path, key))
+        else:
+            yield Tensor("/".join((*path, key)), value.dtype.name, value.shape, Held(value.tobytes()))
+
+
+def instructions(raw):
+    """All but frames; numpy 2 calls a module of its own by another name."""
+    return [
+        (op.name, "numpy.core.multiarray" if argument == "numpy._core.multiarray" else argument)
+        for op, argument, _ in pickletools.genops(raw)
+        if op.name != "FRAME"
+    ]
+
+
+TREES = {
+    "one": {"w": np.ones(3, "f4")},
+    "nested": {
+        "params": {"a": {"w": np.ones((2, 3), "f4"), "b": np.ones(3, "f4")}, "b": {"w": np.ones(1, "i8")}}
+    },
+    "no elements and no axes": {"a": np.ones((0, 3), "f4"), "b": np.ones((), "f4"), "c": np.ones((), "u1")},
+    "dtypes": {
+        code: np.ones((2, 1, 1, 300), code) for code in ("f2", "f4", "f8", "i1", "i2", "i4", "i8", "u1", "?")
+    },
+    "long": {"small": np.ones(100, "f4"), "long": np.ones(70_000, "u1"), "more": np.ones(60_000, "u1")},
+    "long keys": {"k" * 300: np.ones(1, "f4"), "ü" * 100: np.ones(1, "f4")},
+    "as many as are set at once": {f"w{number}": np.ones(1, "f4") for number in range(1000)},
+    "more than are set at once": {f"w{number}": np.ones(1, "f4") for number in range(1001)},
+}
+
+
+@pytest.mark.parametrize("name", TREES)
+def test_a_pickle_is_pythons(tmp_path, name):
+    tree = interned(TREES[name])
+    with output(tmp_path / "a.pkl") as out:
+        write_pickle(
+            [out],
+            SimpleNamespace(tensors=list(leaves(tree)), same_layout=False, slash_keys=(), progress=None),
+        )
+    raw = (tmp_path / "a.pkl").read_bytes()
+    assert instructions(raw) == instructions(pickle.dumps(tree, 4))
+    assert str(pickle.loads(raw)) == str(tree)
