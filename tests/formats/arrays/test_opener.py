@@ -45,7 +45,7 @@ def test_arrays_are_chainers_by_their_names(case: str, suffix: str, tmp_path: Pa
                 file[name] = W
     with open_checkpoint(str(path)) as checkpoint:
         assert ("Chainer" in checkpoint.container) == is_chainer
-        assert checkpoint.format == ("chainer" if is_chainer else "arrays")
+        assert (checkpoint.format == "chainer") == is_chainer
         assert {*checkpoint.tensors} == {*names}
 
 
