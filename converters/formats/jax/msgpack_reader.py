@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from converters.errors import BadInput
 from converters.formats.other_value import LIST, OtherValue, plain_value, unconverted
+from converters.formats.pickle.numpy_arrays import TENSOR_LIMIT
 from converters.printable import short_name
 from converters.tensor import FileBytes, Held, Joined, Swapped, Tensor
 
@@ -20,6 +21,8 @@ from .element_types import ElementType, element_type
 from .names import DEPTH, Flat
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
     from converters.files import SourceFile
     from converters.tensor import Data
 
@@ -97,10 +100,17 @@ def _other(value: object) -> OtherValue:
     if isinstance(value, OtherValue):
         return value
     if isinstance(value, list):
-        parts = [(f"[{place}]", _other(inner)) for place, inner in enumerate(value)]
-        return OtherValue(kind=LIST, parts=lambda: iter(parts), beside=True)
+        inner = value
+        return OtherValue(kind=LIST, parts=lambda: _parts(inner), beside=True)
+    if isinstance(value, bytes):
+        return OtherValue(kind="bytes", data=Held(value), beside=True)
     assert value is None or isinstance(value, (bool, int, float, str))
     return plain_value(value).replace(beside=False)
+
+
+def _parts(values: list[object]) -> Iterator[tuple[str, OtherValue]]:
+    """What is in a list, by place; made when it is asked for, as there may be millions."""
+    return ((f"[{place}]", _other(value)) for place, value in enumerate(values))
 
 
 class _Reader:
@@ -113,6 +123,7 @@ class _Reader:
         self._base = 0
         self._window = b""
         self._walked = 0
+        self._objects = 0
 
     def bad(self, what: str) -> BadInput:
         """The error for what is wrong here."""
@@ -219,9 +230,16 @@ class _Reader:
         """A text or bytes; long ones stay in the file."""
         if length < _SHORT:
             raw = self.take(length)
-            return self.decoded(raw) if kind == "text" else OtherValue(kind=kind, data=Held(raw), beside=True)
+            return self.decoded(raw) if kind == "text" else raw
+        self.objects(1)
         span = self.span(kind, length)
         return OtherValue(kind=kind, data=FileBytes(self.file, span.offset, span.length), beside=True)
+
+    def objects(self, count: int) -> None:
+        """Count what takes more memory than its bytes; there are at most as many as a checkpoint has tensors."""
+        self._objects += count
+        if self._objects > TENSOR_LIMIT:
+            raise self.bad(f"holds more than {TENSOR_LIMIT:,} arrays and long texts")
 
     def span(self, kind: str, length: int) -> _Span:
         """Pass bytes of any length."""
@@ -231,6 +249,7 @@ class _Reader:
 
     def extension(self, length: int) -> Tensor | OtherValue:
         """An array, a numpy scalar or a complex number."""
+        self.objects(1)
         (kind,) = self.take(1)
         self.check(length)
         outer, self.end = self.end, self.at + length

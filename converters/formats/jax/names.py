@@ -118,11 +118,11 @@ def _holds_entries(values: Sequence[object]) -> bool:
 def with_slashes(names: Iterable[str]) -> Mapping[str, str] | None:
     """Flat names by themselves, dots as slashes where they are what joins the keys; None for names of another sort.
 
-    Those of Flax's variables begin with their collection, ``params``.
+    Those of Flax's variables have their collection, ``params``, as a key.
     """
     names = list(names)
     for join in "/.":
-        if any(name.startswith(f"params{join}") for name in names):
+        if any(f"{join}params{join}" in join + name for name in names):
             return {name: name.replace(".", "/") if join == "." else name for name in names}
     return None
 
