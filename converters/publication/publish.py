@@ -19,6 +19,7 @@ from converters.formats.registry import format_named
 from converters.inspection.inspect import inspect
 from converters.mapping.layout_tables import load_layout
 from converters.mapping.releases import release_of
+from converters.reports.front_matter import load_yaml
 from converters.reports.model_card import CardFacts, model_card, source_names
 
 from .checks import compare_networks, compare_with_source, network_of, read_through
@@ -76,8 +77,8 @@ def publish(
     compute the same (`verification.verify`). Without a source, only its checksums and structure are verified.
 
     Raises `Refused` where something differs, the network is unknown or the name is taken, `BadInput` where a file
-    cannot be read, `UsageError` for a wrong pattern. The file gets its name only when all of it is verified. Several
-    processes may publish to one folder at a time.
+    cannot be read, `UsageError` for a wrong pattern, `ConverterError` without PyYAML. The file gets its name only when
+    all of it is verified. Several processes may publish to one folder at a time.
     """
     path, source = os.fspath(path), os.fspath(source) if source is not None else None
     folder = os.fspath(folder) if folder is not None else os.path.dirname(path)
@@ -85,6 +86,7 @@ def publish(
         raise UsageError("--verify needs a source to compare with", hint="name it with --source")
     if "hash8" not in placeholders(name) or os.path.basename(name) != name:
         raise UsageError(f"the name {name!r} must contain {{hash8}} and no folder")
+    load_yaml()  # fails before any work if no card can be written
     suffix, inspection, stem = _suffix(path), _inspect_known(path), _stem(path)
     if os.path.lexists(list_path(folder)):
         read_hashes(folder)  # fails before any work if nothing can be added to it

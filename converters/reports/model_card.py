@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import json
+import re
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from converters.mapping.settings import setting_text
 from converters.printable import shape_text
 
+from .front_matter import front_matter
+from .markdown import code, prose, text
 from .wording import classes_text, human_size, printable_lines
 
 if TYPE_CHECKING:
@@ -43,11 +46,10 @@ def model_card(inspection: Inspection, facts: CardFacts) -> str:
     network = inspection.network
     if network is None:
         raise ValueError("an unknown network has no card")
-    front = ["---", *_yaml(_front(inspection, network, facts)), "---"]
     body = [
-        f"# {network.title}, {classes_text(network)}",
+        f"# {text(network.title)}, {classes_text(network)}",
         "",
-        f"`{facts.file}` holds {network.title} in the layout of {inspection.layout_title} "
+        f"{code(facts.file)} holds {text(network.title)} in the layout of {text(inspection.layout_title)} "
         f"({len(inspection.tensors)} tensors, {human_size(facts.size)}).",
         "",
         *_table("Architecture", _architecture(inspection, network)),
@@ -56,9 +58,9 @@ def model_card(inspection: Inspection, facts: CardFacts) -> str:
         *_table("Source", _source(inspection, network, facts.release)),
         "## Verified before publishing",
         "",
-        *(f"- {line}" for line in facts.checks),
-        *(f"- left out: {line}" for line in facts.stripped),
-        *(f"- note: {note}" for note in (inspection.provenance or {}).get("notes", ())),
+        *(f"- {prose(line)}" for line in facts.checks),
+        *(f"- left out: {text(name)}" for name in facts.stripped),
+        *(f"- note: {prose(note)}" for note in (inspection.provenance or {}).get("notes", ())),
         "",
         *_table("Hashes", [("SHA-256", f"`{facts.sha256}`"), ("size", f"{facts.size:,} bytes")]),
         "## Use",
@@ -66,10 +68,16 @@ def model_card(inspection: Inspection, facts: CardFacts) -> str:
         "```python",
         "from converters import load_model",
         "",
-        f"model = load_model({json.dumps(facts.file)})",
+        f"model = load_model({_literal(facts.file)})",
         "```",
     ]
-    return printable_lines((*front, "", *body)) + "\n"
+    return f"{front_matter(_front(inspection, network, facts))}\n\n{printable_lines(body)}\n"
+
+
+def _literal(name: str) -> str:
+    """A text in Python, for a block of code: neither its end nor HTML."""
+    quoted = json.dumps(name, ensure_ascii=False)
+    return re.sub(r"[`<>&\[\]|]", lambda match: f"\\x{ord(match[0]):02x}", quoted)
 
 
 def _front(inspection: Inspection, network: NetworkInfo, facts: CardFacts) -> dict[str, Any]:
@@ -85,9 +93,7 @@ def _front(inspection: Inspection, network: NetworkInfo, facts: CardFacts) -> di
     if inspection.multiply_adds:
         front["gflops"] = round(inspection.multiply_adds / 1e9, 1)
     if network.input:
-        front["preprocessing"] = {
-            key: value for key, value in network.input.items() if not key.startswith(("label", "counted"))
-        }
+        front["preprocessing"] = dict(_described(network.input))
     if facts.release and facts.release.reported:
         front["accuracy"] = {
             "reported_by": facts.release.title,
@@ -110,28 +116,34 @@ def source_names(provenance: Any) -> list[tuple[str, Any]]:
 
 
 def _architecture(inspection: Inspection, network: NetworkInfo) -> Iterator[tuple[str, str]]:
-    yield "network", f"{network.title} (`{network.variant}`)"
+    yield "network", f"{text(network.title)} ({code(network.variant)})"
     yield "parameters", f"{inspection.parameters / 1e6:.1f} M ({inspection.parameters:,})"
     if inspection.multiply_adds:
         clip = shape_text(network.input["clip"])
         yield "cost", f"{inspection.multiply_adds / 1e9:.1f} GFLOPs (multiply-adds) for a clip of {clip}"
     for name, value in network.settings.items():
-        yield f"`{name}`", setting_text(value)
+        yield code(name), text(setting_text(value))
 
 
 def _preprocessing(described: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
+    for key, value in _described(described):
+        words = " ".join(map(str, value)) if isinstance(value, list) else str(value)
+        yield text(key.replace("_", " ")), text(words)
+
+
+def _described(described: Mapping[str, Any]) -> Iterator[tuple[str, Any]]:
+    """What a card tells of the input: neither the labels, which are many, nor where the cost was counted."""
     for key, value in described.items():
-        if not key.startswith(("label", "counted")):
-            words = " ".join(map(str, value)) if isinstance(value, list) else str(value)
-            yield key.replace("_", " "), words
+        if not key.startswith(("label", "counted")) and _shallow(value):
+            yield key, value
 
 
 def _accuracy(release: Release | None) -> Iterator[tuple[str, str]]:
     if release is None or not release.reported:
         return
     for name, value in release.reported.items():
-        yield name, f"{value:g} % on {release.on}"
-    yield "reported by", f"{release.title} for `{release.file}`; not measured here"
+        yield text(name), f"{value:g} % on {text(release.on)}"
+    yield "reported by", f"{text(release.title)} for {code(release.file)}; not measured here"
 
 
 def _source(
@@ -139,46 +151,30 @@ def _source(
 ) -> Iterator[tuple[str, str]]:
     provenance = inspection.provenance
     for name, source in source_names(provenance):
-        digest = f", SHA-256 `{source['sha256']}`" if isinstance(source.get("sha256"), str) else ""
+        digest = f", SHA-256 {code(source['sha256'])}" if isinstance(source.get("sha256"), str) else ""
         size = f", {source['size']:,} bytes" if isinstance(source.get("size"), int) else ""
-        container = f", {source['container']}" if isinstance(source.get("container"), str) else ""
-        yield "made from", f"{_code(name)}{container}{size}{digest}"
+        container = f", {text(source['container'])}" if isinstance(source.get("container"), str) else ""
+        yield "made from", f"{code(name)}{container}{size}{digest}"
     if release:
-        yield "released by", f"{release.title}, {release.url}"
+        yield "released by", f"{text(release.title)}, <{release.url}>"
         if release.converted:
-            yield "converted from", release.converted
+            yield "converted from", text(release.converted)
     if network.licence:
-        yield "licence", f"{network.licence}, of the released weights"
+        yield "licence", f"{text(network.licence)}, of the released weights"
     if provenance:
         tool, mapping = provenance["tool"], provenance["mapping"]
-        yield "converted by", f"{tool['name']} {tool['version']}, mapping `{mapping['sha256']}`"
-
-
-def _code(name: str) -> str:
-    return f"`{name.replace('`', chr(39))}`"
+        made_by = f"{text(tool['name'])} {text(tool['version'])}"
+        yield "converted by", f"{made_by}, mapping {code(mapping['sha256'])}"
 
 
 def _table(title: str, rows: Any) -> list[str]:
-    """A heading and a table of two columns; nothing without rows. Texts come from files, so they cannot be markup."""
-    lines = [f"| {name} | {text.replace('|', chr(92) + '|').replace('<', '&lt;')} |" for name, text in rows]
+    """A heading and a table of two columns of Markdown; nothing without rows."""
+    lines = [f"| {name} | {value} |" for name, value in rows]
     return [f"## {title}", "", "| | |", "| --- | --- |", *lines, ""] if lines else []
 
 
-def _yaml(value: Any, indent: str = "") -> Iterator[str]:
-    """Plain data as YAML in block style. Numbers are the same in JSON and YAML; not all escapes in strings are."""
-    for key, item in value.items():
-        if isinstance(item, dict):
-            yield f"{indent}{key}:"
-            yield from _yaml(item, indent + "  ")
-        elif isinstance(item, (list, tuple)):
-            yield f"{indent}{key}: [{', '.join(map(_scalar, item))}]"
-        else:
-            yield f"{indent}{key}: {_scalar(item)}"
-
-
-def _scalar(value: Any) -> str:
-    if not isinstance(value, str):
-        return json.dumps(value)
-    escaped = value.replace("\\", "\\\\").replace('"', '\\"')
-    plain = (c if c.isprintable() else f"\\U{ord(c):08x}" for c in escaped)
-    return f'"{"".join(plain)}"'
+def _shallow(value: Any, levels: int = 3) -> bool:
+    """Whether data of a record are nested as little as those that this tool writes."""
+    if isinstance(value, dict):
+        value = list(value.values())
+    return not isinstance(value, list) or (levels > 0 and all(_shallow(item, levels - 1) for item in value))
