@@ -436,7 +436,7 @@ def change_a_relu(model: onnx.ModelProto) -> None:
     [change_a_stride, change_a_pad, change_the_domain, change_the_output, change_a_relu],
     ids=lambda change: change.__name__,
 )
-@pytest.mark.parametrize("record", [True, False])
+@pytest.mark.parametrize("record", [True, pytest.param(False, marks=pytest.mark.full)])
 def test_the_graph_of_an_onnx_output(sources, clips, tmp_path: Path, change, record: bool) -> None:
     """It is run as it is, whether or not this tool wrote it."""
     convert("vmz", sources["vmz"], tmp_path / "out.onnx")
