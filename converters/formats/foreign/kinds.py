@@ -150,7 +150,7 @@ _FOLDERS = (
     ),
     Kind(
         "is a checkpoint of Orbax, as JAX and Flax write it, which is not read",
-        "restore the folder with orbax.checkpoint, and write what flax.serialization.to_bytes makes of it to a .msgpack",
+        "restore the folder with orbax.checkpoint, and write flax.serialization.to_bytes of it to a .msgpack",
         signs=(
             (Name(r"^(manifest\.ocdbt|_checkpoint_metadata|_metadata)$"),),
             (Entry(r"([^/]+/)?(_CHECKPOINT_METADATA|manifest\.ocdbt|ocdbt\.process_\d+)"),),
