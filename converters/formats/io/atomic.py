@@ -124,6 +124,46 @@ def replacing_all(
             staging.close()
 
 
+class Staging:
+    """A temporary folder in the folder of outputs whose names are not known yet; see `staging`."""
+
+    def __init__(self, inner: OutputFolder, folder: OutputFolder, path: str) -> None:
+        self._inner = inner
+        self._folder = folder
+        self._path = path
+
+    def path(self, name: str) -> str:
+        """Where a file of this name is written."""
+        return os.path.join(self._path, name)
+
+    def put(self, name: str, new_name: str, *, force: bool = False) -> None:
+        """Move a finished file out, to its name. Without ``force`` an existing one is `Refused`."""
+        target = os.path.join(self._folder.path, new_name)
+        with _errors_of(target):
+            _put(self._inner, name, self._folder, new_name, force=force)
+        self._folder.sync()
+
+
+@contextmanager
+def staging(path: str) -> Iterator[Staging]:
+    """A temporary folder beside ``path``, the beginning of whose outputs' names it is, with nothing else in it.
+
+    It has a name of its own in every run, so several runs with one ``path`` do not meet. It goes at the end with the
+    files that are still in it, and the next run removes one that a killed process left. A missing or read-only
+    folder is `Refused`.
+    """
+    with _ready_folder(path, force=True) as folder:
+        temporary = _temporary_name(os.path.basename(path))
+        with _errors_of(path):
+            inner = folder.create_folder(temporary)
+        try:
+            yield Staging(inner, folder, os.path.join(os.path.dirname(path), temporary))
+        finally:
+            with suppress(OSError):
+                folder.remove_folder(temporary)
+            inner.close()
+
+
 def _put_all(staging: OutputFolder, folder: OutputFolder, names: Sequence[str], *, force: bool) -> None:
     """Move the files to their names, the last one last; what they replace goes first, and comes back if one fails."""
     replaced: list[tuple[str, str]] = []
