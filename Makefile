@@ -7,6 +7,7 @@ STAMP := $(VENV)/.installed
 FRAMEWORKS ?= .venv-frameworks
 TENSORFLOW := $(FRAMEWORKS)/tensorflow
 CHAINER := $(FRAMEWORKS)/chainer
+JAX := $(FRAMEWORKS)/jax
 PIP := python -m pip install --quiet --disable-pip-version-check
 FOREIGN := -m pytest -c /dev/null --rootdir . --noconftest -p no:cacheprovider
 
@@ -43,9 +44,15 @@ $(CHAINER)/.installed: Makefile
 	$(CHAINER)/bin/$(PIP) --no-build-isolation "chainer==7.8.1"
 	@touch $@
 
-test-frameworks: $(TENSORFLOW)/.installed $(CHAINER)/.installed   ## cross-checks with real TensorFlow and Chainer
+$(JAX)/.installed: Makefile
+	$(PYTHON) -m venv $(JAX)
+	$(JAX)/bin/$(PIP) "jax==0.10.2" "flax==0.12.8" "dm-haiku==0.0.17" "optax==0.2.8" "msgpack==1.2.4" pytest
+	@touch $@
+
+test-frameworks: $(TENSORFLOW)/.installed $(CHAINER)/.installed $(JAX)/.installed  ## with real TensorFlow, Chainer, Flax
 	PYTHONPATH=. $(TENSORFLOW)/bin/python $(FOREIGN) tests/frameworks/real_tensorflow.py
 	PYTHONPATH=. $(CHAINER)/bin/python $(FOREIGN) tests/frameworks/real_chainer.py
+	PYTHONPATH=. $(JAX)/bin/python $(FOREIGN) tests/frameworks/real_jax.py
 
 lint: $(STAMP)             ## style, formatting, and the layers of the packages
 	$(BIN)/ruff check .

@@ -35,6 +35,7 @@ class SourceFile:
             self._file.close()
             raise
         self.size = status.st_size
+        self._modified = status.st_mtime_ns
         self._buffer = memoryview(bytearray(CHUNK))
 
     def __enter__(self) -> SourceFile:
@@ -50,6 +51,17 @@ class SourceFile:
     def fileno(self) -> int:
         """The descriptor, for ``os.fstat``."""
         return self._file.fileno()
+
+    def refuse_changed(self) -> None:
+        """Raise `BadInput` if the file was written to since it was opened. A file that has taken its name does not
+        matter."""
+        status = os.fstat(self._file.fileno())
+        if (status.st_size, status.st_mtime_ns) != (self.size, self._modified):
+            raise BadInput(
+                "changed while it was read",
+                path=self.path,
+                hint="run it again when nothing writes to the file",
+            )
 
     def read_at(self, offset: int, length: int) -> bytes:
         """Exactly ``length`` bytes from ``offset``; the range is checked against the file's size first."""

@@ -23,6 +23,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return _run(arguments)
     import gc
 
+    _open_missing_streams()
     gc.disable()
     try:
         code = _run(sys.argv[1:])
@@ -30,6 +31,14 @@ def main(arguments: Sequence[str] | None = None) -> int:
         gc.freeze()  # otherwise the interpreter collects once more when it exits
     _exit(code)
     return code
+
+
+def _open_missing_streams() -> None:
+    """Open what a caller has closed (``2>&-``): an output would get its number, and then what is written to it."""
+    for number, name, mode in ((0, "stdin", "r"), (1, "stdout", "w"), (2, "stderr", "w")):
+        if getattr(sys, name) is None:
+            os.open(os.devnull, os.O_RDWR)  # gets the lowest number that is free
+            setattr(sys, name, open(number, mode, closefd=False))  # noqa: SIM115  # stays open
 
 
 def _exit(code: int) -> None:

@@ -15,13 +15,11 @@ from converters.mapping.globs import glob_matches
 from converters.mapping.mismatch import nearest
 from converters.mapping.names import BATCHES
 from converters.mapping.user_mapping import MappingError, load_mapping
-from converters.printable import shape_text
 from converters.record import Record
 from converters.tensor import FLOATS, ITEMSIZE
 
 from .mapped_factors import factor_record, recorded_factors
-from .operations.storage import Permute, Reshape
-from .operations.values import Cast, Divide, Multiply
+from .mapped_rows import factor_row, mapped_row, row_faults
 from .plan import Plan
 from .provenance import restore_data
 from .rounding import is_exact
@@ -31,12 +29,10 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping
 
     from converters.formats.other_value import OtherValue
-    from converters.mapping.axis_change import AxisChange
     from converters.mapping.user_mapping import Constant, Pair, UserMapping
     from converters.tensor import Tensor
 
     from .mapped_factors import RecordedFactors
-    from .operations.base import Operation
 
 _NO_OTHERS: Mapping[str, OtherValue] = MappingProxyType({})
 
@@ -124,9 +120,9 @@ def match(
     matched = 0
     for pair in mapping.pairs:
         if pair.left in tensors and (not pair.over or pair.over in tensors):
-            row_faults = list(_row_faults(pair, tensors))
-            faults += row_faults
-            matched += not row_faults
+            found = list(row_faults(pair, tensors))
+            faults += found
+            matched += not found
     return Matched(
         mapping=mapping,
         matched=matched,
@@ -178,17 +174,20 @@ def mapped_plan(
 
 def _unfit(matched: Matched, tensors: Mapping[str, Tensor], path: str) -> Refused:
     """The error for a file that does not fit, with every fault."""
-    mapping = matched.mapping
-    other_side = match(mapping.reversed(), tensors)
-    side = "left" if mapping.reverse else "right"
-    hint = f"it has the names of the {side} side: " + (
-        "leave --reverse out" if mapping.reverse else "convert it with --reverse"
-    )
+    mapping, count = matched.mapping, len(matched.faults)
+    hint = "--json lists every fault"
+    if all(fault.kind == "unused" for fault in matched.faults):
+        hint = "map what is unused, or name it under drop"
+    elif not match(mapping.reversed(), tensors).faults:
+        side, way = (
+            ("left", "leave --reverse out") if mapping.reverse else ("right", "convert it with --reverse")
+        )
+        hint = f"it has the names of the {side} side: {way}"
     return Refused(
         f"does not fit the mapping {os.path.basename(mapping.path)}",
         path=path,
-        where=f"{len(matched.faults)} faults; {matched.matched} of {len(mapping.pairs)} rows match",
-        hint=hint if not other_side.faults else "--json lists every fault",
+        where=f"{count} fault{'' if count == 1 else 's'}; {matched.matched} of {len(mapping.pairs)} rows match",
+        hint=hint,
         faults=tuple(str(fault) for fault in matched.faults),
     )
 
@@ -203,14 +202,14 @@ def _rows(
     rows: list[Row] = []
     last_use = {pair.times: pair for pair in mapping.pairs if pair.times}
     for pair in mapping.pairs:
-        row = _row(pair, tensors, factors, dtype)
+        row = mapped_row(pair, tensors, factors, dtype)
         rows += [
             _constant(name, constant, row, tensors[pair.left].dtype, dtype)
             for name, constant in constants_like.get(pair.right, ())
         ]
         rows.append(row)
         if last_use.get(pair.times) is pair:
-            rows.append(_factor_row(pair, row, factors))
+            rows.append(factor_row(pair, row, factors))
         if mapping.right.format == "pytorch" and pair.right.endswith(".running_var"):
             counter = pair.right.removesuffix("running_var") + BATCHES
             if counter not in targets:
@@ -252,68 +251,6 @@ def mapped_record(
             **({} if dry_run else factor_record(mapping, tensors)),
         },
     }
-
-
-def _row_faults(pair: Pair, tensors: Mapping[str, Tensor]) -> Iterator[Fault]:
-    """What does not agree between a row and its tensors, which are there."""
-    tensor = tensors[pair.left]
-    if pair.axes and pair.axes.sizes_in(tensor.shape) is None:
-        yield Fault("shape", pair.left, f"{shape_text(tensor.shape)}, wanted {pair.axes.wanted()}")
-    if not (pair.over or pair.times):
-        return
-    if tensor.dtype not in FLOATS:
-        yield Fault("dtype", pair.left, f"{tensor.dtype}, wanted a floating type")
-    if pair.over and prod(tensors[pair.over].shape) != 1:
-        yield Fault("shape", pair.over, f"{shape_text(tensors[pair.over].shape)}, wanted one number")
-    if pair.over and tensors[pair.over].dtype not in FLOATS:
-        yield Fault("dtype", pair.over, f"{tensors[pair.over].dtype}, wanted a floating type")
-
-
-def row_operations(
-    pair: Pair, tensors: Mapping[str, Tensor], factor: Tensor | None = None
-) -> tuple[tuple[Operation, ...], tuple[int, ...]]:
-    """The operations that make a row's right tensor of its left one, and its shape there. ``factor`` is the right
-    file's own factor, if it is not 1."""
-    tensor = tensors[pair.left]
-    ops: list[Operation] = [Divide(by=tensors[pair.over])] if pair.over else []
-    shape = _change_axes(ops, pair.axes, tensor.shape) if pair.axes else tensor.shape
-    if factor is not None:
-        ops.append(Multiply(by=factor))
-    return tuple(ops), shape
-
-
-def _change_axes(ops: list[Operation], axes: AxisChange, shape: tuple[int, ...]) -> tuple[int, ...]:
-    """Add the operations that take axes apart, order them and put them together; returns the shape there."""
-    sizes = axes.sizes_in(shape)
-    assert sizes is not None  # `match` looked
-    plain = tuple(sizes.values())
-    order = axes.order
-    if order != tuple(range(len(order))):
-        if plain != shape:
-            ops.append(Reshape(shape=plain))
-        ops.append(Permute(axes=order))
-        shape = tuple([plain[place] for place in order])
-    out = axes.right_shape(sizes)
-    if out != shape:
-        ops.append(Reshape(shape=out))
-    return out
-
-
-def _row(pair: Pair, tensors: Mapping[str, Tensor], factors: RecordedFactors, dtype: str | None) -> Row:
-    tensor = tensors[pair.left]
-    wanted = dtype if dtype and tensor.dtype in FLOATS else tensor.dtype
-    factor = factors.number(pair.times)
-    ops, shape = row_operations(pair, tensors, factor)
-    if factor is not None:
-        ops += factors.rounding(pair.right, wanted, shape)
-    if wanted != tensor.dtype:
-        ops += (Cast(dtype=wanted),)
-    return Row(tensor.name, pair.right, wanted, shape, ops)
-
-
-def _factor_row(pair: Pair, row: Row, factors: RecordedFactors) -> Row:
-    """The number that the right file's values are still to be divided by: 1, or the one that it once had."""
-    return factors.rows.get(pair.times) or Row(None, pair.times, row.dtype, (1,), (), 1.0)
 
 
 def _counter(mapping: UserMapping, pair: Pair, tensors: Mapping[str, Tensor]) -> str | None:

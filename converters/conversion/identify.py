@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
     from converters.formats.checkpoint import Checkpoint
+    from converters.formats.graph import Node
     from converters.mapping.match import Match
     from converters.mapping.network_info import NetworkInfo
 
@@ -55,6 +56,7 @@ def identify(
         match = with_inverse_std(match)
     if backbone:
         match = without_head(match)
+    _refuse_different_eps(checkpoint)
     info = network_info(
         match,
         checkpoint.provenance,
@@ -65,6 +67,20 @@ def identify(
     return Identified(checkpoint, match, require_unambiguous(info, checkpoint.path))
 
 
+def _refuse_different_eps(checkpoint: Checkpoint) -> None:
+    """Raise `Refused` for a graph whose batch norms differ in eps."""
+    if not checkpoint.nodes and checkpoint.predict_net is None:
+        return
+    from converters.formats.onnx.graph_settings import refuse_different_eps
+
+    nodes: Sequence[Node] = checkpoint.nodes
+    if checkpoint.predict_net is not None:
+        from converters.source_graphs.caffe2_predict_net import nodes_of
+
+        nodes = nodes_of(checkpoint.predict_net, checkpoint.tensors)
+    refuse_different_eps(nodes, checkpoint.path)
+
+
 def declared_settings(checkpoint: Checkpoint) -> Mapping[str, Any]:
     """The settings that a file's own graph declares, such as ``bn_eps``, ``pool1`` and ``stem_stride``. Raises
     `Refused` for a Caffe2 net that cannot be understood."""
@@ -72,4 +88,4 @@ def declared_settings(checkpoint: Checkpoint) -> Mapping[str, Any]:
         return checkpoint.declared
     from converters.source_graphs.caffe2_predict_net import declared_by
 
-    return declared_by(checkpoint.predict_net, checkpoint.tensors)
+    return declared_by(checkpoint.predict_net, checkpoint.tensors, checkpoint.path)

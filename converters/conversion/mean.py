@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 from converters.errors import BadInput, UsageError
 from converters.files import SourceFile
+from converters.printable import short_name
 from converters.record import Record
 from converters.tensor import FLOATS, Tensor
 
@@ -89,7 +90,12 @@ def _read(file: SourceFile) -> tuple[Tensor, str]:
     elif kind == "zip":
         from converters.formats.npz.reader import read_npz
 
-        arrays_in_file = read_npz(file).tensors
+        npz = read_npz(file)
+        arrays_in_file = npz.tensors
+        if npz.objects and not arrays_in_file:
+            from converters.formats.npz.objects import pickled
+
+            raise pickled(file, short_name(npz.objects[0]))
         if set(arrays_in_file) != {"mean"}:
             raise BadInput(
                 "is not a mean: one array of that name was expected",

@@ -80,7 +80,15 @@ def make_plan(
     apart = settings_apart(match, target, info)
     folded = {key: name for name in apart for key in match.variant.table.folded_settings.get(name, ())}
     planner = _Planner(
-        match, tensors, info, eps=eps, dtype=dtype, undo=undo or {}, original=original, folded=folded
+        match,
+        tensors,
+        info,
+        eps=eps,
+        dtype=dtype,
+        undo=undo or {},
+        original=original,
+        folded=folded,
+        scope=target.scope_for(match.sizes),
     )
     for slot in _wanted(match, target, original, path):
         planner.add(slot)
@@ -90,18 +98,11 @@ def make_plan(
     followed = {name: value for name, value in apart.items() if name in made_up}
     own = {name: value for name, value in apart.items() if name not in made_up}
     refuse_fixed(match, target, info, own, path)
-    notes = []
-    if not target.identity:
-        variant = match.variant.name
-        notes += differences(
-            (origin_layout or match.layout).support_for(variant), target.support_for(variant)
-        )
-        notes += [settings_note(target, own, info)] if own else []
+    notes = _layout_notes(origin_layout or match.layout, target, match, info, own)
     notes += value_notes(planner.rows, target, info, planner.shift)
     if target.format != "pytorch" and match.counters and not original:
-        notes.append(
-            f"{len(match.counters)} batch counters, which inference does not use, have no place in the target"
-        )
+        counters = len(match.counters)
+        notes.append(f"{counters} batch counters, which inference does not use, have no place in the target")
     if original and original.lossy:
         notes.append("something was cast on the way here: what that rounded cannot come back")
     if dtype is not None:
@@ -119,10 +120,22 @@ def make_plan(
     )
 
 
+def _layout_notes(
+    source: LayoutTable, target: LayoutTable, match: Match, info: NetworkInfo, own: Mapping[str, Any]
+) -> list[str]:
+    """How the networks of two layouts differ, and in which settings the target's own network does."""
+    if target.identity:
+        return []
+    variant = match.variant.name
+    notes = [*differences(source.support_for(variant), target.support_for(variant))]
+    return [*notes, settings_note(target, own, info)] if own else notes
+
+
 class _Planner:
     """Makes the rows, one slot of the target after the other.
 
     ``folded`` has, for each line of the network's table whose weights make up for a setting, that setting's name.
+    ``scope`` stands before all names where there is no original file.
     """
 
     def __init__(
@@ -136,9 +149,10 @@ class _Planner:
         undo: Mapping[str, tuple[Operation, ...]],
         original: OriginalFile | None,
         folded: Mapping[str, str],
+        scope: str,
     ) -> None:
         self.match, self.tensors, self.info, self.eps, self.dtype = match, tensors, info, eps, dtype
-        self.undo, self.original, self.folded = undo, original, folded
+        self.undo, self.original, self.folded, self.scope = undo, original, folded, scope
         self.shift = info.bn_eps - eps if BN_EPS in info.settings else 0.0
         self.rows: list[Row] = []
         self.implied: list[tuple[str, float]] = [(name, 0.0) for name in tensors_that_must_be_zero(match)]
@@ -173,7 +187,7 @@ class _Planner:
 
     def _name(self, slot: TensorSlot) -> str:
         """A target's tensor in the output; on the way back as in the original file."""
-        return self.original.file_name(slot.name) if self.original else slot.name
+        return self.original.file_name(slot.name) if self.original else self.scope + slot.name
 
     def _row(self, slot: TensorSlot, source: TensorSlot, name: str) -> Row:
         """The row of a tensor that both sides store."""

@@ -82,6 +82,11 @@ def recognize(
         return best.replace(dropped=(*best.dropped, *left_aside))
     if layout is not None:
         _refuse_other(checkpoint, tables, request)
+    raise _nearest_refusal(checkpoint, tables, request)
+
+
+def _nearest_refusal(checkpoint: Checkpoint, tables: Sequence[LayoutTable], request: _Request) -> Refused:
+    """The error for a file that matches none of some layouts: that of the layout with the fewest faults."""
     refusals: list[Refused] = []
     for table in tables:  # counting faults is slow, so it is done only if nothing matches
         try:
@@ -90,15 +95,15 @@ def recognize(
                 checkpoint.tensors,
                 _other_names(checkpoint, table),
                 **request._asdict(),
-                path=path,
+                path=checkpoint.path,
             )
         except Refused as error:
-            refusals.append(with_unconverted(error, checkpoint.unconverted))
+            refusals.append(error)
     nearest = max(refusals, key=lambda error: -len(error.faults) if error.faults else float("-inf"))
     if len(tables) > 1 and not nearest.faults:
         nearest = Refused(
             "is not a known network",
-            path=path,
+            path=checkpoint.path,
             hint="`convert models` lists the known ones, `convert inspect` what the file holds",
         )
     if entry := _averages_that_fit(checkpoint, tables, request):
@@ -110,7 +115,7 @@ def recognize(
         )
     if errors := (*network_errors(), *layout_errors()):
         nearest.hint = f"a table is broken, and its networks cannot be recognised: {errors[0]}"
-    raise nearest
+    return with_unconverted(nearest, checkpoint.unconverted)
 
 
 def _averages_that_fit(checkpoint: Checkpoint, tables: Sequence[LayoutTable], request: _Request) -> str:

@@ -51,6 +51,11 @@ class Target(Protocol):
         """What ``--wrap`` puts around the tensors."""
         ...
 
+    @property
+    def slash_keys(self) -> tuple[str, ...]:
+        """Patterns of the keys of nested dictionaries that contain slashes."""
+        ...
+
 
 class Work(Record):
     """What is to be written: the input, the plan, the planned tensors, the provenance without its checksums
@@ -128,13 +133,15 @@ def write_output(
     """Write the work's tensors as ``kind``, read the file back, and give it its name.
 
     With ``check`` every byte is compared with the source, else names, shapes and dtypes. Raises `Refused` if something
-    differs or the file cannot be written; nothing is left then.
+    differs or the file cannot be written, and `BadInput` if the input changed meanwhile; nothing is left then.
     """
     times = {"start": perf_counter()}
     format_ = format_named(kind)
 
     def read_back(temporary: str) -> None:
         times["written"] = perf_counter()
+        for file in work.checkpoint.files:
+            file.refuse_changed()
         try:
             if check or not _is_confirmed(temporary, format_, work):
                 _check(temporary, work, check=check)
@@ -163,6 +170,7 @@ def _content(work: Work, record: _Record, progress: Callable[[int, int], None] |
         original=origin.get("details", {}),
         same_layout=origin.get("layout") == work.target.name,
         wrapper=work.wrapper,
+        slash_keys=work.target.slash_keys,
         provenance=record.text,
         graph=partial(_source_graph, work),
         progress=_counter(progress, sum(tensor.nbytes for tensor in work.tensors)) if progress else None,

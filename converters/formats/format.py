@@ -107,7 +107,8 @@ class Content(Record):
     """What an output holds.
 
     ``original`` describes the file that the weights first came from (`Checkpoint.details`); ``same_layout`` is true
-    if that file had the output's layout.
+    if that file had the output's layout. ``slash_keys`` are patterns of the keys of nested dictionaries that contain
+    slashes.
     ``provenance`` gives the text of the provenance record, from the CRC-32 of each tensor's bytes as written, in
     order; ``graph`` the source framework's network; ``progress`` is called with the number of bytes of each chunk.
     """
@@ -116,6 +117,7 @@ class Content(Record):
     original: Mapping[str, Any]
     same_layout: bool
     wrapper: Wrapper | None
+    slash_keys: Sequence[str]
     provenance: Callable[[Sequence[int]], str]
     graph: Callable[[], Graph]
     progress: Callable[[int], None] | None

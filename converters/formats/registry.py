@@ -17,6 +17,7 @@ _FOLDERS = (
     "caffe2",
     "caffe",
     "chainer",
+    "jax",
     "arrays",
 )
 """In the order in which they are tried on a file."""

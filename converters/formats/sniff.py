@@ -15,7 +15,7 @@ HEAD = 1024
 
 _HDF5 = b"\x89HDF\r\n\x1a\n"
 _HDF5_BLOCK = 512  # bytes of the smallest block in front
-_MAY_BE_A_USER_BLOCK = ("unknown", "text", "protobuf", "html")
+_MAY_BE_A_USER_BLOCK = ("unknown", "text", "protobuf", "html", "msgpack")
 
 _STARTS = (
     (b"PK\x03\x04", "zip"),
@@ -43,6 +43,12 @@ _PROTOBUF = (
     rb"\n([\x01-\x7f])|\n\0[\x12\x1a\x20\x22\x2a\x32\x3a\x42\xa2]|\n[\x80-\xff][\x01-\x07]|\x12[\x80-\xff]|\x12[\x02-\x7f][\n\x12\x1a\x22]|\xa2\x06"
     rb"|\x08[\x80-\xff]{0,9}[\x00-\x7f][\x10\x12\x1a\x22\x28\x2a\x3a\x42]"
 )
+_MSGPACK = (
+    rb"(?:[\x90-\x9f]|\xdc..)?(?:[\x81-\x8f]|\xde..|\xdf....)"
+    rb"(?:[\xa0-\xbf]|[\xc4\xd9].|[\xc5\xda]..|[\0-\x7f][\x80-\xdf])"
+)
+"""A dictionary with a text or a small number as its first key, perhaps in a list."""
+
 _SAFETENSORS_HEADER = 100_000_000
 """The longest header of a safetensors file, in bytes; its length is the file's first eight bytes."""
 
@@ -66,6 +72,7 @@ _DESCRIPTIONS = {
     "npy": ("is a single numpy array (.npy)", "a checkpoint has many named arrays"),
     "safetensors": ("is a safetensors file", "it can be converted as it is"),
     "protobuf": ("is a protocol buffer, such as a .caffemodel", "Caffe models are read as c3d or tsn"),
+    "msgpack": ("is a msgpack file", "Flax's come as one, with a dictionary of named arrays"),
     "minidb": (
         "is a Caffe2 database (.mdl)",
         "VMZ's minidb_to_pickle.py turns it into a .pkl, which can be converted",
@@ -92,6 +99,8 @@ def sniff(head: bytes) -> str:
         return "tar"
     if head[8:].startswith(_MINIDB):
         return "minidb"
+    if re.match(_MSGPACK, head, re.DOTALL):
+        return "msgpack"
     if re.match(_HTML, head):
         return "html"
     if _is_protobuf(head):

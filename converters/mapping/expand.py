@@ -201,6 +201,7 @@ def _storage(file: LayoutFile, parameters: Mapping[str, Mapping[str, StoredTenso
     return Storage(
         parameters=parameters,
         container=file.container,
+        slash_keys=file.slash_keys,
         ignore=file.ignore,
         ignore_if_zero=file.ignore_if_zero,
         head_optional=pytorch if file.head_optional is None else file.head_optional,
@@ -223,6 +224,7 @@ def _naming(
         table = load_other(("names_from",), file.names_from)
         naming = table.naming.replace(
             prefixes=file.prefixes,
+            scopes=file.scopes,
             backbone=file.backbone,
             taken_from=(file.names_from, *table.naming.taken_from),
         )
@@ -242,6 +244,7 @@ def _naming(
         letters=file.letters,
         rename=file.rename,
         prefixes=file.prefixes,
+        scopes=file.scopes,
         backbone=file.backbone,
         taken_from=tuple(taken),
     )

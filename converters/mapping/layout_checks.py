@@ -181,6 +181,8 @@ def _setting_faults(file: LayoutFile, known: Iterable[Variant]) -> Iterator[Faul
         rows.append((("supports", place, "settings"), row.variants, "setting", row.settings))
         rows.append((("supports", place, "config"), row.variants, "option", row.config))
         rows.append((("supports", place, "fixed"), row.variants, "setting", row.fixed))
+    for place, scope in enumerate(file.scopes):
+        rows.append((("scopes", place, "sizes"), ("*",), "size", scope.sizes))
     for place, model in enumerate(file.models):
         rows.append((("models", place, "settings"), model.variants, "setting", model.settings))
         rows.append((("models", place, "sizes"), model.variants, "size", model.sizes))

@@ -102,6 +102,16 @@ class Preprocessing(Record):
         return {key: value for key, value in given.items() if value}
 
 
+class Scope(Record):
+    """``[[scopes]]``: the prefix of the names in a new file, where the file's sizes are those of a released one. Of
+    several rows the first that fits counts."""
+
+    prefix: str
+    """The prefix."""
+    sizes: Mapping[str, tuple[int, ...]]
+    """Sizes that the file's tensors must have."""
+
+
 class TensorRow(Record):
     """``[[tensor]]``: what is done to one module's tensors here, in order."""
 
@@ -138,6 +148,8 @@ class LayoutFile(Record):
     """Another layout whose modules, parameters, letters and rename this one has."""
     prefixes: tuple[str, ...] = ("",)
     """Prefixes that names may have; a ``*`` at the beginning stands for any text."""
+    scopes: tuple[Scope, ...] = ()
+    """The prefix that names get where no earlier conversion says what it was; none by default."""
     backbone: str = ""
     """The prefix that names in a file of the backbone alone lack."""
     letters: Mapping[str, str] = NOTHING
@@ -156,6 +168,8 @@ class LayoutFile(Record):
     """How tensors are stored, for each kind of module: ``SUFFIX``, ``SUFFIX AXES -> AXES`` or ``= VALUE``."""
     tensor: tuple[TensorRow, ...] = ()
     """What is done to single modules' tensors."""
+    slash_keys: tuple[str, ...] = ()
+    """Of nested dictionaries, whose keys are joined by slashes to names: patterns of the keys that contain slashes."""
     container: str = "state_dict"
     """What ``--wrap`` puts around the state dict."""
     ignore: tuple[str, ...] = ()
@@ -363,6 +377,7 @@ class Naming(Record):
     letters: Mapping[str, str]
     rename: Mapping[str, str]
     prefixes: tuple[str, ...]
+    scopes: tuple[Scope, ...]
     backbone: str
     taken_from: tuple[str, ...] = ()
     absent: str = ""
@@ -374,6 +389,7 @@ class Storage(Record):
 
     parameters: Mapping[str, Mapping[str, StoredTensor]]
     container: str
+    slash_keys: tuple[str, ...]
     ignore: tuple[str, ...]
     ignore_if_zero: tuple[str, ...]
     head_optional: bool
@@ -410,6 +426,20 @@ class LayoutTable(Record):
     def container(self) -> str:
         """What ``--wrap`` puts around the state dict."""
         return self.storage.container
+
+    @property
+    def slash_keys(self) -> tuple[str, ...]:
+        """Patterns of the keys of nested dictionaries that contain slashes."""
+        return self.storage.slash_keys
+
+    def scope_for(self, sizes: Mapping[str, int]) -> str:
+        """The prefix of the names in a new file with these sizes."""
+        fitting = (
+            row.prefix
+            for row in self.naming.scopes
+            if all(sizes.get(size) in allowed for size, allowed in row.sizes.items())
+        )
+        return next(fitting, "")
 
     def support_for(self, variant: str) -> Support:
         """What the table says of a variant; the first row that matches counts, none means that it holds it."""

@@ -56,7 +56,8 @@ class Constant(NamedTuple):
 
 
 class Side(Record):
-    """The files of one side. ``left_over`` are tensors that have no row yet."""
+    """The files of one side. ``left_over`` are tensors that have no row yet; ``slash_keys`` are patterns of the keys of
+    nested dictionaries that contain slashes."""
 
     name: str
     title: str
@@ -65,6 +66,7 @@ class Side(Record):
     drop: tuple[str, ...]
     constants: Mapping[str, Constant]
     left_over: tuple[str, ...]
+    slash_keys: tuple[str, ...]
 
 
 class Pair(Record):
@@ -388,15 +390,15 @@ def _expanded(indexes: _Indexes, section: str, row: _Row) -> Iterator[Pair]:
 
 def _side(check: Check, indexes: _Indexes, raw: Mapping[str, Any], key: str) -> Side:
     row = _table(check, raw.get(key, {}), key)
-    check.keys(row, key, set(), {"format", "drop", "constants", "left_over"})
+    check.keys(row, key, set(), {"format", "drop", "constants", "left_over", "slash_keys"})
     format_ = row.get("format", "pytorch")
     check.that(
         isinstance(format_, str) and format_ in side_formats(),
         f"{key}.format",
         f"is not one of {', '.join(side_formats())}",
     )
-    drop, left_over = row.get("drop", []), row.get("left_over", [])
-    for word, texts in (("drop", drop), ("left_over", left_over)):
+    lists: dict[str, list[str]] = {word: row.get(word, []) for word in ("drop", "left_over", "slash_keys")}
+    for word, texts in lists.items():
         check.that(
             isinstance(texts, list)
             and len(texts) <= MOST_ROWS
@@ -415,9 +417,10 @@ def _side(check: Check, indexes: _Indexes, raw: Mapping[str, Any], key: str) -> 
         title=key,
         format=format_,
         container="state_dict",
-        drop=tuple(drop),
+        drop=tuple(lists["drop"]),
         constants=constants,
-        left_over=tuple(left_over),
+        left_over=tuple(lists["left_over"]),
+        slash_keys=tuple(lists["slash_keys"]),
     )
 
 

@@ -43,10 +43,9 @@ def read_hashes(folder: str) -> dict[str, str]:
 
 
 def add_hashes(folder: str, hashes: Mapping[str, str]) -> None:
-    """Add files to a folder's list, which is created if needed. Several processes may do so at a time."""
-    with _locked(folder):
-        known = read_hashes(folder) if os.path.lexists(list_path(folder)) else {}
-        write_text(list_path(folder), dump_sums({**known, **hashes}))
+    """Add files to a folder's list, which is created if needed. The folder must be `locked`."""
+    known = read_hashes(folder) if os.path.lexists(list_path(folder)) else {}
+    write_text(list_path(folder), dump_sums({**known, **hashes}))
 
 
 def write_text(path: str, text: str) -> None:
@@ -56,8 +55,8 @@ def write_text(path: str, text: str) -> None:
 
 
 @contextmanager
-def _locked(folder: str) -> Iterator[None]:
-    """Keep others from changing the list meanwhile, where the file system has locks."""
+def locked(folder: str) -> Iterator[None]:
+    """Keep other runs from publishing to a folder meanwhile, where the file system has locks."""
     if sys.platform == "win32":
         yield
         return

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import re
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -13,7 +13,7 @@ from converters.conversion.convert import convert
 from converters.conversion.output_names import fill, placeholders, stem_of
 from converters.errors import ConverterError, Refused, UsageError
 from converters.files import SourceFile
-from converters.formats.io.atomic import refuse_output, replacing
+from converters.formats.io.atomic import refuse_output, replacing, staging
 from converters.formats.open import open_checkpoint
 from converters.formats.registry import format_named
 from converters.inspection.inspect import inspect
@@ -22,11 +22,12 @@ from converters.mapping.releases import release_of
 from converters.reports.model_card import CardFacts, model_card, source_names
 
 from .checks import compare_networks, compare_with_source, network_of, read_through
-from .hash_list import add_hashes, list_path, read_hashes, write_text
+from .hash_list import add_hashes, list_path, locked, read_hashes, write_text
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
+    from converters.formats.io.atomic import Staging
     from converters.inspection.inspect import Inspection
 
 PATTERN = "{stem}-{hash8}"
@@ -87,27 +88,28 @@ def publish(
     suffix, inspection, stem = _suffix(path), _inspect_known(path), _stem(path)
     if os.path.lexists(list_path(folder)):
         read_hashes(folder)  # fails before any work if nothing can be added to it
-    with _staging(os.path.join(folder, f".{stem}"), suffix, path, source) as (staged, reconverted):
+    with _staging(os.path.join(folder, f"{stem}.publishing"), suffix, path, source) as (files, names):
+        staged, reconverted = map(files.path, names)
         stripped = _stage(path, staged, inspection)
         inspection = inspect(staged)
         checks = _checks(staged, inspection, source, reconverted, verify=verify)
         digest = sha256_of(staged)
-        base = _published_name(name, stem, inspection, digest) + suffix
-        published = os.path.join(folder, base)
-        if not (os.path.isfile(published) and sha256_of(published) == digest):
-            refuse_output(published, force=force)
-            os.replace(staged, published)
-    facts = CardFacts(
-        file=base,
-        sha256=digest,
-        size=os.path.getsize(published),
-        release=_release(path, inspection),
-        checks=checks,
-        stripped=stripped,
-    )
-    card = published.removesuffix(suffix) + ".md"
-    write_text(card, model_card(inspection, facts))
-    add_hashes(folder, {base: digest, os.path.basename(card): sha256_of(card)})
+        facts = CardFacts(
+            file=_published_name(name, stem, inspection, digest) + suffix,
+            sha256=digest,
+            size=os.path.getsize(staged),
+            release=_release(path, inspection),
+            checks=checks,
+            stripped=stripped,
+        )
+        published = os.path.join(folder, facts.file)
+        card = published.removesuffix(suffix) + ".md"
+        with locked(folder):
+            if not (os.path.isfile(published) and sha256_of(published) == digest):
+                refuse_output(published, force=force)
+                files.put(names[0], facts.file, force=force)
+            write_text(card, model_card(inspection, facts))
+            add_hashes(folder, {facts.file: digest, os.path.basename(card): sha256_of(card)})
     return Published(
         path=published,
         card=card,
@@ -149,20 +151,20 @@ def _stem(path: str) -> str:
 
 
 @contextmanager
-def _staging(beginning: str, suffix: str, path: str, source: str | None) -> Iterator[tuple[str, str]]:
-    """Two temporary names, for the file to be published and for a new conversion of its source. Both files are removed
-    in the end, and errors name the user's files instead of them."""
-    staged, reconverted = f"{beginning}.publishing{suffix}", f"{beginning}.again{suffix}"
+def _staging(
+    beginning: str, suffix: str, path: str, source: str | None
+) -> Iterator[tuple[Staging, tuple[str, str]]]:
+    """A temporary folder, and the names in it of the file to be published and of a new conversion of its source.
+    Errors name the user's files instead of them."""
+    names = f"publishing{suffix}", f"again{suffix}"
+    users: dict[str | None, str] = {beginning: path}
     try:
-        refuse_output(staged, force=True)
-        yield staged, reconverted
+        with staging(beginning) as files:
+            users |= {files.path(names[0]): path, files.path(names[1]): source or ""}
+            yield files, names
     except ConverterError as error:
-        error.path = {staged: path, reconverted: source or ""}.get(error.path, error.path)
+        error.path = users.get(error.path, error.path)
         raise
-    finally:
-        for leftover in (staged, reconverted):
-            with suppress(OSError):
-                os.unlink(leftover)
 
 
 def _stage(path: str, staged: str, inspection: Inspection) -> tuple[str, ...]:

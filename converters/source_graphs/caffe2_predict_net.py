@@ -13,9 +13,9 @@ from .net import SourceNet, SourceOp
 from .translation import translate
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Mapping, Sequence
 
-    from converters.formats.graph import Caffe2Net
+    from converters.formats.graph import Caffe2Net, Graph, Node
     from converters.tensor import Tensor
 
 
@@ -50,12 +50,22 @@ def described_net(predict_net: Caffe2Net, tensors: Mapping[str, Tensor]) -> Sour
     )
 
 
-def declared_by(predict_net: Caffe2Net, tensors: Mapping[str, Tensor]) -> dict[str, Any]:
+def declared_by(predict_net: Caffe2Net, tensors: Mapping[str, Tensor], path: str) -> dict[str, Any]:
     """The settings that a ``predict_net`` declares (`declared_settings`); none if it has operators that cannot be
-    translated to ONNX. Raises `Refused` as `described_net` does."""
+    translated to ONNX. Raises `Refused` as `described_net` does, and `BadInput` as `declared_settings` does."""
+    graph = _graph(predict_net, tensors)
+    return declared_settings(graph.nodes, tuple(graph.inputs), tensors, path) if graph else {}
+
+
+def nodes_of(predict_net: Caffe2Net, tensors: Mapping[str, Tensor]) -> Sequence[Node]:
+    """The operators of a ``predict_net`` as ONNX has them; none if there are some that ONNX has not."""
+    graph = _graph(predict_net, tensors)
+    return graph.nodes if graph else ()
+
+
+def _graph(predict_net: Caffe2Net, tensors: Mapping[str, Tensor]) -> Graph | None:
     net = described_net(predict_net, tensors)
     try:
-        graph = translate(net, caffe2.VOCABULARY, tensors)
+        return translate(net, caffe2.VOCABULARY, tensors)
     except Refused:
-        return {}
-    return declared_settings(graph.nodes, tuple(graph.inputs), tensors)
+        return None

@@ -171,6 +171,7 @@ def _notes(side: _Side, left_over: tuple[str, ...], *, written: bool) -> SideNot
         drop=(*names.drop, *fillers, *(() if written else names.counters)),
         left_over=[name for name in left_over if name not in fillers],
         counters=[checkpoint.tensors[name] for name in names.counters] if written else (),
+        slash_keys=checkpoint.details.get("slash_keys", ()),
     )
 
 

@@ -20,12 +20,14 @@ WIDTH = 100
 
 class SideNotes(NamedTuple):
     """What a mapping says of one side besides pairs: its format, patterns of names to drop, names of unknown meaning,
-    and ``counters``, integers that the other side does not have and that start at zero."""
+    ``counters``, integers that the other side does not have and that start at zero, and ``slash_keys``, the keys of
+    nested dictionaries that contain slashes."""
 
     format: str
     drop: Sequence[str]
     left_over: Sequence[str]
     counters: Sequence[Tensor] = ()
+    slash_keys: Sequence[str] = ()
 
 
 def mapping_text(proposal: Proposal, title: str, sides: tuple[SideNotes, SideNotes]) -> str:
@@ -66,6 +68,8 @@ def _side_lines(
 ) -> Iterator[str]:
     key = ("from", "to")[number]
     yield from ("", f"[{key}]", f'format = "{notes.format}"')
+    if notes.slash_keys:
+        yield f"slash_keys = {_list(notes.slash_keys)}"
     if notes.drop:
         yield f"drop = {_list(notes.drop)}"
     if notes.left_over:

@@ -34,7 +34,7 @@ def compare_blocks(model: Network, run: SourceRun) -> tuple[list[BlockResult], A
                 reference = run.values[net.blocks[name]]
                 if name == "logits":
                     logits, reference = value, run.mean_logits(reference)
-                results[name] = _compare(name, net.blocks[name], reference, value)
+                results[name] = compare_values(name, net.blocks[name], reference, value)
             place = order.index(name) + 1
     except (RuntimeError, ValueError) as error:  # sizes that do not fit together
         why = str(error).splitlines()[0][:200]
@@ -68,7 +68,8 @@ def _run_steps(model: Network, inputs: list[Any], device: str) -> Iterator[tuple
         torch.set_float32_matmul_precision(precision)
 
 
-def _compare(name: str, source_name: str, reference: Any, value: Any) -> BlockResult:
+def compare_values(name: str, source_name: str, reference: Any, value: Any) -> BlockResult:
+    """A value of the output's beside the source's ``reference``, arrays of one size."""
     import numpy
 
     shape = tuple(value.shape)

@@ -20,10 +20,18 @@ REGIONS = 3
 
 
 def make_inputs(
-    info: NetworkInfo, path: str | os.PathLike[str] | None, seed: int, *, regions: bool
+    info: NetworkInfo,
+    path: str | os.PathLike[str] | None,
+    seed: int,
+    *,
+    regions: bool,
+    size: tuple[int, ...] | None = None,
 ) -> tuple[list[Any], str]:
-    """The inputs as float32 arrays in the reference networks' order, and their shapes and origin in words. Detectors
-    are given ``regions`` beside the clip. Raises `UsageError`, or `BadInput` for a file that holds no such clip."""
+    """The inputs as float32 arrays in the reference networks' order, and their shapes and origin in words.
+
+    Detectors are given ``regions`` beside the clip. Noise has the network's usual size, or ``size``: frames, height,
+    width. Raises `UsageError`, or `BadInput` for a file that holds no such clip.
+    """
     import numpy
 
     if not 0 <= seed < 1 << 32:
@@ -34,7 +42,7 @@ def make_inputs(
     if path is not None:
         first, origin = _load_clip(os.fspath(path), audio), printable(os.path.basename(os.fspath(path)))
     else:
-        size, origin = info.input.get("clip"), f"noise of seed {seed}"
+        size, origin = size or info.input.get("clip"), f"noise of seed {seed}"
         if audio:
             first = _standardised(random.random_sample((1, *LOG_MEL)))
         elif size is not None:

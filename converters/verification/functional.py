@@ -12,13 +12,14 @@ from converters.errors import Refused, UsageError
 from converters.loading import build_network, canonical_state, require_torch
 from converters.source_graphs.registry import NoSourceNet
 
-from .blocks import compare_blocks, one_sided
+from .blocks import compare_blocks, compare_values, one_sided
 from .clips import make_inputs
-from .outcome import TOLERANCES, Comparison, DeclaredDifferences, FunctionalResult, TopClass
+from .outcome import TOLERANCES, BlockResult, Comparison, DeclaredDifferences, FunctionalResult, TopClass
+from .own_graph import own_blocks, own_graph
 from .source_network import (
     SourceRun,
     build_source_net,
-    graph_difference,
+    fed_to,
     run_source_net,
     with_usual_head_name,
 )
@@ -51,7 +52,7 @@ def compare(source: Identified, output: Identified, hints: UserHints, options: R
         find_origin_layout(output.checkpoint.provenance) if output.match.layout.identity else None
     ) or output.match.layout
     declared = DeclaredDifferences(tuple(_notes(source, output, project)))
-    if source.match.layout.format == "pytorch":
+    if source.match.layout.format == "pytorch" and not source.checkpoint.nodes:
         return Comparison(
             None, declared, "the source is a PyTorch file: no source framework's network to run"
         )
@@ -66,15 +67,12 @@ def compare(source: Identified, output: Identified, hints: UserHints, options: R
     state = canonical_state(output.checkpoint, output.match, output.info)
     # The source's function over the output's weights; what the output's project computes differently is measured below.
     blocks, logits = compare_blocks(_network(output, state, source.match.layout), run)
-    if source.checkpoint.predict_net is not None or not output.info.classes:
+    own_net = source.checkpoint.predict_net is not None or bool(source.checkpoint.nodes)
+    if own_net or not output.info.classes:
         # A file's own net may name inner values differently, and a backbone pools where the head would.
         blocks = [block for block in blocks if block.source_name]
-    if output.checkpoint.nodes and (fault := graph_difference(source, output, net)):
-        if output.checkpoint.provenance:  # a graph that this tool wrote, and that was changed since
-            blocks.insert(0, one_sided("graph", "", (), fault))
-        else:
-            note = f"its ONNX graph is not what this tool writes, and was not run: {fault}"
-            declared = declared._replace(notes=(*declared.notes, note))
+    if output.checkpoint.nodes:
+        blocks.insert(0, _compare_own_graph(output, run))
     labels = source.info.input.get("labels") or output.info.input.get("labels") or []
     result = FunctionalResult(
         device=run.device,
@@ -94,12 +92,32 @@ def _run_source(
     source: Identified, net: SourceNet, tensors: Mapping[str, Tensor], options: RunOptions
 ) -> SourceRun:
     device, clip = _device(options.device), options.clip
-    inputs, words = make_inputs(source.info, clip, options.seed, regions="rois" in net.inputs)
+    origin = "" if clip is None else os.fspath(clip)
+    graph = own_graph(source.checkpoint.path) if source.checkpoint.nodes else None
+    size = graph.clip_size if graph else None
+    inputs, words = make_inputs(source.info, clip, options.seed, regions="rois" in net.inputs, size=size)
     try:
-        values = run_source_net(net, tensors, inputs, "" if clip is None else os.fspath(clip))
+        if graph:
+            net = net.replace(blocks=own_blocks(graph, net.blocks))
+            values = graph.run(fed_to(net, inputs), list(dict.fromkeys(net.blocks.values())))
+        else:
+            values = run_source_net(net, tensors, inputs, origin)
     except Refused as error:
-        raise error.at(source.checkpoint.path) from None
+        raise error.at(origin or source.checkpoint.path) from None
     return SourceRun(net=net, inputs=inputs, clip=words, values=values, device=device)
+
+
+def _compare_own_graph(output: Identified, run: SourceRun) -> BlockResult:
+    """What the graph in an ONNX output computes, compared with the source's network."""
+    name = run.net.output
+    try:
+        graph = own_graph(output.checkpoint.path)
+        wanted = name if name in graph.values else graph.output
+        value = graph.run(fed_to(run.net, run.inputs), [wanted])[wanted]
+    except Refused as error:
+        fault = f"{error.what}: {error.where}" if error.where else error.what
+        return one_sided("graph", name, run.values[name].shape, fault)
+    return compare_values("graph", name, run.values[name], value)
 
 
 def _notes(source: Identified, output: Identified, project: LayoutTable) -> Iterator[str]:

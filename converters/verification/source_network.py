@@ -11,17 +11,16 @@ from converters.mapping.layout_tables import load_layout
 from converters.mapping.names import tensor_slots
 from converters.mapping.network_info import model_name_in
 from converters.source_graphs.caffe2_predict_net import described_net
+from converters.source_graphs.net import SourceNet
 from converters.source_graphs.registry import source_graph, source_net
+
+from .own_graph import own_graph
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from converters.conversion.identify import Identified, UserHints
-    from converters.formats.graph import Node
-    from converters.source_graphs.net import SourceNet
     from converters.tensor import Tensor
-
-    NodeKey = tuple[str, tuple[str, ...], tuple[str, ...], tuple[object, ...]]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -67,6 +66,8 @@ def build_source_net(
     """The source's network, by its own file, then by what the user says of it and what the file stores beside the
     weights, and by default as its released files are. Raises `NoSourceNet` where there is none."""
     checkpoint = side.checkpoint
+    if checkpoint.nodes and side.match.layout.format == "pytorch":
+        return exported_net(checkpoint.path)
     recorded = ((checkpoint.provenance or {}).get("network") or {}).get("settings") or {}
     known = {*recorded, *checkpoint.declared, *hints.settings}
     if checkpoint.predict_net:
@@ -84,6 +85,19 @@ def build_source_net(
     return net
 
 
+def exported_net(path: str) -> SourceNet:
+    """The network of a model that PyTorch exported: only what goes in and what comes out have a meaning here."""
+    graph = own_graph(path)
+    return SourceNet(
+        name="exported",
+        framework="PyTorch",
+        ops=(),
+        inputs=dict.fromkeys(graph.inputs, ()),
+        blocks={"logits": graph.output},
+        axes="frames" if len(graph.shape) == 4 else "NCTHW",
+    )
+
+
 def run_source_net(
     net: SourceNet, tensors: Mapping[str, Any], inputs: list[Any], origin: str
 ) -> dict[str, Any]:
@@ -95,14 +109,7 @@ def run_source_net(
     from converters.formats.onnx.writer import write_onnx
 
     outputs = list(dict.fromkeys(net.blocks.values()))
-    feeds = {}
-    for name, array in zip(net.inputs, inputs, strict=True):
-        value = array
-        if array.ndim == 5 and net.axes == "NTHWC":
-            value = array.transpose(0, 2, 3, 4, 1)
-        elif array.ndim == 5 and net.axes == "frames":
-            value = array.transpose(0, 2, 1, 3, 4).reshape(-1, array.shape[1], *array.shape[3:])
-        feeds[name] = value.copy(order="C")
+    feeds = dict(zip(net.inputs, fed_to(net, inputs), strict=True))
     with TemporaryDirectory(prefix="convert-verify-") as folder:
         path = os.path.join(folder, "source.onnx")
         with open(path, "wb") as out:
@@ -113,37 +120,14 @@ def run_source_net(
             raise error.at(origin) from None
 
 
-def graph_difference(source: Identified, output: Identified, net: SourceNet) -> str:
-    """In words, the first node of the output's ONNX graph that differs from the one this tool writes; empty where none
-    does."""
-    tensors, info = source.checkpoint.tensors, source.info
-    nets = [net]
-    if source.checkpoint.predict_net is not None:  # the output may have been written from the weights alone
-        nets.append(source_net(tensors, settings=info.settings))
-    nodes = [_node_key(node) for node in output.checkpoint.nodes if node.kind != "Constant"]
-    differences = [
-        _first_difference(nodes, [_node_key(node) for node in source_graph(each, tensors).nodes])
-        for each in nets
-    ]
-    return differences[0] if all(differences) else ""
-
-
-def _first_difference(nodes: list[NodeKey], expected: list[NodeKey]) -> str:
-    for node, other in zip(nodes, expected, strict=False):
-        if node != other:
-            return f"the node {node[0]} of {', '.join(node[2])} is different"
-    return f"{len(nodes)} nodes instead of {len(expected)}" if len(nodes) != len(expected) else ""
-
-
-def _node_key(node: Node) -> NodeKey:
-    """A node in comparable form, its numbers rounded as a file stores them."""
-    numbers = {
-        name: tuple(value)
-        if isinstance(value, (list, tuple))
-        else float(f"{value:.6g}")
-        if isinstance(value, float)
-        else value
-        for name, value in node.attributes.items()
-        if not isinstance(value, str)
-    }
-    return node.kind, tuple(node.inputs), tuple(node.outputs), tuple(sorted(numbers.items()))
+def fed_to(net: SourceNet, inputs: list[Any]) -> list[Any]:
+    """Clips as a network takes them, with its order of axes."""
+    arrays = []
+    for array in inputs:
+        value = array
+        if array.ndim == 5 and net.axes == "NTHWC":
+            value = array.transpose(0, 2, 3, 4, 1)
+        elif array.ndim == 5 and net.axes == "frames":
+            value = array.transpose(0, 2, 1, 3, 4).reshape(-1, array.shape[1], *array.shape[3:])
+        arrays.append(value.copy(order="C"))
+    return arrays

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import shlex
 import shutil
 import signal
 import subprocess
@@ -490,6 +491,43 @@ def test_help_and_version(run):
         assert done.returncode == 0
         assert "usage: convert" in done.stdout
     assert run("--version").stdout.startswith("video-checkpoint-converters ")
+
+
+@pytest.mark.parametrize("change", ["longer", "touched", "a byte"])
+def test_an_input_that_changes_meanwhile_is_refused(r2d, tmp_path, change):
+    shutil.copy(r2d, tmp_path / "in.pkl")
+
+    def progress(done, total):
+        if done == total:
+            with open(tmp_path / "in.pkl", "r+b") as file:
+                file.seek(
+                    1_000_000 if change == "a byte" else 0, os.SEEK_SET if change == "a byte" else os.SEEK_END
+                )
+                file.write(b"" if change == "touched" else b"x")
+            os.utime(tmp_path / "in.pkl")
+
+    with pytest.raises(BadInput, match="changed while it was read"):
+        convert("vmz", tmp_path / "in.pkl", tmp_path / "out.pth", progress=progress)
+    assert os.listdir(tmp_path) == ["in.pkl"]
+
+
+@pytest.mark.parametrize("closed", ["2>&-", "<&- >&- 2>&-"])
+def test_closed_streams_do_no_harm(r2d, tmp_path, closed):
+    def shell(*words: object) -> subprocess.CompletedProcess[bytes]:
+        command = shlex.join([sys.executable, "-m", "converters", *map(str, words)])
+        environment = {**os.environ, "PYTHONPATH": str(REPOSITORY)}
+        return subprocess.run(
+            ["sh", "-c", f"{command} {closed}"],
+            cwd=tmp_path,
+            capture_output=True,
+            env=environment,
+            check=False,
+        )
+
+    assert shell("vmz", r2d, "out.pth").returncode == 0
+    assert inspect(tmp_path / "out.pth").layout == "vmz-pt"
+    done = shell("vmz", "gone.pkl", "other.pth")
+    assert (done.returncode, done.stdout, done.stderr) == (3, b"", b"")
 
 
 def test_a_closed_pipe_is_no_error(r2d, tmp_path):

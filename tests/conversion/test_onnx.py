@@ -107,6 +107,60 @@ def test_a_graph_tells_what_no_tensor_does(tmp_path: Path) -> None:
     assert inspect(path).network.bn_eps == 1e-5
 
 
+def norms(model: onnx.ModelProto) -> list[onnx.AttributeProto]:
+    """The epsilon of every batch norm."""
+    nodes = [node for node in model.graph.node if node.op_type == "BatchNormalization"]
+    return [one for node in nodes for one in node.attribute if one.name == "epsilon"]
+
+
+def strides(model: onnx.ModelProto) -> onnx.AttributeProto:
+    """The strides of the first convolution."""
+    node = next(node for node in model.graph.node if node.op_type == "Conv")
+    return next(one for one in node.attribute if one.name == "strides")
+
+
+@pytest.mark.parametrize("dry_run", [True, False])
+@pytest.mark.parametrize("eps", [float("nan"), float("inf"), -1e-5, 1e20])
+def test_an_eps_that_no_norm_can_have_is_the_files_fault(eps: float, dry_run: bool, tmp_path: Path) -> None:
+    model = onnx.load(exported(tmp_path, "ir-csn-26"))
+    norms(model)[3].f = eps
+    onnx.save(model, tmp_path / "x.onnx")
+    with pytest.raises(BadInput, match="has a batch norm with eps"):
+        convert("onnx", tmp_path / "x.onnx", tmp_path / "x.pth", dry_run=dry_run)
+
+
+@pytest.mark.parametrize("stride", [0, -1, 1 << 40])
+def test_strides_that_no_convolution_can_have_are_the_files_fault(stride: int, tmp_path: Path) -> None:
+    model = onnx.load(exported(tmp_path, "ir-csn-26"))
+    strides(model).ints[0] = stride
+    onnx.save(model, tmp_path / "x.onnx")
+    with pytest.raises(BadInput, match=f"has a convolution with strides {stride}, 2, 2"):
+        convert("onnx", tmp_path / "x.onnx", tmp_path / "x.pth", dry_run=True)
+
+
+@pytest.mark.parametrize("eps", [0.0, 1e-4, 0.1])
+def test_a_norm_with_another_eps_is_refused_by_its_name(eps: float, tmp_path: Path) -> None:
+    model = onnx.load(exported(tmp_path, "ir-csn-26"))
+    norms(model)[3].f = eps
+    onnx.save(model, tmp_path / "x.onnx")
+    nodes = [node for node in model.graph.node if node.op_type == "BatchNormalization"]
+    with pytest.raises(Refused, match=f"eps {eps:g} where most have 0.001") as refused:
+        convert("onnx", tmp_path / "x.onnx", tmp_path / "x.pth")
+    assert refused.value.where == nodes[3].output[0]
+    assert inspect(tmp_path / "x.onnx").layout == "vmz"
+
+
+def test_one_eps_of_all_norms_is_converted_and_proved(tmp_path: Path) -> None:
+    model = onnx.load(exported(tmp_path, "ir-csn-26"))
+    for attribute in norms(model):
+        attribute.f = 0.1
+    onnx.save(model, tmp_path / "x.onnx")
+    convert("onnx", tmp_path / "x.onnx", tmp_path / "x.pth")
+    found = verify(tmp_path / "x.onnx", tmp_path / "x.pth")
+    assert found.ok
+    assert found.functional.blocks[-1].name == "logits"
+
+
 def test_a_model_whose_writer_left_its_name_out(tmp_path: Path) -> None:
     """Its first two fields are then a number and a message."""
     model = onnx.load(exported(tmp_path, "ir-csn-26"))

@@ -384,6 +384,15 @@ def repeated() -> dict[str, tuple[bytes, str]]:
             + b"".join(b"G" + struct.pack(">d", float(index << 36)) + b"N" for index in range(60_000)) + b"u.",
             "no tensors",
         ),
+        "NaN as keys": (
+            p4 + b"}(" + (b"G" + struct.pack(">d", float("nan")) + b"N") * 60_000 + b"u.", "no tensors"
+        ),
+        "NaN in tuples as keys": (
+            p4 + b"}(" + (b"G" + struct.pack(">d", float("nan")) + b"\x85N") * 60_000 + b"u.", "no tensors"
+        ),
+        "one NaN as keys": (
+            p4 + _stored(b"G" + struct.pack(">d", float("nan")), 0) + b"}(" + b"h\x00N" * many + b"u.", "twice"
+        ),
         "long names as keys": (
             p4 + b"}(" + b"".join(text("k" * 256 + str(index)) + b"N" for index in range(10_000)) + b"u.",
             "no tensors",

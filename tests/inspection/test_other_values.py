@@ -101,6 +101,7 @@ def test_a_tensor_that_is_not_converted_is_shown_and_compared(run, tmp_path, kin
     a, b, c = paths
     shown = inspect(a)
     assert [(name, kind in what) for name, what, _ in shown.unconverted] == [("odd", True)]
+    assert shown.unconverted[0][2] == tuple(odd.shape)
     assert shown.others == ("odd",)
     assert "odd" in run("inspect", a).stdout.partition("not converted 1")[2]
     assert json.loads(run("inspect", a, "--json").stdout)["unconverted"][0][0] == "odd"
@@ -151,6 +152,7 @@ def test_what_a_mapping_leaves_out_is_unused(run, tmp_path):
     done = run("a.safetensors", "b.pth", "--mapping", "m.toml")
     assert done.returncode == 1
     assert "unused: odd" in done.stderr
+    assert "(1 fault; 1 of 1 rows match): map what is unused, or name it under drop" in done.stderr
     (tmp_path / "m.toml").write_text('[tensors]\n"a" = "b"\n"odd" = "odd"\n')
     done = run("a.safetensors", "b.pth", "--mapping", "m.toml")
     assert "dtype: odd (uint16, which is not converted)" in done.stderr
@@ -284,6 +286,7 @@ def test_what_a_file_holds_around_its_values_is_compared(tmp_path):
         with h5py.File(tmp_path / f"{name}.h5", "w") as file:
             file["l/w"] = np.ones(2, "f4")
             file.create_group(group)
+            file["l/none"] = h5py.Empty("f" if name == "a" else "d")
         blobs = {"w": np.ones(2, "f4")}
         (tmp_path / f"{name}.pkl").write_bytes(pickle.dumps(blobs if group == "one" else {"blobs": blobs}, 2))
         (tmp_path / name / "variables").mkdir(parents=True)
@@ -292,7 +295,10 @@ def test_what_a_file_holds_around_its_values_is_compared(tmp_path):
         tensorflow_files.write_v2(tmp_path / name / "variables", {b"w": entry}, bytes(8))
         for part in (tmp_path / name / "variables").iterdir():
             part.rename(part.with_name(part.name.replace("m.", "variables.")))
-    assert set(others(diff(tmp_path / "a.h5", tmp_path / "b.h5"))) == {"attributes.one/", "attributes.two/"}
+    assert set(others(diff(tmp_path / "a.h5", tmp_path / "b.h5"))) == {
+        *("attributes.one/", "attributes.two/"),
+        "attributes.l/none",
+    }
     assert others(diff(tmp_path / "a.pkl", tmp_path / "b.pkl")) == {"the blobs are in an entry": "differs"}
     assert others(diff(tmp_path / "a", tmp_path / "b")) == {"the graph": "differs"}
 

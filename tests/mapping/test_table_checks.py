@@ -131,7 +131,7 @@ def test_the_tables_are_as_they_should_be():
         text=True,
         check=True,
     )
-    assert "24 layouts" in done.stdout
+    assert "25 layouts" in done.stdout
     assert all_faults() == []
 
 

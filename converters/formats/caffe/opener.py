@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from typing import TYPE_CHECKING
 
 from converters.formats.checkpoint import Checkpoint
@@ -15,8 +16,12 @@ if TYPE_CHECKING:
 
     from converters.files import SourceFile
     from converters.formats.format import ReadOptions
+    from converters.formats.hdf5.reader import Hdf5File
 
     from .reader import CaffeModel
+
+
+_CAFFE_DATASETS = r"(?:data|diff)/.+/\d+|history/\d+|iter|learned_net|current_step"
 
 
 def open_caffemodel(file: SourceFile, _kind: str, _options: ReadOptions) -> Checkpoint:
@@ -31,10 +36,17 @@ def open_hdf5(file: SourceFile, _kind: str, _options: ReadOptions) -> Checkpoint
     """Open Caffe's HDF5 form; None for another HDF5 file. Raises `BadInput`, and `Refused` without h5py."""
     from converters.formats.hdf5.reader import read_hdf5
 
-    if {"data", "history"}.isdisjoint(read_hdf5(file).groups):
+    if not _is_caffe(read_hdf5(file)):
         return None
     contents = read_caffe_hdf5(file)
     return _checkpoint(file, contents, contents.metadata)
+
+
+def _is_caffe(contents: Hdf5File) -> bool:
+    """Whether most datasets lie where Caffe has them: the blobs of a layer, or a solver's history, by numbers."""
+    paths = (*contents.tensors, *contents.other_values)
+    usual = [path for path in paths if re.fullmatch(_CAFFE_DATASETS, path)]
+    return not {"data", "history"}.isdisjoint(contents.groups) and 2 * len(usual) >= len(paths)
 
 
 def _checkpoint(file: SourceFile, model: CaffeModel, metadata: Mapping[str, OtherValue]) -> Checkpoint:

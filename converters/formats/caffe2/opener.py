@@ -18,8 +18,8 @@ if TYPE_CHECKING:
 
 
 def open_caffe2(file: SourceFile, kind: str, _options: ReadOptions) -> Checkpoint | None:
-    """Open a pickle, or an init net with the predict net beside it; None for another protocol buffer. Raises
-    `BadInput`."""
+    """Open a pickle, or an init net with the predict net beside it; None for a pickle or a protocol buffer of others.
+    Raises `BadInput`."""
     if kind == "pickle":
         return _open_pickle(file)
     from .nets import is_caffe2_net
@@ -27,10 +27,13 @@ def open_caffe2(file: SourceFile, kind: str, _options: ReadOptions) -> Checkpoin
     return _open_nets(file) if is_caffe2_net(file) else None
 
 
-def _open_pickle(file: SourceFile) -> Checkpoint:
-    from .pickle_reader import read_caffe2_pickle
+def _open_pickle(file: SourceFile) -> Checkpoint | None:
+    from .pickle_reader import NoBlobs, read_caffe2_pickle
 
-    contents = read_caffe2_pickle(file)
+    try:
+        contents = read_caffe2_pickle(file)
+    except NoBlobs:
+        return None
     return Checkpoint(
         path=file.path,
         files=(file,),

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, NamedTuple
 from converters.errors import BadInput
 from converters.formats.pickle.known import Known
 from converters.formats.pickle.machine import walk
-from converters.formats.pickle.numpy_arrays import NAMES, OTHER_KINDS, Array, refuse_too_many, tensor
+from converters.formats.pickle.numpy_arrays import NAMES, Array, is_other, refuse_too_many, tensor
 from converters.formats.pickle.strings import PickleError, Span, encodes
 from converters.formats.pickle.values import PickleValues
 from converters.formats.sniff import expect
@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from converters.tensor import Tensor
 
 _NAMES = Known(NAMES)
+_BLOBS = (Array, type(None), bool, int, float, str, bytes, Span)
 
 
 class Caffe2Pickle(NamedTuple):
@@ -40,14 +41,20 @@ class Caffe2Pickle(NamedTuple):
     protocol: int
 
 
+class NoBlobs(BadInput):
+    """The pickle is one of JAX's, or of other nested dictionaries."""
+
+
 def read_caffe2_pickle(file: SourceFile) -> Caffe2Pickle:
     """Read the names, shapes and offsets of all arrays.
 
-    Raises `BadInput` for a file of another kind, a damaged file, a pickle with code, a blob that is neither array nor
-    plain value, and a name that occurs twice.
+    Raises `NoBlobs` for a pickle of nested dictionaries, `BadInput` for a file of another kind, a damaged file, a
+    pickle with code, a blob that is neither array nor plain value, and a name that occurs twice.
     """
     expect(file, "pickle")
     value, protocol, _ = walk(file, _NAMES, refuse=partial(_refuse, file))
+    if _is_nested(value):
+        raise NoBlobs("holds arrays in nested dictionaries, not Caffe2 blobs", path=file.path)
     if not isinstance(value, dict):
         raise BadInput(
             f"holds a {type(value).__name__} where a Caffe2 checkpoint has a dictionary of blobs",
@@ -64,7 +71,7 @@ def read_caffe2_pickle(file: SourceFile) -> Caffe2Pickle:
     other_values: dict[str, OtherValue] = {}
 
     def add(name: str, array: Array) -> None:
-        if array.dtype is not None and array.dtype.code[0] in OTHER_KINDS and array.dtype.code != "u1":
+        if array.dtype is not None and is_other(array.dtype.code):
             other_values[name] = values.array(array)
         else:
             tensors[name] = tensor(file, name, array)
@@ -94,6 +101,21 @@ def read_caffe2_pickle(file: SourceFile) -> Caffe2Pickle:
         else:
             other_values[name] = values.describe(entry).replace(beside=False)
     return Caffe2Pickle(tensors, other_values, nested, protocol)
+
+
+def _is_nested(value: object) -> bool:
+    """Whether the arrays are in dictionaries within the outermost one, or under names as Flax's. Blobs are not."""
+    if isinstance(value, dict) and all(map(_is_of_caffe2, value.keys(), value.values())):
+        return False
+    from converters.formats.pickle.nested import is_nested
+
+    return is_nested(value)
+
+
+def _is_of_caffe2(key: object, entry: object) -> bool:
+    if type(key) is str:
+        return (type(entry) in _BLOBS and not key.startswith("params")) or key == "blobs"
+    return type(key) is bytes and (type(entry) in _BLOBS or key == b"blobs")
 
 
 def _refuse(file: SourceFile, module: str, name: str) -> PickleError:

@@ -22,10 +22,14 @@ class Kind(NamedTuple):
 
 
 _VARINT = rb"[\x80-\xff]{0,9}[\x00-\x7f]"
+_BESIDE = r"optimi[sz]er|scheduler|training_args|rng_state|scaler|random_states|trainer|.*optim_states"
 _CHECKPOINT = (
-    r"(?i)(?!.*(?:data|constants|bytecode|attributes)\.pkl$)"
+    rf"(?i)(?!(?:.*/)?(?:{_BESIDE})[^/]*$)(?!.*(?:data|constants|bytecode|attributes)\.pkl$)"
     r".*\.(pth|pt|pth\.tar|ckpt|pyth|bin|safetensors|pkl|caffemodel|npz|h5|onnx)"
 )
+"""The names of checkpoints, but not of what training code saves beside them, nor of what is inside them."""
+
+_CONFIG = r"(config|model_index|adapter_config)\.json"
 _NO_INDEX = Name(r"^(?!.*\.index\.json$)")
 
 POINTER = Kind(
@@ -37,7 +41,7 @@ _PYTORCH = (
     Kind(
         "is a folder of torch.distributed.checkpoint, which is not read",
         "make one file of it: python -m torch.distributed.checkpoint.format_utils dcp_to_torch {path} OUT.pth",
-        signs=((Entry(r"[^/]+\.distcp"),),),
+        signs=((Entry(r"[^/]+\.distcp"),), (Entry(r"\.metadata"), NoEntry(r".*\.safetensors"))),
     ),
     Kind(
         "holds a folder of torch.distributed.checkpoint, which is not read",
@@ -51,15 +55,6 @@ _PYTORCH = (
             (Name(r"\.distcp$"),),
             (Head(rb"\x80[\x02-\x05].{0,80}torch\.distributed\.checkpoint\.metadata"),),
             (Joined(), Member(r"[^/]+/data\.pkl")),
-        ),
-    ),
-    Kind(
-        "is a folder of DeepSpeed, whose weights are in parts",
-        "make one file of it: python zero_to_fp32.py {path} OUT.pth (the script is in the folder)",
-        signs=(
-            (Entry(r"([^/]+/)?zero_to_fp32\.py"),),
-            (Entry(r"([^/]+/)?(bf16_)?zero_pp_rank_\d+_mp_rank_\d+_(optim|model)_states\.pt"),),
-            (Entry(r"([^/]+/)?mp_rank_\d+_model_states\.pt"),),
         ),
     ),
     Kind(
@@ -134,18 +129,30 @@ _FOLDERS = (
         "is a folder of Hugging Face's libraries",
         "name the file with the weights: {folder}/{found}",
         signs=(
-            (Entry(r"[^/]*\.safetensors"), Entry(r"(config|model_index|adapter_config)\.json")),
-            (
-                Entry(r"[^/]*\.(bin|h5|msgpack|ckpt|pth|pt)"),
-                Entry(r"(config|model_index|adapter_config)\.json"),
-            ),
-            (Entry(r"[^/]+/[^/]*\.(safetensors|bin)"), Entry(r"(config|model_index|adapter_config)\.json")),
+            (Entry(r"[^/]+\.safetensors"), Entry(_CONFIG)),
+            (Entry(rf"(?!{_BESIDE})[^/]*\.(bin|h5|msgpack|ckpt|pth|pt)"), Entry(_CONFIG)),
+            (Entry(rf"[^/]+/(?!{_BESIDE})[^/]*\.(safetensors|bin)"), Entry(_CONFIG)),
+        ),
+    ),
+    Kind(
+        "is a folder of the Hugging Face cache",
+        "name the file in {folder}/{found}",
+        signs=((Entry(r"snapshots/[^/]+"), Entry(r"refs|blobs")),),
+    ),
+    Kind(
+        "is a folder of DeepSpeed, whose weights are in parts",
+        "make one file of it: python zero_to_fp32.py {path} OUT.pth (the script is in the folder)",
+        signs=(
+            (Entry(r"([^/]+/)?zero_to_fp32\.py"),),
+            (Entry(r"([^/]+/)?(bf16_)?zero_pp_rank_\d+_mp_rank_\d+_(optim|model)_states\.pt"),),
+            (Entry(r"([^/]+/)?mp_rank_\d+_model_states\.pt"),),
         ),
     ),
     Kind(
         "is a checkpoint of Orbax, as JAX and Flax write it, which is not read",
-        "restore it with orbax.checkpoint, and save the arrays with numpy.savez",
+        "restore the folder with orbax.checkpoint, and write flax.serialization.to_bytes of it to a .msgpack",
         signs=(
+            (Name(r"^(manifest\.ocdbt|_checkpoint_metadata|_metadata)$"),),
             (Entry(r"([^/]+/)?(_CHECKPOINT_METADATA|manifest\.ocdbt|ocdbt\.process_\d+)"),),
             (Entry(r"([^/]+/)?_METADATA"), Entry(r"([^/]+/)?(d|_sharding|array_metadatas|checkpoint)")),
         ),
@@ -235,19 +242,6 @@ _TENSORFLOW = (
 )
 
 _JAX_AND_OTHERS = (
-    Kind(
-        "is a Flax checkpoint (msgpack), which is not read",
-        "load it with flax.serialization.msgpack_restore, and save the arrays with numpy.savez",
-        signs=(
-            (
-                Head(rb"[\x81-\x8f\xde\xdf]"),
-                Within(
-                    rb"(?:\xc7.|\xc8..|\xc9.{4})\x01\x93[\x90-\x9f].{0,60}?"
-                    rb"(?:b?float|u?int|bool|complex)\d*"
-                ),
-            ),
-        ),
-    ),
     Kind(
         "is an MXNet parameter file, which is not read",
         "load it with mxnet.nd.load, and save the arrays with numpy.savez",

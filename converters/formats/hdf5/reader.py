@@ -13,6 +13,7 @@ from converters.errors import BadInput
 from converters.formats.other_value import DICTIONARY, OtherValue, unconverted
 from converters.formats.sniff import expect
 from converters.printable import printable, short_name
+from converters.record import Record
 from converters.tensor import NUMPY_CODES, Held, Tensor
 
 from .storage import Odd, Storage
@@ -28,7 +29,7 @@ _DEPTH = 16
 _UNDECODED = 64 << 20  # bytes of a dataset that would have to be held whole
 
 
-class Hdf5File(NamedTuple):
+class Hdf5File(Record):
     """A file's datasets by path, sorted by name as HDF5 does.
 
     ``tensors`` are those with dtypes that a state dict can hold, ``empty`` the paths of datasets without a value,
@@ -80,7 +81,14 @@ def read_hdf5(file: SourceFile) -> Hdf5File:
     except ERRORS as error:
         raise damaged(file, error) from None
     metadata = {"attributes": OtherValue(kind=DICTIONARY, parts=lambda: _attributes(file), beside=True)}
-    return Hdf5File(tensors, tuple(empty), other_values, tuple(groups), attributes, metadata)
+    return Hdf5File(
+        tensors=tensors,
+        empty=tuple(empty),
+        other_values=other_values,
+        groups=tuple(groups),
+        attributes=attributes,
+        metadata=metadata,
+    )
 
 
 def _value(file: SourceFile, path: str, found: Any, storage: Storage) -> Tensor | OtherValue | None:
@@ -122,13 +130,15 @@ def _kind(dtype: Any) -> str:
 
 
 def _attributes(file: SourceFile) -> Iterator[tuple[str, OtherValue]]:
-    """Every group, and every attribute of the file, its groups and its datasets, by path."""
+    """Every group, every dataset without a value, and every attribute of the file and of these, by path."""
     h5py = load_h5py(file.path)
     try:
         with h5py.File(Handle(file), "r") as root:
             for path, found in (("", root), *_walk(h5py, file, root)):
                 if path and isinstance(found, h5py.Group):
                     yield f"{path}/", OtherValue(kind="group")
+                elif path and getattr(found, "shape", ()) is None:
+                    yield path, OtherValue(kind=f"{_kind(found.dtype)} without a value")
                 for name in () if isinstance(found, _Link) else found.attrs:
                     value = found.attrs[name]
                     kind = _kind(value.dtype) if hasattr(value, "dtype") else type(value).__name__

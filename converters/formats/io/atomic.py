@@ -1,32 +1,29 @@
-"""Atomic outputs: a file appears whole or not at all.
+"""Atomic outputs: a file appears whole or not at all, and so does a set of files.
 
 The bytes go to a temporary file in the output's folder, named ``.NAME.PID-RANDOM.partial`` and locked while its
-process is alive. Only a finished, synced file gets the final name. A temporary file whose lock can be acquired
-belongs to a dead process; the next run with the same output removes it.
+process is alive; those of a set to files in a temporary folder of such a name. Only finished, synced files get their
+final names. What has such a name and a lock that is free belongs to a dead process; the next run with the same output
+removes it.
 """
 
 from __future__ import annotations
 
 import errno
 import os
-import stat
 import sys
-from contextlib import ExitStack, contextmanager, suppress
+from contextlib import contextmanager, suppress
 from typing import TYPE_CHECKING
 from zlib import crc32
 
 from converters.errors import Refused
 
+from .output_folder import OutputFolder
 from .output_stream import Output, write_error
-
-if sys.platform != "win32":
-    import fcntl
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
 
 _SUFFIX = ".partial"
-_FLAGS = os.O_RDWR | getattr(os, "O_CLOEXEC", 0) | getattr(os, "O_NOFOLLOW", 0) | getattr(os, "O_BINARY", 0)
 
 
 @contextmanager
@@ -41,7 +38,7 @@ def replacing(
     The order is: flush, fsync, ``check(name of the temporary file)``, rename, fsync of the folder.
     Whatever is raised in the block or by ``check``, `KeyboardInterrupt` included, removes the temporary
     file and leaves ``path`` as it was; so does a killed process, whose temporary file the next run
-    removes.
+    removes. A folder that is renamed meanwhile keeps nothing of it either.
 
     Without ``force`` an existing ``path`` is `Refused`, before the block and again at the rename. With it
     the file is replaced and keeps its permissions; a link is replaced itself, not what it points to. New
@@ -49,67 +46,177 @@ def replacing(
     `Refused` too.
     """
     target = os.fspath(path)
-    folder, base = os.path.split(target)
-    remove_dead(target)
-    refuse_output(target, force=force)
-    temporary = os.path.join(folder, f"{_prefix(base)}{os.getpid()}-{os.urandom(8).hex()}{_SUFFIX}")
-    fd = -1
-    try:
+    base = os.path.basename(target)
+    with _ready_folder(target, force=force) as folder:
+        temporary = _temporary_name(base)
+        fd = -1
         try:
-            fd = _create(temporary)
-        except OSError as error:
-            raise write_error(error, target) from None
-        out = Output(fd, target)
-        yield out
-        out.flush()
-        try:
-            _keep_mode(fd, target)
-            os.fsync(fd)
-        except OSError as error:
-            raise write_error(error, target) from None
-        if check is not None:
-            check(temporary)
-        if sys.platform == "win32":  # an open file cannot be renamed there
-            os.close(fd)
-            fd = -1
-        try:
-            _publish(temporary, target, force=force)
-        except OSError as error:
-            raise write_error(error, target) from None
-        _sync_folder(folder)
-    finally:
-        # Elsewhere than on Windows the name goes while the lock is still held.
-        if fd >= 0 and sys.platform == "win32":
-            os.close(fd)
-        with suppress(OSError):
-            os.unlink(temporary)
-        if fd >= 0 and sys.platform != "win32":
-            os.close(fd)
+            with _errors_of(target):
+                fd = folder.create(temporary)
+            out = Output(fd, target)
+            yield out
+            out.flush()
+            with _errors_of(target):
+                _keep_mode(fd, folder, base)
+                os.fsync(fd)
+            if check is not None:
+                check(os.path.join(os.path.dirname(target), temporary))
+            if sys.platform == "win32":  # an open file cannot be renamed there
+                os.close(fd)
+                fd = -1
+            with _errors_of(target):
+                _put(folder, temporary, folder, base, force=force)
+            folder.sync()
+        finally:
+            # Elsewhere than on Windows the name goes while the lock is still held.
+            if fd >= 0 and sys.platform == "win32":
+                os.close(fd)
+            with suppress(OSError):
+                folder.unlink(temporary)
+            if fd >= 0 and sys.platform != "win32":
+                os.close(fd)
 
 
 @contextmanager
 def replacing_all(
     paths: Sequence[str], *, force: bool = False, check: Callable[[str], None] | None = None
 ) -> Iterator[list[Output]]:
-    """Write several files that make up one output. They get their names in order; the last one completes the output.
+    """Write several files of one folder that make up one output, as `replacing` writes one.
 
-    A single file is checked before it gets its name. Several can only be read under their final names, so ``check``
-    is called with the last one's name afterwards; if it raises, all are removed.
+    ``check`` is given the name of the last file, which completes the output; the others are beside it under their
+    names. At the end the files get their names in order. If that fails half-way, those that have them lose them again
+    and replaced ones come back. A process that is killed in that moment leaves no last file, never one beside files of
+    another run.
     """
     if len(paths) == 1:
         with replacing(paths[0], force=force, check=check) as out:
             yield [out]
         return
-    with ExitStack() as stack:
-        outputs = [stack.enter_context(replacing(path, force=force)) for path in reversed(paths)]
-        yield outputs[::-1]
+    last = paths[-1]
+    names = [os.path.basename(path) for path in paths]
+    with _ready_folder(*reversed(paths), force=force) as folder:
+        temporary = _temporary_name(names[-1])
+        with _errors_of(last):
+            staging = folder.create_folder(temporary)
+        fds: list[int] = []
+        try:
+            with _errors_of(last):
+                fds += [staging.create(name) for name in names]
+            outputs = [Output(fd, path) for fd, path in zip(fds, paths, strict=True)]
+            yield outputs
+            for out, fd, name in zip(outputs, fds, names, strict=True):
+                out.flush()
+                with _errors_of(out.path):
+                    _keep_mode(fd, folder, name)
+                    os.fsync(fd)
+            while fds:
+                os.close(fds.pop())
+            if check is not None:
+                check(os.path.join(os.path.dirname(last), temporary, names[-1]))
+            with _errors_of(last):
+                _put_all(staging, folder, names, force=force)
+            folder.sync()
+        finally:
+            while fds:
+                os.close(fds.pop())
+            with suppress(OSError):
+                folder.remove_folder(temporary)
+            staging.close()
+
+
+class Staging:
+    """A temporary folder in the folder of outputs whose names are not known yet; see `staging`."""
+
+    def __init__(self, inner: OutputFolder, folder: OutputFolder, path: str) -> None:
+        self._inner = inner
+        self._folder = folder
+        self._path = path
+
+    def path(self, name: str) -> str:
+        """Where a file of this name is written."""
+        return os.path.join(self._path, name)
+
+    def put(self, name: str, new_name: str, *, force: bool = False) -> None:
+        """Move a finished file out, to its name. Without ``force`` an existing one is `Refused`."""
+        target = os.path.join(self._folder.path, new_name)
+        with _errors_of(target):
+            _put(self._inner, name, self._folder, new_name, force=force)
+        self._folder.sync()
+
+
+@contextmanager
+def staging(path: str) -> Iterator[Staging]:
+    """A temporary folder beside ``path``, the beginning of whose outputs' names it is, with nothing else in it.
+
+    It has a name of its own in every run, so several runs with one ``path`` do not meet. It goes at the end with the
+    files that are still in it, and the next run removes one that a killed process left. A missing or read-only
+    folder is `Refused`.
+    """
+    with _ready_folder(path, force=True) as folder:
+        temporary = _temporary_name(os.path.basename(path))
+        with _errors_of(path):
+            inner = folder.create_folder(temporary)
+        try:
+            yield Staging(inner, folder, os.path.join(os.path.dirname(path), temporary))
+        finally:
+            with suppress(OSError):
+                folder.remove_folder(temporary)
+            inner.close()
+
+
+def _put_all(staging: OutputFolder, folder: OutputFolder, names: Sequence[str], *, force: bool) -> None:
+    """Move the files to their names, the last one last; what they replace goes first, and comes back if one fails."""
+    replaced: list[tuple[str, str]] = []
+    placed: list[str] = []
     try:
-        if check is not None:
-            check(paths[-1])
+        for name in reversed(names):
+            if force and folder.exists(name):
+                aside = f"replaced-{len(replaced)}"
+                folder.replace(name, staging, aside)
+                replaced.append((aside, name))
+        for name in names:
+            _put(staging, name, folder, name, force=force)
+            placed.append(name)
     except BaseException:
-        for path in reversed(paths):
-            os.unlink(path)
+        for name in reversed(placed):
+            folder.unlink(name)
+        for aside, name in reversed(replaced):
+            staging.replace(aside, folder, name)
         raise
+
+
+def _put(source: OutputFolder, name: str, folder: OutputFolder, new_name: str, *, force: bool) -> None:
+    if force:
+        source.replace(name, folder, new_name)
+        return
+    try:
+        source.move(name, folder, new_name)
+    except FileExistsError:
+        raise _exists(os.path.join(folder.path, new_name)) from None
+
+
+def _ready_folder(*targets: str, force: bool) -> OutputFolder:
+    """The folder of an output, whose names are free, opened. Raises `Refused`."""
+    remove_dead(targets[0])
+    for target in targets:
+        refuse_output(target, force=force)
+    with _errors_of(targets[0]):
+        return OutputFolder(os.path.dirname(targets[0]))
+
+
+@contextmanager
+def _errors_of(target: str) -> Iterator[None]:
+    """Errors of the operating system as `Refused`."""
+    try:
+        yield
+    except OSError as error:
+        raise write_error(error, target) from None
+
+
+def _keep_mode(fd: int, folder: OutputFolder, name: str) -> None:
+    """Give a file the permissions of the one that it replaces. On Windows they come from the folder."""
+    if sys.platform != "win32" and (mode := folder.mode(name)) is not None:
+        os.fchmod(fd, mode)
 
 
 def refuse_output(path: str | os.PathLike[str], *, force: bool = False) -> None:
@@ -147,18 +254,22 @@ def remove_dead(path: str | os.PathLike[str]) -> None:
 
     Files that cannot be removed are ignored silently: leftovers are harmless.
     """
-    folder, base = os.path.split(os.fspath(path))
+    path, base = os.path.split(os.fspath(path))
     prefix = _prefix(base)
     try:
-        names = os.listdir(folder or os.curdir)
+        names = os.listdir(path or os.curdir)
     except OSError:
         return
     for name in names:
         if name.startswith(prefix) and name.endswith(_SUFFIX):
             pid, _, mark = name[len(prefix) : -len(_SUFFIX)].partition("-")
             if pid.isdecimal() and len(mark) == 16 and not mark.strip("0123456789abcdef"):
-                with suppress(OSError):
-                    _remove_if_dead(os.path.join(folder, name))
+                with suppress(OSError), OutputFolder(path) as folder:
+                    folder.remove_dead(name)
+
+
+def _temporary_name(base: str) -> str:
+    return f"{_prefix(base)}{os.getpid()}-{os.urandom(8).hex()}{_SUFFIX}"
 
 
 def _prefix(base: str) -> str:
@@ -170,80 +281,3 @@ def _prefix(base: str) -> str:
 
 def _exists(target: str) -> Refused:
     return Refused("the output exists already", path=target, hint="--force replaces it")
-
-
-if sys.platform == "win32":
-
-    def _create(name: str) -> int:
-        return os.open(name, _FLAGS | os.O_CREAT | os.O_EXCL, 0o666)
-
-    def _remove_if_dead(name: str) -> None:
-        os.unlink(name)  # denied while any process has the file open
-
-    def _keep_mode(fd: int, target: str) -> None:
-        pass  # what a file may be used for is inherited from its folder
-
-    def _sync_folder(folder: str) -> None:
-        pass  # a folder cannot be opened
-
-else:
-
-    def _create(name: str) -> int:
-        """A new file, locked. Between its creation and its lock another run may take it for dead and remove
-        it: then there is a second try."""
-        while True:
-            fd = os.open(name, _FLAGS | os.O_CREAT | os.O_EXCL, 0o666)
-            # A file system without locks cannot tell dead from live: nothing is ever removed there.
-            with suppress(OSError):
-                fcntl.flock(fd, fcntl.LOCK_EX)
-            try:
-                if os.path.samestat(os.fstat(fd), os.lstat(name)):
-                    return fd
-            except FileNotFoundError:
-                pass
-            os.close(fd)
-
-    def _remove_if_dead(name: str) -> None:
-        fd = os.open(name, _FLAGS | os.O_NONBLOCK)
-        try:
-            status = os.fstat(fd)
-            if not stat.S_ISREG(status.st_mode):
-                return
-            fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            # A third run may have removed this file, and its owner made it anew, before the lock was had.
-            if os.path.samestat(status, os.lstat(name)):
-                os.unlink(name)
-        finally:
-            os.close(fd)
-
-    def _keep_mode(fd: int, target: str) -> None:
-        with suppress(FileNotFoundError):
-            os.fchmod(fd, stat.S_IMODE(os.stat(target).st_mode) & 0o777)
-
-    def _sync_folder(folder: str) -> None:
-        # Some file systems refuse this, and the rename has happened already: nothing to report.
-        with suppress(OSError):
-            fd = os.open(folder or os.curdir, os.O_RDONLY)
-            try:
-                os.fsync(fd)
-            finally:
-                os.close(fd)
-
-
-def _publish(temporary: str, target: str, *, force: bool) -> None:
-    if force:
-        os.replace(temporary, target)
-        return
-    try:
-        os.link(temporary, target)  # unlike a rename, never replaces what another run has put there meanwhile
-    except FileExistsError:
-        raise _exists(target) from None
-    except OSError as error:
-        if error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EIO, errno.ENOENT):
-            raise
-        # No links here (FAT, some network and container file systems).
-        if os.path.lexists(target):
-            raise _exists(target) from None
-        os.rename(temporary, target)
-    else:
-        os.unlink(temporary)

@@ -15,8 +15,9 @@ if TYPE_CHECKING:
 
 
 class InflatedFile(SourceFile):
-    """The inflated bytes of a member. Every read inflates it from its start to its end, which compares its length and
-    checksum, and keeps at most one piece in memory; after `hold` all of it is there."""
+    """The inflated bytes of a member. To read all of it inflates it once more, in pieces, which compares its length and
+    checksum. A part of it cannot be found without inflating the rest: for the first part it is held in memory, whole,
+    and stays there, so that many parts cost no more than one. The caller has bounded its size."""
 
     def __init__(self, file: SourceFile, member: Member) -> None:
         self.path = file.path
@@ -26,7 +27,7 @@ class InflatedFile(SourceFile):
         self._held: memoryview | None = None
 
     def hold(self) -> None:
-        """Inflate it once, for many small reads. The caller has bounded its size."""
+        """Inflate it once, for many small reads."""
         whole = bytearray()
         for chunk in self._data.chunks():
             whole += chunk
@@ -47,14 +48,13 @@ class InflatedFile(SourceFile):
         """The bytes of a range, each view valid until the next."""
         if offset < 0 or length < 0 or offset + length > self.size:
             raise self.cut(offset, length)
-        end = offset + length
-        if self._held is not None:
-            for start in range(offset, end, CHUNK):
-                yield self._held[start : min(start + CHUNK, end)]
+        if length == 0:
             return
-        at = 0
-        for chunk in self._data.chunks():  # to its end, where the checksum is compared
-            part = chunk[max(0, offset - at) : max(0, end - at)]
-            if len(part):
-                yield part
-            at += len(chunk)
+        if length < self.size and self._held is None:
+            self.hold()
+        if self._held is None:
+            yield from self._data.chunks()
+            return
+        end = offset + length
+        for start in range(offset, end, CHUNK):
+            yield self._held[start : min(start + CHUNK, end)]

@@ -8,10 +8,11 @@ from __future__ import annotations
 
 import re
 from math import prod
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING
 
 from converters.errors import BadInput
 from converters.printable import printable, short_name
+from converters.record import Record
 from converters.tensor import ITEMSIZE, NUMPY_CODES
 
 from .literal import literal
@@ -46,7 +47,7 @@ _LETTERS = {
 }
 
 
-class Header(NamedTuple):
+class Header(Record):
     """An array's header. ``dtype`` is empty for one that a state dict cannot hold; ``descr`` is the dtype as numpy
     writes it. ``length`` is that of all bytes before the values."""
 
@@ -101,7 +102,9 @@ def parse_header(file: SourceFile, head: bytes, size: int, name: str) -> Header:
         raise bad(
             f"takes {size - length:,} bytes, which are not those of {dtype} {'x'.join(map(str, shape)) or 'scalar'}"
         )
-    return Header(dtype, printable(descr), order == ">", fortran, shape, length)
+    return Header(
+        dtype=dtype, descr=printable(descr), big=order == ">", fortran=fortran, shape=shape, length=length
+    )
 
 
 def _fields(text: str) -> tuple[str, bool, tuple[int, ...]]:

@@ -9,7 +9,7 @@ if TYPE_CHECKING:
 
     from converters.formats.graph import Node
 
-_ARGUMENTS = {
+ARGUMENTS = {
     "Reshape": (1,),
     "Expand": (1,),
     "Tile": (1,),
@@ -45,6 +45,7 @@ _ARGUMENTS = {
     ),
     (1,),
 )
+"""The places of such inputs, by operator."""
 
 
 def arguments(nodes: Iterable[Node]) -> set[str]:
@@ -52,7 +53,7 @@ def arguments(nodes: Iterable[Node]) -> set[str]:
     how: set[str] = set()
     what: set[str] = set()
     for node in nodes:
-        places = _ARGUMENTS.get(node.kind, ())
+        places = ARGUMENTS.get(node.kind, ())
         for place, name in enumerate(node.inputs):
             (how if place in places else what).add(name)
     return how - what

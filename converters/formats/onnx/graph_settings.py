@@ -4,43 +4,91 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+from converters.errors import BadInput, Refused
+from converters.printable import short_name
+
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
     from converters.formats.graph import Node
     from converters.tensor import Tensor
 
+LARGEST_EPS = 1.0
+"""Of a batch norm. Larger ones hide the variance; the largest in use is 0.001 (TensorFlow)."""
+
+LARGEST_STRIDE = 1024
+"""Of a convolution: no clip is longer than that many strides."""
+
 
 def declared_settings(
-    nodes: Sequence[Node], inputs: Sequence[str], tensors: Mapping[str, Tensor]
+    nodes: Sequence[Node], inputs: Sequence[str], tensors: Mapping[str, Tensor], path: str
 ) -> dict[str, Any]:
     """``bn_eps``, where all batch norms have the same; ``pool1`` and ``stem_stride``, read off the chain of nodes
-    from a clip to where the graph first branches."""
+    from a clip to where the graph first branches. Raises `BadInput` for values that no network can have."""
     declared: dict[str, Any] = {}
-    eps = {node.attributes.get("epsilon", 1e-5) for node in nodes if node.kind == "BatchNormalization"}
+    eps = set(norm_eps(nodes, path).values())
     if len(eps) == 1:
-        # Stored as float32: the shortest decimal that is the same there is what was meant.
-        declared["bn_eps"] = float(f"{eps.pop():.6g}")
+        declared["bn_eps"] = eps.pop()
     readers: dict[str, list[Node]] = {}
     for node in nodes:
         for name in node.inputs:
             readers.setdefault(name, []).append(node)
     for name in inputs:
-        declared |= _stem_settings(name, readers, tensors)
+        declared |= _stem_settings(name, readers, tensors, path)
     return declared
 
 
+def norm_eps(nodes: Sequence[Node], path: str) -> dict[str, float]:
+    """The eps of every batch norm, by its node's first output. Raises `BadInput` for one that no norm can have."""
+    found = {}
+    for node in nodes:
+        if node.kind == "BatchNormalization":
+            name = node.outputs[0] if node.outputs else ""
+            eps = node.attributes.get("epsilon", 1e-5)
+            if not isinstance(eps, float) or not 0 <= eps <= LARGEST_EPS:
+                raise BadInput(f"has a batch norm with eps {eps}", path=path, where=short_name(name))
+            # Stored as float32: the shortest decimal that is the same there is what was meant.
+            found[name] = float(f"{eps:.6g}")
+    return found
+
+
+def refuse_different_eps(nodes: Sequence[Node], path: str) -> None:
+    """Raise `Refused` for a network whose batch norms differ in eps: those that others are converted to have one."""
+    eps = norm_eps(nodes, path)
+    values = list(eps.values())
+    usual = max(set(values), key=values.count, default=0.0)
+    for name, value in eps.items():
+        if value != usual:
+            raise Refused(
+                f"has a batch norm with eps {value:g} where most have {usual:g}; a network here has one eps",
+                path=path,
+                where=short_name(name),
+                hint="convert it with a mapping file of your own, and build its norms with these eps",
+            )
+
+
 def _stem_settings(
-    name: str, readers: Mapping[str, Sequence[Node]], tensors: Mapping[str, Tensor]
+    name: str, readers: Mapping[str, Sequence[Node]], tensors: Mapping[str, Tensor], path: str
 ) -> dict[str, Any]:
     """The stem's settings on the way from the input ``name``; empty if no convolution there is 3D."""
     stride, pool, is_clip = 1, False, False
-    while len(readers.get(name, ())) == 1:
+    seen: set[str] = set()  # a damaged graph may lead in a circle
+    while len(readers.get(name, ())) == 1 and name not in seen:
+        seen.add(name)
         (node,) = readers[name]
-        if node.kind == "Conv" and node.inputs[1] in tensors:
-            is_clip = is_clip or len(tensors[node.inputs[1]].shape) == 5
+        weight = node.inputs[1] if len(node.inputs) > 1 else ""
+        if node.kind == "Conv" and weight in tensors:
+            is_clip = is_clip or len(tensors[weight].shape) == 5
             strides = node.attributes.get("strides")
-            stride *= int(strides[0]) if isinstance(strides, (tuple, list)) else 1
+            if isinstance(strides, (tuple, list)) and strides:
+                if not all(0 < size <= LARGEST_STRIDE for size in strides):
+                    text = ", ".join(map(str, strides[:3]))
+                    raise BadInput(
+                        f"has a convolution with strides {text}", path=path, where=short_name(node.outputs[0])
+                    )
+                stride *= int(strides[0])
         pool = pool or node.kind == "MaxPool"
+        if not node.outputs:
+            break
         name = node.outputs[0]
     return {"pool1": pool, "stem_stride": stride} if is_clip else {}

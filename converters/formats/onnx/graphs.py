@@ -17,6 +17,7 @@ from converters.formats.io.protobuf_reader import BYTES, FIXED32, VARINT, Field,
 from converters.printable import short_name
 from converters.tensor import Held
 
+from .arguments import ARGUMENTS
 from .integers import integers
 from .tensors import FLOATS, Stored
 
@@ -30,10 +31,6 @@ _NODES = 100_000
 _TENSORS = 50_000
 _NUMBERS = 64  # of an attribute that is kept: strides, pads ...
 _DEPTH = 16
-_SETTINGS = frozenset(
-    {"Clip", "Dropout", "Expand", "OneHot", "Pad", "Range", "Resize", "Tile", "TopK", "Upsample"}
-)
-"""Operators whose constants are sizes, scales and limits, no weights."""
 
 
 class Found:
@@ -108,8 +105,8 @@ class GraphReader:
                 kind = self.wire.text(inner)
             elif inner.number == 5:
                 attributes.append(inner)
-        if kind in _SETTINGS:
-            self.found.settings |= {path + name for name in inputs[1:]}
+        places = ARGUMENTS.get(kind, ())
+        self.found.settings |= {path + name for place, name in enumerate(inputs) if place in places}
         output = path + (outputs[0] if outputs else f"node {self._nodes}")
         numbers: dict[str, Attribute] = {}
         for attribute in attributes:
@@ -139,10 +136,11 @@ class GraphReader:
             for index, inner in enumerate(parts.get(number, ())):
                 where = place if number == 5 else f"{place}/{index}"
                 self._add(
-                    self.found.constants, self.tensors.read(inner)._replace(name=where, in_node=True), inner
+                    self.found.constants, self.tensors.read(inner).replace(name=where, in_node=True), inner
                 )
         if 22 in parts or 23 in parts:
-            self._add(self.found.constants, Stored(place, "sparse tensor", (), None, in_node=True), field)
+            sparse = Stored(name=place, dtype="sparse tensor", shape=(), data=None, in_node=True)
+            self._add(self.found.constants, sparse, field)
         many = [inner for inner in parts.get(8, ()) if inner.wire in (VARINT, BYTES)]
         if constant:
             self._constant(place, value, parts, many, field)
@@ -159,14 +157,16 @@ class GraphReader:
         stored: Stored | None = None
         if many:
             found = integers(self.wire, many, 8)
-            stored = Stored(name, "int64", (found.nbytes // 8,), found, in_node=True)
+            stored = Stored(name=name, dtype="int64", shape=(found.nbytes // 8,), data=found, in_node=True)
         elif 7 in parts:
             stored = self.tensors.floats(name, parts[7])
         elif 4 in parts or 9 in parts:
-            stored = Stored(name, "string", () if 4 in parts else (len(parts[9]),), None, in_node=True)
+            shape = () if 4 in parts else (len(parts[9]),)
+            stored = Stored(name=name, dtype="string", shape=shape, data=None, in_node=True)
         elif value is not None:
             code, dtype = ("<f", "float32") if isinstance(value, float) else ("<q", "int64")
-            stored = Stored(name, dtype, (), Held(struct.pack(code, value)), in_node=True)
+            data = Held(struct.pack(code, value))
+            stored = Stored(name=name, dtype=dtype, shape=(), data=data, in_node=True)
         if stored is not None:
             self._add(self.found.constants, stored, field)
 
@@ -178,7 +178,7 @@ class GraphReader:
         into[stored.name] = stored
 
     def _placed(self, stored: Stored, path: str) -> Stored:
-        return stored._replace(name=path + stored.name) if path else stored
+        return stored.replace(name=path + stored.name) if path else stored
 
     def _value_name(self, field: Field) -> str:
         """The name of a ValueInfoProto."""

@@ -26,6 +26,7 @@ def open_onnx(file: SourceFile, _kind: str, _options: ReadOptions) -> Checkpoint
     contents = read_onnx(file)
     try:
         provenance = parse_provenance(contents.metadata.get("provenance"), file.path)
+        declared = declared_settings(contents.nodes, contents.inputs, contents.tensors, file.path)
     except BaseException:
         for external in contents.files:
             external.close()
@@ -49,6 +50,6 @@ def open_onnx(file: SourceFile, _kind: str, _options: ReadOptions) -> Checkpoint
         },
         details={"producer": printable(contents.producer)},
         provenance=provenance,
-        declared=declared_settings(contents.nodes, contents.inputs, contents.tensors),
+        declared=declared,
         nodes=contents.nodes,
     )

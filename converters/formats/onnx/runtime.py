@@ -6,6 +6,7 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 from converters.errors import ConverterError, Refused
+from converters.printable import printable
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -31,22 +32,29 @@ def run(model: str | bytes, feeds: Mapping[str, Any], outputs: Sequence[str]) ->
     """The values ``outputs`` of a model, a file or its bytes, for numpy arrays ``feeds``; on the CPU.
 
     Optimisations are off: they fold norms into convolutions, which rounds elsewhere than the source framework.
-    Raises `Refused` for inputs that do not fit.
+    Raises `Refused` for a model that it cannot load, and for inputs that do not fit.
     """
     runtime = require_onnxruntime()
     options = runtime.SessionOptions()
     options.graph_optimization_level = runtime.GraphOptimizationLevel.ORT_DISABLE_ALL
     options.log_severity_level = 4  # the error message says what goes wrong
-    session = runtime.InferenceSession(model, options, providers=["CPUExecutionProvider"])
+    try:
+        session = runtime.InferenceSession(model, options, providers=["CPUExecutionProvider"])
+    except Exception as error:  # its own sorts, which have no common base
+        raise Refused("onnxruntime cannot load the graph", where=_first_line(error)) from None
     try:
         values = session.run(list(outputs), dict(feeds))
-    except Exception as error:  # its own sorts, which have no common base
+    except Exception as error:
         raise Refused(
             "onnxruntime cannot run the source's network on this clip",
-            where=str(error).splitlines()[0][:200],
+            where=_first_line(error),
             hint="choose another clip",
         ) from None
     return dict(zip(outputs, values, strict=True))
+
+
+def _first_line(error: Exception) -> str:
+    return printable((str(error).splitlines() or [""])[0][:200])
 
 
 def _missing(what: str) -> ConverterError:

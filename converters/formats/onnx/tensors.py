@@ -9,12 +9,13 @@ from __future__ import annotations
 
 import os
 from math import prod
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING
 
 from converters.errors import BadInput
 from converters.files import SourceFile
 from converters.formats.io.protobuf_reader import BYTES, FIXED32, FIXED64, VARINT, Field, Unpacked
 from converters.printable import short_name
+from converters.record import Record
 from converters.tensor import FileBytes, Held, Joined
 
 from .integers import integers
@@ -47,7 +48,7 @@ _AXES = 32
 _FILES = 1_000
 
 
-class Stored(NamedTuple):
+class Stored(Record):
     """A tensor of any element type. ``dtype`` is its name as PyTorch writes it, ``string`` for texts. Of texts and
     types that are not known ``data`` are the bytes as they are; it is None for sparse tensors, and where the bytes are
     in another file or in lists of numbers. ``in_node`` is true for a tensor that is an attribute of a node."""
@@ -96,7 +97,8 @@ class TensorReader:
             raise self._bad("has an impossible shape", name)
         if kind not in _TYPES:
             data = None if entries else self._undecoded([*raw, *texts])
-            return Stored(name, _OTHER_TYPES.get(kind, f"element type {kind}"), tuple(shape), data)
+            word = _OTHER_TYPES.get(kind, f"element type {kind}")
+            return Stored(name=name, dtype=word, shape=tuple(shape), data=data)
         dtype, bits = _TYPES[kind]
         nbytes = -(-prod(shape) * bits // 8)
         if entries:
@@ -106,13 +108,14 @@ class TensorReader:
             data = FileBytes(self.file, raw[-1].offset, raw[-1].size)
         else:
             data = self._typed(name, typed, _LISTS.get(kind, _INT32), nbytes, max(1, bits // 8))
-        return Stored(name, dtype, tuple(shape), data)
+        return Stored(name=name, dtype=dtype, shape=tuple(shape), data=data)
 
     def floats(self, name: str, pieces: list[Field]) -> Stored:
         """A list of float32 that is an attribute."""
         nbytes = sum(_float_bytes(piece, 4) for piece in pieces if piece.wire in (FIXED32, BYTES))
         typed = {number: pieces if number == 4 else [] for number in _WIRES}
-        return Stored(name, "float32", (nbytes // 4,), self._typed(name, typed, 4, nbytes, 4), in_node=True)
+        data = self._typed(name, typed, 4, nbytes, 4)
+        return Stored(name=name, dtype="float32", shape=(nbytes // 4,), data=data, in_node=True)
 
     def _typed(
         self, name: str, typed: dict[int, list[Field]], number: int, nbytes: int, itemsize: int

@@ -1,13 +1,15 @@
 """The closed table of what training code saves beside the weights, by the package that defines it.
 
-The names and their forms are those that real pickles of these packages have: CPython 2.7 to 3.13, numpy 1 and 2,
-mmengine 0.3 to 0.10, OmegaConf 1.4 to 2.3, and so on. No class here does more than hold its arguments and attributes;
-none of it is ever imported. A name that is not here, or a form that is not, is refused.
+The names and their forms are those of real pickles: of CPython 2.7 to 3.13, numpy 1 and 2, OmegaConf 1.4 to 2.3,
+mmengine 0.10, mmcv 1.7, Lightning 2 and so on; ``tests/fixtures/pickle`` has most of them. No class here does more than
+hold its arguments and attributes; none of it is ever imported. A name that is not here, or a form that is not, is
+refused.
 """
 
 from __future__ import annotations
 
 from . import inert_objects as inert
+from .jax_arrays import NAMES as JAX
 from .machine import Global
 
 _PYTHON = ("builtins", "__builtin__")
@@ -117,6 +119,7 @@ DICTIONARIES: dict[str, tuple[str, ...]] = {
     "addict.addict": ("Dict",),
     "attrdict.default": ("AttrDefault",),
     "attrdict.dictionary": ("AttrDict",),
+    "box": ("Box", "ConfigBox"),
     "box.box": ("Box",),
     "box.config_box": ("ConfigBox",),
     "bunch": ("Bunch",),
@@ -131,11 +134,14 @@ DICTIONARIES: dict[str, tuple[str, ...]] = {
     "mmengine.config.config": ("ConfigDict",),
     "munch": ("DefaultMunch", "Munch"),
     "sacred.config.custom_containers": ("ReadOnlyDict",),
+    "sklearn.utils": ("Bunch",),
+    "sklearn.utils._bunch": ("Bunch",),
     "yacs.config": ("CfgNode",),
 }
 """Classes of dictionaries, mostly of configurations."""
 
 LISTS: dict[str, tuple[str, ...]] = {
+    "box": ("BoxList",),
     "box.box_list": ("BoxList",),
     "sacred.config.custom_containers": ("ReadOnlyList",),
 }
@@ -205,7 +211,7 @@ def _names() -> dict[tuple[str, str], Global]:
         names |= {(module, f"{owner}.{name}"): Global(f"{module}.{owner}.{name}") for name in attributes}
     names["zoneinfo", "ZoneInfo"] = Global("zoneinfo.ZoneInfo")
     names["zoneinfo", "ZoneInfo._unpickle"] = inert.called("zoneinfo.ZoneInfo")
-    return names
+    return names | JAX
 
 
 NAMES = _names()

@@ -35,7 +35,7 @@ class Key:
         return self._hash
 
     def __eq__(self, other: object) -> bool:
-        return type(other) is Key and self.value == other.value
+        return type(other) is Key and (self.value is other.value or self.value == other.value)
 
 
 def as_key(value: object) -> object:
@@ -71,9 +71,12 @@ def _parts(value: object) -> list[object]:
 
 
 def _random_hash(part: object) -> int:
-    """A hash that a file cannot choose: those of texts are random in each process, those of numbers are not."""
+    """A hash that a file cannot choose: those of texts are random in each process, those of numbers are not. NaN is
+    equal to itself alone, so its hash is its own, too."""
     if isinstance(part, tuple):
         return len(part)
+    if part != part:
+        return id(part)
     return hash(repr(part) if isinstance(part, (int, float)) else part)
 
 

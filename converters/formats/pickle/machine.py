@@ -113,13 +113,15 @@ def code(name: str) -> PickleError:
 
 
 def unknown(module: str, name: str) -> PickleError:
-    """The error for a name that is in no table: of Python itself, or of a package or a user's own program."""
+    """The error for a name that is in no table: a function, or anything of Python itself, is code; a class of a package
+    or of a user's own program may be one of plain data."""
     package = module.partition(".")[0]
-    if package in sys.stdlib_module_names or package in _PYTHON_2:
+    is_python = package in sys.stdlib_module_names or package in _PYTHON_2
+    if is_python or not name.rpartition(".")[2].lstrip("_")[:1].isupper():
         return code(f"{module}.{name}")
     return PickleError(
         f"contains {short_name(f'{module}.{name}')}, which is not known to be plain data",
-        "nothing was run; if you trust the file, load it where this name is defined, and save the weights alone",
+        "nothing was run; if you trust the file, load it where this class is defined, and save the weights alone",
     )
 
 

@@ -26,6 +26,7 @@ OTHER_KINDS = {
     "O": "Python objects",
     "S": "byte strings",
     "U": "texts",
+    "T": "texts",
     "V": "structured elements",
     "M": "dates",
     "m": "durations",
@@ -35,6 +36,8 @@ OTHER_KINDS = {
 """What elements that are not converted are, by the first letter of their type code; one byte without sign is."""
 
 _NAMES = {"c8": "complex64", "c16": "complex128", "u2": "uint16", "u4": "uint32", "u8": "uint64"}
+
+_ML_DTYPES = "ml_dtypes."
 
 _FORMATS = {"f2": "e", "f4": "f", "f8": "d", "i1": "b", "i2": "h", "i4": "i", "i8": "q"} | {
     "u1": "B",
@@ -68,8 +71,24 @@ def numpy_kind(type_code: str) -> str:
     """What elements of a type that is not converted are: a dtype's name, or words."""
     if type_code in _NAMES:
         return _NAMES[type_code]
-    kind = OTHER_KINDS.get(type_code[:1], "elements")
-    return f"{kind} ({short_name(type_code)})" if type_code else "an array without contents"
+    if type_code.startswith(_ML_DTYPES):
+        return type_code.removeprefix(_ML_DTYPES)
+    return words_for(type_code) if type_code else "an array without contents"
+
+
+def words_for(type_code: str) -> str:
+    """What elements that are not converted are, in words, with their type code."""
+    return f"{OTHER_KINDS.get(type_code[0], 'elements')} ({short_name(type_code)})"
+
+
+def dtype_of(type_code: str) -> str:
+    """The dtype of a type code, a key of `ITEMSIZE`; empty for one that a state dict cannot hold."""
+    return "bfloat16" if type_code == f"{_ML_DTYPES}bfloat16" else NUMPY_CODES.get(type_code, "")
+
+
+def is_other(type_code: str) -> bool:
+    """Whether elements of a type are known, but none that a state dict can hold."""
+    return not dtype_of(type_code) and (type_code[0] in OTHER_KINDS or type_code.startswith(_ML_DTYPES))
 
 
 class DType(Inert):
@@ -203,12 +222,21 @@ def _frombuffer(arguments: tuple[object, ...]) -> Array:
 
 
 def _dtype(arguments: tuple[object, ...]) -> DType:
-    type_code = _ascii(arguments[0]) if len(arguments) == 3 else ""
-    if arguments and arguments[0] is _RECORD:
-        type_code = "V"
+    kind = arguments[0] if len(arguments) == 3 else ""
+    if isinstance(kind, Global) and kind.name.startswith(_ML_DTYPES):
+        return DType(kind.name)
+    type_code = "V" if kind is _RECORD else _ascii(kind)
     if not 0 < len(type_code) <= _CODE_LENGTH:
         raise PickleError("has a dtype of unknown form")
     return DType(type_code)
+
+
+def _string_dtype(arguments: tuple[object, ...]) -> DType:
+    """numpy 2's dtype of texts of any length: ``(whether it converts[, what stands for a missing one])``."""
+    made = DType("T")
+    made.order = "|"
+    made.more = arguments
+    return made
 
 
 def _scalar(arguments: tuple[object, ...]) -> object:
@@ -296,6 +324,9 @@ def _names() -> dict[tuple[str, str], Global]:
         ("numpy", "record"): _RECORD,
         ("numpy.rec", "record"): _RECORD,
         ("numpy", "dtype"): Global("numpy.dtype", _dtype),
+        ("numpy._core._internal", "_convert_to_stringdtype_kwargs"): Global(
+            "numpy.dtypes.StringDType", _string_dtype
+        ),
         ("_codecs", "encode"): Global("_codecs.encode", _encode),
         ("__builtin__", "bytes"): bytes_,
         ("builtins", "bytes"): bytes_,
@@ -368,15 +399,14 @@ def tensor(file: SourceFile, name: str, array: Array) -> Tensor:
     """The tensor of an array. Raises `BadInput`, naming it, unless its dtype is one of `ITEMSIZE` and it has as many
     bytes as its shape and dtype ask for."""
     problem = hint = ""
-    dtype = "" if array.dtype is None else NUMPY_CODES.get(array.dtype.code, "")
+    dtype = "" if array.dtype is None else dtype_of(array.dtype.code)
     shape = array.shape
     nbytes = prod(shape) * ITEMSIZE.get(dtype, 0)
     data = array.data
     if array.dtype is None:
         problem = "is an array without contents"
     elif not dtype:
-        kind = OTHER_KINDS.get(array.dtype.code[0], "elements")
-        problem = f"holds {kind} ({short_name(array.dtype.code)}), not weights"
+        problem = f"holds {words_for(array.dtype.code)}, not weights"
         hint = "only arrays of numbers can be converted"
     elif not array.dtype.order:
         problem = "has a dtype without a byte order"

@@ -11,11 +11,11 @@ from zlib import crc32
 
 from converters.errors import BadInput
 from converters.formats.other_value import DICTIONARY, LIST, TUPLE, OtherValue, plain_value
-from converters.tensor import NUMPY_CODES, FileBytes, Held
+from converters.tensor import FileBytes, Held
 
 from .keys import key_text
 from .machine import Global, Inert
-from .numpy_arrays import Array, numpy_kind, tensor
+from .numpy_arrays import Array, dtype_of, numpy_kind, tensor
 from .strings import RAW, UTF8, Span, encodes
 
 if TYPE_CHECKING:
@@ -98,11 +98,11 @@ class PickleValues:
     def array(self, array: Array) -> OtherValue:
         """An array of numpy's. Its elements are in the order of the file where they are not numbers."""
         code = array.dtype.code if array.dtype else ""
-        if code in NUMPY_CODES:
+        if dtype := dtype_of(code):
             try:
                 found = tensor(self._file, "", array)
             except BadInput:  # it has another number of bytes than its shape takes
-                return OtherValue(kind=NUMPY_CODES[code], shape=array.shape, opaque=True)
+                return OtherValue(kind=dtype, shape=array.shape, opaque=True)
             return OtherValue(kind=found.dtype, shape=found.shape, data=found.data)
         kind, elements = numpy_kind(code), array.data
         if array.dtype and array.order != "C":

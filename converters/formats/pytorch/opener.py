@@ -39,6 +39,7 @@ def open_pytorch(file: SourceFile, kind: str, options: ReadOptions) -> Checkpoin
     if contents is None:
         return None
     details: dict[str, Any] = {"wrapper": contents.wrapper}
+    entry = {} if contents.wrapper is None else {"the entry with the weights": plain_value(contents.wrapper)}
     if contents.beside:
         details["beside"] = list(contents.beside)
     return Checkpoint(
@@ -48,7 +49,7 @@ def open_pytorch(file: SourceFile, kind: str, options: ReadOptions) -> Checkpoin
         container=_TITLES["torchscript" if contents.script else kind],
         tensors=contents.tensors,
         other_values=contents.other_values,
-        metadata={"the entry with the weights": plain_value(contents.wrapper), **contents.metadata},
+        metadata={**entry, **contents.metadata},
         details=details,
         provenance=parse_provenance(contents.provenance, file.path),
     )

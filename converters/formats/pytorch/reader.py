@@ -127,6 +127,14 @@ def _root(file: SourceFile, records: dict[str, ZipRecord]) -> str:
             path=file.path,
             hint="load it with torch.jit.load and save its state_dict()",
         )
+    elsewhere = [name for name in records if name == "data.pkl" or name.endswith("/data.pkl")]
+    if not roots and len(elsewhere) == 1 and f"{elsewhere[0].removesuffix('data.pkl')}version" in records:
+        raise BadInput(
+            "has PyTorch's records, but not in one folder at the top",
+            path=file.path,
+            where=short_name(elsewhere[0]),
+            hint="unpack it, and pack the folder with data.pkl in it again: zip -0 -r FILE FOLDER",
+        )
     if len(roots) != 1:
         kind = "compressed zip file" if any(record.member for record in records.values()) else "zip file"
         raise BadInput(

@@ -144,7 +144,7 @@ class _Found:
             made_from = value.made_from
             return OtherValue(
                 kind=value.kind,
-                shape=(),
+                shape=value.shape,
                 parts=lambda: self._described().elements(made_from),
                 hint=value.hint,
             )

@@ -146,11 +146,13 @@ class TorchTensor:
 
 class OddTensor(TorchTensor):
     """A tensor that is not a strided view of a storage: ``kind`` says what it is, ``hint`` how to save a plain one,
-    ``made_from`` are the arguments that PyTorch would make it from. It is not converted."""
+    ``made_from`` are the arguments that PyTorch would make it from. It is not converted. ``shape`` is empty where it
+    has none of its own."""
 
     __slots__ = ("hint", "kind", "made_from")
 
-    def __init__(self, kind: str, hint: str, made_from: tuple[object, ...]) -> None:
+    def __init__(self, kind: str, hint: str, made_from: tuple[object, ...], shape: object) -> None:
+        self.shape = checked_sizes(shape) if isinstance(shape, tuple) else ()
         self.attributes = None
         self.dtype = ""
         self.kind = kind

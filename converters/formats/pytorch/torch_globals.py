@@ -37,13 +37,16 @@ _ODD = {
 """PyTorch's functions for tensors that are not converted: what they make, and what to do about it."""
 
 
+_PLACES = 8
+
+
 def _rebuild_tensor(arguments: tuple[object, ...]) -> TorchTensor:
     """``(storage, first, shape, strides[, requires_grad, hooks[, metadata]])``"""
     if not 4 <= len(arguments) <= 7:
         raise PickleError("has a tensor of unknown form")
     if any(arguments[6:]):
         kind = "a view with a sign or a conjugation still to do"
-        return OddTensor(kind, "save its .resolve_neg() instead", arguments)
+        return OddTensor(kind, "save its .resolve_neg() instead", arguments, arguments[2])
     return TorchTensor(arguments[0], arguments[1], arguments[2], arguments[3], "")
 
 
@@ -107,7 +110,16 @@ def _layout(arguments: tuple[object, ...]) -> str:
 
 
 def _odd(kind: str, hint: str, arguments: tuple[object, ...]) -> OddTensor:
-    return OddTensor(kind, hint, arguments)
+    return OddTensor(kind, hint, arguments, _shape_among(arguments))
+
+
+def _shape_among(arguments: tuple[object, ...]) -> object:
+    """The shape: the first tuple, or the first in it where it holds the tensors of a sparse one. None where there is
+    none. Only the first few are looked at: one long tuple can be in many calls."""
+    first = next((item for item in arguments[:_PLACES] if isinstance(item, tuple)), ())
+    if any(isinstance(item, TorchTensor) for item in first[:_PLACES]):
+        return next((item for item in first[:_PLACES] if isinstance(item, tuple)), None)
+    return first
 
 
 def _torch_names() -> dict[tuple[str, str], Global]:

@@ -35,17 +35,19 @@ def _verdict(difference: Difference) -> str:
     equal = sum(1 for row in difference.rows if row.kind == "equal")
     differ = len(difference.rows) - equal
     others = sum(1 for other in difference.others if other.kind != "equal")
+    same = f"{counted(equal, 'tensor')} {_verb(equal, 'is', 'are')} equal bit for bit"
+    beside = f"{counted(others, 'other value')} {_verb(others, 'differs', 'differ')}"
     if differ:
-        beside = (
-            f"; beside them {counted(others, 'value')} differ{'s' if others == 1 else ''}" if others else ""
-        )
-        return f"{equal} tensors are equal bit for bit, {differ} differ{beside}"
+        return f"{same}, {differ} {_verb(differ, 'differs', 'differ')}" + (f"; {beside}" if others else "")
     if others:
-        return (
-            f"the files differ: {counted(equal, 'tensor')} agree, {counted(others, 'value')} beside them not"
-        )
-    left_out = ", beside which other things were not compared" if any(difference.not_compared) else ""
-    return f"all {equal} tensors are equal bit for bit{left_out}"
+        agree = f"{counted(equal, 'tensor')} {_verb(equal, 'agrees', 'agree')}"
+        return f"the files differ: {agree}, {beside}"
+    left_out = "; what was not compared is named above" if any(difference.not_compared) else ""
+    return f"{'all ' if equal > 1 else ''}{same}{left_out}"
+
+
+def _verb(count: int, singular: str, plural: str) -> str:
+    return singular if count == 1 else plural
 
 
 def _other_lines(difference: Difference) -> Iterator[str]:

@@ -39,8 +39,8 @@ def inspection_text(inspection: Inspection) -> str:
         lines += _mapping_lines(inspection.mapping)
     lines.append(f"tensors      {len(inspection.tensors)}")
     lines += [f"  {line}" for line in fold_tensors(inspection.tensors)]
-    if inspection.dropped:
-        lines.append(f"solver state {', '.join(fold_names(inspection.dropped))} (dropped by a conversion)")
+    if dropped := [name for name in inspection.dropped if name not in inspection.others]:
+        lines.append(f"solver state {', '.join(fold_names(dropped))} (dropped by a conversion)")
     if inspection.unconverted:
         lines.append(f"not converted {len(inspection.unconverted)}")
         lines += [f"  {line}" for line in fold_tensors(inspection.unconverted)]

@@ -45,7 +45,7 @@ def test_arrays_are_chainers_by_their_names(case: str, suffix: str, tmp_path: Pa
                 file[name] = W
     with open_checkpoint(str(path)) as checkpoint:
         assert ("Chainer" in checkpoint.container) == is_chainer
-        assert checkpoint.format == ("chainer" if is_chainer else "arrays")
+        assert (checkpoint.format == "chainer") == is_chainer
         assert {*checkpoint.tensors} == {*names}
 
 
@@ -72,6 +72,17 @@ def keras_three(file) -> None:
     file["layers/batch_normalization/vars/3"] = W[0]
 
 
+def a_group_called_data(file) -> None:
+    """As Caffe's files have, and many others."""
+    file["data/conv1/weights"] = W
+    file["data/conv1/bias"] = W[0]
+
+
+def a_training_history(file) -> None:
+    file["history/loss"] = W
+    file["weights/w"] = W
+
+
 def net_cdf(file) -> None:
     file.attrs["_NCProperties"] = "version=2"
     file["w"] = W
@@ -92,6 +103,8 @@ def py_tables(file) -> None:
         (lambda file: file.__setitem__("w", W), b"MATLAB 7.3 MAT-file, Platform: PCWIN64", "MATLAB 7.3 file (HDF5)"),
         (lambda file: file.__setitem__("w", W), b"HDF5-based Julia Data Format", "Julia file (JLD2, HDF5)"),
         (net_cdf, b"", "netCDF file (HDF5)"),
+        (a_group_called_data, b"", "plain HDF5 file"),
+        (a_training_history, b"", "plain HDF5 file"),
         (py_tables, b"", "PyTables file (HDF5)"),
         (lambda file: file.__setitem__("w", W), b"", "plain HDF5 file"),
     ],

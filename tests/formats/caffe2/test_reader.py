@@ -251,7 +251,7 @@ def test_both_spellings_of_a_name_are_refused(tmp_path):
 KEPT = {"objects", "objects as bytes", "structure", "strings", "texts", "complex", "dates", "unsigned"}
 
 
-@pytest.mark.parametrize("name", KEPT)
+@pytest.mark.parametrize("name", sorted(KEPT))
 def test_arrays_that_are_no_numbers_are_kept_aside_and_named(tmp_path, name):
     value, says = hostile_pickles.bad_arrays()[name]
     good = hostile_pickles.array(b"K\x04\x85", hostile_pickles.raw(bytes(16)))
@@ -263,7 +263,7 @@ def test_arrays_that_are_no_numbers_are_kept_aside_and_named(tmp_path, name):
     assert says in refusal(tmp_path, hostile_pickles.blobs((b"the_blob", value)))
 
 
-@pytest.mark.parametrize("name", hostile_pickles.bad_arrays().keys() - KEPT)
+@pytest.mark.parametrize("name", sorted(hostile_pickles.bad_arrays().keys() - KEPT))
 def test_arrays_that_lie_are_refused(tmp_path, name):
     value, says = hostile_pickles.bad_arrays()[name]
     good = hostile_pickles.array(b"K\x04\x85", hostile_pickles.raw(bytes(16)))
@@ -403,7 +403,7 @@ def test_pickles_of_pytorch_are_named(tmp_path, protocol):
         "holds PyTorch tensors that torch.save did not write": model.state_dict(),
         "holds a whole model, which is a program: torch.nn.modules.linear.Linear": model,
         "contains code: functools.partial": functools.partial(int),
-        "contains torch.device.index": None,
+        "contains code: torch.device.index": None,
     }
     for words, value in says.items():
         data = pickle.dumps(value, protocol) if value else b"ctorch\ndevice.index\n."

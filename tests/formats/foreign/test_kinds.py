@@ -9,7 +9,7 @@ import re
 import struct
 import zipfile
 import zlib
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 import pytest
@@ -33,20 +33,6 @@ def zipped(*names: str) -> bytes:
         for name in names:
             archive.writestr(name, b"content of " + name.encode())
     return out.getvalue()
-
-
-def msgpack(value: Any) -> bytes:
-    """What Flax writes: dictionaries of dictionaries, and arrays as extensions of type 1."""
-    if isinstance(value, dict):
-        items = b"".join(msgpack(key) + msgpack(inner) for key, inner in value.items())
-        return bytes((0x80 | len(value),)) + items
-    if isinstance(value, str):
-        return bytes((0xA0 | len(value),)) + value.encode()
-    if isinstance(value, int):
-        return bytes((value,))
-    shape = bytes((0x90 | value.ndim,)) + bytes(value.shape)
-    inner = b"\x93" + shape + msgpack(value.dtype.name) + b"\xc4" + bytes((value.nbytes,)) + value.tobytes()
-    return b"\xc7" + bytes((len(inner),)) + b"\x01" + inner
 
 
 def torch7(*, integers: str = "<i", name: bytes = b"nn.Sequential", first: int = 4) -> bytes:
@@ -183,14 +169,6 @@ FILES: dict[str, tuple[str, dict[str, bytes]]] = {
         {
             "m.keras": zipped("metadata.json", "config.json", "model.weights.h5"),
             "m.zip": zipped("config.json", "metadata.json", "assets/", "model.weights.h5"),
-        },
-    ),
-    "Flax": (
-        "msgpack_restore",
-        {
-            "m.msgpack": msgpack({"params": {"Dense_0": {"kernel": W, "bias": W[0]}}}),
-            "checkpoint_100": msgpack({"step": 3, "params": {"w": W.astype(np.float16)}}),
-            "flat": msgpack({"w": W.astype(np.int32)}),
         },
     ),
     "MXNet": (
@@ -373,6 +351,7 @@ FOLDERS: dict[str, tuple[str, dict[str, list[str]]]] = {
         "dcp_to_torch",
         {
             "dcp": [".metadata", "__0_0.distcp", "__1_0.distcp"],
+            "half of one": [".metadata"],
             "lightning": [".metadata", "__0_0.distcp", "meta.pt"],
             "accelerate": [
                 "pytorch_model_fsdp_0/.metadata",
@@ -387,6 +366,12 @@ FOLDERS: dict[str, tuple[str, dict[str, list[str]]]] = {
         {
             "run": ["zero_to_fp32.py", "latest", "global_step10/mp_rank_00_model_states.pt"],
             "inner": ["mp_rank_00_model_states.pt", "zero_pp_rank_0_mp_rank_00_optim_states.pt"],
+            "trainer": [
+                "config.json",
+                "training_args.bin",
+                "zero_to_fp32.py",
+                "global_step5/x_optim_states.pt",
+            ],
             "no-script": ["latest", "global_step10/bf16_zero_pp_rank_0_mp_rank_00_optim_states.pt"],
         },
     ),
@@ -397,7 +382,19 @@ FOLDERS: dict[str, tuple[str, dict[str, list[str]]]] = {
             "bin": ["config.json", "pytorch_model.bin"],
             "diffusers": ["model_index.json", "unet/diffusion_pytorch_model.safetensors"],
             "adapter": ["adapter_config.json", "adapter_model.safetensors"],
+            "trainer": [
+                "config.json",
+                "optimizer.pt",
+                "pytorch_model.bin",
+                "rng_state.pth",
+                "training_args.bin",
+            ],
+            "trainer of DeepSpeed": ["config.json", "global_step5/a", "model.safetensors", "zero_to_fp32.py"],
         },
+    ),
+    "Hugging Face cache": (
+        "snapshots/0a1b$",
+        {"models--org--name": ["refs/main", "blobs/0f", "snapshots/0a1b/x"]},
     ),
     "checkpoint in parts": (
         r"index\.json$",
@@ -550,6 +547,23 @@ def test_git_lfs_pointers_are_found_in_sets_and_folders(lay: Callable[[Path], Pa
     ) as caught:
         open_checkpoint(str(lay(tmp_path)))
     assert (tmp_path / caught.value.path).read_bytes() == POINTER
+
+
+def test_the_weights_are_named_not_the_optimizer(tmp_path: Path) -> None:
+    folder = tmp_path / "run"
+    folder.mkdir()
+    for name in (
+        "optimizer.pt",
+        "rng_state_0.pth",
+        "scaler.pt",
+        "scheduler.pt",
+        "training_args.bin",
+        "zoo.pth",
+    ):
+        (folder / name).write_bytes(b"x")
+    assert "name the file inside: run/zoo.pth" in refusal(folder)
+    (folder / "config.json").write_bytes(b"{}")
+    assert "name the file with the weights: run/zoo.pth" in refusal(folder)
 
 
 def test_several_tensorflow_checkpoints_in_a_folder_are_named(tmp_path: Path) -> None:

@@ -145,7 +145,7 @@ def test_a_failing_system_call_leaves_the_old_state(tmp_path, monkeypatch, call)
     if force:
         target.write_bytes(b"old")
 
-    def fail(*_):
+    def fail(*_, **options):
         raise OSError(errno.EIO, os.strerror(errno.EIO))
 
     monkeypatch.setattr(os, call, fail)
@@ -156,7 +156,7 @@ def test_a_failing_system_call_leaves_the_old_state(tmp_path, monkeypatch, call)
 
 
 def test_a_file_system_without_links(tmp_path, monkeypatch):
-    def fail(*_):
+    def fail(*_, **options):
         raise OSError(errno.EPERM, os.strerror(errno.EPERM))
 
     monkeypatch.setattr(os, "link", fail)
@@ -374,11 +374,11 @@ def test_no_live_file_is_ever_taken_for_dead(tmp_path):
 
 
 KILLED_AT = """
-import json, os, sys
-from converters.formats.io.atomic import replacing
-target, force = sys.argv[1], sys.argv[2] == "force"
-folder = os.path.dirname(target)
-calls = ["open", "writev", "write", "fsync", "fchmod", "link", "unlink", "replace", "close"]
+import json, os, shutil, sys
+from converters.formats.io.atomic import replacing_all
+folder, names, force = sys.argv[1], sys.argv[2].split(), sys.argv[3] == "force"
+paths = [os.path.join(folder, name) for name in names]
+calls = ["open", "mkdir", "writev", "write", "fsync", "fchmod", "link", "unlink", "rmdir", "replace", "close"]
 content = b"new" * 200_000
 seen = []
 
@@ -394,25 +394,30 @@ def child(at):
         return call
     for name in calls:
         setattr(os, name, patched(getattr(os, name)))
-    with replacing(target, force=force) as out:
-        out.write(content[:1000])
-        out.write(content[1000:])
+    with replacing_all(paths, force=force) as outputs:
+        for out in outputs:
+            out.write(content[:1000])
+            out.write(content[1000:])
     os._exit(0)
 
-for at in range(100):
+def state(path):
+    found = open(path, "rb").read() if os.path.exists(path) else None
+    return {None: "none", b"old": "old", content: "whole"}.get(found, "half")
+
+for at in range(200):
     if force:
-        with open(target, "wb") as file:
-            file.write(b"old")
+        for path in paths:
+            with open(path, "wb") as file:
+                file.write(b"old")
     pid = os.fork()
     if pid == 0:
         child(at)
     killed = os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]) == 9
-    names = os.listdir(folder)
-    state = open(target, "rb").read() if os.path.exists(target) else None
-    what = {None: "none", b"old": "old", content: "whole"}.get(state, "half")
-    seen.append([killed, what, len([name for name in names if name.endswith(".partial")])])
-    if not force and state is not None:
-        os.unlink(target)
+    left = len([name for name in os.listdir(folder) if name.endswith(".partial")])
+    seen.append([killed, [state(path) for path in paths], left])
+    for path in paths:
+        if not force and os.path.exists(path):
+            os.unlink(path)
     if not killed:
         break
 json.dump([seen, os.listdir(folder)], sys.stdout)
@@ -420,16 +425,23 @@ json.dump([seen, os.listdir(folder)], sys.stdout)
 
 
 @pytest.mark.parametrize("force", [False, True])
-def test_killed_before_each_system_call(tmp_path, force):
-    process = python(KILLED_AT, tmp_path / "out", "force" if force else "no")
+@pytest.mark.parametrize("names", ["out", "x.data x.index"])
+def test_killed_before_each_system_call(tmp_path, names, force):
+    process = python(KILLED_AT, tmp_path, names, "force" if force else "no")
     out, err = process.communicate(timeout=120)
     assert process.returncode == 0, err
-    seen, names = json.loads(out)
+    seen, left = json.loads(out)
     assert len(seen) > 6
-    assert {state for _, state, _ in seen} == {"old" if force else "none", "whole"}
-    assert max(left for _, _, left in seen) == 1, "each run removed what the one before it had left"
-    assert seen[-1] == [False, "whole", 0]
-    assert names == (["out"] if force else [])
+    if names == "out":
+        assert {state for _, (state,), _ in seen} == {"old" if force else "none", "whole"}
+    else:  # the index is never beside data of another run
+        assert {(data, index) for _, (data, index), _ in seen if index != "none"} == (
+            {("old", "old"), ("whole", "whole")} if force else {("whole", "whole")}
+        )
+        assert not any("half" in states for _, states, _ in seen)
+    assert max(count for _, _, count in seen) == 1, "each run removed what the one before it had left"
+    assert seen[-1] == [False, ["whole"] * len(names.split()), 0]
+    assert sorted(left) == (names.split() if force else [])
 
 
 KILLED = """
@@ -517,30 +529,106 @@ def test_both_crc_functions_agree(monkeypatch):
     assert crc32_function() is zlib.crc32
 
 
+SET = ["x.data", "x.index"]
+
+
+def write_set(folder: Path, content: bytes, then=lambda: None, **options) -> None:
+    with replacing_all([str(folder / name) for name in SET], **options) as outputs:
+        for out in outputs:
+            out.write(content)
+        then()
+
+
+def contents(folder: Path) -> dict[str, bytes]:
+    return {name: (folder / name).read_bytes() for name in os.listdir(folder)}
+
+
 def test_a_set_of_files_is_checked_by_the_name_of_the_last(tmp_path):
-    paths = [str(tmp_path / name) for name in ("x.data", "x.index")]
     seen = []
 
     def check(name):
-        seen.append(name)
-        assert [Path(path).read_bytes() for path in paths] == [b"data", b"index"]
+        assert contents(Path(name).parent) == dict.fromkeys(SET, b"new")
+        assert not any((tmp_path / name).exists() for name in SET)
+        seen.append(os.path.basename(name))
 
-    with replacing_all(paths, check=check) as (data, index):
-        index.write(b"index")
-        data.write(b"data")
-        assert not any(map(os.path.exists, paths))
-    assert seen == paths[-1:]
+    write_set(tmp_path, b"new", check=check)
+    assert seen == SET[-1:]
+    assert contents(tmp_path) == dict.fromkeys(SET, b"new")
 
 
-def test_a_set_of_files_whose_check_fails_leaves_none(tmp_path):
-    def check(name):
+@pytest.mark.parametrize("place", ["then", "check"])
+@pytest.mark.parametrize("old", [{}, dict.fromkeys(SET, b"old"), {"x.data": b"old"}], ids=len)
+def test_a_set_of_files_that_fails_leaves_the_old_state(tmp_path, place, old):
+    for name, content in old.items():
+        (tmp_path / name).write_bytes(content)
+
+    def fail(*_):
         raise Refused("differs")
 
-    def write():
-        with replacing_all([str(tmp_path / "a"), str(tmp_path / "b")], check=check) as outputs:
-            for out in outputs:
-                out.write(b"x")
+    with pytest.raises(Refused, match="differs"):
+        write_set(tmp_path, b"new", force=True, **{place: fail})
+    assert contents(tmp_path) == old
+
+
+@pytest.mark.parametrize("old", [{}, dict.fromkeys(SET, b"old"), {"x.data": b"old"}], ids=len)
+@pytest.mark.parametrize("failing", range(4))
+def test_a_set_whose_names_cannot_all_be_given_leaves_the_old_state(tmp_path, monkeypatch, failing, old):
+    for name, content in old.items():
+        (tmp_path / name).write_bytes(content)
+    calls = []
+    real = os.replace
+
+    def replace(*arguments, **options):
+        calls.append(arguments)
+        if len(calls) == failing + 1:
+            raise OSError(errno.EIO, os.strerror(errno.EIO))
+        return real(*arguments, **options)
+
+    monkeypatch.setattr(os, "replace", replace)
+    if failing >= len(old) + len(SET):
+        write_set(tmp_path, b"new", force=True)
+        assert contents(tmp_path) == dict.fromkeys(SET, b"new")
+        return
+    with pytest.raises(Refused, match="input/output error"):
+        write_set(tmp_path, b"new", force=True)
+    assert contents(tmp_path) == old
+
+
+def test_a_set_of_which_one_has_appeared_meanwhile(tmp_path):
+    for name in SET:
+        with pytest.raises(Refused, match="exists already"):
+            write_set(tmp_path, b"new", lambda name=name: (tmp_path / name).write_bytes(b"theirs"))
+        assert contents(tmp_path) == {name: b"theirs"}
+        (tmp_path / name).unlink()
+
+
+@pytest.mark.parametrize(
+    "writer", [write_set, lambda folder, *rest, **options: write(folder / "x", *rest, **options)]
+)
+def test_a_folder_that_is_renamed_meanwhile_keeps_no_partial_file(tmp_path, writer):
+    folder = tmp_path / "folder"
+    folder.mkdir()
+
+    def rename():
+        folder.rename(tmp_path / "moved")
+
+    def fail(*_):
+        rename()
+        raise Refused("differs")
 
     with pytest.raises(Refused, match="differs"):
-        write()
-    assert list(tmp_path.iterdir()) == []
+        writer(folder, b"new", check=fail)
+    assert os.listdir(tmp_path / "moved") == []
+    (tmp_path / "moved").rename(folder)
+    writer(folder, b"new", rename)
+    assert partials(tmp_path / "moved") == []
+    assert set(contents(tmp_path / "moved").values()) == {b"new"}
+
+
+def test_a_dead_run_of_a_set_is_removed_by_the_next(tmp_path):
+    dead = tmp_path / ".x.index.1-0123456789abcdef.partial"
+    dead.mkdir()
+    for name in (*SET, "replaced-0"):
+        (dead / name).write_bytes(b"dead")
+    write_set(tmp_path, b"new")
+    assert contents(tmp_path) == dict.fromkeys(SET, b"new")

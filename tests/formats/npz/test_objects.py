@@ -9,6 +9,7 @@ import zipfile
 import numpy as np
 import pytest
 
+from converters import convert_mean
 from converters.errors import BadInput
 from converters.files import SourceFile
 from converters.formats.npz.reader import read_npy, read_npz
@@ -76,6 +77,12 @@ def test_a_clip_of_objects_is_named(tmp_path):
     np.save(tmp_path / "x.npy", {"a": 1})
     with SourceFile(tmp_path / "x.npy") as file, pytest.raises(BadInput, match="pickled Python objects"):
         read_npy(file)
+
+
+def test_a_mean_of_objects_is_named(tmp_path):
+    np.savez(tmp_path / "x.npz", {"mean": np.ones(3)})
+    with pytest.raises(BadInput, match="pickled Python objects"):
+        convert_mean(tmp_path / "x.npz", tmp_path / "y.npy")
 
 
 def test_a_lone_array_is_named_as_before(tmp_path):

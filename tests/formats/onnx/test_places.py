@@ -206,6 +206,23 @@ def test_external_data_that_are_missing(tmp_path: Path) -> None:
         open_checkpoint(str(tmp_path / "m.onnx"))
 
 
+@pytest.mark.parametrize(
+    "node",
+    [
+        helper.make_node("Custom", ["x"], []),
+        helper.make_node("Conv", ["x"], ["y"]),
+        helper.make_node("Relu", ["x"], ["x"]),
+    ],
+    ids=["no output", "no weight", "a circle"],
+)
+def test_nodes_on_the_way_from_the_clip_may_be_odd(node: onnx.NodeProto, tmp_path: Path) -> None:
+    whole = model([node], [numpy_helper.from_array(W, "w")])
+    whole.graph.input.append(helper.make_tensor_value_info("x", TensorProto.FLOAT, [1, 3, 8, 8, 8]))
+    (tmp_path / "m.onnx").write_bytes(whole.SerializeToString())
+    with open_checkpoint(str(tmp_path / "m.onnx")) as checkpoint:
+        assert list(checkpoint.tensors) == ["w"]
+
+
 @pytest.mark.full
 def test_every_model_that_onnx_ships() -> None:
     """Each opens or is said to hold no weights, and where it opens, every initializer is there as onnx reads it."""

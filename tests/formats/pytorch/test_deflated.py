@@ -14,9 +14,10 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from converters import convert, diff
+from converters import convert, diff, load_model
 from converters.errors import BadInput
 from converters.files import SourceFile
+from converters.formats.io.zip_members import Inflated
 from converters.formats.pytorch.reader import read_pth
 from tests.helpers import selection
 from tests.helpers.budgets import examples
@@ -108,6 +109,8 @@ def test_it_converts_and_is_equal(r2d, tmp_path):
     convert("vmz", r2d, tmp_path / "a.pth")
     (tmp_path / "b.pth").write_bytes(packed((tmp_path / "a.pth").read_bytes()))
     assert diff(tmp_path / "a.pth", tmp_path / "b.pth").same
+    ours, theirs = (load_model(tmp_path / name).state_dict() for name in ("a.pth", "b.pth"))
+    assert all(torch.equal(ours[name], theirs[name]) for name in ours)
     convert("auto", tmp_path / "b.pth", tmp_path / "c.pkl", to="vmz")
     convert("auto", tmp_path / "a.pth", tmp_path / "d.pkl", to="vmz")
     assert (tmp_path / "c.pkl").read_bytes() == (tmp_path / "d.pkl").read_bytes()
@@ -174,6 +177,76 @@ def test_a_size_that_lies_is_found(tmp_path):
     (size,) = struct.unpack_from("<L", data, at + 24)
     struct.pack_into("<L", data, at + 24, size - 1)
     assert "more than the" in refusal(tmp_path, bytes(data))
+
+
+def test_many_parts_inflate_a_record_once(tmp_path, monkeypatch):
+    base = torch.arange(100_000.0)
+    data = packed(saved({f"part {index}": base[index : index + 10] for index in range(300)}))
+    inflated: list[str] = []
+    chunks = Inflated.chunks
+
+    def spy(self: Inflated):
+        inflated.append(self.member.name)
+        return chunks(self)
+
+    monkeypatch.setattr(Inflated, "chunks", spy)
+    _, raw, _ = read(tmp_path, data)
+    assert raw["part 299"] == base[299:309].numpy().tobytes()
+    assert inflated.count("archive/data/0") == 1
+
+
+class Pipe(io.RawIOBase):
+    """An output that cannot seek, for which a zip file has its sizes behind the bytes."""
+
+    def __init__(self) -> None:
+        self.written = bytearray()
+
+    def writable(self) -> bool:
+        return True
+
+    def write(self, data) -> int:
+        self.written += data
+        return len(data)
+
+
+def test_zip_files_of_other_writers(tmp_path):
+    data = saved({"w": torch.arange(3000.0)})
+    with zipfile.ZipFile(io.BytesIO(data)) as archive:
+        records = {name: archive.read(name) for name in archive.namelist()}
+    piped, folders, large = Pipe(), io.BytesIO(), io.BytesIO()
+    with zipfile.ZipFile(piped, "w", zipfile.ZIP_DEFLATED) as copy:
+        for name, content in records.items():
+            copy.writestr(name, content)
+    with zipfile.ZipFile(folders, "w", zipfile.ZIP_DEFLATED) as copy:
+        copy.mkdir("archive")
+        copy.mkdir("archive/data")
+        for name, content in {
+            **records,
+            "__MACOSX/archive/._data.pkl": b"x",
+            "archive/.DS_Store": b"x",
+        }.items():
+            copy.writestr(name, content)
+        copy.comment = b"packed again"
+    with zipfile.ZipFile(large, "w", zipfile.ZIP_DEFLATED) as copy:
+        for name, content in records.items():
+            with copy.open(name, "w", force_zip64=True) as member:
+                member.write(content)
+    for changed in (bytes(piped.written), folders.getvalue(), large.getvalue()):
+        assert read(tmp_path, changed)[1] == {"w": torch.arange(3000.0).numpy().tobytes()}
+
+
+@pytest.mark.parametrize("folder", ["", "checkpoints/best/"])
+def test_records_at_another_level_are_named(tmp_path, folder):
+    out = io.BytesIO()
+    with (
+        zipfile.ZipFile(io.BytesIO(saved({"w": torch.ones(3)}))) as archive,
+        zipfile.ZipFile(out, "w") as copy,
+    ):
+        for name in archive.namelist():
+            copy.writestr(folder + name.partition("/")[2], archive.read(name))
+    message = refusal(tmp_path, out.getvalue())
+    assert "not in one folder at the top" in message
+    assert "zip -0 -r" in message
 
 
 @pytest.mark.parametrize("method", [zipfile.ZIP_BZIP2, zipfile.ZIP_LZMA])

@@ -977,6 +977,7 @@ def bombs(folder: Path) -> dict[str, str]:
     return made
 
 
+@pytest.mark.full
 def test_bombs_cost_little(tmp_path) -> None:
     made = bombs(tmp_path)
     script = """

@@ -1,0 +1,92 @@
+"""The network that an ONNX file itself holds, run as it is in onnxruntime."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from converters.errors import ConverterError, Refused
+from converters.formats.onnx.runtime import require_onnx, run
+from converters.record import Record
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+
+class OwnGraph(Record):
+    """An ONNX model: the names of its ``inputs`` to feed, of the values that its nodes compute, and of its first
+    ``output``, or of what a Softmax at the end takes. ``shape`` is that of the first input, 0 where any size fits."""
+
+    path: str
+    inputs: tuple[str, ...]
+    shape: tuple[int, ...]
+    values: frozenset[str]
+    output: str
+
+    @property
+    def clip_size(self) -> tuple[int, ...] | None:
+        """Frames, height and width of the clips that it takes; None where it takes several sizes."""
+        size = self.shape[2:]
+        return size if len(size) == 3 and all(size) else None
+
+    def run(self, arrays: Sequence[Any], wanted: Sequence[str]) -> dict[str, Any]:
+        """The values ``wanted`` for ``arrays`` as inputs, in order. Raises `Refused` where onnxruntime cannot load the
+        model or run it on them."""
+        if len(arrays) != len(self.inputs):
+            raise Refused(
+                f"its graph takes {len(self.inputs)} inputs, its network {len(arrays)}", path=self.path
+            )
+        model = _load(self.path)
+        _take_any_number(model.graph, self.inputs)
+        listed = {value.name for value in model.graph.output}
+        for name in wanted:
+            if name not in listed:
+                model.graph.output.add().name = name
+        return run(model.SerializeToString(), dict(zip(self.inputs, arrays, strict=True)), wanted)
+
+
+def own_graph(path: str) -> OwnGraph:
+    """The graph of an ONNX file. Raises `Refused` for one without outputs."""
+    graph = _load(path).graph
+    made_by = {name: node for node in graph.node for name in node.output}
+    if not graph.output:
+        raise Refused("its graph has no output", path=path)
+    output = graph.output[0].name
+    if output in made_by and made_by[output].op_type == "Softmax" and not made_by[output].domain:
+        output = made_by[output].input[0]
+    weights = {tensor.name for tensor in graph.initializer}
+    inputs = [value for value in graph.input if value.name not in weights]
+    return OwnGraph(
+        path=path,
+        inputs=tuple(value.name for value in inputs),
+        shape=tuple(size.dim_value for size in inputs[0].type.tensor_type.shape.dim) if inputs else (),
+        values=frozenset(made_by),
+        output=output,
+    )
+
+
+def own_blocks(graph: OwnGraph, blocks: Mapping[str, str]) -> dict[str, str]:
+    """The blocks of a source network that a file's graph computes under their names. The last one is there in any
+    case: it is what the graph computes."""
+    found = {label: name for label, name in blocks.items() if name in graph.values}
+    last = list(blocks)[-1]
+    return found if last in found else {**found, last: graph.output}
+
+
+def _take_any_number(graph: Any, inputs: Sequence[str]) -> None:
+    """Let a model that was exported with one clip take several. Other sizes may be part of what its nodes compute."""
+    del graph.value_info[:]
+    values = [value for value in graph.input if value.name in inputs]  # old models list their weights too
+    for value in (*values, *graph.output):
+        for size in value.type.tensor_type.shape.dim[:1]:
+            size.dim_param = f"{value.name}_0"
+
+
+def _load(path: str) -> Any:
+    try:
+        return require_onnx().load(path)
+    except Exception as error:  # of protobuf, of onnx, of the system
+        if isinstance(error, ConverterError):
+            raise
+        raise Refused(
+            "onnx cannot load the model", path=path, where=str(error).splitlines()[0][:200]
+        ) from None
