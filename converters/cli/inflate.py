@@ -24,7 +24,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("output", metavar="OUT", help=".pth, .safetensors or the layout's own format")
     reading = parser.add_argument_group("input")
     add_options(reading, NetworkOptions, only=("head", "drop", "inverse_std"))
-    add_options(reading, ReadOptions, only=("checksum", "sha256"))
+    add_options(reading, ReadOptions, only=("entry", "checksum", "sha256"))
     network = parser.add_argument_group("network")
     network.add_argument("--variant", metavar="NAME", required=True, help="the 3D network, or a model of it")
     network.add_argument(

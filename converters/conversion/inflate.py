@@ -20,7 +20,7 @@ from converters.record import Record
 from .execute import execute, open_input, output_of, refuse_paths
 from .inflated_tensors import inflate_tensors
 from .inflation_target import choose_model, choose_variant, inflated_sizes
-from .notes import UNCHECKED
+from .notes import UNCHECKED, left_out_notes, shape_notes
 from .operations.inflation import Inflate, Pad, Spread
 from .options import ReadOptions, WriteOptions
 from .plan import make_plan
@@ -68,6 +68,7 @@ def inflate(
     to: str = "native",
     rule: str = "average",
     channels: int | None = None,
+    entry: str | None = None,
     head: str | None = None,
     drop: Sequence[str] = (),
     inverse_std: bool = False,
@@ -97,7 +98,7 @@ def inflate(
         raise UsageError("channels must be at least 1")
     target = known_layout(to)
     refuse_paths(path, output_path, force=force)
-    read = ReadOptions(checksum=checksum, sha256=sha256)
+    read = ReadOptions(entry=entry, checksum=checksum, sha256=sha256)
     write = WriteOptions(force=force, dry_run=dry_run, check=check, wrap=wrap)
     options = InflateOptions(
         variant=variant,
@@ -180,7 +181,13 @@ def _plan(
     plan = plan.replace(
         rows=rows,
         dropped=_dropped(match, rows),
-        notes=(*flat.notes, *plan.notes, *_notes(rows, inflated, source, variant)),
+        notes=(
+            *flat.notes,
+            *plan.notes,
+            *_notes(rows, inflated, source, variant),
+            *left_out_notes(match),
+            *shape_notes(match, tensors),
+        ),
         implied=flat.implied,
     )
     return _Inflation(match, source, info.replace(input=_input(source, info), model=""), plan)

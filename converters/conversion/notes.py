@@ -98,8 +98,8 @@ def input_notes(checkpoint: Checkpoint, match: Match, info: NetworkInfo) -> Iter
     if match.has_inverse_std:
         yield "the file's variances were read as inverse standard deviations (--inverse-std)"
     yield from _naming_notes(match)
-    yield from _left_out_notes(match)
-    yield from _shape_notes(match, checkpoint.tensors)
+    yield from left_out_notes(match)
+    yield from shape_notes(match, checkpoint.tensors)
     beside = checkpoint.details.get("beside")
     if beside:
         which = (
@@ -137,7 +137,7 @@ def _naming_notes(match: Match) -> Iterator[str]:
         yield "there is no head: the output ends with features"
 
 
-def _left_out_notes(match: Match) -> Iterator[str]:
+def left_out_notes(match: Match) -> Iterator[str]:
     """Which names were left out as no weights, and which since the user said so."""
     kinds: dict[str, list[str]] = {}
     for name, kind in match.aside.items():
@@ -149,7 +149,7 @@ def _left_out_notes(match: Match) -> Iterator[str]:
         yield f"dropped, as told (--drop): {_some(match.told)}"
 
 
-def _shape_notes(match: Match, tensors: Mapping[str, Tensor]) -> Iterator[str]:
+def shape_notes(match: Match, tensors: Mapping[str, Tensor]) -> Iterator[str]:
     """Which tensors have further axes of one that the layout does not know."""
     names = [
         name

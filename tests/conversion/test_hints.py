@@ -61,15 +61,14 @@ def run_with(heads: dict[str, int], prefix: str, beside: str) -> Checkpoint:
 
 
 @pytest.mark.parametrize(
-    ("prefix", "heads", "beside", "option"),
+    ("command", "prefix", "heads", "beside", "option"),
     [
-        ("", {"classifier.1": 2048}, "", "--head classifier.1"),
-        ("module.base_model.", {"module.new_fc": 2048}, "", "--head module.new_fc"),
-        ("", {"fc.0": 2048, "fc.3": 51}, "", "--drop 'fc.*'"),
-        ("model.", {"model.fc": 2048}, "queue", "--drop 'queue'"),
+        ("torchvision", "", {"classifier.1": 2048}, "", "--head classifier.1"),
+        ("inflate", "module.base_model.", {"module.new_fc": 2048}, "", "--head module.new_fc"),
+        ("inflate", "", {"fc.0": 2048, "fc.3": 51}, "", "--drop 'fc.*'"),
+        ("torchvision", "model.", {"model.fc": 2048}, "queue", "--drop 'queue'"),
     ],
 )
-@pytest.mark.parametrize("command", ["inflate", "torchvision"])
 def test_what_is_advised_works(
     tmp_path: Path,
     capsys: pytest.CaptureFixture[str],
@@ -103,3 +102,11 @@ def test_inflate_takes_the_head_and_drops_in_python(tmp_path: Path, monkeypatch:
     )
     assert done.info.classes == 51
     assert "net.queue" in done.dropped
+    assert "dropped, as told (--drop): net.queue" in done.notes
+
+
+def test_inflate_has_every_option_that_it_may_advise(capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit):
+        main(["inflate", "--help"])
+    options = set(re.findall(r"--[a-z-]+", capsys.readouterr().out))
+    assert options >= {"--entry", "--head", "--drop", "--model", "--variant", "--inverse-std", "--force"}

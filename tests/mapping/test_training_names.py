@@ -113,7 +113,7 @@ def test_a_real_fault_is_not_hidden(fault: str) -> None:
     if fault == "doubled":
         tensors["layer2.0.conv1.0.weight"] = tensors["backbone.layer2.0.conv1.0.weight"]
     with pytest.raises(Refused) as caught:
-        recognized(tensors)
+        recognized(tensors, "torchvision")
     assert any("layer2.0.conv1.0.weight" in text for text in caught.value.faults)
     assert not any("criterion" in text for text in caught.value.faults)
     assert "--head" not in caught.value.hint
@@ -158,10 +158,10 @@ def test_a_head_inside_and_one_outside_are_one_too_many() -> None:
     tensors = under("backbone.", shells("torchvision", "r3d-18"))
     tensors |= {name: shell(name, shape) for name, shape in (("fc.weight", (7, 512)), ("fc.bias", (7,)))}
     with pytest.raises(Refused) as caught:
-        recognized(tensors)
+        recognized(tensors, "torchvision")
     assert caught.value.faults == ("unused: fc.bias", "unused: fc.weight")
     with pytest.raises(Refused):
-        recognized(tensors, head="fc")
+        recognized(tensors, "torchvision", head="fc")
     match = recognized(tensors, head="fc", drop=["backbone.fc.*"])
     assert (match.sizes["classes"], file_names(match)[-1]) == (7, "fc.bias")
     assert recognized(tensors, drop=["fc.*"]).sizes["classes"] == 51
@@ -210,7 +210,7 @@ def test_several_at_once() -> None:
         "module._orig_mod.val_acc.tp": shell("", (), "int64"),
     }
     with pytest.raises(Refused) as caught:
-        recognized(named | beside)
+        recognized(named | beside, "torchvision")
     assert "--head module._orig_mod.net.module.head.1" in caught.value.hint
     match = recognized(named | beside, head="module._orig_mod.net.module.head.1")
     assert file_names(match) == list(named)
@@ -224,9 +224,9 @@ def test_a_wrapper_of_some_names_in_a_place_is_none() -> None:
         key.replace(name, "backbone._orig_mod.layer1.0.conv1.0.weight"): one for key, one in tensors.items()
     }
     with pytest.raises(Refused):
-        recognized(odd)
+        recognized(odd, "torchvision")
     with pytest.raises(Refused):  # twice, with a wrapper and without
-        recognized(tensors | {"backbone._orig_mod.layer1.0.conv1.0.weight": tensors[name]})
+        recognized(tensors | {"backbone._orig_mod.layer1.0.conv1.0.weight": tensors[name]}, "torchvision")
 
 
 @pytest.mark.parametrize(
@@ -249,13 +249,13 @@ def test_a_head_of_two_layers_is_not_advised_in_a_circle(
     said: list[dict[str, object]] = [{}, *({"head": module} for module in names)]
     for one in said:
         with pytest.raises(Refused) as caught:
-            recognized(tensors, **one)
+            recognized(tensors, "torchvision", **one)
         assert "--head" not in caught.value.hint
     with pytest.raises(Refused) as caught:
-        recognized(tensors)
+        recognized(tensors, "torchvision")
     patterns = re.findall(r"--drop '([^']+)'", caught.value.hint)
     assert patterns == ([dropped] if dropped else ["fc2.*", "fc.*"])
-    match = recognized(tensors, drop=patterns)
+    match = recognized(tensors, "torchvision", drop=patterns)
     assert (match.sizes["classes"], set(match.told)) == (
         0,
         {f"{one}.{leaf}" for one in names for leaf in ("weight", "bias")},
@@ -267,11 +267,13 @@ def test_a_head_of_two_layers_is_not_advised_in_a_circle(
 def test_two_networks_in_one_file_are_one_too_many(own: str, other: str) -> None:
     one = shells("torchvision", "r3d-18")
     with pytest.raises(Refused) as caught:
-        recognized(under(own, one) | under(other, one) | {"queue": shell("queue", (128, 64))})
+        recognized(under(own, one) | under(other, one) | {"queue": shell("queue", (128, 64))}, "torchvision")
     assert len(caught.value.faults) == len(one) + 1
     patterns = re.findall(r"--drop '([^']+)'", caught.value.hint)
     match = recognized(
-        under(own, one) | under(other, one) | {"queue": shell("queue", (128, 64))}, drop=patterns
+        under(own, one) | under(other, one) | {"queue": shell("queue", (128, 64))},
+        "torchvision",
+        drop=patterns,
     )
     assert match.prefix == own
 

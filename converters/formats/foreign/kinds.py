@@ -150,8 +150,9 @@ _FOLDERS = (
     ),
     Kind(
         "is a checkpoint of Orbax, as JAX and Flax write it, which is not read",
-        "restore it with orbax.checkpoint, and save the arrays with numpy.savez",
+        "restore the folder with orbax.checkpoint, and write flax.serialization.to_bytes of it to a .msgpack",
         signs=(
+            (Name(r"^(manifest\.ocdbt|_checkpoint_metadata|_metadata)$"),),
             (Entry(r"([^/]+/)?(_CHECKPOINT_METADATA|manifest\.ocdbt|ocdbt\.process_\d+)"),),
             (Entry(r"([^/]+/)?_METADATA"), Entry(r"([^/]+/)?(d|_sharding|array_metadatas|checkpoint)")),
         ),

@@ -18,6 +18,7 @@ from converters.formats.jax.msgpack_writer import write_msgpack
 from converters.formats.jax.names import nested
 from converters.formats.jax.pickle_writer import write as write_pickle
 from converters.formats.open import open_checkpoint
+from converters.suggestion.suggest import suggest
 from converters.tensor import ITEMSIZE, Held, Tensor
 from tests.helpers.paths import FIXTURES
 
@@ -209,3 +210,25 @@ def test_a_pickle_is_pythons(tmp_path, name):
     raw = (tmp_path / "a.pkl").read_bytes()
     assert instructions(raw) == instructions(pickle.dumps(tree, 4))
     assert str(pickle.loads(raw)) == str(tree)
+
+
+def test_a_proposed_mapping_leads_back_to_the_same_bytes(tmp_path, mapping):
+    """It says which keys contain slashes."""
+    convert(None, FOLDER / "network.msgpack", tmp_path / "a.pth", mapping=mapping)
+    suggest(tmp_path / "a.pth", FOLDER / "network.msgpack", tmp_path / "proposed.toml")
+    assert 'slash_keys = ["Branch_0/Conv"]' in (tmp_path / "proposed.toml").read_text()
+    convert(
+        None,
+        tmp_path / "a.pth",
+        tmp_path / "b.msgpack",
+        mapping=tmp_path / "proposed.toml",
+        accept_unsure=True,
+    )
+    with (
+        open_checkpoint(str(tmp_path / "b.msgpack")) as ours,
+        open_checkpoint(str(FOLDER / "network.msgpack")) as theirs,
+    ):
+        assert ours.details == theirs.details
+        assert {name: one.tobytes() for name, one in ours.tensors.items()} == {
+            name: one.tobytes() for name, one in theirs.tensors.items()
+        }
