@@ -52,7 +52,7 @@ def _dumper(yaml: Any) -> Any:
     def mapping(dumper: Any, value: Any) -> Any:
         return dumper.represent_mapping("tag:yaml.org,2002:map", value.items(), flow_style=False)
 
-    dumper = type("Dumper", (yaml.SafeDumper,), {"ignore_aliases": lambda *_: True})
+    dumper: Any = type("Dumper", (yaml.SafeDumper,), {"ignore_aliases": lambda *_: True})
     for kind, represent in ((str, text), (list, sequence), (tuple, sequence), (dict, mapping)):
         dumper.add_representer(kind, represent)
     return dumper
