@@ -15,7 +15,8 @@ if TYPE_CHECKING:
 DESCRIPTION = """\
 Publish a converted file under OpenMMLab's kind of name, name-<first 8 digits
 of the SHA-256>.pth: strip training state, check the file, write a model card
-and SHA256SUMS. --check checks a folder of published files."""
+and SHA256SUMS. --check checks a folder of published files; it and its
+sub-folders may contain no other checkpoint of any framework."""
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -35,7 +36,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--verify", action="store_true", help="also run both networks, as `convert verify` does"
     )
     parser.add_argument("--force", action="store_true", help="replace an existing file of that name")
-    parser.add_argument("--check", metavar="DIR", help="check a folder of published files")
+    parser.add_argument(
+        "--check", metavar="DIR", help="check a folder of published files, with its sub-folders"
+    )
 
 
 def run(options: argparse.Namespace) -> int:
