@@ -4,13 +4,17 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from converters.conversion.options import NetworkOptions
 from converters.errors import UsageError
 from converters.printable import printable
 
-from .options import report
+from .options import add_options, report, values_of
 
 if TYPE_CHECKING:
     import argparse
+
+_SETTINGS = ("settings",)
+"""Those options of a conversion that this command takes."""
 
 DESCRIPTION = """\
 Publish a converted file under OpenMMLab's kind of name, name-<first 8 digits
@@ -31,7 +35,10 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="a pattern of {stem} {network} {layout} {classes} {hash8} (default: {stem}-{hash8})",
     )
     parser.add_argument("--folder", metavar="DIR", help="where to publish (default: FILE's folder)")
-    parser.add_argument("--source", metavar="SRC", help="require FILE to be exactly what SRC converts to")
+    parser.add_argument(
+        "--source", metavar="SRC", help="require FILE and its record to be exactly what SRC converts to"
+    )
+    add_options(parser, NetworkOptions, only=_SETTINGS)
     parser.add_argument(
         "--verify", action="store_true", help="also run both networks, as `convert verify` does"
     )
@@ -56,6 +63,7 @@ def _publish(options: argparse.Namespace) -> int:
         name=options.name,
         folder=options.folder,
         source=options.source,
+        **values_of(options, NetworkOptions, only=_SETTINGS),
         verify=options.verify,
         force=options.force,
     )
