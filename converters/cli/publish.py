@@ -4,18 +4,23 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from converters.conversion.options import NetworkOptions
 from converters.errors import UsageError
 from converters.printable import printable
 
-from .options import report
+from .options import add_options, report, values_of
 
 if TYPE_CHECKING:
     import argparse
 
+_SETTINGS = ("settings",)
+"""Those options of a conversion that this command takes."""
+
 DESCRIPTION = """\
 Publish a converted file under OpenMMLab's kind of name, name-<first 8 digits
 of the SHA-256>.pth: strip training state, check the file, write a model card
-and SHA256SUMS. --check checks a folder of published files."""
+and SHA256SUMS. --check checks a folder of published files; it and its
+sub-folders may contain no other checkpoint of any framework."""
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -30,12 +35,17 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="a pattern of {stem} {network} {layout} {classes} {hash8} (default: {stem}-{hash8})",
     )
     parser.add_argument("--folder", metavar="DIR", help="where to publish (default: FILE's folder)")
-    parser.add_argument("--source", metavar="SRC", help="require FILE to be exactly what SRC converts to")
+    parser.add_argument(
+        "--source", metavar="SRC", help="require FILE and its record to be exactly what SRC converts to"
+    )
+    add_options(parser, NetworkOptions, only=_SETTINGS)
     parser.add_argument(
         "--verify", action="store_true", help="also run both networks, as `convert verify` does"
     )
     parser.add_argument("--force", action="store_true", help="replace an existing file of that name")
-    parser.add_argument("--check", metavar="DIR", help="check a folder of published files")
+    parser.add_argument(
+        "--check", metavar="DIR", help="check a folder of published files, with its sub-folders"
+    )
 
 
 def run(options: argparse.Namespace) -> int:
@@ -53,6 +63,7 @@ def _publish(options: argparse.Namespace) -> int:
         name=options.name,
         folder=options.folder,
         source=options.source,
+        **values_of(options, NetworkOptions, only=_SETTINGS),
         verify=options.verify,
         force=options.force,
     )

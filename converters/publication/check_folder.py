@@ -8,15 +8,13 @@ from typing import TYPE_CHECKING, NamedTuple
 from converters.checksums import sha256_of
 from converters.errors import BadInput, ConverterError
 from converters.formats.open import open_checkpoint
-from converters.formats.registry import formats
 
+from .checkpoint_files import checkpoint_files
 from .hash_list import LIST_NAME, list_path, read_hashes
 from .publish import HASH_IN_NAME, WEIGHTS
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
-
-_CHECKPOINTS = tuple(suffix for record in formats() for suffix in record.suffixes)
 
 
 class CheckedFile(NamedTuple):
@@ -28,20 +26,20 @@ class CheckedFile(NamedTuple):
 
 def check_folder(folder: str | os.PathLike[str]) -> list[CheckedFile]:
     """Check that every listed file exists and has its hash, also the one in its name, that every checkpoint can be
-    opened, and that no checkpoint of any format is there unlisted. Raises `BadInput` where the list is missing or
-    empty."""
+    opened, and that no checkpoint of any framework is there unlisted, in sub-folders neither. Raises `BadInput` where
+    the list is missing or empty."""
     folder = os.fspath(folder)
     hashes = read_hashes(folder)
     if not hashes:
         raise BadInput("lists no file", path=list_path(folder))
     listed = [CheckedFile(name, _fault(folder, name, digest)) for name, digest in hashes.items()]
-    return [*listed, *(CheckedFile(name, f"is not in {LIST_NAME}") for name in _unlisted(folder, hashes))]
+    return [*listed, *sorted(_unlisted(folder, hashes))]
 
 
-def _unlisted(folder: str, hashes: dict[str, str]) -> Iterator[str]:
-    for name in sorted(os.listdir(folder)):
-        if name.endswith(_CHECKPOINTS) and name not in hashes:
-            yield name
+def _unlisted(folder: str, hashes: dict[str, str]) -> Iterator[CheckedFile]:
+    for name, unseen in checkpoint_files(folder):
+        if name not in hashes:
+            yield CheckedFile(name, unseen or f"is not in {LIST_NAME}")
 
 
 def _fault(folder: str, name: str, digest: str) -> str:
@@ -49,13 +47,14 @@ def _fault(folder: str, name: str, digest: str) -> str:
     if os.path.basename(name) != name:
         return "is not a name in this folder"
     path = os.path.join(folder, name)
+    weights = name.lower().endswith(WEIGHTS)
     try:
         if sha256_of(path) != digest:
             return f"does not have its hash in {LIST_NAME}"
         in_name = HASH_IN_NAME.findall(name)
-        if in_name and digest[:8] not in in_name and name.endswith(WEIGHTS):
+        if in_name and digest[:8] not in in_name and weights:
             return "does not have the hash in its name"
-        if name.endswith(WEIGHTS):
+        if weights:
             open_checkpoint(path).close()
     except ConverterError as error:
         return error.what

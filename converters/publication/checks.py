@@ -16,6 +16,8 @@ from converters.reports.model_card import source_names
 from converters.tensor import FLOATS, known_crc
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     from converters.inspection.inspect import Inspection
     from converters.mapping.network_info import NetworkInfo
 
@@ -47,9 +49,15 @@ def read_through(path: str) -> tuple[str, ...]:
     return (f"all {len(tensors)} tensors were read, {checksums}; {finite}",)
 
 
-def compare_with_source(staged: str, source: str, reconverted: str, inspection: Inspection) -> str:
-    """Convert the source again, to the file ``reconverted``, and compare every tensor."""
-    options: dict[str, Any] = {"dtype": _cast(inspection), **_recorded_options(inspection, source)}
+def compare_with_source(
+    staged: str, source: str, reconverted: str, inspection: Inspection, settings: Mapping[str, object]
+) -> str:
+    """Convert the source again, with the user's ``settings``, to the file ``reconverted``, and compare every tensor."""
+    options: dict[str, Any] = {
+        "dtype": _cast(inspection),
+        "settings": settings,
+        **_recorded_options(inspection, source),
+    }
     layout = options.pop("source", None)
     if not network_of(inspection).classes:
         plan = convert(layout, source, reconverted, to=inspection.layout, **options, force=True, dry_run=True)
@@ -91,20 +99,22 @@ def _recorded_options(inspection: Inspection, source: str) -> dict[str, Any]:
                 "inverse_std": made_from.get("inverse_std", False),
                 "entry": made_from.get("wrapper"),
                 "drop": made_from.get("drop"),
-                "head": record["origin"].get("head") if number == len(records) else None,
+                "head": (record.get("origin") or {}).get("head") if number == len(records) else None,
                 "variant": network_of(inspection).model or network_of(inspection).variant,
             }
             return {key: value for key, value in options.items() if value}
     return {}
 
 
-def compare_networks(staged: str, source: str, inspection: Inspection) -> tuple[str, ...]:
+def compare_networks(
+    staged: str, source: str, inspection: Inspection, settings: Mapping[str, object]
+) -> tuple[str, ...]:
     """Run both networks on one clip: the largest difference of any block."""
     from converters.verification.verify import verify
 
     recorded = _recorded_options(inspection, source)
     options = {key: value for key, value in recorded.items() if key != "source"}
-    verification = verify(source, staged, layout=inspection.layout, **options)
+    verification = verify(source, staged, layout=inspection.layout, settings=settings, **options)
     result = verification.functional
     if not verification.ok:
         first = result.first if result else None

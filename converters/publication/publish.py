@@ -6,6 +6,7 @@ import os
 import re
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
+from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
 
 from converters.checksums import sha256_of
@@ -23,10 +24,11 @@ from converters.reports.front_matter import load_yaml
 from converters.reports.model_card import CardFacts, model_card, source_names
 
 from .checks import compare_networks, compare_with_source, network_of, read_through
+from .compare_record import compare_records
 from .hash_list import add_hashes, list_path, locked, read_hashes, write_text
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Mapping
 
     from converters.formats.io.atomic import Staging
     from converters.inspection.inspect import Inspection
@@ -65,6 +67,7 @@ def publish(
     name: str = PATTERN,
     folder: str | os.PathLike[str] | None = None,
     source: str | os.PathLike[str] | None = None,
+    settings: Mapping[str, object] = MappingProxyType({}),
     verify: bool = False,
     force: bool = False,
 ) -> Published:
@@ -73,8 +76,10 @@ def publish(
     ``name`` is a pattern of ``{stem}``, ``{network}``, ``{layout}``, ``{classes}`` and ``{hash8}``, the first 8
     hexadecimal digits of the SHA-256, which is required; the suffix is the file's. ``folder`` is the folder to publish
     to, by default the file's own. Training state is stripped by writing the file anew; otherwise its bytes are kept.
-    With ``source`` the file must hold, bit for bit, what that file converts to; with ``verify`` both networks must also
-    compute the same (`verification.verify`). Without a source, only its checksums and structure are verified.
+    With ``source`` the file must hold, bit for bit, what that file converts to, and its record must say what the
+    record of that conversion says; ``settings`` are those that were given then, as in `convert`. With ``verify`` both
+    networks must also compute the same (`verification.verify`). Without a source, only its checksums and structure are
+    verified.
 
     Raises `Refused` where something differs, the network is unknown or the name is taken, `BadInput` where a file
     cannot be read, `UsageError` for a wrong pattern, `ConverterError` without PyYAML. The file gets its name only when
@@ -93,8 +98,8 @@ def publish(
     with _staging(os.path.join(folder, f"{stem}.publishing"), suffix, path, source) as (files, names):
         staged, reconverted = map(files.path, names)
         stripped = _stage(path, staged, inspection)
-        inspection = inspect(staged)
-        checks = _checks(staged, inspection, source, reconverted, verify=verify)
+        claimed, inspection = inspection.provenance, inspect(staged)
+        checks = _checks(inspection, claimed, source, reconverted, settings=settings, verify=verify)
         digest = sha256_of(staged)
         facts = CardFacts(
             file=_published_name(name, stem, inspection, digest) + suffix,
@@ -191,13 +196,23 @@ def _stage(path: str, staged: str, inspection: Inspection) -> tuple[str, ...]:
 
 
 def _checks(
-    staged: str, inspection: Inspection, source: str | None, reconverted: str, *, verify: bool
+    inspection: Inspection,
+    claimed: Mapping[str, Any] | None,
+    source: str | None,
+    reconverted: str,
+    *,
+    settings: Mapping[str, object],
+    verify: bool,
 ) -> tuple[str, ...]:
+    """What was found of the staged file ``inspection``; ``claimed`` is the record of the file that it was made from."""
+    staged = inspection.path
     checks = read_through(staged)
     if source is not None:
-        checks = (compare_with_source(staged, source, reconverted, inspection), *checks)
+        tensors = compare_with_source(staged, source, reconverted, inspection, settings)
+        records = compare_records(inspection, claimed, inspect(reconverted), source)
+        checks = (tensors, *records, *checks)
         if verify:
-            checks = (*checks, *compare_networks(staged, source, inspection))
+            checks = (*checks, *compare_networks(staged, source, inspection, settings))
     return checks
 
 

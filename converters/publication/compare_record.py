@@ -1,0 +1,122 @@
+"""A file's record against the one that our own conversion of its source writes."""
+
+from __future__ import annotations
+
+import os
+from typing import TYPE_CHECKING, Any
+
+from converters.errors import Refused
+from converters.printable import short_name
+from converters.reports.model_card import source_names
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping
+
+    from converters.inspection.inspect import Inspection
+
+_WRITTEN = ("layout", "dropped", "restore", "origin")
+"""What the record of a file that was made directly from the source must have as ours has it, beside its notes."""
+
+_SHOWN = 3
+"""Differences that a message names."""
+
+_MISSING = object()
+
+
+def compare_records(
+    staged: Inspection, claimed: Mapping[str, Any] | None, ours: Inspection, source: str
+) -> tuple[str, ...]:
+    """What was found equal, in words, and what the record alone says.
+
+    ``staged`` is the file to be published, ``claimed`` the record of the file that the user has, ``ours`` what
+    ``source`` was converted to. Raises `Refused` where network, preprocessing, licence or source differ, or what the
+    conversion did. What a file without a record is taken to be must be the source's, too.
+    """
+    base = os.path.basename(os.path.normpath(source))
+    assert ours.provenance is not None
+    told, known = _facts(staged), _facts(ours)
+    names = [name for name in told if told[name]] if claimed is None else list({**told, **known})
+    different = [
+        f"{name} is {_words(told, name)}, should be {_words(known, name)}"
+        for name in names
+        if told.get(name, _MISSING) != known.get(name, _MISSING)
+    ]
+    if claimed is not None:
+        different += _of_source(claimed, ours.provenance, base)
+    if different:
+        raise Refused(
+            f"does not say of itself what {base} converts to says",
+            path=staged.path,
+            where="; ".join(different[:_SHOWN]),
+            hint="convert the source again; settings that no file shows are given with --set",
+        )
+    lines = _found(claimed, base)
+    if claimed is not None and "mean_file" in _input(staged):
+        lines += ("the mean file is named on the record's word; the source does not hold it",)
+    return lines
+
+
+def _found(claimed: Mapping[str, Any] | None, base: str) -> tuple[str, ...]:
+    if claimed is None:
+        return (f"it has no record; its settings and licence are those of `{base}`",)
+    return (
+        f"its record is that of a conversion of `{base}`: settings, preprocessing, licence, and the source's size and "
+        "checksums",
+    )
+
+
+def _input(inspection: Inspection) -> Mapping[str, Any]:
+    return inspection.network.input if inspection.network else {}
+
+
+def _facts(inspection: Inspection) -> dict[str, Any]:
+    """What a card says of a network, by name. The mean file is no part of the weights' file."""
+    network = inspection.network
+    assert network is not None
+    described = {name: value for name, value in network.input.items() if name != "mean_file"}
+    return {
+        "network": network.variant,
+        "model": network.model,
+        "licence": network.licence,
+        **network.settings,
+        **described,
+    }
+
+
+def _of_source(claimed: Mapping[str, Any], ours: Mapping[str, Any], base: str) -> Iterator[str]:
+    """What differs in the source's description, and in what was done to it."""
+    chain = [record for _, record in source_names(claimed)]
+    source = ours["source"]
+    if not any(_fits(record, source) for record in chain):
+        name = short_name(chain[0]["name"]) if chain else "nothing"
+        yield f"it was made from {name}, of another size, checksum or SHA-256 than {base}"
+        return
+    if not _fits(chain[0], source) or claimed["mapping"]["source"] != ours["mapping"]["source"]:
+        return
+    network = dict(claimed.get("network") or {})
+    described = network.get("input", {})
+    network["input"] = {name: value for name, value in described.items() if name != "mean_file"}
+    if network != ours["network"]:
+        yield "what its record says of the network is not so"
+    for name in _WRITTEN:
+        if claimed.get(name) != ours.get(name):
+            yield f"its record of what the conversion did ({name}) is another"
+    if network["input"] == described and claimed["notes"] != ours["notes"]:
+        yield "its notes are others"
+
+
+def _fits(record: Mapping[str, Any], source: Mapping[str, Any]) -> bool:
+    """Whether a recorded source is the one at hand, by all that both descriptions have."""
+    if record.get("size") != source["size"] or record.get("sha256", source["sha256"]) != source["sha256"]:
+        return False
+    recorded, found = record.get("crc32", {}), source.get("crc32", {})
+    return isinstance(recorded, dict) and all(
+        recorded[name] == value for name, value in found.items() if name in recorded
+    )
+
+
+def _words(facts: Mapping[str, Any], name: str) -> str:
+    if name not in facts:
+        return "missing"
+    value = facts[name]
+    return " ".join(map(short_name, value[:4])) if isinstance(value, list) else short_name(value)
