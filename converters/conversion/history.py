@@ -5,7 +5,14 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, NamedTuple
 
 from .plan import NOTHING
-from .provenance import describe_origin, find_origin_layout, info_after_undo, read_original, undo_operations
+from .provenance import (
+    describe_origin,
+    find_origin_layout,
+    info_after_undo,
+    read_original,
+    refuse_foreign_steps,
+    undo_operations,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -41,6 +48,7 @@ def history_of(
     under their own names, as if it were the way back.
     """
     record, tensors = source.checkpoint.provenance, source.checkpoint.tensors
+    refuse_foreign_steps(source.match, record)
     undo = undo_operations(record, tensors)
     restored = info_after_undo(info, record, undo)
     original = read_original(record, target.name)

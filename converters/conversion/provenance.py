@@ -17,13 +17,14 @@ from converters.formats.provenance_record import VERSION
 from converters.mapping.file_names import OUTSIDE
 from converters.mapping.layout_tables import load_layout
 from converters.mapping.network_tables import load_network
+from converters.mapping.settings import made_up_for
 from converters.mapping.storage import DIVISOR
 from converters.mapping.table_files import layout_names, table_text
 from converters.printable import printable
 from converters.tensor import ITEMSIZE, filled
 
 from .operations.values import AddUlps, Cast, Divide, Scale, ShiftVariance, ToVariance
-from .original_file import OriginalFile
+from .original_file import OriginalFile, wrong_record
 from .rounding import is_exact, pack, rounding_of, ulps_between, unpack
 
 if TYPE_CHECKING:
@@ -297,6 +298,29 @@ def undo_operations(
             "its provenance record does not fit its tensors", hint="convert the source again"
         ) from None
     return out
+
+
+def refuse_foreign_steps(match: Match, provenance: Mapping[str, Any] | None) -> None:
+    """Raise `BadInput` for a record that undoes what our own conversion never does to this network: weights scaled that
+    make up for no setting, or by another number of rows, or steps of tensors that are no variances."""
+    restore = (provenance or {}).get("restore") or {}
+    moved = restore.get("moved") or {"settings": {}, "tensors": {}}
+    lines = match.variant.table.folded_settings
+    slots = {match.file_name(slot): slot for slot in match.slots if slot.name}
+    keys = {key: name for name in moved["settings"] for key in lines.get(name, ())}
+    expected = {name: slot for name, slot in slots.items() if slot.key in keys}
+    is_own = (
+        moved["settings"].keys() <= made_up_for(match.variant) and moved["tensors"].keys() <= expected.keys()
+    )
+    for name, (rows, down, _) in moved["tensors"].items() if is_own else ():
+        slot = expected[name]
+        size = slot.shape[0] if slot.shape else 1
+        is_own &= rows == (size if isinstance(size, int) else match.sizes[size])
+        is_own &= down == bool(moved["settings"][keys[slot.key]])
+    variances = {name for name, slot in slots.items() if slot.leaf == "running_var"}
+    is_own &= (restore.get("variance") or {"steps": {}})["steps"].keys() <= variances
+    if not is_own:
+        raise wrong_record()
 
 
 def _inverse(

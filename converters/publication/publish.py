@@ -19,13 +19,13 @@ from converters.formats.open import open_checkpoint
 from converters.formats.registry import format_named
 from converters.inspection.inspect import inspect
 from converters.mapping.layout_tables import load_layout
-from converters.mapping.releases import release_of
 from converters.reports.front_matter import load_yaml
-from converters.reports.model_card import CardFacts, model_card, source_names
+from converters.reports.model_card import CardFacts, model_card
 
 from .checks import compare_networks, compare_with_source, network_of, read_through
 from .compare_record import compare_records
 from .hash_list import add_hashes, list_path, locked, read_hashes, write_text
+from .release_evidence import release_evidence
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -100,12 +100,15 @@ def publish(
         stripped = _stage(path, staged, inspection)
         claimed, inspection = inspection.provenance, inspect(staged)
         checks = _checks(inspection, claimed, source, reconverted, settings=settings, verify=verify)
+        evidence = release_evidence(path, source, inspection)
+        checks = (*checks, *evidence.notes)
         digest = sha256_of(staged)
         facts = CardFacts(
             file=_published_name(name, stem, inspection, digest) + suffix,
             sha256=digest,
             size=os.path.getsize(staged),
-            release=_release(path, inspection),
+            release=evidence.release,
+            release_known_by=evidence.known_by,
             checks=checks,
             stripped=stripped,
         )
@@ -229,10 +232,3 @@ def _published_name(pattern: str, stem: str, inspection: Inspection, digest: str
     if not name.isprintable():
         raise UsageError("the name has a character that a list of hashes cannot hold", path=name)
     return name
-
-
-def _release(path: str, inspection: Inspection) -> Any:
-    """The release that a chain of conversions began with, None if it is not known."""
-    names = [name for name, _ in reversed(source_names(inspection.provenance))]
-    network = network_of(inspection)
-    return release_of([*names, os.path.basename(path)], network.variant, network.classes)

@@ -4,10 +4,19 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from converters.conversion.operations.values import Scale, ShiftVariance
+from converters.conversion.operations.values import Cast, Scale, ShiftVariance
 from converters.conversion.plan import NOTHING, make_plan
-from converters.conversion.provenance import describe_origin, info_after_undo, read_original, undo_operations
+from converters.conversion.provenance import (
+    EPS_ERROR,
+    describe_origin,
+    info_after_undo,
+    read_original,
+    refuse_foreign_steps,
+    undo_operations,
+)
 from converters.errors import Refused
+from converters.mapping.names import BATCHES
+from converters.mapping.variants import BN_EPS
 from converters.printable import shape_text
 from converters.tensor import filled, same_bytes
 
@@ -25,8 +34,9 @@ if TYPE_CHECKING:
 def compare_bytes(source: Identified, output: Identified) -> ExactResult:
     """Whether the output gives the source's tensors back, with the source's names, shapes and dtypes.
 
-    Of the output's record only what undoes a rounding is used. Where a layout rounds weights and there is no such
-    record, the output must have what the source converts to, bit for bit.
+    Of the output's record only what undoes a rounding is used, and only if redoing it gives the output's own bits.
+    Where a layout rounds weights and there is no such record, the output must have what the source converts to, bit
+    for bit.
     """
     plan = _plan_back(source, output)
     canonical = {source.match.file_name(slot): slot.canonical for slot in source.match.slots if slot.name}
@@ -35,6 +45,8 @@ def compare_bytes(source: Identified, output: Identified) -> ExactResult:
         changed=(
             *_changed_tensors(plan, source, output, canonical),
             *_wrong_constants(plan, output),
+            *_other_dtypes(plan, source, output, canonical),
+            *_untrue_steps(plan, output, canonical),
             *_unequal_copies(plan, output, canonical),
         ),
         dropped=source.match.dropped,
@@ -44,6 +56,7 @@ def compare_bytes(source: Identified, output: Identified) -> ExactResult:
 
 def _plan_back(source: Identified, output: Identified) -> Plan:
     """The conversion of the output into the source's layout."""
+    refuse_foreign_steps(output.match, output.checkpoint.provenance)
     undo = undo_operations(output.checkpoint.provenance, output.checkpoint.tensors)
     origin = describe_origin(source.match, source.checkpoint.tensors, NOTHING, source.info.bn_eps, {}, None)
     return make_plan(
@@ -118,6 +131,53 @@ def _wrong_constants(plan: Plan, output: Identified) -> Iterator[ChangedTensor]:
             yield ChangedTensor(name, name, f"the source implies {value:g} everywhere")
 
 
+def _other_dtypes(
+    plan: Plan, source: Identified, output: Identified, canonical: Mapping[str, str]
+) -> Iterator[ChangedTensor]:
+    """The output's tensors whose dtype is neither the source's nor cast from it by its own record."""
+    restore = (output.checkpoint.provenance or {}).get("restore") or {}
+    recorded = restore.get("dtypes", {})
+    for row in plan.rows:
+        if row.source is None:
+            continue
+        tensor, expected = output.checkpoint.tensors[row.source], source.checkpoint.tensors[row.target]
+        if tensor.dtype == expected.dtype:
+            continue
+        if recorded.get(row.source) != expected.dtype:
+            why = f"stored as {tensor.dtype}, not {expected.dtype}"
+        elif not _equal(Cast(dtype=tensor.dtype).apply(Cast(dtype=expected.dtype).apply(tensor)), tensor):
+            why = f"its values are not cast from {expected.dtype}, as its record says"
+        else:
+            continue
+        yield ChangedTensor(row.target, canonical.get(row.target, row.target), why)
+    for slot in output.match.slots:
+        if slot.leaf == "running_var" and slot.name and output.match.layout.format == "pytorch":
+            name = output.match.file_name(slot).removesuffix("running_var") + BATCHES
+            counter = output.checkpoint.tensors.get(name)
+            if counter is not None and (counter.dtype, counter.shape) != ("int64", ()):
+                yield ChangedTensor(name, name, f"a batch counter stored as {_kind(counter)}")
+
+
+def _untrue_steps(plan: Plan, output: Identified, canonical: Mapping[str, str]) -> Iterator[ChangedTensor]:
+    """Tensors whose recorded steps no rounding made: redoing what they undo does not give the output's own bits."""
+    undo = undo_operations(output.checkpoint.provenance, output.checkpoint.tensors)
+    for row in plan.rows:
+        undoing = [op for op in row.operations if isinstance(op, (ShiftVariance, Scale)) and op.undoing]
+        if row.source is None or not undoing:
+            continue
+        stored = output.checkpoint.tensors[row.source]
+        kept = (
+            (output.checkpoint.provenance or {})["restore"].get("dtypes", {}).get(stored.name, stored.dtype)
+        )
+        undone = stored
+        for operation in undo[row.source]:
+            undone = operation.apply(undone)
+        redone = Cast(dtype=stored.dtype).apply(undoing[0].inverse().apply(Cast(dtype=kept).apply(undone)))
+        if not same_bytes(redone, stored):
+            why = "its record undoes more than rounding"
+            yield ChangedTensor(row.target, canonical.get(row.target, row.target), why)
+
+
 def _unequal_copies(plan: Plan, output: Identified, canonical: Mapping[str, str]) -> Iterator[ChangedTensor]:
     """Tensors that the output stores twice, with different values."""
     tensors = output.checkpoint.tensors
@@ -134,11 +194,30 @@ def _record_faults(source: Identified, output: Identified) -> Iterator[str]:
     network = (output.checkpoint.provenance or {}).get("network") or {}
     recorded, expected = network.get("input", {}), source.info.input
     for name in ("order", "range", "mean", "std", "mean_cube"):
-        if name in expected and recorded.get(name, expected[name]) != expected[name]:
-            yield f"{name} {_value_text(recorded[name])} instead of {_value_text(expected[name])}"
+        if network and name in expected and recorded.get(name) != expected[name]:
+            found = _value_text(recorded[name]) if name in recorded else "missing"
+            yield f"{name} {found} instead of {_value_text(expected[name])}"
+    yield from _settings_faults(source, output)
+    if network and output.info.classes and len(recorded.get("labels", ())) != len(expected.get("labels", ())):
+        yield f"{len(recorded.get('labels', ()))} labels instead of {len(expected.get('labels', ()))}"
     labels = zip(recorded.get("labels", ()), expected.get("labels", ()), strict=False)
     if wrong := [number for number, (label, other) in enumerate(labels) if label != other]:
         yield f"{len(wrong)} wrong labels, the first of class {wrong[0]}"
+
+
+def _settings_faults(source: Identified, output: Identified) -> Iterator[str]:
+    """In words, which settings of the output's network, as its record says them or leaves them out, are not the
+    source's once the recorded conversion is undone."""
+    record = output.checkpoint.provenance
+    if not record or "network" not in record:
+        return
+    undo = undo_operations(record, output.checkpoint.tensors)
+    found = info_after_undo(output.info, record, undo).settings
+    for name, expected in source.info.settings.items():
+        value = found.get(name, expected)
+        is_equal = abs(value - expected) <= EPS_ERROR if name == BN_EPS else value == expected
+        if not is_equal:
+            yield f"{name} {_value_text(value)} instead of {_value_text(expected)}"
 
 
 def _value_text(value: Any) -> str:
