@@ -28,8 +28,8 @@ from .signs import (
 class Kind(NamedTuple):
     """A kind: ``what`` it is, as an error says it, and a ``hint`` what to do. It is recognised if all signs of one of
     the sets in ``signs`` are there. In the texts ``{path}``, ``{folder}`` and ``{name}`` stand for the file, its
-    folder and its name, ``{parent}`` and ``{tag}`` for the folder around a folder and the quoted name in it, ``{found}``
-    and ``{inner}`` for the name that the signs found and the folder in front of it."""
+    folder and its name, ``{parent}`` and ``{tag}`` for the folder around a folder and its quoted name there,
+    ``{found}`` and ``{inner}`` for the name that the signs found and the folder in front of it."""
 
     what: str
     hint: str
@@ -46,7 +46,7 @@ _CHECKPOINT = (
 
 _CONFIG = r"(config|model_index|adapter_config)\.json"
 _DEEPSPEED = r"((bf16_)?zero_pp_rank_\d+_mp_rank_\d+_(optim|model)|mp_rank_\d+_model)_states\.pt"
-_OTHER_WEIGHTS = r".*\.(index|meta|pdmodel|msgpack)|.*(MLmodel|_METADATA|\.zarray|manifest\.ocdbt|\.json\.gz)|group\d+-shard.*"
+_OTHER_WEIGHTS = r".*\.(index|meta|msgpack)|.*\.json\.gz"
 _NO_INDEX = Name(r"^(?!.*\.index\.json$)")
 
 POINTER = Kind(
@@ -164,11 +164,6 @@ _FOLDERS = (
         ),
     ),
     Kind(
-        "is a folder of Hugging Face's libraries, without weights",
-        "fetch the weights too: the .safetensors or .bin files that belong to its {found}",
-        signs=((Entry(_CONFIG), NoEntry(_CHECKPOINT), NoEntry(_OTHER_WEIGHTS)),),
-    ),
-    Kind(
         "is a folder of the Hugging Face cache",
         "name the file in {folder}/{found}",
         signs=((Entry(r"snapshots/[^/]+"), Entry(r"refs|blobs")),),
@@ -236,6 +231,11 @@ _FOLDERS = (
         "is a folder, not a checkpoint",
         "name the file inside: {folder}/{found}",
         signs=((Entry(_CHECKPOINT), NoEntry(r".*\.(index|meta)|.*-of-\d{5}")),),
+    ),
+    Kind(
+        "is a folder of Hugging Face's libraries, without weights",
+        "fetch the weights too: the .safetensors or .bin files that belong to its {found}",
+        signs=((Entry(_CONFIG), NoEntry(_CHECKPOINT), NoEntry(_OTHER_WEIGHTS)),),
     ),
 )
 
