@@ -13,7 +13,7 @@ FOREIGN := -m pytest -c /dev/null --rootdir . --noconftest -p no:cacheprovider
 
 TEST := $(BIN)/python -m pytest -n auto --dist worksteal
 
-.PHONY: demo test test-full test-rest test-frameworks lint types tables reference check parity bench clean
+.PHONY: demo test test-full test-rest test-frameworks lint types tables reference check parity real bench clean
 
 $(STAMP): pyproject.toml constraints.txt
 	$(PYTHON) -m venv $(VENV)
@@ -73,6 +73,9 @@ check: lint types tables test   ## what to run before every commit
 
 parity: $(STAMP)           ## convert verify over every network, source and layout: ARGS="--only '*-18'"
 	$(BIN)/python scripts/check_parity.py $(ARGS)
+
+real: $(STAMP)             ## genuine weights: DeepMind's I3D there and back, by the hashes of its own files (47 MB download)
+	$(BIN)/python scripts/real_i3d.py $(ARGS)
 
 bench: $(STAMP)            ## the benchmark table against cp and pickle.load + torch.save
 	$(BIN)/python scripts/bench.py

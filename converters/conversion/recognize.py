@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, NamedTuple
 
-from converters.errors import BadInput, Refused
+from converters.errors import BadInput, Refused, UsageError
 from converters.formats.registry import titles
 from converters.mapping.file_names import OUTSIDE, Selections
+from converters.mapping.globs import glob_matches
 from converters.mapping.layout_tables import known_layout, layout_errors, load_layout, readable_layouts
 from converters.mapping.match import Match, match_file, match_selections, names_for
 from converters.mapping.names import families
@@ -56,6 +57,7 @@ def recognize(
     path = checkpoint.path
     request = _Request(variant, head, (drop,) if isinstance(drop, str) else tuple(drop))
     refuse_nothing_else(checkpoint)
+    _refuse_needless_patterns(checkpoint, request)
     if layout == "onnx" and checkpoint.format != "onnx":
         hint = "`convert auto` recognises other files"
         raise BadInput(f"is a {checkpoint.container}, not an ONNX model", path=path, hint=hint)
@@ -83,6 +85,18 @@ def recognize(
     if layout is not None:
         _refuse_other(checkpoint, tables, request)
     raise _nearest_refusal(checkpoint, tables, request)
+
+
+def _refuse_needless_patterns(checkpoint: Checkpoint, request: _Request) -> None:
+    """Raise `UsageError` for a pattern of names to leave out that no name fits: it may be misspelt."""
+    names = (*checkpoint.tensors, *checkpoint.other_values)
+    for pattern in request.drop:
+        if not any(glob_matches(pattern, name) for name in names):
+            raise UsageError(
+                f"no name in the file fits the pattern {pattern!r}",
+                path=checkpoint.path,
+                hint="`convert inspect` shows the names",
+            )
 
 
 def _nearest_refusal(checkpoint: Checkpoint, tables: Sequence[LayoutTable], request: _Request) -> Refused:

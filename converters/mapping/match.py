@@ -10,7 +10,7 @@ from functools import partial
 from types import MappingProxyType
 from typing import TYPE_CHECKING
 
-from converters.errors import UsageError
+from converters.errors import Refused, UsageError
 from converters.record import Record
 
 from .agreement import optional_head, present_parts, tensor_faults
@@ -99,7 +99,7 @@ def match_file(
     selections = Selections(layout.format, tensors, others, drop)
     match = match_selections(layout, tensors, selections, variant=variant, head=head)
     if match is None:
-        from .mismatch import explain
+        from .mismatch import NO_REMEDY, explain
 
         *_, selection = selections
         tables = list(readings(layout, selection, head, guess=True))
@@ -111,8 +111,28 @@ def match_file(
                 layout, tensors, others, variant=variant, head=head_ or head, drop=(*drop, *more)
             )
 
-        raise explain(*likeliest, tensors, variant, _filter_for(layout, variant), fits, path)
+        refusal = explain(*likeliest, tensors, variant, _filter_for(layout, variant), fits, path)
+        if head is not None and refusal.hint == NO_REMEDY:
+            refusal.hint = _hint_without_head(layout, tensors, others, variant, drop) or NO_REMEDY
+        raise refusal
     return match
+
+
+def _hint_without_head(
+    layout: LayoutTable,
+    tensors: Mapping[str, Tensor],
+    others: Iterable[str],
+    variant: str | None,
+    drop: Sequence[str],
+) -> str:
+    """What helps a file whose head is not as the user says; empty if nothing does."""
+    from .mismatch import NO_REMEDY
+
+    try:
+        match_file(layout, tensors, others, variant=variant, drop=drop)
+    except Refused as error:
+        return "" if error.hint == NO_REMEDY else f"name no head; {error.hint}"
+    return "name no head: the file fits without"
 
 
 def find_match(

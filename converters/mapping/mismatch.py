@@ -26,6 +26,9 @@ if TYPE_CHECKING:
     from .schema import LayoutTable
     from .variants import Variant
 
+NO_REMEDY = "the file may be damaged or from another network; --json lists every fault"
+"""The hint where nothing is known that would help."""
+
 _ALIKE = 0.3
 """The least part of the names that a file must share with a variant to be compared with it."""
 
@@ -138,12 +141,11 @@ def _mismatch(
         for glob, text in layout.storage.hints.items()
         if any(glob_matches(glob, name) for name in missing)
     )
-    general = "the file may be damaged or from another network; --json lists every fault"
     return Refused(
         f"does not fit {variant.title} ({variant.name}), the nearest of {layout.name}'s networks",
         path=path,
         where=f"{len(faults)} fault{'s' if len(faults) > 1 else ''}; {best.shared:.0%} of the names agree",
-        hint=remedy(layout, variant, best.slots, names, tensors, fits) or next(explanations, general),
+        hint=remedy(layout, variant, best.slots, names, tensors, fits) or next(explanations, NO_REMEDY),
         faults=tuple(str(fault) for fault in faults),
     )
 

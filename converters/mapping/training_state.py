@@ -15,6 +15,7 @@ if TYPE_CHECKING:
 
 LOSSES, METRICS, PROFILERS = "buffers of losses", "buffers of metrics", "buffers of profilers"
 SLOTS, AVERAGES, COUNTERS = "slots of an optimizer", "averages of the weights", "counters of training"
+AVERAGES_OF_LOSSES = "averages of losses"
 """What a name is, in words."""
 
 _LOSS_WORDS = frozenset(
@@ -43,7 +44,7 @@ _ATTRIBUTE = "/.ATTRIBUTES/VARIABLE_VALUE"
 """What TensorFlow 2 puts after a variable's path (``tensorflow/python/checkpoint/trackable_view.py``)."""
 
 _OBJECT_SLOT = "/.OPTIMIZER_SLOT/"
-_AVERAGE = r"(?i)average|(?:^|_)ema(?:$|_)"
+_AVERAGE = r"(?i)average|(?:^|_)(?:ema|avg)(?:$|_)"
 _SLOT = (
     r"(?:Adam|AdamMax|Adamax|Nadam|AMSGrad|RMSProp|Momentum|Adagrad|AdagradDA|Adadelta|Ftrl|ProximalAdagrad|LARS"
     r"|adam_[mv]|m|v|vhat|vr|vc|rms|mg|momentum|velocity|accumulator|linear|accum_grad|accum_var)(?:_[0-9]+)?"
@@ -89,8 +90,12 @@ def _of_tensorflow(tensors: Mapping[str, Tensor], others: Iterable[str]) -> Iter
         tensor = tensors.get(name)
         if _is_slot(path, tensors):
             yield name, AVERAGES if re.search(_AVERAGE, leaf) else SLOTS
-        elif re.fullmatch(_SCALAR, leaf) and (tensor is None or max(tensor.shape, default=1) == 1):
+        elif tensor is not None and max(tensor.shape, default=1) > 1:
+            continue
+        elif re.fullmatch(_SCALAR, leaf):
             yield name, COUNTERS
+        elif re.search(_AVERAGE, leaf):  # of a loss, which is no variable itself
+            yield name, AVERAGES_OF_LOSSES
 
 
 def _is_slot(path: str, tensors: Mapping[str, Tensor]) -> bool:

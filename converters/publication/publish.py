@@ -19,13 +19,13 @@ from converters.formats.open import open_checkpoint
 from converters.formats.registry import format_named
 from converters.inspection.inspect import inspect
 from converters.mapping.layout_tables import load_layout
-from converters.mapping.releases import release_of
 from converters.reports.front_matter import load_yaml
-from converters.reports.model_card import CardFacts, model_card, source_names
+from converters.reports.model_card import CardFacts, model_card
 
 from .checks import compare_networks, compare_with_source, network_of, read_through
 from .compare_record import compare_records
 from .hash_list import add_hashes, list_path, locked, read_hashes, write_text
+from .release_evidence import release_evidence
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -78,8 +78,7 @@ def publish(
     to, by default the file's own. Training state is stripped by writing the file anew; otherwise its bytes are kept.
     With ``source`` the file must hold, bit for bit, what that file converts to, and its record must say what the
     record of that conversion says; ``settings`` are those that were given then, as in `convert`. With ``verify`` both
-    networks must also compute the same (`verification.verify`). Without a source, only its checksums and structure are
-    verified.
+    networks must also compute the same (`verification.verify`). Without a source, only checksums and structure count.
 
     Raises `Refused` where something differs, the network is unknown or the name is taken, `BadInput` where a file
     cannot be read, `UsageError` for a wrong pattern, `ConverterError` without PyYAML. The file gets its name only when
@@ -87,26 +86,22 @@ def publish(
     """
     path, source = os.fspath(path), os.fspath(source) if source is not None else None
     folder = os.fspath(folder) if folder is not None else os.path.dirname(path)
-    if verify and source is None:
-        raise UsageError("--verify needs a source to compare with", hint="name it with --source")
-    if "hash8" not in placeholders(name) or os.path.basename(name) != name:
-        raise UsageError(f"the name {name!r} must contain {{hash8}} and no folder")
-    load_yaml()  # fails before any work if no card can be written
+    _require_possible(name, folder, source, verify=verify)
     suffix, inspection, stem = _suffix(path), _inspect_known(path), _stem(path)
-    if os.path.lexists(list_path(folder)):
-        read_hashes(folder)  # fails before any work if nothing can be added to it
     with _staging(os.path.join(folder, f"{stem}.publishing"), suffix, path, source) as (files, names):
         staged, reconverted = map(files.path, names)
         stripped = _stage(path, staged, inspection)
         claimed, inspection = inspection.provenance, inspect(staged)
         checks = _checks(inspection, claimed, source, reconverted, settings=settings, verify=verify)
+        evidence = release_evidence(path, source, inspection)
         digest = sha256_of(staged)
         facts = CardFacts(
             file=_published_name(name, stem, inspection, digest) + suffix,
             sha256=digest,
             size=os.path.getsize(staged),
-            release=_release(path, inspection),
-            checks=checks,
+            release=evidence.release,
+            release_known_by=evidence.known_by,
+            checks=(*checks, *evidence.notes),
             stripped=stripped,
         )
         published = os.path.join(folder, facts.file)
@@ -123,9 +118,20 @@ def publish(
         sums=list_path(folder),
         sha256=digest,
         size=facts.size,
-        checks=checks,
+        checks=facts.checks,
         stripped=stripped,
     )
+
+
+def _require_possible(name: str, folder: str, source: str | None, *, verify: bool) -> None:
+    """Fail before any work where publishing must fail in the end."""
+    if verify and source is None:
+        raise UsageError("--verify needs a source to compare with", hint="name it with --source")
+    if "hash8" not in placeholders(name) or os.path.basename(name) != name:
+        raise UsageError(f"the name {name!r} must contain {{hash8}} and no folder")
+    load_yaml()
+    if os.path.lexists(list_path(folder)):
+        read_hashes(folder)
 
 
 def _suffix(path: str) -> str:
@@ -229,10 +235,3 @@ def _published_name(pattern: str, stem: str, inspection: Inspection, digest: str
     if not name.isprintable():
         raise UsageError("the name has a character that a list of hashes cannot hold", path=name)
     return name
-
-
-def _release(path: str, inspection: Inspection) -> Any:
-    """The release that a chain of conversions began with, None if it is not known."""
-    names = [name for name, _ in reversed(source_names(inspection.provenance))]
-    network = network_of(inspection)
-    return release_of([*names, os.path.basename(path)], network.variant, network.classes)

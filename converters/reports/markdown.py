@@ -16,20 +16,16 @@ _PLACES = (
     (re.compile(r"@"), "&#64;"),
     (re.compile(r":(?=/)"), "&#58;"),
     (re.compile(r"(?i)(?<=www)\."), "&#46;"),
-    (re.compile(r"^ "), "&#32;"),  # at the start of a line: a block of code, a list, a rule or a heading
-    (re.compile(r"^-"), "&#45;"),
-    (re.compile(r"^\+"), "&#43;"),
-    (re.compile(r"^#"), "&#35;"),
-    (re.compile(r"^="), "&#61;"),
-    (re.compile(r"^(\d+)\."), r"\1&#46;"),
-    (re.compile(r"^(\d+)\)"), r"\1&#41;"),
 )
+_BLOCK = re.compile(r"(\d*)([ \-+#=]|(?<=\d)[.)](?=\s|$))")
+"""At the start of a line: a block of code, a list, a rule or a heading."""
+
 _PLAIN = re.compile(r"[\w.,+=%/:;@()#-]+(?: [\w.,+=%/:;@()#-]+)*")
 _SPAN = re.compile(r"(?<!`)`([^`]*)`(?!`)")
 
 
 def text(words: str) -> str:
-    """One line of text. What Markdown, its tables and HTML would read as theirs becomes character references, which
+    """Text within a line. What Markdown, its tables and HTML would read as theirs becomes character references, which
     these never read as markup."""
     escaped = printable(words).translate(_MARKUP)
     for pattern, reference in _PLACES:
@@ -45,4 +41,12 @@ def code(words: str) -> str:
 
 def prose(line: str) -> str:
     """A line of our own words with texts of files in it: `code` between backticks, `text` elsewhere."""
-    return "".join(code(part) if number % 2 else text(part) for number, part in enumerate(_SPAN.split(line)))
+    parts = (code(part) if number % 2 else text(part) for number, part in enumerate(_SPAN.split(line)))
+    return paragraph("".join(parts))
+
+
+def paragraph(line: str) -> str:
+    """A line of Markdown that is a paragraph, whatever it begins with."""
+    if start := _BLOCK.match(line):
+        return f"{start[1]}&#{ord(start[2])};{line[start.end() :]}"
+    return line

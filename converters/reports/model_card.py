@@ -11,7 +11,7 @@ from converters.mapping.settings import setting_text
 from converters.printable import shape_text
 
 from .front_matter import front_matter
-from .markdown import code, prose, text
+from .markdown import code, paragraph, prose, text
 from .wording import classes_text, human_size, printable_lines
 
 if TYPE_CHECKING:
@@ -22,6 +22,9 @@ if TYPE_CHECKING:
     from converters.mapping.releases import Release
 
 
+BY_NAME_ONLY = "by name only; contents not compared"
+"""How a release is known whose contents nothing proves."""
+
 MAX_CHAIN = 16
 """Conversions that are followed back: a record is not trusted to end."""
 
@@ -30,7 +33,8 @@ MAX_CHAIN = 16
 class CardFacts:
     """What a card says of a published file beside its inspection.
 
-    ``checks`` are lines on what was verified before publishing, ``stripped`` names what was left out.
+    ``checks`` are lines on what was verified before publishing, ``stripped`` names what was left out,
+    ``release_known_by`` says how it is known that the weights are those of ``release``.
     """
 
     file: str
@@ -39,6 +43,7 @@ class CardFacts:
     release: Release | None
     checks: tuple[str, ...]
     stripped: tuple[str, ...]
+    release_known_by: str = BY_NAME_ONLY
 
 
 def model_card(inspection: Inspection, facts: CardFacts) -> str:
@@ -49,13 +54,15 @@ def model_card(inspection: Inspection, facts: CardFacts) -> str:
     body = [
         f"# {text(network.title)}, {classes_text(network)}",
         "",
-        f"{code(facts.file)} holds {text(network.title)} in the layout of {text(inspection.layout_title)} "
-        f"({len(inspection.tensors)} tensors, {human_size(facts.size)}).",
+        paragraph(
+            f"{code(facts.file)} holds {text(network.title)} in the layout of {text(inspection.layout_title)} "
+            f"({len(inspection.tensors)} tensors, {human_size(facts.size)})."
+        ),
         "",
         *_table("Architecture", _architecture(inspection, network)),
         *_table("Preprocessing", _preprocessing(network.input)),
-        *_table("Accuracy, as its authors report it", _accuracy(facts.release)),
-        *_table("Source", _source(inspection, network, facts.release)),
+        *_table("Accuracy, as its authors report it", _accuracy(facts)),
+        *_table("Source", _source(inspection, network, facts)),
         "## Verified before publishing",
         "",
         *(f"- {prose(line)}" for line in facts.checks),
@@ -101,6 +108,12 @@ def _front(inspection: Inspection, network: NetworkInfo, facts: CardFacts) -> di
             "dataset": facts.release.on,
             **facts.release.reported,
         }
+    if facts.release:
+        front["release"] = {
+            "file": facts.release.file,
+            "url": facts.release.url,
+            "known": facts.release_known_by,
+        }
     front["source"] = [name for name, _ in source_names(inspection.provenance)]
     return front | {"file": facts.file, "size": facts.size, "sha256": facts.sha256}
 
@@ -138,17 +151,18 @@ def _described(described: Mapping[str, Any]) -> Iterator[tuple[str, Any]]:
             yield key, value
 
 
-def _accuracy(release: Release | None) -> Iterator[tuple[str, str]]:
+def _accuracy(facts: CardFacts) -> Iterator[tuple[str, str]]:
+    release = facts.release
     if release is None or not release.reported:
         return
     for name, value in release.reported.items():
         yield text(name), f"{value:g} % on {text(release.on)}"
     yield "reported by", f"{text(release.title)} for {code(release.file)}; not measured here"
+    yield "known", text(facts.release_known_by)
 
 
-def _source(
-    inspection: Inspection, network: NetworkInfo, release: Release | None
-) -> Iterator[tuple[str, str]]:
+def _source(inspection: Inspection, network: NetworkInfo, facts: CardFacts) -> Iterator[tuple[str, str]]:
+    release = facts.release
     provenance = inspection.provenance
     for name, source in source_names(provenance):
         digest = f", SHA-256 {code(source['sha256'])}" if isinstance(source.get("sha256"), str) else ""
@@ -156,9 +170,10 @@ def _source(
         container = f", {text(source['container'])}" if isinstance(source.get("container"), str) else ""
         yield "made from", f"{code(name)}{container}{size}{digest}"
     if release:
-        yield "released by", f"{text(release.title)}, <{release.url}>"
+        known = f" ({text(facts.release_known_by)})"
+        yield "released by", f"{text(release.title)}, <{release.url}>{known}"
         if release.converted:
-            yield "converted from", text(release.converted)
+            yield "converted from", text(release.converted) + known
     if network.licence:
         yield "licence", f"{text(network.licence)}, of the released weights"
     if provenance:

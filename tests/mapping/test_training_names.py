@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from converters.conversion.recognize import recognize
-from converters.errors import Refused
+from converters.errors import Refused, UsageError
 from converters.formats.checkpoint import Checkpoint
 from converters.mapping.layout_tables import readable_layouts
 from converters.mapping.names import tensor_slots
@@ -262,6 +262,36 @@ def test_a_head_of_two_layers_is_not_advised_in_a_circle(
     )
 
 
+def test_a_head_that_is_none_does_not_hide_what_helps() -> None:
+    tensors = {
+        name: one for name, one in shells("torchvision", "r3d-18").items() if not name.startswith("fc.")
+    }
+    layers = {"fc.0": (100, 512), "fc.3": (7, 100)}
+    for module, shape in layers.items():
+        tensors |= {f"{module}.weight": shell("", shape), f"{module}.bias": shell("", shape[:1])}
+    for head in layers:
+        with pytest.raises(Refused, match=r"--drop 'fc\.\*'"):
+            recognized(tensors, "torchvision", head=head)
+    with pytest.raises(Refused, match="say so: --head fc"):
+        recognized(shells("torchvision", "r3d-18"), "torchvision", head="margin")
+
+
+@pytest.mark.parametrize(
+    ("name", "shape"),
+    [
+        ("loss/ExponentialMovingAverage", ()),
+        ("total_loss/avg", ()),
+        ("tower_0/cross_entropy/avg", (1,)),
+        ("losses/ema", ()),
+    ],
+)
+def test_averages_of_losses_are_no_weights(name: str, shape: tuple[int, ...]) -> None:
+    tensors = {"conv/w": shell("conv/w", (3, 3, 3, 8)), name: shell(name, shape)}
+    assert left_aside("tensorflow", tensors, ()) == {name: "averages of losses"}
+    tensors[name] = shell(name, (8,))
+    assert left_aside("tensorflow", tensors, ()) == {}
+
+
 @pytest.mark.parametrize("own", ["model.", "net.student."])
 @pytest.mark.parametrize("other", ["ema_model.", "net.teacher."])
 def test_two_networks_in_one_file_are_one_too_many(own: str, other: str) -> None:
@@ -282,6 +312,12 @@ def test_two_networks_in_one_file_are_one_too_many(own: str, other: str) -> None
 def test_what_the_user_drops_is_left_out(drop: list[str] | str) -> None:
     match = recognized(shells("torchvision", "r3d-18"), drop=drop)
     assert (match.sizes["classes"], match.told) == (0, ("fc.weight", "fc.bias"))
+
+
+@pytest.mark.parametrize("drop", [["nothing.*"], ["fc.*", "fcc.*"], ["FC.weight"]])
+def test_a_pattern_that_no_name_fits_is_an_error(drop: list[str]) -> None:
+    with pytest.raises(UsageError, match="no name in the file fits the pattern"):
+        recognized(shells("torchvision", "r3d-18"), drop=drop)
 
 
 def test_a_weight_that_is_dropped_is_missing() -> None:
