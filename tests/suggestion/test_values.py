@@ -363,3 +363,21 @@ def test_a_factor_in_another_file_is_seen_by_its_quotients(tmp_path):
     assert found.left_over[0] == ("bn_0/2", "bn_1/2", "bn_2/2")
     assert all(row["doubt"] for row in found.rows if row["from"].startswith("bn"))
     assert ", over = " not in (tmp_path / "map.toml").read_text()
+
+
+@pytest.mark.parametrize("blobs", ["012", "abc"])
+@pytest.mark.parametrize("factor", [999.982, 0.5])
+def test_a_fresh_networks_ones_and_zeros_are_no_constants(blobs, factor, tmp_path):
+    """Where the other file has vectors that fit; and that a number may divide mean and variance is said."""
+    left, right = norms(factor)
+    left = {f"{name[:-1]}{blobs[int(name[-1])]}": array for name, array in left.items()}
+    fresh = {
+        name: array if "conv" in name else array * 0 + ("var" in name or name.endswith("bn.weight"))
+        for name, array in right.items()
+    }
+    fresh = {name: array * 2 if "conv" in name else array for name, array in fresh.items()}
+    found = doubts(tmp_path, left, fresh)
+    assert "constants" not in (tmp_path / "map.toml").read_text()
+    sums = [doubt for name, doubt in found.items() if name.startswith("bn")]
+    assert len(sums) == 6
+    assert all("may be a factor" in doubt for doubt in sums)
