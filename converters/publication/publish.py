@@ -78,8 +78,7 @@ def publish(
     to, by default the file's own. Training state is stripped by writing the file anew; otherwise its bytes are kept.
     With ``source`` the file must hold, bit for bit, what that file converts to, and its record must say what the
     record of that conversion says; ``settings`` are those that were given then, as in `convert`. With ``verify`` both
-    networks must also compute the same (`verification.verify`). Without a source, only its checksums and structure are
-    verified.
+    networks must also compute the same (`verification.verify`). Without a source, only checksums and structure count.
 
     Raises `Refused` where something differs, the network is unknown or the name is taken, `BadInput` where a file
     cannot be read, `UsageError` for a wrong pattern, `ConverterError` without PyYAML. The file gets its name only when
@@ -87,21 +86,14 @@ def publish(
     """
     path, source = os.fspath(path), os.fspath(source) if source is not None else None
     folder = os.fspath(folder) if folder is not None else os.path.dirname(path)
-    if verify and source is None:
-        raise UsageError("--verify needs a source to compare with", hint="name it with --source")
-    if "hash8" not in placeholders(name) or os.path.basename(name) != name:
-        raise UsageError(f"the name {name!r} must contain {{hash8}} and no folder")
-    load_yaml()  # fails before any work if no card can be written
+    _require_possible(name, folder, source, verify=verify)
     suffix, inspection, stem = _suffix(path), _inspect_known(path), _stem(path)
-    if os.path.lexists(list_path(folder)):
-        read_hashes(folder)  # fails before any work if nothing can be added to it
     with _staging(os.path.join(folder, f"{stem}.publishing"), suffix, path, source) as (files, names):
         staged, reconverted = map(files.path, names)
         stripped = _stage(path, staged, inspection)
         claimed, inspection = inspection.provenance, inspect(staged)
         checks = _checks(inspection, claimed, source, reconverted, settings=settings, verify=verify)
         evidence = release_evidence(path, source, inspection)
-        checks = (*checks, *evidence.notes)
         digest = sha256_of(staged)
         facts = CardFacts(
             file=_published_name(name, stem, inspection, digest) + suffix,
@@ -109,7 +101,7 @@ def publish(
             size=os.path.getsize(staged),
             release=evidence.release,
             release_known_by=evidence.known_by,
-            checks=checks,
+            checks=(*checks, *evidence.notes),
             stripped=stripped,
         )
         published = os.path.join(folder, facts.file)
@@ -126,9 +118,20 @@ def publish(
         sums=list_path(folder),
         sha256=digest,
         size=facts.size,
-        checks=checks,
+        checks=facts.checks,
         stripped=stripped,
     )
+
+
+def _require_possible(name: str, folder: str, source: str | None, *, verify: bool) -> None:
+    """Fail before any work where publishing must fail in the end."""
+    if verify and source is None:
+        raise UsageError("--verify needs a source to compare with", hint="name it with --source")
+    if "hash8" not in placeholders(name) or os.path.basename(name) != name:
+        raise UsageError(f"the name {name!r} must contain {{hash8}} and no folder")
+    load_yaml()
+    if os.path.lexists(list_path(folder)):
+        read_hashes(folder)
 
 
 def _suffix(path: str) -> str:
