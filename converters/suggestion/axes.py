@@ -65,8 +65,17 @@ def orders_between(
     left: Sequence[Shape], right: Sequence[Shape], *, exchanged: bool = False
 ) -> tuple[list[AxisOrder], list[str]]:
     """The orders of axes that lead from the left shapes to most of the right ones, best first, and notes on what
-    shapes alone did not decide. Where several do equally well, it is the one that moves axes least; or with
-    ``exchanged``, where one of the files has channels last, the one that only brings them to the other end."""
+    shapes alone did not decide. Where several do equally well, it is the one that keeps axes, or the one that only
+    brings channels to the other end; with ``exchanged``, where one of the files has channels last, the latter first."""
+    orders, notes = _orders_between(left, right, exchanged=exchanged)
+    if not exchanged and any(order.exchanges_channels for order in orders):  # square matrices too, then
+        return _orders_between(left, right, exchanged=True)
+    return orders, notes
+
+
+def _orders_between(
+    left: Sequence[Shape], right: Sequence[Shape], *, exchanged: bool
+) -> tuple[list[AxisOrder], list[str]]:
     sizes = [{_sizes(shape) for shape in side} for side in (left, right)]
     sources, targets = (
         Counter(shape for shape in side if _sizes(shape) in sizes[0] & sizes[1]) for side in (left, right)
@@ -79,7 +88,13 @@ def orders_between(
             break
         best = max(
             gains,
-            key=lambda order: (gains[order], exchanged and order.exchanges_channels, *_simplicity(order)),
+            key=lambda order: (
+                gains[order],
+                exchanged and order.exchanges_channels,
+                order.keeps,
+                order.exchanges_channels,
+                *_simplicity(order),
+            ),
         )
         # A second order of as many axes must earn it: a few remaining shapes fit some order by chance.
         known = any(len(order.axes) == len(best.axes) and order[1:] == best[1:] for order in orders)
@@ -87,9 +102,8 @@ def orders_between(
             break
         rivals = [order for order in gains if gains[order] == gains[best] and order.axes != best.axes]
         if rivals and not best.keeps:
-            notes.append(
-                f"shapes cannot tell axes of equal size apart: {axes_text(best)} keeps their sequence"
-            )
+            why = "is usual" if best.exchanges_channels else "keeps their sequence"
+            notes.append(f"shapes cannot tell axes of equal size apart: {axes_text(best)} {why}")
         orders.append(best)
         sources, targets = _without_explained(best, sources, targets)
     return orders, notes

@@ -47,8 +47,8 @@ def pair_vectors(state: PairingState, left: list[int], right: list[int]) -> None
         groups[len(pair.left), len(pair.right)].append(pair)
     for group in groups.values():
         _assign(state, [pair for pair in group if not _pair_by_roles(state, pair)], usual)
-        for pair in group:
-            _fill(state, pair)
+    for pair in pairs:
+        _fill(state, pair)
 
 
 def _pair_runs(
@@ -231,11 +231,16 @@ def _common_role(roles: Iterable[str]) -> str:
 
 
 def _fill(state: PairingState, pair: _RunPair) -> None:
-    """Vectors of a module that the other side lacks are filled in there, if they have one value."""
+    """Vectors of a module that the other side lacks are filled in there, if they have one value. It does not lack them
+    where it has vectors of their size without partners."""
     taken: tuple[Mapping[int, object], Mapping[int, object]] = (state.pairs, state.partners)
     for side, run in enumerate(pair[:2]):
         tensors = state.sides[side]
         paired = [place for place in run if place in taken[side]]
+        size = state.keys[side][run[0]]
+        others = state.of_kind(1 - side, state.unpaired(1 - side), vectors=True)
+        if any(state.keys[1 - side][place] == size for place in others):
+            continue
         for place in run:
             if place in taken[side] or not paired:
                 continue

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from .axes import AxisOrder
+from .open_axes import pairs_with_open_axes
 from .strong_evidence import settle_axes
 
 if TYPE_CHECKING:
@@ -19,6 +20,7 @@ _OTHERS_EQUAL = "its values differ, those of others are equal"
 _OTHERS_SIMILAR = "its values differ, those of most others are similar"
 _OTHER_ORDER = "its values differ, but are similar in this order of axes, which is not the usual one"
 _FLATTENED = "its values differ, and its axis may be flattened in another order"
+_OPEN_AXES = "its values differ, and its axes of equal size may be in another order"
 
 
 def compare_values(state: PairingState) -> None:
@@ -29,6 +31,7 @@ def compare_values(state: PairingState) -> None:
     same_weights = _have_same_weights(state)
     similar = {} if same_weights else _similarities(state)
     mostly_similar = 2 * sum(found.alike or bool(found.other) for found in similar.values()) > len(similar)
+    open_axes = pairs_with_open_axes(state)
     inputs = [_flattened_inputs(state, side) for side in (0, 1)]
     for i, (j, why, doubt) in list(state.pairs.items()):
         left, right = state.sides[0][i], state.sides[1][j]
@@ -49,6 +52,8 @@ def compare_values(state: PairingState) -> None:
             new = _OTHERS_SIMILAR
         elif (inputs[0](left) or inputs[1](right)) and not _equal(state, i, j):
             new = _FLATTENED
+        elif i in open_axes and not (i in similar and similar[i].alike) and not _equal(state, i, j):
+            new = _OPEN_AXES
         if new and not doubt:
             state.take(i, j, why, new)
 
@@ -87,18 +92,21 @@ def _equal(state: PairingState, i: int, j: int) -> bool:
 
 
 def _flattened_inputs(state: PairingState, side: int) -> Callable[[TensorFingerprint], bool]:
-    """Whether a matrix has inputs that no other tensor of its file puts out: they may be a flattened volume."""
+    """Whether a matrix has inputs that no other tensor of its file puts out: they may be a flattened volume. What is
+    beside a square matrix may be its own bias, and the first of several square ones takes its inputs from elsewhere."""
     tensors = state.sides[side]
     vectors = {max(tensor.shape, default=1) for tensor in tensors if tensor.is_vector}
     shapes = [_plain(tensor.shape) for tensor in tensors if not tensor.is_vector]
     first = sum(shape[0] in vectors for shape in shapes) >= sum(shape[-1] in vectors for shape in shapes)
+    not_square = {shape[0 if first else -1] for shape in shapes if len(shape) != 2 or shape[0] != shape[1]}
     outputs = vectors | {shape[0 if first else -1] for shape in shapes}
 
     def may_be_flattened(tensor: TensorFingerprint) -> bool:
         shape = _plain(tensor.shape)
         size = shape[-1 if first else 0]
         composite = any(size % factor == 0 for factor in range(2, int(size**0.5) + 1))
-        return len(shape) == 2 and composite and size not in outputs
+        square = len(shape) == 2 and shape[0] == shape[1]
+        return len(shape) == 2 and composite and size not in (not_square if square else outputs)
 
     return may_be_flattened
 

@@ -98,8 +98,8 @@ def with_factors(
     for pair in pairs:
         over, times = left.of.get(pair.left.name, ""), right.of.get(pair.right.name, "")
         if not (over and times):
-            doubt = pair.doubt or _possible_factor(pair, left, right)
-            yield replace(pair, over=over, times=times, doubt=doubt)
+            doubts = (pair.doubt, _possible_factor(pair, left, right))
+            yield replace(pair, over=over, times=times, doubt="; ".join(filter(None, doubts)))
             continue
         yield pair
         if over not in copied:

@@ -16,7 +16,10 @@ if TYPE_CHECKING:
     from .axes import AxisOrder
 
 LEAST_ELEMENTS = 64
-"""Fewer may be similar by chance, in one of many orders."""
+"""Fewer may be similar by chance, in one of many orders; they count where they are nearly equal."""
+FEW_ELEMENTS = 16
+NEARLY_EQUAL = 0.95
+"""The correlation from which on few values are similar."""
 MOST_ELEMENTS = 1 << 25
 MOST_ORDERS = 24
 ALIKE = 0.5
@@ -35,7 +38,7 @@ class Similarity(NamedTuple):
 def similarity(left: Tensor, right: Tensor, usual: AxisOrder) -> Similarity | None:
     """Compare two tensors in all orders of axes that their shapes allow. None for tensors that are too small or too
     large, and for values that are all the same, or not finite."""
-    if not LEAST_ELEMENTS <= prod(left.shape) <= MOST_ELEMENTS:
+    if not FEW_ELEMENTS <= prod(left.shape) <= MOST_ELEMENTS:
         return None
     source, target = _centred(left), _centred(right)
     if source is None or target is None:
@@ -45,6 +48,8 @@ def similarity(left: Tensor, right: Tensor, usual: AxisOrder) -> Similarity | No
         moved = source.reshape(order.without_ones(left.shape)).transpose(order.axes)
         likeness[order] = float((moved.ravel() * target).sum())
     best = max(likeness, key=lambda order: likeness[order])
+    if prod(left.shape) < LEAST_ELEMENTS and likeness[best] < NEARLY_EQUAL:
+        return None
     other = likeness[best] >= ALIKE and likeness[best] > likeness[usual] + APART
     return Similarity(likeness[usual] >= ALIKE, best if other else None)
 

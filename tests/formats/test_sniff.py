@@ -35,3 +35,22 @@ def test_a_safetensors_header_whose_length_begins_like_a_pickle_is_read(length: 
 def test_a_length_beyond_the_longest_safetensors_header_does_not_make_a_pickle_one() -> None:
     head = b"\x80\x02" + bytes(5) + b"\x01{" + bytes(HEAD)
     assert sniff(head) == "pickle"
+
+
+@pytest.mark.parametrize(
+    "field",
+    [
+        b"\x12\x01a",
+        b"\x1a\x01a",
+        b"\x22\x01a",
+        b"\x28\x01",
+        b"\x32\x01a",
+        b"\x3a\x01a",
+        b"\x42\x01a",
+        b"\x72\x01a",
+        b"\xa2\x01\x01a",
+        b"\xca\x01\x01a",
+    ],
+)
+def test_any_field_may_follow_the_version_of_an_onnx_model(field):
+    assert sniff(b"\x08\x0e" + field) == "protobuf"

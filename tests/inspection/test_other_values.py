@@ -20,10 +20,12 @@ from onnx import helper, numpy_helper
 
 from converters import Refused, convert, diff, inspect
 from converters.conversion.recognize import recognize
+from converters.errors import BadInput
 from converters.formats.checkpoint import Checkpoint
 from converters.formats.other_value import unconverted
 from converters.mapping.layout_tables import load_layout
 from converters.mapping.names import tensor_slots
+from converters.reports.terminal.difference import difference_text
 from converters.tensor import Repeated, Tensor
 from tests.helpers import layout_weights, tensorflow_files
 
@@ -335,3 +337,65 @@ def test_a_big_endian_file_has_the_same_values(tmp_path):
                 content = np.frombuffer(content, "<u4").astype(">u4").tobytes()
             other.writestr(name, b"big" if name.endswith("byteorder") else content)
     assert diff(a, tmp_path / "b.pth").same
+
+
+@pytest.mark.parametrize("where", ["scalar", "array", "attribute", "region", "named datatype", "field"])
+def test_hdf5_references_and_named_datatypes_are_not_called_equal(tmp_path, where):
+    def made(name, target, part, dtype):
+        with h5py.File(tmp_path / name, "w") as file:
+            file["a"], file["b"] = np.ones(3, "f4"), np.zeros(3, "f4")
+            reference = file[target].ref
+            if where == "scalar":
+                file.create_dataset("r", data=reference, dtype=h5py.ref_dtype)
+            elif where == "array":
+                file.create_dataset("r", (1,), dtype=h5py.ref_dtype)[0] = reference
+            elif where == "attribute":
+                file["a"].attrs["r"] = reference
+            elif where == "region":
+                file.create_dataset("r", data=file["a"].regionref[part], dtype=h5py.regionref_dtype)
+            elif where == "field":
+                fields = np.dtype([("n", "i4"), ("r", h5py.ref_dtype)])
+                file.create_dataset("r", data=np.array([(1, reference)], fields))
+            else:
+                file["t"] = np.dtype(dtype)
+        return tmp_path / name
+
+    a = made("a.h5", "a", slice(0, 1), "f4")
+    b = made("b.h5", "b", slice(1, 3), "i8")
+    found = diff(a, b)
+    assert not found.same
+    assert all("class" not in other.a for other in found.others)
+    assert diff(a, a).same
+
+
+@pytest.mark.parametrize(
+    ("a", "b", "said"),
+    [
+        (torch.tensor([True, False]), torch.tensor([False, False]), "1 values, bits differ"),
+        (torch.tensor([0.0, 1.0]), torch.tensor([-0.0, 1.0]), "bits differ"),
+        (
+            torch.tensor([0x7FC00000], dtype=torch.int32).view(torch.float32),
+            torch.tensor([0x7FC00001], dtype=torch.int32).view(torch.float32),
+            "bits differ",
+        ),
+    ],
+    ids=["truth values", "sign of zero", "NaN payload"],
+)
+def test_values_without_a_distance_are_said_to_differ_in_bits(tmp_path, a, b, said):
+    text = difference_text(diff(save(tmp_path / "a.pth", {"w": a}), save(tmp_path / "b.pth", {"w": b})))
+    assert said in text
+    assert "nan" not in text
+    assert "by up to" not in text
+
+
+@pytest.mark.parametrize("key", ["state_dict", "model_state_dict"])
+@pytest.mark.parametrize("beside", ["criterion", "model"])
+def test_a_module_beside_a_state_dict_is_refused_with_the_name_of_the_state_dict(tmp_path, key, beside):
+    module = torch.nn.CrossEntropyLoss()
+    for value in ({key: {"w": W}, beside: module}, {beside: module, key: {"w": W}}):
+        with pytest.raises(BadInput) as caught:
+            inspect(save(tmp_path / "a.pth", value))
+        assert f"the file's own '{key}' alone" in caught.value.hint
+    with pytest.raises(BadInput) as caught:
+        inspect(save(tmp_path / "a.pth", module))
+    assert "alone" not in caught.value.hint

@@ -147,6 +147,58 @@ def test_other_weights_leave_a_flattened_axis_open(tmp_path):
     assert "flattened in another order" in found["fc1.weight"]
 
 
+@pytest.mark.parametrize("volume", [(4, 3, 3), (8, 2, 2)], ids=str)
+@pytest.mark.parametrize("noise", [1e-4, 1])
+def test_a_square_matrix_may_have_a_flattened_axis(volume, noise, tmp_path):
+    """Its outputs are as many as its inputs, but they are not its inputs."""
+    conv, size = values(volume[0], 3, 5, 5), prod(volume)
+    fc, bias, head = values(size, *volume), values(size), values(5, size)
+    moved = fc.transpose(0, 2, 3, 1).reshape(size, size) + np.float32(noise) * values(size, size)
+    found = doubts(
+        tmp_path,
+        {"c.w": conv + 1, "f.w": moved, "f.b": bias + 1, "g.w": head + 1},
+        {"conv.weight": conv * 2, "fc.weight": fc.reshape(size, size), "fc.bias": bias, "head.weight": head},
+    )
+    assert found["f.w"]
+
+
+@pytest.mark.parametrize("size", [6, 11])
+@pytest.mark.parametrize("fresh", [False, True])
+def test_a_square_kernel_beside_a_convolution_of_the_same_source(size, fresh, tmp_path):
+    """Who writes H W I O writes I O; it is not sure where the values do not say so."""
+    conv, fc = values(7, 2, 3, 3), values(size, size)
+    left = values(size, size) if fresh else fc.T + np.float32(1e-4) * values(size, size)
+    found = doubts(
+        tmp_path,
+        {"c/kernel": values(3, 3, 2, 7), "d/kernel": left},
+        {"conv.weight": conv, "fc.weight": fc},
+    )
+    assert not found["c/kernel"]
+    assert found["d/kernel"] or not fresh
+    assert '"fc.weight", axes = "I O -> O I"' in (tmp_path / "map.toml").read_text()
+
+
+@pytest.mark.parametrize("size", [6, 11])
+def test_a_lone_square_kernel_is_not_sure(size, tmp_path):
+    fc = values(size, size)
+    near = fc.T + np.float32(1e-4) * values(size, size)
+    assert doubts(tmp_path, {"d/kernel": near}, {"fc.weight": fc})["d/kernel"]
+    assert 'axes = "I O -> O I"' in (tmp_path / "map.toml").read_text()
+
+
+@pytest.mark.parametrize("kernel", [(3, 3), (3, 3, 3)], ids=str)
+def test_a_stem_of_three_channels_has_channels_last(kernel, tmp_path):
+    """Its shape fits other orders, which no framework has; further kernels make it sure."""
+    left, right = {"s/kernel": values(*kernel, 3, 8)}, {"stem.weight": values(8, 3, *kernel)}
+    assert doubts(tmp_path, left, right)["s/kernel"]
+    assert f'"{"D " * (len(kernel) - 2)}H W I O -> ' in (tmp_path / "map.toml").read_text()
+    left["t/kernel"], right["then.weight"] = values(*kernel, 8, 16), values(16, 8, *kernel)
+    found = suggest(
+        save(tmp_path / "c.pth", left), save(tmp_path / "d.pth", right), tmp_path / "map.toml", force=True
+    )
+    assert found.unsure == 0
+
+
 @pytest.mark.parametrize(
     ("shape", "axes"),
     [
@@ -311,3 +363,21 @@ def test_a_factor_in_another_file_is_seen_by_its_quotients(tmp_path):
     assert found.left_over[0] == ("bn_0/2", "bn_1/2", "bn_2/2")
     assert all(row["doubt"] for row in found.rows if row["from"].startswith("bn"))
     assert ", over = " not in (tmp_path / "map.toml").read_text()
+
+
+@pytest.mark.parametrize("blobs", ["012", "abc"])
+@pytest.mark.parametrize("factor", [999.982, 0.5])
+def test_a_fresh_networks_ones_and_zeros_are_no_constants(blobs, factor, tmp_path):
+    """Where the other file has vectors that fit; and that a number may divide mean and variance is said."""
+    left, right = norms(factor)
+    left = {f"{name[:-1]}{blobs[int(name[-1])]}": array for name, array in left.items()}
+    fresh = {
+        name: array if "conv" in name else array * 0 + ("var" in name or name.endswith("bn.weight"))
+        for name, array in right.items()
+    }
+    fresh = {name: array * 2 if "conv" in name else array for name, array in fresh.items()}
+    found = doubts(tmp_path, left, fresh)
+    assert "constants" not in (tmp_path / "map.toml").read_text()
+    sums = [doubt for name, doubt in found.items() if name.startswith("bn")]
+    assert len(sums) == 6
+    assert all("may be a factor" in doubt for doubt in sums)

@@ -123,7 +123,7 @@ def _refuse(file: SourceFile, module: str, name: str) -> PickleError:
     from converters.formats.pickle.whole_models import WAY_OUT, refusal
 
     error = refusal(file, 0, file.size, module, name)
-    if error.hint == WAY_OUT or module not in ("torch._utils", "torch.storage"):
+    if error.hint.startswith(WAY_OUT) or module not in ("torch._utils", "torch.storage"):
         return error
     return PickleError(
         "holds PyTorch tensors that torch.save did not write", "load it with PyTorch, and torch.save it"

@@ -33,6 +33,8 @@ _OPTIMIZER = "updater/optimizer:"
 _PARAMETER = re.compile(r"W(?:_?\w+)?|b\d*|w\d+|gamma|beta|avg_\w+|N|V[12]|_?[rd]_max|cost")
 """The names that Chainer's own links give to their parameters and persistent values."""
 
+_SEVERAL, _MANY = 2, 5  # links
+
 _NONE = OtherValue(kind="None")
 
 
@@ -53,12 +55,26 @@ class ChainerFile(Record):
 
     @property
     def is_chainer(self) -> bool:
-        """Whether the names are Chainer's: a trainer's snapshot, or for the most part those of its links."""
+        """Whether the names and dtypes are Chainer's: a trainer's snapshot, or for the most part those of links, of
+        which there are several, or one with normalisation. Chainer's own dtypes are float16 and float32; of float64,
+        which `chainer.config.dtype` allows but numpy makes by itself, only many links are taken as Chainer's."""
         names = [*self.tensors, *self.uninitialised, *self.objects]
         if any(name.startswith((_MODEL, _OPTIMIZER)) for name in names):
             return True
         ends = [name.rpartition("/")[2] for name in names]
-        return "W" in ends and 2 * sum(map(bool, map(_PARAMETER.fullmatch, ends))) >= len(ends)
+        links = {name for name in names if name.endswith("/W") and self._is_weight(name)}
+        usual = all(
+            self.tensors[name].dtype in ("float16", "float32") for name in links & self.tensors.keys()
+        )
+        norms = "avg_mean" in ends or "N" in ends
+        if len(links) < (_SEVERAL if usual else _MANY) and not (links and usual and norms):
+            return False
+        return 2 * sum(map(bool, map(_PARAMETER.fullmatch, ends))) >= len(ends)
+
+    def _is_weight(self, name: str) -> bool:
+        """Whether an array is of two axes or more, as a link's is, or has no shape to tell."""
+        tensor = self.tensors.get(name)
+        return tensor is None or (len(tensor.shape) > 1 and tensor.dtype in ("float16", "float32", "float64"))
 
 
 def read_chainer(file: SourceFile, *, checksum: bool = True) -> ChainerFile:

@@ -8,13 +8,28 @@ from __future__ import annotations
 
 from typing import NamedTuple
 
-from .signs import Beside, Ending, Entry, Head, Joined, Member, Name, NoEntry, Sign, Whole, Within
+from .signs import (
+    Above,
+    Beside,
+    Ending,
+    Entries,
+    Entry,
+    Head,
+    Joined,
+    Member,
+    Name,
+    NoEntry,
+    Sign,
+    Whole,
+    Within,
+)
 
 
 class Kind(NamedTuple):
     """A kind: ``what`` it is, as an error says it, and a ``hint`` what to do. It is recognised if all signs of one of
     the sets in ``signs`` are there. In the texts ``{path}``, ``{folder}`` and ``{name}`` stand for the file, its
-    folder and its name, ``{found}`` and ``{inner}`` for the name that the signs found and the folder in front of it."""
+    folder and its name, ``{parent}`` and ``{tag}`` for the folder around a folder and its quoted name there,
+    ``{found}`` and ``{inner}`` for the name that the signs found and the folder in front of it."""
 
     what: str
     hint: str
@@ -30,6 +45,8 @@ _CHECKPOINT = (
 """The names of checkpoints, but not of what training code saves beside them, nor of what is inside them."""
 
 _CONFIG = r"(config|model_index|adapter_config)\.json"
+_DEEPSPEED = r"((bf16_)?zero_pp_rank_\d+_mp_rank_\d+_(optim|model)|mp_rank_\d+_model)_states\.pt"
+_OTHER_WEIGHTS = r".*\.(index|meta|msgpack)|.*\.json\.gz"
 _NO_INDEX = Name(r"^(?!.*\.index\.json$)")
 
 POINTER = Kind(
@@ -104,6 +121,13 @@ _PYTORCH = (
                     rb"(nn|torch|cudnn|cunn|inn|nngraph|tds)\."
                 ),
             ),
+            (Name(r"\.(t7|t7b|net)$"), Head(rb"[\x00-\x08]\0{3}|[0-8]\n")),
+            (Head(rb"\x04\0{3}.{4}(?:\0{4})?\x03\0{3}(?:\0{4})?V 1"),),
+            (
+                Head(
+                    rb"\x03\0{3}(?:\0{4})?.{3}\0(?:\0{4})?.{3}\0\x02\0{3}(?:\0{4})?[\x01-\x60]\0{3}(?:\0{4})?[ -~]"
+                ),
+            ),
             (Within(rb"\A[34]\n\d+\n.{0,160}?V 1\n\d+\n(nn|torch|cudnn|cunn|inn|nngraph|tds)\."),),
         ),
     ),
@@ -126,6 +150,11 @@ _FOLDERS = (
         signs=((Entry(r"[^/]+\.index\.json"),),),
     ),
     Kind(
+        "is a folder with parts of a checkpoint, without their index",
+        "fetch the .index.json too, and name it; the parts are {found}",
+        signs=((Entries(r"(?:[^/]+/)?[^/]+-\d{5}-of-\d{5}\.(safetensors|bin)"),),),
+    ),
+    Kind(
         "is a folder of Hugging Face's libraries",
         "name the file with the weights: {folder}/{found}",
         signs=(
@@ -141,12 +170,28 @@ _FOLDERS = (
     ),
     Kind(
         "is a folder of DeepSpeed, whose weights are in parts",
-        "make one file of it: python zero_to_fp32.py {path} OUT.pth (the script is in the folder)",
-        signs=(
-            (Entry(r"([^/]+/)?zero_to_fp32\.py"),),
-            (Entry(r"([^/]+/)?(bf16_)?zero_pp_rank_\d+_mp_rank_\d+_(optim|model)_states\.pt"),),
-            (Entry(r"([^/]+/)?mp_rank_\d+_model_states\.pt"),),
-        ),
+        "make one file of it: python {path}/zero_to_fp32.py {path} OUT.pth",
+        signs=((Entry(r"zero_to_fp32\.py"),),),
+    ),
+    Kind(
+        "holds a folder of DeepSpeed, whose weights are in parts",
+        "make one file of it: python {path}/{found} {path}/{inner} OUT.pth",
+        signs=((Entry(r"[^/]+/zero_to_fp32\.py"),),),
+    ),
+    Kind(
+        "is one step in a folder of DeepSpeed, whose weights are in parts",
+        "make one file of it: python {parent}/zero_to_fp32.py {parent} OUT.pth --tag {tag}",
+        signs=((Above("zero_to_fp32.py"), Entry(_DEEPSPEED)),),
+    ),
+    Kind(
+        "is one step in a folder of DeepSpeed, whose weights are in parts",
+        "make one file of it: python -m deepspeed.utils.zero_to_fp32 {parent} OUT.pth --tag {tag}",
+        signs=((Entry(_DEEPSPEED),),),
+    ),
+    Kind(
+        "is a folder of DeepSpeed, whose weights are in parts",
+        "make one file of it: python -m deepspeed.utils.zero_to_fp32 {path} OUT.pth",
+        signs=((Entry(rf"[^/]+/{_DEEPSPEED}"),),),
     ),
     Kind(
         "is a checkpoint of Orbax, as JAX and Flax write it, which is not read",
@@ -155,6 +200,7 @@ _FOLDERS = (
             (Name(r"^(manifest\.ocdbt|_checkpoint_metadata|_metadata)$"),),
             (Entry(r"([^/]+/)?(_CHECKPOINT_METADATA|manifest\.ocdbt|ocdbt\.process_\d+)"),),
             (Entry(r"([^/]+/)?_METADATA"), Entry(r"([^/]+/)?(d|_sharding|array_metadatas|checkpoint)")),
+            (Entry(r"([^/]+/){1,3}_(METADATA|CHECKPOINT_METADATA)"),),
         ),
     ),
     Kind(
@@ -186,13 +232,21 @@ _FOLDERS = (
         "name the file inside: {folder}/{found}",
         signs=((Entry(_CHECKPOINT), NoEntry(r".*\.(index|meta)|.*-of-\d{5}")),),
     ),
+    Kind(
+        "is a folder of Hugging Face's libraries, without weights",
+        "fetch the weights too: the .safetensors or .bin files that belong to its {found}",
+        signs=((Entry(_CONFIG), NoEntry(_CHECKPOINT), NoEntry(_OTHER_WEIGHTS)),),
+    ),
 )
 
 _TENSORFLOW = (
     Kind(
         "is the fingerprint of a TensorFlow SavedModel, without weights",
         "name the folder that it is in",
-        signs=((Whole(rb"(?:[\x08\x10\x18\x20\x28]%s){2,5}(?:\x32.{2,40}?)?(?:\x3a.{1,64})?" % _VARINT),),),
+        signs=(
+            (Whole(rb"(?:[\x08\x10\x18\x20\x28]%s){2,5}(?:\x32.{2,40}?)?(?:\x3a.{1,64})?" % _VARINT),),
+            (Name(r"^fingerprint\.pb$"), Head(rb"[\x08\x10\x18\x20\x28]|\Z")),
+        ),
     ),
     Kind(
         "is Keras' part of a TensorFlow SavedModel, without weights",
@@ -262,12 +316,15 @@ _JAX_AND_OTHERS = (
         ),
     ),
     Kind(
+        "is a program of an inference model of PaddlePaddle, without weights",
+        "convert the .pdparams beside it, or the one that it was exported from",
+        signs=((Head(rb"\n%s\x08\0\x10\xff{9}\x01" % _VARINT),), (Name(r"\.pdmodel$"),)),
+    ),
+    Kind(
         "is part of an inference model of PaddlePaddle, which is not read",
         "convert the .pdparams that it was exported from",
         signs=(
             (Head(rb"\0{4}(?:\0{8}){1,2}\0{0,4}[\x02-\x40]\0{3}\x08[\x00-\x20]\x10"),),
-            (Head(rb"\n%s\x08\0\x10\xff{9}\x01\x1a" % _VARINT),),
-            (Head(rb"\n%s\x08\0\x10\xff{9}\x01\x22" % _VARINT),),
             (Name(r"\.pdiparams$"),),
         ),
     ),

@@ -49,6 +49,9 @@ def _found(kind: Kind, evidence: Evidence) -> str | None:
 def _error(kind: Kind, path: str, found: str) -> BadInput:
     folder = path if os.path.isdir(path) else os.path.dirname(path) or os.curdir
     words = {"path": quote(path), "folder": quote(folder), "name": os.path.basename(path)}
+    around, tag = os.path.split(os.path.abspath(path))
+    parent = around if os.path.isabs(path) else os.path.relpath(around)
+    words |= {"parent": quote(parent), "tag": quote(tag)}
     words |= {"found": short_name(found), "inner": short_name(os.path.dirname(found))}
     return BadInput(kind.what.format_map(words), path=path, hint=kind.hint.format_map(words))
 

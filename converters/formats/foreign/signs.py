@@ -20,7 +20,8 @@ TAIL = 1 << 20
 _DIRECTORY = 4 << 20  # bytes of a zip file's directory,
 _MEMBERS = 20_000  # and members
 _ENTRIES = 5_000  # of a folder,
-_FOLDERS = 50  # its folders that are listed too,
+_DEPTH = 3  # levels of folders below it,
+_FOLDERS = 50  # the folders that are listed too,
 _INNER = 500  # and the entries of each
 
 
@@ -56,13 +57,19 @@ class Evidence:
 
     @cached_property
     def entries(self) -> tuple[str, ...]:
-        """The names in a folder, and those in its folders behind a slash."""
+        """The names in a folder, and those in the folders below it behind their slashes."""
         if not self.is_folder:
             return ()
         names = _listed(self.path, _ENTRIES)
         found = list(names)
-        for name in [name for name in names if os.path.isdir(os.path.join(self.path, name))][:_FOLDERS]:
-            found += [f"{name}/{inner}" for inner in _listed(os.path.join(self.path, name), _INNER)]
+        for _ in range(_DEPTH):
+            folders = [name for name in names if os.path.isdir(os.path.join(self.path, name))][:_FOLDERS]
+            names = [
+                f"{name}/{inner}"
+                for name in folders
+                for inner in _listed(os.path.join(self.path, name), _INNER)
+            ]
+            found += names
         return tuple(found)
 
     @cached_property
@@ -200,6 +207,25 @@ class Entry(NamedTuple):
 
     def seen(self, evidence: Evidence) -> str | None:
         return _first(self.pattern, evidence.entries)
+
+
+class Entries(NamedTuple):
+    """As `Entry`, but all the names that are matched were found, the first eight of them."""
+
+    pattern: str
+
+    def seen(self, evidence: Evidence) -> str | None:
+        found = [name for name in evidence.entries if re.fullmatch(self.pattern, name)]
+        return ", ".join(found[:8]) + (", ..." if found[8:] else "") if found else None
+
+
+class Above(NamedTuple):
+    """A file lies in the folder around a folder."""
+
+    name: str
+
+    def seen(self, evidence: Evidence) -> str | None:
+        return "" if evidence.is_folder and self.name in evidence.beside else None
 
 
 class NoEntry(NamedTuple):

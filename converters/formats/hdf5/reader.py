@@ -70,6 +70,8 @@ def read_hdf5(file: SourceFile) -> Hdf5File:
                 if isinstance(found, h5py.Group):
                     groups.append(path)
                     continue
+                if isinstance(found, h5py.Datatype):
+                    continue
                 value = _value(file, path, found, storage)
                 if value is None:
                     empty.append(path)
@@ -105,6 +107,8 @@ def _value(file: SourceFile, path: str, found: Any, storage: Storage) -> Tensor 
     except TypeError:
         return unconverted("elements of a type that numpy does not have", shape, None)
     dtype = "" if numbers.names else NUMPY_CODES.get(numbers.newbyteorder("=").str[1:], "")
+    if _refers(numbers):
+        return unconverted(_kind(numbers), shape, None)
     if not dtype or numbers.metadata:
         small = prod(shape) * numbers.itemsize <= _UNDECODED
         return unconverted(_kind(numbers), shape, Undecoded(file, path) if small else None)
@@ -119,7 +123,9 @@ def _kind(dtype: Any) -> str:
     little = dtype.newbyteorder("<")
     if dtype.names:
         return printable(f"compound {little}")
-    known = {"vlen": "lists", "ref": "references", "enum": "enumeration"}
+    if "ref" in (dtype.metadata or ()):
+        return "region references" if "Region" in dtype.metadata["ref"].__name__ else "object references"
+    known = {"vlen": "lists", "enum": "enumeration"}
     for key, word in known.items():
         if key in (dtype.metadata or ()):
             inner = dtype.metadata[key]
@@ -129,17 +135,46 @@ def _kind(dtype: Any) -> str:
     return "opaque bytes" if dtype.kind == "V" else str(dtype.name)
 
 
+def _refers(dtype: Any) -> bool:
+    """Whether elements refer to other objects, in a field or a list too: h5py does not show where to."""
+    metadata = dtype.metadata or {}
+    inner = metadata.get("vlen", None if dtype.subdtype is None else dtype.subdtype[0])
+    fields = [dtype[name] for name in dtype.names or ()]
+    fields += [inner] if hasattr(inner, "metadata") else []
+    return "ref" in metadata or any(_refers(field) for field in fields)
+
+
+def _named_type(found: Any) -> OtherValue:
+    """A datatype that is stored under a name. Opaque where numpy does not show all of it."""
+    try:
+        dtype = found.dtype
+    except TypeError:
+        return OtherValue(kind="named datatype that numpy does not have", opaque=True)
+    plain = not dtype.names and not dtype.metadata and dtype.kind not in "OV"
+    kind = dtype.str if plain else _kind(dtype)
+    return OtherValue(kind=f"named datatype, {kind}", opaque=not plain)
+
+
 def _attributes(file: SourceFile) -> Iterator[tuple[str, OtherValue]]:
-    """Every group, every dataset without a value, and every attribute of the file and of these, by path."""
+    """Every group, named datatype, dataset without a value, and attribute of the file and of all in it, by path."""
     h5py = load_h5py(file.path)
     try:
         with h5py.File(Handle(file), "r") as root:
             for path, found in (("", root), *_walk(h5py, file, root)):
                 if path and isinstance(found, h5py.Group):
                     yield f"{path}/", OtherValue(kind="group")
+                elif path and isinstance(found, h5py.Datatype):
+                    yield path, _named_type(found)
                 elif path and getattr(found, "shape", ()) is None:
                     yield path, OtherValue(kind=f"{_kind(found.dtype)} without a value")
                 for name in () if isinstance(found, _Link) else found.attrs:
+                    stored = found.attrs.get_id(name)
+                    if _refers(stored.dtype):
+                        yield (
+                            f"{path}@{name}",
+                            OtherValue(kind=_kind(stored.dtype), shape=stored.shape, opaque=True),
+                        )
+                        continue
                     value = found.attrs[name]
                     kind = _kind(value.dtype) if hasattr(value, "dtype") else type(value).__name__
                     shape = getattr(value, "shape", None)
@@ -174,7 +209,7 @@ def _walk(h5py: Any, file: SourceFile, root: Any) -> Iterator[tuple[str, Any]]:
                 )
             place = f"{path}/{name}" if path else str(name)
             value = _linked(h5py, group, name)
-            if isinstance(value, (h5py.Group, h5py.Dataset, _Link)):
+            if isinstance(value, (h5py.Group, h5py.Dataset, h5py.Datatype, _Link)):
                 inner.append((place, value, depth + 1))
         stack += reversed(inner)
 

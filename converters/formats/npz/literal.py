@@ -1,4 +1,5 @@
-"""Python literals in the header of an array: dictionaries, tuples, lists, texts, integers, True, False and None.
+"""Python literals in the header of an array: dictionaries, tuples, lists, texts, integers, True, False and None,
+with comments.
 
 numpy reads headers with `ast.literal_eval`. It is not used here: a hostile text can exhaust the stack of the parser
 after it. Here depth and length are bounded.
@@ -10,7 +11,7 @@ import re
 from typing import Any
 
 _TOKEN = re.compile(
-    r"""[ \t\r\n\f]*(?:
+    r"""(?:[ \t\r\n\f]|\#[^\r\n]*(?=[\r\n]|\Z))*(?:
         (?P<name>True|False|None)\b
         |(?P<number>[+-]?\d[\da-fA-FxXoO_]*)[lL]?\b
         |(?P<prefix>[uU]|[rR]|)(?P<quote>['"])(?P<text>(?:(?!(?P=quote))[^\\\n]|\\.)*)(?P=quote)

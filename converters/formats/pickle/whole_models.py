@@ -6,6 +6,7 @@ Its classes are no names that are read, so reading ends at the first of them. Th
 
 from __future__ import annotations
 
+import re
 from typing import TYPE_CHECKING
 
 from converters.printable import short_name
@@ -18,6 +19,8 @@ if TYPE_CHECKING:
 
 _ATTRIBUTES = (b"_parameters", b"_buffers", b"_modules")
 WAY_OUT = "load it with PyTorch where its code is, and save its state_dict()"
+_STATE_DICT_KEY = re.compile(rb"(?:X(.)\0\0\0|[\x8cU](.))((?:[A-Za-z0-9]\w*_)?state_dict)", re.DOTALL)
+"""A text of a pickle that ends in ``state_dict``, with its length in front."""
 
 
 def refusal(file: SourceFile, offset: int, size: int, module: str, name: str) -> PickleError:
@@ -25,5 +28,15 @@ def refusal(file: SourceFile, offset: int, size: int, module: str, name: str) ->
     stream = file.read_at(offset, min(size, WALK_LIMIT))
     if all(attribute in stream for attribute in _ATTRIBUTES):
         whole = f"holds a whole model, which is a program: {short_name(f'{module}.{name}')}"
-        return PickleError(whole, WAY_OUT)
+        key = _key_of_state_dict(stream)
+        alone = f"{WAY_OUT}; or save the file's own '{key}' alone" if key else WAY_OUT
+        return PickleError(whole, alone)
     return unknown(module, name)
+
+
+def _key_of_state_dict(stream: bytes) -> str:
+    """The name of a state dict that stands beside the model; empty where there is none."""
+    for match in _STATE_DICT_KEY.finditer(stream):
+        if ord(match[1] or match[2]) == len(match[3]):
+            return match[3].decode("ascii")
+    return ""

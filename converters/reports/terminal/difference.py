@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from math import isnan
 from typing import TYPE_CHECKING
 
 from converters.printable import shape_text
@@ -72,11 +73,20 @@ def _group_lines(difference: Difference) -> Iterator[str]:
         rows = [by_name[name] for name in folded.names()]
         line = f"{kind:<9}  {folded}  {change}"
         if kind == "values":
-            line += (
-                f"  {sum(row.unequal for row in rows):,} values, by up to {max(row.largest for row in rows):.3g}, "
-                f"cosine {min(row.cosine for row in rows):.9g}"
-            )
+            line += f"  {_distances(rows)}"
         yield line + (f"  ({len(rows)} tensors)" if len(rows) > 1 else "")
+
+
+def _distances(rows: list[TensorComparison]) -> str:
+    """How far unequal values are apart. Truth values, NaN payloads and signs of zero have no distance."""
+    unequal = sum(row.unequal for row in rows)
+    if not unequal:
+        return "bits differ"
+    if all(row.a and row.b and row.a[0] == row.b[0] == "bool" for row in rows):
+        return f"{unequal:,} values, bits differ"
+    text = f"{unequal:,} values, by up to {max(row.largest for row in rows):.3g}"
+    cosines = [row.cosine for row in rows if not isnan(row.cosine)]
+    return f"{text}, cosine {min(cosines):.9g}" if cosines else text
 
 
 def _change(row: TensorComparison) -> str:

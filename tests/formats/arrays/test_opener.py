@@ -23,10 +23,11 @@ NPZ = {
     "tensorpack": (["conv0/W:0", "conv0/b:0", "bn0/gamma:0"], False),
     "pytorch": (["layer1.0.conv1.weight", "layer1.0.bn1.running_mean"], False),
     "tensorflow": (["conv1/weights", "conv1/biases", "bn/beta", "bn/gamma"], False),
-    "one link": (["W", "b"], True),
+    "one link": (["W", "b"], False),
+    "one link in a chain": (["conv1/W", "conv1/b"], False),
     "links": (["conv1/W", "conv1/b", "bn/gamma", "bn/beta", "bn/avg_mean", "bn/avg_var", "bn/N"], True),
     "a snapshot": (["updater/model:main/own", "trainer/x"], True),
-    "an own parameter": (["conv1/W", "conv1/b", "scale"], True),
+    "an own parameter": (["conv1/W", "conv1/b", "conv2/W", "scale"], True),
     "recurrent": (["l1/upward/W", "l1/upward/b", "l1/lateral/W", "l2/0/w0", "l2/0/b0"], True),
 }
 
@@ -47,6 +48,13 @@ def test_arrays_are_chainers_by_their_names(case: str, suffix: str, tmp_path: Pa
         assert ("Chainer" in checkpoint.container) == is_chainer
         assert (checkpoint.format == "chainer") == is_chainer
         assert {*checkpoint.tensors} == {*names}
+
+
+@pytest.mark.parametrize("links", [2, 3])
+def test_arrays_of_float64_are_numpys(links: int, tmp_path: Path) -> None:
+    np.savez(tmp_path / "a.npz", **{f"l{n}/W": np.ones((3, 2)) for n in range(links)})
+    with open_checkpoint(str(tmp_path / "a.npz")) as checkpoint:
+        assert checkpoint.container == "NumPy file (npz)"
 
 
 def keras_model(file) -> None:

@@ -516,9 +516,9 @@ def test_hdf5_leaves_nothing_open(tmp_path, run):
     """What libhdf5 has open when the process ends it closes through objects of Python's that are gone: a crash."""
 
     def packed(file, name):
-        file.create_dataset(name, data=ARRAYS["long"], compression="gzip", chunks=(1000,))
+        file.create_dataset(name, data=ARRAYS["long"][None], compression="gzip", chunks=(1, 1000))
 
-    hdf5(tmp_path / "a.h5", **{"fc8/W": packed, "fc8/b": ARRAYS["vector"]})
+    hdf5(tmp_path / "a.h5", **{"fc7/W": packed, "fc8/W": packed, "fc8/b": ARRAYS["vector"]})
     done = run("c3d", "a.h5", "out.pth")
     assert (done.returncode, done.stderr.count("\n")) == (1, 1)
     assert "is not a network that C3D in Chainer has" in done.stderr

@@ -113,6 +113,9 @@ FILES: dict[str, tuple[str, dict[str, bytes]]] = {
             "table.t7": struct.pack("<iiiii", 3, 1, 2, 2, 5)
             + b"model"
             + torch7(name=b"cudnn.SpatialConvolution"),
+            "names.t7": struct.pack("<5i", 3, 1, 1, 2, 5) + b"model" + struct.pack("<id", 1, 3.0),
+            "number.t7": struct.pack("<id", 1, 3.0),
+            "longs.t7": struct.pack("<iqi", 4, 1, 3) + b"V 1",
             "ascii.t7": b"4\n1\n3\nV 1\n13\nnn.Sequential\n3\n2\n",
         },
     ),
@@ -362,7 +365,7 @@ FOLDERS: dict[str, tuple[str, dict[str, list[str]]]] = {
         },
     ),
     "DeepSpeed": (
-        "zero_to_fp32.py",
+        r"zero_to_fp32",
         {
             "run": ["zero_to_fp32.py", "latest", "global_step10/mp_rank_00_model_states.pt"],
             "inner": ["mp_rank_00_model_states.pt", "zero_pp_rank_0_mp_rank_00_optim_states.pt"],
@@ -392,6 +395,17 @@ FOLDERS: dict[str, tuple[str, dict[str, list[str]]]] = {
             "trainer of DeepSpeed": ["config.json", "global_step5/a", "model.safetensors", "zero_to_fp32.py"],
         },
     ),
+    "without their index": (
+        r"model-00001-of-00002.*model-00002-of-00002",
+        {
+            "safe": ["config.json", "model-00001-of-00002.safetensors", "model-00002-of-00002.safetensors"],
+            "bin": ["pytorch_model-00001-of-00002.bin", "pytorch_model-00002-of-00002.bin"],
+        },
+    ),
+    "libraries, without weights": (
+        "fetch the weights",
+        {"diffusers": ["model_index.json"], "settings": ["config.json", "README.md"]},
+    ),
     "Hugging Face cache": (
         "snapshots/0a1b$",
         {"models--org--name": ["refs/main", "blobs/0f", "snapshots/0a1b/x"]},
@@ -416,6 +430,8 @@ FOLDERS: dict[str, tuple[str, dict[str, list[str]]]] = {
             ],
             "step": ["_CHECKPOINT_METADATA", "default/_METADATA", "default/manifest.ocdbt"],
             "manager": ["3/_CHECKPOINT_METADATA", "3/default/manifest.ocdbt", "4/_CHECKPOINT_METADATA"],
+            "deeper": ["100/state/_METADATA", "200/state/_METADATA"],
+            "run": ["checkpoints/100/state/_METADATA"],
             "old": ["checkpoint", "_METADATA", "params.Dense_0.kernel/.zarray"],
         },
     ),
@@ -456,6 +472,7 @@ FOLDERS: dict[str, tuple[str, dict[str, list[str]]]] = {
         "name the file inside",
         {
             "run": ["args.json", "checkpoints/last.ckpt", "train.log"],
+            "lightning": ["version_0/checkpoints/epoch=1.ckpt", "version_0/hparams.yaml"],
             "flat": ["model_best.pth.tar", "log.txt"],
             "caffe": ["c3d.caffemodel", "c3d.prototxt"],
         },
@@ -576,12 +593,32 @@ def test_every_kind_of_the_table_is_tried_here() -> None:
     """And its texts say what to do, on one line, with names that exist."""
     named = " ".join([*FILES, *FOLDERS]).lower()
     for kind in KINDS:
-        words = dict.fromkeys(("path", "folder", "name", "found", "inner"), "x")
+        words = dict.fromkeys(("path", "folder", "name", "parent", "tag", "found", "inner"), "x")
         text = f"{kind.what} {kind.hint}".format_map(words)
         assert text.isprintable()
         assert kind.hint
         assert kind.what.startswith(("is ", "holds ", "begins "))
         assert any(name in text.lower() for name in map(str.lower, [*FILES, *FOLDERS])), (named, text)
+
+
+@pytest.mark.parametrize("fields", [(2, 3), (5,)])
+def test_a_fingerprint_without_the_fields_that_are_zero(fields: tuple[int, ...], tmp_path: Path) -> None:
+    path = tmp_path / "fingerprint.pb"
+    path.write_bytes(b"".join(number(field, 1 << 62) for field in fields) + b"\x32\0")
+    assert "is the fingerprint of a TensorFlow SavedModel" in refusal(path)
+
+
+@pytest.mark.parametrize("script", [True, False])
+def test_a_step_of_deepspeed_is_converted_from_its_parent(script: bool, tmp_path: Path) -> None:
+    step = tmp_path / "global_step10"
+    step.mkdir()
+    (step / "mp_rank_00_model_states.pt").write_bytes(b"x")
+    if script:
+        (tmp_path / "zero_to_fp32.py").write_bytes(b"x")
+    tool = f"{tmp_path}/zero_to_fp32.py" if script else "-m deepspeed.utils.zero_to_fp32"
+    with pytest.raises(BadInput) as caught:
+        open_checkpoint(str(step))
+    assert caught.value.hint.endswith(f"python {tool} {tmp_path} OUT.pth --tag global_step10")
 
 
 def test_paths_in_commands_are_quoted(tmp_path: Path) -> None:

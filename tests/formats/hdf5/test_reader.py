@@ -153,7 +153,7 @@ ODD: dict[str, tuple[Callable, str]] = {
     "texts": (lambda file: file.__setitem__("odd", ["a", "b"]), "text"),
     "fixed texts": (lambda file: file.__setitem__("odd", np.array([b"a", b"bc"])), "text"),
     "compound": (compound, "compound"),
-    "references": (lambda file: file.create_dataset("odd", (1,), h5py.ref_dtype), "references"),
+    "references": (lambda file: file.create_dataset("odd", (1,), h5py.ref_dtype), "object references"),
     "enumeration": (
         lambda file: file.create_dataset("odd", (2,), h5py.enum_dtype({"a": 1}, "i1")),
         "enumeration",

@@ -211,3 +211,10 @@ def test_folders_and_unknown_sizes_in_the_archive(tmp_path: Path) -> None:
             "inner/v": (3, 2),
         }
         assert found.tensors["w"].tobytes() == VALUES.tobytes()
+
+
+@pytest.mark.parametrize(
+    "text", ["{'a': (2, 3)} # c", "{'a': # b\n (2, # c # d\n 3)}\n# e\n", "{'a': '# f'}"]
+)
+def test_comments_are_passed_over(text):
+    assert literal(text) == ast.literal_eval(text)
