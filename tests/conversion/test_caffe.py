@@ -505,7 +505,7 @@ def test_other_networks_and_missing_blobs_have_exit_code_1(run, tmp_path):
         "further": ({**arrays, "conv2a/2": np.ones(3, np.float32)}, "unused: conv2a/2"),
         "another": ({**arrays, "conv9/0": np.ones(3, np.float32)}, "unused: conv9/0"),
         "doubled": ({**arrays, "fc6-1/0": arrays["fc6/0"]}, "unused: fc6-1/0"),
-        "shape": ({**arrays, "conv2a/1": arrays["conv2a/1"].reshape(128, 1)}, "shape: conv2a/1"),
+        "shape": ({**arrays, "conv2a/1": arrays["conv2a/1"].reshape(64, 2)}, "shape: conv2a/1"),
     }
     for name, (blobs, fault) in cases.items():
         (tmp_path / name).write_bytes(layers(blobs))
