@@ -105,8 +105,7 @@ def make_plan(
         notes.append(f"{counters} batch counters, which inference does not use, have no place in the target")
     if original and original.lossy:
         notes.append("something was cast on the way here: what that rounded cannot come back")
-    if dtype is not None:
-        notes.append(cast_note(planner.rows, tensors, dtype))
+    notes += [cast_note(planner.rows, tensors, dtype)] if dtype is not None else []
     return Plan(
         rows=tuple(planner.rows),
         implied=tuple(planner.implied),
