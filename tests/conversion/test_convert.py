@@ -22,7 +22,7 @@ from safetensors.torch import load_file
 from converters import BadInput, ConverterError, Refused, UsageError, convert, inspect, load_model
 from converters.files import SourceFile
 from converters.formats.caffe2.pickle_reader import read_caffe2_pickle
-from tests.helpers import selection, vmz_files
+from tests.helpers import vmz_files
 from tests.helpers.paths import REPOSITORY
 from tests.helpers.upstream_tables import vmz_tables
 
@@ -180,7 +180,8 @@ def test_the_way_back_is_bit_exact(tmp_path, r3d):
     assert all(torch.equal(one[name], other[name]) for name in other)
 
 
-@pytest.mark.parametrize("dtype", selection.first_of(["float16", "float64"]))
+@pytest.mark.full
+@pytest.mark.parametrize("dtype", ["float16", "float64"])
 def test_a_cast_and_an_eps_fold_come_back_together(r3d, tmp_path, dtype):
     convert("vmz", r3d, tmp_path / "tv.safetensors", to="torchvision", dtype=dtype)
     convert(None, tmp_path / "tv.safetensors", tmp_path / "pt.safetensors", to="vmz-pt")

@@ -242,6 +242,7 @@ def test_out_and_in_again(source: str, tmp_path: Path) -> None:
     assert contents(tmp_path / "again.onnx") == contents(path)
 
 
+@pytest.mark.full
 def test_a_pytorch_file_becomes_the_source_network_of_its_family(tmp_path: Path) -> None:
     """Variances go back to VMZ's eps."""
     vmz_files.write(tmp_path / "x.pkl", "r3d-18", seed=4)

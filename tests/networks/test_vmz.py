@@ -334,6 +334,7 @@ def test_caffe2_recipe_values() -> None:
     assert first(clip) == pytest.approx([0.238444313, 0.0837385729, -0.285309404], rel=1e-8)
 
 
+@pytest.mark.full
 def test_target_recipe_values() -> None:
     arrays = seeded_weights.target_weights(target_tables()["vmz-pt/r2plus1d_34"].keys, 1304, 1.0)
     expected = {

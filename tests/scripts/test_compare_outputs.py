@@ -28,6 +28,7 @@ def comparison(monkeypatch):
     return importlib.import_module("comparison.make")
 
 
+@pytest.mark.full
 def test_two_runs_are_equal_until_a_byte_changes(comparison, tmp_path):
     inputs = comparison.Inputs(tmp_path / "inputs")
     comparison.means(inputs)

@@ -164,7 +164,8 @@ NONLOCAL = {
 }
 
 
-@pytest.mark.parametrize("name", selection.first_of(NONLOCAL))
+@pytest.mark.full  # its blocks are in PySlowFast's
+@pytest.mark.parametrize("name", NONLOCAL)
 def test_video_nonlocal_net_golden(name: str) -> None:
     golden = np.load(GOLDENS / "nonlocal" / f"{name}.npz")
     meta = json.loads(str(golden["meta"]))

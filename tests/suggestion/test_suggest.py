@@ -31,7 +31,7 @@ from converters.suggestion.pairing import propose
 from converters.suggestion.suggest import suggest
 from converters.suggestion.templates import escaped, fold, quoted, spell
 from converters.tensor import Held, Tensor
-from tests.helpers import caffe_files, caffe_tables, i3d_tables, vmz_files
+from tests.helpers import caffe_files, caffe_tables, i3d_tables, selection, vmz_files
 from tests.helpers import upstream_tables as tables
 from tests.helpers.budgets import examples
 
@@ -173,11 +173,14 @@ def proposed(made: Case, hows: tuple[str, str], values: str, *, seed: int = 1, s
 
 # Known networks under new names
 
+HOWS = [("chance", "chance"), ("words", "words"), ("kept", "kept"), ("chance", "kept"), ("kept", "chance")]
+"""How the names on either side are made up."""
 
-@pytest.mark.parametrize("values", ["equal", "trained", "fresh", "unread"])
+
+@pytest.mark.parametrize("values", selection.first_of(["equal", "fresh", "trained", "unread"], 2))
 @pytest.mark.parametrize(
     "hows",
-    [("chance", "chance"), ("chance", "kept"), ("kept", "chance"), ("words", "words"), ("kept", "kept")],
+    selection.first_of(map(pytest.param, HOWS), 3),
     ids="-".join,
 )
 @pytest.mark.parametrize("name", CASES)
@@ -203,7 +206,7 @@ def test_known_mappings_come_out_under_any_names(name, hows, values):
     assert not found.left_over
 
 
-@pytest.mark.parametrize("hows", [("chance", "chance"), ("words", "words"), ("kept", "kept")], ids="-".join)
+@pytest.mark.parametrize("hows", selection.first_of(map(pytest.param, HOWS[:3])), ids="-".join)
 @pytest.mark.parametrize("name", CASES)
 def test_equal_values_decide_in_any_order(name, hows):
     found, wanted = proposed(case_of(name), hows, "equal", shuffled=True)
@@ -458,6 +461,7 @@ def test_i3d_with_its_axes_from_file_to_file(tmp_path):
     assert contents(tmp_path / "back.ckpt") == contents(tmp_path / "a.index")
 
 
+@pytest.mark.full
 def test_c3d_from_file_to_file(tmp_path):
     """Caffe's biases of five axes, layers named by chance; other weights in the second file."""
     table = caffe_tables.caffe_tables()["c3d/caffe-v1.1-ucf101net"]

@@ -153,6 +153,7 @@ def test_several_clips_and_one(source: str, shape: tuple[int, ...], sources, tmp
     assert found.functional.blocks[-1].shape[0] == (2 if source == "tsn" else 1)
 
 
+@pytest.mark.full
 def test_audio_visual_networks(tmp_path: Path, clips) -> None:
     """The log-mel spectrograms are noise, one for each clip."""
     vmz_files.write(tmp_path / "x.pkl", "av_resnet-r3d-18", seed=8, change="g_blend=1")
@@ -303,6 +304,7 @@ def not_run(*_: Any, **__: Any) -> Comparison:
     return Comparison(None, DeclaredDifferences(()), "not run in this test")
 
 
+@pytest.mark.full
 def test_a_norm_that_is_stored_twice_must_be_the_same(tmp_path: Path, monkeypatch) -> None:
     """mmaction's block has its norm under two names, and loads the second over the first. In a file without a record,
     what was merged into theta is compared with the conversion itself: the way back rounds."""
@@ -566,6 +568,7 @@ def test_convert_and_verify_in_one_command(tmp_path: Path, capsys, monkeypatch) 
     assert (tmp_path / "a.pth").read_bytes() == before
 
 
+@pytest.mark.full
 def test_a_renamed_head_and_a_chosen_state_dict(sources, clips, tmp_path: Path) -> None:
     with np.load(sources["c3d"]) as arrays:
         np.savez(tmp_path / "x.npz", **{name.replace("fc8/", "mine/"): arrays[name] for name in arrays})
@@ -755,6 +758,7 @@ ZOO = [
 ]
 """A model of each kind in PySlowFast, a small clip, a mistake that no tensor shows, and the block that it is in."""
 LARGE = [
+    "AVA_SLOW_8x8_R50",
     "SLOWFAST_8x8_R50",
     "SLOWONLY_8x8_R50",
     "C2D_NOPOOL_8x8_R50",

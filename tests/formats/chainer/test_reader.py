@@ -404,6 +404,7 @@ def test_deflated_values_that_end_at_any_place(tmp_path):
         assert data["w"] == bytes(size)
 
 
+@pytest.mark.full
 def test_a_bomb_streams(tmp_path):
     """A thousand times its size, in no memory: nobody pays before asking for the values."""
     zeros = npy("'|i1'", f"({200 << 20},)", bytes(200 << 20))

@@ -306,7 +306,8 @@ def flipped(data: bytes, name: str, at: int = 0) -> bytes:
     return bytes(changed)
 
 
-@pytest.mark.parametrize("swapped", selection.first_of([True, False]))
+@pytest.mark.full
+@pytest.mark.parametrize("swapped", [True, False])
 def test_a_damaged_tensor_is_refused_when_it_is_read(tmp_path, swapped):
     value = {"fine": torch.arange(3.0), "broken": torch.arange(200_000.0)}
     data = saved(value)
@@ -530,6 +531,7 @@ def test_what_is_stored_once_and_used_often_costs_no_more_than_its_bytes(tmp_pat
     assert float(seconds) < 10
 
 
+@pytest.mark.full
 def test_storages_of_a_file_with_a_long_name(tmp_path):
     stream, _ = hostile_pickles.repeated()["storages"]
     out = io.BytesIO()
@@ -578,6 +580,7 @@ def test_a_file_cut_anywhere_is_refused(tmp_path):
             read_pth(file)
 
 
+@pytest.mark.full
 def test_random_damage_ends_in_a_value_or_a_refusal(tmp_path):
     data = saved({"w": torch.ones(3), "v": torch.arange(6).reshape(2, 3).t()})
     refused = 0
