@@ -43,6 +43,9 @@ _WORD = r"[A-Z]+(?![a-z])[0-9]*|[A-Z]?[a-z]+[0-9]*"
 _ATTRIBUTE = "/.ATTRIBUTES/VARIABLE_VALUE"
 """What TensorFlow 2 puts after a variable's path (``tensorflow/python/checkpoint/trackable_view.py``)."""
 
+_OBJECTS = {"optimizer": SLOTS, "_optimizer": SLOTS, "keras_api": METRICS, "metrics": METRICS}
+"""Objects of TensorFlow 2 beside a model, and what their variables are."""
+
 _OBJECT_SLOT = "/.OPTIMIZER_SLOT/"
 _AVERAGE = r"(?i)average|(?:^|_)(?:ema|avg)(?:$|_)"
 _SLOT = (
@@ -88,7 +91,11 @@ def _of_tensorflow(tensors: Mapping[str, Tensor], others: Iterable[str]) -> Iter
         path = name.removesuffix(_ATTRIBUTE)
         leaf = path.rpartition("/")[2]
         tensor = tensors.get(name)
-        if _is_slot(path, tensors):
+        owners = path.split("/")[:-1] if name.endswith(_ATTRIBUTE) else ()
+        if any(owner in _OBJECTS for owner in owners):
+            kind = next(_OBJECTS[owner] for owner in owners if owner in _OBJECTS)
+            yield name, COUNTERS if re.fullmatch(_SCALAR, leaf.lstrip("_")) else kind
+        elif _is_slot(path, tensors):
             yield name, AVERAGES if re.search(_AVERAGE, leaf) else SLOTS
         elif tensor is not None and max(tensor.shape, default=1) > 1:
             continue
