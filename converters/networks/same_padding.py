@@ -1,16 +1,17 @@
-"""TensorFlow's rule ``SAME`` over height and width: as much padding as ``ceil(size / stride)`` outputs need for the size
-at hand, the smaller half before the first row."""
+"""TensorFlow's rule ``SAME`` over height and width: as much padding as ``ceil(size / stride)`` outputs need for the
+size at hand, the smaller half before the first row."""
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from torch import Tensor
 from torch.nn import functional as F
 
 from .layers import Unit
 
 if TYPE_CHECKING:
+    from torch import Tensor
+
     from .spec import ModuleShapes
 
 

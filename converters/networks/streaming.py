@@ -11,7 +11,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
 FRAMES = "frames"
-"""Of a state: how many frames came before, an int64 without axes."""
+"""Of a state: how many frames came before, a float32 without axes."""
 
 
 class Streaming(Protocol):
@@ -45,7 +45,7 @@ class Memory:
     def __init__(self, before: Mapping[str, Tensor], frames: Tensor) -> None:
         self.before = before
         count = before.get(FRAMES)
-        self.count = frames.new_zeros((), dtype=torch.int64) if count is None else count
+        self.count = frames.new_zeros((), dtype=torch.float32) if count is None else count
         self.after = {FRAMES: self.count + frames.shape[2]}
 
     def preceded(self, name: str, x: Tensor, length: int) -> Tensor:
@@ -58,29 +58,29 @@ class Memory:
         return x
 
     def means(self, name: str, x: Tensor) -> Tensor:
-        """[N, C, T], for every frame the mean of it and all before it. The sum is kept."""
+        """[N, C, T, 1, 1], for every frame the mean of it and all before it. The sum is kept."""
         sums = x.cumsum(dim=2)
         if name in self.before:
             sums = sums + self.before[name]
         self.after[name] = sums[:, :, -1:]
-        return sums / (self._numbers(x) + 1)
+        return sums / (self._numbers(x) + 1)[:, None, None]
 
     def mean(self, name: str, x: Tensor) -> Tensor:
-        """[N, C, T] to [N, C], the mean of all frames so far. The sum is kept."""
+        """[N, C, T, 1, 1] to [N, C], the mean of all frames so far. The sum is kept."""
         total = x.sum(dim=2, keepdim=True)
         if name in self.before:
             total = total + self.before[name]
         self.after[name] = total
-        return (total / self.after[FRAMES].to(x.dtype)).squeeze(2)
+        return (total / self.after[FRAMES]).flatten(1)
 
     def encoding(self, x: Tensor) -> Tensor:
-        """The sinusoidal encoding of each frame's number, [C, T] for [N, C, T]: sines of the even channels, then
-        cosines of the odd ones (``nn_layers.PositionalEncoding`` of TensorFlow's model garden)."""
+        """The sinusoidal encoding of each frame's number, [C, T, 1, 1] for [N, C, T, 1, 1]: sines of the even channels,
+        then cosines of the odd ones (``PositionalEncoding`` of the model garden's ``nn_layers.py``)."""
         channels = x.shape[1]
-        power = torch.arange(channels, device=x.device) // 2 * 2 / channels
-        angles = (1 / 10_000**power.to(x.dtype))[:, None] * self._numbers(x)
-        return torch.cat((angles[0::2].sin(), angles[1::2].cos()))
+        power = (torch.arange(channels, device=x.device) // 2 * 2).to(x.dtype) / channels
+        angles = (1 / 10_000**power)[:, None] * self._numbers(x)
+        return torch.cat((angles[0::2].sin(), angles[1::2].cos()))[..., None, None]
 
     def _numbers(self, x: Tensor) -> Tensor:
         """The frames' numbers from 0."""
-        return (torch.arange(x.shape[2], device=x.device) + self.count).to(x.dtype)
+        return torch.arange(x.shape[2], device=x.device, dtype=x.dtype) + self.count

@@ -22,11 +22,14 @@ if TYPE_CHECKING:
 GRAPH = "_CHECKPOINTABLE_OBJECT_GRAPH"
 """The text's key."""
 
+COUNTER = "save_counter/.ATTRIBUTES/VARIABLE_VALUE"
+"""The key of the number of times that a ``tf.train.Checkpoint`` was saved."""
+
 ATTRIBUTE = "VARIABLE_VALUE"
 SUFFIX = f"/.ATTRIBUTES/{ATTRIBUTE}"
 """What follows an object's path in the key of a variable."""
 
-_LAYER = "layer_with_weights-"
+LAYER = "layer_with_weights-"
 """What a functional model of Keras calls its layers that have variables, before their numbers."""
 
 _OTHER_PATHS = ("variables", "trainable_variables", "non_trainable_variables", "keras_api", "signatures")
@@ -106,15 +109,15 @@ def names_by_layers(graph: bytes) -> dict[str, str]:
     best: dict[str, str] = {}
     nodes = Nodes(graph)
     for prefix, start in _walk(nodes, 0):
-        if any(name.startswith(_LAYER) for name, _ in nodes[start].children):
+        if any(name.startswith(LAYER) for name, _ in nodes[start].children):
             found = {
                 key: f"{path}{SUFFIX}"
-                for path, number in _walk(nodes, start, prefix)
-                for key in nodes[number].variables
+                for path, place in _walk(nodes, start, prefix)
+                for key in nodes[place].variables
             }
             if len(found) > len(best):
                 best = found
-            if prefix.rpartition("/")[2].startswith(_LAYER):
+            if prefix.rpartition("/")[2].startswith(LAYER):
                 break  # a layer of a model that was found before
     return best
 
@@ -122,7 +125,7 @@ def names_by_layers(graph: bytes) -> dict[str, str]:
 def are_named_by_layers(keys: Iterable[str]) -> bool:
     """Whether the keys of a Keras model's variables are their paths by its layers already."""
     keys = list(keys)
-    models = {key.partition(_LAYER)[0] for key in keys if _LAYER in key}
+    models = {key.partition(LAYER)[0] for key in keys if LAYER in key}
     return len(models) == 1 and not any(key.startswith("variables/") for key in keys)
 
 
@@ -131,12 +134,12 @@ def _walk(nodes: Nodes, start: int, prefix: str = "") -> Iterator[tuple[str, int
     number."""
     paths = {start: prefix}
     queue = [start]
-    for number in queue:
-        yield paths[number], number
-        for name, child in nodes[number].children:
+    for place in queue:
+        yield paths[place], place
+        for name, child in nodes[place].children:
             if child not in paths and name not in _OTHER_PATHS:
                 escaped = name.replace(".", "..").replace("/", ".S")
-                paths[child] = f"{paths[number]}/{escaped}" if paths[number] else escaped
+                paths[child] = f"{paths[place]}/{escaped}" if paths[place] else escaped
                 queue.append(child)
 
 
@@ -163,5 +166,7 @@ def _written(children: Mapping[str, int], key: str | None) -> bytes:
     )
     if key is not None:
         path = key.removesuffix(SUFFIX)
-        content += message(2, b"".join(message(at, value.encode()) for at, value in ((1, ATTRIBUTE), (2, path), (3, key))))
+        content += message(
+            2, b"".join(message(at, value.encode()) for at, value in ((1, ATTRIBUTE), (2, path), (3, key)))
+        )
     return content

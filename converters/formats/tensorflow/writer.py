@@ -12,7 +12,7 @@ from converters.errors import Refused
 from converters.formats.io.crc32c import crc32c, masked, running_crc32c
 from converters.formats.io.protobuf_writer import message, number, varint
 
-from .object_graph import GRAPH, SUFFIX, graph_of, text_tensor
+from .object_graph import COUNTER, GRAPH, LAYER, SUFFIX, graph_of, text_tensor
 from .reader import DTYPE
 from .sstable import MAGIC
 
@@ -64,9 +64,16 @@ def write_tensorflow(
 
 
 def _write_graph(data: Output, keys: Sequence[str]) -> Iterator[tuple[bytes, bytes]]:
-    """Write the object graph of variables with these keys, and give its entry; nothing where there are none."""
+    """Write what TensorFlow 2 has beside variables of these keys, and give the entries: the object graph, and where the
+    model is an object of a ``tf.train.Checkpoint`` the number of times that it was saved. Nothing without keys."""
     if not keys:
         return
+    if COUNTER not in keys and not any(key.startswith(LAYER) for key in keys):
+        keys = [*keys, COUNTER]
+        once = (1).to_bytes(8, "little")
+        place = _Place(_CODES["int64"], (), data.position, len(once), masked(crc32c(once)))
+        data.write(once)
+        yield COUNTER.encode(), _entry(place)
     content, crc = text_tensor(graph_of(keys))
     place = _Place(_TEXT, (), data.position, len(content), crc)
     data.write(content)

@@ -4,8 +4,8 @@ Modules: ``stem``, ``layer0`` .. ``layer4`` of blocks with ``expand``, ``depthwi
 (``fc1``, ``fc2`` and perhaps ``position``), ``project``, ``rezero`` and perhaps ``shortcut``, then ``tail``, ``hidden``
 and ``head``. Convolutions are padded by TensorFlow's rule ``SAME``.
 
-Kernels of two axes make a streaming network: its convolutions are over single frames, ``temporal`` ones over a frame and
-those before it, and squeeze and excitation sees the mean of the frames so far beside the frame's own.
+Kernels of two axes make a streaming network: its convolutions are over single frames, ``temporal`` ones over a frame
+and those before it, and squeeze and excitation sees the mean of the frames so far beside the frame's own.
 
 Settings: ``blocks`` and ``spatial_strides`` of the stages; of streaming networks ``stream_gate_slope``, that of the
 hard sigmoid.
@@ -97,28 +97,36 @@ class StreamSqueeze(nn.Module):
 
     def forward(self, x: Tensor, memory: Memory) -> Tensor:
         """[N, C, T, H, W] to the same."""
-        own = x.mean(dim=(3, 4))
+        own = x.mean(dim=(3, 4), keepdim=True)
         seen = torch.cat((memory.means(self.name, own), own), dim=1)
         if self.position is not None:
             seen = seen + self.position(memory.encoding(seen))
-        gate = self.gate(self.fc2(F.hardswish(self.fc1(seen[..., None]))))
-        return x * gate[..., None]
+        hidden = F.hardswish(_each_frame(self.fc1, seen))
+        gate = self.gate(_each_frame(self.fc2, hidden))
+        return x * gate
 
 
 class Bottleneck(nn.Module):
-    """A residual block; the stride ``step`` is the depthwise convolution's."""
+    """A residual block; the stride ``step`` is that of its depthwise convolution."""
 
-    def __init__(self, shapes: ModuleShapes, channels: int, eps: float, step: int) -> None:
+    def __init__(
+        self, shapes: ModuleShapes, channels: int, eps: float, step: int, squeeze: nn.Module
+    ) -> None:
         super().__init__()
-        self.expand = Unit(shapes.under("expand"), channels, eps, _ones(shapes["expand.conv.weight"]))
+        ones = _ones(shapes["expand.conv.weight"])
+        self.expand = Unit(shapes.under("expand"), channels, eps, ones)
         inner = self.expand.out_channels
         self.depthwise = SameUnit(shapes.under("depthwise"), inner, eps, step)
-        self.project = Unit(shapes.under("project"), inner, eps, _ones(shapes["project.conv.weight"]))
+        self.temporal: Unit | None = None
+        if "temporal.conv.weight" in shapes:
+            self.temporal = Unit(shapes.under("temporal"), inner, eps, ones, padding=(0, 0))
+        self.squeeze = squeeze
+        self.project = Unit(shapes.under("project"), inner, eps, ones)
         self.rezero = Scale()
-        self.out_channels, self.step = self.project.out_channels, step
         self.shortcut: Unit | None = None
         if "shortcut.conv.weight" in shapes:
-            self.shortcut = Unit(shapes.under("shortcut"), channels, eps, _ones(shapes["expand.conv.weight"]))
+            self.shortcut = Unit(shapes.under("shortcut"), channels, eps, ones)
+        self.out_channels, self.step = self.project.out_channels, step
 
     def pooled(self, x: Tensor) -> Tensor:
         """What the shortcut sees."""
@@ -129,14 +137,13 @@ class ClipBottleneck(Bottleneck):
     """One over clips."""
 
     def __init__(self, shapes: ModuleShapes, channels: int, eps: float, step: int, _name: str) -> None:
-        super().__init__(shapes, channels, eps, step)
-        self.squeeze = Squeeze(shapes.under("squeeze"))
+        super().__init__(shapes, channels, eps, step, Squeeze(shapes.under("squeeze")))
 
     def forward(self, x: Tensor) -> Tensor:
         """[N, channels, T, H, W] -> [N, out_channels, T, H', W']."""
-        out = F.silu(self.expand(x), inplace=True)
-        out = self.squeeze(F.silu(self.depthwise(out), inplace=True))
-        out = self.rezero(self.project(out))
+        inner = F.silu(self.expand(x), inplace=True)
+        inner = self.squeeze(F.silu(self.depthwise(inner), inplace=True))
+        out: Tensor = self.rezero(self.project(inner))
         out += x if self.shortcut is None else self.shortcut(self.pooled(x))
         return out
 
@@ -147,24 +154,18 @@ class StreamBottleneck(Bottleneck):
     def __init__(
         self, shapes: ModuleShapes, channels: int, eps: float, step: int, name: str, *, gate: Activation
     ) -> None:
-        super().__init__(shapes, channels, eps, step)
-        self.squeeze = StreamSqueeze(shapes.under("squeeze"), gate, name)
-        self.name = f"{name}_stream_buffer"
-        self.temporal: Unit | None = None
-        if "temporal.conv.weight" in shapes:
-            unit = Unit(
-                shapes.under("temporal"), self.expand.out_channels, eps, (1, 1), padding=(0, 0)
-            )
-            self.temporal, self.kept = unit, shapes["temporal.conv.weight"][2] - 1
+        super().__init__(shapes, channels, eps, step, StreamSqueeze(shapes.under("squeeze"), gate, name))
+        self.buffer, self.sums = f"{name}_stream_buffer", f"{name}_pool_buffer"
+        self.kept = shapes["temporal.conv.weight"][2] - 1 if self.temporal is not None else 0
 
     def forward(self, x: Tensor, memory: Memory) -> Tensor:
         """[N, channels, T, H, W] -> [N, out_channels, T, H', W']."""
-        out = F.hardswish(_each_frame(self.expand, x))
-        out = F.hardswish(_each_frame(self.depthwise, out))
+        inner = F.hardswish(_each_frame(self.expand, x))
+        inner = F.hardswish(_each_frame(self.depthwise, inner))
         if self.temporal is not None:
-            rows = memory.preceded(self.name, out, self.kept).flatten(3)
-            out = F.hardswish(self.temporal(rows)).unflatten(3, out.shape[3:])
-        out = self.rezero(_each_frame(self.project, self.squeeze(out, memory)))
+            rows = memory.preceded(self.buffer, inner, self.kept).flatten(3)
+            inner = F.hardswish(self.temporal(rows)).reshape(inner.shape)
+        out: Tensor = self.rezero(_each_frame(self.project, self.squeeze(inner, memory)))
         return out + (x if self.shortcut is None else _each_frame(self.shortcut, self.pooled(x)))
 
 
@@ -175,8 +176,8 @@ def _ones(weight: tuple[int, ...]) -> tuple[int, ...]:
 
 def _each_frame(module: nn.Module, x: Tensor) -> Tensor:
     """[N, C, T, H, W] through a module for images. In memory a frame's channels lie together, before and after."""
-    out: Tensor = module(x.transpose(1, 2).flatten(0, 1))
-    return out.unflatten(0, (x.shape[0], x.shape[2])).transpose(1, 2)
+    images: Tensor = module(x.transpose(1, 2).flatten(0, 1))
+    return images.reshape(x.shape[0], x.shape[2], *images.shape[1:]).transpose(1, 2)
 
 
 class MoViNet(Network):
@@ -270,22 +271,22 @@ class StreamingMoViNet(MoViNet):
             yield name, x
         x = F.hardswish(_each_frame(self.tail, x))
         yield "tail", x
-        yield from self.classified(memory.mean(HEAD, x.mean(dim=(3, 4))))
+        yield from self.classified(memory.mean(HEAD, x.mean(dim=(3, 4), keepdim=True)))
 
     def _zeros(self, shape: tuple[int, ...]) -> dict[str, Tensor]:
         """The state before the first frame of clips [N, C, T, H, W], tensor by tensor."""
         clips, _, _, *size = shape
         weight = self.stem.conv.weight
-        zeros = {FRAMES: torch.zeros((), dtype=torch.int64, device=weight.device)}
+        zeros = {FRAMES: weight.new_zeros((), dtype=torch.float32)}
         size = [-(-side // 2) for side in size]
         for _, block in self.blocks():
             assert isinstance(block, StreamBottleneck)
             size = [-(-side // block.step) for side in size]
             channels = block.expand.out_channels
             if block.temporal is not None:
-                zeros[block.name] = weight.new_zeros((clips, channels, block.kept, *size))
-            zeros[block.squeeze.name] = weight.new_zeros((clips, channels, 1))
-        zeros[HEAD] = weight.new_zeros((clips, self.tail.out_channels, 1))
+                zeros[block.buffer] = weight.new_zeros((clips, channels, block.kept, *size))
+            zeros[block.sums] = weight.new_zeros((clips, channels, 1, 1, 1))
+        zeros[HEAD] = weight.new_zeros((clips, self.tail.out_channels, 1, 1, 1))
         return zeros
 
 
