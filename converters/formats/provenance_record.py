@@ -142,6 +142,10 @@ _DETAILS = {
     "dialect": _text,
     "net": _text,
     "layers": _list(_LAYER),
+    "paddle": _fields(
+        {"protocol": _integer(0, 5), "numpy2": _flag},
+        {"parameters": _map(_text)},
+    ),
 }
 _RECORD = _fields(
     {
