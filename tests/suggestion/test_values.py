@@ -222,6 +222,72 @@ def test_weights_trained_further_show_exchanged_axes(shape, axes, tmp_path):
         np.testing.assert_array_equal(state[f"b.{number}"].numpy(), one)
 
 
+@pytest.mark.parametrize("shape", [(12, 12), (6, 6, 3, 3), (3, 3, 3, 3)], ids=str)
+@pytest.mark.parametrize("noise", [0.01, 0.3, 100])
+def test_other_values_leave_square_axes_open(shape, noise, tmp_path):
+    """However similar they are: only values that are equal, element for element, decide."""
+    kernel, head = values(*shape), values(5, shape[0], 7)
+    found = doubts(
+        tmp_path,
+        {"a.weight": kernel, "b.weight": head},
+        {"x.weight": kernel + np.float32(noise) * values(*shape), "y.weight": head + 1},
+    )
+    assert found["a.weight"]
+    assert not found["b.weight"]
+
+
+def test_a_kernel_that_is_similar_in_two_orders_of_axes(tmp_path):
+    """Of symmetric kernels, height and width look alike."""
+    kernel = values(8, 6, 3, 3)
+    kernel += kernel.transpose(0, 1, 3, 2)
+    found = doubts(tmp_path, {"a": kernel}, {"x": kernel + values(8, 6, 3, 3) / 2})
+    assert "axes of equal size" in found["a"]
+
+
+@pytest.mark.parametrize("last", [False, True])
+def test_outputs_of_a_decoder_may_be_flattened(last, tmp_path):
+    """Behind its linear layer a volume is unfolded for a convolution: H·W·C or C·H·W, and its bias too."""
+
+    def decoder() -> dict[str, np.ndarray]:
+        return {"fc.w": values(4 * 9, 10), "fc.b": values(36), "up.w": values(4, 2, 3, 3), "up.b": values(2)}
+
+    left, right = decoder(), {f"dec.{name}": array for name, array in decoder().items()}
+    if last:
+        left["fc.w"], left["up.w"] = values(10, 4 * 9), values(3, 3, 2, 4)
+    found = doubts(tmp_path, left, right)
+    assert [name for name, doubt in found.items() if "flattened" in doubt] == ["fc.w", "fc.b"]
+
+
+def test_outputs_of_a_decoder_in_another_order(tmp_path):
+    weight, bias, conv = values(4, 3, 2, 10), values(4, 3, 2), values(4, 5, 3, 3)
+    left = {"w": weight.reshape(24, 10), "b": bias.ravel(), "c": conv}
+    right = {
+        "fc.weight": weight.transpose(1, 2, 0, 3).reshape(24, 10),
+        "fc.bias": bias.transpose(1, 2, 0).ravel(),
+        "up.weight": conv,
+    }
+    assert "sizes = {" in converted(tmp_path, left, right)
+
+
+@pytest.mark.parametrize("dtype", ["float16", "bfloat16"])
+def test_weights_that_were_rounded_and_widened_again(dtype, tmp_path):
+    """They agree, since rounding explains every element; an element that it does not explain is doubted."""
+    left = {"f.w": (fc := values(6, 24)), "s.w": (square := values(7, 7)), "f.b": values(6)}
+    right = {
+        "fc.weight": fc.reshape(6, 4, 3, 2).transpose(0, 2, 3, 1).reshape(6, 24),
+        "sq.weight": square.T.copy(),
+        "fc.bias": left["f.b"],
+    }
+    rounded = {
+        name: torch.from_numpy(array).to(getattr(torch, dtype)).float().numpy()
+        for name, array in right.items()
+    }
+    assert not any(doubts(tmp_path, left, rounded).values())
+    rounded["sq.weight"][2, 3] = 4
+    again = suggest(tmp_path / "a.pth", save(tmp_path / "c.pth", rounded), tmp_path / "map.toml", force=True)
+    assert [row["from"] for row in again.rows if row["doubt"]] == ["s.w"]
+
+
 @pytest.mark.parametrize("dtype", ["float16", "float64"])
 def test_the_same_weights_in_another_precision(dtype, tmp_path):
     volume = values(6, 4, 3, 2)
