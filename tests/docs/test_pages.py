@@ -91,7 +91,7 @@ def folder(tmp_path_factory) -> Path:
     """A file of the examples, and what it is converted to."""
     folder = tmp_path_factory.mktemp("pages")
     vmz_files.write(folder / "ircsn_152.pkl", "ir-csn-152", seed=3)
-    convert("vmz", folder / "ircsn_152.pkl", folder / "out.pth", to="mmaction2")
+    convert(folder / "ircsn_152.pkl", folder / "out.pth", source="vmz", to="mmaction2")
     return folder
 
 
