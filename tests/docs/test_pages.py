@@ -199,7 +199,11 @@ def names_in(rows: list[list[str]]) -> set[str]:
 
 
 def test_every_layout_that_is_listed_is_one() -> None:
-    rows = [*table("docs/projects.md", "layout"), *table("README.md", "source"), *table("README.md", "target")]
+    rows = [
+        *table("docs/projects.md", "layout"),
+        *table("README.md", "source"),
+        *table("README.md", "target"),
+    ]
     assert names_in(rows) <= {*layout_names()}
 
 
