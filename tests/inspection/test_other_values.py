@@ -206,15 +206,15 @@ def test_metadata_and_records_are_compared(r2d, tmp_path):
     ).encode()
     (tmp_path / "null.safetensors").write_bytes(struct.pack("<Q", len(header)) + header + bytes(4))
     assert inspect(tmp_path / "null.safetensors").tensors == (("w", "float32", (1,)),)
-    convert("vmz", r2d, tmp_path / "a.pth")
-    convert("vmz-pt", tmp_path / "a.pth", tmp_path / "b.pth", to="vmz-pt")
+    convert(r2d, tmp_path / "a.pth", source="vmz")
+    convert(tmp_path / "a.pth", tmp_path / "b.pth", source="vmz-pt", to="vmz-pt")
     found = diff(tmp_path / "a.pth", tmp_path / "b.pth")
     assert others(found) in ({}, {"the record": "differs"})
     assert found.same == (not others(found))
 
 
 def test_two_layouts_are_compared_by_their_network_alone(r2d, run, tmp_path):
-    convert("vmz", r2d, tmp_path / "a.pth", to="native")
+    convert(r2d, tmp_path / "a.pth", source="vmz", to="native")
     state = torch.load(tmp_path / "a.pth", weights_only=False)
     value = {"state_dict": {**state, "odd": TENSORS["uint16"]}, "epoch": 3}
     save(tmp_path / "b.pth", value)

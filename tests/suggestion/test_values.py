@@ -41,9 +41,9 @@ def converted(folder: Path, left: dict[str, np.ndarray], right: dict[str, np.nda
     a, b = save(folder / "a.pth", left), save(folder / "b.pth", right)
     found = suggest(a, b, folder / "map.toml")
     assert (found.unsure, found.left_over) == (0, ((), ()))
-    convert(None, a, folder / "out.pth", mapping=folder / "map.toml")
+    convert(a, folder / "out.pth", mapping=folder / "map.toml")
     assert contents(folder / "out.pth") == contents(b)
-    convert(None, b, folder / "back.pth", mapping=folder / "map.toml", reverse=True)
+    convert(b, folder / "back.pth", mapping=folder / "map.toml", reverse=True)
     assert contents(folder / "back.pth") == contents(a)
     return (folder / "map.toml").read_text()
 
@@ -216,7 +216,7 @@ def test_weights_trained_further_show_exchanged_axes(shape, axes, tmp_path):
     right = {f"b.{number}": one + values(*shape) / 10 for number, one in enumerate(kernels)}
     found = doubts(tmp_path, left, right)
     assert all("similar in this order of axes" in doubt for doubt in found.values())
-    convert(None, tmp_path / "a.pth", tmp_path / "out.pth", mapping=tmp_path / "map.toml", accept_unsure=True)
+    convert(tmp_path / "a.pth", tmp_path / "out.pth", mapping=tmp_path / "map.toml", accept_unsure=True)
     state = torch.load(tmp_path / "out.pth", weights_only=True)
     for number, one in enumerate(kernels):
         np.testing.assert_array_equal(state[f"b.{number}"].numpy(), one)
@@ -302,7 +302,7 @@ def test_the_same_weights_in_another_precision(dtype, tmp_path):
     b = save(tmp_path / "b.pth", {name: array.astype(dtype) for name, array in right.items()})
     found = suggest(a, b, tmp_path / "map.toml")
     assert (found.unsure, found.left_over) == (0, ((), ()))
-    convert(None, a, tmp_path / "out.pth", mapping=tmp_path / "map.toml", dtype=dtype)
+    convert(a, tmp_path / "out.pth", mapping=tmp_path / "map.toml", dtype=dtype)
     assert contents(tmp_path / "out.pth") == contents(b)
 
 
@@ -381,9 +381,7 @@ def test_caffes_batch_norm_is_divided(factor, other, tmp_path):
         found = suggest(one, two, tmp_path / "map.toml", force=True)
         assert (found.unsure, found.left_over) == (0, ((), ()))
         assert f", {way} = " in (tmp_path / "map.toml").read_text()
-        convert(
-            None, a, tmp_path / "out.pth", mapping=tmp_path / "map.toml", force=True, reverse=way == "times"
-        )
+        convert(a, tmp_path / "out.pth", mapping=tmp_path / "map.toml", force=True, reverse=way == "times")
         state = torch.load(tmp_path / "out.pth", weights_only=True)
         for name, wanted in right.items():
             np.testing.assert_allclose(state[name].numpy(), wanted, rtol=4e-7)
@@ -402,7 +400,7 @@ def test_a_factor_of_zero(tmp_path):
     zeros = {name: array * 0 if "running" in name else array for name, array in right.items()}
     b = save(tmp_path / "c.pth", zeros)
     suggest(a, b, tmp_path / "map.toml", force=True)
-    convert(None, a, tmp_path / "out.pth", mapping=tmp_path / "map.toml", accept_unsure=True)
+    convert(a, tmp_path / "out.pth", mapping=tmp_path / "map.toml", accept_unsure=True)
     state = torch.load(tmp_path / "out.pth", weights_only=True)
     assert all((state[name] == 0).all() for name in zeros if "running" in name)
 
@@ -412,7 +410,7 @@ def test_two_caffe_models_keep_their_factors(tmp_path):
     a, b = write_norms(tmp_path / "a.caffemodel", left), write_norms(tmp_path / "b.caffemodel", left)
     found = suggest(a, b, tmp_path / "map.toml")
     assert (found.unsure, found.left_over, len(found.rows)) == (0, ((), ()), len(left))
-    convert(None, a, tmp_path / "out.caffemodel", mapping=tmp_path / "map.toml")
+    convert(a, tmp_path / "out.caffemodel", mapping=tmp_path / "map.toml")
     assert contents(tmp_path / "out.caffemodel") == contents(b)
 
 

@@ -322,11 +322,6 @@ _TENSORFLOW = (
 
 _JAX_AND_OTHERS = (
     Kind(
-        "is an MXNet parameter file, which is not read",
-        "load it with mxnet.nd.load, and save the arrays with numpy.savez",
-        signs=((Head(rb"\x12\x01\0{6}\0{8}"),),),
-    ),
-    Kind(
         "is the description of an MXNet network, without weights",
         "the weights are in the .params file beside it",
         signs=((Head(rb'\s*\{\s*"nodes"\s*:\s*\['), Within(rb'"op"\s*:')),),

@@ -174,14 +174,6 @@ FILES: dict[str, tuple[str, dict[str, bytes]]] = {
             "m.zip": zipped("config.json", "metadata.json", "assets/", "model.weights.h5"),
         },
     ),
-    "MXNet": (
-        "mxnet",
-        {
-            "m-0000.params": struct.pack("<QQQ", 0x112, 0, 2) + b"\xc9\xfa\x93\xf9" + bytes(40),
-            "empty.params": struct.pack("<QQQQ", 0x112, 0, 0, 0),
-            "m": struct.pack("<QQQ", 0x112, 0, 700) + b"\xca\xfa\x93\xf9" + bytes(40),
-        },
-    ),
     "MXNet network": (
         ".params",
         {"m-symbol.json": b'{\n  "nodes": [\n    {\n      "op": "null", "name": "data"}]}'},
