@@ -146,6 +146,9 @@ _DETAILS = {
         {"protocol": _integer(0, 5), "numpy2": _flag},
         {"parameters": _map(_text)},
     ),
+    "stored_names": _list(_text),
+    "version": _integer(0, 3),
+    "device": lambda value: _list(_integer(-(1 << 31), (1 << 31) - 1))(value) and len(value) == 2,
 }
 _RECORD = _fields(
     {

@@ -17,6 +17,7 @@ _FOLDERS = (
     "paddle",
     "caffe2",
     "caffe",
+    "mxnet",
     "chainer",
     "jax",
     "arrays",
