@@ -198,10 +198,13 @@ def names_in(rows: list[list[str]]) -> set[str]:
     return {name for row in rows for name in re.findall(r"`([\w-]+)`", row[0])}
 
 
-def test_every_layout_is_listed() -> None:
-    layouts = {*layout_names()}
-    assert names_in(table("docs/projects.md", "layout")) | {"nonlocal-affine"} == layouts
-    assert names_in(table("README.md", "source")) | names_in(table("README.md", "target")) <= layouts
+def test_every_layout_that_is_listed_is_one() -> None:
+    rows = [
+        *table("docs/projects.md", "layout"),
+        *table("README.md", "source"),
+        *table("README.md", "target"),
+    ]
+    assert names_in(rows) <= {*layout_names()}
 
 
 def test_the_lists() -> None:
