@@ -7,8 +7,8 @@ Two families. Their pools differ, and so does the input of ``fc6``:
   but its first row may lie outside). 16x112x112 leaves 1x4x4. Ports of it pad the last pool instead, which
   leaves as much but shifts its windows by one.
 
-Settings of ``c3d``: ``pools``, ``"ceil"`` (default) or ``"padded"``, and ``segments_before_fc6``: whether a clip may be
-several segments of 16 frames, over which what ``fc6`` takes is averaged (GluonCV). End points have the names of the layers and
+Settings of ``c3d``: ``pools``, ``"ceil"`` (default) or ``"padded"``, and ``segments_before_fc6``: whether a clip may
+be several segments of 16 frames, over which what ``fc6`` takes is averaged (GluonCV). End points have the names of the layers and
 pools. The order of layers is fixed; the shapes say their sizes and whether the second convolutions ``conv3b`` ..
 ``conv5b`` are there (C3D-v1.1's small net for UCF101 has none).
 """
