@@ -8,9 +8,9 @@ Two families. Their pools differ, and so does the input of ``fc6``:
   leaves as much but shifts its windows by one.
 
 Settings of ``c3d``: ``pools``, ``"ceil"`` (default) or ``"padded"``, and ``segments_before_fc6``: whether a clip may
-be several segments of 16 frames, over which what ``fc6`` takes is averaged (GluonCV). End points have the names of the layers and
-pools. The order of layers is fixed; the shapes say their sizes and whether the second convolutions ``conv3b`` ..
-``conv5b`` are there (C3D-v1.1's small net for UCF101 has none).
+be several segments of 16 frames, over which what ``fc6`` takes is averaged (GluonCV). End points have the names of
+the layers and pools. The order of layers is fixed; the shapes say their sizes and whether the second convolutions
+``conv3b`` .. ``conv5b`` are there (C3D-v1.1's small net for UCF101 has none).
 """
 
 from __future__ import annotations
