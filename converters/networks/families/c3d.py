@@ -18,6 +18,7 @@ from __future__ import annotations
 from math import prod
 from typing import TYPE_CHECKING
 
+import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
@@ -85,7 +86,7 @@ class C3D(Network):
     def steps(self, clip: Tensor) -> Iterator[tuple[str, Tensor]]:
         fits = self._fits(clip)
         segments = self._segments(clip)
-        x = clip.unflatten(2, (segments, -1)).transpose(1, 2).flatten(0, 1) if segments > 1 else clip
+        x = torch.cat(clip.chunk(segments, dim=2)) if segments > 1 else clip
         for number, stage in enumerate(self.stages, 1):
             for name in stage:
                 x = F.relu_(self.get_submodule(name)(x))
@@ -101,7 +102,7 @@ class C3D(Network):
             return
         x = x.flatten(1)
         if segments > 1:
-            x = x.unflatten(0, (-1, segments)).mean(dim=1)
+            x = x.reshape(segments, -1, x.shape[1]).mean(dim=0)
         x = F.relu_(self.fc6(x))
         yield "fc6", x
         x = F.relu_(self.fc7(self.dropout(x)))

@@ -81,9 +81,8 @@ class P3D(Network):
             for index in range(blocks):
                 under = shapes.under(f"layer{number}.{index}")
                 stride = (step if index == 0 else 1,) * 2
-                if len(under["conv1.conv.weight"]) == 5:
-                    stride = (1, *stride)
-                block = Block(under, channels, eps, stride, DESIGNS[count % len(DESIGNS)])
+                over_time = (1,) * (len(under["conv1.conv.weight"]) - 4)
+                block = Block(under, channels, eps, over_time + stride, DESIGNS[count % len(DESIGNS)])
                 layer.append(block)
                 channels = block.out_channels
                 count += 1
