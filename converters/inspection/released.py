@@ -132,7 +132,7 @@ def _by_tensors(inspection: Inspection, held: Iterable[Release]) -> Released | N
         # A file that cannot be converted to it is not the release. Nor is one that is refused on the way.
         with tempfile.TemporaryDirectory() as folder, suppress(ConverterError):
             back = os.path.join(folder, f"back{suffix or usual_suffix(load_layout(layout).format)}")
-            convert(inspection.layout, inspection.path, back, to=layout)
+            convert(inspection.path, back, source=inspection.layout, to=layout)
             candidates = list(alike)
             files = list(file_digests(back, kinds_of(candidates)).values())
             release = next((release for release in candidates if _fit(release, files)), None)
@@ -144,7 +144,7 @@ def _by_tensors(inspection: Inspection, held: Iterable[Release]) -> Released | N
 def _is_what_converts(inspection: Inspection, back: str, layout: str, folder: str) -> bool:
     """Whether a file is what a release converts to: its tensors, bit for bit, and what it says of the network."""
     again = os.path.join(folder, f"again{usual_suffix(load_layout(inspection.layout).format)}")
-    convert(layout, back, again, to=inspection.layout)
+    convert(back, again, source=layout, to=inspection.layout)
     compared = diff(inspection.path, again, layout_a=inspection.layout, layout_b=inspection.layout)
     same = all(row.kind == "equal" or row.name.endswith(BATCHES) for row in compared.rows)
     told, known = network_facts(inspection), network_facts(inspect(again))

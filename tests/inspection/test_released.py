@@ -32,7 +32,7 @@ def pair(zoo, tmp_path_factory):
     """A released file under another name, and what it converts to."""
     folder = tmp_path_factory.mktemp("released")
     source = shutil.copy(zoo / "vmz" / "ir-csn-26-0.pkl", folder / "mine.bin")
-    convert("vmz", source, folder / "net.safetensors", to="mmaction")
+    convert(source, folder / "net.safetensors", source="vmz", to="mmaction")
     return source, folder / "net.safetensors"
 
 
@@ -155,9 +155,9 @@ def test_a_record_cannot_turn_other_tensors_into_the_release(pair, listed, tmp_p
     source, _ = pair
     listed()
     plain = tmp_path / "plain.safetensors"
-    convert("vmz", source, plain, to="vmz-pt")
+    convert(source, plain, source="vmz", to="vmz-pt")
     cast = tmp_path / "cast.safetensors"
-    convert("vmz", source, cast, to="vmz-pt", dtype="float16")
+    convert(source, cast, source="vmz", to="vmz-pt", dtype="float16")
     assert known(plain)
     assert known(cast) is None
 
