@@ -60,7 +60,7 @@ class Released(NamedTuple):
     def as_data(self) -> dict[str, Any]:
         """Plain data, for ``--json``."""
         release = self.release
-        found = {
+        found: dict[str, Any] = {
             "title": release.title,
             "file": release.file,
             "url": release.url,
