@@ -69,11 +69,11 @@ SPECS = (
     Spec("tsm-r50-16seg_16x50x63", "ResNetTSM", {"depth": 50, "num_seg": 16}, 174, (16, 50, 63)),
     Spec("tsm-r101-8seg_8x64x64", "ResNetTSM", {"depth": 101, "num_seg": 8}, 400, (8, 64, 64)),
     Spec(
-        "slowfast-4x16_16x96x80",
+        "slowfast-4x16_16x193x196",
         "ResNetSlowFast",
         {"alpha": 8, "beta": 8, "fusion_kernel_sz": 5},
         400,
-        (16, 96, 80),
+        (16, 193, 196),
     ),
     Spec(
         "slowfast-8x8_12x72x72",
