@@ -81,10 +81,12 @@ def released(
 ) -> Released | None:
     """The release that a file is, None if none is known by a hash.
 
-    ``layout`` and ``network`` are what was recognised in it, "" and None if nothing was. ``digests`` are those of its files by name and kind (`file_digests`); files are read if a kind that is needed is not
-    among them. Where they are no release's, a PyTorch file of a network that was released is converted to the
-    release's form, in a temporary folder. That counts only if the file is, bit for bit, what the result converts to:
-    what its record says could make any tensors the release's.
+    ``layout`` and ``network`` are what was recognised in it, "" and None if nothing was. ``digests`` are those of its
+    files by name and kind (`file_digests`); files are read if a kind that is needed is not among them.
+
+    Where they are no release's, a PyTorch file of a network that was released is converted to the release's form, in a
+    temporary folder. That counts only if the file is, bit for bit, what the result converts to: what its record says
+    could make any tensors the release's.
     """
     held = [
         release
