@@ -57,7 +57,8 @@ class Model(Record):
     clip: tuple[int | str, ...]
     """Frames, height and width of a clip; a text is a size that the file's tensors show."""
     resize: str
-    """How a frame becomes that large, in words."""
+    """How a frame becomes that large, in words. ``short side N``, ``HxW`` (height and width, whatever the ratio was)
+    and ``crop HxW at (Y, X)`` are read; without a place the crop is in the centre."""
     name: str = ""
     """The model's name."""
     frame_step: int = 1
@@ -89,6 +90,10 @@ class Preprocessing(Record):
     """What each channel is divided by."""
     mean_cube: str = ""
     """In words, where a mean of every position is subtracted in place of ``mean`` and ``std``."""
+    rate: float = 0
+    """Frames a second of the videos."""
+    interpolation: str = ""
+    """How the project resizes frames, such as ``bilinear``."""
 
     def as_data(self) -> dict[str, Any]:
         """What travels with an output."""
@@ -98,7 +103,7 @@ class Preprocessing(Record):
             "mean": list(self.mean),
             "std": list(self.std),
         }
-        given["mean_cube"] = self.mean_cube
+        given |= {"mean_cube": self.mean_cube, "rate": self.rate, "interpolation": self.interpolation}
         return {key: value for key, value in given.items() if value}
 
 
