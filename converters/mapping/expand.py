@@ -66,6 +66,7 @@ def network_table(file: NetworkFile, family: str) -> NetworkTable:
         strides=file.strides,
         halves=file.halves,
         folded_settings=file.folded_settings,
+        given=file.given,
         inflate=file.inflate,
         downsampled_early=file.downsampled_early,
     )
@@ -103,6 +104,9 @@ def _references(table: NetworkTable) -> Iterator[tuple[Key, str, Iterable[str]]]
         yield ("folded_settings", setting), setting, table.settings
         for line in keys:
             yield ("folded_settings", setting), line, lines
+    for setting, word in table.given.items():
+        yield ("given", setting), setting, table.choices
+        yield ("given", setting), word, table.choices.get(setting, ())
     for setting in table.strides:
         yield ("strides", setting), setting, table.settings
     for setting in table.halves:
