@@ -93,7 +93,8 @@ def _video(frames: Any) -> torch.Tensor:
         )
     if frames.dim() != 4 or frames.shape[3] != 3 or 0 in frames.shape:
         raise UsageError(f"frames have the shape [T, H, W, 3], not {list(frames.shape)}")
-    return frames.detach().cpu()
+    video: torch.Tensor = frames.detach().cpu()
+    return video
 
 
 def _positions(count: int, wanted: ClipPreprocessing, fps: float | None, start: float | None) -> list[int]:

@@ -99,7 +99,7 @@ class Preprocessing(Record):
 
     def as_data(self) -> dict[str, Any]:
         """What travels with an output."""
-        given = {
+        given: dict[str, Any] = {
             "order": self.order,
             "range": list(self.range),
             "mean": list(self.mean),
