@@ -242,6 +242,18 @@ class Composed(Record):
     """Its type."""
 
 
+class ExchangedSetting(Record):
+    """``[exchanged_settings.NAME]``: a setting of two words that weights make up for: where it differs, the first two
+    of equal groups of channels are exchanged in these modules. ``{a,b}`` stands for several names."""
+
+    parts: str
+    """The setting that says in how many groups the channels are divided; what is left over belongs to none."""
+    rows: tuple[str, ...] = ()
+    """The modules whose outputs the channels are."""
+    columns: tuple[str, ...] = ()
+    """The modules whose inputs they are."""
+
+
 class Inflate(Record):
     """``[inflate]``: what ``convert inflate`` initialises this family's networks from. There is no way back."""
 
@@ -293,6 +305,8 @@ class NetworkFile(Record):
     """For a setting, modules whose output is divided by another column where it holds: for GFLOPs."""
     folded_settings: Mapping[str, tuple[str, ...]] = NOTHING
     """Settings that weights make up for: these modules are divided by the root of their rows, or multiplied."""
+    exchanged_settings: Mapping[str, ExchangedSetting] = NOTHING
+    """Settings that weights make up for: groups of channels are exchanged."""
     inflate: Inflate = Inflate()
     """What ``convert inflate`` initialises these networks from."""
 
@@ -326,6 +340,7 @@ class NetworkTable(Record):
     strides: Mapping[str, int]
     halves: Mapping[str, int]
     folded_settings: Mapping[str, tuple[str, ...]]
+    exchanged_settings: Mapping[str, ExchangedSetting]
     inflate: Inflate
     downsampled_early: Mapping[str, Mapping[str, str]]
 
