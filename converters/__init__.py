@@ -1,7 +1,7 @@
 """Convert video action-recognition checkpoints to PyTorch state dicts, safely and bit-exactly.
 
 >>> from converters import convert, load_model
->>> result = convert("vmz", "ircsn_152.pkl", "out.pth", to="mmaction2")
+>>> result = convert("ircsn_152.pkl", "out.pth", to="mmaction2")
 >>> logits = load_model("out.pth")(clip)
 """
 

@@ -234,9 +234,9 @@ def _run_conversion(
 ) -> Result:
     options = {name: value for name, value in job.task.options.items() if name != "verify"}
     return convert(
-        _source_layout(job),
         path,
         output,
+        source=_source_layout(job),
         to=job.task.to,
         force=force,
         dry_run=job.dry_run,

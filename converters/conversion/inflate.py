@@ -60,8 +60,8 @@ class InflateOptions(Record):
 
 
 def inflate(
-    input_path: str | os.PathLike[str],
-    output_path: str | os.PathLike[str],
+    input: str | os.PathLike[str],
+    output: str | os.PathLike[str],
     *,
     variant: str,
     model: str | None = None,
@@ -91,7 +91,7 @@ def inflate(
     Raises `Refused` if the file holds no 2D network, if the variant is not built from it, or if tensors do not fit;
     `UsageError` and `BadInput` as `convert` does.
     """
-    path, output_path = os.fspath(input_path), os.fspath(output_path)
+    path, output_path = os.fspath(input), os.fspath(output)
     if rule not in RULES:
         raise UsageError(f"a kernel is inflated by {' or '.join(RULES)}, not {rule!r}")
     if channels is not None and channels < 1:

@@ -142,6 +142,9 @@ _DETAILS = {
     "dialect": _text,
     "net": _text,
     "layers": _list(_LAYER),
+    "stored_names": _list(_text),
+    "version": _integer(0, 3),
+    "device": lambda value: _list(_integer(-(1 << 31), (1 << 31) - 1))(value) and len(value) == 2,
 }
 _RECORD = _fields(
     {

@@ -16,6 +16,7 @@ _FOLDERS = (
     "onnx",
     "caffe2",
     "caffe",
+    "mxnet",
     "chainer",
     "jax",
     "arrays",

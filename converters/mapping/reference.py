@@ -27,7 +27,7 @@ HEAD = """\
 # The words of the tables
 
 Generated from `converters/mapping/schema.py` by `make reference`; a test keeps it up to date. How to add a table is in
-[`mappings/README.md`](../mappings/README.md); `make tables` checks every table; `tables.schema.json` is the same for
+[Writing tables](writing-tables.md); `make tables` checks every table; `tables.schema.json` is the same for
 editors.
 
 A layout's file has three parts. A new PyTorch layout needs the first alone: *names*. *Storage* says how files keep

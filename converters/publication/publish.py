@@ -193,7 +193,7 @@ def _stage(path: str, staged: str, inspection: Inspection) -> tuple[str, ...]:
     layout = inspection.layout
     if extra:
         wrap = wrapped and load_layout(layout).storage.container == "mmcv" and staged.endswith(".pth")
-        convert(layout, path, staged, to=layout, wrap=wrap, force=True)
+        convert(path, staged, source=layout, to=layout, wrap=wrap, force=True)
         return tuple(extra)
     with SourceFile(path) as file, replacing(staged, force=True) as out:
         for chunk in file.chunks(0, file.size):

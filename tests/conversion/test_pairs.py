@@ -98,7 +98,12 @@ def converted(monkeypatch, tmp_path):
             execute, "write_output", lambda path, kind, work, **_: Written(dict(work.draft), {})
         )
         result = conversion.convert(
-            source, tmp_path / "x", tmp_path / f"y{suffix}", to=target, variant=variant, settings=settings
+            tmp_path / "x",
+            tmp_path / f"y{suffix}",
+            source=source,
+            to=target,
+            variant=variant,
+            settings=settings,
         )
         rows = {row.target: row.tensor(tensors) for row in result.rows}
         record = parse_provenance(dump(result.provenance), "y")

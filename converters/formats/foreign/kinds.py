@@ -184,6 +184,16 @@ _FOLDERS = (
         signs=((Above("zero_to_fp32.py"), Entry(_DEEPSPEED)),),
     ),
     Kind(
+        "is a folder of DeepSpeed, with its weights in one file",
+        "name the file inside: {folder}/{found}",
+        signs=(
+            (
+                Entry(r"([^/]+/)?mp_rank_00_model_states\.pt"),
+                NoEntry(r".*optim_states\.pt|.*mp_rank_(?!00)\d+_model_states\.pt"),
+            ),
+        ),
+    ),
+    Kind(
         "is one step in a folder of DeepSpeed, whose weights are in parts",
         "make one file of it: python -m deepspeed.utils.zero_to_fp32 {parent} OUT.pth --tag {tag}",
         signs=((Entry(_DEEPSPEED),),),
@@ -191,7 +201,17 @@ _FOLDERS = (
     Kind(
         "is a folder of DeepSpeed, whose weights are in parts",
         "make one file of it: python -m deepspeed.utils.zero_to_fp32 {path} OUT.pth",
+        signs=((Entry(r"latest"), Entry(rf"[^/]+/{_DEEPSPEED}")),),
+    ),
+    Kind(
+        "is a folder of DeepSpeed, whose weights are in parts",
+        "make one file of it: python -m deepspeed.utils.zero_to_fp32 {path} OUT.pth --tag {inner}",
         signs=((Entry(rf"[^/]+/{_DEEPSPEED}"),),),
+    ),
+    Kind(
+        "is part of a folder of DeepSpeed, whose weights are in parts",
+        "give its folder, {folder}, to see how to make one file of it",
+        signs=((Name(r"^(bf16_)?zero_pp_rank_\d+_mp_rank_\d+_(optim|model)_states\.pt$"),),),
     ),
     Kind(
         "is a checkpoint of Orbax, as JAX and Flax write it, which is not read",
@@ -226,6 +246,11 @@ _FOLDERS = (
         "is an inference model of PaddlePaddle, which is not read",
         "convert the .pdparams that it was exported from",
         signs=((Entry(r"__model__"),), (Entry(r"[^/]+\.pdmodel"),)),
+    ),
+    Kind(
+        "is a folder with several checkpoints",
+        "name one of those in {folder}: {found}",
+        signs=((Entries(_CHECKPOINT, least=2), NoEntry(r".*\.(index|meta)|.*-of-\d{5}")),),
     ),
     Kind(
         "is a folder, not a checkpoint",
@@ -296,11 +321,6 @@ _TENSORFLOW = (
 )
 
 _JAX_AND_OTHERS = (
-    Kind(
-        "is an MXNet parameter file, which is not read",
-        "load it with mxnet.nd.load, and save the arrays with numpy.savez",
-        signs=((Head(rb"\x12\x01\0{6}\0{8}"),),),
-    ),
     Kind(
         "is the description of an MXNet network, without weights",
         "the weights are in the .params file beside it",

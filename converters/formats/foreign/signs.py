@@ -210,13 +210,15 @@ class Entry(NamedTuple):
 
 
 class Entries(NamedTuple):
-    """As `Entry`, but all the names that are matched were found, the first eight of them."""
+    """As `Entry`, but all the names that are matched were found, the first eight of them; ``least`` is how many must
+    be there."""
 
     pattern: str
+    least: int = 1
 
     def seen(self, evidence: Evidence) -> str | None:
         found = [name for name in evidence.entries if re.fullmatch(self.pattern, name)]
-        return ", ".join(found[:8]) + (", ..." if found[8:] else "") if found else None
+        return ", ".join(found[:8]) + (", ..." if found[8:] else "") if len(found) >= self.least else None
 
 
 class Above(NamedTuple):
