@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 from converters.errors import Refused
 from converters.mapping.match import tensors_that_must_be_zero
 from converters.mapping.names import BATCHES, CannotHold, TensorSlot, families, tensor_slots
-from converters.mapping.settings import made_up_for
+from converters.mapping.settings import follows
 from converters.mapping.storage import DIVISOR
 from converters.mapping.variants import BN_EPS
 from converters.record import Record
@@ -42,7 +42,8 @@ class Plan(Record):
 
     ``implied`` are tensors that the target does not store, with the value that each must have everywhere. ``equal`` are
     pairs of the file's tensors that must have the same values. ``settings`` are those that the output's weights need;
-    ``moved`` has the source's values of those that changed because the weights make up for it. ``inverse_std`` says
+    ``moved`` has the source's values of those that changed, since the weights make up for it or the output takes other
+    clips. ``inverse_std`` says
     that the target stores inverse standard deviations for variances.
     """
 
@@ -101,9 +102,12 @@ def make_plan(
         planner.add(slot)
     if original and len({row.target for row in planner.rows}) < len(planner.rows):
         raise wrong_record()
-    made_up = made_up_for(match.variant)
-    followed = {name: value for name, value in apart.items() if name in made_up}
-    own = {name: value for name, value in apart.items() if name not in made_up}
+    followed = {
+        name: value
+        for name, value in apart.items()
+        if follows(match.variant, name, info.settings[name], value)
+    }
+    own = {name: value for name, value in apart.items() if name not in followed}
     refuse_fixed(match, target, info, own, path)
     notes = _layout_notes(origin_layout or match.layout, target, match, info, own)
     notes += value_notes(planner.rows, target, info, planner.shift)

@@ -309,9 +309,8 @@ def refuse_foreign_steps(match: Match, provenance: Mapping[str, Any] | None) -> 
     slots = {match.file_name(slot): slot for slot in match.slots if slot.name}
     keys = {key: name for name in moved["settings"] for key in lines.get(name, ())}
     expected = {name: slot for name, slot in slots.items() if slot.key in keys}
-    is_own = (
-        moved["settings"].keys() <= made_up_for(match.variant) and moved["tensors"].keys() <= expected.keys()
-    )
+    movable = made_up_for(match.variant) | match.variant.table.given.keys()
+    is_own = moved["settings"].keys() <= movable and moved["tensors"].keys() <= expected.keys()
     for name, (rows, down, _) in moved["tensors"].items() if is_own else ():
         slot = expected[name]
         size = slot.shape[0] if slot.shape else 1

@@ -70,6 +70,7 @@ def network_table(file: NetworkFile, family: str) -> NetworkTable:
             name: _exchanged(("exchanged_settings", name), row)
             for name, row in file.exchanged_settings.items()
         },
+        given=file.given,
         inflate=file.inflate,
         downsampled_early=file.downsampled_early,
     )
@@ -113,6 +114,9 @@ def _references(table: NetworkTable) -> Iterator[tuple[Key, str, Iterable[str]]]
         for word, keys in (("rows", row.rows), ("columns", row.columns)):
             for line in keys:
                 yield ("exchanged_settings", setting, word), line, lines
+    for setting, word in table.given.items():
+        yield ("given", setting), setting, table.choices
+        yield ("given", setting), word, table.choices.get(setting, ())
     for setting in table.strides:
         yield ("strides", setting), setting, table.settings
     for setting in table.halves:

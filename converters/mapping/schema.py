@@ -46,6 +46,8 @@ class Support(Record):
     """Why the outputs differ at the sizes that the network is made for. Needs ``config``."""
     fixed: tuple[str, ...] = ()
     """Settings that the project's code does not allow to change: a file that needs others is refused."""
+    default_targets: tuple[str, ...] = ()
+    """Where these go if nothing is asked for, in place of the layout's own word."""
 
 
 class Model(Record):
@@ -307,6 +309,9 @@ class NetworkFile(Record):
     """Settings that weights make up for: these modules are divided by the root of their rows, or multiplied."""
     exchanged_settings: Mapping[str, ExchangedSetting] = NOTHING
     """Settings that weights make up for: groups of channels are exchanged."""
+    given: Mapping[str, str] = NOTHING
+    """Settings with the word that says that a clip itself has what they choose: where a layout's networks have it and
+    another's do not, an output takes the clips of its own layout."""
     inflate: Inflate = Inflate()
     """What ``convert inflate`` initialises these networks from."""
 
@@ -341,6 +346,7 @@ class NetworkTable(Record):
     halves: Mapping[str, int]
     folded_settings: Mapping[str, tuple[str, ...]]
     exchanged_settings: Mapping[str, ExchangedSetting]
+    given: Mapping[str, str]
     inflate: Inflate
     downsampled_early: Mapping[str, Mapping[str, str]]
 
@@ -468,6 +474,10 @@ class LayoutTable(Record):
     def _support(self) -> dict[str, Support]:
         """What `support_for` has found."""
         return {}
+
+    def targets_for(self, variant: str) -> tuple[str, ...]:
+        """The layouts that a file of a variant goes to if nothing is asked for: the first that holds it."""
+        return self.support_for(variant).default_targets or self.default_targets
 
     def choose(self, wanted: Callable[[str, tuple[str, ...]], str]) -> LayoutTable:
         """The same with one name for every module that has several, see `ModuleNames.choose`."""

@@ -156,3 +156,8 @@ def settings_text(values: Mapping[str, object], names: Iterable[str] | None = No
 def made_up_for(variant: Variant) -> set[str]:
     """The settings that weights make up for, where a network with another value takes them."""
     return {BN_EPS, *variant.table.folded_settings, *variant.table.exchanged_settings}
+
+
+def follows(variant: Variant, name: str, before: object, after: object) -> bool:
+    """Whether a setting becomes that of the output's layout: weights make up for it, or a clip has what it chooses."""
+    return name in made_up_for(variant) or variant.table.given.get(name) in (before, after)
