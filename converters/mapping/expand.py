@@ -108,10 +108,10 @@ def _references(table: NetworkTable) -> Iterator[tuple[Key, str, Iterable[str]]]
         yield ("folded_settings", setting), setting, table.settings
         for line in keys:
             yield ("folded_settings", setting), line, lines
-    for setting, row in table.exchanged_settings.items():
+    for setting, exchanged in table.exchanged_settings.items():
         yield ("exchanged_settings", setting), setting, table.choices
-        yield ("exchanged_settings", setting, "parts"), row.parts, table.settings
-        for word, keys in (("rows", row.rows), ("columns", row.columns)):
+        yield ("exchanged_settings", setting, "parts"), exchanged.parts, table.settings
+        for word, keys in (("rows", exchanged.rows), ("columns", exchanged.columns)):
             for line in keys:
                 yield ("exchanged_settings", setting, word), line, lines
     for setting, word in table.given.items():
