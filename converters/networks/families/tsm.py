@@ -81,8 +81,8 @@ class TSM(Network):
         """[N * T, C, H, W] through a block."""
         out: Tensor
         if isinstance(block, NonLocal):
-            clips = x.unflatten(0, (-1, frames)).transpose(1, 2)
-            return block(clips).transpose(1, 2).flatten(0, 1)
+            out = block(_videos(x, frames).transpose(1, 2))
+            return out.transpose(1, 2).flatten(0, 1)
         if isinstance(block, nn.Sequential):
             out = block(self._shifted(x, frames))
         elif isinstance(block.conv1, nn.Sequential):
@@ -93,13 +93,18 @@ class TSM(Network):
 
     def _shifted(self, x: Tensor, frames: int) -> Tensor:
         """Frames with two groups of channels of the frames beside them."""
-        videos, size = x.unflatten(0, (-1, frames)), x.shape[1] // self.shift_div
+        videos, size = _videos(x, frames), x.shape[1] // self.shift_div
         ahead, behind = (0, size) if self.next_first else (size, 0)
         out = videos.clone()
         out[:, :, : 2 * size] = 0
         out[:, :-1, ahead : ahead + size] = videos[:, 1:, ahead : ahead + size]
         out[:, 1:, behind : behind + size] = videos[:, :-1, behind : behind + size]
         return out.flatten(0, 1)
+
+
+def _videos(x: Tensor, frames: int) -> Tensor:
+    """[N * T, C, H, W] as [N, T, C, H, W]."""
+    return x.reshape(-1, frames, *x.shape[1:])
 
 
 def _block(shapes: ModuleShapes, channels: int, eps: float, stride: tuple[int, int]) -> tuple[nn.Module, int]:
