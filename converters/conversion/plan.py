@@ -234,11 +234,12 @@ class _Planner:
     def _values(
         self, slot: TensorSlot, source: TensorSlot, canonical: tuple[int, ...]
     ) -> Iterator[Operation]:
-        """The operations for what differs between the target's network and the source's."""
+        """The operations for what differs between the target's network and the source's, along the target's axes."""
+        inputs = slot.stored.leading + (slot.stored.axes[1] if slot.stored.axes else 1)
         if roll := slot.stored.rotated_columns - source.stored.rotated_columns:
-            yield Roll(by=roll)
+            yield Roll(by=roll, axis=inputs)
         if slot.stored.bgr != source.stored.bgr:
-            yield Reverse()
+            yield Reverse(axis=inputs)
         setting = self.folded.get(source.key) or self.folded.get(slot.key)
         if setting is not None:
             yield Scale(rows=canonical[0] if canonical else 1, down=bool(self.info.settings[setting]))

@@ -155,7 +155,8 @@ class LayoutFile(Record):
     backbone: str = ""
     """The prefix that names in a file of the backbone alone lack."""
     letters: Mapping[str, str] = NOTHING
-    """Placeholders that are letters (a, b, c ...), each with the number that they stand for."""
+    """Placeholders that are letters (a, b, c ...), each with the number that they stand for: ``b``, or ``b up to 6``
+    where stages of more blocks have a, b1, b2 ..."""
     rename: Mapping[str, str] = NOTHING
     """Single irregular names, after everything else."""
     default_targets: tuple[str, ...] = ()
