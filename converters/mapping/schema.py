@@ -250,6 +250,18 @@ class Composed(Record):
     """Its type."""
 
 
+class ExchangedSetting(Record):
+    """``[exchanged_settings.NAME]``: a setting of two words that weights make up for: where it differs, the first two
+    of equal groups of channels are exchanged in these modules. ``{a,b}`` stands for several names."""
+
+    parts: str
+    """The setting that says in how many groups the channels are divided; what is left over belongs to none."""
+    rows: tuple[str, ...] = ()
+    """The modules whose outputs the channels are."""
+    columns: tuple[str, ...] = ()
+    """The modules whose inputs they are."""
+
+
 class Inflate(Record):
     """``[inflate]``: what ``convert inflate`` initialises this family's networks from. There is no way back."""
 
@@ -301,6 +313,8 @@ class NetworkFile(Record):
     """For a setting, modules whose output is divided by another column where it holds: for GFLOPs."""
     folded_settings: Mapping[str, tuple[str, ...]] = NOTHING
     """Settings that weights make up for: these modules are divided by the root of their rows, or multiplied."""
+    exchanged_settings: Mapping[str, ExchangedSetting] = NOTHING
+    """Settings that weights make up for: groups of channels are exchanged."""
     given: Mapping[str, str] = NOTHING
     """Settings with the word that says that a clip itself has what they choose: where a layout's networks have it and
     another's do not, an output takes the clips of its own layout."""
@@ -337,6 +351,7 @@ class NetworkTable(Record):
     strides: Mapping[str, int]
     halves: Mapping[str, int]
     folded_settings: Mapping[str, tuple[str, ...]]
+    exchanged_settings: Mapping[str, ExchangedSetting]
     given: Mapping[str, str]
     inflate: Inflate
     downsampled_early: Mapping[str, Mapping[str, str]]

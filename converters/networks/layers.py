@@ -176,9 +176,10 @@ class Block(nn.Module):
             self.shortcut = Unit(shapes.under("shortcut"), channels, eps, stride, factorised=factorised)
         self.out_channels = (self.conv3 or self.conv2).out_channels
 
-    def forward(self, x: Tensor) -> Tensor:
-        """[N, channels, ...] -> [N, out_channels, ...], after the last ReLU."""
-        out = self.conv2(F.relu_(self.conv1(x)))
+    def forward(self, x: Tensor, branch: Tensor | None = None) -> Tensor:
+        """[N, channels, ...] -> [N, out_channels, ...], after the last ReLU; the residual branch takes ``branch`` where
+        that is not ``x``."""
+        out = self.conv2(F.relu_(self.conv1(x if branch is None else branch)))
         if self.conv3 is not None:
             out = self.conv3(F.relu_(out))
         out += x if self.shortcut is None else self.shortcut(x)
