@@ -40,7 +40,7 @@ if TYPE_CHECKING:
     from .operations.base import Operation
     from .plan import Plan
 
-FORM = ("nested", "dialect", "net", "layers", "stored_names", "version", "device")
+FORM = ("nested", "dialect", "net", "layers", "stored_names", "version", "device", "paddle")
 """The details of a file's form that the way back restores. They are recorded in ``origin`` alone."""
 
 EPS_DIGITS = 15
@@ -325,9 +325,8 @@ def refuse_foreign_steps(match: Match, provenance: Mapping[str, Any] | None) -> 
     slots = {match.file_name(slot): slot for slot in match.slots if slot.name}
     keys = {key: name for name in moved["settings"] for key in lines.get(name, ())}
     expected = {name: slot for name, slot in slots.items() if slot.key in keys}
-    is_own = (
-        moved["settings"].keys() <= made_up_for(match.variant) and moved["tensors"].keys() <= expected.keys()
-    )
+    movable = made_up_for(match.variant) | match.variant.table.given.keys()
+    is_own = moved["settings"].keys() <= movable and moved["tensors"].keys() <= expected.keys()
     for name, (rows, down, _) in moved["tensors"].items() if is_own else ():
         slot = expected[name]
         size = slot.shape[0] if slot.shape else 1

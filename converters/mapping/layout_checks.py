@@ -24,14 +24,22 @@ if TYPE_CHECKING:
     from .variants import Variant
 
 
+def _named_layouts(file: LayoutFile) -> Iterator[tuple[Key, str]]:
+    """The layouts that a layout table names, each with its place."""
+    for word in ("default_targets", "also_reads"):
+        for place, name in enumerate(getattr(file, word)):
+            yield (word, place), name
+    for place, row in enumerate(file.supports):
+        for name in row.default_targets:
+            yield ("supports", place, "default_targets"), name
+
+
 def layout_faults(file: LayoutFile, table: LayoutTable) -> Iterator[Fault]:
     """The references of a layout table that lead nowhere, rows that are never reached, names that two tensors get."""
     names = layout_names()
-    for word in ("default_targets", "also_reads"):
-        for place, name in enumerate(getattr(file, word)):
-            if name not in names:
-                key = (word, place)
-                yield Fault(key, f"there is no layout {name!r}", did_you_mean(name, names))
+    for key, name in _named_layouts(file):
+        if name not in names:
+            yield Fault(key, f"there is no layout {name!r}", did_you_mean(name, names))
     unknown = [family for family in file.modules if family not in network_names()]
     for family in unknown:
         near = did_you_mean(family, network_names())

@@ -167,11 +167,11 @@ def module_name(layout: LayoutTable, variant: Variant, module: Module, sizes: Ma
 
 def _with_letters(values: Mapping[str, Any], letters: Mapping[str, str]) -> Mapping[str, Any]:
     """Placeholders' values with the letters that some numbers are here."""
-    spelled = {
-        letter: _letters(values[number], values["blocks"])
-        for letter, number in letters.items()
-        if number in values
-    }
+    spelled = {}
+    for letter, rule in letters.items():
+        number, _, most = rule.partition(" up to ")
+        if number in values:
+            spelled[letter] = _letters(values[number], values["blocks"], int(most or 0))
     return {**values, **spelled} if spelled else values
 
 
@@ -186,9 +186,12 @@ def name_templates(layout: LayoutTable, family: str) -> Iterator[str]:
                 yield template
 
 
-def _letters(block: int, blocks: int) -> str:
-    """a, b, c ...; two letters, aa, ab ..., all through a stage of 26 blocks or more."""
+def _letters(block: int, blocks: int, most: int) -> str:
+    """a, b, c ...; two letters, aa, ab ..., all through a stage of 26 blocks or more. If ``most`` is not 0, a stage of
+    more blocks has a, b1, b2 ... instead."""
     many = len(LETTERS)
+    if 0 < most < blocks:
+        return f"{LETTERS[1]}{block}" if block else LETTERS[0]
     if blocks < many:
         return LETTERS[block]
     return LETTERS[block // many] + LETTERS[block % many]

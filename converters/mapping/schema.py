@@ -48,6 +48,8 @@ class Support(Record):
     """Why the outputs differ at the sizes that the network is made for. Needs ``config``."""
     fixed: tuple[str, ...] = ()
     """Settings that the project's code does not allow to change: a file that needs others is refused."""
+    default_targets: tuple[str, ...] = ()
+    """Where these go if nothing is asked for, in place of the layout's own word."""
 
 
 class Model(Record):
@@ -59,7 +61,8 @@ class Model(Record):
     clip: tuple[int | str, ...]
     """Frames, height and width of a clip; a text is a size that the file's tensors show."""
     resize: str
-    """How a frame becomes that large, in words."""
+    """How a frame becomes that large, in words. ``short side N``, ``HxW`` (height and width, whatever the ratio was)
+    and ``crop HxW at (Y, X)`` are read; without a place the crop is in the centre."""
     name: str = ""
     """The model's name."""
     frame_step: int = 1
@@ -91,16 +94,20 @@ class Preprocessing(Record):
     """What each channel is divided by."""
     mean_cube: str = ""
     """In words, where a mean of every position is subtracted in place of ``mean`` and ``std``."""
+    rate: float = 0
+    """Frames a second of the videos."""
+    interpolation: str = ""
+    """How the project resizes frames, such as ``bilinear``."""
 
     def as_data(self) -> dict[str, Any]:
         """What travels with an output."""
-        given = {
+        given: dict[str, Any] = {
             "order": self.order,
             "range": list(self.range),
             "mean": list(self.mean),
             "std": list(self.std),
         }
-        given["mean_cube"] = self.mean_cube
+        given |= {"mean_cube": self.mean_cube, "rate": self.rate, "interpolation": self.interpolation}
         return {key: value for key, value in given.items() if value}
 
 
@@ -167,7 +174,8 @@ class LayoutFile(Record):
     backbone: str = ""
     """The prefix that names in a file of the backbone alone lack."""
     letters: Mapping[str, str] = NOTHING
-    """Placeholders that are letters (a, b, c ...), each with the number that they stand for."""
+    """Placeholders that are letters (a, b, c ...), each with the number that they stand for: ``b``, or ``b up to 6``
+    where stages of more blocks have a, b1, b2 ..."""
     rename: Mapping[str, str] = NOTHING
     """Single irregular names, after everything else."""
     twice: tuple[Twice, ...] = ()
@@ -258,6 +266,18 @@ class Composed(Record):
     """Its type."""
 
 
+class ExchangedSetting(Record):
+    """``[exchanged_settings.NAME]``: a setting of two words that weights make up for: where it differs, the first two
+    of equal groups of channels are exchanged in these modules. ``{a,b}`` stands for several names."""
+
+    parts: str
+    """The setting that says in how many groups the channels are divided; what is left over belongs to none."""
+    rows: tuple[str, ...] = ()
+    """The modules whose outputs the channels are."""
+    columns: tuple[str, ...] = ()
+    """The modules whose inputs they are."""
+
+
 class Inflate(Record):
     """``[inflate]``: what ``convert inflate`` initialises this family's networks from. There is no way back."""
 
@@ -309,6 +329,11 @@ class NetworkFile(Record):
     """For a setting, modules whose output is divided by another column where it holds: for GFLOPs."""
     folded_settings: Mapping[str, tuple[str, ...]] = NOTHING
     """Settings that weights make up for: these modules are divided by the root of their rows, or multiplied."""
+    exchanged_settings: Mapping[str, ExchangedSetting] = NOTHING
+    """Settings that weights make up for: groups of channels are exchanged."""
+    given: Mapping[str, str] = NOTHING
+    """Settings with the word that says that a clip itself has what they choose: where a layout's networks have it and
+    another's do not, an output takes the clips of its own layout."""
     inflate: Inflate = Inflate()
     """What ``convert inflate`` initialises these networks from."""
 
@@ -342,6 +367,8 @@ class NetworkTable(Record):
     strides: Mapping[str, int]
     halves: Mapping[str, int]
     folded_settings: Mapping[str, tuple[str, ...]]
+    exchanged_settings: Mapping[str, ExchangedSetting]
+    given: Mapping[str, str]
     inflate: Inflate
     downsampled_early: Mapping[str, Mapping[str, str]]
 
@@ -485,6 +512,10 @@ class LayoutTable(Record):
     def _further_names(self) -> dict[tuple[int, ...], FurtherNames]:
         """What `further_names` has made, by the rows that count."""
         return {}
+
+    def targets_for(self, variant: str) -> tuple[str, ...]:
+        """The layouts that a file of a variant goes to if nothing is asked for: the first that holds it."""
+        return self.support_for(variant).default_targets or self.default_targets
 
     def choose(self, wanted: Callable[[str, tuple[str, ...]], str]) -> LayoutTable:
         """The same with one name for every module that has several, see `ModuleNames.choose`."""
