@@ -63,6 +63,27 @@ class Roll(Rearrangement, Reversible):
         return self.replace(by=-self.by)
 
 
+class Exchange(Rearrangement, Reversible):
+    """The first ``size`` places of an axis and the next ``size`` in each other's place: two groups of channels."""
+
+    axis: int
+    size: int
+
+    def rearrange(self, elements: Any) -> Any:
+        import numpy
+
+        first, second, others = numpy.split(elements, (self.size, 2 * self.size), axis=self.axis)
+        return numpy.concatenate((second, first, others), axis=self.axis)
+
+    def describe(self) -> str:
+        return (
+            f"{'columns' if self.axis else 'rows'} 0 to {self.size - 1} exchanged with the next {self.size}"
+        )
+
+    def inverse(self) -> Exchange:
+        return self
+
+
 class Reverse(Rearrangement, Reversible):
     """A kernel with its input channels, which are along ``axis``, in the opposite order: BGR for RGB."""
 
