@@ -445,3 +445,26 @@ def test_one_network_with_another_head(left, right, tmp_path):
     assert {row["from"]: row["to"] for row in found.rows} == {
         name: name for name in left if name in right and left[name].shape == right[name].shape
     }
+
+
+@pytest.mark.parametrize(
+    ("slot", "pattern"),
+    [
+        ("w/Adam_1", "*/Adam_1"),
+        ("w/Nadam", "*/Nadam"),
+        ("train/w/Momentum", "*/Momentum"),
+        ("Adam/v/w", "Adam/v/*"),
+        ("w/ema", "*/ema"),
+        ("w_adagrad_squared_sum", "*_adagrad_squared_sum"),
+        ("w/scale", ""),
+        ("w/head", ""),
+    ],
+)
+def test_slots_are_those_of_layouts_too(slot, pattern, tmp_path):
+    """Beside a variable of their shape only, and what merely lies inside a variable is none in an unknown file."""
+    file = save(tmp_path / "a.pth", {"w": values(4, 3), slot: values(4, 3)})
+    with open_checkpoint(str(file)) as found:
+        assert sort_out(found).drop == ((pattern,) if pattern else ())
+    file = save(tmp_path / "b.pth", {"w": values(2, 3), slot: values(4, 3)})
+    with open_checkpoint(str(file)) as found:
+        assert sort_out(found).weights == ("w", slot)

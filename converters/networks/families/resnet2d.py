@@ -1,7 +1,7 @@
 """Residual 2D networks over the frames of a clip.
 
-Settings: ``blocks`` and ``spatial_strides`` of stages 1..4, and ``stride_1x1``: the stride is in a block's first
-convolution (MSRA's ResNets), not in its 3x3 one.
+Settings: ``blocks`` and ``spatial_strides`` of stages 1..4, ``block``, ``"simple"`` or ``"bottleneck"``, and
+``stride_1x1``: the stride is in a bottleneck's first convolution (MSRA's ResNets), not in its 3x3 one.
 """
 
 from __future__ import annotations
@@ -41,8 +41,9 @@ class FrameResNet(ResNet):
 def build(shapes: ModuleShapes, settings: Settings) -> FrameResNet:
     """The 2D network."""
     rows = zip(settings.integers("blocks", 4), settings.integers("spatial_strides", 4), strict=True)
+    units = settings.choice("block", UNITS)
     stages = {
-        f"layer{number}": Stage(blocks, (stride, stride), UNITS["bottleneck"])
+        f"layer{number}": Stage(blocks, (stride, stride), units)
         for number, (blocks, stride) in enumerate(rows, 1)
     }
     channels, eps = shapes["stem.conv.weight"][1], settings.bn_eps
