@@ -115,8 +115,9 @@ def _references(table: NetworkTable) -> Iterator[tuple[Key, str, Iterable[str]]]
             for line in keys:
                 yield ("exchanged_settings", setting, word), line, lines
     for setting, word in table.given.items():
-        yield ("given", setting), setting, table.choices
-        yield ("given", setting), word, table.choices.get(setting, ())
+        yield ("given", setting), setting, table.settings
+        if setting in table.choices:
+            yield ("given", setting), word, table.choices[setting]
     for setting in table.strides:
         yield ("strides", setting), setting, table.settings
     for setting in table.halves:
