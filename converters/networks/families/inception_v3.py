@@ -92,7 +92,8 @@ class Mixed(nn.Module):
             elif step == "max":
                 x = _max_pool(x, 2)
             elif step == "average":
-                x = F.avg_pool2d(x, 3, 1, 1) if x.dim() == 4 else F.avg_pool3d(x, 3, 1, 1)
+                padded = F.pad(x, (1, 1) * (x.dim() - 2))
+                x = F.avg_pool2d(padded, 3, 1) if x.dim() == 4 else F.avg_pool3d(padded, 3, 1)
             else:
                 x = F.relu_(self.get_submodule(step)(x))
         return x
