@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from typing import Any
 
     from converters.batches.run import convert_batch
+    from converters.clips.preprocess import preprocess
     from converters.conversion.convert import convert
     from converters.conversion.mean import Mean, convert_mean
     from converters.conversion.result import Result
@@ -31,6 +32,7 @@ _HOMES = {
     "convert": "conversion.convert",
     "Result": "conversion.result",
     "convert_mean": "conversion.mean",
+    "preprocess": "clips.preprocess",
     "Mean": "conversion.mean",
     "diff": "inspection.diff",
     "load_model": "loading",
@@ -60,6 +62,7 @@ __all__ = [
     "inspect",
     "load_model",
     "load_two_stream",
+    "preprocess",
     "publish",
     "verify",
 ]

@@ -12,6 +12,7 @@ from converters.conversion.identify import declared_settings
 from converters.conversion.plan import make_plan
 from converters.conversion.provenance import info_after_undo, undo_operations
 from converters.conversion.recognize import recognize
+from converters.conversion.row import Undo
 from converters.errors import ConverterError
 from converters.formats.open import open_checkpoint
 from converters.mapping.layout_tables import load_layout
@@ -26,7 +27,6 @@ from .other_differences import RECORD, Others, equal_others, others_inside, othe
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
 
-    from converters.conversion.operations.base import Operation
     from converters.formats.checkpoint import Checkpoint
     from converters.mapping.match import Match
     from converters.mapping.network_info import NetworkInfo
@@ -123,7 +123,7 @@ class _Identified:
     match: Match
     info: NetworkInfo
     own: NetworkInfo
-    undo: Mapping[str, tuple[Operation, ...]]
+    undo: Undo
 
 
 def diff(
@@ -203,7 +203,7 @@ def _identify(checkpoint: Checkpoint, layout: str | None) -> _Identified | None:
     info = network_info(match, checkpoint.provenance, declared=declared_settings(checkpoint))
     undo = undo_operations(checkpoint.provenance, checkpoint.tensors)
     own = info_after_undo(info, checkpoint.provenance, undo)
-    return _Identified(checkpoint=checkpoint, match=match, info=info, own=own, undo=undo)
+    return _Identified(checkpoint=checkpoint, match=match, info=info, own=own, undo=Undo(undo, info.settings))
 
 
 def _needs_translation(left: _Identified, right: _Identified) -> bool:
@@ -224,13 +224,19 @@ def _needs_translation(left: _Identified, right: _Identified) -> bool:
 
 
 def _canonical_tensors(side: _Identified, eps: float) -> dict[str, Tensor]:
+    """The tensors by canonical names; one that is stored twice with other values by its further name too."""
     checkpoint = side.checkpoint
     native = load_layout("native")
     plan = make_plan(
         side.match, checkpoint.tensors, native, side.own, eps=eps, undo=side.undo, path=checkpoint.path
     )
     rows = [row for row in plan.rows if not row.target.endswith(f".{BATCHES}")]
-    return {row.target: row.tensor(checkpoint.tensors) for row in rows}
+    copies = {
+        copy: checkpoint.tensors[copy]
+        for name, copy in plan.equal
+        if not same_bytes(checkpoint.tensors[name], checkpoint.tensors[copy])
+    }
+    return {row.target: row.tensor(checkpoint.tensors) for row in rows} | copies
 
 
 def _notes(left: _Identified, right: _Identified, *, canonical: bool) -> Iterator[str]:

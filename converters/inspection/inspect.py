@@ -26,6 +26,8 @@ if TYPE_CHECKING:
     from converters.mapping.network_info import NetworkInfo
     from converters.tensor import Tensor
 
+    from .released import Released
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Inspection:
@@ -35,6 +37,8 @@ class Inspection:
     the clip that the network was made for, ``counted`` those at the size that its authors count at. ``layouts`` are the
     layouts that can hold the network, each with a note, ``refusing`` those that cannot, each with the reason.
     ``statistics`` and ``mapping``, which says how the file agrees with a mapping file, are there only on request.
+    ``hashes`` are the digests of each file, by its name and by kind, and ``release`` the published release that they
+    prove it to be; both are there only on request.
     ``unseen`` is what such files do not show and the user must say. ``others`` are the names of all that is not
     converted; ``unconverted`` are those of them that are tensors, with dtype and shape.
     """
@@ -60,6 +64,8 @@ class Inspection:
     statistics: Mapping[str, Statistics] = field(default_factory=dict)
     unseen: str = ""
     mapping: Matched | None = None
+    hashes: Mapping[str, Mapping[str, str]] = field(default_factory=dict)
+    release: Released | None = None
 
     def as_data(self) -> dict[str, Any]:
         """Plain data, for ``--json``."""
@@ -68,6 +74,7 @@ class Inspection:
             "network": self.network.as_data() if self.network else None,
             "statistics": {name: values.as_dict() for name, values in self.statistics.items()},
             "mapping": self.mapping.as_data() if self.mapping else None,
+            "release": self.release.as_data() if self.release else None,
         }
 
 
@@ -80,12 +87,14 @@ def inspect(
     drop: Sequence[str] = (),
     stats: bool = False,
     mapping: str | os.PathLike[str] | None = None,
+    hashes: bool = False,
 ) -> Inspection:
     """What a checkpoint file is: container, network, tensors, preprocessing, provenance.
 
     ``entry`` is the path of a state dict in a PyTorch file that has several, ``head`` the file's name of the classifier
     layer, if it differs from the layout's. ``stats`` reads the tensors, to report ranges, NaN and Inf; by default none
-    is read. ``mapping`` is a mapping file to match the file with, on the side that fits better. Raises `BadInput` for a
+    is read. ``mapping`` is a mapping file to match the file with, on the side that fits better. ``hashes`` reads the
+    files, to report their hashes and the published release that these prove the file to be. Raises `BadInput` for a
     file that is not a checkpoint.
     """
     mapping_file = None
@@ -114,7 +123,17 @@ def inspect(
 
             matched = match_either(mapping_file, checkpoint.tensors, checkpoint.other_values)
             inspection = replace(inspection, mapping=matched)
-        return inspection
+    return _with_hashes(inspection) if hashes else inspection
+
+
+def _with_hashes(inspection: Inspection) -> Inspection:
+    from converters.hashes import LENGTHS
+
+    from .released import file_digests, released
+
+    digests = file_digests(inspection.path, LENGTHS)
+    found = released(inspection.path, inspection.layout, inspection.network, digests)
+    return replace(inspection, hashes=digests, release=found)
 
 
 def _inspect_file(checkpoint: Checkpoint, unknown: str) -> Inspection:

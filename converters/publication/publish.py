@@ -101,6 +101,7 @@ def publish(
             size=os.path.getsize(staged),
             release=evidence.release,
             release_known_by=evidence.known_by,
+            release_proved=evidence.proved,
             checks=(*checks, *evidence.notes),
             stripped=stripped,
         )
