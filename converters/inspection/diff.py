@@ -245,13 +245,19 @@ def _needs_translation(left: _Identified, right: _Identified) -> bool:
 
 
 def _canonical_tensors(side: _Identified, eps: float) -> dict[str, Tensor]:
+    """The tensors by canonical names; one that is stored twice with other values by its further name too."""
     checkpoint = side.checkpoint
     native = load_layout("native")
     plan = make_plan(
         side.match, checkpoint.tensors, native, side.own, eps=eps, undo=side.undo, path=checkpoint.path
     )
     rows = [row for row in plan.rows if not row.target.endswith(f".{BATCHES}")]
-    return {row.target: row.tensor(checkpoint.tensors) for row in rows}
+    copies = {
+        copy: checkpoint.tensors[copy]
+        for name, copy in plan.equal
+        if not same_bytes(checkpoint.tensors[name], checkpoint.tensors[copy])
+    }
+    return {row.target: row.tensor(checkpoint.tensors) for row in rows} | copies
 
 
 def _notes(left: _Identified, right: _Identified, *, canonical: bool) -> Iterator[str]:

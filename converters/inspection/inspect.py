@@ -150,7 +150,8 @@ def _with_hashes(inspection: Inspection) -> Inspection:
     from .released import file_digests, released
 
     digests = file_digests(inspection.path, LENGTHS)
-    return replace(inspection, hashes=digests, release=released(inspection, digests))
+    found = released(inspection.path, inspection.layout, inspection.network, digests)
+    return replace(inspection, hashes=digests, release=found)
 
 
 def _inspect_file(checkpoint: Checkpoint, unknown: str) -> Inspection:

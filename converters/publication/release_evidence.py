@@ -44,14 +44,18 @@ def release_evidence(path: str, source: str | None, inspection: Inspection) -> E
     seen = _hashes([path, *([source] if source else [])])
     claimed = _claimed(inspection)
     notes = tuple(dict.fromkeys([*_misfits(seen, "its"), *_misfits(claimed, "the recorded")]))
-    found = [released(inspect(file)) for file in ([source] if source else [])]
-    found.append(released(inspection))
+    found = [_released(inspect(file)) for file in ([source] if source else [])]
+    found.append(_released(inspection))
     if path != inspection.path and not any(known and known.whole for known in found):
-        found.append(released(inspect(path)))
+        found.append(_released(inspect(path)))
     best = sorted((known for known in found if known), key=lambda known: not known.whole)
     if best:
         return Evidence(best[0].release, _words(best[0]), notes, proved=best[0].whole)
     return _by_name(seen, claimed, inspection, notes)
+
+
+def _released(inspection: Inspection) -> Released | None:
+    return released(inspection.path, inspection.layout, inspection.network)
 
 
 def _words(known: Released) -> str:
