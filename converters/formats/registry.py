@@ -14,6 +14,7 @@ _FOLDERS = (
     "safetensors",
     "tensorflow",
     "onnx",
+    "paddle",
     "caffe2",
     "caffe",
     "mxnet",

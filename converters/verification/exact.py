@@ -14,6 +14,7 @@ from converters.conversion.provenance import (
     refuse_foreign_steps,
     undo_operations,
 )
+from converters.conversion.row import Undo
 from converters.errors import Refused
 from converters.mapping.names import BATCHES
 from converters.mapping.variants import BN_EPS
@@ -65,7 +66,7 @@ def _plan_back(source: Identified, output: Identified) -> Plan:
         source.match.layout,
         info_after_undo(output.info, output.checkpoint.provenance, undo),
         eps=source.info.bn_eps,
-        undo=undo,
+        undo=Undo(undo, output.info.settings),
         original=read_original({"origin": origin}, source.match.layout.name),
         path=output.checkpoint.path,
     )

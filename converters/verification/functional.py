@@ -66,7 +66,8 @@ def compare(source: Identified, output: Identified, hints: UserHints, options: R
     run = _run_source(source, net, tensors, options)
     state = canonical_state(output.checkpoint, output.match, output.info)
     # The source's function over the output's weights; what the output's project computes differently is measured below.
-    blocks, logits = compare_blocks(_network(output, state, source.match.layout), run)
+    clips = {name: source.info.settings[name] for name in source.match.variant.table.given}
+    blocks, logits = compare_blocks(_network(output, state, source.match.layout, clips), run)
     own_net = source.checkpoint.predict_net is not None or bool(source.checkpoint.nodes)
     if own_net or not output.info.classes:
         # A file's own net may name inner values differently, and a backbone pools where the head would.

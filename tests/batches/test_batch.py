@@ -340,7 +340,7 @@ def test_outputs_that_were_not_recorded_are_adopted_or_refused(small):
 def test_hashes_are_compared(small):
     folder = small.parent
     digest = batch_files.hashes(folder, "vmz")["vmz/ir-csn-26-0.pkl"]
-    row = '[[convert]]\ninput = "vmz/ir-csn-26-0.pkl"\nto = "native"\noutput = "{}.pth"\nsha256 = "{}"\n'
+    row = '[[convert]]\ninput = "vmz/ir-csn-26-0.pkl"\nto = "native"\noutput = "{}.pth"\nhash = "{}"\n'
     small.write_text(
         row.format("whole", digest)
         + row.format("short", digest[:8].upper())

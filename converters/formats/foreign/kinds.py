@@ -11,7 +11,6 @@ from typing import NamedTuple
 from .signs import (
     Above,
     Beside,
-    Ending,
     Entries,
     Entry,
     Head,
@@ -245,7 +244,7 @@ _FOLDERS = (
     Kind(
         "is an inference model of PaddlePaddle, which is not read",
         "convert the .pdparams that it was exported from",
-        signs=((Entry(r"__model__"),), (Entry(r"[^/]+\.pdmodel"),)),
+        signs=((Entry(r"__model__"),), (Entry(r"[^/]+\.(pdmodel|pdiparams)"),)),
     ),
     Kind(
         "is a folder with several checkpoints",
@@ -327,26 +326,26 @@ _JAX_AND_OTHERS = (
         signs=((Head(rb'\s*\{\s*"nodes"\s*:\s*\['), Within(rb'"op"\s*:')),),
     ),
     Kind(
-        "is a checkpoint of PaddlePaddle, which is not read",
-        "load it with paddle.load, and save the arrays with numpy.savez",
+        "is a program of an inference model of PaddlePaddle, without weights",
+        "convert the .pdparams beside it, or the one that it was exported from",
         signs=(
-            (Head(rb"\x80[\x02-\x05]"), Ending(b"StructuredToParameterName@@")),
-            (Head(rb"\x80[\x02-\x05]"), Within(rb"StructuredToParameterName@@")),
-            (Head(rb"\x80[\x02-\x05]"), Name(r"\.pd(params|opt)$")),
+            (Head(rb"\n%s\x08\0\x10\xff{9}\x01" % _VARINT),),
+            (Head(rb'\s*\{\s*"base_code"\s*:\s*\{\s*"magic"\s*:\s*"pir"'),),
+            (Name(r"\.pdmodel$"),),
         ),
     ),
     Kind(
-        "is a program of an inference model of PaddlePaddle, without weights",
-        "convert the .pdparams beside it, or the one that it was exported from",
-        signs=((Head(rb"\n%s\x08\0\x10\xff{9}\x01" % _VARINT),), (Name(r"\.pdmodel$"),)),
-    ),
-    Kind(
-        "is part of an inference model of PaddlePaddle, which is not read",
+        "holds tensors of PaddlePaddle one behind the other, without their names, as an inference model has them",
         "convert the .pdparams that it was exported from",
         signs=(
             (Head(rb"\0{4}(?:\0{8}){1,2}\0{0,4}[\x02-\x40]\0{3}\x08[\x00-\x20]\x10"),),
             (Name(r"\.pdiparams$"),),
         ),
+    ),
+    Kind(
+        "is a table of names of an inference model of PaddlePaddle, without weights",
+        "convert the .pdparams that the model was exported from",
+        signs=((Name(r"(\.pdiparams|__params__)\.info$"),),),
     ),
     Kind(
         "is a GGUF file, of llama.cpp, which is not read",

@@ -164,15 +164,6 @@ class Within(NamedTuple):
         return "" if re.search(self.pattern, evidence.head, re.DOTALL) else None
 
 
-class Ending(NamedTuple):
-    """A text is among the last bytes."""
-
-    text: bytes
-
-    def seen(self, evidence: Evidence) -> str | None:
-        return "" if self.text in evidence.tail else None
-
-
 class Whole(NamedTuple):
     """The file is short, and a pattern is all of it."""
 

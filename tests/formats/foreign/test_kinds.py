@@ -58,7 +58,6 @@ PARAMETER = message(
     1, message(1, b"conv1.weight"), message(2, number(1, 64) + number(1, 3) + message(2, b"Float32"))
 )
 W = np.ones((3, 2), np.float32)
-PADDLE = {"fc.weight": W, "StructuredToParameterName@@": {"fc.weight": "linear_0.w_0"}}
 PDMODEL = message(1, number(1, 0), number(2, (1 << 64) - 1), message(3, message(1, b"x")))
 LOD = bytes(4) + bytes(8) + bytes(4) + struct.pack("<i", 6) + b"\x08\x05\x10\x03\x10\x02" + bytes(24)
 CORE = message(2, message(1, message(1, b"image"), message(3, b"\x2a\0")), message(10, message(1, b"y")))
@@ -178,18 +177,18 @@ FILES: dict[str, tuple[str, dict[str, bytes]]] = {
         ".params",
         {"m-symbol.json": b'{\n  "nodes": [\n    {\n      "op": "null", "name": "data"}]}'},
     ),
-    "PaddlePaddle": (
-        "paddle.load",
-        {
-            "m.pdparams": pickle.dumps(PADDLE, 2),
-            "m": pickle.dumps(PADDLE, 4),
-            "renamed.pkl": pickle.dumps({**PADDLE, "more": "x" * 20_000}, 2),
-            "tuples.pdparams": pickle.dumps({"w": ("linear_0.w_0", W)}, 4),
-        },
-    ),
     "inference model of PaddlePaddle": (
         "exported from",
-        {"m.pdmodel": PDMODEL, "__model__": PDMODEL + PDMODEL, "m.pdiparams": LOD, "fc_0.w_0": LOD},
+        {
+            "m.pdmodel": PDMODEL,
+            "__model__": PDMODEL + PDMODEL,
+            "inference.json": b'{"base_code":{"magic":"pir","trainable":true,"version":4},"program":{}}',
+            "m.pdiparams.info": pickle.dumps({"linear_0.w_0": {"structured_name": "fc.weight"}}, 2),
+        },
+    ),
+    "tensors of PaddlePaddle": (
+        "exported from",
+        {"m.pdiparams": LOD, "fc_0.w_0": LOD, "__params__": LOD, "binary.pdparams": LOD},
     ),
     "GGUF": (
         "made from",
