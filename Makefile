@@ -13,11 +13,11 @@ FOREIGN := -m pytest -c /dev/null --rootdir . --noconftest -p no:cacheprovider
 
 TEST := $(BIN)/python -m pytest -n auto --dist worksteal
 
-.PHONY: demo test test-full test-rest test-frameworks lint types tables reference check parity real bench clean
+.PHONY: demo test test-full test-rest test-frameworks lint types tables reference docs check parity real bench clean
 
 $(STAMP): pyproject.toml constraints.txt
 	$(PYTHON) -m venv $(VENV)
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[torch,fast,dev]'
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[torch,fast,docs,dev]'
 	@touch $@
 
 demo: $(STAMP)             ## write a full-size VMZ file, convert it, prove parity with real Caffe2
@@ -65,9 +65,13 @@ types: $(STAMP)            ## mypy, strict
 tables: $(STAMP)           ## every name, pattern and setting in the tables
 	$(BIN)/python -m converters.mapping.check
 
-reference: $(STAMP)        ## the generated pages: docs/tables.md, docs/tables.schema.json, docs/layouts.md
+reference: $(STAMP)        ## the generated pages: docs/tables.md, tables.schema.json, layouts.md, formats.md
 	$(BIN)/python -m converters.mapping.reference docs
 	$(BIN)/python scripts/support.py
+	$(BIN)/python scripts/formats_page.py
+
+docs: $(STAMP)             ## the pages as a site, in build/site; a warning is an error
+	$(BIN)/python -m sphinx --fail-on-warning --keep-going --quiet -b html docs build/site
 
 check: lint types tables test   ## what to run before every commit
 

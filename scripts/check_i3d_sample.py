@@ -42,7 +42,7 @@ def main(folder: Path, say: Callable[[str], None] = print) -> bool:
     with tempfile.TemporaryDirectory() as scratch:
         for stream in STREAMS:
             out = Path(scratch) / f"{stream}.pth"
-            convert("i3d", folder / "checkpoints" / f"{stream}_imagenet", out)
+            convert(folder / "checkpoints" / f"{stream}_imagenet", out, source="i3d")
             provenance = inspect(out).provenance
             assert provenance is not None
             names = provenance["network"]["input"]["labels"]

@@ -200,7 +200,7 @@ def check_pair(case: Case, target: str, source: str, clip: str | None, device: s
     """``ok``, ``FAIL`` or ``none``, where the target does not support a model's settings; and why, in words."""
     output = os.path.join(os.path.dirname(source), "out.pth")
     try:
-        convert(case.layout.name, source, output, to=target, variant=case.hint, force=True)
+        convert(source, output, source=case.layout.name, to=target, variant=case.hint, force=True)
     except Refused as error:
         return "none", error.what
     try:

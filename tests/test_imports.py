@@ -71,7 +71,7 @@ def outputs(r2d, tmp_path_factory):
     folder = tmp_path_factory.mktemp("outputs")
     paths = [folder / "out.pth", folder / "out.safetensors"]
     for path in paths:
-        convert("vmz", r2d, path)
+        convert(r2d, path, source="vmz")
     return paths
 
 
@@ -102,7 +102,9 @@ def test_the_way_back_does_not_either(outputs, tmp_path, index):
 
 
 def test_a_mapping_of_ones_own_imports_neither(r2d, tmp_path):
-    names = [row.source for row in convert("vmz", r2d, tmp_path / "x.pth", dry_run=True).rows if row.source]
+    names = [
+        row.source for row in convert(r2d, tmp_path / "x.pth", source="vmz", dry_run=True).rows if row.source
+    ]
     rows = "".join(f'"{name}" = "my.{name}"\n' for name in names)
     (tmp_path / "map.toml").write_text(f"[tensors]\n{rows}")
     modules = imported(r2d, tmp_path / "out.pth", "--mapping", tmp_path / "map.toml")

@@ -4,16 +4,21 @@ from __future__ import annotations
 
 import os
 from contextlib import suppress
-from hashlib import sha256
 from typing import TYPE_CHECKING, Any
 
 from converters.errors import BadInput
 from converters.formats.open import open_checkpoint
+from converters.hashes import SHORT, TITLES, digests_of
+from converters.inspection.inspect import inspect
+from converters.inspection.released import released
 
 from .storage import fetch, is_remote, version_of
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Sequence
+
+    from converters.hashes import Hash
+    from converters.inspection.released import Released
 
 FOLDER = "in"
 """The folder in a job's scratch folder that remote inputs are fetched to."""
@@ -28,7 +33,7 @@ class InputFile:
         self._progress = progress
         self._path = "" if is_remote(location) else location
         self._digest = self._version = ""
-        self._size = 0
+        self._size = self._files = 0
 
     def path(self) -> str:
         """Its local path."""
@@ -43,12 +48,41 @@ class InputFile:
         """The SHA-256 of its bytes; of several files, one after the other."""
         if not self._digest:
             with open_checkpoint(self.path()) as checkpoint:
-                digest = sha256()
-                for file in checkpoint.files:
-                    for chunk in file.chunks(0, file.size):
-                        digest.update(chunk)
-                self._digest, self._size = digest.hexdigest(), checkpoint.size
+                self._digest = digests_of(checkpoint.files, ["sha256"])["sha256"]
+                self._size, self._files = checkpoint.size, len(checkpoint.files)
         return self._digest
+
+    def misfit(self, hashes: Sequence[Hash]) -> str:
+        """What is wrong if one hash is not that of the whole input, or several are not those of its files, in any
+        order; empty if nothing is."""
+        if len(hashes) == 1:
+            [known] = hashes
+            digest = self.sha256() if known.kind == "sha256" else self._digests([known])[0][known.kind]
+            beginning = f"begins with {digest[:SHORT]}, not with {known.digits[:SHORT]}"
+            return "" if digest.startswith(known.digits) else f"its {TITLES[known.kind]} {beginning}"
+        files = self._digests(hashes, apart=True) if hashes else []
+        if len(files) != len(hashes):
+            return f"has {len(files)} files, and there are {len(hashes)} hashes"
+        strays = [known for known in hashes if not any(known.fits(digests) for digests in files)]
+        return (
+            f"none of its files has the {TITLES[strays[0].kind]} {strays[0].digits[:SHORT]}..."
+            if strays
+            else ""
+        )
+
+    def _digests(self, hashes: Sequence[Hash], *, apart: bool = False) -> list[dict[str, str]]:
+        """The digests of all files together, or of each."""
+        kinds = {known.kind for known in hashes}
+        with open_checkpoint(self.path()) as checkpoint:
+            parts = [[file] for file in checkpoint.files] if apart else [checkpoint.files]
+            return [digests_of(part, kinds) for part in parts]
+
+    def release(self, **options: Any) -> Released | None:
+        """The release that it is, if a hash proves one; ``options`` say how it is read, as in `inspect`."""
+        digest = self.sha256()
+        sole = {os.path.basename(self.path()): {"sha256": digest}} if self._files == 1 else None
+        found = inspect(self.path(), **options)
+        return released(found.path, found.layout, found.network, sole)
 
     def version(self) -> str:
         """The version that its store gives it now; empty for a local file."""

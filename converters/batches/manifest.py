@@ -26,12 +26,13 @@ LIMIT = 16 << 20
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ManifestRow:
-    """One ``[[convert]]``, which begins on ``line``. ``options`` has the keys of `manifest_keys.OPTIONS`."""
+    """One ``[[convert]]``, which begins on ``line``. ``hash`` has one hash of the whole input, or one for each of its
+    files, or none. ``options`` has the keys of `manifest_keys.OPTIONS`."""
 
     line: int
     source: str
     input: str
-    sha256: str
+    hash: tuple[str, ...]
     to: tuple[str, ...]
     output: str
     options: Mapping[str, Any]
@@ -100,7 +101,7 @@ def _rows(text: str, document: Mapping[str, Any]) -> list[ManifestRow]:
     defaults = document.get("defaults", {})
     if not isinstance(defaults, dict):
         raise _KeyFault("must be a table", "defaults")
-    _check_keys(defaults, "defaults", without=("input", "sha256"))
+    _check_keys(defaults, "defaults", without=("input", "hash"))
     listed = document.get("convert", [])
     if not isinstance(listed, list) or not all(isinstance(row, dict) for row in listed):
         raise _KeyFault("must be an array of tables: [[convert]]", "convert")
@@ -160,11 +161,15 @@ def _row(own: Mapping[str, Any], defaults: Mapping[str, Any], number: int, line:
         line=line,
         source=values.get("source", "auto"),
         input=values["input"],
-        sha256=values.get("sha256", "").lower(),
+        hash=_hashes(values.get("hash", [])),
         to=to,
         output=values["output"],
         options={key: value for key, value in values.items() if key in OPTIONS},
     )
+
+
+def _hashes(value: str | list[str]) -> tuple[str, ...]:
+    return tuple(text.lower() for text in ([value] if isinstance(value, str) else value))
 
 
 def _check_format(row: _RowKeys, layout: str) -> None:
@@ -196,5 +201,5 @@ def _check_protocols(row: _RowKeys) -> None:
             )
     if is_remote(row.values["output"]) and protocol(row.values["output"]) != "s3":
         raise _KeyFault("an output can be written to a folder or s3:// only", *row.at("output"))
-    if protocol(row.values["input"]) == "http" and "sha256" not in row.values:
-        raise _KeyFault("http:// needs a sha256, as the transfer is not protected", *row.at("input"))
+    if protocol(row.values["input"]) == "http" and "hash" not in row.values:
+        raise _KeyFault("http:// needs a hash, as the transfer is not protected", *row.at("input"))

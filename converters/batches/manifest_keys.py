@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import re
 from typing import TYPE_CHECKING, Any
 
 from converters.conversion.options import NetworkOptions, ReadOptions, WriteOptions, options_of
 from converters.conversion.output_names import fill
 from converters.errors import UsageError
+from converters.hashes import FORMS, parse_hash
 from converters.mapping.settings import check_settings
 from converters.mapping.table_files import layout_names
 from converters.tensor import FLOATS
@@ -19,8 +19,6 @@ if TYPE_CHECKING:
 
 PLACEHOLDERS = ("stem", "folder", "to", "source")
 """Placeholders of an output's name: the input's name without suffix, the name of its folder, the two layouts."""
-
-_SHA256 = re.compile(r"(?:[0-9a-fA-F]{8}|[0-9a-fA-F]{64})")
 
 
 def _text(value: Any) -> str:
@@ -55,10 +53,14 @@ def _layouts(value: Any) -> str:
     return next((fault for name in value if (fault := _layout(name))), "")
 
 
-def _digest(value: Any) -> str:
-    if isinstance(value, str) and _SHA256.fullmatch(value):
-        return ""
-    return "must be a SHA-256, or its first 8 hexadecimal digits"
+def _hash(value: Any) -> str:
+    texts = value if isinstance(value, list) and value else [value]
+    try:
+        for text in texts:
+            parse_hash(text if isinstance(text, str) else "")
+    except ValueError:
+        return f"must be {FORMS}, or a list of one for each file of the input"
+    return ""
 
 
 def _pattern(value: Any) -> str:
@@ -110,7 +112,7 @@ OPTIONS: dict[str, Check] = {
 KEYS: dict[str, Check] = {
     "source": _source,
     "input": _text,
-    "sha256": _digest,
+    "hash": _hash,
     "to": _layouts,
     "output": _pattern,
     **OPTIONS,

@@ -16,6 +16,7 @@ from converters.conversion.options import VERIFY_OPTIONS
 from converters.conversion.provenance import tables_hash
 from converters.errors import BadInput, ConverterError, Refused
 from converters.formats.io.atomic import remove_dead
+from converters.hashes import parse_hash
 from converters.reports.terminal.conversion import conversion_text
 from converters.reports.terminal.verification import verification_text
 
@@ -40,7 +41,7 @@ def perform(job: Job, progress: Progress | None = None) -> JobResult:
 
     Unless it failed or was kept, the result has ``network`` and ``classes`` (where known), ``bytes``, ``notes`` and
     ``text`` (the report); after a conversion also ``input``, ``output``, ``mapping``, ``checked`` (whether the output
-    was read back) and, if the row asks to verify, ``verification``.
+    was read back), if the row asks to verify, ``verification``, and ``release`` if a hash proves the input to be one.
     """
     started = perf_counter()
     try:
@@ -136,14 +137,9 @@ def _is_current(earlier: JobResult, work: _Workspace) -> bool:
 
 
 def _require_digest(work: _Workspace) -> None:
-    """Raise `BadInput` if the input does not have the SHA-256 that the manifest demands."""
-    task, digest = work.job.task, work.source.sha256()
-    if not digest.startswith(task.sha256):
-        raise BadInput(
-            f"its SHA-256 begins with {digest[:8]}, not with {task.sha256[:8]}",
-            path=task.input,
-            hint="the file is damaged or a different one",
-        )
+    """Raise `BadInput` if the input does not have the hashes that the manifest demands."""
+    if fault := work.source.misfit([parse_hash(text) for text in work.job.task.hash]):
+        raise BadInput(fault, path=work.job.task.input, hint="the file is damaged or a different one")
 
 
 def _plan(job: Job) -> JobResult:
@@ -234,9 +230,9 @@ def _run_conversion(
 ) -> Result:
     options = {name: value for name, value in job.task.options.items() if name != "verify"}
     return convert(
-        _source_layout(job),
         path,
         output,
+        source=_source_layout(job),
         to=job.task.to,
         force=force,
         dry_run=job.dry_run,
@@ -275,7 +271,10 @@ def _verify(work: _Workspace, output: str) -> JobResult:
 
 def _details(work: _Workspace, result: Result, output: dict[str, Any]) -> JobResult:
     """What is recorded of a conversion."""
-    named = result.replace(source=work.job.task.input, output=work.job.name)
+    options = {name: work.job.task.options.get(name) for name in ("entry", "head")}
+    known = work.source.release(layout=result.layout, drop=work.job.task.options.get("drop", ()), **options)
+    notes = (*result.notes, *([f"the input: {known.words}"] if known else []))
+    named = result.replace(source=work.job.task.input, output=work.job.name, notes=notes)
     return {
         "input": work.source.as_data(),
         "output": output,
@@ -283,8 +282,9 @@ def _details(work: _Workspace, result: Result, output: dict[str, Any]) -> JobRes
         **_network(result),
         "bytes": result.nbytes,
         "checked": result.checked,
-        "notes": list(result.notes),
+        "notes": list(notes),
         "text": conversion_text(named),
+        **({"release": known.as_data()} if known else {}),
     }
 
 

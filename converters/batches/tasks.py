@@ -14,7 +14,7 @@ from converters.errors import ConverterError, UsageError
 from .storage import is_pattern, is_remote, local_path, matches
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Mapping, Sequence
 
     from .manifest import Manifest, ManifestRow
 
@@ -34,7 +34,7 @@ class Task:
     input: str
     to: str
     output: str
-    sha256: str
+    hash: Sequence[str]
     options: Mapping[str, Any]
     spec: str
     fault: str = ""
@@ -103,7 +103,7 @@ def _task(manifest: Manifest, row: ManifestRow, path: str, to: str, fault: str, 
         fault = fault or "its name leads to another folder"
         values = dict.fromkeys(values, "unnamed")
     output = fill(row.output, values)
-    request = [name, row.source, to, row.sha256, dict(row.options)]
+    request = [name, row.source, to, list(row.hash), dict(row.options)]
     return Task(
         name=output,
         line=row.line,
@@ -111,7 +111,7 @@ def _task(manifest: Manifest, row: ManifestRow, path: str, to: str, fault: str, 
         input=path,
         to=to,
         output=output if is_remote(output) else local_path(output, manifest.folder),
-        sha256=row.sha256,
+        hash=row.hash,
         options=row.options,
         spec=sha256(json.dumps(request, sort_keys=True).encode()).hexdigest()[:16],
         fault=fault,

@@ -72,9 +72,9 @@ def _convert(options: argparse.Namespace, source: str | None) -> Result:
         bar = ProgressBar()
     values = values_of(options, ReadOptions, NetworkOptions, WriteOptions)
     result = convert(
-        source,
         options.input,
         options.output,
+        source=source,
         to=options.to,
         progress=bar.show if bar else None,
         mapping=options.mapping,

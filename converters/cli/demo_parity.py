@@ -44,7 +44,7 @@ def demonstrate(folder: str, *, to: str = "vmz-pt", say: Callable[[str], None] =
     seconds = perf_counter() - clock
     say(f"wrote {source}: ir-CSN-152 with seeded weights, byte for byte as VMZ writes it ({seconds:.1f} s)")
 
-    result = convert("vmz", source, output, to=to, force=True, check=True)
+    result = convert(source, output, source="vmz", to=to, force=True, check=True)
     seconds = sum(result.timings.values())
     say(f"converted to {output}: {len(result.rows)} tensors in {seconds:.2f} s, read back and compared")
 

@@ -21,6 +21,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("b", metavar="B", help="another checkpoint")
     parser.add_argument("--layout-a", metavar="LAYOUT", help="the layout of A, if several fit")
     parser.add_argument("--layout-b", metavar="LAYOUT", help="the layout of B, if several fit")
+    for file in "ab":
+        parser.add_argument(
+            f"--entry-{file}",
+            metavar="PATH",
+            help=f"the state dict in {file.upper()}, such as ema_state_dict; what is beside it is not compared",
+        )
 
 
 def run(options: argparse.Namespace) -> int:
@@ -28,5 +34,12 @@ def run(options: argparse.Namespace) -> int:
     from converters.inspection.diff import diff
     from converters.reports.terminal.difference import difference_text
 
-    difference = diff(options.a, options.b, layout_a=options.layout_a, layout_b=options.layout_b)
+    difference = diff(
+        options.a,
+        options.b,
+        layout_a=options.layout_a,
+        layout_b=options.layout_b,
+        entry_a=options.entry_a,
+        entry_b=options.entry_b,
+    )
     return report(options, difference.as_data, lambda: difference_text(difference), ok=difference.same)

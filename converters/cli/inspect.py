@@ -26,6 +26,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--stats", action="store_true", help="read the tensors and count NaN, Inf and all-zero ones"
     )
     parser.add_argument(
+        "--hash",
+        action="store_true",
+        help="read the file, show its hashes, and say which published release it is by them",
+    )
+    parser.add_argument(
         "--mapping", metavar="FILE", help="report how well the file matches a mapping file of your own"
     )
 
@@ -43,6 +48,7 @@ def run(options: argparse.Namespace) -> int:
         drop=options.drop,
         stats=options.stats,
         mapping=options.mapping,
+        hashes=options.hash,
     )
     matches = not (inspection.mapping and inspection.mapping.faults)
     return report(options, inspection.as_data, lambda: inspection_text(inspection), ok=matches)

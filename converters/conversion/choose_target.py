@@ -26,7 +26,7 @@ def choose_target(match: Match, to: str | None, provenance: Mapping[str, Any] | 
         return _source_layout(match, provenance)
     if to is not None:
         return known_layout(to)
-    for name in match.layout.default_targets:
+    for name in match.layout.targets_for(match.variant.name):
         table = load_layout(name)
         if match.variant.family in families(table) and not table.support_for(match.variant.name).unsupported:
             return table

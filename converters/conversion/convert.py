@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from time import perf_counter
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
@@ -24,8 +25,6 @@ from .provenance import describe_origin, describe_source, record, restore_data
 from .result import Result
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Mapping, Sequence
-
     from converters.mapping.network_info import NetworkInfo
     from converters.mapping.schema import LayoutTable
 
@@ -36,11 +35,11 @@ if TYPE_CHECKING:
 
 
 def convert(
-    source: str | None,
-    input_path: str | os.PathLike[str],
-    output_path: str | os.PathLike[str],
+    input: str | os.PathLike[str],
+    output: str | os.PathLike[str],
     *,
     to: str | None = None,
+    source: str | None = None,
     dtype: str | None = None,
     variant: str | None = None,
     entry: str | None = None,
@@ -64,8 +63,8 @@ def convert(
 ) -> Result:
     """Convert a checkpoint file.
 
-    ``source`` is the layout of the input (``"vmz"``; None or ``"auto"`` recognises it, ``"onnx"`` that of an
-    ONNX model), ``to`` that of the output (default: the source's own default). The output's suffix chooses its
+    ``to`` is the layout of the output (default: the source's own default), ``source`` that of the input (``"vmz"``,
+    or ``"onnx"`` for that of an ONNX model; without one it is recognised). The output's suffix chooses its
     format: ``.pth``, ``.pt`` or ``.safetensors``, ``.onnx`` for the source framework's own network with its
     weights (``to="onnx"`` says the same), ``.pyth`` and ``.ckpt`` for PySlowFast's and Lightning's wrapper around the
     state dict. ``dtype`` casts (``"float16"``). ``variant`` and ``settings``
@@ -85,7 +84,7 @@ def convert(
     Raises `ConverterError`: `Refused` where the conversion cannot be done, `BadInput` where the input cannot
     be read, `UsageError` where the call is wrong. The output appears whole or not at all.
     """
-    path, output_path = os.fspath(input_path), os.fspath(output_path)
+    path, output_path = os.fspath(input), os.fspath(output)
     read = ReadOptions(entry=entry, checksum=checksum, sha256=sha256)
     network = NetworkOptions(
         variant=variant,
@@ -103,7 +102,7 @@ def convert(
         raise UsageError(f"dtype {dtype!r} is unknown", hint=f"one of {', '.join(FLOATS)}")
     refuse_paths(path, output_path, force=force)
     if mapping is not None:
-        if source not in (None, "auto") or to is not None or network != NetworkOptions():
+        if source is not None or to is not None or network != NetworkOptions():
             raise UsageError(
                 "a mapping file only renames tensors",
                 hint="leave out the layout, --to and the network's options",
@@ -114,8 +113,7 @@ def convert(
         return convert_by_mapping(file, path, output_path, read, write)
     if reverse or accept_unsure:
         raise UsageError("--reverse and --accept-unsure need a mapping file", hint="name it with --mapping")
-    layout = None if source == "auto" else source
-    return _convert(layout, path, output_path, to, read, network, write)
+    return _convert(source, path, output_path, to, read, network, write)
 
 
 def _convert(

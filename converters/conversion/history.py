@@ -13,27 +13,25 @@ from .provenance import (
     refuse_foreign_steps,
     undo_operations,
 )
+from .row import Undo
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
-
     from converters.mapping.network_info import NetworkInfo
     from converters.mapping.schema import LayoutTable
 
     from .identify import Identified
-    from .operations.base import Operation
     from .original_file import OriginalFile
 
 
 class History(NamedTuple):
     """Where a file comes from. A file without a record has an empty history.
 
-    ``undo`` are the operations that restore what an earlier conversion changed, by the file's names, and ``info`` is
-    the network as it is then. ``original`` is the file that the chain of conversions began with, if the target has
-    its layout. ``origin_layout`` is the layout whose network the weights are of, if not the file's.
+    ``undo`` restores what an earlier conversion changed, and ``info`` is the network as it is then. ``original`` is the
+    file that the chain of conversions began with, if the target has its layout. ``origin_layout`` is the layout whose
+    network the weights are of, if not the file's.
     """
 
-    undo: Mapping[str, tuple[Operation, ...]]
+    undo: Undo
     info: NetworkInfo
     original: OriginalFile | None
     origin_layout: LayoutTable | None
@@ -55,4 +53,5 @@ def history_of(
     if as_graph and not record:
         own = describe_origin(source.match, tensors, NOTHING, restored.bn_eps, {}, None, dry_run=dry_run)
         original = read_original({"origin": own}, target.name)
-    return History(undo=undo, info=restored, original=original, origin_layout=find_origin_layout(record))
+    before = Undo(undo, info.settings)
+    return History(undo=before, info=restored, original=original, origin_layout=find_origin_layout(record))

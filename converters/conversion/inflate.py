@@ -8,6 +8,7 @@ them. There is no way back: the tables say which families can be inflated from w
 from __future__ import annotations
 
 import os
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from time import perf_counter
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -30,8 +31,6 @@ from .result import Result
 from .values import refuse_unlike
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Mapping, Sequence
-
     from converters.formats.checkpoint import Checkpoint
     from converters.mapping.match import Match
     from converters.mapping.network_info import NetworkInfo
@@ -60,8 +59,8 @@ class InflateOptions(Record):
 
 
 def inflate(
-    input_path: str | os.PathLike[str],
-    output_path: str | os.PathLike[str],
+    input: str | os.PathLike[str],
+    output: str | os.PathLike[str],
     *,
     variant: str,
     model: str | None = None,
@@ -91,7 +90,7 @@ def inflate(
     Raises `Refused` if the file holds no 2D network, if the variant is not built from it, or if tensors do not fit;
     `UsageError` and `BadInput` as `convert` does.
     """
-    path, output_path = os.fspath(input_path), os.fspath(output_path)
+    path, output_path = os.fspath(input), os.fspath(output)
     if rule not in RULES:
         raise UsageError(f"a kernel is inflated by {' or '.join(RULES)}, not {rule!r}")
     if channels is not None and channels < 1:

@@ -51,15 +51,15 @@ class Mean(Record):
 
 
 def convert_mean(
-    input_path: str | os.PathLike[str], output_path: str | os.PathLike[str] | None, *, force: bool = False
+    input: str | os.PathLike[str], output: str | os.PathLike[str] | None, *, force: bool = False
 ) -> Mean:
     """Convert a mean file (``.binaryproto``, ``.npz``, ``.npy``) to the format of the output's suffix, as float32.
 
     Without an output it is only read. Raises `BadInput` for a file that is not a mean or has its axes in another order,
     `Refused` where the output cannot be written and `UsageError` for a suffix that means none of the three.
     """
-    path = os.fspath(input_path)
-    out_path = None if output_path is None else os.fspath(output_path)
+    path = os.fspath(input)
+    out_path = None if output is None else os.fspath(output)
     write = None if out_path is None else _writer(out_path)
     if out_path is not None:
         from .write import refuse_early, refuse_input

@@ -9,19 +9,28 @@ from typing import TYPE_CHECKING, Any
 from converters.errors import Refused
 from converters.mapping.match import tensors_that_must_be_zero
 from converters.mapping.names import BATCHES, CannotHold, TensorSlot, families, tensor_slots
-from converters.mapping.settings import made_up_for
+from converters.mapping.settings import follows
 from converters.mapping.storage import DIVISOR
 from converters.mapping.variants import BN_EPS
 from converters.record import Record
 
-from .notes import cast_note, differences, refuse_fixed, settings_apart, settings_note, value_notes
+from .exchanges import exchange_notes, exchanges
+from .notes import (
+    cast_note,
+    clip_notes,
+    differences,
+    refuse_fixed,
+    settings_apart,
+    settings_note,
+    value_notes,
+)
 from .operations.storage import Permute, Reshape, Reverse, Roll
 from .operations.values import Cast, Divide, Multiply, Scale, ShiftVariance, ToInverseStd, ToVariance
 from .original_file import wrong_record
 from .row import Row
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
+    from collections.abc import Iterable, Iterator, Mapping
 
     from converters.mapping.match import Match
     from converters.mapping.network_info import NetworkInfo
@@ -29,8 +38,11 @@ if TYPE_CHECKING:
     from converters.mapping.storage import StoredTensor
     from converters.tensor import Tensor
 
+    from .exchanges import Exchanges
     from .operations.base import Operation
+    from .operations.storage import Exchange
     from .original_file import OriginalFile
+    from .row import Undo
 
 
 class Plan(Record):
@@ -38,7 +50,8 @@ class Plan(Record):
 
     ``implied`` are tensors that the target does not store, with the value that each must have everywhere. ``equal`` are
     pairs of the file's tensors that must have the same values. ``settings`` are those that the output's weights need;
-    ``moved`` has the source's values of those that changed because the weights make up for it. ``inverse_std`` says
+    ``moved`` has the source's values of those that changed, since the weights make up for it or the output takes other
+    clips. ``inverse_std`` says
     that the target stores inverse standard deviations for variances.
     """
 
@@ -65,7 +78,7 @@ def make_plan(
     *,
     eps: float,
     dtype: str | None = None,
-    undo: Mapping[str, tuple[Operation, ...]] | None = None,
+    undo: Undo | None = None,
     original: OriginalFile | None = None,
     origin_layout: LayoutTable | None = None,
     path: str = "",
@@ -73,9 +86,9 @@ def make_plan(
     """Pair every tensor of a matched file with its name in ``target``.
 
     ``info.bn_eps`` is the eps that the file's variances go with, ``eps`` the one that the target's must go with.
-    ``undo`` are the operations that undo an earlier conversion, by the tensor's name in the file. ``original`` is the
-    file before that conversion, if this is the way back. ``origin_layout`` is the layout whose network the weights
-    belong to, if not the file's. Raises `Refused` with the reason if the target cannot hold the network.
+    ``undo`` is what undoes an earlier conversion, and ``original`` the file before that, if this is the way back.
+    ``origin_layout`` is the layout whose network the weights belong to, if not the file's. Raises `Refused` with the
+    reason if the target cannot hold the network.
     """
     apart = settings_apart(match, target, info)
     folded = {key: name for name in apart for key in match.variant.table.folded_settings.get(name, ())}
@@ -85,21 +98,29 @@ def make_plan(
         info,
         eps=eps,
         dtype=dtype,
-        undo=undo or {},
+        undo=undo.operations if undo else {},
         original=original,
         folded=folded,
+        exchanges=exchanges(
+            match.variant.table, undo.settings if undo else info.settings, {**info.settings, **apart}
+        ),
         scope=target.scope_for(match.sizes),
     )
     for slot in _wanted(match, target, original, path):
         planner.add(slot)
     if original and len({row.target for row in planner.rows}) < len(planner.rows):
         raise wrong_record()
-    made_up = made_up_for(match.variant)
-    followed = {name: value for name, value in apart.items() if name in made_up}
-    own = {name: value for name, value in apart.items() if name not in made_up}
+    followed = {
+        name: value
+        for name, value in apart.items()
+        if follows(match.variant, name, info.settings[name], value)
+    }
+    own = {name: value for name, value in apart.items() if name not in followed}
     refuse_fixed(match, target, info, own, path)
     notes = _layout_notes(origin_layout or match.layout, target, match, info, own)
+    notes += clip_notes(match, target, info, followed)
     notes += value_notes(planner.rows, target, info, planner.shift)
+    notes += exchange_notes(planner.rows, match, target, info, followed)
     if target.format != "pytorch" and match.counters and not original:
         counters = len(match.counters)
         notes.append(f"{counters} batch counters, which inference does not use, have no place in the target")
@@ -148,10 +169,12 @@ class _Planner:
         undo: Mapping[str, tuple[Operation, ...]],
         original: OriginalFile | None,
         folded: Mapping[str, str],
+        exchanges: Exchanges,
         scope: str,
     ) -> None:
         self.match, self.tensors, self.info, self.eps, self.dtype = match, tensors, info, eps, dtype
         self.undo, self.original, self.folded, self.scope = undo, original, folded, scope
+        self.exchanges = exchanges
         self.shift = info.bn_eps - eps if BN_EPS in info.settings else 0.0
         self.rows: list[Row] = []
         self.implied: list[tuple[str, float]] = [(name, 0.0) for name in tensors_that_must_be_zero(match)]
@@ -196,7 +219,10 @@ class _Planner:
         ops = [*self._to_plain(slot, source), *self.undo.get(tensor.name, ())]
         canonical = self._shape(slot)
         original_shape = self.original.shapes.get(slot.canonical) if self.original else None
-        shape = reorder(ops, tensor.shape, canonical, source.stored, slot.stored, original_shape)
+        exchanged = self.exchanges.of(source, canonical)
+        shape = reorder(
+            ops, tensor.shape, canonical, source.stored, slot.stored, original_shape, exchanged=exchanged
+        )
         ops += self._values(slot, source, canonical)
         if dtype != tensor.dtype:
             ops.append(Cast(dtype=dtype))
@@ -217,11 +243,12 @@ class _Planner:
     def _values(
         self, slot: TensorSlot, source: TensorSlot, canonical: tuple[int, ...]
     ) -> Iterator[Operation]:
-        """The operations for what differs between the target's network and the source's."""
+        """The operations for what differs between the target's network and the source's, along the target's axes."""
+        inputs = slot.stored.leading + (slot.stored.axes[1] if slot.stored.axes else 1)
         if roll := slot.stored.rotated_columns - source.stored.rotated_columns:
-            yield Roll(by=roll)
+            yield Roll(by=roll, axis=inputs)
         if slot.stored.bgr != source.stored.bgr:
-            yield Reverse()
+            yield Reverse(axis=inputs)
         setting = self.folded.get(source.key) or self.folded.get(slot.key)
         if setting is not None:
             yield Scale(rows=canonical[0] if canonical else 1, down=bool(self.info.settings[setting]))
@@ -278,11 +305,15 @@ def reorder(
     source: StoredTensor,
     target: StoredTensor,
     original_shape: tuple[int, ...] | None,
+    *,
+    exchanged: Iterable[Exchange] = (),
 ) -> tuple[int, ...]:
-    """Add the operations that lead from one layout's shape and axes to another's; returns the shape there."""
+    """Add the operations that lead from one layout's shape and axes to another's; returns the shape there. On the way
+    groups of channels are ``exchanged``, along canonical axes."""
     plain = source.plain(shape, len(canonical)) or source.bare(canonical)
     if plain != shape:
         ops.append(Reshape(shape=plain))
+    ops += [op.replace(axis=source.axes[op.axis]) if source.axes else op for op in exchanged]
     if source.axes or target.axes:
         same = tuple(range(len(canonical)))
         here, there = source.axes or same, target.axes or same
@@ -311,7 +342,8 @@ def _wanted(
     try:
         if match.variant.family not in families(table):
             raise CannotHold(match.variant.title)
-        for slot in tensor_slots(table, match.variant, match.sizes, match.present):
+        slots = tensor_slots(table, match.variant, match.sizes, match.present)
+        for slot in original.without_lacking(slots) if original and original.lacks else slots:
             yield slot
             if table.format == "pytorch" and slot.leaf == "running_var" and slot.name:
                 counter = slot.name.removesuffix("running_var") + BATCHES

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from converters.tensor import filled
 
@@ -14,6 +14,14 @@ if TYPE_CHECKING:
     from converters.tensor import Tensor
 
     from .operations.base import Operation
+
+
+class Undo(NamedTuple):
+    """What undoes an earlier conversion: ``operations`` by the tensors' names in the file, and the ``settings`` that
+    the file's tensors go with before that."""
+
+    operations: Mapping[str, tuple[Operation, ...]]
+    settings: Mapping[str, Any]
 
 
 class Row(NamedTuple):

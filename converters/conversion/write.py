@@ -82,9 +82,10 @@ def output_format(path: str, target: Target) -> str:
     for record in possible:
         if path.lower().endswith(record.suffixes):
             return record.name
-    suffixes = [suffix for record in possible for suffix in record.suffixes]
+    *most, last = [suffix for record in possible for suffix in record.suffixes]
+    others = f"{', '.join(most)} or " if most else ""
     raise UsageError(
-        f"the output's name must end in {', '.join(suffixes[:-1])} or {suffixes[-1]}",
+        f"the output's name must end in {others}{last}",
         path=path,
         hint="the suffix chooses the format",
     )

@@ -142,6 +142,13 @@ _DETAILS = {
     "dialect": _text,
     "net": _text,
     "layers": _list(_LAYER),
+    "paddle": _fields(
+        {"protocol": _integer(0, 5), "numpy2": _flag},
+        {"parameters": _map(_text)},
+    ),
+    "stored_names": _list(_text),
+    "version": _integer(0, 3),
+    "device": lambda value: _list(_integer(-(1 << 31), (1 << 31) - 1))(value) and len(value) == 2,
 }
 _RECORD = _fields(
     {
@@ -200,6 +207,7 @@ _RECORD = _fields(
                 "absent": _flag,
                 "head": _text,
                 "file_names": _map(_text),
+                "lacks": _list(_text),
             },
         ),
     },

@@ -29,6 +29,7 @@ _STARTS = (
     (_HDF5, "hdf5"),
     (b"\x93NUMPY", "npy"),
     (b"version https://git-lfs", "git-lfs"),
+    (b"\x12\x01\0\0\0\0\0\0", "mxnet"),
 )
 
 _OLD_PICKLE = rb"[}\]][q(.re]|\([dl][p.(SVUX]|\(?[ci][\w.]+\n[\w.]+\n|\([SVUXKIc(}\])]"
@@ -71,6 +72,7 @@ _DESCRIPTIONS = {
     "hdf5": ("is an HDF5 file", "Caffe and Chainer models come as one"),
     "npy": ("is a single numpy array (.npy)", "a checkpoint has many named arrays"),
     "safetensors": ("is a safetensors file", "it can be converted as it is"),
+    "mxnet": ("is an MXNet parameter file (.params)", "it can be converted as it is"),
     "protobuf": ("is a protocol buffer, such as a .caffemodel", "Caffe models are read as c3d or tsn"),
     "msgpack": ("is a msgpack file", "Flax's come as one, with a dictionary of named arrays"),
     "minidb": (

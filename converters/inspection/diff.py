@@ -5,13 +5,14 @@ from __future__ import annotations
 import os
 from dataclasses import asdict, dataclass
 from math import isfinite, sqrt
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from converters.conversion.arrays import arrays
 from converters.conversion.identify import declared_settings
 from converters.conversion.plan import make_plan
 from converters.conversion.provenance import info_after_undo, undo_operations
 from converters.conversion.recognize import recognize
+from converters.conversion.row import Undo
 from converters.errors import ConverterError
 from converters.formats.open import open_checkpoint
 from converters.mapping.layout_tables import load_layout
@@ -19,20 +20,26 @@ from converters.mapping.names import BATCHES
 from converters.mapping.network_info import network_info
 from converters.mapping.settings import settings_text
 from converters.mapping.variants import BN_EPS
-from converters.tensor import same_bytes
+from converters.shown import Shown
+from converters.tensor import ITEMSIZE, same_bytes
 
-from .other_differences import RECORD, Others, equal_others, others_of, same_files
+from .other_differences import (
+    RECORD,
+    OtherComparison,
+    Others,
+    equal_others,
+    others_inside,
+    others_of,
+    same_files,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
 
-    from converters.conversion.operations.base import Operation
     from converters.formats.checkpoint import Checkpoint
     from converters.mapping.match import Match
     from converters.mapping.network_info import NetworkInfo
     from converters.tensor import Tensor
-
-    from .other_differences import OtherComparison
 
 KINDS = ("only in A", "only in B", "shape", "dtype", "values", "equal")
 """How a tensor compares: it is in one file only; the shapes differ; the dtypes differ but not the values; the values
@@ -46,7 +53,8 @@ class TensorComparison:
 
     Where values were compared, ``largest`` is the largest absolute difference (infinite where one of two values
     is not finite), ``cosine`` the cosine of the angle between the two as vectors, NaN where there is none, and
-    ``unequal`` counts elements.
+    ``unequal`` counts elements. ``other_bits`` counts those of equal values but other bits: signs of zeros, payloads of
+    NaN.
     """
 
     name: str
@@ -56,6 +64,7 @@ class TensorComparison:
     largest: float = 0.0
     cosine: float = 1.0
     unequal: int = 0
+    other_bits: int = 0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -69,8 +78,8 @@ class ComparedFile:
     network: str
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Difference:
+@dataclass(frozen=True, slots=True, kw_only=True, repr=False)
+class Difference(Shown):
     """What two files differ in. ``canonical`` says that names and shapes are canonical, not the files' own.
 
     ``rows`` are in the order of A; those of B alone come last. ``others`` are what was compared beside the tensors:
@@ -91,6 +100,20 @@ class Difference:
         """Whether all that was compared is in both files, bit for bit."""
         kinds = {row.kind for row in self.rows} | {other.kind for other in self.others}
         return kinds <= {"equal"}
+
+    def __bool__(self) -> bool:
+        raise TypeError("a Difference is neither true nor false: ask .same")
+
+    def lines(self) -> tuple[str, ...]:
+        """Whether the files are the same, and in what they differ."""
+        kinds = [row.kind for row in self.rows]
+        counts = ", ".join(f"{kinds.count(kind)} {kind}" for kind in KINDS if kind in kinds)
+        others = [other for other in self.others if other.kind != "equal"]
+        return (
+            f"{self.a.path} and {self.b.path} {'are the same' if self.same else 'differ'}",
+            f"tensors: {counts or 'none'}",
+            *([f"beside them: {len(others)} differ"] if others else []),
+        )
 
     def as_data(self) -> dict[str, Any]:
         """Plain data, for ``--json``; a number that is not finite is None."""
@@ -121,7 +144,7 @@ class _Identified:
     match: Match
     info: NetworkInfo
     own: NetworkInfo
-    undo: Mapping[str, tuple[Operation, ...]]
+    undo: Undo
 
 
 def diff(
@@ -130,6 +153,8 @@ def diff(
     *,
     layout_a: str | None = None,
     layout_b: str | None = None,
+    entry_a: str | None = None,
+    entry_b: str | None = None,
 ) -> Difference:
     """Compare two checkpoints of any supported format.
 
@@ -139,9 +164,16 @@ def diff(
     tensors is then named and not compared. So are values that only one of two formats can hold. Files of unknown
     networks are compared as they are. ``layout_a`` and ``layout_b`` decide where names fit several layouts.
 
-    Raises `BadInput` where a file cannot be read, `Refused` where it does not have the layout asked for.
+    ``entry_a`` and ``entry_b`` name a state dict in a PyTorch file, or averages in a TensorFlow checkpoint. With either
+    one, what the files hold beside the entries is not compared.
+
+    Raises `BadInput` where a file cannot be read, `Refused` where it does not have the layout asked for, `UsageError`
+    where it does not have the entry.
     """
-    with open_checkpoint(os.fspath(a)) as file_a, open_checkpoint(os.fspath(b)) as file_b:
+    with (
+        open_checkpoint(os.fspath(a), entry=entry_a) as file_a,
+        open_checkpoint(os.fspath(b), entry=entry_b) as file_b,
+    ):
         left, right = _identify(file_a, layout_a), _identify(file_b, layout_b)
         notes: tuple[str, ...] = ()
         canonical = left is not None and right is not None and _needs_translation(left, right)
@@ -152,6 +184,8 @@ def diff(
             eps = min(left.own.bn_eps, right.own.bn_eps)
             rows = _compare_all(_canonical_tensors(left, eps), _canonical_tensors(right, eps))
             others = Others((), (_beside(left), _beside(right)))
+        elif entry_a is not None or entry_b is not None:
+            rows, others = _compare_all(file_a.tensors, file_b.tensors), others_inside(file_a, file_b)
         elif same_files(file_a, file_b):
             rows, others = _equal_tensors(file_a), equal_others(file_a)
         else:
@@ -190,7 +224,7 @@ def _identify(checkpoint: Checkpoint, layout: str | None) -> _Identified | None:
     info = network_info(match, checkpoint.provenance, declared=declared_settings(checkpoint))
     undo = undo_operations(checkpoint.provenance, checkpoint.tensors)
     own = info_after_undo(info, checkpoint.provenance, undo)
-    return _Identified(checkpoint=checkpoint, match=match, info=info, own=own, undo=undo)
+    return _Identified(checkpoint=checkpoint, match=match, info=info, own=own, undo=Undo(undo, info.settings))
 
 
 def _needs_translation(left: _Identified, right: _Identified) -> bool:
@@ -211,13 +245,19 @@ def _needs_translation(left: _Identified, right: _Identified) -> bool:
 
 
 def _canonical_tensors(side: _Identified, eps: float) -> dict[str, Tensor]:
+    """The tensors by canonical names; one that is stored twice with other values by its further name too."""
     checkpoint = side.checkpoint
     native = load_layout("native")
     plan = make_plan(
         side.match, checkpoint.tensors, native, side.own, eps=eps, undo=side.undo, path=checkpoint.path
     )
     rows = [row for row in plan.rows if not row.target.endswith(f".{BATCHES}")]
-    return {row.target: row.tensor(checkpoint.tensors) for row in rows}
+    copies = {
+        copy: checkpoint.tensors[copy]
+        for name, copy in plan.equal
+        if not same_bytes(checkpoint.tensors[name], checkpoint.tensors[copy])
+    }
+    return {row.target: row.tensor(checkpoint.tensors) for row in rows} | copies
 
 
 def _notes(left: _Identified, right: _Identified, *, canonical: bool) -> Iterator[str]:
@@ -266,19 +306,29 @@ def _compare(name: str, left: Tensor, right: Tensor) -> TensorComparison:
         return TensorComparison(name=name, kind="shape", a=a, b=b)
     if left.dtype == right.dtype and same_bytes(left, right):
         return TensorComparison(name=name, kind="equal", a=a, b=b)
-    largest, cosine, unequal = _distance(left, right)
-    kind = "dtype" if left.dtype != right.dtype and not unequal else "values"
-    return TensorComparison(name=name, kind=kind, a=a, b=b, largest=largest, cosine=cosine, unequal=unequal)
+    distance = _distance(left, right)
+    kind = "dtype" if left.dtype != right.dtype and not distance.unequal else "values"
+    return TensorComparison(name=name, kind=kind, a=a, b=b, **distance._asdict())
 
 
-def _distance(left: Tensor, right: Tensor) -> tuple[float, float, int]:
-    """The largest absolute difference, the cosine, and the number of unequal values; two NaN are equal.
+class _Distance(NamedTuple):
+    """What `TensorComparison` says of two tensors' values."""
+
+    largest: float
+    cosine: float
+    unequal: int
+    other_bits: int
+
+
+def _distance(left: Tensor, right: Tensor) -> _Distance:
+    """How far two tensors of one shape are apart; two NaN are equal.
 
     The cosine is over the elements that are finite in both: 1 if both are zero there, NaN if only one of them is.
     """
     import numpy
 
-    largest, unequal = 0.0, 0
+    largest, unequal, other_bits = 0.0, 0, 0
+    bits = f"u{ITEMSIZE[left.dtype]}" if left.dtype != "bfloat16" else "u4"  # as numpy has it
     product = left_square = right_square = 0.0
     with numpy.errstate(all="ignore"):
         for raw_x, raw_y in _aligned(arrays(left.data, left.dtype), arrays(right.data, right.dtype)):
@@ -286,6 +336,8 @@ def _distance(left: Tensor, right: Tensor) -> tuple[float, float, int]:
             same = raw_x == raw_y if left.dtype == right.dtype else x == y
             same |= numpy.isnan(x) & numpy.isnan(y)
             unequal += int((~same).sum())
+            if left.dtype == right.dtype:
+                other_bits += int((same & (raw_x.view(bits) != raw_y.view(bits))).sum())
             finite = numpy.isfinite(x) & numpy.isfinite(y)
             if not (finite | same).all():
                 largest = float("inf")
@@ -296,9 +348,9 @@ def _distance(left: Tensor, right: Tensor) -> tuple[float, float, int]:
             left_square += float(numpy.einsum("i,i", x, x))
             right_square += float(numpy.einsum("i,i", y, y))
     if left_square == right_square == 0:
-        return largest, 1.0, unequal
+        return _Distance(largest, 1.0, unequal, other_bits)
     norm = sqrt(left_square) * sqrt(right_square)
-    return largest, product / norm if norm else float("nan"), unequal
+    return _Distance(largest, product / norm if norm else float("nan"), unequal, other_bits)
 
 
 def _aligned(left: Iterator[Any], right: Iterator[Any]) -> Iterator[tuple[Any, Any]]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, fields, replace
 from typing import TYPE_CHECKING, Any
 
@@ -10,31 +11,37 @@ from converters.conversion.identify import declared_settings
 from converters.conversion.recognize import ambiguous_layouts, recognize
 from converters.errors import Refused
 from converters.formats.open import open_checkpoint
-from converters.mapping.network_info import network_info
+from converters.lazy_module import LazyModule
+from converters.mapping.network_info import NetworkInfo, network_info
 from converters.mapping.variants import multiply_adds, parameters, weights
+from converters.shown import Shown
 from converters.tensor import FLOATS
 
 from .support_table import holding_layouts
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
-
-    from converters.conversion.by_user_mapping import Matched
-    from converters.conversion.tensor_stats import Statistics
+    from converters.conversion import by_user_mapping, tensor_stats
     from converters.formats.checkpoint import Checkpoint
     from converters.mapping.match import Match
-    from converters.mapping.network_info import NetworkInfo
     from converters.tensor import Tensor
 
+    from . import released
+else:
+    by_user_mapping = LazyModule("converters.conversion.by_user_mapping")
+    tensor_stats = LazyModule("converters.conversion.tensor_stats")
+    released = LazyModule("converters.inspection.released")
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Inspection:
+
+@dataclass(frozen=True, slots=True, kw_only=True, repr=False)
+class Inspection(Shown):
     """What a file is. ``network`` is None where no layout fits; ``unknown`` then says why.
 
     ``parameters`` counts weights and biases, ``weights`` leaves norms and biases out. ``multiply_adds`` are those for
     the clip that the network was made for, ``counted`` those at the size that its authors count at. ``layouts`` are the
     layouts that can hold the network, each with a note, ``refusing`` those that cannot, each with the reason.
     ``statistics`` and ``mapping``, which says how the file agrees with a mapping file, are there only on request.
+    ``hashes`` are the digests of each file, by its name and by kind, and ``release`` the published release that they
+    prove it to be; both are there only on request.
     ``unseen`` is what such files do not show and the user must say. ``others`` are the names of all that is not
     converted; ``unconverted`` are those of them that are tensors, with dtype and shape.
     """
@@ -57,9 +64,26 @@ class Inspection:
     layouts: Mapping[str, str] = field(default_factory=dict)
     refusing: Mapping[str, str] = field(default_factory=dict)
     provenance: Mapping[str, Any] | None
-    statistics: Mapping[str, Statistics] = field(default_factory=dict)
+    statistics: Mapping[str, tensor_stats.Statistics] = field(default_factory=dict)
     unseen: str = ""
-    mapping: Matched | None = None
+    mapping: by_user_mapping.Matched | None = None
+    hashes: Mapping[str, Mapping[str, str]] = field(default_factory=dict)
+    release: released.Released | None = None
+
+    def lines(self) -> tuple[str, ...]:
+        """File; network and layout, or why it is not known; size."""
+        network = self.network
+        known = (
+            f"{network.title}, {network.classes or 'no'} classes, layout {self.layout}"
+            if network
+            else self.unknown
+        )
+        counts = f"{len(self.tensors)} tensors"
+        return (
+            f"{self.path}: {self.container}",
+            known,
+            f"{counts}, {self.parameters / 1e6:.1f} M parameters" if network else counts,
+        )
 
     def as_data(self) -> dict[str, Any]:
         """Plain data, for ``--json``."""
@@ -68,6 +92,7 @@ class Inspection:
             "network": self.network.as_data() if self.network else None,
             "statistics": {name: values.as_dict() for name, values in self.statistics.items()},
             "mapping": self.mapping.as_data() if self.mapping else None,
+            "release": self.release.as_data() if self.release else None,
         }
 
 
@@ -80,12 +105,14 @@ def inspect(
     drop: Sequence[str] = (),
     stats: bool = False,
     mapping: str | os.PathLike[str] | None = None,
+    hashes: bool = False,
 ) -> Inspection:
     """What a checkpoint file is: container, network, tensors, preprocessing, provenance.
 
     ``entry`` is the path of a state dict in a PyTorch file that has several, ``head`` the file's name of the classifier
     layer, if it differs from the layout's. ``stats`` reads the tensors, to report ranges, NaN and Inf; by default none
-    is read. ``mapping`` is a mapping file to match the file with, on the side that fits better. Raises `BadInput` for a
+    is read. ``mapping`` is a mapping file to match the file with, on the side that fits better. ``hashes`` reads the
+    files, to report their hashes and the published release that these prove the file to be. Raises `BadInput` for a
     file that is not a checkpoint.
     """
     mapping_file = None
@@ -114,7 +141,17 @@ def inspect(
 
             matched = match_either(mapping_file, checkpoint.tensors, checkpoint.other_values)
             inspection = replace(inspection, mapping=matched)
-        return inspection
+    return _with_hashes(inspection) if hashes else inspection
+
+
+def _with_hashes(inspection: Inspection) -> Inspection:
+    from converters.hashes import LENGTHS
+
+    from .released import file_digests, released
+
+    digests = file_digests(inspection.path, LENGTHS)
+    found = released(inspection.path, inspection.layout, inspection.network, digests)
+    return replace(inspection, hashes=digests, release=found)
 
 
 def _inspect_file(checkpoint: Checkpoint, unknown: str) -> Inspection:
@@ -163,7 +200,7 @@ def _described(tensors: Mapping[str, Tensor]) -> tuple[tuple[str, str, tuple[int
     return tuple((name, tensor.dtype, tensor.shape) for name, tensor in tensors.items())
 
 
-def _statistics(checkpoint: Checkpoint) -> dict[str, Statistics]:
+def _statistics(checkpoint: Checkpoint) -> dict[str, tensor_stats.Statistics]:
     from converters.conversion.tensor_stats import statistics
 
     return {name: statistics(tensor) for name, tensor in checkpoint.tensors.items() if tensor.dtype in FLOATS}

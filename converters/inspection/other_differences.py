@@ -76,6 +76,16 @@ def equal_others(checkpoint: Checkpoint) -> Others:
     )
 
 
+def others_inside(a: Checkpoint, b: Checkpoint) -> Others:
+    """Compare what two state dicts hold beside their tensors, wherever they are in their files; all else is named."""
+    inside, beside = [], []
+    for checkpoint in (a, b):
+        own = {name: value for name, value in checkpoint.other_values.items() if not value.beside}
+        inside.append(own)
+        beside.append(tuple(name for name in _all(checkpoint) if name not in own))
+    return Others(tuple(compare_others(*inside)), (beside[0], beside[1]))
+
+
 def others_of(a: Checkpoint, b: Checkpoint) -> Others:
     """Compare what two files hold beside their tensors. Of two formats only what both have a place for: values that
     one of them alone holds are named, unless they are tensors."""

@@ -13,7 +13,7 @@ from converters.mapping.layout_tables import readable_layouts
 from converters.mapping.names import families, left_out, unstored
 from converters.mapping.network_info import differing_settings, layout_settings
 from converters.mapping.readable_networks import readable_networks
-from converters.mapping.settings import made_up_for
+from converters.mapping.settings import follows
 from converters.mapping.table_files import network_names
 from converters.mapping.variants import BN_EPS, own_eps, own_settings, variants
 
@@ -78,7 +78,7 @@ def holding_layouts(variant: Variant) -> tuple[dict[str, str], dict[str, str]]:
         and variant.family in table.modules
         and not table.support_for(variant.name).unsupported
     ]
-    defaults = [name for table in sources for name in table.default_targets] or ["native"]
+    defaults = [name for table in sources for name in table.targets_for(variant.name)] or ["native"]
     targets = [table for table in tables if table.format == "pytorch"]
     targets.sort(key=lambda table: defaults.index(table.name) if table.name in defaults else len(defaults))
     for layout in targets:
@@ -143,6 +143,9 @@ def _settings_to_choose(variant: Variant, source: LayoutTable, target: LayoutTab
         return []
     after = layout_settings(target, variant)
     names = {
-        name for before in layout_settings(source, variant) for name in differing_settings(before, after)
+        name
+        for before in layout_settings(source, variant)
+        for name, value in differing_settings(before, after).items()
+        if not follows(variant, name, before[name], value)
     }
-    return sorted(names - made_up_for(variant))
+    return sorted(names)

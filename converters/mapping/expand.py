@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Mapping
 
     from .parse import Key
-    from .schema import TensorRow
+    from .schema import ExchangedSetting, TensorRow, Twice
 
 _GROUP = re.compile(r"\{([^{}]*,[^{}]*)\}")
 _UNIT = ("conv+bn", "conv+bias+bn", "depthwise+bn")
@@ -66,6 +66,11 @@ def network_table(file: NetworkFile, family: str) -> NetworkTable:
         strides=file.strides,
         halves=file.halves,
         folded_settings=file.folded_settings,
+        exchanged_settings={
+            name: _exchanged(("exchanged_settings", name), row)
+            for name, row in file.exchanged_settings.items()
+        },
+        given=file.given,
         inflate=file.inflate,
         downsampled_early=file.downsampled_early,
     )
@@ -103,6 +108,16 @@ def _references(table: NetworkTable) -> Iterator[tuple[Key, str, Iterable[str]]]
         yield ("folded_settings", setting), setting, table.settings
         for line in keys:
             yield ("folded_settings", setting), line, lines
+    for setting, exchanged in table.exchanged_settings.items():
+        yield ("exchanged_settings", setting), setting, table.choices
+        yield ("exchanged_settings", setting, "parts"), exchanged.parts, table.settings
+        for word, keys in (("rows", exchanged.rows), ("columns", exchanged.columns)):
+            for line in keys:
+                yield ("exchanged_settings", setting, word), line, lines
+    for setting, word in table.given.items():
+        yield ("given", setting), setting, table.settings
+        if setting in table.choices:
+            yield ("given", setting), word, table.choices[setting]
     for setting in table.strides:
         yield ("strides", setting), setting, table.settings
     for setting in table.halves:
@@ -117,6 +132,16 @@ def _references(table: NetworkTable) -> Iterator[tuple[Key, str, Iterable[str]]]
             yield ("inflate", word), name, right
 
 
+def _exchanged(key: Key, row: ExchangedSetting) -> ExchangedSetting:
+    """The same with a name for every module."""
+    return row.replace(
+        **{
+            word: tuple(name for text in texts for name, _ in expand_groups((*key, word), text, text))
+            for word, texts in (("rows", row.rows), ("columns", row.columns))
+        }
+    )
+
+
 _THINGS = {"depths": "depth", "columns": "table of columns", "head": "part", "parts": "part", "where": "part"}
 
 
@@ -127,6 +152,8 @@ def _thing(key: Key) -> str:
         return "part"
     if key[0] == "inflate":
         return {"keeps": "setting", "pads": "module", "lacks": "part"}[last]
+    if key[0] == "exchanged_settings":
+        return "module" if last in ("rows", "columns") else "setting"
     return _THINGS.get(last) or ("module" if len(key) > 2 else "setting")
 
 
@@ -214,7 +241,7 @@ def _naming(
     file: LayoutFile, load_other: Callable[[Key, str], LayoutTable]
 ) -> tuple[Naming, Mapping[str, Mapping[str, StoredTensor]]]:
     """Names, and how tensors are stored."""
-    own = [word for word in ("modules", "parameters", "letters", "rename") if getattr(file, word)]
+    own = [word for word in ("modules", "parameters", "letters", "rename", "twice") if getattr(file, word)]
     for place, prefix in enumerate(file.prefixes):
         if "*" in prefix[1:]:
             raise Fault(("prefixes", place), "a '*' may only be a prefix's first character")
@@ -246,6 +273,7 @@ def _naming(
         prefixes=file.prefixes,
         scopes=file.scopes,
         backbone=file.backbone,
+        twice=tuple(_further_lines(row, place) for place, row in enumerate(file.twice)),
         taken_from=tuple(taken),
     )
     return naming, _parameters(file)
@@ -257,6 +285,20 @@ def _given(file: LayoutFile, kind: str) -> Mapping[str, str]:
         return PYTORCH[kind]
     alike = file.parameters.get(DEFAULTS.get(kind, kind), {})
     return {name: text for name, text in alike.items() if name in PYTORCH[kind]}
+
+
+def _further_lines(row: Twice, place: int) -> Twice:
+    """A row of further names with a line for each of them."""
+    names: dict[str, str] = {}
+    for text, name in row.names.items():
+        key: Key = ("twice", place, "names", text)
+        if text.count("*") != name.count("*"):
+            raise Fault(key, "must have as many '*' as its name")
+        for further, first in expand_groups(key, text, name):
+            if further == first or further in names:
+                raise Fault(key, f"gives {further!r} a second time")
+            names[further] = first
+    return row.replace(names=names)
 
 
 def _parameters(file: LayoutFile) -> dict[str, dict[str, StoredTensor]]:
@@ -394,12 +436,10 @@ def _with_operations(names: ModuleNames, row: TensorRow, place: int) -> ModuleNa
         changes: dict[str, Any]
         if word == "rotate_columns" and argument.isdigit():
             changes = {"rotated_columns": {**names.rotated_columns, row.module: int(argument)}}
-        elif word == "duplicate_as" and argument:
-            changes = {"duplicated": {**names.duplicated, row.module: argument}}
         elif text == "bgr":
             changes = {"bgr": (*names.bgr, row.module)}
         else:
-            right = ("rotate_columns", "duplicate_as", "bgr")
+            right = ("rotate_columns", "bgr")
             raise Fault(
                 ("tensor", place, "operations"), f"unknown operation {text!r}", did_you_mean(word, right)
             )

@@ -27,7 +27,7 @@ HEAD = """\
 # The words of the tables
 
 Generated from `converters/mapping/schema.py` by `make reference`; a test keeps it up to date. How to add a table is in
-[`mappings/README.md`](../mappings/README.md); `make tables` checks every table; `tables.schema.json` is the same for
+[Writing tables](writing-tables.md); `make tables` checks every table; `tables.schema.json` is the same for
 editors.
 
 A layout's file has three parts. A new PyTorch layout needs the first alone: *names*. *Storage* says how files keep
@@ -52,7 +52,8 @@ others' number. In place of a list:
 `"canonical name" = "kind shape @ grid"`. The kinds are `conv`, `conv+bias`, `bn` and `fc`; `conv+bn` and
 `conv+bias+bn` are two modules, `NAME.conv` and `NAME.bn`. The shape is the weight's in PyTorch's order, in numbers and
 placeholders: columns, or sizes that a file's tensors show. The grid says by how much frames, and height and width, have
-been divided where the output lies; it gives the GFLOPs.
+been divided where the output lies, and in a third number what layers without padding take off height and width before;
+it gives the GFLOPs.
 
 ## How a tensor is stored
 

@@ -8,6 +8,7 @@ import tomllib
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
 
+from converters.hashes import SHORT, Hash, parse_hash
 from converters.record import Record
 
 from .table_files import ROOT
@@ -15,15 +16,16 @@ from .table_files import ROOT
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-_HASH = re.compile(r"-([0-9a-f]{8})\.[a-z]+")
+_IN_NAME = re.compile(rf"-([0-9a-f]{{{SHORT}}})\.[a-z]+")
 
 
 class Release(Record):
     """A released file as its authors list it; what the list does not say is empty, 0 or None.
 
-    ``reported`` has the accuracies, in per cent, measured by the authors on the data set ``on``. ``digest`` is the
-    beginning of the file's SHA-256 where the name has it. ``converted`` says whose file it was made from, if
-    it was.
+    ``reported`` has the accuracies, in per cent, measured by the authors on the data set ``on``. ``hashes`` are the
+    whole hashes that are public, by the name of each file that the release consists of; ``suffix`` is that of the form
+    they are of, where it is not the file's own. ``digits`` is the kind of hash whose beginning is in names.
+    ``converted`` says whose file it was made from, if it was.
     """
 
     zoo: str
@@ -39,12 +41,19 @@ class Release(Record):
     on: str = ""
     reported: Mapping[str, float] = MappingProxyType({})
     converted: str = ""
+    hashes: Mapping[str, Hash] = MappingProxyType({})
+    suffix: str = ""
+    digits: str = "sha256"
 
     @property
-    def digest(self) -> str:
-        """The first 8 hexadecimal digits of the SHA-256 that are in the name, else nothing."""
-        match = _HASH.search(self.file)
-        return match[1] if match else ""
+    def digest(self) -> Hash | None:
+        """The hash whose first 8 hexadecimal digits are in the name; None where a whole one is public."""
+        match = None if self.hashes else _IN_NAME.search(self.file)
+        return Hash(self.digits, match[1]) if match else None
+
+    def holds(self, network: str, classes: int) -> bool:
+        """Whether its list says that it holds this network, or does not say what it holds."""
+        return self.network in ("", network) and self.classes in (0, classes)
 
 
 def releases() -> list[Release]:
@@ -55,6 +64,9 @@ def releases() -> list[Release]:
     for name, zoo in table.items():
         for row in zoo["files"]:
             attributes: dict[str, Any] = {key: value for key, value in row.items() if key in Release.fields}
+            hashes = row.get("hash", {})
+            if isinstance(hashes, str):
+                hashes = {row["file"]: hashes}
             listed.append(
                 Release(
                     zoo=name,
@@ -62,6 +74,8 @@ def releases() -> list[Release]:
                     url=zoo["url"].format_map(row),
                     layout=zoo["layout"],
                     licence=zoo["licence"],
+                    digits=zoo.get("digits", "sha256"),
+                    hashes={name: parse_hash(text) for name, text in hashes.items()},
                     **attributes,
                 )
             )
@@ -73,6 +87,6 @@ def release_of(names: list[str], network: str, classes: int) -> Release | None:
     known = {release.file: release for release in releases()}
     for name in names:
         release = known.get(name)
-        if release and release.network in ("", network) and release.classes in (0, classes):
+        if release and release.holds(network, classes):
             return release
     return None

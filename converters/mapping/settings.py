@@ -74,10 +74,10 @@ def declared(variant: Variant) -> dict[str, Setting]:
     own = settings(variant)
     by_name = {}
     for table in declaring_tables(variant):
-        divisors = set(_divisors(table))
+        divisors, groups = set(_divisors(table)), {row.parts for row in table.exchanged_settings.values()}
         for name in table.settings:
             if name in own:
-                least = 1 if name in divisors else 0
+                least = 2 if name in groups else 1 if name in divisors else 0
                 by_name[name] = Setting(name, own[name], least, table.choices.get(name, ()))
     return by_name
 
@@ -155,4 +155,9 @@ def settings_text(values: Mapping[str, object], names: Iterable[str] | None = No
 
 def made_up_for(variant: Variant) -> set[str]:
     """The settings that weights make up for, where a network with another value takes them."""
-    return {BN_EPS, *variant.table.folded_settings}
+    return {BN_EPS, *variant.table.folded_settings, *variant.table.exchanged_settings}
+
+
+def follows(variant: Variant, name: str, before: object, after: object) -> bool:
+    """Whether a setting becomes that of the output's layout: weights make up for it, or a clip has what it chooses."""
+    return name in made_up_for(variant) or variant.table.given.get(name) in (before, after)

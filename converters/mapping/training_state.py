@@ -9,7 +9,7 @@ import re
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Mapping
+    from collections.abc import Container, Iterable, Iterator, Mapping
 
     from converters.tensor import Tensor
 
@@ -40,7 +40,7 @@ _HINTS = (*sorted(_LOSS_WORDS), *sorted(_METRIC_WORDS), *sorted(_LOSS_BUFFERS), 
 # Patterns are compiled where they are used first: most conversions need none.
 _WORD = r"[A-Z]+(?![a-z])[0-9]*|[A-Z]?[a-z]+[0-9]*"
 
-_ATTRIBUTE = "/.ATTRIBUTES/VARIABLE_VALUE"
+ATTRIBUTE = "/.ATTRIBUTES/VARIABLE_VALUE"
 """What TensorFlow 2 puts after a variable's path (``tensorflow/python/checkpoint/trackable_view.py``)."""
 
 _OBJECTS = {"optimizer": SLOTS, "_optimizer": SLOTS, "keras_api": METRICS, "metrics": METRICS}
@@ -53,6 +53,9 @@ _SLOT = (
     r"|adam_[mv]|m|v|vhat|vr|vc|rms|mg|momentum|velocity|accumulator|linear|accum_grad|accum_var)(?:_[0-9]+)?"
 )
 """The slots of TensorFlow's and Keras's optimizers (``tensorflow/python/training``, ``keras/optimizers``)."""
+
+_CAFFE2_SLOTS = ("_momentum", "_grad", "_adagrad_squared_sum", "_adam_first_moment", "_adam_second_moment")
+"""The endings of Caffe2's slots (``caffe2/python/optimizer.py``)."""
 
 _SCALAR = (
     r"(?:beta_?[12](?:_power)?|global_step|iter|iterations|step|epoch|learning_rate|lr|decay|momentum|rho|epsilon"
@@ -88,14 +91,14 @@ def _of_pytorch(tensors: Mapping[str, Tensor]) -> Iterator[tuple[str, str]]:
 
 def _of_tensorflow(tensors: Mapping[str, Tensor], others: Iterable[str]) -> Iterator[tuple[str, str]]:
     for name in (*tensors, *others):
-        path = name.removesuffix(_ATTRIBUTE)
+        path = name.removesuffix(ATTRIBUTE)
         leaf = path.rpartition("/")[2]
         tensor = tensors.get(name)
-        owners = path.split("/")[:-1] if name.endswith(_ATTRIBUTE) else ()
+        owners = path.split("/")[:-1] if name.endswith(ATTRIBUTE) else ()
         if any(owner in _OBJECTS for owner in owners):
             kind = next(_OBJECTS[owner] for owner in owners if owner in _OBJECTS)
             yield name, COUNTERS if re.fullmatch(_SCALAR, leaf.lstrip("_")) else kind
-        elif _is_slot(path, tensors):
+        elif variable_of_slot(name, tensors, any_word=True):
             yield name, AVERAGES if re.search(_AVERAGE, leaf) else SLOTS
         elif tensor is not None and max(tensor.shape, default=1) > 1:
             continue
@@ -105,19 +108,32 @@ def _of_tensorflow(tensors: Mapping[str, Tensor], others: Iterable[str]) -> Iter
             yield name, AVERAGES_OF_LOSSES
 
 
-def _is_slot(path: str, tensors: Mapping[str, Tensor]) -> bool:
-    """Whether a variable belongs to another: it lies inside it (``X/Adam``), also in a scope of the optimizer's
-    (``train/X/Adam``), or has its name after the slot's (``Adam/m/X``)."""
+def variable_of_slot(name: str, tensors: Container[str], *, any_word: bool = False) -> str:
+    """The name of the variable that an optimizer's slot or an average belongs to; empty for anything else.
+
+    A slot of TensorFlow's lies inside its variable (``X/Adam``), also in a scope of the optimizer's (``train/X/Adam``),
+    has the variable's name after its own (``Adam/m/X``), or is listed below it by TensorFlow 2, whether the variable is
+    there or not. One of Caffe2's has the variable's name with an ending. With ``any_word``, whatever lies inside a
+    variable is its slot: so it is in files of TensorFlow's optimizers.
+    """
+    path = name.removesuffix(ATTRIBUTE)
     if _OBJECT_SLOT in path:
-        return True
+        return path.partition(_OBJECT_SLOT)[0] + ATTRIBUTE
     parts = path.split("/")
-    if any("/".join(parts[:end]) in tensors for end in range(1, len(parts))):
-        return True
-    if (re.fullmatch(_SLOT, parts[-1]) or re.search(_AVERAGE, parts[-1])) and any(
-        "/".join(parts[start:-1]) in tensors for start in range(len(parts) - 1)
-    ):
-        return True
-    return any(
-        re.fullmatch(_SLOT, parts[end - 1]) and "/".join(parts[end:]) in tensors
-        for end in range(1, len(parts))
-    )
+    leaf = parts[-1]
+    candidates = ["/".join(parts[:end]) for end in range(1, len(parts))] if any_word else []
+    if re.fullmatch(_SLOT, leaf) or re.search(_AVERAGE, leaf):
+        candidates += ["/".join(parts[start:-1]) for start in range(len(parts) - 1)]
+    candidates += [
+        "/".join(parts[end:]) for end in range(1, len(parts)) if re.fullmatch(_SLOT, parts[end - 1])
+    ]
+    candidates += [path.removesuffix(ending) for ending in _CAFFE2_SLOTS if path.endswith(ending)]
+    return next((one for one in candidates if one in tensors), "")
+
+
+def slot_pattern(name: str, variable: str) -> str:
+    """A pattern that fits the slots of one sort, of which ``name`` is the one of a ``variable``."""
+    if _OBJECT_SLOT in name:
+        return f"*{_OBJECT_SLOT}*"
+    before, _, after = name.rpartition(variable)
+    return f"{before}*{after}" if not (before and after) else f"*{after}"

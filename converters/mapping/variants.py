@@ -308,8 +308,8 @@ def _positions(
         return prod(-(-axis // grid[0]) for axis in axes)
     for name, smaller in table.downsampled_early.items():
         if choices.get(name) and module.key in smaller:
-            grid[-1] = module.placeholders[smaller[module.key]]
-    time, space = grid
+            grid[1] = module.placeholders[smaller[module.key]]
+    time, space, *less = grid
     if values.get("stem_spans_clip"):
         axes[0] = axes[0] - sizes["stem_t"] + 1
     stage = module.placeholders.get(table.index.stage.name, 0) if table.index else 0
@@ -317,6 +317,8 @@ def _positions(
         time *= choices[name] if stage >= first else 1
     for name, first in table.halves.items():
         space *= 2 if choices[name] and stage >= first else 1
+    if less:
+        return -(-axes[0] // time) * prod((axis - less[0]) // space for axis in axes[1:])
     return -(-axes[0] // time) * prod(-(-axis // space) for axis in axes[1:])
 
 

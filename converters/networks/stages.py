@@ -20,7 +20,7 @@ class NonLocal(nn.Module):
     """A non-local block: x plus what every position sees of all others (Wang et al., CVPR 2018).
 
     ``theta``, ``phi`` (x itself where there are none) and ``g`` are 1x1x1 convolutions, the last two with a 1x2x2 or
-    2x2x2 max pool before or after them; ``out`` restores x's channels, through a batch norm ``bn``. ``frames``
+    2x2x2 max pool before or after them, or none; ``out`` restores x's channels, through a batch norm ``bn``. ``frames``
     at a time see each other; 0: all.
     """
 
@@ -31,7 +31,7 @@ class NonLocal(nn.Module):
         self.softmax = settings.choice("nonlocal_weights", {"softmax": True, "mean": False})
         self.scale = settings.flag("nonlocal_scale")
         self.pool = (settings.integer("nonlocal_pool_frames"), 2, 2)
-        self.pool_first = settings.choice("nonlocal_pool", {"before": True, "after": False})
+        self.pools = settings.choice("nonlocal_pool", {word: word for word in ("before", "after", "none")})
         self.frames = frames
         paired = "theta.weight" in shapes
         self.theta = _pointwise(shapes, "theta", channels) if paired else nn.Identity()
@@ -63,10 +63,10 @@ class NonLocal(nn.Module):
         return out
 
     def _pooled(self, x: Tensor, convolution: nn.Module) -> Tensor:
-        if self.pool_first:
-            out: Tensor = convolution(F.max_pool3d(x, self.pool))
-            return out
-        return F.max_pool3d(convolution(x), self.pool)
+        if self.pools == "before":
+            x = F.max_pool3d(x, self.pool)
+        out: Tensor = convolution(x)
+        return F.max_pool3d(out, self.pool) if self.pools == "after" else out
 
 
 def _pointwise(shapes: ModuleShapes, name: str, channels: int) -> nn.Conv3d:

@@ -60,9 +60,13 @@ def compare_with_source(
     }
     layout = options.pop("source", None)
     if not network_of(inspection).classes:
-        plan = convert(layout, source, reconverted, to=inspection.layout, **options, force=True, dry_run=True)
+        plan = convert(
+            source, reconverted, source=layout, to=inspection.layout, **options, force=True, dry_run=True
+        )
         options["backbone"] = bool(plan.info and plan.info.classes)
-    result = convert(layout, source, reconverted, to=inspection.layout, **options, force=True, sha256=True)
+    result = convert(
+        source, reconverted, source=layout, to=inspection.layout, **options, force=True, sha256=True
+    )
     difference = diff(reconverted, staged, layout_a=inspection.layout, layout_b=inspection.layout)
     unequal = [row for row in difference.rows if row.kind != "equal" and not row.name.endswith(BATCHES)]
     if unequal:

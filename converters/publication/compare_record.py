@@ -6,8 +6,11 @@ import os
 from typing import TYPE_CHECKING, Any
 
 from converters.errors import Refused
+from converters.inspection.facts import different_facts, network_facts
 from converters.printable import short_name
 from converters.reports.model_card import source_names
+
+from .checks import network_of
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -19,8 +22,6 @@ _WRITTEN = ("layout", "dropped", "restore", "origin")
 
 _SHOWN = 3
 """Differences that a message names."""
-
-_MISSING = object()
 
 
 def compare_records(
@@ -34,12 +35,10 @@ def compare_records(
     """
     base = os.path.basename(os.path.normpath(source))
     assert ours.provenance is not None
-    told, known = _facts(staged), _facts(ours)
-    names = [name for name in told if told[name]] if claimed is None else list({**told, **known})
+    told, known = (network_facts(network_of(each)) for each in (staged, ours))
     different = [
         f"{name} is {_words(told, name)}, should be {_words(known, name)}"
-        for name in names
-        if told.get(name, _MISSING) != known.get(name, _MISSING)
+        for name in different_facts(told, known, recorded=claimed is not None)
     ]
     if claimed is not None:
         different += _of_source(claimed, ours.provenance, base)
@@ -67,20 +66,6 @@ def _found(claimed: Mapping[str, Any] | None, base: str) -> tuple[str, ...]:
 
 def _input(inspection: Inspection) -> Mapping[str, Any]:
     return inspection.network.input if inspection.network else {}
-
-
-def _facts(inspection: Inspection) -> dict[str, Any]:
-    """What a card says of a network, by name. The mean file is no part of the weights' file."""
-    network = inspection.network
-    assert network is not None
-    described = {name: value for name, value in network.input.items() if name != "mean_file"}
-    return {
-        "network": network.variant,
-        "model": network.model,
-        "licence": network.licence,
-        **network.settings,
-        **described,
-    }
 
 
 def _of_source(claimed: Mapping[str, Any], ours: Mapping[str, Any], base: str) -> Iterator[str]:

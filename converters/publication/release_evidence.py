@@ -7,6 +7,9 @@ import re
 from typing import TYPE_CHECKING, NamedTuple
 
 from converters.checksums import sha256_of
+from converters.hashes import TITLES
+from converters.inspection.inspect import inspect
+from converters.inspection.released import BYTES, released
 from converters.mapping.releases import release_of
 from converters.reports.model_card import BY_NAME_ONLY, source_names
 
@@ -14,6 +17,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from converters.inspection.inspect import Inspection
+    from converters.inspection.released import Released
     from converters.mapping.releases import Release
 
 _DIGEST = re.compile(r"[-_.]([0-9a-f]{8,16}|[0-9a-f]{64})(?=\.|$)", re.IGNORECASE)
@@ -21,35 +25,74 @@ _DIGEST = re.compile(r"[-_.]([0-9a-f]{8,16}|[0-9a-f]{64})(?=\.|$)", re.IGNORECAS
 
 
 class Evidence(NamedTuple):
-    """``release`` is None where there is none, ``known_by`` says how it is known, ``notes`` say which digest in a name
-    is not its file's."""
+    """``release`` is None where there is none, ``known_by`` says how it is known, ``proved`` whether a whole hash
+    proves it, ``notes`` say which digest in a name is not its file's."""
 
     release: Release | None
     known_by: str
     notes: tuple[str, ...]
+    proved: bool = False
 
 
 def release_evidence(path: str, source: str | None, inspection: Inspection) -> Evidence:
     """The release that a chain of conversions began with, of all files that ``path``, its record and ``source`` name.
 
-    Only files that are here prove anything: a hash in a record is a claim. A release whose digest is not that of the
-    file of its name is none.
+    Only contents that are here prove anything: those of ``source``, whose conversion ``inspection`` is known to be, or
+    the tensors of ``inspection``, the file to be published. A hash in a record is a claim. A release whose hash is not
+    that of the file of its name is none.
     """
     seen = _hashes([path, *([source] if source else [])])
+    claimed = _claimed(inspection)
+    notes = tuple(dict.fromkeys([*_misfits(seen, "its"), *_misfits(claimed, "the recorded")]))
+    found = [_released(inspect(file)) for file in ([source] if source else [])]
+    found.append(_released(inspection))
+    if path != inspection.path and not any(known and known.whole for known in found):
+        found.append(_released(inspect(path)))
+    best = sorted((known for known in found if known), key=lambda known: not known.whole)
+    if best:
+        return Evidence(best[0].release, _words(best[0]), notes, proved=best[0].whole)
+    return _by_name(seen, claimed, inspection, notes)
+
+
+def _released(inspection: Inspection) -> Released | None:
+    return released(inspection.path, inspection.layout, inspection.network)
+
+
+def _words(known: Released) -> str:
+    if (beginning := known.release.digest) and not known.whole:
+        return (
+            f"by its contents: their {TITLES[beginning.kind]} begins with {beginning.digits} and fits the eight digits "
+            "in the release's name"
+        )
+    if known.by == BYTES:
+        return "by its whole hash: the weights are the release's, byte for byte"
+    return "by its whole hash: the tensors, put back into the release's form, are the release, byte for byte"
+
+
+def _claimed(inspection: Inspection) -> list[tuple[str, str]]:
+    """Names and SHA-256 of the files in a record, the first first."""
     chain = source_names(inspection.provenance)
-    claimed = [(name, str(record.get("sha256", ""))) for name, record in reversed(chain)]
+    return [(name, str(record.get("sha256", ""))) for name, record in reversed(chain)]
+
+
+def _by_name(
+    seen: list[tuple[str, str]],
+    claimed: list[tuple[str, str]],
+    inspection: Inspection,
+    notes: tuple[str, ...],
+) -> Evidence:
+    """The release of a name; none where a hash of the file of that name is known and is another."""
     names = [name for name, _ in claimed] + [name for name, _ in reversed(seen)]
     network = inspection.network
     assert network is not None
     release = release_of(names, network.variant, network.classes)
-    notes = tuple(dict.fromkeys([*_misfits(seen, "its"), *_misfits(claimed, "the recorded")]))
-    if release is None or not release.digest:
-        return Evidence(release, BY_NAME_ONLY, notes)
-    contents = [digest for name, digest in seen if name == release.file]
-    if any(digest.startswith(release.digest) for digest in contents):
-        return Evidence(release, f"by its contents: their SHA-256 begins with {release.digest}", notes)
-    recorded = [digest for name, digest in claimed if name == release.file and digest]
-    if contents or any(not digest.startswith(release.digest) for digest in recorded):
+    if release is None:
+        return Evidence(None, "", notes)
+    known = [one for one in (*release.hashes.values(), release.digest) if one]
+    digests = [{"sha256": digest} for name, digest in claimed if name == release.file and digest]
+    here = any(name == release.file for name, _ in seen)  # then its contents were compared, and are another's
+    kinds = {one.kind for one in known}
+    if known and (here or (kinds == {"sha256"} and not all(known[0].fits(digest) for digest in digests))):
         return Evidence(
             None, "", (*notes, f"so nothing is said of the release `{release.file}` of {release.title}")
         )

@@ -34,7 +34,8 @@ class CardFacts:
     """What a card says of a published file beside its inspection.
 
     ``checks`` are lines on what was verified before publishing, ``stripped`` names what was left out,
-    ``release_known_by`` says how it is known that the weights are those of ``release``.
+    ``release_known_by`` says how it is known that the weights are those of ``release``, ``release_proved`` whether a
+    whole hash proves it: only then are the release's licence and accuracies the file's own.
     """
 
     file: str
@@ -44,6 +45,7 @@ class CardFacts:
     checks: tuple[str, ...]
     stripped: tuple[str, ...]
     release_known_by: str = BY_NAME_ONLY
+    release_proved: bool = False
 
 
 def model_card(inspection: Inspection, facts: CardFacts) -> str:
@@ -61,7 +63,7 @@ def model_card(inspection: Inspection, facts: CardFacts) -> str:
         "",
         *_table("Architecture", _architecture(inspection, network)),
         *_table("Preprocessing", _preprocessing(network.input)),
-        *_table("Accuracy, as its authors report it", _accuracy(facts)),
+        *_table(_accuracy_title(facts), _accuracy(facts)),
         *_table("Source", _source(inspection, network, facts)),
         "## Verified before publishing",
         "",
@@ -89,7 +91,7 @@ def _literal(name: str) -> str:
 
 def _front(inspection: Inspection, network: NetworkInfo, facts: CardFacts) -> dict[str, Any]:
     front: dict[str, Any] = {
-        "license": network.licence.lower() or "unknown",
+        "license": _licence(network, facts).lower() or "unknown",
         "library_name": "pytorch",
         "pipeline_tag": "video-classification",
         "tags": ["action-recognition", network.variant, inspection.layout],
@@ -113,6 +115,7 @@ def _front(inspection: Inspection, network: NetworkInfo, facts: CardFacts) -> di
             "file": facts.release.file,
             "url": facts.release.url,
             "known": facts.release_known_by,
+            "byte_for_byte": facts.release_proved,
         }
     front["source"] = [name for name, _ in source_names(inspection.provenance)]
     return front | {"file": facts.file, "size": facts.size, "sha256": facts.sha256}
@@ -151,6 +154,16 @@ def _described(described: Mapping[str, Any]) -> Iterator[tuple[str, Any]]:
             yield key, value
 
 
+def _licence(network: NetworkInfo, facts: CardFacts) -> str:
+    """The licence of the release that the weights are known to be, else what the record says, "" for neither."""
+    return facts.release.licence if facts.release and facts.release_proved else network.licence
+
+
+def _accuracy_title(facts: CardFacts) -> str:
+    whose = "of these weights" if facts.release_proved else "of the released file"
+    return f"Accuracy {whose}, as its authors report it"
+
+
 def _accuracy(facts: CardFacts) -> Iterator[tuple[str, str]]:
     release = facts.release
     if release is None or not release.reported:
@@ -174,8 +187,13 @@ def _source(inspection: Inspection, network: NetworkInfo, facts: CardFacts) -> I
         yield "released by", f"{text(release.title)}, <{release.url}>{known}"
         if release.converted:
             yield "converted from", text(release.converted) + known
-    if network.licence:
-        yield "licence", f"{text(network.licence)}, of the released weights"
+    if licence := _licence(network, facts):
+        whose = (
+            "these weights"
+            if facts.release_proved
+            else "the released weights; that these are them is not proved"
+        )
+        yield "licence", f"{text(licence)}, of {whose}"
     if provenance:
         tool, mapping = provenance["tool"], provenance["mapping"]
         made_by = f"{text(tool['name'])} {text(tool['version'])}"

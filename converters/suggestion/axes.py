@@ -47,6 +47,11 @@ class AxisOrder(NamedTuple):
         to_last = (*range(2, rank), 1, 0)
         return rank > 1 and self.axes in (to_first, to_last)
 
+    @property
+    def exchanges_first(self) -> bool:
+        """Whether it leads from ``O I ...`` to ``I O ...``, as a transposed convolution has its channels."""
+        return self.axes[:2] == (1, 0) and self.axes[2:] == tuple(range(2, len(self.axes)))
+
     def without_ones(self, shape: Shape) -> Shape:
         """A shape without the axes that are removed."""
         return shape[self.removed[0] : len(shape) - self.removed[1]]

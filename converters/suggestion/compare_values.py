@@ -5,12 +5,11 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from .axes import AxisOrder
+from .flattened_axes import FlattenedAxes
 from .open_axes import pairs_with_open_axes
 from .strong_evidence import settle_axes
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
-
     from .fingerprints import TensorFingerprint
     from .similarity import Similarity
     from .state import PairingState
@@ -25,14 +24,14 @@ _OPEN_AXES = "its values differ, and its axes of equal size may be in another or
 
 def compare_values(state: PairingState) -> None:
     """Compare all pairs whose values were read. What is sure of the same weights is equal in every element; of other
-    weights a flattened axis cannot be sure."""
+    weights no axis can be sure that may be flattened, or could be another of its size."""
     if state.equal is None:
         return
     same_weights = _have_same_weights(state)
     similar = {} if same_weights else _similarities(state)
     mostly_similar = 2 * sum(found.alike or bool(found.other) for found in similar.values()) > len(similar)
     open_axes = pairs_with_open_axes(state)
-    inputs = [_flattened_inputs(state, side) for side in (0, 1)]
+    flattened = [FlattenedAxes(side) for side in state.sides]
     for i, (j, why, doubt) in list(state.pairs.items()):
         left, right = state.sides[0][i], state.sides[1][j]
         if left.values is None or right.values is None:
@@ -50,9 +49,9 @@ def compare_values(state: PairingState) -> None:
             new = _OTHER_ORDER
         elif i in similar and mostly_similar and not similar[i].alike:
             new = _OTHERS_SIMILAR
-        elif (inputs[0](left) or inputs[1](right)) and not _equal(state, i, j):
+        elif (flattened[0].may_be(left) or flattened[1].may_be(right)) and not _equal(state, i, j):
             new = _FLATTENED
-        elif i in open_axes and not (i in similar and similar[i].alike) and not _equal(state, i, j):
+        elif (i in open_axes or (i in similar and similar[i].open)) and not _equal(state, i, j):
             new = _OPEN_AXES
         if new and not doubt:
             state.take(i, j, why, new)
@@ -89,27 +88,3 @@ def _equal(state: PairingState, i: int, j: int) -> bool:
     order = state.order(i, j)
     left, right = state.sides[0][i], state.sides[1][j]
     return bool(isinstance(order, AxisOrder) and state.equal and state.equal(left, right, order))
-
-
-def _flattened_inputs(state: PairingState, side: int) -> Callable[[TensorFingerprint], bool]:
-    """Whether a matrix has inputs that no other tensor of its file puts out: they may be a flattened volume. What is
-    beside a square matrix may be its own bias, and the first of several square ones takes its inputs from elsewhere."""
-    tensors = state.sides[side]
-    vectors = {max(tensor.shape, default=1) for tensor in tensors if tensor.is_vector}
-    shapes = [_plain(tensor.shape) for tensor in tensors if not tensor.is_vector]
-    first = sum(shape[0] in vectors for shape in shapes) >= sum(shape[-1] in vectors for shape in shapes)
-    not_square = {shape[0 if first else -1] for shape in shapes if len(shape) != 2 or shape[0] != shape[1]}
-    outputs = vectors | {shape[0 if first else -1] for shape in shapes}
-
-    def may_be_flattened(tensor: TensorFingerprint) -> bool:
-        shape = _plain(tensor.shape)
-        size = shape[-1 if first else 0]
-        composite = any(size % factor == 0 for factor in range(2, int(size**0.5) + 1))
-        square = len(shape) == 2 and shape[0] == shape[1]
-        return len(shape) == 2 and composite and size not in (not_square if square else outputs)
-
-    return may_be_flattened
-
-
-def _plain(shape: tuple[int, ...]) -> tuple[int, ...]:
-    return tuple(size for size in shape if size != 1) or (1,)

@@ -8,7 +8,14 @@ from converters.conversion.operations.values import Cast
 
 from .axis_search import find_axis_change
 from .factors import close
-from .fingerprints import TensorFingerprint, as_integers, common_dtype, equal_reordered, summarise
+from .fingerprints import (
+    TensorFingerprint,
+    as_integers,
+    common_dtype,
+    equal_reordered,
+    stored_dtype,
+    summarise,
+)
 from .similarity import similarity
 
 if TYPE_CHECKING:
@@ -23,7 +30,8 @@ if TYPE_CHECKING:
 
 
 class Comparison:
-    """The weights of two files, those with a factor after the division, in the coarsest dtype that occurs in both."""
+    """The weights of two files, those with a factor after the division, in the coarsest dtype that occurs in either, or
+    that all weights of either were once rounded to."""
 
     def __init__(
         self, factors: tuple[Factors, Factors], names: tuple[Iterable[str], Iterable[str]], *, read: bool
@@ -32,6 +40,8 @@ class Comparison:
             {name: side.tensors[name] for name in listed} for side, listed in zip(factors, names, strict=True)
         ]
         dtypes = [tensor.dtype for side in own for tensor in side.values()]
+        if read:
+            dtypes += filter(None, (stored_dtype(side.values()) for side in own))
         self._factors, self._read = factors, read
         self._dtypes = [{name: tensor.dtype for name, tensor in side.items()} for side in own]
         self._tensors: list[dict[str, Tensor]] = [

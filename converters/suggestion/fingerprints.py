@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from converters.conversion.arrays import arrays
 from converters.conversion.operations.storage import Permute, Reshape
+from converters.conversion.operations.values import Cast
 from converters.tensor import ITEMSIZE, same_bytes
 
 if TYPE_CHECKING:
@@ -81,6 +82,20 @@ def equal_reordered(left: Tensor, right: Tensor, order: AxisOrder) -> bool:
 def common_dtype(dtypes: Iterable[str]) -> str:
     """The coarsest of some floating dtypes: in it, the same weights of several precisions are equal."""
     return max({*dtypes}, key=_COARSEST_LAST.index, default="float32")
+
+
+def stored_dtype(tensors: Iterable[Tensor]) -> str:
+    """The dtype that all kernels and matrices were rounded to before they were widened; empty if to none."""
+    weights = [tensor for tensor in tensors if sum(size != 1 for size in tensor.shape) > 1]
+    halves = [
+        dtype for dtype in ("bfloat16", "float16") if weights and all(_fits(one, dtype) for one in weights)
+    ]
+    return halves[0] if halves else ""
+
+
+def _fits(tensor: Tensor, dtype: str) -> bool:
+    """Whether a dtype can hold all values of a tensor exactly."""
+    return same_bytes(Cast(dtype=tensor.dtype).apply(Cast(dtype=dtype).apply(tensor)), tensor)
 
 
 def as_integers(tensor: Tensor) -> Any:

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from converters.mapping.globs import glob_matches
 from converters.mapping.names import BATCHES
+from converters.mapping.training_state import ATTRIBUTE, slot_pattern, variable_of_slot
 from converters.tensor import FLOATS, Repeated
 
 if TYPE_CHECKING:
@@ -19,15 +20,6 @@ if TYPE_CHECKING:
     from converters.formats.checkpoint import Checkpoint
     from converters.formats.other_value import OtherValue
     from converters.tensor import Tensor
-
-_SLOTS = (
-    *("_momentum", "_grad", "_adagrad_squared_sum", "_adam_first_moment", "_adam_second_moment"),
-    *("/Momentum", "/Adam", "/Adam_1", "/RMSProp", "/RMSProp_1", "/Adagrad", "/Adadelta", "/Adadelta_1"),
-    *("/Ftrl", "/Ftrl_1", "/ExponentialMovingAverage"),
-)
-"""What Caffe2's and TensorFlow's optimizers append to the name of the variable that they keep something for."""
-
-_TF2_VARIABLE, _TF2_SLOT = "/.ATTRIBUTES/VARIABLE_VALUE", "/.OPTIMIZER_SLOT/"
 
 _TRAINING = re.compile(
     r"(^|[/.])_?optimizers?([/.:]|$)"  # Keras and Chainer keep all of an optimizer's state below it
@@ -127,14 +119,10 @@ def is_filler(checkpoint: Checkpoint, name: str) -> bool:
 
 def _slot(name: str, tensors: Mapping[str, Tensor]) -> str:
     """The pattern of an optimizer's slot, which stands beside a variable of its shape; empty for anything else."""
-    if _TF2_SLOT in name:
-        base = name.partition(_TF2_SLOT)[0] + _TF2_VARIABLE
-        return f"*{_TF2_SLOT}*" if base in tensors else ""
-    for ending in _SLOTS:
-        variable = tensors.get(name.removesuffix(ending)) if name.endswith(ending) else None
-        if variable is not None and variable.shape == tensors[name].shape:
-            return f"*{ending}"
-    return ""
+    variable = variable_of_slot(name, tensors)
+    if variable not in tensors or tensors[variable].shape != tensors[name].shape:
+        return ""
+    return slot_pattern(name, variable)
 
 
 def _training_names(checkpoint: Checkpoint) -> Callable[[str], bool]:
@@ -145,7 +133,7 @@ def _training_names(checkpoint: Checkpoint) -> Callable[[str], bool]:
     def is_of_training(name: str) -> bool:
         if snapshot and _CHAINER_TRAINER.match(name):
             return True
-        found = _TRAINING.search(name.removesuffix(_TF2_VARIABLE))
+        found = _TRAINING.search(name.removesuffix(ATTRIBUTE))
         # A rate is one number; what is below an optimizer may be anything.
         return bool(found and (found[2] is not None or name not in tensors or _is_one(tensors[name])))
 
@@ -154,7 +142,7 @@ def _training_names(checkpoint: Checkpoint) -> Callable[[str], bool]:
 
 def _counts(name: str, tensor: Tensor) -> bool:
     """Whether an integer counts something; Chainer's batch norms count their updates as ``N``."""
-    words = re.findall(r"[a-z]+", name.removesuffix(_TF2_VARIABLE).lower())
+    words = re.findall(r"[a-z]+", name.removesuffix(ATTRIBUTE).lower())
     if name.endswith("/N"):
         words.append("count")
     return _is_one(tensor) and tensor.dtype in ("int64", "int32") and not _COUNTING.isdisjoint(words)

@@ -34,6 +34,6 @@ def _has_rivals(order: AxisOrder, left: Shape, right: Shape) -> bool:
     round is rare, and so is any order beside kept axes but that of exchanged channels."""
     others: Iterable[AxisOrder] = (one for one in every_order(left, right) if one.axes != order.axes)
     if order.keeps:
-        return any(one.exchanges_channels for one in others)
+        return any(one.exchanges_channels or one.exchanges_first for one in others)
     channels = slice(-2, None) if order.axes[-1] == 0 else slice(2)
     return any(one.axes[channels] != order.axes[channels] for one in others)

@@ -29,10 +29,12 @@ APART = 0.2
 
 
 class Similarity(NamedTuple):
-    """Whether two tensors are similar in the usual order of axes, and the ``other`` order in which they are, if not."""
+    """Whether two tensors are similar in the usual order of axes, and the ``other`` order in which they are, if not;
+    ``open`` means that they are as similar in another one as in the usual one."""
 
     alike: bool
     other: AxisOrder | None
+    open: bool
 
 
 def similarity(left: Tensor, right: Tensor, usual: AxisOrder) -> Similarity | None:
@@ -51,7 +53,9 @@ def similarity(left: Tensor, right: Tensor, usual: AxisOrder) -> Similarity | No
     if prod(left.shape) < LEAST_ELEMENTS and likeness[best] < NEARLY_EQUAL:
         return None
     other = likeness[best] >= ALIKE and likeness[best] > likeness[usual] + APART
-    return Similarity(likeness[usual] >= ALIKE, best if other else None)
+    alike = likeness[usual] >= ALIKE
+    close = sum(one > likeness[usual] - APART for one in likeness.values())
+    return Similarity(alike, best if other else None, alike and close > 1)
 
 
 def _centred(tensor: Tensor) -> Any:

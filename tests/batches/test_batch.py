@@ -340,7 +340,7 @@ def test_outputs_that_were_not_recorded_are_adopted_or_refused(small):
 def test_hashes_are_compared(small):
     folder = small.parent
     digest = batch_files.hashes(folder, "vmz")["vmz/ir-csn-26-0.pkl"]
-    row = '[[convert]]\ninput = "vmz/ir-csn-26-0.pkl"\nto = "native"\noutput = "{}.pth"\nsha256 = "{}"\n'
+    row = '[[convert]]\ninput = "vmz/ir-csn-26-0.pkl"\nto = "native"\noutput = "{}.pth"\nhash = "{}"\n'
     small.write_text(
         row.format("whole", digest)
         + row.format("short", digest[:8].upper())
@@ -460,7 +460,7 @@ def test_a_pattern_does_not_take_what_its_row_wrote(zoo, tmp_path):
     """All in one folder, whose name looks like a pattern."""
     folder = tmp_path / "zoo [2026]*"
     folder.mkdir()
-    convert("vmz", zoo / "vmz" / "ir-csn-26-0.pkl", folder / "a.pth", to="native")
+    convert(zoo / "vmz" / "ir-csn-26-0.pkl", folder / "a.pth", source="vmz", to="native")
     manifest = folder / "m.toml"
     manifest.write_text('[[convert]]\ninput = "*.pth"\nto = "vmz-pt"\noutput = "{stem}.vmz.pth"\n')
     assert states(convert_batch(manifest)) == {"a.vmz.pth": "converted"}

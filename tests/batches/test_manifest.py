@@ -26,7 +26,7 @@ to = "native"
 [[convert]]
 source = "vmz"
 input = "a.pkl"
-sha256 = "0123ABCD"
+hash = "0123ABCD"
 to = ["vmz-pt", "mmaction2"]
 output = "out/{stem}.{to}.pth"
 check = true
@@ -53,14 +53,14 @@ def test_a_mark_before_the_text_is_no_part_of_it(tmp_path):
 def test_a_manifest(tmp_path):
     manifest = load_manifest(write(tmp_path, GOOD))
     first, second = manifest.rows
-    assert (first.line, first.source, first.input, first.sha256) == (4, "vmz", "a.pkl", "0123abcd")
+    assert (first.line, first.source, first.input, first.hash) == (4, "vmz", "a.pkl", ("0123abcd",))
     assert first.to == ("vmz-pt", "mmaction2")
     assert first.options == {
         "check": True,
         "settings": {"pool1": False, "stem_stride": 2},
         "wrap": False,
     }
-    assert (second.line, second.source, second.to, second.sha256) == (14, "auto", ("native",), "")
+    assert (second.line, second.source, second.to, second.hash) == (14, "auto", ("native",), ())
     assert manifest.folder == str(tmp_path)
 
 
@@ -70,7 +70,10 @@ def test_a_manifest(tmp_path):
         (('source = "vmz"', 'source = "wmz"'), 5, "convert[0].source", "there is no layout 'wmz'"),
         (('input = "a.pkl"\n', ""), 4, "convert[0]", "has no 'input'"),
         (('input = "a.pkl"', "input = 3"), 6, "convert[0].input", "must be a string"),
-        (('"0123ABCD"', '"0123"'), 7, "convert[0].sha256", "must be a SHA-256"),
+        (('"0123ABCD"', '"0123"'), 7, "convert[0].hash", "must be 'sha256:', 'sha1:' or 'git:'"),
+        (('"0123ABCD"', '["0123ABCD", "git:0123ABCD"]'), 7, "convert[0].hash", "for each file"),
+        (('"0123ABCD"', "[]"), 7, "convert[0].hash", "must be"),
+        (('hash = "0123ABCD"', 'sha256 = "0123ABCD"'), 7, "convert[0].sha256", "unknown key"),
         (('"mmaction2"]', '"vmz-pt"]'), 8, "convert[0].to", "twice"),
         (('"mmaction2"]', "7]"), 8, "convert[0].to", "must be a string"),
         (('["vmz-pt", "mmaction2"]', "[]"), 8, "convert[0].to", "must be a layout"),
@@ -87,7 +90,7 @@ def test_a_manifest(tmp_path):
         (("wrap = false", 'dtype = "int8"'), 12, "convert[0].dtype", "must be one of"),
         (("s3://zoo/b*.pkl", "ftp://zoo/b.pkl"), 15, "convert[1].input", "ftp:// is not supported"),
         (("s3://zoo/b*.pkl", "S3://zoo/b.pkl"), 15, "convert[1].input", "S3:// is not supported"),
-        (("s3://zoo/b*.pkl", "http://zoo/b.pkl"), 15, "convert[1].input", "needs a sha256"),
+        (("s3://zoo/b*.pkl", "http://zoo/b.pkl"), 15, "convert[1].input", "needs a hash"),
         (
             ("s3://zoo/{stem}.pth", "https://zoo/{stem}.pth"),
             16,
@@ -321,7 +324,7 @@ def test_the_complete_zoo_is_a_manifest():
     layouts_of = {row.variant: set(row.layouts) for row in support_table()}
     for release in wanted:
         row = inputs[release.file]
-        assert (row.source, row.sha256) == (release.layout, release.digest)
+        assert (row.source, row.hash) == (release.layout, (release.digest,) if release.digest else ())
         assert set(row.to) <= layouts_of.get(release.network, {"native"})
         assert row.options == {"check": True}
     others = [row for row in rows if row.input.rpartition("/")[2] not in {release.file for release in wanted}]

@@ -344,7 +344,7 @@ def test_a_web_server(zoo, tmp_path):
     server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), Handler)
     threading.Thread(target=server.serve_forever, daemon=True).start()
     try:
-        row = '[[convert]]\ninput = "http://127.0.0.1:{}/{}?dl=1"\nto = "native"\noutput = "{}.pth"\nsha256 = "{}"\n'
+        row = '[[convert]]\ninput = "http://127.0.0.1:{}/{}?dl=1"\nto = "native"\noutput = "{}.pth"\nhash = "{}"\n'
         (tmp_path / "web.toml").write_text(
             row.format(server.server_port, "a%20b.pkl", "good", digest[:8])
             + row.format(server.server_port, "a%20b.pkl", "other", "0" * 64)

@@ -102,7 +102,7 @@ def test_converted_file_computes_what_the_framework_computed(name, device, tmp_p
     golden = np.load(GOLDENS / f"{name}.npz")
     source, layout = golden_file(tmp_path, name, golden)
     out = tmp_path / ("out.safetensors" if sum(name.encode()) % 2 else "out.pth")
-    result = convert(layout, source, out)
+    result = convert(source, out, source=layout)
     assert result.target == ("native" if "net" in name.split("/")[1] else "mmaction")
     source.unlink()
     model = load_model(out)
@@ -140,13 +140,13 @@ def test_pool5_of_the_layouts_that_pad_it(tmp_path):
     with torch.inference_mode():
         wanted = caffe.end_points(clip)
         for to in ("mmaction2", "c3d-pytorch"):
-            result = convert("c3d", tmp_path / "x.npz", tmp_path / f"{to}.safetensors", to=to)
+            result = convert(tmp_path / "x.npz", tmp_path / f"{to}.safetensors", source="c3d", to=to)
             assert "pads pool5 by (0, 1, 1)" in " ".join(result.notes)
             padded = load_model(tmp_path / f"{to}.safetensors").end_points(clip)
             assert torch.equal(padded["pool4"], wanted["pool4"])
             assert padded["pool5"].shape == wanted["pool5"].shape
             assert not torch.equal(padded["pool5"], wanted["pool5"])
-        convert("c3d", tmp_path / "x.npz", tmp_path / "m.safetensors")
+        convert(tmp_path / "x.npz", tmp_path / "m.safetensors", source="c3d")
         assert torch.equal(load_model(tmp_path / "m.safetensors").end_points(clip)["fc7"], wanted["fc7"])
 
 
@@ -172,8 +172,10 @@ def test_the_way_back_is_bit_exact(table, tmp_path):
     layout = "tsn" if table.startswith("tsn") else "c3d"
     to = "native" if "net" in table.split("-")[2] else "mmaction"
     write_caffe(tmp_path / "x", table, values(TABLES[table].params))
-    convert(layout, tmp_path / "x", tmp_path / "out.safetensors", check=True)
-    result = convert(to, tmp_path / "out.safetensors", tmp_path / "back.caffemodel", to=layout, check=True)
+    convert(tmp_path / "x", tmp_path / "out.safetensors", source=layout, check=True)
+    result = convert(
+        tmp_path / "out.safetensors", tmp_path / "back.caffemodel", source=to, to=layout, check=True
+    )
     assert result.target == layout
     (tmp_path / "out.safetensors").unlink()
     with (
@@ -194,10 +196,10 @@ def test_the_way_back_is_bit_exact(table, tmp_path):
 def test_chainer_comes_back_bit_exact(prefix, tmp_path):
     arrays = values({prefix + name: shape for name, shape in caffe_tables.c3d_shapes("ucf101net").items()})
     np.savez_compressed(tmp_path / "x.npz", **arrays, **{"updater/iteration": 7})
-    result = convert("c3d", tmp_path / "x.npz", tmp_path / "out.pth", check=True)
+    result = convert(tmp_path / "x.npz", tmp_path / "out.pth", source="c3d", check=True)
     assert result.layout == "c3d-chainer"
     assert result.dropped == ("updater/iteration",)
-    convert("native", tmp_path / "out.pth", tmp_path / "back.npz", to="c3d-chainer")
+    convert(tmp_path / "out.pth", tmp_path / "back.npz", source="native", to="c3d-chainer")
     with np.load(tmp_path / "back.npz", allow_pickle=False) as back:
         assert set(back) == set(arrays)
         for name, array in arrays.items():
@@ -209,9 +211,9 @@ def test_chainer_comes_back_bit_exact(prefix, tmp_path):
 def comes_back(source: Path, layout: str, to: str, folder: Path, **keywords) -> None:
     """There, once more in the same layout, and back."""
     before = blobs_of(source)
-    convert(layout, source, folder / "one.pth", to=to, check=True, **keywords)
-    convert(None, folder / "one.pth", folder / "two.safetensors", to=to)
-    convert(to, folder / "two.safetensors", folder / "back.caffemodel", to=layout, check=True)
+    convert(source, folder / "one.pth", source=layout, to=to, check=True, **keywords)
+    convert(folder / "one.pth", folder / "two.safetensors", to=to)
+    convert(folder / "two.safetensors", folder / "back.caffemodel", source=to, to=layout, check=True)
     assert blobs_of(folder / "back.caffemodel") == before
 
 
@@ -236,10 +238,10 @@ def test_sums_come_back_whatever_their_divisor(factor, tmp_path):
 def test_a_divisor_that_no_file_had_is_one(tmp_path):
     table = "c3d/caffe-v1.1-resnet18-sports1m"
     write_caffe(tmp_path / "x.caffemodel", table, values(TABLES[table].params))
-    convert("c3d", tmp_path / "x.caffemodel", tmp_path / "x.pth")
+    convert(tmp_path / "x.caffemodel", tmp_path / "x.pth", source="c3d")
     state = torch.load(tmp_path / "x.pth", weights_only=True)
     torch.save(state, tmp_path / "bare.pth")
-    convert("native", tmp_path / "bare.pth", tmp_path / "y.caffemodel", to="c3d")
+    convert(tmp_path / "bare.pth", tmp_path / "y.caffemodel", source="native", to="c3d")
     found = blobs_of(tmp_path / "y.caffemodel")
     assert found["bn5b_branch2b/2"] == ("float32", (1,), np.float32(1).tobytes())
     assert found["bn5b_branch2b/0"][2] == state["layer4.1.conv2.bn.running_mean"].numpy().tobytes()
@@ -257,7 +259,7 @@ def test_inverse_deviations(tmp_path, run):
     }
     inverse = {name: array.astype(np.float32) for name, array in inverse.items()}
     write_caffe(tmp_path / "x.caffemodel", table, inverse)
-    convert("tsn", tmp_path / "plain.caffemodel", tmp_path / "plain.pth")
+    convert(tmp_path / "plain.caffemodel", tmp_path / "plain.pth", source="tsn")
     comes_back(tmp_path / "x.caffemodel", "tsn", "mmaction", tmp_path, inverse_std=True)
     wanted = torch.load(tmp_path / "plain.pth", weights_only=True)
     found = torch.load(tmp_path / "one.pth", weights_only=True)
@@ -295,15 +297,15 @@ def test_the_files_that_tsn_training_began_with(tmp_path, classifier):
     head = None
     if classifier.startswith("loss3"):
         with pytest.raises(Refused) as caught:
-            convert("tsn", tmp_path / "x.caffemodel", tmp_path / "out.pth")
+            convert(tmp_path / "x.caffemodel", tmp_path / "out.pth", source="tsn")
         assert caught.value.hint.endswith("say so: --head loss3/classifier")
         head = classifier
-    result = convert("tsn", tmp_path / "x.caffemodel", tmp_path / "out.pth", head=head)
+    result = convert(tmp_path / "x.caffemodel", tmp_path / "out.pth", source="tsn", head=head)
     assert (result.info.classes, result.info.channels) == (1000 if classifier else 0, 3)
     port = {"to": "tsn-pytorch", "head": head, "wrap": True, "dry_run": True}
-    notes = convert("tsn", tmp_path / "x.caffemodel", tmp_path / "port.pth", **port).notes
+    notes = convert(tmp_path / "x.caffemodel", tmp_path / "port.pth", source="tsn", **port).notes
     assert "no wrapper of tsn-pytorch's is known: the file is a bare state dict" in notes
-    convert("mmaction", tmp_path / "out.pth", tmp_path / "back.caffemodel", to="tsn")
+    convert(tmp_path / "out.pth", tmp_path / "back.caffemodel", source="mmaction", to="tsn")
     assert blobs_of(tmp_path / "back.caffemodel") == blobs_of(tmp_path / "x.caffemodel")
 
 
@@ -312,7 +314,7 @@ def test_a_pytorch_file_becomes_a_caffe_model(tmp_path):
     arrays = values(caffe_tables.c3d_shapes("ucf101net"))
     state = {caffe_tables.c3d_name(name): torch.from_numpy(array) for name, array in arrays.items()}
     torch.save(state, tmp_path / "x.pth")
-    convert("native", tmp_path / "x.pth", tmp_path / "x.caffemodel", to="c3d")
+    convert(tmp_path / "x.pth", tmp_path / "x.caffemodel", source="native", to="c3d")
     with open_checkpoint(str(tmp_path / "x.caffemodel")) as found:
         assert found.details["dialect"] == "bvlc"
         shapes = {name: tensor.shape for name, tensor in found.tensors.items()}
@@ -381,8 +383,8 @@ def test_files_in_hdf5(tmp_path):
             file[name.replace("/0", "/W").replace("/1", "/b")] = array.reshape(
                 array.shape if array.ndim == 2 or name.endswith("0") else -1
             )
-    one = convert("c3d", tmp_path / "x.caffemodel.h5", tmp_path / "one.safetensors")
-    two = convert("c3d", tmp_path / "chainer.h5", tmp_path / "two.safetensors")
+    one = convert(tmp_path / "x.caffemodel.h5", tmp_path / "one.safetensors", source="c3d")
+    two = convert(tmp_path / "chainer.h5", tmp_path / "two.safetensors", source="c3d")
     assert (one.layout, two.layout) == ("c3d", "c3d-chainer")
     assert blobs_of(tmp_path / "one.safetensors") == blobs_of(tmp_path / "two.safetensors")
 
@@ -399,9 +401,9 @@ def test_the_way_back_to_hdf5(tmp_path):
         for name, shape in caffe_tables.c3d_shapes("ucf101net").items():
             file[f"predictor/{name}"] = arrays[name.replace("/W", "/0").replace("/b", "/1")].reshape(shape)
     for source, layout, number in (("x.caffemodel.h5", "c3d", 16), ("x.h5", "c3d-chainer", 16)):
-        convert("c3d", tmp_path / source, tmp_path / "out.pth", force=True)
+        convert(tmp_path / source, tmp_path / "out.pth", source="c3d", force=True)
         for back in (f"back.{source}", f"again.{source}"):
-            convert("native", tmp_path / "out.pth", tmp_path / back, to=layout, check=True)
+            convert(tmp_path / "out.pth", tmp_path / back, source="native", to=layout, check=True)
         whole = (tmp_path / f"back.{source}").read_bytes()
         assert whole == (tmp_path / f"again.{source}").read_bytes()
         with h5py.File(tmp_path / source) as one, h5py.File(tmp_path / f"back.{source}") as two:
@@ -519,7 +521,7 @@ def test_other_networks_and_missing_blobs_have_exit_code_1(run, tmp_path):
 def test_a_small_net_goes_to_no_project(tmp_path):
     (tmp_path / "x").write_bytes(layers(small_net()))
     with pytest.raises(Refused, match="eight convolutions"):
-        convert("c3d", tmp_path / "x", tmp_path / "out.pth", to="mmaction")
+        convert(tmp_path / "x", tmp_path / "out.pth", source="c3d", to="mmaction")
 
 
 def test_a_damaged_array_of_a_stored_npz_is_found(tmp_path):
@@ -529,11 +531,11 @@ def test_a_damaged_array_of_a_stored_npz_is_found(tmp_path):
     (tmp_path / "x.npz").write_bytes(raw)
     for suffix in ("pth", "safetensors"):
         with pytest.raises(BadInput, match="CRC-32"):
-            convert("c3d", tmp_path / "x.npz", tmp_path / f"out.{suffix}")
+            convert(tmp_path / "x.npz", tmp_path / f"out.{suffix}", source="c3d")
         assert not (tmp_path / f"out.{suffix}").exists()
     with pytest.raises(BadInput, match="CRC-32"):
         load_model(tmp_path / "x.npz")
-    convert("c3d", tmp_path / "x.npz", tmp_path / "out.pth", checksum=False)
+    convert(tmp_path / "x.npz", tmp_path / "out.pth", source="c3d", checksum=False)
     with pytest.raises(BadInput, match="CRC-32"):
-        convert("c3d", tmp_path / "x.npz", tmp_path / "out.npz", to="c3d-chainer")
+        convert(tmp_path / "x.npz", tmp_path / "out.npz", source="c3d", to="c3d-chainer")
     assert not (tmp_path / "out.npz").exists()

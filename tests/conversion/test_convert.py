@@ -53,7 +53,7 @@ def same(one: dict[str, np.ndarray], other: dict[str, np.ndarray]) -> bool:
 
 
 def test_pth_is_a_plain_state_dict(r2d, tmp_path):
-    result = convert("vmz", r2d, tmp_path / "out.pth")
+    result = convert(r2d, tmp_path / "out.pth", source="vmz")
     for mapped in (False, True):
         state = torch.load(tmp_path / "out.pth", weights_only=True, mmap=mapped)
         assert type(state).__name__ == "OrderedDict"
@@ -72,8 +72,8 @@ def test_pth_is_a_plain_state_dict(r2d, tmp_path):
 
 
 def test_safetensors_holds_the_same(r2d, tmp_path):
-    convert("vmz", r2d, tmp_path / "out.pth")
-    convert("vmz", r2d, tmp_path / "out.safetensors")
+    convert(r2d, tmp_path / "out.pth", source="vmz")
+    convert(r2d, tmp_path / "out.safetensors", source="vmz")
     one, other = torch.load(tmp_path / "out.pth", weights_only=True), load_file(tmp_path / "out.safetensors")
     assert one.keys() == other.keys()
     assert all(torch.equal(one[name], other[name]) and one[name].dtype == other[name].dtype for name in one)
@@ -87,7 +87,7 @@ def test_safetensors_holds_the_same(r2d, tmp_path):
 def test_provenance_says_what_a_state_dict_cannot(r2d, tmp_path):
     import zlib
 
-    convert("vmz", r2d, tmp_path / "out.pth", sha256=True)
+    convert(r2d, tmp_path / "out.pth", source="vmz", sha256=True)
     with zipfile.ZipFile(tmp_path / "out.pth") as file:
         record = json.loads(file.read("archive/provenance.json"))
     source = arrays_of(r2d)
@@ -117,9 +117,9 @@ def test_same_input_same_bytes(r2d, tmp_path, suffix):
     folder = tmp_path / "elsewhere"
     folder.mkdir()
     shutil.copy(r2d, folder / r2d.name)
-    convert("vmz", r2d, tmp_path / f"a.{suffix}")
+    convert(r2d, tmp_path / f"a.{suffix}", source="vmz")
     time.sleep(0.01)
-    convert("vmz", folder / r2d.name, folder / f"b.{suffix}")
+    convert(folder / r2d.name, folder / f"b.{suffix}", source="vmz")
     assert (tmp_path / f"a.{suffix}").read_bytes() == (folder / f"b.{suffix}").read_bytes()
 
 
@@ -127,14 +127,14 @@ def test_wrap_and_dtype(r2d, tmp_path):
     vmz_files.write(tmp_path / "csn.pkl", "ir-csn-26", seed=1)
     table = vmz_tables()["ir-csn-50"]
     vmz_files.write(tmp_path / "csn50.pkl", "ir-csn-50", seed=1)
-    convert("vmz", tmp_path / "csn50.pkl", tmp_path / "w.pth", to="mmaction2", wrap=True)
+    convert(tmp_path / "csn50.pkl", tmp_path / "w.pth", source="vmz", to="mmaction2", wrap=True)
     held = torch.load(tmp_path / "w.pth", weights_only=True)
     assert set(held) == {"meta", "state_dict"}
     assert len(held["state_dict"]) > len(table.blobs)
     assert load_model(tmp_path / "w.pth") is not None
 
     for dtype in ("float16", "bfloat16", "float64"):
-        result = convert("vmz", r2d, tmp_path / f"{dtype}.pth", dtype=dtype)
+        result = convert(r2d, tmp_path / f"{dtype}.pth", source="vmz", dtype=dtype)
         state = torch.load(tmp_path / f"{dtype}.pth", weights_only=True)
         whole = arrays_of(r2d)
         for row in result.rows:
@@ -170,11 +170,11 @@ def test_the_way_back_is_bit_exact(tmp_path, r3d):
         ("mmaction", "safetensors"),
     ):
         middle = tmp_path / f"{to}.{suffix}"
-        result = convert("vmz", tmp_path / "x.pkl", middle, to=to, check=True)
+        result = convert(tmp_path / "x.pkl", middle, source="vmz", to=to, check=True)
         assert set(result.dropped) == {*solver, "gpu_0/lr"}
-        convert(to, middle, tmp_path / "back.pkl", to="vmz", force=True)
+        convert(middle, tmp_path / "back.pkl", source=to, to="vmz", force=True)
         assert same(arrays_of(tmp_path / "back.pkl"), scoped), (to, suffix)
-    convert("torchvision", tmp_path / "torchvision.pth", tmp_path / "chain.pth", to="vmz-pt")
+    convert(tmp_path / "torchvision.pth", tmp_path / "chain.pth", source="torchvision", to="vmz-pt")
     one = torch.load(tmp_path / "chain.pth", weights_only=True)
     other = torch.load(tmp_path / "vmz-pt.pth", weights_only=True)
     assert all(torch.equal(one[name], other[name]) for name in other)
@@ -183,10 +183,10 @@ def test_the_way_back_is_bit_exact(tmp_path, r3d):
 @pytest.mark.full
 @pytest.mark.parametrize("dtype", ["float16", "float64"])
 def test_a_cast_and_an_eps_fold_come_back_together(r3d, tmp_path, dtype):
-    convert("vmz", r3d, tmp_path / "tv.safetensors", to="torchvision", dtype=dtype)
-    convert(None, tmp_path / "tv.safetensors", tmp_path / "pt.safetensors", to="vmz-pt")
-    convert(None, tmp_path / "pt.safetensors", tmp_path / "tv2.safetensors", to="torchvision")
-    convert(None, tmp_path / "tv.safetensors", tmp_path / "back.pkl", to="vmz")
+    convert(r3d, tmp_path / "tv.safetensors", source="vmz", to="torchvision", dtype=dtype)
+    convert(tmp_path / "tv.safetensors", tmp_path / "pt.safetensors", to="vmz-pt")
+    convert(tmp_path / "pt.safetensors", tmp_path / "tv2.safetensors", to="torchvision")
+    convert(tmp_path / "tv.safetensors", tmp_path / "back.pkl", to="vmz")
     one, other = load_file(tmp_path / "tv.safetensors"), load_file(tmp_path / "tv2.safetensors")
     back, source = arrays_of(tmp_path / "back.pkl"), arrays_of(r3d)
     if dtype == "float64":
@@ -200,8 +200,8 @@ def test_a_cast_and_an_eps_fold_come_back_together(r3d, tmp_path, dtype):
 
 
 def test_widened_dtypes_come_back(r2d, tmp_path):
-    convert("vmz", r2d, tmp_path / "wide.pth", dtype="float64")
-    convert(None, tmp_path / "wide.pth", tmp_path / "back.pkl", to="vmz")
+    convert(r2d, tmp_path / "wide.pth", source="vmz", dtype="float64")
+    convert(tmp_path / "wide.pth", tmp_path / "back.pkl", to="vmz")
     assert same(arrays_of(tmp_path / "back.pkl"), arrays_of(r2d))
 
 
@@ -209,8 +209,8 @@ def test_pickle_load_reads_what_comes_back(r2d, tmp_path):
     """The way back writes a pickle that pickle.load takes as VMZ's loader does: latin1, under 'blobs'."""
     import pickle
 
-    convert("vmz", r2d, tmp_path / "out.pth")
-    convert("vmz-pt", tmp_path / "out.pth", tmp_path / "back.pkl", to="vmz")
+    convert(r2d, tmp_path / "out.pth", source="vmz")
+    convert(tmp_path / "out.pth", tmp_path / "back.pkl", source="vmz-pt", to="vmz")
     with open(tmp_path / "back.pkl", "rb") as file:
         blobs = pickle.load(file, encoding="latin1")["blobs"]
     assert same(blobs, arrays_of(r2d))
@@ -300,9 +300,9 @@ def test_strict_refuses_nan(tmp_path):
     arrays = vmz_files.write(tmp_path / "x.pkl", "r2d-18", seed=5)
     arrays["comp_1_conv_1_w"].flat[7] = np.nan
     vmz_files.write_arrays(tmp_path / "x.pkl", arrays)
-    convert("vmz", tmp_path / "x.pkl", tmp_path / "copied.pth")
+    convert(tmp_path / "x.pkl", tmp_path / "copied.pth", source="vmz")
     with pytest.raises(BadInput, match="NaN"):
-        convert("vmz", tmp_path / "x.pkl", tmp_path / "out.pth", strict=True)
+        convert(tmp_path / "x.pkl", tmp_path / "out.pth", source="vmz", strict=True)
     assert not (tmp_path / "out.pth").exists()
     found = inspect(tmp_path / "x.pkl", stats=True)
     assert found.statistics["comp_1_conv_1_w"].nan == 1
@@ -323,10 +323,10 @@ def test_dry_run_and_inspect_read_no_tensor(r2d, tmp_path, monkeypatch):
         raise AssertionError("a tensor was read")
 
     monkeypatch.setattr(SourceFile, "chunks", refuse)
-    assert convert("vmz", r2d, tmp_path / "out.pth", dry_run=True).info.variant == "r2d-18"
+    assert convert(r2d, tmp_path / "out.pth", source="vmz", dry_run=True).info.variant == "r2d-18"
     assert inspect(r2d).network is not None
     with pytest.raises(AssertionError, match="was read"):
-        convert("vmz", r2d, tmp_path / "out.pth")
+        convert(r2d, tmp_path / "out.pth", source="vmz")
 
 
 # Whole or not at all
@@ -374,7 +374,7 @@ def test_a_file_cut_while_it_is_read_is_an_error(r2d, tmp_path, monkeypatch):
             os.truncate(path, total // 2)
 
     with pytest.raises(BadInput, match="ends early"):
-        convert("vmz", path, tmp_path / "out.pth", progress=cut)
+        convert(path, tmp_path / "out.pth", source="vmz", progress=cut)
     assert seen
     assert os.listdir(tmp_path) == ["x.pkl"]
 
@@ -383,7 +383,7 @@ def test_a_file_cut_while_it_is_read_is_an_error(r2d, tmp_path, monkeypatch):
 
 
 def test_load_model_takes_the_source_itself(r2d, tmp_path):
-    convert("vmz", r2d, tmp_path / "out.pth")
+    convert(r2d, tmp_path / "out.pth", source="vmz")
     clip = torch.randn(2, 3, 8, 64, 64)
     with torch.inference_mode():
         one, other = load_model(r2d)(clip), load_model(tmp_path / "out.pth")(clip)
@@ -394,7 +394,7 @@ def test_load_model_takes_the_source_itself(r2d, tmp_path):
 
 def test_load_model_of_a_bare_r3d_18(r3d, tmp_path):
     """Names and shapes fit VMZ's port and torchvision: torchvision's eps is the documented default."""
-    convert("vmz", r3d, tmp_path / "out.pth")
+    convert(r3d, tmp_path / "out.pth", source="vmz")
     torch.save(torch.load(tmp_path / "out.pth", weights_only=True), tmp_path / "bare.pth")
 
     def eps(model) -> float:
@@ -508,7 +508,7 @@ def test_an_input_that_changes_meanwhile_is_refused(r2d, tmp_path, change):
             os.utime(tmp_path / "in.pkl")
 
     with pytest.raises(BadInput, match="changed while it was read"):
-        convert("vmz", tmp_path / "in.pkl", tmp_path / "out.pth", progress=progress)
+        convert(tmp_path / "in.pkl", tmp_path / "out.pth", source="vmz", progress=progress)
     assert os.listdir(tmp_path) == ["in.pkl"]
 
 
@@ -554,15 +554,15 @@ def test_a_chain_comes_back_too(tmp_path):
     arrays = {f"gpu_0/{name}": array for name, array in seeded_weights.vmz_weights(table.blobs, 8).items()}
     arrays["gpu_0/comp_4_conv_1_w"] = arrays["gpu_0/comp_4_conv_1_w"].astype(np.float16)
     vmz_files.write_arrays(tmp_path / "x.pkl", arrays)
-    convert("vmz", tmp_path / "x.pkl", tmp_path / "a.pth")
-    convert("vmz-pt", tmp_path / "a.pth", tmp_path / "b.pth", to="mmaction", dtype="float64")
-    convert("mmaction", tmp_path / "b.pth", tmp_path / "c.safetensors", to="mmaction2")
-    result = convert("mmaction2", tmp_path / "c.safetensors", tmp_path / "back.pkl", to="vmz")
+    convert(tmp_path / "x.pkl", tmp_path / "a.pth", source="vmz")
+    convert(tmp_path / "a.pth", tmp_path / "b.pth", source="vmz-pt", to="mmaction", dtype="float64")
+    convert(tmp_path / "b.pth", tmp_path / "c.safetensors", source="mmaction", to="mmaction2")
+    result = convert(tmp_path / "c.safetensors", tmp_path / "back.pkl", source="mmaction2", to="vmz")
     assert same(arrays_of(tmp_path / "back.pkl"), arrays)
     assert not result.notes
-    convert("vmz", tmp_path / "x.pkl", tmp_path / "half.pth", dtype="float16")
-    convert("vmz-pt", tmp_path / "half.pth", tmp_path / "d.pth", to="native")
-    result = convert("native", tmp_path / "d.pth", tmp_path / "back2.pkl", to="vmz")
+    convert(tmp_path / "x.pkl", tmp_path / "half.pth", source="vmz", dtype="float16")
+    convert(tmp_path / "half.pth", tmp_path / "d.pth", source="vmz-pt", to="native")
+    result = convert(tmp_path / "d.pth", tmp_path / "back2.pkl", source="native", to="vmz")
     assert "cannot come back" in result.notes[0]
 
 
@@ -670,17 +670,17 @@ def test_what_cannot_be_told_is_said(tmp_path, r2d):
         seed=5,
         change="clip_length=32,conv1_temporal_kernel=5,conv1_temporal_stride=2",
     )
-    result = convert("vmz", tmp_path / "x.pkl", tmp_path / "out.pth")
+    result = convert(tmp_path / "x.pkl", tmp_path / "out.pth", source="vmz")
     assert "--set stem_stride=" in result.notes[0]
-    told = convert("vmz", tmp_path / "x.pkl", tmp_path / "two.pth", settings={"stem_stride": 2})
+    told = convert(tmp_path / "x.pkl", tmp_path / "two.pth", source="vmz", settings={"stem_stride": 2})
     assert "own network has stem_stride = 1, and these weights need stem_stride = 2" in told.notes[0]
     assert any("assumed to be 2" in note for note in told.notes)
-    assert "no wrapper" in convert("vmz", r2d, tmp_path / "bare.pth", wrap=True).notes[0]
+    assert "no wrapper" in convert(r2d, tmp_path / "bare.pth", source="vmz", wrap=True).notes[0]
     with pytest.raises(UsageError, match="stem_stride must be a whole number from 1 to 64"):
-        convert("vmz", r2d, tmp_path / "bad.pth", settings={"stem_stride": 0})
+        convert(r2d, tmp_path / "bad.pth", source="vmz", settings={"stem_stride": 0})
     vmz_files.write(tmp_path / "c3d.pkl", "a_resnet-18", seed=5)
     with pytest.raises(UsageError, match="has no setting 'pool1'"):
-        convert("vmz", tmp_path / "c3d.pkl", tmp_path / "bad.pth", settings={"pool1": True})
+        convert(tmp_path / "c3d.pkl", tmp_path / "bad.pth", source="vmz", settings={"pool1": True})
 
 
 def test_models_shows_the_default_first(run):

@@ -50,9 +50,9 @@ def test_converted_file_computes_what_caffe2_computed(name: str, device: str, tm
     suffix = "safetensors" if sum(name.encode()) % 2 else "pth"
     out = tmp_path / f"out.{suffix}"
     convert(
-        "vmz",
         tmp_path / "x.pkl",
         out,
+        source="vmz",
         settings={name: value for name, value in told.items() if name in known},
     )
     model = load_model(out).to(device)
@@ -89,7 +89,7 @@ def test_every_layout_computes_the_same(name: str, to: str, tmp_path: Path) -> N
         tmp_path / "x.pkl", str(golden["table"]), int(golden["weight_seed"]), change=str(golden["variant"])
     )
     pool1 = bool(json.loads(str(golden["flags"]))["use_pool1"])
-    convert("vmz", tmp_path / "x.pkl", tmp_path / "out.pth", to=to, settings={"pool1": pool1})
+    convert(tmp_path / "x.pkl", tmp_path / "out.pth", source="vmz", to=to, settings={"pool1": pool1})
     (clip,) = seeded_weights.vmz_inputs(int(golden["input_seed"]), tuple(golden["input_shape"].tolist()))
     with torch.inference_mode():
         logits = load_model(tmp_path / "out.pth")(torch.from_numpy(clip)).numpy()

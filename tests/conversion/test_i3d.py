@@ -53,7 +53,7 @@ def arrays_of(path: Path) -> dict[str, np.ndarray]:
 def test_outputs_have_their_own_checksums(rgb: Path, tmp_path: Path) -> None:
     """TensorFlow's are of another kind: what a zip says of its records is computed."""
     for name in ("out.pth", "out.safetensors"):
-        result = convert("i3d", rgb, tmp_path / name)
+        result = convert(rgb, tmp_path / name, source="i3d")
         with open_checkpoint(str(tmp_path / name)) as written:
             for tensor in written.tensors.values():
                 tensor.tobytes()  # compares
@@ -103,7 +103,7 @@ def test_converted_file_computes_what_tensorflow_computed(name: str, device: str
     arrays = published(table, int(golden["weight_seed"]), classes)
     assert seeded_weights.digest(arrays, b"\0") == golden["weights_sha256"]
     write(tmp_path / "model.ckpt", arrays)
-    result = convert("i3d", tmp_path / "model.ckpt", tmp_path / "out.pth")
+    result = convert(tmp_path / "model.ckpt", tmp_path / "out.pth", source="i3d")
     assert result.target == "pytorch-i3d"
     assert len(result.dropped) == sum("Momentum" in variable for variable in arrays)
     clip = seeded_weights_i3d.i3d_clip(int(golden["input_seed"]), tuple(golden["input_shape"]))
@@ -116,7 +116,7 @@ def test_converted_file_computes_what_tensorflow_computed(name: str, device: str
 
 @pytest.mark.parametrize("to", selection.first_of([*TARGETS, "native"], 2))
 def test_every_layout_out_and_the_way_back(rgb: Path, tmp_path: Path, to: str) -> None:
-    result = convert("i3d", rgb, tmp_path / "out.pth", to=to, check=True)
+    result = convert(rgb, tmp_path / "out.pth", source="i3d", to=to, check=True)
     state = torch.load(tmp_path / "out.pth", weights_only=True)
     if to in TARGETS:
         (table,) = (
@@ -127,7 +127,7 @@ def test_every_layout_out_and_the_way_back(rgb: Path, tmp_path: Path, to: str) -
         assert {name: tuple(tensor.shape) for name, tensor in state.items()} == table.keys
         (eps,) = {norm["eps"] for norm in table.norms}
         assert result.info.bn_eps == eps
-    convert(to, tmp_path / "out.pth", tmp_path / "back.ckpt", to="i3d")
+    convert(tmp_path / "out.pth", tmp_path / "back.ckpt", source=to, to="i3d")
     back, source = arrays_of(tmp_path / "back.ckpt"), arrays_of(rgb)
     assert back.keys() == source.keys()
     for name, array in source.items():
@@ -144,7 +144,7 @@ def test_a_layouts_own_network_computes_what_it_computes(rgb: Path, tmp_path: Pa
         seeded_weights_i3d.i3d_clip(41, (1, 16, 224, 224, 3)).transpose(0, 4, 1, 2, 3).copy()
     )
     for to in TARGETS:
-        convert("i3d", rgb, tmp_path / f"{to}.safetensors", to=to)
+        convert(rgb, tmp_path / f"{to}.safetensors", source="i3d", to=to)
         with torch.inference_mode():
             logits = load_model(tmp_path / f"{to}.safetensors")(clip).numpy()
         assert np.abs(logits - golden["logits"]).max() <= 1e-5 * np.abs(golden["logits"]).max(), to
@@ -178,8 +178,8 @@ def test_published_names_and_hub_shapes(tmp_path: Path) -> None:
     write(tmp_path / "hub.ckpt", hub)
     write(tmp_path / "plain.ckpt", arrays)
     for name in ("hub", "plain"):
-        convert("i3d", tmp_path / f"{name}.ckpt", tmp_path / f"{name}.pth")
-        convert("pytorch-i3d", tmp_path / f"{name}.pth", tmp_path / f"{name}-back.ckpt", to="i3d")
+        convert(tmp_path / f"{name}.ckpt", tmp_path / f"{name}.pth", source="i3d")
+        convert(tmp_path / f"{name}.pth", tmp_path / f"{name}-back.ckpt", source="pytorch-i3d", to="i3d")
     back = arrays_of(tmp_path / "hub-back.ckpt")
     assert all(back[name].shape == array.shape for name, array in hub.items())
     one, other = (torch.load(tmp_path / f"{name}.pth", weights_only=True) for name in ("hub", "plain"))
@@ -188,13 +188,13 @@ def test_published_names_and_hub_shapes(tmp_path: Path) -> None:
 
 def test_fine_tuned_classes_and_channels(tmp_path: Path) -> None:
     write(tmp_path / "ucf.ckpt", published("flow", 9, 101))
-    result = convert("i3d", tmp_path / "ucf.ckpt", tmp_path / "ucf.pth")
+    result = convert(tmp_path / "ucf.ckpt", tmp_path / "ucf.pth", source="i3d")
     assert (result.info.classes, result.info.channels) == (101, 2)
     assert "labels" not in result.info.input
 
 
 def test_labels_and_preprocessing_travel(rgb: Path, tmp_path: Path) -> None:
-    convert("i3d", rgb, tmp_path / "out.pth")
+    convert(rgb, tmp_path / "out.pth", source="i3d")
     network = inspect(tmp_path / "out.pth").provenance["network"]
     assert len(network["input"]["labels"]) == 400
     assert network["input"]["labels"][:2] == ["abseiling", "air drumming"]
@@ -204,8 +204,8 @@ def test_labels_and_preprocessing_travel(rgb: Path, tmp_path: Path) -> None:
 
 @pytest.mark.full
 def test_two_stream_sums_averaged_logits(rgb: Path, flow: Path, tmp_path: Path) -> None:
-    convert("i3d", rgb, tmp_path / "rgb.pth")
-    convert("i3d", flow, tmp_path / "flow.safetensors", to="mmaction")
+    convert(rgb, tmp_path / "rgb.pth", source="i3d")
+    convert(flow, tmp_path / "flow.safetensors", source="i3d", to="mmaction")
     both = load_two_stream(tmp_path / "rgb.pth", tmp_path / "flow.safetensors")
     frames, motion = torch.randn(1, 3, 16, 224, 224), torch.randn(1, 2, 16, 224, 224)
     with torch.inference_mode():
@@ -213,9 +213,11 @@ def test_two_stream_sums_averaged_logits(rgb: Path, flow: Path, tmp_path: Path) 
         assert torch.equal(both(frames, motion), apart)
     assert not both.training
     write(tmp_path / "ucf.ckpt", published("flow", 9, 101))
-    convert("i3d", tmp_path / "ucf.ckpt", tmp_path / "ucf.pth")
+    convert(tmp_path / "ucf.ckpt", tmp_path / "ucf.pth", source="i3d")
     with pytest.raises(Refused, match="classes"):
         load_two_stream(tmp_path / "rgb.pth", tmp_path / "ucf.pth")
+    with pytest.raises(Refused, match="wrong way round"):
+        load_two_stream(tmp_path / "ucf.pth", tmp_path / "rgb.pth")
 
 
 def test_damage_is_named(rgb: Path, run, tmp_path: Path) -> None:
@@ -258,16 +260,16 @@ def test_a_wrong_scope_is_another_network(tmp_path: Path) -> None:
     arrays = {f"Other/{name}": array for name, array in published("rgb", 3).items()}
     write(tmp_path / "model.ckpt", arrays)
     with pytest.raises(Refused):
-        convert("i3d", tmp_path / "model.ckpt", tmp_path / "out.pth")
+        convert(tmp_path / "model.ckpt", tmp_path / "out.pth", source="i3d")
     with pytest.raises(BadInput, match="comes as"):
-        convert("vmz", tmp_path / "model.ckpt", tmp_path / "out.pth")
+        convert(tmp_path / "model.ckpt", tmp_path / "out.pth", source="vmz")
 
 
 def test_a_norm_with_a_scale_cannot_go_back(rgb: Path, tmp_path: Path) -> None:
     """TensorFlow's network has no scale: a file whose batch norms were trained further is refused."""
-    convert("i3d", rgb, tmp_path / "out.pth")
+    convert(rgb, tmp_path / "out.pth", source="i3d")
     state = torch.load(tmp_path / "out.pth", weights_only=True)
     state["Mixed_4b.b0.bn.weight"][3] = 1.5
     torch.save(state, tmp_path / "tuned.pth")
     with pytest.raises(Refused, match=r"Mixed_4b\.b0\.bn\.weight"):
-        convert("pytorch-i3d", tmp_path / "tuned.pth", tmp_path / "back.ckpt", to="i3d")
+        convert(tmp_path / "tuned.pth", tmp_path / "back.ckpt", source="pytorch-i3d", to="i3d")

@@ -99,7 +99,7 @@ def test_as_mmaction2_inflates(resnet, tmp_path: Path) -> None:
         sum(bool(row.operations) and "inflated to" in row.operations[0].describe() for row in done.rows) == 53
     )
     with pytest.raises(Refused):
-        convert("mmaction2", tmp_path / "out.pth", tmp_path / "back.pth", to="torchvision")
+        convert(tmp_path / "out.pth", tmp_path / "back.pth", source="mmaction2", to="torchvision")
 
 
 def test_in_the_middle_it_computes_what_the_frame_network_does(resnet, tmp_path: Path) -> None:
@@ -124,7 +124,7 @@ def test_what_else_is_a_frame_network(tmp_path: Path, run) -> None:
         if name == "deep.pth":
             deep = {name: blobs[name].reshape(shape) for name, shape in shapes.items()}
             vmz_files.write_arrays(tmp_path / "deep.pkl", deep)
-            convert("slowfast", tmp_path / "deep.pkl", tmp_path / name, variant="C2D_NOPOOL_8x8_R50")
+            convert(tmp_path / "deep.pkl", tmp_path / name, source="slowfast", variant="C2D_NOPOOL_8x8_R50")
         out = tmp_path / f"{name}.out.pth"
         done = run(
             "inflate", tmp_path / name, out, "--variant", "I3D_8x8_R50", "--to", "pyslowfast", "--json"
@@ -251,7 +251,7 @@ def test_msras_resnet_is_not_taken_for_another(kind: str, tmp_path: Path) -> Non
     blobs = detectron_blobs(kind)
     path = pickled(tmp_path / "R-50.pkl", blobs)
     keys = zoo_tables.resnet_tables()[TSN].keys
-    done = convert("detectron", path, tmp_path / "out.pth", to="mmaction")
+    done = convert(path, tmp_path / "out.pth", source="detectron", to="mmaction")
     state = torch.load(tmp_path / "out.pth", weights_only=True)
     assert {name: tuple(tensor.shape) for name, tensor in state.items() if "num_batches" not in name} == {
         name: shape for name, shape in keys.items() if "num_batches" not in name
@@ -273,9 +273,11 @@ def test_msras_resnet_is_not_taken_for_another(kind: str, tmp_path: Path) -> Non
     assert done.provenance["network"]["input"]["mean"] == [122.7717, 115.9465, 102.9801]
     for to in ("torchvision", "nonlocal"):  # whose code has the stride in the 3x3 convolution
         with pytest.raises(Refused, match="stride_1x1 = off where these weights need stride_1x1 = on"):
-            convert("detectron", path, tmp_path / f"no{'.pth' if to == 'torchvision' else '.pkl'}", to=to)
+            convert(
+                path, tmp_path / f"no{'.pth' if to == 'torchvision' else '.pkl'}", source="detectron", to=to
+            )
     if not folded:
-        convert("mmaction", tmp_path / "out.pth", tmp_path / "back.pkl", to="detectron2")
+        convert(tmp_path / "out.pth", tmp_path / "back.pkl", source="mmaction", to="detectron2")
         again = pickle.loads((tmp_path / "back.pkl").read_bytes(), encoding="latin1")
         assert again.keys() == blobs.keys() - {"conv1_b"}
         assert all(np.array_equal(again[name], blobs[name]) for name in again)
@@ -299,7 +301,7 @@ def test_a_bias_that_should_be_nothing(tmp_path: Path) -> None:
     blobs = detectron_blobs("detectron")
     blobs["res4_3_branch2b_b"][7] = 1e-3
     with pytest.raises(Refused, match="not 0 everywhere") as caught:
-        convert("detectron", pickled(tmp_path / "x.pkl", blobs), tmp_path / "out.pth")
+        convert(pickled(tmp_path / "x.pkl", blobs), tmp_path / "out.pth", source="detectron")
     assert caught.value.where == "res4_3_branch2b_b"
 
 

@@ -35,7 +35,7 @@ def released(tmp_path_factory) -> Path:
 @pytest.fixture(scope="module")
 def flax(released, tmp_path_factory) -> Path:
     path = tmp_path_factory.mktemp("flax") / "a.msgpack"
-    convert("i3d", released, path, to="i3d-jax")
+    convert(released, path, source="i3d", to="i3d-jax")
     return path
 
 
@@ -51,23 +51,23 @@ def arrays(path: Path) -> dict[str, tuple[str, tuple[int, ...], bytes]]:
 
 def test_straight_back_to_the_released_bytes(released, flax, tmp_path):
     """Flax's file has no record: the scope of the names is DeepMind's for a file of 400 classes."""
-    convert("i3d-jax", flax, tmp_path / "b.ckpt", to="i3d")
+    convert(flax, tmp_path / "b.ckpt", source="i3d-jax", to="i3d")
     assert bundle(tmp_path / "b.ckpt") == bundle(released)
 
 
 @pytest.mark.full
 def test_through_pytorch_back_to_the_released_bytes(released, flax, tmp_path):
-    convert("auto", flax, tmp_path / "a.pth")
-    convert("auto", tmp_path / "a.pth", tmp_path / "b.ckpt", to="i3d")
+    convert(flax, tmp_path / "a.pth")
+    convert(tmp_path / "a.pth", tmp_path / "b.ckpt", to="i3d")
     assert bundle(tmp_path / "b.ckpt") == bundle(released)
-    convert("auto", tmp_path / "a.pth", tmp_path / "b.msgpack", to="i3d-jax")
+    convert(tmp_path / "a.pth", tmp_path / "b.msgpack", to="i3d-jax")
     assert (tmp_path / "b.msgpack").read_bytes() == flax.read_bytes()
 
 
 @pytest.mark.full
 def test_every_form_holds_the_same(flax, tmp_path):
     for suffix in ("pkl", "npz", "msgpack"):
-        convert("i3d-jax", flax, tmp_path / f"a.{suffix}", to="i3d-jax")
+        convert(flax, tmp_path / f"a.{suffix}", source="i3d-jax", to="i3d-jax")
         assert arrays(tmp_path / f"a.{suffix}") == arrays(flax)
     tree = pickle.loads((tmp_path / "a.pkl").read_bytes())
     assert list(tree) == ["params", "batch_stats"]
@@ -96,9 +96,9 @@ def test_statistics_without_further_axes_and_an_optimizers_state(flax, tmp_path)
         within = [one._replace(name=f"model/{one.name}") for one in (*tensors, *more)]
         with replacing_all((str(tmp_path / "c.npz"),), force=True, check=lambda _: None) as (out,):
             write_npz(out, within)
-    convert("i3d-jax", flax, tmp_path / "b.safetensors")
+    convert(flax, tmp_path / "b.safetensors", source="i3d-jax")
     for name in ("a", "c"):
-        convert("i3d-jax", tmp_path / f"{name}.npz", tmp_path / f"{name}.safetensors")
+        convert(tmp_path / f"{name}.npz", tmp_path / f"{name}.safetensors", source="i3d-jax")
         assert arrays(tmp_path / f"{name}.safetensors") == arrays(tmp_path / "b.safetensors")
 
 
@@ -112,19 +112,19 @@ def test_another_number_of_classes_gets_no_scope(flax, tmp_path):
         ]
         with replacing_all((str(tmp_path / "a.npz"),), force=True, check=lambda _: None) as (out,):
             write_npz(out, few)
-    done = convert("i3d-jax", tmp_path / "a.npz", tmp_path / "b.ckpt", to="i3d", dry_run=True)
+    done = convert(tmp_path / "a.npz", tmp_path / "b.ckpt", source="i3d-jax", to="i3d", dry_run=True)
     assert min(row.target for row in done.rows) == "Conv3d_1a_7x7/batch_norm/beta"
-    done = convert("i3d-jax", flax, tmp_path / "b.ckpt", to="i3d", dry_run=True)
+    done = convert(flax, tmp_path / "b.ckpt", source="i3d-jax", to="i3d", dry_run=True)
     assert min(row.target for row in done.rows) == "RGB/inception_i3d/Conv3d_1a_7x7/batch_norm/beta"
 
 
 def test_a_scale_that_the_layout_does_not_store_must_be_one(flax, tmp_path):
-    convert("i3d-jax", flax, tmp_path / "a.npz", to="i3d-jax")
-    convert("i3d-jax", flax, tmp_path / "a.safetensors")
+    convert(flax, tmp_path / "a.npz", source="i3d-jax", to="i3d-jax")
+    convert(flax, tmp_path / "a.safetensors", source="i3d-jax")
     raw = bytearray((tmp_path / "a.safetensors").read_bytes())
     with open_checkpoint(str(tmp_path / "a.safetensors")) as found:
         scale = found.tensors["Conv3d_1a_7x7.bn.weight"].data
         raw[scale.offset + 3] = 0x40
     (tmp_path / "a.safetensors").write_bytes(raw)
     with pytest.raises(Refused, match=r"Conv3d_1a_7x7\.bn\.weight"):
-        convert("auto", tmp_path / "a.safetensors", tmp_path / "b.msgpack", to="i3d-jax")
+        convert(tmp_path / "a.safetensors", tmp_path / "b.msgpack", to="i3d-jax")

@@ -65,11 +65,11 @@ def test_caffes_factor_is_divided_by_and_comes_back(factors, tmp_path):
     plain = caffe_norms(tmp_path / "a.caffemodel", dict(zip("ab", factors, strict=True)))
     (tmp_path / "map.toml").write_text(FACTORS)
     call = {"mapping": tmp_path / "map.toml", "check": True}
-    convert(None, tmp_path / "a.caffemodel", tmp_path / "b.pth", **call)
+    convert(tmp_path / "a.caffemodel", tmp_path / "b.pth", **call)
     state = torch.load(tmp_path / "b.pth", weights_only=True)
     for name, wanted in plain.items():
         np.testing.assert_allclose(state[name].numpy(), wanted, rtol=2e-7, atol=0)
-    convert(None, tmp_path / "b.pth", tmp_path / "back.caffemodel", reverse=True, **call)
+    convert(tmp_path / "b.pth", tmp_path / "back.caffemodel", reverse=True, **call)
     assert contents(tmp_path / "back.caffemodel") == contents(tmp_path / "a.caffemodel")
 
 
@@ -78,11 +78,11 @@ def test_without_a_record_the_factor_is_one(tmp_path):
     caffe_norms(tmp_path / "a.caffemodel", {"a": 999.982, "b": 0.0})
     (tmp_path / "map.toml").write_text(FACTORS)
     call = {"mapping": tmp_path / "map.toml", "check": True}
-    convert(None, tmp_path / "a.caffemodel", tmp_path / "half.pth", dtype="float16", **call)
+    convert(tmp_path / "a.caffemodel", tmp_path / "half.pth", dtype="float16", **call)
     torch.save(torch.load(tmp_path / "half.pth", weights_only=True), tmp_path / "bare.pth")
     for name in ("half", "bare"):
         back = tmp_path / f"{name}.caffemodel"
-        convert(None, tmp_path / f"{name}.pth", back, reverse=True, dtype="float32", **call)
+        convert(tmp_path / f"{name}.pth", back, reverse=True, dtype="float32", **call)
         found = contents(back)
         assert found["bn_a/2"] == found["bn_b/2"] == ("float32", (1,), np.float32([1]).tobytes())
         state = torch.load(tmp_path / f"{name}.pth", weights_only=True)
@@ -97,9 +97,9 @@ def test_a_factor_on_the_right(tmp_path):
         '"v" = { to = "bn_a/1", times = "bn_a/2" }'
     )
     call = {"mapping": tmp_path / "map.toml"}
-    convert(None, tmp_path / "a.caffemodel", tmp_path / "b.pth", reverse=True, **call)
+    convert(tmp_path / "a.caffemodel", tmp_path / "b.pth", reverse=True, **call)
     assert list(contents(tmp_path / "b.pth")) == ["m", "v"]
-    convert(None, tmp_path / "b.pth", tmp_path / "c.caffemodel", **call)
+    convert(tmp_path / "b.pth", tmp_path / "c.caffemodel", **call)
     assert contents(tmp_path / "c.caffemodel") == contents(tmp_path / "a.caffemodel")
 
 
@@ -107,12 +107,12 @@ def test_a_record_that_does_not_go_with_its_tensors(tmp_path):
     caffe_norms(tmp_path / "a.caffemodel", {"a": 3.7, "b": 3.7})
     (tmp_path / "map.toml").write_text(FACTORS)
     call = {"mapping": tmp_path / "map.toml"}
-    convert(None, tmp_path / "a.caffemodel", tmp_path / "b.safetensors", **call)
+    convert(tmp_path / "a.caffemodel", tmp_path / "b.safetensors", **call)
     raw = (tmp_path / "b.safetensors").read_bytes()
     assert b'bn_a/2\\":[\\"float32' in raw
     (tmp_path / "b.safetensors").write_bytes(raw.replace(b'bn_a/2\\":[\\"float32', b'bn_a/2\\":[\\"float99'))
     with pytest.raises(BadInput, match="record does not fit its tensors"):
-        convert(None, tmp_path / "b.safetensors", tmp_path / "c.caffemodel", reverse=True, **call)
+        convert(tmp_path / "b.safetensors", tmp_path / "c.caffemodel", reverse=True, **call)
 
 
 @pytest.mark.parametrize(
@@ -231,10 +231,10 @@ def test_an_onnx_model_is_read_and_its_names_are_written_elsewhere(tmp_path):
     onnx.save(onnx.helper.make_model(graph), tmp_path / "a.onnx")
     (tmp_path / "map.toml").write_text('[from]\nformat = "onnx"\n[tensors]\n"w" = "fc.weight"')
     call = {"mapping": tmp_path / "map.toml"}
-    convert(None, tmp_path / "a.onnx", tmp_path / "b.pth", **call)
+    convert(tmp_path / "a.onnx", tmp_path / "b.pth", **call)
     with pytest.raises(UsageError, match="a mapping file has no network"):
-        convert(None, tmp_path / "b.pth", tmp_path / "c.onnx", reverse=True, **call)
-    convert(None, tmp_path / "b.pth", tmp_path / "c.safetensors", reverse=True, **call)
+        convert(tmp_path / "b.pth", tmp_path / "c.onnx", reverse=True, **call)
+    convert(tmp_path / "b.pth", tmp_path / "c.safetensors", reverse=True, **call)
     assert contents(tmp_path / "c.safetensors") == contents(tmp_path / "a.onnx")
     with pytest.raises(Refused, match="does not fit"):
-        convert(None, tmp_path / "a.onnx", tmp_path / "d.pth", reverse=True, **call)
+        convert(tmp_path / "a.onnx", tmp_path / "d.pth", reverse=True, **call)

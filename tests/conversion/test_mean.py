@@ -118,8 +118,8 @@ def test_in_the_provenance_of_a_model(tmp_path, run):
     table = caffe_tables.caffe_tables()["c3d/caffe-v1.1-ucf101net"]
     arrays = {name: np.zeros(shape, np.float32) for name, shape in table.params.items()}
     (tmp_path / "x.caffemodel").write_bytes(caffe_files.model(table, arrays))
-    convert("c3d", tmp_path / "x.caffemodel", tmp_path / "x.safetensors", mean=tmp_path / "mean2.npz")
-    convert("native", tmp_path / "x.safetensors", tmp_path / "again.safetensors", to="native")
+    convert(tmp_path / "x.caffemodel", tmp_path / "x.safetensors", source="c3d", mean=tmp_path / "mean2.npz")
+    convert(tmp_path / "x.safetensors", tmp_path / "again.safetensors", source="native", to="native")
     told = inspect(tmp_path / "again.safetensors").network.input["mean_file"]
     assert told["name"] == "mean2.npz"
     assert told["shape"] == [3, 4, 6, 5]

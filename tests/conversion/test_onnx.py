@@ -63,18 +63,18 @@ def test_an_export_converts_to_what_the_pickle_converts_to(name: str, tmp_path: 
     assert {key: array.shape for key, array in arrays.items()} == vmz_tables()[name].blobs
     vmz_files.write_arrays(tmp_path / "x.pkl", arrays)
     for to in ("vmz-pt", "mmaction"):
-        via_onnx = convert("onnx", source, tmp_path / f"{to}.pth", to=to, check=True)
-        convert("vmz", tmp_path / "x.pkl", tmp_path / f"{to}.pickle.pth", to=to)
+        via_onnx = convert(source, tmp_path / f"{to}.pth", source="onnx", to=to, check=True)
+        convert(tmp_path / "x.pkl", tmp_path / f"{to}.pickle.pth", source="vmz", to=to)
         assert via_onnx.layout == "vmz"
         assert contents(tmp_path / f"{to}.pth") == contents(tmp_path / f"{to}.pickle.pth")
-    convert("auto", tmp_path / "vmz-pt.pth", tmp_path / "back.pkl", to="vmz")
+    convert(tmp_path / "vmz-pt.pth", tmp_path / "back.pkl", to="vmz")
     assert contents(tmp_path / "back.pkl") == contents(tmp_path / "x.pkl")
 
 
 def test_an_export_and_our_graph_compute_the_same(tmp_path: Path) -> None:
     source = exported(tmp_path, "ir-csn-26")
-    convert("vmz", source, tmp_path / "ours.onnx")
-    convert("vmz", source, tmp_path / "ours.pth")
+    convert(source, tmp_path / "ours.onnx", source="vmz")
+    convert(source, tmp_path / "ours.pth", source="vmz")
     clip = np.random.default_rng(7).standard_normal((1, 3, 8, 64, 64), np.float32)
     theirs, ours = (
         run_onnx(str(path), {"data": clip}, ["last_out_L400"])["last_out_L400"]
@@ -93,7 +93,7 @@ def test_a_graph_tells_what_no_tensor_does(tmp_path: Path) -> None:
     vmz_files.write(tmp_path / "x.pkl", "ir-csn-26", seed=2)
     for flags in ({"pool1": False}, {"pool1": False, "stem_stride": 2}):
         path = tmp_path / f"{len(flags)}.onnx"
-        convert("vmz", tmp_path / "x.pkl", path, settings=flags)
+        convert(tmp_path / "x.pkl", path, source="vmz", settings=flags)
         model = onnx.load(path)
         del model.metadata_props[:]
         onnx.save(model, path)
@@ -126,7 +126,7 @@ def test_an_eps_that_no_norm_can_have_is_the_files_fault(eps: float, dry_run: bo
     norms(model)[3].f = eps
     onnx.save(model, tmp_path / "x.onnx")
     with pytest.raises(BadInput, match="has a batch norm with eps"):
-        convert("onnx", tmp_path / "x.onnx", tmp_path / "x.pth", dry_run=dry_run)
+        convert(tmp_path / "x.onnx", tmp_path / "x.pth", source="onnx", dry_run=dry_run)
 
 
 @pytest.mark.parametrize("stride", [0, -1, 1 << 40])
@@ -135,7 +135,7 @@ def test_strides_that_no_convolution_can_have_are_the_files_fault(stride: int, t
     strides(model).ints[0] = stride
     onnx.save(model, tmp_path / "x.onnx")
     with pytest.raises(BadInput, match=f"has a convolution with strides {stride}, 2, 2"):
-        convert("onnx", tmp_path / "x.onnx", tmp_path / "x.pth", dry_run=True)
+        convert(tmp_path / "x.onnx", tmp_path / "x.pth", source="onnx", dry_run=True)
 
 
 @pytest.mark.parametrize("eps", [0.0, 1e-4, 0.1])
@@ -145,7 +145,7 @@ def test_a_norm_with_another_eps_is_refused_by_its_name(eps: float, tmp_path: Pa
     onnx.save(model, tmp_path / "x.onnx")
     nodes = [node for node in model.graph.node if node.op_type == "BatchNormalization"]
     with pytest.raises(Refused, match=f"eps {eps:g} where most have 0.001") as refused:
-        convert("onnx", tmp_path / "x.onnx", tmp_path / "x.pth")
+        convert(tmp_path / "x.onnx", tmp_path / "x.pth", source="onnx")
     assert refused.value.where == nodes[3].output[0]
     assert inspect(tmp_path / "x.onnx").layout == "vmz"
 
@@ -155,7 +155,7 @@ def test_one_eps_of_all_norms_is_converted_and_proved(tmp_path: Path) -> None:
     for attribute in norms(model):
         attribute.f = 0.1
     onnx.save(model, tmp_path / "x.onnx")
-    convert("onnx", tmp_path / "x.onnx", tmp_path / "x.pth")
+    convert(tmp_path / "x.onnx", tmp_path / "x.pth", source="onnx")
     found = verify(tmp_path / "x.onnx", tmp_path / "x.pth")
     assert found.ok
     assert found.functional.blocks[-1].name == "logits"
@@ -221,7 +221,7 @@ def test_out_and_in_again(source: str, tmp_path: Path) -> None:
     """The file that people get: checked by onnx, run by onnxruntime on any size, the weights bit for bit."""
     write, feed, shape = CASES[source]
     path = write(tmp_path)
-    result = convert(source, path, tmp_path / "out.onnx", check=True)
+    result = convert(path, tmp_path / "out.onnx", source=source, check=True)
     assert result.checked
     onnx.checker.check_model(str(tmp_path / "out.onnx"), full_check=True)
     assert contents(tmp_path / "out.onnx") == contents(path)
@@ -230,7 +230,7 @@ def test_out_and_in_again(source: str, tmp_path: Path) -> None:
     clip = np.random.default_rng(3).standard_normal(shape, np.float32)
     logits = run_onnx(str(tmp_path / "out.onnx"), {feed: clip}, [output])[output]
 
-    convert("onnx", tmp_path / "out.onnx", tmp_path / "out.pth", to="native")
+    convert(tmp_path / "out.onnx", tmp_path / "out.pth", source="onnx", to="native")
     if source == "i3d":
         clip = clip.transpose(0, 4, 1, 2, 3).copy()
     if source == "tsn":
@@ -238,7 +238,7 @@ def test_out_and_in_again(source: str, tmp_path: Path) -> None:
     with torch.inference_mode():
         ours = load_model(tmp_path / "out.pth")(torch.from_numpy(clip)).numpy()
     assert np.abs(ours - logits).max() <= 1e-5 * np.abs(logits).max()
-    convert("auto", tmp_path / "out.pth", tmp_path / "again.onnx", to="onnx")
+    convert(tmp_path / "out.pth", tmp_path / "again.onnx", to="onnx")
     assert contents(tmp_path / "again.onnx") == contents(path)
 
 
@@ -246,14 +246,14 @@ def test_out_and_in_again(source: str, tmp_path: Path) -> None:
 def test_a_pytorch_file_becomes_the_source_network_of_its_family(tmp_path: Path) -> None:
     """Variances go back to VMZ's eps."""
     vmz_files.write(tmp_path / "x.pkl", "r3d-18", seed=4)
-    convert("vmz", tmp_path / "x.pkl", tmp_path / "tv.pth", to="torchvision")
-    convert("auto", tmp_path / "tv.pth", tmp_path / "out.onnx")
+    convert(tmp_path / "x.pkl", tmp_path / "tv.pth", source="vmz", to="torchvision")
+    convert(tmp_path / "tv.pth", tmp_path / "out.onnx")
     assert contents(tmp_path / "out.onnx") == contents(tmp_path / "x.pkl")
 
 
 def test_the_record_travels(tmp_path: Path) -> None:
     vmz_files.write(tmp_path / "x.pkl", "ir-csn-26", seed=4)
-    result = convert("vmz", tmp_path / "x.pkl", tmp_path / "out.onnx", settings={"pool1": False})
+    result = convert(tmp_path / "x.pkl", tmp_path / "out.onnx", source="vmz", settings={"pool1": False})
     found = inspect(tmp_path / "out.onnx")
     assert found.provenance == json.loads(json.dumps(result.provenance))
     assert found.provenance["source"]["crc32"].keys() == vmz_tables()["ir-csn-26"].blobs.keys()
@@ -262,11 +262,11 @@ def test_the_record_travels(tmp_path: Path) -> None:
 
 def test_what_cannot_be_written(r2d: Path, tmp_path: Path) -> None:
     with pytest.raises(Refused, match="an ONNX file is written in float32, not float16"):
-        convert("vmz", r2d, tmp_path / "out.onnx", dtype="float16")
+        convert(r2d, tmp_path / "out.onnx", source="vmz", dtype="float16")
     with pytest.raises(UsageError, match=r"must end in \.pkl, \.pickle or \.onnx"):
-        convert("vmz", r2d, tmp_path / "out.pth", to="onnx")
+        convert(r2d, tmp_path / "out.pth", source="vmz", to="onnx")
     with pytest.raises(UsageError, match=r"must end in"):
-        convert("vmz", r2d, tmp_path / "out.onnx", to="vmz-pt")
+        convert(r2d, tmp_path / "out.onnx", source="vmz", to="vmz-pt")
     assert list(tmp_path.iterdir()) == []
 
 
@@ -281,12 +281,12 @@ def test_a_model_without_its_norms_says_why(tmp_path: Path) -> None:
                 kept.remove(one)
     onnx.save(model, tmp_path / "folded.onnx")
     with pytest.raises(Refused, match=r"is not a known network: the export may have folded its batch norms"):
-        convert("onnx", tmp_path / "folded.onnx", tmp_path / "out.pth")
+        convert(tmp_path / "folded.onnx", tmp_path / "out.pth", source="onnx")
 
 
 def test_only_models_are_read_as_onnx(r2d: Path, tmp_path: Path) -> None:
     with pytest.raises(BadInput, match="is a pickle, protocol 2, not an ONNX model"):
-        convert("onnx", r2d, tmp_path / "out.pth")
+        convert(r2d, tmp_path / "out.pth", source="onnx")
 
 
 def test_reading_needs_neither_onnx_nor_numpy(tmp_path: Path) -> None:
@@ -308,9 +308,9 @@ def nets(tmp_path: Path) -> Path:
 
 def test_nets_convert_to_what_their_export_converts_to(nets: Path) -> None:
     export = exported(nets, "ir-csn-26")
-    convert("onnx", export, nets / "onnx.pth")
+    convert(export, nets / "onnx.pth", source="onnx")
     for name in ("x_init_net", "x_predict_net"):
-        convert("vmz", nets / f"{name}.pb", nets / f"{name}.pth")
+        convert(nets / f"{name}.pb", nets / f"{name}.pth", source="vmz")
         assert contents(nets / f"{name}.pth") == contents(nets / "onnx.pth")
     found = inspect(nets / "x_init_net.pb")
     assert (found.container, found.network.settings["pool1"]) == ("Caffe2 init net and predict net", True)
@@ -320,7 +320,7 @@ def test_a_predict_net_is_translated_as_it_is(nets: Path) -> None:
     """Its last pool has the size of the clip that it was built for; operator by operator what Caffe2's own exporter
     makes of it, and the same numbers."""
     export = exported(nets, "ir-csn-26")
-    convert("vmz", nets / "x_init_net.pb", nets / "ours.onnx")
+    convert(nets / "x_init_net.pb", nets / "ours.onnx", source="vmz")
     ours, theirs = (onnx.load(path).graph.node for path in (nets / "ours.onnx", export))
     assert [node.op_type for node in ours if node.op_type != "Flatten"] == [
         node.op_type for node in theirs if node.op_type != "Reshape"
@@ -331,7 +331,7 @@ def test_a_predict_net_is_translated_as_it_is(nets: Path) -> None:
     )
     wanted = theirs["last_out_L400"]
     assert np.abs(ours["last_out_L400"] - wanted).max() <= 1e-6 * np.abs(wanted).max()
-    convert("vmz", nets / "x_init_net.pb", nets / "ours.pth")
+    convert(nets / "x_init_net.pb", nets / "ours.pth", source="vmz")
     np.save(nets / "clip.npy", clip)
     found = verify(nets / "x_init_net.pb", nets / "ours.pth", clip=nets / "clip.npy")
     assert found.ok
@@ -343,18 +343,18 @@ def test_an_init_net_alone_is_a_source_too(nets: Path) -> None:
     (nets / "x_predict_net.pb").unlink()
     assert contents(nets / "x_init_net.pb") == before
     assert inspect(nets / "x_init_net.pb").container == "Caffe2 init net"
-    convert("vmz", nets / "x_init_net.pb", nets / "out.onnx")
+    convert(nets / "x_init_net.pb", nets / "out.onnx", source="vmz")
 
 
 def test_nets_that_are_not_translated(nets: Path) -> None:
     predict = nets / "x_predict_net.pb"
     changed = predict.read_bytes().replace(b"\x22\x0bAveragePool", b"\x22\x0bResizeImage")
     predict.write_bytes(changed)
-    convert("vmz", nets / "x_init_net.pb", nets / "out.pth")  # the weights are the same
+    convert(nets / "x_init_net.pb", nets / "out.pth", source="vmz")  # the weights are the same
     with pytest.raises(
         Refused, match=r"Caffe2 operator ResizeImage has no translation to ONNX \(final_avg\)"
     ):
-        convert("vmz", nets / "x_init_net.pb", nets / "out.onnx")
+        convert(nets / "x_init_net.pb", nets / "out.onnx", source="vmz")
     (nets / "x_init_net.pb").unlink()
     with pytest.raises(BadInput, match=r"describes a network only: its weights are in an init_net\.pb"):
         inspect(predict)

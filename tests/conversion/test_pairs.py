@@ -86,7 +86,7 @@ def converted(monkeypatch, tmp_path):
     """Convert tensors that are in no file: the whole way but for reading and writing."""
     (tmp_path / "x").write_bytes(b"")
 
-    def call(tensors, source, target, provenance=None, variant=None):
+    def call(tensors, source, target, provenance=None, variant=None, **settings):
         layout = load_layout(source)
         opened = Checkpoint(
             path="x", format=layout.format, container="a file", tensors=tensors, provenance=provenance
@@ -98,7 +98,12 @@ def converted(monkeypatch, tmp_path):
             execute, "write_output", lambda path, kind, work, **_: Written(dict(work.draft), {})
         )
         result = conversion.convert(
-            source, tmp_path / "x", tmp_path / f"y{suffix}", to=target, variant=variant
+            tmp_path / "x",
+            tmp_path / f"y{suffix}",
+            source=source,
+            to=target,
+            variant=variant,
+            settings=settings,
         )
         rows = {row.target: row.tensor(tensors) for row in result.rows}
         record = parse_provenance(dump(result.provenance), "y")
@@ -154,3 +159,23 @@ def test_an_eps_that_nothing_tells_is_said(converted) -> None:
     there = converted(file_of("vmz", one), "vmz", "native")
     again = converted(there.tensors, "native", "pytorchvideo", there.record)
     assert not any("taken for" in note for note in again.notes)
+
+
+@pytest.mark.parametrize("between", ["mmaction2", "tsm"])
+def test_what_was_exchanged_on_the_way_comes_back(between, converted) -> None:
+    one = layout_weights.variant("tsm-r50")
+    tensors = file_of("native", one)
+    there = converted(tensors, "native", between, shift_first="previous")
+    assert any("two groups of channels changed places" in note for note in there.notes)
+    assert there.record["network"]["settings"]["shift_first"] == "next"
+    assert (
+        there.tensors[
+            next(name for name in there.tensors if name.endswith("bn1.bias") or "conv1.bn.bias" in name)
+        ].tobytes()
+        != tensors["stem.bn.bias"].tobytes()
+    )
+    other = converted(there.tensors, between, "tsm" if between == "mmaction2" else "mmaction2", there.record)
+    for record, last in ((there.record, there), (other.record, other)):
+        again = converted(last.tensors, record["layout"], "native", record)
+        assert again.record["network"]["settings"]["shift_first"] == "previous"
+        assert all(again.tensors[name].tobytes() == tensor.tobytes() for name, tensor in tensors.items())

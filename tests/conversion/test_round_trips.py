@@ -72,9 +72,9 @@ def test_a_pytorch_file_comes_back_from_its_source(source, layout, one, tmp_path
     )
     there = tmp_path / f"there{usual_suffix(source.format)}"
     asked = layout_weights.model_of(layout.name, one)
-    convert(layout.name, tmp_path / "in.pth", there, to=source.name, variant=asked)
+    convert(tmp_path / "in.pth", there, source=layout.name, to=source.name, variant=asked)
     asked = layout_weights.model_of(source.name, one)
-    convert(source.name, there, tmp_path / "back.pth", to=layout.name, variant=asked)
+    convert(there, tmp_path / "back.pth", source=source.name, to=layout.name, variant=asked)
     back = torch.load(tmp_path / "back.pth", weights_only=True)
     assert back.keys() == state.keys()
     for name, tensor in state.items():

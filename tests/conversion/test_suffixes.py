@@ -22,15 +22,15 @@ if TYPE_CHECKING:
 def test_the_suffix_of_a_project_wraps_the_state_dict(
     r2d: Path, tmp_path: Path, suffix: str, key: str
 ) -> None:
-    bare = convert("vmz", r2d, tmp_path / "out.pth")
-    done = convert("vmz", r2d, tmp_path / f"out{suffix}", check=True)
+    bare = convert(r2d, tmp_path / "out.pth", source="vmz")
+    done = convert(r2d, tmp_path / f"out{suffix}", source="vmz", check=True)
     state = torch.load(tmp_path / "out.pth", weights_only=True)
     held = torch.load(tmp_path / f"out{suffix}", weights_only=True)
     assert next(iter(held)) == key
     assert all(torch.equal(tensor, held[key][name]) for name, tensor in state.items())
     assert all(not isinstance(value, (dict, torch.Tensor)) for name, value in held.items() if name != key)
     assert any(repr(key) in note for note in done.notes)
-    asked_for = convert("vmz", r2d, tmp_path / f"other{suffix}", wrap=True, dry_run=True)
+    asked_for = convert(r2d, tmp_path / f"other{suffix}", source="vmz", wrap=True, dry_run=True)
     assert not any("state" in note for note in asked_for.notes)
     assert inspect(tmp_path / f"out{suffix}").network == bare.info
 

@@ -24,7 +24,7 @@ from tests.helpers.layout_weights import shells
 def r2d_state(r2d, tmp_path_factory) -> dict[str, torch.Tensor]:
     """R2D-18 with VMZ-pt's names, its counters no longer at 0."""
     path = tmp_path_factory.mktemp("further") / "r2d.pth"
-    convert("vmz", r2d, path)
+    convert(r2d, path, source="vmz")
     state = torch.load(path, weights_only=True)
     for number, name in enumerate(name for name in state if name.endswith("num_batches_tracked")):
         state[name] = torch.tensor(1000 + number)
@@ -35,7 +35,7 @@ def r2d_state(r2d, tmp_path_factory) -> dict[str, torch.Tensor]:
 def r3d_mmaction(r3d, tmp_path_factory) -> dict[str, torch.Tensor]:
     """R3D-18 with mmaction's names."""
     path = tmp_path_factory.mktemp("further") / "r3d.pth"
-    convert("vmz", r3d, path, to="mmaction")
+    convert(r3d, path, source="vmz", to="mmaction")
     return torch.load(path, weights_only=True)
 
 
@@ -58,13 +58,13 @@ def origin(path) -> dict:
 def test_a_prefix_in_front_of_all_names_is_a_scope(r2d_state, tmp_path, prefix):
     state = {prefix + name: tensor for name, tensor in r2d_state.items()}
     torch.save(state, tmp_path / "in.pth")
-    result = convert("auto", tmp_path / "in.pth", tmp_path / "clean.pth")
+    result = convert(tmp_path / "in.pth", tmp_path / "clean.pth")
     assert (result.layout, result.target) == ("vmz-pt", "vmz-pt")
     assert f"every name in the input starts with {prefix}" in result.notes
     assert same(written(tmp_path / "clean.pth"), r2d_state)
-    convert("vmz-pt", tmp_path / "in.pth", tmp_path / "there.pth", to="native")
+    convert(tmp_path / "in.pth", tmp_path / "there.pth", source="vmz-pt", to="native")
     assert origin(tmp_path / "there.pth")["scope"] == prefix
-    convert("auto", tmp_path / "there.pth", tmp_path / "back.pth", to="vmz-pt")
+    convert(tmp_path / "there.pth", tmp_path / "back.pth", to="vmz-pt")
     assert same(written(tmp_path / "back.pth"), state)
 
 
@@ -72,7 +72,7 @@ def test_an_averaged_model_has_a_counter_beside_the_prefix(r2d_state, tmp_path):
     for counter in ("n_averaged", "steps"):
         state = {"module." + name: tensor for name, tensor in r2d_state.items()} | {counter: torch.tensor(7)}
         torch.save(state, tmp_path / "in.pth")
-        convert("vmz-pt", tmp_path / "in.pth", tmp_path / "out.pth", force=True)
+        convert(tmp_path / "in.pth", tmp_path / "out.pth", source="vmz-pt", force=True)
         assert same(written(tmp_path / "out.pth"), r2d_state)
 
 
@@ -80,7 +80,7 @@ def test_averages_among_the_weights_are_left_out(r2d_state, tmp_path):
     """As mmcv's EMAHook keeps them: buffers of the module itself."""
     averages = {f"ema_{name.replace('.', '_')}": tensor + 1 for name, tensor in r2d_state.items()}
     torch.save({**r2d_state, **averages}, tmp_path / "in.pth")
-    result = convert("auto", tmp_path / "in.pth", tmp_path / "out.pth")
+    result = convert(tmp_path / "in.pth", tmp_path / "out.pth")
     assert same(written(tmp_path / "out.pth"), r2d_state)
     assert set(result.dropped) == set(averages)
     assert any("averages of the weights" in note for note in result.notes)
@@ -88,14 +88,14 @@ def test_averages_among_the_weights_are_left_out(r2d_state, tmp_path):
     assert re.search(r" and \d+ more$", line)
     torch.save({**r2d_state, "ema_of_another_layer": torch.ones(1)}, tmp_path / "in.pth")
     with pytest.raises(Refused, match="1 fault"):
-        convert("vmz-pt", tmp_path / "in.pth", tmp_path / "other.pth")
+        convert(tmp_path / "in.pth", tmp_path / "other.pth", source="vmz-pt")
 
 
 def test_a_prefix_of_some_names_is_none(r2d_state, tmp_path):
     state = {("" if name == "fc.bias" else "module.") + name: tensor for name, tensor in r2d_state.items()}
     torch.save(state, tmp_path / "in.pth")
     with pytest.raises(Refused):
-        convert("vmz-pt", tmp_path / "in.pth", tmp_path / "out.pth")
+        convert(tmp_path / "in.pth", tmp_path / "out.pth", source="vmz-pt")
 
 
 def test_batch_counters_are_kept_where_they_are_and_filled_in_where_not(r2d_state, tmp_path):
@@ -113,19 +113,21 @@ def test_batch_counters_are_kept_where_they_are_and_filled_in_where_not(r2d_stat
         ("old", zeros),
         ("some", {**r2d_state, "stem.1.num_batches_tracked": torch.tensor(0)}),
     ):
-        convert("vmz-pt", tmp_path / f"{name}.pth", tmp_path / f"{name}2.pth", to="native", check=True)
-        convert("native", tmp_path / f"{name}2.pth", tmp_path / f"{name}3.pth", to="vmz-pt", check=True)
+        convert(tmp_path / f"{name}.pth", tmp_path / f"{name}2.pth", source="vmz-pt", to="native", check=True)
+        convert(
+            tmp_path / f"{name}2.pth", tmp_path / f"{name}3.pth", source="native", to="vmz-pt", check=True
+        )
         assert same(written(tmp_path / f"{name}3.pth"), wanted)
         assert (
             load_model(tmp_path / f"{name}.pth").stem.bn.num_batches_tracked
             == wanted["stem.1.num_batches_tracked"]
         )
-    result = convert("vmz-pt", tmp_path / "new.pth", tmp_path / "new.pkl", to="vmz")
+    result = convert(tmp_path / "new.pth", tmp_path / "new.pkl", source="vmz-pt", to="vmz")
     counters = len(r2d_state) - len(old)
     assert any(note.startswith(f"{counters} batch counters") for note in result.notes)
-    result = convert("vmz-pt", tmp_path / "new.pth", tmp_path / "half.pth", dtype="float16")
+    result = convert(tmp_path / "new.pth", tmp_path / "half.pth", source="vmz-pt", dtype="float16")
     assert written(tmp_path / "half.pth")["stem.1.num_batches_tracked"] == 1000
-    convert("vmz-pt", tmp_path / "new.pth", tmp_path / "wide.pth", dtype="float64")
+    convert(tmp_path / "new.pth", tmp_path / "wide.pth", source="vmz-pt", dtype="float64")
     assert not any("rounds" in note for note in inspect(tmp_path / "wide.pth").provenance["notes"])
 
 
@@ -133,14 +135,14 @@ def test_counters_of_another_kind_are_filled_in(r2d_state, tmp_path):
     name = "stem.1.num_batches_tracked"
     for odd in (torch.tensor(3.0), torch.tensor([3])):
         torch.save({**r2d_state, name: odd}, tmp_path / "in.pth")
-        convert("vmz-pt", tmp_path / "in.pth", tmp_path / "out.pth", force=True)
+        convert(tmp_path / "in.pth", tmp_path / "out.pth", source="vmz-pt", force=True)
         assert same({name: written(tmp_path / "out.pth")[name]}, {name: torch.tensor(0)})
 
 
 def test_another_class_count_is_an_ordinary_file(r2d_state, tmp_path):
     state = {**r2d_state, "fc.weight": torch.rand(7, 512), "fc.bias": torch.rand(7)}
     torch.save(state, tmp_path / "in.pth")
-    result = convert("auto", tmp_path / "in.pth", tmp_path / "out.pkl", to="vmz")
+    result = convert(tmp_path / "in.pth", tmp_path / "out.pkl", to="vmz")
     assert result.info.classes == 7
     assert {row.target for row in result.rows} >= {"last_out_L7_w", "last_out_L7_b"}
 
@@ -163,15 +165,15 @@ def test_a_file_without_a_head(r2d, r2d_state, tmp_path, run):
         whole, features = load_model(r2d).end_points(clip), load_model(tmp_path / "out.pth")(clip)
     assert torch.equal(features, whole["pool"])
     with pytest.raises(Refused, match="have a head"):
-        convert("auto", tmp_path / "in.pth", tmp_path / "out.pkl", to="vmz")
+        convert(tmp_path / "in.pth", tmp_path / "out.pkl", to="vmz")
 
 
 def test_the_head_is_left_out_when_asked_for(r2d, r2d_state, tmp_path):
-    result = convert("vmz", r2d, tmp_path / "out.pth", backbone=True)
+    result = convert(r2d, tmp_path / "out.pth", source="vmz", backbone=True)
     assert result.info.classes == 0
     assert result.dropped[:2] == ("last_out_L400_w", "last_out_L400_b")
     assert set(written(tmp_path / "out.pth")) == {name for name in r2d_state if not name.startswith("fc.")}
-    again = convert("auto", tmp_path / "out.pth", tmp_path / "again.pth", backbone=True)
+    again = convert(tmp_path / "out.pth", tmp_path / "again.pth", backbone=True)
     assert again.dropped == ()
 
 
@@ -181,16 +183,16 @@ def test_a_file_of_mmactions_backbone_alone(r3d, r3d_mmaction, tmp_path):
         for name, tensor in r3d_mmaction.items()
         if name.startswith("backbone.")
     }
-    convert("vmz", r3d, tmp_path / "backbone.pth", to="mmaction", backbone=True)
+    convert(r3d, tmp_path / "backbone.pth", source="vmz", to="mmaction", backbone=True)
     assert same(written(tmp_path / "backbone.pth"), bare)
     torch.save({"module." + name: tensor for name, tensor in bare.items()}, tmp_path / "in.pth")
-    result = convert("auto", tmp_path / "in.pth", tmp_path / "out.pth", to="vmz-pt")
+    result = convert(tmp_path / "in.pth", tmp_path / "out.pth", to="vmz-pt")
     assert result.layout == "mmaction"
     assert any("backbone alone" in note for note in result.notes)
     assert origin(tmp_path / "out.pth")["absent"] is True
-    convert("auto", tmp_path / "out.pth", tmp_path / "back.pth", to="mmaction")
+    convert(tmp_path / "out.pth", tmp_path / "back.pth", to="mmaction")
     assert same(written(tmp_path / "back.pth"), {"module." + name: tensor for name, tensor in bare.items()})
-    convert("mmaction", tmp_path / "in.pth", tmp_path / "full.pth")
+    convert(tmp_path / "in.pth", tmp_path / "full.pth", source="mmaction")
     assert same(written(tmp_path / "full.pth"), {"backbone." + name: tensor for name, tensor in bare.items()})
 
 
@@ -206,8 +208,8 @@ def test_a_head_of_another_name_is_taken_when_named(r2d_state, tmp_path, run, pr
     assert done.returncode == 0, done.stderr
     assert "the input's head is called classifier.1 (--head)" in done.stdout
     assert same(written(tmp_path / "out.pth"), r2d_state)
-    convert("vmz-pt", tmp_path / "in.pth", tmp_path / "there.pth", to="native", head=head)
-    convert("auto", tmp_path / "there.pth", tmp_path / "back.pth", to="vmz-pt")
+    convert(tmp_path / "in.pth", tmp_path / "there.pth", source="vmz-pt", to="native", head=head)
+    convert(tmp_path / "there.pth", tmp_path / "back.pth", to="vmz-pt")
     assert same(written(tmp_path / "back.pth"), state)
     assert load_model(tmp_path / "in.pth", head=head).head.out_features == 400
     assert inspect(tmp_path / "in.pth", head=head).network.classes == 400
@@ -222,13 +224,13 @@ def test_no_other_layer_is_proposed_as_a_head(r2d_state, tmp_path):
     ):
         torch.save(plain | further, tmp_path / "in.pth")
         with pytest.raises(Refused) as caught:
-            convert("vmz-pt", tmp_path / "in.pth", tmp_path / "out.pth")
+            convert(tmp_path / "in.pth", tmp_path / "out.pth", source="vmz-pt")
         assert "--head" not in caught.value.hint
 
 
 def test_a_head_that_is_not_there(r2d, tmp_path):
     with pytest.raises(Refused) as caught:
-        convert("vmz", r2d, tmp_path / "out.pth", head="fc")
+        convert(r2d, tmp_path / "out.pth", source="vmz", head="fc")
     assert any(fault.startswith("missing: fc_w") for fault in caught.value.faults)
 
 
@@ -259,7 +261,7 @@ def test_a_training_run_comes_back_name_by_name(r2d_state, tmp_path, run):
         assert f"note: {text}\n" in done.stdout
     source = inspect(tmp_path / "there.pth").provenance["source"]
     assert source["drop"] == ["module.queue"]
-    convert("auto", tmp_path / "there.pth", tmp_path / "back.pth", to="vmz-pt", check=True)
+    convert(tmp_path / "there.pth", tmp_path / "back.pth", to="vmz-pt", check=True)
     assert same(written(tmp_path / "back.pth"), network)
     assert inspect(tmp_path / "in.pth", head="new_fc", drop=["*queue"]).network.classes == 400
     model = load_model(tmp_path / "in.pth", head="new_fc", drop=["*queue"])

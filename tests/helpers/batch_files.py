@@ -87,7 +87,7 @@ def make_zoo(folder: Path) -> None:
     def source(family: str, name: str, to: str, path: str, seed: int, classes: int = 10) -> None:
         (folder / path).parent.mkdir(exist_ok=True, parents=True)
         write_native(native, family, name, classes, seed)
-        convert("native", native, folder / path, to=to)
+        convert(native, folder / path, source="native", to=to)
 
     for seed, name in enumerate(("ir-csn-26", "ir-csn-26", "ip-csn-26", "ip-csn-26")):
         source("resnet3d", name, "vmz", f"vmz/{name}-{seed}.pkl", seed, 10 + seed)
@@ -106,7 +106,7 @@ def convert_zoo(folder: Path) -> dict[str, str]:
     for task in tasks:
         Path(task.output).parent.mkdir(parents=True, exist_ok=True)
         source = None if task.source == "auto" else task.source
-        convert(source, task.input, task.output, to=task.to, **task.options)
+        convert(task.input, task.output, source=source, to=task.to, **task.options)
     found = hashes(folder, *OUTPUTS)
     assert len(found) == ROWS
     for name in OUTPUTS:

@@ -29,7 +29,7 @@ def layouts(r3d, tmp_path_factory):
     found = {"vmz": r3d}
     for to in ("vmz-pt", "torchvision", "mmaction"):
         found[to] = folder / f"{to}.pth"
-        convert("vmz", r3d, found[to], to=to)
+        convert(r3d, found[to], source="vmz", to=to)
     return found
 
 
@@ -157,7 +157,7 @@ def test_pieces_of_different_lengths_are_aligned(tmp_path):
 
 
 def test_different_sizes_are_not_a_different_layout(r2d, tmp_path):
-    convert("vmz", r2d, tmp_path / "a.pth")
+    convert(r2d, tmp_path / "a.pth", source="vmz")
     state = torch.load(tmp_path / "a.pth")
     state["fc.weight"], state["fc.bias"] = state["fc.weight"][:101].clone(), state["fc.bias"][:101].clone()
     torch.save(state, tmp_path / "b.pth")

@@ -20,7 +20,7 @@ from onnx import helper, numpy_helper
 
 from converters import Refused, convert, diff, inspect
 from converters.conversion.recognize import recognize
-from converters.errors import BadInput
+from converters.errors import BadInput, UsageError
 from converters.formats.checkpoint import Checkpoint
 from converters.formats.other_value import unconverted
 from converters.mapping.layout_tables import load_layout
@@ -206,15 +206,15 @@ def test_metadata_and_records_are_compared(r2d, tmp_path):
     ).encode()
     (tmp_path / "null.safetensors").write_bytes(struct.pack("<Q", len(header)) + header + bytes(4))
     assert inspect(tmp_path / "null.safetensors").tensors == (("w", "float32", (1,)),)
-    convert("vmz", r2d, tmp_path / "a.pth")
-    convert("vmz-pt", tmp_path / "a.pth", tmp_path / "b.pth", to="vmz-pt")
+    convert(r2d, tmp_path / "a.pth", source="vmz")
+    convert(tmp_path / "a.pth", tmp_path / "b.pth", source="vmz-pt", to="vmz-pt")
     found = diff(tmp_path / "a.pth", tmp_path / "b.pth")
     assert others(found) in ({}, {"the record": "differs"})
     assert found.same == (not others(found))
 
 
 def test_two_layouts_are_compared_by_their_network_alone(r2d, run, tmp_path):
-    convert("vmz", r2d, tmp_path / "a.pth", to="native")
+    convert(r2d, tmp_path / "a.pth", source="vmz", to="native")
     state = torch.load(tmp_path / "a.pth", weights_only=False)
     value = {"state_dict": {**state, "odd": TENSORS["uint16"]}, "epoch": 3}
     save(tmp_path / "b.pth", value)
@@ -369,6 +369,56 @@ def test_hdf5_references_and_named_datatypes_are_not_called_equal(tmp_path, wher
 
 
 @pytest.mark.parametrize(
+    "where", ["scalar", "array", "attribute", "region", "points", "field", "list", "null"]
+)
+def test_hdf5_references_are_compared_by_what_they_refer_to(tmp_path, where):
+    def made(name, target, part, first="x"):
+        with h5py.File(tmp_path / name, "w") as file:
+            file[f"g/{first}"] = 1.0  # so that the targets lie elsewhere in the file
+            del file[f"g/{first}"]
+            file["g/a"], file["g/b"] = np.ones(3, "f4"), np.zeros(3, "f4")
+            one = file["g"][target].ref
+            if where == "scalar":
+                file.create_dataset("r", data=one, dtype=h5py.ref_dtype)
+            elif where == "array":
+                file.create_dataset("r", (2, 1), dtype=h5py.ref_dtype)[1, 0] = one
+            elif where == "attribute":
+                file["g/a"].attrs["r"] = one
+            elif where == "region":
+                file.create_dataset("r", data=file["g/a"].regionref[part], dtype=h5py.regionref_dtype)
+            elif where == "points":
+                points = file["g/a"].regionref[np.array([part.start == 0, True, True])]
+                file.create_dataset("r", data=points, dtype=h5py.regionref_dtype)
+            elif where == "field":
+                fields = np.dtype([("n", "i4"), ("r", h5py.ref_dtype)])
+                file.create_dataset("r", data=np.array([(1, one)], fields))
+            elif where == "list":
+                lists = file.create_dataset("r", (1,), dtype=h5py.vlen_dtype(h5py.ref_dtype))
+                lists[0] = np.array([file["g/a"].ref, one], h5py.ref_dtype)
+            elif target == "a":
+                file.create_dataset("r", (2,), dtype=h5py.ref_dtype)
+            else:
+                file.create_dataset("r", (2,), dtype=h5py.ref_dtype)[0] = one
+        return tmp_path / name
+
+    a, again = made("a.h5", "a", slice(0, 1)), made("again.h5", "a", slice(0, 1), "a longer name" * 9)
+    b = made("b.h5", "b", slice(1, 3))
+    assert a.read_bytes() != again.read_bytes()
+    assert diff(a, again).same
+    assert set(others(diff(a, b)).values()) == {"differs"}
+
+
+def test_an_hdf5_reference_to_what_has_no_path_is_unknown(tmp_path):
+    for name in "ab":
+        with h5py.File(tmp_path / f"{name}.h5", "w") as file:
+            file["w"], file["gone"] = np.ones(3, "f4"), np.full(2, ord(name))
+            file.create_dataset("r", data=file["gone"].ref, dtype=h5py.ref_dtype)
+            file["r"].attrs["name"] = name
+            del file["gone"]
+    assert others(diff(tmp_path / "a.h5", tmp_path / "b.h5"))["r[0]"] == "unknown"
+
+
+@pytest.mark.parametrize(
     ("a", "b", "said"),
     [
         (torch.tensor([True, False]), torch.tensor([False, False]), "1 values, bits differ"),
@@ -382,7 +432,10 @@ def test_hdf5_references_and_named_datatypes_are_not_called_equal(tmp_path, wher
     ids=["truth values", "sign of zero", "NaN payload"],
 )
 def test_values_without_a_distance_are_said_to_differ_in_bits(tmp_path, a, b, said):
-    text = difference_text(diff(save(tmp_path / "a.pth", {"w": a}), save(tmp_path / "b.pth", {"w": b})))
+    found = diff(save(tmp_path / "a.pth", {"w": a}), save(tmp_path / "b.pth", {"w": b}))
+    (row,) = found.as_data()["rows"]
+    assert row["unequal"] + row["other_bits"] == 1
+    text = difference_text(found)
     assert said in text
     assert "nan" not in text
     assert "by up to" not in text
@@ -399,3 +452,30 @@ def test_a_module_beside_a_state_dict_is_refused_with_the_name_of_the_state_dict
     with pytest.raises(BadInput) as caught:
         inspect(save(tmp_path / "a.pth", module))
     assert "alone" not in caught.value.hint
+
+
+def test_entries_are_compared_without_what_is_beside_them(tmp_path):
+    def made(name, weights, average, **more):
+        odd = {"n": torch.ones(2, dtype=torch.uint16)}
+        return save(
+            tmp_path / name,
+            {
+                "state_dict": {"w": weights, **odd, **more},
+                "ema_state_dict": {"w": average, **odd},
+                "epoch": name,
+            },
+        )
+
+    a, b = made("a.pth", W, W * 2), made("b.pth", W * 2, W)
+    assert not diff(a, b).same
+    assert not diff(a, b, entry_a="state_dict", entry_b="state_dict").same
+    found = diff(a, b, entry_a="state_dict", entry_b="ema_state_dict")
+    assert found.same
+    assert "epoch" in found.not_compared[0]
+    assert "ema_state_dict" in found.not_compared[0]
+    assert not diff(a, a, entry_b="ema_state_dict").same
+    assert diff(a, save(tmp_path / "c.pth", {"w": W * 2}), entry_a="ema_state_dict").not_compared[1] == ()
+    more = made("d.pth", W, W, o=torch.ones(1, dtype=torch.uint16))
+    assert others(diff(a, more, entry_b="state_dict")) == {"o": "only in B"}
+    with pytest.raises(UsageError, match="no state dict in the entry"):
+        diff(a, b, entry_a="other")

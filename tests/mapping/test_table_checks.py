@@ -141,10 +141,10 @@ def test_a_broken_layout_breaks_no_others(kind, tables, r2d, tmp_path, capsys):
     plant(tables, slip)
     assert main(["models"]) == 0
     assert f"{slip.name}.toml" in capsys.readouterr().err
-    convert(None, r2d, tmp_path / "out.pth", to="vmz-pt")
-    convert(None, tmp_path / "out.pth", tmp_path / "again.pth", to="native")
+    convert(r2d, tmp_path / "out.pth", to="vmz-pt")
+    convert(tmp_path / "out.pth", tmp_path / "again.pth", to="native")
     with pytest.raises(ConverterError, match=f"{slip.name}.toml"):
-        convert(None, r2d, tmp_path / "other.pth", to=slip.name)
+        convert(r2d, tmp_path / "other.pth", to=slip.name)
 
 
 NETWORK_SLIPS = {
@@ -173,8 +173,8 @@ def test_a_broken_network_breaks_no_others(kind, tables, r2d, tmp_path, capsys):
     assert f"warning: {path}: " in printed.err
     assert slip.key in printed.err
     assert slip.right in printed.err
-    convert(None, r2d, tmp_path / "out.pth", to="vmz-pt")
-    convert(None, tmp_path / "out.pth", tmp_path / "again.pth", to="native")
+    convert(r2d, tmp_path / "out.pth", to="vmz-pt")
+    convert(tmp_path / "out.pth", tmp_path / "again.pth", to="native")
 
 
 def test_a_network_that_composes_a_broken_one_is_broken_too(tables):
@@ -209,7 +209,7 @@ def test_a_broken_network_is_named_where_its_file_is_not_recognised(tables, r2d,
     path.write_text(text.replace("[variant]", "[varient]", 1), encoding="utf-8")
     line = text[: text.index("[variant]")].count("\n") + 1
     with pytest.raises(ConverterError) as caught:
-        convert(None, r2d, tmp_path / "out.pth", to="mmaction2")
+        convert(r2d, tmp_path / "out.pth", to="mmaction2")
     assert f"{path}: unknown key 'varient'" in str(caught.value)
     assert f"(line {line}, " in str(caught.value)
     assert not (tmp_path / "out.pth").exists()

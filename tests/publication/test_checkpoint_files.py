@@ -71,7 +71,7 @@ OTHERS = (
 
 @pytest.fixture
 def folder(zoo, tmp_path):
-    convert("vmz", zoo / "vmz" / "ir-csn-26-0.pkl", tmp_path / "net.pth")
+    convert(zoo / "vmz" / "ir-csn-26-0.pkl", tmp_path / "net.pth", source="vmz")
     publish(tmp_path / "net.pth", folder=tmp_path)
     (tmp_path / "net.pth").unlink()
     return tmp_path

@@ -2,35 +2,18 @@
 
 from __future__ import annotations
 
-import json
-import struct
-
 import pytest
 import torch
 
 from converters import Refused, convert, publish
-
-
-def forged(path, output, change):
-    """A safetensors file with its record changed."""
-    data = path.read_bytes()
-    (length,) = struct.unpack("<Q", data[:8])
-    header = json.loads(data[8 : 8 + length])
-    ((key, text),) = ((key, text) for key, text in header["__metadata__"].items() if '"provenance"' in text)
-    record = json.loads(text)
-    change(record)
-    header["__metadata__"][key] = json.dumps(record)
-    written = json.dumps(header).encode()
-    written += b" " * (-len(written) % 8)
-    output.write_bytes(struct.pack("<Q", len(written)) + written + data[8 + length :])
-    return output
+from tests.helpers.forged_records import forged
 
 
 @pytest.fixture(scope="module")
 def pair(zoo, tmp_path_factory):
     source = zoo / "vmz" / "ir-csn-26-0.pkl"
     output = tmp_path_factory.mktemp("pair") / "net.safetensors"
-    convert("vmz", source, output, sha256=True)
+    convert(source, output, source="vmz", sha256=True)
     return source, output
 
 
@@ -111,7 +94,7 @@ def test_an_honest_record_is_not(pair, tmp_path):
 
 def test_a_chain_of_conversions(pair, tmp_path):
     source, output = pair
-    convert(None, output, tmp_path / "second.safetensors", to="mmaction")
+    convert(output, tmp_path / "second.safetensors", to="mmaction")
     for made_from in (source, output):
         assert "its record is that" in publish(tmp_path / "second.safetensors", source=made_from).checks[1]
     other = forged(
@@ -125,7 +108,7 @@ def test_a_chain_of_conversions(pair, tmp_path):
 
 def test_settings_of_the_user_are_said_again(pair, tmp_path, run):
     source, _ = pair
-    convert("vmz", source, tmp_path / "net.pth", settings={"pool1": False})
+    convert(source, tmp_path / "net.pth", source="vmz", settings={"pool1": False})
     with pytest.raises(Refused, match="does not say of itself") as caught:
         publish(tmp_path / "net.pth", source=source)
     assert "--set" in caught.value.hint
@@ -134,10 +117,10 @@ def test_settings_of_the_user_are_said_again(pair, tmp_path, run):
 
 def test_a_file_without_a_record_has_the_settings_of_its_source(pair, tmp_path):
     source, output = pair
-    convert(None, output, tmp_path / "net.pth")
+    convert(output, tmp_path / "net.pth")
     torch.save(torch.load(tmp_path / "net.pth"), tmp_path / "bare.pth")
     assert "it has no record" in publish(tmp_path / "bare.pth", source=source).checks[1]
-    convert("vmz", source, tmp_path / "strided.pth", settings={"stem_stride": 2})
+    convert(source, tmp_path / "strided.pth", source="vmz", settings={"stem_stride": 2})
     torch.save(torch.load(tmp_path / "strided.pth"), tmp_path / "bare.pth")
     with pytest.raises(Refused, match="does not say of itself") as caught:
         publish(tmp_path / "bare.pth", source=source, settings={"stem_stride": 2})

@@ -41,7 +41,7 @@ def two(zoo, tmp_path_factory):
     folder = tmp_path_factory.mktemp("two")
     for number in (0, 1):
         (folder / str(number)).mkdir()
-        convert("vmz", zoo / "vmz" / f"ir-csn-26-{number}.pkl", folder / str(number) / "net.pth")
+        convert(zoo / "vmz" / f"ir-csn-26-{number}.pkl", folder / str(number) / "net.pth", source="vmz")
     return folder
 
 

@@ -39,7 +39,7 @@ def files(zoo, tmp_path, monkeypatch):
         monkeypatch.setattr(table, "releases", lambda: [release(name)])
         source = tmp_path / name
         os.link(weights, source)
-        convert("vmz", source, tmp_path / "net.pth", **options)
+        convert(source, tmp_path / "net.pth", source="vmz", **options)
         return source, tmp_path / "net.pth"
 
     return make

@@ -130,7 +130,7 @@ def test_front_matter_is_what_went_in():
 @pytest.fixture(scope="module")
 def found(zoo, tmp_path_factory):
     output = tmp_path_factory.mktemp("card") / "net.pth"
-    convert("vmz", zoo / "vmz" / "ir-csn-26-0.pkl", output)
+    convert(zoo / "vmz" / "ir-csn-26-0.pkl", output, source="vmz")
     return inspect(output)
 
 
@@ -197,7 +197,7 @@ def test_a_deep_record_does_not_hang_a_card(found):
 
 
 def test_without_pyyaml_nothing_is_published(zoo, tmp_path, monkeypatch):
-    convert("vmz", zoo / "vmz" / "ir-csn-26-0.pkl", tmp_path / "net.pth")
+    convert(zoo / "vmz" / "ir-csn-26-0.pkl", tmp_path / "net.pth", source="vmz")
     monkeypatch.setitem(sys.modules, "yaml", None)
     with pytest.raises(ConverterError, match="needs the package PyYAML") as caught:
         publish(tmp_path / "net.pth")

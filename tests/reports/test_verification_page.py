@@ -56,8 +56,8 @@ def folder(tmp_path_factory) -> SimpleNamespace:
     )
     np.save(found.clip, np.random.default_rng(5).standard_normal((1, 3, 8, 64, 64), np.float32))
     vmz_files.write(found.source, "ir-csn-26", seed=8)
-    convert("vmz", found.source, found.right)
-    convert("vmz", found.source, found.wrong, to="native")
+    convert(found.source, found.right, source="vmz")
+    convert(found.source, found.wrong, source="vmz", to="native")
     file = File(found.wrong)
     exchanged_mean_and_bias(file)
     one_nan(file)
@@ -312,7 +312,7 @@ def test_values_are_read_in_bounded_memory() -> None:
 
 
 def test_of_many_suspects_only_the_first_get_a_histogram(folder, tmp_path: Path) -> None:
-    convert("vmz", folder.source, tmp_path / "half.pth", dtype="float16")
+    convert(folder.source, tmp_path / "half.pth", source="vmz", dtype="float16")
     found = verify(folder.source, tmp_path / "half.pth", clip=folder.clip, evidence=True)
     assert len(found.evidence.suspects) == 142
     assert sum(bool(one.histogram) for one in found.evidence.suspects) == MAX_HISTOGRAMS

@@ -70,7 +70,7 @@ def test_the_record_is_left_aside(comparison, tmp_path, name):
     digests = []
     for source in ("a", "b"):
         (tmp_path / source).mkdir()
-        convert("vmz", tmp_path / f"{source}.pkl", tmp_path / source / name, to=target)
+        convert(tmp_path / f"{source}.pkl", tmp_path / source / name, source="vmz", to=target)
         digests.append(digest_file(tmp_path / source / name))
     one, other = digests
     assert one.masked == other.masked

@@ -55,7 +55,7 @@ def converts(folder: Path, a: Path, b: Path) -> str:
     found = suggest(a, b, folder / "map.toml")
     assert (found.unsure, found.left_over) == (0, ((), ()))
     out = folder / f"out{b.suffix if b.suffix == '.ckpt' else '.pth'}"
-    convert(None, a, out, mapping=folder / "map.toml")
+    convert(a, out, mapping=folder / "map.toml")
     right = contents(b)
     assert {name: one for name, one in contents(out).items() if name in right and one[0] == "float32"} == {
         name: one for name, one in right.items() if one[0] == "float32" and name != "data"
@@ -96,7 +96,7 @@ def test_a_bias_of_caffe2_does_not_vanish(other, tmp_path):
     found = suggest(tmp_path / "a.pkl", b, tmp_path / "map.toml")
     assert ("conv1_b", "conv1.bias") in {(row["from"], row["to"]) for row in found.rows}
     assert found.dropped == ((), ())
-    convert(None, tmp_path / "a.pkl", tmp_path / "out.pth", mapping=tmp_path / "map.toml")
+    convert(tmp_path / "a.pkl", tmp_path / "out.pth", mapping=tmp_path / "map.toml")
     assert contents(tmp_path / "out.pth") == contents(save(tmp_path / "c.pth", state))
 
 
@@ -140,7 +140,7 @@ def test_solver_state_of_caffe2_is_a_pattern(tmp_path):
     found = suggest(tmp_path / "a.pkl", b, tmp_path / "map.toml")
     assert (found.unsure, found.left_over) == (0, ((), ()))
     assert set(found.dropped[0]) == {*solver, "lr", "model_iter"}
-    convert(None, tmp_path / "a.pkl", tmp_path / "out.pth", mapping=tmp_path / "map.toml")
+    convert(tmp_path / "a.pkl", tmp_path / "out.pth", mapping=tmp_path / "map.toml")
     assert contents(tmp_path / "out.pth") == contents(b)
     del blobs["conv1_b"], solver["conv1_b_momentum"]
     vmz_files.write_arrays(tmp_path / "c.pkl", {**blobs, **solver})
@@ -221,7 +221,7 @@ def test_an_object_graph_of_tensorflow_2(other, tmp_path):
     else:
         found = suggest(a, save(tmp_path / "b.pth", small()), tmp_path / "map.toml")
         assert (found.unsure, found.left_over) == (0, ((), ()))
-        convert(None, a, tmp_path / "out.pth", mapping=tmp_path / "map.toml")
+        convert(a, tmp_path / "out.pth", mapping=tmp_path / "map.toml")
         assert contents(tmp_path / "out.pth") == contents(save(tmp_path / "c.pth", state))
 
 
@@ -250,10 +250,10 @@ def test_tensorflow_on_the_right_has_its_counters(tmp_path):
     a = save(tmp_path / "a.pth", state)
     found = suggest(a, b, tmp_path / "map.toml")
     assert (found.unsure, found.left_over) == (0, ((), ()))
-    convert(None, a, tmp_path / "out.ckpt", mapping=tmp_path / "map.toml")
+    convert(a, tmp_path / "out.ckpt", mapping=tmp_path / "map.toml")
     out, right = contents(tmp_path / "out.ckpt"), contents(b)
     assert {name: one[:2] for name, one in out.items()} == {name: one[:2] for name, one in right.items()}
-    convert(None, tmp_path / "out.ckpt", tmp_path / "back.pth", mapping=tmp_path / "map.toml", reverse=True)
+    convert(tmp_path / "out.ckpt", tmp_path / "back.pth", mapping=tmp_path / "map.toml", reverse=True)
     assert contents(tmp_path / "back.pth") == contents(a)
 
 
@@ -308,7 +308,7 @@ def test_other_integers_are_left_over(name, tmp_path):
     found = suggest(a, save(tmp_path / "b.pth", state), tmp_path / "map.toml")
     assert found.left_over == ((name,), ())
     with pytest.raises(Refused, match="nobody has confirmed"):
-        convert(None, a, tmp_path / "out.pth", mapping=tmp_path / "map.toml")
+        convert(a, tmp_path / "out.pth", mapping=tmp_path / "map.toml")
 
 
 # ONNX
@@ -370,10 +370,10 @@ def test_onnx_on_either_side(side, trans, tmp_path):
         return
     found = suggest(other, model, tmp_path / "map.toml")
     assert (found.unsure, found.left_over) == (0, ((), ()))
-    convert(None, other, tmp_path / "out.safetensors", mapping=tmp_path / "map.toml")
+    convert(other, tmp_path / "out.safetensors", mapping=tmp_path / "map.toml")
     wanted = {name: one for name, one in contents(model).items() if name in weights}
     assert contents(tmp_path / "out.safetensors") == wanted
-    convert(None, model, tmp_path / "back.pth", mapping=tmp_path / "map.toml", reverse=True)
+    convert(model, tmp_path / "back.pth", mapping=tmp_path / "map.toml", reverse=True)
     assert contents(tmp_path / "back.pth") == contents(other)
 
 
@@ -445,3 +445,26 @@ def test_one_network_with_another_head(left, right, tmp_path):
     assert {row["from"]: row["to"] for row in found.rows} == {
         name: name for name in left if name in right and left[name].shape == right[name].shape
     }
+
+
+@pytest.mark.parametrize(
+    ("slot", "pattern"),
+    [
+        ("w/Adam_1", "*/Adam_1"),
+        ("w/Nadam", "*/Nadam"),
+        ("train/w/Momentum", "*/Momentum"),
+        ("Adam/v/w", "Adam/v/*"),
+        ("w/ema", "*/ema"),
+        ("w_adagrad_squared_sum", "*_adagrad_squared_sum"),
+        ("w/scale", ""),
+        ("w/head", ""),
+    ],
+)
+def test_slots_are_those_of_layouts_too(slot, pattern, tmp_path):
+    """Beside a variable of their shape only, and what merely lies inside a variable is none in an unknown file."""
+    file = save(tmp_path / "a.pth", {"w": values(4, 3), slot: values(4, 3)})
+    with open_checkpoint(str(file)) as found:
+        assert sort_out(found).drop == ((pattern,) if pattern else ())
+    file = save(tmp_path / "b.pth", {"w": values(2, 3), slot: values(4, 3)})
+    with open_checkpoint(str(file)) as found:
+        assert sort_out(found).weights == ("w", slot)

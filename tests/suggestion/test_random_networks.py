@@ -46,7 +46,7 @@ def test_planted_networks(seed, tmp_path):
     assert sure.items() <= made.names.items()
     assert len(sure) > 0.9 * len(made.names), [row for row in found.rows if row["doubt"]]
     mapping = load_mapping(str(tmp_path / "map.toml"))
-    convert(None, a, tmp_path / "out.pth", mapping=tmp_path / "map.toml", accept_unsure=True, check=True)
+    convert(a, tmp_path / "out.pth", mapping=tmp_path / "map.toml", accept_unsure=True, check=True)
     out = contents(tmp_path / "out.pth")
     for pair in mapping.pairs:
         np.testing.assert_allclose(
@@ -54,7 +54,7 @@ def test_planted_networks(seed, tmp_path):
         )
     if not found.unsure and not any(found.left_over):
         back = tmp_path / f"back{a.suffix}"
-        convert(None, tmp_path / "out.pth", back, mapping=tmp_path / "map.toml", reverse=True)
+        convert(tmp_path / "out.pth", back, mapping=tmp_path / "map.toml", reverse=True)
         again, first = contents(back), contents(a)
         assert again.keys() == first.keys()
         for name, array in first.items():

@@ -381,7 +381,7 @@ def csn(tmp_path_factory):
     """
     folder = tmp_path_factory.mktemp("suggest")
     blobs = vmz_files.write(folder / "known.pkl", "ir-csn-26", seed=21)
-    convert("vmz", folder / "known.pkl", folder / "known.pth")
+    convert(folder / "known.pkl", folder / "known.pth", source="vmz")
     state = {
         name: tensor.numpy()
         for name, tensor in torch.load(folder / "known.pth", weights_only=True).items()
@@ -403,7 +403,7 @@ def test_equal_weights_from_file_to_file(csn, file, tmp_path):
     folder, theirs = csn
     found = suggest(folder / "a.pkl", folder / file, tmp_path / "map.toml")
     assert (found.unsure, found.left_over) == (0, ((), ()))
-    result = convert(None, folder / "a.pkl", tmp_path / "out.pth", mapping=tmp_path / "map.toml")
+    result = convert(folder / "a.pkl", tmp_path / "out.pth", mapping=tmp_path / "map.toml")
     assert contents(tmp_path / "out.pth") == contents(folder / file) == by_names(folder / "known.pth", theirs)
     assert len(result.rows) == len(theirs)
 
@@ -416,15 +416,15 @@ def test_other_weights_from_file_to_file(csn, tmp_path):
     assert load_mapping(str(tmp_path / "map.toml")).open_points == found.unsure
     call = {"mapping": tmp_path / "map.toml"}
     with pytest.raises(Refused, match=f"{found.unsure} rows under"):
-        convert(None, folder / "a.pkl", tmp_path / "out.pth", **call)
+        convert(folder / "a.pkl", tmp_path / "out.pth", **call)
     assert not (tmp_path / "out.pth").exists()
-    convert(None, folder / "a.pkl", tmp_path / "out.pth", accept_unsure=True, **call)
+    convert(folder / "a.pkl", tmp_path / "out.pth", accept_unsure=True, **call)
     assert contents(tmp_path / "out.pth") == contents(folder / "b.pth")
     # What a person does who has looked: one section.
     text = (tmp_path / "map.toml").read_text()
     assert "# only the order within the module distinguishes it from" in text
     (tmp_path / "map.toml").write_text(text.replace("\n[unsure]\n", "\n"))
-    convert(None, folder / "a.pkl", tmp_path / "out.pth", force=True, **call)
+    convert(folder / "a.pkl", tmp_path / "out.pth", force=True, **call)
     assert contents(tmp_path / "out.pth") == contents(folder / "b.pth")
 
 
@@ -445,7 +445,7 @@ def test_i3d_with_its_axes_from_file_to_file(tmp_path):
                     for name, one in arrays.items()
                 ],
             )
-    convert("i3d", tmp_path / "known.index", tmp_path / "known.pth")
+    convert(tmp_path / "known.index", tmp_path / "known.pth", source="i3d")
     state = torch.load(tmp_path / "known.pth", weights_only=True)
     known = [name for name in state if not name.endswith("num_batches_tracked")]
     theirs = renamed(known, "chance", 8)
@@ -455,9 +455,9 @@ def test_i3d_with_its_axes_from_file_to_file(tmp_path):
     text = (tmp_path / "map.toml").read_text()
     assert 'axes = "D H W I O -> O I D H W"' in text
     assert text.count("value = 1.0") == 57
-    convert(None, tmp_path / "a.index", tmp_path / "out.pth", mapping=tmp_path / "map.toml")
+    convert(tmp_path / "a.index", tmp_path / "out.pth", mapping=tmp_path / "map.toml")
     assert contents(tmp_path / "out.pth") == contents(tmp_path / "b.pth")
-    convert(None, tmp_path / "out.pth", tmp_path / "back.ckpt", mapping=tmp_path / "map.toml", reverse=True)
+    convert(tmp_path / "out.pth", tmp_path / "back.ckpt", mapping=tmp_path / "map.toml", reverse=True)
     assert contents(tmp_path / "back.ckpt") == contents(tmp_path / "a.index")
 
 
@@ -477,7 +477,7 @@ def test_c3d_from_file_to_file(tmp_path):
     chance = renamed(layers, "words", 4)
     made = arrays()
     (tmp_path / "known").write_bytes(caffe_files.model(table, made))
-    convert("c3d", tmp_path / "known", tmp_path / "known.pth")
+    convert(tmp_path / "known", tmp_path / "known.pth", source="c3d")
 
     def under(blob: str) -> str:
         layer, _, number = blob.partition("/")
@@ -495,7 +495,7 @@ def test_c3d_from_file_to_file(tmp_path):
     torch.save({theirs[name]: tensor + 1 for name, tensor in state.items()}, tmp_path / "b.pth")
     found = suggest(tmp_path / "a", tmp_path / "b.pth", tmp_path / "map.toml")
     assert found.left_over == ((), ())
-    convert(None, tmp_path / "a", tmp_path / "out.pth", mapping=tmp_path / "map.toml", accept_unsure=True)
+    convert(tmp_path / "a", tmp_path / "out.pth", mapping=tmp_path / "map.toml", accept_unsure=True)
     assert contents(tmp_path / "out.pth") == by_names(tmp_path / "known.pth", theirs)
 
 

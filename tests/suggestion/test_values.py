@@ -41,9 +41,9 @@ def converted(folder: Path, left: dict[str, np.ndarray], right: dict[str, np.nda
     a, b = save(folder / "a.pth", left), save(folder / "b.pth", right)
     found = suggest(a, b, folder / "map.toml")
     assert (found.unsure, found.left_over) == (0, ((), ()))
-    convert(None, a, folder / "out.pth", mapping=folder / "map.toml")
+    convert(a, folder / "out.pth", mapping=folder / "map.toml")
     assert contents(folder / "out.pth") == contents(b)
-    convert(None, b, folder / "back.pth", mapping=folder / "map.toml", reverse=True)
+    convert(b, folder / "back.pth", mapping=folder / "map.toml", reverse=True)
     assert contents(folder / "back.pth") == contents(a)
     return (folder / "map.toml").read_text()
 
@@ -216,10 +216,76 @@ def test_weights_trained_further_show_exchanged_axes(shape, axes, tmp_path):
     right = {f"b.{number}": one + values(*shape) / 10 for number, one in enumerate(kernels)}
     found = doubts(tmp_path, left, right)
     assert all("similar in this order of axes" in doubt for doubt in found.values())
-    convert(None, tmp_path / "a.pth", tmp_path / "out.pth", mapping=tmp_path / "map.toml", accept_unsure=True)
+    convert(tmp_path / "a.pth", tmp_path / "out.pth", mapping=tmp_path / "map.toml", accept_unsure=True)
     state = torch.load(tmp_path / "out.pth", weights_only=True)
     for number, one in enumerate(kernels):
         np.testing.assert_array_equal(state[f"b.{number}"].numpy(), one)
+
+
+@pytest.mark.parametrize("shape", [(12, 12), (6, 6, 3, 3), (3, 3, 3, 3)], ids=str)
+@pytest.mark.parametrize("noise", [0.01, 0.3, 100])
+def test_other_values_leave_square_axes_open(shape, noise, tmp_path):
+    """However similar they are: only values that are equal, element for element, decide."""
+    kernel, head = values(*shape), values(5, shape[0], 7)
+    found = doubts(
+        tmp_path,
+        {"a.weight": kernel, "b.weight": head},
+        {"x.weight": kernel + np.float32(noise) * values(*shape), "y.weight": head + 1},
+    )
+    assert found["a.weight"]
+    assert not found["b.weight"]
+
+
+def test_a_kernel_that_is_similar_in_two_orders_of_axes(tmp_path):
+    """Of symmetric kernels, height and width look alike."""
+    kernel = values(8, 6, 3, 3)
+    kernel += kernel.transpose(0, 1, 3, 2)
+    found = doubts(tmp_path, {"a": kernel}, {"x": kernel + values(8, 6, 3, 3) / 2})
+    assert "axes of equal size" in found["a"]
+
+
+@pytest.mark.parametrize("last", [False, True])
+def test_outputs_of_a_decoder_may_be_flattened(last, tmp_path):
+    """Behind its linear layer a volume is unfolded for a convolution: H·W·C or C·H·W, and its bias too."""
+
+    def decoder() -> dict[str, np.ndarray]:
+        return {"fc.w": values(4 * 9, 10), "fc.b": values(36), "up.w": values(4, 2, 3, 3), "up.b": values(2)}
+
+    left, right = decoder(), {f"dec.{name}": array for name, array in decoder().items()}
+    if last:
+        left["fc.w"], left["up.w"] = values(10, 4 * 9), values(3, 3, 2, 4)
+    found = doubts(tmp_path, left, right)
+    assert [name for name, doubt in found.items() if "flattened" in doubt] == ["fc.w", "fc.b"]
+
+
+def test_outputs_of_a_decoder_in_another_order(tmp_path):
+    weight, bias, conv = values(4, 3, 2, 10), values(4, 3, 2), values(4, 5, 3, 3)
+    left = {"w": weight.reshape(24, 10), "b": bias.ravel(), "c": conv}
+    right = {
+        "fc.weight": weight.transpose(1, 2, 0, 3).reshape(24, 10),
+        "fc.bias": bias.transpose(1, 2, 0).ravel(),
+        "up.weight": conv,
+    }
+    assert "sizes = {" in converted(tmp_path, left, right)
+
+
+@pytest.mark.parametrize("dtype", ["float16", "bfloat16"])
+def test_weights_that_were_rounded_and_widened_again(dtype, tmp_path):
+    """They agree, since rounding explains every element; an element that it does not explain is doubted."""
+    left = {"f.w": (fc := values(6, 24)), "s.w": (square := values(7, 7)), "f.b": values(6)}
+    right = {
+        "fc.weight": fc.reshape(6, 4, 3, 2).transpose(0, 2, 3, 1).reshape(6, 24),
+        "sq.weight": square.T.copy(),
+        "fc.bias": left["f.b"],
+    }
+    rounded = {
+        name: torch.from_numpy(array).to(getattr(torch, dtype)).float().numpy()
+        for name, array in right.items()
+    }
+    assert not any(doubts(tmp_path, left, rounded).values())
+    rounded["sq.weight"][2, 3] = 4
+    again = suggest(tmp_path / "a.pth", save(tmp_path / "c.pth", rounded), tmp_path / "map.toml", force=True)
+    assert [row["from"] for row in again.rows if row["doubt"]] == ["s.w"]
 
 
 @pytest.mark.parametrize("dtype", ["float16", "float64"])
@@ -236,7 +302,7 @@ def test_the_same_weights_in_another_precision(dtype, tmp_path):
     b = save(tmp_path / "b.pth", {name: array.astype(dtype) for name, array in right.items()})
     found = suggest(a, b, tmp_path / "map.toml")
     assert (found.unsure, found.left_over) == (0, ((), ()))
-    convert(None, a, tmp_path / "out.pth", mapping=tmp_path / "map.toml", dtype=dtype)
+    convert(a, tmp_path / "out.pth", mapping=tmp_path / "map.toml", dtype=dtype)
     assert contents(tmp_path / "out.pth") == contents(b)
 
 
@@ -267,6 +333,26 @@ def test_any_change_of_axes_is_found(seed):
     sizes = change.sizes_in(array.shape)
     found = array.reshape([*sizes.values()]).transpose(change.order).reshape(change.right_shape(sizes))
     np.testing.assert_array_equal(found, moved)
+
+
+@pytest.mark.parametrize("seed", [4, 6, 12, 15])
+def test_vectors_of_one_module_do_not_go_to_two(seed, tmp_path):
+    """In files without an order, what stands beside a weight may belong to another one, as its name shows."""
+    draw = np.random.default_rng(seed)
+    names = {"a.conv.w": "x.0.weight", "a.bn.s": "x.1.weight", "a.bn.b": "x.1.bias"}
+    names |= {"b.conv.w": "y.0.weight", "b.bn.s": "y.1.weight", "b.bn.b": "y.1.bias"}
+    names |= {"f.w": "z.weight", "f.b": "z.bias"}
+    shapes = {"a.conv.w": (8, 3, 3, 3), "b.conv.w": (8, 8, 1, 1), "f.w": (8, 8)}
+    left, right = ([*one] for one in (names, names.values()))
+    draw.shuffle(left)
+    draw.shuffle(right)
+    back = {name: old for old, name in names.items()}
+    found = suggest(
+        save(tmp_path / "a.pth", {name: values(*shapes.get(name, (8,))) for name in left}),
+        save(tmp_path / "b.pth", {name: values(*shapes.get(back[name], (8,))) for name in right}),
+        tmp_path / "map.toml",
+    )
+    assert {row["from"]: row["to"] for row in found.rows if not row["doubt"]}.items() <= names.items()
 
 
 # Factors
@@ -315,9 +401,7 @@ def test_caffes_batch_norm_is_divided(factor, other, tmp_path):
         found = suggest(one, two, tmp_path / "map.toml", force=True)
         assert (found.unsure, found.left_over) == (0, ((), ()))
         assert f", {way} = " in (tmp_path / "map.toml").read_text()
-        convert(
-            None, a, tmp_path / "out.pth", mapping=tmp_path / "map.toml", force=True, reverse=way == "times"
-        )
+        convert(a, tmp_path / "out.pth", mapping=tmp_path / "map.toml", force=True, reverse=way == "times")
         state = torch.load(tmp_path / "out.pth", weights_only=True)
         for name, wanted in right.items():
             np.testing.assert_allclose(state[name].numpy(), wanted, rtol=4e-7)
@@ -336,7 +420,7 @@ def test_a_factor_of_zero(tmp_path):
     zeros = {name: array * 0 if "running" in name else array for name, array in right.items()}
     b = save(tmp_path / "c.pth", zeros)
     suggest(a, b, tmp_path / "map.toml", force=True)
-    convert(None, a, tmp_path / "out.pth", mapping=tmp_path / "map.toml", accept_unsure=True)
+    convert(a, tmp_path / "out.pth", mapping=tmp_path / "map.toml", accept_unsure=True)
     state = torch.load(tmp_path / "out.pth", weights_only=True)
     assert all((state[name] == 0).all() for name in zeros if "running" in name)
 
@@ -346,7 +430,7 @@ def test_two_caffe_models_keep_their_factors(tmp_path):
     a, b = write_norms(tmp_path / "a.caffemodel", left), write_norms(tmp_path / "b.caffemodel", left)
     found = suggest(a, b, tmp_path / "map.toml")
     assert (found.unsure, found.left_over, len(found.rows)) == (0, ((), ()), len(left))
-    convert(None, a, tmp_path / "out.caffemodel", mapping=tmp_path / "map.toml")
+    convert(a, tmp_path / "out.caffemodel", mapping=tmp_path / "map.toml")
     assert contents(tmp_path / "out.caffemodel") == contents(b)
 
 

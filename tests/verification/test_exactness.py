@@ -119,10 +119,10 @@ def test_our_own_names_keep_the_network_that_the_weights_are_of(tmp_path) -> Non
     torch.save({name: to_torch(tensor) for name, tensor in tensors.items()}, tmp_path / "x.pth")
     clip = torch.randn(1, 3, 24, 72, 96, generator=torch.Generator().manual_seed(3))
     wanted = layout_weights.logits(load_model(tmp_path / "x.pth"), clip)
-    result = convert("mmaction", tmp_path / "x.pth", tmp_path / "y.safetensors", to="native")
+    result = convert(tmp_path / "x.pth", tmp_path / "y.safetensors", source="mmaction", to="native")
     assert not any("averages" in note for note in result.notes)
     assert torch.equal(layout_weights.logits(load_model(tmp_path / "y.safetensors"), clip), wanted)
-    again = convert("native", tmp_path / "y.safetensors", tmp_path / "z.safetensors", to="pytorch-i3d")
+    again = convert(tmp_path / "y.safetensors", tmp_path / "z.safetensors", source="native", to="pytorch-i3d")
     assert any("averages" in note for note in again.notes)
     with pytest.raises(ValueError, match="takes two frames or more of 7x7"):
         load_model(tmp_path / "z.safetensors")(clip)
@@ -142,8 +142,8 @@ def test_an_eps_that_came_back_is_no_other_eps(tmp_path) -> None:
     """In float64 1e-3 and 1e-5 - 1e-3 make 1.0000000000000026e-05."""
     tensors = layout_weights.seeded(load_layout("torchvision"), layout_weights.variant("r3d-18"))
     torch.save({name: to_torch(tensor) for name, tensor in tensors.items()}, tmp_path / "x.pth")
-    convert("torchvision", tmp_path / "x.pth", tmp_path / "y.pth", to="vmz-pt")
-    back = convert("vmz-pt", tmp_path / "y.pth", tmp_path / "z.pth", to="torchvision")
+    convert(tmp_path / "x.pth", tmp_path / "y.pth", source="torchvision", to="vmz-pt")
+    back = convert(tmp_path / "y.pth", tmp_path / "z.pth", source="vmz-pt", to="torchvision")
     assert back.info is not None
     assert back.info.bn_eps == 1e-5
     assert not any("eps" in note for note in back.notes)

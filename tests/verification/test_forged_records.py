@@ -25,8 +25,8 @@ def files(tmp_path_factory) -> dict[str, Path]:
     """A foreign file and a PyTorch file of one network, and what is made of them, with shifted variances."""
     folder = tmp_path_factory.mktemp("forged")
     vmz_files.write(folder / "x.pkl", "r3d-18", seed=3)
-    convert("vmz", folder / "x.pkl", folder / "x.pth", to="native")
-    convert("vmz", folder / "x.pkl", folder / "out.safetensors", to="torchvision")
+    convert(folder / "x.pkl", folder / "x.pth", source="vmz", to="native")
+    convert(folder / "x.pkl", folder / "out.safetensors", source="vmz", to="torchvision")
     return {"foreign": folder / "x.pkl", "pytorch": folder / "x.pth", "out": folder / "out.safetensors"}
 
 

@@ -69,7 +69,7 @@ def sources(tmp_path_factory) -> dict[str, Path]:
     [("vmz", "vmz-pt"), ("vmz", "mmaction"), ("i3d", "pytorch-i3d"), ("tsn", "mmaction"), ("c3d", "native")],
 )
 def test_a_right_conversion(source: str, to: str, sources, clips, device: str, tmp_path: Path) -> None:
-    convert(source, sources[source], tmp_path / "out.pth", to=to)
+    convert(sources[source], tmp_path / "out.pth", source=source, to=to)
     found = verify(sources[source], tmp_path / "out.pth", clip=clips[source], device=device)
     assert found.ok, found.functional.first
     names = [block.name for block in found.functional.blocks]
@@ -84,7 +84,7 @@ def test_a_right_conversion(source: str, to: str, sources, clips, device: str, t
 def test_an_eps_in_the_variances_is_no_mistake(tmp_path: Path, clips) -> None:
     """torchvision's networks have eps 1e-5. The inverse restores what that rounded."""
     vmz_files.write(tmp_path / "x.pkl", "r3d-18", seed=8)
-    convert("vmz", tmp_path / "x.pkl", tmp_path / "out.pth", to="torchvision")
+    convert(tmp_path / "x.pkl", tmp_path / "out.pth", source="vmz", to="torchvision")
     found = verify(tmp_path / "x.pkl", tmp_path / "out.pth", clip=clips["vmz"])
     assert found.ok
     assert found.declared.notes == ("batch norm eps 1e-05 instead of 0.001, absorbed in the variances",)
@@ -92,7 +92,7 @@ def test_an_eps_in_the_variances_is_no_mistake(tmp_path: Path, clips) -> None:
 
 def test_what_a_project_computes_differently_is_measured_but_no_fault(sources, clips, tmp_path: Path) -> None:
     """mmaction's I3D pads and pools differently by design: at odd sizes it is a different function."""
-    convert("i3d", sources["i3d"], tmp_path / "out.pth", to="mmaction")
+    convert(sources["i3d"], tmp_path / "out.pth", source="i3d", to="mmaction")
     found = verify(sources["i3d"], tmp_path / "out.pth", clip=clips["i3d"])
     assert found.ok
     assert found.declared.first == "Conv3d_1a_7x7"
@@ -102,7 +102,7 @@ def test_what_a_project_computes_differently_is_measured_but_no_fault(sources, c
 
 def test_a_conversion_by_another_tool(sources, clips, tmp_path: Path) -> None:
     """A bare state dict without a record."""
-    convert("vmz", sources["vmz"], tmp_path / "converted.pth")
+    convert(sources["vmz"], tmp_path / "converted.pth", source="vmz")
     torch.save(torch.load(tmp_path / "converted.pth", weights_only=True), tmp_path / "bare.pth")
     assert verify(sources["vmz"], tmp_path / "bare.pth", clip=clips["vmz"], settings={"pool1": True}).ok
 
@@ -110,21 +110,21 @@ def test_a_conversion_by_another_tool(sources, clips, tmp_path: Path) -> None:
 def test_other_forms_of_a_source(sources, clips, tmp_path: Path) -> None:
     """An ONNX export shows pool1 itself; prefixes and settings are the source's."""
     export = exported(tmp_path, "ip-csn-26")
-    convert("onnx", export, tmp_path / "a.pth")
+    convert(export, tmp_path / "a.pth", source="onnx")
     found = verify(export, tmp_path / "a.pth")
     assert found.ok
     assert found.functional.clip.startswith("1x3x8x64x64"), "the size that its graph takes"
     with pytest.raises(Refused, match="cannot run the source's network on this clip"):
         verify(export, tmp_path / "a.pth", clip=clips["vmz"])
-    convert("vmz", sources["vmz"], tmp_path / "b.pth", settings={"pool1": False})
+    convert(sources["vmz"], tmp_path / "b.pth", source="vmz", settings={"pool1": False})
     assert verify(sources["vmz"], tmp_path / "b.pth", clip=clips["vmz"], settings={"pool1": False}).ok
-    convert("vmz", sources["vmz"], tmp_path / "b.onnx", settings={"pool1": False})
+    convert(sources["vmz"], tmp_path / "b.onnx", source="vmz", settings={"pool1": False})
     assert verify(tmp_path / "b.onnx", tmp_path / "b.pth", clip=clips["vmz"]).ok
 
 
 def test_noise_of_the_clip_that_the_network_was_made_for(tmp_path: Path) -> None:
     vmz_files.write(tmp_path / "a.pkl", "a_resnet-18", seed=3)
-    convert("vmz", tmp_path / "a.pkl", tmp_path / "a.pth")
+    convert(tmp_path / "a.pkl", tmp_path / "a.pth", source="vmz")
     one, other = (verify(tmp_path / "a.pkl", tmp_path / "a.pth", seed=seed) for seed in (1, 2))
     assert one.ok
     assert one.functional.clip == "1x1x100x40, noise of seed 1"
@@ -135,7 +135,7 @@ def test_noise_of_the_clip_that_the_network_was_made_for(tmp_path: Path) -> None
 def test_a_backbone_is_compared_with_the_rest_of_its_source(
     source: str, sources, clips, tmp_path: Path
 ) -> None:
-    convert(source, sources[source], tmp_path / "out.pth", to="native", backbone=True)
+    convert(sources[source], tmp_path / "out.pth", source=source, to="native", backbone=True)
     found = verify(sources[source], tmp_path / "out.pth", clip=clips[source])
     assert found.ok
     assert len(found.exact.dropped) == 2
@@ -146,7 +146,7 @@ def test_a_backbone_is_compared_with_the_rest_of_its_source(
 @pytest.mark.parametrize(("source", "shape"), [("tsn", (2, 3, 3, 31, 38)), ("vmz", (3, 8, 48, 52))])
 def test_several_clips_and_one(source: str, shape: tuple[int, ...], sources, tmp_path: Path) -> None:
     """Two clips of three segments; one clip without an axis for clips."""
-    convert(source, sources[source], tmp_path / "out.pth")
+    convert(sources[source], tmp_path / "out.pth", source=source)
     np.save(tmp_path / "clip.npy", np.random.default_rng(5).standard_normal(shape, np.float32))
     found = verify(sources[source], tmp_path / "out.pth", clip=tmp_path / "clip.npy")
     assert found.ok
@@ -157,7 +157,7 @@ def test_several_clips_and_one(source: str, shape: tuple[int, ...], sources, tmp
 def test_audio_visual_networks(tmp_path: Path, clips) -> None:
     """The log-mel spectrograms are noise, one for each clip."""
     vmz_files.write(tmp_path / "x.pkl", "av_resnet-r3d-18", seed=8, change="g_blend=1")
-    convert("vmz", tmp_path / "x.pkl", tmp_path / "out.pth")
+    convert(tmp_path / "x.pkl", tmp_path / "out.pth", source="vmz")
     found = verify(tmp_path / "x.pkl", tmp_path / "out.pth", clip=clips["vmz"])
     assert found.ok
     assert found.functional.clip == f"{'x'.join(map(str, CLIPS['vmz']))} and 1x1x100x40, vmz.npy"
@@ -165,8 +165,8 @@ def test_audio_visual_networks(tmp_path: Path, clips) -> None:
 
 
 def test_from_one_pytorch_file_to_another_the_bytes_are_compared(sources, tmp_path: Path) -> None:
-    convert("vmz", sources["vmz"], tmp_path / "a.pth")
-    convert("auto", tmp_path / "a.pth", tmp_path / "b.pth", to="native")
+    convert(sources["vmz"], tmp_path / "a.pth", source="vmz")
+    convert(tmp_path / "a.pth", tmp_path / "b.pth", to="native")
     found = verify(tmp_path / "a.pth", tmp_path / "b.pth")
     assert found.ok
     assert found.functional is None
@@ -258,7 +258,7 @@ MISTAKES = [
 def test_mistakes_in_a_file_are_caught(
     plant, block: str, changed, sources, clips, tmp_path: Path, capsys
 ) -> None:
-    convert("vmz", sources["vmz"], tmp_path / "out.safetensors", to="native")
+    convert(sources["vmz"], tmp_path / "out.safetensors", source="vmz", to="native")
     file = File(tmp_path / "out.safetensors")
     plant(file)
     file.write()
@@ -277,7 +277,7 @@ def test_mistakes_in_a_file_are_caught(
 
 
 def test_a_mistake_too_small_to_compute_is_caught_by_the_bytes(sources, clips, tmp_path: Path) -> None:
-    convert("vmz", sources["vmz"], tmp_path / "out.safetensors", to="native")
+    convert(sources["vmz"], tmp_path / "out.safetensors", source="vmz", to="native")
     file = File(tmp_path / "out.safetensors")
     one_bit(file)
     file.write()
@@ -289,7 +289,7 @@ def test_a_mistake_too_small_to_compute_is_caught_by_the_bytes(sources, clips, t
 
 def test_how_many_values_differ_in_a_large_tensor(sources, clips, tmp_path: Path) -> None:
     """A tensor that is read in several pieces."""
-    convert("vmz", sources["vmz"], tmp_path / "out.safetensors", to="native")
+    convert(sources["vmz"], tmp_path / "out.safetensors", source="vmz", to="native")
     file = File(tmp_path / "out.safetensors")
     weight = file["head.weight"].reshape(-1)
     assert weight.nbytes > 2 * CHUNK
@@ -312,7 +312,7 @@ def test_a_norm_that_is_stored_twice_must_be_the_same(tmp_path: Path, monkeypatc
     vmz_files.write_arrays(
         tmp_path / "x.pkl", seeded_weights_zoo.zoo_weights(zoo_tables.nonlocal_blobs("i3d_r50_nonlocal"), 3)
     )
-    convert("nonlocal", tmp_path / "x.pkl", tmp_path / "out.pth", to="mmaction", variant="8x8")
+    convert(tmp_path / "x.pkl", tmp_path / "out.pth", source="nonlocal", to="mmaction", variant="8x8")
     state = torch.load(tmp_path / "out.pth", weights_only=True)
     words = {"source_layout": "nonlocal", "layout": "mmaction", "variant": "8x8"}
     torch.save(state, tmp_path / "bare.pth")
@@ -331,7 +331,7 @@ def test_a_layout_that_rounds_without_a_record(tmp_path: Path, monkeypatch) -> N
     """Another tool's torchvision file: some variances come back rounded, yet each is what it must be."""
     monkeypatch.setattr(verification, "compare", not_run)
     vmz_files.write(tmp_path / "x.pkl", "r3d-18", seed=3)
-    convert("vmz", tmp_path / "x.pkl", tmp_path / "out.pth", to="torchvision")
+    convert(tmp_path / "x.pkl", tmp_path / "out.pth", source="vmz", to="torchvision")
     state = torch.load(tmp_path / "out.pth", weights_only=True)
     torch.save(state, tmp_path / "bare.pth")
     assert verify(tmp_path / "x.pkl", tmp_path / "bare.pth", layout="torchvision").ok
@@ -346,7 +346,9 @@ def test_a_projects_own_settings_are_no_mistake_without_a_record(tmp_path: Path,
     """Another tool's file: the source says which settings its weights need; the project's own are declared."""
     blobs = zoo_tables.slowfast_blobs(zoo_tables.models()["I3D_8x8_R50"]["table"])
     vmz_files.write_arrays(tmp_path / "x.pkl", seeded_weights_zoo.zoo_weights(blobs, 3))
-    convert("slowfast", tmp_path / "x.pkl", tmp_path / "out.pth", to="mmaction2", variant="I3D_8x8_R50")
+    convert(
+        tmp_path / "x.pkl", tmp_path / "out.pth", source="slowfast", to="mmaction2", variant="I3D_8x8_R50"
+    )
     torch.save(torch.load(tmp_path / "out.pth", weights_only=True), tmp_path / "bare.pth")
     np.save(tmp_path / "clip.npy", np.random.default_rng(5).standard_normal((1, 3, 4, 193, 195), np.float32))
     words = {"source_layout": "slowfast", "variant": "I3D_8x8_R50", "clip": tmp_path / "clip.npy"}
@@ -360,7 +362,7 @@ def test_a_projects_own_settings_are_no_mistake_without_a_record(tmp_path: Path,
     vmz_files.write_arrays(
         tmp_path / "y.pkl", seeded_weights_zoo.zoo_weights(zoo_tables.nonlocal_blobs("c2d_r50_baseline"), 3)
     )
-    convert("nonlocal", tmp_path / "y.pkl", tmp_path / "y.pth", to="pyslowfast", variant="8x8")
+    convert(tmp_path / "y.pkl", tmp_path / "y.pth", source="nonlocal", to="pyslowfast", variant="8x8")
     torch.save(torch.load(tmp_path / "y.pth", weights_only=True), tmp_path / "bare.pth")
     words = {"source_layout": "nonlocal", "layout": "pyslowfast", "variant": "8x8"}
     assert verify(tmp_path / "y.pkl", tmp_path / "bare.pth", **words).ok
@@ -383,7 +385,7 @@ def other_mean(network: dict) -> None:
 )
 def test_a_record_with_other_preprocessing(plant, text: str, sources, clips, tmp_path: Path, capsys) -> None:
     """Right weights, but the record asks for wrong clips."""
-    convert("vmz", sources["vmz"], tmp_path / "out.safetensors", to="native")
+    convert(sources["vmz"], tmp_path / "out.safetensors", source="vmz", to="native")
     file = File(tmp_path / "out.safetensors")
     plant(file.record["network"])
     file.write()
@@ -399,7 +401,7 @@ def test_a_record_with_other_preprocessing(plant, text: str, sources, clips, tmp
 
 
 def test_a_record_of_settings_that_the_network_lacks(sources, clips, tmp_path: Path) -> None:
-    convert("vmz", sources["vmz"], tmp_path / "out.safetensors", to="native")
+    convert(sources["vmz"], tmp_path / "out.safetensors", source="vmz", to="native")
     file = File(tmp_path / "out.safetensors")
     file.record["restore"]["moved"] = {"settings": {"nonlocal_scale": True}, "tensors": {}}
     file.write()
@@ -441,7 +443,7 @@ def change_a_relu(model: onnx.ModelProto) -> None:
 @pytest.mark.parametrize("record", [True, pytest.param(False, marks=pytest.mark.full)])
 def test_the_graph_of_an_onnx_output(sources, clips, tmp_path: Path, change, record: bool) -> None:
     """It is run as it is, whether or not this tool wrote it."""
-    convert("vmz", sources["vmz"], tmp_path / "out.onnx")
+    convert(sources["vmz"], tmp_path / "out.onnx", source="vmz")
     model = onnx.load(tmp_path / "out.onnx")
     change(model)
     if not record:
@@ -453,7 +455,7 @@ def test_the_graph_of_an_onnx_output(sources, clips, tmp_path: Path, change, rec
 
 
 def test_a_graph_that_another_tool_wrote_may_compute_the_same(sources, clips, tmp_path: Path) -> None:
-    convert("vmz", sources["vmz"], tmp_path / "out.onnx")
+    convert(sources["vmz"], tmp_path / "out.onnx", source="vmz")
     model = onnx.load(tmp_path / "out.onnx")
     del model.metadata_props[:]
     relu = next(node for node in model.graph.node if node.op_type == "Relu")
@@ -468,7 +470,7 @@ def test_a_graph_that_another_tool_wrote_may_compute_the_same(sources, clips, tm
 
 
 def test_half_precision_is_caught(sources, clips, tmp_path: Path) -> None:
-    convert("vmz", sources["vmz"], tmp_path / "out.pth", dtype="float16")
+    convert(sources["vmz"], tmp_path / "out.pth", source="vmz", dtype="float16")
     found = verify(sources["vmz"], tmp_path / "out.pth", clip=clips["vmz"])
     assert len(found.exact.changed) == found.exact.tensors
     assert found.functional.first.name == "stem"
@@ -511,7 +513,7 @@ def padded_pool5(shapes: ModuleShapes, _: Settings) -> c3d.C3D:
 def test_mistakes_in_a_network_are_caught(
     source: str, owner, name: str, mistake, block: str, sources, clips, tmp_path: Path, monkeypatch
 ) -> None:
-    convert(source, sources[source], tmp_path / "out.pth", to="native")
+    convert(sources[source], tmp_path / "out.pth", source=source, to="native")
     clip = clips[source]
     if source == "i3d":  # at even sizes TensorFlow pads by 2 and 3
         clip = tmp_path / "even.npy"
@@ -530,7 +532,7 @@ def test_mistakes_in_a_network_are_caught(
 
 
 def test_the_output_of_the_command(sources, clips, tmp_path: Path, run) -> None:
-    convert("vmz", sources["vmz"], tmp_path / "out.safetensors", to="native")
+    convert(sources["vmz"], tmp_path / "out.safetensors", source="vmz", to="native")
     done = run("verify", sources["vmz"], tmp_path / "out.safetensors", "--clip", clips["vmz"])
     assert done.returncode == 0
     lines = done.stdout.splitlines()
@@ -594,7 +596,7 @@ def test_a_renamed_head_and_a_chosen_state_dict(sources, clips, tmp_path: Path) 
 
 
 def test_junit(sources, clips, tmp_path: Path) -> None:
-    convert("vmz", sources["vmz"], tmp_path / "out.safetensors", to="native")
+    convert(sources["vmz"], tmp_path / "out.safetensors", source="vmz", to="native")
     file = File(tmp_path / "out.safetensors")
     one_nan(file)
     file.write()
@@ -611,7 +613,7 @@ def test_junit(sources, clips, tmp_path: Path) -> None:
 
 
 def test_two_different_networks_are_not_compared(r2d: Path, sources, tmp_path: Path) -> None:
-    convert("vmz", r2d, tmp_path / "out.pth")
+    convert(r2d, tmp_path / "out.pth", source="vmz")
     with pytest.raises(
         Refused,
         match=r"the files hold two different networks: ir-CSN-26, 400 classes, 3 channels, and R2D-18",
@@ -620,7 +622,7 @@ def test_two_different_networks_are_not_compared(r2d: Path, sources, tmp_path: P
 
 
 def test_impossible_options(sources, tmp_path: Path, clips) -> None:
-    convert("vmz", sources["vmz"], tmp_path / "out.pth")
+    convert(sources["vmz"], tmp_path / "out.pth", source="vmz")
     with pytest.raises(UsageError, match="unknown device 'tpu': one of cpu, cuda, auto"):
         verify(sources["vmz"], tmp_path / "out.pth", device="tpu")
     for seed in (-1, 1 << 32):
@@ -652,7 +654,7 @@ GOOD = np.ones((1, 3, 8, 48, 48), np.float32)
 )
 def test_files_that_are_not_clips(clip, text: str, sources, tmp_path: Path, capsys) -> None:
     """Exit code 3 and the clip's name, before anything of the size that it claims is allocated."""
-    convert("vmz", sources["vmz"], tmp_path / "out.pth")
+    convert(sources["vmz"], tmp_path / "out.pth", source="vmz")
     path = tmp_path / "clip.npy"
     if isinstance(clip, str):
         clip = b"\x93NUMPY\1\0" + struct.pack("<H", len(clip) + 1) + clip.encode() + b"\n"
@@ -668,7 +670,7 @@ def test_files_that_are_not_clips(clip, text: str, sources, tmp_path: Path, caps
 
 
 def test_clips_that_do_not_fit_the_network(sources, tmp_path: Path) -> None:
-    convert("vmz", sources["vmz"], tmp_path / "out.pth")
+    convert(sources["vmz"], tmp_path / "out.pth", source="vmz")
     np.save(tmp_path / "flow.npy", GOOD[:, :2])
     with pytest.raises(Refused, match=r"flow\.npy: onnxruntime cannot run the source's network on this clip"):
         verify(sources["vmz"], tmp_path / "out.pth", clip=tmp_path / "flow.npy")
@@ -676,7 +678,7 @@ def test_clips_that_do_not_fit_the_network(sources, tmp_path: Path) -> None:
 
 def test_clips_in_other_forms(sources, tmp_path: Path) -> None:
     """Any dtype, byte order and memory layout: the same values are the same clip."""
-    convert("vmz", sources["vmz"], tmp_path / "out.pth")
+    convert(sources["vmz"], tmp_path / "out.pth", source="vmz")
     values = np.random.default_rng(5).integers(-9, 9, (1, 3, 8, 16, 20))
     forms = [values.astype(dtype) for dtype in ("<f4", ">f4", "f8", "f2", "i1")]
     tops = []
@@ -693,7 +695,7 @@ def test_clips_in_other_forms(sources, tmp_path: Path) -> None:
 def test_no_report_replaces_what_is_read(
     name: str, option: str, sources, clips, tmp_path: Path, capsys
 ) -> None:
-    convert("vmz", sources["vmz"], tmp_path / "out.pth")
+    convert(sources["vmz"], tmp_path / "out.pth", source="vmz")
     files = {"source": sources["vmz"], "output": tmp_path / "out.pth", "clip": clips["vmz"]}
     before = files[name].read_bytes()
     (tmp_path / "link").symlink_to(files[name])
@@ -733,7 +735,7 @@ def test_models_that_tensors_cannot_distinguish(tmp_path: Path) -> None:
     blobs = zoo_tables.nonlocal_blobs("i3d_r50_nonlocal")
     model = "32x2"
     vmz_files.write_arrays(tmp_path / "x.pkl", seeded_weights_zoo.zoo_weights(blobs, 3))
-    convert("nonlocal", tmp_path / "x.pkl", tmp_path / "out.pth", variant=model)
+    convert(tmp_path / "x.pkl", tmp_path / "out.pth", source="nonlocal", variant=model)
     np.save(tmp_path / "clip.npy", np.random.default_rng(5).standard_normal((1, 3, 16, 209, 209), np.float32))
     clip = tmp_path / "clip.npy"
     with pytest.raises(Refused, match="models that compute different things"):
@@ -743,7 +745,7 @@ def test_models_that_tensors_cannot_distinguish(tmp_path: Path) -> None:
     )
     assert found.ok, found.functional.first
     assert sum("nonlocal" in block.name for block in found.functional.blocks) == 5
-    convert("nonlocal", tmp_path / "x.pkl", tmp_path / "out.onnx", variant=model)
+    convert(tmp_path / "x.pkl", tmp_path / "out.onnx", source="nonlocal", variant=model)
     assert verify(tmp_path / "out.onnx", tmp_path / "out.pth", clip=clip).ok
 
 
@@ -777,7 +779,7 @@ def test_pyslowfast(model: str, shape: tuple[int, ...], mistake: dict, block: st
             array *= 0.01
     vmz_files.write_arrays(tmp_path / "x.pkl", arrays)
     np.save(tmp_path / "clip.npy", np.random.default_rng(5).standard_normal(shape, np.float32))
-    convert("slowfast", tmp_path / "x.pkl", tmp_path / "out.safetensors", variant=model, to="native")
+    convert(tmp_path / "x.pkl", tmp_path / "out.safetensors", source="slowfast", variant=model, to="native")
     words = {"source_layout": "slowfast", "variant": model, "clip": tmp_path / "clip.npy"}
     found = verify(tmp_path / "x.pkl", tmp_path / "out.safetensors", **words)
     assert found.ok, found.functional.first
@@ -796,10 +798,12 @@ def test_a_network_that_the_zoo_lacks_is_not_written(tmp_path: Path) -> None:
     """PySlowFast's later detectors crop their regions differently from those of its Caffe2 zoo."""
     blobs = seeded_weights_zoo.zoo_weights(zoo_tables.slowfast_blobs("AVA_SLOW_8x8_R50"), 3)
     vmz_files.write_arrays(tmp_path / "x.pkl", blobs)
-    convert("slowfast", tmp_path / "x.pkl", tmp_path / "x.pth", variant="AVA_SLOW_8x8_R50")
+    convert(tmp_path / "x.pkl", tmp_path / "x.pth", source="slowfast", variant="AVA_SLOW_8x8_R50")
     torch.save(torch.load(tmp_path / "x.pth"), tmp_path / "short.pth")  # without its record
     with pytest.raises(Refused, match="pools and samples"):
-        convert("pyslowfast", tmp_path / "short.pth", tmp_path / "y.onnx", variant="AVA_SLOW_8x8_R50_SHORT")
+        convert(
+            tmp_path / "short.pth", tmp_path / "y.onnx", source="pyslowfast", variant="AVA_SLOW_8x8_R50_SHORT"
+        )
     assert not (tmp_path / "y.onnx").exists()
 
 
@@ -811,8 +815,8 @@ def test_pyslowfast_as_onnx_and_in_a_project_with_other_settings(tmp_path: Path)
         tmp_path / "x.pkl", seeded_weights_zoo.zoo_weights(zoo_tables.slowfast_blobs(model), 3)
     )
     np.save(tmp_path / "clip.npy", np.random.default_rng(5).standard_normal((1, 3, 8, 193, 193), np.float32))
-    convert("slowfast", tmp_path / "x.pkl", tmp_path / "x.onnx", variant=model)
-    convert("slowfast", tmp_path / "x.pkl", tmp_path / "out.pth", to="mmaction2")
+    convert(tmp_path / "x.pkl", tmp_path / "x.onnx", source="slowfast", variant=model)
+    convert(tmp_path / "x.pkl", tmp_path / "out.pth", source="slowfast", to="mmaction2")
     found = verify(tmp_path / "x.onnx", tmp_path / "out.pth", clip=tmp_path / "clip.npy")
     assert found.ok, found.functional.first
     assert found.source_layout == "slowfast"

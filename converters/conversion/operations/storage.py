@@ -45,27 +45,54 @@ class Permute(Rearrangement, Reversible):
 
 
 class Roll(Rearrangement, Reversible):
-    """A matrix with its columns rotated to the right by ``by`` places; the last ones come first."""
+    """A matrix with its columns rotated to the right by ``by`` places; the last ones come first. ``axis`` is that of
+    the columns' numbers, 0 where the matrix is stored transposed."""
 
     by: int
+    axis: int = 1
 
     def rearrange(self, elements: Any) -> Any:
         import numpy
 
-        return numpy.roll(elements, self.by, axis=1)
+        return numpy.roll(elements, self.by, axis=self.axis)
 
     def describe(self) -> str:
         return f"columns moved by {self.by:+d}"
 
     def inverse(self) -> Roll:
-        return Roll(by=-self.by)
+        return self.replace(by=-self.by)
+
+
+class Exchange(Rearrangement, Reversible):
+    """The first ``size`` places of an axis and the next ``size`` in each other's place: two groups of channels."""
+
+    axis: int
+    size: int
+
+    def rearrange(self, elements: Any) -> Any:
+        import numpy
+
+        first, second, others = numpy.split(elements, (self.size, 2 * self.size), axis=self.axis)
+        return numpy.concatenate((second, first, others), axis=self.axis)
+
+    def describe(self) -> str:
+        return (
+            f"{'columns' if self.axis else 'rows'} 0 to {self.size - 1} exchanged with the next {self.size}"
+        )
+
+    def inverse(self) -> Exchange:
+        return self
 
 
 class Reverse(Rearrangement, Reversible):
-    """A kernel with its input channels in the opposite order: BGR for RGB."""
+    """A kernel with its input channels, which are along ``axis``, in the opposite order: BGR for RGB."""
+
+    axis: int = 1
 
     def rearrange(self, elements: Any) -> Any:
-        return elements[:, ::-1]
+        import numpy
+
+        return numpy.flip(elements, self.axis)
 
     def describe(self) -> str:
         return "input channels reversed"

@@ -9,13 +9,19 @@ from converters.formats.checkpoint import Checkpoint
 from converters.formats.other_value import OtherValue
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Iterable, Mapping
 
     from converters.files import SourceFile
     from converters.formats.format import ReadOptions
     from converters.tensor import Tensor
 
 _START = 64
+
+
+def _is_mxnet(names: Iterable[str]) -> bool:
+    """Whether the names are those of Gluon's parameters: MXNet 2 saves them in an ``.npz``."""
+    leaves = {name.rpartition(".")[2] for name in names if "." in name and "/" not in name}
+    return {"gamma", "beta", "running_mean", "running_var"} <= leaves
 
 
 def open_arrays(file: SourceFile, kind: str, options: ReadOptions) -> Checkpoint:
@@ -31,7 +37,7 @@ def open_arrays(file: SourceFile, kind: str, options: ReadOptions) -> Checkpoint
 
             raise pickled_beside(file, npz.objects)
         tensors, empty, other_values = npz.tensors, npz.empty, npz.other_values
-        title = "NumPy file (npz)"
+        title = "NumPy file (npz)" + (" of MXNet 2" if _is_mxnet(npz.tensors) else "")
     else:
         from converters.formats.hdf5.reader import read_hdf5
 

@@ -11,7 +11,6 @@ from typing import NamedTuple
 from .signs import (
     Above,
     Beside,
-    Ending,
     Entries,
     Entry,
     Head,
@@ -184,6 +183,16 @@ _FOLDERS = (
         signs=((Above("zero_to_fp32.py"), Entry(_DEEPSPEED)),),
     ),
     Kind(
+        "is a folder of DeepSpeed, with its weights in one file",
+        "name the file inside: {folder}/{found}",
+        signs=(
+            (
+                Entry(r"([^/]+/)?mp_rank_00_model_states\.pt"),
+                NoEntry(r".*optim_states\.pt|.*mp_rank_(?!00)\d+_model_states\.pt"),
+            ),
+        ),
+    ),
+    Kind(
         "is one step in a folder of DeepSpeed, whose weights are in parts",
         "make one file of it: python -m deepspeed.utils.zero_to_fp32 {parent} OUT.pth --tag {tag}",
         signs=((Entry(_DEEPSPEED),),),
@@ -191,7 +200,17 @@ _FOLDERS = (
     Kind(
         "is a folder of DeepSpeed, whose weights are in parts",
         "make one file of it: python -m deepspeed.utils.zero_to_fp32 {path} OUT.pth",
+        signs=((Entry(r"latest"), Entry(rf"[^/]+/{_DEEPSPEED}")),),
+    ),
+    Kind(
+        "is a folder of DeepSpeed, whose weights are in parts",
+        "make one file of it: python -m deepspeed.utils.zero_to_fp32 {path} OUT.pth --tag {inner}",
         signs=((Entry(rf"[^/]+/{_DEEPSPEED}"),),),
+    ),
+    Kind(
+        "is part of a folder of DeepSpeed, whose weights are in parts",
+        "give its folder, {folder}, to see how to make one file of it",
+        signs=((Name(r"^(bf16_)?zero_pp_rank_\d+_mp_rank_\d+_(optim|model)_states\.pt$"),),),
     ),
     Kind(
         "is a checkpoint of Orbax, as JAX and Flax write it, which is not read",
@@ -225,7 +244,12 @@ _FOLDERS = (
     Kind(
         "is an inference model of PaddlePaddle, which is not read",
         "convert the .pdparams that it was exported from",
-        signs=((Entry(r"__model__"),), (Entry(r"[^/]+\.pdmodel"),)),
+        signs=((Entry(r"__model__"),), (Entry(r"[^/]+\.(pdmodel|pdiparams)"),)),
+    ),
+    Kind(
+        "is a folder with several checkpoints",
+        "name one of those in {folder}: {found}",
+        signs=((Entries(_CHECKPOINT, least=2), NoEntry(r".*\.(index|meta)|.*-of-\d{5}")),),
     ),
     Kind(
         "is a folder, not a checkpoint",
@@ -297,36 +321,31 @@ _TENSORFLOW = (
 
 _JAX_AND_OTHERS = (
     Kind(
-        "is an MXNet parameter file, which is not read",
-        "load it with mxnet.nd.load, and save the arrays with numpy.savez",
-        signs=((Head(rb"\x12\x01\0{6}\0{8}"),),),
-    ),
-    Kind(
         "is the description of an MXNet network, without weights",
         "the weights are in the .params file beside it",
         signs=((Head(rb'\s*\{\s*"nodes"\s*:\s*\['), Within(rb'"op"\s*:')),),
     ),
     Kind(
-        "is a checkpoint of PaddlePaddle, which is not read",
-        "load it with paddle.load, and save the arrays with numpy.savez",
+        "is a program of an inference model of PaddlePaddle, without weights",
+        "convert the .pdparams beside it, or the one that it was exported from",
         signs=(
-            (Head(rb"\x80[\x02-\x05]"), Ending(b"StructuredToParameterName@@")),
-            (Head(rb"\x80[\x02-\x05]"), Within(rb"StructuredToParameterName@@")),
-            (Head(rb"\x80[\x02-\x05]"), Name(r"\.pd(params|opt)$")),
+            (Head(rb"\n%s\x08\0\x10\xff{9}\x01" % _VARINT),),
+            (Head(rb'\s*\{\s*"base_code"\s*:\s*\{\s*"magic"\s*:\s*"pir"'),),
+            (Name(r"\.pdmodel$"),),
         ),
     ),
     Kind(
-        "is a program of an inference model of PaddlePaddle, without weights",
-        "convert the .pdparams beside it, or the one that it was exported from",
-        signs=((Head(rb"\n%s\x08\0\x10\xff{9}\x01" % _VARINT),), (Name(r"\.pdmodel$"),)),
-    ),
-    Kind(
-        "is part of an inference model of PaddlePaddle, which is not read",
+        "holds tensors of PaddlePaddle one behind the other, without their names, as an inference model has them",
         "convert the .pdparams that it was exported from",
         signs=(
             (Head(rb"\0{4}(?:\0{8}){1,2}\0{0,4}[\x02-\x40]\0{3}\x08[\x00-\x20]\x10"),),
             (Name(r"\.pdiparams$"),),
         ),
+    ),
+    Kind(
+        "is a table of names of an inference model of PaddlePaddle, without weights",
+        "convert the .pdparams that the model was exported from",
+        signs=((Name(r"(\.pdiparams|__params__)\.info$"),),),
     ),
     Kind(
         "is a GGUF file, of llama.cpp, which is not read",

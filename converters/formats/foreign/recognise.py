@@ -52,7 +52,10 @@ def _error(kind: Kind, path: str, found: str) -> BadInput:
     around, tag = os.path.split(os.path.abspath(path))
     parent = around if os.path.isabs(path) else os.path.relpath(around)
     words |= {"parent": quote(parent), "tag": quote(tag)}
-    words |= {"found": short_name(found), "inner": short_name(os.path.dirname(found))}
+    words |= {
+        "found": ", ".join(map(short_name, found.split(", "))),
+        "inner": short_name(os.path.dirname(found)),
+    }
     return BadInput(kind.what.format_map(words), path=path, hint=kind.hint.format_map(words))
 
 

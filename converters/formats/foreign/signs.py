@@ -164,15 +164,6 @@ class Within(NamedTuple):
         return "" if re.search(self.pattern, evidence.head, re.DOTALL) else None
 
 
-class Ending(NamedTuple):
-    """A text is among the last bytes."""
-
-    text: bytes
-
-    def seen(self, evidence: Evidence) -> str | None:
-        return "" if self.text in evidence.tail else None
-
-
 class Whole(NamedTuple):
     """The file is short, and a pattern is all of it."""
 
@@ -210,13 +201,15 @@ class Entry(NamedTuple):
 
 
 class Entries(NamedTuple):
-    """As `Entry`, but all the names that are matched were found, the first eight of them."""
+    """As `Entry`, but all the names that are matched were found, the first eight of them; ``least`` is how many must
+    be there."""
 
     pattern: str
+    least: int = 1
 
     def seen(self, evidence: Evidence) -> str | None:
         found = [name for name in evidence.entries if re.fullmatch(self.pattern, name)]
-        return ", ".join(found[:8]) + (", ..." if found[8:] else "") if found else None
+        return ", ".join(found[:8]) + (", ..." if found[8:] else "") if len(found) >= self.least else None
 
 
 class Above(NamedTuple):

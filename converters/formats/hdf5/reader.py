@@ -16,6 +16,7 @@ from converters.printable import printable, short_name
 from converters.record import Record
 from converters.tensor import NUMPY_CODES, Held, Tensor
 
+from .references import Targets
 from .storage import Odd, Storage
 from .values import ERRORS, Handle, Undecoded, damaged, load_h5py, plain_bytes
 
@@ -108,7 +109,9 @@ def _value(file: SourceFile, path: str, found: Any, storage: Storage) -> Tensor 
         return unconverted("elements of a type that numpy does not have", shape, None)
     dtype = "" if numbers.names else NUMPY_CODES.get(numbers.newbyteorder("=").str[1:], "")
     if _refers(numbers):
-        return unconverted(_kind(numbers), shape, None)
+        odd = unconverted(_kind(numbers), shape, None)
+        outside = found.is_virtual or found.external or prod(shape) * numbers.itemsize > _UNDECODED
+        return odd if outside else odd.replace(opaque=False, parts=lambda: _references(file, path))
     if not dtype or numbers.metadata:
         small = prod(shape) * numbers.itemsize <= _UNDECODED
         return unconverted(_kind(numbers), shape, Undecoded(file, path) if small else None)
@@ -136,12 +139,23 @@ def _kind(dtype: Any) -> str:
 
 
 def _refers(dtype: Any) -> bool:
-    """Whether elements refer to other objects, in a field or a list too: h5py does not show where to."""
+    """Whether elements refer to other objects, in a field or a list too."""
     metadata = dtype.metadata or {}
     inner = metadata.get("vlen", None if dtype.subdtype is None else dtype.subdtype[0])
     fields = [dtype[name] for name in dtype.names or ()]
     fields += [inner] if hasattr(inner, "metadata") else []
     return "ref" in metadata or any(_refers(field) for field in fields)
+
+
+def _references(file: SourceFile, path: str) -> Iterator[tuple[str, OtherValue]]:
+    """What the references in a dataset refer to."""
+    h5py = load_h5py(file.path)
+    try:
+        with h5py.File(Handle(file), "r") as root:
+            targets = Targets(h5py, root, _walk(h5py, file, root))
+            yield from targets.parts(root[path][()])
+    except ERRORS as error:
+        raise damaged(file, error, path) from None
 
 
 def _named_type(found: Any) -> OtherValue:
@@ -158,6 +172,7 @@ def _named_type(found: Any) -> OtherValue:
 def _attributes(file: SourceFile) -> Iterator[tuple[str, OtherValue]]:
     """Every group, named datatype, dataset without a value, and attribute of the file and of all in it, by path."""
     h5py = load_h5py(file.path)
+    targets: Targets | None = None
     try:
         with h5py.File(Handle(file), "r") as root:
             for path, found in (("", root), *_walk(h5py, file, root)):
@@ -168,19 +183,21 @@ def _attributes(file: SourceFile) -> Iterator[tuple[str, OtherValue]]:
                 elif path and getattr(found, "shape", ()) is None:
                     yield path, OtherValue(kind=f"{_kind(found.dtype)} without a value")
                 for name in () if isinstance(found, _Link) else found.attrs:
-                    stored = found.attrs.get_id(name)
-                    if _refers(stored.dtype):
-                        yield (
-                            f"{path}@{name}",
-                            OtherValue(kind=_kind(stored.dtype), shape=stored.shape, opaque=True),
-                        )
-                        continue
-                    value = found.attrs[name]
-                    kind = _kind(value.dtype) if hasattr(value, "dtype") else type(value).__name__
-                    shape = getattr(value, "shape", None)
-                    yield f"{path}@{name}", OtherValue(kind=kind, shape=shape, data=Held(plain_bytes(value)))
+                    if _refers(found.attrs.get_id(name).dtype):
+                        targets = targets or Targets(h5py, root, _walk(h5py, file, root))
+                    yield f"{path}@{name}", _attribute(found.attrs, name, targets)
     except ERRORS as error:
         raise damaged(file, error) from None
+
+
+def _attribute(attributes: Any, name: str, targets: Targets | None) -> OtherValue:
+    """An attribute; ``targets`` are known where it has references."""
+    stored, value = attributes.get_id(name), attributes[name]
+    if targets is not None and _refers(stored.dtype):
+        parts = tuple(targets.parts(value))
+        return OtherValue(kind=_kind(stored.dtype), shape=stored.shape, parts=lambda: iter(parts))
+    kind = _kind(value.dtype) if hasattr(value, "dtype") else type(value).__name__
+    return OtherValue(kind=kind, shape=getattr(value, "shape", None), data=Held(plain_bytes(value)))
 
 
 def _walk(h5py: Any, file: SourceFile, root: Any) -> Iterator[tuple[str, Any]]:

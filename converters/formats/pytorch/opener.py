@@ -26,6 +26,9 @@ _TITLES = {
     "tar": "PyTorch file, before 0.1.10",
 }
 
+_ARRAY, _MXNET = b".npy", b".params"
+"""The ends of the names of members that no PyTorch file has."""
+
 
 def open_pytorch(file: SourceFile, kind: str, options: ReadOptions) -> Checkpoint | None:
     """Open a file, or a checkpoint in several by its index; None for a zip file, tar archive or text of another
@@ -57,11 +60,7 @@ def open_pytorch(file: SourceFile, kind: str, options: ReadOptions) -> Checkpoin
 
 def _read(file: SourceFile, kind: str, options: ReadOptions) -> PthFile | None:
     if kind == "zip":
-        if _is_npz(file):
-            return None
-        from .reader import read_pth
-
-        return read_pth(file, checksum=options.checksum, entry=options.entry)
+        return _read_zip(file, options)
     from .legacy import read_legacy_pth, read_tar_pth
 
     if kind == "torch-legacy":
@@ -69,11 +68,22 @@ def _read(file: SourceFile, kind: str, options: ReadOptions) -> PthFile | None:
     return read_tar_pth(file, entry=options.entry)
 
 
-def _is_npz(file: SourceFile) -> bool:
-    """Whether a zip file's first member is an array, which no PyTorch file's is. To read the whole directory first
-    would cost PyTorch's files twice the time."""
+def _read_zip(file: SourceFile, options: ReadOptions) -> PthFile | None:
+    """A zip file of PyTorch's; None for NumPy's, and for one with a parameter file of MXNet. To read the whole
+    directory first would cost PyTorch's files twice the time."""
     head = file.read_at(0, min(HEAD, file.size))
-    return head[30 : 30 + int.from_bytes(head[26:28], "little")].endswith(b".npy")
+    if head[30 : 30 + int.from_bytes(head[26:28], "little")].endswith((_ARRAY, _MXNET)):
+        return None
+    from .reader import read_pth
+
+    try:
+        return read_pth(file, checksum=options.checksum, entry=options.entry)
+    except BadInput:
+        from converters.formats.io.zip_members import read_members
+
+        if not any(name.encode().endswith(_MXNET) for name in read_members(file)):
+            raise
+        return None
 
 
 def _open_parts(index: SourceFile, options: ReadOptions) -> Checkpoint:

@@ -7,9 +7,10 @@ Two families. Their pools differ, and so does the input of ``fc6``:
   but its first row may lie outside). 16x112x112 leaves 1x4x4. Ports of it pad the last pool instead, which
   leaves as much but shifts its windows by one.
 
-Setting of ``c3d``: ``pools``, ``"ceil"`` (default) or ``"padded"``. End points have the names of the layers and
-pools. The order of layers is fixed; the shapes say their sizes and whether the second convolutions ``conv3b`` ..
-``conv5b`` are there (C3D-v1.1's small net for UCF101 has none).
+Settings of ``c3d``: ``pools``, ``"ceil"`` (default) or ``"padded"``, and ``segments_before_fc6``: whether a clip may
+be several segments of 16 frames, over which what ``fc6`` takes is averaged (GluonCV). End points have the names of
+the layers and pools. The order of layers is fixed; the shapes say their sizes and whether the second convolutions
+``conv3b`` .. ``conv5b`` are there (C3D-v1.1's small net for UCF101 has none).
 """
 
 from __future__ import annotations
@@ -17,6 +18,7 @@ from __future__ import annotations
 from math import prod
 from typing import TYPE_CHECKING
 
+import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
@@ -31,6 +33,9 @@ if TYPE_CHECKING:
 _STAGES = (("conv1a",), ("conv2a",), ("conv3a", "conv3b"), ("conv4a", "conv4b"), ("conv5a", "conv5b"))
 _OPTIONAL = ("conv3b", "conv4b", "conv5b")
 
+_SEGMENT = 16
+"""Frames of a segment."""
+
 _POOLED = (4, 5, 5)
 """The number of pools that halve time, height and width."""
 
@@ -39,15 +44,19 @@ class C3D(Network):
     """Clips [N, C, T, H, W] to logits.
 
     ``fc6`` takes one size of the last map only, ValueError for others: 16 to 31 frames of 96 to 127 pixels where
-    pools round down, padded or not; 1 to 16 frames of 97 to 128 pixels where they round up. ``steps`` and
+    pools round down, padded or not; 1 to 16 frames of 97 to 128 pixels where they round up. With ``segments`` the
+    frames may be a multiple of 16 too: each 16 are a clip of their own as far as ``pool5``. ``steps`` and
     ``end_points`` end with ``pool5`` there, as the convolutions take any size. Without ``fc6`` among the shapes the
     output is the last pool's, without a head that of ``fc7``.
     """
 
-    def __init__(self, shapes: ModuleShapes, eps: float, pools: str = "floor") -> None:
+    def __init__(
+        self, shapes: ModuleShapes, eps: float, pools: str = "floor", *, segments: bool = False
+    ) -> None:
         """``pools`` round down (``floor``), up (``ceil``), or down with pool5 padded by 0, 1, 1 (``padded``)."""
         super().__init__()
         self.pools = pools
+        self.segments = segments
         _, channels, *_ = shapes["conv1a.conv.weight"]
         self.in_channels = channels
         self.stages = tuple(
@@ -76,7 +85,8 @@ class C3D(Network):
 
     def steps(self, clip: Tensor) -> Iterator[tuple[str, Tensor]]:
         fits = self._fits(clip)
-        x = clip
+        segments = self._segments(clip)
+        x = torch.cat(clip.chunk(segments, dim=2)) if segments > 1 else clip
         for number, stage in enumerate(self.stages, 1):
             for name in stage:
                 x = F.relu_(self.get_submodule(name)(x))
@@ -90,7 +100,10 @@ class C3D(Network):
             yield f"pool{number}", x
         if not self.dense or not fits:
             return
-        x = F.relu_(self.fc6(x.flatten(1)))
+        x = x.flatten(1)
+        if segments > 1:
+            x = x.reshape(segments, -1, x.shape[1]).mean(dim=0)
+        x = F.relu_(self.fc6(x))
         yield "fc6", x
         x = F.relu_(self.fc7(self.dropout(x)))
         yield "fc7", x
@@ -100,10 +113,16 @@ class C3D(Network):
     def _fits(self, clip: Tensor) -> bool:
         """Whether the pools leave exactly the size that ``fc6`` was trained on. ValueError if they leave nothing."""
         check_input(clip, "NCTHW", self.in_channels)
-        positions = prod(self._all_left(clip.shape[2:]))
+        frames, *space = clip.shape[2:]
+        positions = prod(self._all_left((frames // self._segments(clip), *space)))
         if not positions:
             raise self._wrong_size(clip)
         return not self.dense or positions == self.fc6.in_features // self.channels
+
+    def _segments(self, clip: Tensor) -> int:
+        """How many clips a clip is made of."""
+        frames = clip.shape[2]
+        return frames // _SEGMENT if self.segments and frames % _SEGMENT == 0 else 1
 
     def _wrong_size(self, clip: Tensor) -> ValueError:
         takes = f"fc6 takes {self.fc6.in_features // self.channels}" if self.dense else "pool5 takes 1"
@@ -129,8 +148,9 @@ class C3D(Network):
 
 def build(shapes: ModuleShapes, settings: Settings) -> C3D:
     """The published network."""
-    pools = settings.or_else(pools="ceil").choice("pools", {"ceil": "ceil", "padded": "padded"})
-    return C3D(shapes, 0.0, pools)
+    settings = settings.or_else(pools="ceil", segments_before_fc6=False)
+    pools = settings.choice("pools", {"ceil": "ceil", "padded": "padded"})
+    return C3D(shapes, 0.0, pools, segments=settings.flag("segments_before_fc6"))
 
 
 NETWORK = NetworkRecord(build=build, test_clip=(1, 3, 9, 97, 110))

@@ -10,6 +10,8 @@ Settings, both keys optional:
   own size: as much as ``ceil(size / stride)`` outputs need, the smaller half before the first row. ``"even"``: at every
   size what that rule gives at even ones (kinetics_i3d_pytorch, video_features). ``"ceil"``: one more row of
   zeros after the last of the first convolution's input, and pools without padding that round up (mmaction).
+  ``"symmetric"``: half a kernel on either side of every axis; the last pool, 2x2x2, has none and rounds down
+  (GluonCV).
 - ``head``: ``"windows"`` (default) averages windows of 2x7x7, classifies each and averages the logits, so that
   the first and the last of the remaining frames weigh half; ``"global"`` averages all that is left (mmaction).
 
@@ -35,7 +37,7 @@ if TYPE_CHECKING:
 MOMENTUM = 0.001
 """Sonnet's batch norm keeps 0.999 of the old statistics."""
 
-PADDINGS = ("same", "even", "ceil")
+PADDINGS = ("same", "even", "ceil", "symmetric")
 HEADS = ("windows", "global")
 
 _POOLS = {
@@ -53,24 +55,28 @@ _WINDOW = (2, 7, 7)
 
 
 class Mixed(nn.Module):
-    """A block of four branches, their channels concatenated; the last begins with a pool."""
+    """A block of four branches, their channels concatenated; the last begins with a pool. ``stride`` has a one for
+    every axis, of clips or of frames."""
 
-    def __init__(self, shapes: ModuleShapes, channels: int, eps: float) -> None:
+    def __init__(
+        self, shapes: ModuleShapes, channels: int, eps: float, stride: tuple[int, ...] = (1, 1, 1)
+    ) -> None:
         super().__init__()
         self.out_channels = 0
+        self.pool = nn.MaxPool3d(3, 1, 1) if len(stride) == 3 else nn.MaxPool2d(3, 1, 1)
         for names in _BRANCHES:
             inner = channels
             for name in names:
-                unit = Unit(shapes.under(name), inner, eps, (1, 1, 1))
+                unit = Unit(shapes.under(name), inner, eps, stride)
                 self.add_module(name, unit)
                 inner = unit.out_channels
             self.out_channels += inner
 
     def forward(self, x: Tensor) -> Tensor:
-        """[N, channels, T, H, W] -> [N, out_channels, T, H, W]."""
+        """[N, channels, ...] -> [N, out_channels, ...]."""
         outs = []
         for names in _BRANCHES:
-            out = F.max_pool3d(x, 3, stride=1, padding=1) if names == ("b3b",) else x
+            out = self.pool(x) if names == ("b3b",) else x
             for name in names:
                 out = F.relu_(self.get_submodule(name)(out))
             outs.append(out)
@@ -143,8 +149,8 @@ class I3D(Network):
         """The padding before and after each axis of a clip, the last axis first, as `F.pad` takes it."""
         pads: list[int] = []
         for size in reversed(clip.shape[2:]):
-            if self.padding == "ceil":
-                pads += (2, 4)
+            if self.padding in ("ceil", "symmetric"):
+                pads += (2, 4) if self.padding == "ceil" else (3, 3)
             else:
                 odd = size % 2 if self.padding == "same" else 0
                 pads += (2 + odd, 3)
@@ -152,6 +158,8 @@ class I3D(Network):
 
     def _pool(self, x: Tensor, kernel: tuple[int, ...], stride: tuple[int, ...]) -> Tensor:
         """A max pool that rounds up: positions after the last row do not count."""
+        if self.padding == "symmetric":
+            return F.max_pool3d(x, kernel, stride, padding=[side // 2 if side == 3 else 0 for side in kernel])
         axes = zip(x.shape[2:], kernel, stride, strict=True)
         odd = [int(size % 2 == 1 and side == 3 and step == 2) for size, side, step in axes]
         if self.padding == "even" and any(odd):
@@ -178,6 +186,8 @@ class I3D(Network):
         for _, kernel, stride in _POOLS.values():
             if stride[axis] == 2:
                 lost = kernel[axis] - 2 if self.padding == "ceil" else 0
+                if self.padding == "symmetric" and kernel[axis] == 2:
+                    lost = 1
                 size = max(0, -(-(size - lost) // 2))
         return size
 

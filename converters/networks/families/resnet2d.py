@@ -1,7 +1,7 @@
 """Residual 2D networks over the frames of a clip.
 
-Settings: ``blocks`` and ``spatial_strides`` of stages 1..4, and ``stride_1x1``: the stride is in a block's first
-convolution (MSRA's ResNets), not in its 3x3 one.
+Settings: ``blocks`` and ``spatial_strides`` of stages 1..4, ``block``, ``"simple"`` or ``"bottleneck"``, and
+``stride_1x1``: the stride is in a bottleneck's first convolution (MSRA's ResNets), not in its 3x3 one.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from converters.networks.layers import Unit, check_input
+from converters.networks.layers import FrameNetwork, Unit
 from converters.networks.record import NetworkRecord
 from converters.networks.resnet import UNITS, ResNet, Stage
 
@@ -21,15 +21,11 @@ if TYPE_CHECKING:
     from converters.networks.spec import ModuleShapes, Settings
 
 
-class FrameResNet(ResNet):
+class FrameResNet(FrameNetwork, ResNet):
     """Frames [N, C, T, H, W], T of one video, to logits, averaged over them; blocks see [N * T, C, H, W]."""
 
-    channels: int
-
-    def steps(self, x: Tensor) -> Iterator[tuple[str, Tensor]]:
-        check_input(x, "NCTHW", self.channels)
-        for name, out in super().steps(x.transpose(1, 2).flatten(0, 1)):
-            yield name, out.reshape(len(x), -1, out.shape[1]).mean(dim=1) if name == "logits" else out
+    def frame_steps(self, x: Tensor) -> Iterator[tuple[str, Tensor]]:
+        return ResNet.steps(self, x)
 
     def enter(self, x: Tensor) -> Tensor:
         return F.relu_(self.stem(x))
@@ -41,8 +37,9 @@ class FrameResNet(ResNet):
 def build(shapes: ModuleShapes, settings: Settings) -> FrameResNet:
     """The 2D network."""
     rows = zip(settings.integers("blocks", 4), settings.integers("spatial_strides", 4), strict=True)
+    units = settings.choice("block", UNITS)
     stages = {
-        f"layer{number}": Stage(blocks, (stride, stride), UNITS["bottleneck"])
+        f"layer{number}": Stage(blocks, (stride, stride), units)
         for number, (blocks, stride) in enumerate(rows, 1)
     }
     channels, eps = shapes["stem.conv.weight"][1], settings.bn_eps

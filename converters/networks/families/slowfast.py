@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from converters.networks.spec import ModuleShapes, Settings
 
 STAGES = (1, 2, 3, 4)
+SLOW_FRAMES = ("linspace", "stride", "appended")
 
 Out = TypeVar("Out")
 Steps = Generator[tuple[str, Tensor], None, Out]
@@ -79,15 +80,16 @@ class SlowFast(Network):
 
     The slow pathway sees T / ``alpha`` frames, which ``slow_frames`` chooses. ``"linspace"``: spread from the first to
     the last, rounded down; T must be a multiple of ``alpha``. ``"stride"``: every ``alpha``-th from the first, for any
-    T (mmaction; mmaction2 itself takes only multiples). Heads are those of `ResNetI3D`; the windows of each pathway
-    are averaged separately.
+    T (mmaction; mmaction2 itself takes only multiples). ``"appended"``: they follow the fast pathway's frames in the
+    clip, so that 32 frames and ``alpha`` 8 make a clip of 36 (GluonCV). Heads are those of `ResNetI3D`; the windows of
+    each pathway are averaged separately.
     """
 
     def __init__(self, shapes: ModuleShapes, settings: Settings) -> None:
         super().__init__()
         eps = settings.bn_eps
         self.alpha = settings.integer("alpha")
-        self.spread = settings.choice("slow_frames", {"linspace": True, "stride": False})
+        self.slow_frames = settings.choice("slow_frames", {word: word for word in SLOW_FRAMES})
         detects = "roi_head.weight" in shapes
         self.windows = not detects and settings.choice("head", {"windows": True, "global": False})
         joined = tuple(shapes[f"lateral{index}.conv.weight"][0] for index in range(4))
@@ -105,19 +107,26 @@ class SlowFast(Network):
 
     def slow_indices(self, frames: int) -> Tensor:
         """The indices of the frames that the slow pathway sees, out of ``frames``."""
-        if not self.spread:
+        if self.slow_frames == "stride":
             return torch.arange(0, frames, self.alpha)
+        appended = self.slow_frames == "appended"
         # Lateral convolutions round the number of frames up, so the pathways would not fit, as in the projects.
-        if frames % self.alpha:
-            raise ValueError(f"expected a clip of a multiple of {self.alpha} frames, got {frames}")
+        if frames % (self.alpha + appended):
+            raise ValueError(f"expected a clip of a multiple of {self.alpha + appended} frames, got {frames}")
+        if appended:
+            return torch.arange(self.fast_frames(frames), frames)
         return torch.linspace(0, frames - 1, frames // self.alpha).long()
+
+    def fast_frames(self, frames: int) -> int:
+        """How many of a clip's first frames the fast pathway sees, out of ``frames``."""
+        return frames - frames // (self.alpha + 1) if self.slow_frames == "appended" else frames
 
     def pathways(self, x: Tensor) -> Steps[tuple[Tensor, Tensor]]:
         """The blocks of both pathways; returns the last map of each."""
         check_input(x, "NCTHW", self.channels)
         few = x[:, :, self.slow_indices(x.shape[2]).to(x.device)]
         slow = yield from self.slow.enter(few, "slow")
-        fast = yield from self.fast.enter(x, "fast")
+        fast = yield from self.fast.enter(x[:, :, : self.fast_frames(x.shape[2])], "fast")
         for number in STAGES:
             lateral = self.get_submodule(f"lateral{number - 1}")
             joined = lateral(fast)

@@ -37,6 +37,8 @@ def inspection_text(inspection: Inspection) -> str:
         lines += _target_lines(inspection, info)
     if inspection.mapping:
         lines += _mapping_lines(inspection.mapping)
+    if inspection.hashes:
+        lines += _hash_lines(inspection)
     lines.append(f"tensors      {len(inspection.tensors)}")
     lines += [f"  {line}" for line in fold_tensors(inspection.tensors)]
     if dropped := [name for name in inspection.dropped if name not in inspection.others]:
@@ -117,6 +119,20 @@ def _mapping_lines(matched: Matched) -> Iterator[str]:
         yield f"  {counted(matched.open_points, 'point')} in it not yet confirmed"
     for fault in matched.faults:
         yield f"  {fault}"
+
+
+def _hash_lines(inspection: Inspection) -> Iterator[str]:
+    several = len(inspection.hashes) > 1
+    for name, digests in inspection.hashes.items():
+        for kind, digest in digests.items():
+            yield f"{kind:<12} {digest}{f'  {name}' if several else ''}"
+    known = inspection.release
+    yield f"release      {known.words if known else 'none that is known by a hash'}"
+    if known and known.whole:
+        release = known.release
+        accuracies = ", ".join(f"{name} {value:g} %" for name, value in release.reported.items())
+        reported = f"; its authors report {accuracies} on {release.on}" if accuracies else ""
+        yield f"  {release.licence}, {release.url}{reported}"
 
 
 def _statistics_lines(statistics: Mapping[str, Statistics]) -> Iterator[str]:

@@ -58,7 +58,6 @@ PARAMETER = message(
     1, message(1, b"conv1.weight"), message(2, number(1, 64) + number(1, 3) + message(2, b"Float32"))
 )
 W = np.ones((3, 2), np.float32)
-PADDLE = {"fc.weight": W, "StructuredToParameterName@@": {"fc.weight": "linear_0.w_0"}}
 PDMODEL = message(1, number(1, 0), number(2, (1 << 64) - 1), message(3, message(1, b"x")))
 LOD = bytes(4) + bytes(8) + bytes(4) + struct.pack("<i", 6) + b"\x08\x05\x10\x03\x10\x02" + bytes(24)
 CORE = message(2, message(1, message(1, b"image"), message(3, b"\x2a\0")), message(10, message(1, b"y")))
@@ -174,30 +173,22 @@ FILES: dict[str, tuple[str, dict[str, bytes]]] = {
             "m.zip": zipped("config.json", "metadata.json", "assets/", "model.weights.h5"),
         },
     ),
-    "MXNet": (
-        "mxnet",
-        {
-            "m-0000.params": struct.pack("<QQQ", 0x112, 0, 2) + b"\xc9\xfa\x93\xf9" + bytes(40),
-            "empty.params": struct.pack("<QQQQ", 0x112, 0, 0, 0),
-            "m": struct.pack("<QQQ", 0x112, 0, 700) + b"\xca\xfa\x93\xf9" + bytes(40),
-        },
-    ),
     "MXNet network": (
         ".params",
         {"m-symbol.json": b'{\n  "nodes": [\n    {\n      "op": "null", "name": "data"}]}'},
     ),
-    "PaddlePaddle": (
-        "paddle.load",
-        {
-            "m.pdparams": pickle.dumps(PADDLE, 2),
-            "m": pickle.dumps(PADDLE, 4),
-            "renamed.pkl": pickle.dumps({**PADDLE, "more": "x" * 20_000}, 2),
-            "tuples.pdparams": pickle.dumps({"w": ("linear_0.w_0", W)}, 4),
-        },
-    ),
     "inference model of PaddlePaddle": (
         "exported from",
-        {"m.pdmodel": PDMODEL, "__model__": PDMODEL + PDMODEL, "m.pdiparams": LOD, "fc_0.w_0": LOD},
+        {
+            "m.pdmodel": PDMODEL,
+            "__model__": PDMODEL + PDMODEL,
+            "inference.json": b'{"base_code":{"magic":"pir","trainable":true,"version":4},"program":{}}',
+            "m.pdiparams.info": pickle.dumps({"linear_0.w_0": {"structured_name": "fc.weight"}}, 2),
+        },
+    ),
+    "tensors of PaddlePaddle": (
+        "exported from",
+        {"m.pdiparams": LOD, "fc_0.w_0": LOD, "__params__": LOD, "binary.pdparams": LOD},
     ),
     "GGUF": (
         "made from",
@@ -394,6 +385,10 @@ FOLDERS: dict[str, tuple[str, dict[str, list[str]]]] = {
             ],
             "trainer of DeepSpeed": ["config.json", "global_step5/a", "model.safetensors", "zero_to_fp32.py"],
         },
+    ),
+    "folder with several checkpoints": (
+        r"name one of those in .*: a\.pth, b\.pt",
+        {"two": ["a.pth", "b.pt"], "and more": ["a.pth", "b.pt", "optimizer.pt", "log.txt"]},
     ),
     "without their index": (
         r"model-00001-of-00002.*model-00002-of-00002",
@@ -615,10 +610,48 @@ def test_a_step_of_deepspeed_is_converted_from_its_parent(script: bool, tmp_path
     (step / "mp_rank_00_model_states.pt").write_bytes(b"x")
     if script:
         (tmp_path / "zero_to_fp32.py").write_bytes(b"x")
+    else:
+        (step / "zero_pp_rank_0_mp_rank_00_optim_states.pt").write_bytes(b"x")
     tool = f"{tmp_path}/zero_to_fp32.py" if script else "-m deepspeed.utils.zero_to_fp32"
     with pytest.raises(BadInput) as caught:
         open_checkpoint(str(step))
     assert caught.value.hint.endswith(f"python {tool} {tmp_path} OUT.pth --tag global_step10")
+
+
+def folder_of(folder: Path, *names: str) -> Path:
+    for name in names:
+        (folder / name).parent.mkdir(parents=True, exist_ok=True)
+        (folder / name).write_bytes(b"x")
+    return folder
+
+
+@pytest.mark.parametrize(
+    ("names", "opened", "wanted"),
+    [
+        (["s/mp_rank_00_model_states.pt"], "", "name the file inside: {}/s/mp_rank_00_model_states.pt"),
+        (["s/mp_rank_00_model_states.pt"], "s", "name the file inside: {}/s/mp_rank_00_model_states.pt"),
+        (["s/zero_pp_rank_0_mp_rank_00_model_states.pt"], "", "zero_to_fp32 {} OUT.pth --tag s"),
+        (["latest", "s/zero_pp_rank_0_mp_rank_00_model_states.pt"], "", "zero_to_fp32 {} OUT.pth"),
+        (
+            ["s/mp_rank_00_model_states.pt", "s/bf16_zero_pp_rank_0_mp_rank_00_optim_states.pt"],
+            "s/bf16_zero_pp_rank_0_mp_rank_00_optim_states.pt",
+            "give its folder, {}/s, to see how to make one file of it",
+        ),
+    ],
+)
+def test_parts_of_deepspeed(names: list[str], opened: str, wanted: str, tmp_path: Path) -> None:
+    path = folder_of(tmp_path, *names) / opened
+    with pytest.raises(BadInput) as caught:
+        open_checkpoint(str(path))
+    assert caught.value.hint.endswith(wanted.format(tmp_path))
+
+
+def test_all_checkpoints_of_a_run_are_named(tmp_path: Path) -> None:
+    run = "version_{}/checkpoints/epoch={}-step=10.ckpt"
+    folder = folder_of(tmp_path / "logs", *(run.format(one, one) for one in (0, 1)), "version_0/hparams.yaml")
+    with pytest.raises(BadInput) as caught:
+        open_checkpoint(str(folder))
+    assert all(run.format(one, one) in caught.value.hint for one in (0, 1))
 
 
 def test_paths_in_commands_are_quoted(tmp_path: Path) -> None:

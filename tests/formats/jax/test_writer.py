@@ -85,10 +85,10 @@ def mapping(tmp_path):
 def test_a_mapping_of_ones_own_there_and_back(tmp_path, mapping):
     """From Flax's file to PyTorch's and back to the same bytes; also as a pickle."""
     for suffix in ("safetensors", "pth"):
-        convert(None, FOLDER / "network.msgpack", tmp_path / f"a.{suffix}", mapping=mapping)
-    convert(None, tmp_path / "a.pth", tmp_path / "b.msgpack", mapping=mapping, reverse=True, check=True)
+        convert(FOLDER / "network.msgpack", tmp_path / f"a.{suffix}", mapping=mapping)
+    convert(tmp_path / "a.pth", tmp_path / "b.msgpack", mapping=mapping, reverse=True, check=True)
     assert (tmp_path / "b.msgpack").read_bytes() == (FOLDER / "network.msgpack").read_bytes()
-    convert(None, tmp_path / "a.safetensors", tmp_path / "b.pkl", mapping=mapping, reverse=True, check=True)
+    convert(tmp_path / "a.safetensors", tmp_path / "b.pkl", mapping=mapping, reverse=True, check=True)
     ours = pickle.loads((tmp_path / "b.pkl").read_bytes())
     theirs = pickle.loads((FOLDER / "numpy-p4.pkl").read_bytes())
     assert str(ours) == str(theirs)
@@ -109,9 +109,7 @@ def test_every_dtype_there_and_back(tmp_path, suffix):
         write_msgpack(out, nested(tensors, ()))
     rows = "\n".join(f'"params/{dtype}" = "params/{dtype}"' for dtype in dtypes)
     (tmp_path / "m.toml").write_text(f'[from]\nformat = "jax"\n[to]\nformat = "jax"\n[tensors]\n{rows}\n')
-    convert(
-        None, tmp_path / "in.msgpack", tmp_path / f"out.{suffix}", mapping=tmp_path / "m.toml", check=True
-    )
+    convert(tmp_path / "in.msgpack", tmp_path / f"out.{suffix}", mapping=tmp_path / "m.toml", check=True)
     with open_checkpoint(str(tmp_path / f"out.{suffix}")) as found:
         assert {name: found.tensors[name].tobytes() for name in found.tensors} == {
             tensor.name: tensor.tobytes() for tensor in tensors
@@ -123,7 +121,7 @@ def test_bfloat16_in_a_pickle(tmp_path):
     with output(tmp_path / "in.msgpack") as out:
         write_msgpack(out, nested([zeros("params/w", (300,), "bfloat16")], ()))
     (tmp_path / "m.toml").write_text(f'[from]\nformat = "jax"\n[to]\nformat = "jax"\n[tensors]\n{rows}\n')
-    convert(None, tmp_path / "in.msgpack", tmp_path / "out.pkl", mapping=tmp_path / "m.toml", check=True)
+    convert(tmp_path / "in.msgpack", tmp_path / "out.pkl", mapping=tmp_path / "m.toml", check=True)
     raw = (tmp_path / "out.pkl").read_bytes()
     theirs = (FOLDER / "bfloat16.pkl").read_bytes()
     assert b"\x8c\x09ml_dtypes" in raw
@@ -214,11 +212,10 @@ def test_a_pickle_is_pythons(tmp_path, name):
 
 def test_a_proposed_mapping_leads_back_to_the_same_bytes(tmp_path, mapping):
     """It says which keys contain slashes."""
-    convert(None, FOLDER / "network.msgpack", tmp_path / "a.pth", mapping=mapping)
+    convert(FOLDER / "network.msgpack", tmp_path / "a.pth", mapping=mapping)
     suggest(tmp_path / "a.pth", FOLDER / "network.msgpack", tmp_path / "proposed.toml")
     assert 'slash_keys = ["Branch_0/Conv"]' in (tmp_path / "proposed.toml").read_text()
     convert(
-        None,
         tmp_path / "a.pth",
         tmp_path / "b.msgpack",
         mapping=tmp_path / "proposed.toml",

@@ -106,13 +106,13 @@ def test_any_view_comes_back(tmp_path, shape, data):
 
 @pytest.mark.full
 def test_it_converts_and_is_equal(r2d, tmp_path):
-    convert("vmz", r2d, tmp_path / "a.pth")
+    convert(r2d, tmp_path / "a.pth", source="vmz")
     (tmp_path / "b.pth").write_bytes(packed((tmp_path / "a.pth").read_bytes()))
     assert diff(tmp_path / "a.pth", tmp_path / "b.pth").same
     ours, theirs = (load_model(tmp_path / name).state_dict() for name in ("a.pth", "b.pth"))
     assert all(torch.equal(ours[name], theirs[name]) for name in ours)
-    convert("auto", tmp_path / "b.pth", tmp_path / "c.pkl", to="vmz")
-    convert("auto", tmp_path / "a.pth", tmp_path / "d.pkl", to="vmz")
+    convert(tmp_path / "b.pth", tmp_path / "c.pkl", to="vmz")
+    convert(tmp_path / "a.pth", tmp_path / "d.pkl", to="vmz")
     assert (tmp_path / "c.pkl").read_bytes() == (tmp_path / "d.pkl").read_bytes()
 
 

@@ -366,14 +366,14 @@ def test_a_damaged_directory_of_tensors_is_refused_at_once(tmp_path):
 
 def test_a_flipped_bit_is_refused_everywhere(r2d, run, tmp_path):
     """A file that ``torch.save`` wrote, with one bit of a convolution's weights changed."""
-    convert("vmz", r2d, tmp_path / "ours.pth")
+    convert(r2d, tmp_path / "ours.pth", source="vmz")
     state = torch.load(tmp_path / "ours.pth", weights_only=True)
     name, key = next((name, key) for key, name in enumerate(state) if state[name].ndim == 5 and key > 10)
     path = tmp_path / "theirs.pth"
     torch.save(state, path)
     load_model(path)
     path.write_bytes(flipped(path.read_bytes(), f"theirs/data/{key}", state[name].nbytes // 2))
-    for use in (lambda: convert("auto", path, tmp_path / "out.pkl", to="vmz"), lambda: load_model(path)):
+    for use in (lambda: convert(path, tmp_path / "out.pkl", to="vmz"), lambda: load_model(path)):
         with pytest.raises(BadInput, match="damaged record") as caught:
             use()
         assert caught.value.where == name

@@ -184,7 +184,7 @@ def test_a_dictionary_that_is_everywhere_costs_no_more_than_its_entries(tmp_path
 
 
 def test_a_training_checkpoint_through_the_command(r2d, run, tmp_path):
-    convert("vmz", r2d, tmp_path / "plain.pth")
+    convert(r2d, tmp_path / "plain.pth", source="vmz")
     state = torch.load(tmp_path / "plain.pth", weights_only=True)
     shifted = {name: tensor + 1 if tensor.is_floating_point() else tensor for name, tensor in state.items()}
     path = tmp_path / "run.pth.tar"
@@ -201,7 +201,7 @@ def test_a_training_checkpoint_through_the_command(r2d, run, tmp_path):
     )
     assert "dropped by name: epoch, ema" in done.stdout
     for entry, wanted in ((None, state), ("ema", shifted)):
-        result = convert("vmz-pt", path, tmp_path / f"{entry}.pth", entry=entry)
+        result = convert(path, tmp_path / f"{entry}.pth", source="vmz-pt", entry=entry)
         assert result.provenance["source"]["wrapper"] == (entry or "model.state_dict")
         written = torch.load(tmp_path / f"{entry}.pth", weights_only=True)
         assert all(torch.equal(written[name], tensor) for name, tensor in wanted.items())

@@ -1,0 +1,94 @@
+"""Open MXNet's parameter files, and the zip files that GluonCV's downloads are."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from converters.errors import BadInput
+from converters.formats.checkpoint import Checkpoint
+from converters.formats.other_value import OtherValue, plain_value
+from converters.formats.sniff import HEAD
+from converters.printable import short_name
+from converters.tensor import Held
+
+from .reader import read_params
+
+if TYPE_CHECKING:
+    from converters.files import SourceFile
+    from converters.formats.format import ReadOptions
+
+    from .reader import ParamsFile
+
+_SUFFIX = ".params"
+_DEVICES = {1: "cpu", 2: "gpu", 3: "cpu_pinned", 5: "cpu_shared"}
+"""The devices' types (``include/mxnet/base.h`` lines 147 to 162)."""
+
+
+def open_mxnet(file: SourceFile, kind: str, options: ReadOptions) -> Checkpoint | None:
+    """Open a file; None for a zip file without a ``.params``. Raises `BadInput`."""
+    inner: SourceFile | None = file
+    if kind == "zip":
+        inner = _member(file, options)
+    if inner is None:
+        return None
+    contents = read_params(inner)
+    if not contents.arrays:
+        raise BadInput("holds no arrays", path=file.path, hint="the weights are in another file")
+    return Checkpoint(
+        path=file.path,
+        files=(file,),
+        format="mxnet",
+        container="MXNet parameter file" + (" in a zip file" if kind == "zip" else ""),
+        tensors=contents.tensors,
+        other_values=contents.other_values,
+        metadata=_metadata(contents),
+        details=_form(contents),
+    )
+
+
+def _member(file: SourceFile, options: ReadOptions) -> SourceFile | None:
+    """The only ``.params`` in a zip file; None where there is none. Raises `BadInput` where there are several."""
+    head = file.read_at(0, min(HEAD, file.size))
+    if head[30 : 30 + int.from_bytes(head[26:28], "little")].endswith((b".npy", b".pkl")):
+        return None  # of NumPy or PyTorch: the directory need not be read
+    from converters.formats.io.unpacked_members import member_file
+    from converters.formats.io.zip_members import read_members
+
+    members = [member for member in read_members(file).values() if member.name.endswith(_SUFFIX)]
+    if len(members) > 1:
+        raise BadInput(
+            f"is a zip file with {len(members)} parameter files of MXNet",
+            path=file.path,
+            where=", ".join(short_name(member.name) for member in members[:2]),
+            hint="unpack it, and name one of them",
+        )
+    return member_file(file, members[0], checksum=options.checksum) if members else None
+
+
+def _metadata(contents: ParamsFile) -> dict[str, OtherValue]:
+    """What the file says beside the arrays: their versions and devices, and Module's prefixes."""
+    devices = {array.device for array in contents.arrays if array.device is not None}
+    said = {
+        "the arrays' versions": ", ".join(map(str, sorted({array.version for array in contents.arrays}))),
+        "the arrays' devices": ", ".join(
+            f"{_DEVICES.get(kind, f'device {kind}')}({number})" for kind, number in sorted(devices)
+        ),
+    }
+    found = {name: plain_value(value) for name, value in said.items()}
+    if contents.prefixed:
+        names = "\n".join(contents.stored_names).encode()
+        found["the names with Module's prefixes"] = OtherValue(kind="names", data=Held(names), beside=True)
+    return found
+
+
+def _form(contents: ParamsFile) -> dict[str, Any]:
+    """What the way back restores: the names as stored, in order, and the arrays' version and device where all have the
+    same."""
+    versions = {array.version for array in contents.arrays}
+    devices = {array.device for array in contents.arrays if array.device is not None}
+    form: dict[str, Any] = {"stored_names": list(contents.stored_names)}
+    if len(versions) == 1:
+        form["version"] = versions.pop()
+    if len(devices) == 1:
+        form["device"] = list(devices.pop())
+    return form
