@@ -206,6 +206,8 @@ class LayoutFile(Record):
     """In words, that files may have inverse standard deviations for variances."""
     hints: Mapping[str, str] = NOTHING
     """What it means that a file lacks the names of a pattern."""
+    others: Mapping[str, str] = NOTHING
+    """Patterns of files and folders whose names say that they hold another network with the same tensors, and what."""
 
     # What the project's networks do
     supports: tuple[Support, ...] = ()
@@ -439,6 +441,7 @@ class Storage(Record):
     head_optional: bool
     inverse_std: str
     hints: Mapping[str, str]
+    others: Mapping[str, str]
 
 
 class LayoutTable(Record):
