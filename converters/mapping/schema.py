@@ -46,6 +46,10 @@ class Support(Record):
     """Why the outputs differ at the sizes that the network is made for. Needs ``config``."""
     fixed: tuple[str, ...] = ()
     """Settings that the project's code does not allow to change: a file that needs others is refused."""
+    images: bool = False
+    """Whether kernels, which span one frame, are stored without the axis of time."""
+    if_asked: bool = False
+    """Whether a file that may be another network too is taken for one of these only if that is asked for."""
     default_targets: tuple[str, ...] = ()
     """Where these go if nothing is asked for, in place of the layout's own word."""
 
@@ -123,7 +127,8 @@ class TensorRow(Record):
     """The module's line there."""
     operations: tuple[str, ...]
     """``rotate_columns N``: the last N columns of a linear layer come first here. ``bgr``: a convolution's input
-    channels are in the opposite order. ``duplicate_as NAME``: a batch norm is stored again under this name."""
+    channels are in the opposite order. ``matrix``: a convolution of one position is stored as a matrix. ``duplicate_as
+    NAME``: a batch norm is stored again under this name."""
 
 
 class LayoutFile(Record):
@@ -356,7 +361,7 @@ class ModuleNames(Record):
     """A layout's names for one family's modules; ``within`` overrides in single parts.
 
     ``choices`` are all the names that some modules may have; ``common`` has the first, or that of a file. The last
-    three say what is done to a module's tensors, see `TensorRow`.
+    four say what is done to a module's tensors, see `TensorRow`.
     """
 
     common: Mapping[str, str]
@@ -365,6 +370,7 @@ class ModuleNames(Record):
     rotated_columns: Mapping[str, int] = NOTHING
     duplicated: Mapping[str, str] = NOTHING
     bgr: tuple[str, ...] = ()
+    matrices: tuple[str, ...] = ()
 
     def template(self, part: str, key: str) -> str | None:
         """The name template for a module of a part, or None where the layout has none."""
