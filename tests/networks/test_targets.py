@@ -97,7 +97,7 @@ def test_names_and_shapes_of_the_live_network(key: str) -> None:
     table, layout = TABLES[key], load_layout(layout_of(key))
     found = recognised(key, layout.name)
     info = network_info(found, None)
-    stored = {entry.name: entry.file_shape(found.sizes) for entry in found.slots if entry.name}
+    stored = {found.prefix + entry.name: entry.file_shape(found.sizes) for entry in found.slots if entry.name}
     counters = {name: shape for name, shape in table.keys.items() if name.endswith("num_batches_tracked")}
     assert stored | counters | dict.fromkeys(found.dropped, (512, 256, 5, 1, 1)) == table.keys
     shells = {name: zeros(name, "float32", shape) for name, shape in stored.items()}

@@ -182,6 +182,8 @@ class _Frames(NetBuilder):
 
     def is_shifted(self, conv: str, block: str) -> bool:
         """Whether a block's first convolution takes shifted channels: it is called so, or all that could be are."""
+        if block.endswith(".net"):  # the whole block does
+            return False
         if ".net" in conv.removeprefix(block):
             return True
         some = any(name.endswith(("conv1.conv.net.weight", "conv1.net.weight")) for name in self.shapes)
