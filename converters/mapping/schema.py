@@ -235,11 +235,13 @@ class Index(Record):
     stages: str
     """Which list of a variant has the blocks of each stage."""
     running: str
-    """The placeholder that counts all blocks, from 0."""
+    """The placeholder that counts all blocks."""
     stage: StageNumber
     """The placeholder of the stage."""
     within: str
     """The placeholder that counts a stage's blocks, from 0."""
+    running_from: int = 0
+    """The first block's number among all."""
 
 
 class VariantNames(Record):
