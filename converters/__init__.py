@@ -14,23 +14,31 @@ if TYPE_CHECKING:
     from typing import Any
 
     from converters.batches.run import convert_batch
+    from converters.clips.preprocess import preprocess
     from converters.conversion.convert import convert
+    from converters.conversion.inflate import inflate
     from converters.conversion.mean import Mean, convert_mean
     from converters.conversion.result import Result
     from converters.inspection.diff import diff
     from converters.inspection.inspect import inspect
     from converters.publication.publish import publish
+    from converters.suggestion.suggest import suggest
     from converters.verification.outcome import Verification
     from converters.verification.verify import verify
 
     from .errors import BadInput, ConverterError, Refused, UsageError
+    from .lazy_arrays import open_checkpoint
     from .loading import load_model, load_two_stream
 
 _HOMES = {
     "convert_batch": "batches.run",
     "convert": "conversion.convert",
+    "inflate": "conversion.inflate",
+    "suggest": "suggestion.suggest",
+    "open_checkpoint": "lazy_arrays",
     "Result": "conversion.result",
     "convert_mean": "conversion.mean",
+    "preprocess": "clips.preprocess",
     "Mean": "conversion.mean",
     "diff": "inspection.diff",
     "load_model": "loading",
@@ -57,10 +65,14 @@ __all__ = [
     "convert_batch",
     "convert_mean",
     "diff",
+    "inflate",
     "inspect",
     "load_model",
     "load_two_stream",
+    "open_checkpoint",
+    "preprocess",
     "publish",
+    "suggest",
     "verify",
 ]
 
@@ -72,3 +84,8 @@ def __getattr__(name: str) -> Any:
     from importlib import import_module
 
     return getattr(import_module(f".{_HOMES[name]}", __name__), name)
+
+
+def __dir__() -> list[str]:
+    """The public names, for `dir` and completion."""
+    return [*__all__, "__version__"]

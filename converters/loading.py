@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Mapping, Sequence
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
 
+from converters.clips.description import describe
 from converters.conversion.identify import UserHints, identify
 from converters.conversion.plan import make_plan
 from converters.conversion.provenance import find_origin_layout
@@ -16,20 +18,21 @@ from converters.mapping.variants import config
 from converters.networks.spec import NetworkSpec
 
 from .errors import ConverterError, Refused
+from .lazy_module import LazyModule
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
-
     import torch
 
     from converters.formats.checkpoint import Checkpoint
     from converters.mapping.match import Match
     from converters.mapping.network_info import NetworkInfo
     from converters.mapping.schema import LayoutTable
-    from converters.networks.layers import Network
-    from converters.networks.two_stream import TwoStream
+    from converters.networks import layers, two_stream
 
     from .tensor import Tensor
+else:
+    layers = LazyModule("converters.networks.layers")
+    two_stream = LazyModule("converters.networks.two_stream")
 
 
 def load_model(
@@ -42,12 +45,14 @@ def load_model(
     drop: Sequence[str] = (),
     settings: Mapping[str, object] = MappingProxyType({}),
     inverse_std: bool = False,
-) -> Network:
+) -> layers.Network:
     """Load the network in a checkpoint of any supported layout as an ``nn.Module`` in eval mode.
 
     It computes what the layout's own network computes, with the same batch-norm eps. ``forward`` takes float32
     ``[N, C, T, H, W]`` (audio ``[N, 1, 100, 40]``, audio-visual both) and returns logits ``[N, classes]`` before
     softmax, or features ``[N, channels]`` if the file has no head. ``end_points`` returns every block's output by name.
+    ``labels`` are the classes' names, where they are known; ``preprocessing`` says how frames become a clip, which
+    `preprocess` does.
 
     The layout comes from the file's provenance record, or from its names and shapes. ``layout`` is needed if these
     match several (a bare R3D-18 or MC3-18 is read as torchvision's with eps 1e-5, not as VMZ's port with 1e-3).
@@ -74,15 +79,16 @@ def load_model(
 
 def load_two_stream(
     rgb: str | os.PathLike[str], flow: str | os.PathLike[str], *, layout: str | None = None
-) -> TwoStream:
+) -> two_stream.TwoStream:
     """Load two networks, for frames ``[N, 3, T, H, W]`` and optical flow ``[N, 2, T, H, W]``, whose logits are added.
 
     ``rgb`` and ``flow`` are any two files that `load_model` takes, converted or fine-tuned. The module is in eval
     mode. ``model(frames, flow)`` returns ``[N, classes]``, the plain sum that the zoos measured their Two-Stream
-    rows with. Raises `Refused` if the files' classes or labels differ.
+    rows with. Raises `Refused` if the files' classes or labels differ, or if one is for other channels.
     """
     rgb_network, rgb_info = _load(rgb, layout)
     flow_network, flow_info = _load(flow, layout)
+    _require_streams(rgb_info, os.fspath(rgb), flow_info, os.fspath(flow))
     if rgb_info.classes != flow_info.classes:
         raise Refused(f"two streams of {rgb_info.classes} and {flow_info.classes} classes cannot be added")
     labels = [info.input.get("labels") for info in (rgb_info, flow_info)]
@@ -91,6 +97,16 @@ def load_two_stream(
     from converters.networks.two_stream import TwoStream
 
     return TwoStream(rgb_network, flow_network).eval()
+
+
+def _require_streams(rgb: NetworkInfo, rgb_path: str, flow: NetworkInfo, flow_path: str) -> None:
+    """Raise `Refused` unless one network takes frames and the other optical flow."""
+    if rgb.channels == 2 and flow.channels == 3:
+        raise Refused("the two files are the wrong way round", hint="the file for frames comes first")
+    if rgb.channels != 3:
+        raise Refused(f"takes {rgb.channels} channels, not the 3 of frames", path=rgb_path)
+    if flow.channels == 3 or flow.channels % 2:
+        raise Refused(f"takes {flow.channels} channels, not those of optical flow", path=flow_path)
 
 
 def _load(
@@ -103,7 +119,7 @@ def _load(
     drop: Sequence[str] = (),
     settings: Mapping[str, object] = MappingProxyType({}),
     inverse_std: bool = False,
-) -> tuple[Network, NetworkInfo]:
+) -> tuple[layers.Network, NetworkInfo]:
     require_torch()
     file_path = os.fspath(path)
     with open_checkpoint(file_path, entry=entry) as checkpoint:
@@ -113,7 +129,10 @@ def _load(
         _, match, info = identify(checkpoint, layout, hints)
         state = canonical_state(checkpoint, match, info)
     origin_layout = find_origin_layout(checkpoint.provenance) if match.layout.identity else None
-    return build_network(match, state, info.settings, origin_layout=origin_layout), info
+    network = build_network(match, state, info.settings, origin_layout=origin_layout)
+    network.labels = tuple(map(str, info.input.get("labels", ())))
+    network.preprocessing = describe(info.input)
+    return network, info
 
 
 def canonical_state(checkpoint: Checkpoint, match: Match, info: NetworkInfo) -> dict[str, torch.Tensor]:
@@ -129,7 +148,7 @@ def build_network(
     settings: Mapping[str, Any],
     *,
     origin_layout: LayoutTable | None = None,
-) -> Network:
+) -> layers.Network:
     """The reference network of a matched file with ``state``, its canonical state dict, in float32 and eval mode.
 
     It has ``settings``. Its padding, pooling and head are those of the layout's network, or of ``origin_layout`` if

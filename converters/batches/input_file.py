@@ -81,7 +81,8 @@ class InputFile:
         """The release that it is, if a hash proves one; ``options`` say how it is read, as in `inspect`."""
         digest = self.sha256()
         sole = {os.path.basename(self.path()): {"sha256": digest}} if self._files == 1 else None
-        return released(inspect(self.path(), **options), sole)
+        found = inspect(self.path(), **options)
+        return released(found.path, found.layout, found.network, sole)
 
     def version(self) -> str:
         """The version that its store gives it now; empty for a local file."""

@@ -5,14 +5,11 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from .inspect import Inspection
+    from converters.mapping.network_info import NetworkInfo
 
 
-def network_facts(inspection: Inspection) -> dict[str, Any]:
-    """Network, model, licence, settings and preprocessing, by name. The mean file is no part of the weights' file.
-    The network must be known."""
-    network = inspection.network
-    assert network is not None
+def network_facts(network: NetworkInfo) -> dict[str, Any]:
+    """Network, model, licence, settings and preprocessing, by name. The mean file is no part of the weights' file."""
     described = {name: value for name, value in network.input.items() if name != "mean_file"}
     return {
         "network": network.variant,

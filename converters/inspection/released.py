@@ -9,6 +9,8 @@ from itertools import groupby
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from converters.conversion.convert import convert
+from converters.conversion.identify import declared_settings
+from converters.conversion.recognize import recognize
 from converters.errors import ConverterError
 from converters.formats.open import open_checkpoint
 from converters.formats.registry import usual_suffix
@@ -16,17 +18,16 @@ from converters.hashes import digests_of
 from converters.mapping import releases as table
 from converters.mapping.layout_tables import load_layout
 from converters.mapping.names import BATCHES
+from converters.mapping.network_info import network_info
 
 from .diff import diff
 from .facts import different_facts, network_facts
-from .inspect import inspect
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
 
+    from converters.mapping.network_info import NetworkInfo
     from converters.mapping.releases import Release
-
-    from .inspect import Inspection
 
 BYTES, TENSORS, DIGITS = "bytes", "tensors", "digits"
 """By what a release is known: the whole hash of the file; the whole hash of the file that its tensors give in the
@@ -73,16 +74,20 @@ class Released(NamedTuple):
 
 
 def released(
-    inspection: Inspection, digests: Mapping[str, Mapping[str, str]] | None = None
+    path: str,
+    layout: str,
+    network: NetworkInfo | None,
+    digests: Mapping[str, Mapping[str, str]] | None = None,
 ) -> Released | None:
-    """The release that an inspected file is, None if none is known by a hash.
+    """The release that a file is, None if none is known by a hash.
 
-    ``digests`` are those of its files by name and kind (`file_digests`); files are read if a kind that is needed is not
-    among them. Where they are no release's, a PyTorch file of a network that was released is converted to the
-    release's form, in a temporary folder. That counts only if the file is, bit for bit, what the result converts to:
-    what its record says could make any tensors the release's.
+    ``layout`` and ``network`` are what was recognised in it, "" and None if nothing was. ``digests`` are those of its
+    files by name and kind (`file_digests`); files are read if a kind that is needed is not among them.
+
+    Where they are no release's, a PyTorch file of a network that was released is converted to the release's form, in a
+    temporary folder. That counts only if the file is, bit for bit, what the result converts to: what its record says
+    could make any tensors the release's.
     """
-    network = inspection.network
     held = [
         release
         for release in table.releases()
@@ -90,22 +95,24 @@ def released(
     ]
     kinds = kinds_of(held)
     if digests is None or not all(kinds <= each.keys() for each in digests.values()):
-        digests = file_digests(inspection.path, kinds)
+        digests = file_digests(path, kinds)
     for release in held:
         if release.hashes and _fit(release, list(digests.values())):
             return Released(release, BYTES)
-    sole = next(iter(digests.values()))["sha256"] if len(digests) == 1 else ""
+    sole = next(iter(digests.values())) if len(digests) == 1 else {}
     for release in held:
-        if network is not None and release.digest and sole.startswith(release.digest):
+        if network is not None and release.digest and release.digest.fits(sole):
             return Released(release, DIGITS)
-    if network is None or load_layout(inspection.layout).format not in _PUT_BACK:
+    if network is None or load_layout(layout).format not in _PUT_BACK:
         return None
-    return _by_tensors(inspection, [release for release in held if release.hashes])
+    file = _File(path, layout, network)
+    return _by_tensors(file, [release for release in held if release.hashes])
 
 
 def kinds_of(held: Iterable[Release]) -> set[str]:
     """The kinds of hashes that must be known of a file to tell these releases."""
-    return {"sha256", *(known.kind for release in held for known in release.hashes.values())}
+    known = [one for release in held for one in (*release.hashes.values(), release.digest) if one]
+    return {"sha256", *(one.kind for one in known)}
 
 
 def file_digests(path: str, kinds: Iterable[str]) -> dict[str, dict[str, str]]:
@@ -122,7 +129,15 @@ def _fit(release: Release, files: Sequence[Mapping[str, str]]) -> bool:
     )
 
 
-def _by_tensors(inspection: Inspection, held: Iterable[Release]) -> Released | None:
+class _File(NamedTuple):
+    """A PyTorch file of a known network."""
+
+    path: str
+    layout: str
+    network: NetworkInfo
+
+
+def _by_tensors(file: _File, held: Iterable[Release]) -> Released | None:
     """The release that a file's tensors are once they are in its form."""
 
     def form(release: Release) -> tuple[str, str]:
@@ -132,20 +147,24 @@ def _by_tensors(inspection: Inspection, held: Iterable[Release]) -> Released | N
         # A file that cannot be converted to it is not the release. Nor is one that is refused on the way.
         with tempfile.TemporaryDirectory() as folder, suppress(ConverterError):
             back = os.path.join(folder, f"back{suffix or usual_suffix(load_layout(layout).format)}")
-            convert(inspection.path, back, source=inspection.layout, to=layout)
+            convert(file.path, back, source=file.layout, to=layout)
             candidates = list(alike)
             files = list(file_digests(back, kinds_of(candidates)).values())
             release = next((release for release in candidates if _fit(release, files)), None)
-            if release and _is_what_converts(inspection, back, layout, folder):
+            if release and _is_what_converts(file, back, layout, folder):
                 return Released(release, TENSORS)
     return None
 
 
-def _is_what_converts(inspection: Inspection, back: str, layout: str, folder: str) -> bool:
+def _is_what_converts(file: _File, back: str, layout: str, folder: str) -> bool:
     """Whether a file is what a release converts to: its tensors, bit for bit, and what it says of the network."""
-    again = os.path.join(folder, f"again{usual_suffix(load_layout(inspection.layout).format)}")
-    convert(back, again, source=layout, to=inspection.layout)
-    compared = diff(inspection.path, again, layout_a=inspection.layout, layout_b=inspection.layout)
+    again = os.path.join(folder, f"again{usual_suffix(load_layout(file.layout).format)}")
+    convert(back, again, source=layout, to=file.layout)
+    compared = diff(file.path, again, layout_a=file.layout, layout_b=file.layout)
     same = all(row.kind == "equal" or row.name.endswith(BATCHES) for row in compared.rows)
-    told, known = network_facts(inspection), network_facts(inspect(again))
-    return same and not different_facts(told, known, recorded=inspection.provenance is not None)
+    with open_checkpoint(file.path) as checkpoint:
+        recorded = checkpoint.provenance is not None
+    with open_checkpoint(again) as checkpoint:
+        match = recognize(checkpoint, file.layout)
+        known = network_info(match, checkpoint.provenance, declared=declared_settings(checkpoint))
+    return same and not different_facts(network_facts(file.network), network_facts(known), recorded=recorded)

@@ -22,16 +22,16 @@ from .schema import (
     NetworkTable,
     Storage,
 )
-from .storage import PARAMETERS, PYTORCH, StorageError, StoredTensor, parse_stored
+from .storage import DEFAULTS, PARAMETERS, PYTORCH, StorageError, StoredTensor, parse_stored
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Mapping
 
     from .parse import Key
-    from .schema import ExchangedSetting, TensorRow
+    from .schema import ExchangedSetting, TensorRow, Twice
 
 _GROUP = re.compile(r"\{([^{}]*,[^{}]*)\}")
-_UNIT = ("conv+bn", "conv+bias+bn")
+_UNIT = ("conv+bn", "conv+bias+bn", "depthwise+bn")
 """Kinds of a line that is two modules, ``.conv`` and ``.bn``."""
 
 
@@ -115,8 +115,9 @@ def _references(table: NetworkTable) -> Iterator[tuple[Key, str, Iterable[str]]]
             for line in keys:
                 yield ("exchanged_settings", setting, word), line, lines
     for setting, word in table.given.items():
-        yield ("given", setting), setting, table.choices
-        yield ("given", setting), word, table.choices.get(setting, ())
+        yield ("given", setting), setting, table.settings
+        if setting in table.choices:
+            yield ("given", setting), word, table.choices[setting]
     for setting in table.strides:
         yield ("strides", setting), setting, table.settings
     for setting in table.halves:
@@ -162,8 +163,8 @@ def _templates(key: Key, name: str, text: str) -> Iterator[ModuleTemplate]:
     kind, *shape = left.split() or ("",)
     if kind not in PARAMETERS and kind not in _UNIT:
         raise Fault(key, f"unknown kind {kind!r}", did_you_mean(kind, (*PARAMETERS, *_UNIT)))
-    if not shape:
-        raise Fault(key, "has no shape")
+    if bool(shape) == (kind == "scalar"):
+        raise Fault(key, "has no shape" if kind != "scalar" else "is a scalar, which has no shape")
     sizes, grid = tuple(_sizes(key, shape)), tuple(_sizes(key, right.split()))
     if kind not in _UNIT:
         yield ModuleTemplate(name=name, kind=kind, shape=sizes, grid=grid)
@@ -240,7 +241,7 @@ def _naming(
     file: LayoutFile, load_other: Callable[[Key, str], LayoutTable]
 ) -> tuple[Naming, Mapping[str, Mapping[str, StoredTensor]]]:
     """Names, and how tensors are stored."""
-    own = [word for word in ("modules", "parameters", "letters", "rename") if getattr(file, word)]
+    own = [word for word in ("modules", "parameters", "letters", "rename", "twice") if getattr(file, word)]
     for place, prefix in enumerate(file.prefixes):
         if "*" in prefix[1:]:
             raise Fault(("prefixes", place), "a '*' may only be a prefix's first character")
@@ -272,16 +273,39 @@ def _naming(
         prefixes=file.prefixes,
         scopes=file.scopes,
         backbone=file.backbone,
+        twice=tuple(_further_lines(row, place) for place, row in enumerate(file.twice)),
         taken_from=tuple(taken),
     )
     return naming, _parameters(file)
+
+
+def _given(file: LayoutFile, kind: str) -> Mapping[str, str]:
+    """What holds for a kind of module that a layout's parameters do not name."""
+    if not file.parameters or kind == "scalar":
+        return PYTORCH[kind]
+    alike = file.parameters.get(DEFAULTS.get(kind, kind), {})
+    return {name: text for name, text in alike.items() if name in PYTORCH[kind]}
+
+
+def _further_lines(row: Twice, place: int) -> Twice:
+    """A row of further names with a line for each of them."""
+    names: dict[str, str] = {}
+    for text, name in row.names.items():
+        key: Key = ("twice", place, "names", text)
+        if text.count("*") != name.count("*"):
+            raise Fault(key, "must have as many '*' as its name")
+        for further, first in expand_groups(key, text, name):
+            if further == first or further in names:
+                raise Fault(key, f"gives {further!r} a second time")
+            names[further] = first
+    return row.replace(names=names)
 
 
 def _parameters(file: LayoutFile) -> dict[str, dict[str, StoredTensor]]:
     """How the tensors of each kind of module are stored."""
     stored_as: dict[str, dict[str, StoredTensor]] = {}
     for kind, needed in PYTORCH.items():
-        given = file.parameters.get(kind, {}) if file.parameters else needed
+        given = file.parameters.get(kind) or _given(file, kind)
         for name in needed:
             if name not in given:
                 raise Fault(("parameters", kind), f"lacks {name!r}")
@@ -412,14 +436,12 @@ def _with_operations(names: ModuleNames, row: TensorRow, place: int) -> ModuleNa
         changes: dict[str, Any]
         if word == "rotate_columns" and argument.isdigit():
             changes = {"rotated_columns": {**names.rotated_columns, row.module: int(argument)}}
-        elif word == "duplicate_as" and argument:
-            changes = {"duplicated": {**names.duplicated, row.module: argument}}
         elif text == "bgr":
             changes = {"bgr": (*names.bgr, row.module)}
         elif text == "matrix":
             changes = {"matrices": (*names.matrices, row.module)}
         else:
-            right = ("rotate_columns", "duplicate_as", "bgr", "matrix")
+            right = ("rotate_columns", "bgr", "matrix")
             raise Fault(
                 ("tensor", place, "operations"), f"unknown operation {text!r}", did_you_mean(word, right)
             )

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import OrderedDict, deque
 from typing import TYPE_CHECKING, Any
 
-from torch import Tensor, nn
+from torch import Tensor, is_autocast_enabled, nn
 from torch.nn import functional as F
 
 if TYPE_CHECKING:
@@ -21,7 +21,14 @@ MOMENTUM = 0.1
 
 
 class Network(nn.Module):
-    """A network that gives the output of every block."""
+    """A network that gives the output of every block.
+
+    ``labels`` are its classes' names in order, where they are known, ``preprocessing`` is a `ClipPreprocessing`, or
+    None where no table says how frames become its clip.
+    """
+
+    labels: tuple[str, ...] = ()
+    preprocessing: Any = None
 
     def steps(self, *args: Any, **kwargs: Any) -> Iterator[tuple[str, Tensor]]:
         """The name and output of each block as it is computed; the network's output comes last.
@@ -32,11 +39,47 @@ class Network(nn.Module):
 
     def end_points(self, *inputs: Tensor) -> OrderedDict[str, Tensor]:
         """All of `steps` by name, in the order computed. Keeps every block's output in memory."""
+        self._require_dtype(inputs)
         return OrderedDict(self.steps(*inputs))
 
     def forward(self, *inputs: Tensor) -> Tensor:
         """The last of `steps`; what came before is freed on the way."""
+        self._require_dtype(inputs)
         return deque(self.steps(*inputs), maxlen=1).pop()[1]
+
+    def _require_dtype(self, inputs: Sequence[Any]) -> None:
+        """ValueError unless all inputs are tensors of the weights' dtype: PyTorch's own message names a kernel."""
+        expected = next(self.parameters()).dtype
+        for value in inputs:
+            if not isinstance(value, Tensor):
+                raise ValueError(f"expected a tensor of {_dtype_text(expected)}, got {type(value).__name__}")
+            if not value.is_floating_point():
+                raise ValueError(
+                    f"expected a clip of {_dtype_text(expected)}, got {_dtype_text(value.dtype)}: "
+                    "converters.preprocess makes one of a video's frames"
+                )
+            if value.dtype != expected and not is_autocast_enabled(value.device.type):
+                raise ValueError(
+                    f"expected a clip of {_dtype_text(expected)}, as the weights are, got "
+                    f"{_dtype_text(value.dtype)}: convert it with clip.to({expected})"
+                )
+
+
+class FrameNetwork(Network):
+    """A 2D network over the T frames of a clip, whose logits are averaged over them."""
+
+    channels: int
+    """The number of a clip's channels."""
+
+    def frame_steps(self, x: Tensor) -> Iterator[tuple[str, Tensor]]:
+        """`steps` over frames [N T, C, H, W]."""
+        raise NotImplementedError
+
+    def steps(self, x: Tensor) -> Iterator[tuple[str, Tensor]]:
+        """See `Network.steps`: of [N, C, T, H, W]. Blocks are of all frames, the logits [N, classes]."""
+        check_input(x, "NCTHW", self.channels)
+        for name, out in self.frame_steps(x.transpose(1, 2).flatten(0, 1)):
+            yield name, out.reshape(len(x), -1, out.shape[1]).mean(dim=1) if name == "logits" else out
 
 
 class Unit(nn.Module):
@@ -166,6 +209,10 @@ def linear(shapes: ModuleShapes, inputs: int, name: str) -> nn.Linear:
     if columns != inputs:
         raise ValueError(f"{shapes.prefix}{name}.weight takes {columns} inputs and gets {inputs}")
     return nn.Linear(inputs, outputs, bias=f"{name}.bias" in shapes, device="meta")
+
+
+def _dtype_text(dtype: object) -> str:
+    return str(dtype).removeprefix("torch.")
 
 
 def check_input(x: Tensor, axes: str, channels: int | None) -> None:

@@ -11,12 +11,15 @@ if TYPE_CHECKING:
 
 
 class TwoStream(nn.Module):
-    """``rgb`` sees frames, ``flow`` optical flow; the sum of their logits is the network's."""
+    """``rgb`` sees frames, ``flow`` optical flow; the sum of their logits is the network's.
+
+    ``labels`` are its classes' names, where they are known."""
 
     def __init__(self, rgb: Network, flow: Network) -> None:
         super().__init__()
         self.rgb = rgb
         self.flow = flow
+        self.labels = rgb.labels or flow.labels
 
     def forward(self, frames: Tensor, flow: Tensor) -> Tensor:
         """[N, 3, T, H, W] and [N, 2, T, H, W] -> logits [N, classes]."""

@@ -10,6 +10,8 @@ from converters.inspection.facts import different_facts, network_facts
 from converters.printable import short_name
 from converters.reports.model_card import source_names
 
+from .checks import network_of
+
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
 
@@ -33,7 +35,7 @@ def compare_records(
     """
     base = os.path.basename(os.path.normpath(source))
     assert ours.provenance is not None
-    told, known = network_facts(staged), network_facts(ours)
+    told, known = (network_facts(network_of(each)) for each in (staged, ours))
     different = [
         f"{name} is {_words(told, name)}, should be {_words(known, name)}"
         for name in different_facts(told, known, recorded=claimed is not None)

@@ -7,7 +7,7 @@ import re
 from typing import TYPE_CHECKING, NamedTuple
 
 from converters.checksums import sha256_of
-from converters.hashes import Hash
+from converters.hashes import TITLES
 from converters.inspection.inspect import inspect
 from converters.inspection.released import BYTES, released
 from converters.mapping.releases import release_of
@@ -44,21 +44,25 @@ def release_evidence(path: str, source: str | None, inspection: Inspection) -> E
     seen = _hashes([path, *([source] if source else [])])
     claimed = _claimed(inspection)
     notes = tuple(dict.fromkeys([*_misfits(seen, "its"), *_misfits(claimed, "the recorded")]))
-    found = [released(inspect(file)) for file in ([source] if source else [])]
-    found.append(released(inspection))
+    found = [_released(inspect(file)) for file in ([source] if source else [])]
+    found.append(_released(inspection))
     if path != inspection.path and not any(known and known.whole for known in found):
-        found.append(released(inspect(path)))
+        found.append(_released(inspect(path)))
     best = sorted((known for known in found if known), key=lambda known: not known.whole)
     if best:
         return Evidence(best[0].release, _words(best[0]), notes, proved=best[0].whole)
     return _by_name(seen, claimed, inspection, notes)
 
 
+def _released(inspection: Inspection) -> Released | None:
+    return released(inspection.path, inspection.layout, inspection.network)
+
+
 def _words(known: Released) -> str:
-    if not known.whole:
+    if (beginning := known.release.digest) and not known.whole:
         return (
-            f"by its contents: their SHA-256 begins with {known.release.digest} and fits the eight digits in the "
-            "release's name"
+            f"by its contents: their {TITLES[beginning.kind]} begins with {beginning.digits} and fits the eight digits "
+            "in the release's name"
         )
     if known.by == BYTES:
         return "by its whole hash: the weights are the release's, byte for byte"
@@ -84,7 +88,7 @@ def _by_name(
     release = release_of(names, network.variant, network.classes)
     if release is None:
         return Evidence(None, "", notes)
-    known = [*release.hashes.values()] or [Hash("sha256", release.digest)] * bool(release.digest)
+    known = [one for one in (*release.hashes.values(), release.digest) if one]
     digests = [{"sha256": digest} for name, digest in claimed if name == release.file and digest]
     here = any(name == release.file for name, _ in seen)  # then its contents were compared, and are another's
     kinds = {one.kind for one in known}

@@ -216,6 +216,8 @@ def test_two_stream_sums_averaged_logits(rgb: Path, flow: Path, tmp_path: Path) 
     convert(tmp_path / "ucf.ckpt", tmp_path / "ucf.pth", source="i3d")
     with pytest.raises(Refused, match="classes"):
         load_two_stream(tmp_path / "rgb.pth", tmp_path / "ucf.pth")
+    with pytest.raises(Refused, match="wrong way round"):
+        load_two_stream(tmp_path / "ucf.pth", tmp_path / "rgb.pth")
 
 
 def test_damage_is_named(rgb: Path, run, tmp_path: Path) -> None:

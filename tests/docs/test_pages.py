@@ -146,7 +146,10 @@ def test_the_python(page: Path, folder: Path, tmp_path: Path, monkeypatch) -> No
     monkeypatch.chdir(tmp_path)
     (tmp_path / "out.pth").unlink()  # the first lines of a page write it
     torch.manual_seed(1)
-    names: dict = {"clip": torch.randn(1, 3, 8, 48, 48)}
+    names: dict = {
+        "clip": torch.randn(1, 3, 8, 48, 48),
+        "frames": torch.zeros(40, 120, 160, 3, dtype=torch.uint8),
+    }
     for block in blocks_of(page):
         if block.kind == "python":
             code = compile("\n" * block.line + block.text, str(page), "exec")
@@ -156,6 +159,7 @@ def test_the_python(page: Path, folder: Path, tmp_path: Path, monkeypatch) -> No
         assert names["logits"].shape == (1, 400)
     if page == REPOSITORY / "docs" / "python.md":
         assert torch.equal(names["blocks"]["logits"], names["logits"])
+        assert names["clip"].shape == (1, 3, 32, 224, 224)
         assert len(names["result"].rows) == len(names["model"].state_dict())
 
 

@@ -1,0 +1,1 @@
+"""Turn a video's frames into a network's clip."""
