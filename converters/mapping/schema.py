@@ -48,6 +48,10 @@ class Support(Record):
     """Why the outputs differ at the sizes that the network is made for. Needs ``config``."""
     fixed: tuple[str, ...] = ()
     """Settings that the project's code does not allow to change: a file that needs others is refused."""
+    images: bool = False
+    """Whether kernels, which span one frame, are stored without the axis of time."""
+    if_asked: bool = False
+    """Whether a file that may be another network too is taken for one of these only if that is asked for."""
     default_targets: tuple[str, ...] = ()
     """Where these go if nothing is asked for, in place of the layout's own word."""
 
@@ -142,7 +146,7 @@ class TensorRow(Record):
     """The module's line there."""
     operations: tuple[str, ...]
     """``rotate_columns N``: the last N columns of a linear layer come first here. ``bgr``: a convolution's input
-    channels are in the opposite order."""
+    channels are in the opposite order. ``matrix``: a convolution of one position is stored as a matrix."""
 
 
 class OtherNetwork(Record):
@@ -251,11 +255,13 @@ class Index(Record):
     stages: str
     """Which list of a variant has the blocks of each stage."""
     running: str
-    """The placeholder that counts all blocks, from 0."""
+    """The placeholder that counts all blocks."""
     stage: StageNumber
     """The placeholder of the stage."""
     within: str
     """The placeholder that counts a stage's blocks, from 0."""
+    running_from: int = 0
+    """The first block's number among all."""
 
 
 class VariantNames(Record):
@@ -393,7 +399,7 @@ class ModuleNames(Record):
     """A layout's names for one family's modules; ``within`` overrides in single parts.
 
     ``choices`` are all the names that some modules may have; ``common`` has the first, or that of a file. The last
-    two say what is done to a module's tensors, see `TensorRow`.
+    three say what is done to a module's tensors, see `TensorRow`.
     """
 
     common: Mapping[str, str]
@@ -401,6 +407,7 @@ class ModuleNames(Record):
     choices: Mapping[str, tuple[str, ...]] = NOTHING
     rotated_columns: Mapping[str, int] = NOTHING
     bgr: tuple[str, ...] = ()
+    matrices: tuple[str, ...] = ()
 
     def template(self, part: str, key: str) -> str | None:
         """The name template for a module of a part, or None where the layout has none."""

@@ -254,7 +254,7 @@ def weights(variant: Variant, sizes: Mapping[str, int]) -> int:
     return sum(
         prod(size if isinstance(size, int) else sizes[size] for size in module.shape)
         for module in modules(variant)
-        if module.kind != "bn" and not module.optional
+        if module.kind not in ("bn", "scalar") and not module.optional
     )
 
 
@@ -276,7 +276,7 @@ def multiply_adds(
     """
     total = 0
     for module in modules(variant):
-        if module.optional or module.kind == "bn":
+        if module.optional or module.kind in ("bn", "scalar"):
             continue
         whole = tuple(size if isinstance(size, int) else sizes[size] for size in module.shape)
         if not module.grid:
@@ -408,7 +408,7 @@ def _rows(variant: Variant) -> Iterator[dict[str, Any]]:
     names = {name for key in variant.values["columns"] for name in variant.table.columns.get(key, {})}
     names |= {name for name, value in variant.values.items() if isinstance(value, list) and name == "t"}
     columns = {name: column(variant, name) for name in sorted(names)}
-    running = 0
+    running = index.running_from
     for stage, blocks in enumerate(variant.values[index.stages]):
         for block in range(blocks):
             row = {name: values[stage][block] for name, values in columns.items()}
