@@ -126,7 +126,7 @@ def _filter_style() -> str:
 def _classes(row: Row) -> str:
     """What the row can be found by: failed; or done, and how it was proved."""
     if row["state"] not in _DONE:
-        return row["state"]
+        return str(row["state"])
     proofs = ("verified" if _ran(row) else "", "checked" if row.get("checked") else "")
     return " ".join(filter(None, ("done", *proofs)))
 
@@ -201,7 +201,7 @@ def _verdict(row: Row) -> str:
 def _proof_cards(row: Row) -> str:
     if row["state"] not in _DONE:
         return ""
-    verification = row.get("verification")
+    verification = row.get("verification", {})
     if _ran(row):
         worst = error_text(verification["worst"])
         ran = f"Both networks ran: {counted(verification['blocks'], 'block')} agree, the worst to {worst}."

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from html import escape
-from itertools import zip_longest
+from itertools import chain, repeat
 from typing import TYPE_CHECKING
 
 from converters.formats.io.atomic import replacing
@@ -109,7 +109,7 @@ def table(
         + f'<th scope="row"{columns[0]}>{first}</th>'
         + "".join(f"<td{css}>{cell}</td>" for css, cell in zip(columns[1:], cells, strict=True))
         + "</tr>"
-        for (first, *cells), names in zip_longest(rows, classes, fillvalue="")
+        for (first, *cells), names in zip(rows, chain(classes, repeat("")), strict=False)
     ]
     return (
         f'<div class="wide" role="region" tabindex="0" aria-label="{text(label)}"><table><thead><tr>{head}</tr></thead>'
