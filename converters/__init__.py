@@ -17,15 +17,18 @@ if TYPE_CHECKING:
     from converters.classification.classify import Classification, classify
     from converters.clips.preprocess import preprocess
     from converters.conversion.convert import convert
+    from converters.conversion.inflate import inflate
     from converters.conversion.mean import Mean, convert_mean
     from converters.conversion.result import Result
     from converters.inspection.diff import diff
     from converters.inspection.inspect import inspect
     from converters.publication.publish import publish
+    from converters.suggestion.suggest import suggest
     from converters.verification.outcome import Verification
     from converters.verification.verify import verify
 
     from .errors import BadInput, ConverterError, Refused, UsageError
+    from .lazy_arrays import open_checkpoint
     from .loading import load_model, load_two_stream
 
 _HOMES = {
@@ -33,6 +36,9 @@ _HOMES = {
     "Classification": "classification.classify",
     "classify": "classification.classify",
     "convert": "conversion.convert",
+    "inflate": "conversion.inflate",
+    "suggest": "suggestion.suggest",
+    "open_checkpoint": "lazy_arrays",
     "Result": "conversion.result",
     "convert_mean": "conversion.mean",
     "preprocess": "clips.preprocess",
@@ -64,11 +70,14 @@ __all__ = [
     "convert_batch",
     "convert_mean",
     "diff",
+    "inflate",
     "inspect",
     "load_model",
     "load_two_stream",
+    "open_checkpoint",
     "preprocess",
     "publish",
+    "suggest",
     "verify",
 ]
 
@@ -80,3 +89,8 @@ def __getattr__(name: str) -> Any:
     from importlib import import_module
 
     return getattr(import_module(f".{_HOMES[name]}", __name__), name)
+
+
+def __dir__() -> list[str]:
+    """The public names, for `dir` and completion."""
+    return [*__all__, "__version__"]

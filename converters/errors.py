@@ -1,6 +1,7 @@
 """What can go wrong, as values with stable exit codes.
 
-Every error prints as ``error: FILE: what is wrong (where): what to do``.
+Every error prints as ``error: FILE: what is wrong (where): what to do``. Options are written as the command line spells
+them; an exception's own text has Python's keywords.
 """
 
 from __future__ import annotations
@@ -44,11 +45,14 @@ class ConverterError(Exception):
         return self
 
     def __str__(self) -> str:
-        text = f"{self.path}: {self.what}" if self.path else self.what
+        from .option_names import in_python
+
+        text = f"{self.path}: " if self.path else ""
+        text += in_python(self.what)
         if self.where:
             text += f" ({self.where})"
         if self.hint:
-            text += f": {self.hint}"
+            text += f": {in_python(self.hint)}"
         return printable(text)
 
 

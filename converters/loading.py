@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Mapping, Sequence
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
 
@@ -17,20 +18,21 @@ from converters.mapping.variants import config
 from converters.networks.spec import NetworkSpec
 
 from .errors import ConverterError, Refused
+from .lazy_module import LazyModule
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
-
     import torch
 
     from converters.formats.checkpoint import Checkpoint
     from converters.mapping.match import Match
     from converters.mapping.network_info import NetworkInfo
     from converters.mapping.schema import LayoutTable
-    from converters.networks.layers import Network
-    from converters.networks.two_stream import TwoStream
+    from converters.networks import layers, two_stream
 
     from .tensor import Tensor
+else:
+    layers = LazyModule("converters.networks.layers")
+    two_stream = LazyModule("converters.networks.two_stream")
 
 
 def load_model(
@@ -43,7 +45,7 @@ def load_model(
     drop: Sequence[str] = (),
     settings: Mapping[str, object] = MappingProxyType({}),
     inverse_std: bool = False,
-) -> Network:
+) -> layers.Network:
     """Load the network in a checkpoint of any supported layout as an ``nn.Module`` in eval mode.
 
     It computes what the layout's own network computes, with the same batch-norm eps. ``forward`` takes float32
@@ -77,7 +79,7 @@ def load_model(
 
 def load_two_stream(
     rgb: str | os.PathLike[str], flow: str | os.PathLike[str], *, layout: str | None = None
-) -> TwoStream:
+) -> two_stream.TwoStream:
     """Load two networks, for frames ``[N, 3, T, H, W]`` and optical flow ``[N, 2, T, H, W]``, whose logits are added.
 
     ``rgb`` and ``flow`` are any two files that `load_model` takes, converted or fine-tuned. The module is in eval
@@ -117,7 +119,7 @@ def load_network(
     drop: Sequence[str] = (),
     settings: Mapping[str, object] = MappingProxyType({}),
     inverse_std: bool = False,
-) -> tuple[Network, NetworkInfo]:
+) -> tuple[layers.Network, NetworkInfo]:
     """What `load_model` returns, and what is known of the network beside its tensors."""
     require_torch()
     file_path = os.fspath(path)
@@ -147,7 +149,7 @@ def build_network(
     settings: Mapping[str, Any],
     *,
     origin_layout: LayoutTable | None = None,
-) -> Network:
+) -> layers.Network:
     """The reference network of a matched file with ``state``, its canonical state dict, in float32 and eval mode.
 
     It has ``settings``. Its padding, pooling and head are those of the layout's network, or of ``origin_layout`` if

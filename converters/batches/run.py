@@ -14,7 +14,7 @@ from converters.errors import Refused, UsageError
 from converters.formats.io.output_stream import write_error
 from converters.reports.batch_page import write_pages
 
-from .events import Event
+from .events import Event, Watch
 from .job import SCRATCH_PREFIX, Job, failure, result_of
 from .manifest import load_manifest
 from .pool import run_local
@@ -26,7 +26,6 @@ from .tasks import tasks_of
 if TYPE_CHECKING:
     from collections.abc import Callable, Generator, Iterator, Sequence
 
-    from .events import Watch
     from .job import JobResult
     from .tasks import Task
 

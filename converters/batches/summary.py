@@ -3,19 +3,19 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from converters.printable import printable
 from converters.reports.wording import human_size
+from converters.shown import Shown
 
-if TYPE_CHECKING:
-    from .job import JobResult
+from .job import JobResult
 
 STATES = ("converted", "adopted", "kept", "planned", "failed", "skipped")
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Summary:
+@dataclass(frozen=True, slots=True, kw_only=True, repr=False)
+class Summary(Shown):
     """The outcome of a batch.
 
     ``rows`` has a result for every task, in the manifest's order. ``results`` and ``index`` are the paths of the
@@ -36,6 +36,14 @@ class Summary:
     def count(self, *states: str) -> int:
         """The number of rows in any of these states."""
         return sum(row["state"] in states for row in self.rows)
+
+    def lines(self) -> tuple[str, ...]:
+        """Rows by state, and the report."""
+        counts = ", ".join(f"{self.count(state)} {state}" for state in STATES if self.count(state))
+        return (
+            f"{counts or 'no rows'} in {self.seconds:.1f} s",
+            *([f"report: {self.index}"] if self.index else []),
+        )
 
     def as_data(self) -> dict[str, Any]:
         """Plain data, for ``--json``."""

@@ -66,7 +66,10 @@ def _as_data(error: ConverterError, code: int) -> dict[str, object]:
 
 
 def _as_text(error: ConverterError) -> str:
-    lines = [f"error: {error}"]
+    text = f"{error.path}: {error.what}" if error.path else error.what
+    text += f" ({error.where})" if error.where else ""
+    text += f": {error.hint}" if error.hint else ""
+    lines = [f"error: {printable(text)}"]
     lines += [f"  {printable(fault)}" for fault in error.faults[:SHOWN_FAULTS]]
     if len(error.faults) > SHOWN_FAULTS:
         lines.append(f"  ... and {len(error.faults) - SHOWN_FAULTS} more")

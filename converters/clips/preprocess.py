@@ -5,11 +5,14 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from converters.errors import Refused, UsageError
+from converters.lazy_module import LazyModule
 
 from .description import ClipPreprocessing
 
 if TYPE_CHECKING:
     import torch
+else:
+    torch = LazyModule("torch")
 
 PIXELS = 255
 """The largest value of a uint8 frame."""

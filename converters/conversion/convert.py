@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from time import perf_counter
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
@@ -24,8 +25,6 @@ from .provenance import describe_origin, describe_source, record, restore_data
 from .result import Result
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Mapping, Sequence
-
     from converters.mapping.network_info import NetworkInfo
     from converters.mapping.schema import LayoutTable
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from itertools import groupby
 from math import prod
 from types import MappingProxyType
 from typing import TYPE_CHECKING
@@ -16,8 +17,9 @@ from .operations.values import AddUlps
 from .rounding import unpack
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
+    from collections.abc import Iterable, Iterator, Mapping
 
+    from converters.mapping.names import TensorSlot
     from converters.mapping.schema import LayoutTable
 
 
@@ -30,7 +32,7 @@ class OriginalFile(Record):
     and packed, lead from the values that the tables alone would write to the original bits (`AddUlps`). ``inverse``
     says that the file had inverse standard deviations, ``absent`` that its names lacked the backbone's prefix.
     ``head`` is the head's name if it was not the layout's. ``file_names`` are those that the prefix does not give, by
-    the layout's names.
+    the layout's names. ``lacks`` are further names of tensors, or first ones, that the file did not have.
     """
 
     prefix: str
@@ -44,6 +46,7 @@ class OriginalFile(Record):
     absent: bool = False
     head: str = ""
     file_names: Mapping[str, str] = MappingProxyType({})
+    lacks: frozenset[str] = frozenset()
 
     def layout(self, table: LayoutTable) -> LayoutTable:
         """The table with the names and the storage that the original file had."""
@@ -63,6 +66,16 @@ class OriginalFile(Record):
             return self.file_names.get(name) or self.prefix + name
         variance = self.file_name(name.removesuffix(BATCHES) + "running_var")
         return variance.removesuffix("running_var") + BATCHES
+
+    def without_lacking(self, slots: Iterable[TensorSlot]) -> Iterator[TensorSlot]:
+        """The layout's slots without the names that the file did not have. Raises `BadInput` where that is every name
+        of a tensor."""
+        for _, group in groupby(slots, key=lambda slot: slot.canonical):
+            every = list(group)
+            stored = [slot for slot in every if slot.name not in self.lacks]
+            if not stored:
+                raise wrong_record()
+            yield from stored
 
     def dtype_of(self, canonical: str) -> str:
         """The dtype that a tensor had."""

@@ -333,7 +333,8 @@ def _wanted(
     try:
         if match.variant.family not in families(table):
             raise CannotHold(match.variant.title)
-        for slot in tensor_slots(table, match.variant, match.sizes, match.present):
+        slots = tensor_slots(table, match.variant, match.sizes, match.present)
+        for slot in original.without_lacking(slots) if original and original.lacks else slots:
             yield slot
             if table.format == "pytorch" and slot.leaf == "running_var" and slot.name:
                 counter = slot.name.removesuffix("running_var") + BATCHES

@@ -16,6 +16,7 @@ from converters.errors import BadInput
 from converters.formats.provenance_record import VERSION
 from converters.mapping.file_names import OUTSIDE
 from converters.mapping.layout_tables import load_layout
+from converters.mapping.names import tensor_slots
 from converters.mapping.network_tables import load_network
 from converters.mapping.settings import made_up_for
 from converters.mapping.storage import DIVISOR
@@ -145,6 +146,7 @@ def describe_origin(
         **({"absent": True} if match.layout.naming.absent else {}),
         **({"head": match.layout.naming.head.removeprefix(OUTSIDE)} if match.layout.naming.head else {}),
         **({"file_names": _file_names(match)} if match.names else {}),
+        **({"lacks": lacks} if (lacks := _lacking_names(match)) else {}),
         **({} if dry_run else _rounding(match, tensors, eps)),
     }
 
@@ -152,6 +154,19 @@ def describe_origin(
 def _file_names(match: Match) -> dict[str, str]:
     """The file's names that its prefix alone does not give, by the layout's."""
     return {name.removeprefix(OUTSIDE): in_file for name, in_file in match.names.items()}
+
+
+def _lacking_names(match: Match) -> list[str]:
+    """The names of tensors with several that the file does not have."""
+    if match.layout.further_names(match.variant.name) is None:
+        return []
+    stored = {slot.name for slot in match.slots}
+    canonical = {slot.canonical for slot in match.slots}
+    return [
+        slot.name
+        for slot in tensor_slots(match.layout, match.variant, match.sizes, match.present)
+        if slot.name not in stored and slot.canonical in canonical
+    ]
 
 
 def _rounding(match: Match, tensors: Mapping[str, Tensor], eps: float) -> dict[str, Any]:
@@ -268,6 +283,7 @@ def read_original(provenance: Mapping[str, Any] | None, target: str) -> Original
         absent=origin.get("absent", False),
         head=origin.get("head", ""),
         file_names=origin.get("file_names", {}),
+        lacks=frozenset(origin.get("lacks", ())),
     )
 
 

@@ -121,7 +121,7 @@ def _nearest_refusal(checkpoint: Checkpoint, tables: Sequence[LayoutTable], requ
             hint="`convert models` lists the known ones, `convert inspect` what the file holds",
         )
     if entry := _averages_that_fit(checkpoint, tables, request):
-        nearest.hint = f"it holds averages of a network's weights: --entry {entry} takes them"
+        nearest.hint = f"it holds averages of a network's weights: take them with --entry {entry}"
     if checkpoint.format == "onnx" and "bn_eps" not in checkpoint.declared:
         nearest.hint = (
             "the export may have folded its batch norms into the convolutions: export it in training mode "

@@ -2,18 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from types import MappingProxyType
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
+from converters.mapping.network_info import NetworkInfo
 from converters.record import Record
-
-if TYPE_CHECKING:
-    from collections.abc import Mapping
-
-    from converters.mapping.network_info import NetworkInfo
+from converters.shown import Shown
 
 
-class Result(Record):
+class Result(Shown, Record):
     """What a conversion did.
 
     ``rows`` say which tensor became which, ``dropped`` which tensors were left out, ``notes`` what a user of the output
@@ -34,6 +32,22 @@ class Result(Record):
     nbytes: int = 0
     timings: Mapping[str, float] = MappingProxyType({})
     checked: bool = False
+
+    def lines(self) -> tuple[str, ...]:
+        """Files; network and layouts; what was done."""
+        network = f"{self.info.title}, {self.info.classes or 'no'} classes: " if self.info else ""
+        done = f"{len(self.rows)} tensors"
+        if self.output is not None:
+            done += (
+                f" in {sum(self.timings.values()):.2f} s{', read back and compared' if self.checked else ''}"
+            )
+        if self.notes:
+            done += f"; .notes has {len(self.notes)}"
+        return (
+            f"{self.source} -> {'nothing: a dry run' if self.output is None else self.output}",
+            f"{network}{self.layout} -> {self.target}",
+            done,
+        )
 
     def as_data(self) -> dict[str, Any]:
         """The result as plain data, for ``--json``."""

@@ -207,6 +207,7 @@ _RECORD = _fields(
                 "absent": _flag,
                 "head": _text,
                 "file_names": _map(_text),
+                "lacks": _list(_text),
             },
         ),
     },

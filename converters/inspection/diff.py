@@ -20,9 +20,18 @@ from converters.mapping.names import BATCHES
 from converters.mapping.network_info import network_info
 from converters.mapping.settings import settings_text
 from converters.mapping.variants import BN_EPS
+from converters.shown import Shown
 from converters.tensor import ITEMSIZE, same_bytes
 
-from .other_differences import RECORD, Others, equal_others, others_inside, others_of, same_files
+from .other_differences import (
+    RECORD,
+    OtherComparison,
+    Others,
+    equal_others,
+    others_inside,
+    others_of,
+    same_files,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -31,8 +40,6 @@ if TYPE_CHECKING:
     from converters.mapping.match import Match
     from converters.mapping.network_info import NetworkInfo
     from converters.tensor import Tensor
-
-    from .other_differences import OtherComparison
 
 KINDS = ("only in A", "only in B", "shape", "dtype", "values", "equal")
 """How a tensor compares: it is in one file only; the shapes differ; the dtypes differ but not the values; the values
@@ -71,8 +78,8 @@ class ComparedFile:
     network: str
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Difference:
+@dataclass(frozen=True, slots=True, kw_only=True, repr=False)
+class Difference(Shown):
     """What two files differ in. ``canonical`` says that names and shapes are canonical, not the files' own.
 
     ``rows`` are in the order of A; those of B alone come last. ``others`` are what was compared beside the tensors:
@@ -93,6 +100,20 @@ class Difference:
         """Whether all that was compared is in both files, bit for bit."""
         kinds = {row.kind for row in self.rows} | {other.kind for other in self.others}
         return kinds <= {"equal"}
+
+    def __bool__(self) -> bool:
+        raise TypeError("a Difference is neither true nor false: ask .same")
+
+    def lines(self) -> tuple[str, ...]:
+        """Whether the files are the same, and in what they differ."""
+        kinds = [row.kind for row in self.rows]
+        counts = ", ".join(f"{kinds.count(kind)} {kind}" for kind in KINDS if kind in kinds)
+        others = [other for other in self.others if other.kind != "equal"]
+        return (
+            f"{self.a.path} and {self.b.path} {'are the same' if self.same else 'differ'}",
+            f"tensors: {counts or 'none'}",
+            *([f"beside them: {len(others)} differ"] if others else []),
+        )
 
     def as_data(self) -> dict[str, Any]:
         """Plain data, for ``--json``; a number that is not finite is None."""
@@ -224,13 +245,19 @@ def _needs_translation(left: _Identified, right: _Identified) -> bool:
 
 
 def _canonical_tensors(side: _Identified, eps: float) -> dict[str, Tensor]:
+    """The tensors by canonical names; one that is stored twice with other values by its further name too."""
     checkpoint = side.checkpoint
     native = load_layout("native")
     plan = make_plan(
         side.match, checkpoint.tensors, native, side.own, eps=eps, undo=side.undo, path=checkpoint.path
     )
     rows = [row for row in plan.rows if not row.target.endswith(f".{BATCHES}")]
-    return {row.target: row.tensor(checkpoint.tensors) for row in rows}
+    copies = {
+        copy: checkpoint.tensors[copy]
+        for name, copy in plan.equal
+        if not same_bytes(checkpoint.tensors[name], checkpoint.tensors[copy])
+    }
+    return {row.target: row.tensor(checkpoint.tensors) for row in rows} | copies
 
 
 def _notes(left: _Identified, right: _Identified, *, canonical: bool) -> Iterator[str]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, fields, replace
 from typing import TYPE_CHECKING, Any
 
@@ -10,27 +11,29 @@ from converters.conversion.identify import declared_settings
 from converters.conversion.recognize import ambiguous_layouts, recognize
 from converters.errors import Refused
 from converters.formats.open import open_checkpoint
-from converters.mapping.network_info import network_info
+from converters.lazy_module import LazyModule
+from converters.mapping.network_info import NetworkInfo, network_info
 from converters.mapping.variants import multiply_adds, parameters, weights
+from converters.shown import Shown
 from converters.tensor import FLOATS
 
 from .support_table import holding_layouts
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
-
-    from converters.conversion.by_user_mapping import Matched
-    from converters.conversion.tensor_stats import Statistics
+    from converters.conversion import by_user_mapping, tensor_stats
     from converters.formats.checkpoint import Checkpoint
     from converters.mapping.match import Match
-    from converters.mapping.network_info import NetworkInfo
     from converters.tensor import Tensor
 
-    from .released import Released
+    from . import released
+else:
+    by_user_mapping = LazyModule("converters.conversion.by_user_mapping")
+    tensor_stats = LazyModule("converters.conversion.tensor_stats")
+    released = LazyModule("converters.inspection.released")
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Inspection:
+@dataclass(frozen=True, slots=True, kw_only=True, repr=False)
+class Inspection(Shown):
     """What a file is. ``network`` is None where no layout fits; ``unknown`` then says why.
 
     ``parameters`` counts weights and biases, ``weights`` leaves norms and biases out. ``multiply_adds`` are those for
@@ -61,11 +64,26 @@ class Inspection:
     layouts: Mapping[str, str] = field(default_factory=dict)
     refusing: Mapping[str, str] = field(default_factory=dict)
     provenance: Mapping[str, Any] | None
-    statistics: Mapping[str, Statistics] = field(default_factory=dict)
+    statistics: Mapping[str, tensor_stats.Statistics] = field(default_factory=dict)
     unseen: str = ""
-    mapping: Matched | None = None
+    mapping: by_user_mapping.Matched | None = None
     hashes: Mapping[str, Mapping[str, str]] = field(default_factory=dict)
-    release: Released | None = None
+    release: released.Released | None = None
+
+    def lines(self) -> tuple[str, ...]:
+        """File; network and layout, or why it is not known; size."""
+        network = self.network
+        known = (
+            f"{network.title}, {network.classes or 'no'} classes, layout {self.layout}"
+            if network
+            else self.unknown
+        )
+        counts = f"{len(self.tensors)} tensors"
+        return (
+            f"{self.path}: {self.container}",
+            known,
+            f"{counts}, {self.parameters / 1e6:.1f} M parameters" if network else counts,
+        )
 
     def as_data(self) -> dict[str, Any]:
         """Plain data, for ``--json``."""
@@ -182,7 +200,7 @@ def _described(tensors: Mapping[str, Tensor]) -> tuple[tuple[str, str, tuple[int
     return tuple((name, tensor.dtype, tensor.shape) for name, tensor in tensors.items())
 
 
-def _statistics(checkpoint: Checkpoint) -> dict[str, Statistics]:
+def _statistics(checkpoint: Checkpoint) -> dict[str, tensor_stats.Statistics]:
     from converters.conversion.tensor_stats import statistics
 
     return {name: statistics(tensor) for name, tensor in checkpoint.tensors.items() if tensor.dtype in FLOATS}

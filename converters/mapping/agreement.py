@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
+from itertools import groupby
 from typing import TYPE_CHECKING, NamedTuple
 
 from converters.printable import shape_text
 from converters.tensor import FLOATS
 
-from .names import CannotHold, module_slots
+from .names import CannotHold, module_slots, tensor_slots
 from .variants import head_part, variants
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping
+    from collections.abc import Container, Iterable, Iterator, Mapping, Set
 
     from converters.tensor import Tensor
 
@@ -37,10 +38,35 @@ def optional_head(layout: LayoutTable, variant: Variant) -> str:
     return head_part(variant) if layout.storage.head_optional else ""
 
 
+def own_names(layout: LayoutTable, variant: Variant, names: FileNames) -> Set[str]:
+    """The layout's own names of the tensors that a file of a variant has, by whichever names it has them."""
+    further = layout.further_names(variant.name)
+    return names.wanted.keys() if further is None else further.firsts(names.wanted)
+
+
+def slots_of_file(
+    layout: LayoutTable,
+    variant: Variant,
+    sizes: Mapping[str, int],
+    present: Mapping[str, bool],
+    names: FileNames,
+) -> Iterator[TensorSlot]:
+    """The `tensor_slots` of a variant as a file has them: of a tensor with several names those that are there, or the
+    first if none is."""
+    slots = tensor_slots(layout, variant, sizes, present)
+    if layout.further_names(variant.name) is None:
+        yield from slots
+        return
+    for _, group in groupby(slots, key=lambda slot: slot.canonical):
+        every = list(group)
+        yield from [slot for slot in every if slot.name in names.wanted] or every[:1]
+
+
 def present_parts(
-    layout: LayoutTable, variant: Variant, sizes: Mapping[str, int], names: FileNames
+    layout: LayoutTable, variant: Variant, sizes: Mapping[str, int], names: Container[str]
 ) -> dict[str, bool]:
-    """For each part that may be missing whether the file has its first tensor; not of a head that is there."""
+    """For each part that may be missing whether the file has its first tensor; not of a head that is there. ``names``
+    are the tensors' own (`own_names`)."""
     present = {}
     head = optional_head(layout, variant)
     for part, optional in variant.parts:
@@ -50,7 +76,7 @@ def present_parts(
                 slot = next(module_slots(layout, variant, first, sizes), None)
             except (CannotHold, KeyError):
                 slot = None
-            there = slot is not None and slot.name in names.wanted
+            there = slot is not None and slot.name in names
             if optional or not there:
                 present[part] = there
     return present

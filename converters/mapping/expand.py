@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Mapping
 
     from .parse import Key
-    from .schema import ExchangedSetting, TensorRow
+    from .schema import ExchangedSetting, TensorRow, Twice
 
 _GROUP = re.compile(r"\{([^{}]*,[^{}]*)\}")
 _UNIT = ("conv+bn", "conv+bias+bn")
@@ -240,7 +240,7 @@ def _naming(
     file: LayoutFile, load_other: Callable[[Key, str], LayoutTable]
 ) -> tuple[Naming, Mapping[str, Mapping[str, StoredTensor]]]:
     """Names, and how tensors are stored."""
-    own = [word for word in ("modules", "parameters", "letters", "rename") if getattr(file, word)]
+    own = [word for word in ("modules", "parameters", "letters", "rename", "twice") if getattr(file, word)]
     for place, prefix in enumerate(file.prefixes):
         if "*" in prefix[1:]:
             raise Fault(("prefixes", place), "a '*' may only be a prefix's first character")
@@ -272,9 +272,24 @@ def _naming(
         prefixes=file.prefixes,
         scopes=file.scopes,
         backbone=file.backbone,
+        twice=tuple(_further_lines(row, place) for place, row in enumerate(file.twice)),
         taken_from=tuple(taken),
     )
     return naming, _parameters(file)
+
+
+def _further_lines(row: Twice, place: int) -> Twice:
+    """A row of further names with a line for each of them."""
+    names: dict[str, str] = {}
+    for text, name in row.names.items():
+        key: Key = ("twice", place, "names", text)
+        if text.count("*") != name.count("*"):
+            raise Fault(key, "must have as many '*' as its name")
+        for further, first in expand_groups(key, text, name):
+            if further == first or further in names:
+                raise Fault(key, f"gives {further!r} a second time")
+            names[further] = first
+    return row.replace(names=names)
 
 
 def _parameters(file: LayoutFile) -> dict[str, dict[str, StoredTensor]]:
@@ -412,12 +427,10 @@ def _with_operations(names: ModuleNames, row: TensorRow, place: int) -> ModuleNa
         changes: dict[str, Any]
         if word == "rotate_columns" and argument.isdigit():
             changes = {"rotated_columns": {**names.rotated_columns, row.module: int(argument)}}
-        elif word == "duplicate_as" and argument:
-            changes = {"duplicated": {**names.duplicated, row.module: argument}}
         elif text == "bgr":
             changes = {"bgr": (*names.bgr, row.module)}
         else:
-            right = ("rotate_columns", "duplicate_as", "bgr")
+            right = ("rotate_columns", "bgr")
             raise Fault(
                 ("tensor", place, "operations"), f"unknown operation {text!r}", did_you_mean(word, right)
             )

@@ -6,7 +6,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from .expand import expand_groups
-from .globs import is_for
+from .globs import glob_matches, is_for
 from .names import CannotHold, families, tensor_slots
 from .network_checks import PLACEHOLDER, open_sizes, placeholders, smallest_variants
 from .network_tables import load_network
@@ -66,7 +66,8 @@ def layout_faults(file: LayoutFile, table: LayoutTable) -> Iterator[Fault]:
     yield from _unreachable_rows(file, of_layout)
     yield from _setting_faults(file, of_layout)
     if not faults:
-        yield from _doubled_names(file, table)
+        faults = [*_doubled_names(file, table)]
+        yield from faults or _twice_faults(file, table)
 
 
 def _lines(file: LayoutFile, family: str) -> Iterator[tuple[Key, str, str, str]]:
@@ -139,6 +140,8 @@ def _rows(file: LayoutFile) -> Iterator[tuple[Key, tuple[str, ...]]]:
     """The rows that are for some variants."""
     for place, row in enumerate(file.supports):
         yield ("supports", place), row.variants
+    for place, further in enumerate(file.twice):
+        yield ("twice", place), further.variants
     for place, model in enumerate(file.models):
         yield ("models", place), model.variants
     for name, input_ in file.preprocessing.items():
@@ -232,6 +235,28 @@ def _variant_faults(file: LayoutFile, table: LayoutTable, variant: Variant) -> I
     except CannotHold as error:
         what = f"has no name for {error} of {variant.name}"
         yield Fault(("modules", variant.family), what, "name it, or list the variant as unsupported")
+
+
+def _twice_faults(file: LayoutFile, table: LayoutTable) -> Iterator[Fault]:
+    """Further names that no tensor gets, and those that do not lead back to its own name."""
+    for place, row in enumerate(table.naming.twice if file.twice else ()):
+        names: set[str] = set()
+        for variant in (one for family in table.modules for one in variants(family)):
+            further = table.further_names(variant.name)
+            unsupported = table.support_for(variant.name).unsupported
+            if further is None or unsupported or not is_for(row.variants, variant.name):
+                continue
+            sizes = dict.fromkeys((*open_sizes(variant.table), "classes"), 1)
+            slots = {slot.name: slot.canonical for slot in tensor_slots(table, variant, sizes, {})}
+            own = {further.first(name): canonical for name, canonical in slots.items()}
+            if len(own) != len({*slots.values()}):
+                what = f"does not lead from the further names in {variant.name} to one name of each tensor"
+                yield Fault(("twice", place), what, "put a line behind those that give its further name")
+                return
+            names |= slots.keys()
+        for line in row.names:
+            if not any(glob_matches(line, name) for name in names):
+                yield Fault(("twice", place), f"{line!r} is the further name of no tensor")
 
 
 def _line_of_module(file: LayoutFile, family: str, module: str) -> Key:

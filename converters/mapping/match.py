@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 from converters.errors import Refused, UsageError
 from converters.record import Record
 
-from .agreement import optional_head, present_parts, tensor_faults
+from .agreement import optional_head, own_names, present_parts, slots_of_file, tensor_faults
 from .file_names import (
     FileNames,
     Selection,
@@ -264,7 +264,8 @@ def _match_variant(
 
     Names are counted first, and the expansion stops at the first difference, so most variants cost nothing.
     """
-    required, in_file = counter.count(variant), len(names.wanted)
+    own = own_names(layout, variant, names)
+    required, in_file = counter.count(variant), len(own)
     optional = {part: counter.count_part(variant, part) for part, may_lack in variant.parts if may_lack}
     head = optional_head(layout, variant)
     head_count = counter.count_part(variant, head) if head else 0
@@ -272,7 +273,7 @@ def _match_variant(
         return None
     present = {head: False} if in_file == required - head_count != required else {}
     if optional:  # only then, since this looks through all modules
-        present = present_parts(layout, variant, sizes, names)
+        present = present_parts(layout, variant, sizes, own)
     required -= 0 if present.get(head, True) else head_count
     if required + sum(part_count for part, part_count in optional.items() if present[part]) != in_file:
         return None
@@ -280,8 +281,9 @@ def _match_variant(
     if head and not present.get(head, True):
         sizes["classes"] = 0
     slots = []
+    stored = 0
     try:
-        for slot in tensor_slots(layout, variant, sizes, present):
+        for slot in slots_of_file(layout, variant, sizes, present, names):
             if not slot.name:
                 slots.append(slot)
                 continue
@@ -289,7 +291,10 @@ def _match_variant(
             if name is None or tensor_faults(variant, slot, name, tensors, sizes):
                 return None
             slots.append(slot)
+            stored += 1
     except (CannotHold, KeyError):
+        return None
+    if stored != len(names.wanted):
         return None
     return Match(
         layout=layout,

@@ -6,11 +6,11 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from converters.errors import Refused
 
-from .agreement import Fault, optional_head, present_parts, tensor_faults
+from .agreement import Fault, optional_head, own_names, present_parts, slots_of_file, tensor_faults
 from .file_names import file_name, sizes_in_names
 from .globs import glob_matches
 from .layout_tables import models
-from .names import CannotHold, families, tensor_slots
+from .names import CannotHold, families
 from .readable_networks import readable_variants
 from .remedies import remedy
 from .tensor_counts import TensorCounter
@@ -86,12 +86,13 @@ def _nearest(
     best: _Candidate | None = None
     for variant in candidates:
         least = _ALIKE if best is None else best.shared
-        if _most_shared(layout, variant, len(names.wanted)) < least:
+        own = own_names(layout, variant, names)
+        if _most_shared(layout, variant, len(own)) < least:
             continue
         sizes = sizes_in_names(layout, variant.family, names.wanted)
-        present = present_parts(layout, variant, sizes, names)
+        present = present_parts(layout, variant, sizes, own)
         try:
-            slots = tuple(tensor_slots(layout, variant, {"classes": 0, **sizes}, present))
+            slots = tuple(slots_of_file(layout, variant, {"classes": 0, **sizes}, present, names))
         except CannotHold:
             continue
         slot_names = {slot.name for slot in slots if slot.name}

@@ -60,19 +60,26 @@ def tensor_slots(
     """Every tensor of a variant under both names, in state-dict order; a module's `DIVISOR`, which is no tensor of
     the network, comes before its own.
 
-    ``present`` says for each optional part whether it is there, and of the head if it is not. A tensor that the layout
-    stores twice comes twice. Raises `CannotHold` for a module that the layout has no name for.
+    ``present`` says for each optional part whether it is there, and of the head if it is not. A tensor with further
+    names comes once for each. Raises `CannotHold` for a module that the layout has no name for.
     """
+    further = layout.further_names(variant.name)
     for module in variant.each_module():
         if not present.get(module.part, not module.optional):
             continue
-        yield from module_slots(layout, variant, module, sizes)
+        if further is None:
+            yield from module_slots(layout, variant, module, sizes)
+            continue
+        for slot in module_slots(layout, variant, module, sizes):
+            yield slot
+            for name in further.of(slot.name) if slot.name else ():
+                yield slot._replace(name=name)
 
 
 def module_slots(
     layout: LayoutTable, variant: Variant, module: Module, sizes: Mapping[str, int]
 ) -> Iterator[TensorSlot]:
-    """The tensors of one module, see `tensor_slots`."""
+    """The tensors of one module, each under its first name, see `tensor_slots`."""
     name = module_name(layout, variant, module, sizes)
     if name == IDENTITY:
         yield from _identity(layout, variant, module)
@@ -80,7 +87,6 @@ def module_slots(
     kind, key = module.kind, module.key
     parameters = layout.storage.parameters["conv" if kind == "conv+bias" else kind]
     names = layout.modules.get(module.family, _NO_NAMES)
-    twice = names.duplicated.get(key) if names.duplicated else None
     if over := layout.divisor(kind):
         divisor = StoredTensor(over)
         yield TensorSlot(f"{module.name}.{DIVISOR}", divisor.of(name), (1,), kind, DIVISOR, divisor)
@@ -91,7 +97,7 @@ def module_slots(
             stored = stored._replace(rotated_columns=names.rotated_columns[key])
         if whole and key in names.bgr:
             stored = stored._replace(bgr=True)
-        slot = TensorSlot(
+        yield TensorSlot(
             f"{module.name}.{parameter}",
             stored.of(name) if stored.constant is None else "",
             module.shape if whole else module.shape[:1],
@@ -100,9 +106,6 @@ def module_slots(
             stored,
             key,
         )
-        yield slot
-        if twice:
-            yield slot._replace(name=stored.of(twice.format_map(module.placeholders)))
 
 
 def left_out(layout: LayoutTable, variant: Variant) -> set[str]:

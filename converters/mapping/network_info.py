@@ -45,6 +45,9 @@ class NetworkInfo(Record):
     settings: Mapping[str, Any] = MappingProxyType({})
     choices: tuple[str, ...] = ()
 
+    def __repr__(self) -> str:
+        return f"NetworkInfo({self.variant}, {self.classes} classes, {self.channels} channels)"
+
     @property
     def bn_eps(self) -> float:
         """The eps that the file's variances go with; 0 in a network without batch norms."""

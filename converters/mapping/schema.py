@@ -19,6 +19,8 @@ from .storage import PARAMETERS, Parameter, StoredTensor
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Mapping
 
+    from .further_names import FurtherNames
+
 NOTHING: Mapping[str, Any] = MappingProxyType({})
 """An empty table."""
 
@@ -119,6 +121,18 @@ class Scope(Record):
     """Sizes that the file's tensors must have."""
 
 
+class Twice(Record):
+    """``[[twice]]``: tensors that files of some variants store under further names too, as MXNet does where a block
+    registers a layer in two places. All rows that match a variant count, in order."""
+
+    variants: tuple[str, ...]
+    """The variants, with ``*`` for any text."""
+    names: Mapping[str, str]
+    """``"further name" = "name"``, of tensors. A ``*`` stands for the same text on both sides, ``{a,b}`` for several
+    names, one by one. The name may be a further one that a later line explains. A file needs one name of each tensor;
+    where it has more, all must have the same values. The way back writes those that were stored, a new file has all."""
+
+
 class TensorRow(Record):
     """``[[tensor]]``: what is done to one module's tensors here, in order."""
 
@@ -128,7 +142,7 @@ class TensorRow(Record):
     """The module's line there."""
     operations: tuple[str, ...]
     """``rotate_columns N``: the last N columns of a linear layer come first here. ``bgr``: a convolution's input
-    channels are in the opposite order. ``duplicate_as NAME``: a batch norm is stored again under this name."""
+    channels are in the opposite order."""
 
 
 class LayoutFile(Record):
@@ -152,7 +166,7 @@ class LayoutFile(Record):
     identity: bool = False
     """Whether its names are the canonical ones: then it has no modules."""
     names_from: str = ""
-    """Another layout whose modules, parameters, letters and rename this one has."""
+    """Another layout whose modules, parameters, letters, rename and twice this one has."""
     prefixes: tuple[str, ...] = ("",)
     """Prefixes that names may have; a ``*`` at the beginning stands for any text."""
     scopes: tuple[Scope, ...] = ()
@@ -164,6 +178,8 @@ class LayoutFile(Record):
     where stages of more blocks have a, b1, b2 ..."""
     rename: Mapping[str, str] = NOTHING
     """Single irregular names, after everything else."""
+    twice: tuple[Twice, ...] = ()
+    """The further names of tensors that files store more than once."""
     default_targets: tuple[str, ...] = ()
     """Where a file goes if nothing is asked for: the first layout that holds it."""
     also_reads: tuple[str, ...] = ()
@@ -361,14 +377,13 @@ class ModuleNames(Record):
     """A layout's names for one family's modules; ``within`` overrides in single parts.
 
     ``choices`` are all the names that some modules may have; ``common`` has the first, or that of a file. The last
-    three say what is done to a module's tensors, see `TensorRow`.
+    two say what is done to a module's tensors, see `TensorRow`.
     """
 
     common: Mapping[str, str]
     within: Mapping[str, Mapping[str, str]] = NOTHING
     choices: Mapping[str, tuple[str, ...]] = NOTHING
     rotated_columns: Mapping[str, int] = NOTHING
-    duplicated: Mapping[str, str] = NOTHING
     bgr: tuple[str, ...] = ()
 
     def template(self, part: str, key: str) -> str | None:
@@ -383,7 +398,6 @@ class ModuleNames(Record):
                 part: {key: name(text) for key, text in lines.items()} for part, lines in self.within.items()
             },
             choices={key: tuple(name(text) for text in texts) for key, texts in self.choices.items()},
-            duplicated={key: name(text) for key, text in self.duplicated.items()},
         )
 
     def choose(self, wanted: Callable[[str, tuple[str, ...]], str]) -> ModuleNames:
@@ -395,9 +409,9 @@ class ModuleNames(Record):
 class Naming(Record):
     """A layout's names.
 
-    ``taken_from`` are other layouts whose tables have some of them. ``absent`` and ``head`` say how a file's names
-    differ from the table's: the prefix that they lack (`LayoutTable.without_backbone`), and the head's own name
-    (`LayoutTable.with_head`).
+    ``twice`` has the rows of further names, each name a line of its own. ``taken_from`` are other layouts whose tables
+    have some of them. ``absent`` and ``head`` say how a file's names differ from the table's: the prefix that they lack
+    (`LayoutTable.without_backbone`), and the head's own name (`LayoutTable.with_head`).
     """
 
     modules: Mapping[str, ModuleNames]
@@ -406,6 +420,7 @@ class Naming(Record):
     prefixes: tuple[str, ...]
     scopes: tuple[Scope, ...]
     backbone: str
+    twice: tuple[Twice, ...] = ()
     taken_from: tuple[str, ...] = ()
     absent: str = ""
     head: str = ""
@@ -481,6 +496,23 @@ class LayoutTable(Record):
         """What `support_for` has found."""
         return {}
 
+    def further_names(self, variant: str) -> FurtherNames | None:
+        """The further names that files of a variant have; None where they have none."""
+        rows = tuple(place for place, row in enumerate(self.naming.twice) if is_for(row.variants, variant))
+        if not rows:
+            return None
+        if rows not in self._further_names:
+            from .further_names import FurtherNames
+
+            lines = [line for place in rows for line in self.naming.twice[place].names.items()]
+            self._further_names[rows] = FurtherNames(lines)
+        return self._further_names[rows]
+
+    @cached_property
+    def _further_names(self) -> dict[tuple[int, ...], FurtherNames]:
+        """What `further_names` has made, by the rows that count."""
+        return {}
+
     def targets_for(self, variant: str) -> tuple[str, ...]:
         """The layouts that a file of a variant goes to if nothing is asked for: the first that holds it."""
         return self.support_for(variant).default_targets or self.default_targets
@@ -504,8 +536,20 @@ class LayoutTable(Record):
         rename = {
             old.removeprefix(prefix): new.removeprefix(prefix) for old, new in self.naming.rename.items()
         }
+        twice = tuple(
+            row.replace(
+                names={
+                    further.removeprefix(prefix): name.removeprefix(prefix)
+                    for further, name in row.names.items()
+                }
+            )
+            for row in self.naming.twice
+        )
         return self._with_names(
-            lambda names: names.change(lambda text: text.removeprefix(prefix)), rename=rename, absent=prefix
+            lambda names: names.change(lambda text: text.removeprefix(prefix)),
+            rename=rename,
+            twice=twice,
+            absent=prefix,
         )
 
     def with_head(self, name: str, keys: Collection[str]) -> LayoutTable:
@@ -524,8 +568,9 @@ class LayoutTable(Record):
 
     @cached_property
     def tensor_counts(self) -> dict[str, int]:
-        """How many tensors a module of each kind has in a file of this layout, and one that it leaves out or stores
-        twice has, under its key in the network's table; ``part/key`` where only the one in that part is left out."""
+        """How many tensors a module of each kind has in a file of this layout, those with several names taken once;
+        none of one that it leaves out, under its key in the network's table, or ``part/key`` where only the one in that
+        part is left out."""
         by_kind = {
             kind: sum(self.parameter(kind, name).constant is None for name in names)
             + bool(self.divisor(kind))
@@ -534,7 +579,6 @@ class LayoutTable(Record):
         own: dict[str, int] = {}
         for names in self.modules.values():
             own |= {key: 0 for key, name in names.common.items() if name == IDENTITY}
-            own |= dict.fromkeys(names.duplicated, 2 * by_kind["bn"])
             for part, within in names.within.items():
                 own |= {f"{part}/{key}": 0 for key, name in within.items() if name == IDENTITY}
         return by_kind | own

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import re
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from types import MappingProxyType
@@ -21,6 +22,7 @@ from converters.inspection.inspect import inspect
 from converters.mapping.layout_tables import load_layout
 from converters.reports.front_matter import load_yaml
 from converters.reports.model_card import CardFacts, model_card
+from converters.shown import Shown
 
 from .checks import compare_networks, compare_with_source, network_of, read_through
 from .compare_record import compare_records
@@ -28,8 +30,6 @@ from .hash_list import add_hashes, list_path, locked, read_hashes, write_text
 from .release_evidence import release_evidence
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
-
     from converters.formats.io.atomic import Staging
     from converters.inspection.inspect import Inspection
 
@@ -44,8 +44,8 @@ WEIGHTS = (
 """Suffixes of the files that can be published."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Published:
+@dataclass(frozen=True, slots=True, kw_only=True, repr=False)
+class Published(Shown):
     """A published file. ``checks`` say what was verified, ``stripped`` names what was left out."""
 
     path: str
@@ -55,6 +55,10 @@ class Published:
     size: int
     checks: tuple[str, ...]
     stripped: tuple[str, ...]
+
+    def lines(self) -> tuple[str, ...]:
+        """The file, its card, its hash."""
+        return (f"published {self.path}", f"card {self.card}", f"sha256 {self.sha256}")
 
     def as_data(self) -> dict[str, Any]:
         """Plain data, for ``--json``."""

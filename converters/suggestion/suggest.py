@@ -11,6 +11,7 @@ from converters.errors import Refused
 from converters.formats.open import open_checkpoint
 from converters.mapping.user_mapping import parse_mapping
 from converters.printable import printable
+from converters.shown import Shown
 
 from .comparison import Comparison
 from .factors import find_factors, with_factors
@@ -36,8 +37,8 @@ CHANNELS_LAST = ("tensorflow",)
 """Formats whose kernels are ``H W I O``."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Suggestion:
+@dataclass(frozen=True, slots=True, kw_only=True, repr=False)
+class Suggestion(Shown):
     """A proposed mapping. ``rows`` are its pairs, each with its evidence and, where it is not sure, the doubt.
     ``dropped`` are names, or patterns of names, that are no weights."""
 
@@ -53,6 +54,15 @@ class Suggestion:
     def unsure(self) -> int:
         """How many rows are unsure."""
         return sum(bool(row["doubt"]) for row in self.rows)
+
+    def lines(self) -> tuple[str, ...]:
+        """Files, and how sure the rows are."""
+        left_over = sum(map(len, self.left_over))
+        return (
+            f"{self.left} -> {self.right}",
+            f"{len(self.rows)} tensors paired, {self.unsure} unsure, {left_over} left over",
+            f"wrote {self.output}",
+        )
 
     def as_data(self) -> dict[str, Any]:
         """Plain data, for ``--json``."""

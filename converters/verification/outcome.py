@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import Any, NamedTuple
 
-if TYPE_CHECKING:
-    from collections.abc import Mapping
-
-    from converters.mapping.network_info import NetworkInfo
+from converters.mapping.network_info import NetworkInfo
+from converters.shown import Shown
 
 TOLERANCES = {"cpu": 1e-5, "cuda": 1e-4}
 """The largest difference allowed in a block, relative to its largest value. Summing float32 in another order makes
@@ -203,8 +202,8 @@ class Evidence:
     software: Mapping[str, str]
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Verification:
+@dataclass(frozen=True, slots=True, kw_only=True, repr=False)
+class Verification(Shown):
     """The outcome. ``functional`` is None where there is no network of the source to run (``skipped`` says why);
     ``evidence`` is there on request."""
 
@@ -220,6 +219,23 @@ class Verification:
     provenance: Mapping[str, Any] | None
     timings: Mapping[str, float]
     evidence: Evidence | None = None
+
+    def __bool__(self) -> bool:
+        raise TypeError("a Verification is neither true nor false: ask .ok")
+
+    def lines(self) -> tuple[str, ...]:
+        """The verdict; bytes; networks."""
+        functional = self.functional
+        networks = (
+            f"{len(functional.blocks)} blocks of both networks {'agree' if functional.ok else 'differ'}"
+            if functional
+            else f"networks not run: {self.skipped}"
+        )
+        return (
+            f"{self.output} against {self.source}: {'verified' if self.ok else 'differs'}",
+            f"{self.exact.tensors} tensors {'are restored bit for bit' if self.exact.ok else 'are not all restored'}",
+            networks,
+        )
 
     @property
     def ok(self) -> bool:

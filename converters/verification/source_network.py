@@ -52,10 +52,12 @@ def with_usual_head_name(side: Identified) -> dict[str, Tensor]:
     """A source's tensors, with the head under its layout's usual name."""
     match, tensors = side.match, dict(side.checkpoint.tensors)
     if match.layout.naming.head:
-        usual_slots = tensor_slots(load_layout(match.layout.name), match.variant, match.sizes, match.present)
-        for own, usual in zip(match.slots, usual_slots, strict=True):
-            if own.name != usual.name:
-                name = match.prefix + usual.name
+        usual: dict[str, list[str]] = {}
+        for slot in tensor_slots(load_layout(match.layout.name), match.variant, match.sizes, match.present):
+            usual.setdefault(slot.canonical, []).append(slot.name)
+        for own in match.slots:
+            if own.name not in usual[own.canonical]:
+                name = match.prefix + usual[own.canonical][0]
                 tensors[name] = tensors.pop(match.file_name(own))._replace(name=name)
     return tensors
 

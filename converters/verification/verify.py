@@ -7,6 +7,7 @@ output's side is the reference network in PyTorch. The two share the file reader
 from __future__ import annotations
 
 import os
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from time import perf_counter
 from types import MappingProxyType
@@ -25,8 +26,6 @@ from .functional import RunOptions, compare
 from .outcome import TOLERANCES, Verification
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
-
     from converters.conversion.identify import Identified
     from converters.formats.checkpoint import Checkpoint
     from converters.mapping.network_info import NetworkInfo

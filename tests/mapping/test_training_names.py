@@ -270,9 +270,9 @@ def test_a_head_that_is_none_does_not_hide_what_helps() -> None:
     for module, shape in layers.items():
         tensors |= {f"{module}.weight": shell("", shape), f"{module}.bias": shell("", shape[:1])}
     for head in layers:
-        with pytest.raises(Refused, match=r"--drop 'fc\.\*'"):
+        with pytest.raises(Refused, match=r"drop=\['fc\.\*'\]"):
             recognized(tensors, "torchvision", head=head)
-    with pytest.raises(Refused, match="say so: --head fc"):
+    with pytest.raises(Refused, match='say so: head="fc"'):
         recognized(shells("torchvision", "r3d-18"), "torchvision", head="margin")
 
 

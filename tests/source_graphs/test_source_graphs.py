@@ -303,7 +303,7 @@ def test_a_model_that_names_do_not_tell() -> None:
         "slowfast",
     ]
     for table in ("SLOWFAST_4x16_R50", "X3D_XS"):
-        with pytest.raises(Refused, match=r"several models of PySlowFast: say which with --variant"):
+        with pytest.raises(Refused, match=r"several models of PySlowFast: say which with variant="):
             source_net(lazy(zoo_tables.slowfast_blobs(table)))
     short = zoo_tables.slowfast_blobs("SLOWFAST_4x16_R50") | {"t_res2_0_branch2b_w": None}
     del short["t_res2_0_branch2b_w"]

@@ -173,10 +173,10 @@ def test_a_file_system_without_links(tmp_path, monkeypatch):
 
 def test_an_existing_output_is_refused_before_the_work_and_at_the_rename(tmp_path):
     target = tmp_path / "out.pth"
-    with pytest.raises(Refused, match="--force") as refused:
+    with pytest.raises(Refused, match="force=True") as refused:
         write(target, b"mine", lambda: target.write_bytes(b"theirs"))
     assert refused.value.exit_code == 1
-    with pytest.raises(Refused, match=r"exists already: --force replaces it"), replacing(target):
+    with pytest.raises(Refused, match=r"exists already: force=True replaces it"), replacing(target):
         pytest.fail("the block must not run")
     assert os.listdir(tmp_path) == ["out.pth"]
     assert target.read_bytes() == b"theirs"
