@@ -75,6 +75,7 @@ def classify(
     *,
     clips: int = 1,
     top: int = 5,
+    fps: float | None = None,
     mean: str | os.PathLike[str] | None = None,
     pictures: bool = False,
     layout: str | None = None,
@@ -89,8 +90,9 @@ def classify(
     Frames are picked, resized, cropped and normalised as the file's record, or its layout's table, says: see
     `preprocess`. One clip is the video's middle, several ``clips`` are spread evenly over it, and their probabilities
     are averaged. A network that takes its frames one after the other gets all of the video. ``top`` are the classes
-    wanted. ``mean`` is the file of a mean cube, for the networks that subtract one. ``layout`` and what follows are
-    those of `load_model`. No more frames are in memory than the clips have, however long the video is.
+    wanted, ``fps`` the video's frames a second, if they are not what the file says. ``mean`` is the file of a mean
+    cube, for the networks that subtract one. ``layout`` and what follows are those of `load_model`. No more frames are
+    in memory than the clips have, however long the video is.
 
     Raises `BadInput` for a file that is no video or no checkpoint, `Refused` for a network that does not classify
     frames, `UsageError` for a wrong call, `ConverterError` without PyTorch or PyAV.
@@ -99,7 +101,11 @@ def classify(
         raise UsageError(f"{clips} clips are asked for; from 1 to {MOST_CLIPS} can be")
     if top < 1:
         raise UsageError("at least one class must be asked for")
+    if fps is not None and not 0 < fps < float("inf"):
+        raise UsageError("fps must be above 0")
     opened = open_video(video)
+    if fps is not None:
+        opened = opened.replace(rate=fps)
     model, info = load_network(
         path, layout, variant=variant, entry=entry, head=head, drop=drop, settings=settings
     )

@@ -31,6 +31,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="average over N clips of the video (default: its middle)",
     )
     parser.add_argument("--top", type=int, default=5, metavar="N", help="classes to show (default: 5)")
+    parser.add_argument(
+        "--fps",
+        type=float,
+        metavar="N",
+        help="the video's frames a second, if the file is wrong (GIFs often are)",
+    )
     parser.add_argument("--mean", metavar="FILE", help="the mean cube, for a network that subtracts one")
     network = parser.add_argument_group("network")
     network.add_argument("--layout", metavar="LAYOUT", help="the layout of FILE, if several fit")
@@ -56,6 +62,7 @@ def run(options: argparse.Namespace) -> int:
         options.video,
         clips=options.clips,
         top=options.top,
+        fps=options.fps,
         mean=options.mean,
         pictures=options.html is not None,
         layout=options.layout,
