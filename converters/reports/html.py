@@ -60,8 +60,8 @@ LONG = 36
 """Longer names may be broken."""
 
 
-def page(title: str, body: str, *, style: str = "") -> str:
-    """A whole page. ``body`` is HTML and has its own heading; ``style`` is what only this page needs."""
+def page(title: str, body: str, style: str = "") -> str:
+    """A whole page. ``body`` is HTML and has its own heading, ``style`` its own CSS."""
     return (
         '<!doctype html>\n<html lang="en"><head><meta charset="utf-8">\n'
         f'<meta http-equiv="Content-Security-Policy" content="{POLICY}">\n'
