@@ -149,6 +149,20 @@ class TensorRow(Record):
     channels are in the opposite order. ``matrix``: a convolution of one position is stored as a matrix."""
 
 
+class OtherNetwork(Record):
+    """``[[others]]``: a file of the project that is of none of these networks, by its names. A file that fits no
+    variant is called what the first row says that fits it."""
+
+    what: str
+    """What it is, in words: "a Faster R-CNN detector"."""
+    names: tuple[str, ...]
+    """Patterns, each of which must fit a name."""
+    without: tuple[str, ...] = ()
+    """Patterns that must fit none."""
+    hint: str = ""
+    """What to do with it."""
+
+
 class LayoutFile(Record):
     """A file in ``mappings/layouts``: what a project calls the modules of the networks."""
 
@@ -210,6 +224,8 @@ class LayoutFile(Record):
     """In words, that files may have inverse standard deviations for variances."""
     hints: Mapping[str, str] = NOTHING
     """What it means that a file lacks the names of a pattern."""
+    others: tuple[OtherNetwork, ...] = ()
+    """Other files of the project, which are refused by what they are."""
 
     # What the project's networks do
     supports: tuple[Support, ...] = ()
@@ -444,6 +460,7 @@ class Storage(Record):
     head_optional: bool
     inverse_std: str
     hints: Mapping[str, str]
+    others: tuple[OtherNetwork, ...]
 
 
 class LayoutTable(Record):
