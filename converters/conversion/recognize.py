@@ -91,9 +91,9 @@ def recognize(
 
 def _refuse_other_network(checkpoint: Checkpoint, layout: LayoutTable) -> None:
     """Raise `Refused` for a file that its name, or its folder's, says to hold another network with the same tensors."""
-    if layout.storage.others and checkpoint.provenance is None:
+    if layout.storage.other_files and checkpoint.provenance is None:
         names = os.path.abspath(checkpoint.path).split(os.sep)
-        for glob, what in layout.storage.others.items():
+        for glob, what in layout.storage.other_files.items():
             if any(glob_matches(glob, name) for name in names):
                 raise Refused(f"is {what}", path=checkpoint.path, hint="no table has it")
 
@@ -226,7 +226,7 @@ def _best(checkpoint: Checkpoint, matches: Sequence[Match], request: _Request, *
             hint=f"say which: {_commands(names)}",
         )
     recorded = ((checkpoint.provenance or {}).get("network") or {}).get("variant")
-    if recorded in first.choices:
+    if recorded in (*first.choices, *first.also):
         return _matches(
             checkpoint, [load_layout(first.layout.name)], request._replace(variant=str(recorded))
         )[0]

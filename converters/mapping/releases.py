@@ -25,7 +25,7 @@ class Release(Record):
     ``reported`` has the accuracies, in per cent, measured by the authors on the data set ``on``. ``hashes`` are the
     whole hashes that are public, by the name of each file that the release consists of; ``suffix`` is that of the form
     they are of, where it is not the file's own. ``digits`` is the kind of hash whose beginning is in names.
-    ``converted`` says whose file it was made from, if it was.
+    ``converted`` says whose file it was made from, if it was, and ``why_not`` what it holds that no table has.
     """
 
     zoo: str
@@ -41,6 +41,7 @@ class Release(Record):
     on: str = ""
     reported: Mapping[str, float] = MappingProxyType({})
     converted: str = ""
+    why_not: str = ""
     hashes: Mapping[str, Hash] = MappingProxyType({})
     suffix: str = ""
     digits: str = "sha256"
