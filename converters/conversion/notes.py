@@ -53,6 +53,18 @@ def settings_note(target: LayoutTable, apart: Mapping[str, Any], info: NetworkIn
     )
 
 
+def clip_notes(
+    match: Match, target: LayoutTable, info: NetworkInfo, followed: Mapping[str, Any]
+) -> Iterator[str]:
+    """Which clips the output takes, where they are others than the file's."""
+    names = [name for name in followed if name in match.variant.table.given]
+    if names:
+        yield (
+            f"the output takes the clips of {target.title}'s own network, with {settings_text(followed, names)} "
+            f"and not {settings_text(info.settings, names)}"
+        )
+
+
 def refuse_fixed(
     match: Match, target: LayoutTable, info: NetworkInfo, apart: Mapping[str, Any], path: str
 ) -> None:

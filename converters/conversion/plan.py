@@ -15,7 +15,15 @@ from converters.mapping.variants import BN_EPS
 from converters.record import Record
 
 from .exchanges import exchange_notes, exchanges
-from .notes import cast_note, differences, refuse_fixed, settings_apart, settings_note, value_notes
+from .notes import (
+    cast_note,
+    clip_notes,
+    differences,
+    refuse_fixed,
+    settings_apart,
+    settings_note,
+    value_notes,
+)
 from .operations.storage import Permute, Reshape, Reverse, Roll
 from .operations.values import Cast, Divide, Multiply, Scale, ShiftVariance, ToInverseStd, ToVariance
 from .original_file import wrong_record
@@ -110,6 +118,7 @@ def make_plan(
     own = {name: value for name, value in apart.items() if name not in followed}
     refuse_fixed(match, target, info, own, path)
     notes = _layout_notes(origin_layout or match.layout, target, match, info, own)
+    notes += clip_notes(match, target, info, followed)
     notes += value_notes(planner.rows, target, info, planner.shift)
     notes += exchange_notes(planner.rows, match, target, info, followed)
     if target.format != "pytorch" and match.counters and not original:

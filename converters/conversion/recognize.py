@@ -84,7 +84,7 @@ def recognize(
         return best.replace(dropped=(*best.dropped, *left_aside))
     if layout is not None:
         _refuse_other(checkpoint, tables, request)
-    raise _nearest_refusal(checkpoint, tables, request)
+    raise _nearest_refusal(checkpoint, tables, request, of_any=layout is None)
 
 
 def _refuse_needless_patterns(checkpoint: Checkpoint, request: _Request) -> None:
@@ -99,8 +99,11 @@ def _refuse_needless_patterns(checkpoint: Checkpoint, request: _Request) -> None
             )
 
 
-def _nearest_refusal(checkpoint: Checkpoint, tables: Sequence[LayoutTable], request: _Request) -> Refused:
-    """The error for a file that matches none of some layouts: that of the layout with the fewest faults."""
+def _nearest_refusal(
+    checkpoint: Checkpoint, tables: Sequence[LayoutTable], request: _Request, *, of_any: bool
+) -> Refused:
+    """The error for a file that matches none of some layouts: that of the layout with the fewest faults. They are
+    ``of_any`` layout, not one that was asked for."""
     refusals: list[Refused] = []
     for table in tables:  # counting faults is slow, so it is done only if nothing matches
         try:
@@ -114,7 +117,7 @@ def _nearest_refusal(checkpoint: Checkpoint, tables: Sequence[LayoutTable], requ
         except Refused as error:
             refusals.append(error)
     nearest = max(refusals, key=lambda error: -len(error.faults) if error.faults else float("-inf"))
-    if len(tables) > 1 and not nearest.faults:
+    if (of_any or len(tables) > 1) and not nearest.faults:
         nearest = Refused(
             "is not a known network",
             path=checkpoint.path,

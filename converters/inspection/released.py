@@ -99,9 +99,9 @@ def released(
     for release in held:
         if release.hashes and _fit(release, list(digests.values())):
             return Released(release, BYTES)
-    sole = next(iter(digests.values()))["sha256"] if len(digests) == 1 else ""
+    sole = next(iter(digests.values())) if len(digests) == 1 else {}
     for release in held:
-        if network is not None and release.digest and sole.startswith(release.digest):
+        if network is not None and release.digest and release.digest.fits(sole):
             return Released(release, DIGITS)
     if network is None or load_layout(layout).format not in _PUT_BACK:
         return None
@@ -111,7 +111,8 @@ def released(
 
 def kinds_of(held: Iterable[Release]) -> set[str]:
     """The kinds of hashes that must be known of a file to tell these releases."""
-    return {"sha256", *(known.kind for release in held for known in release.hashes.values())}
+    known = [one for release in held for one in (*release.hashes.values(), release.digest) if one]
+    return {"sha256", *(one.kind for one in known)}
 
 
 def file_digests(path: str, kinds: Iterable[str]) -> dict[str, dict[str, str]]:

@@ -129,4 +129,5 @@ def _table_reader(inner: Reader) -> Reader:
 
 def _stored(values: list[Any]) -> StoredTensor:
     suffix, axes, *others = values
-    return StoredTensor(suffix, axes if axes is None else tuple(axes), *others)
+    stored = StoredTensor(suffix, axes if axes is None else tuple(axes), *others)
+    return stored if stored.missing is None else stored._replace(missing=tuple(stored.missing))

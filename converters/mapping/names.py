@@ -93,6 +93,8 @@ def module_slots(
     for parameter in PARAMETERS[kind]:
         stored = parameters[parameter]
         whole = parameter == "weight" and kind != "bn"
+        if stored.missing is not None:
+            stored = stored.of_rank(len(module.shape))
         if whole and key in names.rotated_columns:
             stored = stored._replace(rotated_columns=names.rotated_columns[key])
         if whole and key in names.bgr:

@@ -235,11 +235,13 @@ class Index(Record):
     stages: str
     """Which list of a variant has the blocks of each stage."""
     running: str
-    """The placeholder that counts all blocks, from 0."""
+    """The placeholder that counts all blocks."""
     stage: StageNumber
     """The placeholder of the stage."""
     within: str
     """The placeholder that counts a stage's blocks, from 0."""
+    running_from: int = 0
+    """The first block's number among all."""
 
 
 class VariantNames(Record):
@@ -331,8 +333,8 @@ class NetworkFile(Record):
     """Settings that weights make up for: these modules are divided by the root of their rows, or multiplied."""
     exchanged_settings: Mapping[str, ExchangedSetting] = NOTHING
     """Settings that weights make up for: groups of channels are exchanged."""
-    given: Mapping[str, str] = NOTHING
-    """Settings with the word that says that a clip itself has what they choose: where a layout's networks have it and
+    given: Mapping[str, Any] = NOTHING
+    """Settings with the value that says that a clip itself has what they choose: where a layout's networks have it and
     another's do not, an output takes the clips of its own layout."""
     inflate: Inflate = Inflate()
     """What ``convert inflate`` initialises these networks from."""
@@ -368,7 +370,7 @@ class NetworkTable(Record):
     halves: Mapping[str, int]
     folded_settings: Mapping[str, tuple[str, ...]]
     exchanged_settings: Mapping[str, ExchangedSetting]
-    given: Mapping[str, str]
+    given: Mapping[str, Any]
     inflate: Inflate
     downsampled_early: Mapping[str, Mapping[str, str]]
 

@@ -7,11 +7,13 @@ from typing import Any, NamedTuple
 PARAMETERS: dict[str, tuple[str, ...]] = {
     "conv": ("weight",),
     "conv+bias": ("weight", "bias"),
+    "depthwise": ("weight",),
     "bn": ("weight", "bias", "running_mean", "running_var"),
     "fc": ("weight", "bias"),
+    "scalar": ("scale",),
 }
 """The tensors that a module of each kind owns, under PyTorch's names. The weight of a convolution or a linear layer
-has the module's whole shape; every other tensor is a vector of its first size."""
+has the module's whole shape; a ``scalar`` has no axes, and every other tensor is a vector of the first size."""
 
 Parameter = str
 """One of these names."""
@@ -21,9 +23,12 @@ DIVISOR = "divisor"
 
 PYTORCH: dict[str, dict[str, str]] = {
     kind: {name: f".{name}" for name in PARAMETERS["conv+bias" if kind == "conv" else kind]}
-    for kind in ("conv", "bn", "fc")
+    for kind in ("conv", "depthwise", "bn", "fc", "scalar")
 }
 """What a layout says that stores tensors as PyTorch does."""
+
+DEFAULTS: dict[str, str] = {"depthwise": "conv"}
+"""Kinds that are stored as another is, unless a layout says otherwise."""
 
 
 class StorageError(Exception):
@@ -39,6 +44,8 @@ class StoredTensor(NamedTuple):
     same. ``rank`` is their number if the table names them. In the file ``leading`` axes of size one come before them
     and ``trailing`` ones after them. If some of the leading ones are optional, ``least`` is how many there must be.
     ``more`` says on which sides there may be any number of further ones: ``"l"``, ``"t"`` or both.
+
+    ``missing`` are the axes of a tensor with one axis fewer, where the table says which it may lack.
 
     ``constant`` is the value of a tensor that the layout does not store.
 
@@ -59,6 +66,13 @@ class StoredTensor(NamedTuple):
     rotated_columns: int = 0
     bgr: bool = False
     rank: int | None = None
+    missing: tuple[int, ...] | None = None
+
+    def of_rank(self, rank: int) -> StoredTensor:
+        """The same for a canonical shape of ``rank`` axes, which may be one fewer than the table names."""
+        if self.missing is None or self.rank != rank + 1:
+            return self
+        return self._replace(axes=self.missing, rank=rank, missing=None)
 
     def of(self, module: str) -> str:
         """The tensor's name in a file, for a module that is called so there."""
@@ -97,7 +111,7 @@ def parse_stored(text: str, eps: float) -> StoredTensor:
     two and ``over SUFFIX``.
 
     On the left ``1`` is an axis of size one before or after the others, ``1?`` one before them that may be missing, and
-    ``1*`` any number of them. Raises `StorageError`.
+    ``1*`` any number of them. ``D?`` is an axis that only some modules have. Raises `StorageError`.
     """
     stored, divided, over = text.partition(" over ")
     if bool(over) != bool(divided) or " " in over:
@@ -121,6 +135,11 @@ def _constant(text: str, eps: float) -> float:
 def _axes(text: str) -> StoredTensor:
     """Axes on both sides of an arrow."""
     stored, _, canonical = (side.split() for side in text.partition("->"))
+    lacking = [axis for axis in stored if axis.endswith("?") and axis != "1?"]
+    if lacking and len(lacking) == 1 and canonical.count(lacking[0]) == 1:
+        fewer = _axes(text.replace(lacking[0], ""))
+        every = range(len(stored)) if fewer.axes is None else fewer.axes
+        return _axes(text.replace("?", ""))._replace(missing=tuple(every[: fewer.rank]))
     letters = [axis for axis in stored if axis not in ("1", "1*", "1?")]
     start = next((place for place, axis in enumerate(stored) if axis in letters), len(stored))
     front, after = stored[:start], stored[start + len(letters) :]

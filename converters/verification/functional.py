@@ -14,6 +14,7 @@ from converters.source_graphs.registry import NoSourceNet
 
 from .blocks import compare_blocks, compare_values, one_sided
 from .clips import make_inputs
+from .exchanged import exchanged_back, exchanged_settings
 from .outcome import TOLERANCES, BlockResult, Comparison, DeclaredDifferences, FunctionalResult, TopClass
 from .own_graph import own_blocks, own_graph
 from .source_network import (
@@ -65,9 +66,7 @@ def compare(source: Identified, output: Identified, hints: UserHints, options: R
         )
     run = _run_source(source, net, tensors, options)
     state = canonical_state(output.checkpoint, output.match, output.info)
-    # The source's function over the output's weights; what the output's project computes differently is measured below.
-    clips = {name: source.info.settings[name] for name in source.match.variant.table.given}
-    blocks, logits = compare_blocks(_network(output, state, source.match.layout, clips), run)
+    blocks, logits = _compare_all(source, output, state, run)
     own_net = source.checkpoint.predict_net is not None or bool(source.checkpoint.nodes)
     if own_net or not output.info.classes:
         # A file's own net may name inner values differently, and a backbone pools where the head would.
@@ -87,6 +86,25 @@ def compare(source: Identified, output: Identified, hints: UserHints, options: R
     if model is not None:
         declared = _measure(declared, model, run)
     return Comparison(result, declared)
+
+
+def _compare_all(
+    source: Identified, output: Identified, state: Mapping[str, Any], run: SourceRun
+) -> tuple[list[BlockResult], Any]:
+    """Every block of the source's function over the output's weights, and the logits. What the output's project
+    computes differently is measured apart.
+
+    Where groups of channels have each other's place in the output, the blocks are compared with the groups back in
+    theirs, and the logits as they are.
+    """
+    clips = {name: source.info.settings[name] for name in source.match.variant.table.given}
+    blocks, logits = compare_blocks(_network(output, state, source.match.layout, clips), run)
+    if directions := exchanged_settings(source, output):
+        back = exchanged_back(state, source, output)
+        compared, _ = compare_blocks(_network(output, back, source.match.layout, clips | directions), run)
+        own = [block for block in blocks if block.name == "logits"]
+        blocks = [*(block for block in compared if block.name != "logits"), *own]
+    return blocks, logits
 
 
 def _run_source(

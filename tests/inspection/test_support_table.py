@@ -36,6 +36,9 @@ def test_every_file_of_the_zoos_is_there_and_supported(script):
     rows = {line.split("`")[1]: line for line in page.splitlines() if line.startswith("| `")}
     for file in releases():
         cells = rows[file.file].split(" | ")
+        if file.why_not:
+            assert cells[-1] == f"none: {file.why_not} |"
+            continue
         without = file.file in NOT_SAID
         assert without or cells[-1].startswith(("exact: ", "eps: ", "settings: ", "differs: ")), file.file
         assert without or f"`{file.network}`" in cells[1]
