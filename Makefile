@@ -78,8 +78,8 @@ check: lint types tables test   ## what to run before every commit
 parity: $(STAMP)           ## convert verify over every network, source and layout: ARGS="--only '*-18'"
 	$(BIN)/python scripts/check_parity.py $(ARGS)
 
-real: $(STAMP)             ## genuine weights: DeepMind's I3D there and back, by the hashes of its own files (47 MB download)
-	$(BIN)/python scripts/real_i3d.py $(ARGS)
+real: $(STAMP)             ## genuine weights: DeepMind's I3D there and back, by hashes (47 MB download); CLIP=file.mp4
+	$(BIN)/python scripts/real_i3d.py $(if $(CLIP),--clip '$(CLIP)') $(ARGS)
 
 bench: $(STAMP)            ## the benchmark table against cp and pickle.load + torch.save
 	$(BIN)/python scripts/bench.py

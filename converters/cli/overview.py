@@ -34,6 +34,7 @@ CONVERSIONS = {
 COMMANDS = {
     "inspect": "show a file's network, layout, tensors and metadata",
     "verify": "prove a conversion: the bytes come back, and both networks compute the same",
+    "classify": "say what a video shows, with the network in a file",
     "diff": "compare two checkpoints of any format and layout",
     "inflate": "inflate a 2D network into a 3D one",
     "suggest": "propose a mapping between two files whose names no table knows",

@@ -310,9 +310,11 @@ def reorder(
 ) -> tuple[int, ...]:
     """Add the operations that lead from one layout's shape and axes to another's; returns the shape there. On the way
     groups of channels are ``exchanged``, along canonical axes."""
-    plain = source.plain(shape, len(canonical)) or source.bare(canonical)
-    if plain != shape:
-        ops.append(Reshape(shape=plain))
+    now = source.plain(shape, len(canonical)) or source.bare(canonical)
+    if source.lacks and target.axes:
+        now = canonical
+    if now != shape:
+        ops.append(Reshape(shape=now))
     ops += [op.replace(axis=source.axes[op.axis]) if source.axes else op for op in exchanged]
     if source.axes or target.axes:
         same = tuple(range(len(canonical)))
@@ -320,11 +322,12 @@ def reorder(
         axes = tuple(here[there.index(axis)] for axis in same)
         if axes != same:
             ops.append(Permute(axes=axes))
+            now = tuple(now[axis] for axis in axes)
     bare = target.bare(canonical)
     out = target.full(bare) if original_shape is None else original_shape
     if prod(out) != prod(bare):
         raise wrong_record()
-    if out != bare:
+    if out != now:
         ops.append(Reshape(shape=out))
     return out
 

@@ -215,7 +215,7 @@ def _best(checkpoint: Checkpoint, matches: Sequence[Match], request: _Request, *
             hint=f"say which: {_commands(names)}",
         )
     recorded = ((checkpoint.provenance or {}).get("network") or {}).get("variant")
-    if recorded in first.choices:
+    if recorded in (*first.choices, *first.also):
         return _matches(
             checkpoint, [load_layout(first.layout.name)], request._replace(variant=str(recorded))
         )[0]

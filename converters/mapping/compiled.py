@@ -128,6 +128,4 @@ def _table_reader(inner: Reader) -> Reader:
 
 
 def _stored(values: list[Any]) -> StoredTensor:
-    suffix, axes, *others = values
-    stored = StoredTensor(suffix, axes if axes is None else tuple(axes), *others)
-    return stored if stored.missing is None else stored._replace(missing=tuple(stored.missing))
+    return StoredTensor._make(tuple(value) if isinstance(value, list) else value for value in values)

@@ -234,6 +234,7 @@ def _storage(file: LayoutFile, parameters: Mapping[str, Mapping[str, StoredTenso
         head_optional=pytorch if file.head_optional is None else file.head_optional,
         inverse_std=file.inverse_std,
         hints=file.hints,
+        others=file.others,
     )
 
 
@@ -383,11 +384,11 @@ def _names(key: Key, name: str, value: object) -> Iterator[tuple[str, str | tupl
     """A line of ``[modules.FAMILY]`` as one for each module; several names of one module as a tuple."""
     if isinstance(value, list):
         if (
-            not all(isinstance(text, str) and text and "{" not in text for text in value)
+            not all(isinstance(text, str) and text and not _GROUP.search(text) for text in value)
             or len({*value}) != len(value)
             or len(value) < 2
         ):
-            raise Fault((*key, name), "must be a name, or several different ones without placeholders")
+            raise Fault((*key, name), "must be a name, or several different ones without groups")
         yield name, tuple(value)
         return
     if not isinstance(value, str) or not value:
@@ -438,8 +439,10 @@ def _with_operations(names: ModuleNames, row: TensorRow, place: int) -> ModuleNa
             changes = {"rotated_columns": {**names.rotated_columns, row.module: int(argument)}}
         elif text == "bgr":
             changes = {"bgr": (*names.bgr, row.module)}
+        elif text == "matrix":
+            changes = {"matrices": (*names.matrices, row.module)}
         else:
-            right = ("rotate_columns", "bgr")
+            right = ("rotate_columns", "bgr", "matrix")
             raise Fault(
                 ("tensor", place, "operations"), f"unknown operation {text!r}", did_you_mean(word, right)
             )

@@ -48,6 +48,10 @@ class Support(Record):
     """Why the outputs differ at the sizes that the network is made for. Needs ``config``."""
     fixed: tuple[str, ...] = ()
     """Settings that the project's code does not allow to change: a file that needs others is refused."""
+    images: bool = False
+    """Whether kernels, which span one frame, are stored without the axis of time."""
+    if_asked: bool = False
+    """Whether a file that may be another network too is taken for one of these only if that is asked for."""
     default_targets: tuple[str, ...] = ()
     """Where these go if nothing is asked for, in place of the layout's own word."""
 
@@ -142,7 +146,21 @@ class TensorRow(Record):
     """The module's line there."""
     operations: tuple[str, ...]
     """``rotate_columns N``: the last N columns of a linear layer come first here. ``bgr``: a convolution's input
-    channels are in the opposite order."""
+    channels are in the opposite order. ``matrix``: a convolution of one position is stored as a matrix."""
+
+
+class OtherNetwork(Record):
+    """``[[others]]``: a file of the project that is of none of these networks, by its names. A file that fits no
+    variant is called what the first row says that fits it."""
+
+    what: str
+    """What it is, in words: "a Faster R-CNN detector"."""
+    names: tuple[str, ...]
+    """Patterns, each of which must fit a name."""
+    without: tuple[str, ...] = ()
+    """Patterns that must fit none."""
+    hint: str = ""
+    """What to do with it."""
 
 
 class LayoutFile(Record):
@@ -206,6 +224,8 @@ class LayoutFile(Record):
     """In words, that files may have inverse standard deviations for variances."""
     hints: Mapping[str, str] = NOTHING
     """What it means that a file lacks the names of a pattern."""
+    others: tuple[OtherNetwork, ...] = ()
+    """Other files of the project, which are refused by what they are."""
 
     # What the project's networks do
     supports: tuple[Support, ...] = ()
@@ -379,7 +399,7 @@ class ModuleNames(Record):
     """A layout's names for one family's modules; ``within`` overrides in single parts.
 
     ``choices`` are all the names that some modules may have; ``common`` has the first, or that of a file. The last
-    two say what is done to a module's tensors, see `TensorRow`.
+    three say what is done to a module's tensors, see `TensorRow`.
     """
 
     common: Mapping[str, str]
@@ -387,6 +407,7 @@ class ModuleNames(Record):
     choices: Mapping[str, tuple[str, ...]] = NOTHING
     rotated_columns: Mapping[str, int] = NOTHING
     bgr: tuple[str, ...] = ()
+    matrices: tuple[str, ...] = ()
 
     def template(self, part: str, key: str) -> str | None:
         """The name template for a module of a part, or None where the layout has none."""
@@ -439,6 +460,7 @@ class Storage(Record):
     head_optional: bool
     inverse_std: str
     hints: Mapping[str, str]
+    others: tuple[OtherNetwork, ...]
 
 
 class LayoutTable(Record):

@@ -45,6 +45,7 @@ class StoredTensor(NamedTuple):
     and ``trailing`` ones after them. If some of the leading ones are optional, ``least`` is how many there must be.
     ``more`` says on which sides there may be any number of further ones: ``"l"``, ``"t"`` or both.
 
+    ``lacks`` are canonical axes, of size one, that the file's tensors do not have.
     ``missing`` are the axes of a tensor with one axis fewer, where the table says which it may lack.
 
     ``constant`` is the value of a tensor that the layout does not store.
@@ -66,6 +67,7 @@ class StoredTensor(NamedTuple):
     rotated_columns: int = 0
     bgr: bool = False
     rank: int | None = None
+    lacks: tuple[int, ...] = ()
     missing: tuple[int, ...] | None = None
 
     def of_rank(self, rank: int) -> StoredTensor:
@@ -81,6 +83,7 @@ class StoredTensor(NamedTuple):
     def plain(self, shape: tuple[int, ...], rank: int) -> tuple[int, ...] | None:
         """A shape in the file without the further ones, for a canonical shape of ``rank`` axes; None where it
         has fewer axes than it must."""
+        rank -= len(self.lacks)
         extra = len(shape) - rank
         most = extra - self.trailing if "l" in self.more else self.leading
         for front in range(self.leading if self.least is None else self.least, most + 1):
@@ -93,6 +96,8 @@ class StoredTensor(NamedTuple):
 
     def bare(self, shape: tuple[Any, ...]) -> tuple[Any, ...]:
         """A canonical shape with its axes in the file's order."""
+        if self.lacks:
+            return tuple(size for axis, size in enumerate(shape) if axis not in self.lacks)
         if self.axes is None:
             return shape
         return tuple(shape[self.axes.index(axis)] for axis in range(len(shape)))
@@ -103,6 +108,10 @@ class StoredTensor(NamedTuple):
 
     def canonical(self, shape: tuple[int, ...]) -> tuple[int, ...]:
         """A plain shape in the file as the canonical shape."""
+        if self.lacks:
+            sizes = iter(shape)
+            rank = len(shape) + len(self.lacks)
+            return tuple(1 if axis in self.lacks else next(sizes) for axis in range(rank))
         return shape if self.axes is None else tuple(shape[axis] for axis in self.axes)
 
 

@@ -59,14 +59,14 @@ LONG = 36
 """Longer names may be broken."""
 
 
-def page(title: str, body: str) -> str:
-    """A whole page. ``body`` is HTML and has its own heading."""
+def page(title: str, body: str, style: str = "") -> str:
+    """A whole page. ``body`` is HTML and has its own heading, ``style`` its own CSS."""
     return (
         '<!doctype html>\n<html lang="en"><head><meta charset="utf-8">\n'
         f'<meta http-equiv="Content-Security-Policy" content="{POLICY}">\n'
         '<meta name="viewport" content="width=device-width, initial-scale=1">\n'
         f'<link rel="icon" href="data:,"><title>{text(title)}</title>\n'
-        f"<style>\n{STYLE}\n</style></head>\n<body>\n{body}\n</body></html>\n"
+        f"<style>\n{STYLE}\n{style}</style></head>\n<body>\n{body}\n</body></html>\n"
     )
 
 

@@ -53,16 +53,16 @@ def compare(source: Identified, output: Identified, hints: UserHints, options: R
         find_origin_layout(output.checkpoint.provenance) if output.match.layout.identity else None
     ) or output.match.layout
     declared = DeclaredDifferences(tuple(_notes(source, output, project)))
-    if source.match.layout.format == "pytorch" and not source.checkpoint.nodes:
-        return Comparison(
-            None, declared, "the source is a PyTorch file: no source framework's network to run"
-        )
     tensors = with_usual_head_name(source)
     try:
         net = build_source_net(source, tensors, hints, headless=not output.info.classes)
     except NoSourceNet:
+        pytorch = source.match.layout.format == "pytorch"
+        why = "the source is a PyTorch file: no source framework's network to run"
         return Comparison(
-            None, declared, f"no reference graph of {source.info.title} in its source framework"
+            None,
+            declared,
+            why if pytorch else f"no reference graph of {source.info.title} in its source framework",
         )
     run = _run_source(source, net, tensors, options)
     state = canonical_state(output.checkpoint, output.match, output.info)

@@ -19,6 +19,7 @@ from converters.conversion.provenance import (
     restore_data,
     undo_operations,
 )
+from converters.conversion.row import Undo
 from converters.errors import Refused
 from converters.files import CHUNK
 from converters.inspection.support_table import holding_layouts, support_table
@@ -171,7 +172,7 @@ def test_every_mapping_is_a_bijection_and_comes_back_exactly(layout, one):
         source,
         own if not undo else info,
         eps=info.bn_eps,
-        undo=undo,
+        undo=Undo(undo, own.settings),
         original=read_original(record, source.name),
     )
     again = {row.target: row.tensor(middle) for row in plan_back.rows if row.dtype != "int64"}
