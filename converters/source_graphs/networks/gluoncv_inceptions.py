@@ -6,7 +6,7 @@ The number of axes of the first kernel tells clips from frames. Branches are cal
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from converters.errors import Refused
 from converters.source_graphs.gluon import LAYOUT, GluonBuilder, is_of_gluoncv
@@ -23,34 +23,52 @@ EPSILON = 1e-3
 V1_MIXED = ("3a", "3b", "4a", "4b", "4c", "4d", "4e", "5a", "5b")
 """Inception v1's blocks. The end points, as the papers, begin with b."""
 
-V1_OVER_CLIPS = (
-    ("Conv3d_1a_7x7", 2),
-    ("MaxPool3d_2a_3x3", (1, 3, 3), (1, 2, 2)),
-    ("Conv3d_2b_1x1", 1),
-    ("Conv3d_2c_3x3", 1),
-    ("MaxPool3d_3a_3x3", (1, 3, 3), (1, 2, 2)),
-    ("Mixed_3b",),
-    ("Mixed_3c",),
-    ("MaxPool3d_4a_3x3", (3, 3, 3), (2, 2, 2)),
-    ("Mixed_4b",),
-    ("Mixed_4c",),
-    ("Mixed_4d",),
-    ("Mixed_4e",),
-    ("Mixed_4f",),
-    ("MaxPool3d_5a_2x2", (2, 2, 2), (2, 2, 2)),
-    ("Mixed_5b",),
-    ("Mixed_5c",),
-)
-"""The end point at each place of ``features``, with a convolution's stride or a pool's window and strides."""
 
-V3_STEM = (("conv1", 2), ("conv2", 1), ("conv3", 1), ("pool1",), ("conv4", 1), ("conv5", 1), ("pool2",))
-"""The same for Inception v3, whose pools are all alike. Of its convolutions only the third is padded in space."""
+class Layer(NamedTuple):
+    """A place of ``features``: its end point, and the ``stride`` of a convolution, or a pool's ``kernel`` and its
+    strides; neither for a block."""
+
+    label: str
+    stride: int = 0
+    kernel: tuple[int, ...] = ()
+    strides: tuple[int, ...] = ()
+
+
+V1_OVER_CLIPS = (
+    Layer("Conv3d_1a_7x7", 2),
+    Layer("MaxPool3d_2a_3x3", kernel=(1, 3, 3), strides=(1, 2, 2)),
+    Layer("Conv3d_2b_1x1", 1),
+    Layer("Conv3d_2c_3x3", 1),
+    Layer("MaxPool3d_3a_3x3", kernel=(1, 3, 3), strides=(1, 2, 2)),
+    Layer("Mixed_3b"),
+    Layer("Mixed_3c"),
+    Layer("MaxPool3d_4a_3x3", kernel=(3, 3, 3), strides=(2, 2, 2)),
+    Layer("Mixed_4b"),
+    Layer("Mixed_4c"),
+    Layer("Mixed_4d"),
+    Layer("Mixed_4e"),
+    Layer("Mixed_4f"),
+    Layer("MaxPool3d_5a_2x2", kernel=(2, 2, 2), strides=(2, 2, 2)),
+    Layer("Mixed_5b"),
+    Layer("Mixed_5c"),
+)
+"""Inception v1."""
+
+V3_STEM = (
+    Layer("conv1", 2),
+    Layer("conv2", 1),
+    Layer("conv3", 1),
+    Layer("pool1"),
+    Layer("conv4", 1),
+    Layer("conv5", 1),
+    Layer("pool2"),
+)
+"""The first places of Inception v3, whose pools are all alike. Only its third convolution is padded in space."""
 
 V3_MIXED = ("A1", "A2", "A3", "B1", "C1", "C2", "C3", "C4", "D1", "E1", "E2")
 """The blocks at the places after these; the letter says of which kind."""
 
-Step = str | tuple[str, str]
-BRANCHES: dict[str, tuple[tuple[Step, ...], ...]] = {
+BRANCHES: dict[str, tuple[tuple[str | tuple[str, str], ...], ...]] = {
     "v1": (("0.0",), ("1.0", "1.1"), ("2.0", "2.1"), ("max", "3.1")),
     "A": (("0.0",), ("1.0", "1.1"), ("2.0", "2.1", "2.2"), ("average", "3.1")),
     "B": (("0.0",), ("1.0", "1.1", "1.2"), ("max",)),
@@ -101,7 +119,7 @@ class _Builder(GluonBuilder):
         x = self.block("conv2c", self.whole(x, "conv3", "conv3.2"))
         x = self.block("pool2", self.max_pool(x, "maxpool2", full=True))
         for name in V1_MIXED:
-            stage, letter = name
+            stage, letter = name[0], name[1]
             if letter == "a" and stage != "3":
                 last = int(stage) - 1
                 side = 2 if stage == "5" else 3
@@ -113,18 +131,16 @@ class _Builder(GluonBuilder):
     def v1_over_clips(self) -> SourceNet:
         """`I3D_InceptionV1`: every window is padded by half of its size, but that of two."""
         x = "data"
-        for place, (label, *window) in enumerate(V1_OVER_CLIPS):
+        for place, layer in enumerate(V1_OVER_CLIPS):
             name = f"features.{place}"
-            if label.startswith("Mixed"):
-                x = self.mixed(x, name, "v1")
-            elif label.startswith("Conv"):
-                x = self.whole(x, name, name, stride=window[0])
+            if layer.stride:
+                x = self.whole(x, name, name, stride=layer.stride)
+            elif layer.kernel:
+                pad = [side // 2 if side == 3 else 0 for side in layer.kernel]
+                x = self.pool(x, name, layer.kernel, layer.strides, pad=pad)
             else:
-                kernel, strides = window
-                x = self.pool(
-                    x, name, kernel, strides, pad=[side // 2 if side == 3 else 0 for side in kernel]
-                )
-            x = self.block(label, x)
+                x = self.mixed(x, name, "v1")
+            x = self.block(layer.label, x)
         x = self.block("features", self.mean(x, f"features.{len(V1_OVER_CLIPS)}", 3))
         logits = self.block("frame_logits", self.dense(x, "output", "head.1"))
         self.block("logits", logits)
@@ -133,13 +149,13 @@ class _Builder(GluonBuilder):
     def v3(self) -> SourceNet:
         """`ActionRecInceptionV3` over frames, and `I3D_InceptionV3` over clips."""
         x = "data"
-        for place, (label, *stride) in enumerate(V3_STEM):
+        for place, layer in enumerate(V3_STEM):
             name = f"features.{place}"
-            if stride:
-                x = self.whole(x, name, name, stride=stride[0], padded=label == "conv3")
+            if layer.stride:
+                x = self.whole(x, name, name, stride=layer.stride, padded=layer.label == "conv3")
             else:
                 x = self.max_pool(x, name, time=1)
-            x = self.block(label, x)
+            x = self.block(layer.label, x)
         for place, label in enumerate(V3_MIXED, len(V3_STEM)):
             x = self.block(f"mixed{label}", self.mixed(x, f"features.{place}", label[0]))
         name = f"features.{len(V3_STEM) + len(V3_MIXED)}"

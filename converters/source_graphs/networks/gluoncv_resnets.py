@@ -131,8 +131,8 @@ class _I3D(_Residual):
         slow = self.shapes["first_stage.0.weight"][2] == 1
         time = 1 if slow else 2
         x = self.relu(self.unit("data", "first_stage", stride=(time, 2, 2)))
-        window = {"kernel": (1, 3, 3), "stride": (time, 2, 2), "pad": (0, 1, 1)}
-        x = self.block("pool1", self.pool(self.block("stem", x), "first_stage", **window))
+        x = self.pool(self.block("stem", x), "first_stage", (1, 3, 3), (time, 2, 2), pad=(0, 1, 1))
+        x = self.block("pool1", x)
         for number in _STAGES:
             x = self.stage(x, number, f"res_layers.{number - 1}")
             if number == 1 and not slow:
