@@ -346,7 +346,7 @@ def _wanted(
         if match.variant.family not in families(table):
             raise CannotHold(match.variant.title)
         slots = tensor_slots(table, match.variant, match.sizes, match.present)
-        for slot in original.without_lacking(slots) if original and original.lacks else slots:
+        for slot in original.written(slots) if original else slots:
             yield slot
             if table.format == "pytorch" and slot.leaf == "running_var" and slot.name:
                 counter = slot.name.removesuffix("running_var") + BATCHES
