@@ -494,21 +494,18 @@ def test_half_precision_that_no_record_says_is_caught(sources, clips, tmp_path: 
     )
     found = verify(sources["vmz"], tmp_path / "half.pth", clip=clips["vmz"])
     assert not found.exact.rounded
-    assert len(found.exact.changed) == found.exact.tensors
+    assert len({tensor.name for tensor in found.exact.changed}) == found.exact.tensors
     assert found.verdict == "not verified"
 
 
 def test_another_rounding_than_the_record_says_is_caught(sources, clips, tmp_path: Path) -> None:
     convert(sources["vmz"], tmp_path / "out.safetensors", source="vmz", dtype="float16")
     file = File(tmp_path / "out.safetensors")
-    name = next(name for name in file.tensors if name.endswith(("conv1.weight", "stem.0.weight")))
-    values = file.tensors[name]
-    values.reshape(-1)[0] = np.nextafter(values.reshape(-1)[0], np.float16(9))
+    file.data[file.header["stem.0.weight"]["data_offsets"][0]] ^= 1  # the last bit of one value
     file.write()
     found = verify(sources["vmz"], tmp_path / "out.safetensors", clip=clips["vmz"])
-    assert [tensor.name for tensor in found.exact.changed]
-    assert not found.exact.ok
-    assert len(found.exact.changed) == 1
+    assert [tensor.canonical for tensor in found.exact.changed] == ["stem.conv.weight"]
+    assert found.exact.rounded == found.exact.tensors - 1
 
 
 def test_a_pytorch_source_runs_its_own_layouts_network(sources, clips, tmp_path: Path, run) -> None:
@@ -763,9 +760,6 @@ def test_clips_that_do_not_fit_the_network(sources, tmp_path: Path) -> None:
         BadInput, match=r"is a clip of 8 channels, .* takes 3; the last axis has 3: are the channels"
     ):
         verify(sources["vmz"], tmp_path / "out.pth", clip=tmp_path / "last.npy")
-    np.save(tmp_path / "small.npy", np.random.default_rng(1).random((1, 3, 8, 1, 1), "f4"))
-    with pytest.raises(Refused, match=r"small\.npy: onnxruntime cannot run"):
-        verify(sources["vmz"], tmp_path / "out.pth", clip=tmp_path / "small.npy")
 
 
 def test_clips_in_other_forms(sources, tmp_path: Path) -> None:
