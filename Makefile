@@ -8,6 +8,7 @@ FRAMEWORKS ?= .venv-frameworks
 TENSORFLOW := $(FRAMEWORKS)/tensorflow
 CHAINER := $(FRAMEWORKS)/chainer
 JAX := $(FRAMEWORKS)/jax
+PADDLE := $(FRAMEWORKS)/paddle
 PIP := python -m pip install --quiet --disable-pip-version-check
 FOREIGN := -m pytest -c /dev/null --rootdir . --noconftest -p no:cacheprovider
 
@@ -49,10 +50,16 @@ $(JAX)/.installed: Makefile
 	$(JAX)/bin/$(PIP) "jax==0.10.2" "flax==0.12.8" "dm-haiku==0.0.17" "optax==0.2.8" "msgpack==1.2.4" pytest
 	@touch $@
 
-test-frameworks: $(TENSORFLOW)/.installed $(CHAINER)/.installed $(JAX)/.installed  ## with real TensorFlow, Chainer, Flax
+$(PADDLE)/.installed: Makefile
+	$(PYTHON) -m venv $(PADDLE)
+	$(PADDLE)/bin/$(PIP) "paddlepaddle==3.3.1" "numpy==2.4.6" setuptools pytest
+	@touch $@
+
+test-frameworks: $(TENSORFLOW)/.installed $(CHAINER)/.installed $(JAX)/.installed $(PADDLE)/.installed  ## with real TensorFlow, Chainer, Flax, Paddle
 	PYTHONPATH=. $(TENSORFLOW)/bin/python $(FOREIGN) tests/frameworks/real_tensorflow.py
 	PYTHONPATH=. $(CHAINER)/bin/python $(FOREIGN) tests/frameworks/real_chainer.py
 	PYTHONPATH=. $(JAX)/bin/python $(FOREIGN) tests/frameworks/real_jax.py
+	PYTHONPATH=. $(PADDLE)/bin/python $(FOREIGN) tests/frameworks/real_paddle.py
 
 lint: $(STAMP)             ## style, formatting, and the layers of the packages
 	$(BIN)/ruff check .
@@ -78,8 +85,8 @@ check: lint types tables test   ## what to run before every commit
 parity: $(STAMP)           ## convert verify over every network, source and layout: ARGS="--only '*-18'"
 	$(BIN)/python scripts/check_parity.py $(ARGS)
 
-real: $(STAMP)             ## genuine weights: DeepMind's I3D there and back, by the hashes of its own files (47 MB download)
-	$(BIN)/python scripts/real_i3d.py $(ARGS)
+real: $(STAMP)             ## genuine weights: DeepMind's I3D there and back, by hashes (47 MB download); CLIP=file.mp4
+	$(BIN)/python scripts/real_i3d.py $(if $(CLIP),--clip '$(CLIP)') $(ARGS)
 
 bench: $(STAMP)            ## the benchmark table against cp and pickle.load + torch.save
 	$(BIN)/python scripts/bench.py

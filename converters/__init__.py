@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from typing import Any
 
     from converters.batches.run import convert_batch
+    from converters.classification.classify import Classification, classify
     from converters.clips.preprocess import preprocess
     from converters.conversion.convert import convert
     from converters.conversion.inflate import inflate
@@ -32,6 +33,8 @@ if TYPE_CHECKING:
 
 _HOMES = {
     "convert_batch": "batches.run",
+    "Classification": "classification.classify",
+    "classify": "classification.classify",
     "convert": "conversion.convert",
     "inflate": "conversion.inflate",
     "suggest": "suggestion.suggest",
@@ -55,12 +58,14 @@ _HOMES = {
 
 __all__ = [
     "BadInput",
+    "Classification",
     "ConverterError",
     "Mean",
     "Refused",
     "Result",
     "UsageError",
     "Verification",
+    "classify",
     "convert",
     "convert_batch",
     "convert_mean",

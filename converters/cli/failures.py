@@ -32,7 +32,8 @@ def report(error: BaseException, arguments: Sequence[str]) -> int | None:
     if isinstance(error, ConverterError):
         return _fail(error, arguments, error.exit_code)
     if isinstance(error, KeyboardInterrupt):
-        return _fail(ConverterError("interrupted"), arguments, INTERRUPTED)
+        hint = "; ".join(getattr(error, "__notes__", ()))
+        return _fail(ConverterError("interrupted", hint=hint), arguments, INTERRUPTED)
     if isinstance(error, MemoryError):
         return _fail(ConverterError("not enough memory"), arguments, ConverterError.exit_code)
     if isinstance(error, OSError):

@@ -25,6 +25,7 @@ GROUPS = {
     },
     "look": {
         "inspect": "show a file's network, classes, preprocessing and tensors",
+        "classify": "say what a video shows, with the network in a file",
         "diff": "compare two checkpoints of any format and layout",
         "models": "list the networks, and the layouts that hold them",
     },

@@ -45,9 +45,9 @@ def preprocess(
     """
     import torch
 
-    wanted = _preprocessing_of(model)
+    wanted = preprocessing_of(model)
     video = _video(frames)
-    picked = _positions(len(video), wanted, fps, start)
+    picked = positions(len(video), wanted, fps, start)
     clip = torch.stack([_frame(video[place], wanted, wanted.mean_cube != "") for place in picked], dim=1)
     if wanted.mean_cube:
         clip = _crop(clip - _mean_cube(mean, wanted, clip), wanted)
@@ -60,7 +60,7 @@ def preprocess(
     return clip.unsqueeze(0).contiguous()
 
 
-def _preprocessing_of(model: Any) -> ClipPreprocessing:
+def preprocessing_of(model: Any) -> ClipPreprocessing:
     """What a model declares. Raises `UsageError` or `Refused` where it cannot be done with RGB frames."""
     missing = object()
     wanted = model if isinstance(model, ClipPreprocessing) else getattr(model, "preprocessing", missing)
@@ -100,7 +100,7 @@ def _video(frames: Any) -> torch.Tensor:
     return video
 
 
-def _positions(count: int, wanted: ClipPreprocessing, fps: float | None, start: float | None) -> list[int]:
+def positions(count: int, wanted: ClipPreprocessing, fps: float | None, start: float | None) -> list[int]:
     """Which of ``count`` frames are in the clip."""
     if fps is not None and not fps > 0:
         raise UsageError("fps must be above 0")

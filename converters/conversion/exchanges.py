@@ -51,7 +51,7 @@ def exchange_notes(
     """What a user must know where the weights follow the target's own settings, ``followed``."""
     names = [name for name in followed if name in match.variant.table.exchanged_settings]
     count = sum(any(isinstance(op, Exchange) for op in row.operations) for row in rows)
-    if names:
+    if names and count:
         yield (
             f"{target.title} networks have {settings_text(followed, names)}, these weights "
             f"{settings_text(info.settings, names)}: two groups of channels changed places in {count} tensors, so the "

@@ -78,6 +78,15 @@ def convert_mean(
     return result
 
 
+def read_mean_cube(path: str | os.PathLike[str]) -> Any:
+    """A mean file as a float32 array, [3, height, width] or [3, frames, height, width]. Raises `BadInput`."""
+    import numpy
+
+    with SourceFile(path) as file:
+        tensor, _ = _read(file)
+        return numpy.frombuffer(tensor.tobytes(), "<f4").reshape(tensor.shape)
+
+
 def _read(file: SourceFile) -> tuple[Tensor, str]:
     """The mean in a file, its axes checked, as float32, and what the file is in words."""
     from converters.formats.sniff import HEAD, expect, sniff

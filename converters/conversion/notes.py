@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 from converters.errors import Refused
 from converters.mapping.file_names import OUTSIDE, averaged_names
+from converters.mapping.match import names_for
 from converters.mapping.network_info import differing_settings, layout_settings
 from converters.mapping.settings import settings_text
 from converters.mapping.training_state import AVERAGES
@@ -53,6 +54,18 @@ def settings_note(target: LayoutTable, apart: Mapping[str, Any], info: NetworkIn
     )
 
 
+def clip_notes(
+    match: Match, target: LayoutTable, info: NetworkInfo, followed: Mapping[str, Any]
+) -> Iterator[str]:
+    """Which clips the output takes, where they are others than the file's."""
+    names = [name for name in followed if name in match.variant.table.given]
+    if names:
+        yield (
+            f"the output takes the clips of {target.title}'s own network, with {settings_text(followed, names)} "
+            f"and not {settings_text(info.settings, names)}"
+        )
+
+
 def refuse_fixed(
     match: Match, target: LayoutTable, info: NetworkInfo, apart: Mapping[str, Any], path: str
 ) -> None:
@@ -98,6 +111,11 @@ def input_notes(checkpoint: Checkpoint, match: Match, info: NetworkInfo) -> Iter
     if match.has_inverse_std:
         yield "the file's variances were read as inverse standard deviations (--inverse-std)"
     yield from _naming_notes(match)
+    if match.also:
+        others = [name for name in names_for(match) if name != match.variant.name]
+        yield (
+            f"names and shapes are also those of {', '.join(others)}: taken for {match.variant.title} (--variant)"
+        )
     yield from left_out_notes(match)
     yield from shape_notes(match, checkpoint.tensors)
     beside = checkpoint.details.get("beside")

@@ -16,7 +16,15 @@ from converters.mapping.variants import BN_EPS
 from converters.record import Record
 
 from .exchanges import exchange_notes, exchanges
-from .notes import cast_note, differences, refuse_fixed, settings_apart, settings_note, value_notes
+from .notes import (
+    cast_note,
+    clip_notes,
+    differences,
+    refuse_fixed,
+    settings_apart,
+    settings_note,
+    value_notes,
+)
 from .operations.storage import Permute, Reshape, Reverse, Roll
 from .operations.values import Cast, Divide, Multiply, Scale, ShiftVariance, ToInverseStd, ToVariance
 from .original_file import wrong_record
@@ -111,6 +119,7 @@ def make_plan(
     own = {name: value for name, value in apart.items() if name not in followed}
     refuse_fixed(match, target, info, own, path)
     notes = _layout_notes(origin_layout or match.layout, target, match, info, own)
+    notes += clip_notes(match, target, info, followed)
     notes += value_notes(planner.rows, target, info, planner.shift)
     notes += exchange_notes(planner.rows, match, target, info, followed)
     if target.format != "pytorch" and match.counters and not original:
@@ -302,9 +311,11 @@ def reorder(
 ) -> tuple[int, ...]:
     """Add the operations that lead from one layout's shape and axes to another's; returns the shape there. On the way
     groups of channels are ``exchanged``, along canonical axes."""
-    plain = source.plain(shape, len(canonical)) or source.bare(canonical)
-    if plain != shape:
-        ops.append(Reshape(shape=plain))
+    now = source.plain(shape, len(canonical)) or source.bare(canonical)
+    if source.lacks and target.axes:
+        now = canonical
+    if now != shape:
+        ops.append(Reshape(shape=now))
     ops += [op.replace(axis=source.axes[op.axis]) if source.axes else op for op in exchanged]
     if source.axes or target.axes:
         same = tuple(range(len(canonical)))
@@ -312,11 +323,12 @@ def reorder(
         axes = tuple(here[there.index(axis)] for axis in same)
         if axes != same:
             ops.append(Permute(axes=axes))
+            now = tuple(now[axis] for axis in axes)
     bare = target.bare(canonical)
     out = target.full(bare) if original_shape is None else original_shape
     if prod(out) != prod(bare):
         raise wrong_record()
-    if out != bare:
+    if out != now:
         ops.append(Reshape(shape=out))
     return out
 
@@ -334,7 +346,7 @@ def _wanted(
         if match.variant.family not in families(table):
             raise CannotHold(match.variant.title)
         slots = tensor_slots(table, match.variant, match.sizes, match.present)
-        for slot in original.without_lacking(slots) if original and original.lacks else slots:
+        for slot in original.written(slots) if original else slots:
             yield slot
             if table.format == "pytorch" and slot.leaf == "running_var" and slot.name:
                 counter = slot.name.removesuffix("running_var") + BATCHES

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from typing import TYPE_CHECKING, NamedTuple
 
 from converters.errors import BadInput, Refused, UsageError
@@ -80,11 +81,21 @@ def recognize(
         )
     if matches := _matches(checkpoint, tables, request):
         best = _best(checkpoint, matches, request, ask=ask and layout is None)
+        _refuse_other_network(checkpoint, best.layout)
         left_aside = [name for name in checkpoint.unconverted if name not in best.dropped]
         return best.replace(dropped=(*best.dropped, *left_aside))
     if layout is not None:
         _refuse_other(checkpoint, tables, request)
-    raise _nearest_refusal(checkpoint, tables, request)
+    raise _nearest_refusal(checkpoint, tables, request, of_any=layout is None)
+
+
+def _refuse_other_network(checkpoint: Checkpoint, layout: LayoutTable) -> None:
+    """Raise `Refused` for a file that its name, or its folder's, says to hold another network with the same tensors."""
+    if layout.storage.other_files and checkpoint.provenance is None:
+        names = os.path.abspath(checkpoint.path).split(os.sep)
+        for glob, what in layout.storage.other_files.items():
+            if any(glob_matches(glob, name) for name in names):
+                raise Refused(f"is {what}", path=checkpoint.path, hint="no table has it")
 
 
 def _refuse_needless_patterns(checkpoint: Checkpoint, request: _Request) -> None:
@@ -99,8 +110,11 @@ def _refuse_needless_patterns(checkpoint: Checkpoint, request: _Request) -> None
             )
 
 
-def _nearest_refusal(checkpoint: Checkpoint, tables: Sequence[LayoutTable], request: _Request) -> Refused:
-    """The error for a file that matches none of some layouts: that of the layout with the fewest faults."""
+def _nearest_refusal(
+    checkpoint: Checkpoint, tables: Sequence[LayoutTable], request: _Request, *, of_any: bool
+) -> Refused:
+    """The error for a file that matches none of some layouts: that of the layout with the fewest faults. They are
+    ``of_any`` layout, not one that was asked for."""
     refusals: list[Refused] = []
     for table in tables:  # counting faults is slow, so it is done only if nothing matches
         try:
@@ -114,9 +128,9 @@ def _nearest_refusal(checkpoint: Checkpoint, tables: Sequence[LayoutTable], requ
         except Refused as error:
             refusals.append(error)
     nearest = max(refusals, key=lambda error: -len(error.faults) if error.faults else float("-inf"))
-    if len(tables) > 1 and not nearest.faults:
+    if (of_any or len(tables) > 1 or checkpoint.model) and not nearest.faults:
         nearest = Refused(
-            "is not a known network",
+            f"is {checkpoint.model}, which no table has" if checkpoint.model else "is not a known network",
             path=checkpoint.path,
             hint="`convert models` lists the known ones, `convert inspect` what the file holds",
         )
@@ -212,7 +226,7 @@ def _best(checkpoint: Checkpoint, matches: Sequence[Match], request: _Request, *
             hint=f"say which: {_commands(names)}",
         )
     recorded = ((checkpoint.provenance or {}).get("network") or {}).get("variant")
-    if recorded in first.choices:
+    if recorded in (*first.choices, *first.also):
         return _matches(
             checkpoint, [load_layout(first.layout.name)], request._replace(variant=str(recorded))
         )[0]

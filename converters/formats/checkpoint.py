@@ -28,7 +28,10 @@ class Checkpoint(Record):
     layout; ``container`` is the file format in words. ``other_values`` are all things in the file that no conversion
     takes, by name; ``metadata`` are those that describe the tensors or the network as a whole: texts of a header, a
     graph, the code of a script. ``details`` describe the file further, as plain data for the provenance record.
-    ``provenance`` is the record that this tool wrote into the file, if any.
+    ``provenance`` is the record that this tool wrote into the file, if any. ``inside`` is the file that an archive
+    holds, where that is what its authors publish hashes of.
+
+    ``model`` says in words what sort of model the names are of, for refusals, where they show that much.
 
     A file may hold a network beside its weights: ``declared`` are the network's properties that an ONNX graph states
     (``bn_eps``, ``pool1``, ``stem_stride``), ``nodes`` that graph's nodes, and ``predict_net`` the Caffe2 net that
@@ -40,12 +43,14 @@ class Checkpoint(Record):
     container: str
     tensors: Mapping[str, Tensor]
     files: tuple[SourceFile, ...] = ()
+    inside: SourceFile | None = None
     other_values: Mapping[str, OtherValue] = _NOTHING
     metadata: Mapping[str, OtherValue] = _NOTHING
     details: Mapping[str, Any] = _NOTHING
     provenance: Mapping[str, Any] | None = None
     declared: Mapping[str, Any] = _NOTHING
     nodes: tuple[Node, ...] = ()
+    model: str = ""
     predict_net: Caffe2Net | None = None
 
     def __enter__(self) -> Self:

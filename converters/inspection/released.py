@@ -96,13 +96,9 @@ def released(
     kinds = kinds_of(held)
     if digests is None or not all(kinds <= each.keys() for each in digests.values()):
         digests = file_digests(path, kinds)
-    for release in held:
-        if release.hashes and _fit(release, list(digests.values())):
-            return Released(release, BYTES)
-    sole = next(iter(digests.values()))["sha256"] if len(digests) == 1 else ""
-    for release in held:
-        if network is not None and release.digest and sole.startswith(release.digest):
-            return Released(release, DIGITS)
+    found = _by_digests(held, network, list(digests.values())) or _by_inside(path, held, network)
+    if found is not None:
+        return found
     if network is None or load_layout(layout).format not in _PUT_BACK:
         return None
     file = _File(path, layout, network)
@@ -111,13 +107,36 @@ def released(
 
 def kinds_of(held: Iterable[Release]) -> set[str]:
     """The kinds of hashes that must be known of a file to tell these releases."""
-    return {"sha256", *(known.kind for release in held for known in release.hashes.values())}
+    known = [one for release in held for one in (*release.hashes.values(), release.digest) if one]
+    return {"sha256", *(one.kind for one in known)}
 
 
 def file_digests(path: str, kinds: Iterable[str]) -> dict[str, dict[str, str]]:
     """The digests of each file of a checkpoint, by its name and by kind."""
     with open_checkpoint(path) as checkpoint:
         return {os.path.basename(file.path): digests_of([file], kinds) for file in checkpoint.files}
+
+
+def _by_digests(
+    held: Iterable[Release], network: NetworkInfo | None, files: Sequence[Mapping[str, str]]
+) -> Released | None:
+    """The release that files with these digests are."""
+    held = list(held)
+    for release in held:
+        if release.hashes and _fit(release, files):
+            return Released(release, BYTES)
+    sole = files[0] if len(files) == 1 else {}
+    for release in held:
+        if network is not None and release.digest and release.digest.fits(sole):
+            return Released(release, DIGITS)
+    return None
+
+
+def _by_inside(path: str, held: list[Release], network: NetworkInfo | None) -> Released | None:
+    """The release that the file inside an archive is."""
+    with open_checkpoint(path) as checkpoint:
+        inside = checkpoint.inside
+        return _by_digests(held, network, [digests_of([inside], kinds_of(held))]) if inside else None
 
 
 def _fit(release: Release, files: Sequence[Mapping[str, str]]) -> bool:

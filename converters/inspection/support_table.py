@@ -125,9 +125,16 @@ def exactness(variant: Variant, source: LayoutTable, target: LayoutTable) -> Exa
         source, variant
     ):
         return Exactness("partly", why)
-    if names := _settings_to_choose(variant, source, target):
-        if fixed := [name for name in names if name in after.fixed]:
-            return Exactness("refused", f"{target.title}'s code has a different {', '.join(fixed)}")
+    of_models = _settings_to_choose(variant, source, target)
+    held = [names for names in of_models if not names & {*after.fixed}]
+    if of_models and len(held) < len(of_models):
+        fixed = sorted(set().union(*of_models) & {*after.fixed})
+        only = "" if not held else " for some of its models"
+        notes = [*notes, f"{target.title}'s code has a different {', '.join(fixed)}{only}"]
+    if of_models and not held:
+        return Exactness("refused", notes[-1])
+    why = "; ".join(notes)
+    if names := sorted(set().union(*held)):
         return Exactness("settings", "; ".join((*notes, ", ".join(names))))
     return Exactness("eps" if _eps_differs(variant, source, target) else "exact", why)
 
@@ -137,15 +144,17 @@ def _eps_differs(variant: Variant, source: LayoutTable, target: LayoutTable) -> 
     return wanted is not None and wanted != own_settings(source, variant).get(BN_EPS)
 
 
-def _settings_to_choose(variant: Variant, source: LayoutTable, target: LayoutTable) -> list[str]:
-    """The settings in which a source's networks differ from the target's own, where weights cannot make up for it."""
+def _settings_to_choose(variant: Variant, source: LayoutTable, target: LayoutTable) -> list[set[str]]:
+    """The settings in which each of a source's networks differs from the target's own, where weights cannot make up
+    for it."""
     if target.identity:
         return []
     after = layout_settings(target, variant)
-    names = {
-        name
+    return [
+        {
+            name
+            for name, value in differing_settings(before, after).items()
+            if not follows(variant, name, before[name], value)
+        }
         for before in layout_settings(source, variant)
-        for name, value in differing_settings(before, after).items()
-        if not follows(variant, name, before[name], value)
-    }
-    return sorted(names)
+    ]

@@ -92,7 +92,9 @@ def tensor_faults(
     faults = []
     if tensor.dtype not in FLOATS:
         faults.append(Fault("dtype", name, f"{tensor.dtype}, wanted a floating type"))
-    plain = entry.stored.plain(tensor.shape, len(entry.shape)) or without_ones(tensor.shape, len(entry.shape))
+    plain = entry.stored.plain(tensor.shape, len(entry.shape))
+    if plain is None:
+        plain = without_ones(tensor.shape, len(entry.shape))
     shape = None if plain is None else entry.stored.canonical(plain)
     if shape != entry.shape and (shape is None or not _unify(variant, entry.shape, shape, sizes)):
         wanted = entry.stored.bare(tuple(_size_text(variant, size, sizes) for size in entry.shape))

@@ -128,5 +128,4 @@ def _table_reader(inner: Reader) -> Reader:
 
 
 def _stored(values: list[Any]) -> StoredTensor:
-    suffix, axes, *others = values
-    return StoredTensor(suffix, axes if axes is None else tuple(axes), *others)
+    return StoredTensor._make(tuple(value) if isinstance(value, list) else value for value in values)

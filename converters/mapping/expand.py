@@ -22,7 +22,7 @@ from .schema import (
     NetworkTable,
     Storage,
 )
-from .storage import PARAMETERS, PYTORCH, StorageError, StoredTensor, parse_stored
+from .storage import DEFAULTS, PARAMETERS, PYTORCH, StorageError, StoredTensor, parse_stored
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Mapping
@@ -31,7 +31,7 @@ if TYPE_CHECKING:
     from .schema import ExchangedSetting, TensorRow, Twice
 
 _GROUP = re.compile(r"\{([^{}]*,[^{}]*)\}")
-_UNIT = ("conv+bn", "conv+bias+bn")
+_UNIT = ("conv+bn", "conv+bias+bn", "depthwise+bn")
 """Kinds of a line that is two modules, ``.conv`` and ``.bn``."""
 
 
@@ -115,8 +115,9 @@ def _references(table: NetworkTable) -> Iterator[tuple[Key, str, Iterable[str]]]
             for line in keys:
                 yield ("exchanged_settings", setting, word), line, lines
     for setting, word in table.given.items():
-        yield ("given", setting), setting, table.choices
-        yield ("given", setting), word, table.choices.get(setting, ())
+        yield ("given", setting), setting, table.settings
+        if setting in table.choices:
+            yield ("given", setting), word, table.choices[setting]
     for setting in table.strides:
         yield ("strides", setting), setting, table.settings
     for setting in table.halves:
@@ -162,8 +163,8 @@ def _templates(key: Key, name: str, text: str) -> Iterator[ModuleTemplate]:
     kind, *shape = left.split() or ("",)
     if kind not in PARAMETERS and kind not in _UNIT:
         raise Fault(key, f"unknown kind {kind!r}", did_you_mean(kind, (*PARAMETERS, *_UNIT)))
-    if not shape:
-        raise Fault(key, "has no shape")
+    if bool(shape) == (kind == "scalar"):
+        raise Fault(key, "has no shape" if kind != "scalar" else "is a scalar, which has no shape")
     sizes, grid = tuple(_sizes(key, shape)), tuple(_sizes(key, right.split()))
     if kind not in _UNIT:
         yield ModuleTemplate(name=name, kind=kind, shape=sizes, grid=grid)
@@ -233,6 +234,8 @@ def _storage(file: LayoutFile, parameters: Mapping[str, Mapping[str, StoredTenso
         head_optional=pytorch if file.head_optional is None else file.head_optional,
         inverse_std=file.inverse_std,
         hints=file.hints,
+        other_files=file.other_files,
+        others=file.others,
     )
 
 
@@ -278,6 +281,14 @@ def _naming(
     return naming, _parameters(file)
 
 
+def _given(file: LayoutFile, kind: str) -> Mapping[str, str]:
+    """What holds for a kind of module that a layout's parameters do not name."""
+    if not file.parameters or kind == "scalar":
+        return PYTORCH[kind]
+    alike = file.parameters.get(DEFAULTS.get(kind, kind), {})
+    return {name: text for name, text in alike.items() if name in PYTORCH[kind]}
+
+
 def _further_lines(row: Twice, place: int) -> Twice:
     """A row of further names with a line for each of them."""
     names: dict[str, str] = {}
@@ -296,7 +307,7 @@ def _parameters(file: LayoutFile) -> dict[str, dict[str, StoredTensor]]:
     """How the tensors of each kind of module are stored."""
     stored_as: dict[str, dict[str, StoredTensor]] = {}
     for kind, needed in PYTORCH.items():
-        given = file.parameters.get(kind, {}) if file.parameters else needed
+        given = file.parameters.get(kind) or _given(file, kind)
         for name in needed:
             if name not in given:
                 raise Fault(("parameters", kind), f"lacks {name!r}")
@@ -374,11 +385,11 @@ def _names(key: Key, name: str, value: object) -> Iterator[tuple[str, str | tupl
     """A line of ``[modules.FAMILY]`` as one for each module; several names of one module as a tuple."""
     if isinstance(value, list):
         if (
-            not all(isinstance(text, str) and text and "{" not in text for text in value)
+            not all(isinstance(text, str) and text and not _GROUP.search(text) for text in value)
             or len({*value}) != len(value)
             or len(value) < 2
         ):
-            raise Fault((*key, name), "must be a name, or several different ones without placeholders")
+            raise Fault((*key, name), "must be a name, or several different ones without groups")
         yield name, tuple(value)
         return
     if not isinstance(value, str) or not value:
@@ -429,8 +440,10 @@ def _with_operations(names: ModuleNames, row: TensorRow, place: int) -> ModuleNa
             changes = {"rotated_columns": {**names.rotated_columns, row.module: int(argument)}}
         elif text == "bgr":
             changes = {"bgr": (*names.bgr, row.module)}
+        elif text == "matrix":
+            changes = {"matrices": (*names.matrices, row.module)}
         else:
-            right = ("rotate_columns", "bgr")
+            right = ("rotate_columns", "bgr", "matrix")
             raise Fault(
                 ("tensor", place, "operations"), f"unknown operation {text!r}", did_you_mean(word, right)
             )

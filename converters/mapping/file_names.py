@@ -247,11 +247,25 @@ def pattern(globs: tuple[str, ...]) -> re.Pattern[str] | None:
 
 
 def chosen_name(layout: LayoutTable, wanted: Mapping[str, str], key: str, choices: tuple[str, ...]) -> str:
-    """The first of a module's names that the file has a tensor of, else the first."""
+    """The first of a module's names that the file has a tensor of, else the first. ``key`` is the module's."""
     leaves = {
         leaf for of_kind in layout.storage.parameters.values() for leaf in of_kind.values() if leaf.suffix
     }
-    return next((name for name in choices if any(leaf.of(name) in wanted for leaf in leaves)), choices[0])
+    for name in choices:
+        names = [leaf.of(name) for leaf in leaves]
+        if "{" not in name:
+            found = any(one in wanted for one in names)
+        else:
+            expression = re.compile("|".join(map(_filled, names)))
+            found = any(expression.fullmatch(one) for one in wanted)
+        if found:
+            return name
+    return choices[0]
+
+
+def _filled(template: str) -> str:
+    """A regular expression for the names that a template stands for."""
+    return ".*".join(re.escape(part) for part in re.split(r"\{\w+\}", template))
 
 
 def sizes_in_names(layout: LayoutTable, family: str, names: Iterable[str]) -> dict[str, int]:

@@ -116,22 +116,24 @@ def _rank_faults(file: LayoutFile, table: LayoutTable) -> Iterator[Fault]:
     """Axes that are not as many as a module has."""
     for kind, given in file.parameters.items():
         for name in given:
-            rank = table.storage.parameters[kind][name].rank
+            stored = table.storage.parameters[kind][name]
+            rank = stored.rank
             if rank is None:
                 continue
+            right = {rank} if stored.missing is None else {rank, rank - 1}
             for family in table.modules:
-                wrong = _other_rank(load_network(family), kind, name, rank)
+                wrong = _other_rank(load_network(family), kind, name, right)
                 if wrong:
                     yield Fault(("parameters", kind, name), f"names {rank} axes, but {wrong}")
 
 
-def _other_rank(network: NetworkTable, kind: str, name: str, rank: int) -> str:
-    """A module of a kind whose tensor has another number of axes, in words; empty if none has."""
+def _other_rank(network: NetworkTable, kind: str, name: str, right: set[int]) -> str:
+    """A module of a kind whose tensor has a number of axes that is not right, in words; empty if none has."""
     for templates in network.modules.values():
         for template in templates:
             if template.kind.removesuffix("+bias") == kind:
                 axes = len(template.shape) if name == "weight" and kind != "bn" else 1
-                if axes != rank:
+                if axes not in right:
                     return f"{template.name} of {network.family} has {axes}"
     return ""
 

@@ -49,7 +49,8 @@ class Match(Record):
     have in the file where that prefix does not say so, and ``wrappers`` the parts of names that were left out.
     ``dropped`` are the file's tensors that are left out, ``counters`` its batch counters. Of those left out, ``told``
     are the user's, and ``aside`` are no weights, each with what it belongs to; the others are the layout's to ignore.
-    If several variants fit, ``choices`` are their names and ``variant`` is the first. ``partial`` means that the file
+    If several variants fit, ``choices`` are their names and ``variant`` is the first; ``also`` are those that a file is
+    taken for only if that is asked for (`Support.if_asked`). ``partial`` means that the file
     holds a part of the network: the network has more tensors than ``slots``.
     """
 
@@ -62,6 +63,7 @@ class Match(Record):
     dropped: tuple[str, ...]
     counters: tuple[str, ...]
     choices: tuple[str, ...] = ()
+    also: tuple[str, ...] = ()
     partial: bool = False
     names: Mapping[str, str] = MappingProxyType({})
     wrappers: tuple[str, ...] = ()
@@ -168,8 +170,9 @@ def match_selections(
                 if variant is None or _may_be_model(match, variant)
             ]
             if matches := _without_unlikely_detectors(matches):
+                matches, also = _if_asked(matches) if variant is None else (matches, ())
                 choices = tuple(match.variant.name for match in matches) if len(matches) > 1 else ()
-                return _named(matches[0], names, selection).replace(choices=choices)
+                return _named(matches[0], names, selection).replace(choices=choices, also=also)
     return None
 
 
@@ -198,6 +201,16 @@ def _without_unlikely_detectors(matches: list[Match]) -> list[Match]:
     return matches
 
 
+def _if_asked(matches: list[Match]) -> tuple[list[Match], tuple[str, ...]]:
+    """The matches without those that are to be asked for, and these variants' names, if others are left."""
+    asked = [match for match in matches if match.layout.support_for(match.variant.name).if_asked]
+    if 0 < len(asked) < len(matches):
+        return [match for match in matches if match not in asked], tuple(
+            match.variant.name for match in asked
+        )
+    return matches, ()
+
+
 def _count_recognised(reading: tuple[LayoutTable, FileNames]) -> int:
     """How many of the file's names the layout has in every variant."""
     layout, names = reading
@@ -217,7 +230,7 @@ def _filter_for(layout: LayoutTable, requested: str | None) -> Callable[[str], b
 def names_for(match: Match) -> list[str]:
     """The names that ``variant`` may have for a matched file: the layout's models with its variant and sizes, then its
     variants."""
-    names = match.choices or (match.variant.name,)
+    names = (*(match.choices or (match.variant.name,)), *match.also)
     model_names = [
         row.name for row in models(match.layout) if any(is_for(row.variants, name) for name in names)
     ]

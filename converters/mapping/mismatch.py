@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from .file_names import FileNames
     from .names import TensorSlot
     from .remedies import Fits
-    from .schema import LayoutTable
+    from .schema import LayoutTable, OtherNetwork
     from .variants import Variant
 
 NO_REMEDY = "the file may be damaged or from another network; --json lists every fault"
@@ -65,6 +65,13 @@ def explain(
             path=path,
             hint=f"there are {known}" if known else "`convert models` lists them",
         )
+    other = _other_network(layout, names)
+    if other is not None:
+        return Refused(
+            f"is {other.what}, none of the networks that {layout.title} is read for",
+            path=path,
+            hint=other.hint or "`convert models` shows what can be converted",
+        )
     best = _nearest(layout, tensors, names, candidates)
     if best is None:
         return Refused(
@@ -76,6 +83,22 @@ def explain(
             hint="`convert inspect` shows what it holds, `convert models` what can be converted",
         )
     return _mismatch(layout, tensors, names, best, fits, path)
+
+
+def _other_network(layout: LayoutTable, names: FileNames) -> OtherNetwork | None:
+    """The row of the layout's other networks that a file's names fit."""
+
+    def there(glob: str) -> bool:
+        return any(glob_matches(glob, name) for name in names.wanted)
+
+    return next(
+        (
+            row
+            for row in layout.storage.others
+            if all(there(glob) for glob in row.names) and not any(there(glob) for glob in row.without)
+        ),
+        None,
+    )
 
 
 def _nearest(

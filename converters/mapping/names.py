@@ -93,10 +93,16 @@ def module_slots(
     for parameter in PARAMETERS[kind]:
         stored = parameters[parameter]
         whole = parameter == "weight" and kind != "bn"
+        if stored.missing is not None:
+            stored = stored.of_rank(len(module.shape))
         if whole and key in names.rotated_columns:
             stored = stored._replace(rotated_columns=names.rotated_columns[key])
         if whole and key in names.bgr:
             stored = stored._replace(bgr=True)
+        if whole and key in names.matrices:
+            stored = stored._replace(lacks=tuple(range(2, len(module.shape))))
+        elif whole and len(module.shape) == 5 and layout.support_for(variant.name).images:
+            stored = stored._replace(lacks=(2,))
         yield TensorSlot(
             f"{module.name}.{parameter}",
             stored.of(name) if stored.constant is None else "",

@@ -119,12 +119,15 @@ def network_info(
 
 
 def _choices(match: Match, provenance: Mapping[str, Any] | None) -> Iterator[str]:
-    """The variants that fit a file; the models of a variant where these compute different things."""
+    """The variants that fit a file, by the name of their model where it is the only one; the models of a variant where
+    these compute different things."""
     for variant in readable_variants(families(match.layout)):
         if variant.name in match.choices:
             candidate = match.replace(variant=variant)
-            of_models = _settings(candidate, _models_of(candidate, provenance, None))["choices"]
-            yield from of_models or (variant.name,)
+            rows = _models_of(candidate, provenance, None)
+            of_models = _settings(candidate, rows)["choices"]
+            only = rows[0].name if len(rows) == 1 else ""
+            yield from of_models or (only or variant.name,)
 
 
 def _recorded_settings(match: Match, recorded: Mapping[str, Any]) -> dict[str, Any]:

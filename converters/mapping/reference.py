@@ -52,7 +52,8 @@ others' number. In place of a list:
 `"canonical name" = "kind shape @ grid"`. The kinds are `conv`, `conv+bias`, `bn` and `fc`; `conv+bn` and
 `conv+bias+bn` are two modules, `NAME.conv` and `NAME.bn`. The shape is the weight's in PyTorch's order, in numbers and
 placeholders: columns, or sizes that a file's tensors show. The grid says by how much frames, and height and width, have
-been divided where the output lies; it gives the GFLOPs.
+been divided where the output lies, and in a third number what layers without padding take off height and width before;
+it gives the GFLOPs.
 
 ## How a tensor is stored
 

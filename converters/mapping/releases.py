@@ -24,7 +24,8 @@ class Release(Record):
 
     ``reported`` has the accuracies, in per cent, measured by the authors on the data set ``on``. ``hashes`` are the
     whole hashes that are public, by the name of each file that the release consists of; ``suffix`` is that of the form
-    they are of, where it is not the file's own. ``converted`` says whose file it was made from, if it was.
+    they are of, where it is not the file's own. ``digits`` is the kind of hash whose beginning is in names.
+    ``converted`` says whose file it was made from, if it was, and ``why_not`` what it holds that no table has.
     """
 
     zoo: str
@@ -40,14 +41,16 @@ class Release(Record):
     on: str = ""
     reported: Mapping[str, float] = MappingProxyType({})
     converted: str = ""
+    why_not: str = ""
     hashes: Mapping[str, Hash] = MappingProxyType({})
     suffix: str = ""
+    digits: str = "sha256"
 
     @property
-    def digest(self) -> str:
-        """The first 8 hexadecimal digits of the SHA-256 that are in the name; nothing where a whole hash is public."""
+    def digest(self) -> Hash | None:
+        """The hash whose first 8 hexadecimal digits are in the name; None where a whole one is public."""
         match = None if self.hashes else _IN_NAME.search(self.file)
-        return match[1] if match else ""
+        return Hash(self.digits, match[1]) if match else None
 
     def holds(self, network: str, classes: int) -> bool:
         """Whether its list says that it holds this network, or does not say what it holds."""
@@ -72,6 +75,7 @@ def releases() -> list[Release]:
                     url=zoo["url"].format_map(row),
                     layout=zoo["layout"],
                     licence=zoo["licence"],
+                    digits=zoo.get("digits", "sha256"),
                     hashes={name: parse_hash(text) for name, text in hashes.items()},
                     **attributes,
                 )

@@ -48,6 +48,10 @@ class Support(Record):
     """Why the outputs differ at the sizes that the network is made for. Needs ``config``."""
     fixed: tuple[str, ...] = ()
     """Settings that the project's code does not allow to change: a file that needs others is refused."""
+    images: bool = False
+    """Whether kernels, which span one frame, are stored without the axis of time."""
+    if_asked: bool = False
+    """Whether a file that may be another network too is taken for one of these only if that is asked for."""
     default_targets: tuple[str, ...] = ()
     """Where these go if nothing is asked for, in place of the layout's own word."""
 
@@ -142,7 +146,21 @@ class TensorRow(Record):
     """The module's line there."""
     operations: tuple[str, ...]
     """``rotate_columns N``: the last N columns of a linear layer come first here. ``bgr``: a convolution's input
-    channels are in the opposite order."""
+    channels are in the opposite order. ``matrix``: a convolution of one position is stored as a matrix."""
+
+
+class OtherNetwork(Record):
+    """``[[others]]``: a file of the project that is of none of these networks, by its names. A file that fits no
+    variant is called what the first row says that fits it."""
+
+    what: str
+    """What it is, in words: "a Faster R-CNN detector"."""
+    names: tuple[str, ...]
+    """Patterns, each of which must fit a name."""
+    without: tuple[str, ...] = ()
+    """Patterns that must fit none."""
+    hint: str = ""
+    """What to do with it."""
 
 
 class LayoutFile(Record):
@@ -206,6 +224,10 @@ class LayoutFile(Record):
     """In words, that files may have inverse standard deviations for variances."""
     hints: Mapping[str, str] = NOTHING
     """What it means that a file lacks the names of a pattern."""
+    other_files: Mapping[str, str] = NOTHING
+    """Patterns of files and folders whose names say that they hold another network with the same tensors, and what."""
+    others: tuple[OtherNetwork, ...] = ()
+    """Other files of the project, which are refused by what they are."""
 
     # What the project's networks do
     supports: tuple[Support, ...] = ()
@@ -235,11 +257,13 @@ class Index(Record):
     stages: str
     """Which list of a variant has the blocks of each stage."""
     running: str
-    """The placeholder that counts all blocks, from 0."""
+    """The placeholder that counts all blocks."""
     stage: StageNumber
     """The placeholder of the stage."""
     within: str
     """The placeholder that counts a stage's blocks, from 0."""
+    running_from: int = 0
+    """The first block's number among all."""
 
 
 class VariantNames(Record):
@@ -331,8 +355,8 @@ class NetworkFile(Record):
     """Settings that weights make up for: these modules are divided by the root of their rows, or multiplied."""
     exchanged_settings: Mapping[str, ExchangedSetting] = NOTHING
     """Settings that weights make up for: groups of channels are exchanged."""
-    given: Mapping[str, str] = NOTHING
-    """Settings with the word that says that a clip itself has what they choose: where a layout's networks have it and
+    given: Mapping[str, Any] = NOTHING
+    """Settings with the value that says that a clip itself has what they choose: where a layout's networks have it and
     another's do not, an output takes the clips of its own layout."""
     inflate: Inflate = Inflate()
     """What ``convert inflate`` initialises these networks from."""
@@ -368,7 +392,7 @@ class NetworkTable(Record):
     halves: Mapping[str, int]
     folded_settings: Mapping[str, tuple[str, ...]]
     exchanged_settings: Mapping[str, ExchangedSetting]
-    given: Mapping[str, str]
+    given: Mapping[str, Any]
     inflate: Inflate
     downsampled_early: Mapping[str, Mapping[str, str]]
 
@@ -377,7 +401,7 @@ class ModuleNames(Record):
     """A layout's names for one family's modules; ``within`` overrides in single parts.
 
     ``choices`` are all the names that some modules may have; ``common`` has the first, or that of a file. The last
-    two say what is done to a module's tensors, see `TensorRow`.
+    three say what is done to a module's tensors, see `TensorRow`.
     """
 
     common: Mapping[str, str]
@@ -385,6 +409,7 @@ class ModuleNames(Record):
     choices: Mapping[str, tuple[str, ...]] = NOTHING
     rotated_columns: Mapping[str, int] = NOTHING
     bgr: tuple[str, ...] = ()
+    matrices: tuple[str, ...] = ()
 
     def template(self, part: str, key: str) -> str | None:
         """The name template for a module of a part, or None where the layout has none."""
@@ -437,6 +462,8 @@ class Storage(Record):
     head_optional: bool
     inverse_std: str
     hints: Mapping[str, str]
+    other_files: Mapping[str, str]
+    others: tuple[OtherNetwork, ...]
 
 
 class LayoutTable(Record):

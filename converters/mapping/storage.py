@@ -7,11 +7,13 @@ from typing import Any, NamedTuple
 PARAMETERS: dict[str, tuple[str, ...]] = {
     "conv": ("weight",),
     "conv+bias": ("weight", "bias"),
+    "depthwise": ("weight",),
     "bn": ("weight", "bias", "running_mean", "running_var"),
     "fc": ("weight", "bias"),
+    "scalar": ("scale",),
 }
 """The tensors that a module of each kind owns, under PyTorch's names. The weight of a convolution or a linear layer
-has the module's whole shape; every other tensor is a vector of its first size."""
+has the module's whole shape; a ``scalar`` has no axes, and every other tensor is a vector of the first size."""
 
 Parameter = str
 """One of these names."""
@@ -21,9 +23,12 @@ DIVISOR = "divisor"
 
 PYTORCH: dict[str, dict[str, str]] = {
     kind: {name: f".{name}" for name in PARAMETERS["conv+bias" if kind == "conv" else kind]}
-    for kind in ("conv", "bn", "fc")
+    for kind in ("conv", "depthwise", "bn", "fc", "scalar")
 }
 """What a layout says that stores tensors as PyTorch does."""
+
+DEFAULTS: dict[str, str] = {"depthwise": "conv"}
+"""Kinds that are stored as another is, unless a layout says otherwise."""
 
 
 class StorageError(Exception):
@@ -39,6 +44,9 @@ class StoredTensor(NamedTuple):
     same. ``rank`` is their number if the table names them. In the file ``leading`` axes of size one come before them
     and ``trailing`` ones after them. If some of the leading ones are optional, ``least`` is how many there must be.
     ``more`` says on which sides there may be any number of further ones: ``"l"``, ``"t"`` or both.
+
+    ``lacks`` are canonical axes, of size one, that the file's tensors do not have.
+    ``missing`` are the axes of a tensor with one axis fewer, where the table says which it may lack.
 
     ``constant`` is the value of a tensor that the layout does not store.
 
@@ -59,6 +67,14 @@ class StoredTensor(NamedTuple):
     rotated_columns: int = 0
     bgr: bool = False
     rank: int | None = None
+    lacks: tuple[int, ...] = ()
+    missing: tuple[int, ...] | None = None
+
+    def of_rank(self, rank: int) -> StoredTensor:
+        """The same for a canonical shape of ``rank`` axes, which may be one fewer than the table names."""
+        if self.missing is None or self.rank != rank + 1:
+            return self
+        return self._replace(axes=self.missing, rank=rank, missing=None)
 
     def of(self, module: str) -> str:
         """The tensor's name in a file, for a module that is called so there."""
@@ -67,6 +83,7 @@ class StoredTensor(NamedTuple):
     def plain(self, shape: tuple[int, ...], rank: int) -> tuple[int, ...] | None:
         """A shape in the file without the further ones, for a canonical shape of ``rank`` axes; None where it
         has fewer axes than it must."""
+        rank -= len(self.lacks)
         extra = len(shape) - rank
         most = extra - self.trailing if "l" in self.more else self.leading
         for front in range(self.leading if self.least is None else self.least, most + 1):
@@ -79,6 +96,8 @@ class StoredTensor(NamedTuple):
 
     def bare(self, shape: tuple[Any, ...]) -> tuple[Any, ...]:
         """A canonical shape with its axes in the file's order."""
+        if self.lacks:
+            return tuple(size for axis, size in enumerate(shape) if axis not in self.lacks)
         if self.axes is None:
             return shape
         return tuple(shape[self.axes.index(axis)] for axis in range(len(shape)))
@@ -89,6 +108,10 @@ class StoredTensor(NamedTuple):
 
     def canonical(self, shape: tuple[int, ...]) -> tuple[int, ...]:
         """A plain shape in the file as the canonical shape."""
+        if self.lacks:
+            sizes = iter(shape)
+            rank = len(shape) + len(self.lacks)
+            return tuple(1 if axis in self.lacks else next(sizes) for axis in range(rank))
         return shape if self.axes is None else tuple(shape[axis] for axis in self.axes)
 
 
@@ -97,7 +120,7 @@ def parse_stored(text: str, eps: float) -> StoredTensor:
     two and ``over SUFFIX``.
 
     On the left ``1`` is an axis of size one before or after the others, ``1?`` one before them that may be missing, and
-    ``1*`` any number of them. Raises `StorageError`.
+    ``1*`` any number of them. ``D?`` is an axis that only some modules have. Raises `StorageError`.
     """
     stored, divided, over = text.partition(" over ")
     if bool(over) != bool(divided) or " " in over:
@@ -121,6 +144,11 @@ def _constant(text: str, eps: float) -> float:
 def _axes(text: str) -> StoredTensor:
     """Axes on both sides of an arrow."""
     stored, _, canonical = (side.split() for side in text.partition("->"))
+    lacking = [axis for axis in stored if axis.endswith("?") and axis != "1?"]
+    if lacking and len(lacking) == 1 and canonical.count(lacking[0]) == 1:
+        fewer = _axes(text.replace(lacking[0], ""))
+        every = range(len(stored)) if fewer.axes is None else fewer.axes
+        return _axes(text.replace("?", ""))._replace(missing=tuple(every[: fewer.rank]))
     letters = [axis for axis in stored if axis not in ("1", "1*", "1?")]
     start = next((place for place, axis in enumerate(stored) if axis in letters), len(stored))
     front, after = stored[:start], stored[start + len(letters) :]

@@ -43,6 +43,9 @@ _WORD = r"[A-Z]+(?![a-z])[0-9]*|[A-Z]?[a-z]+[0-9]*"
 ATTRIBUTE = "/.ATTRIBUTES/VARIABLE_VALUE"
 """What TensorFlow 2 puts after a variable's path (``tensorflow/python/checkpoint/trackable_view.py``)."""
 
+_OBJECTS = {"optimizer": SLOTS, "_optimizer": SLOTS, "keras_api": METRICS, "metrics": METRICS}
+"""Objects of TensorFlow 2 beside a model, and what their variables are."""
+
 _OBJECT_SLOT = "/.OPTIMIZER_SLOT/"
 _AVERAGE = r"(?i)average|(?:^|_)(?:ema|avg)(?:$|_)"
 _SLOT = (
@@ -91,7 +94,11 @@ def _of_tensorflow(tensors: Mapping[str, Tensor], others: Iterable[str]) -> Iter
         path = name.removesuffix(ATTRIBUTE)
         leaf = path.rpartition("/")[2]
         tensor = tensors.get(name)
-        if variable_of_slot(name, tensors, any_word=True):
+        owners = path.split("/")[:-1] if name.endswith(ATTRIBUTE) else ()
+        if any(owner in _OBJECTS for owner in owners):
+            kind = next(_OBJECTS[owner] for owner in owners if owner in _OBJECTS)
+            yield name, COUNTERS if re.fullmatch(_SCALAR, leaf.lstrip("_")) else kind
+        elif variable_of_slot(name, tensors, any_word=True):
             yield name, AVERAGES if re.search(_AVERAGE, leaf) else SLOTS
         elif tensor is not None and max(tensor.shape, default=1) > 1:
             continue

@@ -254,7 +254,7 @@ def weights(variant: Variant, sizes: Mapping[str, int]) -> int:
     return sum(
         prod(size if isinstance(size, int) else sizes[size] for size in module.shape)
         for module in modules(variant)
-        if module.kind != "bn" and not module.optional
+        if module.kind not in ("bn", "scalar") and not module.optional
     )
 
 
@@ -276,7 +276,7 @@ def multiply_adds(
     """
     total = 0
     for module in modules(variant):
-        if module.optional or module.kind == "bn":
+        if module.optional or module.kind in ("bn", "scalar"):
             continue
         whole = tuple(size if isinstance(size, int) else sizes[size] for size in module.shape)
         if not module.grid:
@@ -308,8 +308,8 @@ def _positions(
         return prod(-(-axis // grid[0]) for axis in axes)
     for name, smaller in table.downsampled_early.items():
         if choices.get(name) and module.key in smaller:
-            grid[-1] = module.placeholders[smaller[module.key]]
-    time, space = grid
+            grid[1] = module.placeholders[smaller[module.key]]
+    time, space, *less = grid
     if values.get("stem_spans_clip"):
         axes[0] = axes[0] - sizes["stem_t"] + 1
     stage = module.placeholders.get(table.index.stage.name, 0) if table.index else 0
@@ -317,6 +317,8 @@ def _positions(
         time *= choices[name] if stage >= first else 1
     for name, first in table.halves.items():
         space *= 2 if choices[name] and stage >= first else 1
+    if less:
+        return -(-axes[0] // time) * prod((axis - less[0]) // space for axis in axes[1:])
     return -(-axes[0] // time) * prod(-(-axis // space) for axis in axes[1:])
 
 
@@ -406,7 +408,7 @@ def _rows(variant: Variant) -> Iterator[dict[str, Any]]:
     names = {name for key in variant.values["columns"] for name in variant.table.columns.get(key, {})}
     names |= {name for name, value in variant.values.items() if isinstance(value, list) and name == "t"}
     columns = {name: column(variant, name) for name in sorted(names)}
-    running = 0
+    running = index.running_from
     for stage, blocks in enumerate(variant.values[index.stages]):
         for block in range(blocks):
             row = {name: values[stage][block] for name, values in columns.items()}

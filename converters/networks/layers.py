@@ -65,6 +65,23 @@ class Network(nn.Module):
                 )
 
 
+class FrameNetwork(Network):
+    """A 2D network over the T frames of a clip, whose logits are averaged over them."""
+
+    channels: int
+    """The number of a clip's channels."""
+
+    def frame_steps(self, x: Tensor) -> Iterator[tuple[str, Tensor]]:
+        """`steps` over frames [N T, C, H, W]."""
+        raise NotImplementedError
+
+    def steps(self, x: Tensor) -> Iterator[tuple[str, Tensor]]:
+        """See `Network.steps`: of [N, C, T, H, W]. Blocks are of all frames, the logits [N, classes]."""
+        check_input(x, "NCTHW", self.channels)
+        for name, out in self.frame_steps(x.transpose(1, 2).flatten(0, 1)):
+            yield name, out.reshape(len(x), -1, out.shape[1]).mean(dim=1) if name == "logits" else out
+
+
 class Unit(nn.Module):
     """A convolution ``conv`` and, where the network has one, its batch norm ``bn``. No activation after it.
 

@@ -7,7 +7,7 @@ import re
 from typing import TYPE_CHECKING, NamedTuple
 
 from converters.checksums import sha256_of
-from converters.hashes import Hash
+from converters.hashes import TITLES
 from converters.inspection.inspect import inspect
 from converters.inspection.released import BYTES, released
 from converters.mapping.releases import release_of
@@ -59,10 +59,10 @@ def _released(inspection: Inspection) -> Released | None:
 
 
 def _words(known: Released) -> str:
-    if not known.whole:
+    if (beginning := known.release.digest) and not known.whole:
         return (
-            f"by its contents: their SHA-256 begins with {known.release.digest} and fits the eight digits in the "
-            "release's name"
+            f"by its contents: their {TITLES[beginning.kind]} begins with {beginning.digits} and fits the eight digits "
+            "in the release's name"
         )
     if known.by == BYTES:
         return "by its whole hash: the weights are the release's, byte for byte"
@@ -88,7 +88,7 @@ def _by_name(
     release = release_of(names, network.variant, network.classes)
     if release is None:
         return Evidence(None, "", notes)
-    known = [*release.hashes.values()] or [Hash("sha256", release.digest)] * bool(release.digest)
+    known = [one for one in (*release.hashes.values(), release.digest) if one]
     digests = [{"sha256": digest} for name, digest in claimed if name == release.file and digest]
     here = any(name == release.file for name, _ in seen)  # then its contents were compared, and are another's
     kinds = {one.kind for one in known}

@@ -87,15 +87,9 @@ def _subject(verification: Verification) -> str:
 
 
 def _cards(verification: Verification) -> str:
-    cards = [
-        f'<li class="{kind}"><strong>{name}</strong>{words}</li>'
-        for kind, name, words in (
-            _exact_card(verification),
-            _functional_card(verification),
-            _declared_card(verification),
-        )
-    ]
-    return f'<ul class="cards">\n{chr(10).join(cards)}\n</ul>'
+    return html.cards(
+        (_exact_card(verification), _functional_card(verification), _declared_card(verification))
+    )
 
 
 def _exact_card(verification: Verification) -> tuple[str, str, str]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from converters.record import Record
@@ -26,11 +27,12 @@ class SourceOp(NamedTuple):
 class SourceNet(Record):
     """A network as its source framework computes it.
 
-    ``framework`` is ``"Caffe2"``, ``"Caffe"``, ``"Chainer"``, ``"TensorFlow"`` or ``"JAX"``. ``inputs`` have a size or
-    a free name for every axis. ``axes`` says how a clip ``[N, C, T, H, W]`` is fed: as ``"NCTHW"``, as ``"NTHWC"``, or
-    as ``"frames"``, every frame an image of its own, the logits averaged over them. ``blocks`` are the values to
+    ``framework`` names a module of `operators`, such as ``"Caffe2"`` or ``"MXNet"``. ``inputs`` have a size or a free
+    name for every axis. ``axes`` says how a clip ``[N, C, T, H, W]`` is fed: as ``"NCTHW"``, as ``"NTHWC"``, or as
+    ``"frames"``, every frame an image of its own, the logits averaged over them. ``blocks`` are the values to
     compare, by the names of the reference networks' end points, in order; ``"logits"`` is the last where there is a
-    classifier.
+    classifier. ``states`` are further inputs of a network over a stream, all zeros before its first frame: the shape of
+    each, and the value that it has afterwards. A size of ``"H/8"`` is an eighth of the height, rounded up.
     """
 
     name: str
@@ -39,6 +41,7 @@ class SourceNet(Record):
     inputs: Mapping[str, tuple[Size, ...]]
     blocks: Mapping[str, str]
     axes: str = "NCTHW"
+    states: Mapping[str, tuple[tuple[Size, ...], str]] = MappingProxyType({})
 
     @property
     def output(self) -> str:

@@ -44,6 +44,11 @@ class Emitter:
         name = f"float32/{value!r}/{count}"
         return self._constant(Tensor(name, "float32", (count,), Held(struct.pack("<f", value) * count)))
 
+    def vector(self, values: Sequence[float]) -> str:
+        """The name of a constant float32 vector."""
+        data = struct.pack(f"<{len(values)}f", *values)
+        return self._constant(Tensor(f"float32/{data.hex()}", "float32", (len(values),), Held(data)))
+
     def shape(self, name: str) -> tuple[int, ...]:
         """The shape of a source tensor."""
         return self.tensors[name].shape
@@ -62,15 +67,15 @@ def translate(
 ) -> Graph:
     """The ONNX graph of a source network over ``tensors``, of which it holds what it reads.
 
-    ``outputs`` are the values that it gives, by default the logits alone. A value that is written more than once has
-    its name once it is final; before that it is ``NAME#0``, ``NAME#1`` ...
+    ``outputs`` are the values that it gives, by default the logits and the states after them. A value that is written
+    more than once has its name once it is final; before that it is ``NAME#0``, ``NAME#1`` ...
 
     Raises `Refused` for an operator that the vocabulary does not have, and for one that reads a value that no operator
     wrote.
     """
     emit = Emitter(tensors)
     last = {output: place for place, op in enumerate(net.ops) for output in op.outputs}
-    current = {name: name for name in (*net.inputs, *tensors)}
+    current = {name: name for name in (*net.inputs, *net.states, *tensors)}
     versions: dict[str, int] = {}
     read: dict[str, Tensor] = {}
     for place, op in enumerate(net.ops):
@@ -99,8 +104,8 @@ def translate(
     return Graph(
         name=net.name,
         nodes=tuple(emit.nodes),
-        inputs=net.inputs,
-        outputs=tuple(outputs) or (net.output,),
+        inputs={**net.inputs, **{name: shape for name, (shape, _) in net.states.items()}},
+        outputs=tuple(outputs) or (net.output, *(after for _, after in net.states.values())),
         weights=read,
         constants=emit.constants,
     )

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 from .by_module import fill_rest, pair_vectors
 from .by_order import pair_rest, pair_weights_in_order
 from .compare_values import compare_values
+from .module_names import doubt_split_modules
 from .state import Hints, PairingState
 from .strong_evidence import pair_by_families, pair_by_quotients, pair_by_shape, pair_by_values
 
@@ -42,5 +43,6 @@ def propose(
     pair_rest(state, orders, vectors=True)
     for side in (0, 1):
         fill_rest(state, side)
+    doubt_split_modules(state)
     compare_values(state)
     return state.proposal()

@@ -233,17 +233,23 @@ def _record_faults(source: Identified, output: Identified) -> Iterator[str]:
 
 def _settings_faults(source: Identified, output: Identified) -> Iterator[str]:
     """In words, which settings of the output's network, as its record says them or leaves them out, are not the
-    source's once the recorded conversion is undone."""
+    source's once the conversions that the records tell of are undone."""
     record = output.checkpoint.provenance
     if not record or "network" not in record:
         return
-    undo = undo_operations(record, output.checkpoint.tensors)
-    found = info_after_undo(output.info, record, undo).settings
-    for name, expected in source.info.settings.items():
+    found, wanted = _settings_before(output), _settings_before(source)
+    for name, expected in wanted.items():
         value = found.get(name, expected)
         is_equal = abs(value - expected) <= EPS_ERROR if name == BN_EPS else value == expected
         if not is_equal:
             yield f"{name} {_value_text(value)} instead of {_value_text(expected)}"
+
+
+def _settings_before(side: Identified) -> Mapping[str, Any]:
+    """The settings of the file that a side was first converted from."""
+    record = side.checkpoint.provenance
+    undo = undo_operations(record, side.checkpoint.tensors)
+    return info_after_undo(side.info, record, undo).settings
 
 
 def _value_text(value: Any) -> str:

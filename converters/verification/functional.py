@@ -15,7 +15,8 @@ from converters.tensor import FLOATS
 
 from .blocks import compare_blocks, compare_values, one_sided
 from .clips import make_inputs
-from .order import exchanged, was_made_from
+from .exchanged import exchanged_back, exchanged_settings
+from .order import was_made_from, wrong_order
 from .outcome import (
     REFERENCE,
     ROUNDED,
@@ -60,9 +61,7 @@ def compare(source: Identified, output: Identified, hints: UserHints, options: R
     except NotRun as error:
         return Comparison(None, declared, str(error))
     state = canonical_state(output.checkpoint, output.match, output.info)
-    # The source's function over the output's weights; what the output's project computes differently is measured below.
-    clips = {name: source.info.settings[name] for name in source.match.variant.table.given}
-    blocks, logits = compare_blocks(_network(output, state, source.match.layout, clips), run)
+    blocks, logits = _compare_all(source, output, state, run)
     reference = run.net.name == "reference"
     own_net = source.checkpoint.predict_net is not None or bool(source.checkpoint.nodes)
     if own_net or not output.info.classes:
@@ -106,13 +105,13 @@ def _bits(dtype: str) -> int:
 def _source_run(source: Identified, output: Identified, hints: UserHints, options: RunOptions) -> SourceRun:
     """The source's side. Raises `NotRun` where there is no network of its to run."""
     if was_made_from(source, output):
-        raise NotRun(exchanged(source, output))
-    if source.match.layout.format == "pytorch" and not source.checkpoint.nodes:
-        return run_reference(source, output, _project_of(source), options, _device(options.device))
+        raise NotRun(wrong_order(source, output))
     tensors = with_usual_head_name(source)
     try:
         net = build_source_net(source, tensors, hints, headless=not output.info.classes)
     except NoSourceNet:
+        if source.match.layout.format == "pytorch":
+            return run_reference(source, output, _project_of(source), options, _device(options.device))
         raise NotRun(f"no reference graph of {source.info.title} in its source framework") from None
     return _run_source(source, net, tensors, options)
 
@@ -122,6 +121,25 @@ def _project_of(side: Identified) -> LayoutTable:
     that of the layout a file comes from."""
     layout = side.match.layout
     return (find_origin_layout(side.checkpoint.provenance) if layout.identity else None) or layout
+
+
+def _compare_all(
+    source: Identified, output: Identified, state: Mapping[str, Any], run: SourceRun
+) -> tuple[list[BlockResult], Any]:
+    """Every block of the source's function over the output's weights, and the logits. What the output's project
+    computes differently is measured apart.
+
+    Where groups of channels have each other's place in the output, the blocks are compared with the groups back in
+    theirs, and the logits as they are.
+    """
+    clips = {name: source.info.settings[name] for name in source.match.variant.table.given}
+    blocks, logits = compare_blocks(_network(output, state, source.match.layout, clips), run)
+    if directions := exchanged_settings(source, output):
+        back = exchanged_back(state, source, output)
+        compared, _ = compare_blocks(_network(output, back, source.match.layout, clips | directions), run)
+        own = [block for block in blocks if block.name == "logits"]
+        blocks = [*(block for block in compared if block.name != "logits"), *own]
+    return blocks, logits
 
 
 def _run_source(

@@ -21,7 +21,7 @@ def was_made_from(one: Identified, other: Identified) -> bool:
     return _name(other) in _made_from(one) and _name(one) not in _made_from(other)
 
 
-def exchanged(source: Identified, output: Identified) -> str:
+def wrong_order(source: Identified, output: Identified) -> str:
     """What to say of a source that was made from the output."""
     return (
         f"the files are in the wrong order: {_name(source)} was made from {_name(output)}, as its record says; "

@@ -80,6 +80,7 @@ def build_source_net(
             settings={name: value for name, value in side.info.settings.items() if name in known},
             inverse_std=hints.inverse_std,
             model=model_name_in(side.match.layout, side.info.as_data()),
+            layout=side.match.layout.name,
         )
     if headless:
         blocks = {label: name for label, name in net.blocks.items() if not label.endswith("logits")}
@@ -111,7 +112,7 @@ def run_source_net(
     from converters.formats.onnx.writer import write_onnx
 
     outputs = list(dict.fromkeys(net.blocks.values()))
-    feeds = dict(zip(net.inputs, fed_to(net, inputs), strict=True))
+    feeds = dict(zip((*net.inputs, *net.states), fed_to(net, inputs), strict=True))
     with TemporaryDirectory(prefix="convert-verify-") as folder:
         path = os.path.join(folder, "source.onnx")
         with open(path, "wb") as out:
@@ -123,7 +124,7 @@ def run_source_net(
 
 
 def fed_to(net: SourceNet, inputs: list[Any]) -> list[Any]:
-    """Clips as a network takes them, with its order of axes."""
+    """Clips as a network takes them, with its order of axes, and the states before their first frame."""
     arrays = []
     for array in inputs:
         value = array
@@ -132,4 +133,16 @@ def fed_to(net: SourceNet, inputs: list[Any]) -> list[Any]:
         elif array.ndim == 5 and net.axes == "frames":
             value = array.transpose(0, 2, 1, 3, 4).reshape(-1, array.shape[1], *array.shape[3:])
         arrays.append(value.copy(order="C"))
-    return arrays
+    return arrays + [_zeros(shape, inputs[0]) for shape, _ in net.states.values()]
+
+
+def _zeros(shape: tuple[int | str, ...], clip: Any) -> Any:
+    """The zeros that a state is before the first frame of clips [N, C, T, H, W]."""
+    import numpy
+
+    sizes = dict(zip("NCTHW", clip.shape, strict=True))
+    found = []
+    for size in shape:
+        axis, _, divisor = str(size).partition("/")
+        found.append(-(-sizes[axis] // int(divisor or 1)) if isinstance(size, str) else size)
+    return numpy.zeros(found, "<f4")

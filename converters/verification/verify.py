@@ -124,6 +124,8 @@ def _identify_both(
         output = identify(output_file, layouts[1], output_hints)
     except Refused:  # perhaps it fits several networks, and the source shows which
         output = _identify_like(source, output_file, layouts[1], output_hints, hints.variant)
+    if source.match.variant.name in output.match.also:
+        output = _identify_like(source, output_file, layouts[1], output_hints, hints.variant)
     if not recorded and output.match.variant.name == source.match.variant.name:
         output = output._replace(info=_with_settings_of(source.info, output))
     if source.info.classes and not output.info.classes:

@@ -106,33 +106,67 @@ def vmz_ir_csn_50() -> nn.Module:
     )
 
 
+def temporal_shift(
+    seed: int,
+    gain: float,
+    shape: tuple[int, ...],
+    *,
+    classes: int = 400,
+    segments: int = 8,
+    modality: str = "RGB",
+    model: str = "resnet50",
+    **words: Any,
+) -> Network:
+    """A network of temporal-shift-module as its checkpoints store it: in a DataParallel, here without a GPU."""
+
+    def build() -> nn.Module:
+        quiet = {"print_spec": False, "pretrain": "", "partial_bn": False}
+        made = module("ops.models").TSN(classes, segments, modality, model, is_shift=True, **quiet, **words)
+        return nn.DataParallel(made)
+
+    more = "".join(f", {name}={value!r}" for name, value in words.items())
+    source = f"mit-han-lab/temporal-shift-module ops.models.TSN({classes}, {segments}, {modality!r}, {model!r}{more})"
+    stages = {"stem": "module.base_model.maxpool", **{name: f"module.base_model.{name}" for name in FOUR}}
+    note = f"{segments} frames of a video"
+    return Network(build, source, seed, gain, shape, stages, "temporal-shift-module", note=note)
+
+
 class Recognizer(nn.Module):
     """Backbone and head of a recogniser of OpenMMLab, without its preprocessing."""
 
-    def __init__(self, whole: nn.Module) -> None:
+    def __init__(self, whole: nn.Module, segments: int = 0) -> None:
         super().__init__()
-        self.backbone, self.cls_head = whole.backbone, whole.cls_head
+        self.backbone, self.cls_head, self.segments = whole.backbone, whole.cls_head, segments
 
     def forward(self, clip: Tensor) -> Tensor:
-        """[N, C, T, H, W] -> class scores [N, classes]."""
-        scores: Tensor = self.cls_head(self.backbone(clip))
+        """[N, C, T, H, W], or of 2D recognizers frames, so many ``segments`` of each video, -> class scores
+        [N, classes]."""
+        more = (self.segments,) if self.segments else ()
+        scores: Tensor = self.cls_head(self.backbone(clip), *more)
         return scores
 
 
 def mmaction2(
-    config: str, seed: int, gain: float, shape: tuple[int, ...], stages: Mapping[str, str]
+    config: str,
+    seed: int,
+    gain: float,
+    shape: tuple[int, ...],
+    stages: Mapping[str, str],
+    *,
+    segments: int = 0,
 ) -> Network:
-    """A recogniser of one of mmaction2's configurations."""
+    """A recogniser of one of mmaction2's configurations; a 2D one takes ``segments`` of each video."""
 
     def build() -> nn.Module:
         path = Path(module("mmaction").__file__).parent.parent / "configs" / "recognition" / config
         settings = module("mmengine").Config.fromfile(path)
         module("mmaction.utils").register_all_modules(init_default_scope=True)
         settings.model.backbone.pretrained = None
-        return Recognizer(module("mmaction.registry").MODELS.build(settings.model))
+        return Recognizer(module("mmaction.registry").MODELS.build(settings.model), segments)
 
     source = f"open-mmlab/mmaction2 configs/recognition/{config}"
-    return Network(build, source, seed, gain, shape, stages, "mmaction2")
+    note = f"{segments} frames of a video" if segments else ""
+    return Network(build, source, seed, gain, shape, stages, "mmaction2", note=note)
 
 
 ROI_ALIGN = "RoIAlign is torchvision's"
@@ -429,6 +463,56 @@ NETWORKS = {
     "mmaction2-fast_rcnn_slowfast_r50_context_4x16_ava21": mmaction2_detector(
         "slowfast/slowfast_kinetics400-pretrained-r50-context_8xb16-4x16x1-20e_ava21-rgb.py",
         1219, (1, 3, 16, 160, 112), TWO_PATHS,
+    ),
+    "tsm-r50_8seg_k400": temporal_shift(1701, 1, (8, 3, 72, 80)),
+    "tsm-r50_16seg_174": temporal_shift(1702, 1, (16, 3, 56, 64), classes=174, segments=16),
+    "tsm-r101_8seg_174": temporal_shift(1703, 1, (8, 3, 64, 56), classes=174, model="resnet101"),
+    "tsm-r50_flow_8seg_k400": temporal_shift(1704, 1, (8, 10, 64, 72), modality="Flow"),
+    "tsm-r50_nl_8seg_k400": temporal_shift(1705, 0.8, (8, 3, 80, 64), non_local=True),
+    "tsm-r50_block_8seg_51": temporal_shift(1706, 1, (8, 3, 56, 64), classes=51, shift_place="block"),
+    "mmaction2-tsm_r50_8seg_k400": mmaction2(
+        "tsm/tsm_imagenet-pretrained-r50_8xb16-1x1x8-50e_kinetics400-rgb.py",
+        1221, 1, (16, 3, 64, 56), BACKBONE, segments=8,
+    ),
+    "mmaction2-tsm_r50_16seg_174": mmaction2(
+        "tsm/tsm_imagenet-pretrained-r50_8xb16-1x1x16-50e_sthv2-rgb.py",
+        1222, 1, (16, 3, 56, 64), BACKBONE, segments=16,
+    ),
+    "mmaction2-tsm_r101_8seg_174": mmaction2(
+        "tsm/tsm_imagenet-pretrained-r101_8xb16-1x1x8-50e_sthv2-rgb.py",
+        1223, 1, (8, 3, 64, 56), BACKBONE, segments=8,
+    ),
+    "mmaction2-tsm_r50_nl_embedded_gaussian_8seg_k400": mmaction2(
+        "tsm/tsm_imagenet-pretrained-r50-nl-embedded-gaussian_8xb16-1x1x8-50e_kinetics400-rgb.py",
+        1224, 0.8, (8, 3, 72, 64), BACKBONE, segments=8,
+    ),
+    "mmaction2-tsm_r50_nl_dot_product_8seg_k400": mmaction2(
+        "tsm/tsm_imagenet-pretrained-r50-nl-dot-product_8xb16-1x1x8-50e_kinetics400-rgb.py",
+        1225, 0.5, (8, 3, 72, 64), BACKBONE, segments=8,
+    ),
+    "mmaction2-tsm_r50_nl_gaussian_8seg_k400": mmaction2(
+        "tsm/tsm_imagenet-pretrained-r50-nl-gaussian_8xb16-1x1x8-50e_kinetics400-rgb.py",
+        1226, 0.2, (8, 3, 72, 64), BACKBONE, segments=8,  # larger affinities lose digits in their softmax
+    ),
+    "mmaction2-c2d_r50_8x8_k400": mmaction2(
+        "c2d/c2d_r50-in1k-pre_8xb32-8x8x1-100e_kinetics400-rgb.py",
+        1227, 1, (1, 3, 8, 72, 80), {"layer4": "backbone"},
+    ),
+    "mmaction2-c2d_r50_nopool_8seg_k400": mmaction2(
+        "c2d/c2d_r50-in1k-pre-nopool_8xb32-8x8x1-100e_kinetics400-rgb.py",
+        1228, 1, (8, 3, 72, 64), BACKBONE, segments=8,
+    ),
+    "mmaction2-c2d_r101_nopool_8seg_k400": mmaction2(
+        "c2d/c2d_r101-in1k-pre-nopool_8xb32-8x8x1-100e_kinetics400-rgb.py",
+        1229, 1, (8, 3, 56, 64), BACKBONE, segments=8,
+    ),
+    "mmaction2-x3d_m_16x5_k400": mmaction2(
+        "x3d/x3d_m_16x5x1_facebook-kinetics400-rgb.py",
+        1230, 1.2, (1, 3, 8, 96, 112), {name: f"backbone.{name}" for name in FOUR},
+    ),
+    "mmaction2-x3d_s_13x6_k400": mmaction2(
+        "x3d/x3d_s_13x6x1_facebook-kinetics400-rgb.py",
+        1231, 1.2, (2, 3, 13, 80, 64), {name: f"backbone.{name}" for name in FOUR},
     ),
     "pyslowfast-ava_slow_8x8_r50_short": pyslowfast_detector(
         "SLOW_8x8_R50_SHORT.yaml", 1601, (1, 3, 4, 160, 112), S_STAGES

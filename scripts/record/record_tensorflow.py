@@ -9,6 +9,7 @@ project's mappings nor its PyTorch network can agree with a golden by sharing a 
     python scripts/record/record_tensorflow.py --only rgb_9x224      one of them (repeatable)
     python scripts/record/record_tensorflow.py --list                names, shapes, seeds; runs nothing
     python scripts/record/record_tensorflow.py --check FILE.npz ...  run the same again and compare
+    python scripts/record/record_tensorflow.py --genuine PREFIX      record goldens of the checkpoint rgb_scratch
 
 The keys of a file and the recipe of weights and inputs are described in ``tests/goldens/i3d/README.md``.
 """
@@ -47,6 +48,15 @@ from recording import (  # noqa: E402
 
 TABLES = os.path.join(DATA, "i3d-tables.json.gz")
 OUT = os.path.join(GOLDENS, "i3d")
+GENUINE = os.path.join(GOLDENS, "i3d-genuine")
+"""Goldens of DeepMind's own weights, which are not in the repository: `make real` has them."""
+
+GENUINE_CLIPS = {
+    "scratch_16x224": (1, 16, 224, 224),
+    "scratch_33x201x223": (1, 33, 201, 223),
+    "scratch_9x197x194_two": (2, 9, 197, 194),
+}
+GENUINE_SEED = 9501
 RECIPE = "i3d-golden-1"
 PRODUCER = f"TensorFlow {tf.__version__}, dm-sonnet 1.36, CPU, float32"
 SAMPLES = 64
@@ -226,11 +236,17 @@ def network(clip: tf.Tensor, scope: str, classes: int) -> tuple[dict[str, tf.Ten
     return blocks, tf.squeeze(x, [2, 3])
 
 
-def record(spec: Spec, tables: dict[str, Table]) -> dict[str, Any]:
-    """Run TensorFlow; what goes into the file."""
+def genuine(prefix: str) -> Arrays:
+    """The variables of a checkpoint, as TensorFlow reads it."""
+    reader = tf.train.load_checkpoint(prefix)
+    return {name: reader.get_tensor(name) for name in reader.get_variable_to_shape_map()}
+
+
+def record(spec: Spec, tables: dict[str, Table], checkpoint: str = "") -> dict[str, Any]:
+    """Run TensorFlow, with the variables of a checkpoint or else seeded ones; what goes into the file."""
     table = table_of(spec, tables)
     scope = scope_of(table)
-    values = weights(table, spec.weight_seed)
+    values = genuine(checkpoint) if checkpoint else weights(table, spec.weight_seed)
     channels = table[scope + "Conv3d_1a_7x7/conv_3d/w"][3]
     classes = table[scope + "Logits/Conv3d_0c_1x1/conv_3d/w"][4]
     clip = clip_of(spec, channels)
@@ -302,6 +318,9 @@ def main() -> int:
     """The command line; the exit code is 1 where a check differs."""
     parser = command_line(__doc__, OUT)
     parser.add_argument("--tables", default=TABLES, help="the tables of variables, a .json.gz")
+    parser.add_argument(
+        "--genuine", metavar="PREFIX", help="the checkpoint rgb_scratch, as `make real` rebuilds it"
+    )
     options = parser.parse_args()
     known = {spec.name: spec for spec in specs()}
     names = chosen(parser, options, known)
@@ -312,6 +331,12 @@ def main() -> int:
         }
         return print_list(lines, names)
     tables = read_tables(options.tables)
+    if options.genuine:
+        clips = {
+            name: Spec(name, "rgb", 0, clip, 0, GENUINE_SEED + number)
+            for number, (name, clip) in enumerate(GENUINE_CLIPS.items())
+        }
+        return record_all(list(clips), lambda name: record(clips[name], tables, options.genuine), GENUINE)
     if options.check:
         return check_all(options.check, lambda path: check(path, tables))
     return record_all(names, lambda name: record(known[name], tables), options.out)

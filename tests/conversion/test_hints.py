@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import pickle
 import re
 import shlex
 from typing import TYPE_CHECKING
 
+import numpy as np
 import pytest
 
+from converters import convert
 from converters.cli.main import main
 from converters.conversion.inflate import inflate
 from converters.conversion.recognize import recognize
@@ -110,3 +113,12 @@ def test_inflate_has_every_option_that_it_may_advise(capsys: pytest.CaptureFixtu
         main(["inflate", "--help"])
     options = set(re.findall(r"--[a-z-]+", capsys.readouterr().out))
     assert options >= {"--entry", "--head", "--drop", "--model", "--variant", "--inverse-std", "--force"}
+
+
+@pytest.mark.parametrize("wrapper", ["model", "params"])
+def test_unknown_arrays_are_of_no_known_network(wrapper: str, tmp_path: Path) -> None:
+    """Where no layout was asked for, none is spoken of: Detectron2's pickles, parameters of Flax."""
+    path = tmp_path / "a.pkl"
+    path.write_bytes(pickle.dumps({wrapper: {"stem.conv1.weight": np.ones((4, 3, 7, 7), "f4")}}))
+    with pytest.raises(Refused, match="is not a known network"):
+        convert(path, tmp_path / "out.pth")

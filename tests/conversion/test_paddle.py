@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 import torch
 
-from converters import convert, load_model
+from converters import convert, load_model, verify
 from tests.helpers import paddle_files, paths, seeded_weights
 from tests.helpers.golden_parity import TOLERANCE, assert_parity
 
@@ -38,3 +38,46 @@ def test_a_converted_file_computes_what_paddlevideo_computed(name: str, device: 
         assert_parity(golden, steps, points, tolerance=TOLERANCE[device])
     convert(tmp_path / "out.pth", tmp_path / "back.pdparams", source="native", to="paddlevideo")
     assert (tmp_path / "back.pdparams").read_bytes() == (tmp_path / "x.pdparams").read_bytes()
+
+
+@pytest.mark.full
+def test_round_the_projects_with_the_same_logits(tmp_path: Path) -> None:
+    """PaddleVideo to mmaction2 to mit-han-lab and back: the two shift the other way, so channels are exchanged."""
+    golden = np.load(GOLDENS / "tsm-r50-8seg_8x64x64.npz")
+    paddle_files.write_golden(tmp_path / "a.pdparams", golden)
+    clip = torch.from_numpy(paddle_files.golden_clip(golden))
+    convert(
+        tmp_path / "a.pdparams",
+        tmp_path / "b.pth",
+        source="paddlevideo",
+        variant="tsm-r50-8seg",
+        to="mmaction2",
+    )
+    convert(tmp_path / "b.pth", tmp_path / "c.pth", source="mmaction2", to="tsm")
+    convert(tmp_path / "c.pth", tmp_path / "d.pdparams", source="tsm", to="paddlevideo")
+    for name in ("b.pth", "c.pth", "d.pdparams"):
+        told = {} if name.endswith("pth") else {"variant": "tsm-r50-8seg"}
+        model = load_model(tmp_path / name, **told)
+        with torch.inference_mode():
+            logits = model(clip).numpy()
+        assert np.abs(logits - golden["logits"]).max() <= 1e-5 * np.abs(golden["logits"]).max(), name
+    assert (tmp_path / "d.pdparams").read_bytes() == (tmp_path / "a.pdparams").read_bytes()
+
+
+@pytest.mark.full
+def test_a_wrong_direction_is_found(tmp_path: Path) -> None:
+    """The weights under mmaction2's names, but with the channels where PaddleVideo has them."""
+    golden = np.load(GOLDENS / "tsm-r50-8seg_8x64x64.npz")
+    source, output, native = (tmp_path / name for name in ("a.pdparams", "b.pth", "c.pth"))
+    paddle_files.write_golden(source, golden)
+    np.save(tmp_path / "clip.npy", paddle_files.golden_clip(golden))
+    told = {"source": "paddlevideo", "variant": "tsm-r50-8seg"}
+    convert(source, output, to="mmaction2", **told)
+    assert verify(source, output, variant="tsm-r50-8seg", clip=tmp_path / "clip.npy").ok
+    convert(source, native, **told)
+    state, wrong = (torch.load(path, weights_only=True) for path in (output, native))
+    torch.save(dict(zip(state, wrong.values(), strict=True)), tmp_path / "wrong.pth")
+    result = verify(source, tmp_path / "wrong.pth", variant="tsm-r50-8seg", clip=tmp_path / "clip.npy")
+    assert not result.exact.ok
+    assert result.functional is not None
+    assert not result.functional.ok

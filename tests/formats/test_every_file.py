@@ -23,7 +23,12 @@ SAID = (
     "never initialised",
     "name a file",
 )
-SAID += ("holds 4 checkpoints", "name the file inside")
+SAID += (
+    "holds 4 checkpoints",
+    "name the file inside",
+    "holds the state of an optimizer",
+    "one behind the other",
+)
 """What is said of files without weights, and of folders with several."""
 
 

@@ -71,6 +71,21 @@ SLIPS = {
     "unknown setting": Slip(
         "settings = { alpha = 8 }", "settings = { alpa = 8 }", "settings.alpa", "'alpha'"
     ),
+    "default of a row": Slip(
+        'default_targets = ["torchvision"]',
+        'default_targets = ["torchvison"]',
+        "default_targets",
+        "'torchvision'",
+        name="gluoncv",
+    ),
+    "word of a setting": Slip(
+        'slow_frames = "appended"',
+        'slow_frames = "apended"',
+        "given.slow_frames",
+        "'appended'",
+        "networks",
+        "slowfast",
+    ),
     "wrong rank of axes": Slip(
         "/conv_3d/w D H W I O -> O I D H W",
         "/conv_3d/w H W I O -> O I H W",

@@ -73,6 +73,11 @@ AMBIGUOUS = {
     "pyslowfast/ava_slowfast_32x2_r50_short": "AVA_SLOWFAST_32x2_R50_SHORT",
     "pyslowfast/c2_ava_slowfast_32x2_r101": "AVA_SLOWFAST_32x2_R101_50_50",
     "pytorchvideo/x3d_xs": "x3d_xs",
+    "mmaction2/tsm_r50_nl_embedded_gaussian_8seg_k400": "tsm-r50-nl-embedded-gaussian",
+    "mmaction2/tsm_r50_nl_dot_product_8seg_k400": "tsm-r50-nl-dot-product",
+    "mmaction2/c2d_r50_8x8_k400": "c2d-r50",
+    "mmaction2/c2d_r50_nopool_8seg_k400": "c2d-r50-nopool",
+    "mmaction2/c2d_r101_nopool_8seg_k400": "c2d-r101-nopool",
 }
 """Tables whose names and shapes are another network's or model's too, with what is to be asked for."""
 
@@ -92,7 +97,7 @@ def test_names_and_shapes_of_the_live_network(key: str) -> None:
     table, layout = TABLES[key], load_layout(layout_of(key))
     found = recognised(key, layout.name)
     info = network_info(found, None)
-    stored = {entry.name: entry.file_shape(found.sizes) for entry in found.slots if entry.name}
+    stored = {found.prefix + entry.name: entry.file_shape(found.sizes) for entry in found.slots if entry.name}
     counters = {name: shape for name, shape in table.keys.items() if name.endswith("num_batches_tracked")}
     assert stored | counters | dict.fromkeys(found.dropped, (512, 256, 5, 1, 1)) == table.keys
     shells = {name: zeros(name, "float32", shape) for name, shape in stored.items()}
@@ -229,6 +234,8 @@ STAGES = {
         }
     ),
     "resnet2d": Stages({**BLOCKS, "pooled": "pool"}),
+    "tsm": Stages(BLOCKS),
+    "x3d": Stages(BLOCKS),
     "slowfast": Stages(
         {
             f"{path}_path.{stage}": f"{path}.{'pool1' if stage == 'stem' else stage + '.'}"
@@ -291,8 +298,9 @@ REGIONS = torch.tensor([[0.0, 5, 12, 90, 150], [0, 30, 40, 111, 100], [0, 0, 0, 
 def golden_inputs(family: str, meta: dict) -> list[torch.Tensor]:
     clip = seeded_weights.target_input(meta["seed"], meta["input_shape"])
     assert seeded_weights.digest_one(clip) == meta["input_sha256"]
-    if family == "resnet2d":  # two frames of a video each
-        videos = clip.reshape(-1, 2, *clip.shape[1:])
+    if family in ("resnet2d", "tsm"):  # two frames of a video each, where nothing else is said
+        frames = re.match(r"(\d+) frames of a video", meta["note"])
+        videos = clip.reshape(-1, int(frames[1]) if frames else 2, *clip.shape[1:])
         return [torch.from_numpy(videos.transpose(0, 2, 1, 3, 4).copy())]
     if any(word in meta["model"] for word in ("rcnn", "ava", "detection")):
         return [torch.from_numpy(clip), REGIONS]
@@ -309,7 +317,7 @@ def shows(path: Path) -> set[str]:
     """
     project = path.stem.split("-")[0]
     kinds = re.findall(
-        "ssn|tsn|csn|r2plus1d|slowfast|slowonly|inception|nl|context|rcnn|detection|x3d|mc3", path.stem
+        "ssn|tsn|tsm|csn|r2plus1d|slowfast|slowonly|inception|nl|context|rcnn|detection|x3d|mc3", path.stem
     )
     return set() if "c3d" in path.stem or project == "pytorch" else {path.parent.name, project, *kinds}
 

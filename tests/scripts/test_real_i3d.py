@@ -89,12 +89,18 @@ def test_a_file_is_the_release_only_where_size_and_both_hashes_fit(script, relea
         ),
         ("WARNING: Read timed out.\nERROR: THESE PACKAGES DO NOT MATCH THE HASHES\n    Got  00", False),
         ("ERROR: metadata-generation-failed", False),
+        ("error: metadata-generation-failed\n\nhint: see above", False),
+        ("ERROR: HTTP error 503 while getting https://example.org/x.tar.gz", True),
+        ("ERROR: HTTP error 404 while getting https://example.org/x.tar.gz", False),
+        ("ERROR: HTTP error 5030 of another kind", False),
         ("/usr/bin/python3: No module named pip", False),
         ("", False),
     ],
 )
 def test_only_a_missing_network_is_no_failure(script, said, offline):
-    assert isinstance(script.failure(said), script.Unreachable if offline else script.Failed)
+    failure = script.failure(said)
+    assert isinstance(failure, script.Unreachable if offline else script.Failed)
+    assert not str(failure).lower().startswith(("error", "hint"))
 
 
 @pytest.mark.parametrize(

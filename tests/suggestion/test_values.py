@@ -335,6 +335,26 @@ def test_any_change_of_axes_is_found(seed):
     np.testing.assert_array_equal(found, moved)
 
 
+@pytest.mark.parametrize("seed", [4, 6, 12, 15])
+def test_vectors_of_one_module_do_not_go_to_two(seed, tmp_path):
+    """In files without an order, what stands beside a weight may belong to another one, as its name shows."""
+    draw = np.random.default_rng(seed)
+    names = {"a.conv.w": "x.0.weight", "a.bn.s": "x.1.weight", "a.bn.b": "x.1.bias"}
+    names |= {"b.conv.w": "y.0.weight", "b.bn.s": "y.1.weight", "b.bn.b": "y.1.bias"}
+    names |= {"f.w": "z.weight", "f.b": "z.bias"}
+    shapes = {"a.conv.w": (8, 3, 3, 3), "b.conv.w": (8, 8, 1, 1), "f.w": (8, 8)}
+    left, right = ([*one] for one in (names, names.values()))
+    draw.shuffle(left)
+    draw.shuffle(right)
+    back = {name: old for old, name in names.items()}
+    found = suggest(
+        save(tmp_path / "a.pth", {name: values(*shapes.get(name, (8,))) for name in left}),
+        save(tmp_path / "b.pth", {name: values(*shapes.get(back[name], (8,))) for name in right}),
+        tmp_path / "map.toml",
+    )
+    assert {row["from"]: row["to"] for row in found.rows if not row["doubt"]}.items() <= names.items()
+
+
 # Factors
 
 

@@ -37,6 +37,7 @@ def open_mxnet(file: SourceFile, kind: str, options: ReadOptions) -> Checkpoint 
     return Checkpoint(
         path=file.path,
         files=(file,),
+        inside=None if inner is file else inner,
         format="mxnet",
         container="MXNet parameter file" + (" in a zip file" if kind == "zip" else ""),
         tensors=contents.tensors,

@@ -1,8 +1,9 @@
 """Reads ONNX tensors: TensorProto messages, in every form in which they hold their values.
 
 TensorProto has dims 1, data_type 2, the lists float_data 4, int32_data 5, string_data 6, int64_data 7, double_data 10
-and uint64_data 11, name 8, raw_data 9, and external_data 13 (key 1, value 2). The list int32_data also holds what is
-narrower: float16 and bfloat16 by their bits, several elements of a few bits in a number.
+and uint64_data 11, name 8, raw_data 9, external_data 13 (key 1, value 2) and data_location 14 (0 in the file, 1 in
+another one). The list int32_data also holds what is narrower: float16 and bfloat16 by their bits, several elements of a
+few bits in a number.
 """
 
 from __future__ import annotations
@@ -45,6 +46,7 @@ _LISTS = {1: 4, 14: 4, 7: 7, 11: 10, 15: 10, 12: 11, 13: 11}
 _INT32 = 5
 _WIRES = {4: FIXED32, 10: FIXED64, 5: VARINT, 7: VARINT, 11: VARINT}
 _AXES = 32
+_HERE, _OUTSIDE = 0, 1
 _FILES = 1_000
 
 
@@ -75,6 +77,7 @@ class TensorReader:
         texts: list[Field] = []
         typed: dict[int, list[Field]] = {number: [] for number in _WIRES}
         entries: dict[str, str] = {}
+        location = _HERE
         for inner in self.wire.inside(field):
             if inner.number == 1 and inner.wire in (VARINT, BYTES):
                 shape += self.wire.varints(inner, _AXES)
@@ -93,6 +96,10 @@ class TensorReader:
             elif inner.number == 13:
                 key, value = pair(self.wire, inner)
                 entries[key] = value
+            elif inner.number == 14 and inner.wire == VARINT:
+                location = inner.value
+        inside = any(piece.size for piece in (*raw, *texts)) or any(typed.values())
+        self._check_location(name, location, entries, inside=inside)
         if not all(size < 1 << 31 for size in shape):
             raise self._bad("has an impossible shape", name)
         if kind not in _TYPES:
@@ -109,6 +116,17 @@ class TensorReader:
         else:
             data = self._typed(name, typed, _LISTS.get(kind, _INT32), nbytes, max(1, bits // 8))
         return Stored(name=name, dtype=dtype, shape=tuple(shape), data=data)
+
+    def _check_location(self, name: str, location: int, entries: dict[str, str], *, inside: bool) -> None:
+        """Raise `BadInput` unless the values are where ``data_location`` says, and nowhere else."""
+        advice = "the file is damaged; export it again"
+        if location not in (_HERE, _OUTSIDE):
+            raise self._bad(f"has its values in an unknown kind of place, {location}", name, advice)
+        if entries and inside:
+            raise self._bad("has values both in the file and in another one", name, advice)
+        if bool(entries) != (location == _OUTSIDE):
+            where, what = ("in the file", "another one") if entries else ("in another file", "none")
+            raise self._bad(f"says that its values are {where}, and names {what}", name, advice)
 
     def floats(self, name: str, pieces: list[Field]) -> Stored:
         """A list of float32 that is an attribute."""

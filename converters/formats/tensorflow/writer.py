@@ -6,23 +6,25 @@ in DeepMind's own files. `sstable` and `reader` describe the formats.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 from converters.errors import Refused
 from converters.formats.io.crc32c import crc32c, masked, running_crc32c
 from converters.formats.io.protobuf_writer import message, number, varint
 
+from .object_graph import COUNTER, GRAPH, LAYER, SUFFIX, graph_of, text_tensor
 from .reader import DTYPE
 from .sstable import MAGIC
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable, Iterator, Sequence
 
     from converters.formats.format import Content
     from converters.formats.io.output_stream import Output
     from converters.tensor import Tensor
 
 _CODES = {name: code for code, name in DTYPE.items()}
+_TEXT = 7
 _HEADER = bytes.fromhex("08011a020801")  # one shard, little-endian, written for readers of version 1
 _BLOCK = 256 * 1024  # bytes after which a block is closed
 _RESTART = 16  # entries after which a key is written in full
@@ -35,12 +37,14 @@ def write_tensorflow(
     *,
     progress: Callable[[int], None] | None = None,
 ) -> None:
-    """Write ``tensors`` sorted by name, as the format requires, one chunk in memory at a time.
+    """Write ``tensors`` sorted by name, as the format requires, one chunk in memory at a time; before them the object
+    graph of those that are named as TensorFlow 2 names variables, if any are.
 
     ``progress`` is called with the number of bytes of each chunk. Raises `Refused` for a name that a checkpoint
     cannot have; `ValueError` if a name occurs twice or the length of a tensor's data contradicts its shape.
     """
     entries = [(b"", _HEADER)]
+    graph = [*_write_graph(data, [tensor.name for tensor in tensors if tensor.name.endswith(SUFFIX)])]
     for key, tensor in sorted(((_key(tensor.name, index.path), tensor) for tensor in tensors), key=_first):
         if key == entries[-1][0]:
             raise ValueError(f"{tensor.name}: the name occurs twice")
@@ -54,8 +58,26 @@ def write_tensorflow(
         size = data.position - start
         if size != tensor.nbytes:
             raise ValueError(f"{tensor.name}: {size} bytes of data, {tensor.nbytes} by its shape")
-        entries.append((key, _entry(tensor, start, size, masked(crc.value()))))
-    write_table(index, entries)
+        place = _Place(_CODES[tensor.dtype], tensor.shape, start, size, masked(crc.value()))
+        entries.append((key, _entry(place)))
+    write_table(index, sorted((*entries, *graph)))
+
+
+def _write_graph(data: Output, keys: Sequence[str]) -> Iterator[tuple[bytes, bytes]]:
+    """Write what TensorFlow 2 has beside variables of these keys, and give the entries: the object graph, and where the
+    model is an object of a ``tf.train.Checkpoint`` the number of times that it was saved. Nothing without keys."""
+    if not keys:
+        return
+    if COUNTER not in keys and not any(key.startswith(LAYER) for key in keys):
+        keys = [*keys, COUNTER]
+        once = (1).to_bytes(8, "little")
+        place = _Place(_CODES["int64"], (), data.position, len(once), masked(crc32c(once)))
+        data.write(once)
+        yield COUNTER.encode(), _entry(place)
+    content, crc = text_tensor(graph_of(keys))
+    place = _Place(_TEXT, (), data.position, len(content), crc)
+    data.write(content)
+    yield GRAPH.encode(), _entry(place)
 
 
 def write_table(out: Output, entries: Sequence[tuple[bytes, bytes]]) -> None:
@@ -125,11 +147,21 @@ def _key(name: str, path: str) -> bytes:
     return key
 
 
-def _entry(tensor: Tensor, offset: int, size: int, crc: int) -> bytes:
+class _Place(NamedTuple):
+    """Where a tensor is in the one shard: its dtype's number, shape, offset, size in bytes and masked CRC-32C."""
+
+    dtype: int
+    shape: tuple[int, ...]
+    offset: int
+    size: int
+    crc: int
+
+
+def _entry(place: _Place) -> bytes:
     """A BundleEntryProto; fields that are zero are left out, as in protocol buffers."""
-    shape = b"".join(message(2, _number(1, length)) for length in tensor.shape)
-    place = _number(4, offset) + _number(5, size)
-    return _number(1, _CODES[tensor.dtype]) + message(2, shape) + place + b"\x35" + crc.to_bytes(4, "little")
+    shape = b"".join(message(2, _number(1, length)) for length in place.shape)
+    span = _number(4, place.offset) + _number(5, place.size)
+    return _number(1, place.dtype) + message(2, shape) + span + b"\x35" + place.crc.to_bytes(4, "little")
 
 
 def _number(field: int, value: int) -> bytes:

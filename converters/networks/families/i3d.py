@@ -55,24 +55,28 @@ _WINDOW = (2, 7, 7)
 
 
 class Mixed(nn.Module):
-    """A block of four branches, their channels concatenated; the last begins with a pool."""
+    """A block of four branches, their channels concatenated; the last begins with a pool. ``stride`` has a one for
+    every axis, of clips or of frames."""
 
-    def __init__(self, shapes: ModuleShapes, channels: int, eps: float) -> None:
+    def __init__(
+        self, shapes: ModuleShapes, channels: int, eps: float, stride: tuple[int, ...] = (1, 1, 1)
+    ) -> None:
         super().__init__()
         self.out_channels = 0
+        self.pool = nn.MaxPool3d(3, 1, 1) if len(stride) == 3 else nn.MaxPool2d(3, 1, 1)
         for names in _BRANCHES:
             inner = channels
             for name in names:
-                unit = Unit(shapes.under(name), inner, eps, (1, 1, 1))
+                unit = Unit(shapes.under(name), inner, eps, stride)
                 self.add_module(name, unit)
                 inner = unit.out_channels
             self.out_channels += inner
 
     def forward(self, x: Tensor) -> Tensor:
-        """[N, channels, T, H, W] -> [N, out_channels, T, H, W]."""
+        """[N, channels, ...] -> [N, out_channels, ...]."""
         outs = []
         for names in _BRANCHES:
-            out = F.max_pool3d(x, 3, stride=1, padding=1) if names == ("b3b",) else x
+            out = self.pool(x) if names == ("b3b",) else x
             for name in names:
                 out = F.relu_(self.get_submodule(name)(out))
             outs.append(out)

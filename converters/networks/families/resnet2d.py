@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from converters.networks.layers import Unit, check_input
+from converters.networks.layers import FrameNetwork, Unit
 from converters.networks.record import NetworkRecord
 from converters.networks.resnet import UNITS, ResNet, Stage
 
@@ -21,15 +21,11 @@ if TYPE_CHECKING:
     from converters.networks.spec import ModuleShapes, Settings
 
 
-class FrameResNet(ResNet):
+class FrameResNet(FrameNetwork, ResNet):
     """Frames [N, C, T, H, W], T of one video, to logits, averaged over them; blocks see [N * T, C, H, W]."""
 
-    channels: int
-
-    def steps(self, x: Tensor) -> Iterator[tuple[str, Tensor]]:
-        check_input(x, "NCTHW", self.channels)
-        for name, out in super().steps(x.transpose(1, 2).flatten(0, 1)):
-            yield name, out.reshape(len(x), -1, out.shape[1]).mean(dim=1) if name == "logits" else out
+    def frame_steps(self, x: Tensor) -> Iterator[tuple[str, Tensor]]:
+        return ResNet.steps(self, x)
 
     def enter(self, x: Tensor) -> Tensor:
         return F.relu_(self.stem(x))

@@ -3,7 +3,7 @@
 Modules: ``stem`` (``space``, then ``conv`` and ``bn``), ``layer1`` .. ``layer4`` of blocks with ``conv1``, ``conv2``,
 perhaps ``squeeze``, ``conv3`` and perhaps ``shortcut``, then ``conv5``, ``lin5`` and ``head``. Settings:
 ``blocks`` and ``spatial_strides`` of the stages, and ``window``, the rows and columns of the last map that are averaged
-together.
+together where ``head`` is ``"windows"``; ``"global"`` averages all of it.
 """
 
 from __future__ import annotations
@@ -90,7 +90,8 @@ class X3D(Network):
         super().__init__()
         eps = settings.bn_eps
         self.channels = shapes["stem.space.conv.weight"][1]
-        self.window = settings.integer("window")
+        whole = settings.choice("head", {"windows": False, "global": True})
+        self.window = None if whole else settings.integer("window")
         self.stem = Stem(shapes.under("stem"), self.channels, eps)
         channels = self.stem.out_channels
         rows = zip(settings.integers("blocks", 4), settings.integers("spatial_strides", 4), strict=True)
@@ -117,7 +118,7 @@ class X3D(Network):
         x = F.relu_(self.conv5(x))
         yield "conv5", x
         frames, *space = x.shape[2:]
-        x = F.avg_pool3d(x, (frames, *(min(size, self.window) for size in space)), stride=1)
+        x = F.avg_pool3d(x, (frames, *(min(size, self.window or size) for size in space)), stride=1)
         yield "pool", x
         x = F.relu_(self.lin5(x))
         yield "lin5", x

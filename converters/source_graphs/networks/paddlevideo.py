@@ -10,6 +10,7 @@ from __future__ import annotations
 import re
 from typing import TYPE_CHECKING, Any
 
+from converters.errors import Refused
 from converters.source_graphs.net import NetBuilder
 from converters.source_graphs.record import SourceRecord
 
@@ -34,11 +35,15 @@ _BLOCK = re.compile(r"backbone\.res(\d)([a-z])(\d*)\.conv0\._conv\.weight")
 
 def recognise(tensors: Mapping[str, Shape], settings: Mapping[str, Any]) -> SourceNet | None:
     """The network over ``tensors`` (name to shape): of clips ``[N, C, T, H, W]`` for SlowFast, of frames
-    ``[N * T, C, H, W]`` for the others. None if they are not PaddleVideo's: they have neither stem."""
-    if "backbone.s1.pathway1_stem._conv.weight" in tensors:
-        return _SlowFast(tensors).network()
-    if "backbone.conv._batch_norm._variance" in tensors:
-        return _Frames(tensors, str(settings.get("model", ""))).network()
+    ``[N * T, C, H, W]`` for the others. None if they are not PaddleVideo's: they have neither stem. Raises `Refused` if
+    a tensor is missing."""
+    try:
+        if "backbone.s1.pathway1_stem._conv.weight" in tensors:
+            return _SlowFast(tensors).network()
+        if "backbone.conv._batch_norm._variance" in tensors:
+            return _Frames(tensors, str(settings.get("model", ""))).network()
+    except KeyError as error:
+        raise Refused(f"is not a network of PaddleVideo: it has no tensor {error}") from None
     return None
 
 

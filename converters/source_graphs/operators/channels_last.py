@@ -11,12 +11,14 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Sequence
 
     from converters.source_graphs.net import SourceOp
     from converters.source_graphs.translation import Emitter
 
-_PADDING = {"SAME": "SAME_UPPER", "VALID": "VALID"}
+PADDING = {"SAME": "SAME_UPPER", "VALID": "VALID"}
+"""TensorFlow's rules of padding as ONNX calls them."""
+
 _AXES = {0: 0, 1: 2, 2: 3, 3: 4, 4: 1, -1: 1}
 """The axes of a clip in ONNX's order."""
 
@@ -27,7 +29,7 @@ def transpose_clip(emit: Emitter, op: SourceOp) -> None:
 
 
 def convolve(emit: Emitter, op: SourceOp) -> None:
-    """A 3D convolution with the arguments ``strides`` and ``padding``."""
+    """A 3D convolution with the arguments ``strides``, ``padding`` and perhaps ``groups``."""
     value, kernel = op.inputs
     transposed = emit("Transpose", [kernel], f"{kernel}/OIDHW", perm=[4, 3, 0, 1, 2])
     emit(
@@ -36,7 +38,8 @@ def convolve(emit: Emitter, op: SourceOp) -> None:
         op.outputs[0],
         kernel_shape=emit.shape(kernel)[:3],
         strides=op.args["strides"],
-        auto_pad=_PADDING[op.args["padding"]],
+        auto_pad=PADDING[op.args["padding"]],
+        group=op.args.get("groups", 1),
     )
 
 
@@ -65,7 +68,7 @@ def pool(emit: Emitter, op: SourceOp, *, kind: str, window: str) -> None:
         op.outputs[0],
         kernel_shape=op.args[window],
         strides=op.args["strides"],
-        auto_pad=_PADDING[op.args["padding"]],
+        auto_pad=PADDING[op.args["padding"]],
     )
 
 
@@ -84,6 +87,15 @@ def concatenate(emit: Emitter, op: SourceOp) -> None:
 def mean(emit: Emitter, op: SourceOp) -> None:
     """Over an ``axis`` of what `squeeze` left."""
     emit("ReduceMean", [op.inputs[0], emit.integers(op.args["axis"])], op.outputs[0], keepdims=0)
+
+
+def elementwise(kind: str) -> Callable[[Emitter, SourceOp], None]:
+    """An operator of ONNX that takes the same inputs."""
+
+    def write(emit: Emitter, op: SourceOp) -> None:
+        emit(kind, op.inputs, op.outputs[0])
+
+    return write
 
 
 def relu(emit: Emitter, op: SourceOp) -> None:

@@ -1,12 +1,13 @@
-"""TensorFlow 1's operators in ONNX: those that kinetics-i3d consists of, batch norm as Sonnet builds it."""
+"""TensorFlow's operators in ONNX: those that I3D consists of, batch norm as Sonnet builds it, and MoViNet's."""
 
 from __future__ import annotations
 
 from functools import partial
 
-from . import channels_last
+from . import channels_last, garden
 
 VOCABULARY = {
+    **garden.VOCABULARY,
     "AvgPool3D": partial(channels_last.pool, kind="AveragePool", window="ksize"),
     "BatchNorm": partial(channels_last.normalise, epsilon="variance_epsilon"),
     "BiasAdd": channels_last.add_bias,

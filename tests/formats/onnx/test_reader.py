@@ -154,6 +154,45 @@ def test_external_data_that_are_not_there(entries: dict, text: str, tmp_path: Pa
         read(tmp_path / "m.onnx", model(external("w.bin", **entries)))
 
 
+def in_the_file_too(tensor: TensorProto) -> None:
+    tensor.raw_data = ARRAY.tobytes()
+
+
+def in_a_list_too(tensor: TensorProto) -> None:
+    tensor.float_data.extend(ARRAY.ravel())
+
+
+def said_to_be_in_the_file(tensor: TensorProto) -> None:
+    tensor.ClearField("data_location")
+
+
+def nowhere(tensor: TensorProto) -> None:
+    del tensor.external_data[:]
+
+
+def inside_and_said_to_be_outside(tensor: TensorProto) -> None:
+    nowhere(tensor)
+    in_the_file_too(tensor)
+
+
+@pytest.mark.parametrize(
+    ("change", "text"),
+    [
+        (in_the_file_too, "has values both in the file and in another one"),
+        (in_a_list_too, "has values both in the file and in another one"),
+        (said_to_be_in_the_file, "says that its values are in the file, and names another one"),
+        (nowhere, "says that its values are in another file, and names none"),
+        (inside_and_said_to_be_outside, "says that its values are in another file, and names none"),
+    ],
+)
+def test_values_are_in_one_place_and_where_the_model_says(change, text: str, tmp_path: Path) -> None:
+    (tmp_path / "w.bin").write_bytes(ARRAY.tobytes())
+    tensor = external("w.bin")
+    change(tensor)
+    with pytest.raises(BadInput, match=text):
+        read(tmp_path / "m.onnx", model(tensor))
+
+
 def test_external_data_may_be_no_device(tmp_path: Path) -> None:
     os.mkfifo(tmp_path / "w.bin")
     with pytest.raises(BadInput, match="is a pipe or a device"):

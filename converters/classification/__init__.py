@@ -1,0 +1,1 @@
+"""Classify a video with a network: its frames in, the likeliest classes out."""

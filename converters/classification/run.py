@@ -1,0 +1,174 @@
+"""Run a network over the clips of a video. Only the frames of clips are in memory, already resized and cropped."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from converters.clips.preprocess import positions, preprocess
+from converters.errors import BadInput
+from converters.record import Record
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+    import torch
+
+    from converters.clips.description import ClipPreprocessing
+    from converters.networks.layers import Network
+
+    from .video import Video
+
+PIECE = 8
+"""Frames that a streaming network is given at a time."""
+
+
+class Work(Record):
+    """A network, how its clips are made, the video, and the mean cube, None where none is subtracted."""
+
+    model: Network
+    wanted: ClipPreprocessing
+    video: Video
+    mean: Any
+
+
+class Seen(Record):
+    """What a network made of a video: the probability of each class, and the frames that it saw.
+
+    ``starts`` are the first frames of the clips, ``places`` all of their frames, of a video of ``video_frames``;
+    ``frames`` are those of one clip and ``size`` is their height and width.
+    """
+
+    probabilities: list[float]
+    starts: tuple[int, ...]
+    places: tuple[int, ...]
+    frames: int
+    size: tuple[int, int]
+    video_frames: int
+
+
+def is_streaming(model: Network) -> bool:
+    """Whether a network takes the frames of a video one after the other."""
+    return hasattr(model, "initial_state") and hasattr(model, "step")
+
+
+def classify_clips(work: Work, clips: int) -> Seen:
+    """Average the probabilities of clips that are spread evenly over the video; one is its middle."""
+    import torch
+
+    count = sum(1 for _ in work.video.frames())
+    _require_frames(count, work.video)
+    chosen = [positions(count, work.wanted, work.video.rate, start) for start in _starts(work, count, clips)]
+    needed = {place for places in chosen for place in places}
+    sums, size = None, (0, 0)
+    ready = _frames(work, needed) if not _depends_on_place(work.mean) else {}
+    for places in chosen:
+        clip = (
+            torch.cat([ready[place] for place in places], dim=2) if ready else _with_mean_cube(work, places)
+        )
+        size = (clip.shape[3], clip.shape[4])
+        found = _probabilities(work.model, clip)
+        sums = found if sums is None else sums + found
+    assert sums is not None
+    return Seen(
+        probabilities=(sums / len(chosen)).tolist(),
+        starts=tuple(places[0] for places in chosen),
+        places=tuple(sorted(needed)),
+        frames=len(chosen[0]),
+        size=size,
+        video_frames=count,
+    )
+
+
+def classify_stream(work: Work) -> Seen:
+    """Give a network the whole video, a few frames at a time."""
+    import torch
+
+    step, count, due = _step(work), 0, 0.0
+    state: Any = work.model.initial_state
+    piece: list[torch.Tensor] = []
+    places: list[int] = []
+    logits, size = None, (0, 0)
+
+    def run() -> None:
+        nonlocal state, logits
+        with torch.inference_mode():
+            logits, state = work.model.step(torch.cat(piece, dim=2), state)  # type: ignore[operator]
+        piece.clear()
+
+    for frame in work.video.frames():
+        while round(due) == count:
+            piece.append(one_frame(frame, work.wanted))
+            size = (piece[-1].shape[3], piece[-1].shape[4])
+            places.append(count)
+            due += step
+            if len(piece) == PIECE:
+                run()
+        count += 1
+    _require_frames(count, work.video)
+    if piece:
+        run()
+    assert logits is not None
+    return Seen(
+        probabilities=logits[0].double().softmax(0).tolist(),
+        starts=(0,),
+        places=tuple(places),
+        frames=len(places),
+        size=size,
+        video_frames=count,
+    )
+
+
+def one_frame(frame: Any, wanted: ClipPreprocessing, mean: Any = None) -> torch.Tensor:
+    """A frame [H, W, 3] as a clip of one, [1, 3, 1, height, width]."""
+    return preprocess(frame[None], wanted.replace(frames=1, step=1, rate=None), mean=mean)
+
+
+def _frames(work: Work, places: set[int]) -> dict[int, torch.Tensor]:
+    """Some frames of a video, ready for the network, by their numbers."""
+    return {
+        place: one_frame(frame, work.wanted, work.mean)
+        for place, frame in enumerate(work.video.frames())
+        if place in places
+    }
+
+
+def _depends_on_place(mean: Any) -> bool:
+    """Whether a mean cube has other values for every frame of a clip."""
+    return getattr(mean, "ndim", 0) == 4 and mean.shape[1] > 1
+
+
+def _with_mean_cube(work: Work, places: list[int]) -> torch.Tensor:
+    """A clip of these frames with a mean cube of as many frames subtracted."""
+    import numpy
+
+    kept = {place: frame for place, frame in enumerate(work.video.frames()) if place in places}
+    frames = numpy.stack([kept[place] for place in places])
+    wanted = work.wanted.replace(frames=len(places), step=1, rate=None)
+    return preprocess(frames, wanted, mean=work.mean)
+
+
+def _starts(work: Work, count: int, clips: int) -> Iterable[float | None]:
+    """The first frames of the clips. Of a video that is shorter than one, there is one."""
+    if clips == 1:
+        return [None]
+    last = max(0, count - 1 - ((work.wanted.frames or 1) - 1) * _step(work))
+    return sorted({float(round(last * number / (clips - 1))) for number in range(clips)})
+
+
+def _step(work: Work) -> float:
+    """Frames of the video from one of the network's to the next."""
+    rate, own = work.video.rate, work.wanted.rate
+    return work.wanted.step * (rate / own if rate and own else 1.0)
+
+
+def _probabilities(model: Network, clip: torch.Tensor) -> torch.Tensor:
+    import torch
+
+    with torch.inference_mode():
+        found: torch.Tensor = model(clip)[0].double().softmax(0)
+    return found
+
+
+def _require_frames(count: int, video: Video) -> None:
+    if not count:
+        raise BadInput("holds no frame that can be decoded", path=video.path)

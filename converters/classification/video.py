@@ -1,0 +1,137 @@
+"""Frames of a video, a GIF or a folder of pictures, one after the other, with PyAV."""
+
+from __future__ import annotations
+
+import os
+from contextlib import contextmanager
+from fractions import Fraction
+from typing import TYPE_CHECKING, Any
+
+from converters.errors import BadInput, ConverterError
+from converters.files import SourceFile
+from converters.record import Record
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from typing import BinaryIO
+
+DEMUXERS = (
+    "apng,asf,avi,bmp_pipe,dv,flv,gif,h264,hevc,ivf,jpeg_pipe,matroska,mov,mpeg,mpegts,mpegvideo,mxf,nut,ogg,png_pipe,"
+    "rm,tiff_pipe,webm,webp_pipe,yuv4mpegpipe"
+)
+"""The formats that are read: none that names other files or addresses, as playlists do."""
+
+PICTURES = (".bmp", ".jpeg", ".jpg", ".png", ".tif", ".tiff", ".webp")
+"""Suffixes of the files that are frames in a folder."""
+
+LARGEST = 1 << 27
+"""Pixels of a frame that are decoded: 16384x8192."""
+
+
+class Video(Record):
+    """What a video is: ``rate`` are its frames a second, None where nothing says it."""
+
+    path: str
+    rate: float | None = None
+
+    def frames(self) -> Iterator[Any]:
+        """Every frame, [H, W, 3] uint8, RGB, upright. Raises `BadInput` for a file that holds no video, or a damaged
+        one."""
+        for path in _parts(self.path):
+            with _opened(path) as container:
+                for frame in container.decode(video=0):
+                    yield _pixels(frame, path)
+
+
+def open_video(path: str | os.PathLike[str]) -> Video:
+    """A video, a GIF, or a folder of pictures in the order of their names. Raises `BadInput`, or `ConverterError`
+    without PyAV."""
+    path = os.fspath(path)
+    if os.path.isdir(path):
+        return Video(path=path)
+    with _opened(path) as container:
+        rate = container.streams.video[0].average_rate
+    return Video(path=path, rate=float(rate) if rate else None)
+
+
+def _parts(path: str) -> list[str]:
+    """The files of a video: itself, or a folder's pictures, numbers in their names in the order of counting."""
+    if not os.path.isdir(path):
+        return [path]
+    names = [name for name in os.listdir(path) if name.lower().endswith(PICTURES)]
+    if not names:
+        raise BadInput("holds no pictures", path=path, hint=f"they end in {', '.join(PICTURES)}")
+    return [os.path.join(path, name) for name in sorted(names, key=_counting)]
+
+
+def _counting(name: str) -> list[tuple[bool, int, str]]:
+    """A key that sorts ``frame10`` after ``frame9``."""
+    import re
+
+    parts = re.split(r"([0-9]+)", name)
+    return [(part.isdecimal(), int(part) if part.isdecimal() else 0, part) for part in parts]
+
+
+class _Nameless:
+    """An open file without its name, by which FFmpeg would choose a format that opens files by their names."""
+
+    def __init__(self, file: BinaryIO) -> None:
+        self.read, self.seek, self.tell = file.read, file.seek, file.tell
+
+
+@contextmanager
+def _opened(path: str) -> Iterator[Any]:
+    """A container with a video stream. It reads nothing but this file: it is given the open file and no protocols."""
+    av = _require_av()
+    SourceFile(path).close()  # its errors, for what is no regular file
+    try:
+        with (
+            open(path, "rb") as file,
+            av.open(
+                _Nameless(file),
+                container_options={"format_whitelist": DEMUXERS, "protocol_whitelist": "none"},
+            ) as container,
+        ):
+            if not container.streams.video:
+                raise BadInput("holds no video", path=path)
+            yield container
+    except (av.error.FFmpegError, ValueError, MemoryError) as error:
+        reason = (getattr(error, "strerror", "") or str(error)).lower()
+        raise BadInput(
+            f"cannot be read as a video: {reason}",
+            path=path,
+            hint="videos, GIFs and folders of pictures are read",
+        ) from None
+
+
+def _pixels(frame: Any, path: str) -> Any:
+    import numpy
+
+    if frame.width * frame.height > LARGEST:
+        raise BadInput(f"has frames of {frame.width}x{frame.height} pixels", path=path)
+    pixels = frame.to_ndarray(format="rgb24")
+    turns = round(getattr(frame, "rotation", 0) / 90) % 4
+    return numpy.ascontiguousarray(numpy.rot90(pixels, turns)) if turns else pixels
+
+
+def jpeg(pixels: Any) -> bytes:
+    """A picture [H, W, 3], uint8, RGB, as JPEG."""
+    av = _require_av()
+    frame = av.VideoFrame.from_ndarray(pixels, format="rgb24").reformat(format="yuvj420p")
+    encoder = av.CodecContext.create("mjpeg", "w")
+    encoder.width, encoder.height, encoder.pix_fmt = frame.width, frame.height, "yuvj420p"
+    encoder.time_base = Fraction(1, 25)
+    encoder.options = {"qscale": "4", "strict": "unofficial"}
+    return b"".join(bytes(packet) for packet in (*encoder.encode(frame), *encoder.encode(None)))
+
+
+def _require_av() -> Any:
+    try:
+        import av
+        import av.error
+    except ImportError:
+        raise ConverterError(
+            "reading videos needs PyAV", hint="install it: pip install 'video-checkpoint-converters[video]'"
+        ) from None
+    av.logging.set_level(av.logging.PANIC)
+    return av

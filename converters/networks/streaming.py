@@ -1,0 +1,86 @@
+"""What a network over a stream of frames keeps from one step to the next: its state."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Protocol
+
+import torch
+from torch import Tensor
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
+
+FRAMES = "frames"
+"""Of a state: how many frames came before, a float32 without axes."""
+
+
+class Streaming(Protocol):
+    """A network that takes a clip in pieces."""
+
+    @property
+    def initial_state(self) -> InitialState:
+        """The state before the first frame."""
+
+    def step(self, frames: Tensor, state: Mapping[str, Tensor]) -> tuple[Tensor, dict[str, Tensor]]:
+        """The next frames of clips, [N, C, T, H, W] of any T from 1 on, and the state that the frames before them left:
+        the logits [N, classes] of all frames so far, and the state after them. ``state`` stays as it is."""
+
+
+class InitialState(dict[str, Tensor]):
+    """The state before the first frame: empty, which stands for zeros. Called with the shape of clips, [N, C, T, H, W],
+    it gives those zeros by name, as a graph needs them."""
+
+    def __init__(self, zeros: Callable[[tuple[int, ...]], dict[str, Tensor]]) -> None:
+        super().__init__()
+        self._zeros = zeros
+
+    def __call__(self, shape: tuple[int, ...]) -> dict[str, Tensor]:
+        """The zeros for clips of ``shape``, of which the frames do not count."""
+        return self._zeros(tuple(shape))
+
+
+class Memory:
+    """The state ``before`` a step over ``frames``, [N, C, T, ...], and ``after`` it."""
+
+    def __init__(self, before: Mapping[str, Tensor], frames: Tensor) -> None:
+        self.before = before
+        count = before.get(FRAMES)
+        self.count = frames.new_zeros((), dtype=torch.float32) if count is None else count
+        self.after = {FRAMES: self.count + frames.shape[2]}
+
+    def preceded(self, name: str, x: Tensor, length: int) -> Tensor:
+        """[N, C, T, H, W] after the ``length`` frames before it, zeros before the first; the last ones are kept."""
+        buffer = self.before.get(name)
+        if buffer is None:
+            buffer = x.new_zeros((*x.shape[:2], length, *x.shape[3:]))
+        x = torch.cat((buffer, x), dim=2)
+        self.after[name] = x[:, :, -length:]
+        return x
+
+    def means(self, name: str, x: Tensor) -> Tensor:
+        """[N, C, T, 1, 1], for every frame the mean of it and all before it. The sum is kept."""
+        sums = x.cumsum(dim=2)
+        if name in self.before:
+            sums = sums + self.before[name]
+        self.after[name] = sums[:, :, -1:]
+        return sums / (self._numbers(x) + 1)[:, None, None]
+
+    def mean(self, name: str, x: Tensor) -> Tensor:
+        """[N, C, T, 1, 1] to [N, C], the mean of all frames so far. The sum is kept."""
+        total = x.sum(dim=2, keepdim=True)
+        if name in self.before:
+            total = total + self.before[name]
+        self.after[name] = total
+        return (total / self.after[FRAMES]).flatten(1)
+
+    def encoding(self, x: Tensor) -> Tensor:
+        """The sinusoidal encoding of each frame's number, [C, T, 1, 1] for [N, C, T, 1, 1]: sines of the even channels,
+        then cosines of the odd ones (``PositionalEncoding`` of the model garden's ``nn_layers.py``)."""
+        channels = x.shape[1]
+        power = (torch.arange(channels, device=x.device) // 2 * 2).to(x.dtype) / channels
+        angles = (1 / 10_000**power)[:, None] * self._numbers(x)
+        return torch.cat((angles[0::2].sin(), angles[1::2].cos()))[..., None, None]
+
+    def _numbers(self, x: Tensor) -> Tensor:
+        """The frames' numbers from 0."""
+        return torch.arange(x.shape[2], device=x.device, dtype=x.dtype) + self.count

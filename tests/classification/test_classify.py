@@ -1,0 +1,215 @@
+"""Classifying videos: which frames a network is given, and what is said of them."""
+
+from __future__ import annotations
+
+import json
+from fractions import Fraction
+
+import numpy as np
+import pytest
+import torch
+
+from converters import BadInput, Refused, UsageError, classify, preprocess
+from converters.classification.run import Work, classify_clips, classify_stream, is_streaming
+from converters.classification.video import jpeg, open_video
+from converters.clips.description import ClipPreprocessing
+from converters.networks.layers import Network
+
+av = pytest.importorskip("av", reason="needs av: install the extra [dev]")
+
+WANTED = ClipPreprocessing(
+    frames=4, resize=32, crop=(24, 24), order="RGB", range=(0, 255), mean=(127.5,) * 3, std=(127.5,) * 3
+)
+FRAMES = 11
+
+
+def picture(number):
+    """A frame of 40x48 whose brightness is its number."""
+    frame = np.full((40, 48, 3), 20 * number, np.uint8)
+    frame[:, :24, 0] = 255 - 20 * number
+    return frame
+
+
+def write(path, pictures, codec="ffv1", rate=10, pixels="bgr0"):
+    with av.open(str(path), "w") as container:
+        stream = container.add_stream(codec, rate=Fraction(rate))
+        stream.height, stream.width = pictures[0].shape[:2]
+        stream.pix_fmt = pixels
+        for one in pictures:
+            container.mux(stream.encode(av.VideoFrame.from_ndarray(one, format="rgb24")))
+        container.mux(stream.encode(None))
+    return path
+
+
+@pytest.fixture(scope="module")
+def video(tmp_path_factory):
+    return write(tmp_path_factory.mktemp("video") / "film.mkv", [picture(number) for number in range(FRAMES)])
+
+
+class Means(Network):
+    """Logits are the means of the clip's frames, so that they tell which frames it was given."""
+
+    def __init__(self):
+        super().__init__()
+        self.weight = torch.nn.Parameter(torch.ones(()))
+
+    def forward(self, clip):
+        self.seen = clip
+        return clip.mean(dim=(1, 3, 4))
+
+
+class Stream(Means):
+    """The same of a network that is given frames one after the other: logits are the numbers of frames and pieces."""
+
+    @property
+    def initial_state(self):
+        return {"frames": 0, "pieces": 0}
+
+    def step(self, frames, state):
+        assert frames.shape[2] <= 8
+        state = {"frames": state["frames"] + frames.shape[2], "pieces": state["pieces"] + 1}
+        return torch.tensor([[float(state["frames"]), float(state["pieces"])]]), state
+
+
+def work(video, wanted=WANTED, model=None, mean=None):
+    return Work(model=model or Means(), wanted=wanted, video=open_video(video), mean=mean)
+
+
+def all_frames(video):
+    return np.stack(list(open_video(video).frames()))
+
+
+def test_frames_are_those_of_the_file(video):
+    opened = open_video(video)
+    assert opened.rate == 10
+    assert np.array_equal(all_frames(video), [picture(number) for number in range(FRAMES)])
+
+
+@pytest.mark.parametrize(
+    "wanted", [WANTED, WANTED.replace(step=2), WANTED.replace(rate=5.0), WANTED.replace(frames=16)]
+)
+def test_one_clip_is_what_preprocess_makes(video, wanted):
+    given = work(video, wanted)
+    seen = classify_clips(given, 1)
+    expected = preprocess(all_frames(video), wanted, fps=10)
+    assert torch.equal(given.model.seen, expected)
+    assert (seen.frames, seen.size, seen.video_frames) == (wanted.frames, (24, 24), FRAMES)
+    assert np.allclose(seen.probabilities, given.model(expected)[0].double().softmax(0).tolist())
+
+
+def test_clips_are_spread_and_their_probabilities_averaged(video):
+    seen = classify_clips(work(video), 3)
+    assert seen.starts == (0, 4, 7)
+    clips = [preprocess(all_frames(video), WANTED, start=start) for start in seen.starts]
+    expected = sum(Means()(clip)[0].double().softmax(0) for clip in clips) / 3
+    assert np.allclose(seen.probabilities, expected.tolist())
+    assert classify_clips(work(video, WANTED.replace(frames=16)), 5).starts == (0,)  # longer than the video
+
+
+@pytest.mark.parametrize("shape", [(3, 32, 38), (3, 4, 32, 38)])
+def test_a_mean_cube_is_subtracted_frame_by_frame(video, shape):
+    wanted = WANTED.replace(mean=(), std=(), mean_cube="a cube")
+    cube = np.random.default_rng(0).uniform(0, 255, shape).astype(np.float32)
+    given = work(video, wanted, mean=cube)
+    classify_clips(given, 1)
+    assert torch.equal(given.model.seen, preprocess(all_frames(video), wanted, mean=cube))
+
+
+@pytest.mark.parametrize(("rate", "frames"), [(None, FRAMES), (5.0, 6), (20.0, 22)])
+def test_a_stream_is_given_the_whole_video(video, rate, frames):
+    given = work(video, WANTED.replace(rate=rate), Stream())
+    assert is_streaming(given.model)
+    assert not is_streaming(Means())
+    seen = classify_stream(given)
+    pieces = -(-frames // 8)
+    assert seen.frames == frames
+    assert np.allclose(seen.probabilities, torch.tensor([frames, pieces]).double().softmax(0).tolist())
+
+
+def test_other_videos(tmp_path, video):
+    """A GIF, a picture, a folder of pictures in the order of counting."""
+    write(tmp_path / "film.gif", [picture(number) for number in range(5)], "gif", pixels="rgb8")
+    assert all_frames(tmp_path / "film.gif").shape == (5, 40, 48, 3)
+    folder = tmp_path / "frames"
+    folder.mkdir()
+    for number in (10, 9, 2):
+        (folder / f"frame{number}.jpg").write_bytes(jpeg(picture(number)))
+    (folder / "notes.txt").write_text("no picture")
+    found = all_frames(folder)
+    assert [round(float(frame[20, 40, 1]) / 20) for frame in found] == [2, 9, 10]
+    assert open_video(folder).rate is None
+    assert all_frames(folder / "frame9.jpg").shape == (1, 40, 48, 3)
+
+
+def bad_files(folder, video):
+    """What is no video, and what would have other files read."""
+    (folder / "text.mp4").write_text("not a video")
+    (folder / "empty.mp4").write_bytes(b"")
+    (folder / "list.m3u8").write_text(f"#EXTM3U\n#EXTINF:1,\n{video}\n#EXT-X-ENDLIST\n")
+    (folder / "list.ffconcat").write_text(f"ffconcat version 1.0\nfile '{video}'\n")
+    (folder / "list.sdp").write_text("v=0\nm=video 5004 RTP/AVP 96\nc=IN IP4 127.0.0.1\n")
+    (folder / "cut.mkv").write_bytes(video.read_bytes()[:300])
+    (folder / "%03d.png").write_bytes(b"\x89PNG\r\n\x1a\n")
+    (folder / "none").mkdir()
+    return (
+        "text.mp4",
+        "empty.mp4",
+        "list.m3u8",
+        "list.ffconcat",
+        "list.sdp",
+        "cut.mkv",
+        "%03d.png",
+        "none",
+        "gone.mp4",
+    )
+
+
+def test_what_is_no_video_is_refused(tmp_path, video):
+    for name in bad_files(tmp_path, video):
+        with pytest.raises(BadInput):
+            classify_clips(work(tmp_path / name), 1)
+
+
+def test_wrong_calls(tmp_path, video, zoo):
+    source = zoo / "vmz" / "ir-csn-26-0.pkl"
+    with pytest.raises(UsageError, match="0 clips"):
+        classify(source, video, clips=0)
+    with pytest.raises(UsageError, match="at least one class"):
+        classify(source, video, top=0)
+    with pytest.raises(UsageError, match="above 0"):
+        classify(source, video, fps=0)
+    with pytest.raises(BadInput):
+        classify(video, video)
+
+
+def test_the_command(tmp_path, video, zoo, run, monkeypatch):
+    """A real network of a small file; its clip is made small, which none of its tensors minds."""
+    import converters.loading as loading
+
+    monkeypatch.setattr(loading, "describe", lambda _: WANTED)
+    source = zoo / "vmz" / "ir-csn-26-0.pkl"
+    done = run("classify", source, video, "--json", "--clips", 2, "--top", 3, "--html", "<b>.html")
+    assert done.returncode == 0, done.stderr
+    found = json.loads(done.stdout)
+    assert found["ok"]
+    assert found["clips"] == [0, 7]
+    assert [likely["label"] for likely in found["likely"]] == [
+        f"class {one['number']}" for one in found["likely"]
+    ]
+    assert len(found["likely"]) == 3
+    page = (tmp_path / "<b>.html").read_text()
+    assert page.count("data:image/jpeg;base64,") == 8
+    assert "<script" not in page
+    assert "The file does not say what its classes are called" in page
+    assert run("classify", source, video, "--html", "<b>.html").returncode == 1  # exists
+    text = run("classify", source, video, "--quiet").stdout
+    assert text == ""
+
+
+def test_what_does_not_classify_frames(tmp_path, video, zoo):
+    from converters import convert
+
+    backbone = tmp_path / "backbone.pth"
+    convert(zoo / "vmz" / "ir-csn-26-0.pkl", backbone, source="vmz", backbone=True)
+    with pytest.raises(Refused, match="has no classifier"):
+        classify(backbone, video)

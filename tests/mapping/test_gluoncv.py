@@ -1,0 +1,207 @@
+"""GluonCV's zoo: where each network goes, which clips an output takes, and what other files of the zoo are called."""
+
+from __future__ import annotations
+
+import zipfile
+from math import prod
+from typing import TYPE_CHECKING
+
+import numpy as np
+import pytest
+import torch
+
+import converters.mapping.releases as releases
+from converters import inspect
+from converters.conversion.choose_target import choose_target
+from converters.conversion.plan import make_plan
+from converters.errors import Refused
+from converters.hashes import Hash
+from converters.inspection.support_table import exactness
+from converters.mapping.layout_tables import load_layout
+from converters.mapping.match import match_file
+from converters.mapping.names import families, tensor_slots
+from converters.mapping.network_info import network_info
+from converters.mapping.variants import config, shapes, variants
+from converters.networks import build
+from converters.networks.spec import NetworkSpec
+from converters.tensor import Repeated, Tensor
+from tests.helpers import layout_weights
+from tests.helpers.mxnet_files import params
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from converters.mapping.match import Match
+    from converters.mapping.variants import Variant
+
+GLUONCV = load_layout("gluoncv")
+HELD = [
+    one
+    for family in families(GLUONCV)
+    for one in variants(family)
+    if not GLUONCV.support_for(one.name).unsupported
+]
+
+
+def matched(one: Variant, **more: int) -> Match:
+    """A file of GluonCV's with zeros."""
+    sizes = {**layout_weights.sizes(one), **more}
+    zero = bytes(4)
+    tensors = {
+        slot.name: Tensor(
+            slot.name, "float32", slot.file_shape(sizes), Repeated(zero, prod(slot.file_shape(sizes)))
+        )
+        for slot in tensor_slots(GLUONCV, one, sizes, {})
+    }
+    return match_file(GLUONCV, tensors)
+
+
+def network(name: str, **settings: object) -> torch.nn.Module:
+    """A network without weights."""
+    one = layout_weights.variant(name)
+    sizes = {**layout_weights.sizes(one), "classes": 5}
+    known = {
+        f"{module.name}.{leaf}": shape for module in one.modules for leaf, shape in shapes(module, sizes)
+    }
+    return build(NetworkSpec(one.family, name, known, {**config(one), **settings})).eval()
+
+
+@pytest.mark.parametrize("one", HELD, ids=lambda one: one.name)
+def test_where_it_goes_by_itself_is_the_same_function(one: Variant) -> None:
+    (first, *_) = GLUONCV.targets_for(one.name)
+    assert exactness(one, GLUONCV, load_layout(first)).kind == "exact"
+
+
+def test_every_released_network_goes_somewhere_and_has_its_classes_named() -> None:
+    listed = [release for release in releases.releases() if release.zoo == "gluoncv"]
+    assert len(listed) == 37
+    assert {one.network for one in listed} <= {one.name for one in HELD}
+    for release in listed:
+        text = release.file.removesuffix(".params").rpartition("-")[2]
+        known = release.digest or release.hashes[release.file]
+        assert (known.kind, known.digits[:8]) == ("sha1", text)
+    for classes in {one.classes for one in listed}:
+        assert str(classes) in GLUONCV.labels
+
+
+@pytest.mark.parametrize(
+    ("classes", "names"),
+    [
+        (400, {"hurling (sport)", "massaging person's head", "passing American football (in game)"}),
+        (700, {"hurling (sport)", "massaging person's head", "wood burning (art)"}),
+        (101, {"YoYo", "HandstandPushups"}),
+        (51, {"brush_hair", "wave"}),
+        (
+            174,
+            {
+                "Approaching something with your camera",
+                "Twisting (wringing) something wet until water comes out",
+            },
+        ),
+    ],
+)
+def test_classes_are_spelt_as_in_the_data_sets(classes: int, names: set[str]) -> None:
+    match = matched(layout_weights.variant("resnet2d-18"), classes=classes)
+    labels = network_info(match, None).input["labels"]
+    assert len(labels) == len({*labels}) == classes
+    assert names <= {*labels}
+
+
+@pytest.mark.parametrize(("target", "word"), [("pyslowfast", "linspace"), ("native", "appended")])
+def test_an_output_takes_the_clips_of_its_own_layout(target: str, word: str) -> None:
+    match = matched(layout_weights.variant("slowfast-r50"), lateral_t=5)
+    info = network_info(match, None)
+    assert (info.settings["slow_frames"], info.settings["alpha"], info.input["clip"][0]) == (
+        "appended",
+        8,
+        36,
+    )
+    tensors = {slot.name: Tensor(slot.name, "float32", (), None) for slot in match.slots}  # type: ignore[arg-type]
+    plan = make_plan(match, tensors, load_layout(target), info, eps=1e-5)
+    assert plan.settings["slow_frames"] == word
+    assert dict(plan.moved) == ({"slow_frames": "appended"} if word == "linspace" else {})
+    assert any("takes the clips of" in note for note in plan.notes) == (word == "linspace")
+    assert choose_target(match, None).name == "native"
+
+
+def test_both_pathways_frames_in_one_clip() -> None:
+    model = network("slowfast-r50", alpha=8, slow_frames="appended")
+    assert model.fast_frames(36) == 32
+    assert model.slow_indices(36).tolist() == [32, 33, 34, 35]
+    with pytest.raises(ValueError, match="a multiple of 9 frames, got 40"):
+        model.slow_indices(40)
+    assert network("slowfast-r50", alpha=8).fast_frames(36) == 36
+
+
+def test_segments_are_averaged_before_fc6() -> None:
+    model = network("c3d-plain", pools="padded", segments_before_fc6=True)
+    points = model.end_points(torch.empty(2, 3, 48, 112, 112, device="meta"))
+    assert points["pool5"].shape == (6, 512, 1, 4, 4)
+    assert points["logits"].shape == (2, 5)
+    with pytest.raises(ValueError, match="positions"):
+        network("c3d-plain", pools="padded")(torch.empty(1, 3, 32, 112, 112, device="meta"))
+
+
+SENTENCES = {
+    "an SSD detector": ["features.a_weight", "class_predictors.0.weight", "box_predictors.0.weight"],
+    "a Mask R-CNN detector": ["features.0.weight", "rpn.loc.weight", "mask.mask.weight"],
+    "a Faster R-CNN detector": ["features.0.weight", "rpn.loc.weight", "class_predictor.weight"],
+    "a network for semantic segmentation": ["conv1.0.weight", "auxlayer.block.4.weight"],
+    "an ImageNet ResNet,": [
+        "conv1.weight",
+        "layer1.0.conv1.weight",
+        "layer4.0.conv2.weight",
+        "fc.weight",
+    ],
+    "an ImageNet network": ["features.0.weight", "features.1.gamma", "output.weight"],
+    "a list of arrays without names": ["0", "1", "2"],
+    "a file with the parameters' own names": ["resnetv10_conv0_weight", "resnetv10_dense0_weight"],
+}
+
+
+@pytest.mark.parametrize("sentence", SENTENCES)
+def test_other_networks_are_refused_by_what_they_are(sentence: str) -> None:
+    tensors = {name: Tensor(name, "float32", (4,), Repeated(bytes(4), 4)) for name in SENTENCES[sentence]}
+    with pytest.raises(Refused, match=f"^x.params: is {sentence}"):
+        match_file(GLUONCV, tensors, path="x.params")
+
+
+def test_a_damaged_file_of_a_known_network_is_compared_with_it() -> None:
+    one = layout_weights.variant("p3d-r50")
+    sizes = layout_weights.sizes(one)
+    tensors = {
+        slot.name: Tensor(slot.name, "float32", slot.file_shape(sizes), Repeated(bytes(4), 4))
+        for slot in tensor_slots(GLUONCV, one, sizes, {})
+        if slot.name != "bn1.gamma"
+    }
+    with pytest.raises(Refused, match="does not fit P3D R50") as caught:
+        match_file(GLUONCV, tensors)
+    assert caught.value.faults == ("missing: bn1.gamma",)
+
+
+@pytest.mark.parametrize("packed", [False, True])
+def test_a_release_is_known_by_the_hash_of_the_file_in_its_zip(
+    packed: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from hashlib import sha1
+
+    data = params({"a.weight": np.zeros((2, 3), "float32")}, 2)
+    path = tmp_path / ("x.zip" if packed else "x.params")
+    path.write_bytes(data)
+    if packed:
+        with zipfile.ZipFile(path, "w") as archive:
+            archive.writestr("net.params", data)
+    known = Hash("sha1", sha1(data).hexdigest())
+    release = releases.Release(
+        zoo="zoo",
+        title="Zoo",
+        file="net.params",
+        url="",
+        layout="gluoncv",
+        licence="",
+        hashes={"net.params": known},
+    )
+    monkeypatch.setattr(releases, "releases", lambda: [release])
+    found = inspect(path, hashes=True).release
+    assert found is not None
+    assert found.whole
