@@ -58,11 +58,10 @@ BEST_KNOWN = {
 
 _HEAD = """\
 usage: convert IN OUT [--to LAYOUT]       IN's layout is recognised
-       convert LAYOUT IN OUT              IN's layout is given
+       convert LAYOUT IN OUT              IN's layout is given (a file: ./vmz)
        convert VERB ...                   see `convert help VERB`
 
 Convert video-network checkpoints to PyTorch and back, safely and bit for bit.
-A file that is called like a verb or a layout is given as ./models.
 """
 
 _EXAMPLES = """\

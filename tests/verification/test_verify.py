@@ -165,15 +165,6 @@ def test_audio_visual_networks(tmp_path: Path, clips) -> None:
     assert {"video_logits", "audio_logits", "fuse1"} < {block.name for block in found.functional.blocks}
 
 
-def test_from_one_pytorch_file_to_another_the_bytes_are_compared(sources, tmp_path: Path) -> None:
-    convert(sources["vmz"], tmp_path / "a.pth", source="vmz")
-    convert(tmp_path / "a.pth", tmp_path / "b.pth", to="native")
-    found = verify(tmp_path / "a.pth", tmp_path / "b.pth")
-    assert found.ok
-    assert found.functional is None
-    assert found.skipped == "the source is a PyTorch file: no source framework's network to run"
-
-
 # Planted mistakes
 
 
