@@ -60,20 +60,29 @@ def _is_input(command: str, rest: Sequence[str]) -> bool:
     """Whether a command line begins with a file to convert, or with an option of a conversion."""
     if command.startswith("-"):
         return any(not word.startswith("-") for word in rest)
-    return "." in command or os.sep in command or os.path.lexists(command)
+    if "." in command or os.sep in command or os.path.lexists(command):
+        return True
+    return any("." in word for word in rest[:1]) and not _near(command)
 
 
 def _unknown(command: str) -> UsageError:
     """The error for a word that is neither a command, nor a layout, nor a file."""
     from converters.mapping.parse import did_you_mean
-    from converters.mapping.table_files import layout_names
 
     if command.startswith("-"):
         hint = did_you_mean(command, ("--help", "--version")) or "see `convert --help`"
         return UsageError(f"there is no option {command!r} of the program itself", hint=hint)
-    known = [*COMMANDS, *(name for name in CONVERSIONS if name.islower()), *layout_names()]
-    hint = did_you_mean(command, known) or "`convert IN OUT` recognises a file's layout; see `convert --help`"
+    hint = _near(command) or "`convert IN OUT` recognises a file's layout; see `convert --help`"
     return UsageError(f"there is no command, layout or file {command!r}", hint=hint)
+
+
+def _near(command: str) -> str:
+    """The verb or layout that was perhaps meant, as a hint."""
+    from converters.mapping.parse import did_you_mean
+    from converters.mapping.table_files import layout_names
+
+    known = [*COMMANDS, *(name for name in CONVERSIONS if name.islower()), *layout_names()]
+    return did_you_mean(command, known)
 
 
 class _Formatter(argparse.RawDescriptionHelpFormatter):
