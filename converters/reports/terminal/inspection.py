@@ -66,6 +66,8 @@ def _network_lines(inspection: Inspection, info: NetworkInfo) -> Iterator[str]:
         yield f"model        one of {', '.join(info.choices)}; weights cannot show which: choose with --variant"
     elif info.settings:
         yield f"settings     {settings_text(info.settings)}"
+    if inspection.also:
+        yield f"or           {', '.join(inspection.also)}, whose names and shapes are the same: choose with --variant"
     if inspection.unseen:
         yield f"not in it    {inspection.unseen}"
     yield (
