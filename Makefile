@@ -9,6 +9,7 @@ TENSORFLOW := $(FRAMEWORKS)/tensorflow
 CHAINER := $(FRAMEWORKS)/chainer
 JAX := $(FRAMEWORKS)/jax
 PADDLE := $(FRAMEWORKS)/paddle
+MXNET := $(FRAMEWORKS)/mxnet
 PIP := python -m pip install --quiet --disable-pip-version-check
 FOREIGN := -m pytest -c /dev/null --rootdir . --noconftest -p no:cacheprovider
 
@@ -55,11 +56,17 @@ $(PADDLE)/.installed: Makefile
 	$(PADDLE)/bin/$(PIP) "paddlepaddle==3.3.1" "numpy==2.4.6" setuptools pytest
 	@touch $@
 
-test-frameworks: $(TENSORFLOW)/.installed $(CHAINER)/.installed $(JAX)/.installed $(PADDLE)/.installed  ## with real TensorFlow, Chainer, Flax, Paddle
+$(MXNET)/.installed: Makefile
+	$(PYTHON) -m venv $(MXNET)
+	$(MXNET)/bin/$(PIP) "mxnet==1.9.1" "numpy==1.23.5" pytest
+	@touch $@
+
+test-frameworks: $(TENSORFLOW)/.installed $(CHAINER)/.installed $(JAX)/.installed $(PADDLE)/.installed $(MXNET)/.installed  ## with real TensorFlow, Chainer, Flax, Paddle, MXNet
 	PYTHONPATH=. $(TENSORFLOW)/bin/python $(FOREIGN) tests/frameworks/real_tensorflow.py
 	PYTHONPATH=. $(CHAINER)/bin/python $(FOREIGN) tests/frameworks/real_chainer.py
 	PYTHONPATH=. $(JAX)/bin/python $(FOREIGN) tests/frameworks/real_jax.py
 	PYTHONPATH=. $(PADDLE)/bin/python $(FOREIGN) tests/frameworks/real_paddle.py
+	PYTHONPATH=. $(MXNET)/bin/python $(FOREIGN) tests/frameworks/real_mxnet.py
 
 lint: $(STAMP)             ## style, formatting, and the layers of the packages
 	$(BIN)/ruff check .
