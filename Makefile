@@ -8,6 +8,8 @@ FRAMEWORKS ?= .venv-frameworks
 TENSORFLOW := $(FRAMEWORKS)/tensorflow
 CHAINER := $(FRAMEWORKS)/chainer
 JAX := $(FRAMEWORKS)/jax
+PADDLE := $(FRAMEWORKS)/paddle
+MXNET := $(FRAMEWORKS)/mxnet
 PIP := python -m pip install --quiet --disable-pip-version-check
 FOREIGN := -m pytest -c /dev/null --rootdir . --noconftest -p no:cacheprovider
 
@@ -49,10 +51,22 @@ $(JAX)/.installed: Makefile
 	$(JAX)/bin/$(PIP) "jax==0.10.2" "flax==0.12.8" "dm-haiku==0.0.17" "optax==0.2.8" "msgpack==1.2.4" pytest
 	@touch $@
 
-test-frameworks: $(TENSORFLOW)/.installed $(CHAINER)/.installed $(JAX)/.installed  ## with real TensorFlow, Chainer, Flax
+$(PADDLE)/.installed: Makefile
+	$(PYTHON) -m venv $(PADDLE)
+	$(PADDLE)/bin/$(PIP) "paddlepaddle==3.3.1" "numpy==2.4.6" setuptools pytest
+	@touch $@
+
+$(MXNET)/.installed: Makefile
+	$(PYTHON) -m venv $(MXNET)
+	$(MXNET)/bin/$(PIP) "mxnet==1.9.1" "numpy==1.23.5" pytest
+	@touch $@
+
+test-frameworks: $(TENSORFLOW)/.installed $(CHAINER)/.installed $(JAX)/.installed $(PADDLE)/.installed $(MXNET)/.installed  ## with real TensorFlow, Chainer, Flax, Paddle, MXNet
 	PYTHONPATH=. $(TENSORFLOW)/bin/python $(FOREIGN) tests/frameworks/real_tensorflow.py
 	PYTHONPATH=. $(CHAINER)/bin/python $(FOREIGN) tests/frameworks/real_chainer.py
 	PYTHONPATH=. $(JAX)/bin/python $(FOREIGN) tests/frameworks/real_jax.py
+	PYTHONPATH=. $(PADDLE)/bin/python $(FOREIGN) tests/frameworks/real_paddle.py
+	PYTHONPATH=. $(MXNET)/bin/python $(FOREIGN) tests/frameworks/real_mxnet.py
 
 lint: $(STAMP)             ## style, formatting, and the layers of the packages
 	$(BIN)/ruff check .

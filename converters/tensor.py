@@ -108,17 +108,25 @@ def same_bytes(a: Tensor, b: Tensor) -> bool:
 
 def same_data(a: Data, b: Data) -> bool:
     """Whether two have the same bytes. Reads both side by side until the first difference."""
-    left, right = b"", b""
+    left = right = memoryview(b"")
     left_chunks, right_chunks = a.chunks(), b.chunks()
     while True:
-        left = left or bytes(next(left_chunks, b""))
-        right = right or bytes(next(right_chunks, b""))
+        # The next chunk may take the place of the other side's: only the one that is read last is not copied.
+        left = left or memoryview(bytes(next(left_chunks, b"")))
+        if not right:
+            right = next(right_chunks, right)
         size = min(len(left), len(right))
         if size == 0:
-            return left == right
-        if left[:size] != right[:size]:
+            return len(left) == len(right)
+        if not _same_views(left[:size], right[:size]):
             return False
-        left, right = left[size:], right[size:]
+        left, right = left[size:], memoryview(bytes(right[size:]))
+
+
+def _same_views(a: memoryview, b: memoryview) -> bool:
+    """Whether two views of as many bytes are the same: eight bytes at a time, which is faster."""
+    words = len(a) // 8 * 8
+    return a[:words].cast("Q") == b[:words].cast("Q") and a[words:] == b[words:]
 
 
 class FileBytes(NamedTuple):

@@ -28,6 +28,7 @@ GOLDEN_TESTS = {
     "i3d-genuine": "networks/test_genuine_i3d.py::test_genuine_weights",
     "i3d-shared": "conversion/test_i3d.py::test_converted_file_computes_what_tensorflow_computed",
     "i3d-targets": "networks/test_targets.py::test_a_file_computes_what_its_own_network_computes",
+    "movinet": "conversion/test_movinet.py::test_converted_file_computes_what_tensorflow_computed",
     "nonlocal": "conversion/test_zoo.py::test_video_nonlocal_net",
     "nonlocal-recorded": "conversion/test_zoo.py::test_video_nonlocal_net",
     "resnet-targets": "networks/test_targets.py::test_a_file_computes_what_its_own_network_computes",

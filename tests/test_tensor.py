@@ -11,6 +11,7 @@ import pytest
 
 from converters.errors import BadInput
 from converters.files import CHUNK, SourceFile
+from converters.tensor import same_data
 from tests.helpers.paths import REPOSITORY
 
 ROOT = REPOSITORY
@@ -23,6 +24,33 @@ def refusal(path: object) -> str:
         SourceFile(path)
     assert time.monotonic() - start < 5
     return str(caught.value)
+
+
+class Pieces:
+    """Bytes in pieces of some lengths, all in one buffer."""
+
+    def __init__(self, data, lengths):
+        self.data, self.lengths = data, lengths
+
+    def chunks(self):
+        buffer, start = bytearray(64), 0
+        for length in self.lengths:
+            piece = self.data[start : start + length]
+            buffer[: len(piece)] = piece
+            yield memoryview(buffer)[: len(piece)]
+            start += length
+
+
+@pytest.mark.parametrize("lengths", [(64,), (3, 17, 1, 43), (8, 56), (30, 1, 33)])
+def test_data_are_compared_however_they_come(lengths):
+    data = bytes(range(64))
+    for left in ((64,), (5, 59), (16, 1, 47)):
+        assert same_data(Pieces(data, left), Pieces(data, lengths))
+        for place in (0, 7, 8, 63):
+            other = data[:place] + b"x" + data[place + 1 :]
+            assert not same_data(Pieces(data, left), Pieces(other, lengths))
+        assert not same_data(Pieces(data, left), Pieces(data[:-1], (*lengths[:-1], lengths[-1] - 1)))
+    assert same_data(Pieces(b"", ()), Pieces(b"", ()))
 
 
 def test_ranges_of_a_file(tmp_path):

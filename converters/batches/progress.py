@@ -16,9 +16,9 @@ if TYPE_CHECKING:
     from .tasks import Task
 
 
-def watch_on(out: TextIO) -> Watch:
-    """A display if the stream is a terminal, otherwise lines."""
-    return Display(out) if out.isatty() else Lines(out)
+def watch_on(terminal: TextIO, out: TextIO) -> Watch:
+    """A display if ``terminal`` is one; otherwise a line for every row, among the results on ``out``."""
+    return Display(terminal) if terminal.isatty() else Lines(out)
 
 
 class Lines:

@@ -19,7 +19,7 @@ from .job import SCRATCH_PREFIX, Job, failure, result_of
 from .manifest import load_manifest
 from .pool import run_local
 from .results import Results
-from .storage import exists, size_of
+from .storage import exists, is_remote, size_of
 from .summary import Summary
 from .tasks import tasks_of
 
@@ -79,10 +79,25 @@ def convert_batch(
         )
         _follow(stack.enter_context(closing(events)), outcomes, tasks, watch)
         rows = outcomes.of(tasks)
-        index = write_pages(f"{base}.report", rows) if recorded else ""
+        index = _write_report(f"{base}.report", path, tasks, rows) if recorded else ""
         results_path, damaged = (results_path, recorded.damaged) if recorded else ("", 0)
     seconds = perf_counter() - started
     return Summary(rows=rows, results=results_path, index=index, seconds=seconds, damaged=damaged)
+
+
+def _write_report(folder: str, manifest: str, tasks: Sequence[Task], rows: Sequence[JobResult]) -> str:
+    """The pages of the results, each with what its row of the manifest asks for; returns the index's path."""
+    above = os.path.dirname(os.path.abspath(manifest))
+    asked = [
+        {
+            "input": task.input if is_remote(task.input) else os.path.relpath(task.input, above),
+            "source": task.source,
+            "to": task.to,
+        }
+        for task in tasks
+    ]
+    pages = [{**row, "asked": what} for row, what in zip(rows, asked, strict=True)]
+    return write_pages(folder, pages, title=os.path.basename(manifest))
 
 
 def _follow(events: Iterator[Event], outcomes: _Outcomes, tasks: Sequence[Task], watch: Watch | None) -> None:

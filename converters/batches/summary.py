@@ -57,11 +57,11 @@ class Summary(Shown):
         }
 
 
-def summary_text(summary: Summary) -> str:
-    """A line for each row, and the totals."""
+def summary_text(summary: Summary, *, rows: bool = True) -> str:
+    """A line for each row, unless they were printed as they ended, and the totals."""
     width = max((len(row["task"]) for row in summary.rows), default=0)
     lines = []
-    for row in summary.rows:
+    for row in summary.rows if rows else ():
         what = row["error"]["text"] if row["state"] == "failed" else row.get("network", "")
         lines.append(printable(f"{row['state']:<9}  {row['task']:<{width}}  {what}").rstrip())
     counts = ", ".join(f"{count} {state}" for state in STATES if (count := summary.count(state)))

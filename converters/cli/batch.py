@@ -14,6 +14,11 @@ DESCRIPTION = """\
 Run every conversion in a manifest, in several processes. Each result is
 recorded as it comes: --resume continues after a failure, a kill or a crash."""
 
+EXAMPLES = (
+    "convert batch zoo.toml --dry-run",
+    "convert batch zoo.toml --jobs 4 --resume",
+)
+
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add the command's arguments."""
@@ -48,20 +53,31 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(options: argparse.Namespace) -> int:
     """Run the batch and print its summary; returns 1 if a row failed."""
-    from converters.batches.progress import watch_on
+    from converters.batches.progress import Lines, watch_on
     from converters.batches.run import convert_batch
     from converters.batches.summary import summary_text
 
-    summary = convert_batch(
-        options.manifest,
-        jobs=options.jobs,
-        dry_run=options.dry_run,
-        resume=options.resume,
-        fail_fast=options.fail_fast,
-        results=options.results,
-        memory=options.memory,
-        scheduler=options.scheduler,
-        retries=options.retries,
-        watch=None if options.quiet or options.json else watch_on(sys.stderr),
+    watch = None if options.quiet or options.json else watch_on(sys.stderr, sys.stdout)
+    try:
+        summary = convert_batch(
+            options.manifest,
+            jobs=options.jobs,
+            dry_run=options.dry_run,
+            resume=options.resume,
+            fail_fast=options.fail_fast,
+            results=options.results,
+            memory=options.memory,
+            scheduler=options.scheduler,
+            retries=options.retries,
+            watch=watch,
+        )
+    except KeyboardInterrupt as error:
+        if not options.dry_run:
+            error.add_note("what is done is recorded: --resume goes on from there")
+        raise
+    return report(
+        options,
+        summary.as_data,
+        lambda: summary_text(summary, rows=not isinstance(watch, Lines)),
+        ok=summary.ok,
     )
-    return report(options, summary.as_data, lambda: summary_text(summary), ok=summary.ok)

@@ -54,4 +54,6 @@ def history_of(
         own = describe_origin(source.match, tensors, NOTHING, restored.bn_eps, {}, None, dry_run=dry_run)
         original = read_original({"origin": own}, target.name)
     before = Undo(undo, info.settings)
+    if as_graph and original:
+        original = original.replace(once=True)
     return History(undo=before, info=restored, original=original, origin_layout=find_origin_layout(record))

@@ -32,7 +32,8 @@ class OriginalFile(Record):
     and packed, lead from the values that the tables alone would write to the original bits (`AddUlps`). ``inverse``
     says that the file had inverse standard deviations, ``absent`` that its names lacked the backbone's prefix.
     ``head`` is the head's name if it was not the layout's. ``file_names`` are those that the prefix does not give, by
-    the layout's names. ``lacks`` are further names of tensors, or first ones, that the file did not have.
+    the layout's names. ``lacks`` are further names of tensors, or first ones, that the file did not have. ``once`` says
+    that a tensor is written under one of its names alone, as a graph has it.
     """
 
     prefix: str
@@ -47,6 +48,7 @@ class OriginalFile(Record):
     head: str = ""
     file_names: Mapping[str, str] = MappingProxyType({})
     lacks: frozenset[str] = frozenset()
+    once: bool = False
 
     def layout(self, table: LayoutTable) -> LayoutTable:
         """The table with the names and the storage that the original file had."""
@@ -67,15 +69,18 @@ class OriginalFile(Record):
         variance = self.file_name(name.removesuffix(BATCHES) + "running_var")
         return variance.removesuffix("running_var") + BATCHES
 
-    def without_lacking(self, slots: Iterable[TensorSlot]) -> Iterator[TensorSlot]:
+    def written(self, slots: Iterable[TensorSlot]) -> Iterator[TensorSlot]:
         """The layout's slots without the names that the file did not have. Raises `BadInput` where that is every name
         of a tensor."""
+        if not self.lacks and not self.once:
+            yield from slots
+            return
         for _, group in groupby(slots, key=lambda slot: slot.canonical):
             every = list(group)
             stored = [slot for slot in every if slot.name not in self.lacks]
             if not stored:
                 raise wrong_record()
-            yield from stored
+            yield from stored[:1] if self.once else stored
 
     def dtype_of(self, canonical: str) -> str:
         """The dtype that a tensor had."""

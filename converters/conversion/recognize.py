@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from typing import TYPE_CHECKING, NamedTuple
 
 from converters.errors import BadInput, Refused, UsageError
@@ -80,11 +81,21 @@ def recognize(
         )
     if matches := _matches(checkpoint, tables, request):
         best = _best(checkpoint, matches, request, ask=ask and layout is None)
+        _refuse_other_network(checkpoint, best.layout)
         left_aside = [name for name in checkpoint.unconverted if name not in best.dropped]
         return best.replace(dropped=(*best.dropped, *left_aside))
     if layout is not None:
         _refuse_other(checkpoint, tables, request)
     raise _nearest_refusal(checkpoint, tables, request, of_any=layout is None)
+
+
+def _refuse_other_network(checkpoint: Checkpoint, layout: LayoutTable) -> None:
+    """Raise `Refused` for a file that its name, or its folder's, says to hold another network with the same tensors."""
+    if layout.storage.other_files and checkpoint.provenance is None:
+        names = os.path.abspath(checkpoint.path).split(os.sep)
+        for glob, what in layout.storage.other_files.items():
+            if any(glob_matches(glob, name) for name in names):
+                raise Refused(f"is {what}", path=checkpoint.path, hint="no table has it")
 
 
 def _refuse_needless_patterns(checkpoint: Checkpoint, request: _Request) -> None:
@@ -117,9 +128,9 @@ def _nearest_refusal(
         except Refused as error:
             refusals.append(error)
     nearest = max(refusals, key=lambda error: -len(error.faults) if error.faults else float("-inf"))
-    if (of_any or len(tables) > 1) and not nearest.faults:
+    if (of_any or len(tables) > 1 or checkpoint.model) and not nearest.faults:
         nearest = Refused(
-            "is not a known network",
+            f"is {checkpoint.model}, which no table has" if checkpoint.model else "is not a known network",
             path=checkpoint.path,
             hint="`convert models` lists the known ones, `convert inspect` what the file holds",
         )

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from converters.errors import BadInput, Refused
-from converters.tensor import FLOATS, filled
+from converters.tensor import FLOATS, filled, same_bytes
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -40,7 +40,7 @@ def refuse_lost(plan: Plan, checkpoint: Checkpoint) -> None:
     """Raise `Refused` if a tensor would be lost: the target stores no such tensor and implies other values. Also for a
     file that stores one tensor under two names with different values."""
     for first, second in plan.equal:
-        if checkpoint.tensors[first].tobytes() != checkpoint.tensors[second].tobytes():
+        if not same_bytes(checkpoint.tensors[first], checkpoint.tensors[second]):
             raise Refused(
                 "two names of one tensor have different values",
                 path=checkpoint.path,

@@ -194,6 +194,7 @@ def _source_graph(work: Work) -> Graph:
             settings=network.get("settings") or {},
             inverse_std=work.plan.inverse_std,
             model=model_name_in(work.target, network) if isinstance(work.target, LayoutTable) else "",
+            layout=work.target.name,
         )
     else:
         net = described_net(predict_net, work.checkpoint.tensors)

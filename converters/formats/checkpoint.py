@@ -31,6 +31,8 @@ class Checkpoint(Record):
     ``provenance`` is the record that this tool wrote into the file, if any. ``inside`` is the file that an archive
     holds, where that is what its authors publish hashes of.
 
+    ``model`` says in words what sort of model the names are of, for refusals, where they show that much.
+
     A file may hold a network beside its weights: ``declared`` are the network's properties that an ONNX graph states
     (``bn_eps``, ``pool1``, ``stem_stride``), ``nodes`` that graph's nodes, and ``predict_net`` the Caffe2 net that
     goes with an init net.
@@ -48,6 +50,7 @@ class Checkpoint(Record):
     provenance: Mapping[str, Any] | None = None
     declared: Mapping[str, Any] = _NOTHING
     nodes: tuple[Node, ...] = ()
+    model: str = ""
     predict_net: Caffe2Net | None = None
 
     def __enter__(self) -> Self:

@@ -234,6 +234,7 @@ def _storage(file: LayoutFile, parameters: Mapping[str, Mapping[str, StoredTenso
         head_optional=pytorch if file.head_optional is None else file.head_optional,
         inverse_std=file.inverse_std,
         hints=file.hints,
+        other_files=file.other_files,
         others=file.others,
     )
 

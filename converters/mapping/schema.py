@@ -224,6 +224,8 @@ class LayoutFile(Record):
     """In words, that files may have inverse standard deviations for variances."""
     hints: Mapping[str, str] = NOTHING
     """What it means that a file lacks the names of a pattern."""
+    other_files: Mapping[str, str] = NOTHING
+    """Patterns of files and folders whose names say that they hold another network with the same tensors, and what."""
     others: tuple[OtherNetwork, ...] = ()
     """Other files of the project, which are refused by what they are."""
 
@@ -460,6 +462,7 @@ class Storage(Record):
     head_optional: bool
     inverse_std: str
     hints: Mapping[str, str]
+    other_files: Mapping[str, str]
     others: tuple[OtherNetwork, ...]
 
 

@@ -1,35 +1,60 @@
-"""The results of a batch as static HTML: an index, and a page for each row."""
+"""The results of a batch as static HTML: an index, and a page for each row. No page holds a time of day or a path
+beyond what the manifest says."""
 
 from __future__ import annotations
 
 import os
 import re
 from collections import Counter
+from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 from zlib import crc32
 
 from converters.formats.io.output_stream import write_error
 
 from . import html
-from .wording import human_size
+from .block_chart import error_text
+from .wording import counted, human_size
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
     Row = dict[str, Any]
 
+_DONE = ("converted", "adopted", "kept")
+_PAGE = re.compile(r".*-[0-9a-f]{8}\.html")
 
-def write_pages(folder: str, rows: Sequence[Row]) -> str:
-    """Write the index and a page for every row that was not skipped; returns the index's path."""
+_FILTERS = (
+    ("all", "all", ""),
+    ("failed", "failed", ".failed"),
+    ("verified", "verified", ".verified"),
+    ("checked", "checked", ".checked"),
+    ("unproved", "neither", ".done:not(.verified):not(.checked)"),
+)
+"""What the index can be narrowed down to: a name, its word, and the class of the rows that stay."""
+
+
+def write_pages(folder: str, rows: Sequence[Row], *, title: str = "Conversions") -> str:
+    """Write the index and a page for every row that was not skipped, and remove the pages of rows that are gone;
+    returns the index's path.
+
+    A row is a `JobResult`, with what its manifest asked for under ``asked``: ``input``, ``source`` and ``to``.
+    """
     try:
         os.makedirs(folder, exist_ok=True)
     except OSError as error:
         raise write_error(error, folder) from None
+    written = set()
     for row in rows:
         if row["state"] != "skipped":
+            written.add(page_name(row["task"]))
             html.write_page(os.path.join(folder, page_name(row["task"])), _page(row), force=True)
+    for name in os.listdir(folder):
+        if _PAGE.fullmatch(name) and name not in written:
+            with suppress(OSError):
+                os.remove(os.path.join(folder, name))
     index = os.path.join(folder, "index.html")
-    html.write_page(index, _index(rows), force=True)
+    html.write_page(index, _index(rows, title), force=True)
     return index
 
 
@@ -39,23 +64,108 @@ def page_name(task: str) -> str:
     return f"{plain}-{crc32(os.fsencode(task)):08x}.html"
 
 
-def _index(rows: Sequence[Row]) -> str:
-    counts = Counter(row["state"] for row in rows)
-    summary = ", ".join(f"{number} {state}" for state, number in counts.items())
-    heads = ("output", "state", "network", "classes", "size", "seconds")
-    table = html.table("rows", heads, map(_index_cells, rows), numbers=(3, 4, 5))
-    return html.page("Conversions", f"<h1>Conversions</h1>\n<p>{len(rows)} rows: {summary}</p>\n{table}")
+def _index(rows: Sequence[Row], title: str) -> str:
+    heads = ("output", "input", "target", "network", "classes", "proof", "size", "seconds")
+    table = html.table(
+        "rows", heads, map(_index_cells, rows), numbers=(4, 6, 7), classes=[_classes(row) for row in rows]
+    )
+    body = f"<p class='soft'>convert batch</p>\n<h1>{html.text(title)}</h1>\n{_cards(rows)}\n{_filtered(table, rows)}"
+    return html.page(title, body, style=_filter_style())
+
+
+def _cards(rows: Sequence[Row]) -> str:
+    states = Counter(row["state"] for row in rows)
+    failed = states["failed"] + states["skipped"]
+    done = sum(states[state] for state in _DONE)
+    verified, checked = (sum(proof in _classes(row) for row in rows) for proof in ("verified", "checked"))
+    size = sum(row.get("bytes", 0) for row in rows if row["state"] in _DONE)
+    words = ", ".join(f"{number} {state}" for state, number in states.items()) or "no rows"
+    return html.cards(
+        (
+            (
+                "bad" if failed else "good",
+                f"{'✗' if failed else '✓'} {counted(len(rows), 'row')}",
+                f"{words}; {human_size(size)} of weights",
+            ),
+            (
+                "good" if done and verified == done else "",
+                "Verified",
+                f"{verified} of {done} ran in both networks",
+            ),
+            ("good" if done and checked == done else "", "Checked", f"{checked} of {done} were read back"),
+        )
+    )
+
+
+def _filtered(table: str, rows: Sequence[Row]) -> str:
+    """The table, with buttons that hide rows by style alone: no page has a script."""
+    counts = {"all": len(rows), "unproved": 0} | Counter(
+        name for row in rows for name in _classes(row).split()
+    )
+    counts["unproved"] = sum({*_classes(row).split()} == {"done"} for row in rows)
+    buttons = [
+        f'<input type="radio" name="shown" id="show-{name}"{" checked" if name == "all" else ""}>'
+        f'<label for="show-{name}">{word} ({counts.get(name, 0)})</label>'
+        for name, word, _ in _FILTERS
+        if name == "all" or counts.get(name)
+    ]
+    return f'<form class="filter">{chr(10).join(buttons)}\n{table}</form>' if len(buttons) > 2 else table
+
+
+def _filter_style() -> str:
+    hidden = ", ".join(
+        f"#show-{name}:checked ~ .wide tbody tr:not({kept})" for name, _, kept in _FILTERS if kept
+    )
+    return (
+        f"{hidden} {{ display: none }}\n.filter {{ margin: 1rem 0 }}\n"
+        "@media print { .filter > input, .filter > label { display: none } .wide { overflow-wrap: anywhere } }\n"
+        ".filter > label { margin: 0 1rem .5rem .25rem; display: inline-block }"
+    )
+
+
+def _classes(row: Row) -> str:
+    """What the row can be found by: failed; or done, and how it was proved."""
+    if row["state"] not in _DONE:
+        return str(row["state"])
+    proofs = ("verified" if _ran(row) else "", "checked" if row.get("checked") else "")
+    return " ".join(filter(None, ("done", *proofs)))
+
+
+def _ran(row: Row) -> bool:
+    """Whether both networks ran: where no network of the source is known, only bytes are compared."""
+    return row.get("verification", {}).get("worst") is not None
 
 
 def _index_cells(row: Row) -> tuple[str, ...]:
-    name, state = html.text(row["task"]), row["state"]
+    name, state, asked = html.text(row["task"]), row["state"], row.get("asked", {})
+    output = name if state == "skipped" else f'<a href="{page_name(row["task"])}">{name}</a>'
+    if state not in ("converted", "planned"):
+        reason = f": {html.text(_reason(row))}" if "error" in row else ""
+        output += f'<br><span class="{state}">{state}</span><span class="soft">{reason}</span>'
     return (
-        name if state == "skipped" else f'<a href="{page_name(row["task"])}">{name}</a>',
-        f'<span class="{state}">{state}</span>',
+        output,
+        html.text(asked.get("input", "")),
+        html.text(asked.get("to") or row.get("mapping", {}).get("target", "")),
         html.text(row.get("network", "")),
         html.text(row.get("classes", "")),
+        "<br>".join(f'<span class="good">✓</span>&nbsp;{word}' for word in _proofs(row)),
         human_size(row["bytes"]) if "bytes" in row else "",
         f"{row['seconds']:.2f}",
+    )
+
+
+def _proofs(row: Row) -> list[str]:
+    return [word for word in ("verified", "checked") if word in _classes(row).split()]
+
+
+def _reason(row: Row) -> str:
+    """Why a row failed, without the input's path, which stands beside it."""
+    text: str = row["error"]["text"]
+    path, colon, rest = text.partition(": ")
+    return (
+        rest
+        if colon and os.path.basename(path) == os.path.basename(row.get("asked", {}).get("input", path))
+        else text
     )
 
 
@@ -63,30 +173,81 @@ def _page(row: Row) -> str:
     texts = [row["text"]] if "text" in row else []
     texts += [row["verification"]["text"]] if "verification" in row else []
     if error := row.get("error"):
-        texts += ["\n".join([error["text"], *error["faults"]])]
+        texts += ["\n".join([_reason(row), *error["faults"]])]
     body = [
-        f"<h1>{html.text(row['task'])}</h1>",
+        '<p class="soft"><a href="index.html">all rows</a></p>',
+        f"<h1>{html.text(row['task'])}: {_verdict(row)}</h1>",
+        _proof_cards(row),
+        "<h2>Files</h2>" if _files(row) else "",
+        html.table("files", ("file", "role", "bytes", "SHA-256"), _files(row), numbers=(2,))
+        if _files(row)
+        else "",
+        "<h2>What was done</h2>",
         html.pairs((name, html.code(value)) for name, value in _details(row)),
         *(f"<pre>{chr(10).join(map(html.text, text.splitlines()))}</pre>" for text in texts),
-        '<p><a href="index.html">all rows</a></p>',
     ]
-    return html.page(row["task"], "\n".join(body))
+    return html.page(row["task"], "\n".join(filter(None, body)))
+
+
+def _verdict(row: Row) -> str:
+    if row["state"] == "failed":
+        return '<span class="bad">✗ failed</span>'
+    if row["state"] not in _DONE:
+        return html.text(row["state"])
+    word = (*_proofs(row), row["state"])[0]
+    return f'<span class="good">✓ {word}</span>'
+
+
+def _proof_cards(row: Row) -> str:
+    if row["state"] not in _DONE:
+        return ""
+    verification = row.get("verification", {})
+    if _ran(row):
+        worst = error_text(verification["worst"])
+        ran = f"Both networks ran: {counted(verification['blocks'], 'block')} agree, the worst to {worst}."
+    else:
+        ran = "Only bytes were compared." if verification else "The networks were not run: add verify = true."
+    back = (
+        "Every tensor was read back and compared."
+        if row.get("checked")
+        else "Not read back: add check = true."
+    )
+    return html.cards(
+        (
+            ("good" if _ran(row) else "", f"{'✓ ' if _ran(row) else ''}Verified", ran),
+            ("good" if row.get("checked") else "", f"{'✓ ' if row.get('checked') else ''}Checked", back),
+        )
+    )
+
+
+def _files(row: Row) -> list[tuple[str, str, str, str]]:
+    found = []
+    if "input" in row:
+        name = row.get("asked", {}).get("input", "")
+        given = row["input"]
+        found.append((html.code(name), "source", f"{given['size']:,}", html.code(given["sha256"])))
+    for name, size, digest in row.get("output", {}).get("files", ()):
+        found.append((html.code(name), "output", f"{size:,}", html.code(digest)))
+    return found
 
 
 def _details(row: Row) -> Iterator[tuple[str, object]]:
+    asked = row.get("asked", {})
     yield "state", row["state"]
-    yield "seconds", row["seconds"]
-    yield "tool", row["tool"]
-    if "at" in row:
-        yield "when", row["at"]
-    if "input" in row:
-        yield "input SHA-256", row["input"]["sha256"]
-        yield "input bytes", f"{row['input']['size']:,}"
-    for name, size, digest in row.get("output", {}).get("files", ()):
-        yield f"{name} SHA-256", digest
-        yield f"{name} bytes", f"{size:,}"
+    if "input" in asked:
+        yield "input", asked["input"]
+    if "network" in row:
+        yield (
+            "network",
+            f"{row['network']}, {counted(row['classes'], 'class') if row['classes'] else 'no head'}",
+        )
     if "mapping" in row:
         mapping = row["mapping"]
-        yield "mapping", f"{mapping['source']} -> {mapping['target']}, {mapping['sha256']}"
-    if "checked" in row:
-        yield "every tensor read back", "yes" if row["checked"] else "no"
+        yield "layouts", f"{mapping['source']} -> {mapping['target']}"
+        yield "tables' SHA-256", mapping["sha256"]
+    elif asked:
+        yield "layouts", f"{asked['source']} -> {asked['to'] or 'the default'}"
+    if "release" in row:
+        yield "release", row["release"].get("file", row["release"])
+    yield "tool", row["tool"]
+    yield "seconds", row["seconds"]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from html import escape
+from itertools import chain, repeat
 from typing import TYPE_CHECKING
 
 from converters.formats.io.atomic import replacing
@@ -81,22 +82,34 @@ def code(value: object) -> str:
     return f"<code{shape}>{text(value)}</code>"
 
 
+def cards(rows: Iterable[tuple[str, str, str]]) -> str:
+    """Boxes side by side: a class (``good``, ``bad`` or none), a heading, and HTML."""
+    items = [f'<li class="{kind}"><strong>{head}</strong>{words}</li>' for kind, head, words in rows]
+    return f'<ul class="cards">\n{chr(10).join(items)}\n</ul>'
+
+
 def table(
-    label: str, heads: Sequence[str], rows: Iterable[Sequence[str]], *, numbers: Iterable[int] = ()
+    label: str,
+    heads: Sequence[str],
+    rows: Iterable[Sequence[str]],
+    *,
+    numbers: Iterable[int] = (),
+    classes: Sequence[str] = (),
 ) -> str:
     """A table that scrolls on its own where it is too wide. Cells are HTML; ``heads`` and ``label``, which screen
-    readers read out, are text; ``numbers`` are the columns aligned to the right. The first cell of a row is its
-    heading."""
+    readers read out, are text; ``numbers`` are the columns aligned to the right, ``classes`` those of the rows, if any.
+    The first cell of a row is its heading."""
     right = set(numbers)
-    classes = [' class="number"' if column in right else "" for column in range(len(heads))]
+    columns = [' class="number"' if column in right else "" for column in range(len(heads))]
     head = "".join(
-        f'<th scope="col"{css}>{text(name)}</th>' for css, name in zip(classes, heads, strict=True)
+        f'<th scope="col"{css}>{text(name)}</th>' for css, name in zip(columns, heads, strict=True)
     )
     lines = [
-        f'<tr><th scope="row"{classes[0]}>{first}</th>'
-        + "".join(f"<td{css}>{cell}</td>" for css, cell in zip(classes[1:], cells, strict=True))
+        (f'<tr class="{names}">' if names else "<tr>")
+        + f'<th scope="row"{columns[0]}>{first}</th>'
+        + "".join(f"<td{css}>{cell}</td>" for css, cell in zip(columns[1:], cells, strict=True))
         + "</tr>"
-        for first, *cells in rows
+        for (first, *cells), names in zip(rows, chain(classes, repeat("")), strict=False)
     ]
     return (
         f'<div class="wide" role="region" tabindex="0" aria-label="{text(label)}"><table><thead><tr>{head}</tr></thead>'

@@ -27,9 +27,9 @@ class SourceOp(NamedTuple):
 class SourceNet(Record):
     """A network as its source framework computes it.
 
-    ``framework`` is ``"Caffe2"``, ``"Caffe"``, ``"Chainer"``, ``"TensorFlow"`` or ``"JAX"``. ``inputs`` have a size or
-    a free name for every axis. ``axes`` says how a clip ``[N, C, T, H, W]`` is fed: as ``"NCTHW"``, as ``"NTHWC"``, or
-    as ``"frames"``, every frame an image of its own, the logits averaged over them. ``blocks`` are the values to
+    ``framework`` names a module of `operators`, such as ``"Caffe2"`` or ``"MXNet"``. ``inputs`` have a size or a free
+    name for every axis. ``axes`` says how a clip ``[N, C, T, H, W]`` is fed: as ``"NCTHW"``, as ``"NTHWC"``, or as
+    ``"frames"``, every frame an image of its own, the logits averaged over them. ``blocks`` are the values to
     compare, by the names of the reference networks' end points, in order; ``"logits"`` is the last where there is a
     classifier. ``states`` are further inputs of a network over a stream, all zeros before its first frame: the shape of
     each, and the value that it has afterwards. A size of ``"H/8"`` is an eighth of the height, rounded up.

@@ -41,12 +41,14 @@ def source_net(
     settings: Mapping[str, Any] = NO_SETTINGS,
     inverse_std: bool = False,
     model: str | None = "",
+    layout: str = "",
 ) -> SourceNet:
     """The network that ``tensors`` are of, under its source framework's own names.
 
     ``settings`` are what no tensor shows, as far as it is known; each module of `networks` says which it reads and
     what it takes by default. ``model`` is the name of a model of video-nonlocal-net's or PySlowFast's, None if it is
-    none of theirs; ``inverse_std`` says that TSN's batch norms have inverse standard deviations. Raises `NoSourceNet`
+    none of theirs; ``inverse_std`` says that TSN's batch norms have inverse standard deviations. ``layout`` is the
+    file's layout, where it is known: PyTorch projects may have a source's names. Raises `NoSourceNet`
     where no source has such a network, `Refused` where some names are missing.
     """
     if model is None:
@@ -55,13 +57,13 @@ def source_net(
             hint="convert them to a PyTorch layout",
         )
     shapes = {name: tensor.shape for name, tensor in tensors.items()}
-    known = {**settings, "inverse_std": inverse_std, "model": model}
+    known = {**settings, "inverse_std": inverse_std, "model": model, "layout": layout}
     for record in source_records():
         if net := record.recognise(shapes, known):
             return net
     raise NoSourceNet(
         "has the names of no source framework's network",
-        hint="expected a file of Caffe2, TensorFlow, Caffe or Chainer, or one with their names",
+        hint="expected a file of Caffe2, TensorFlow, Caffe, Chainer or MXNet, or one with their names",
     )
 
 

@@ -80,6 +80,7 @@ def build_source_net(
             settings={name: value for name, value in side.info.settings.items() if name in known},
             inverse_std=hints.inverse_std,
             model=model_name_in(side.match.layout, side.info.as_data()),
+            layout=side.match.layout.name,
         )
     if headless:
         blocks = {label: name for label, name in net.blocks.items() if not label.endswith("logits")}

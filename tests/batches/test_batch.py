@@ -63,12 +63,12 @@ def command(*words):
     return [sys.executable, "-m", "converters", "batch", *map(str, words)]
 
 
-def start(*words, whole=False, **options):
+def start(*words, whole=False, stderr=subprocess.DEVNULL, **options):
     """Start ``convert batch`` with some arguments, or another command if it is given as a ``whole``."""
     return subprocess.Popen(
         list(map(str, words)) if whole else command(*words),
         stdout=subprocess.PIPE,
-        stderr=subprocess.DEVNULL,
+        stderr=stderr,
         text=True,
         env={**os.environ, "PYTHONPATH": str(REPOSITORY)},
         # A shell ignores SIGINT for tests in the background, and a child would inherit that.
@@ -105,7 +105,11 @@ def test_forty_rows_of_every_source(manifest, expected, run_process):
         assert expected[row["task"]] == digest
         assert (folder / row["task"]).stat().st_size == size
     assert "43 rows: 43 converted" in done.stdout.splitlines()[-2]
-    assert sum(" converted " in line for line in done.stderr.splitlines()) == batch_files.ROWS
+    assert (
+        sum(line.startswith("[") and " converted " in line for line in done.stdout.splitlines())
+        == batch_files.ROWS
+    )
+    assert not done.stderr
     # The index links a page for every row, and nothing else; no page has a script.
     index = (folder / "zoo.report" / "index.html").read_text()
     links = set(re.findall(r'<a href="([^"]+)"', index))
@@ -220,7 +224,7 @@ def test_a_bad_row_fails_alone(small, run_process):
     done = run_process("batch", small, "--jobs", 2)
     assert done.returncode == 1
     lines = done.stdout.splitlines()
-    assert [line.split()[0] for line in lines[:4]] == ["failed", "converted", "converted", "converted"]
+    assert sorted(line.partition("] ")[2].split()[0] for line in lines[:4]) == ["converted"] * 3 + ["failed"]
     assert "4 rows: 3 converted, 1 failed" in lines[4]
     again = convert_batch(small, resume=True)
     assert states(again) == {BAD: "failed", **dict.fromkeys(GOOD, "kept")}
@@ -387,7 +391,8 @@ def test_a_row_can_ask_for_a_proof(r2d, tmp_path, monkeypatch):
     assert good["verification"]["blocks"] > 10
     assert 0 <= good["verification"]["worst"] < 1e-5
     (page,) = (tmp_path / "zoo.report").glob("good*.html")
-    assert "verified: YES" in page.read_text()
+    assert "✓ verified" in page.read_text()
+    assert '<tr class="done verified checked">' in (tmp_path / "zoo.report" / "index.html").read_text()
 
     (task,) = tasks_of(load_manifest(tmp_path / "zoo.toml"))
     (tmp_path / "good.pth").unlink()
@@ -653,13 +658,15 @@ def perform(job, progress):
 """
     code = "import sys\nfrom converters.cli.main import main;sys.executable = sys.argv[1];sys.exit(main(sys.argv[2:]))"
     words = [sys.executable, "-c", code, spoilt(folder, body), "batch", manifest, "--jobs", "2", "--quiet"]
-    process = start(*words, whole=True)
+    with open(folder / "told", "w") as told:
+        process = start(*words, whole=True, stderr=told)
     wait_for(process, lambda _: len(list((folder / "at-work").iterdir())) == 2, 60)
     workers = [int(path.name) for path in (folder / "at-work").iterdir()]
     assert len(workers) == 2
     process.send_signal(signal.SIGINT)
     process.communicate(timeout=60)
     assert process.returncode == 130
+    assert "what is done is recorded: --resume goes on from there" in (folder / "told").read_text()
     assert not any(map(alive, workers))
     assert not (folder / "zoo.scratch").exists()
 
@@ -721,6 +728,21 @@ def test_the_display_shows_each_file_and_all(small, monkeypatch):
     plain.begin(tasks, [0] * 4)
     plain.event(Event("result", job, {**done, "state": "converted", "network": "X", "bytes": 5_000_000}))
     assert out.getvalue() == f"[1/4] converted {tasks[0].name}: X, 5.0 MB, 1.00 s\n"
+
+
+def test_no_page_stays_of_a_row_that_is_gone(r2d, tmp_path):
+    (tmp_path / "r2d.pkl").hardlink_to(r2d)
+    row = '[[convert]]\ninput = "r2d.pkl"\nto = "vmz-pt"\noutput = "{}.pth"\n'
+    report = tmp_path / "zoo.report"
+    for names in ("ab", "b"):
+        (tmp_path / "zoo.toml").write_text("".join(map(row.format, names)))
+        assert convert_batch(tmp_path / "zoo.toml", resume=True).ok
+        if names == "ab":
+            (report / "mine.html").write_text("somebody else's")
+    assert {path.name[:2] for path in report.iterdir()} == {"b.", "in", "mi"}
+    page = next(report.glob("b.pth-*.html")).read_text()
+    assert "r2d.pkl" in page
+    assert str(tmp_path) not in page
 
 
 def test_a_name_cannot_put_markup_into_a_report(zoo, tmp_path):

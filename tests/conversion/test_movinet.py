@@ -2,23 +2,30 @@
 
 from __future__ import annotations
 
+import shutil
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pytest
 import torch
 
-from converters import convert, load_model
+from converters import Refused, convert, load_model
 from converters.formats.io.atomic import replacing
+from converters.formats.open import open_checkpoint
 from converters.formats.tensorflow import checkpoint_names
 from converters.formats.tensorflow.reader import read_tensorflow
 from converters.formats.tensorflow.writer import write_tensorflow
+from converters.mapping.layout_tables import load_layout
+from converters.mapping.names import tensor_slots
+from converters.mapping.variants import find_variant
 from converters.tensor import Held, Tensor
 from tests.helpers import seeded_weights, selection
 from tests.helpers.golden_parity import TOLERANCE, assert_parity
 from tests.helpers.paths import GOLDENS
 from tests.helpers.seeded_weights_movinet import (
+    SUFFIX,
     movinet_clip,
+    movinet_tables,
     movinet_weights,
     variables_of,
 )
@@ -69,7 +76,7 @@ NAMES = sorted(path.stem for path in (GOLDENS / "movinet").glob("*.npz"))
 @pytest.mark.parametrize(
     "name",
     selection.one_of_each(
-        NAMES, lambda name: {name.partition("_")[0][3:]}, lambda name: name != "a0-base_6x72"
+        NAMES, lambda name: {name.partition("_")[0][3:]}, lambda name: not name.endswith("_6x72")
     ),
 )
 def test_converted_file_computes_what_tensorflow_computed(name: str, device: str, tmp_path: Path) -> None:
@@ -77,7 +84,7 @@ def test_converted_file_computes_what_tensorflow_computed(name: str, device: str
     network = str(golden["network"])
     arrays = movinet_weights(variables_of(network, int(golden["classes"])), int(golden["weight_seed"]))
     assert seeded_weights.digest(arrays, b"\0") == golden["weights_sha256"]
-    convert("movinet", write(tmp_path / "own", arrays), tmp_path / "out.pth")
+    convert(write(tmp_path / "own", arrays), tmp_path / "out.pth", source="movinet")
     array = movinet_clip(int(golden["input_seed"]), tuple(golden["input_shape"]))
     clip = torch.from_numpy(array.transpose(0, 4, 1, 2, 3).copy()).to(device)
     settings = {"stream_gate_slope": "0.16667"} if "stream" in network else {}
@@ -106,3 +113,79 @@ def assert_streams(model: Any, clip: torch.Tensor, wanted: np.ndarray, tolerance
     assert not any(value.any() for value in zeros.values())
     logits, _ = model.step(clip[:, :, 1:], after)
     assert (logits - whole).abs().max() / whole.abs().max() <= tolerance / 10
+
+
+@pytest.mark.parametrize("network", sorted(movinet_tables()))
+def test_every_network_has_the_variables_that_tensorflow_wrote(network: str) -> None:
+    variant = find_variant("movinet", f"movinet-{network}")
+    sizes = {"channels": 3, "classes": 7}
+    slots = tensor_slots(load_layout("movinet"), variant, sizes, {})
+    assert {f"model/{slot.name}": slot.file_shape(sizes) for slot in slots} == variables_of(network, 7)
+
+
+@pytest.fixture(scope="module")
+def checkpoint(tmp_path_factory) -> Path:
+    """A0-base of seven classes, with an optimizer's variables, metrics and a step beside it."""
+    arrays = movinet_weights(variables_of("a0-base", 7), 11)
+    beside = {
+        "global_step": np.array(9),
+        "keras_api/metrics/0/total": np.ones((), "f4"),
+        "optimizer/_iterations": np.array(9),
+        "optimizer/_learning_rate": np.ones((), "f4"),
+        "optimizer/_variables/1": np.ones((3, 3), "f4"),
+    }
+    extra = {f"{name}{SUFFIX}": array for name, array in beside.items()}
+    return write(tmp_path_factory.mktemp("movinet") / "ckpt-1", arrays | extra)
+
+
+def test_there_and_back(checkpoint: Path, tmp_path: Path) -> None:
+    """Every weight comes back bit for bit, and what TensorFlow needs to restore them beside them."""
+    result = convert(checkpoint, tmp_path / "out.pth", source="movinet", to="native", check=True)
+    assert result.info.classes == 7
+    left = [name for name in result.dropped if not name.startswith(("_CHECKPOINTABLE", "save_counter"))]
+    assert len(left) == 5
+    convert(tmp_path / "out.pth", tmp_path / "back.index", source="native", to="movinet", check=True)
+    back, source = arrays_of(tmp_path / "back.index"), arrays_of(checkpoint)
+    assert back.keys() == {name for name in source if name.startswith("model/")}
+    for name, array in back.items():
+        assert array.tobytes() == source[name].tobytes(), name
+    with open_checkpoint(str(tmp_path / "back.index")) as written:
+        assert {"_CHECKPOINTABLE_OBJECT_GRAPH", f"save_counter{SUFFIX}"} == written.other_values.keys()
+
+
+def test_another_model_is_refused_by_what_it_is(tmp_path: Path) -> None:
+    shapes = {"kernel": (3, 3, 3, 8), "bias": (8,)}
+    arrays = {f"model/layer_with_weights-0/{leaf}{SUFFIX}": np.zeros(s, "f4") for leaf, s in shapes.items()}
+    arrays[f"model/layer_with_weights-1/kernel{SUFFIX}"] = np.zeros((8, 5), "f4")
+    for source in ("movinet", None):
+        with pytest.raises(Refused, match=r"Keras model \(1 convolution, 1 dense layer\)"):
+            convert(write(tmp_path / "other", arrays), tmp_path / "out.pth", source=source)
+
+
+def test_an_older_network_is_refused_by_its_files_name(checkpoint: Path, tmp_path: Path) -> None:
+    folder = tmp_path / "movinet_a0_stream_legacy"
+    folder.mkdir()
+    for file in checkpoint.parent.iterdir():
+        shutil.copy(file, folder)
+    with pytest.raises(Refused, match="older streaming MoViNet"):
+        convert(folder, tmp_path / "out.pth", source="movinet")
+
+
+@pytest.mark.full
+def test_a_stream_as_onnx_takes_and_gives_its_states(tmp_path: Path) -> None:
+    runtime = pytest.importorskip("onnxruntime")
+    source = write(tmp_path / "own", movinet_weights(variables_of("a3-stream", 11), 5))
+    convert(source, tmp_path / "out.onnx", source="movinet")
+    model: Any = load_model(tmp_path / "out.onnx")
+    clip = torch.from_numpy(movinet_clip(3, (2, 3, 4, 50, 61)))
+    session = runtime.InferenceSession(tmp_path / "out.onnx", providers=["CPUExecutionProvider"])
+    names = [value.name for value in session.get_outputs()]
+    states = {name: value.numpy() for name, value in model.initial_state(clip.shape).items()}
+    assert {value.name for value in session.get_inputs()} == {"image", *states}
+    for frame in range(clip.shape[2]):
+        image = clip[:, :, frame : frame + 1].permute(0, 2, 3, 4, 1).numpy()
+        logits, *after = session.run(None, {"image": image, **states})
+        states = {name.removeprefix("next_"): value for name, value in zip(names[1:], after, strict=True)}
+    with torch.inference_mode():
+        wanted = model(clip).numpy()
+    assert np.abs(logits - wanted).max() / np.abs(wanted).max() <= TOLERANCE["cpu"]

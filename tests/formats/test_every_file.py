@@ -23,14 +23,19 @@ SAID = (
     "never initialised",
     "name a file",
 )
-SAID += ("holds 4 checkpoints", "name the file inside")
+SAID += (
+    "holds 4 checkpoints",
+    "name the file inside",
+    "holds the state of an optimizer",
+    "one behind the other",
+)
 """What is said of files without weights, and of folders with several."""
 
 
 def shown(path: Path) -> str:
     """What `inspect` prints; every tensor and everything else in the file is in it."""
     inspection = inspect(path)
-    text = inspection_text(inspection)
+    text = inspection_text(inspection, tensors=True)
     with open_checkpoint(str(path)) as checkpoint:
         assert len(inspection.tensors) == len(checkpoint.tensors)
         assert checkpoint.tensors or checkpoint.other_values

@@ -61,7 +61,7 @@ def test_the_page_says_what_was_measured(script):
     assert cell("c3d-plain", "mmaction2") == "differs: `mmaction`"
     assert cell("r3d-18", "vmz") == "exact: `mmaction`, `vmz-pt`; eps: `torchvision`"
     assert cell("no-such-network", "vmz") == "-"
-    assert cell("x3d-m", "slowfast") == "partly: `pytorchvideo`"
+    assert cell("x3d-m", "slowfast") == "settings: `mmaction2`; partly: `pytorchvideo`"
     tables = [load_layout(name) for name in ("detectron", "native", "nonlocal-affine")]
     assert cell("i3d-r50", "nonlocal") == "exact: `native`; partly: `nonlocal-affine`"
     assert cell("i3d-r50", "nonlocal-affine") == "exact: `native`"

@@ -8,6 +8,7 @@ import tracemalloc
 from dataclasses import replace
 from html.parser import HTMLParser
 from itertools import pairwise
+from pathlib import Path
 from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any
 
@@ -31,7 +32,6 @@ from tests.verification.test_verify import File, exchanged_mean_and_bias, one_na
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
-    from pathlib import Path
 
 NAME = '<img src=x onerror="alert(1)">&amp;.pkl'
 NOTE = "</style><script>alert(2)</script>"
@@ -234,12 +234,12 @@ def test_a_report_is_not_written_over_what_is_read(folder, tmp_path: Path, capsy
     assert not list(tmp_path.iterdir())
 
 
-def test_a_workflow_as_the_readme_shows_it(folder, tmp_path: Path, monkeypatch, capsys) -> None:
+def test_a_workflow_as_the_page_shows_it(folder, tmp_path: Path, monkeypatch, capsys) -> None:
     """Every option in it is accepted, and the files that it keeps are written."""
     import yaml
 
-    readme = (REPOSITORY / "README.md").read_text()
-    text = readme.split("```yaml\n")[1].split("```")[0]
+    page = (REPOSITORY / "docs" / "verify.md").read_text()
+    text = page.split("```yaml\n")[2].split("```")[0]
     assert len(text.splitlines()) <= 10
     steps = yaml.safe_load(text)["jobs"]["weights"]["steps"]
     (line,) = (step["run"] for step in steps if " verify " in step.get("run", ""))
@@ -431,9 +431,24 @@ def test_the_pages_of_a_batch(mode: str, browser, tmp_path: Path) -> None:
             "error": {"text": NOTE, "faults": ["f" * 300]},
         },
         {"task": "c", "state": "skipped", "seconds": 0.0, "tool": "x"},
+        {
+            "task": "d",
+            "state": "converted",
+            "seconds": 1.0,
+            "tool": "x",
+            "asked": {"input": NAME, "source": "vmz", "to": NOTE},
+            "network": NOTE,
+            "classes": 400,
+            "bytes": 5,
+            "checked": True,
+            "verification": {"text": NOTE, "blocks": 3, "worst": 1e-6},
+            "input": {"size": 5, "sha256": "a" * 64},
+            "output": {"files": [["d", 5, "b" * 64]]},
+            "mapping": {"source": "vmz", "target": "vmz-pt", "sha256": "c" * 64},
+        },
     ]
-    write_pages(str(tmp_path), rows)
-    assert len(list(tmp_path.iterdir())) == 3
+    write_pages(str(tmp_path), rows, title=NAME)
+    assert len(list(tmp_path.iterdir())) == 4
     for path in tmp_path.iterdir():
         browser.open(path.as_uri(), **MODES[mode])
         assert browser.complaints() == []
@@ -441,3 +456,21 @@ def test_the_pages_of_a_batch(mode: str, browser, tmp_path: Path) -> None:
         assert browser.value("document.documentElement.scrollWidth <= innerWidth")
         assert browser.value("document.querySelectorAll('script, img').length") == 0
         assert browser.value(CONTRAST)[0] >= 4.5
+
+
+def test_the_rows_of_a_batch_can_be_narrowed_down(browser, tmp_path: Path) -> None:
+    shared = {"seconds": 1.0, "tool": "x"}
+    rows = [
+        {"task": "a", "state": "converted", "checked": True, **shared},
+        {"task": "b", "state": "kept", "verification": {"text": "", "blocks": 1, "worst": 0.0}, **shared},
+        {"task": "c", "state": "failed", "error": {"text": "no", "faults": []}, **shared},
+        {"task": "d", "state": "adopted", **shared},
+    ]
+    browser.open(Path(write_pages(str(tmp_path), rows)).as_uri())
+    seen = "[...document.querySelectorAll('tbody tr')].filter(e => e.offsetHeight).map(e => e.innerText[0]).join('')"
+    found = {"": browser.value(seen)}
+    for name in ("failed", "verified", "checked", "unproved", "all"):
+        browser.value(f"document.getElementById('show-{name}').click()")
+        found[name] = browser.value(seen)
+    right = {"": "abcd", "failed": "c", "verified": "b", "checked": "a", "unproved": "d", "all": "abcd"}
+    assert found == right

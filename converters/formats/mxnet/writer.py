@@ -19,7 +19,9 @@ if TYPE_CHECKING:
     from converters.formats.io.output_stream import Output, Sink
     from converters.tensor import Tensor
 
-_FLAGS = {dtype: flag for flag, dtype in FLAGS.items()}
+_FLAGS = {dtype: flag for flag, dtype in FLAGS.items() if dtype != "int16"}
+"""The flags of what MXNet 1.9.1 reads, which has no int16."""
+
 _MAGICS = {version: magic for magic, version in MAGICS.items()}
 _NUMPY_SHAPES = 3
 """The version in which an array may be a scalar or have no elements."""

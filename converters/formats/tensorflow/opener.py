@@ -14,6 +14,7 @@ from .files import graph_beside, names_checkpoint
 from .graph_file import GraphFile
 from .object_graph import COUNTER, GRAPH, SUFFIX, are_named_by_layers, names_by_layers, text_of
 from .reader import read_tensorflow
+from .sorts_of_models import model_in_words
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -60,6 +61,7 @@ def open_checkpoint_set(path: str, options: ReadOptions) -> Checkpoint:
         other_values=other_values,
         metadata={"the graph": OtherValue(kind="protocol buffer", data=GraphFile(graph))} if graph else {},
         details=details,
+        model=model_in_words(tensors),
     )
 
 
