@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 from converters.errors import Refused
 from converters.mapping.file_names import OUTSIDE, averaged_names
-from converters.mapping.match import names_for
+from converters.mapping.match import others_that_fit
 from converters.mapping.network_info import differing_settings, layout_settings
 from converters.mapping.settings import settings_text
 from converters.mapping.training_state import AVERAGES
@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     from .row import Row
 
 
-UNCHECKED = "the input's own checksums were not verified"
+UNCHECKED = "the input's own checksums were not compared"
 
 
 def differences(source: Support, target: Support) -> list[str]:
@@ -111,8 +111,7 @@ def input_notes(checkpoint: Checkpoint, match: Match, info: NetworkInfo) -> Iter
     if match.has_inverse_std:
         yield "the file's variances were read as inverse standard deviations (--inverse-std)"
     yield from _naming_notes(match)
-    if match.also:
-        others = [name for name in names_for(match) if name != match.variant.name]
+    if not checkpoint.provenance and (others := others_that_fit(match)):
         yield (
             f"names and shapes are also those of {', '.join(others)}: taken for {match.variant.title} (--variant)"
         )

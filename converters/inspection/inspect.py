@@ -12,6 +12,7 @@ from converters.conversion.recognize import ambiguous_layouts, recognize
 from converters.errors import Refused
 from converters.formats.open import open_checkpoint
 from converters.lazy_module import LazyModule
+from converters.mapping.match import others_that_fit
 from converters.mapping.network_info import NetworkInfo, network_info
 from converters.mapping.variants import multiply_adds, parameters, weights
 from converters.shown import Shown
@@ -42,7 +43,8 @@ class Inspection(Shown):
     ``statistics`` and ``mapping``, which says how the file agrees with a mapping file, are there only on request.
     ``hashes`` are the digests of each file, by its name and by kind, and ``release`` the published release that they
     prove it to be; both are there only on request.
-    ``unseen`` is what such files do not show and the user must say. ``others`` are the names of all that is not
+    ``unseen`` is what such files do not show and the user must say; ``also`` are other networks with the file's names
+    and shapes, which it is taken for if that is asked for. ``others`` are the names of all that is not
     converted; ``unconverted`` are those of them that are tensors, with dtype and shape.
     """
 
@@ -66,6 +68,7 @@ class Inspection(Shown):
     provenance: Mapping[str, Any] | None
     statistics: Mapping[str, tensor_stats.Statistics] = field(default_factory=dict)
     unseen: str = ""
+    also: tuple[str, ...] = ()
     mapping: by_user_mapping.Matched | None = None
     hashes: Mapping[str, Mapping[str, str]] = field(default_factory=dict)
     release: released.Released | None = None
@@ -193,6 +196,7 @@ def _inspect_network(checkpoint: Checkpoint, match: Match) -> Inspection:
         layouts=layouts,
         refusing=refusing,
         unseen=match.layout.storage.inverse_std,
+        also=() if checkpoint.provenance else others_that_fit(match),
     )
 
 

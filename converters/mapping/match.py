@@ -237,6 +237,11 @@ def names_for(match: Match) -> list[str]:
     return [*(name for name in model_names if _may_be_model(match, name)), *names]
 
 
+def others_that_fit(match: Match) -> tuple[str, ...]:
+    """The names for ``variant`` that a file is not taken for where none is asked for; none if only one network fits."""
+    return tuple(name for name in names_for(match) if name != match.variant.name) if match.also else ()
+
+
 def _may_be_model(match: Match, model: str) -> bool:
     """Whether the file's sizes allow ``model``. The number of classes does not count: fine-tuning changes it."""
     return all(

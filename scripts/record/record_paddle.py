@@ -49,7 +49,14 @@ SAMPLES = 64
 GAIN = 1.0
 COMMIT = "ed245e9"
 
-HEADS = {"ResNet": "TSNHead", "ResNetTSM": "TSMHead", "ResNetSlowFast": "SlowFastHead"}
+MODULES = {
+    "ResNet": ("resnet", "tsn_head", "TSNHead"),
+    "ResNetTSM": ("resnet_tsm", "tsm_head", "TSMHead"),
+    "ResNetSlowFast": ("resnet_slowfast", "slowfast_head", "SlowFastHead"),
+    "ResNetTweaksTSN": ("resnet_tweaks_tsn", "pptsn_head", "ppTSNHead"),
+    "ResNetTweaksTSM": ("resnet_tweaks_tsm", "pptsm_head", "ppTSMHead"),
+}
+"""The module of each backbone, and its head with its module."""
 
 
 class Spec(NamedTuple):
@@ -82,6 +89,10 @@ SPECS = (
         101,
         (12, 72, 72),
     ),
+    Spec("pptsn-r50_3x65x82", "ResNetTweaksTSN", {"layers": 50}, 400, (3, 65, 82)),
+    Spec("pptsm-r50-8seg_8x63x50", "ResNetTweaksTSM", {"depth": 50, "num_seg": 8}, 400, (8, 63, 50)),
+    Spec("pptsm-r50-16seg_16x50x63", "ResNetTweaksTSM", {"depth": 50, "num_seg": 16}, 101, (16, 50, 63)),
+    Spec("pptsm-r101-8seg_8x64x64", "ResNetTweaksTSM", {"depth": 101, "num_seg": 8}, 400, (8, 64, 64)),
 )
 """New rows go to the end: the seeds are counted."""
 
@@ -97,9 +108,11 @@ def use_checkout(folder: str) -> None:
         module.__path__ = [os.path.join(folder, "paddlevideo", *name.split("."))]
         sys.modules[module.__name__] = module
     initialiser = types.ModuleType("paddlevideo.modeling.weight_init")
-    sys.modules[initialiser.__name__] = initialiser
+    loader = types.ModuleType("paddlevideo.utils.save_load")
+    sys.modules |= {module.__name__: module for module in (initialiser, loader)}
     for owner, name in (
         (made["utils"], "load_ckpt"),
+        (loader, "load_ckpt"),
         (made["utils"], "get_dist_info"),
         (made["modeling.builder"], "build_loss"),
         (initialiser, "weight_init_"),
@@ -115,11 +128,9 @@ def build(spec: Spec) -> Any:
     """The recognizer: backbone and head under the names that PaddleVideo's own has."""
     import paddle
 
-    modules = {"ResNet": "resnet", "ResNetTSM": "resnet_tsm", "ResNetSlowFast": "resnet_slowfast"}
-    heads = {"TSNHead": "tsn_head", "TSMHead": "tsm_head", "SlowFastHead": "slowfast_head"}
-    head = HEADS[spec.backbone]
-    backbone_class = _class("backbones", modules[spec.backbone], spec.backbone)
-    head_class = _class("heads", heads[head], head)
+    module, head_module, head = MODULES[spec.backbone]
+    backbone_class = _class("backbones", module, spec.backbone)
+    head_class = _class("heads", head_module, head)
     net = paddle.nn.Layer()
     net.backbone = backbone_class(**spec.arguments)
     if (
@@ -183,7 +194,7 @@ def watch(net: Any, spec: Spec) -> dict[str, np.ndarray]:
 
     for name, layer in net.backbone.named_sublayers():
         stem_or_block = re.fullmatch(
-            r"conv|pool2D_max|res\d\w+|s1\.pathway\d_stem|s\d\.pathway\d_res\d+", name
+            r"conv|conv1_\d|pool2[dD]_max|res\d\w+|bb_\d_\d+|s1\.pathway\d_stem|s\d\.pathway\d_res\d+", name
         )
         if stem_or_block:
             keep(name, layer)

@@ -74,8 +74,11 @@ def write_golden(path: Path, golden: Any) -> Arrays:
 
 def end_point(block: str) -> str:
     """The reference network's name of the output of one of PaddleVideo's modules."""
-    if block in ("conv", "pool2D_max"):
-        return {"conv": "stem", "pool2D_max": "pool1"}[block]
+    stems = {"conv": "stem", "conv1_1": "stem1", "conv1_2": "stem2", "conv1_3": "stem"}
+    if block in stems or block.lower() == "pool2d_max":
+        return stems.get(block, "pool1")
+    if match := re.fullmatch(r"bb_(\d)_(\d+)", block):
+        return f"layer{int(match[1]) + 1}.{match[2]}"
     if match := re.fullmatch(r"s(\d)\.pathway(\d)_(stem|res(\d+))", block):
         path = ("slow", "fast")[int(match[2])]
         return f"{path}.pool1" if match[3] == "stem" else f"{path}.layer{int(match[1]) - 1}.{match[4]}"

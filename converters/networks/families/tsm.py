@@ -16,6 +16,7 @@ from torch.nn import functional as F
 
 from converters.networks.layers import Block, Network, Unit, check_input, linear
 from converters.networks.record import NetworkRecord
+from converters.networks.shift import SEGMENTS, frames_of, shifted, videos
 from converters.networks.spec import ModuleShapes
 from converters.networks.stages import NonLocal
 
@@ -23,8 +24,6 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from converters.networks.spec import Settings
-
-_SEGMENTS = {number: number for number in range(65)}
 
 
 class TSM(Network):
@@ -39,7 +38,7 @@ class TSM(Network):
         super().__init__()
         eps = settings.bn_eps
         self.channels = shapes["stem.conv.weight"][1]
-        self.segments = settings.choice("segments", _SEGMENTS)
+        self.segments = settings.choice("segments", SEGMENTS)
         self.shift_div = settings.integer("shift_div")
         self.next_first = settings.choice("shift_first", {"next": True, "previous": False})
         self.stem = Unit(shapes.under("stem"), self.channels, eps, (2, 2))
@@ -61,9 +60,7 @@ class TSM(Network):
     def steps(self, x: Tensor) -> Iterator[tuple[str, Tensor]]:
         """See `Network.steps`."""
         check_input(x, "NCTHW", self.channels)
-        clips, frames = x.shape[0], self.segments or x.shape[2]
-        if x.shape[2] % frames:
-            raise ValueError(f"{x.shape[2]} frames are no whole number of videos of {frames} segments")
+        clips, frames = x.shape[0], frames_of(x.shape[2], self.segments)
         x = F.relu_(self.stem(x.transpose(1, 2).flatten(0, 1)))
         yield "stem", x
         x = self.pool1(x)
@@ -81,7 +78,7 @@ class TSM(Network):
         """[N * T, C, H, W] through a block."""
         out: Tensor
         if isinstance(block, NonLocal):
-            out = block(_videos(x, frames).transpose(1, 2))
+            out = block(videos(x, frames).transpose(1, 2))
             return out.transpose(1, 2).flatten(0, 1)
         if isinstance(block, nn.Sequential):
             out = block(self._shifted(x, frames))
@@ -92,19 +89,7 @@ class TSM(Network):
         return out
 
     def _shifted(self, x: Tensor, frames: int) -> Tensor:
-        """Frames with two groups of channels of the frames beside them."""
-        videos, size = _videos(x, frames), x.shape[1] // self.shift_div
-        ahead, behind = (0, size) if self.next_first else (size, 0)
-        out = videos.clone()
-        out[:, :, : 2 * size] = 0
-        out[:, :-1, ahead : ahead + size] = videos[:, 1:, ahead : ahead + size]
-        out[:, 1:, behind : behind + size] = videos[:, :-1, behind : behind + size]
-        return out.flatten(0, 1)
-
-
-def _videos(x: Tensor, frames: int) -> Tensor:
-    """[N * T, C, H, W] as [N, T, C, H, W]."""
-    return x.reshape(-1, frames, *x.shape[1:])
+        return shifted(x, frames, x.shape[1] // self.shift_div, next_first=self.next_first)
 
 
 def _block(shapes: ModuleShapes, channels: int, eps: float, stride: tuple[int, int]) -> tuple[nn.Module, int]:

@@ -25,12 +25,15 @@ EPSILON = 1e-5
 STAGES = (2, 3, 4, 5)
 """The stages of residual blocks, as the papers number them."""
 
+LEAK = 0.01
+"""The slope of PP-TSM's leaky ReLUs below zero: Paddle's default."""
+
 WINDOW = 7
 """Rows and columns of the last map that SlowFast classifies together: a 32nd of the crop of 224."""
 
-_TSM = re.compile(r"tsm-r\d+-(\d+)seg")
+_TSM = re.compile(r"(?:pp)?tsm-r\d+-(\d+)seg")
 _WIDE = 7  # frames of the lateral kernels of SlowFast 8x8, whose slow pathway sees every fourth frame
-_BLOCK = re.compile(r"backbone\.res(\d)([a-z])(\d*)\.conv0\._conv\.weight")
+_BLOCK = re.compile(r"backbone\.(res(\d)[a-z]\d*|bb_(\d)_\d+)\.conv0\._conv\.weight")
 
 
 def recognise(tensors: Mapping[str, Shape], settings: Mapping[str, Any]) -> SourceNet | None:
@@ -42,6 +45,8 @@ def recognise(tensors: Mapping[str, Shape], settings: Mapping[str, Any]) -> Sour
             return _SlowFast(tensors).network()
         if "backbone.conv._batch_norm._variance" in tensors:
             return _Frames(tensors, str(settings.get("model", ""))).network()
+        if "backbone.conv1_1._batch_norm._variance" in tensors:
+            return _Tweaked(tensors, str(settings.get("model", ""))).network()
     except KeyError as error:
         raise Refused(f"is not a network of PaddleVideo: it has no tensor {error}") from None
     return None
@@ -82,22 +87,27 @@ class _Frames(_Builder):
 
     def network(self) -> SourceNet:
         """The whole network."""
-        stem = "backbone.conv"
-        x = self.block("stem", self.relu(self.unit("data", stem, 2)))
-        x = self.block("pool1", self.pool(x, "backbone.pool2D_max", "max", (3, 3), (2, 2)))
+        x = self.block("pool1", self.pool(self.stem(), "backbone.pool2D_max", "max", (3, 3), (2, 2)))
         places = dict.fromkeys(STAGES, 0)
         for match in filter(None, map(_BLOCK.fullmatch, self.shapes)):
-            stage = int(match[1])
-            name = f"backbone.res{match[1]}{match[2]}{match[3]}"
-            x = self.residual(x, name, 2 if places[stage] == 0 and stage > STAGES[0] else 1)
+            stage = int(match[2]) if match[2] else int(match[3]) + STAGES[0]
+            x = self.residual(x, f"backbone.{match[1]}", 2 if places[stage] == 0 and stage > STAGES[0] else 1)
             x = self.block(f"layer{stage - 1}.{places[stage]}", x)
             places[stage] += 1
         x = self.op("adaptive_avg_pool2d", [x], "head.avgpool2d")
         x = self.block("pool", self.op("flatten", [x], "head.flat", start_axis=1))
         if "head.fc.weight" in self.shapes:
             self.block("logits", self.op("linear", [x, "head.fc.weight", "head.fc.bias"], "head.fc"))
-        channels = self.shapes[f"{stem}._conv.weight"][1]
+        channels = next(shape[1] for shape in self.shapes.values())
         return self.net("paddlevideo", "Paddle", {"data": ("N", channels, "H", "W")}, axes="frames")
+
+    def stem(self) -> str:
+        """The first convolution."""
+        return self.block("stem", self.relu(self.unit("data", "backbone.conv", 2)))
+
+    def shortcut(self, x: str, name: str, step: int) -> str:
+        """The projection of a block's input, which takes the stride."""
+        return self.unit(x, name, step)
 
     def unit(self, x: str, name: str, step: int) -> str:
         """A convolution and its norm."""
@@ -114,8 +124,30 @@ class _Frames(_Builder):
             out = self.relu(self.unit(out, f"{name}.conv{place}", by))
         out = self.unit(out, f"{name}.conv2", 1)
         if f"{name}.short._conv.weight" in self.shapes:
-            shortcut = self.unit(x, f"{name}.short", step)
+            shortcut = self.shortcut(x, f"{name}.short", step)
         return self.relu(self.op("add", [shortcut, out], name))
+
+
+class _Tweaked(_Frames):
+    """PP-TSN and PP-TSM: a stem of three convolutions, pools before the projections, and leaky ReLUs in PP-TSM."""
+
+    def stem(self) -> str:
+        x = "data"
+        for place, label, step in ((1, "stem1", 2), (2, "stem2", 1), (3, "stem", 1)):
+            x = self.block(label, self.relu(self.unit(x, f"backbone.conv1_{place}", step)))
+        return x
+
+    def shortcut(self, x: str, name: str, step: int) -> str:
+        if step > 1:
+            window = {"kernel_size": (2, 2), "strides": (2, 2), "paddings": (0, 0)}
+            pooled = f"{name}._pool2d_avg"
+            x = self.op("pool2d", [x], pooled, pooling_type="avg", ceil_mode=True, **window)
+        return self.unit(x, name, 1)
+
+    def relu(self, x: str) -> str:
+        if self.segments:
+            return self.op("leaky_relu", [x], f"{x}.relu", negative_slope=LEAK)
+        return super().relu(x)
 
 
 class _SlowFast(_Builder):
@@ -197,5 +229,9 @@ class _SlowFast(_Builder):
 SOURCE = SourceRecord(
     layouts=("paddlevideo",),
     recognise=recognise,
-    test_clips={"slowfast": (1, 3, 16, 193, 196)},
+    test_clips={
+        "resnet_vd": (1, 3, 16, 63, 50),
+        "slowfast": (1, 3, 16, 193, 196),
+        "tsm": (1, 3, 16, 63, 50),
+    },
 )

@@ -34,6 +34,8 @@ def _batch_norm(emit: Emitter, op: SourceOp) -> None:
 def _pool(emit: Emitter, op: SourceOp) -> None:
     kind = {"max": "MaxPool", "avg": "AveragePool"}[op.args["pooling_type"]]
     window = {"kernel_shape": op.args["kernel_size"], "strides": op.args["strides"]}
+    if op.args.get("ceil_mode"):
+        window["ceil_mode"] = 1
     emit(kind, op.inputs, op.outputs[0], **window, pads=[*op.args["paddings"]] * 2)
 
 
@@ -63,6 +65,10 @@ def _mean(emit: Emitter, op: SourceOp) -> None:
 
 def _concat(emit: Emitter, op: SourceOp) -> None:
     emit("Concat", op.inputs, op.outputs[0], axis=op.args["axis"])
+
+
+def _leaky_relu(emit: Emitter, op: SourceOp) -> None:
+    emit("LeakyRelu", op.inputs, op.outputs[0], alpha=op.args["negative_slope"])
 
 
 def _same(kind: str) -> Callable[[Emitter, SourceOp], None]:
@@ -133,6 +139,7 @@ VOCABULARY = {
     "conv2d": _conv,
     "conv3d": _conv,
     "flatten": _flatten,
+    "leaky_relu": _leaky_relu,
     "linear": _linear,
     "mean": _mean,
     "pack_output": _pack_output,
