@@ -50,11 +50,11 @@ others' number. In place of a list:
 ## A module of a network
 
 `"canonical name" = "kind shape @ grid"`. The kinds are `conv`, `conv+bias`, `depthwise` (a convolution that some
-layouts store in another way), `bn`, `fc` and `scalar`, a learned factor, which has no shape; `conv+bn`, `conv+bias+bn` and
-`depthwise+bn` are two modules, `NAME.conv` and `NAME.bn`. The shape is the weight's in PyTorch's order, in numbers and
-placeholders: columns, or sizes that a file's tensors show. The grid says by how much frames, and height and width, have
-been divided where the output lies, and in a third number what layers without padding take off height and width before;
-it gives the GFLOPs.
+layouts store in another way), `bn`, `fc` and `scalar`, a learned factor, which has no shape; `conv+bn`,
+`conv+bias+bn` and `depthwise+bn` are two modules, `NAME.conv` and `NAME.bn`. The shape is the weight's in PyTorch's
+order, in numbers and placeholders: columns, or sizes that a file's tensors show. The grid says by how much frames,
+and height and width, have been divided where the output lies, and in a third number what layers without padding take
+off height and width before; it gives the GFLOPs.
 
 ## How a tensor is stored
 
