@@ -9,12 +9,13 @@ TENSORFLOW := $(FRAMEWORKS)/tensorflow
 CHAINER := $(FRAMEWORKS)/chainer
 JAX := $(FRAMEWORKS)/jax
 PADDLE := $(FRAMEWORKS)/paddle
+MXNET := $(FRAMEWORKS)/mxnet
 PIP := python -m pip install --quiet --disable-pip-version-check
 FOREIGN := -m pytest -c /dev/null --rootdir . --noconftest -p no:cacheprovider
 
 TEST := $(BIN)/python -m pytest -n auto --dist worksteal
 
-.PHONY: demo test test-full test-rest test-frameworks lint types tables reference docs check parity real bench clean
+.PHONY: demo test test-full test-rest test-frameworks lint types tables reference docs check parity real real-files bench clean
 
 $(STAMP): pyproject.toml constraints.txt
 	$(PYTHON) -m venv $(VENV)
@@ -55,11 +56,17 @@ $(PADDLE)/.installed: Makefile
 	$(PADDLE)/bin/$(PIP) "paddlepaddle==3.3.1" "numpy==2.4.6" setuptools pytest
 	@touch $@
 
-test-frameworks: $(TENSORFLOW)/.installed $(CHAINER)/.installed $(JAX)/.installed $(PADDLE)/.installed  ## with real TensorFlow, Chainer, Flax, Paddle
+$(MXNET)/.installed: Makefile
+	$(PYTHON) -m venv $(MXNET)
+	$(MXNET)/bin/$(PIP) "mxnet==1.9.1" "numpy==1.23.5" pytest
+	@touch $@
+
+test-frameworks: $(TENSORFLOW)/.installed $(CHAINER)/.installed $(JAX)/.installed $(PADDLE)/.installed $(MXNET)/.installed  ## with real TensorFlow, Chainer, Flax, Paddle, MXNet
 	PYTHONPATH=. $(TENSORFLOW)/bin/python $(FOREIGN) tests/frameworks/real_tensorflow.py
 	PYTHONPATH=. $(CHAINER)/bin/python $(FOREIGN) tests/frameworks/real_chainer.py
 	PYTHONPATH=. $(JAX)/bin/python $(FOREIGN) tests/frameworks/real_jax.py
 	PYTHONPATH=. $(PADDLE)/bin/python $(FOREIGN) tests/frameworks/real_paddle.py
+	PYTHONPATH=. $(MXNET)/bin/python $(FOREIGN) tests/frameworks/real_mxnet.py
 
 lint: $(STAMP)             ## style, formatting, and the layers of the packages
 	$(BIN)/ruff check .
@@ -87,6 +94,10 @@ parity: $(STAMP)           ## convert verify over every network, source and layo
 
 real: $(STAMP)             ## genuine weights: DeepMind's I3D there and back, by hashes (47 MB download); CLIP=file.mp4
 	$(BIN)/python scripts/real_i3d.py $(if $(CLIP),--clip '$(CLIP)') $(ARGS)
+
+real-files: $(STAMP)       ## small real checkpoints, read by our readers and the real libraries: FOLDER=DIR of fetched files
+	$(BIN)/python scripts/real_files.py $(if $(FOLDER),--folder '$(FOLDER)') \
+		$(if $(wildcard $(TENSORFLOW)/.installed),--python tensorflow=$(TENSORFLOW)/bin/python) $(ARGS)
 
 bench: $(STAMP)            ## the benchmark table against cp and pickle.load + torch.save
 	$(BIN)/python scripts/bench.py

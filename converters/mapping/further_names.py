@@ -6,16 +6,26 @@ import re
 from typing import TYPE_CHECKING, NamedTuple
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Collection, Iterable
 
 
-class _Line(NamedTuple):
-    """A line of a table: both of its names, as patterns and as templates."""
+class _Side(NamedTuple):
+    """A side of a line: its longest piece without a ``*``, the pattern, and the template that has the same holes."""
 
-    further: re.Pattern[str]
-    first: re.Pattern[str]
-    further_template: str
-    first_template: str
+    piece: str
+    pattern: re.Pattern[str]
+    template: str
+
+    @classmethod
+    def of(cls, name: str) -> _Side:
+        pieces = name.split("*")
+        holes = "{}".join(part.replace("{", "{{").replace("}", "}}") for part in pieces)
+        return cls(max(pieces, key=len), re.compile("(.+)".join(map(re.escape, pieces))), holes)
+
+    def translated(self, name: str, other: _Side) -> str | None:
+        """A name of this side as the other has it; None for other names."""
+        match = self.pattern.fullmatch(name) if self.piece in name else None
+        return None if match is None else other.template.format(*match.groups())
 
 
 class FurtherNames:
@@ -23,37 +33,24 @@ class FurtherNames:
     later line explains."""
 
     def __init__(self, lines: Iterable[tuple[str, str]]) -> None:
-        self._lines = [
-            _Line(_pattern(further), _pattern(first), _template(further), _template(first))
-            for further, first in lines
-        ]
+        self._lines = [(_Side.of(further), _Side.of(first)) for further, first in lines]
+        self._known: tuple[Collection[str], set[str]] = ((), set())
 
     def first(self, name: str) -> str:
         """The layout's own name of a tensor, by any name of it."""
-        for line in self._lines:
-            if match := line.further.fullmatch(name):
-                name = line.first_template.format(*match.groups())
+        for further, first in self._lines:
+            name = further.translated(name, first) or name
         return name
 
-    def of(self, first: str) -> list[str]:
+    def of(self, first_name: str) -> list[str]:
         """The further names of a tensor, by the layout's own."""
-        names = [first]
-        for line in reversed(self._lines):
-            names += [
-                line.further_template.format(*match.groups())
-                for name in names
-                if (match := line.first.fullmatch(name))
-            ]
+        names = [first_name]
+        for further, first in reversed(self._lines):
+            names += [more for name in names if (more := first.translated(name, further))]
         return names[1:]
 
-    def firsts(self, names: Iterable[str]) -> set[str]:
-        """The own names of the tensors that some names are of."""
-        return {self.first(name) for name in names}
-
-
-def _pattern(name: str) -> re.Pattern[str]:
-    return re.compile("(.+)".join(map(re.escape, name.split("*"))))
-
-
-def _template(name: str) -> str:
-    return "{}".join(part.replace("{", "{{").replace("}", "}}") for part in name.split("*"))
+    def firsts(self, names: Collection[str]) -> set[str]:
+        """The own names of the tensors that some names are of. Those found last are kept, as many variants ask."""
+        if self._known[0] is not names:
+            self._known = (names, {self.first(name) for name in names})
+        return self._known[1]

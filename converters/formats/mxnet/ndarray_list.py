@@ -43,6 +43,9 @@ FLAGS = {
 OTHER_FLAGS = {9: ("uint16", 2), 10: ("uint32", 4), 11: ("uint64", 8)}
 """The flags of dtypes that are not converted, with the bytes that an element takes."""
 
+ARRAYS = 1 << 16
+"""The most arrays that are read. No checkpoint has so many."""
+
 AXES = 32
 """The most axes that are read. NumPy, which MXNet makes its arrays of, has no more."""
 

@@ -8,12 +8,11 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from converters.errors import BadInput
 from converters.formats.other_value import OtherValue, unconverted
-from converters.formats.pickle.numpy_arrays import TENSOR_LIMIT
 from converters.printable import short_name
 from converters.record import Record
 from converters.tensor import ITEMSIZE, FileBytes, Tensor
 
-from .ndarray_list import AXES, DENSE, FLAGS, LIST_MAGIC, MAGICS, OTHER_FLAGS, PREFIXES, SPARSE
+from .ndarray_list import ARRAYS, AXES, DENSE, FLAGS, LIST_MAGIC, MAGICS, OTHER_FLAGS, PREFIXES, SPARSE
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -65,7 +64,7 @@ def read_params(file: SourceFile) -> ParamsFile:
     if file.size < 24 or int.from_bytes(file.read_at(0, 8), "little") != LIST_MAGIC:
         raise BadInput("is not an MXNet parameter file", path=file.path)
     count = _number(file, 16)
-    if count > min(TENSOR_LIMIT, file.size // _LEAST):
+    if count > min(ARRAYS, file.size // _LEAST):
         raise _bad(file, f"says that it holds {count:,} arrays, which it cannot")
     offset = 24
     arrays = []
@@ -156,24 +155,25 @@ def _names(file: SourceFile, offset: int, arrays: int) -> list[str]:
     offset += 8
     if count not in (0, arrays):
         raise _bad(file, f"has {arrays:,} arrays and says that it has {count:,} names")
+    rest = file.size - offset
+    if rest > _NAMES or count * 8 > rest:
+        raise _bad(file, f"has {rest:,} bytes in the place of {count:,} names")
+    raw, at = file.read_at(offset, rest), 0
     names: dict[str, None] = {}
-    left = _NAMES
     for _ in range(count):
-        length = _number(file, offset)
-        left -= length
-        if length > _LONGEST_NAME or left < 0:
-            raise _bad(file, f"has names of more bytes than are read, one of {length:,}")
-        raw = file.read_at(offset + 8, length)
+        length = int.from_bytes(raw[at : at + 8], "little")
+        at += 8 + length
+        if at > rest or length > _LONGEST_NAME:
+            raise _bad(file, f"has a name of {length:,} bytes")
         try:
-            name = raw.decode("utf-8")
+            name = raw[at - length : at].decode("utf-8")
         except UnicodeDecodeError:
-            raise _bad(file, f"has a name that is not UTF-8: {short_name(raw)}") from None
+            raise _bad(file, f"has a name that is not UTF-8: {short_name(raw[at - length : at])}") from None
         if name in names:
             raise _bad(file, f"has the name {short_name(name)} twice")
         names[name] = None
-        offset += 8 + length
-    if offset != file.size:
-        raise _bad(file, f"has {file.size - offset:,} bytes after its end")
+    if at != rest:
+        raise _bad(file, f"has {rest - at:,} bytes after its end")
     return list(names)
 
 
