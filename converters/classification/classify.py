@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Mapping, Sequence
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, NamedTuple
 
+from converters.clips.description import ClipPreprocessing
 from converters.clips.preprocess import preprocessing_of
 from converters.conversion.mean import read_mean_cube
 from converters.errors import Refused, UsageError
@@ -17,9 +19,6 @@ from .run import Work, classify_clips, classify_stream, is_streaming, one_frame
 from .video import jpeg, open_video
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
-
-    from converters.clips.description import ClipPreprocessing
     from converters.mapping.network_info import NetworkInfo
 
     from .run import Seen

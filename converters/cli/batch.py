@@ -14,6 +14,11 @@ DESCRIPTION = """\
 Run every conversion in a manifest, in several processes. Each result is
 recorded as it comes: --resume continues after a failure, a kill or a crash."""
 
+EXAMPLES = (
+    "convert batch zoo.toml --dry-run",
+    "convert batch zoo.toml --jobs 4 --resume",
+)
+
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add the command's arguments."""

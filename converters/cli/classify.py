@@ -16,6 +16,11 @@ Say what a video shows: its frames are picked, resized, cropped and
 normalised as the network of the file needs them, and the likeliest classes
 are printed. VIDEO is a video, a GIF or a folder of pictures."""
 
+EXAMPLES = (
+    "convert classify out.pth clip.mp4",
+    "convert classify out.pth clip.mp4 --clips 10 --html shown.html",
+)
+
 OPTIONS = ("variant", "head", "drop", "settings")
 
 

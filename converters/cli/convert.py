@@ -92,7 +92,6 @@ def _require_verifiable(options: argparse.Namespace) -> None:
     for name, why in (
         ("dry_run", "use one of the two"),
         ("mapping", "a mapping file names no network; --check compares every tensor"),
-        ("dtype", "a cast cannot be undone; --check compares every tensor with its cast"),
     ):
         if getattr(options, name):
             raise UsageError(f"--verify cannot be combined with --{name.replace('_', '-')}", hint=why)

@@ -14,6 +14,11 @@ Write a full-size ir-CSN-152 pickle with seeded weights in VMZ's file format,
 convert it, and compare the logits with those that real Caffe2 computed.
 Needs PyTorch."""
 
+EXAMPLES = (
+    "convert demo",
+    "convert demo --to mmaction2",
+)
+
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add the command's arguments."""

@@ -14,6 +14,11 @@ Compare two checkpoints: tensors, and all else that two files of one format
 hold. Two layouts of one network are compared under canonical names, their
 tensors alone; the rest is named as not compared. Exit code 1 if they differ."""
 
+EXAMPLES = (
+    "convert diff ircsn_152.pkl out.pth",
+    "convert diff run.pth out.pth --entry-a ema_state_dict",
+)
+
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add the command's arguments."""

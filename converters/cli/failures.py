@@ -10,6 +10,8 @@ from typing import TYPE_CHECKING
 from converters.errors import ConverterError
 from converters.printable import printable
 
+from .terminal import CYAN, RED, styled
+
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
@@ -69,11 +71,12 @@ def _as_data(error: ConverterError, code: int) -> dict[str, object]:
 def _as_text(error: ConverterError) -> str:
     text = f"{error.path}: {error.what}" if error.path else error.what
     text += f" ({error.where})" if error.where else ""
-    text += f": {error.hint}" if error.hint else ""
-    lines = [f"error: {printable(text)}"]
+    lines = [f"{styled('error:', RED, sys.stderr)} {printable(text)}"]
     lines += [f"  {printable(fault)}" for fault in error.faults[:SHOWN_FAULTS]]
     if len(error.faults) > SHOWN_FAULTS:
         lines.append(f"  ... and {len(error.faults) - SHOWN_FAULTS} more")
+    if error.hint:
+        lines.append(f"{styled('hint:', CYAN, sys.stderr)} {printable(error.hint)}")
     return "\n".join(lines)
 
 

@@ -17,6 +17,11 @@ time axis, everything else is copied. Or, with --channels, turn an RGB network
 into one for optical flow. The output initialises training; it cannot be
 converted back."""
 
+EXAMPLES = (
+    "convert inflate resnet50.pth i3d.pth --variant i3d-r50 --to mmaction2",
+    "convert inflate rgb.pth flow.pth --variant tsn-bn-inception --channels 10",
+)
+
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add the command's arguments."""

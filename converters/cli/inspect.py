@@ -15,6 +15,11 @@ DESCRIPTION = """\
 Show what a checkpoint is: format, network, layout, classes, cost,
 preprocessing, provenance and tensors."""
 
+EXAMPLES = (
+    "convert inspect out.pth",
+    "convert inspect out.pth --tensors --stats",
+)
+
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add the command's arguments."""
@@ -22,6 +27,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--layout", metavar="LAYOUT", help="its layout, if several fit")
     add_options(parser, ReadOptions, only=("entry",))
     add_options(parser, NetworkOptions, only=("head", "drop"))
+    parser.add_argument(
+        "--tensors", action="store_true", help="list all tensors and values, folded by their numbers"
+    )
+    parser.add_argument(
+        "--layouts", action="store_true", help="say of every layout whether it holds the network"
+    )
     parser.add_argument(
         "--stats", action="store_true", help="read the tensors and count NaN, Inf and all-zero ones"
     )
@@ -50,5 +61,9 @@ def run(options: argparse.Namespace) -> int:
         mapping=options.mapping,
         hashes=options.hash,
     )
+
+    def text() -> str:
+        return inspection_text(inspection, tensors=options.tensors, layouts=options.layouts)
+
     matches = not (inspection.mapping and inspection.mapping.faults)
-    return report(options, inspection.as_data, lambda: inspection_text(inspection), ok=matches)
+    return report(options, inspection.as_data, text, ok=matches)

@@ -73,13 +73,14 @@ def _run(arguments: Sequence[str]) -> int:
 
 
 def _command(arguments: Sequence[str]) -> int:
-    if arguments and arguments[0] == "--version":
+    if arguments and arguments[0] in ("--version", "-V"):
         print(f"video-checkpoint-converters {__version__}")
         return 0
-    if arguments and arguments[0] in ("-h", "--help"):
+    if not arguments or arguments[0] in ("-h", "--help"):
         from .overview import overview
+        from .terminal import width
 
-        print(overview())
+        print(overview(width(sys.stdout)))
         return 0
     from .parser import parse
 

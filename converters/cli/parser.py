@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import os
 import sys
 from importlib import import_module
 from typing import TYPE_CHECKING, NoReturn
@@ -10,28 +11,29 @@ from typing import TYPE_CHECKING, NoReturn
 from converters.errors import UsageError
 
 from .overview import COMMANDS, CONVERSIONS, EXIT_CODES
+from .terminal import width
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
+
+EXAMPLES = ("convert {0} in.pkl out.pth", "convert {0} in.pkl out.pth --to mmaction2 --check")
+"""Of a conversion from a layout."""
 
 
 def parse(arguments: Sequence[str]) -> argparse.Namespace:
     """The options of a command: its name is ``options.command``, the function that runs it ``options.run``.
 
-    Raises `UsageError` where the command or an option is unknown or missing.
+    What begins with neither a command nor a layout, but with a file or an option, is a conversion whose input is
+    recognised. Raises `UsageError` where the command or an option is unknown or missing.
     """
     if not arguments:
         raise UsageError("no command is given", hint="see `convert --help`")
     command, *rest = arguments
-    if command in COMMANDS:
-        parser = _parser(command, COMMANDS[command], command)
-    else:
-        if not _is_conversion(command):
-            if not any(argument.split("=")[0] == "--mapping" for argument in arguments):
-                raise _unknown(command)
-            command, rest = "auto", list(arguments)  # `convert IN OUT --mapping FILE`
-        about = CONVERSIONS.get(command, f"convert a file of layout {command}")
-        parser = _parser(command, about, "convert")
+    if command not in COMMANDS and not _is_conversion(command):
+        if not _is_input(command, rest):
+            raise _unknown(command)
+        command, rest = "auto", list(arguments)
+    parser = parser_of(command)
     try:
         return parser.parse_args(rest)
     except SystemExit:  # after --help
@@ -40,47 +42,89 @@ def parse(arguments: Sequence[str]) -> argparse.Namespace:
         raise
 
 
+def parser_of(command: str) -> argparse.ArgumentParser:
+    """The parser of a verb, or of a conversion from a layout."""
+    if command in COMMANDS:
+        return _parser(command, COMMANDS[command], command)
+    about = CONVERSIONS.get(command, f"convert a file of layout {command}")
+    return _parser(command, about, "convert")
+
+
 def _is_conversion(command: str) -> bool:
     from converters.mapping.table_files import layout_names
 
     return command in ("auto", "onnx") or command in layout_names()
 
 
-def _unknown(command: str) -> UsageError:
-    """The error for a word that is neither a command nor a layout."""
-    from difflib import get_close_matches
+def _is_input(command: str, rest: Sequence[str]) -> bool:
+    """Whether a command line begins with a file to convert, or with an option of a conversion."""
+    if command.startswith("-"):
+        return any(not word.startswith("-") for word in rest)
+    if "." in command or os.sep in command or os.path.lexists(command):
+        return True
+    return any("." in word for word in rest[:1]) and not _near(command)
 
+
+def _unknown(command: str) -> UsageError:
+    """The error for a word that is neither a command, nor a layout, nor a file."""
+    from converters.mapping.parse import did_you_mean
+
+    if command.startswith("-"):
+        hint = did_you_mean(command, ("--help", "--version")) or "see `convert --help`"
+        return UsageError(f"there is no option {command!r} of the program itself", hint=hint)
+    hint = _near(command) or "`convert IN OUT` recognises a file's layout; see `convert --help`"
+    return UsageError(f"there is no command, layout or file {command!r}", hint=hint)
+
+
+def _near(command: str) -> str:
+    """The verb or layout that was perhaps meant, as a hint."""
+    from converters.mapping.parse import did_you_mean
     from converters.mapping.table_files import layout_names
 
     known = [*COMMANDS, *(name for name in CONVERSIONS if name.islower()), *layout_names()]
-    near = get_close_matches(command, known, 1)
-    hint = f"did you mean {near[0]!r}?" if near else "`convert auto IN OUT` recognises a file's layout"
-    return UsageError(f"there is no command or layout {command!r}", hint=hint)
+    return did_you_mean(command, known)
 
 
 class _Formatter(argparse.RawDescriptionHelpFormatter):
-    """79 columns, descriptions as they are written.
+    """As wide as the terminal, descriptions as they are written.
 
-    By itself argparse asks for the terminal's width, which imports shutil and more.
+    By itself argparse asks for the terminal's width by importing shutil and more.
     """
 
     def __init__(self, prog: str) -> None:
-        super().__init__(prog, width=79)
+        super().__init__(prog, width=width(sys.stdout))
 
 
 class _Parser(argparse.ArgumentParser):
-    """argparse, with its errors as `UsageError`."""
+    """argparse, with its errors as `UsageError`, which name what was perhaps meant."""
 
     def error(self, message: str) -> NoReturn:
-        raise UsageError(message, hint=f"see `{self.prog} --help`")
+        raise UsageError(message, hint=self._near(message) or f"see `{self.prog} --help`")
+
+    def _near(self, message: str) -> str:
+        """The option, or the choice, that was perhaps meant."""
+        from converters.mapping.parse import did_you_mean
+
+        unknown = message.partition("unrecognized arguments: ")[2].split()
+        for word in unknown:
+            if word.startswith("--"):
+                return did_you_mean(word.partition("=")[0], self._option_string_actions)
+        if "invalid choice: " in message:
+            wrong, _, choices = message.partition("invalid choice: ")[2].partition(" (choose from ")
+            return did_you_mean(wrong.strip("'"), [word.strip("')") for word in choices.split(", ")])
+        return ""
 
 
 def _parser(command: str, about: str, module_name: str) -> argparse.ArgumentParser:
     module = import_module(f".{module_name}", __package__)
+    examples = getattr(module, "EXAMPLES", EXAMPLES)
+    lines = ["examples:", *(f"  {example.format(command)}" for example in examples), "", EXIT_CODES]
+    described = module.DESCRIPTION or f"{about[0].upper()}{about[1:]}."
+    columns = width(sys.stdout)
     parser = _Parser(
         prog=f"convert {command}",
-        description=module.DESCRIPTION or f"{about[0].upper()}{about[1:]}.",
-        epilog=EXIT_CODES,
+        description=_wrapped(described, columns) if columns < 79 else described,
+        epilog="\n".join(lines),
         formatter_class=_Formatter,
     )
     module.add_arguments(parser)
@@ -90,5 +134,19 @@ def _parser(command: str, about: str, module_name: str) -> argparse.ArgumentPars
     )
     report.add_argument("--quiet", action="store_true", help="print only errors")
     report.add_argument("--debug", action="store_true", help="print a traceback with an error")
+    positionals = "".join(f" {_place(action)}" for action in parser._actions if not action.option_strings)
+    parser.usage = f"%(prog)s{positionals} [options]"
     parser.set_defaults(run=module.run, command=command)
     return parser
+
+
+def _place(action: argparse.Action) -> str:
+    """What stands for a positional argument in the usage."""
+    word = str(action.metavar or "|".join(map(str, action.choices or ())) or action.dest)
+    return {"?": f"[{word}]", "*": f"[{word} ...]", "+": f"{word} ..."}.get(str(action.nargs), word)
+
+
+def _wrapped(text: str, columns: int) -> str:
+    from textwrap import fill
+
+    return fill(" ".join(text.split()), columns)

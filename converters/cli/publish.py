@@ -22,6 +22,11 @@ of the SHA-256>.pth: strip training state, check the file, write a model card
 and SHA256SUMS. --check checks a folder of published files; it and its
 sub-folders may contain no other checkpoint of any framework."""
 
+EXAMPLES = (
+    "convert publish out.pth --folder released --source ircsn_152.pkl --verify",
+    "convert publish --check released",
+)
+
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add the command's arguments."""
@@ -41,6 +46,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add_options(parser, NetworkOptions, only=_SETTINGS)
     parser.add_argument(
         "--verify", action="store_true", help="also run both networks, as `convert verify` does"
+    )
+    parser.add_argument(
+        "--license",
+        metavar="NAME",
+        default="",
+        help="the licence of these weights, for the card (default: only that of a release that a hash proves)",
     )
     parser.add_argument("--force", action="store_true", help="replace an existing file of that name")
     parser.add_argument(
@@ -65,6 +76,7 @@ def _publish(options: argparse.Namespace) -> int:
         source=options.source,
         **values_of(options, NetworkOptions, only=_SETTINGS),
         verify=options.verify,
+        license=options.license,
         force=options.force,
     )
     lines = [

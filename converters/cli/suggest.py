@@ -14,6 +14,11 @@ Propose a mapping from one checkpoint's names to another's, based on values,
 names, shapes and order. Uncertain rows are marked, and not used until you
 confirm them."""
 
+EXAMPLES = (
+    "convert suggest mine.ckpt theirs.pth -o mine.toml",
+    "convert suggest mine.ckpt theirs.pth -o mine.toml --no-values",
+)
+
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add the command's arguments."""

@@ -18,6 +18,11 @@ source's bytes back, and the source framework's network (run by onnxruntime)
 must compute what the output's network computes, block by block. Exit code 1
 otherwise."""
 
+EXAMPLES = (
+    "convert verify ircsn_152.pkl out.pth --html proof.html",
+    "convert verify ircsn_152.pkl out.pth --require functional --junit proof.xml",
+)
+
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add the command's arguments."""
@@ -34,6 +39,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     network.add_argument(
         "--clip", metavar="FILE.npy", help="float32 [N, C, T, H, W], preprocessed (default: noise)"
+    )
+    output_require = parser.add_argument_group("proof")
+    output_require.add_argument(
+        "--require",
+        choices=("exact", "functional"),
+        help="what must have been compared: with functional, bytes alone are exit code 1",
     )
     network.add_argument("--seed", type=int, default=0, metavar="N", help="seed of the noise (default: 0)")
     output = parser.add_argument_group("output")
@@ -56,6 +67,7 @@ def run(options: argparse.Namespace) -> int:
         device=options.device,
         clip=options.clip,
         seed=options.seed,
+        require=options.require,
         evidence=options.html is not None,
         **values_of(options, ReadOptions, NetworkOptions, only=VERIFY_OPTIONS),
     )

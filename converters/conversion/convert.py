@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from importlib import import_module
 from time import perf_counter
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
@@ -19,7 +20,7 @@ from .execute import execute, open_input, output_of, refuse_paths
 from .history import history_of
 from .identify import UserHints, identify
 from .notes import UNCHECKED, input_notes
-from .options import NetworkOptions, ReadOptions, WriteOptions
+from .options import VERIFY_OPTIONS, NetworkOptions, ReadOptions, WriteOptions
 from .plan import make_plan
 from .provenance import describe_origin, describe_source, record, restore_data
 from .result import Result
@@ -52,6 +53,7 @@ def convert(
     wrap: bool = False,
     force: bool = False,
     check: bool = False,
+    verify: bool = False,
     strict: bool = False,
     sha256: bool = False,
     checksum: bool = True,
@@ -75,7 +77,8 @@ def convert(
     patterns matches (``["criterion.*"]``). ``mean`` is the mean file that
     goes with the weights: its shape, checksum and channels' means go into the provenance. ``wrap`` writes the
     ecosystem's own wrapper around the state dict. ``check`` reads the output back and compares every tensor
-    with the source; ``strict`` refuses NaN and Inf. ``sha256`` puts the input's hash into the provenance;
+    with the source; ``verify`` then proves the output as the function `verify` does, and the result's ``verification``
+    says whether it agrees; ``strict`` refuses NaN and Inf. ``sha256`` puts the input's hash into the provenance;
     without ``checksum`` those in the input are not compared. ``progress`` is called with (bytes done, bytes in all).
 
     ``mapping`` is a mapping file of the user's own, in place of ``source`` and ``to``; ``reverse`` reads it from
@@ -100,6 +103,8 @@ def convert(
     )
     if dtype is not None and dtype not in FLOATS:
         raise UsageError(f"dtype {dtype!r} is unknown", hint=f"one of {', '.join(FLOATS)}")
+    if verify:
+        _require_verifiable(dry_run=dry_run, mapping=mapping is not None)
     refuse_paths(path, output_path, force=force)
     if mapping is not None:
         if source is not None or to is not None or network != NetworkOptions():
@@ -113,7 +118,29 @@ def convert(
         return convert_by_mapping(file, path, output_path, read, write)
     if reverse or accept_unsure:
         raise UsageError("--reverse and --accept-unsure need a mapping file", hint="name it with --mapping")
-    return _convert(source, path, output_path, to, read, network, write)
+    result = _convert(source, path, output_path, to, read, network, write)
+    return _verified(result, source, read, network) if verify else result
+
+
+def _verified(result: Result, source: str | None, read: ReadOptions, network: NetworkOptions) -> Result:
+    """The result with its verification. What verifies lies above what converts, and is known by its name only."""
+    verify = import_module("converters.verification.verify").verify
+    given = {**read.as_dict(), **network.as_dict()}
+    options = {name: given[name] for name in VERIFY_OPTIONS}
+    layout = None if source == "onnx" else source
+    found = verify(result.source, result.output, source_layout=layout, layout=result.target, **options)
+    return result.replace(verification=found)
+
+
+def _require_verifiable(*, dry_run: bool, mapping: bool) -> None:
+    """Raise `UsageError`, before any work, if the conversion cannot be verified."""
+    if dry_run:
+        raise UsageError("--verify cannot be combined with --dry-run", hint="use one of the two")
+    if mapping:
+        raise UsageError(
+            "--verify cannot be combined with --mapping",
+            hint="a mapping file names no network; --check compares every tensor",
+        )
 
 
 def _convert(

@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     from .row import Row
 
 
-UNCHECKED = "the input's own checksums were not verified"
+UNCHECKED = "the input's own checksums were not compared"
 
 
 def differences(source: Support, target: Support) -> list[str]:

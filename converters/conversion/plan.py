@@ -7,6 +7,7 @@ from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
 
 from converters.errors import Refused
+from converters.mapping.layout_tables import readable_layouts
 from converters.mapping.match import tensors_that_must_be_zero
 from converters.mapping.names import BATCHES, CannotHold, TensorSlot, families, tensor_slots
 from converters.mapping.settings import follows
@@ -337,10 +338,9 @@ def _wanted(
 ) -> Iterator[TensorSlot]:
     """Every tensor as the target has it, batch counters included. Raises `Refused` for a network it cannot hold."""
     support = target.support_for(match.variant.name)
-    hint = "`convert models` shows which layouts can"
     if support.unsupported:
         what = f"{target.title} cannot hold {match.variant.title}: {support.unsupported}"
-        raise Refused(what, path=path, hint=hint)
+        raise Refused(what, path=path, hint=_holders(match))
     table = original.layout(target) if original else target.choose(lambda _, names: names[0])
     try:
         if match.variant.family not in families(table):
@@ -353,4 +353,16 @@ def _wanted(
                 yield TensorSlot(slot.canonical, counter, (), "bn", BATCHES, slot.stored)
     except CannotHold as error:
         what = f"{target.title} has no name for {match.variant.title}'s module {error}"
-        raise Refused(what, path=path, hint=hint) from None
+        raise Refused(what, path=path, hint=_holders(match)) from None
+
+
+def _holders(match: Match) -> str:
+    """Which layouts can hold a network, for the user who asked for another."""
+    holders = [
+        table.name
+        for table in readable_layouts()
+        if match.variant.family in families(table)
+        and not table.support_for(match.variant.name).unsupported
+        and table.name != match.layout.name
+    ]
+    return f"layouts that can, for --to: {', '.join(holders)}" if holders else "no other layout can"

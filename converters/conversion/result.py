@@ -16,8 +16,8 @@ class Result(Shown, Record):
 
     ``rows`` say which tensor became which, ``dropped`` which tensors were left out, ``notes`` what a user of the output
     must know, ``timings`` how many seconds each step took. ``output`` is None for a dry run. ``checked`` says that
-    every tensor was read back and compared. ``info`` is None for a conversion by a mapping file, which knows names but
-    no network.
+    every tensor was read back and compared; ``verification`` is the `Verification`, where one was asked for. ``info``
+    is None for a conversion by a mapping file, which knows names but no network.
     """
 
     source: str
@@ -32,15 +32,16 @@ class Result(Shown, Record):
     nbytes: int = 0
     timings: Mapping[str, float] = MappingProxyType({})
     checked: bool = False
+    verification: Any = None
 
     def lines(self) -> tuple[str, ...]:
         """Files; network and layouts; what was done."""
         network = f"{self.info.title}, {self.info.classes or 'no'} classes: " if self.info else ""
         done = f"{len(self.rows)} tensors"
         if self.output is not None:
-            done += (
-                f" in {sum(self.timings.values()):.2f} s{', read back and compared' if self.checked else ''}"
-            )
+            done += f" in {sum(self.timings.values()):.2f} s{', checked' if self.checked else ''}"
+        if self.verification is not None:
+            done += f", {self.verification.verdict}"
         if self.notes:
             done += f"; .notes has {len(self.notes)}"
         return (
@@ -72,5 +73,6 @@ class Result(Shown, Record):
             "dropped": list(self.dropped),
             "notes": list(self.notes),
             "checked": self.checked,
+            **({"verification": self.verification.as_data()} if self.verification is not None else {}),
             "timings": dict(self.timings),
         }

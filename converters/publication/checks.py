@@ -114,6 +114,7 @@ def compare_networks(
     staged: str, source: str, inspection: Inspection, settings: Mapping[str, object]
 ) -> tuple[str, ...]:
     """Run both networks on one clip: the largest difference of any block."""
+    from converters.verification.outcome import REFERENCE
     from converters.verification.verify import verify
 
     recorded = _recorded_options(inspection, source)
@@ -129,10 +130,15 @@ def compare_networks(
             hint="`convert verify` shows what differs",
         )
     if result is None:
-        return (f"not run: {verification.skipped}",)
+        return (f"bytes only, the networks were not run: {verification.skipped}",)
     worst = result.worst
+    source_side = (
+        "both reference networks"
+        if result.source_network == REFERENCE
+        else "the source framework's network and the reference network"
+    )
     return (
-        f"on the same clip ({result.clip}; {result.device}) the source framework's network and the reference network "
+        f"on the same clip ({result.clip}; {result.device}) {source_side} "
         f"agree in all {len(result.blocks)} blocks to {worst.relative:.1e} of the largest value ({worst.name}), in the "
         f"logits to {result.blocks[-1].relative:.1e}; {result.tolerance:g} was allowed",
         *verification.declared.notes,

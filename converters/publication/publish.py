@@ -46,7 +46,7 @@ WEIGHTS = (
 
 @dataclass(frozen=True, slots=True, kw_only=True, repr=False)
 class Published(Shown):
-    """A published file. ``checks`` say what was verified, ``stripped`` names what was left out."""
+    """A published file. ``checks`` say what was compared, ``stripped`` names what was left out."""
 
     path: str
     card: str
@@ -73,6 +73,7 @@ def publish(
     source: str | os.PathLike[str] | None = None,
     settings: Mapping[str, object] = MappingProxyType({}),
     verify: bool = False,
+    license: str = "",
     force: bool = False,
 ) -> Published:
     """Publish a PyTorch file of a known network: under its hash, with a model card and ``SHA256SUMS``.
@@ -83,6 +84,7 @@ def publish(
     With ``source`` the file must hold, bit for bit, what that file converts to, and its record must say what the
     record of that conversion says; ``settings`` are those that were given then, as in `convert`. With ``verify`` both
     networks must also compute the same (`verification.verify`). Without a source, only checksums and structure count.
+    ``license`` is that of these weights; without it the card has one only if a hash proves which release they are.
 
     Raises `Refused` where something differs, the network is unknown or the name is taken, `BadInput` where a file
     cannot be read, `UsageError` for a wrong pattern, `ConverterError` without PyYAML. The file gets its name only when
@@ -91,6 +93,8 @@ def publish(
     path, source = os.fspath(path), os.fspath(source) if source is not None else None
     folder = os.fspath(folder) if folder is not None else os.path.dirname(path)
     _require_possible(name, folder, source, verify=verify)
+    if not license.isprintable():
+        raise UsageError("the licence has a character that a card cannot hold", hint="such as Apache-2.0")
     suffix, inspection, stem = _suffix(path), _inspect_known(path), _stem(path)
     with _staging(os.path.join(folder, f"{stem}.publishing"), suffix, path, source) as (files, names):
         staged, reconverted = map(files.path, names)
@@ -106,6 +110,7 @@ def publish(
             release=evidence.release,
             release_known_by=evidence.known_by,
             release_proved=evidence.proved,
+            licence=license,
             checks=(*checks, *evidence.notes),
             stripped=stripped,
         )

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 from xml.sax.saxutils import quoteattr
 
 from converters.printable import printable
+from converters.verification.outcome import FUNCTIONAL
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -20,11 +21,13 @@ def junit_text(verification: Verification) -> str:
     exact, functional = verification.exact, verification.functional
     cases = [("exact", "bytes", _exact_fault(exact)), *(_block_cases(functional) if functional else ())]
     failed = sum(1 for _, _, fault in cases if fault)
-    skipped = int(functional is None)
+    failed += int(functional is None and verification.require == FUNCTIONAL)
+    skipped = int(functional is None and verification.require != FUNCTIONAL)
     seconds = sum(verification.timings.values())
+    tests = len(cases) + int(functional is None)
     lines = [
         '<?xml version="1.0" encoding="UTF-8"?>',
-        f'<testsuite name="convert verify" tests="{len(cases) + skipped}" failures="{failed}" errors="0" '
+        f'<testsuite name="convert verify" tests="{tests}" failures="{failed}" errors="0" '
         f'skipped="{skipped}" time="{seconds:.3f}">',
     ]
     for group, name, fault in cases:
@@ -32,10 +35,15 @@ def junit_text(verification: Verification) -> str:
         lines.append(f"{case}><failure message={_attribute(fault)}/></testcase>" if fault else f"{case}/>")
     if functional is None:
         lines.append(
-            '  <testcase classname="verify.functional" name="logits">'
-            f"<skipped message={_attribute(verification.skipped)}/></testcase>"
+            f'  <testcase classname="verify.functional" name="logits">{_not_run(verification)}</testcase>'
         )
     return "\n".join([*lines, "</testsuite>", ""])
+
+
+def _not_run(verification: Verification) -> str:
+    """Networks that were not run: skipped, or a failure where they are required."""
+    kind = "failure" if verification.require == FUNCTIONAL else "skipped"
+    return f"<{kind} message={_attribute(f'bytes only: {verification.skipped}')}/>"
 
 
 def write_junit(path: str, verification: Verification) -> None:

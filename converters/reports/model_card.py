@@ -33,9 +33,10 @@ MAX_CHAIN = 16
 class CardFacts:
     """What a card says of a published file beside its inspection.
 
-    ``checks`` are lines on what was verified before publishing, ``stripped`` names what was left out,
+    ``checks`` are lines on what was checked before publishing, ``stripped`` names what was left out,
     ``release_known_by`` says how it is known that the weights are those of ``release``, ``release_proved`` whether a
-    whole hash proves it: only then are the release's licence and accuracies the file's own.
+    whole hash proves it: only then are the release's licence and accuracies the file's own. ``licence`` is what the
+    publisher says.
     """
 
     file: str
@@ -46,6 +47,7 @@ class CardFacts:
     stripped: tuple[str, ...]
     release_known_by: str = BY_NAME_ONLY
     release_proved: bool = False
+    licence: str = ""
 
 
 def model_card(inspection: Inspection, facts: CardFacts) -> str:
@@ -65,7 +67,7 @@ def model_card(inspection: Inspection, facts: CardFacts) -> str:
         *_table("Preprocessing", _preprocessing(network.input)),
         *_table(_accuracy_title(facts), _accuracy(facts)),
         *_table("Source", _source(inspection, network, facts)),
-        "## Verified before publishing",
+        "## Checked before publishing",
         "",
         *(f"- {prose(line)}" for line in facts.checks),
         *(f"- left out: {text(name)}" for name in facts.stripped),
@@ -91,7 +93,6 @@ def _literal(name: str) -> str:
 
 def _front(inspection: Inspection, network: NetworkInfo, facts: CardFacts) -> dict[str, Any]:
     front: dict[str, Any] = {
-        "license": _licence(network, facts).lower() or "unknown",
         "library_name": "pytorch",
         "pipeline_tag": "video-classification",
         "tags": ["action-recognition", network.variant, inspection.layout],
@@ -99,6 +100,8 @@ def _front(inspection: Inspection, network: NetworkInfo, facts: CardFacts) -> di
         "classes": network.classes,
         "parameters": inspection.parameters,
     }
+    if licence := facts.licence or (facts.release.licence if facts.release and facts.release_proved else ""):
+        front = {"license": licence.lower(), **front}
     if inspection.multiply_adds:
         front["gflops"] = round(inspection.multiply_adds / 1e9, 1)
     if network.input:
@@ -154,9 +157,19 @@ def _described(described: Mapping[str, Any]) -> Iterator[tuple[str, Any]]:
             yield key, value
 
 
-def _licence(network: NetworkInfo, facts: CardFacts) -> str:
-    """The licence of the release that the weights are known to be, else what the record says, "" for neither."""
-    return facts.release.licence if facts.release and facts.release_proved else network.licence
+def _licence_rows(network: NetworkInfo, facts: CardFacts) -> Iterator[tuple[str, str]]:
+    """What the publisher says, else the licence of the release that the weights are known to be; that of a release that
+    they are only said to come from is no more than that."""
+    if facts.licence:
+        yield "licence", f"{text(facts.licence)}, as the publisher says"
+    elif facts.release and facts.release_proved:
+        if facts.release.licence:
+            yield "licence", f"{text(facts.release.licence)}, of these weights"
+    elif network.licence:
+        yield (
+            "licence",
+            f"{text(network.licence)}, of the released weights; that these are them is not proved",
+        )
 
 
 def _accuracy_title(facts: CardFacts) -> str:
@@ -187,13 +200,7 @@ def _source(inspection: Inspection, network: NetworkInfo, facts: CardFacts) -> I
         yield "released by", f"{text(release.title)}, <{release.url}>{known}"
         if release.converted:
             yield "converted from", text(release.converted) + known
-    if licence := _licence(network, facts):
-        whose = (
-            "these weights"
-            if facts.release_proved
-            else "the released weights; that these are them is not proved"
-        )
-        yield "licence", f"{text(licence)}, of {whose}"
+    yield from _licence_rows(network, facts)
     if provenance:
         tool, mapping = provenance["tool"], provenance["mapping"]
         made_by = f"{text(tool['name'])} {text(tool['version'])}"

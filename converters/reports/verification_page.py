@@ -8,6 +8,7 @@ from shlex import quote
 from typing import TYPE_CHECKING, Any
 
 from converters.mapping.settings import settings_text
+from converters.verification.outcome import REFERENCE
 
 from . import html
 from .block_chart import block_chart, error_text
@@ -62,14 +63,15 @@ def verification_page(verification: Verification, command: Sequence[str]) -> str
         *_reproduce(verification, evidence, command),
         "</main>",
     ]
-    verdict = "verified" if verification.ok else "not verified"
-    return html.page(f"{title}: {verdict}", "\n".join(parts))
+    return html.page(f"{title}: {verification.verdict}", "\n".join(parts))
 
 
 def _verdict(verification: Verification) -> str:
-    if verification.ok:
-        return '<span class="good">✓ verified</span>'
-    return '<span class="bad">✗ not verified</span>'
+    return {
+        "verified": '<span class="good">✓ verified</span>',
+        "bytes only": "bytes only",
+        "not verified": '<span class="bad">✗ not verified</span>',
+    }[verification.verdict]
 
 
 def _subject(verification: Verification) -> str:
@@ -93,6 +95,13 @@ def _cards(verification: Verification) -> str:
 def _exact_card(verification: Verification) -> tuple[str, str, str]:
     exact = verification.exact
     total = exact.tensors
+    if exact.ok and exact.rounded:
+        return (
+            "good",
+            "✓ Exact",
+            f"{exact.rounded} of {total} tensors are the source’s, rounded as the output’s record says; all others are "
+            "restored bit for bit.",
+        )
     if exact.ok:
         return (
             "good",
@@ -116,11 +125,13 @@ def _functional_card(verification: Verification) -> tuple[str, str, str]:
         return "", "– Functional", f"Not run: {text(verification.skipped)}."
     if result.first is None:
         worst = result.worst
+        both = " Both are our reference networks." if result.source_network == REFERENCE else ""
+        rounded = f", as the weights are rounded to {result.rounded}" if result.rounded else ""
         return (
             "good",
             "✓ Functional",
-            f"All {len(result.blocks)} blocks agree to {error_text(result.tolerance)} of their largest value; the "
-            f"worst is {code(worst.name)} with {error_text(worst.relative)}.",
+            f"All {len(result.blocks)} blocks agree to {error_text(result.tolerance)} of their largest value{rounded}; "
+            f"the worst is {code(worst.name)} with {error_text(worst.relative)}.{both}",
         )
     first = result.first
     return "bad", "✗ Functional", f"{code(first.name)} is the first block to differ: {_off(first)}."

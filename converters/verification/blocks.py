@@ -26,7 +26,7 @@ def compare_blocks(model: Network, run: SourceRun) -> tuple[list[BlockResult], A
     order = list(net.blocks)
     logits, place, missing = None, 0, "the output has no such block"
     try:
-        for name, value in _run_steps(model, run.inputs, run.device):
+        for name, value in run_blocks(model, run.inputs, run.device):
             if name not in net.blocks:
                 order.insert(place, name)
                 results[name] = one_sided(name, "", value.shape, "the source has no such block")
@@ -52,7 +52,7 @@ def one_sided(name: str, source_name: str, shape: tuple[int, ...], fault: str) -
     return BlockResult(name=name, source_name=source_name, shape=tuple(shape), fault=fault)
 
 
-def _run_steps(model: Network, inputs: list[Any], device: str) -> Iterator[tuple[str, Any]]:
+def run_blocks(model: Network, inputs: list[Any], device: str) -> Iterator[tuple[str, Any]]:
     """Each block of the model as it is computed: in true float32, and deterministically."""
     import torch
 

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 from converters.errors import BadInput, UsageError
 from converters.networks import network_record
 from converters.printable import printable, shape_text
+from converters.tensor import FLOATS
 
 if TYPE_CHECKING:
     from converters.mapping.network_info import NetworkInfo
@@ -40,7 +41,10 @@ def make_inputs(
     kinds = network_record(info.family).inputs
     audio = kinds[0] == "logmels"
     if path is not None:
-        first, origin = _load_clip(os.fspath(path), audio), printable(os.path.basename(os.fspath(path)))
+        first, origin = (
+            _load_clip(os.fspath(path), audio, info.channels),
+            printable(os.path.basename(os.fspath(path))),
+        )
     else:
         size, origin = size or info.input.get("clip"), f"noise of seed {seed}"
         if audio:
@@ -90,8 +94,9 @@ def _preprocessed(noise: Any, info: NetworkInfo) -> Any:
     return (low + noise * (high - low) - mean) / std
 
 
-def _load_clip(path: str, audio: bool) -> Any:
-    """One or several clips from an ``.npy``, as float32; the axis for clips may be left out. Raises `BadInput`."""
+def _load_clip(path: str, audio: bool, channels: int) -> Any:
+    """One or several clips from an ``.npy``, as float32; the axis for clips may be left out. Raises `BadInput` for
+    other dtypes, axes and channels, and for values that prove nothing: not finite, or all the same."""
     import numpy
 
     from converters.files import SourceFile
@@ -107,6 +112,11 @@ def _load_clip(path: str, audio: bool) -> Any:
                 path=path,
                 hint=f"expected an array with {axes} axes, {layout}",
             )
+        if tensor.dtype not in (*FLOATS, "int8"):  # the others hold pixels as they are
+            raise BadInput(
+                f"holds {tensor.dtype}, not float32", path=path, hint=f"preprocess the frames first: {layout}"
+            )
+        _require_channels(tensor.shape, 1 if audio else channels, axes, path, layout)
         value = numpy.frombuffer(tensor.tobytes(), numpy.dtype(tensor.dtype).newbyteorder("<"))
     with numpy.errstate(over="ignore", invalid="ignore"):
         value = value.reshape((1,) * (axes - len(tensor.shape)) + tensor.shape).astype("<f4")
@@ -114,4 +124,23 @@ def _load_clip(path: str, audio: bool) -> Any:
         raise BadInput(
             "holds NaN, Inf or values beyond float32's range", path=path, hint="preprocess the clip again"
         )
+    if value.size > 1 and value.min() == value.max():
+        raise BadInput(
+            f"holds only the value {value.flat[0]:g}: it proves little",
+            path=path,
+            hint="choose a clip of a video",
+        )
     return value
+
+
+def _require_channels(shape: tuple[int, ...], channels: int, axes: int, path: str, layout: str) -> None:
+    found = shape[1 - axes]
+    if found == channels:
+        return
+    last = f"; the last axis has {channels}: are the channels last?" if shape[-1] == channels else ""
+    raise BadInput(
+        f"is a clip of {found} channels, and the network takes {channels}{last}",
+        path=path,
+        where=shape_text(shape),
+        hint=f"expected {layout}",
+    )

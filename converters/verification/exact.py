@@ -21,7 +21,7 @@ from converters.mapping.variants import BN_EPS
 from converters.printable import shape_text
 from converters.tensor import filled, same_bytes
 
-from .outcome import ChangedTensor, ExactResult
+from .outcome import ROUNDED, ChangedTensor, ExactResult
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -39,12 +39,12 @@ def compare_bytes(source: Identified, output: Identified) -> ExactResult:
     Where a layout rounds weights and there is no such record, the output must have what the source converts to, bit
     for bit.
     """
-    plan = _plan_back(source, output)
+    plan, rounded = _plan_back(source, output), _rounded(source, output)
     canonical = {source.match.file_name(slot): slot.canonical for slot in source.match.slots if slot.name}
     return ExactResult(
         tensors=len(canonical),
         changed=(
-            *_changed_tensors(plan, source, output, canonical),
+            *_changed_tensors(plan, source, output, canonical, rounded),
             *_wrong_constants(plan, output),
             *_other_dtypes(plan, source, output, canonical),
             *_untrue_steps(plan, output, canonical),
@@ -52,15 +52,16 @@ def compare_bytes(source: Identified, output: Identified) -> ExactResult:
         ),
         dropped=source.match.dropped,
         record=tuple(_record_faults(source, output)),
+        rounded=len(rounded),
     )
 
 
 def _plan_back(source: Identified, output: Identified) -> Plan:
-    """The conversion of the output into the source's layout."""
+    """The conversion of the output into the source's layout, without batch counters that the source does not have."""
     refuse_foreign_steps(output.match, output.checkpoint.provenance)
     undo = undo_operations(output.checkpoint.provenance, output.checkpoint.tensors)
     origin = describe_origin(source.match, source.checkpoint.tensors, NOTHING, source.info.bn_eps, {}, None)
-    return make_plan(
+    plan = make_plan(
         output.match,
         output.checkpoint.tensors,
         source.match.layout,
@@ -70,10 +71,32 @@ def _plan_back(source: Identified, output: Identified) -> Plan:
         original=read_original({"origin": origin}, source.match.layout.name),
         path=output.checkpoint.path,
     )
+    stored = source.checkpoint.tensors
+    rows = [row for row in plan.rows if row.target in stored or not row.target.endswith(f".{BATCHES}")]
+    return plan.replace(rows=tuple(rows))
+
+
+def _rounded(source: Identified, output: Identified) -> frozenset[str]:
+    """The source's tensors that the output has rounded to another dtype, as its record says, and rounded right: bit
+    for bit what the source converts to in that dtype."""
+    restore = (output.checkpoint.provenance or {}).get("restore") or {}
+    recorded, tensors = restore.get("dtypes", {}), output.checkpoint.tensors
+    found = set()
+    for dtype in ROUNDED:
+        cast = {name for name in recorded if name in tensors and tensors[name].dtype == dtype}
+        rows = _rows_forward(source, output, dtype).values() if cast else ()
+        for row in rows:
+            if row.source is None or row.target not in cast:
+                continue
+            original = source.checkpoint.tensors[row.source]
+            made = row.tensor(source.checkpoint.tensors)
+            if recorded[row.target] == original.dtype != dtype and _equal(made, tensors[row.target]):
+                found.add(row.source)
+    return frozenset(found)
 
 
 def _changed_tensors(
-    plan: Plan, source: Identified, output: Identified, canonical: Mapping[str, str]
+    plan: Plan, source: Identified, output: Identified, canonical: Mapping[str, str], rounded: frozenset[str]
 ) -> Iterator[ChangedTensor]:
     tensors = output.checkpoint.tensors
     forward = {} if output.checkpoint.provenance else _rows_forward(source, output)
@@ -82,11 +105,15 @@ def _changed_tensors(
         restored = row.tensor(tensors)
         if (restored.dtype, restored.shape) != (expected.dtype, expected.shape):
             why = f"{_kind(restored)} instead of {_kind(expected)}"
-        elif same_bytes(restored, expected) or (
-            row.source
-            and row.target in forward
-            and _rounds(row)
-            and _equal(forward[row.target].tensor(source.checkpoint.tensors), tensors[row.source])
+        elif (
+            row.target in rounded
+            or same_bytes(restored, expected)
+            or (
+                row.source
+                and row.target in forward
+                and _rounds(row)
+                and _equal(forward[row.target].tensor(source.checkpoint.tensors), tensors[row.source])
+            )
         ):
             continue
         else:
@@ -107,9 +134,9 @@ def _rounds(row: Row) -> bool:
     return any(isinstance(op, (ShiftVariance, Scale)) for op in row.operations)
 
 
-def _rows_forward(source: Identified, output: Identified) -> dict[str, Row]:
-    """The rows of a conversion of the source into the output's layout, by the source's names; none where that layout
-    does not take this network."""
+def _rows_forward(source: Identified, output: Identified, dtype: str | None = None) -> dict[str, Row]:
+    """The rows of a conversion of the source into the output's layout, cast to ``dtype``, by the source's names; none
+    where that layout does not take this network."""
     try:
         plan = make_plan(
             source.match,
@@ -117,6 +144,7 @@ def _rows_forward(source: Identified, output: Identified) -> dict[str, Row]:
             output.match.layout,
             source.info,
             eps=output.info.bn_eps,
+            dtype=dtype,
             path=source.checkpoint.path,
         )
     except Refused:

@@ -4,19 +4,33 @@ from __future__ import annotations
 
 import os
 from types import MappingProxyType
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any
 
 from converters.conversion.notes import differences, settings_apart, settings_note
 from converters.conversion.provenance import find_origin_layout
 from converters.errors import Refused, UsageError
 from converters.loading import build_network, canonical_state, require_torch
 from converters.source_graphs.registry import NoSourceNet
+from converters.tensor import FLOATS
 
 from .blocks import compare_blocks, compare_values, one_sided
 from .clips import make_inputs
 from .exchanged import exchanged_back, exchanged_settings
-from .outcome import TOLERANCES, BlockResult, Comparison, DeclaredDifferences, FunctionalResult, TopClass
+from .order import was_made_from, wrong_order
+from .outcome import (
+    REFERENCE,
+    ROUNDED,
+    TOLERANCES,
+    BlockResult,
+    Comparison,
+    DeclaredDifferences,
+    FunctionalResult,
+    RunOptions,
+    TopClass,
+    tolerance_for,
+)
 from .own_graph import own_blocks, own_graph
+from .reference_source import NotRun, run_reference
 from .source_network import (
     SourceRun,
     build_source_net,
@@ -38,35 +52,17 @@ TOP = 5
 """How many of the most likely classes are listed."""
 
 
-class RunOptions(NamedTuple):
-    """Where to run the output's side (``cpu``, ``cuda`` or ``auto``), and on which clip; see `verification.verify`."""
-
-    device: str
-    clip: str | os.PathLike[str] | None
-    seed: int
-
-
 def compare(source: Identified, output: Identified, hints: UserHints, options: RunOptions) -> Comparison:
     """Run both sides and compare every block; see `verification.verify`."""
-    # The canonical layout has no project of its own: it stands for that of the layout a file comes from.
-    project = (
-        find_origin_layout(output.checkpoint.provenance) if output.match.layout.identity else None
-    ) or output.match.layout
+    project = _project_of(output)
     declared = DeclaredDifferences(tuple(_notes(source, output, project)))
-    tensors = with_usual_head_name(source)
     try:
-        net = build_source_net(source, tensors, hints, headless=not output.info.classes)
-    except NoSourceNet:
-        pytorch = source.match.layout.format == "pytorch"
-        why = "the source is a PyTorch file: no source framework's network to run"
-        return Comparison(
-            None,
-            declared,
-            why if pytorch else f"no reference graph of {source.info.title} in its source framework",
-        )
-    run = _run_source(source, net, tensors, options)
+        run = _source_run(source, output, hints, options)
+    except NotRun as error:
+        return Comparison(None, declared, str(error))
     state = canonical_state(output.checkpoint, output.match, output.info)
     blocks, logits = _compare_all(source, output, state, run)
+    reference = run.net.name == "reference"
     own_net = source.checkpoint.predict_net is not None or bool(source.checkpoint.nodes)
     if own_net or not output.info.classes:
         # A file's own net may name inner values differently, and a backbone pools where the head would.
@@ -76,7 +72,9 @@ def compare(source: Identified, output: Identified, hints: UserHints, options: R
     labels = source.info.input.get("labels") or output.info.input.get("labels") or []
     result = FunctionalResult(
         device=run.device,
-        tolerance=TOLERANCES[run.device],
+        tolerance=tolerance_for(run.device, rounded_to(source, output)),
+        rounded=rounded_to(source, output),
+        source_network=REFERENCE if reference else f"{run.net.framework}'s network in onnxruntime",
         clip=run.clip,
         blocks=tuple(blocks),
         source_top=_top(run.logits, labels),
@@ -86,6 +84,43 @@ def compare(source: Identified, output: Identified, hints: UserHints, options: R
     if model is not None:
         declared = _measure(declared, model, run)
     return Comparison(result, declared)
+
+
+def rounded_to(source: Identified, output: Identified) -> str:
+    """The least precise dtype of the output's weights where the source's are more precise, else ""."""
+    least = _least_precise(output)
+    return least if _bits(least) < _bits(_least_precise(source)) and least in ROUNDED else ""
+
+
+def _least_precise(side: Identified) -> str:
+    names = (side.match.file_name(slot) for slot in side.match.slots if slot.name)
+    dtypes = {side.checkpoint.tensors[name].dtype for name in names if name in side.checkpoint.tensors}
+    return min(dtypes & {*FLOATS}, key=_bits, default="float32")
+
+
+def _bits(dtype: str) -> int:
+    return ROUNDED.get(dtype, 24 if dtype == "float32" else 53)
+
+
+def _source_run(source: Identified, output: Identified, hints: UserHints, options: RunOptions) -> SourceRun:
+    """The source's side. Raises `NotRun` where there is no network of its to run."""
+    if was_made_from(source, output):
+        raise NotRun(wrong_order(source, output))
+    tensors = with_usual_head_name(source)
+    try:
+        net = build_source_net(source, tensors, hints, headless=not output.info.classes)
+    except NoSourceNet:
+        if source.match.layout.format == "pytorch":
+            return run_reference(source, output, _project_of(source), options, _device(options.device))
+        raise NotRun(f"no reference graph of {source.info.title} in its source framework") from None
+    return _run_source(source, net, tensors, options)
+
+
+def _project_of(side: Identified) -> LayoutTable:
+    """The layout whose project computes a file's network. The canonical layout has no project of its own: it stands for
+    that of the layout a file comes from."""
+    layout = side.match.layout
+    return (find_origin_layout(side.checkpoint.provenance) if layout.identity else None) or layout
 
 
 def _compare_all(

@@ -1,7 +1,8 @@
 """Prove a conversion: the source's bytes are restored, both networks compute the same, and known differences are named.
 
 The source's side runs in onnxruntime, as its own framework's network over its own arrays (`source_graphs`); the
-output's side is the reference network in PyTorch. The two share the file readers and nothing else.
+output's side is the reference network in PyTorch. The two share the file readers and nothing else. The network of a
+PyTorch source is our reference network too, over the source's own weights.
 """
 
 from __future__ import annotations
@@ -22,8 +23,8 @@ from converters.mapping.network_info import network_info
 from converters.mapping.settings import made_up_for
 
 from .exact import compare_bytes
-from .functional import RunOptions, compare
-from .outcome import TOLERANCES, Verification
+from .functional import compare
+from .outcome import REQUIREMENTS, TOLERANCES, RunOptions, Verification
 
 if TYPE_CHECKING:
     from converters.conversion.identify import Identified
@@ -46,6 +47,7 @@ def verify(
     seed: int = 0,
     settings: Mapping[str, object] = MappingProxyType({}),
     inverse_std: bool = False,
+    require: str | None = None,
     evidence: bool = False,
 ) -> Verification:
     """Compare an output with its source: bytes, function, and what the output's project computes differently.
@@ -55,14 +57,17 @@ def verify(
     ``"cpu"``, ``"cuda"`` or ``"auto"``. ``clip`` is an ``.npy`` of float32 ``[N, C, T, H, W]``, preprocessed; by
     default it is noise from ``seed``, of the size and range that the network was made for. ``entry``, ``head``,
     ``drop``, ``settings`` and ``inverse_std`` tell what the source's tensors do not show, as in `convert`; the
-    default is what the source's released files have. ``evidence`` also hashes both files and reads every value, for a
-    report.
+    default is what the source's released files have. With ``require="functional"`` an outcome without both networks is
+    not ``ok``; by default, and with ``"exact"``, bytes are enough where no network can run. ``evidence`` also hashes
+    both files and reads every value, for a report.
 
     A difference is not an exception: see `Verification.ok`. Raises `ConverterError` where the two cannot be compared:
     an unreadable file, two different networks, a package (torch, onnx, onnxruntime) that is not installed.
     """
     if device not in (*TOLERANCES, "auto"):
         raise UsageError(f"unknown device {device!r}", hint="one of cpu, cuda, auto")
+    if require not in (None, *REQUIREMENTS):
+        raise UsageError(f"verify cannot require {require!r}", hint=f"one of {', '.join(REQUIREMENTS)}")
     started = perf_counter()
     options = RunOptions(device, clip, seed)
     hints = UserHints(
@@ -73,7 +78,7 @@ def verify(
         open_checkpoint(os.fspath(output)) as output_file,
     ):
         sides = _identify_both(source_file, output_file, (source_layout, layout), hints)
-        verification = _verify(*sides, hints, options, started)
+        verification = replace(_verify(*sides, hints, options, started), require=require)
         if evidence:
             from .evidence import gather
 

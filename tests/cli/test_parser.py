@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import inspect
+import subprocess
 
 import pytest
 
@@ -25,11 +26,75 @@ CLASSES = (ReadOptions, NetworkOptions, WriteOptions)
 NAMES = {option.name for options in CLASSES for option in options_of(options)}
 
 
-def test_the_help_lists_every_command_and_layout(run):
-    text = run("--help").stdout
-    for name in (*overview.COMMANDS, *overview.CONVERSIONS, *layout_names()):
-        assert name in text.replace(",", " ").split()
-    assert overview.EXIT_CODES in text + "\n"
+def test_the_help_lists_every_command_and_the_best_known_sources(run):
+    done = run("--help")
+    assert run().stdout == run("help").stdout == done.stdout
+    words = done.stdout.replace(",", " ").split()
+    assert {*overview.COMMANDS, "LAYOUT", "vmz", "i3d", "slowfast", "mmaction2"} <= {*words}
+    assert overview.EXIT_CODES in done.stdout + "\n"
+    assert len(done.stdout.splitlines()) <= 48
+    assert max(map(len, done.stdout.splitlines())) < 80
+    sources = run("help", "sources").stdout.split()
+    assert {*layout_names()} <= {*sources}
+
+
+@pytest.mark.parametrize("columns", [60, 80, 120])
+@pytest.mark.parametrize("command", [*overview.COMMANDS, "vmz"])
+def test_a_verbs_help_heeds_the_terminals_width(command, columns, run, monkeypatch):
+    monkeypatch.setenv("COLUMNS", str(columns))
+    done = run("help", command)
+    assert done.stdout == run(command, "--help").stdout
+    lines, _, examples = done.stdout.partition("examples:\n")
+    assert max(map(len, lines.splitlines())) <= columns
+    assert len([line for line in examples.splitlines() if "convert " in line]) == 2
+    assert run().stdout
+    assert max(map(len, run().stdout.splitlines())) <= columns
+
+
+@pytest.mark.parametrize("words", [["-V"], ["--version"]])
+def test_the_version_in_short(words, run):
+    assert run(*words).stdout.startswith("video-checkpoint-converters ")
+
+
+def test_an_error_is_one_line_and_a_hint(run, monkeypatch):
+    done = run("verify", "a", "b", "--junitt", "x")
+    assert done.stderr == "error: unrecognized arguments: --junitt x\nhint: did you mean '--junit'?\n"
+    assert "did you mean 'verify'?" in run("help", "verfy").stderr
+    assert "did you mean 'functional'?" in run("verify", "a", "b", "--require", "functionl").stderr
+    assert "did you mean 'ir-csn-50'?" in run("models", "ircsn").stderr
+    assert "did you mean 'mmaction'?" in run("models", "--layout", "mmaction3").stderr
+    monkeypatch.setenv("FORCE_COLOR", "1")
+    assert run("verfy").stderr.startswith("\x1b[1;31merror:\x1b[0m there is no command")
+    monkeypatch.setenv("NO_COLOR", "1")
+    assert "\x1b" not in run("verfy").stderr
+
+
+def test_a_file_called_like_a_verb_is_given_by_its_path(run, tmp_path):
+    (tmp_path / "models").write_text("nothing")
+    assert "models: is a text file" in run("./models", "out.pth").stderr
+    assert run("models", "--layout", "tsn").stdout.startswith("network ")
+
+
+@pytest.mark.parametrize("shell", ["bash", "zsh", "fish"])
+def test_completion(shell, run):
+    text = run("completion", shell).stdout
+    for word in ("verify", "video-checkpoint-convert", "mmaction2", "junit", "dtype"):
+        assert word in text
+
+
+def test_bash_completes(run, tmp_path):
+    (tmp_path / "complete.sh").write_text(
+        run("completion", "bash").stdout
+        + """
+try() { COMP_WORDS=("$@"); COMP_CWORD=$(($# - 1)); _video_checkpoint_convert; echo "${COMPREPLY[*]}"; }
+try convert ver
+try convert verify --ju
+try convert in.pkl out.pth --to mmaction
+try convert help sour
+"""
+    )
+    done = subprocess.run(["bash", tmp_path / "complete.sh"], capture_output=True, text=True, check=True)
+    assert done.stdout.splitlines() == ["verify", "--junit", "mmaction mmaction2", "sources"]
 
 
 @pytest.mark.parametrize("command", [*overview.COMMANDS, "auto", "onnx", "vmz"])
@@ -47,9 +112,10 @@ def test_every_command_has_a_help_without_a_traceback(command, run):
         ([], "convert --help"),
         (["insepct", "x"], "did you mean 'inspect'?"),
         (["mmaction3", "x", "y"], "did you mean 'mmaction"),
-        (["x.pkl", "y.pth"], "convert auto IN OUT"),
-        (["LAYOUT", "x", "y"], "convert auto IN OUT"),
-        (["--json", "models"], "convert auto IN OUT"),
+        (["LAYOUT", "x", "y"], "`convert IN OUT` recognises"),
+        (["--nonsense"], "convert --help"),
+        (["--verison"], "did you mean '--version'?"),
+        (["x.pkl"], "convert auto --help"),
         (["inspect"], "convert inspect --help"),
         (["inspect", "x", "--nonsense"], "convert inspect --help"),
     ],
@@ -58,6 +124,18 @@ def test_a_wrong_command_line_says_what_to_do(words, hint):
     with pytest.raises(UsageError) as error:
         parse(words)
     assert hint in error.value.hint
+
+
+def test_a_layout_may_be_left_out():
+    options = parse(["x.pkl", "y.pth", "--to", "mmaction2"])
+    assert (options.command, options.input, options.output, options.to) == (
+        "auto",
+        "x.pkl",
+        "y.pth",
+        "mmaction2",
+    )
+    options = parse(["--check", "x.pkl", "y.pth"])
+    assert (options.command, options.input, options.check) == ("auto", "x.pkl", True)
 
 
 def test_a_mapping_takes_the_place_of_a_layout():

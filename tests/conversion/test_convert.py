@@ -438,8 +438,12 @@ def test_load_model_refuses_what_it_cannot(tmp_path, r2d):
 
 def test_inspect_source_and_output(run, tmp_path):
     vmz_files.write(tmp_path / "irCSN_50_ft_kinetics.pkl", "ir-csn-50", seed=3)
-    done = run("inspect", "irCSN_50_ft_kinetics.pkl")
-    assert done.returncode == 0
+    short = run("inspect", "irCSN_50_ft_kinetics.pkl")
+    assert short.returncode == 0
+    assert len(short.stdout.splitlines()) <= 15
+    assert "converts to  vmz-pt, " in short.stdout
+    done = run("inspect", "irCSN_50_ft_kinetics.pkl", "--tensors", "--layouts")
+    assert done.stdout.count("not to ") > 5
     for words in (
         "ir-CSN-50",
         "400 classes",

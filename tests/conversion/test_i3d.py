@@ -253,7 +253,7 @@ def test_damage_is_named(rgb: Path, run, tmp_path: Path) -> None:
     assert not (tmp_path / "out.pth").exists()
     done = run("i3d", tmp_path / "flipped", "out.pth", "--no-checksum", "--json")
     assert done.returncode == 0
-    assert any("not verified" in note for note in json.loads(done.stdout)["notes"])
+    assert any("not compared" in note for note in json.loads(done.stdout)["notes"])
 
 
 def test_a_wrong_scope_is_another_network(tmp_path: Path) -> None:

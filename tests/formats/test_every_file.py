@@ -35,7 +35,7 @@ SAID += (
 def shown(path: Path) -> str:
     """What `inspect` prints; every tensor and everything else in the file is in it."""
     inspection = inspect(path)
-    text = inspection_text(inspection)
+    text = inspection_text(inspection, tensors=True)
     with open_checkpoint(str(path)) as checkpoint:
         assert len(inspection.tensors) == len(checkpoint.tensors)
         assert checkpoint.tensors or checkpoint.other_values

@@ -5,6 +5,7 @@ from __future__ import annotations
 import importlib.util
 import json
 import re
+import shutil
 import struct
 import sys
 import xml.etree.ElementTree as ET
@@ -162,15 +163,6 @@ def test_audio_visual_networks(tmp_path: Path, clips) -> None:
     assert found.ok
     assert found.functional.clip == f"{'x'.join(map(str, CLIPS['vmz']))} and 1x1x100x40, vmz.npy"
     assert {"video_logits", "audio_logits", "fuse1"} < {block.name for block in found.functional.blocks}
-
-
-def test_from_one_pytorch_file_to_another_the_bytes_are_compared(sources, tmp_path: Path) -> None:
-    convert(sources["vmz"], tmp_path / "a.pth", source="vmz")
-    convert(tmp_path / "a.pth", tmp_path / "b.pth", to="native")
-    found = verify(tmp_path / "a.pth", tmp_path / "b.pth")
-    assert found.ok
-    assert found.functional is None
-    assert found.skipped == "the source is a PyTorch file: no source framework's network to run"
 
 
 # Planted mistakes
@@ -469,11 +461,89 @@ def test_a_graph_that_another_tool_wrote_may_compute_the_same(sources, clips, tm
     assert found.functional.blocks[0].name == "graph"
 
 
-def test_half_precision_is_caught(sources, clips, tmp_path: Path) -> None:
-    convert(sources["vmz"], tmp_path / "out.pth", source="vmz", dtype="float16")
+@pytest.mark.parametrize(("dtype", "tolerance"), [("float16", 0.00390625), ("bfloat16", 0.03125)])
+def test_a_cast_is_the_source_rounded(
+    dtype: str, tolerance: float, sources, clips, tmp_path: Path, run
+) -> None:
+    convert(sources["vmz"], tmp_path / "out.pth", source="vmz", dtype=dtype)
     found = verify(sources["vmz"], tmp_path / "out.pth", clip=clips["vmz"])
-    assert len(found.exact.changed) == found.exact.tensors
-    assert found.functional.first.name == "stem"
+    assert found.verdict == "verified"
+    assert found.exact.rounded == found.exact.tensors
+    assert found.functional.tolerance == tolerance
+    assert 1e-5 < found.functional.worst.relative < tolerance / 2
+    done = run("verify", sources["vmz"], tmp_path / "out.pth", "--clip", clips["vmz"])
+    assert "142 of 142 tensors are the source's, rounded as the record says" in done.stdout
+    assert f"{tolerance:.1e} is allowed, as the weights are rounded to {dtype}" in done.stdout
+
+
+def test_half_precision_that_no_record_says_is_caught(sources, clips, tmp_path: Path) -> None:
+    convert(sources["vmz"], tmp_path / "out.pth", source="vmz")
+    state = torch.load(tmp_path / "out.pth")
+    torch.save(
+        {name: value.half() if value.is_floating_point() else value for name, value in state.items()},
+        tmp_path / "half.pth",
+    )
+    found = verify(sources["vmz"], tmp_path / "half.pth", clip=clips["vmz"])
+    assert not found.exact.rounded
+    assert len({tensor.name for tensor in found.exact.changed}) == found.exact.tensors
+    assert found.verdict == "not verified"
+
+
+def test_another_rounding_than_the_record_says_is_caught(sources, clips, tmp_path: Path) -> None:
+    convert(sources["vmz"], tmp_path / "out.safetensors", source="vmz", dtype="float16")
+    file = File(tmp_path / "out.safetensors")
+    file.data[file.header["stem.0.weight"]["data_offsets"][0]] ^= 1  # the last bit of one value
+    file.write()
+    found = verify(sources["vmz"], tmp_path / "out.safetensors", clip=clips["vmz"])
+    assert [tensor.canonical for tensor in found.exact.changed] == ["stem.conv.weight"]
+    assert found.exact.rounded == found.exact.tensors - 1
+
+
+def test_a_pytorch_source_runs_its_own_layouts_network(sources, clips, tmp_path: Path, run) -> None:
+    convert(sources["vmz"], tmp_path / "a.pth", source="vmz")
+    convert(tmp_path / "a.pth", tmp_path / "b.safetensors", to="native")
+    found = verify(tmp_path / "a.pth", tmp_path / "b.safetensors", clip=clips["vmz"], require="functional")
+    assert found.ok
+    assert (found.verdict, found.functional.worst.relative) == ("verified", 0.0)
+    file = File(tmp_path / "b.safetensors")
+    bgr(file)
+    file.write()
+    done = run("verify", tmp_path / "a.pth", tmp_path / "b.safetensors", "--clip", clips["vmz"])
+    assert done.returncode == 1
+    assert "the first block to differ is stem" in done.stdout
+    assert "both are our reference networks: the source is a PyTorch file" in done.stdout
+
+
+def test_the_wrong_order_is_said(sources, tmp_path: Path, run) -> None:
+    shutil.copy(sources["vmz"], tmp_path / "in.pkl")
+    convert(tmp_path / "in.pkl", tmp_path / "out.pth", source="vmz")
+    done = run("verify", "out.pth", "in.pkl")
+    assert done.returncode == 0
+    assert "verified" not in done.stdout
+    assert (
+        "functional  not run: the files are in the wrong order: out.pth was made from in.pkl, as its record says; the "
+        "source comes first\nbytes only: the networks were not run" in done.stdout
+    )
+    done = run("verify", "out.pth", "in.pkl", "--require", "functional", "--junit", "x.xml")
+    assert done.returncode == 1
+    assert "bytes only: the networks were not run; --require functional asks for more" in done.stdout
+    suite = ET.fromstring((tmp_path / "x.xml").read_text())
+    assert (suite.get("failures"), suite.get("skipped")) == ("1", "0")
+    assert run("verify", "out.pth", "in.pkl", "--require", "exact").returncode == 0
+    with pytest.raises(UsageError, match="cannot require 'all': one of exact, functional"):
+        verify(tmp_path / "in.pkl", tmp_path / "out.pth", require="all")
+
+
+def test_convert_says_what_was_done(tmp_path: Path) -> None:
+    vmz_files.write(tmp_path / "a.pkl", "a_resnet-18", seed=3)
+    done = convert(tmp_path / "a.pkl", tmp_path / "a.pth", check=True, verify=True)
+    assert done.checked
+    assert done.verification.verdict == "verified"
+    assert "checked, verified" in repr(done)
+    assert done.as_data()["verification"]["verdict"] == "verified"
+    for wrong in ({"dry_run": True}, {"mapping": "m.toml"}):
+        with pytest.raises(UsageError, match="verify=True cannot be combined with"):
+            convert(tmp_path / "a.pkl", tmp_path / "b.pth", verify=True, **wrong)
 
 
 def symmetric_stem(self: i3d.I3D, clip: torch.Tensor) -> list[int]:
@@ -562,8 +632,7 @@ def test_convert_and_verify_in_one_command(tmp_path: Path, capsys, monkeypatch) 
     found = json.loads(capsys.readouterr().out)
     assert (found["ok"], found["target"], found["verification"]["exact"]["ok"]) == (True, "native", True)
     before = (tmp_path / "a.pth").read_bytes()
-    for more in (["--dry-run"], ["--dtype", "float16"]):
-        assert main([*words, "--force", *more]) == 2
+    assert main([*words, "--force", "--dry-run"]) == 2
     monkeypatch.setitem(sys.modules, "onnxruntime", None)
     assert main([*words, "--force"]) == 1
     assert "pip install 'video-checkpoint-converters[onnx]'" in capsys.readouterr().err
@@ -640,6 +709,9 @@ GOOD = np.ones((1, 3, 8, 48, 48), np.float32)
         (np.zeros((3, 4)), "is not a clip: float64 3x4: expected an array with 5 axes"),
         (GOOD[:, :0], "is not a clip"),
         (GOOD > 0, "is not a clip: bool"),
+        (GOOD.astype("u1"), "holds uint8, not float32: preprocess the frames first"),
+        (GOOD.astype("i8"), "holds int64, not float32"),
+        (GOOD, "holds only the value 1: it proves little"),
         (GOOD.astype("c8"), "elements of type <c8"),
         (np.array([{}], object), "pickled Python objects"),
         (GOOD * np.float32(np.nan), "holds NaN, Inf or values beyond float32's range"),
@@ -672,8 +744,13 @@ def test_files_that_are_not_clips(clip, text: str, sources, tmp_path: Path, caps
 def test_clips_that_do_not_fit_the_network(sources, tmp_path: Path) -> None:
     convert(sources["vmz"], tmp_path / "out.pth", source="vmz")
     np.save(tmp_path / "flow.npy", GOOD[:, :2])
-    with pytest.raises(Refused, match=r"flow\.npy: onnxruntime cannot run the source's network on this clip"):
+    with pytest.raises(BadInput, match=r"flow\.npy: is a clip of 2 channels, and the network takes 3 \("):
         verify(sources["vmz"], tmp_path / "out.pth", clip=tmp_path / "flow.npy")
+    np.save(tmp_path / "last.npy", GOOD.transpose(0, 2, 3, 4, 1))
+    with pytest.raises(
+        BadInput, match=r"is a clip of 8 channels, .* takes 3; the last axis has 3: are the channels"
+    ):
+        verify(sources["vmz"], tmp_path / "out.pth", clip=tmp_path / "last.npy")
 
 
 def test_clips_in_other_forms(sources, tmp_path: Path) -> None:

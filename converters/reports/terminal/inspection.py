@@ -25,8 +25,13 @@ if TYPE_CHECKING:
     from converters.mapping.network_info import NetworkInfo
 
 
-def inspection_text(inspection: Inspection) -> str:
-    """All that is known of a file, its tensors folded by their numbers."""
+SHOWN_LABELS = 3
+"""Names of classes that are shown."""
+
+
+def inspection_text(inspection: Inspection, *, tensors: bool = False, layouts: bool = False) -> str:
+    """What a file is, in some 15 lines. ``tensors`` lists all that is in it, folded by their numbers; ``layouts`` says
+    of every layout whether it can hold the network. Of an unknown network the tensors are the answer."""
     lines = [f"{inspection.path}: {inspection.container}, {human_size(inspection.size)}"]
     info = inspection.network
     if info is None:
@@ -34,31 +39,57 @@ def inspection_text(inspection: Inspection) -> str:
     else:
         lines += _network_lines(inspection, info)
         lines += _input_lines(info)
-        lines += _target_lines(inspection, info)
+        lines += _target_lines(inspection, info, every=layouts)
+    if inspection.provenance:
+        lines += _provenance_lines(inspection.provenance, notes=tensors)
     if inspection.mapping:
         lines += _mapping_lines(inspection.mapping)
     if inspection.hashes:
         lines += _hash_lines(inspection)
-    lines.append(f"tensors      {len(inspection.tensors)}")
-    lines += [f"  {line}" for line in fold_tensors(inspection.tensors)]
-    if dropped := [name for name in inspection.dropped if name not in inspection.others]:
-        lines.append(f"solver state {', '.join(fold_names(dropped))} (dropped by a conversion)")
-    if inspection.unconverted:
-        lines.append(f"not converted {len(inspection.unconverted)}")
-        lines += [f"  {line}" for line in fold_tensors(inspection.unconverted)]
-    unconverted = {name for name, _, _ in inspection.unconverted}
-    if others := [name for name in inspection.others if name not in unconverted]:
-        lines.append(f"not tensors  {', '.join(fold_names(others))}")
+    lines += _content_lines(inspection) if tensors or info is None else [_content_line(inspection)]
     if inspection.statistics:
         lines += _statistics_lines(inspection.statistics)
-    if inspection.provenance:
-        lines += _provenance_lines(inspection.provenance)
     return printable_lines(lines)
+
+
+def _content_lines(inspection: Inspection) -> Iterator[str]:
+    """All that is in the file, by name."""
+    yield f"tensors      {len(inspection.tensors)}"
+    yield from (f"  {line}" for line in fold_tensors(inspection.tensors))
+    if dropped := [name for name in inspection.dropped if name not in inspection.others]:
+        yield f"solver state {', '.join(fold_names(dropped))} (dropped by a conversion)"
+    if inspection.unconverted:
+        yield f"not converted {len(inspection.unconverted)}"
+        yield from (f"  {line}" for line in fold_tensors(inspection.unconverted))
+    if others := _not_tensors(inspection):
+        yield f"not tensors  {', '.join(fold_names(others))}"
+
+
+def _content_line(inspection: Inspection) -> str:
+    """How much is in the file, and what shows it."""
+    counts = [counted(len(inspection.tensors), "tensor")]
+    if dropped := [name for name in inspection.dropped if name not in inspection.others]:
+        counts.append(f"{len(dropped)} of them solver state")
+    if inspection.unconverted:
+        counts.append(f"{counted(len(inspection.unconverted), 'tensor')} that cannot be converted")
+    if others := _not_tensors(inspection):
+        counts.append(counted(len(others), "other value"))
+    return f"in the file  {', '.join(counts)} (--tensors, --layouts and --stats show more)"
+
+
+def _not_tensors(inspection: Inspection) -> list[str]:
+    unconverted = {name for name, _, _ in inspection.unconverted}
+    return [name for name in inspection.others if name not in unconverted]
 
 
 def _network_lines(inspection: Inspection, info: NetworkInfo) -> Iterator[str]:
     channels = counted(info.channels, "input channel")
     yield f"network      {info.title} ({info.variant}), {classes_text(info)}, {channels}"
+    if labels := info.input.get("labels"):
+        more = ", ..." if len(labels) > SHOWN_LABELS else ""
+        yield f"classes      {', '.join(map(str, labels[:SHOWN_LABELS]))}{more}"
+    elif info.classes:
+        yield "classes      without names"
     yield f"layout       {inspection.layout} ({inspection.layout_title})"
     if info.model:
         yield f"model        {info.model}"
@@ -88,7 +119,7 @@ def _input_lines(info: NetworkInfo) -> Iterator[str]:
         values = f", values {described['range'][0]}..{described['range'][1]}" if "range" in described else ""
         yield (
             f"input        {described['order']}{values}, mean {values_text(described['mean'])}, "
-            f"std {values_text(described['std'])}{', every 2nd frame' if described.get('frame_step') == 2 else ''}"
+            f"std {values_text(described['std'])}"
         )
     if "mean_cube" in described:
         yield f"input        {described['order']}, values 0..255, minus {described['mean_cube']}"
@@ -99,12 +130,16 @@ def _input_lines(info: NetworkInfo) -> Iterator[str]:
             f"CRC-32 {mean['crc32']}"
         )
     if "resize" in described:
-        yield f"frames       {described['resize']}"
+        step = described.get("frame_step", 1)
+        yield f"frames       {described['resize']}{f', one of every {step}' if step != 1 else ''}"
 
 
-def _target_lines(inspection: Inspection, info: NetworkInfo) -> Iterator[str]:
+def _target_lines(inspection: Inspection, info: NetworkInfo, *, every: bool) -> Iterator[str]:
     if info.licence:
         yield f"licence      {info.licence} (of the released weights)"
+    if not every:
+        yield f"converts to  {', '.join(inspection.layouts)}"
+        return
     for name, note in inspection.layouts.items():
         yield f"converts to  {name}{f': {note}' if note else ''}"
     for name, reason in inspection.refusing.items():
@@ -151,11 +186,11 @@ def _statistics_lines(statistics: Mapping[str, Statistics]) -> Iterator[str]:
         yield f"  {name}: all zero"
 
 
-def _provenance_lines(provenance: Any) -> Iterator[str]:
+def _provenance_lines(provenance: Any, *, notes: bool) -> Iterator[str]:
     source, tool = provenance["source"], provenance["tool"]
-    yield f"made by      {tool['name']} {tool['version']}, mapping {provenance['mapping']['sha256'][:16]}"
     yield f"made from    {source['name']} ({source['container']}, {source['size']:,} bytes, layout {source['layout']})"
     if "sha256" in source:
         yield f"  sha256 {source['sha256']}"
-    for note in provenance["notes"]:
-        yield f"note         {note}"
+    yield f"made by      {tool['name']} {tool['version']}, mapping {provenance['mapping']['sha256'][:16]}"
+    if notes:
+        yield from (f"note         {note}" for note in provenance["notes"])

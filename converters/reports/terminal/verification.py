@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 from converters.reports.folding import fold_names
 from converters.reports.wording import classes_text, printable_lines
+from converters.verification.outcome import REFERENCE
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -23,14 +24,27 @@ def verification_text(verification: Verification) -> str:
     lines += _exact_lines(verification.exact)
     lines += _functional_lines(verification)
     lines += _declared_lines(verification.declared)
-    verdict = "YES" if verification.ok else "NO"
-    lines.append(f"verified: {verdict} ({sum(verification.timings.values()):.1f} s)")
+    lines.append(_verdict(verification))
     return printable_lines(lines)
+
+
+def _verdict(verification: Verification) -> str:
+    words = {
+        "verified": "verified: YES, all bytes and both networks",
+        "bytes only": "bytes only: the networks were not run",
+        "not verified": "verified: NO",
+    }[verification.verdict]
+    missing = "; --require functional asks for more" if verification.agrees and not verification.ok else ""
+    return f"{words}{missing} ({sum(verification.timings.values()):.1f} s)"
 
 
 def _exact_lines(exact: ExactResult) -> Iterator[str]:
     total, changed = exact.tensors, exact.changed
-    if exact.ok:
+    if exact.ok and exact.rounded:
+        restored = total - exact.rounded
+        rest = f", {restored} are restored bit for bit" if restored else ""
+        yield f"exact       {exact.rounded} of {total} tensors are the source's, rounded as the record says{rest}"
+    elif exact.ok:
         yield f"exact       all {total} tensors are restored bit for bit"
     elif not changed:
         yield f"exact       FAILED: all {total} tensors are restored bit for bit, but the record is wrong"
@@ -55,13 +69,17 @@ def _functional_lines(verification: Verification) -> Iterator[str]:
     if first is None:
         worst, last = result.worst, result.blocks[-1]
         yield (
-            f"functional  all {len(result.blocks)} blocks agree to {result.tolerance:g} of the largest value "
+            f"functional  all {len(result.blocks)} blocks agree to {result.tolerance:.2g} of the largest value "
             f"(worst {worst.relative:.1e}, {worst.name}; {last.name} {last.relative:.1e})"
         )
     else:
         off = first.fault or f"off by {first.relative:.1e} of the largest value, {result.tolerance:g} allowed"
         yield f"functional  FAILED: the first block to differ is {first.name}, {off}"
     yield f"  clip {result.clip}; {result.device}"
+    if result.rounded:
+        yield f"  {result.tolerance:.1e} is allowed, as the weights are rounded to {result.rounded}"
+    if result.source_network == REFERENCE:
+        yield "  both are our reference networks: the source is a PyTorch file"
     for side, top in (("source", result.source_top), ("output", result.output_top)):
         if top:
             ranked = ", ".join(f"{entry.label or entry.number} {entry.logit:.3f}" for entry in top)
