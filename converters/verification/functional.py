@@ -40,7 +40,7 @@ from .source_network import (
 )
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
+    from collections.abc import Callable, Iterator, Mapping
 
     from converters.conversion.identify import Identified, UserHints
     from converters.mapping.schema import LayoutTable
@@ -61,7 +61,7 @@ def compare(source: Identified, output: Identified, hints: UserHints, options: R
     except NotRun as error:
         return Comparison(None, declared, str(error))
     state = canonical_state(output.checkpoint, output.match, output.info)
-    blocks, logits = _compare_all(source, output, state, run)
+    blocks, logits = _compare_all(source, output, state, run, options.say)
     reference = run.net.name == "reference"
     own_net = source.checkpoint.predict_net is not None or bool(source.checkpoint.nodes)
     if own_net or not output.info.classes:
@@ -82,6 +82,7 @@ def compare(source: Identified, output: Identified, hints: UserHints, options: R
     )
     model = _project_network(source, output, project, state)
     if model is not None:
+        options.say("what the output's own project computes differently")
         declared = _measure(declared, model, run)
     return Comparison(result, declared)
 
@@ -124,7 +125,11 @@ def _project_of(side: Identified) -> LayoutTable:
 
 
 def _compare_all(
-    source: Identified, output: Identified, state: Mapping[str, Any], run: SourceRun
+    source: Identified,
+    output: Identified,
+    state: Mapping[str, Any],
+    run: SourceRun,
+    say: Callable[[str], None],
 ) -> tuple[list[BlockResult], Any]:
     """Every block of the source's function over the output's weights, and the logits. What the output's project
     computes differently is measured apart.
@@ -133,7 +138,7 @@ def _compare_all(
     theirs, and the logits as they are.
     """
     clips = {name: source.info.settings[name] for name in source.match.variant.table.given}
-    blocks, logits = compare_blocks(_network(output, state, source.match.layout, clips), run)
+    blocks, logits = compare_blocks(_network(output, state, source.match.layout, clips), run, say)
     if directions := exchanged_settings(source, output):
         back = exchanged_back(state, source, output)
         compared, _ = compare_blocks(_network(output, back, source.match.layout, clips | directions), run)
@@ -146,6 +151,7 @@ def _run_source(
     source: Identified, net: SourceNet, tensors: Mapping[str, Tensor], options: RunOptions
 ) -> SourceRun:
     device, clip = _device(options.device), options.clip
+    options.say("the source's network, in onnxruntime")
     origin = "" if clip is None else os.fspath(clip)
     graph = own_graph(source.checkpoint.path) if source.checkpoint.nodes else None
     size = graph.clip_size if graph else None
