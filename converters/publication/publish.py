@@ -89,7 +89,8 @@ def publish(
 
     Raises `Refused` where something differs, the network is unknown or the name is taken, `BadInput` where a file
     cannot be read, `UsageError` for a wrong pattern, `ConverterError` without PyYAML. The file gets its name only when
-    all of it is compared. ``progress`` is told in words what is being done. Several processes may publish to one folder at a time.
+    all of it is compared. Several processes may publish to one folder at a time. ``progress`` is told in words what is
+    being done.
     """
     path, source = os.fspath(path), os.fspath(source) if source is not None else None
     folder = os.fspath(folder) if folder is not None else os.path.dirname(path)

@@ -238,6 +238,10 @@ def _record_faults(source: Identified, output: Identified) -> Iterator[str]:
             found = _value_text(recorded[name]) if name in recorded else "missing"
             yield f"{name} {found} instead of {_value_text(expected[name])}"
     yield from _settings_faults(source, output)
+    if "labels_file" in recorded:  # the user's, of which the source says nothing
+        if len(recorded.get("labels", ())) != output.info.classes:
+            yield f"{len(recorded.get('labels', ()))} labels for {output.info.classes} classes"
+        return
     if network and output.info.classes and len(recorded.get("labels", ())) != len(expected.get("labels", ())):
         yield f"{len(recorded.get('labels', ()))} labels instead of {len(expected.get('labels', ()))}"
     labels = zip(recorded.get("labels", ()), expected.get("labels", ()), strict=False)

@@ -69,7 +69,8 @@ def compare(source: Identified, output: Identified, hints: UserHints, options: R
         blocks = [block for block in blocks if block.source_name]
     if output.checkpoint.nodes:
         blocks.insert(0, _compare_own_graph(output, run))
-    labels = source.info.input.get("labels") or output.info.input.get("labels") or []
+    sides = (output, source) if "labels_file" in output.info.input else (source, output)
+    labels = sides[0].info.input.get("labels") or sides[1].info.input.get("labels") or []
     result = FunctionalResult(
         device=run.device,
         tolerance=tolerance_for(run.device, rounded_to(source, output)),
@@ -186,6 +187,8 @@ def _notes(source: Identified, output: Identified, project: LayoutTable) -> Iter
     yield from differences(source.match.layout.support_for(variant), project.support_for(variant))
     if settings := settings_apart(output.match, project, output.info):
         yield settings_note(project, settings, output.info)
+    if "labels_file" in output.info.input:
+        yield f"the names of its classes are those of {output.info.input['labels_file']}, on the record's word"
     if eps[0] != eps[1]:
         yield f"batch norm eps {eps[0]:g} instead of {eps[1]:g}, absorbed in the variances"
 
