@@ -15,7 +15,7 @@ FOREIGN := -m pytest -c /dev/null --rootdir . --noconftest -p no:cacheprovider
 
 TEST := $(BIN)/python -m pytest -n auto --dist worksteal
 
-.PHONY: demo test test-full test-rest test-frameworks lint types tables reference docs check parity real bench clean
+.PHONY: demo test test-full test-rest test-frameworks lint types tables reference docs check parity real real-files bench clean
 
 $(STAMP): pyproject.toml constraints.txt
 	$(PYTHON) -m venv $(VENV)
@@ -94,6 +94,10 @@ parity: $(STAMP)           ## convert verify over every network, source and layo
 
 real: $(STAMP)             ## genuine weights: DeepMind's I3D there and back, by hashes (47 MB download); CLIP=file.mp4
 	$(BIN)/python scripts/real_i3d.py $(if $(CLIP),--clip '$(CLIP)') $(ARGS)
+
+real-files: $(STAMP)       ## small real checkpoints, read by our readers and the real libraries: FOLDER=DIR of fetched files
+	$(BIN)/python scripts/real_files.py $(if $(FOLDER),--folder '$(FOLDER)') \
+		$(if $(wildcard $(TENSORFLOW)/.installed),--python tensorflow=$(TENSORFLOW)/bin/python) $(ARGS)
 
 bench: $(STAMP)            ## the benchmark table against cp and pickle.load + torch.save
 	$(BIN)/python scripts/bench.py

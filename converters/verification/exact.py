@@ -67,11 +67,11 @@ def _announced(plan: Plan, say: Callable[[str], None]) -> Iterator[Row]:
 
 
 def _plan_back(source: Identified, output: Identified) -> Plan:
-    """The conversion of the output into the source's layout."""
+    """The conversion of the output into the source's layout, without batch counters that the source does not have."""
     refuse_foreign_steps(output.match, output.checkpoint.provenance)
     undo = undo_operations(output.checkpoint.provenance, output.checkpoint.tensors)
     origin = describe_origin(source.match, source.checkpoint.tensors, NOTHING, source.info.bn_eps, {}, None)
-    return make_plan(
+    plan = make_plan(
         output.match,
         output.checkpoint.tensors,
         source.match.layout,
@@ -81,6 +81,9 @@ def _plan_back(source: Identified, output: Identified) -> Plan:
         original=read_original({"origin": origin}, source.match.layout.name),
         path=output.checkpoint.path,
     )
+    stored = source.checkpoint.tensors
+    rows = [row for row in plan.rows if row.target in stored or not row.target.endswith(f".{BATCHES}")]
+    return plan.replace(rows=tuple(rows))
 
 
 def _rounded(source: Identified, output: Identified) -> frozenset[str]:
