@@ -1,0 +1,99 @@
+"""Sources of PyTorch projects whose own networks are written as graphs: both sides run, block by block."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import numpy as np
+import pytest
+import torch
+
+from converters import convert, verify
+from converters.loading import to_torch
+from converters.mapping.layout_tables import load_layout
+from converters.mapping.names import tensor_slots
+from tests.helpers import layout_weights
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+pytestmark = pytest.mark.full
+
+TOLERANCE = 1e-5
+
+
+def written(layout: str, variant: str, folder: Path) -> Path:
+    """A seeded file of a variant, whose residual branches and attention are damped as in a trained network: otherwise
+    depth amplifies the rounding of float32."""
+    table, one = load_layout(layout), layout_weights.variant(variant)
+    tensors = layout_weights.seeded(table, one)
+    damped = {
+        slot.name
+        for slot in tensor_slots(table, one, layout_weights.sizes(one), {})
+        if ".nonlocal" in slot.canonical or slot.canonical.endswith("conv3.bn.weight")
+    }
+    prefix, path = table.scope_for({}), folder / "source.pth"
+    torch.save(
+        {
+            prefix + name: to_torch(tensor) * (0.25 if name in damped else 1)
+            for name, tensor in tensors.items()
+        },
+        path,
+    )
+    return path
+
+
+def clip_of(folder: Path, frames: int) -> Path:
+    path = folder / "clip.npy"
+    np.save(path, np.random.RandomState(frames).standard_normal((1, 3, frames, 48, 56)).astype("f4"))
+    return path
+
+
+@pytest.mark.parametrize(
+    ("layout", "variant", "asked", "target", "frames"),
+    [
+        ("tsm", "tsm-r50", None, "mmaction2", 3),
+        ("tsm", "tsm-r50", None, "paddlevideo", 8),
+        ("mmaction2", "tsm-r50", None, "tsm", 5),
+        ("tsm", "tsm-r101", None, "native", 4),
+        ("tsm", "tsm-block-r50", None, "mmaction2", 4),
+        ("tsm", "tsm-nl-r50", None, "native", 4),
+        ("tsm", "resnet2d-50", None, "mmaction2", 2),
+        ("mmaction2", "tsm-nl-mmaction2-r50", "tsm-r50-nl-embedded-gaussian", "native", 4),
+        ("mmaction2", "tsm-nl-mmaction2-r50", "tsm-r50-nl-dot-product", "native", 4),
+        ("mmaction2", "tsm-nl-gaussian-r50", None, "native", 4),
+        ("mmaction2", "resnet2d-50", None, "torchvision", 3),
+        ("mmaction2", "c2d-r50", "c2d-r50", "pyslowfast", 4),
+    ],
+)
+def test_every_block_is_that_of_the_projects_own_network(
+    layout: str, variant: str, asked: str | None, target: str, frames: int, tmp_path: Path
+) -> None:
+    source = written(layout, variant, tmp_path)
+    out = tmp_path / ("out.pdparams" if target == "paddlevideo" else "out.pth")
+    convert(source, out, source=layout, to=target, variant=asked)
+    proof = verify(source, out, variant=asked, clip=clip_of(tmp_path, frames))
+    assert proof.ok
+    assert proof.functional is not None
+    blocks = {block.name: block for block in proof.functional.blocks}
+    assert blocks["logits"].relative <= TOLERANCE
+    assert {"stem", "pool1", "layer1.0", "layer4.2", "pool"} <= blocks.keys()
+    assert not any(block.fault for block in blocks.values())
+
+
+@pytest.mark.parametrize("frames", [2, 8])
+def test_a_shift_in_the_other_direction_is_caught(frames: int, tmp_path: Path) -> None:
+    """Channels exchanged for a network that shifts as the source's does."""
+    source = written("tsm", "tsm-r50", tmp_path)
+    convert(
+        source, tmp_path / "wrong.pth", source="tsm", to="mmaction2", settings={"shift_first": "previous"}
+    )
+    wrong = torch.load(tmp_path / "wrong.pth")
+    torch.save(dict(wrong), tmp_path / "bare.pth")
+    proof = verify(source, tmp_path / "bare.pth", clip=clip_of(tmp_path, frames))
+    assert not proof.ok
+    assert len(proof.exact.changed) == 122
+    assert proof.functional is not None
+    departs = [block.name for block in proof.functional.blocks if not block.relative <= TOLERANCE]
+    assert "logits" in departs
+    assert departs[0] == "stem"  # whose channels are in another order
