@@ -126,7 +126,8 @@ def readings(
             if prefix and (file_prefix := _file_prefix(layout, prefix, names))
         )
         prefix = next(file_prefixes, "")
-        yield (layout if head is None else with_head(layout, head.removeprefix(prefix))), prefix
+        for table in (layout, layout.without_backbone()) if layout.naming.backbone else (layout,):
+            yield (table if head is None else with_head(table, head.removeprefix(prefix))), prefix
         return
     head_modules: Collection[str] = ()
     if head is not None:

@@ -87,9 +87,8 @@ def test_converted_file_computes_what_tensorflow_computed(name: str, device: str
     convert(write(tmp_path / "own", arrays), tmp_path / "out.pth", source="movinet")
     array = movinet_clip(int(golden["input_seed"]), tuple(golden["input_shape"]))
     clip = torch.from_numpy(array.transpose(0, 4, 1, 2, 3).copy()).to(device)
-    settings = {"stream_gate_slope": "0.16667"} if "stream" in network else {}
     with torch.inference_mode():
-        model = load_model(tmp_path / "out.pth", settings=settings).to(device)
+        model = load_model(tmp_path / "out.pth").to(device)
         points = points_of(golden["blocks"].tolist())
         tolerance = TOLERANCE[device]
         assert_parity(golden, steps_of(model, clip), points, tolerance=tolerance, channels_last=True)
