@@ -143,6 +143,10 @@ def write(path: str, layout: LayoutTable, tensors: list[Tensor]) -> None:
             from converters.formats.mxnet.writer import Form, write_params
 
             write_params(out, tensors, Form())
+        elif layout.format == "paddle":
+            from converters.formats.paddle.writer import write_pdparams
+
+            write_pdparams(out, tensors, {})
         else:
             from converters.formats.npz.writer import write_npz
 
