@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from converters.errors import Refused, UsageError
 from converters.formats.registry import format_named
+from converters.mapping.network_info import with_clips_of
 from converters.mapping.variants import own_eps
 from converters.printable import printable
 from converters.tensor import FLOATS
@@ -174,7 +175,7 @@ def _convert(
         history = history_of(source, info, target, as_graph=output.format == "onnx", dry_run=write.dry_run)
         plan = _plan(source, target, history, write.dtype)
         plan = plan.replace(notes=(*plan.notes, *_notes(source, output, plan, read, write)))
-        described = info.replace(settings=plan.settings)
+        described = _described(source, info.replace(settings=plan.settings), target, history)
 
         def describe(plan: Plan) -> dict[str, Any]:
             return _record(
@@ -263,6 +264,15 @@ def _record(
             match, checkpoint.tensors, plan, eps, checkpoint.details, checkpoint.provenance, dry_run=dry_run
         ),
     )
+
+
+def _described(source: Identified, info: NetworkInfo, target: LayoutTable, history: History) -> NetworkInfo:
+    """The network in the output, with the clips of its own layout where these have what a setting chooses in others."""
+    before = source.info.settings
+    if all(info.settings[name] == before[name] for name in source.match.variant.table.given):
+        return info
+    layout = history.origin_layout or source.match.layout if target.identity else target
+    return with_clips_of(info, layout, source.match)
 
 
 def _with_files(info: NetworkInfo, network: NetworkOptions) -> NetworkInfo:
