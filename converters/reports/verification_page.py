@@ -238,14 +238,14 @@ def _blocks(verification: Verification) -> Iterator[str]:
     if result is None:
         yield f"<p>Not run: {text(verification.skipped)}.</p>"
         return
-    both = (
+    sides = (
         f"both as our reference networks in PyTorch ({text(result.device)}), as the source is a PyTorch file"
         if result.source_network == REFERENCE
         else "the source as its own framework’s network in onnxruntime, the output as the reference network in PyTorch "
         f"({text(result.device)}). They share the file readers and nothing else"
     )
     yield (
-        f"<p>Both sides were given the same clip, {text(result.clip)}: {both}. A block’s relative error is its largest "
+        f"<p>Both sides were given the same clip, {text(result.clip)}: {sides}. A block’s relative error is its largest "
         "difference divided by the source’s largest value there.</p>"
     )
     yield block_chart(result)
