@@ -245,7 +245,7 @@ def _blocks(verification: Verification) -> Iterator[str]:
         f"({text(result.device)}). They share the file readers and nothing else"
     )
     yield (
-        f"<p>Both sides were given the same clip, {text(result.clip)}: {sides}. A block’s relative error is its largest "
+        f"<p>Both sides had the same clip, {text(result.clip)}: {sides}. A block’s relative error is its largest "
         "difference divided by the source’s largest value there.</p>"
     )
     yield block_chart(result)
