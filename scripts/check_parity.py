@@ -18,6 +18,7 @@ import sys
 import tempfile
 from dataclasses import dataclass, replace
 from fnmatch import fnmatchcase
+from itertools import groupby
 from math import prod
 from time import perf_counter
 from typing import TYPE_CHECKING
@@ -80,14 +81,17 @@ def sizes_of(variant: Variant) -> dict[str, int]:
 
 
 def seeded_tensors(layout: LayoutTable, variant: Variant) -> Iterator[Tensor]:
-    """Seeded float32 tensors of one network under a layout's names, kept in range over depth."""
+    """Seeded float32 tensors of one network under a layout's names, kept in range over depth. A tensor with several
+    names has the same values under each."""
     random = np.random.default_rng(1)
     sizes = sizes_of(variant)
-    for slot in tensor_slots(layout, variant, sizes, {}):
-        if slot.name:
-            canonical = tuple(size if isinstance(size, int) else sizes[size] for size in slot.shape)
-            values = seeded_values(random, slot, canonical).astype("<f4").reshape(-1)
-            yield Tensor(slot.name, "float32", slot.file_shape(sizes), Held(values.view("u1").data))
+    for _, group in groupby(tensor_slots(layout, variant, sizes, {}), key=lambda slot: slot.canonical):
+        slots = [slot for slot in group if slot.name]
+        if slots:
+            shape = tuple(size if isinstance(size, int) else sizes[size] for size in slots[0].shape)
+            values = seeded_values(random, slots[0], shape).astype("<f4").reshape(-1)
+            for slot in slots:
+                yield Tensor(slot.name, "float32", slot.file_shape(sizes), Held(values.view("u1").data))
 
 
 def seeded_values(random: np.random.Generator, slot: TensorSlot, shape: Sequence[int]) -> np.ndarray:
@@ -108,8 +112,9 @@ def seeded_values(random: np.random.Generator, slot: TensorSlot, shape: Sequence
 def clip_shape(layout: LayoutTable, variant: Variant) -> tuple[int, ...] | None:
     """A small clip that both networks take, [N, C, T, H, W]; None where the input is not a clip."""
     family = variant.family
-    clips = {layout: record.test_clips for record in source_records() for layout in record.layouts}
-    shape = clips.get(layout.name, {}).get(family) or network_record(family).test_clip
+    records = [record for record in source_records() if layout.name in record.layouts]
+    clips = (record.test_clips[family] for record in records if family in record.test_clips)
+    shape = next(clips, network_record(family).test_clip)
     if shape is None or not variant.values.get("stem_spans_clip"):
         return shape
     return (*shape[:2], sizes_of(variant)["stem_t"], *shape[3:])
@@ -134,6 +139,14 @@ def write(path: str, layout: LayoutTable, tensors: list[Tensor]) -> None:
             from converters.formats.caffe.writer import write_caffemodel
 
             write_caffemodel(out, tensors)
+        elif layout.format == "mxnet":
+            from converters.formats.mxnet.writer import Form, write_params
+
+            write_params(out, tensors, Form())
+        elif layout.format == "paddle":
+            from converters.formats.paddle.writer import write_pdparams
+
+            write_pdparams(out, tensors, {})
         else:
             from converters.formats.npz.writer import write_npz
 

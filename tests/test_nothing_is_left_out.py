@@ -24,6 +24,7 @@ GOLDEN_TESTS = {
     "caffe-targets": "networks/test_targets.py::test_a_file_computes_what_its_own_network_computes",
     "caffe2": "conversion/test_goldens.py::test_converted_file_computes_what_caffe2_computed",
     "chainer": "conversion/test_caffe.py::test_converted_file_computes_what_the_framework_computed",
+    "gluoncv": "conversion/test_gluoncv.py::test_converted_file_computes_what_mxnet_computed",
     "i3d": "conversion/test_i3d.py::test_converted_file_computes_what_tensorflow_computed",
     "i3d-genuine": "networks/test_genuine_i3d.py::test_genuine_weights",
     "i3d-shared": "conversion/test_i3d.py::test_converted_file_computes_what_tensorflow_computed",

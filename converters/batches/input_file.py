@@ -57,18 +57,21 @@ class InputFile:
         order; empty if nothing is."""
         if len(hashes) == 1:
             [known] = hashes
-            digest = self.sha256() if known.kind == "sha256" else self._digests([known])[0][known.kind]
+            whole_sha256 = self.sha256()
+            digest = whole_sha256 if known.kind == "sha256" else self._digests([known])[0][known.kind]
+            if digest.startswith(known.digits):
+                return ""
             beginning = f"begins with {digest[:SHORT]}, not with {known.digits[:SHORT]}"
-            return "" if digest.startswith(known.digits) else f"its {TITLES[known.kind]} {beginning}"
+            whole = f" of its {self._files} files together" if self._files > 1 else ""
+            return f"its {TITLES[known.kind]}{whole} {beginning}"
         files = self._digests(hashes, apart=True) if hashes else []
         if len(files) != len(hashes):
             return f"has {len(files)} files, and there are {len(hashes)} hashes"
-        strays = [known for known in hashes if not any(known.fits(digests) for digests in files)]
-        return (
-            f"none of its files has the {TITLES[strays[0].kind]} {strays[0].digits[:SHORT]}..."
-            if strays
-            else ""
-        )
+        if strays := [known for known in hashes if not any(known.fits(digests) for digests in files)]:
+            return f"none of its files has the {TITLES[strays[0].kind]} {strays[0].digits[:SHORT]}..."
+        if not all(any(known.fits(digests) for known in hashes) for digests in files):
+            return "has a file that none of the hashes is of"
+        return ""
 
     def _digests(self, hashes: Sequence[Hash], *, apart: bool = False) -> list[dict[str, str]]:
         """The digests of all files together, or of each."""

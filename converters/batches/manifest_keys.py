@@ -98,7 +98,7 @@ def _texts(value: Any) -> str:
 _OF_TYPE: dict[type, Check] = {bool: _flag, str: _text, tuple: _texts}
 _OF_NAME: dict[str, Check] = {"dtype": _dtype, "settings": _settings}
 
-_EXCLUDED = ("sha256", "mean", "force", "dry_run")
+_EXCLUDED = ("sha256", "mean", "labels", "force", "dry_run")
 """Options of a conversion that a row does not have: the batch decides, or the key has another meaning."""
 
 OPTIONS: dict[str, Check] = {

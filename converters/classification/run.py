@@ -120,7 +120,7 @@ def classify_stream(work: Work) -> Seen:
 
 def one_frame(frame: Any, wanted: ClipPreprocessing, mean: Any = None) -> torch.Tensor:
     """A frame [H, W, 3] as a clip of one, [1, 3, 1, height, width]."""
-    return preprocess(frame[None], wanted.replace(frames=1, step=1, rate=None), mean=mean)
+    return preprocess(frame[None], wanted.replace(frames=1, again_every=0, step=1, rate=None), mean=mean)
 
 
 def _frames(work: Work, places: set[int]) -> dict[int, torch.Tensor]:
@@ -143,7 +143,7 @@ def _with_mean_cube(work: Work, places: list[int]) -> torch.Tensor:
 
     kept = {place: frame for place, frame in enumerate(work.video.frames()) if place in places}
     frames = numpy.stack([kept[place] for place in places])
-    wanted = work.wanted.replace(frames=len(places), step=1, rate=None)
+    wanted = work.wanted.replace(frames=len(places), again_every=0, step=1, rate=None)
     return preprocess(frames, wanted, mean=work.mean)
 
 
@@ -151,7 +151,7 @@ def _starts(work: Work, count: int, clips: int) -> Iterable[float | None]:
     """The first frames of the clips. Of a video that is shorter than one, there is one."""
     if clips == 1:
         return [None]
-    last = max(0, count - 1 - ((work.wanted.frames or 1) - 1) * _step(work))
+    last = max(0, count - 1 - (work.wanted.once - 1) * _step(work))
     return sorted({float(round(last * number / (clips - 1))) for number in range(clips)})
 
 

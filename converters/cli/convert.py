@@ -66,10 +66,10 @@ def _convert(options: argparse.Namespace, source: str | None) -> Result:
     from converters.conversion.convert import convert
 
     bar = None
-    if sys.stderr.isatty() and not (options.quiet or options.json):
-        from .progress_bar import ProgressBar
+    if sys.stderr.isatty():
+        from .progress_bar import ProgressBar, is_shown
 
-        bar = ProgressBar()
+        bar = ProgressBar() if is_shown(options) else None
     values = values_of(options, ReadOptions, NetworkOptions, WriteOptions)
     result = convert(
         options.input,
@@ -109,13 +109,17 @@ def _verify(options: argparse.Namespace, source: str | None, result: Result) -> 
     from converters.reports.terminal.verification import verification_text
     from converters.verification.verify import verify
 
-    verification = verify(
-        options.input,
-        options.output,
-        source_layout=None if source == "onnx" else source,
-        layout=result.target,
-        **values_of(options, ReadOptions, NetworkOptions, only=VERIFY_OPTIONS),
-    )
+    from .progress_bar import StatusLine, is_shown
+
+    with StatusLine() as line:
+        verification = verify(
+            options.input,
+            options.output,
+            source_layout=None if source == "onnx" else source,
+            layout=result.target,
+            progress=line.say if is_shown(options) else None,
+            **values_of(options, ReadOptions, NetworkOptions, only=VERIFY_OPTIONS),
+        )
     return report(
         options,
         lambda: {**result.as_data(), "verification": verification.as_data()},

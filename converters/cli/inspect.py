@@ -51,16 +51,20 @@ def run(options: argparse.Namespace) -> int:
     from converters.inspection.inspect import inspect
     from converters.reports.terminal.inspection import inspection_text
 
-    inspection = inspect(
-        options.file,
-        layout=options.layout,
-        entry=options.entry,
-        head=options.head,
-        drop=options.drop,
-        stats=options.stats,
-        mapping=options.mapping,
-        hashes=options.hash,
-    )
+    from .progress_bar import StatusLine, is_shown
+
+    with StatusLine() as line:
+        inspection = inspect(
+            options.file,
+            layout=options.layout,
+            entry=options.entry,
+            head=options.head,
+            drop=options.drop,
+            stats=options.stats,
+            mapping=options.mapping,
+            hashes=options.hash,
+            progress=line.say if is_shown(options) else None,
+        )
 
     def text() -> str:
         return inspection_text(inspection, tensors=options.tensors, layouts=options.layouts)

@@ -69,16 +69,20 @@ def run(options: argparse.Namespace) -> int:
 def _publish(options: argparse.Namespace) -> int:
     from converters.publication.publish import publish
 
-    published = publish(
-        options.file,
-        name=options.name,
-        folder=options.folder,
-        source=options.source,
-        **values_of(options, NetworkOptions, only=_SETTINGS),
-        verify=options.verify,
-        license=options.license,
-        force=options.force,
-    )
+    from .progress_bar import StatusLine, is_shown
+
+    with StatusLine() as line:
+        published = publish(
+            options.file,
+            name=options.name,
+            folder=options.folder,
+            source=options.source,
+            **values_of(options, NetworkOptions, only=_SETTINGS),
+            verify=options.verify,
+            license=options.license,
+            force=options.force,
+            progress=line.say if is_shown(options) else None,
+        )
     lines = [
         f"published {published.path} ({published.size:,} bytes)",
         f"SHA-256 {published.sha256}",

@@ -58,19 +58,23 @@ def run(options: argparse.Namespace) -> int:
     from converters.reports.terminal.verification import verification_text
     from converters.verification.verify import verify
 
+    from .progress_bar import StatusLine, is_shown
+
     _require_writable_reports(options)
-    verification = verify(
-        options.source_file,
-        options.output,
-        source_layout=options.source,
-        layout=options.layout,
-        device=options.device,
-        clip=options.clip,
-        seed=options.seed,
-        require=options.require,
-        evidence=options.html is not None,
-        **values_of(options, ReadOptions, NetworkOptions, only=VERIFY_OPTIONS),
-    )
+    with StatusLine() as line:
+        verification = verify(
+            options.source_file,
+            options.output,
+            source_layout=options.source,
+            layout=options.layout,
+            device=options.device,
+            clip=options.clip,
+            seed=options.seed,
+            require=options.require,
+            progress=line.say if is_shown(options) else None,
+            evidence=options.html is not None,
+            **values_of(options, ReadOptions, NetworkOptions, only=VERIFY_OPTIONS),
+        )
     if options.html is not None:
         from converters.reports.html import write_page
         from converters.reports.verification_page import verification_page

@@ -23,9 +23,10 @@ _CROP = re.compile(r"\bcrop (\d+)x(\d+)(?: at \((\d+), (\d+)\))?")
 class ClipPreprocessing(Record):
     """How a video's frames become a network's clip; a field is None, or empty, where no table says it.
 
-    The clip has ``frames`` frames, one of every ``step`` of a video of ``rate`` frames a second. ``resize`` is the
-    length of a frame's short side, or its (height, width) whatever its ratio was; ``crop`` is (height, width), at
-    (y, x) ``crop_at`` or, without it, in the centre. ``interpolation`` is how the network's project resizes.
+    The clip has ``frames`` frames, one of every ``step`` of a video of ``rate`` frames a second; every
+    ``again_every``-th of them comes again at its end, and is among their number. ``resize`` is the length of a frame's
+    short side, or its (height, width) whatever its ratio was; ``crop`` is (height, width), at (y, x) ``crop_at`` or,
+    without it, in the centre. ``interpolation`` is how the network's project resizes.
 
     ``order`` names the channels, ``range`` is that of the values before ``mean`` is subtracted and the difference
     divided by ``std``, both per channel. ``mean_cube`` says in words which mean of every position is subtracted in
@@ -33,6 +34,7 @@ class ClipPreprocessing(Record):
     """
 
     frames: int | None = None
+    again_every: int = 0
     step: int = 1
     rate: float | None = None
     resize: int | tuple[int, int] | None = None
@@ -45,9 +47,15 @@ class ClipPreprocessing(Record):
     std: tuple[float, ...] = ()
     mean_cube: str = ""
 
+    @property
+    def once(self) -> int:
+        """How many frames there are before some come again; 1 where no number is known."""
+        frames = self.frames or 1
+        return frames - frames // (self.again_every + 1) if self.again_every else frames
+
     def as_data(self) -> dict[str, Any]:
         """Plain data: the fields that are known."""
-        return {name: value for name, value in self.as_dict().items() if value not in (None, "", ())}
+        return {name: value for name, value in self.as_dict().items() if value not in (None, "", (), 0)}
 
 
 def describe(recorded: Mapping[str, Any]) -> ClipPreprocessing | None:
@@ -69,6 +77,7 @@ def _describe(recorded: Mapping[str, Any], clip: Any, order: object) -> ClipPrep
     sizes = [_size(value) for value in clip] if clip else []
     return ClipPreprocessing(
         frames=sizes[0] if sizes else None,
+        again_every=_size(recorded["again_every"]) if "again_every" in recorded else 0,
         step=_size(recorded.get("frame_step", 1)),
         rate=rate if rate > 0 else None,
         resize=_resize(words),

@@ -105,12 +105,13 @@ def positions(count: int, wanted: ClipPreprocessing, fps: float | None, start: f
     if fps is not None and not fps > 0:
         raise UsageError("fps must be above 0")
     step = wanted.step * (fps / wanted.rate if fps and wanted.rate else 1.0)
-    length = wanted.frames or 1
+    length = wanted.once
     if start is None:
         start = max(0.0, (count - 1 - (length - 1) * step) // 2)
     if not 0 <= start < count:
         raise UsageError(f"start is one of the {count} frames, not {start:g}")
-    return [round(start + place * step) % count for place in range(length)]
+    places = [round(start + place * step) % count for place in range(length)]
+    return [*places, *places[:: wanted.again_every]] if wanted.again_every else places
 
 
 def _frame(frame: torch.Tensor, wanted: ClipPreprocessing, whole: bool) -> torch.Tensor:

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from converters.errors import Refused, UsageError
 from converters.formats.registry import format_named
+from converters.mapping.network_info import with_clips_of
 from converters.mapping.variants import own_eps
 from converters.printable import printable
 from converters.tensor import FLOATS
@@ -50,6 +51,7 @@ def convert(
     settings: Mapping[str, object] = MappingProxyType({}),
     inverse_std: bool = False,
     mean: str | os.PathLike[str] | None = None,
+    labels: str | os.PathLike[str] | None = None,
     wrap: bool = False,
     force: bool = False,
     check: bool = False,
@@ -75,7 +77,8 @@ def convert(
     (``"ema_state_dict"``), where not the plain weights are wanted; ``head`` is what the file calls the last
     layer where that is not the layout's name. ``backbone`` leaves the head out, ``drop`` every tensor that one of its
     patterns matches (``["criterion.*"]``). ``mean`` is the mean file that
-    goes with the weights: its shape, checksum and channels' means go into the provenance. ``wrap`` writes the
+    goes with the weights: its shape, checksum and channels' means go into the provenance. ``labels`` is a
+    file of the classes' names, one a line or JSON, which go into the output. ``wrap`` writes the
     ecosystem's own wrapper around the state dict. ``check`` reads the output back and compares every tensor
     with the source; ``verify`` then proves the output as the function `verify` does, and the result's ``verification``
     says whether it agrees; ``strict`` refuses NaN and Inf. ``sha256`` puts the input's hash into the provenance;
@@ -97,6 +100,7 @@ def convert(
         settings=settings,
         inverse_std=inverse_std,
         mean=None if mean is None else os.fspath(mean),
+        labels=None if labels is None else os.fspath(labels),
     )
     write = WriteOptions(
         force=force, dry_run=dry_run, check=check, wrap=wrap, dtype=dtype, strict=strict, progress=progress
@@ -167,11 +171,11 @@ def _convert(
         source = identify(checkpoint, layout, hints, backbone=network.backbone)
         target = _choose_target(source, to, output_path, backbone=network.backbone)
         output = output_of(output_path, target, wrap=write.wrap)
-        info = source.info if network.mean is None else _with_mean(source.info, network.mean)
+        info = _with_files(source.info, network)
         history = history_of(source, info, target, as_graph=output.format == "onnx", dry_run=write.dry_run)
         plan = _plan(source, target, history, write.dtype)
         plan = plan.replace(notes=(*plan.notes, *_notes(source, output, plan, read, write)))
-        described = info.replace(settings=plan.settings)
+        described = _described(source, info.replace(settings=plan.settings), target, history)
 
         def describe(plan: Plan) -> dict[str, Any]:
             return _record(
@@ -260,6 +264,24 @@ def _record(
             match, checkpoint.tensors, plan, eps, checkpoint.details, checkpoint.provenance, dry_run=dry_run
         ),
     )
+
+
+def _described(source: Identified, info: NetworkInfo, target: LayoutTable, history: History) -> NetworkInfo:
+    """The network in the output, with the clips of its own layout where these have what a setting chooses in others."""
+    before = source.info.settings
+    if all(info.settings[name] == before[name] for name in source.match.variant.table.given):
+        return info
+    layout = history.origin_layout or source.match.layout if target.identity else target
+    return with_clips_of(info, layout, source.match)
+
+
+def _with_files(info: NetworkInfo, network: NetworkOptions) -> NetworkInfo:
+    """The network with what the user's files say of it."""
+    if network.labels is not None:
+        from .labels import with_labels
+
+        info = with_labels(info, network.labels)
+    return info if network.mean is None else _with_mean(info, network.mean)
 
 
 def _with_mean(info: NetworkInfo, path: str) -> NetworkInfo:

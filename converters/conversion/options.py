@@ -61,6 +61,9 @@ class NetworkOptions(Record):
     mean: Annotated[
         str | None, Text("the mean cube that belongs to the weights, for the provenance", "FILE")
     ] = None
+    labels: Annotated[str | None, Text("the classes' names, for the output: one a line, or JSON", "FILE")] = (
+        None
+    )
 
 
 class WriteOptions(Record):

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, fields, replace
 from typing import TYPE_CHECKING, Any
 
@@ -109,14 +109,15 @@ def inspect(
     stats: bool = False,
     mapping: str | os.PathLike[str] | None = None,
     hashes: bool = False,
+    progress: Callable[[str], None] | None = None,
 ) -> Inspection:
     """What a checkpoint file is: container, network, tensors, preprocessing, provenance.
 
     ``entry`` is the path of a state dict in a PyTorch file that has several, ``head`` the file's name of the classifier
     layer, if it differs from the layout's. ``stats`` reads the tensors, to report ranges, NaN and Inf; by default none
     is read. ``mapping`` is a mapping file to match the file with, on the side that fits better. ``hashes`` reads the
-    files, to report their hashes and the published release that these prove the file to be. Raises `BadInput` for a
-    file that is not a checkpoint.
+    files, to report their hashes and the published release that these prove the file to be. ``progress`` is
+    told in words what is being read. Raises `BadInput` for a file that is not a checkpoint.
     """
     mapping_file = None
     if mapping is not None:
@@ -138,12 +139,14 @@ def inspect(
             )
             inspection = replace(inspection, layout_title=title)
         if stats:
-            inspection = replace(inspection, statistics=_statistics(checkpoint))
+            inspection = replace(inspection, statistics=_statistics(checkpoint, progress))
         if mapping_file is not None:
             from converters.conversion.by_user_mapping import match_either
 
             matched = match_either(mapping_file, checkpoint.tensors, checkpoint.other_values)
             inspection = replace(inspection, mapping=matched)
+    if hashes and progress:
+        progress("hashing the file")
     return _with_hashes(inspection) if hashes else inspection
 
 
@@ -204,10 +207,18 @@ def _described(tensors: Mapping[str, Tensor]) -> tuple[tuple[str, str, tuple[int
     return tuple((name, tensor.dtype, tensor.shape) for name, tensor in tensors.items())
 
 
-def _statistics(checkpoint: Checkpoint) -> dict[str, tensor_stats.Statistics]:
+def _statistics(
+    checkpoint: Checkpoint, progress: Callable[[str], None] | None
+) -> dict[str, tensor_stats.Statistics]:
     from converters.conversion.tensor_stats import statistics
 
-    return {name: statistics(tensor) for name, tensor in checkpoint.tensors.items() if tensor.dtype in FLOATS}
+    found = {}
+    for number, (name, tensor) in enumerate(checkpoint.tensors.items(), 1):
+        if progress:
+            progress(f"reading tensor {number} of {len(checkpoint.tensors)}")
+        if tensor.dtype in FLOATS:
+            found[name] = statistics(tensor)
+    return found
 
 
 def _costs(match: Match, info: NetworkInfo) -> tuple[int, int]:

@@ -236,6 +236,29 @@ def differing_settings(wanted: Mapping[str, Any], available: Sequence[Mapping[st
     return min(differences, key=len, default={})
 
 
+def with_clips_of(info: NetworkInfo, layout: LayoutTable, match: Match) -> NetworkInfo:
+    """The network with the number of frames that clips have in ``layout``: in its model with the most similar settings.
+    Where it lists none, no number is known."""
+    own = own_settings(layout, match.variant)
+    rows = [
+        row
+        for row in layout.models
+        if is_for(row.variants, match.variant.name)
+        and all(match.sizes[size] in allowed for size, allowed in row.sizes.items())
+    ]
+    given = {
+        name: value for name, value in info.input.items() if name not in ("clip", "counted_at", "again_every")
+    }
+    if not rows or "clip" not in info.input:
+        return info.replace(input=given)
+    row = min(rows, key=lambda row: len(differing_settings(info.settings, [_with_model(own, row)])))
+    for name, frames in (("clip", row.clip[0]), ("counted_at", (row.count or row.clip)[0])):
+        given[name] = [frames, *info.input[name][1:]]
+    if row.again_every:
+        given["again_every"] = row.again_every
+    return info.replace(input=given)
+
+
 def _input(match: Match, row: Model | None) -> dict[str, Any]:
     """Clip, crop and normalisation: those of the model ``row``, and the layout's statistics for the file's channels."""
     described: dict[str, Any] = {}
@@ -245,6 +268,8 @@ def _input(match: Match, row: Model | None) -> dict[str, Any]:
         described["counted_positions"] = row.count_positions
         described["frame_step"] = row.frame_step
         described["resize"] = row.resize
+        if row.again_every:
+            described["again_every"] = row.again_every
     labels = match.layout.labels.get(str(match.sizes["classes"]))
     if labels is not None:
         described["labels"], described["labels_notice"] = load_labels(labels)

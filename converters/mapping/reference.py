@@ -49,11 +49,12 @@ others' number. In place of a list:
 
 ## A module of a network
 
-`"canonical name" = "kind shape @ grid"`. The kinds are `conv`, `conv+bias`, `bn` and `fc`; `conv+bn` and
-`conv+bias+bn` are two modules, `NAME.conv` and `NAME.bn`. The shape is the weight's in PyTorch's order, in numbers and
-placeholders: columns, or sizes that a file's tensors show. The grid says by how much frames, and height and width, have
-been divided where the output lies, and in a third number what layers without padding take off height and width before;
-it gives the GFLOPs.
+`"canonical name" = "kind shape @ grid"`. The kinds are `conv`, `conv+bias`, `depthwise` (a convolution that some
+layouts store in another way), `bn`, `fc` and `scalar`, a learned factor, which has no shape; `conv+bn`,
+`conv+bias+bn` and `depthwise+bn` are two modules, `NAME.conv` and `NAME.bn`. The shape is the weight's in PyTorch's
+order, in numbers and placeholders: columns, or sizes that a file's tensors show. The grid says by how much frames,
+and height and width, have been divided where the output lies, and in a third number what layers without padding take
+off height and width before; it gives the GFLOPs.
 
 ## How a tensor is stored
 
@@ -62,6 +63,7 @@ it gives the GFLOPs.
 | `_w` | the module's name and this suffix; `{}` in a suffix is the place of the name |
 | `_w D H W I O -> O I D H W` | the file's axes and PyTorch's |
 | `_w O I 1* -> O I` | `1` is a further axis of size one, `1?` one that a file may lack, `1*` any number of them |
+| `_w D? H W I O -> O I D? H W` | an axis that only some of the layout's modules have |
 | `= 1.0`, `= 1 - eps` | not stored: this value |
 | `bn{}/0 over bn{}/2` | still to be divided by a tensor of one number |
 

@@ -71,6 +71,8 @@ class Model(Record):
     """The model's name."""
     frame_step: int = 1
     """Frames of the video from one of the clip's frames to the next."""
+    again_every: int = 0
+    """Every so many of a clip's frames come again behind them, and are among its number; 0: none."""
     count: tuple[int | str, ...] = ()
     """The larger crop that the authors count operations at."""
     count_positions: int = 1

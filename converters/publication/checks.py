@@ -16,7 +16,7 @@ from converters.reports.model_card import source_names
 from converters.tensor import FLOATS, known_crc
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Callable, Mapping
 
     from converters.inspection.inspect import Inspection
     from converters.mapping.network_info import NetworkInfo
@@ -111,7 +111,11 @@ def _recorded_options(inspection: Inspection, source: str) -> dict[str, Any]:
 
 
 def compare_networks(
-    staged: str, source: str, inspection: Inspection, settings: Mapping[str, object]
+    staged: str,
+    source: str,
+    inspection: Inspection,
+    settings: Mapping[str, object],
+    say: Callable[[str], None],
 ) -> tuple[str, ...]:
     """Run both networks on one clip: the largest difference of any block."""
     from converters.verification.outcome import REFERENCE
@@ -119,7 +123,9 @@ def compare_networks(
 
     recorded = _recorded_options(inspection, source)
     options = {key: value for key, value in recorded.items() if key != "source"}
-    verification = verify(source, staged, layout=inspection.layout, settings=settings, **options)
+    verification = verify(
+        source, staged, layout=inspection.layout, settings=settings, progress=say, **options
+    )
     result = verification.functional
     if not verification.ok:
         first = result.first if result else None

@@ -20,6 +20,9 @@ if TYPE_CHECKING:
 _WRITTEN = ("layout", "dropped", "restore", "origin")
 """What the record of a file that was made directly from the source must have as ours has it, beside its notes."""
 
+LABELS_FILE = "labels_file"
+"""Where a record names the user's file of class names."""
+
 _SHOWN = 3
 """Differences that a message names."""
 
@@ -35,7 +38,8 @@ def compare_records(
     """
     base = os.path.basename(os.path.normpath(source))
     assert ours.provenance is not None
-    told, known = (network_facts(network_of(each)) for each in (staged, ours))
+    given = _given(_input(staged))
+    told, known = (_without(network_facts(network_of(each)), given) for each in (staged, ours))
     different = [
         f"{name} is {_words(told, name)}, should be {_words(known, name)}"
         for name in different_facts(told, known, recorded=claimed is not None)
@@ -52,7 +56,19 @@ def compare_records(
     lines = _found(claimed, base)
     if claimed is not None and "mean_file" in _input(staged):
         lines += ("the mean file is named on the record's word; the source does not hold it",)
+    if claimed is not None and LABELS_FILE in _input(staged):
+        lines += (f"the classes' names are those of `{_input(staged)[LABELS_FILE]}`, on the record's word",)
     return lines
+
+
+def _given(described: Mapping[str, Any]) -> set[str]:
+    """The parts of a network's input that files of the user's gave, and that no source says."""
+    labels = {"labels", "labels_notice", LABELS_FILE} if LABELS_FILE in described else set()
+    return {"mean_file", *labels}
+
+
+def _without(described: Mapping[str, Any], names: set[str]) -> dict[str, Any]:
+    return {name: value for name, value in described.items() if name not in names}
 
 
 def _found(claimed: Mapping[str, Any] | None, base: str) -> tuple[str, ...]:
@@ -80,8 +96,9 @@ def _of_source(claimed: Mapping[str, Any], ours: Mapping[str, Any], base: str) -
         return
     network = dict(claimed.get("network") or {})
     described = network.get("input", {})
-    network["input"] = {name: value for name, value in described.items() if name != "mean_file"}
-    if network != ours["network"]:
+    given = _given(described)
+    network["input"] = {name: value for name, value in described.items() if name not in given}
+    if network != {**ours["network"], "input": _without(ours["network"]["input"], given - {"mean_file"})}:
         yield "what its record says of the network is not so"
     for name in _WRITTEN:
         if claimed.get(name) != ours.get(name):

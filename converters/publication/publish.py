@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from types import MappingProxyType
@@ -75,6 +75,7 @@ def publish(
     verify: bool = False,
     license: str = "",
     force: bool = False,
+    progress: Callable[[str], None] | None = None,
 ) -> Published:
     """Publish a PyTorch file of a known network: under its hash, with a model card and ``SHA256SUMS``.
 
@@ -88,7 +89,8 @@ def publish(
 
     Raises `Refused` where something differs, the network is unknown or the name is taken, `BadInput` where a file
     cannot be read, `UsageError` for a wrong pattern, `ConverterError` without PyYAML. The file gets its name only when
-    all of it is verified. Several processes may publish to one folder at a time.
+    all of it is compared. Several processes may publish to one folder at a time. ``progress`` is told in words what is
+    being done.
     """
     path, source = os.fspath(path), os.fspath(source) if source is not None else None
     folder = os.fspath(folder) if folder is not None else os.path.dirname(path)
@@ -100,7 +102,15 @@ def publish(
         staged, reconverted = map(files.path, names)
         stripped = _stage(path, staged, inspection)
         claimed, inspection = inspection.provenance, inspect(staged)
-        checks = _checks(inspection, claimed, source, reconverted, settings=settings, verify=verify)
+        checks = _checks(
+            inspection,
+            claimed,
+            source,
+            reconverted,
+            settings=settings,
+            verify=verify,
+            say=progress or _silent,
+        )
         evidence = release_evidence(path, source, inspection)
         digest = sha256_of(staged)
         facts = CardFacts(
@@ -131,6 +141,10 @@ def publish(
         checks=facts.checks,
         stripped=stripped,
     )
+
+
+def _silent(_: str) -> None:
+    pass
 
 
 def _require_possible(name: str, folder: str, source: str | None, *, verify: bool) -> None:
@@ -219,16 +233,20 @@ def _checks(
     *,
     settings: Mapping[str, object],
     verify: bool,
+    say: Callable[[str], None],
 ) -> tuple[str, ...]:
     """What was found of the staged file ``inspection``; ``claimed`` is the record of the file that it was made from."""
     staged = inspection.path
+    say("reading every tensor")
     checks = read_through(staged)
     if source is not None:
+        say("converting the source again, to compare every tensor")
         tensors = compare_with_source(staged, source, reconverted, inspection, settings)
         records = compare_records(inspection, claimed, inspect(reconverted), source)
         checks = (tensors, *records, *checks)
         if verify:
-            checks = (*checks, *compare_networks(staged, source, inspection, settings))
+            checks = (*checks, *compare_networks(staged, source, inspection, settings, say))
+    say("hashing the file")
     return checks
 
 

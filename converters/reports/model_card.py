@@ -25,6 +25,9 @@ if TYPE_CHECKING:
 BY_NAME_ONLY = "by name only; contents not compared"
 """How a release is known whose contents nothing proves."""
 
+SHOWN_LABELS = 5
+"""Names of classes that a card shows."""
+
 MAX_CHAIN = 16
 """Conversions that are followed back: a record is not trusted to end."""
 
@@ -140,6 +143,10 @@ def _architecture(inspection: Inspection, network: NetworkInfo) -> Iterator[tupl
     if inspection.multiply_adds:
         clip = shape_text(network.input["clip"])
         yield "cost", f"{inspection.multiply_adds / 1e9:.1f} GFLOPs (multiply-adds) for a clip of {clip}"
+    if labels := network.input.get("labels"):
+        shown = ", ".join(map(str, labels[:SHOWN_LABELS]))
+        more = f" and {len(labels) - SHOWN_LABELS} more" if len(labels) > SHOWN_LABELS else ""
+        yield "classes", f"{text(shown)}{more}"
     for name, value in network.settings.items():
         yield code(name), text(setting_text(value))
 

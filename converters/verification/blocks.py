@@ -11,16 +11,18 @@ from converters.printable import shape_text
 from .outcome import BlockResult
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
 
     from converters.networks.layers import Network
 
     from .source_network import SourceRun
 
 
-def compare_blocks(model: Network, run: SourceRun) -> tuple[list[BlockResult], Any]:
+def compare_blocks(
+    model: Network, run: SourceRun, say: Callable[[str], None] = lambda _: None
+) -> tuple[list[BlockResult], Any]:
     """Every block of either side, in the order computed, and the model's logits, None if it did not reach them. Raises
-    `Refused` where the model cannot take the inputs."""
+    `Refused` where the model cannot take the inputs. ``say`` is told in words which block was computed."""
     net = run.net
     results: dict[str, BlockResult] = {}
     order = list(net.blocks)
@@ -36,6 +38,7 @@ def compare_blocks(model: Network, run: SourceRun) -> tuple[list[BlockResult], A
                     logits, reference = value, run.mean_logits(reference)
                 results[name] = compare_values(name, net.blocks[name], reference, value)
             place = order.index(name) + 1
+            say(f"block {len(results)} of {len(net.blocks)}, {name}")
     except (RuntimeError, ValueError) as error:  # sizes that do not fit together
         why = str(error).splitlines()[0][:200]
         if not results:

@@ -18,13 +18,13 @@ from converters.conversion.row import Undo
 from converters.errors import Refused
 from converters.mapping.names import BATCHES
 from converters.mapping.variants import BN_EPS
-from converters.printable import shape_text
+from converters.printable import shape_text, short_name
 from converters.tensor import filled, same_bytes
 
 from .outcome import ROUNDED, ChangedTensor, ExactResult
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
+    from collections.abc import Callable, Iterable, Iterator, Mapping
 
     from converters.conversion.identify import Identified
     from converters.conversion.plan import Plan
@@ -32,19 +32,22 @@ if TYPE_CHECKING:
     from converters.tensor import Tensor
 
 
-def compare_bytes(source: Identified, output: Identified) -> ExactResult:
+def compare_bytes(
+    source: Identified, output: Identified, say: Callable[[str], None] = lambda _: None
+) -> ExactResult:
     """Whether the output gives the source's tensors back, with the source's names, shapes and dtypes.
 
     Of the output's record only what undoes a rounding is used, and only if redoing it gives the output's own bits.
     Where a layout rounds weights and there is no such record, the output must have what the source converts to, bit
     for bit.
+    ``say`` is told in words which tensor is compared.
     """
     plan, rounded = _plan_back(source, output), _rounded(source, output)
     canonical = {source.match.file_name(slot): slot.canonical for slot in source.match.slots if slot.name}
     return ExactResult(
         tensors=len(canonical),
         changed=(
-            *_changed_tensors(plan, source, output, canonical, rounded),
+            *_changed_tensors(_announced(plan, say), source, output, canonical, rounded),
             *_wrong_constants(plan, output),
             *_other_dtypes(plan, source, output, canonical),
             *_untrue_steps(plan, output, canonical),
@@ -54,6 +57,13 @@ def compare_bytes(source: Identified, output: Identified) -> ExactResult:
         record=tuple(_record_faults(source, output)),
         rounded=len(rounded),
     )
+
+
+def _announced(plan: Plan, say: Callable[[str], None]) -> Iterator[Row]:
+    """The rows of a plan, each announced before it is compared."""
+    for number, row in enumerate(plan.rows, 1):
+        say(f"tensor {number} of {len(plan.rows)}, {short_name(row.target)}")
+        yield row
 
 
 def _plan_back(source: Identified, output: Identified) -> Plan:
@@ -96,11 +106,15 @@ def _rounded(source: Identified, output: Identified) -> frozenset[str]:
 
 
 def _changed_tensors(
-    plan: Plan, source: Identified, output: Identified, canonical: Mapping[str, str], rounded: frozenset[str]
+    rows: Iterable[Row],
+    source: Identified,
+    output: Identified,
+    canonical: Mapping[str, str],
+    rounded: frozenset[str],
 ) -> Iterator[ChangedTensor]:
     tensors = output.checkpoint.tensors
     forward = {} if output.checkpoint.provenance else _rows_forward(source, output)
-    for row in plan.rows:
+    for row in rows:
         expected = source.checkpoint.tensors[row.target]
         restored = row.tensor(tensors)
         if (restored.dtype, restored.shape) != (expected.dtype, expected.shape):
@@ -227,6 +241,10 @@ def _record_faults(source: Identified, output: Identified) -> Iterator[str]:
             found = _value_text(recorded[name]) if name in recorded else "missing"
             yield f"{name} {found} instead of {_value_text(expected[name])}"
     yield from _settings_faults(source, output)
+    if "labels_file" in recorded:  # the user's, of which the source says nothing
+        if len(recorded.get("labels", ())) != output.info.classes:
+            yield f"{len(recorded.get('labels', ()))} labels for {output.info.classes} classes"
+        return
     if network and output.info.classes and len(recorded.get("labels", ())) != len(expected.get("labels", ())):
         yield f"{len(recorded.get('labels', ()))} labels instead of {len(expected.get('labels', ()))}"
     labels = zip(recorded.get("labels", ()), expected.get("labels", ()), strict=False)

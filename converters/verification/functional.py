@@ -40,7 +40,7 @@ from .source_network import (
 )
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
+    from collections.abc import Callable, Iterator, Mapping
 
     from converters.conversion.identify import Identified, UserHints
     from converters.mapping.schema import LayoutTable
@@ -61,7 +61,7 @@ def compare(source: Identified, output: Identified, hints: UserHints, options: R
     except NotRun as error:
         return Comparison(None, declared, str(error))
     state = canonical_state(output.checkpoint, output.match, output.info)
-    blocks, logits = _compare_all(source, output, state, run)
+    blocks, logits = _compare_all(source, output, state, run, options.say)
     reference = run.net.name == "reference"
     own_net = source.checkpoint.predict_net is not None or bool(source.checkpoint.nodes)
     if own_net or not output.info.classes:
@@ -69,7 +69,8 @@ def compare(source: Identified, output: Identified, hints: UserHints, options: R
         blocks = [block for block in blocks if block.source_name]
     if output.checkpoint.nodes:
         blocks.insert(0, _compare_own_graph(output, run))
-    labels = source.info.input.get("labels") or output.info.input.get("labels") or []
+    sides = (output, source) if "labels_file" in output.info.input else (source, output)
+    labels = sides[0].info.input.get("labels") or sides[1].info.input.get("labels") or []
     result = FunctionalResult(
         device=run.device,
         tolerance=tolerance_for(run.device, rounded_to(source, output)),
@@ -82,6 +83,7 @@ def compare(source: Identified, output: Identified, hints: UserHints, options: R
     )
     model = _project_network(source, output, project, state)
     if model is not None:
+        options.say("what the output's own project computes differently")
         declared = _measure(declared, model, run)
     return Comparison(result, declared)
 
@@ -124,7 +126,11 @@ def _project_of(side: Identified) -> LayoutTable:
 
 
 def _compare_all(
-    source: Identified, output: Identified, state: Mapping[str, Any], run: SourceRun
+    source: Identified,
+    output: Identified,
+    state: Mapping[str, Any],
+    run: SourceRun,
+    say: Callable[[str], None],
 ) -> tuple[list[BlockResult], Any]:
     """Every block of the source's function over the output's weights, and the logits. What the output's project
     computes differently is measured apart.
@@ -132,8 +138,8 @@ def _compare_all(
     Where groups of channels have each other's place in the output, the blocks are compared with the groups back in
     theirs, and the logits as they are.
     """
-    clips = {name: source.info.settings[name] for name in source.match.variant.table.given}
-    blocks, logits = compare_blocks(_network(output, state, source.match.layout, clips), run)
+    clips = _clips(source)
+    blocks, logits = compare_blocks(_network(output, state, source.match.layout, clips), run, say)
     if directions := exchanged_settings(source, output):
         back = exchanged_back(state, source, output)
         compared, _ = compare_blocks(_network(output, back, source.match.layout, clips | directions), run)
@@ -146,6 +152,7 @@ def _run_source(
     source: Identified, net: SourceNet, tensors: Mapping[str, Tensor], options: RunOptions
 ) -> SourceRun:
     device, clip = _device(options.device), options.clip
+    options.say("the source's network, in onnxruntime")
     origin = "" if clip is None else os.fspath(clip)
     graph = own_graph(source.checkpoint.path) if source.checkpoint.nodes else None
     size = graph.clip_size if graph else None
@@ -180,6 +187,8 @@ def _notes(source: Identified, output: Identified, project: LayoutTable) -> Iter
     yield from differences(source.match.layout.support_for(variant), project.support_for(variant))
     if settings := settings_apart(output.match, project, output.info):
         yield settings_note(project, settings, output.info)
+    if "labels_file" in output.info.input:
+        yield f"the names of its classes are those of {output.info.input['labels_file']}, on the record's word"
     if eps[0] != eps[1]:
         yield f"batch norm eps {eps[0]:g} instead of {eps[1]:g}, absorbed in the variances"
 
@@ -204,6 +213,11 @@ def _network(
     return build_network(side.match, dict(state), {**side.info.settings, **settings}, origin_layout=layout)
 
 
+def _clips(source: Identified) -> dict[str, Any]:
+    """The settings by which both sides take the source's clips."""
+    return {name: source.info.settings[name] for name in source.match.variant.table.given}
+
+
 def _project_network(
     source: Identified, output: Identified, project: LayoutTable, state: Mapping[str, Any]
 ) -> Network | None:
@@ -213,7 +227,7 @@ def _project_network(
     config = source.match.layout.support_for(variant).config
     if not settings and config == project.support_for(variant).config:
         return None
-    return _network(output, state, project, settings)
+    return _network(output, state, project, {**settings, **_clips(source)})
 
 
 def _measure(declared: DeclaredDifferences, model: Network, run: SourceRun) -> DeclaredDifferences:

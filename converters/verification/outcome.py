@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import os
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass
 from typing import Any, NamedTuple
 
@@ -41,12 +41,18 @@ NOISE = 1e-6
 """The relative difference that float32 arithmetic alone makes between two correct networks."""
 
 
+def _silent(_: str) -> None:
+    pass
+
+
 class RunOptions(NamedTuple):
-    """Where to run the output's side (``cpu``, ``cuda`` or ``auto``), and on which clip; see `verification.verify`."""
+    """Where to run the output's side (``cpu``, ``cuda`` or ``auto``), and on which clip; see `verification.verify`.
+    ``say`` is told in words what is being done."""
 
     device: str
     clip: str | os.PathLike[str] | None
     seed: int
+    say: Callable[[str], None] = _silent
 
 
 class ChangedTensor(NamedTuple):

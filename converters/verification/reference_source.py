@@ -45,6 +45,7 @@ def run_reference(
     inputs, words = make_inputs(
         source.info, options.clip, options.seed, regions="roi_head.weight" in state, size=size
     )
+    options.say("the network of the source's layout")
     try:
         values = dict(run_blocks(model, inputs, "cpu"))
     except (RuntimeError, ValueError) as error:

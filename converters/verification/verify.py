@@ -8,7 +8,7 @@ PyTorch source is our reference network too, over the source's own weights.
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from time import perf_counter
 from types import MappingProxyType
@@ -48,6 +48,7 @@ def verify(
     settings: Mapping[str, object] = MappingProxyType({}),
     inverse_std: bool = False,
     require: str | None = None,
+    progress: Callable[[str], None] | None = None,
     evidence: bool = False,
 ) -> Verification:
     """Compare an output with its source: bytes, function, and what the output's project computes differently.
@@ -59,7 +60,7 @@ def verify(
     ``drop``, ``settings`` and ``inverse_std`` tell what the source's tensors do not show, as in `convert`; the
     default is what the source's released files have. With ``require="functional"`` an outcome without both networks is
     not ``ok``; by default, and with ``"exact"``, bytes are enough where no network can run. ``evidence`` also hashes
-    both files and reads every value, for a report.
+    both files and reads every value, for a report. ``progress`` is told in words what is being done.
 
     A difference is not an exception: see `Verification.ok`. Raises `ConverterError` where the two cannot be compared:
     an unreadable file, two different networks, a package (torch, onnx, onnxruntime) that is not installed.
@@ -69,7 +70,7 @@ def verify(
     if require not in (None, *REQUIREMENTS):
         raise UsageError(f"verify cannot require {require!r}", hint=f"one of {', '.join(REQUIREMENTS)}")
     started = perf_counter()
-    options = RunOptions(device, clip, seed)
+    options = RunOptions(device, clip, seed, *([progress] if progress else []))
     hints = UserHints(
         variant=variant, model=variant, head=head, drop=drop, settings=settings, inverse_std=inverse_std
     )
@@ -82,6 +83,7 @@ def verify(
         if evidence:
             from .evidence import gather
 
+            options.say("hashing both files, and reading every value")
             gathered = gather(*sides, verification.exact, verification.functional, clip)
             verification = replace(verification, evidence=gathered)
         return verification
@@ -91,7 +93,7 @@ def _verify(
     source: Identified, output: Identified, hints: UserHints, options: RunOptions, started: float
 ) -> Verification:
     identified = perf_counter()
-    exact = compare_bytes(source, output)
+    exact = compare_bytes(source, output, options.say)
     compared = perf_counter()
     functional, declared, skipped = compare(source, output, hints, options)
     ran = perf_counter()

@@ -201,9 +201,10 @@ def test_the_command(tmp_path, video, zoo, run, monkeypatch):
     assert page.count("data:image/jpeg;base64,") == 8
     assert "<script" not in page
     assert "The file does not say what its classes are called" in page
-    assert run("classify", source, video, "--html", "<b>.html").returncode == 1  # exists
-    text = run("classify", source, video, "--quiet").stdout
-    assert text == ""
+    assert (
+        run("classify", source, video, "--html", "<b>.html").returncode == 1
+    )  # exists: refused before any work
+    assert "2 clips of 4 frames of 24x24" in page
 
 
 def test_what_does_not_classify_frames(tmp_path, video, zoo):

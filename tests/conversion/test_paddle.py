@@ -81,3 +81,23 @@ def test_a_wrong_direction_is_found(tmp_path: Path) -> None:
     assert not result.exact.ok
     assert result.functional is not None
     assert not result.functional.ok
+
+
+@pytest.mark.full
+@pytest.mark.parametrize("form", ["backbone alone", "data parallel"])
+def test_other_prefixes_there_and_back(form: str, tmp_path: Path) -> None:
+    """Training starts from the backbone alone; `paddle.DataParallel` puts `_layers.` before all names."""
+    golden = np.load(GOLDENS / "tsn-r50_3x65x82.npz")
+    arrays = paddle_files.golden_arrays(golden)
+    if form == "data parallel":
+        arrays = {f"_layers.{name}": array for name, array in arrays.items()}
+    else:
+        start = "backbone."
+        arrays = {name.removeprefix(start): array for name, array in arrays.items() if name.startswith(start)}
+    source, output, back = (tmp_path / name for name in ("a.pdparams", "b.pth", "c.pdparams"))
+    paddle_files.write(source, arrays, {name: f"p_{name}" for name in arrays})
+    convert(source, output, source="paddlevideo", variant="tsn-r50")
+    np.save(tmp_path / "clip.npy", paddle_files.golden_clip(golden))
+    assert verify(source, output, variant="tsn-r50", clip=tmp_path / "clip.npy").ok
+    convert(output, back, source="native", to="paddlevideo")
+    assert back.read_bytes() == source.read_bytes()

@@ -17,12 +17,14 @@ import tensorflow as tf
 
 from converters.files import SourceFile
 from converters.formats.io.crc32c import crc32c, masked
+from converters.formats.open import open_checkpoint
 from converters.formats.tensorflow import checkpoint_names
 from converters.formats.tensorflow.reader import read_tensorflow, verify_crcs
 from converters.formats.tensorflow.snappy import decompress
 from converters.formats.tensorflow.sstable import read_table
 from converters.formats.tensorflow.writer import write_tensorflow
-from tests.helpers import i3d_tables, seeded_weights_i3d
+from converters.tensor import Held, Tensor
+from tests.helpers import i3d_tables, seeded_weights_i3d, seeded_weights_movinet
 from tests.helpers.tensorflow_files import FIXTURES, Memory, contents, fixtures, values
 
 SHAPES = [(), (1,), (7,), (0,), (3, 0, 2), (2, 3, 4), (2, 1, 3, 2, 5), (70_000,)]
@@ -195,3 +197,56 @@ def test_crc_and_snappy_of_tfrecords(tmp_path) -> None:
         compressed = [one.block for one in read_table(file)]
         assert all(block.compressed for block in compressed)
         assert decompress(file.read_at(compressed[0].offset, compressed[0].size))
+
+
+@pytest.mark.parametrize("network", ["a0-base", "a3-stream"])
+def test_tensorflow_restores_what_we_write_by_its_object_graph(network: str, tmp_path) -> None:
+    """A tree of objects as MoViNet's is, and every variable in it, from a checkpoint of ours; and ours from its own."""
+    arrays = seeded_weights_movinet.movinet_weights(seeded_weights_movinet.variables_of(network, 9), 3)
+    write_movinet(str(tmp_path / "ours"), arrays)
+    root = tf.train.Checkpoint(model=tf.Module())
+    variables = {name: variable_at(root, name, array.shape) for name, array in arrays.items()}
+    status = root.restore(str(tmp_path / "ours"))
+    status.assert_existing_objects_matched()
+    status.assert_consumed()
+    for name, array in arrays.items():
+        assert variables[name].numpy().tobytes() == array.tobytes()
+    saved = root.save(str(tmp_path / "own"))
+    with open_checkpoint(saved) as checkpoint:
+        assert {name: tensor.tobytes() for name, tensor in checkpoint.tensors.items()} == {
+            name: array.tobytes() for name, array in arrays.items()
+        }
+
+
+def test_paths_of_variables_are_those_of_the_object_graph(tmp_path) -> None:
+    """Of a variable with two paths TensorFlow's key is the shorter one; the layers' is what it is called here."""
+    root, model, layer = tf.Module(), tf.Module(), tf.Module()
+    layer.kernel = tf.Variable([1.0, 2.0])
+    setattr(model, "layer_with_weights-0", layer)
+    root.model = model
+    root.variables_of_it = [layer.kernel]
+    prefix = tf.train.Checkpoint(net=root, kept=layer.kernel).save(str(tmp_path / "twice"))
+    assert "kept/.ATTRIBUTES/VARIABLE_VALUE" in restored(prefix)
+    with open_checkpoint(prefix) as checkpoint:
+        name = "net/model/layer_with_weights-0/kernel/.ATTRIBUTES/VARIABLE_VALUE"
+        assert list(checkpoint.tensors) == [name]
+
+
+def write_movinet(prefix: str, arrays: dict[str, np.ndarray]) -> None:
+    tensors = [Tensor(name, "float32", array.shape, Held(array.tobytes())) for name, array in arrays.items()]
+    data, index = Memory(), Memory()
+    write_tensorflow(data, index, tensors)
+    for path, out in zip(checkpoint_names(prefix), (data, index), strict=True):
+        Path(path).write_bytes(out.getvalue())
+
+
+def variable_at(root: tf.train.Checkpoint, name: str, shape: tuple[int, ...]) -> tf.Variable:
+    """A variable under its path, and the objects on the way."""
+    *path, leaf = name.removesuffix(seeded_weights_movinet.SUFFIX).split("/")
+    owner = root
+    for part in path:
+        if not hasattr(owner, part):
+            setattr(owner, part, tf.Module())
+        owner = getattr(owner, part)
+    setattr(owner, leaf, tf.Variable(tf.zeros(shape)))
+    return getattr(owner, leaf)

@@ -70,7 +70,9 @@ def known(path):
     return found.release
 
 
-@pytest.mark.parametrize("kind", ["sha256", "sha1", "git"])
+@pytest.mark.parametrize(
+    "kind", ["git", *(pytest.param(kind, marks=pytest.mark.full) for kind in ("sha1", "sha256"))]
+)
 def test_a_file_by_its_whole_hash(pair, listed, tmp_path, kind):
     listed(kind)
     source, output = pair
@@ -100,6 +102,7 @@ def test_a_file_by_its_whole_hash(pair, listed, tmp_path, kind):
         ({"hashes": {}}, False),
     ],
 )
+@pytest.mark.full
 def test_what_is_not_proved(pair, listed, tmp_path, attributes, whole):
     source, output = pair
     listed(**attributes | ({"file": f"net-{digests(source)['sha256'][:8]}.pkl"} if whole is False else {}))
@@ -133,7 +136,10 @@ FORGED = {
 }
 
 
-@pytest.mark.parametrize("change", FORGED)
+@pytest.mark.parametrize(
+    "change",
+    [pytest.param(name, marks=[] if name in ("source", "settings") else pytest.mark.full) for name in FORGED],
+)
 def test_a_forged_record_makes_no_release(pair, listed, tmp_path, change):
     """Nor one that says truly where other tensors came from."""
     _, output = pair
@@ -181,3 +187,49 @@ def test_a_batch_says_it(pair, listed, tmp_path):
     assert [done[number]["release"]["by"] for number in (0, 1, 2, 4)] == ["bytes"] * 3 + ["tensors"]
     assert f"the input: {WORDS['bytes']}" in done[0]["notes"]
     assert WORDS["bytes"] in done[0]["text"]
+
+
+@pytest.mark.full
+def test_a_checkpoint_of_several_files(zoo, tmp_path, monkeypatch):
+    """Each file has its hash. A layout with another eps shifts variances, which a record says how to undo: a forged
+    one cannot make others the release's."""
+    prefix = zoo / "rgb_imagenet" / "model.ckpt"
+    files = [Path(f"{prefix}.index"), Path(f"{prefix}.data-00000-of-00001")]
+    hashes = {path.name: Hash("git", digests(path)["git"]) for path in files}
+    listed = {"url": "https://example.org/rgb", "layout": "i3d", "licence": "MIT", "network": "i3d"}
+    release = Release(zoo="zoo", title="The Zoo", file="rgb", hashes=hashes, **listed)
+    monkeypatch.setattr(table, "releases", lambda: [release])
+    assert known(prefix).by == "bytes"
+    output = tmp_path / "net.safetensors"
+    convert(prefix, output, source="i3d", to="video_features")
+    assert known(output).by == "tensors"
+    for change in (
+        lambda record: record["restore"].pop("variance"),
+        lambda record: record["restore"]["variance"].update(shift=0.0),
+        lambda record: record["restore"]["variance"].update(steps={}),
+    ):
+        path = forged(output, tmp_path / "forged.safetensors", change)
+        assert known(other_value(path, tmp_path / "other.safetensors")) is None
+    (tmp_path / "zoo.toml").write_text(
+        "".join(
+            f'[[convert]]\ninput = "{prefix}"\nto = "native"\noutput = "{number}.pth"\nhash = {json.dumps(row)}\n'
+            for number, row in enumerate(
+                (
+                    [str(one) for one in hashes.values()],
+                    [str(hashes[files[0].name])] * 2,
+                    [str(one) for one in hashes.values()] * 2,
+                    str(hashes[files[0].name]),
+                )
+            )
+        )
+    )
+    done = [
+        perform(Job(task=task, tool=__version__)) for task in tasks_of(load_manifest(tmp_path / "zoo.toml"))
+    ]
+    assert [result["state"] for result in done] == ["converted", "failed", "failed", "failed"]
+    said = (
+        "has a file that none of the hashes is of",
+        "has 2 files, and there are 4 hashes",
+        "of its 2 files together",
+    )
+    assert all(words in result["error"]["text"] for words, result in zip(said, done[1:], strict=True))

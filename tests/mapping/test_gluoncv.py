@@ -11,7 +11,9 @@ import pytest
 import torch
 
 import converters.mapping.releases as releases
-from converters import inspect
+from converters import convert, inspect
+from converters.clips.description import ClipPreprocessing
+from converters.clips.preprocess import positions
 from converters.conversion.choose_target import choose_target
 from converters.conversion.plan import make_plan
 from converters.errors import Refused
@@ -20,7 +22,7 @@ from converters.inspection.support_table import exactness
 from converters.mapping.layout_tables import load_layout
 from converters.mapping.match import match_file
 from converters.mapping.names import families, tensor_slots
-from converters.mapping.network_info import network_info
+from converters.mapping.network_info import network_info, with_clips_of
 from converters.mapping.variants import config, shapes, variants
 from converters.networks import build
 from converters.networks.spec import NetworkSpec
@@ -107,6 +109,45 @@ def test_classes_are_spelt_as_in_the_data_sets(classes: int, names: set[str]) ->
     assert names <= {*labels}
 
 
+@pytest.mark.full
+def test_a_record_says_which_clips_the_output_takes(tmp_path: Path) -> None:
+    one = layout_weights.variant("slowfast-r50")
+    arrays = {
+        slot.name: np.broadcast_to(np.float32(1), slot.shape)
+        for slot in matched(one, lateral_t=5, classes=400).slots
+        for slot in [slot._replace(shape=slot.file_shape({"channels": 3, "lateral_t": 5, "classes": 400}))]
+    }
+    (tmp_path / "in.params").write_bytes(params(arrays, 2))
+    clips = {}
+    for source, output, target in (
+        ("in.params", "ps.pth", "pyslowfast"),
+        ("in.params", "own.pth", "native"),
+        ("ps.pth", "again.pth", "native"),
+        ("own.pth", "video.pth", "pytorchvideo"),
+    ):
+        convert(tmp_path / source, tmp_path / output, to=target)
+        given = inspect(tmp_path / output).network
+        assert given is not None
+        clips[output] = (
+            given.input["clip"][0],
+            given.input.get("again_every"),
+            given.settings["slow_frames"],
+        )
+    assert clips == {
+        "ps.pth": (32, None, "linspace"),
+        "own.pth": (36, 8, "appended"),
+        "again.pth": (36, 8, "appended"),
+        "video.pth": (32, None, "linspace"),
+    }
+
+
+def test_frames_that_come_again() -> None:
+    wanted = ClipPreprocessing(frames=36, again_every=8, step=2)
+    fast = [*range(0, 64, 2)]
+    assert positions(200, wanted, None, 0) == [*fast, 0, 16, 32, 48]
+    assert len(positions(200, wanted, None, None)) == 36
+
+
 @pytest.mark.parametrize(("target", "word"), [("pyslowfast", "linspace"), ("native", "appended")])
 def test_an_output_takes_the_clips_of_its_own_layout(target: str, word: str) -> None:
     match = matched(layout_weights.variant("slowfast-r50"), lateral_t=5)
@@ -122,6 +163,11 @@ def test_an_output_takes_the_clips_of_its_own_layout(target: str, word: str) -> 
     assert dict(plan.moved) == ({"slow_frames": "appended"} if word == "linspace" else {})
     assert any("takes the clips of" in note for note in plan.notes) == (word == "linspace")
     assert choose_target(match, None).name == "native"
+    there = with_clips_of(
+        info.replace(settings=plan.settings), GLUONCV if target == "native" else load_layout(target), match
+    )
+    assert there.input["clip"] == [32 if word == "linspace" else 36, 224, 224]
+    assert ("again_every" in there.input) == (word == "appended")
 
 
 def test_both_pathways_frames_in_one_clip() -> None:

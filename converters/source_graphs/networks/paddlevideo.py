@@ -15,7 +15,7 @@ from converters.source_graphs.net import NetBuilder
 from converters.source_graphs.record import SourceRecord
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Iterable, Mapping
 
     from converters.source_graphs.net import Shape, SourceNet
 
@@ -31,6 +31,11 @@ LEAK = 0.01
 WINDOW = 7
 """Rows and columns of the last map that SlowFast classifies together: a 32nd of the crop of 224."""
 
+_BACKBONE = "backbone."
+_FAST, _STEM = "s1.pathway1_stem._conv.weight", "conv._batch_norm._variance"
+_DEEP_STEM = "conv1_1._batch_norm._variance"
+"""Tensors that only one kind of network has; without ``backbone.`` in a file of the backbone alone."""
+
 _TSM = re.compile(r"(?:pp)?tsm-r\d+-(\d+)seg")
 _WIDE = 7  # frames of the lateral kernels of SlowFast 8x8, whose slow pathway sees every fourth frame
 _BLOCK = re.compile(r"backbone\.(res(\d)[a-z]\d*|bb_(\d)_\d+)\.conv0\._conv\.weight")
@@ -40,20 +45,46 @@ def recognise(tensors: Mapping[str, Shape], settings: Mapping[str, Any]) -> Sour
     """The network over ``tensors`` (name to shape): of clips ``[N, C, T, H, W]`` for SlowFast, of frames
     ``[N * T, C, H, W]`` for the others. None if they are not PaddleVideo's: they have neither stem. Raises `Refused` if
     a tensor is missing."""
-    try:
-        if "backbone.s1.pathway1_stem._conv.weight" in tensors:
-            return _SlowFast(tensors).network()
-        if "backbone.conv._batch_norm._variance" in tensors:
-            return _Frames(tensors, str(settings.get("model", ""))).network()
-        if "backbone.conv1_1._batch_norm._variance" in tensors:
-            return _Tweaked(tensors, str(settings.get("model", ""))).network()
-    except KeyError as error:
-        raise Refused(f"is not a network of PaddleVideo: it has no tensor {error}") from None
+    model = str(settings.get("model", ""))
+    kinds: dict[str, type[_SlowFast | _Frames]] = {_FAST: _SlowFast, _STEM: _Frames, _DEEP_STEM: _Tweaked}
+    for scope in (f"_layers.{_BACKBONE}", "_layers.", _BACKBONE, ""):
+        for name, kind in kinds.items():
+            if f"{scope}{name}" in tensors:
+                try:
+                    return kind(tensors, scope, model).network()
+                except KeyError as error:
+                    raise Refused(f"is not a network of PaddleVideo: it has no tensor {error}") from None
     return None
 
 
 class _Builder(NetBuilder):
-    """Units of a convolution and a batch norm, whose names each network spells in its own way."""
+    """Units of a convolution and a batch norm, whose names each network spells in its own way.
+
+    ``start`` stands before the backbone's names in the file. Here they begin with ``backbone.`` in any case.
+    """
+
+    def __init__(self, tensors: Mapping[str, Shape], start: str) -> None:
+        scope = start.removesuffix(_BACKBONE)
+        self.bare = start == scope
+        inside = {
+            name.removeprefix(scope): shape for name, shape in tensors.items() if name.startswith(scope)
+        }
+        super().__init__({f"{_BACKBONE}{name}" if self.bare else name: inside[name] for name in inside})
+        self.scope = scope
+
+    def op(self, kind: str, inputs: Iterable[str], *outputs: str, **args: Any) -> str:
+        """As `NetBuilder.op`; a file of the backbone alone has its tensors under shorter names."""
+        out = super().op(kind, inputs, *outputs, **args)
+        if self.bare:
+            start = f"{self.scope}{_BACKBONE}"
+            read = (
+                self.scope + name[len(start) :]
+                if name.startswith(start) and name[len(self.scope) :] in self.shapes
+                else name
+                for name in self.ops[-1].inputs
+            )
+            self.ops[-1] = self.ops[-1]._replace(inputs=tuple(read))
+        return out
 
     def conv(self, x: str, name: str, strides: tuple[int, ...]) -> str:
         """A convolution padded by half of its kernel."""
@@ -80,8 +111,8 @@ class _Builder(NetBuilder):
 class _Frames(_Builder):
     """TSN and TSM: a ResNet over frames."""
 
-    def __init__(self, tensors: Mapping[str, Shape], model: str) -> None:
-        super().__init__(tensors)
+    def __init__(self, tensors: Mapping[str, Shape], start: str, model: str) -> None:
+        super().__init__(tensors, start)
         shifted = _TSM.fullmatch(model)
         self.segments = int(shifted[1]) if shifted else 0
 
@@ -153,8 +184,8 @@ class _Tweaked(_Frames):
 class _SlowFast(_Builder):
     """SlowFast."""
 
-    def __init__(self, tensors: Mapping[str, Shape]) -> None:
-        super().__init__(tensors)
+    def __init__(self, tensors: Mapping[str, Shape], start: str, _model: str) -> None:
+        super().__init__(tensors, start)
         self.wide = self.shapes["backbone.s1_fuse._conv_f2s.weight"][2] == _WIDE
         self.alpha = 4 if self.wide else 8
 

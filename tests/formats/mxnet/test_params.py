@@ -19,6 +19,7 @@ from converters.formats.mxnet.writer import Form, write_params
 from converters.formats.open import open_checkpoint
 from converters.tensor import Held, Tensor
 from tests.helpers.mxnet_files import FLAGS, MAGIC, array, listed, params
+from tests.helpers.paths import FIXTURES
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -260,3 +261,20 @@ def test_names_and_dtypes_that_cannot_be_written() -> None:
         written([Tensor("\ud800", "float32", (1,), Held(bytes(4)))], Form())
     with pytest.raises(Refused, match="an axis so long"):
         written([Tensor("w", "float32", (1 << 32,), Held(b""))], Form(version=0))
+
+
+def test_what_mxnet_wrote() -> None:
+    """The fixtures: read whole, the same in a zip file, and written again byte for byte."""
+    folder = FIXTURES / "mxnet"
+    stored = {}
+    for path in sorted(folder.glob("*")):
+        with open_checkpoint(str(path)) as found:
+            tensors = list(found.tensors.values())
+            stored[path.name] = {tensor.name: tensor.tobytes() for tensor in tensors}
+            form = Form(version=found.details["version"], stored_names=tuple(found.details["stored_names"]))
+            if path.suffix == ".params" and form.stored_names:
+                assert written(tensors, form) == path.read_bytes(), path.name
+    assert stored["gluon.params"] == stored["gluon-0123abcd.zip"]
+    assert stored["deduplicated.params"].items() <= stored["gluon.params"].items()
+    assert stored["numpy.params"]["empty"] == b""
+    assert np.frombuffer(stored["dtypes.params"]["float16"], "<f2").tolist() == list(range(6))
