@@ -286,7 +286,8 @@ def pyslowfast(config: str, seed: int, gain: float, shape: tuple[int, ...]) -> N
         return whole
 
     return Network(
-        build, f"facebookresearch/SlowFast configs/Kinetics/{config}", seed, gain, shape, {"layer4": "s5.pathway0_res2"}, "SlowFast",
+        build, f"facebookresearch/SlowFast configs/Kinetics/{config}",
+        seed, gain, shape, {"layer4": "s5.pathway0_res2"}, "SlowFast",
         logits="head.projection", beside=("pytorchvideo",),
         note=f"built for {shape[2]} frames; logits are the mean over windows of what is in front of the softmax",
     )  # fmt: skip
