@@ -119,21 +119,22 @@ def readings(
     any common prefix is tried; with ``guess`` any that most names have. Layouts of other formats list their prefixes.
     """
     names = list(selection.names)
+    tables = (layout, layout.without_backbone()) if layout.naming.backbone else (layout,)
     if layout.format != "pytorch":
-        file_prefixes = (
-            file_prefix
-            for prefix in layout.naming.prefixes
-            if prefix and (file_prefix := _file_prefix(layout, prefix, names))
-        )
-        prefix = next(file_prefixes, "")
-        for table in (layout, layout.without_backbone()) if layout.naming.backbone else (layout,):
+        for table in tables:
+            file_prefixes = (
+                file_prefix
+                for prefix in table.naming.prefixes
+                if prefix and (file_prefix := _file_prefix(table, prefix, names))
+            )
+            prefix = next(file_prefixes, "")
             yield (table if head is None else with_head(table, head.removeprefix(prefix))), prefix
         return
     head_modules: Collection[str] = ()
     if head is not None:
         head_modules = _modules_called(head, selection.names)
     prefixes = [""]
-    for table in (layout, layout.without_backbone()) if layout.naming.backbone else (layout,):
+    for table in tables:
         for prefix in prefixes:
             named = head is not None and not table.identity
             yield (with_head(table, _inside(prefix, str(head), head_modules)) if named else table), prefix
@@ -210,7 +211,8 @@ def _file_prefix(layout: LayoutTable, prefix: str, names: Iterable[str]) -> str:
     endings = tuple(
         prefix[1:] + layout.parameter(kind, "weight").of(template)
         for family in families(layout)
-        for template in layout.modules[family].common.values()
+        for lines in (layout.modules[family].common, *layout.modules[family].within.values())
+        for template in lines.values()
         for kind in ("conv", "fc")
     )
     candidates = {

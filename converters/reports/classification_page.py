@@ -6,6 +6,8 @@ import os
 from base64 import b64encode
 from typing import TYPE_CHECKING
 
+from converters.printable import shape_text
+
 from .html import page, pairs, text
 from .terminal.classification import clips_words, video_words
 from .wording import counted, values_text
@@ -76,4 +78,6 @@ def _rows(found: Classification) -> Iterator[tuple[str, str]]:
     for name, value in found.preprocessing.items():
         if name not in ("frames", "crop"):
             words = values_text(value) if isinstance(value, tuple) else str(value)
+            if name == "resize":
+                words = shape_text(value) if isinstance(value, tuple) else f"short side {value}"
             yield name.replace("_", " "), text(words)

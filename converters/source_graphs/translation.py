@@ -44,10 +44,10 @@ class Emitter:
         name = f"float32/{value!r}/{count}"
         return self._constant(Tensor(name, "float32", (count,), Held(struct.pack("<f", value) * count)))
 
-    def vector(self, values: Sequence[float]) -> str:
-        """The name of a constant float32 vector."""
+    def vector(self, name: str, values: Sequence[float]) -> str:
+        """A constant float32 vector with a name of its own; returns the name."""
         data = struct.pack(f"<{len(values)}f", *values)
-        return self._constant(Tensor(f"float32/{data.hex()}", "float32", (len(values),), Held(data)))
+        return self._constant(Tensor(name, "float32", (len(values),), Held(data)))
 
     def shape(self, name: str) -> tuple[int, ...]:
         """The shape of a source tensor."""

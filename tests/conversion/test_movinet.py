@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shutil
+import tracemalloc
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -188,3 +189,20 @@ def test_a_stream_as_onnx_takes_and_gives_its_states(tmp_path: Path) -> None:
     with torch.inference_mode():
         wanted = model(clip).numpy()
     assert np.abs(logits - wanted).max() / np.abs(wanted).max() <= TOLERANCE["cpu"]
+
+
+@pytest.mark.full
+def test_a_large_network_takes_the_memory_of_its_largest_kernel(tmp_path: Path) -> None:
+    """Python's own objects beside two copies of the kernel that is transposed, as for kinetics-i3d."""
+    arrays = movinet_weights(variables_of("a5-base"), 1)
+    largest = max(array.nbytes for array in arrays.values())
+    source, total = write(tmp_path / "own", arrays), sum(array.nbytes for array in arrays.values())
+    del arrays
+    convert(
+        source, tmp_path / "out.pth", source="movinet"
+    )  # what is imported and cached by the first is not counted
+    tracemalloc.start()
+    convert(source, tmp_path / "out.pth", source="movinet", force=True)
+    _, peak = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    assert peak < 2 * largest + (8 << 20) < total / 2

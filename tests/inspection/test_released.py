@@ -65,16 +65,18 @@ def listed(pair, monkeypatch):
 
 
 def known(path):
-    found = inspect(path, hashes=True)
+    found = inspect(path, hash=True)
     assert inspect(path).release is None
     return found.release
 
 
-@pytest.mark.parametrize("kind", ["sha256", "sha1", "git"])
+@pytest.mark.parametrize(
+    "kind", ["git", *(pytest.param(kind, marks=pytest.mark.full) for kind in ("sha1", "sha256"))]
+)
 def test_a_file_by_its_whole_hash(pair, listed, tmp_path, kind):
     listed(kind)
     source, output = pair
-    found = inspect(source, hashes=True)
+    found = inspect(source, hash=True)
     assert found.release.by == "bytes"
     assert found.hashes == {"mine.bin": digests(source)}
     assert found.as_data()["release"]["reported"] == {"Top-1": 50.0}
@@ -100,6 +102,7 @@ def test_a_file_by_its_whole_hash(pair, listed, tmp_path, kind):
         ({"hashes": {}}, False),
     ],
 )
+@pytest.mark.full
 def test_what_is_not_proved(pair, listed, tmp_path, attributes, whole):
     source, output = pair
     listed(**attributes | ({"file": f"net-{digests(source)['sha256'][:8]}.pkl"} if whole is False else {}))
@@ -133,7 +136,10 @@ FORGED = {
 }
 
 
-@pytest.mark.parametrize("change", FORGED)
+@pytest.mark.parametrize(
+    "change",
+    [pytest.param(name, marks=[] if name in ("source", "settings") else pytest.mark.full) for name in FORGED],
+)
 def test_a_forged_record_makes_no_release(pair, listed, tmp_path, change):
     """Nor one that says truly where other tensors came from."""
     _, output = pair

@@ -181,7 +181,7 @@ def _each_frame(module: nn.Module, x: Tensor) -> Tensor:
 
 
 class MoViNet(Network):
-    """Clips [N, C, T, H, W] to logits [N, classes]; without a head among the shapes to features [N, 2048].
+    """Clips [N, C, T, H, W] to logits [N, classes]; without a head among the shapes to features [N, C].
 
     `steps` gives ``"stem"``, ``"layer0.0"`` ... , ``"tail"``, ``"pool"`` [N, C], ``"hidden"`` [N, 2048] and
     ``"logits"``. ``bottleneck`` makes a block of its shapes, its input's channels, eps, its stride and its name.
@@ -208,8 +208,8 @@ class MoViNet(Network):
                 channels = block.out_channels
             self.add_module(f"layer{stage}", layer)
         self.tail = Unit(shapes.under("tail"), channels, eps, _ones(shapes["tail.conv.weight"]))
-        self.hidden = _plain(shapes, "hidden")
-        self.head = _plain(shapes, "head") if "head.weight" in shapes else None
+        self.hidden = _plain(shapes, "hidden") if "hidden.weight" in shapes else None
+        self.head = _plain(shapes, "head") if self.hidden is not None else None
 
     def steps(self, x: Tensor) -> Iterator[tuple[str, Tensor]]:
         """See `Network.steps`."""
@@ -233,11 +233,12 @@ class MoViNet(Network):
     def classified(self, x: Tensor) -> Iterator[tuple[str, Tensor]]:
         """The last steps, from the means of all positions, [N, C]."""
         yield "pool", x
+        if self.hidden is None or self.head is None:
+            return
         ones = (1,) * (len(self.stem.conv.weight.shape) - 2)
         x = F.silu(self.hidden(x.reshape(*x.shape, *ones)))
         yield "hidden", x.flatten(1)
-        if self.head is not None:
-            yield "logits", self.head(x).flatten(1)
+        yield "logits", self.head(x).flatten(1)
 
 
 class StreamingMoViNet(MoViNet):

@@ -71,9 +71,9 @@ class _Builder(NetBuilder):
         x = self.block("tail", self.activation(self.unit(x, f"{root}{blocks + 1}/_project")))
         x = self.pool(x)
         self.block("pool", self.op("Squeeze3D", [x], "pool"))
-        x = self.swish(self.conv(x, "layer_with_weights-1/_head"))
-        self.block("hidden", self.op("Squeeze3D", [x], "hidden"))
-        if "layer_with_weights-1/_classifier" in {name.partition("/_conv")[0] for name in self.shapes}:
+        if any(name.startswith("layer_with_weights-1/_classifier/") for name in self.shapes):
+            x = self.swish(self.conv(x, "layer_with_weights-1/_head"))
+            self.block("hidden", self.op("Squeeze3D", [x], "hidden"))
             x = self.conv(x, "layer_with_weights-1/_classifier")
             self.block("logits", self.op("Squeeze3D", [x], "logits"))
         return self.done(self.kernel(f"{root}0/_stem/_conv")[1][-2])

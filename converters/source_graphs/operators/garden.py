@@ -137,7 +137,8 @@ def _encode(emit: Emitter, op: SourceOp) -> None:
     numbers = _numbers(emit, value, frames, name)
     halves = []
     for kind, half in (("Sin", angles[0::2]), ("Cos", angles[1::2])):
-        column = emit("Reshape", [emit.vector(half), emit.integers(1, -1, 1, 1, 1)], f"{name}/{kind}/angles")
+        angles_of = emit.vector(f"{name}/{kind}/float32", half)
+        column = emit("Reshape", [angles_of, emit.integers(1, -1, 1, 1, 1)], f"{name}/{kind}/angles")
         radians = emit("Mul", [numbers, column], f"{name}/{kind}/radians")
         halves.append(emit(kind, [radians], f"{name}/{kind}"))
     encoding = emit("Concat", halves, f"{name}/encoding", axis=1)
