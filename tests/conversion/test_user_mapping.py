@@ -573,7 +573,7 @@ def test_the_command(ir_csn, run, tmp_path):
     done = run(ir_csn / "a.pkl", "out.pth", "--mapping", ir_csn / "map.toml", "--check")
     assert (done.returncode, done.stderr) == (0, "")
     assert "map.toml [from] -> map.toml [to]" in done.stdout
-    assert "every tensor read back and compared" in done.stdout
+    assert "checked: every tensor was read back and compared" in done.stdout
     done = run(
         "auto", "out.pth", "back.pkl", f"--mapping={ir_csn / 'map.toml'}", "--reverse", "--dry-run", "--json"
     )
