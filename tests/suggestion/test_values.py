@@ -497,3 +497,66 @@ def test_a_fresh_networks_ones_and_zeros_are_no_constants(blobs, factor, tmp_pat
     sums = [doubt for name, doubt in found.items() if name.startswith("bn")]
     assert len(sums) == 6
     assert all("may be a factor" in doubt for doubt in sums)
+
+
+# Kernels that were multiplied by what one file keeps apart
+
+
+def rescaled(kind: str) -> tuple[dict[str, np.ndarray], dict[str, np.ndarray]]:
+    """A network of three convolutions as it was trained, and as it runs. Biases are the same where they can be."""
+    left, right = {}, {}
+    for place, inputs in enumerate((3, 8, 8)):
+        kernel, bias, vectors = values(8, inputs, 3, 3), values(8), [abs(values(8)) + 1 for _ in range(4)]
+        lengths = vectors[0].reshape(8, 1, 1, 1)
+        if kind == "folded":
+            names = [f"b.{place}.{word}" for word in ("weight", "bias", "running_mean", "running_var")]
+            left |= {f"c.{place}.weight": kernel, **dict(zip(names, vectors, strict=True))}
+            bias = vectors[1] - vectors[2]
+        else:
+            new, other = {
+                "weight_norm": ("weight_v", {"weight_g": lengths}),
+                "one length": ("weight_v", {"weight_g": lengths[0]}),
+                "parametrized": (
+                    "parametrizations.weight.original1",
+                    {"parametrizations.weight.original0": lengths},
+                ),
+                "spectral_norm": ("weight_orig", {"weight_u": vectors[1], "weight_v": values(9 * inputs)}),
+            }[kind]
+            left |= {f"c.{place}.{name}": array for name, array in {new: kernel, **other}.items()}
+            left[f"c.{place}.bias"] = bias
+        right |= {f"net.{place}.weight": kernel * lengths, f"net.{place}.bias": bias}
+    return left, right
+
+
+@pytest.mark.parametrize("kind", ["weight_norm", "one length", "parametrized", "spectral_norm", "folded"])
+@pytest.mark.parametrize("further", [False, True])
+@pytest.mark.parametrize("turned", [False, True])
+def test_no_kernel_is_sure_beside_what_rescales_it(kind, further, turned, tmp_path):
+    """Also where the right network was trained further, and nothing is equal."""
+    left, right = rescaled(kind)
+    if further:
+        right = {name: array + np.float32(0.01) * values(*array.shape) for name, array in right.items()}
+    files = (right, left) if turned else (left, right)
+    found = doubts(tmp_path, *files)
+    kernels = {name for name, array in files[0].items() if array.ndim == 4 and max(array.shape[1:]) > 1}
+    assert len(kernels) == 3
+    assert all(found[name] for name in kernels if name in found)
+
+
+def test_equal_vectors_say_that_the_weights_are_the_same(tmp_path):
+    """Half of all tensors are equal; what multiplied the kernels is in neither file."""
+    left, right = rescaled("weight_norm")
+    plain = {name.replace("_v", ""): array for name, array in left.items() if "_g" not in name}
+    assert [name for name, doubt in doubts(tmp_path, plain, right).items() if doubt] == [
+        f"c.{place}.weight" for place in range(3)
+    ]
+
+
+def test_the_vectors_of_a_block_that_the_other_file_lacks_say_nothing(tmp_path):
+    def block(name: str) -> dict[str, np.ndarray]:
+        return {f"{name}.conv.weight": values(8, 4, 3, 3), f"{name}.bn.weight": values(8)}
+
+    left = {name: array for place in range(12) for name, array in block(f"net.{place}").items()}
+    right = {name: array for place in range(12) for name, array in block(f"net.{place}").items()}
+    found = doubts(tmp_path, left, right | block("aux"))
+    assert not any(found.values())
