@@ -63,15 +63,22 @@ def channels(tensor: TensorFingerprint) -> set[int]:
 
 
 def _loose(state: PairingState, side: int) -> Iterator[TensorFingerprint]:
-    """The tensors of a side that have no partner and do not leave the values of others as they are."""
+    """The tensors of a side that have no partner and may be in the values of others. A batch norm's scale or shift is
+    not where its mean or variance has a partner: the other file has a batch norm too."""
     tensors = state.sides[side]
-    yield from (tensors[place] for place in state.unpaired(side) if not _is_neutral(state, side, place))
     filled = {entry.tensor.name for entry in state.filled[side]}
-    yield from (
-        tensor
+    unpaired = set(state.unpaired(side))
+    norms = {
+        next(_modules(tensor.name), "")
         for place, tensor in enumerate(tensors)
-        if tensor.name in filled and tensor.values and not _is_neutral(state, side, place)
-    )
+        if place not in unpaired and state.role(side, place) in ("mean", "variance")
+    }
+    for place, tensor in enumerate(tensors):
+        if place not in unpaired and not (tensor.name in filled and tensor.values):
+            continue
+        beside = state.role(side, place) in ("scale", "shift") and next(_modules(tensor.name), "") in norms
+        if not (tensor.is_vector and beside) and not _is_neutral(state, side, place):
+            yield tensor
 
 
 def _is_neutral(state: PairingState, side: int, place: int) -> bool:
