@@ -256,6 +256,6 @@ def test_a_release_is_known_by_the_hash_of_the_file_in_its_zip(
         hashes={"net.params": known},
     )
     monkeypatch.setattr(releases, "releases", lambda: [release])
-    found = inspect(path, hashes=True).release
+    found = inspect(path, hash=True).release
     assert found is not None
     assert found.whole
