@@ -55,6 +55,15 @@ def test_what_paddle_wrote_is_written_again(tmp_path: Path, name: str) -> None:
     assert ours == path.read_bytes()
 
 
+def test_a_file_without_the_table_of_names(tmp_path: Path) -> None:
+    raw = pickle.dumps({"a.b": W, "c.d": np.ones(3, "f4")}, 4)
+    (tmp_path / "a.pdparams").write_bytes(raw)
+    with open_checkpoint(str(tmp_path / "a.pdparams")) as found:
+        tensors = list(found.tensors.values())
+        assert written(tmp_path / "b.pdparams", tensors, found.details["paddle"]) == raw
+        assert TABLE.encode() in written(tmp_path / "c.pdparams", tensors, {})
+
+
 def dumped(state: dict[str, Any], protocol: int, *, numpy_1: bool) -> bytes:
     """What numpy 1 or 2 pickles."""
     raw = pickle.dumps(state, protocol)
