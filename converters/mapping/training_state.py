@@ -28,7 +28,7 @@ _METRIC_WORDS = frozenset(
     (
         *("metric", "metrics", "meter", "meters", "acc", "accuracy", "accuracies", "top1", "top5"),
         *("precision", "recall", "f1", "fscore", "auc", "auroc", "confmat", "confusion", "iou", "jaccard"),
-        *("kappa", "mcc", "ece", "map", "ap"),
+        *("kappa", "mcc", "ece"),
     )
 )
 _LOSS_BUFFERS = frozenset(("pos_weight", "class_weight", "class_weights"))
