@@ -61,6 +61,10 @@ class Refused(ConverterError):
     output exists, a check missed. Exit code 1."""
 
 
+class AnotherNetwork(Refused):
+    """The file holds a network that is none of ours, and which it is is known."""
+
+
 class UsageError(ConverterError):
     """The command or call itself is wrong. Exit code 2."""
 

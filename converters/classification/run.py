@@ -9,8 +9,6 @@ from converters.errors import BadInput
 from converters.record import Record
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
-
     import torch
 
     from converters.clips.description import ClipPreprocessing
@@ -57,7 +55,7 @@ def classify_clips(work: Work, clips: int) -> Seen:
 
     count = sum(1 for _ in work.video.frames())
     _require_frames(count, work.video)
-    chosen = [positions(count, work.wanted, work.video.rate, start) for start in _starts(work, count, clips)]
+    chosen = _chosen(work, count, clips)
     needed = {place for places in chosen for place in places}
     sums, size = None, (0, 0)
     ready = _frames(work, needed) if not _depends_on_place(work.mean) else {}
@@ -120,7 +118,7 @@ def classify_stream(work: Work) -> Seen:
 
 def one_frame(frame: Any, wanted: ClipPreprocessing, mean: Any = None) -> torch.Tensor:
     """A frame [H, W, 3] as a clip of one, [1, 3, 1, height, width]."""
-    return preprocess(frame[None], wanted.replace(frames=1, again_every=0, step=1, rate=None), mean=mean)
+    return preprocess(frame[None], _one_of_each(wanted, 1), mean=mean)
 
 
 def _frames(work: Work, places: set[int]) -> dict[int, torch.Tensor]:
@@ -143,16 +141,25 @@ def _with_mean_cube(work: Work, places: list[int]) -> torch.Tensor:
 
     kept = {place: frame for place, frame in enumerate(work.video.frames()) if place in places}
     frames = numpy.stack([kept[place] for place in places])
-    wanted = work.wanted.replace(frames=len(places), again_every=0, step=1, rate=None)
-    return preprocess(frames, wanted, mean=work.mean)
+    return preprocess(frames, _one_of_each(work.wanted, len(places)), mean=work.mean)
 
 
-def _starts(work: Work, count: int, clips: int) -> Iterable[float | None]:
-    """The first frames of the clips. Of a video that is shorter than one, there is one."""
+def _one_of_each(wanted: ClipPreprocessing, frames: int) -> ClipPreprocessing:
+    """The same for frames that are picked already."""
+    return wanted.replace(frames=frames, again_every=0, step=1, spread=False, rate=None)
+
+
+def _chosen(work: Work, count: int, clips: int) -> list[list[int]]:
+    """The frames of each clip. Of a video that is shorter than one, there is one."""
+    wanted, rate = work.wanted, work.video.rate
+    if wanted.spread:
+        parts = [(number + 0.5) / clips for number in range(clips)]
+        return [positions(count, wanted, rate, None, part=part) for part in parts]
     if clips == 1:
-        return [None]
-    last = max(0, count - 1 - (work.wanted.once - 1) * _step(work))
-    return sorted({float(round(last * number / (clips - 1))) for number in range(clips)})
+        return [positions(count, wanted, rate, None)]
+    last = max(0, count - 1 - (wanted.once - 1) * _step(work))
+    starts = sorted({float(round(last * number / (clips - 1))) for number in range(clips)})
+    return [positions(count, wanted, rate, start) for start in starts]
 
 
 def _step(work: Work) -> float:

@@ -62,7 +62,7 @@ def run(options: argparse.Namespace) -> int:
             drop=options.drop,
             stats=options.stats,
             mapping=options.mapping,
-            hashes=options.hash,
+            hash=options.hash,
             progress=line.say if is_shown(options) else None,
         )
 

@@ -11,7 +11,6 @@ from typing import TYPE_CHECKING, NoReturn
 from converters.errors import UsageError
 
 from .overview import COMMANDS, CONVERSIONS, EXIT_CODES
-from .terminal import width
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -85,18 +84,24 @@ def _near(command: str) -> str:
     return did_you_mean(command, known)
 
 
-class _Formatter(argparse.RawDescriptionHelpFormatter):
-    """As wide as the terminal, descriptions as they are written.
-
-    By itself argparse asks for the terminal's width by importing shutil and more.
-    """
-
-    def __init__(self, prog: str) -> None:
-        super().__init__(prog, width=width(sys.stdout))
-
-
 class _Parser(argparse.ArgumentParser):
-    """argparse, with its errors as `UsageError`, which name what was perhaps meant."""
+    """argparse, with its errors as `UsageError`, which name what was perhaps meant, and with a help as wide as the
+    terminal. Only the help asks for the width: argparse makes a formatter for every argument."""
+
+    columns = 79
+
+    def _get_formatter(self) -> argparse.HelpFormatter:
+        return argparse.RawDescriptionHelpFormatter(self.prog, width=self.columns)
+
+    def format_help(self) -> str:
+        from textwrap import fill
+
+        from .terminal import width
+
+        self.columns = width(sys.stdout)
+        if self.description and self.columns < _Parser.columns:
+            self.description = fill(" ".join(self.description.split()), self.columns)
+        return super().format_help()
 
     def error(self, message: str) -> NoReturn:
         raise UsageError(message, hint=self._near(message) or f"see `{self.prog} --help`")
@@ -120,13 +125,7 @@ def _parser(command: str, about: str, module_name: str) -> argparse.ArgumentPars
     examples = getattr(module, "EXAMPLES", EXAMPLES)
     lines = ["examples:", *(f"  {example.format(command)}" for example in examples), "", EXIT_CODES]
     described = module.DESCRIPTION or f"{about[0].upper()}{about[1:]}."
-    columns = width(sys.stdout)
-    parser = _Parser(
-        prog=f"convert {command}",
-        description=_wrapped(described, columns) if columns < 79 else described,
-        epilog="\n".join(lines),
-        formatter_class=_Formatter,
-    )
+    parser = _Parser(prog=f"convert {command}", description=described, epilog="\n".join(lines))
     module.add_arguments(parser)
     report = parser.add_argument_group("report")
     report.add_argument(
@@ -144,9 +143,3 @@ def _place(action: argparse.Action) -> str:
     """What stands for a positional argument in the usage."""
     word = str(action.metavar or "|".join(map(str, action.choices or ())) or action.dest)
     return {"?": f"[{word}]", "*": f"[{word} ...]", "+": f"{word} ..."}.get(str(action.nargs), word)
-
-
-def _wrapped(text: str, columns: int) -> str:
-    from textwrap import fill
-
-    return fill(" ".join(text.split()), columns)

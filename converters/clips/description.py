@@ -15,6 +15,9 @@ if TYPE_CHECKING:
 LARGEST = 4096
 """Frames of a clip, and pixels of a side, that are believed."""
 
+SPREAD = "the frames are spread over the video"
+"""What tables say of networks whose clip is not a piece of the video."""
+
 _SHORT_SIDE = re.compile(r"\bshort side (\d+)")
 _SIZE = re.compile(r"(?:^|, )(\d+)x(\d+)\b")
 _CROP = re.compile(r"\bcrop (\d+)x(\d+)(?: at \((\d+), (\d+)\))?")
@@ -23,10 +26,11 @@ _CROP = re.compile(r"\bcrop (\d+)x(\d+)(?: at \((\d+), (\d+)\))?")
 class ClipPreprocessing(Record):
     """How a video's frames become a network's clip; a field is None, or empty, where no table says it.
 
-    The clip has ``frames`` frames, one of every ``step`` of a video of ``rate`` frames a second; every
-    ``again_every``-th of them comes again at its end, and is among their number. ``resize`` is the length of a frame's
-    short side, or its (height, width) whatever its ratio was; ``crop`` is (height, width), at (y, x) ``crop_at`` or,
-    without it, in the centre. ``interpolation`` is how the network's project resizes.
+    The clip has ``frames`` frames, one of every ``step`` of a video of ``rate`` frames a second, or, with ``spread``,
+    one of each of as many equal parts of the video. Every ``again_every``-th of them comes again at its end, and is
+    among their number. ``resize`` is the length of a frame's short side, or its (height, width) whatever its ratio was;
+    ``crop`` is (height, width), at (y, x) ``crop_at`` or, without it, in the centre. ``interpolation`` is how the
+    network's project resizes.
 
     ``order`` names the channels, ``range`` is that of the values before ``mean`` is subtracted and the difference
     divided by ``std``, both per channel. ``mean_cube`` says in words which mean of every position is subtracted in
@@ -36,6 +40,7 @@ class ClipPreprocessing(Record):
     frames: int | None = None
     again_every: int = 0
     step: int = 1
+    spread: bool = False
     rate: float | None = None
     resize: int | tuple[int, int] | None = None
     crop: tuple[int, int] | None = None
@@ -79,6 +84,7 @@ def _describe(recorded: Mapping[str, Any], clip: Any, order: object) -> ClipPrep
         frames=sizes[0] if sizes else None,
         again_every=_size(recorded["again_every"]) if "again_every" in recorded else 0,
         step=_size(recorded.get("frame_step", 1)),
+        spread=SPREAD in words,
         rate=rate if rate > 0 else None,
         resize=_resize(words),
         crop=(sizes[1], sizes[2]) if sizes else None,

@@ -35,10 +35,11 @@ def preprocess(
     A short side keeps the ratio, the long side rounded down.
 
     ``fps`` are the frames' own frames per second: where the network's ``rate`` is known, frames are picked at that
-    rate, otherwise every frame counts as one. ``start`` is the clip's first frame; by default the clip is the
-    video's middle. A video that ends before the clip does is repeated from its beginning, as for I3D (Carreira and
-    Zisserman, 2017). ``mean`` is a network's mean cube, where it has one: an array ``[3, height, width]`` or ``[3,
-    frames, height, width]`` of the resized frame's size, in the network's order of channels.
+    rate, otherwise every frame counts as one. ``start`` is the clip's first frame; by default the clip is the video's
+    middle, or the middles of its parts where the network's frames are spread over it. A video that ends before the
+    clip does is repeated from its beginning, as for I3D (Carreira and Zisserman, 2017). ``mean`` is a network's mean
+    cube, where it has one: an array ``[3, height, width]`` or ``[3, frames, height, width]`` of the resized frame's
+    size, in the network's order of channels.
 
     Raises `UsageError` for other frames or another model, `Refused` where the network takes no RGB frames, where no
     table says how its clip is made, or where a frame is smaller than the crop.
@@ -100,17 +101,25 @@ def _video(frames: Any) -> torch.Tensor:
     return video
 
 
-def positions(count: int, wanted: ClipPreprocessing, fps: float | None, start: float | None) -> list[int]:
-    """Which of ``count`` frames are in the clip."""
+def positions(
+    count: int, wanted: ClipPreprocessing, fps: float | None, start: float | None, *, part: float = 0.5
+) -> list[int]:
+    """Which of ``count`` frames are in the clip. Of frames that are spread over the video, ``part`` says where in its
+    part of it each is, from 0 to below 1."""
     if fps is not None and not fps > 0:
         raise UsageError("fps must be above 0")
+    if wanted.spread and start is not None:
+        raise UsageError("this network's frames are spread over the whole video", hint="leave start out")
     step = wanted.step * (fps / wanted.rate if fps and wanted.rate else 1.0)
     length = wanted.once
+    if wanted.spread:
+        start, step = part * count / length, count / length
     if start is None:
         start = max(0.0, (count - 1 - (length - 1) * step) // 2)
     if not 0 <= start < count:
         raise UsageError(f"start is one of the {count} frames, not {start:g}")
-    places = [round(start + place * step) % count for place in range(length)]
+    exact = (start + place * step for place in range(length))
+    places = [int(place) if wanted.spread else round(place) % count for place in exact]
     return [*places, *places[:: wanted.again_every]] if wanted.again_every else places
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from typing import TYPE_CHECKING, NamedTuple
 
-from converters.errors import BadInput, Refused, UsageError
+from converters.errors import AnotherNetwork, BadInput, Refused, UsageError
 from converters.formats.registry import titles
 from converters.mapping.file_names import OUTSIDE, Selections
 from converters.mapping.globs import glob_matches
@@ -125,6 +125,10 @@ def _nearest_refusal(
                 **request._asdict(),
                 path=checkpoint.path,
             )
+        except AnotherNetwork as error:
+            if table.format == checkpoint.format:
+                return error
+            refusals.append(error)
         except Refused as error:
             refusals.append(error)
     nearest = max(refusals, key=lambda error: -len(error.faults) if error.faults else float("-inf"))

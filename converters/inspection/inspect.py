@@ -108,14 +108,14 @@ def inspect(
     drop: Sequence[str] = (),
     stats: bool = False,
     mapping: str | os.PathLike[str] | None = None,
-    hashes: bool = False,
+    hash: bool = False,
     progress: Callable[[str], None] | None = None,
 ) -> Inspection:
     """What a checkpoint file is: container, network, tensors, preprocessing, provenance.
 
     ``entry`` is the path of a state dict in a PyTorch file that has several, ``head`` the file's name of the classifier
     layer, if it differs from the layout's. ``stats`` reads the tensors, to report ranges, NaN and Inf; by default none
-    is read. ``mapping`` is a mapping file to match the file with, on the side that fits better. ``hashes`` reads the
+    is read. ``mapping`` is a mapping file to match the file with, on the side that fits better. ``hash`` reads the
     files, to report their hashes and the published release that these prove the file to be. ``progress`` is
     told in words what is being read. Raises `BadInput` for a file that is not a checkpoint.
     """
@@ -145,9 +145,9 @@ def inspect(
 
             matched = match_either(mapping_file, checkpoint.tensors, checkpoint.other_values)
             inspection = replace(inspection, mapping=matched)
-    if hashes and progress:
+    if hash and progress:
         progress("hashing the file")
-    return _with_hashes(inspection) if hashes else inspection
+    return _with_hashes(inspection) if hash else inspection
 
 
 def _with_hashes(inspection: Inspection) -> Inspection:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, NamedTuple
 
-from converters.errors import Refused
+from converters.errors import AnotherNetwork, Refused
 
 from .agreement import Fault, optional_head, own_names, present_parts, slots_of_file, tensor_faults
 from .file_names import file_name, sizes_in_names
@@ -67,7 +67,7 @@ def explain(
         )
     other = _other_network(layout, names)
     if other is not None:
-        return Refused(
+        return AnotherNetwork(
             f"is {other.what}, none of the networks that {layout.title} is read for",
             path=path,
             hint=other.hint or "`convert models` shows what can be converted",

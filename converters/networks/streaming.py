@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Callable, Mapping, Sequence
 
 FRAMES = "frames"
 """Of a state: how many frames came before, a float32 without axes."""
@@ -27,16 +27,17 @@ class Streaming(Protocol):
 
 
 class InitialState(dict[str, Tensor]):
-    """The state before the first frame: empty, which stands for zeros. Called with the shape of clips, [N, C, T, H, W],
-    it gives those zeros by name, as a graph needs them."""
+    """The state before the first frame: empty, which stands for zeros. Called with clips [N, C, T, H, W] or their shape
+    it gives those zeros by name, as a graph needs them; called with nothing it is itself."""
 
     def __init__(self, zeros: Callable[[tuple[int, ...]], dict[str, Tensor]]) -> None:
         super().__init__()
         self._zeros = zeros
 
-    def __call__(self, shape: tuple[int, ...]) -> dict[str, Tensor]:
-        """The zeros for clips of ``shape``, of which the frames do not count."""
-        return self._zeros(tuple(shape))
+    def __call__(self, clips: Tensor | Sequence[int] = ()) -> dict[str, Tensor]:
+        """The zeros for ``clips``, of which the frames do not count."""
+        shape = tuple(clips.shape if isinstance(clips, Tensor) else clips)
+        return self._zeros(shape) if shape else self
 
 
 class Memory:

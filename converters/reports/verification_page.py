@@ -238,11 +238,15 @@ def _blocks(verification: Verification) -> Iterator[str]:
     if result is None:
         yield f"<p>Not run: {text(verification.skipped)}.</p>"
         return
+    sides = (
+        f"both as our reference networks in PyTorch ({text(result.device)}), as the source is a PyTorch file"
+        if result.source_network == REFERENCE
+        else "the source as its own framework’s network in onnxruntime, the output as the reference network in PyTorch "
+        f"({text(result.device)}). They share the file readers and nothing else"
+    )
     yield (
-        f"<p>Both sides were given the same clip, {text(result.clip)}: the source as its own framework’s network in "
-        f"onnxruntime, the output as the reference network in PyTorch ({text(result.device)}). They share the file "
-        "readers and nothing else. A block’s relative error is its largest difference divided by the source’s largest "
-        "value there.</p>"
+        f"<p>Both sides had the same clip, {text(result.clip)}: {sides}. A block’s relative error is its largest "
+        "difference divided by the source’s largest value there.</p>"
     )
     yield block_chart(result)
     yield html.table(
@@ -411,7 +415,9 @@ def _source_text(name: str, source: Any) -> str:
 
 def _reproduce(verification: Verification, evidence: Evidence, command: Sequence[str]) -> Iterator[str]:
     sums = "\n".join(f"{file.sha256}  {text(file.name)}" for file in evidence.files)
-    extra = "[torch,onnx]" if verification.functional is not None else ""
+    functional = verification.functional
+    needed = "[torch]" if functional and functional.source_network == REFERENCE else "[torch,onnx]"
+    extra = needed if functional is not None else ""
     version = evidence.software["video-checkpoint-converters"]
     yield "<p>With the same files in one folder, which <code>sha256sum -c</code> can check:</p>"
     yield f"<pre>{sums}</pre>"

@@ -86,7 +86,15 @@ def test_frames_are_those_of_the_file(video):
 
 
 @pytest.mark.parametrize(
-    "wanted", [WANTED, WANTED.replace(step=2), WANTED.replace(rate=5.0), WANTED.replace(frames=16)]
+    "wanted",
+    [
+        WANTED,
+        WANTED.replace(step=2),
+        WANTED.replace(rate=5.0),
+        WANTED.replace(frames=16),
+        WANTED.replace(spread=True),
+        WANTED.replace(frames=5, again_every=4),
+    ],
 )
 def test_one_clip_is_what_preprocess_makes(video, wanted):
     given = work(video, wanted)
@@ -104,6 +112,7 @@ def test_clips_are_spread_and_their_probabilities_averaged(video):
     expected = sum(Means()(clip)[0].double().softmax(0) for clip in clips) / 3
     assert np.allclose(seen.probabilities, expected.tolist())
     assert classify_clips(work(video, WANTED.replace(frames=16)), 5).starts == (0,)  # longer than the video
+    assert classify_clips(work(video, WANTED.replace(spread=True)), 3).starts == (0, 1, 2)
 
 
 @pytest.mark.parametrize("shape", [(3, 32, 38), (3, 4, 32, 38)])

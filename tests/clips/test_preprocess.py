@@ -6,6 +6,7 @@ import torch
 
 from converters import Refused, UsageError, load_model, load_two_stream, preprocess
 from converters.clips.description import ClipPreprocessing, describe
+from converters.clips.preprocess import positions
 from converters.errors import BadInput
 from converters.mapping.layout_tables import load_layout, models
 from converters.mapping.table_files import layout_names
@@ -229,3 +230,19 @@ def test_a_loaded_model_describes_its_clip(r2d) -> None:
 def test_two_streams_take_frames_and_flow(r2d) -> None:
     with pytest.raises(Refused, match="takes 3 channels, not those of optical flow"):
         load_two_stream(r2d, r2d)
+
+
+def test_frames_that_are_spread_are_the_middles_of_equal_parts() -> None:
+    wanted = ClipPreprocessing(frames=4, spread=True)
+    assert positions(100, wanted, None, None) == [12, 37, 62, 87]
+    assert positions(100, wanted, 25, None, part=0.0) == [0, 25, 50, 75]
+    assert positions(3, wanted, None, None) == [0, 1, 1, 2]
+    assert positions(1, wanted, None, None) == [0, 0, 0, 0]
+    with pytest.raises(UsageError, match="spread over the whole video"):
+        positions(100, wanted, None, 3)
+    words = {
+        "clip": [8, 224, 224],
+        "resize": "short side 256; the frames are spread over the video",
+        "order": "RGB",
+    }
+    assert describe(words).spread

@@ -154,7 +154,7 @@ def test_what_a_mapping_leaves_out_is_unused(run, tmp_path):
     done = run("a.safetensors", "b.pth", "--mapping", "m.toml")
     assert done.returncode == 1
     assert "unused: odd" in done.stderr
-    assert "(1 fault; 1 of 1 rows match)" in done.stderr
+    assert "(1 fault; 1 of 1 rows match)\n" in done.stderr
     assert "hint: map what is unused, or name it under drop" in done.stderr
     (tmp_path / "m.toml").write_text('[tensors]\n"a" = "b"\n"odd" = "odd"\n')
     done = run("a.safetensors", "b.pth", "--mapping", "m.toml")

@@ -65,7 +65,7 @@ def listed(pair, monkeypatch):
 
 
 def known(path):
-    found = inspect(path, hashes=True)
+    found = inspect(path, hash=True)
     assert inspect(path).release is None
     return found.release
 
@@ -76,7 +76,7 @@ def known(path):
 def test_a_file_by_its_whole_hash(pair, listed, tmp_path, kind):
     listed(kind)
     source, output = pair
-    found = inspect(source, hashes=True)
+    found = inspect(source, hash=True)
     assert found.release.by == "bytes"
     assert found.hashes == {"mine.bin": digests(source)}
     assert found.as_data()["release"]["reported"] == {"Top-1": 50.0}

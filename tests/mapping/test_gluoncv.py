@@ -212,6 +212,14 @@ def test_other_networks_are_refused_by_what_they_are(sentence: str) -> None:
         match_file(GLUONCV, tensors, path="x.params")
 
 
+@pytest.mark.parametrize("source", [None, "gluoncv"])
+def test_a_detector_is_told_whether_its_layout_is_or_not(source: str | None, tmp_path: Path) -> None:
+    names = SENTENCES["an SSD detector"]
+    (tmp_path / "x.params").write_bytes(params({name: np.ones(4, "float32") for name in names}, 2))
+    with pytest.raises(Refused, match="is an SSD detector"):
+        convert(tmp_path / "x.params", tmp_path / "y.pth", source=source)
+
+
 def test_a_damaged_file_of_a_known_network_is_compared_with_it() -> None:
     one = layout_weights.variant("p3d-r50")
     sizes = layout_weights.sizes(one)
@@ -248,6 +256,6 @@ def test_a_release_is_known_by_the_hash_of_the_file_in_its_zip(
         hashes={"net.params": known},
     )
     monkeypatch.setattr(releases, "releases", lambda: [release])
-    found = inspect(path, hashes=True).release
+    found = inspect(path, hash=True).release
     assert found is not None
     assert found.whole

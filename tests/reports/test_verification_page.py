@@ -194,11 +194,17 @@ def test_the_same_outcome_gives_the_same_bytes(folder, outcome) -> None:
 def test_other_outcomes(folder, outcome, tmp_path: Path) -> None:
     """Neither a record nor a network to run; blocks with no difference at all; declared differences."""
     torch.save(torch.load(folder.right, weights_only=True), tmp_path / "bare.pth")
-    found = verify(folder.right, tmp_path / "bare.pth", evidence=True)
+    found = verify(folder.right, tmp_path / "bare.pth", clip=folder.clip, evidence=True)
     page = Outline(verification_page(found, ["convert", "verify", "a b"]))
-    assert "no source framework's network to run" in page.text["Block by block"]
+    assert "both as our reference networks in PyTorch" in page.text["Block by block"]
+    idle = replace(found, functional=None, skipped="the files are in the wrong order")
+    bytes_only = Outline(verification_page(idle, ["convert", "verify", "a b"]))
+    assert "Not run: the files are in the wrong order." in bytes_only.text["Block by block"]
+    assert "bytes only" in bytes_only.text[""]
+    assert "verified" not in bytes_only.text[""]
     assert "The output has no record" in page.text["Provenance"]
-    assert "pip install 'video-checkpoint-converters==" in page.text["Reproduce this"]
+    assert "pip install 'video-checkpoint-converters[torch]==" in page.text["Reproduce this"]
+    assert "pip install 'video-checkpoint-converters==" in bytes_only.text["Reproduce this"]
     assert "convert verify 'a b'" in page.text["Reproduce this"]
     block = BlockResult(name="stem", source_name="s", shape=(1,), largest=1.0, relative=0.0, cosine=1.0)
     ran = replace(outcome.functional, blocks=(block,), source_top=(), output_top=())
@@ -215,7 +221,7 @@ def test_an_existing_report_is_kept(folder, tmp_path: Path, capsys) -> None:
     report = tmp_path / "report.html"
     report.write_text("mine")
     assert verification(folder.source, folder.right, report, folder.clip) == 1
-    assert "the output exists already: --force replaces it" in capsys.readouterr().err
+    assert "the output exists already\nhint: --force replaces it" in capsys.readouterr().err
     assert report.read_text() == "mine"
     assert verification(folder.source, folder.right, report, folder.clip, "--force") == 0
     assert report.read_bytes() == folder.good.read_bytes()
@@ -312,7 +318,9 @@ def test_values_are_read_in_bounded_memory() -> None:
 
 
 def test_of_many_suspects_only_the_first_get_a_histogram(folder, tmp_path: Path) -> None:
-    convert(folder.source, tmp_path / "half.pth", source="vmz", dtype="float16")
+    state = torch.load(folder.right, weights_only=True)
+    half = {name: value.half() if value.is_floating_point() else value for name, value in state.items()}
+    torch.save(half, tmp_path / "half.pth")
     found = verify(folder.source, tmp_path / "half.pth", clip=folder.clip, evidence=True)
     assert len(found.evidence.suspects) == 142
     assert sum(bool(one.histogram) for one in found.evidence.suspects) == MAX_HISTOGRAMS

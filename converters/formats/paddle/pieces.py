@@ -10,6 +10,7 @@ from converters.printable import short_name
 from converters.tensor import ITEMSIZE, Joined, Tensor
 
 from .entries import PIECE_BYTES, SHAPE, SLICES
+from .names import as_text
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
@@ -26,8 +27,9 @@ def joined(file: SourceFile, tensors: Mapping[str, Tensor], table: object) -> di
         raise _wrong(file, "its table of pieces")
     left = dict(tensors)
     whole: dict[str, Tensor] = {}
-    for name, entry in table.items():
-        if not isinstance(name, str):
+    for key, entry in table.items():
+        name = as_text(key)
+        if name is None:
             raise _wrong(file, "its table of pieces")
         if name in tensors:
             raise _wrong(file, name)
@@ -44,14 +46,15 @@ def joined(file: SourceFile, tensors: Mapping[str, Tensor], table: object) -> di
 
 def _described(file: SourceFile, name: str, entry: object) -> tuple[tuple[int, ...], list[str]]:
     """A tensor's shape and its pieces' names."""
-    shape = entry.get(SHAPE) if isinstance(entry, dict) else None
-    names = entry.get(SLICES) if isinstance(entry, dict) else None
+    described = {as_text(key): value for key, value in entry.items()} if isinstance(entry, dict) else {}
+    shape, names = described.get(SHAPE), described.get(SLICES)
     if not isinstance(shape, (tuple, list)) or not isinstance(names, (tuple, list)):
         raise _wrong(file, name)
     sizes_fit = len(shape) <= _MOST_AXES and all(type(size) is int and 0 <= size < 1 << 63 for size in shape)
-    if not sizes_fit or not all(isinstance(part, str) for part in names):
+    texts = [part for part in map(as_text, names) if part is not None]
+    if not sizes_fit or len(texts) < len(names):
         raise _wrong(file, name)
-    return tuple(shape), list(names)
+    return tuple(shape), texts
 
 
 def _wrong(file: SourceFile, name: str) -> BadInput:

@@ -13,11 +13,11 @@ from converters.errors import BadInput, Refused
 from converters.formats.pickle.known import Known
 from converters.formats.pickle.machine import Global, code, walk
 from converters.formats.pickle.numpy_arrays import NAMES, Array, DType, is_other, refuse_too_many, tensor
-from converters.formats.pickle.strings import encodes
 from converters.formats.pickle.values import PickleValues
 from converters.printable import short_name
 
 from .entries import NAME_TABLE, PIECES
+from .names import as_text
 from .pieces import joined
 
 if TYPE_CHECKING:
@@ -55,11 +55,16 @@ def _tuple(arguments: tuple[object, ...]) -> object:
 def _dense_tensor(arguments: tuple[object, ...]) -> object:
     """How Paddle stores a tensor of a static program: ``eval("data", {"data": array})``, which is that array."""
     text, names = arguments if len(arguments) == 2 else (None, None)
-    if text != "data" or not isinstance(names, dict) or list(names) != ["data"]:
+    if (
+        as_text(text) != "data"
+        or not isinstance(names, dict)
+        or [as_text(name) for name in names] != ["data"]
+    ):
         raise code("eval(...)")
-    if not isinstance(names["data"], Array):
+    (array,) = names.values()
+    if not isinstance(array, Array):
         raise code("eval(...)")
-    return names["data"]
+    return array
 
 
 def _names() -> Known:
@@ -102,8 +107,10 @@ def read_paddle(file: SourceFile) -> PaddleFile:
         "protocol": protocol,
         "numpy2": _NUMPY_2 in file.read_at(0, min(_HEAD, file.size)),
     }
-    if isinstance(table, dict) and all(isinstance(part, str) for item in table.items() for part in item):
-        form["parameters"] = dict(table)
+    if isinstance(table, dict):
+        parameters = {as_text(name): as_text(known) for name, known in table.items()}
+        if None not in (*parameters, *parameters.values()):
+            form["parameters"] = parameters
     metadata = {} if table is None else {NAME_TABLE: values.describe(table)}
     return PaddleFile(tensors, other_values, metadata, form, protocol)
 
@@ -136,16 +143,22 @@ def _weights(file: SourceFile, value: object) -> tuple[dict[str, object], dict[s
 
 
 def _named(file: SourceFile, entries: dict[object, object]) -> dict[str, object]:
+    """Entries by name; Python 2 wrote names as bytes."""
     refuse_too_many(file, entries)
-    for name in entries:
-        if not isinstance(name, str) or not encodes(name):
+    named: dict[str, object] = {}
+    for key, entry in entries.items():
+        name = as_text(key)
+        if name is None:
             raise BadInput("has an entry whose name is not a text", path=file.path)
-    return dict(cast("dict[str, object]", entries))
+        if name in named:
+            raise BadInput(f"has the name {short_name(name)} twice, as bytes and as text", path=file.path)
+        named[name] = entry
+    return named
 
 
 def _array(value: object) -> Array | None:
     """The array of a tensor: alone, or behind the tensor's name in the program."""
-    if type(value) is tuple and len(value) == 2 and isinstance(value[0], str):
+    if type(value) is tuple and len(value) == 2 and isinstance(value[0], (str, bytes)):
         value = value[1]
     if not isinstance(value, Array):
         return None
@@ -161,7 +174,7 @@ def _in_order(tensors: dict[str, Tensor], table: object) -> dict[str, Tensor]:
     """Tensors in the order of the table of names: those in pieces are at the end of the file."""
     if not isinstance(table, dict):
         return tensors
-    first = {name: tensors[name] for name in table if isinstance(name, str) and name in tensors}
+    first = {name: tensors[name] for name in map(as_text, table) if name in tensors}
     return first | tensors
 
 

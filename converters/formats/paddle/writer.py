@@ -2,7 +2,7 @@
 
 That is a pickle of protocol 4, or of the protocol, the order and with numpy's module name that the original file had.
 Weights that never were in a Paddle file get names of their own in the table of the program's names; Paddle reads the
-table only where it is asked to.
+table only where it is asked to. An original without the table is written without it.
 """
 
 from __future__ import annotations
@@ -50,7 +50,8 @@ def write_pdparams(
         raise Refused("has a name twice, or a name of Paddle's own entries")
     protocol = form.get("protocol", 4)
     protocol = protocol if protocol in (2, 3) else 4
-    state[NAME_TABLE] = {name: Fresh(known.get(name) or name.replace(".", "_")) for name in state}
+    if not form or known:  # files before Paddle 2.0, and of static programs, have none
+        state[NAME_TABLE] = {name: Fresh(known.get(name) or name.replace(".", "_")) for name in state}
     pieces = split(ordered, piece) if protocol < 4 else {}
     for name, parts in pieces.items():
         state.pop(name)

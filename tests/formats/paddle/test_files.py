@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import pickle
+import re
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -52,6 +53,15 @@ def test_what_paddle_wrote_is_written_again(tmp_path: Path, name: str) -> None:
             assert {tensor.dtype for tensor in found.tensors.values()} == {"bfloat16"}
         ours = written(tmp_path / "a.pdparams", list(found.tensors.values()), found.details["paddle"])
     assert ours == path.read_bytes()
+
+
+def test_a_file_without_the_table_of_names(tmp_path: Path) -> None:
+    raw = pickle.dumps({"a.b": W, "c.d": np.ones(3, "f4")}, 4)
+    (tmp_path / "a.pdparams").write_bytes(raw)
+    with open_checkpoint(str(tmp_path / "a.pdparams")) as found:
+        tensors = list(found.tensors.values())
+        assert written(tmp_path / "b.pdparams", tensors, found.details["paddle"]) == raw
+        assert TABLE.encode() in written(tmp_path / "c.pdparams", tensors, {})
 
 
 def dumped(state: dict[str, Any], protocol: int, *, numpy_1: bool) -> bytes:
@@ -225,6 +235,31 @@ def test_a_renamed_file_is_known_by_its_names(tmp_path: Path) -> None:
         (tmp_path / name).write_bytes(pickle.dumps(state, 2))
         with open_checkpoint(str(tmp_path / name)) as found:
             assert found.format == "paddle"
+
+
+def as_python_2(raw: bytes) -> bytes:
+    """Short texts as Python 2 wrote them: as bytes."""
+    return re.sub(rb"X(.)\0\0\0(?=[ -~])", lambda match: b"U" + match[1], raw, flags=re.DOTALL)
+
+
+def test_names_of_python_2(tmp_path: Path) -> None:
+    state: dict[str, Any] = {"a.b": np.full(2, 1, "f4"), TABLE: {"a.b": "linear_0.b_0"}}
+    raw = as_python_2(pickle.dumps(state, 3))
+    assert b"U\x03a.b" in raw
+    (tmp_path / "a.pdparams").write_bytes(raw)
+    with open_checkpoint(str(tmp_path / "a.pdparams")) as found:
+        assert found.tensors["a.b"].tobytes() == state["a.b"].tobytes()
+        assert found.details["paddle"]["parameters"] == {"a.b": "linear_0.b_0"}
+    (tmp_path / "b.pdparams").write_bytes(as_python_2(pickle.dumps(in_pieces(), 3)))
+    with open_checkpoint(str(tmp_path / "b.pdparams")) as found:
+        assert found.tensors["big.w"].tobytes() == W.tobytes()
+
+
+@pytest.mark.parametrize("name", [b"\xff", b"w"])
+def test_names_that_are_none_or_twice(tmp_path: Path, name: bytes) -> None:
+    (tmp_path / "a.pdparams").write_bytes(pickle.dumps({name: W, "w": W}, 4))
+    with pytest.raises(BadInput, match=r"not a text|twice, as bytes and as text"):
+        open_checkpoint(str(tmp_path / "a.pdparams"))
 
 
 def test_a_cut_file_is_refused(tmp_path: Path) -> None:

@@ -1,0 +1,15 @@
+"""Names in Paddle's files."""
+
+from __future__ import annotations
+
+from converters.formats.pickle.strings import encodes
+
+
+def as_text(name: object) -> str | None:
+    """A name, which Python 2 wrote as bytes; None for what is none."""
+    if isinstance(name, bytes):
+        try:
+            return name.decode("utf-8")
+        except UnicodeDecodeError:
+            return None
+    return name if isinstance(name, str) and encodes(name) else None
