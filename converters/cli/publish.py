@@ -1,4 +1,4 @@
-"""``convert publish FILE`` and ``convert publish --check DIR``."""
+"""``convert publish FILE ...`` and ``convert publish --check DIR``."""
 
 from __future__ import annotations
 
@@ -12,6 +12,9 @@ from .options import add_options, report, values_of
 
 if TYPE_CHECKING:
     import argparse
+    from collections.abc import Iterator
+
+    from converters.publication.publish import Published
 
 _SETTINGS = ("settings",)
 """Those options of a conversion that this command takes."""
@@ -31,7 +34,7 @@ EXAMPLES = (
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add the command's arguments."""
     parser.add_argument(
-        "file", metavar="FILE", nargs="?", help="a .pth or .safetensors file of a known network"
+        "files", metavar="FILE", nargs="*", help=".pth or .safetensors files of known networks"
     )
     parser.add_argument(
         "--name",
@@ -61,8 +64,10 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(options: argparse.Namespace) -> int:
     """Publish a file or check a folder, and print the outcome; returns 1 if the folder has a fault."""
-    if (options.file is None) == (options.check is None):
-        raise UsageError("publish takes a FILE or --check DIR", hint="see `convert publish --help`")
+    if bool(options.files) == (options.check is not None):
+        raise UsageError("publish takes files or --check DIR", hint="see `convert publish --help`")
+    if len(options.files) > 1 and options.source is not None:
+        raise UsageError("--source is that of one file", hint="publish the files one by one")
     return _check(options) if options.check is not None else _publish(options)
 
 
@@ -71,26 +76,33 @@ def _publish(options: argparse.Namespace) -> int:
 
     from .progress_bar import StatusLine, is_shown
 
-    with StatusLine() as line:
-        published = publish(
-            options.file,
-            name=options.name,
-            folder=options.folder,
-            source=options.source,
-            **values_of(options, NetworkOptions, only=_SETTINGS),
-            verify=options.verify,
-            license=options.license,
-            force=options.force,
-            progress=line.say if is_shown(options) else None,
-        )
-    lines = [
-        f"published {published.path} ({published.size:,} bytes)",
-        f"SHA-256 {published.sha256}",
-        *published.checks,
-        *(f"left out: {name}" for name in published.stripped),
-        f"card {published.card}; hashes {published.sums}",
-    ]
-    return report(options, published.as_data, lambda: "\n".join(map(printable, lines)))
+    done = []
+    for file in options.files:
+        with StatusLine() as line:
+            published = publish(
+                file,
+                name=options.name,
+                folder=options.folder,
+                source=options.source,
+                **values_of(options, NetworkOptions, only=_SETTINGS),
+                verify=options.verify,
+                license=options.license,
+                force=options.force,
+                progress=line.say if is_shown(options) else None,
+            )
+        done.append(published)
+        if not (options.json or options.quiet):
+            print("\n".join(map(printable, _lines(published))), flush=True)
+    data = done[0].as_data if len(done) == 1 else lambda: {"published": [one.as_data() for one in done]}
+    return report(options, data, None)
+
+
+def _lines(published: Published) -> Iterator[str]:
+    yield f"published {published.path} ({published.size:,} bytes)"
+    yield f"SHA-256 {published.sha256}"
+    yield from published.checks
+    yield from (f"left out: {name}" for name in published.stripped)
+    yield f"card {published.card}; hashes {published.sums}"
 
 
 def _check(options: argparse.Namespace) -> int:

@@ -239,7 +239,9 @@ def names_for(match: Match) -> list[str]:
 
 def others_that_fit(match: Match) -> tuple[str, ...]:
     """The names for ``variant`` that a file is not taken for where none is asked for; none if only one network fits."""
-    return tuple(name for name in names_for(match) if name != match.variant.name) if match.also else ()
+    models_too = {row.name for row in models(match.layout) if row.if_asked}
+    names = [name for name in names_for(match) if name != match.variant.name]
+    return tuple(names) if match.also else tuple(name for name in names if name in models_too)
 
 
 def _may_be_model(match: Match, model: str) -> bool:

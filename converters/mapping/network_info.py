@@ -168,7 +168,9 @@ def _models_of(match: Match, provenance: Mapping[str, Any] | None, model: str | 
     if named := [row for row in rows if row.name and row.name == model]:
         return named
     fitting = [
-        row for row in rows if all(match.sizes[size] in allowed for size, allowed in row.sizes.items())
+        row
+        for row in rows
+        if not row.if_asked and all(match.sizes[size] in allowed for size, allowed in row.sizes.items())
     ]
     return fitting if fitting and fitting[0].name else fitting[:1]
 

@@ -81,6 +81,8 @@ class Model(Record):
     """Settings that differ from the layout's own."""
     sizes: Mapping[str, tuple[int, ...]] = NOTHING
     """Sizes that the file's tensors must have."""
+    if_asked: bool = False
+    """Whether a file that may be another model too is taken for this one only if it is asked for."""
 
 
 class Preprocessing(Record):

@@ -17,11 +17,12 @@ SCALE = 1 / 16
 
 
 class Regions:
-    """Regions cut from the map after stage ``stage``, averaged over its frames; with ``context`` the whole frame too,
-    as a map of the same size (mmaction2's ``with_global``).
+    """Regions cut from the map after stage ``stage``, after the mean or the maximum of its frames; with ``context`` the
+    whole frame too, as a map of the same size (mmaction2's ``with_global``).
 
     Settings: ``roi_size``, rows and columns of a region's map; ``roi_samples`` along each axis of one of its
-    positions, 0 for as many as it has pixels of the map; ``roi_aligned``, whether pixels are points at half a unit.
+    positions, 0 for as many as it has pixels of the map; ``roi_aligned``, whether pixels are points at half a unit;
+    ``roi_frames``, what becomes of the frames.
     """
 
     def __init__(self, settings: Settings, *, context: bool = False) -> None:
@@ -30,13 +31,19 @@ class Regions:
         self.size = settings.integer("roi_size")
         self.samples = settings.choice("roi_samples", {number: number for number in range(17)})
         self.aligned = settings.flag("roi_aligned")
+        words = {"mean": False, "max": True}
+        self.maximum = settings.or_else(roi_frames="mean").choice("roi_frames", words)
+
+    def over_frames(self, x: Tensor) -> Tensor:
+        """[N, C, T, H, W] -> [N, C, 1, H, W]."""
+        return x.amax(dim=2, keepdim=True) if self.maximum else x.mean(dim=2, keepdim=True)
 
     def __call__(self, x: Tensor, rois: Tensor) -> Tensor:
         """[N, C, T, H, W] and regions [K, 5] (clip, x1, y1, x2, y2 in pixels) -> [K, C, 1, size, size], of twice the
         channels with the context."""
         if rois.dim() != 2 or rois.shape[1] != 5:
             raise ValueError(f"expected regions [K, 5] (clip, x1, y1, x2, y2), got {list(rois.shape)}")
-        frames = x.mean(dim=2)
+        frames = self.over_frames(x).squeeze(2)
         none = frames.new_empty(0, frames.shape[1], self.size, self.size)
         cut = torch.cat([none, *(self._cut(frames, region.tolist())[None] for region in rois)])
         if self.context:

@@ -263,24 +263,44 @@ def on_regions(model: nn.Module, clip: Tensor, rois: Tensor) -> Tensor:
     return scores
 
 
+def pyslowfast_model(config: str, shape: tuple[int, ...]) -> nn.Module:
+    """What PySlowFast builds for one of its configurations, for clips of the shape's frames and height."""
+    sys.modules["detectron2"] = ModuleType("detectron2")
+    sys.modules["detectron2.layers"] = Compiled("detectron2.layers")
+    settings = module("slowfast.config.defaults").get_cfg()
+    folder = Path(module("slowfast").__file__).parent.parent
+    settings.merge_from_file(str(folder / "configs" / config))
+    settings.NUM_GPUS = 0
+    settings.DATA.NUM_FRAMES = shape[2]
+    whole: nn.Module = module("slowfast.models").build_model(settings)
+    return whole
+
+
+def pyslowfast(config: str, seed: int, gain: float, shape: tuple[int, ...]) -> Network:
+    """A classifier of one of PySlowFast's configurations for Kinetics, which takes its one pathway in a list."""
+
+    def build() -> nn.Module:
+        whole = pyslowfast_model(f"Kinetics/{config}", shape)
+        forward = whole.forward
+        whole.forward = lambda clip: forward([clip])  # type: ignore[method-assign]
+        return whole
+
+    return Network(
+        build, f"facebookresearch/SlowFast configs/Kinetics/{config}",
+        seed, gain, shape, {"layer4": "s5.pathway0_res2"}, "SlowFast",
+        logits="head.projection", beside=("pytorchvideo",),
+        note=f"built for {shape[2]} frames; logits are the mean over windows of what is in front of the softmax",
+    )  # fmt: skip
+
+
 def pyslowfast_detector(
     config: str, seed: int, shape: tuple[int, ...], stages: Mapping[str, str], alpha: int = 1
 ) -> Network:
     """A detector of one of PySlowFast's configurations, for clips of the shape's frames."""
 
-    def build() -> nn.Module:
-        sys.modules["detectron2"] = ModuleType("detectron2")
-        sys.modules["detectron2.layers"] = Compiled("detectron2.layers")
-        settings = module("slowfast.config.defaults").get_cfg()
-        folder = Path(module("slowfast").__file__).parent.parent
-        settings.merge_from_file(str(folder / "configs" / "AVA" / config))
-        settings.NUM_GPUS = 0
-        settings.DATA.NUM_FRAMES = shape[2]
-        whole: nn.Module = module("slowfast.models").build_model(settings)
-        return whole
-
     return Network(
-        build, f"facebookresearch/SlowFast configs/AVA/{config}", seed, 1, shape, stages, "SlowFast",
+        lambda: pyslowfast_model(f"AVA/{config}", shape),
+        f"facebookresearch/SlowFast configs/AVA/{config}", seed, 1, shape, stages, "SlowFast",
         logits="head.projection", call=in_pathways(alpha), beside=("pytorchvideo",),
         note=f"{ROI_ALIGN}; built for {shape[2]} frames; logits are what is in front of the sigmoid",
     )  # fmt: skip
@@ -514,6 +534,20 @@ NETWORKS = {
         "x3d/x3d_s_13x6x1_facebook-kinetics400-rgb.py",
         1231, 1.2, (2, 3, 13, 80, 64), {name: f"backbone.{name}" for name in FOUR},
     ),
+    "mmaction2-fast_rcnn_slowonly_r50_context_8x8_ava_kinetics": mmaction2_detector(
+        "slowonly/slowonly_k700-pre-r50-context_8xb8-8x8x1-10e_ava-kinetics-rgb.py",
+        1232, (1, 3, 4, 160, 112), DETECTOR,
+    ),
+    "mmaction2-fast_rcnn_slowonly_r50_context_temporal_max_8x8_ava_kinetics": mmaction2_detector(
+        "slowonly/slowonly_k700-pre-r50-context-temporal-max_8xb8-8x8x1-10e_ava-kinetics-rgb.py",
+        1233, (1, 3, 4, 160, 112), DETECTOR,
+    ),
+    "mmaction2-fast_rcnn_slowfast_r50_temporal_max_8x8_ava22": mmaction2_detector(
+        "slowfast/slowfast_kinetics400-pretrained-r50-temporal-max_8xb6-8x8x1-cosine-10e_ava22-rgb.py",
+        1234, (1, 3, 16, 160, 112), TWO_PATHS,
+    ),
+    "pyslowfast-slow_nln_4x16_r50": pyslowfast("SLOW_NLN_4x16_R50.yaml", 1605, 0.1, (1, 3, 4, 224, 224)),
+    "pyslowfast-i3d_nln_8x8_r101": pyslowfast("I3D_NLN_8x8_R101.yaml", 1606, 0.3, (1, 3, 4, 224, 224)),
     "pyslowfast-ava_slow_8x8_r50_short": pyslowfast_detector(
         "SLOW_8x8_R50_SHORT.yaml", 1601, (1, 3, 4, 160, 112), S_STAGES
     ),

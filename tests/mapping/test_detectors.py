@@ -104,7 +104,7 @@ def test_a_detector_with_a_wrong_head_is_no_detector() -> None:
 def test_detectors_are_those_whose_heads_take_regions() -> None:
     every = [variant for family in network_names() for variant in variants(family)]
     detectors = [variant for variant in every if is_detector(variant)]
-    assert len(detectors) == 8
+    assert len(detectors) == 9
     for variant in every:
         names = {module.name for module in modules(variant) if module.part == head_part(variant)}
         assert is_detector(variant) == ("roi_head" in names)

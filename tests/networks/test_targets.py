@@ -76,6 +76,8 @@ AMBIGUOUS = {
     "mmaction2/tsm_r50_nl_embedded_gaussian_8seg_k400": "tsm-r50-nl-embedded-gaussian",
     "mmaction2/tsm_r50_nl_dot_product_8seg_k400": "tsm-r50-nl-dot-product",
     "mmaction2/c2d_r50_8x8_k400": "c2d-r50",
+    "mmaction2/fast_rcnn_slowonly_r50_context_temporal_max_8x8_ava_kinetics": "slowonly_8x8_temporal_max",
+    "mmaction2/fast_rcnn_slowfast_r50_temporal_max_8x8_ava22": "slowfast_8x8_temporal_max",
     "mmaction2/c2d_r50_nopool_8seg_k400": "c2d-r50-nopool",
     "mmaction2/c2d_r101_nopool_8seg_k400": "c2d-r101-nopool",
 }
@@ -317,7 +319,8 @@ def shows(path: Path) -> set[str]:
     """
     project = path.stem.split("-")[0]
     kinds = re.findall(
-        "ssn|tsn|tsm|csn|r2plus1d|slowfast|slowonly|inception|nl|context|rcnn|detection|x3d|mc3", path.stem
+        "ssn|tsn|tsm|csn|r2plus1d|slowfast|slowonly|inception|nln?|context|temporal_max|rcnn|detection|x3d|mc3",
+        path.stem,
     )
     return set() if "c3d" in path.stem or project == "pytorch" else {path.parent.name, project, *kinds}
 

@@ -171,6 +171,16 @@ def test_the_command(file, files, run):
     assert (done.returncode, "blocks" in done.stdout) == (0, True), done.stderr
 
 
+def test_several_files_at_once(file, run, tmp_path):
+    convert(file, tmp_path / "two.safetensors", to="native")
+    done = run("publish", file, tmp_path / "two.safetensors", "--folder", tmp_path, "--json")
+    found = json.loads(done.stdout)
+    assert [one["size"] > 0 for one in found["published"]] == [True, True]
+    assert run("publish", "--check", tmp_path).stdout.count("as published") == 4
+    done = run("publish", file, tmp_path / "two.safetensors", "--source", "x.pkl")
+    assert (done.returncode, "one by one" in done.stderr) == (2, True)
+
+
 def test_a_folder_is_checked(file, run):
     done = publish(file)
     name = done.path.rpartition("/")[2]

@@ -43,7 +43,10 @@ class ResNetI3D(Network):
         padding = settings.choice("pool1_padding", {0: 0, 1: 1})
         self.pool1 = nn.MaxPool3d((kernel, 3, 3), (stride, 2, 2), (0, padding, padding))
         self.pool2_stride = settings.integer("pool2_stride")
-        self.regions = Regions(settings) if "roi_head.weight" in shapes else None
+        self.regions: Regions | None = None
+        if "roi_head.weight" in shapes:
+            context = shapes["roi_head.weight"][1] == 2 * _last_channels(shapes, settings)
+            self.regions = Regions(settings, context=context)
         self.windows = self.regions is None and settings.choice("head", {"windows": True, "global": False})
         dilation = 1 if self.regions is None else settings.integer("roi_dilation")
         blocks, strides = settings.integers("blocks", 4), settings.integers("spatial_strides", 4)
@@ -64,7 +67,8 @@ class ResNetI3D(Network):
             )
             self.add_module(f"layer{number}", layer)
         name = "head" if self.regions is None else "roi_head"
-        self.add_module(name, linear(shapes, channels, name))
+        twice = self.regions is not None and self.regions.context
+        self.add_module(name, linear(shapes, channels * (1 + twice), name))
 
     def steps(self, x: Tensor, rois: Tensor | None = None) -> Iterator[tuple[str, Tensor]]:
         check_input(x, "NCTHW", self.channels)
@@ -92,6 +96,12 @@ class ResNetI3D(Network):
         x = self.get_submodule("head")(x.movedim(1, -1)).movedim(-1, 1)
         yield "window_logits", x
         yield "logits", x.mean(dim=(2, 3, 4))
+
+
+def _last_channels(shapes: ModuleShapes, settings: Settings) -> int:
+    """The channels of the last stage."""
+    last = settings.integers("blocks", 4)[-1] - 1
+    return shapes[f"layer4.{last}.conv3.conv.weight"][0]
 
 
 NETWORK = NetworkRecord(build=ResNetI3D, test_clip=(1, 3, 8, 65, 70))

@@ -140,8 +140,8 @@ class SlowFast(Network):
     def steps(self, x: Tensor, rois: Tensor | None = None) -> Iterator[tuple[str, Tensor]]:
         lasts = yield from self.pathways(x)
         if self.regions is not None:
-            means = torch.cat([last.mean(dim=2, keepdim=True) for last in lasts], dim=1)
-            x = self.regions(means, require_regions(rois))
+            frames = torch.cat([self.regions.over_frames(last) for last in lasts], dim=1)
+            x = self.regions(frames, require_regions(rois))
             yield "regions", x
             x = x.amax(dim=(2, 3, 4))
             yield "pool", x
