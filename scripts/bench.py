@@ -28,9 +28,15 @@ if TYPE_CHECKING:
 
 REPOSITORY = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
 
-SOURCES = {"L": "r2plus1d-152.pkl", "S": "ir-csn-152.pkl", "C": "sports1m.caffemodel", "N": "sports1m.npz"}
+SOURCES = {
+    "L": "r2plus1d-152.pkl",
+    "S": "ir-csn-152.pkl",
+    "C": "sports1m.caffemodel",
+    "N": "sports1m.npz",
+    "M": "i3d-r50.params",
+}
 """VMZ's pickles of 474 MB in 1,032 arrays and of 119 MB in 777; C3D of Sports-1M from Caffe (v1.0) and Chainer, each
-320 MB in 22."""
+320 MB in 22; GluonCV's I3D-R50 from MXNet, 213 MB in 509, of which 242 are tensors a second time."""
 
 MEMORY_GOAL = 24.0
 """Peak anonymous memory of the command, in MB, whatever the file's size."""
@@ -97,9 +103,9 @@ with open(sys.argv[1], "rb") as file:
 torch.save(OrderedDict((name, torch.from_numpy(array)) for name, array in blobs.items()), sys.argv[2])
 """
 
-PTH = {"L": 2.8, "S": 5.0, "C": 2.5, "N": 2.5}
-FAST = {"L": 2.0, "S": 4.0, "C": 2.5, "N": 2.5}
-SAFETENSORS = {"L": 1.8, "S": 4.0, "C": 1.8, "N": 1.8}
+PTH = {"L": 2.8, "S": 5.0, "C": 2.5, "N": 2.5, "M": 4.0}
+FAST = {"L": 2.0, "S": 4.0, "C": 2.5, "N": 2.5, "M": 4.0}
+SAFETENSORS = {"L": 1.8, "S": 4.0, "C": 1.8, "N": 1.8, "M": 4.0}
 LOOK = {"L": 0.8, "S": 2.0}
 
 
@@ -144,6 +150,28 @@ with replacing(path, force=True) as out:
     write_caffemodel(out, tensors, dialect="c3d-v1.0", net="C3D") if caffe else write_npz(out, tensors)
 """
 """Writes a C3D in Caffe's or Chainer's format, 320 MB, at the path given."""
+
+WRITE_MXNET = """
+import sys
+import numpy
+from itertools import groupby
+from converters.mapping.names import tensor_slots
+from converters.mapping.variants import find_variant
+from converters.mapping.layout_tables import load_layout
+from converters.tensor import Held, Tensor
+from converters.formats.io.atomic import replacing
+from converters.formats.mxnet.writer import Form, write_params
+bound, random, tensors = {"classes": 400, "channels": 3, "stem_t": 5}, numpy.random.RandomState(1), []
+slots = tensor_slots(load_layout("gluoncv"), find_variant("resnet_i3d", "i3d-r50"), bound, {})
+for _, group in groupby(slots, key=lambda slot: slot.canonical):
+    group = list(group)
+    shape = group[0].file_shape(bound)
+    view = memoryview(random.random_sample(shape).astype("<f4").reshape(-1)).cast("B")
+    tensors += [Tensor(slot.name, "float32", shape, Held(view)) for slot in group]
+with replacing(sys.argv[1], force=True) as out:
+    write_params(out, tensors, Form())
+"""
+"""Writes GluonCV's I3D-R50 in MXNet's format at the path given."""
 
 WRITE_I3D = """
 import sys
@@ -202,7 +230,7 @@ class Bench:
         path = os.path.join(self.folder, SOURCES[label])
         network, suffix = os.path.splitext(SOURCES[label])
         if suffix != ".pkl":
-            self.run([self.python, "-c", WRITE_C3D, path])
+            self.run([self.python, "-c", WRITE_MXNET if suffix == ".params" else WRITE_C3D, path])
             return path
         code = (
             "import sys; from converters.cli.demo_parity import write_seeded; "
@@ -237,7 +265,7 @@ class Bench:
 
     def words(self, row: Row, source: str) -> list[str]:
         """The command line of a row."""
-        layout = "vmz" if source.endswith(".pkl") else "c3d"
+        layout = {".pkl": "vmz", ".params": "gluoncv"}.get(os.path.splitext(source)[1], "c3d")
         places = {"{layout}": layout, "{source}": source, "{output}": self.output(row)}
         start = self.command if row.command else (self.python,)
         return [*start, *(places.get(word, word) for word in row.words)]

@@ -95,11 +95,10 @@ def _of_tensorflow(tensors: Mapping[str, Tensor], others: Iterable[str]) -> Iter
         leaf = path.rpartition("/")[2]
         tensor = tensors.get(name)
         owners = path.split("/")[:-1] if name.endswith(ATTRIBUTE) else ()
-        if any(owner in _OBJECTS for owner in owners):
-            kind = next(_OBJECTS[owner] for owner in owners if owner in _OBJECTS)
-            yield name, COUNTERS if re.fullmatch(_SCALAR, leaf.lstrip("_")) else kind
-        elif variable_of_slot(name, tensors, any_word=True):
+        if variable_of_slot(name, tensors, any_word=True):
             yield name, AVERAGES if re.search(_AVERAGE, leaf) else SLOTS
+        elif owner := next((owner for owner in owners if owner in _OBJECTS), ""):
+            yield name, COUNTERS if re.fullmatch(_SCALAR, leaf.lstrip("_")) else _OBJECTS[owner]
         elif tensor is not None and max(tensor.shape, default=1) > 1:
             continue
         elif re.fullmatch(_SCALAR, leaf):

@@ -147,6 +147,38 @@ def test_other_weights_leave_a_flattened_axis_open(tmp_path):
     assert "flattened in another order" in found["fc1.weight"]
 
 
+@pytest.mark.parametrize(
+    "layers",
+    [
+        {"c.w": (4, 3, 3, 3), "f.w": (32, 64), "f.b": (32,), "g.w": (64, 32), "g.b": (64,), "h.w": (5, 64)},
+        {"c.w": (4, 3, 3, 3), "f.w": (32, 64), "f.b": (32,), "n.w": (64,), "h.w": (64, 32)},
+        {"s.w": (64, 3, 3, 3), "c.w": (4, 64, 3, 3), "c.b": (4,), "f.w": (32, 64), "f.b": (32,)},
+        {"s.w": (36, 3, 3, 3), "c.w": (4, 36, 1, 1), "f.w": (9, 36), "f.b": (9,), "h.w": (5, 9)},
+    ],
+)
+def test_a_flattened_axis_is_as_long_as_another_layers_outputs(layers, tmp_path):
+    """A later layer says nothing of it, nor does an earlier one that a convolution of fewer channels follows."""
+    one, other = ({name: values(*shape) for name, shape in layers.items()} for _ in range(2))
+    found = doubts(tmp_path, one, {f"net.{name}": array for name, array in other.items()})
+    assert "flattened" in found["f.w"]
+
+
+def test_inputs_that_the_layer_before_puts_out_are_not_flattened(tmp_path):
+    layers = {
+        "c.w": (8, 3, 3, 3),
+        "c.b": (8,),
+        "d.w": (4, 8, 3, 3),
+        "n.w": (16,),
+        "f.w": (12, 16),
+        "f.b": (12,),
+        "g.w": (5, 12),
+        "g.b": (5,),
+    }
+    one, other = ({name: values(*shape) for name, shape in layers.items()} for _ in range(2))
+    found = doubts(tmp_path, one, {f"net.{name}": array for name, array in other.items()})
+    assert not any(found.values())
+
+
 @pytest.mark.parametrize("volume", [(4, 3, 3), (8, 2, 2)], ids=str)
 @pytest.mark.parametrize("noise", [1e-4, 1])
 def test_a_square_matrix_may_have_a_flattened_axis(volume, noise, tmp_path):
