@@ -32,6 +32,7 @@ GOLDEN_TESTS = {
     "movinet": "conversion/test_movinet.py::test_converted_file_computes_what_tensorflow_computed",
     "nonlocal": "conversion/test_zoo.py::test_video_nonlocal_net",
     "nonlocal-recorded": "conversion/test_zoo.py::test_video_nonlocal_net",
+    "paddle": "conversion/test_paddle.py::test_a_converted_file_computes_what_paddlevideo_computed",
     "resnet-targets": "networks/test_targets.py::test_a_file_computes_what_its_own_network_computes",
     "slowfast": "conversion/test_zoo.py::test_pyslowfast",
     "targets": "networks/test_targets.py::test_a_file_computes_what_its_own_network_computes",

@@ -48,7 +48,7 @@ def convert_by_mapping(
             matched, checkpoint.tensors, dtype=write.dtype, path=path, record=checkpoint.provenance
         )
         notes = list(plan.notes)
-        if file.accept_unsure:
+        if mapping.accepted_rows:
             notes.append("rows of the mapping that nobody has confirmed were taken")
         if not read.checksum:
             notes.append(UNCHECKED)

@@ -17,7 +17,7 @@ from .operations.values import Cast
 from .rounding import is_exact
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping, Sequence
+    from collections.abc import Iterator, Mapping, Sequence, Set
 
     from converters.formats.checkpoint import Checkpoint
     from converters.mapping.match import Match
@@ -106,6 +106,19 @@ def cast_note(rows: Sequence[Row], tensors: Mapping[str, Tensor], dtype: str) ->
     )
 
 
+def _averages_note(match: Match, entry: str, without: Set[str]) -> str:
+    """Which of the network's variables have the values of averages."""
+    names = [match.file_name(slot) for slot in match.slots if slot.name]
+    plain = [name for name in names if name in without]
+    if not plain:
+        return f"the variables have the values of their averages {entry} (--entry)"
+    named = ", ".join(map(printable, plain[:2])) + (f" and {len(plain) - 2} more" if len(plain) > 2 else "")
+    return (
+        f"{len(names) - len(plain)} of {len(names)} variables have the values of their averages {entry} (--entry); "
+        f"there is none of {named}, which are as trained"
+    )
+
+
 def input_notes(checkpoint: Checkpoint, match: Match, info: NetworkInfo) -> Iterator[str]:
     """How the input was read."""
     if match.has_inverse_std:
@@ -125,7 +138,7 @@ def input_notes(checkpoint: Checkpoint, match: Match, info: NetworkInfo) -> Iter
         names = ", ".join(beside[:8]) + (f" and {len(beside) - 8} more" if len(beside) > 8 else "")
         yield f"the weights are {which}; beside them are {names} (--entry takes another)"
     if checkpoint.format == "tensorflow" and "wrapper" in checkpoint.details:
-        yield f"the variables have the values of their averages {checkpoint.details['wrapper']} (--entry)"
+        yield _averages_note(match, checkpoint.details["wrapper"], {*checkpoint.details["without_average"]})
     usual = match.variant.values.get("stem_t")
     frames = match.sizes.get("stem_t")
     if usual and len(usual) == 2 and frames != usual[0] and "stem_stride" in info.settings:

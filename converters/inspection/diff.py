@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from dataclasses import asdict, dataclass
-from math import isfinite, sqrt
+from math import isfinite, nan, sqrt
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from converters.conversion.arrays import arrays
@@ -20,6 +20,7 @@ from converters.mapping.names import BATCHES
 from converters.mapping.network_info import network_info
 from converters.mapping.settings import settings_text
 from converters.mapping.variants import BN_EPS
+from converters.printable import printable
 from converters.shown import Shown
 from converters.tensor import ITEMSIZE, same_bytes
 
@@ -188,6 +189,9 @@ def diff(
             rows, others = _compare_all(file_a.tensors, file_b.tensors), others_inside(file_a, file_b)
         elif same_files(file_a, file_b):
             rows, others = _equal_tensors(file_a), equal_others(file_a)
+        elif left and right and left.match.prefix != right.match.prefix and _is_one_network(left, right):
+            rows = _compare_all(_without_prefix(left), _without_prefix(right))
+            others = others_of(file_a, file_b)
         else:
             rows, others = _compare_all(file_a.tensors, file_b.tensors), others_of(file_a, file_b)
         return Difference(
@@ -227,21 +231,31 @@ def _identify(checkpoint: Checkpoint, layout: str | None) -> _Identified | None:
     return _Identified(checkpoint=checkpoint, match=match, info=info, own=own, undo=Undo(undo, info.settings))
 
 
+def _is_one_network(left: _Identified, right: _Identified) -> bool:
+    return left.match.variant.family == right.match.variant.family
+
+
 def _needs_translation(left: _Identified, right: _Identified) -> bool:
     """Whether the files hold networks of one family with different names or axes; different sizes do not matter."""
-    if left.match.variant.family != right.match.variant.family:
+    if not _is_one_network(left, right):
         return False
-    if left.match.layout.name != right.match.layout.name:
+    if left.match.layout.name != right.match.layout.name or left.match.names != right.match.names:
         return True
     ranks = [
         {
-            name: len(side.checkpoint.tensors[name].shape)
+            slot.name: len(side.checkpoint.tensors[side.match.file_name(slot)].shape)
             for slot in side.match.slots
-            if slot.name and (name := side.match.file_name(slot))
+            if slot.name
         }
         for side in (left, right)
     ]
     return ranks[0] != ranks[1]
+
+
+def _without_prefix(side: _Identified) -> dict[str, Tensor]:
+    """All tensors of a file, by their names without the prefix that those of the network have."""
+    prefix = side.match.prefix
+    return {name.removeprefix(prefix): tensor for name, tensor in side.checkpoint.tensors.items()}
 
 
 def _canonical_tensors(side: _Identified, eps: float) -> dict[str, Tensor]:
@@ -274,6 +288,10 @@ def _notes(left: _Identified, right: _Identified, *, canonical: bool) -> Iterato
             )
     elif left.info.bn_eps != right.info.bn_eps:
         yield f"A's batch norm eps is {left.info.bn_eps:g}, B's {right.info.bn_eps:g}"
+    prefixes = left.match.prefix, right.match.prefix
+    if not canonical and prefixes[0] != prefixes[1] and _is_one_network(left, right):
+        words = [f"the prefix {printable(prefix)!r}" if prefix else "no prefix" for prefix in prefixes]
+        yield f"A's names have {words[0]}, B's {words[1]}: compared without"
     of_a, of_b = left.info.settings, right.info.settings
     if apart := [name for name in of_a if name in of_b and name != BN_EPS and of_a[name] != of_b[name]]:
         yield f"A has {settings_text(of_a, apart)}, B {settings_text(of_b, apart)}"
@@ -323,13 +341,15 @@ class _Distance(NamedTuple):
 def _distance(left: Tensor, right: Tensor) -> _Distance:
     """How far two tensors of one shape are apart; two NaN are equal.
 
-    The cosine is over the elements that are finite in both: 1 if both are zero there, NaN if only one of them is.
+    The cosine is over the elements that are finite in both: NaN if one of them is zero there, or both are and others
+    differ.
     """
     import numpy
 
     largest, unequal, other_bits = 0.0, 0, 0
     bits = f"u{ITEMSIZE[left.dtype]}" if left.dtype != "bfloat16" else "u4"  # as numpy has it
     product = left_square = right_square = 0.0
+    whole = left.dtype == right.dtype and "float" not in left.dtype
     with numpy.errstate(all="ignore"):
         for raw_x, raw_y in _aligned(arrays(left.data, left.dtype), arrays(right.data, right.dtype)):
             x, y = raw_x.astype("float64"), raw_y.astype("float64")
@@ -342,15 +362,25 @@ def _distance(left: Tensor, right: Tensor) -> _Distance:
             if not (finite | same).all():
                 largest = float("inf")
             x, y = x[finite], y[finite]
-            largest = max(largest, float(numpy.abs(x - y).max(initial=0.0)))
+            largest = max(
+                largest, _farthest(raw_x, raw_y) if whole else float(numpy.abs(x - y).max(initial=0.0))
+            )
             # Not x @ y: on a busy machine BLAS waits longer for its threads than all else takes.
             product += float(numpy.einsum("i,i", x, y))
             left_square += float(numpy.einsum("i,i", x, x))
             right_square += float(numpy.einsum("i,i", y, y))
     if left_square == right_square == 0:
-        return _Distance(largest, 1.0, unequal, other_bits)
+        return _Distance(largest, 1.0 if isfinite(largest) else nan, unequal, other_bits)
     norm = sqrt(left_square) * sqrt(right_square)
-    return _Distance(largest, product / norm if norm else float("nan"), unequal, other_bits)
+    return _Distance(largest, product / norm if norm else nan, unequal, other_bits)
+
+
+def _farthest(x: Any, y: Any) -> float:
+    """The largest difference of integers, which float64 may not tell apart."""
+    import numpy
+
+    apart = numpy.where(x > y, x.astype("u8") - y.astype("u8"), y.astype("u8") - x.astype("u8"))
+    return float(apart.max(initial=0))
 
 
 def _aligned(left: Iterator[Any], right: Iterator[Any]) -> Iterator[tuple[Any, Any]]:

@@ -119,15 +119,23 @@ def network_info(
 
 
 def _choices(match: Match, provenance: Mapping[str, Any] | None) -> Iterator[str]:
-    """The variants that fit a file, by the name of their model where it is the only one; the models of a variant where
+    """The variants that fit a file, by the name of their only model where each has one; the models of a variant where
     these compute different things."""
+    by_variant: dict[str, tuple[str, ...]] = {}
+    only: dict[str, str] = {}
     for variant in readable_variants(families(match.layout)):
         if variant.name in match.choices:
             candidate = match.replace(variant=variant)
-            rows = _models_of(candidate, provenance, None)
-            of_models = _settings(candidate, rows)["choices"]
-            only = rows[0].name if len(rows) == 1 else ""
-            yield from of_models or (only or variant.name,)
+            by_variant[variant.name] = _settings(candidate, _models_of(candidate, provenance, None))[
+                "choices"
+            ]
+            named = [
+                row.name for row in match.layout.models if row.name and is_for(row.variants, variant.name)
+            ]
+            only[variant.name] = named[0] if len(named) == 1 else ""
+    every = all(by_variant[name] or only[name] for name in by_variant)
+    for name, of_models in by_variant.items():
+        yield from of_models or (only[name] if every else name,)
 
 
 def _recorded_settings(match: Match, recorded: Mapping[str, Any]) -> dict[str, Any]:

@@ -5,6 +5,7 @@ Everything proposed has been tried, so no hint leads to the next one.
 
 from __future__ import annotations
 
+import re
 from typing import TYPE_CHECKING, Protocol
 
 from converters.printable import printable
@@ -27,6 +28,12 @@ if TYPE_CHECKING:
     """The match of a file if its head has this name and names of these patterns are dropped."""
 
 _MOST_PATTERNS = 4
+
+_DETECTOR = re.compile(
+    r"(?:^|[._])(?:roi_heads?|bbox_head|box_head|detection_head|box_predictor|rpn_head|cls_score)(?:[._]|$)"
+)
+"""What OpenMMLab, pytorchvideo, torchvision and Detectron call the layers of a detector's head, which classifies
+regions and not clips."""
 
 
 class Matched(Protocol):
@@ -57,8 +64,12 @@ def remedy(
     own_head = _of_head(slots, head_modules, names)
     if not own_head and all(slot.canonical.rpartition(".")[0] in head_modules for slot in missing):
         head = _linear_layer(layout, variant, head_modules, unused, tensors)
-        if head and fits(head, ()):
+        if head and fits(head, ()) and not _DETECTOR.search(head):
             return f"if {printable(head)} is its head, say so: --head {printable(head)}"
+        if head and _DETECTOR.search(head):
+            rest = _without(list(unused.values()), kept, own_head, tensors, fits)
+            what = f"{printable(head)} is a detector's head, and no detector with this backbone is known"
+            return f"{what}; {rest}" if rest else what
     return _without(list(unused.values()), kept, own_head, tensors, fits)
 
 

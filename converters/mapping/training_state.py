@@ -19,17 +19,20 @@ AVERAGES_OF_LOSSES = "averages of losses"
 """What a name is, in words."""
 
 _LOSS_WORDS = frozenset(
-    ("criterion", "criterions", "criteria", "loss", "losses", "lossfn", "bce", "ce", "nll", "objective")
+    (
+        *("criterion", "criterions", "criteria", "loss", "losses", "lossfn", "bce", "ce", "nll", "objective"),
+        *("entropy", "focal", "cost"),
+    )
 )
 _METRIC_WORDS = frozenset(
     (
         *("metric", "metrics", "meter", "meters", "acc", "accuracy", "accuracies", "top1", "top5"),
         *("precision", "recall", "f1", "fscore", "auc", "auroc", "confmat", "confusion", "iou", "jaccard"),
-        *("kappa", "mcc"),
+        *("kappa", "mcc", "ece"),
     )
 )
-_LOSS_BUFFERS = frozenset(("pos_weight",))
-"""The buffers of ``torch.nn`` losses that no other module has (``BCEWithLogitsLoss``)."""
+_LOSS_BUFFERS = frozenset(("pos_weight", "class_weight", "class_weights"))
+"""The buffers of losses that no other module has: of ``torch.nn``'s ``BCEWithLogitsLoss``, and the usual names."""
 
 _PROFILER_BUFFERS = frozenset(
     ("total_ops", "total_params", "total_flops", "total_macs", "__flops__", "__macs__", "__params__")
@@ -49,7 +52,7 @@ _OBJECTS = {"optimizer": SLOTS, "_optimizer": SLOTS, "keras_api": METRICS, "metr
 _OBJECT_SLOT = "/.OPTIMIZER_SLOT/"
 _AVERAGE = r"(?i)average|(?:^|_)(?:ema|avg)(?:$|_)"
 _SLOT = (
-    r"(?:Adam|AdamMax|Adamax|Nadam|AMSGrad|RMSProp|Momentum|Adagrad|AdagradDA|Adadelta|Ftrl|ProximalAdagrad|LARS"
+    r"(?:Adam|AdamW|Lamb|Lion|AdamMax|Adamax|Nadam|AMSGrad|RMSProp|Momentum|Adagrad|AdagradDA|Adadelta|Ftrl|ProximalAdagrad|LARS"
     r"|adam_[mv]|m|v|vhat|vr|vc|rms|mg|momentum|velocity|accumulator|linear|accum_grad|accum_var)(?:_[0-9]+)?"
 )
 """The slots of TensorFlow's and Keras's optimizers (``tensorflow/python/training``, ``keras/optimizers``)."""

@@ -86,7 +86,8 @@ class Pair(Record):
 class UserMapping(Record):
     """A mapping file, expanded: ``left`` are the files it reads, ``right`` those it writes.
 
-    ``unsure`` are proposals that nobody has confirmed; ``sha256`` is that of the file's bytes.
+    ``unsure`` are proposals that nobody has confirmed, ``accepted_rows`` how many of them are among the pairs now;
+    ``sha256`` is that of the file's bytes.
     """
 
     path: str
@@ -95,6 +96,7 @@ class UserMapping(Record):
     right: Side
     pairs: tuple[Pair, ...]
     unsure: tuple[Pair, ...]
+    accepted_rows: int
     sha256: str
     reverse: bool
 
@@ -118,6 +120,7 @@ class UserMapping(Record):
         return self.replace(
             pairs=self.pairs + self.unsure,
             unsure=(),
+            accepted_rows=len(self.unsure),
             left=self.left.replace(drop=self.left.drop + self.left.left_over, left_over=()),
             right=self.right.replace(left_over=()),
         )
@@ -183,6 +186,7 @@ def parse_mapping(text: bytes, path: str, sha256: str = "") -> UserMapping:
         right=right,
         pairs=pairs,
         unsure=unsure,
+        accepted_rows=0,
         sha256=sha256,
         reverse=False,
     )

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 from .axes import AxisOrder
 from .flattened_axes import FlattenedAxes
 from .open_axes import pairs_with_open_axes
+from .rescaled import channels
 from .strong_evidence import settle_axes
 
 if TYPE_CHECKING:
@@ -24,10 +25,13 @@ _OPEN_AXES = "its values differ, and its axes of equal size may be in another or
 
 def compare_values(state: PairingState) -> None:
     """Compare all pairs whose values were read. What is sure of the same weights is equal in every element; of other
-    weights no axis can be sure that may be flattened, or could be another of its size."""
+    weights no axis can be sure that may be flattened, or could be another of its size. Where a vector is
+    equal, so should be the kernels of as many channels."""
     if state.equal is None:
         return
-    same_weights = _have_same_weights(state)
+    equal = _equal_places(state)
+    same_weights = _have_same_weights(state, equal)
+    equal_sizes = {size for i in equal if state.sides[0][i].is_vector for size in channels(state.sides[0][i])}
     similar = {} if same_weights else _similarities(state)
     mostly_similar = 2 * sum(found.alike or bool(found.other) for found in similar.values()) > len(similar)
     open_axes = pairs_with_open_axes(state)
@@ -42,7 +46,7 @@ def compare_values(state: PairingState) -> None:
             new = "" if arranged else _REORDERED
         elif state.hints.close(left, right):
             pass
-        elif same_weights:
+        elif same_weights or (not left.is_vector and channels(left) & equal_sizes):
             new = _OTHERS_EQUAL
         elif i in similar and (other := similar[i].other):
             state.exact_axes[i] = other
@@ -69,13 +73,17 @@ def _similarities(state: PairingState) -> dict[int, Similarity]:
     return found
 
 
-def _have_same_weights(state: PairingState) -> bool:
-    """Whether some kernel or matrix is the same in both files, or most tensors are."""
-    equal = [
+def _equal_places(state: PairingState) -> list[int]:
+    """The left places of the pairs that have the same values."""
+    return [
         i
         for i, partner in state.pairs.items()
         if state.equal_values(i, partner.place) and not _is_constant(state.sides[0][i])
     ]
+
+
+def _have_same_weights(state: PairingState, equal: list[int]) -> bool:
+    """Whether some kernel or matrix is the same in both files, or most tensors are."""
     return 2 * len(equal) > len(state.pairs) or any(not state.sides[0][i].is_vector for i in equal)
 
 

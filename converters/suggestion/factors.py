@@ -8,7 +8,7 @@ from __future__ import annotations
 import re
 from collections import defaultdict
 from math import prod
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from converters.conversion.arrays import arrays
 from converters.conversion.operations.values import Divide
@@ -16,6 +16,7 @@ from converters.record import Record
 from converters.tensor import FLOATS
 
 from .axes import change_of, vector_order
+from .name_similarity import role
 from .proposal import ProposedPair
 
 if TYPE_CHECKING:
@@ -26,7 +27,9 @@ if TYPE_CHECKING:
 
     from .fingerprints import TensorFingerprint
 
-_MODULE = re.compile(r"(.*)[/._]([^/._]+)")
+_NAME = re.compile(r"(?:(.*)[/.])?([^/.]+)")
+MAX_VECTORS = 6
+"""Vectors of one module, among which two may have a factor."""
 CLOSE = {"float64": 4e-7, "float32": 4e-7, "float16": 1e-3, "bfloat16": 8e-3}
 """How far a quotient may be from another program's, relative to it: some units in the last place of a dtype."""
 
@@ -56,21 +59,21 @@ def find_factors(checkpoint: Checkpoint, weights: Iterable[str], other: Checkpoi
     roles: dict[str, str] = {}
     kinds = {row["name"]: row["kind"] for row in checkpoint.details.get("layers", ())}
     for module, members in _modules(checkpoint, weights).items():
-        trio = _two_vectors_and_a_number(members, tensors)
-        if trio is None:
+        group = _vectors_and_a_number(members, checkpoint.tensors)
+        if group is None or group.factor in of.values():
             continue
-        *vectors, factor = trio
         if checkpoint.format == "caffe":
-            found = "BatchNorm" in str(kinds.get(module) or "BatchNorm") and factor == f"{module}/2"
+            named = "BatchNorm" in str(kinds.get(module) or "BatchNorm") and group.factor == f"{module}/2"
+            vectors = group.vectors if named and not _is_copied_alone(group, other) else ()
         else:
-            found = other is not None and _has_quotients(tensors, trio, other)
-            possible |= {} if found else dict.fromkeys(vectors, factor)
-        if found:
-            divide = Divide(by=tensors[factor])
-            of |= dict.fromkeys(vectors, factor)
-            tensors |= {name: divide.apply(tensors[name]) for name in vectors}
-        if found and factor.endswith("2"):
+            vectors = _divided_elsewhere(group, other) if other is not None else ()
+            possible |= {} if vectors else dict.fromkeys(group.vectors, group.factor)
+        divide = Divide(by=checkpoint.tensors[group.factor])
+        of |= dict.fromkeys(vectors, group.factor)
+        tensors |= {name: divide.apply(checkpoint.tensors[name]) for name in vectors}
+        if len(vectors) == 2 and group.factor.endswith("2"):
             roles |= dict(zip(vectors, ("mean", "variance"), strict=True))
+    possible = {name: factor for name, factor in possible.items() if name not in of}
     for layer, kind in kinds.items():
         if kind == "Scale":
             roles |= {f"{layer}/0": "scale", f"{layer}/1": "shift"}
@@ -116,43 +119,91 @@ def _possible_factor(pair: ProposedPair, left: Factors, right: Factors) -> str:
     return f"{name!r} may be a factor of its values" if name and not equal else ""
 
 
+class _Group(NamedTuple):
+    """Vectors of one size and the number that may be their factor, in ``tensors``."""
+
+    vectors: tuple[str, ...]
+    factor: str
+    tensors: Mapping[str, Tensor]
+
+    @property
+    def size(self) -> int:
+        return max(self.tensors[self.vectors[0]].shape, default=1)
+
+    @property
+    def number(self) -> float:
+        (number,) = _values(self.tensors[self.factor])
+        return float(number)
+
+
 def _modules(checkpoint: Checkpoint, weights: Iterable[str]) -> dict[str, list[str]]:
+    """The tensors of each module, the innermost modules first. An underscore may be part of a tensor's own name, as in
+    ``scale_factor``, or end its module's, so that each is tried."""
     modules: dict[str, list[str]] = defaultdict(list)
     for name in weights:
-        found = _MODULE.fullmatch(name)
-        if found and checkpoint.tensors[name].dtype in FLOATS:
-            modules[found[1]].append(name)
-    return modules
+        found = _NAME.fullmatch(name)
+        if not found or checkpoint.tensors[name].dtype not in FLOATS:
+            continue
+        start = found.start(2)
+        ends = [at for at in range(len(name) - 1, start, -1) if name[at] == "_"]
+        for end in [*ends, *([start - 1] if start else [])]:
+            modules[name[:end]].append(name)
+    return dict(sorted(modules.items(), key=lambda item: -len(item[0])))
 
 
-def _two_vectors_and_a_number(
-    members: Sequence[str], tensors: Mapping[str, Tensor]
-) -> tuple[str, str, str] | None:
-    """A module's tensors, if they are two vectors of one size and one number, which comes last here."""
-    if len(members) != 3 or any(sum(size != 1 for size in tensors[name].shape) > 1 for name in members):
+def _vectors_and_a_number(members: Sequence[str], tensors: Mapping[str, Tensor]) -> _Group | None:
+    """A module's means and variances, or else all of its vectors, beside the only number in it."""
+    sizes = {name: max(tensors[name].shape, default=1) for name in members}
+    vectors = [name for name in members if prod(tensors[name].shape) == sizes[name] > 1]
+    numbers = [name for name in members if sizes[name] == 1]
+    if len(members) == len(numbers) == 3:
+        *vectors, numbers[0] = numbers  # of three numbers the last one is the factor
+    elif len(numbers) != 1 or len({sizes[name] for name in vectors}) != 1:
         return None
-    # Of three numbers the last one is the factor.
-    one, other, factor = sorted(members, key=lambda name: -max(tensors[name].shape, default=1))
-    same = max(tensors[one].shape, default=1) == max(tensors[other].shape, default=1)
-    return (one, other, factor) if same and all(size == 1 for size in tensors[factor].shape) else None
+    named = [name for name in vectors if role(name) in ("mean", "variance")]
+    vectors = named if len(named) == 2 else vectors
+    return _Group(tuple(vectors), numbers[0], tensors) if 2 <= len(vectors) <= MAX_VECTORS else None
 
 
-def _has_quotients(tensors: Mapping[str, Tensor], trio: tuple[str, str, str], other: Checkpoint) -> bool:
-    """Whether another file has two vectors over a number that says something."""
-    *vectors, factor = trio
-    size = max(tensors[vectors[0]].shape, default=1)
-    (number,) = _values(tensors[factor])
-    if size == 1 or (number == 1 and not factor.endswith("2")):
+def _divided_elsewhere(group: _Group, other: Checkpoint) -> tuple[str, ...]:
+    """The vectors of which another file has the quotients, over a number that says something; or all where the other
+    file is a Caffe model with the same vectors and number, which is known to divide."""
+    if other.format == "caffe" and _copies(group.vectors, group, other) and _has_factor(group, other):
+        return group.vectors
+    if group.size == 1 or (group.number == 1 and not group.factor.endswith("2")):
+        return ()
+    divide = Divide(by=group.tensors[group.factor])
+    found = _in_other((divide.apply(group.tensors[name]) for name in group.vectors), other)
+    names = tuple(name for name, fits in zip(group.vectors, found, strict=True) if fits)
+    return names if len(names) > 1 else ()
+
+
+def _is_copied_alone(group: _Group, other: Checkpoint | None) -> bool:
+    """Whether another file has the vectors as they are, and no factor of theirs. By 0 is divided whatever is there."""
+    if other is None or group.size == 1 or group.number in (0, 1):
         return False
-    candidates = [
-        tensor
-        for tensor in other.tensors.values()
-        if tensor.dtype in FLOATS and prod(tensor.shape) == max(tensor.shape, default=1) == size
+    return _copies(group.vectors, group, other) and not _has_factor(group, other)
+
+
+def _copies(names: Iterable[str], group: _Group, other: Checkpoint) -> bool:
+    return all(_in_other((group.tensors[name] for name in names), other))
+
+
+def _has_factor(group: _Group, other: Checkpoint) -> bool:
+    return _copies([group.factor], group, other)
+
+
+def _in_other(tensors: Iterable[Tensor], other: Checkpoint) -> list[bool]:
+    """Whether another file has each of some vectors."""
+    return [
+        any(
+            close(tensor, candidate)
+            for candidate in other.tensors.values()
+            if candidate.dtype in FLOATS
+            and prod(candidate.shape) == max(candidate.shape, default=1) == max(tensor.shape, default=1)
+        )
+        for tensor in tensors
     ]
-    divide = Divide(by=tensors[factor])
-    return all(
-        any(close(divide.apply(tensors[name]), candidate) for candidate in candidates) for name in vectors
-    )
 
 
 def _values(tensor: Tensor) -> Any:

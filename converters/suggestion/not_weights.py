@@ -120,7 +120,7 @@ def is_filler(checkpoint: Checkpoint, name: str) -> bool:
 def _slot(name: str, tensors: Mapping[str, Tensor]) -> str:
     """The pattern of an optimizer's slot, which stands beside a variable of its shape; empty for anything else."""
     variable = variable_of_slot(name, tensors)
-    if variable not in tensors or tensors[variable].shape != tensors[name].shape:
+    if not variable or variable not in tensors or tensors[variable].shape != tensors[name].shape:
         return ""
     return slot_pattern(name, variable)
 

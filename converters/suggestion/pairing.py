@@ -13,6 +13,7 @@ from .by_module import fill_rest, pair_vectors
 from .by_order import pair_rest, pair_weights_in_order
 from .compare_values import compare_values
 from .module_names import doubt_split_modules
+from .rescaled import doubt_rescaled
 from .state import Hints, PairingState
 from .strong_evidence import pair_by_families, pair_by_quotients, pair_by_shape, pair_by_values
 
@@ -45,4 +46,5 @@ def propose(
         fill_rest(state, side)
     doubt_split_modules(state)
     compare_values(state)
+    doubt_rescaled(state)
     return state.proposal()

@@ -136,6 +136,12 @@ class _Side(NamedTuple):
 def _side(checkpoint: Checkpoint, other: Checkpoint, *, values: bool) -> _Side:
     if len(checkpoint.tensors) > MAX_TENSORS:
         raise Refused(f"has more than {MAX_TENSORS:,} tensors", path=checkpoint.path)
+    if "" in checkpoint.tensors or "" in checkpoint.other_values:
+        raise Refused(
+            "has a tensor with an empty name, which no mapping can name",
+            path=checkpoint.path,
+            hint="give it a name, and try again",
+        )
     names = sort_out(checkpoint)
     return _Side(checkpoint, names, find_factors(checkpoint, names.weights, other if values else None))
 

@@ -67,7 +67,7 @@ def run_with(heads: dict[str, int], prefix: str, beside: str) -> Checkpoint:
     ("command", "prefix", "heads", "beside", "option"),
     [
         ("torchvision", "", {"classifier.1": 2048}, "", "--head classifier.1"),
-        ("inflate", "module.base_model.", {"module.new_fc": 2048}, "", "--head module.new_fc"),
+        ("inflate", "module.trunk.", {"module.new_fc": 2048}, "", "--head module.new_fc"),
         ("inflate", "", {"fc.0": 2048, "fc.3": 51}, "", "--drop 'fc.*'"),
         ("torchvision", "model.", {"model.fc": 2048}, "queue", "--drop 'queue'"),
     ],

@@ -62,11 +62,9 @@ def file_of(name: str, one) -> dict[str, Tensor]:
     """A file's tensors. Vectors and what changes its axes have values of their own, variances of every size that an
     eps of 1e-3 can be taken from; big tensors that keep their bytes are one value throughout."""
     sizes, found = layout_weights.sizes(one), {}
-    scope = load_layout(name).scope_for(sizes)
-    for slot in tensor_slots(load_layout(name), one, sizes, {"blending": False}):
-        if not slot.name:
+    for entry in tensor_slots(load_layout(name), one, sizes, {"blending": False}):
+        if not entry.name:
             continue
-        entry = slot._replace(name=scope + slot.name)
         shape = entry.file_shape(sizes)
         random = np.random.default_rng(zlib.crc32(entry.canonical.encode()))
         if entry.leaf == "running_var":

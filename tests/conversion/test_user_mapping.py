@@ -424,6 +424,16 @@ def test_unsure_rows_are_never_used_silently(tmp_path):
     assert any("nobody has confirmed" in note for note in result.notes)
 
 
+@pytest.mark.parametrize("left_over", ["", '[from]\nleft_over = ["z"]\n'])
+def test_no_row_was_unsure_and_none_is_said_to_be(left_over, tmp_path):
+    (tmp_path / "map.toml").write_text(f'{left_over}[tensors]\n"a" = "x"\n')
+    torch.save({name: torch.ones(2) for name in ("az" if left_over else "a")}, tmp_path / "in.pth")
+    result = convert(
+        tmp_path / "in.pth", tmp_path / "out.pth", mapping=tmp_path / "map.toml", accept_unsure=True
+    )
+    assert not any("confirmed" in note for note in result.notes)
+
+
 # Whole files
 
 

@@ -201,3 +201,29 @@ def test_the_command_folds_names_and_exits_with_1(run, tmp_path):
     assert run("diff", "a.pth", "a.pth").returncode == 0
     assert run("diff", "a.pth", "no.pth").returncode == 3
     assert run("diff", "a.pth").returncode == 2
+
+
+def test_files_of_one_layout_are_compared_whole_whatever_their_prefix(r2d, tmp_path):
+    convert(r2d, tmp_path / "a.pth", to="vmz-pt")
+    state = torch.load(tmp_path / "a.pth")
+    torch.save({f"model.{name}": value for name, value in state.items()}, tmp_path / "b.pth")
+    found = diff(tmp_path / "a.pth", tmp_path / "b.pth")
+    assert not found.canonical
+    assert all(row.kind == "equal" for row in found.rows)
+    assert any("B's the prefix 'model.'" in note for note in found.notes)
+    counters = {name: value + 1 if name.endswith("tracked") else value for name, value in state.items()}
+    torch.save({f"model.{name}": value for name, value in counters.items()}, tmp_path / "c.pth")
+    assert not diff(tmp_path / "b.pth", tmp_path / "c.pth").same
+    changed = [row.name for row in diff(tmp_path / "a.pth", tmp_path / "c.pth").rows if row.kind != "equal"]
+    assert changed == [name for name in state if name.endswith("tracked")]
+
+
+def test_numbers_that_float64_cannot_hold_and_vectors_without_an_angle(tmp_path):
+    def row(a, b):
+        for name, value in (("a", a), ("b", b)):
+            torch.save({"w": torch.tensor(value)}, tmp_path / f"{name}.pth")
+        return diff(tmp_path / "a.pth", tmp_path / "b.pth").rows[0]
+
+    assert row([1 << 62, 5], [(1 << 62) + 1, -(1 << 63)]).largest == float((1 << 63) + 5)
+    assert row([1 << 62], [(1 << 62) + 1]).largest == 1
+    assert math.isnan(row([0.0, 0.0], [float("inf"), 0.0]).cosine)

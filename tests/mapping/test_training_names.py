@@ -42,6 +42,11 @@ ASIDE = {
     "losses.0.alpha": ((), "float32", LOSSES),
     "train_ce_loss.weight": ((51,), "float32", LOSSES),
     "head_.pos_weight": ((51,), "float64", LOSSES),
+    "cross_entropy.weight": ((51,), "float32", LOSSES),
+    "focal.alpha": ((), "float32", LOSSES),
+    "cost_fn.weight": ((51,), "float32", LOSSES),
+    "class_weights": ((51,), "float32", LOSSES),
+    "ece.bins": ((15,), "float32", METRICS),
     "val_acc.tp": ((51,), "int64", METRICS),
     "val_metrics.MulticlassAccuracy.fn": ((51,), "int64", METRICS),
     "testF1Score.tn": ((), "int64", METRICS),
@@ -126,7 +131,7 @@ def test_a_real_fault_is_not_hidden(fault: str) -> None:
         ("torchvision", "mc3-18", "backbone.", "head"),
         ("torchvision", "r3d-18", "module.base_model.", "module.new_fc"),
         ("torchvision", "r3d-18", "model.encoder.", "model.classifier.1"),
-        ("torchvision", "resnet2d-50", "module.base_model.", "module.new_fc"),
+        ("torchvision", "resnet2d-50", "module.trunk.", "module.new_fc"),
         ("pyslowfast", "slowonly-r50", "net.trunk.", "net.fc_out"),
         ("vmz-pt", "ir-csn-26", "", "classifier.4"),
     ],
@@ -342,3 +347,25 @@ def test_no_name_of_a_network_is_left_aside() -> None:
     tensors = {name: tensor for _, name, tensor in every_pytorch_name()}
     assert len(tensors) > 2000
     assert left_aside("pytorch", tensors, ()) == {}
+
+
+@pytest.mark.parametrize(
+    ("layout", "network", "head"),
+    [
+        ("mmaction2", "ir-csn-50", "roi_head.bbox_head.fc_cls"),
+        ("pytorchvideo", "i3d-r50", "detection_head.proj"),
+        ("torchvision", "r3d-18", "roi_heads.box_predictor.cls_score"),
+    ],
+)
+def test_a_detectors_head_is_no_classifier(layout: str, network: str, head: str) -> None:
+    """Nobody is told to take it for one; without it the backbone is converted."""
+    classifier = {"mmaction2": "cls_head.fc_cls", "pytorchvideo": "blocks.6.proj", "torchvision": "fc"}[
+        layout
+    ]
+    named = {name.replace(classifier, head): tensor for name, tensor in shells(layout, network).items()}
+    with pytest.raises(Refused) as caught:
+        recognized(named)
+    assert "--head" not in caught.value.hint
+    assert f"{head} is a detector's head" in caught.value.hint
+    (pattern,) = re.findall(r"--drop '([^']+)'", caught.value.hint)
+    assert not recognized(named, drop=(pattern,)).sizes["classes"]

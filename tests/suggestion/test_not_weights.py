@@ -423,8 +423,9 @@ def test_two_networks_are_said_in_one_sentence(left, right, run, tmp_path):
     save(tmp_path / "b.pth", {name.replace("layers", "stage"): array for name, array in right.items()})
     done = run("suggest", "a.pth", "b.pth", "-o", "map.toml")
     assert (done.returncode, done.stdout) == (1, "")
-    assert len(done.stderr.splitlines()) == 1
-    assert "is not the same network as" in done.stderr
+    sentence, hint = done.stderr.splitlines()
+    assert "is not the same network as" in sentence
+    assert hint == "hint: give two files of one network"
     assert not (tmp_path / "map.toml").exists()
 
 
@@ -468,3 +469,12 @@ def test_slots_are_those_of_layouts_too(slot, pattern, tmp_path):
     file = save(tmp_path / "b.pth", {"w": values(2, 3), slot: values(4, 3)})
     with open_checkpoint(str(file)) as found:
         assert sort_out(found).weights == ("w", slot)
+
+
+@pytest.mark.parametrize("side", [0, 1])
+def test_a_tensor_without_a_name(side, tmp_path):
+    files = [tmp_path / "a.pth", tmp_path / "b.pth"]
+    torch.save({"": torch.ones(3, 4), "o": torch.ones(2, 5)}, files[side])
+    torch.save({"k": torch.ones(3, 4), "p": torch.ones(2, 5)}, files[1 - side])
+    with pytest.raises(Refused, match="empty name"):
+        suggest(*files, tmp_path / "map.toml")

@@ -147,6 +147,38 @@ def test_other_weights_leave_a_flattened_axis_open(tmp_path):
     assert "flattened in another order" in found["fc1.weight"]
 
 
+@pytest.mark.parametrize(
+    "layers",
+    [
+        {"c.w": (4, 3, 3, 3), "f.w": (32, 64), "f.b": (32,), "g.w": (64, 32), "g.b": (64,), "h.w": (5, 64)},
+        {"c.w": (4, 3, 3, 3), "f.w": (32, 64), "f.b": (32,), "n.w": (64,), "h.w": (64, 32)},
+        {"s.w": (64, 3, 3, 3), "c.w": (4, 64, 3, 3), "c.b": (4,), "f.w": (32, 64), "f.b": (32,)},
+        {"s.w": (36, 3, 3, 3), "c.w": (4, 36, 1, 1), "f.w": (9, 36), "f.b": (9,), "h.w": (5, 9)},
+    ],
+)
+def test_a_flattened_axis_is_as_long_as_another_layers_outputs(layers, tmp_path):
+    """A later layer says nothing of it, nor does an earlier one that a convolution of fewer channels follows."""
+    one, other = ({name: values(*shape) for name, shape in layers.items()} for _ in range(2))
+    found = doubts(tmp_path, one, {f"net.{name}": array for name, array in other.items()})
+    assert "flattened" in found["f.w"]
+
+
+def test_inputs_that_the_layer_before_puts_out_are_not_flattened(tmp_path):
+    layers = {
+        "c.w": (8, 3, 3, 3),
+        "c.b": (8,),
+        "d.w": (4, 8, 3, 3),
+        "n.w": (16,),
+        "f.w": (12, 16),
+        "f.b": (12,),
+        "g.w": (5, 12),
+        "g.b": (5,),
+    }
+    one, other = ({name: values(*shape) for name, shape in layers.items()} for _ in range(2))
+    found = doubts(tmp_path, one, {f"net.{name}": array for name, array in other.items()})
+    assert not any(found.values())
+
+
 @pytest.mark.parametrize("volume", [(4, 3, 3), (8, 2, 2)], ids=str)
 @pytest.mark.parametrize("noise", [1e-4, 1])
 def test_a_square_matrix_may_have_a_flattened_axis(volume, noise, tmp_path):
@@ -449,6 +481,63 @@ def test_a_factor_in_another_file_is_seen_by_its_quotients(tmp_path):
     assert ", over = " not in (tmp_path / "map.toml").read_text()
 
 
+NAMES = {
+    "factor": ("bn{}/mean", "bn{}/variance", "bn{}/factor", "scale{}/scale", "scale{}/offset"),
+    "scale_factor": ("bn{}/mean", "bn{}/variance", "bn{}/scale_factor", "scale{}/scale", "scale{}/offset"),
+    "one module": ("bn{}.mean", "bn{}.variance", "bn{}.scale_factor", "bn{}.scale", "bn{}.shift"),
+    "numbered": ("bn{}/0", "bn{}/1", "bn{}/2", "bn{}/3", "bn{}/4"),
+    "underscores": ("bn{}_mean", "bn{}_variance", "bn{}_moving_fraction", "bn{}_scale", "bn{}_offset"),
+}
+
+
+@pytest.mark.parametrize("names", NAMES.values(), ids=NAMES)
+@pytest.mark.parametrize("further", [False, True])
+def test_a_factor_of_any_name(names, further, tmp_path):
+    """Also beside scale and shift; with other values it is seen by its place."""
+    blobs, right = norms(999.982)
+    left = {f"conv{place}/w": blobs[f"conv_{place}/0"] for place in range(3)}
+    for place in range(3):
+        old = (f"bn_{place}/0", f"bn_{place}/1", f"bn_{place}/2", f"scale_{place}/0", f"scale_{place}/1")
+        left |= {name.format(place): blobs[blob] for name, blob in zip(names, old, strict=True)}
+    if further:
+        right = {name: array + np.float32(0.01) * abs(values(*array.shape)) for name, array in right.items()}
+    a, b = save(tmp_path / "a.pth", left), save(tmp_path / "b.pth", right)
+    found = suggest(a, b, tmp_path / "map.toml")
+    rows = {row["to"]: row["doubt"] for row in found.rows if "running" in row["to"]}
+    assert all(rows.values()) if further else (found.unsure, found.left_over) == (0, ((), ()))
+    if not further:
+        convert(a, tmp_path / "out.pth", mapping=tmp_path / "map.toml")
+        state = torch.load(tmp_path / "out.pth", weights_only=True)
+        for name, wanted in right.items():
+            np.testing.assert_allclose(state[name].numpy(), wanted, rtol=4e-7)
+
+
+@pytest.mark.parametrize("factor", [999.982, 1.0])
+@pytest.mark.parametrize("name", ["{}/{}", "{}_{}", "{}.{}"])
+def test_blobs_as_a_caffe_model_has_them_are_copied(factor, name, tmp_path):
+    """Whoever dumped the blobs divided nothing."""
+    left, _ = norms(factor, names=("norm_{}", "scale_{}"))
+    a = write_norms(tmp_path / "a.caffemodel", left)
+    dump = {name.format(*old.replace("_", "").split("/")): array for old, array in left.items()}
+    b = save(tmp_path / "b.pth", dump)
+    for one, two, out in ((a, b, "out.pth"), (b, a, "out.caffemodel")):
+        found = suggest(one, two, tmp_path / "map.toml", force=True)
+        assert (found.unsure, found.left_over) == (0, ((), ()))
+        convert(one, tmp_path / out, mapping=tmp_path / "map.toml")
+        assert contents(tmp_path / out) == contents(two)
+
+
+def test_blobs_without_their_factors_are_copied_too(tmp_path):
+    left, _ = norms(999.982, names=("norm_{}", "scale_{}"))
+    a = write_norms(tmp_path / "a.caffemodel", left)
+    dump = {
+        name.replace("_", ""): array for name, array in left.items() if len(array.shape) > 1 or array.size > 1
+    }
+    found = suggest(a, save(tmp_path / "b.pth", dump), tmp_path / "map.toml")
+    assert {row["why"] for row in found.rows} == {"values"}
+    assert (found.unsure, len(found.left_over[0])) == (0, 3)
+
+
 @pytest.mark.parametrize("blobs", ["012", "abc"])
 @pytest.mark.parametrize("factor", [999.982, 0.5])
 def test_a_fresh_networks_ones_and_zeros_are_no_constants(blobs, factor, tmp_path):
@@ -465,3 +554,66 @@ def test_a_fresh_networks_ones_and_zeros_are_no_constants(blobs, factor, tmp_pat
     sums = [doubt for name, doubt in found.items() if name.startswith("bn")]
     assert len(sums) == 6
     assert all("may be a factor" in doubt for doubt in sums)
+
+
+# Kernels that were multiplied by what one file keeps apart
+
+
+def rescaled(kind: str) -> tuple[dict[str, np.ndarray], dict[str, np.ndarray]]:
+    """A network of three convolutions as it was trained, and as it runs. Biases are the same where they can be."""
+    left, right = {}, {}
+    for place, inputs in enumerate((3, 8, 8)):
+        kernel, bias, vectors = values(8, inputs, 3, 3), values(8), [abs(values(8)) + 1 for _ in range(4)]
+        lengths = vectors[0].reshape(8, 1, 1, 1)
+        if kind == "folded":
+            names = [f"b.{place}.{word}" for word in ("weight", "bias", "running_mean", "running_var")]
+            left |= {f"c.{place}.weight": kernel, **dict(zip(names, vectors, strict=True))}
+            bias = vectors[1] - vectors[2]
+        else:
+            new, other = {
+                "weight_norm": ("weight_v", {"weight_g": lengths}),
+                "one length": ("weight_v", {"weight_g": lengths[0]}),
+                "parametrized": (
+                    "parametrizations.weight.original1",
+                    {"parametrizations.weight.original0": lengths},
+                ),
+                "spectral_norm": ("weight_orig", {"weight_u": vectors[1], "weight_v": values(9 * inputs)}),
+            }[kind]
+            left |= {f"c.{place}.{name}": array for name, array in {new: kernel, **other}.items()}
+            left[f"c.{place}.bias"] = bias
+        right |= {f"net.{place}.weight": kernel * lengths, f"net.{place}.bias": bias}
+    return left, right
+
+
+@pytest.mark.parametrize("kind", ["weight_norm", "one length", "parametrized", "spectral_norm", "folded"])
+@pytest.mark.parametrize("further", [False, True])
+@pytest.mark.parametrize("turned", [False, True])
+def test_no_kernel_is_sure_beside_what_rescales_it(kind, further, turned, tmp_path):
+    """Also where the right network was trained further, and nothing is equal."""
+    left, right = rescaled(kind)
+    if further:
+        right = {name: array + np.float32(0.01) * values(*array.shape) for name, array in right.items()}
+    files = (right, left) if turned else (left, right)
+    found = doubts(tmp_path, *files)
+    kernels = {name for name, array in files[0].items() if array.ndim == 4 and max(array.shape[1:]) > 1}
+    assert len(kernels) == 3
+    assert all(found[name] for name in kernels if name in found)
+
+
+def test_equal_vectors_say_that_the_weights_are_the_same(tmp_path):
+    """Half of all tensors are equal; what multiplied the kernels is in neither file."""
+    left, right = rescaled("weight_norm")
+    plain = {name.replace("_v", ""): array for name, array in left.items() if "_g" not in name}
+    assert [name for name, doubt in doubts(tmp_path, plain, right).items() if doubt] == [
+        f"c.{place}.weight" for place in range(3)
+    ]
+
+
+def test_the_vectors_of_a_block_that_the_other_file_lacks_say_nothing(tmp_path):
+    def block(name: str) -> dict[str, np.ndarray]:
+        return {f"{name}.conv.weight": values(8, 4, 3, 3), f"{name}.bn.weight": values(8)}
+
+    left = {name: array for place in range(12) for name, array in block(f"net.{place}").items()}
+    right = {name: array for place in range(12) for name, array in block(f"net.{place}").items()}
+    found = doubts(tmp_path, left, right | block("aux"))
+    assert not any(found.values())

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 from converters.errors import BadInput
 from converters.formats.checkpoint import Checkpoint
 from converters.formats.other_value import OtherValue
+from converters.printable import short_name
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
@@ -25,17 +26,17 @@ def _is_mxnet(names: Iterable[str]) -> bool:
 
 
 def open_arrays(file: SourceFile, kind: str, options: ReadOptions) -> Checkpoint:
-    """Open a file. Raises `BadInput`, also for one with pickled objects, and `Refused` for HDF5 without h5py."""
+    """Open a file. Raises `BadInput`, also for one with pickled objects alone, and `Refused` for HDF5 without h5py."""
     metadata: Mapping[str, OtherValue] = {}
     tensors: Mapping[str, Tensor]
     if kind == "zip":
         from converters.formats.npz.reader import read_npz
 
         npz = read_npz(file, checksum=options.checksum)
-        if npz.objects:
-            from converters.formats.npz.objects import pickled_beside
+        if npz.objects and not npz.tensors:
+            from converters.formats.npz.objects import pickled
 
-            raise pickled_beside(file, npz.objects)
+            raise pickled(file, short_name(npz.objects[0]))
         tensors, empty, other_values = npz.tensors, npz.empty, npz.other_values
         title = "NumPy file (npz)" + (" of MXNet 2" if _is_mxnet(npz.tensors) else "")
     else:

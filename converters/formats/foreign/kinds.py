@@ -144,6 +144,11 @@ _FOLDERS = (
         signs=((Entry(r"MLmodel"),),),
     ),
     Kind(
+        "is a PyTorch file that was unpacked, as browsers do with zip files",
+        "pack it again, without compression: cd {folder}/.. && zip -0 -r OUT.pth {name}",
+        signs=((Entry(r"data\.pkl"), Entry(r"version"), Entry(r"data/\d+")),),
+    ),
+    Kind(
         "is a folder with a checkpoint in parts",
         "name its index: {folder}/{found}",
         signs=((Entry(r"[^/]+\.index\.json"),),),
@@ -468,6 +473,11 @@ _NO_CHECKPOINTS = (
         "is the index of a checkpoint in parts, under another name",
         "call it NAME.index.json, and put the parts beside it",
         signs=((Head(rb"\s*\{"), Within(rb'"weight_map"\s*:'), _NO_INDEX),),
+    ),
+    Kind(
+        "is the name of DeepSpeed's last step, without weights",
+        "name the folder that it is in",
+        signs=((Name(r"^latest(_universal)?$"), Whole(rb"[\w.-]{1,80}\s*")),),
     ),
     Kind(
         "is a server's error message, not a checkpoint",

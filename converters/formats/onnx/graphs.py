@@ -15,7 +15,7 @@ from converters.errors import BadInput
 from converters.formats.graph import Node
 from converters.formats.io.protobuf_reader import BYTES, FIXED32, VARINT, Field, signed
 from converters.printable import short_name
-from converters.tensor import Held
+from converters.tensor import FileBytes, Held
 
 from .arguments import ARGUMENTS
 from .integers import integers
@@ -31,6 +31,8 @@ _NODES = 100_000
 _TENSORS = 50_000
 _NUMBERS = 64  # of an attribute that is kept: strides, pads ...
 _DEPTH = 16
+_AXES = 32
+_SPARSE = "sparse tensor"
 
 
 class Found:
@@ -73,9 +75,7 @@ class GraphReader:
             elif inner.number == 5:
                 self._add(self.found.initializers, self._placed(self.tensors.read(inner), path), inner)
             elif inner.number == 15:
-                raise BadInput(
-                    "has sparse weights", path=self.wire.file.path, hint="export it with dense ones"
-                )
+                self._add(self.found.initializers, self._placed(self._sparse(inner), path), inner)
             elif inner.number in (11, 12) and not path:
                 names = self.found.inputs if inner.number == 11 else self.found.outputs
                 names.append(self._value_name(inner))
@@ -176,6 +176,19 @@ class GraphReader:
         if stored.name in self.found.initializers or stored.name in self.found.constants:
             raise BadInput(f"has the initializer {short_name(stored.name)} twice", path=self.wire.file.path)
         into[stored.name] = stored
+
+    def _sparse(self, field: Field) -> Stored:
+        """A SparseTensorProto, which has the name of its values (1) and a shape (3). It is not converted."""
+        name, shape = "", list[int]()
+        for inner in self.wire.inside(field):
+            if inner.number == 1:
+                name = self.tensors.read(inner).name
+            elif inner.number == 3 and inner.wire in (VARINT, BYTES):
+                shape += self.wire.varints(inner, _AXES)
+        if len(shape) > _AXES:
+            raise self.wire.damaged(f"has a tensor of more than {_AXES} axes", field.offset)
+        data = FileBytes(self.wire.file, field.offset, field.size)
+        return Stored(name=name, dtype=_SPARSE, shape=tuple(shape), data=data)
 
     def _placed(self, stored: Stored, path: str) -> Stored:
         return stored.replace(name=path + stored.name) if path else stored

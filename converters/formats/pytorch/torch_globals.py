@@ -21,9 +21,10 @@ _QUANTISED = "per_tensor_affine per_channel_affine per_tensor_symmetric per_chan
 _QUANTISED_BY = (*_QUANTISED.split(), "per_channel_affine_float_qparams")
 _MENTIONED = (
     *("float4_e2m1fn_x2", "bits8", "bits16", "bits1x8", "bits2x4", "bits4x2"),
+    *("qint8", "quint8", "qint32", "quint4x2", "quint2x4"),
     *(f"{sign}int{bits}" for sign in ("", "u") for bits in range(1, 8)),
 )
-"""Dtypes that no storage has."""
+"""Dtypes beside those that tensors are rebuilt with."""
 
 _MEMORY_FORMATS = ("contiguous_format", "preserve_format", "channels_last", "channels_last_3d")
 

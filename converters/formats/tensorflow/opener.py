@@ -47,6 +47,9 @@ def open_checkpoint_set(path: str, options: ReadOptions) -> Checkpoint:
             contents.close()
             raise
         details["wrapper"] = options.entry
+        details["without_average"] = [
+            name for name in contents.tensors if tensors.get(name) is contents.tensors[name]
+        ]
     tensors = dict(_named_by_layers(tensors, contents))
     other_values = dict(contents.other_values)
     if counter := tensors.pop(COUNTER, None):

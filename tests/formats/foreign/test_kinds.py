@@ -300,6 +300,10 @@ FILES: dict[str, tuple[str, dict[str, bytes]]] = {
             ).encode()
         },
     ),
+    "DeepSpeed's last step": (
+        "name the folder",
+        {"latest": b"global_step10", "latest_universal": b"global_step2_universal\n"},
+    ),
     "server's error message": (
         "fetch the file again",
         {
@@ -461,6 +465,10 @@ FOLDERS: dict[str, tuple[str, dict[str, list[str]]]] = {
             "n": ["inference.pdmodel", "inference.pdiparams"],
             "o": ["__model__", "__params__"],
         },
+    ),
+    "PyTorch file that was unpacked": (
+        "zip -0",
+        {"archive": ["data.pkl", "version", "data/0", "byteorder"], "old": ["data.pkl", "version", "data/0"]},
     ),
     "torchsnapshot": ("state_dict", {"m": [".snapshot_metadata", "0/app/w"]}),
     "is a folder, not a checkpoint": (

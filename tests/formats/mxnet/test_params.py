@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 import pytest
 
+from converters import convert
 from converters.errors import BadInput, ConverterError, Refused
 from converters.files import SourceFile
 from converters.formats.mxnet.reader import read_params
@@ -278,3 +279,16 @@ def test_what_mxnet_wrote() -> None:
     assert stored["deduplicated.params"].items() <= stored["gluon.params"].items()
     assert stored["numpy.params"]["empty"] == b""
     assert np.frombuffer(stored["dtypes.params"]["float16"], "<f2").tolist() == list(range(6))
+
+
+def test_what_mxnet_2_writes_is_called_so(tmp_path: Path) -> None:
+    """Its arrays are in numpy's format, whatever the suffix."""
+    packed = BytesIO()
+    leaves = ("gamma", "beta", "running_mean", "running_var")
+    np.savez(packed, **{"conv.weight": W, **{f"norm.{leaf}": V for leaf in leaves}})
+    for name in ("net.npz", "net.params"):
+        with opened(tmp_path, packed.getvalue(), name) as checkpoint:
+            assert checkpoint.container == "NumPy file (npz) of MXNet 2"
+            assert checkpoint.format == "arrays"
+        with pytest.raises(ConverterError, match="of MXNet 2"):
+            convert(tmp_path / name, tmp_path / "out.pth", source="gluoncv")
