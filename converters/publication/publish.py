@@ -124,22 +124,29 @@ def publish(
             checks=(*checks, *evidence.notes),
             stripped=stripped,
         )
-        published = os.path.join(folder, facts.file)
-        card = published.removesuffix(suffix) + ".md"
-        with locked(folder):
-            if not (os.path.isfile(published) and sha256_of(published) == digest):
-                refuse_output(published, force=force)
-                files.put(names[0], facts.file, force=force)
-            write_text(card, model_card(inspection, facts))
-            add_hashes(folder, {facts.file: digest, os.path.basename(card): sha256_of(card)})
+        return _put(folder, files, names[0], inspection, facts, force=force)
+
+
+def _put(
+    folder: str, files: Staging, staged: str, inspection: Inspection, facts: CardFacts, *, force: bool
+) -> Published:
+    """Give the staged file its name, unless it is there already, and write its card and its hash."""
+    published = os.path.join(folder, facts.file)
+    card = published.removesuffix(_suffix(facts.file)) + ".md"
+    with locked(folder):
+        if not (os.path.isfile(published) and sha256_of(published) == facts.sha256):
+            refuse_output(published, force=force)
+            files.put(staged, facts.file, force=force)
+        write_text(card, model_card(inspection, facts))
+        add_hashes(folder, {facts.file: facts.sha256, os.path.basename(card): sha256_of(card)})
     return Published(
         path=published,
         card=card,
         sums=list_path(folder),
-        sha256=digest,
+        sha256=facts.sha256,
         size=facts.size,
         checks=facts.checks,
-        stripped=stripped,
+        stripped=facts.stripped,
     )
 
 
