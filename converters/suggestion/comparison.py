@@ -44,9 +44,9 @@ class Comparison:
             dtypes += filter(None, (stored_dtype(side.values()) for side in own))
         self._factors, self._read = factors, read
         self._dtypes = [{name: tensor.dtype for name, tensor in side.items()} for side in own]
+        self._dtype = common_dtype(dtypes)
         self._tensors: list[dict[str, Tensor]] = [
-            {name: Cast(dtype=common_dtype(dtypes)).apply(tensor) for name, tensor in side.items()}
-            for side in own
+            {name: Cast(dtype=self._dtype).apply(tensor) for name, tensor in side.items()} for side in own
         ]
 
     def fingerprint(self, number: int, name: str) -> TensorFingerprint:
@@ -54,6 +54,10 @@ class Comparison:
         tensor = self._tensors[number][name]
         values = summarise(tensor) if self._read else None
         return TensorFingerprint(name, self._dtypes[number][name], tensor.shape, values)
+
+    def checksum(self, tensor: Tensor) -> int:
+        """The checksum of any tensor's values, as fingerprints have it."""
+        return summarise(Cast(dtype=self._dtype).apply(tensor)).checksum
 
     def equal(self, left: TensorFingerprint, right: TensorFingerprint, order: AxisOrder) -> bool:
         """Whether two tensors are equal in an order of axes."""

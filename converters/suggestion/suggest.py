@@ -18,6 +18,7 @@ from .factors import find_factors, with_factors
 from .not_weights import is_filler, sort_out
 from .one_network import refuse_other_network
 from .pairing import propose
+from .set_aside import doubt_set_aside
 from .state import Hints
 from .toml import SideNotes, mapping_text
 
@@ -164,7 +165,9 @@ def _propose(left: _Side, right: _Side, *, values: bool) -> Proposal:
     ]
     proposal = propose(lists[0], lists[1], compared.equal if values else None, hints)
     pairs = with_factors(proposal.pairs, left.factors, right.factors, compared.fingerprint)
-    return replace(proposal, pairs=tuple(pairs))
+    proposal = replace(proposal, pairs=tuple(pairs))
+    files = left.checkpoint, right.checkpoint
+    return doubt_set_aside(proposal, files, (left.names.weights, right.names.weights), compared.checksum)
 
 
 def _left_over(sides: tuple[_Side, _Side], proposal: Proposal) -> Iterator[tuple[str, ...]]:
