@@ -138,7 +138,7 @@ def _compare_all(
     Where groups of channels have each other's place in the output, the blocks are compared with the groups back in
     theirs, and the logits as they are.
     """
-    clips = _clips(source)
+    clips = _clips(source, output)
     blocks, logits = compare_blocks(_network(output, state, source.match.layout, clips), run, say)
     if directions := exchanged_settings(source, output):
         back = exchanged_back(state, source, output)
@@ -213,9 +213,12 @@ def _network(
     return build_network(side.match, dict(state), {**side.info.settings, **settings}, origin_layout=layout)
 
 
-def _clips(source: Identified) -> dict[str, Any]:
-    """The settings by which both sides take the source's clips."""
-    return {name: source.info.settings[name] for name in source.match.variant.table.given}
+def _clips(source: Identified, output: Identified) -> dict[str, Any]:
+    """The settings by which both sides take the source's clips: those that differ as one side's clips have what the
+    other side's network chooses itself."""
+    before, after = source.info.settings, output.info.settings
+    words = source.match.variant.table.given
+    return {name: before[name] for name, word in words.items() if word in (before[name], after.get(name))}
 
 
 def _project_network(
@@ -227,7 +230,7 @@ def _project_network(
     config = source.match.layout.support_for(variant).config
     if not settings and config == project.support_for(variant).config:
         return None
-    return _network(output, state, project, {**settings, **_clips(source)})
+    return _network(output, state, project, {**settings, **_clips(source, output)})
 
 
 def _measure(declared: DeclaredDifferences, model: Network, run: SourceRun) -> DeclaredDifferences:

@@ -12,6 +12,7 @@ import json
 import pickletools
 import struct
 import tempfile
+import warnings
 import zipfile
 import zlib
 from typing import TYPE_CHECKING, Any
@@ -140,7 +141,8 @@ def mutate_zip(data: bytes, rng: Random) -> bytes:
             structured = _structure(content)
             members[at] = (name, (structured or mutate_bytes)(content, rng), method)
     out = io.BytesIO()
-    with zipfile.ZipFile(out, "w") as archive:
+    with zipfile.ZipFile(out, "w") as archive, warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # of a name that is there twice
         for name, content, method in members:
             try:
                 info = zipfile.ZipInfo(name)

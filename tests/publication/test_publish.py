@@ -336,7 +336,7 @@ def test_a_hostile_name_stays_text(file):
 def test_releases_name_networks_that_exist():
     known = {one.name for family in network_names() for one in variants(family)}
     found = releases()
-    assert len(found) == len({release.file for release in found}) == 153
+    assert len(found) == len({release.file for release in found}) == 315
     assert sum(1 for release in found if release.zoo == "vmz") == 59
     assert {release.network for release in found} - {""} <= known
     assert {release.digest for release in found if release.converted} == {

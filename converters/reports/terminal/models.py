@@ -12,7 +12,7 @@ if TYPE_CHECKING:
 
 def models_text(table: Iterable[SupportedNetwork]) -> str:
     """A line for every network."""
-    rows = [("network", "variant", "from", "to (first: default)")]
+    rows = [("network", "variant", "from", "to (the sources' defaults first)")]
     rows += [(row.title, row.variant, ", ".join(row.sources) or "-", ", ".join(row.layouts)) for row in table]
     widths = [max(len(row[column]) for row in rows) for column in range(3)]
     return "\n".join(
