@@ -363,9 +363,9 @@ def test_a_network_of_which_a_layout_has_several_models(resnet, tmp_path: Path, 
     """A model's name is that of C2D and of I3D there; a network's is not enough for what no weight shows."""
     path, arrays = resnet
     out = tmp_path / "out.pkl"
-    with pytest.raises(Refused, match="'32x2' is a model of 4 networks") as caught:
+    with pytest.raises(Refused, match="'32x2' is a model of 5 networks") as caught:
         inflate(path, out, variant="32x2", to="nonlocal")
-    assert caught.value.where == "c2d-r50, c2d-nl-r50, i3d-r50, i3d-nl-r50"
+    assert caught.value.where == "c2d-r50, c2d-nl-r50, i3d-r50, i3d-nl-r50, i3d-nl10-r50"
     assert caught.value.hint == "say which with --variant, and --model 32x2"
     with pytest.raises(Refused, match="fit 2 models that compute different things") as caught:
         inflate(path, out, variant="i3d-r50", to="nonlocal")

@@ -208,7 +208,7 @@ def test_planted_in_slowfast(tmp_path: Path) -> None:
     vmz_files.write_arrays(tmp_path / "x.pkl", arrays)
     convert(tmp_path / "x.pkl", tmp_path / "out.pth", source="slowfast", variant="SLOWFAST_4x16_R50")
     model = load_model(tmp_path / "out.pth")
-    model.spread = False
+    model.slow_frames = "stride"
     clip = seeded_weights_zoo.zoo_clip(meta["clip_seed"], tuple(meta["input_shape"]))
     points = {
         stage: slowfast_point(stage) for stage in meta["stages"] if not re.fullmatch(r"pathway\d_pool", stage)
@@ -895,7 +895,11 @@ ODD = {
         "is a server's error message",
     ),
     "a pointer": (b"version https://git-lfs.github.com/spec/v1\n", 3, "run 'git lfs pull'"),
-    "a tar file in gzip": (gzipped_tar(b"\x80\x02}."), 3, "is compressed with gzip: decompress it first"),
+    "a tar file in gzip": (
+        gzipped_tar(b"\x80\x02}."),
+        3,
+        "is compressed with gzip\nhint: decompress it first",
+    ),
     "nothing": (b"", 3, "the download failed"),
     "a mean": (caffe_files.blob_v1(np.zeros((1, 3, 4, 4), "f4")), 3, "`convert c3d` turns it into an .npy"),
     "one array": (b"\x93NUMPY\x01\x00", 3, "is a single numpy array"),
@@ -940,7 +944,7 @@ def test_x3d_of_pytorchvideo(tmp_path: Path) -> None:
     done = convert(
         tmp_path / "x.pyth", tmp_path / "y.pth", source="pytorchvideo", to="pyslowfast", variant="x3d_m"
     )
-    assert done.provenance["network"]["settings"] == {"bn_eps": 1e-5, "window": 7}
+    assert done.provenance["network"]["settings"] == {"bn_eps": 1e-5, "head": "windows", "window": 7}
     clip = torch.from_numpy(seeded_weights.target_input(7, (1, 3, 2, 64, 96)))
     with torch.inference_mode():
         ours = load_model(tmp_path / "y.pth")(clip)

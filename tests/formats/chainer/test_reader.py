@@ -300,8 +300,9 @@ def test_objects_are_never_unpickled(tmp_path, shape):
     assert result.uninitialised == ()
     assert result.objects == ("w",)
     assert result.other_values["w"].kind == "pickled Python objects"
-    with pytest.raises(BadInput, match="nothing was unpickled"):
-        open_checkpoint(str(path))
+    with open_checkpoint(str(path)) as checkpoint:
+        assert set(checkpoint.tensors) == set(result.tensors)
+        assert checkpoint.other_values["w"].kind == "pickled Python objects"
     assert not marker.exists()
 
 
@@ -521,7 +522,7 @@ def test_hdf5_leaves_nothing_open(tmp_path, run):
 
     hdf5(tmp_path / "a.h5", **{"fc7/W": packed, "fc8/W": packed, "fc8/b": ARRAYS["vector"]})
     done = run("c3d", "a.h5", "out.pth")
-    assert (done.returncode, done.stderr.count("\n")) == (1, 1)
+    assert (done.returncode, "Traceback" in done.stderr) == (1, False)
     assert "is not a network that C3D in Chainer has" in done.stderr
     done = run("inspect", "a.h5", "--stats")
     assert (done.returncode, done.stderr) == (0, "")
