@@ -339,7 +339,9 @@ def test_releases_name_networks_that_exist():
     assert len(found) == len({release.file for release in found}) == 315
     assert sum(1 for release in found if release.zoo == "vmz") == 59
     assert {release.network for release in found} - {""} <= known
-    assert {release.digest for release in found if release.converted} == {
+    assert {release.digest.digits for release in found if release.converted and release.digest} == {
+        "3f42382a",
+        "623825a0",
         "68f5aa04",
         "82f36ebc",
         "9b8e02b3",
@@ -349,8 +351,10 @@ def test_releases_name_networks_that_exist():
     }
     for release in found:
         assert "{" not in release.url
-        assert release.url.partition("?")[0].endswith(release.file)
-        assert (release.zoo == "vmz") == (not release.digest and not release.hashes)
+        packed = f"{release.file.rpartition('.')[0]}.zip"
+        assert release.url.partition("?")[0].endswith((release.file, packed))
+        without = release.zoo in ("vmz", "tsm", "movinet", "paddlevideo")  # nobody says a hash of these
+        assert without == (not release.digest and not release.hashes)
         assert all(known.whole for known in release.hashes.values())
         assert all(0 < value < 100 for value in release.reported.values())
         assert bool(release.on) == bool(release.reported)
