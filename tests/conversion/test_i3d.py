@@ -169,6 +169,7 @@ def test_every_way_to_name_a_checkpoint(rgb: Path, run, tmp_path: Path) -> None:
     assert run("i3d", saved, "module.pth").returncode == 0
 
 
+@pytest.mark.full
 def test_published_names_and_hub_shapes(tmp_path: Path) -> None:
     arrays = published("rgb", 7)
     hub = {

@@ -164,6 +164,7 @@ def test_end_points_in_order() -> None:
     assert points["logits"].shape == (1, 7)
 
 
+@pytest.mark.full
 def test_a_shown_block_is_not_changed_later() -> None:
     model = i3d_tables.loaded(quick_state(), TF_EPS)
     with torch.inference_mode():

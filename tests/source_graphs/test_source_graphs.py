@@ -353,6 +353,7 @@ def made(name: str, variant: str) -> VmzTable:
     return table.variant(variant) if variant else table
 
 
+@pytest.mark.full
 def test_operators_are_those_of_the_builders() -> None:
     for name, variant in cases():
         table = made(name, variant)

@@ -517,6 +517,7 @@ def test_damage_is_refused_or_leaves_a_consistent_file(tmp_path, data):
     assert sum(tensor.nbytes for tensor in result.tensors.values()) < len(content)
 
 
+@pytest.mark.full
 def test_every_bit_flipped(tmp_path):
     content = small_files()["bvlc"]
     for place in range(len(content) * 8):
