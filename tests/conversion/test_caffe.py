@@ -275,7 +275,7 @@ def test_inverse_deviations(tmp_path, run):
     clip = torch.rand(1, 10, 2, 31, 31) * 50 - 25
     with torch.inference_mode():
         assert torch.allclose(one(clip), two(clip), rtol=1e-5, atol=1e-4)
-    told = run("inspect", "one.pth").stdout
+    told = run("inspect", "one.pth", "--tensors").stdout
     assert "inverse standard deviations" in told
     assert "--inverse-std" in run("inspect", "x.caffemodel").stdout
     (tmp_path / "c3d.caffemodel").write_bytes(layers(small_net()))
@@ -347,7 +347,7 @@ def test_shapes_of_other_forks_are_read():
 def test_inspect_tells_what_a_file_is(run, tmp_path):
     table = "c3d/caffe-v1.0-sports1m"
     write_caffe(tmp_path / "sports1m", table, values(TABLES[table].params))
-    done = run("inspect", "sports1m")
+    done = run("inspect", "sports1m", "--layouts")
     for words in (
         "C3D (c3d-plain), 487 classes",
         "layout       c3d",

@@ -28,6 +28,8 @@ SAID += (
     "name the file inside",
     "holds the state of an optimizer",
     "one behind the other",
+    "several checkpoints",
+    "inference model of PaddlePaddle",
 )
 """What is said of files without weights, and of folders with several."""
 

@@ -341,7 +341,7 @@ def test_a_file_computes_what_its_own_network_computes(path: Path, device: str, 
     family = recognised(key, layout_of(key)).variant.family
     stages = STAGES[family] if family == "slowfast" else STAGES.get(meta["ecosystem"]) or STAGES[family]
     if "its frames 0,4,8" in meta["note"]:
-        model.spread = False  # the golden's own slow frames, not the hub's
+        model.slow_frames = "stride"  # the golden's own slow frames, not the hub's
     with torch.inference_mode():
         points = model.end_points(*(one.to(device) for one in golden_inputs(family, meta)))
     for row, stage in enumerate(meta["stages"]):
