@@ -7,6 +7,7 @@ from contextlib import contextmanager
 from fractions import Fraction
 from typing import TYPE_CHECKING, Any
 
+from converters.clips.preprocess import RATES
 from converters.errors import BadInput, ConverterError
 from converters.files import SourceFile
 from converters.record import Record
@@ -44,14 +45,15 @@ class Video(Record):
 
 
 def open_video(path: str | os.PathLike[str]) -> Video:
-    """A video, a GIF, or a folder of pictures in the order of their names. Raises `BadInput`, or `ConverterError`
-    without PyAV."""
+    """A video, a GIF, or a folder of pictures in the order of their names. A rate that no video has counts as none.
+    Raises `BadInput`, or `ConverterError` without PyAV."""
     path = os.fspath(path)
     if os.path.isdir(path):
         return Video(path=path)
     with _opened(path) as container:
         rate = container.streams.video[0].average_rate
-    return Video(path=path, rate=float(rate) if rate else None)
+    fewest, most = RATES
+    return Video(path=path, rate=float(rate) if rate and fewest <= rate <= most else None)
 
 
 def _parts(path: str) -> list[str]:

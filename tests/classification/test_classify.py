@@ -185,8 +185,9 @@ def test_wrong_calls(tmp_path, video, zoo):
         classify(source, video, clips=0)
     with pytest.raises(UsageError, match="at least one class"):
         classify(source, video, top=0)
-    with pytest.raises(UsageError, match="above 0"):
-        classify(source, video, fps=0)
+    for rate in (0, -25, 1e308, 1e-9, float("inf"), float("nan")):
+        with pytest.raises(UsageError, match="above 0"):
+            classify(source, video, fps=rate)
     with pytest.raises(BadInput):
         classify(video, video)
 
