@@ -233,7 +233,13 @@ def _project_network(
     config = source.match.layout.support_for(variant).config
     if not settings and config == project.support_for(variant).config:
         return None
-    return _network(output, state, project, {**settings, **_clips(source, output)})
+    # A number of frames is the project's own: its code takes a longer clip for several videos.
+    clips = {
+        name: value
+        for name, value in _clips(source, output).items()
+        if not isinstance(settings.get(name), int)
+    }
+    return _network(output, state, project, {**settings, **clips})
 
 
 def _measure(declared: DeclaredDifferences, model: Network, run: SourceRun) -> DeclaredDifferences:

@@ -21,6 +21,7 @@ from converters.formats.open import open_checkpoint
 from converters.mapping.match import without_head
 from converters.mapping.network_info import network_info
 from converters.mapping.settings import made_up_for
+from converters.mapping.variants import BN_EPS
 
 from .exact import compare_bytes
 from .functional import compare
@@ -120,7 +121,9 @@ def _identify_both(
     # The output's record of the network is under test; without a record there is only what the user says.
     recorded = output_file.provenance
     output_hints = (
-        UserHints(variant=hints.variant) if recorded else hints.replace(head=None, drop=(), inverse_std=False)
+        UserHints(variant=hints.variant)
+        if recorded
+        else hints.replace(head=None, drop=(), settings={}, inverse_std=False)
     )
     try:
         output = identify(output_file, layouts[1], output_hints)
@@ -153,8 +156,9 @@ def _identify_like(
 
 def _with_settings_of(source: NetworkInfo, output: Identified) -> NetworkInfo:
     """An output's info with the source's settings. A file without a record does not show them, except those that the
-    weights make up for; what its project's own network has is a declared difference."""
-    folded = made_up_for(output.match.variant)
+    weights make up for; what its project's own network has is a declared difference. The canonical layout has no
+    network of its own for which weights would make up."""
+    folded = {BN_EPS} if output.match.layout.identity else made_up_for(output.match.variant)
     settings = {
         name: value if name in folded else source.settings.get(name, value)
         for name, value in output.info.settings.items()

@@ -115,3 +115,26 @@ def test_an_exchange_is_undone_where_neither_layout_shows_it(
     )
     assert proof.exact.ok
     assert proof.ok
+
+
+def test_settings_told_are_the_sources_alone(tmp_path: Path) -> None:
+    """Not those of an output whose names also fit networks that have no such setting; nor does a record need to say
+    them."""
+    source, told = written("tsm", "tsm-r50", tmp_path), {"segments": 8}
+    convert(source, tmp_path / "out.pdparams", source="tsm", to="paddlevideo", settings=told)
+    assert verify(source, tmp_path / "out.pdparams", settings=told, clip=clip_of(tmp_path, 8)).ok
+    told = {"shift_first": "previous"}
+    convert(source, tmp_path / "out.pth", source="tsm", to="native", settings=told)
+    torch.save(dict(torch.load(tmp_path / "out.pth")), tmp_path / "bare.pth")
+    proof = verify(source, tmp_path / "bare.pth", settings=told, clip=clip_of(tmp_path, 8), layout="native")
+    assert proof.ok
+
+
+def test_a_longer_clip_is_several_videos_to_a_network_with_segments(tmp_path: Path) -> None:
+    source = written("tsm", "tsm-r50", tmp_path)
+    convert(source, tmp_path / "out.pdparams", source="tsm", to="paddlevideo")
+    proof = verify(source, tmp_path / "out.pdparams", clip=clip_of(tmp_path, 16))
+    assert proof.ok
+    assert proof.declared.relative is not None
+    assert not proof.declared.relative <= TOLERANCE
+    assert not any("change it there" in note for note in proof.declared.notes)
