@@ -248,7 +248,7 @@ def names_for(match: Match) -> list[str]:
     model_names = [
         row.name for row in models(match.layout) if any(is_for(row.variants, name) for name in names)
     ]
-    return [*(name for name in model_names if _may_be_model(match, name)), *names]
+    return list(dict.fromkeys((*(name for name in model_names if _may_be_model(match, name)), *names)))
 
 
 def others_that_fit(match: Match) -> tuple[str, ...]:
