@@ -11,6 +11,7 @@ from converters.clips.description import describe
 from converters.conversion.identify import UserHints, identify
 from converters.conversion.plan import make_plan
 from converters.conversion.provenance import find_origin_layout
+from converters.conversion.values import refuse_unequal
 from converters.formats.open import open_checkpoint
 from converters.mapping.layout_tables import load_layout
 from converters.mapping.names import BATCHES
@@ -136,10 +137,18 @@ def load_network(
     return network, info
 
 
-def canonical_state(checkpoint: Checkpoint, match: Match, info: NetworkInfo) -> dict[str, torch.Tensor]:
-    """The file's tensors in memory under canonical names, with unshifted variances."""
+def canonical_state(
+    checkpoint: Checkpoint, match: Match, info: NetworkInfo, *, unequal: bool = False
+) -> dict[str, torch.Tensor]:
+    """The file's tensors in memory under canonical names, with unshifted variances.
+
+    Raises `Refused` if the file stores one tensor under two names with different values; with ``unequal``, for a
+    caller that reports them itself, the first name's are taken.
+    """
     native = load_layout("native")
     plan = make_plan(match, checkpoint.tensors, native, info, eps=info.bn_eps, path=checkpoint.path)
+    if not unequal:
+        refuse_unequal(plan, checkpoint)
     return {row.target: to_torch(row.tensor(checkpoint.tensors)) for row in plan.rows}
 
 

@@ -15,6 +15,11 @@ def printable(text: str) -> str:
     return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in text)
 
 
+def with_article(noun: str) -> str:
+    """A noun after its "a" or "an"; a few names of formats are spoken letter by letter."""
+    return f"{'an' if noun.startswith((*'AEIOaeio', 'HDF', 'MX')) else 'a'} {noun}"
+
+
 _BITS = 1 << 12  # of a number that is written out; Python refuses much longer ones
 _LONGEST = 80
 """Characters of a short name."""

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from converters.printable import short_name
+from converters.printable import short_name, with_article
 
 
 def shared(depth: int) -> Any:
@@ -61,3 +61,8 @@ def test_a_name_is_short(what):
     assert name.isprintable()
     assert len(name) <= 80
     assert expected is None or name == expected
+
+
+def test_articles_are_as_spoken() -> None:
+    formats = ["MXNet parameter file", "ONNX model", "HDF5 file", "NumPy file (npz)", "Caffe model", "pickle"]
+    assert [with_article(one).split()[0] for one in formats] == ["an", "an", "an", "a", "a", "a"]

@@ -8,7 +8,7 @@ from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from converters.clips.description import ClipPreprocessing
-from converters.clips.preprocess import preprocessing_of
+from converters.clips.preprocess import preprocessing_of, require_rate
 from converters.conversion.mean import read_mean_cube
 from converters.errors import Refused, UsageError
 from converters.loading import load_network
@@ -100,8 +100,8 @@ def classify(
         raise UsageError(f"{clips} clips are asked for; from 1 to {MOST_CLIPS} can be")
     if top < 1:
         raise UsageError("at least one class must be asked for")
-    if fps is not None and not 0 < fps < float("inf"):
-        raise UsageError("fps must be above 0")
+    if fps is not None:
+        require_rate(fps)
     opened = open_video(video)
     if fps is not None:
         opened = opened.replace(rate=fps)

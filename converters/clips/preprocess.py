@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from converters.errors import Refused, UsageError
+from converters.errors import BadInput, Refused, UsageError
 from converters.lazy_module import LazyModule
 
 from .description import ClipPreprocessing
@@ -16,6 +16,12 @@ else:
 
 PIXELS = 255
 """The largest value of a uint8 frame."""
+
+LARGEST = 1 << 25
+"""Pixels that a frame may have once it is resized: 8192x4096, or 131072x256."""
+
+RATES = 0.01, 1_000_000.0
+"""The fewest and the most frames per second that a video has."""
 
 
 def preprocess(
@@ -42,7 +48,8 @@ def preprocess(
     size, in the network's order of channels.
 
     Raises `UsageError` for other frames or another model, `Refused` where the network takes no RGB frames, where no
-    table says how its clip is made, or where a frame is smaller than the crop.
+    table says how its clip is made, or where a frame is smaller than the crop, `BadInput` for a frame so narrow that it
+    would be enormous once it is resized.
     """
     import torch
 
@@ -106,8 +113,8 @@ def positions(
 ) -> list[int]:
     """Which of ``count`` frames are in the clip. Of frames that are spread over the video, ``part`` says where in its
     part of it each is, from 0 to below 1."""
-    if fps is not None and not fps > 0:
-        raise UsageError("fps must be above 0")
+    if fps is not None:
+        require_rate(fps)
     if wanted.spread and start is not None:
         raise UsageError("this network's frames are spread over the whole video", hint="leave start out")
     step = wanted.step * (fps / wanted.rate if fps and wanted.rate else 1.0)
@@ -123,13 +130,26 @@ def positions(
     return [*places, *places[:: wanted.again_every]] if wanted.again_every else places
 
 
+def require_rate(fps: float) -> None:
+    """Raise `UsageError` for frames per second that no video has: with them a clip has no end, or no numbers."""
+    fewest, most = RATES
+    if not fewest <= fps <= most:
+        raise UsageError(f"fps must be above 0, from {fewest:g} to {most:.0f}, not {fps:g}")
+
+
 def _frame(frame: torch.Tensor, wanted: ClipPreprocessing, whole: bool) -> torch.Tensor:
     """A frame [H, W, 3] as float32 [3, height, width], cropped unless ``whole``."""
     from torch.nn.functional import interpolate
 
+    height, width = frame.shape[:2]
+    size = _resized(height, width, wanted.resize)
+    if size != (height, width) and size[0] * size[1] > LARGEST:
+        raise BadInput(
+            f"frames of {height}x{width} pixels are too narrow: resized for the network they have {size[0]}x{size[1]}",
+            hint="crop them",
+        )
     pixels = frame.permute(2, 0, 1)[None].float()
-    size = _resized(pixels.shape[2], pixels.shape[3], wanted.resize)
-    if size != tuple(pixels.shape[2:]):
+    if size != (height, width):
         pixels = interpolate(pixels, size, mode="bilinear", align_corners=False, antialias=False)
     low, high = wanted.range or (0.0, float(PIXELS))
     if (low, high) != (0.0, float(PIXELS)):

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 from converters.errors import UsageError
 from converters.formats.open import open_checkpoint
 
-from .values import refuse_lost, with_finite_note
+from .values import refuse_lost, refuse_unequal, with_finite_note
 from .write import Work, output_format, refuse_early, refuse_input, wrapper_of, write_output
 
 if TYPE_CHECKING:
@@ -70,6 +70,7 @@ def execute(
     started = perf_counter()
     tensors = [row.tensor(checkpoint.tensors) for row in plan.rows]
     if not options.dry_run:
+        refuse_unequal(plan, checkpoint)
         refuse_lost(plan, checkpoint)
         if options.strict or options.check:
             plan = with_finite_note(plan, checkpoint, strict=options.strict)

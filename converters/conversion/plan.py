@@ -10,7 +10,7 @@ from converters.errors import Refused
 from converters.mapping.layout_tables import readable_layouts
 from converters.mapping.match import tensors_that_must_be_zero
 from converters.mapping.names import BATCHES, CannotHold, TensorSlot, families, tensor_slots
-from converters.mapping.settings import follows
+from converters.mapping.settings import follows, made_up_for
 from converters.mapping.storage import DIVISOR
 from converters.mapping.variants import BN_EPS
 from converters.record import Record
@@ -91,7 +91,9 @@ def make_plan(
     ``origin_layout`` is the layout whose network the weights belong to, if not the file's. Raises `Refused` with the
     reason if the target cannot hold the network.
     """
-    apart = settings_apart(match, target, info)
+    apart = (
+        _made_up_again(match, info, undo.had) if undo and undo.had else settings_apart(match, target, info)
+    )
     folded = {key: name for name in apart for key in match.variant.table.folded_settings.get(name, ())}
     planner = _Planner(
         match,
@@ -139,6 +141,12 @@ def make_plan(
         settings={**info.with_eps(eps).settings, **followed},
         moved={name: info.settings[name] for name in followed},
     )
+
+
+def _made_up_again(match: Match, info: NetworkInfo, had: Mapping[str, Any]) -> dict[str, Any]:
+    """The settings of the file to come back to that differ, and that weights make up for."""
+    names = made_up_for(match.variant) - {BN_EPS}
+    return {name: had[name] for name in sorted(names) if name in had and had[name] != info.settings.get(name)}
 
 
 def _layout_notes(

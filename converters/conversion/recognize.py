@@ -15,6 +15,7 @@ from converters.mapping.names import families
 from converters.mapping.network_info import layout_settings
 from converters.mapping.readable_networks import network_errors
 from converters.mapping.table_files import layout_names
+from converters.printable import with_article
 
 from .unconverted import refuse_nothing_else, with_unconverted
 
@@ -61,7 +62,7 @@ def recognize(
     _refuse_needless_patterns(checkpoint, request)
     if layout == "onnx" and checkpoint.format != "onnx":
         hint = "`convert auto` recognises other files"
-        raise BadInput(f"is a {checkpoint.container}, not an ONNX model", path=path, hint=hint)
+        raise BadInput(f"is {with_article(checkpoint.container)}, not an ONNX model", path=path, hint=hint)
     if layout is None or layout == "onnx":
         recorded = (checkpoint.provenance or {}).get("layout")
         layout = recorded if isinstance(recorded, str) and recorded in layout_names() else None
@@ -75,7 +76,7 @@ def recognize(
         raise Refused(what, path=path, hint=_OWN_MAPPING)
     if not tables:
         raise BadInput(
-            f"is a {checkpoint.container}; {candidates[0].title} comes as {titles(candidates[0].format)}",
+            f"is {with_article(checkpoint.container)}; {candidates[0].title} comes as {titles(candidates[0].format)}",
             path=path,
             hint=_suggest_source(checkpoint),
         )

@@ -17,11 +17,12 @@ if TYPE_CHECKING:
 
 
 class Undo(NamedTuple):
-    """What undoes an earlier conversion: ``operations`` by the tensors' names in the file, and the ``settings`` that
-    the file's tensors go with before that."""
+    """What undoes an earlier conversion: ``operations`` by the tensors' names in the file, the ``settings`` that the
+    file's tensors go with before that, and, where the file to come back to is known, the settings that it ``had``."""
 
     operations: Mapping[str, tuple[Operation, ...]]
     settings: Mapping[str, Any]
+    had: Mapping[str, Any] | None = None
 
 
 class Row(NamedTuple):

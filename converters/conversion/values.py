@@ -36,9 +36,8 @@ def _not_finite(tensors: Sequence[Tensor]) -> list[str]:
     return [tensor.name for tensor in tensors if tensor.dtype in FLOATS and not_finite(tensor)]
 
 
-def refuse_lost(plan: Plan, checkpoint: Checkpoint) -> None:
-    """Raise `Refused` if a tensor would be lost: the target stores no such tensor and implies other values. Also for a
-    file that stores one tensor under two names with different values."""
+def refuse_unequal(plan: Plan, checkpoint: Checkpoint) -> None:
+    """Raise `Refused` if the file stores one tensor under two names with different values."""
     for first, second in plan.equal:
         if not same_bytes(checkpoint.tensors[first], checkpoint.tensors[second]):
             raise Refused(
@@ -47,6 +46,10 @@ def refuse_lost(plan: Plan, checkpoint: Checkpoint) -> None:
                 where=f"{first}, {second}",
                 hint="the file is damaged, or was changed under one of them",
             )
+
+
+def refuse_lost(plan: Plan, checkpoint: Checkpoint) -> None:
+    """Raise `Refused` if a tensor would be lost: the target stores no such tensor and implies other values."""
     for name, value in plan.implied:
         tensor = checkpoint.tensors[name]
         if name in plan.dropped and not _is_filled(tensor, value):

@@ -182,6 +182,7 @@ def _is_what_converts(file: _File, back: str, layout: str, folder: str) -> bool:
     same = all(row.kind == "equal" or row.name.endswith(BATCHES) for row in compared.rows)
     with open_checkpoint(file.path) as checkpoint:
         recorded = checkpoint.provenance is not None
+        same = same and not recognize(checkpoint, file.layout, ask=False).stray_counters(checkpoint.tensors)
     with open_checkpoint(again) as checkpoint:
         match = recognize(checkpoint, file.layout)
         known = network_info(match, checkpoint.provenance, declared=declared_settings(checkpoint))

@@ -26,7 +26,7 @@ from .file_names import (
 )
 from .globs import is_for
 from .layout_tables import models
-from .names import CannotHold, families, tensor_slots
+from .names import BATCHES, CannotHold, families, tensor_slots
 from .readable_networks import readable_networks
 from .table_files import usual_class_counts
 from .tensor_counts import TensorCounter
@@ -73,6 +73,20 @@ class Match(Record):
     def file_name(self, slot: TensorSlot) -> str:
         """A slot's name in the file, which it has to store."""
         return self.names.get(slot.name) or self.prefix + slot.name
+
+    def stray_counters(self, tensors: Mapping[str, Tensor]) -> list[str]:
+        """Those of `counters` that count nothing: not an int64, or not beside a variance of the network."""
+        beside = {
+            self.file_name(slot).removesuffix("running_var") + BATCHES
+            for slot in self.slots
+            if slot.name and slot.leaf == "running_var"
+        }
+        return [
+            name
+            for name in self.counters
+            if (tensors[name].dtype, tensors[name].shape) != ("int64", ())
+            or (name.endswith(BATCHES) and name not in beside)
+        ]
 
     @property
     def has_inverse_std(self) -> bool:
@@ -234,7 +248,7 @@ def names_for(match: Match) -> list[str]:
     model_names = [
         row.name for row in models(match.layout) if any(is_for(row.variants, name) for name in names)
     ]
-    return [*(name for name in model_names if _may_be_model(match, name)), *names]
+    return list(dict.fromkeys((*(name for name in model_names if _may_be_model(match, name)), *names)))
 
 
 def others_that_fit(match: Match) -> tuple[str, ...]:

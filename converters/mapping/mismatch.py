@@ -75,7 +75,7 @@ def explain(
     best = _nearest(layout, tensors, names, candidates)
     if best is None:
         return Refused(
-            f"is not a network that {layout.title} has",
+            f"is not a video network that {layout.title} has",
             path=path,
             where=f"{len(names.wanted)} tensors such as {', '.join(sorted(names.wanted.values())[:2])}"
             if names.wanted

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 from converters.checksums import sha256_of
 from converters.conversion.convert import convert
 from converters.conversion.output_names import fill, placeholders, stem_of
+from converters.conversion.recognize import recognize
 from converters.errors import ConverterError, Refused, UsageError
 from converters.files import SourceFile
 from converters.formats.io.atomic import refuse_output, replacing, staging
@@ -219,6 +220,7 @@ def _stage(path: str, staged: str, inspection: Inspection) -> tuple[str, ...]:
             for name, other in checkpoint.other_values.items()
             if name != "meta" and (checkpoint.format == "pytorch" or not other.beside)
         ]
+        extra += recognize(checkpoint, inspection.layout, ask=False).stray_counters(checkpoint.tensors)
         wrapped = checkpoint.details.get("wrapper") == "state_dict"
     extra += [name for name in inspection.dropped if name not in extra and name != "meta"]
     layout = inspection.layout

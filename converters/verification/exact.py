@@ -77,7 +77,7 @@ def _plan_back(source: Identified, output: Identified) -> Plan:
         source.match.layout,
         info_after_undo(output.info, output.checkpoint.provenance, undo),
         eps=source.info.bn_eps,
-        undo=Undo(undo, output.info.settings),
+        undo=Undo(undo, output.info.settings, source.info.settings),
         original=read_original({"origin": origin}, source.match.layout.name),
         path=output.checkpoint.path,
     )

@@ -6,7 +6,7 @@ import os
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
 
-from converters.conversion.notes import differences, settings_apart, settings_note
+from converters.conversion.notes import clip_notes, differences, settings_apart, settings_note
 from converters.conversion.provenance import find_origin_layout
 from converters.errors import Refused, UsageError
 from converters.loading import build_network, canonical_state, require_torch
@@ -60,7 +60,7 @@ def compare(source: Identified, output: Identified, hints: UserHints, options: R
         run = _source_run(source, output, hints, options)
     except NotRun as error:
         return Comparison(None, declared, str(error))
-    state = canonical_state(output.checkpoint, output.match, output.info)
+    state = canonical_state(output.checkpoint, output.match, output.info, unequal=True)
     blocks, logits = _compare_all(source, output, state, run, options.say)
     reference = run.net.name == "reference"
     own_net = source.checkpoint.predict_net is not None or bool(source.checkpoint.nodes)
@@ -185,8 +185,11 @@ def _notes(source: Identified, output: Identified, project: LayoutTable) -> Iter
     """What the output's project computes differently, as its table says."""
     variant, eps = output.match.variant.name, (output.info.bn_eps, source.info.bn_eps)
     yield from differences(source.match.layout.support_for(variant), project.support_for(variant))
-    if settings := settings_apart(output.match, project, output.info):
-        yield settings_note(project, settings, output.info)
+    settings = settings_apart(output.match, project, output.info)
+    given = {name: value for name, value in settings.items() if name in _clips(source, output)}
+    yield from clip_notes(output.match, project, output.info, given)
+    if own := {name: value for name, value in settings.items() if name not in given}:
+        yield settings_note(project, own, output.info)
     if "labels_file" in output.info.input:
         yield f"the names of its classes are those of {output.info.input['labels_file']}, on the record's word"
     if eps[0] != eps[1]:

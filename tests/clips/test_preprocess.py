@@ -133,6 +133,13 @@ def test_other_frames_are_refused(frames: object, message: str) -> None:
         preprocess(frames, I3D)
 
 
+@pytest.mark.parametrize("shape", [(1, 70000), (70000, 1), (2, 1 << 20)])
+def test_narrow_frames_are_refused_before_they_are_resized(shape: tuple[int, int]) -> None:
+    frames = numpy.zeros((1, *shape, 3), numpy.uint8)
+    with pytest.raises(BadInput, match=f"frames of {shape[0]}x{shape[1]} pixels are too narrow: resized"):
+        preprocess(frames, I3D.replace(frames=1, resize=256))
+
+
 def test_other_models_are_refused() -> None:
     frames = video(4)
     for model, error, message in (
@@ -145,7 +152,8 @@ def test_other_models_are_refused() -> None:
     ):
         with pytest.raises(error, match=message):
             preprocess(frames, model)
-    for options in ({"fps": 0}, {"fps": float("nan")}, {"start": 4}, {"start": -1}):
+    rates = (0, float("nan"), float("inf"), -1, 1e308, 1e-9)
+    for options in (*({"fps": rate} for rate in rates), {"start": 4}, {"start": -1}):
         with pytest.raises(UsageError):
             preprocess(frames, I3D, **options)
 

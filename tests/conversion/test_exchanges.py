@@ -8,6 +8,7 @@ import torch
 
 from converters.conversion.exchanges import exchanges
 from converters.conversion.operations.storage import Exchange
+from converters.conversion.plan import make_plan
 from converters.errors import Refused, UsageError
 from converters.mapping.layout_tables import load_layout
 from converters.mapping.match import match_file
@@ -88,6 +89,28 @@ def test_a_target_that_cannot_shift_as_many_channels_is_refused():
     info = network_info(match, None, requested={"shift_div": 16})
     with pytest.raises(Refused, match="shift_div = 8 where these weights need shift_div = 16"):
         layout_weights.moved(layout_weights.shells("tsm", "tsm-r50"), match, info, load_layout("mmaction2"))
+
+
+@pytest.mark.parametrize("segments", [4, 16])
+def test_a_target_that_shifts_by_its_segments_takes_no_others(segments):
+    """PaddleVideo shifts C / segments, so 16 segments with eighths of the channels are no network of its."""
+    match = match_file(load_layout("tsm"), layout_weights.shells("tsm", "tsm-r50"))
+    info = network_info(match, None, requested={"segments": segments})
+    with pytest.raises(Refused, match=f"segments = 8 where these weights need segments = {segments}"):
+        layout_weights.moved(layout_weights.shells("tsm", "tsm-r50"), match, info, load_layout("paddlevideo"))
+
+
+@pytest.mark.parametrize("told", [{}, {"segments": 8}, {"segments": 16, "shift_div": 16}])
+def test_segments_that_a_group_is_one_of_so_many_parts_of_are_taken(told):
+    match = match_file(load_layout("tsm"), layout_weights.shells("tsm", "tsm-r50"))
+    plan = make_plan(
+        match,
+        layout_weights.shells("tsm", "tsm-r50"),
+        load_layout("paddlevideo"),
+        info := network_info(match, None, requested=told),
+        eps=info.bn_eps,
+    )
+    assert any("only for clips of as many frames" in note for note in plan.notes)
 
 
 @pytest.mark.parametrize("value", [0, 1, "sideways"])

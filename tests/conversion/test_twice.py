@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 import pytest
 
-from converters import convert
+from converters import convert, load_model
 from converters.errors import BadInput, Refused
 from converters.formats.open import open_checkpoint
 from converters.inspection.diff import diff
@@ -185,6 +185,9 @@ def test_unequal_values_are_refused_with_both_names(tmp_path: Path) -> None:
         assert name in str(error.value)
         assert str(error.value).count("weight") == 2
         assert not (tmp_path / "out.pth").exists()
+        with pytest.raises(Refused, match="two names of one tensor have different values") as loaded:
+            load_model(tmp_path / "x.params", "tiny-mxnet")
+        assert loaded.value.where == error.value.where
 
 
 def test_other_shapes_dtypes_and_names_are_faults(tmp_path: Path) -> None:

@@ -7,7 +7,9 @@ import shutil
 import struct
 from pathlib import Path
 
+import numpy
 import pytest
+from safetensors.numpy import load_file, save_file
 
 import converters.mapping.releases as table
 from converters import __version__, convert, inspect, publish
@@ -25,6 +27,8 @@ WORDS = {
     "bytes": "this is The Zoo's released net.pkl, byte for byte",
     "tensors": "its tensors, put back into the release's form, are The Zoo's released net.pkl, byte for byte",
 }
+
+COUNTER = "backbone.bn1.num_batches_tracked"
 
 
 @pytest.fixture(scope="module")
@@ -166,6 +170,40 @@ def test_a_record_cannot_turn_other_tensors_into_the_release(pair, listed, tmp_p
     convert(source, cast, source="vmz", to="vmz-pt", dtype="float16")
     assert known(plain)
     assert known(cast) is None
+
+
+@pytest.mark.parametrize(
+    ("name", "tensor"),
+    [
+        ("evil.num_batches_tracked", numpy.zeros(1000, "f4")),
+        (COUNTER, numpy.float32(0)),
+        *(
+            pytest.param(name, tensor, marks=pytest.mark.full)
+            for name, tensor in (
+                ("evil.num_batches_tracked", numpy.int64(0)),
+                ("conv1.num_batches_tracked", numpy.int64(0)),
+                ("backbone.evil.num_batches_tracked", numpy.int64(0)),
+                (COUNTER, numpy.zeros(1000, "f4")),
+                (COUNTER, numpy.zeros(2, "i8")),
+            )
+        ),
+    ],
+)
+def test_a_foreign_tensor_is_no_counter(pair, listed, tmp_path, name, tensor):
+    _, output = pair
+    listed()
+    tensors = load_file(output)
+    assert COUNTER in tensors
+    path = tmp_path / "other.safetensors"
+    save_file(tensors | {COUNTER: numpy.array(77, "i8")}, path)
+    assert known(path).whole
+    save_file(tensors | {name: numpy.array(tensor)}, path)
+    assert known(path) is None
+    done = publish(path, folder=tmp_path)
+    assert name in done.stripped
+    written = load_file(done.path)
+    assert "evil" not in " ".join(written)
+    assert written[COUNTER].dtype == "i8"
 
 
 def test_a_batch_says_it(pair, listed, tmp_path):

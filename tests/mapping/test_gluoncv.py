@@ -174,9 +174,19 @@ def test_both_pathways_frames_in_one_clip() -> None:
     model = network("slowfast-r50", alpha=8, slow_frames="appended")
     assert model.fast_frames(36) == 32
     assert model.slow_indices(36).tolist() == [32, 33, 34, 35]
-    with pytest.raises(ValueError, match="a multiple of 9 frames, got 40"):
-        model.slow_indices(40)
+    for frames in (37, 40, 45, 72):  # GluonCV slices, and so ignores the rest
+        assert model.fast_frames(frames) == 32
+        assert model.slow_indices(frames).tolist() == [32, 33, 34, 35]
+    assert model.fast_frames(18) == 16
+    for frames in (10, 32, 35):
+        with pytest.raises(ValueError, match=f"a multiple of 9 frames, got {frames}"):
+            model.fast_frames(frames)
     assert network("slowfast-r50", alpha=8).fast_frames(36) == 36
+    model = network("slowfast-r101", alpha=4, slow_frames="appended")
+    assert [model.fast_frames(frames) for frames in (10, 40, 80)] == [8, 32, 64]
+    for frames in (44, 45, 85):
+        with pytest.raises(ValueError, match=f"a clip of 40 or 80 frames, got {frames}"):
+            model.slow_indices(frames)
 
 
 def test_segments_are_averaged_before_fc6() -> None:

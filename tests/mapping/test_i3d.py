@@ -50,7 +50,7 @@ def test_deepminds_variables(
 def test_a_wrong_scope() -> None:
     shapes = i3d_tables.i3d_tables()["rgb"]
     other = {name.replace("RGB/inception_i3d/", "RGB/other/"): shape for name, shape in shapes.items()}
-    with pytest.raises(Refused, match="is not a network that") as caught:
+    with pytest.raises(Refused, match="is not a video network that") as caught:
         match_file(load_layout("i3d"), empty(other))
     assert caught.value.exit_code == 1
 

@@ -331,9 +331,9 @@ def test_class_number_in_the_name_must_agree_with_the_weight():
 
 def test_a_foreign_network_is_refused_as_such():
     tensors = {f"blob{i}": Tensor(f"blob{i}", "float32", (2, 2), Constant(b"", 0)) for i in range(40)}
-    with pytest.raises(Refused, match="not a network that VMZ"):
+    with pytest.raises(Refused, match="not a video network that VMZ"):
         match_file(load_layout("vmz"), tensors)
-    with pytest.raises(Refused, match="not a network that VMZ"):
+    with pytest.raises(Refused, match="not a video network that VMZ"):
         match_file(load_layout("vmz"), {})
 
 

@@ -97,3 +97,21 @@ def test_a_shift_in_the_other_direction_is_caught(frames: int, tmp_path: Path) -
     departs = [block.name for block in proof.functional.blocks if not block.relative <= TOLERANCE]
     assert "logits" in departs
     assert departs[0] == "stem"  # whose channels are in another order
+
+
+@pytest.mark.parametrize(("source", "told"), [("native", {}), ("tsm", {"shift_first": "previous"})])
+def test_an_exchange_is_undone_where_neither_layout_shows_it(
+    source: str, told: dict[str, str], tmp_path: Path
+) -> None:
+    """The way back is to the source's own settings, not to those that its layout has."""
+    first, given = written("tsm", "tsm-r50", tmp_path), tmp_path / "given.pth"
+    if source == "native":
+        convert(first, given, source="tsm", to="native")
+    else:
+        given = first
+    convert(given, tmp_path / "out.pdparams", source=source, to="paddlevideo", settings=told)
+    proof = verify(
+        given, tmp_path / "out.pdparams", variant="tsm-r50", settings=told, clip=clip_of(tmp_path, 8)
+    )
+    assert proof.exact.ok
+    assert proof.ok

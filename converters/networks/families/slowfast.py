@@ -26,6 +26,9 @@ if TYPE_CHECKING:
 
 STAGES = (1, 2, 3, 4)
 SLOW_FRAMES = ("linspace", "stride", "appended")
+APPENDED = {8: (36,), 4: (40, 80)}
+"""By ``alpha``, the frames that GluonCV's networks cut from a clip, fast and slow ones: 32 + 4 (4x16), 32 + 8 (8x8) and
+64 + 16 (16x8), which no tensor tells from 8x8."""
 
 Out = TypeVar("Out")
 Steps = Generator[tuple[str, Tensor], None, Out]
@@ -81,8 +84,9 @@ class SlowFast(Network):
     The slow pathway sees T / ``alpha`` frames, which ``slow_frames`` chooses. ``"linspace"``: spread from the first to
     the last, rounded down; T must be a multiple of ``alpha``. ``"stride"``: every ``alpha``-th from the first, for any
     T (mmaction; mmaction2 itself takes only multiples). ``"appended"``: they follow the fast pathway's frames in the
-    clip, so that 32 frames and ``alpha`` 8 make a clip of 36 (GluonCV). Heads are those of `ResNetI3D`; the windows of
-    each pathway are averaged separately.
+    clip, so that 32 frames and ``alpha`` 8 make a clip of 36 (GluonCV, which ignores what comes after them); shorter
+    clips of a multiple of ``alpha`` + 1 frames are divided alike, though GluonCV does not take them. Heads are those of
+    `ResNetI3D`; the windows of each pathway are averaged separately.
     """
 
     def __init__(self, shapes: ModuleShapes, settings: Settings) -> None:
@@ -109,17 +113,30 @@ class SlowFast(Network):
         """The indices of the frames that the slow pathway sees, out of ``frames``."""
         if self.slow_frames == "stride":
             return torch.arange(0, frames, self.alpha)
-        appended = self.slow_frames == "appended"
+        if self.slow_frames == "appended":
+            return torch.arange(self.fast_frames(frames), self._both_frames(frames))
         # Lateral convolutions round the number of frames up, so the pathways would not fit, as in the projects.
-        if frames % (self.alpha + appended):
-            raise ValueError(f"expected a clip of a multiple of {self.alpha + appended} frames, got {frames}")
-        if appended:
-            return torch.arange(self.fast_frames(frames), frames)
+        if frames % self.alpha:
+            raise ValueError(f"expected a clip of a multiple of {self.alpha} frames, got {frames}")
         return torch.linspace(0, frames - 1, frames // self.alpha).long()
 
     def fast_frames(self, frames: int) -> int:
         """How many of a clip's first frames the fast pathway sees, out of ``frames``."""
-        return frames - frames // (self.alpha + 1) if self.slow_frames == "appended" else frames
+        if self.slow_frames != "appended":
+            return frames
+        both = self._both_frames(frames)
+        return both - both // (self.alpha + 1)
+
+    def _both_frames(self, frames: int) -> int:
+        """How many of a clip's first frames the pathways see, one after the other, out of ``frames``."""
+        own = APPENDED.get(self.alpha, (frames,))
+        if frames > own[0] and frames not in own:
+            if len(own) == 1:
+                return own[0]
+            raise ValueError(f"expected a clip of {' or '.join(map(str, own))} frames, got {frames}")
+        if frames % (self.alpha + 1):
+            raise ValueError(f"expected a clip of a multiple of {self.alpha + 1} frames, got {frames}")
+        return frames
 
     def pathways(self, x: Tensor) -> Steps[tuple[Tensor, Tensor]]:
         """The blocks of both pathways; returns the last map of each."""

@@ -523,7 +523,7 @@ def test_hdf5_leaves_nothing_open(tmp_path, run):
     hdf5(tmp_path / "a.h5", **{"fc7/W": packed, "fc8/W": packed, "fc8/b": ARRAYS["vector"]})
     done = run("c3d", "a.h5", "out.pth")
     assert (done.returncode, "Traceback" in done.stderr) == (1, False)
-    assert "is not a network that C3D in Chainer has" in done.stderr
+    assert "is not a video network that C3D in Chainer has" in done.stderr
     done = run("inspect", "a.h5", "--stats")
     assert (done.returncode, done.stderr) == (0, "")
 
