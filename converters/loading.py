@@ -137,14 +137,18 @@ def load_network(
     return network, info
 
 
-def canonical_state(checkpoint: Checkpoint, match: Match, info: NetworkInfo) -> dict[str, torch.Tensor]:
+def canonical_state(
+    checkpoint: Checkpoint, match: Match, info: NetworkInfo, *, unequal: bool = False
+) -> dict[str, torch.Tensor]:
     """The file's tensors in memory under canonical names, with unshifted variances.
 
-    Raises `Refused` if the file stores one tensor under two names with different values.
+    Raises `Refused` if the file stores one tensor under two names with different values; with ``unequal``, for a
+    caller that reports them itself, the first name's are taken.
     """
     native = load_layout("native")
     plan = make_plan(match, checkpoint.tensors, native, info, eps=info.bn_eps, path=checkpoint.path)
-    refuse_unequal(plan, checkpoint)
+    if not unequal:
+        refuse_unequal(plan, checkpoint)
     return {row.target: to_torch(row.tensor(checkpoint.tensors)) for row in plan.rows}
 
 

@@ -28,6 +28,9 @@ PICTURES = (".bmp", ".jpeg", ".jpg", ".png", ".tif", ".tiff", ".webp")
 LARGEST = 1 << 27
 """Pixels of a frame that are decoded: 16384x8192."""
 
+MATRIX_BYTES = 36
+"""Of a display matrix: nine int32."""
+
 
 class Video(Record):
     """What a video is: ``rate`` are its frames a second, None where nothing says it."""
@@ -112,8 +115,22 @@ def _pixels(frame: Any, path: str) -> Any:
     if frame.width * frame.height > LARGEST:
         raise BadInput(f"has frames of {frame.width}x{frame.height} pixels", path=path)
     pixels = frame.to_ndarray(format="rgb24")
-    turns = round(getattr(frame, "rotation", 0) / 90) % 4
-    return numpy.ascontiguousarray(numpy.rot90(pixels, turns)) if turns else pixels
+    return numpy.ascontiguousarray(_upright(pixels, frame.side_data.get("DISPLAYMATRIX")))
+
+
+def _upright(pixels: Any, matrix: Any) -> Any:
+    """Pixels [H, W, 3] turned and mirrored by quarters as a display matrix says, which is None where there is none.
+
+    Its nine int32 are ``a, b, u, c, d, v, x, y, w``: the pixel at ``(x, y)`` is shown at ``(ax + cy, bx + dy)``.
+    """
+    import numpy
+
+    if matrix is None or matrix.buffer_size < MATRIX_BYTES:
+        return pixels
+    a, b, _, c, d = (int(value) for value in numpy.frombuffer(matrix, "=i4", 5))
+    if abs(a) + abs(d) < abs(b) + abs(c):
+        pixels, a, d = pixels.transpose(1, 0, 2), c, b
+    return pixels[:: -1 if d < 0 else 1, :: -1 if a < 0 else 1]
 
 
 def jpeg(pixels: Any) -> bytes:

@@ -67,10 +67,10 @@ def as_bytes(values: Any, dtype: str) -> memoryview:
     """Floating values in another dtype, rounded to nearest even: its little-endian bytes. NaN stays NaN."""
     import numpy
 
-    if dtype != "bfloat16":
-        with numpy.errstate(over="ignore"):
+    with numpy.errstate(over="ignore"):
+        if dtype != "bfloat16":
             return memoryview(values.astype(numpy.dtype(dtype).newbyteorder("<")).tobytes())
-    singles = values.astype("<f4")
+        singles = values.astype("<f4")
     bits = singles.view("<u4")
     rounded = ((bits + (0x7FFF + ((bits >> 16) & 1))) >> 16).astype("<u2")
     quiet = ((bits >> 16) | 0x40).astype("<u2")

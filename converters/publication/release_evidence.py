@@ -81,14 +81,19 @@ def _by_name(
     inspection: Inspection,
     notes: tuple[str, ...],
 ) -> Evidence:
-    """The release of a name; none where a hash of the file of that name is known and is another."""
+    """The release of a name; none where a hash of the release is known and is another."""
     names = [name for name, _ in claimed] + [name for name, _ in reversed(seen)]
     network = inspection.network
     assert network is not None
     release = release_of(names, network.variant, network.classes)
     if release is None:
         return Evidence(None, "", notes)
-    known = [one for one in (*release.hashes.values(), release.digest) if one]
+    if (
+        release.hashes
+    ):  # then what is here was compared with them, put back into the release's form if need be
+        said = f"the contents are not those of the release `{release.file}` of {release.title}: its whole hash is"
+        return Evidence(None, "", (*notes, f"{said} public, and they do not fit it"))
+    known = [release.digest] if release.digest else []
     digests = [{"sha256": digest} for name, digest in claimed if name == release.file and digest]
     here = any(name == release.file for name, _ in seen)  # then its contents were compared, and are another's
     kinds = {one.kind for one in known}

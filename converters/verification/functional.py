@@ -60,7 +60,7 @@ def compare(source: Identified, output: Identified, hints: UserHints, options: R
         run = _source_run(source, output, hints, options)
     except NotRun as error:
         return Comparison(None, declared, str(error))
-    state = canonical_state(output.checkpoint, output.match, output.info)
+    state = canonical_state(output.checkpoint, output.match, output.info, unequal=True)
     blocks, logits = _compare_all(source, output, state, run, options.say)
     reference = run.net.name == "reference"
     own_net = source.checkpoint.predict_net is not None or bool(source.checkpoint.nodes)

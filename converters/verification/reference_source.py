@@ -38,7 +38,7 @@ def run_reference(
         require_torch()
     except ConverterError as error:
         raise NotRun(error.what) from None
-    state = canonical_state(source.checkpoint, source.match, source.info)
+    state = canonical_state(source.checkpoint, source.match, source.info, unequal=True)
     model = build_network(source.match, dict(state), source.info.settings, origin_layout=project)
     small = network_record(source.info.family).test_clip
     size = source.info.input.get("clip") or output.info.input.get("clip") or (small[2:] if small else None)

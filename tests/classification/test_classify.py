@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import struct
 from fractions import Fraction
 
 import numpy as np
@@ -148,6 +149,31 @@ def test_other_videos(tmp_path, video):
     assert [round(float(frame[20, 40, 1]) / 20) for frame in found] == [2, 9, 10]
     assert open_video(folder).rate is None
     assert all_frames(folder / "frame9.jpg").shape == (1, 40, 48, 3)
+
+
+@pytest.mark.parametrize(
+    ("matrix", "shown"),
+    [
+        ((1, 0, 0, 1), lambda frame: frame),
+        ((0, 1, -1, 0), lambda frame: np.rot90(frame, -1)),
+        ((-1, 0, 0, -1), lambda frame: np.rot90(frame, 2)),
+        ((0, -1, 1, 0), np.rot90),
+        ((-1, 0, 0, 1), np.fliplr),
+        ((1, 0, 0, -1), np.flipud),
+        ((0, 1, 1, 0), lambda frame: frame.transpose(1, 0, 2)),
+        ((0, -1, -1, 0), lambda frame: np.rot90(frame, 2).transpose(1, 0, 2)),
+    ],
+)
+def test_frames_are_upright(tmp_path, matrix, shown):
+    """A track's matrix turns and mirrors its frames, as phones and front cameras write it."""
+    frame = np.random.default_rng(1).integers(0, 256, (32, 64, 3), np.uint8)
+    path = write(tmp_path / "film.mp4", [frame], "mpeg4", pixels="yuv420p")
+    data = bytearray(path.read_bytes())
+    plain = all_frames(path)[0]
+    a, b, c, d = (value << 16 for value in matrix)
+    struct.pack_into(">9i", data, data.index(b"tkhd") + 44, a, b, 0, c, d, 0, 0, 0, 1 << 30)
+    path.write_bytes(data)
+    assert np.array_equal(all_frames(path)[0], shown(plain))
 
 
 def bad_files(folder, video):

@@ -10,6 +10,7 @@ import yaml
 import converters.mapping.releases as table
 from converters import convert, publish
 from converters.checksums import sha256_of
+from converters.hashes import Hash
 from converters.mapping.releases import Release
 from converters.reports.model_card import BY_NAME_ONLY
 
@@ -83,6 +84,18 @@ def test_another_file_of_a_release_s_name(files, options, with_source, whose):
     assert [line for line in done.checks if line.startswith(said)]
     assert "so nothing is said of the release `zoo_net-0123abcd.pkl` of The Zoo" in text
     assert not {"accuracy", "release"} & front.keys()
+    assert "example.org" not in text
+
+
+@pytest.mark.parametrize("with_source", [False, True])
+def test_contents_that_do_not_fit_a_whole_hash(files, monkeypatch, with_source):
+    source, output = files("zoo_net.pkl")
+    other = release("zoo_net.pkl").replace(hashes={"zoo_net.pkl": Hash("git", "0" * 40)})
+    monkeypatch.setattr(table, "releases", lambda: [other])
+    front, text = told(publish(output, source=source if with_source else None))
+    assert "the contents are not those of the release `zoo_net.pkl` of The Zoo" in text
+    assert not {"accuracy", "release", "license"} & front.keys()
+    assert BY_NAME_ONLY not in text
     assert "example.org" not in text
 
 
