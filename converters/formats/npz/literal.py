@@ -8,6 +8,7 @@ after it. Here depth and length are bounded.
 from __future__ import annotations
 
 import re
+import warnings
 from typing import Any
 
 _TOKEN = re.compile(
@@ -104,4 +105,7 @@ class _Reader:
 
 
 def _unescaped(text: str) -> str:
-    return text.encode("latin-1", "backslashreplace").decode("unicode_escape")
+    """A text with its escapes. Python only warns of an unknown one, such as ``\\h``, and keeps it as it is."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", DeprecationWarning)
+        return text.encode("latin-1", "backslashreplace").decode("unicode_escape")

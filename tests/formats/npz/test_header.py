@@ -218,3 +218,7 @@ def test_folders_and_unknown_sizes_in_the_archive(tmp_path: Path) -> None:
 )
 def test_comments_are_passed_over(text):
     assert literal(text) == ast.literal_eval(text)
+
+
+def test_an_unknown_escape_stays_and_nothing_is_printed():
+    assert literal(r"{'\h': '\x41'}") == {r"\h": "A"}
