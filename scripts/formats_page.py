@@ -14,6 +14,7 @@ from converters.formats.foreign.kinds import KINDS
 from converters.formats.registry import formats
 from converters.mapping.layout_tables import load_layout
 from converters.mapping.table_files import layout_names
+from converters.reports import markdown
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -65,18 +66,17 @@ def kind_rows() -> Iterator[tuple[str, str]]:
         yield kind.what, hint.replace("{{", "{").replace("}}", "}")
 
 
-def markdown(rows: Iterator[tuple[str, ...]], *heads: str) -> str:
-    """A table; what would end a cell, or count as HTML, is escaped."""
-    lines = [heads, tuple("---" for _ in heads), *rows]
-    text = "".join(f"| {' | '.join(cell.replace('|', '&#124;') for cell in line)} |\n" for line in lines)
-    return text.replace("<", "&lt;")
+def escaped(rows: Iterator[tuple[str, ...]]) -> Iterator[list[str]]:
+    """Rows without what would end a cell, or count as HTML."""
+    for row in rows:
+        yield [cell.replace("|", "&#124;").replace("<", "&lt;") for cell in row]
 
 
 def text() -> str:
     """The whole page."""
     return HEAD.format(
-        formats=markdown(format_rows(), "format", "suffixes", "layouts"),
-        kinds=markdown(kind_rows(), "such a file", "what to do"),
+        formats=markdown.table(("format", "suffixes", "layouts"), escaped(format_rows())),
+        kinds=markdown.table(("such a file", "what to do"), escaped(kind_rows())),
     )
 
 

@@ -18,6 +18,7 @@ from converters.mapping.names import families
 from converters.mapping.releases import releases
 from converters.mapping.table_files import layout_names, network_names
 from converters.mapping.variants import BN_EPS, variants
+from converters.reports import markdown
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
@@ -135,12 +136,6 @@ def reasons(tables: list[LayoutTable]) -> Iterator[str]:
                 yield f"- `{table.name}`, {names if names != '`*`' else 'all others'}, {what}: {text}."
 
 
-def markdown(rows: Iterable[tuple[str, ...]], *heads: str) -> str:
-    """A table."""
-    lines = [heads, tuple("---" for _ in heads), *rows]
-    return "".join(f"| {' | '.join(line)} |\n" for line in lines)
-
-
 def text() -> str:
     """The whole page."""
     tables = [load_layout(name) for name in layout_names()]
@@ -148,11 +143,11 @@ def text() -> str:
     parts = [HEAD.format(kinds=kinds)]
     for title, files in groupby(releases(), key=lambda file: file.title):
         heads = ("file", "network", "classes", "input", "first trained on", "reported", "source", "layouts")
-        parts.append(f"### {title}\n\n{markdown(rows_of(files, tables), *heads)}")
+        parts.append(f"### {title}\n\n{markdown.table(heads, rows_of(files, tables))}")
     parts.append(
         "## Networks\n\nOf each the first layout that it comes in, and what its weights are in the others.\n"
     )
-    parts.append(markdown(network_rows(tables), "network", "variants", "layouts"))
+    parts.append(markdown.table(("network", "variants", "layouts"), network_rows(tables)))
     parts.append("## What must be known\n")
     parts.append("\n".join(reasons(tables)) + "\n")
     return "\n".join(parts)

@@ -64,12 +64,12 @@ def remedy(
     own_head = _of_head(slots, head_modules, names)
     if not own_head and all(slot.canonical.rpartition(".")[0] in head_modules for slot in missing):
         head = _linear_layer(layout, variant, head_modules, unused, tensors)
-        if head and fits(head, ()) and not _DETECTOR.search(head):
-            return f"if {printable(head)} is its head, say so: --head {printable(head)}"
         if head and _DETECTOR.search(head):
             rest = _without(list(unused.values()), kept, own_head, tensors, fits)
             what = f"{printable(head)} is a detector's head, and no detector with this backbone is known"
             return f"{what}; {rest}" if rest else what
+        if head and fits(head, ()):
+            return f"if {printable(head)} is its head, say so: --head {printable(head)}"
     return _without(list(unused.values()), kept, own_head, tensors, fits)
 
 

@@ -77,7 +77,8 @@ def _cards(rows: Sequence[Row]) -> str:
     states = Counter(row["state"] for row in rows)
     failed = states["failed"] + states["skipped"]
     done = sum(states[state] for state in _DONE)
-    verified, checked = (sum(proof in _classes(row) for row in rows) for proof in ("verified", "checked"))
+    proofs = Counter(proof for row in rows for proof in _proofs(row))
+    verified, checked = proofs["verified"], proofs["checked"]
     size = sum(row.get("bytes", 0) for row in rows if row["state"] in _DONE)
     words = ", ".join(f"{number} {state}" for state, number in states.items()) or "no rows"
     return html.cards(
@@ -99,15 +100,13 @@ def _cards(rows: Sequence[Row]) -> str:
 
 def _filtered(table: str, rows: Sequence[Row]) -> str:
     """The table, with buttons that hide rows by style alone: no page has a script."""
-    counts = {"all": len(rows), "unproved": 0} | Counter(
-        name for row in rows for name in _classes(row).split()
-    )
-    counts["unproved"] = sum({*_classes(row).split()} == {"done"} for row in rows)
+    counts = Counter(name for row in rows for name in _classes(row).split())
+    counts |= {"all": len(rows), "unproved": sum(_classes(row) == "done" for row in rows)}
     buttons = [
         f'<input type="radio" name="shown" id="show-{name}"{" checked" if name == "all" else ""}>'
-        f'<label for="show-{name}">{word} ({counts.get(name, 0)})</label>'
+        f'<label for="show-{name}">{word} ({counts[name]})</label>'
         for name, word, _ in _FILTERS
-        if name == "all" or counts.get(name)
+        if name == "all" or counts[name]
     ]
     return f'<form class="filter">{chr(10).join(buttons)}\n{table}</form>' if len(buttons) > 2 else table
 
@@ -127,8 +126,7 @@ def _classes(row: Row) -> str:
     """What the row can be found by: failed; or done, and how it was proved."""
     if row["state"] not in _DONE:
         return str(row["state"])
-    proofs = ("verified" if _ran(row) else "", "checked" if row.get("checked") else "")
-    return " ".join(filter(None, ("done", *proofs)))
+    return " ".join(("done", *_proofs(row)))
 
 
 def _ran(row: Row) -> bool:
@@ -155,7 +153,10 @@ def _index_cells(row: Row) -> tuple[str, ...]:
 
 
 def _proofs(row: Row) -> list[str]:
-    return [word for word in ("verified", "checked") if word in _classes(row).split()]
+    """How a row that is done was proved, in words."""
+    if row["state"] not in _DONE:
+        return []
+    return [word for word, proved in (("verified", _ran(row)), ("checked", row.get("checked"))) if proved]
 
 
 def _reason(row: Row) -> str:

@@ -3,8 +3,12 @@
 from __future__ import annotations
 
 import re
+from typing import TYPE_CHECKING
 
 from converters.printable import printable
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Sequence
 
 _MARKUP = {ord(character): f"&#{ord(character)};" for character in "\\`*[]|~$"} | {
     ord("&"): "&amp;",
@@ -43,6 +47,12 @@ def prose(line: str) -> str:
     """A line of our own words with texts of files in it: `code` between backticks, `text` elsewhere."""
     parts = (code(part) if number % 2 else text(part) for number, part in enumerate(_SPAN.split(line)))
     return paragraph("".join(parts))
+
+
+def table(heads: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
+    """A table; its cells are Markdown."""
+    lines = [heads, ["---" for _ in heads], *rows]
+    return "".join(f"| {' | '.join(line)} |\n" for line in lines)
 
 
 def paragraph(line: str) -> str:

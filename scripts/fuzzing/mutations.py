@@ -17,6 +17,8 @@ import zipfile
 import zlib
 from typing import TYPE_CHECKING, Any
 
+from tests.helpers.caffe_files import varint
+
 if TYPE_CHECKING:
     from collections.abc import Callable
     from random import Random
@@ -157,7 +159,7 @@ def mutate_table(data: bytes, rng: Random) -> bytes:
     from converters.errors import ConverterError
     from converters.files import SourceFile
     from converters.formats.tensorflow.sstable import read_table
-    from converters.formats.tensorflow.writer import write_table
+    from tests.helpers.tensorflow_files import table
 
     with tempfile.NamedTemporaryFile() as file:
         file.write(data)
@@ -179,16 +181,7 @@ def mutate_table(data: bytes, rng: Random) -> bytes:
         case _:
             entries[at] = (key, mutate_protobuf(value, rng))
 
-    class Memory(io.BytesIO):
-        path = "memory"
-
-        @property
-        def position(self) -> int:
-            return self.tell()
-
-    out = Memory()
-    write_table(out, sorted(dict(entries).items()))
-    return out.getvalue()
+    return table(sorted(dict(entries).items()))
 
 
 def protobuf_fields(data: bytes) -> list[tuple[int, int, Any]] | None:
@@ -232,15 +225,6 @@ def _read_varint(data: bytes, at: int) -> tuple[int, int]:
             raise IndexError
 
 
-def _varint(value: int) -> bytes:
-    out = bytearray()
-    value %= 1 << 64
-    while value > 127:
-        out.append(value & 127 | 128)
-        value >>= 7
-    return bytes(out) + bytes((value,))
-
-
 def mutate_protobuf(data: bytes, rng: Random, depth: int = 0) -> bytes:
     """Mutate one field at any depth; the lengths of what is around it are right."""
     fields = protobuf_fields(data)
@@ -272,11 +256,11 @@ def mutate_protobuf(data: bytes, rng: Random, depth: int = 0) -> bytes:
             fields[at] = (number, wire, rng.randbytes(len(value)))
     out = bytearray()
     for number, wire, value in fields:
-        out += _varint(number << 3 | wire)
+        out += varint(number << 3 | wire)
         if wire == 0:
-            out += _varint(value)
+            out += varint(value % (1 << 64))
         else:
-            out += (_varint(len(value)) if wire == 2 else b"") + value
+            out += (varint(len(value)) if wire == 2 else b"") + value
     return bytes(out)
 
 

@@ -7,6 +7,8 @@ import io
 import zipfile
 from typing import TYPE_CHECKING, NamedTuple
 
+from tests.helpers.caffe_files import blob, message
+
 if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
@@ -103,18 +105,11 @@ def _safetensors(array) -> bytes:  # noqa: ANN001 - numpy is imported late
     return len(text).to_bytes(8, "little") + text + array.tobytes() + bytes(24)
 
 
-def _message(field: int, *content: bytes) -> bytes:
-    from .mutations import _varint
-
-    joined = b"".join(content)
-    return _varint(field << 3 | 2) + _varint(len(joined)) + joined
-
-
 def _caffe(array) -> bytes:  # noqa: ANN001
-    blob = _message(7, _message(1, bytes(array.shape))) + _message(5, array.tobytes())
-    layer = _message(1, b"conv1") + _message(2, b"Convolution") + _message(7, blob) + _message(7, blob)
-    norm = _message(1, b"bn1") + _message(2, b"BatchNorm") + _message(7, blob) * 3
-    return _message(1, b"net") + _message(100, layer) + _message(100, norm)
+    stored = message(7, blob(array))
+    layer = message(1, b"conv1") + message(2, b"Convolution") + stored * 2
+    norm = message(1, b"bn1") + message(2, b"BatchNorm") + stored * 3
+    return message(1, b"net") + message(100, layer) + message(100, norm)
 
 
 def _onnx(array) -> bytes:  # noqa: ANN001

@@ -19,7 +19,7 @@ from converters.tensor import FileBytes, Held
 
 from .arguments import ARGUMENTS
 from .integers import integers
-from .tensors import FLOATS, Stored
+from .tensors import AXES, FLOATS, Stored
 
 if TYPE_CHECKING:
     from converters.formats.graph import Attribute
@@ -31,7 +31,6 @@ _NODES = 100_000
 _TENSORS = 50_000
 _NUMBERS = 64  # of an attribute that is kept: strides, pads ...
 _DEPTH = 16
-_AXES = 32
 _SPARSE = "sparse tensor"
 
 
@@ -184,9 +183,9 @@ class GraphReader:
             if inner.number == 1:
                 name = self.tensors.read(inner).name
             elif inner.number == 3 and inner.wire in (VARINT, BYTES):
-                shape += self.wire.varints(inner, _AXES)
-        if len(shape) > _AXES:
-            raise self.wire.damaged(f"has a tensor of more than {_AXES} axes", field.offset)
+                shape += self.wire.varints(inner, AXES)
+        if len(shape) > AXES:
+            raise self.wire.damaged(f"has a tensor of more than {AXES} axes", field.offset)
         data = FileBytes(self.wire.file, field.offset, field.size)
         return Stored(name=name, dtype=_SPARSE, shape=tuple(shape), data=data)
 

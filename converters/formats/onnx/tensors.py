@@ -45,7 +45,7 @@ _LISTS = {1: 4, 14: 4, 7: 7, 11: 10, 15: 10, 12: 11, 13: 11}
 
 _INT32 = 5
 _WIRES = {4: FIXED32, 10: FIXED64, 5: VARINT, 7: VARINT, 11: VARINT}
-_AXES = 32
+AXES = 32
 _HERE, _OUTSIDE = 0, 1
 _FILES = 1_000
 
@@ -80,9 +80,9 @@ class TensorReader:
         location = _HERE
         for inner in self.wire.inside(field):
             if inner.number == 1 and inner.wire in (VARINT, BYTES):
-                shape += self.wire.varints(inner, _AXES)
-                if len(shape) > _AXES:
-                    raise self.wire.damaged(f"has a tensor of more than {_AXES} axes", inner.offset)
+                shape += self.wire.varints(inner, AXES)
+                if len(shape) > AXES:
+                    raise self.wire.damaged(f"has a tensor of more than {AXES} axes", inner.offset)
             elif inner.number == 2 and inner.wire == VARINT:
                 kind = inner.value
             elif inner.number == 8:
