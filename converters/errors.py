@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from .locations import without_credentials
 from .printable import printable
 
 if TYPE_CHECKING:
@@ -18,7 +19,8 @@ class ConverterError(Exception):
     """A failure that a person can act on; never shown with a traceback.
 
     ``what`` says what is wrong, ``path`` in which file, ``where`` at which place in it (an offset, a tensor),
-    ``hint`` what to do next. ``faults`` lists every single fault where there are several.
+    ``hint`` what to do next. ``faults`` lists every single fault where there are several. Of an address ``path`` keeps
+    no credentials.
     """
 
     exit_code = 1
@@ -34,14 +36,14 @@ class ConverterError(Exception):
     ) -> None:
         super().__init__(what)
         self.what = what
-        self.path = path
+        self.path = without_credentials(path)
         self.where = where
         self.hint = hint
         self.faults = faults
 
     def at(self, path: str) -> Self:
         """The error, with the file it is about if it does not name one."""
-        self.path = self.path or path
+        self.path = self.path or without_credentials(path)
         return self
 
     def __str__(self) -> str:

@@ -10,8 +10,9 @@ from typing import TYPE_CHECKING, Any
 
 from converters.conversion.output_names import fill, stem_of
 from converters.errors import ConverterError, UsageError
+from converters.locations import is_remote
 
-from .storage import is_pattern, is_remote, local_path, matches
+from .storage import is_pattern, local_path, matches
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence

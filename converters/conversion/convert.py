@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from converters.errors import Refused, UsageError
 from converters.formats.registry import format_named
+from converters.locations import without_credentials
 from converters.mapping.network_info import with_clips_of
 from converters.mapping.variants import own_eps
 from converters.printable import printable
@@ -123,16 +124,18 @@ def convert(
     if reverse or accept_unsure:
         raise UsageError("--reverse and --accept-unsure need a mapping file", hint="name it with --mapping")
     result = _convert(source, path, output_path, to, read, network, write)
-    return _verified(result, source, read, network) if verify else result
+    return _verified(result, path, source, read, network) if verify else result
 
 
-def _verified(result: Result, source: str | None, read: ReadOptions, network: NetworkOptions) -> Result:
+def _verified(
+    result: Result, path: str, source: str | None, read: ReadOptions, network: NetworkOptions
+) -> Result:
     """The result with its verification. What verifies lies above what converts, and is known by its name only."""
     verify = import_module("converters.verification.verify").verify
     given = {**read.as_dict(), **network.as_dict()}
     options = {name: given[name] for name in VERIFY_OPTIONS}
     layout = None if source == "onnx" else source
-    found = verify(result.source, result.output, source_layout=layout, layout=result.target, **options)
+    found = verify(path, result.output, source_layout=layout, layout=result.target, **options)
     return result.replace(verification=found)
 
 
@@ -183,7 +186,7 @@ def _convert(
             )
 
         result = Result(
-            source=path,
+            source=without_credentials(path),
             output=None,
             info=described,
             layout=source.match.layout.name,
