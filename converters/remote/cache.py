@@ -51,8 +51,10 @@ class Cache(NamedTuple):
             path = os.path.join(folder, found)
             if size is None or os.path.getsize(path) == size:
                 with suppress(OSError):
-                    os.utime(path)
-                    return path if found == name else _linked(path, os.path.join(folder, name))
+                    os.utime(
+                        folder
+                    )  # not the file's own time: whoever reads it would think that it has changed
+                return path if found == name else _linked(path, os.path.join(folder, name))
         return ""
 
     def part(self, address: Address, version: str) -> str:
@@ -89,10 +91,10 @@ class Cache(NamedTuple):
         for path, status in _files(os.path.join(self.folder, "parts")):
             if now - status.st_mtime > _ABANDONED:
                 _remove(path)
-        files = sorted(_files(os.path.join(self.folder, "files")), key=lambda each: each[1].st_mtime)
-        total = sum(status.st_size for _, status in files)
-        for path, status in files:
-            if total <= LIMIT or now - status.st_mtime < _IN_USE:
+        files = [(_used(path), path, status) for path, status in _files(os.path.join(self.folder, "files"))]
+        total = sum(status.st_size for _, _, status in files)
+        for used, path, status in sorted(files, key=lambda each: each[:2]):
+            if total <= LIMIT or now - used < _IN_USE:
                 return
             _remove(path)
             total -= status.st_size
@@ -162,6 +164,13 @@ def _files(folder: str) -> Iterator[tuple[str, os.stat_result]]:
             path = os.path.join(above, name)
             with suppress(OSError):
                 yield path, os.stat(path)
+
+
+def _used(path: str) -> float:
+    """When a content was last asked for."""
+    with suppress(OSError):
+        return os.stat(os.path.dirname(path)).st_mtime
+    return 0.0
 
 
 def _remove(path: str) -> None:

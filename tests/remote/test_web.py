@@ -252,7 +252,7 @@ def test_the_cache_is_bounded(cache, monkeypatch):
         Path(part).write_bytes(bytes(100))
         path = made.keep(part, parse_address(f"https://example.org/{number}.pth"), "1", f"{number}" * 64)
         old = time.time() - 10 * 24 * 3600 + number
-        os.utime(path, (old, old))
+        os.utime(Path(path).parent, (old, old))
     abandoned = Path(made.parts(), "abandoned.part")
     abandoned.write_bytes(b"")
     os.utime(abandoned, (0, 0))
