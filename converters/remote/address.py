@@ -16,7 +16,9 @@ WEB = ("https", "http")
 
 _DIGEST = re.compile(r"(sha256|sha1|git)=([0-9a-f]{8,64})")
 _LENGTHS = {"sha256": 64, "sha1": 40, "git": 40}
-_HUB = re.compile(r"hf://(?P<repository>(?:[a-z]+/)?[^/@]+/[^/@]+)(?:@(?P<revision>[^/]+))?/?(?P<file>.*)")
+_HUB = re.compile(
+    r"hf://(?P<repository>(?:(?:datasets|spaces|models)/)?[^/@]+/[^/@]+)(?:@(?P<revision>[^/]+))?/?(?P<file>.*)"
+)
 _LONGEST = 8192
 
 

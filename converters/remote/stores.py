@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from contextlib import contextmanager, suppress
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
@@ -22,9 +23,6 @@ _NEEDS = {
     "hf": ("hf://", "[hub]"),
 }
 """What to call a scheme, and the extra that has its packages."""
-
-_OPTIONS: dict[str, dict[str, Any]] = {"hf": {"skip_instance_cache": True}}
-"""Of fsspec: repositories change, and nothing is remembered of them from call to call."""
 
 
 class StoreFile(Source):
@@ -98,7 +96,9 @@ def file_system(address: Address) -> Iterator[Any]:
     """
     try:
         fsspec: Any = import_module("fsspec")
-        options = _OPTIONS.get(address.scheme, {})
+        options: dict[str, Any] = {}
+        if address.scheme == "hf":  # repositories change: nothing is remembered of them from call to call
+            options = {"skip_instance_cache": True, "endpoint": os.environ.get("HF_ENDPOINT")}
         files = fsspec.filesystem(address.scheme, use_listings_cache=False, **options)
     except ImportError:
         title, extra = _NEEDS[address.scheme]
