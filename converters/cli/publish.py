@@ -22,12 +22,12 @@ _SETTINGS = ("settings",)
 DESCRIPTION = """\
 Publish a converted file under OpenMMLab's kind of name, name-<first 8 digits
 of the SHA-256>.pth: strip training state, check the file, write a model card
-and SHA256SUMS. --check checks a folder of published files; it and its
+and SHA256SUMS. --push then puts all of it into a repository on the Hugging
+Face Hub. --check checks a folder of published files; it and its
 sub-folders may contain no other checkpoint of any framework."""
 
 EXAMPLES = (
     "convert publish out.pth --folder released --source ircsn_152.pkl --verify",
-    "convert publish out.pth --push owner/name",
     "convert publish --check released",
 )
 
