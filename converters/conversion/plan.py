@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 from converters.errors import Refused
 from converters.mapping.layout_tables import readable_layouts
 from converters.mapping.match import tensors_that_must_be_zero
+from converters.mapping.name_order import in_order
 from converters.mapping.names import BATCHES, CannotHold, TensorSlot, families, tensor_slots
 from converters.mapping.settings import follows, made_up_for
 from converters.mapping.storage import DIVISOR
@@ -354,7 +355,12 @@ def _wanted(
         if match.variant.family not in families(table):
             raise CannotHold(match.variant.title)
         slots = tensor_slots(table, match.variant, match.sizes, match.present)
-        for slot in original.written(slots) if original else slots:
+        words = table.naming.order.get(match.variant.family)
+        if original:
+            slots = original.written(slots)
+        elif words is not None:
+            slots = iter(in_order(slots, words))
+        for slot in slots:
             yield slot
             if table.format == "pytorch" and slot.leaf == "running_var" and slot.name:
                 counter = slot.name.removesuffix("running_var") + BATCHES

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import re
 import tomllib
+from functools import cache
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
 
@@ -63,9 +64,14 @@ class Release(Record):
         return self.network in ("", network) and self.classes in (0, classes)
 
 
-def releases() -> list[Release]:
+def releases() -> tuple[Release, ...]:
     """Every file of every zoo, in the zoos' order."""
-    with open(os.path.join(ROOT, "releases.toml"), "rb") as file:
+    return _releases(ROOT)
+
+
+@cache
+def _releases(root: str) -> tuple[Release, ...]:
+    with open(os.path.join(root, "releases.toml"), "rb") as file:
         table = tomllib.load(file)
     listed = []
     for name, zoo in table.items():
@@ -86,7 +92,7 @@ def releases() -> list[Release]:
                     **attributes,
                 )
             )
-    return listed
+    return tuple(listed)
 
 
 def release_of(names: list[str], network: str, classes: int) -> Release | None:
