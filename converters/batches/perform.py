@@ -11,8 +11,8 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from converters._version import __version__
 from converters.checksums import sha256_of
-from converters.conversion.convert import convert
-from converters.conversion.options import VERIFY_OPTIONS
+from converters.conversion.convert import carry_out
+from converters.conversion.options import VERIFY_OPTIONS, NetworkOptions, ReadOptions, Request, WriteOptions
 from converters.conversion.provenance import tables_hash
 from converters.errors import BadInput, ConverterError, Refused
 from converters.formats.io.atomic import remove_dead
@@ -151,7 +151,7 @@ def _plan(job: Job) -> JobResult:
         return {"state": "planned", "text": "a remote file is examined when it is converted"}
     with tempfile.TemporaryDirectory(prefix=SCRATCH_PREFIX, dir=job.scratch) as scratch:
         path = os.path.join(scratch, os.path.basename(task.output))
-        result = _run_conversion(job, task.input, path, force=True)
+        result = carry_out(_request(job, task.input, path, force=True))
     notes = [*result.notes, *(["exists already"] if exists(task.output) else [])]
     return {
         "state": "planned",
@@ -165,7 +165,7 @@ def _plan(job: Job) -> JobResult:
 def _adopt(work: _Workspace) -> JobResult:
     """Accept an output that exists already if it is, byte for byte, what this row converts to."""
     with _trial_output(work, None) as (path, result, verification):
-        expected = output_files.describe(path)["files"]
+        expected = _written(path, result)["files"]
     output = output_files.describe(work.job.task.output)
     if output["files"] != expected:
         raise Refused(
@@ -190,14 +190,14 @@ def _convert(work: _Workspace, *, force: bool) -> JobResult:
     location = work.job.task.output
     if is_remote(location):
         with _trial_output(work, work.progress) as (path, result, verification):
-            files = output_files.describe(path)["files"]
+            files = _written(path, result)["files"]
             store(path, location)
         output = {"files": files, "version": version_of(location)}
         return {"state": "converted", **verification, **_details(work, result, output)}
     with suppress(FileExistsError):
         os.makedirs(os.path.dirname(location), exist_ok=True)
     try:
-        result = _run_conversion(work.job, work.source.path(), location, force=force, progress=work.progress)
+        result = _run_conversion(work, location, force=force, progress=work.progress)
     except Refused:
         # A cluster may give one job to two workers; then the other one has finished.
         if force or not exists(location):
@@ -208,8 +208,12 @@ def _convert(work: _Workspace, *, force: bool) -> JobResult:
     except BaseException:
         output_files.remove(location)
         raise
-    output = output_files.describe(location)
-    return {"state": "converted", **verification, **_details(work, result, output)}
+    return {"state": "converted", **verification, **_details(work, result, _written(location, result))}
+
+
+def _written(path: str, result: Result) -> dict[str, Any]:
+    """What is recorded of the output of a conversion, which hashed it."""
+    return output_files.describe(path, hashes=result.hashes.output if result.hashes else None)
 
 
 @contextmanager
@@ -218,7 +222,7 @@ def _trial_output(work: _Workspace, progress: Progress | None) -> Iterator[tuple
     folder = os.path.join(work.scratch, "out")
     os.makedirs(folder, exist_ok=True)
     path = os.path.join(folder, os.path.basename(work.job.task.output))
-    result = _run_conversion(work.job, work.source.path(), path, force=True, progress=progress)
+    result = _run_conversion(work, path, force=True, progress=progress)
     try:
         yield path, result, _verify(work, path)
     finally:
@@ -226,19 +230,32 @@ def _trial_output(work: _Workspace, progress: Progress | None) -> Iterator[tuple
 
 
 def _run_conversion(
-    job: Job, path: str, output: str, *, force: bool, progress: Progress | None = None
+    work: _Workspace, output: str, *, force: bool, progress: Progress | None = None
 ) -> Result:
-    options = {name: value for name, value in job.task.options.items() if name != "verify"}
-    return convert(
-        path,
-        output,
+    """Convert to ``output``, and hash on the way what is not hashed yet."""
+    hash_ = ("output",) if work.source.hashed else ("input", "output")
+    request = _request(work.job, work.source.path(), output, force=force)
+    result = carry_out(request.replace(write=request.write.replace(progress=progress, hash=hash_)))
+    work.source.learn(result)
+    return result
+
+
+def _request(job: Job, path: str, output: str, *, force: bool) -> Request:
+    """What a row asks for."""
+    given = {**job.task.options, "drop": _as_tuple(job.task.options.get("drop", ()))}
+    return Request(
+        input=path,
+        output=output,
         source=_source_layout(job),
         to=job.task.to,
-        force=force,
-        dry_run=job.dry_run,
-        progress=progress,
-        **options,
+        read=ReadOptions.from_values(given),
+        network=NetworkOptions.from_values(given),
+        write=WriteOptions.from_values({**given, "force": force, "dry_run": job.dry_run}),
     )
+
+
+def _as_tuple(value: str | list[str]) -> tuple[str, ...]:
+    return (value,) if isinstance(value, str) else tuple(value)
 
 
 def _source_layout(job: Job) -> str | None:
@@ -272,7 +289,7 @@ def _verify(work: _Workspace, output: str) -> JobResult:
 def _details(work: _Workspace, result: Result, output: dict[str, Any]) -> JobResult:
     """What is recorded of a conversion."""
     options = {name: work.job.task.options.get(name) for name in ("entry", "head")}
-    known = work.source.release(layout=result.layout, drop=work.job.task.options.get("drop", ()), **options)
+    known = work.source.release(result, drop=work.job.task.options.get("drop", ()), **options)
     notes = (*result.notes, *([f"the input: {known.words}"] if known else []))
     named = result.replace(source=work.job.task.input, output=work.job.name, notes=notes)
     return {

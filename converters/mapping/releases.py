@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import re
 import tomllib
+from functools import cache
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
 
@@ -52,14 +53,25 @@ class Release(Record):
         match = None if self.hashes else _IN_NAME.search(self.file)
         return Hash(self.digits, match[1]) if match else None
 
+    @property
+    def segments(self) -> int:
+        """The frames that its network takes of a video, spread over it; 0 where its list does not say so."""
+        match = re.fullmatch(r"(\d+)seg", self.input)
+        return int(match[1]) if match else 0
+
     def holds(self, network: str, classes: int) -> bool:
         """Whether its list says that it holds this network, or does not say what it holds."""
         return self.network in ("", network) and self.classes in (0, classes)
 
 
-def releases() -> list[Release]:
+def releases() -> tuple[Release, ...]:
     """Every file of every zoo, in the zoos' order."""
-    with open(os.path.join(ROOT, "releases.toml"), "rb") as file:
+    return _releases(ROOT)
+
+
+@cache
+def _releases(root: str) -> tuple[Release, ...]:
+    with open(os.path.join(root, "releases.toml"), "rb") as file:
         table = tomllib.load(file)
     listed = []
     for name, zoo in table.items():
@@ -80,7 +92,7 @@ def releases() -> list[Release]:
                     **attributes,
                 )
             )
-    return listed
+    return tuple(listed)
 
 
 def release_of(names: list[str], network: str, classes: int) -> Release | None:
