@@ -227,7 +227,8 @@ def _clips(source: Identified, output: Identified) -> dict[str, Any]:
 def _project_network(
     source: Identified, output: Identified, project: LayoutTable, state: Mapping[str, Any]
 ) -> Network | None:
-    """The network of the output's project, None where it is the source's."""
+    """The network of the output's project, None where it is the source's. Groups of channels are where the source has
+    them, so that only what the project computes differently differs."""
     variant = source.match.variant.name
     settings = settings_apart(output.match, project, output.info)
     config = source.match.layout.support_for(variant).config
@@ -239,7 +240,10 @@ def _project_network(
         for name, value in _clips(source, output).items()
         if not isinstance(settings.get(name), int)
     }
-    return _network(output, state, project, {**settings, **clips})
+    directions = exchanged_settings(source, output)
+    if directions:
+        state = exchanged_back(state, source, output)
+    return _network(output, state, project, {**settings, **clips, **directions})
 
 
 def _measure(declared: DeclaredDifferences, model: Network, run: SourceRun) -> DeclaredDifferences:
