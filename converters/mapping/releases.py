@@ -53,6 +53,12 @@ class Release(Record):
         match = None if self.hashes else _IN_NAME.search(self.file)
         return Hash(self.digits, match[1]) if match else None
 
+    @property
+    def segments(self) -> int:
+        """The frames that its network takes of a video, spread over it; 0 where its list does not say so."""
+        match = re.fullmatch(r"(\d+)seg", self.input)
+        return int(match[1]) if match else 0
+
     def holds(self, network: str, classes: int) -> bool:
         """Whether its list says that it holds this network, or does not say what it holds."""
         return self.network in ("", network) and self.classes in (0, classes)

@@ -138,6 +138,14 @@ def test_a_pool_that_a_pickle_cannot_say_is_said() -> None:
     assert network_info(match_file(native, tensors), None).settings["pool1"]
 
 
+@pytest.mark.parametrize(("frames", "kind"), [(0, "exact"), (8, "exact"), (16, "refused")])
+@pytest.mark.parametrize("source", ["tsm", "mmaction2"])
+def test_paddlevideo_shifts_eighths_only_of_eight_frames(source: str, frames: int, kind: str) -> None:
+    one = layout_weights.variant("tsm-r50")
+    assert exactness(one, load_layout(source), load_layout("paddlevideo"), frames=frames).kind == kind
+    assert exactness(one, load_layout(source), load_layout("native"), frames=frames).kind == "exact"
+
+
 def test_an_eps_that_came_back_is_no_other_eps(tmp_path) -> None:
     """In float64 1e-3 and 1e-5 - 1e-3 make 1.0000000000000026e-05."""
     tensors = layout_weights.seeded(load_layout("torchvision"), layout_weights.variant("r3d-18"))

@@ -200,6 +200,7 @@ def test_a_training_checkpoint_through_the_command(r2d, run, tmp_path):
         in done.stdout
     )
     assert "dropped by name: epoch, ema" in done.stdout
+    assert "beside them  ema: other weights, which --entry takes" in run("inspect", path).stdout
     for entry, wanted in ((None, state), ("ema", shifted)):
         result = convert(path, tmp_path / f"{entry}.pth", source="vmz-pt", entry=entry)
         assert result.provenance["source"]["wrapper"] == (entry or "model.state_dict")
