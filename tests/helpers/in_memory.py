@@ -80,7 +80,9 @@ def convert(
     """Convert what is opened: the output's tensors, and the result."""
     (folder / "x").write_bytes(b"")
     monkeypatch.setattr(execute, "open_checkpoint", lambda path, **_: source)
-    monkeypatch.setattr(execute, "write_output", lambda path, kind, work, **_: Written(dict(work.draft), {}))
+    monkeypatch.setattr(
+        execute, "write_output", lambda path, kind, work, _: Written(dict(work.draft), {}, None)
+    )
     path = folder / f"y{usual_suffix(load_layout(target).format)}"
     result = conversion.convert(folder / "x", path, source=layout, to=target, **how)
     return {row.target: row.tensor(source.tensors) for row in result.rows}, result
