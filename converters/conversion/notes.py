@@ -169,7 +169,9 @@ def _naming_notes(match: Match) -> Iterator[str]:
     if match.layout.naming.absent:
         alone = "" if match.sizes["classes"] else ": it is a file of the backbone alone"
         yield f"no name in the input starts with {match.layout.naming.absent}{alone}"
-    if averaged_names([*match.dropped, *(slot.name for slot in match.slots)]):
+    if match.layout.format == "pytorch" and averaged_names(
+        [*match.dropped, *(slot.name for slot in match.slots)]
+    ):
         yield "the file also has averages of the weights (ema_*): the weights without ema_ were taken"
     if match.layout.naming.head:
         yield f"the input's head is called {printable(match.layout.naming.head.lstrip(OUTSIDE))} (--head)"
@@ -183,7 +185,8 @@ def left_out_notes(match: Match) -> Iterator[str]:
     for name, kind in match.aside.items():
         kinds.setdefault(kind, []).append(name)
     for kind, names in kinds.items():
-        more = f" (--entry {names[0].rpartition('/')[2]} takes them)" if kind == AVERAGES else ""
+        of_variables = kind == AVERAGES and match.layout.format == "tensorflow"
+        more = f" (--entry {names[0].rpartition('/')[2]} takes them)" if of_variables else ""
         yield f"left aside, since they are {kind}, not weights of the network: {_some(names)}{more}"
     if match.told:
         yield f"dropped, as told (--drop): {_some(match.told)}"

@@ -42,10 +42,8 @@ class SupportedNetwork:
 
 def support_table() -> list[SupportedNetwork]:
     """Every network of every family."""
-    tables = readable_layouts()
     rows = []
     for family in readable_networks(network_names()):
-        sources = [table for table in tables if table.format != "pytorch" and family in families(table)]
         for variant in variants(family):
             layouts, refusing = holding_layouts(variant)
             rows.append(
@@ -53,14 +51,23 @@ def support_table() -> list[SupportedNetwork]:
                     family=family,
                     variant=variant.name,
                     title=variant.title,
-                    sources=tuple(
-                        table.name for table in sources if not table.support_for(variant.name).unsupported
-                    ),
+                    sources=source_layouts(variant),
                     layouts=layouts,
                     refusing=refusing,
                 )
             )
     return rows
+
+
+def source_layouts(variant: Variant) -> tuple[str, ...]:
+    """The layouts of source frameworks that have a network."""
+    return tuple(
+        table.name
+        for table in readable_layouts()
+        if table.format != "pytorch"
+        and variant.family in families(table)
+        and not table.support_for(variant.name).unsupported
+    )
 
 
 def holding_layouts(variant: Variant) -> tuple[dict[str, str], dict[str, str]]:

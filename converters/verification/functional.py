@@ -176,7 +176,7 @@ def _compare_own_graph(output: Identified, run: SourceRun) -> BlockResult:
         wanted = name if name in graph.values else graph.output
         value = graph.run(fed_to(run.net, run.inputs), [wanted])[wanted]
     except Refused as error:
-        fault = f"{error.what}: {error.where}" if error.where else error.what
+        fault = f"{error.told.what}: {error.where}" if error.where else error.told.what
         return one_sided("graph", name, run.values[name].shape, fault)
     return compare_values("graph", name, run.values[name], value)
 
@@ -252,7 +252,7 @@ def _measure(declared: DeclaredDifferences, model: Network, run: SourceRun) -> D
     try:
         blocks, _ = compare_blocks(model, run)
     except Refused as error:
-        note = f"its own network does not take this clip: {error.what}"
+        note = f"its own network does not take this clip: {error.told.what}"
         return declared._replace(notes=(*declared.notes, note))
     first = next((block.name for block in blocks if not block.relative <= TOLERANCES[run.device]), "")
     return declared._replace(first=first, relative=blocks[-1].relative)

@@ -123,7 +123,7 @@ def test_every_command_has_a_help_without_a_traceback(command, run):
 def test_a_wrong_command_line_says_what_to_do(words, hint):
     with pytest.raises(UsageError) as error:
         parse(words)
-    assert hint in error.value.hint
+    assert hint in error.value.told.hint
 
 
 def test_a_layout_may_be_left_out():
