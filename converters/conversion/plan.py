@@ -353,7 +353,8 @@ def _wanted(
     table = original.layout(target) if original else target.choose(lambda _, names: names[0])
     try:
         if match.variant.family not in families(table):
-            raise CannotHold(match.variant.title)
+            what = f"{target.title} has no names for {match.variant.title}"
+            raise Refused(what, path=path, hint=_holders(match))
         slots = tensor_slots(table, match.variant, match.sizes, match.present)
         words = table.naming.order.get(match.variant.family)
         if original:
