@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 from converters.errors import BadInput
 from converters.formats.io.zip_records import CheckedRecord, RecordCheck, ZipRecord
+from converters.formats.pickle.machine import InertDict
 from converters.tensor import ITEMSIZE, FileBytes, Tensor
 
 from .tensors import (
@@ -34,10 +35,13 @@ _ATTRIBUTES = "the state dict's attributes"
 
 
 def state_dict(file: SourceFile, value: object, entry: str | None) -> State:
-    """The state dict in a checkpoint, or the one in the path ``entry``. Raises `BadInput`, `Refused`,
-    `UsageError`."""
+    """The state dict in a checkpoint, or the one in the path ``entry``. What is in a list or tuple goes by its places,
+    from 0. Raises `BadInput`, `Refused`, `UsageError`."""
+    if isinstance(value, (list, tuple)):
+        value = _by_place(value)
     if not isinstance(value, dict):
-        raise BadInput("holds no dictionary of tensors", path=file.path, hint="this is not a state dict")
+        held = "a single tensor" if isinstance(value, TorchTensor) else "no dictionary of tensors"
+        raise BadInput(f"holds {held}", path=file.path, hint="this is not a state dict")
     entries = named(file, value)
     if entry is None and not any(isinstance(item, dict) for item in entries.values()):
         return State(entries=entries, attributes=dictionary_attributes(value))
@@ -46,6 +50,13 @@ def state_dict(file: SourceFile, value: object, entry: str | None) -> State:
     state = choose(file, entries, entry)
     own = dictionary_attributes(value)
     return state if own is None else state.replace(attributes=(own, state.attributes))
+
+
+def _by_place(values: list[object] | tuple[object, ...]) -> InertDict:
+    """The values of a sequence, as ``torch.save((state_dict, epoch))`` writes one, by their places."""
+    entries = InertDict(getattr(values, "name", type(values).__name__))
+    entries.update((str(place), value) for place, value in enumerate(values))
+    return entries
 
 
 def lazy_tensors(
@@ -77,9 +88,9 @@ def lazy_tensors(
             else:
                 other_values[name if state.wrapper is None else f"{state.wrapper}.{name}"] = other
     added = {
-        name: entry.attributes
+        name: (form, entry.attributes)
         for name, entry in state.entries.items()
-        if isinstance(entry, TorchTensor) and entry.attributes is not None
+        if isinstance(entry, TorchTensor) and ((form := _form(entry)) or entry.attributes is not None)
     }
     if added or state.attributes is not None:
         attributes = {**attributes, _ATTRIBUTES: (state.attributes, added)}
@@ -95,6 +106,12 @@ def lazy_tensors(
         metadata=found.lazily(attributes),
         beside=state.beside,
     )
+
+
+def _form(tensor: TorchTensor) -> str:
+    """What a tensor is beside its values, where it is not an ordinary one: a parameter, on a device of its own."""
+    device = "" if isinstance(tensor, OddTensor) else tensor.storage.device
+    return f"{tensor.form} on {device}" if device else tensor.form
 
 
 class _Found:
@@ -153,9 +170,9 @@ class _Found:
                 data = self.data("", value)
             except BadInput as error:
                 return OtherValue(kind=value.dtype, shape=value.shape, opaque=True, hint=error.hint)
-            if value.attributes is None:
+            if value.attributes is None and not _form(value):
                 return OtherValue(kind=value.dtype, shape=value.shape, data=data)
-            added = (value.attributes,)
+            added = (_form(value), value.attributes)
             parts = partial(self._described().elements, added)
             return OtherValue(kind=value.dtype, shape=value.shape, data=data, parts=parts)
         if isinstance(value, TorchStorage):
