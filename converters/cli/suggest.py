@@ -16,7 +16,6 @@ confirm them."""
 
 EXAMPLES = (
     "convert suggest mine.ckpt theirs.pth -o mine.toml",
-    "convert suggest mine.ckpt theirs.pth -o mine.toml --no-values",
     "convert suggest run.pth theirs.pth -o mine.toml --entry-a ema_state_dict",
 )
 

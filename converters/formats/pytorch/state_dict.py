@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from functools import partial
+from itertools import islice
 from types import MappingProxyType
 from typing import TYPE_CHECKING
 
 from converters.errors import BadInput
 from converters.formats.io.zip_records import CheckedRecord, RecordCheck, ZipRecord
-from converters.formats.pickle.machine import InertDict
 from converters.tensor import ITEMSIZE, FileBytes, Tensor
 
 from .tensors import (
@@ -17,6 +17,7 @@ from .tensors import (
     State,
     TorchStorage,
     TorchTensor,
+    by_place,
     dictionary_attributes,
     lazy_data,
     named,
@@ -31,6 +32,7 @@ if TYPE_CHECKING:
     from converters.tensor import Data
 
 
+_LOOKED_AT = 10_000  # values
 _ATTRIBUTES = "the state dict's attributes"
 
 
@@ -38,25 +40,18 @@ def state_dict(file: SourceFile, value: object, entry: str | None) -> State:
     """The state dict in a checkpoint, or the one in the path ``entry``. What is in a list or tuple goes by its places,
     from 0. Raises `BadInput`, `Refused`, `UsageError`."""
     if isinstance(value, (list, tuple)):
-        value = _by_place(value)
+        value = by_place(value)
     if not isinstance(value, dict):
         held = "a single tensor" if isinstance(value, TorchTensor) else "no dictionary of tensors"
         raise BadInput(f"holds {held}", path=file.path, hint="this is not a state dict")
     entries = named(file, value)
-    if entry is None and not any(isinstance(item, dict) for item in entries.values()):
+    if entry is None and not any(isinstance(item, (dict, list, tuple)) for item in entries.values()):
         return State(entries=entries, attributes=dictionary_attributes(value))
     from .state_dict_choice import choose
 
     state = choose(file, entries, entry)
     own = dictionary_attributes(value)
     return state if own is None else state.replace(attributes=(own, state.attributes))
-
-
-def _by_place(values: list[object] | tuple[object, ...]) -> InertDict:
-    """The values of a sequence, as ``torch.save((state_dict, epoch))`` writes one, by their places."""
-    entries = InertDict(getattr(values, "name", type(values).__name__))
-    entries.update((str(place), value) for place, value in enumerate(values))
-    return entries
 
 
 def lazy_tensors(
@@ -95,7 +90,7 @@ def lazy_tensors(
     if added or state.attributes is not None:
         attributes = {**attributes, _ATTRIBUTES: (state.attributes, added)}
     if not tensors and not any(other.is_tensor and not other.beside for other in other_values.values()):
-        raise BadInput("holds no tensors", path=file.path, hint="this is not a state dict")
+        raise _without_tensors(file, state)
     return PthFile(
         tensors=tensors,
         other_values=other_values,
@@ -106,6 +101,22 @@ def lazy_tensors(
         metadata=found.lazily(attributes),
         beside=state.beside,
     )
+
+
+def _without_tensors(file: SourceFile, state: State) -> BadInput:
+    """The error for a file without a state dict, which may have tensors all the same."""
+    left = _LOOKED_AT
+    open_: list[object] = [*state.entries.values()]
+    while open_ and left:
+        value, left = open_.pop(), left - 1
+        if isinstance(value, TorchTensor):
+            what = "holds tensors, but no dictionary of them by name"
+            return BadInput(what, path=file.path, hint="load it with PyTorch, and save a state_dict()")
+        if isinstance(value, dict):
+            open_ += islice(value.values(), left)
+        elif isinstance(value, (list, tuple)):
+            open_ += value[:left]
+    return BadInput("holds no tensors", path=file.path, hint="this is not a state dict")
 
 
 def _form(tensor: TorchTensor) -> str:

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, NamedTuple
 from converters.errors import BadInput
 from converters.files import CHUNK
 from converters.formats.io.zip_records import CheckedPart, CheckedRecord, RecordCheck, ZipRecord
-from converters.formats.pickle.machine import Global
+from converters.formats.pickle.machine import Global, InertDict
 from converters.formats.pickle.numpy_arrays import refuse_too_many
 from converters.formats.pickle.strings import PickleError, Span, content, encodes
 from converters.printable import short_name
@@ -194,6 +194,13 @@ def named(file: SourceFile, entries: dict[object, object]) -> dict[str, object]:
 
 def _either_is_a_tensor(*values: object) -> bool:
     return any(isinstance(value, TorchTensor) for value in values)
+
+
+def by_place(values: list[object] | tuple[object, ...]) -> InertDict:
+    """The values of a sequence, as ``torch.save((state_dict, epoch))`` writes one, by their places."""
+    entries = InertDict(getattr(values, "name", type(values).__name__))
+    entries.update((str(place), value) for place, value in enumerate(values))
+    return entries
 
 
 def dictionary_attributes(value: dict[object, object]) -> object:
