@@ -134,8 +134,11 @@ def test_settings_told_are_the_sources_alone(tmp_path: Path) -> None:
 def test_a_longer_clip_is_several_videos_to_a_network_with_segments(tmp_path: Path) -> None:
     source = written("tsm", "tsm-r50", tmp_path)
     convert(source, tmp_path / "out.pdparams", source="tsm", to="paddlevideo")
+    same = verify(source, tmp_path / "out.pdparams", clip=clip_of(tmp_path, 8))
+    assert (same.ok, same.declared.first) == (True, "")
     proof = verify(source, tmp_path / "out.pdparams", clip=clip_of(tmp_path, 16))
     assert proof.ok
+    assert proof.declared.first == "layer1.0"  # not the stem, whose channels are in another order
     assert proof.declared.relative is not None
     assert not proof.declared.relative <= TOLERANCE
     assert not any("change it there" in note for note in proof.declared.notes)
