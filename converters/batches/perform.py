@@ -27,7 +27,7 @@ from .job import SCRATCH_PREFIX, failure, result_of
 from .storage import exists, input_exists, is_remote, store, version_of
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable, Iterator, Mapping
 
     from converters.conversion.result import Result
 
@@ -41,7 +41,8 @@ def perform(job: Job, progress: Progress | None = None) -> JobResult:
 
     Unless it failed or was kept, the result has ``network`` and ``classes`` (where known), ``bytes``, ``notes`` and
     ``text`` (the report); after a conversion also ``input``, ``output``, ``mapping``, ``checked`` (whether the output
-    was read back), if the row asks to verify, ``verification``, and ``release`` if a hash proves the input to be one.
+    was read back), if the row asks to verify, ``verification``, if it asks to publish, ``published`` (what it became),
+    and ``release`` if a hash proves the input to be one.
     """
     started = perf_counter()
     try:
@@ -86,9 +87,12 @@ def _perform(job: Job, progress: Progress | None) -> JobResult:
         _require_digest(work)
         # Only what an earlier run of this batch wrote may be replaced.
         own = job.earlier is not None and job.earlier["state"] != "failed"
-        if exists(task.output) and not own:
-            return _adopt(work)
-        return _convert(work, force=own or _is_half_written(work))
+        done = (
+            _adopt(work)
+            if exists(task.output) and not own
+            else _convert(work, force=own or _is_half_written(work))
+        )
+        return {**done, **_publish(work)}
 
 
 class _Workspace(NamedTuple):
@@ -129,6 +133,8 @@ def _is_current(earlier: JobResult, work: _Workspace) -> bool:
         if output_files.describe(task.output, earlier["output"]) != earlier["output"]:
             return False
     except ConverterError:
+        return False
+    if "published" in earlier and not _is_published(earlier["published"], task.options["publish"]):
         return False
     version = earlier["input"]["version"]
     if version and work.source.version() == version:
@@ -284,6 +290,45 @@ def _verify(work: _Workspace, output: str) -> JobResult:
     blocks = verification.functional.blocks if verification.functional else ()
     worst = max((block.relative for block in blocks), default=0.0) if verification.functional else None
     return {"verification": {"text": text, "blocks": len(blocks), "worst": worst}}
+
+
+def _publish(work: _Workspace) -> JobResult:
+    """Publish the output, if the row asks for it: what it became."""
+    options = work.job.task.options
+    if "publish" not in options:
+        return {}
+    from converters.publication.publish import publish
+
+    with suppress(FileExistsError):
+        os.makedirs(options["publish"], exist_ok=True)
+    output = work.job.task.output
+    try:
+        published = publish(
+            output,
+            folder=options["publish"],
+            source=work.source.path(),
+            settings=options.get("settings", {}),
+            verify=options.get("verify", False),
+            license=options.get("license", ""),
+        )
+    except ConverterError as error:
+        error.path = {output: work.job.name, options["publish"]: "publish"}.get(error.path, error.path)
+        raise
+    return {
+        "published": {
+            "file": os.path.basename(published.path),
+            "card": os.path.basename(published.card),
+            "size": published.size,
+            "sha256": published.sha256,
+        }
+    }
+
+
+def _is_published(published: Mapping[str, Any], folder: str) -> bool:
+    """Whether a published file is still there, with its card."""
+    path = os.path.join(folder, published["file"])
+    card = os.path.join(folder, published["card"])
+    return os.path.isfile(path) and os.path.isfile(card) and sha256_of(path) == published["sha256"]
 
 
 def _details(work: _Workspace, result: Result, output: dict[str, Any]) -> JobResult:

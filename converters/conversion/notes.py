@@ -54,6 +54,16 @@ def settings_note(target: LayoutTable, apart: Mapping[str, Any], info: NetworkIn
     )
 
 
+def channels_note(match: Match, target: LayoutTable) -> Iterator[str]:
+    """What to change in the target's code where it takes no such input."""
+    taken, channels = target.support_for(match.variant.name).channels, match.sizes.get("channels")
+    if taken and channels and channels != taken:
+        yield (
+            f"{target.title}'s code has {taken} input channels, and these weights {channels}: change it there, or "
+            "they do not load"
+        )
+
+
 def clip_notes(
     match: Match, target: LayoutTable, info: NetworkInfo, followed: Mapping[str, Any]
 ) -> Iterator[str]:
@@ -124,7 +134,8 @@ def input_notes(checkpoint: Checkpoint, match: Match, info: NetworkInfo) -> Iter
     if match.has_inverse_std:
         yield "the file's variances were read as inverse standard deviations (--inverse-std)"
     yield from _naming_notes(match)
-    if not checkpoint.provenance and (others := others_that_fit(match)):
+    others = others_that_fit(match)
+    if others and info.model not in others and not checkpoint.provenance:
         yield (
             f"names and shapes are also those of {', '.join(others)}: taken for {match.variant.title} (--variant)"
         )

@@ -153,7 +153,7 @@ def write_output(path: str, kind: str, work: Work, options: WriteOptions) -> Wri
                 _check(temporary, work, check=check)
         except ConverterError as error:
             raise Refused(
-                f"read back, the output {error.what}", path=path, where=error.where, hint=error.hint
+                f"read back, the output {error.told.what}", path=path, where=error.where, hint=error.told.hint
             ) from None
         times["checked"] = perf_counter()
 

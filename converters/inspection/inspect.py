@@ -133,7 +133,9 @@ def inspect(
         try:
             match = recognize(checkpoint, layout, head=head, drop=drop, ask=False)
         except Refused as error:
-            unknown = f"{error.what}: {error.hint}" if checkpoint.format == "arrays" else error.what
+            unknown = (
+                f"{error.told.what}: {error.told.hint}" if checkpoint.format == "arrays" else error.told.what
+            )
         inspection = (
             _inspect_file(checkpoint, unknown) if match is None else _inspect_network(checkpoint, match)
         )

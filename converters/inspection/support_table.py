@@ -119,9 +119,12 @@ KINDS = {
 }
 
 
-def exactness(variant: Variant, source: LayoutTable, target: LayoutTable, *, frames: int = 0) -> Exactness:
+def exactness(
+    variant: Variant, source: LayoutTable, target: LayoutTable, *, frames: int = 0, channels: int = 0
+) -> Exactness:
     """What the tables say about weights that go from one layout to another. ``frames`` are those of the clips that the
-    network was made for, where they are known and the clip sets what the weights do not show; 0 says nothing."""
+    network was made for, where they are known and the clip sets what the weights do not show, ``channels`` those of its
+    input; 0 says nothing."""
     before, after = source.support_for(variant.name), target.support_for(variant.name)
     if after.unsupported or variant.family not in families(target):
         return Exactness("refused", after.unsupported or f"{target.title} has no such network")
@@ -142,7 +145,10 @@ def exactness(variant: Variant, source: LayoutTable, target: LayoutTable, *, fra
     if of_models and not held:
         return Exactness("refused", notes[-1])
     why = "; ".join(notes)
-    if names := sorted(set().union(*held)):
+    names = sorted(set().union(*held))
+    if after.channels and channels not in (0, after.channels):
+        names.append("input channels")
+    if names:
         return Exactness("settings", "; ".join((*notes, ", ".join(names))))
     return Exactness("eps" if _eps_differs(variant, source, target) else "exact", why)
 

@@ -23,10 +23,11 @@ _IN_NAME = re.compile(rf"-([0-9a-f]{{{SHORT}}})\.[a-z]+")
 class Release(Record):
     """A released file as its authors list it; what the list does not say is empty, 0 or None.
 
-    ``reported`` has the accuracies, in per cent, measured by the authors on the data set ``on``. ``hashes`` are the
-    whole hashes that are public, by the name of each file that the release consists of; ``suffix`` is that of the form
-    they are of, where it is not the file's own. ``digits`` is the kind of hash whose beginning is in names.
-    ``converted`` says whose file it was made from, if it was, and ``why_not`` what it holds that no table has.
+    ``reported`` has the accuracies, in per cent, measured by the authors on the data set ``on``. ``channels`` are
+    those of its input. ``hashes`` are the whole hashes that are public, by the name of each file that the release
+    consists of; ``suffix`` is that of the form they are of, where it is not the file's own. ``digits`` is the kind of
+    hash whose beginning is in names. ``converted`` says whose file it was made from, if it was, and ``why_not`` what it
+    holds that no table has.
     """
 
     zoo: str
@@ -38,6 +39,7 @@ class Release(Record):
     network: str = ""
     classes: int = 0
     input: str = ""
+    channels: int = 0
     pretrained: str = ""
     on: str = ""
     reported: Mapping[str, float] = MappingProxyType({})

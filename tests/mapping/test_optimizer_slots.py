@@ -116,7 +116,7 @@ def test_averages_alone_are_found_by_a_hint() -> None:
     for layout in (None, "i3d"):
         with pytest.raises(Refused) as caught:
             recognize(checkpoint(averages), layout)
-        assert "--entry ExponentialMovingAverage" in caught.value.hint
+        assert "--entry ExponentialMovingAverage" in caught.value.told.hint
 
 
 def test_the_moving_average_of_a_norm_may_have_slots_of_its_own() -> None:

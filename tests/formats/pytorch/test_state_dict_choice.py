@@ -123,7 +123,7 @@ def test_what_may_be_meant_is_asked(tmp_path):
         with pytest.raises(Refused, match="holds 2 state dicts") as caught:
             read(tmp_path, value)
         assert caught.value.where == ", ".join(paths)
-        assert f"--entry {paths[0]}" in caught.value.hint
+        assert f"--entry {paths[0]}" in caught.value.told.hint
         assert [read(tmp_path, value, path).weight for path in paths] == [0, 1]
 
 
@@ -131,7 +131,7 @@ def test_an_entry_that_is_not_there(tmp_path):
     for value, there in (({"model": marked(1)}, "it has model"), (marked(1), "a state dict itself")):
         with pytest.raises(UsageError, match="no state dict in the entry 'ema'") as caught:
             read(tmp_path, value, "ema")
-        assert there in caught.value.hint
+        assert there in caught.value.told.hint
     path = tmp_path / "x.safetensors"
     path.write_bytes((2).to_bytes(8, "little") + b"{}")
     with pytest.raises(UsageError, match="only PyTorch's files and TensorFlow's have entries"):
