@@ -124,10 +124,12 @@ def input_notes(checkpoint: Checkpoint, match: Match, info: NetworkInfo) -> Iter
     if match.has_inverse_std:
         yield "the file's variances were read as inverse standard deviations (--inverse-std)"
     yield from _naming_notes(match)
-    if not checkpoint.provenance and (others := others_that_fit(match)):
-        yield (
-            f"names and shapes are also those of {', '.join(others)}: taken for {match.variant.title} (--variant)"
-        )
+    others = (
+        [name for name in others_that_fit(match) if name != info.model] if not checkpoint.provenance else []
+    )
+    if others:
+        taken = info.model or match.variant.title
+        yield f"names and shapes are also those of {', '.join(others)}: taken for {taken} (--variant)"
     yield from left_out_notes(match)
     yield from shape_notes(match, checkpoint.tensors)
     beside = checkpoint.details.get("beside")

@@ -103,6 +103,7 @@ KINDS = {
     "exact": "the same function",
     "eps": "the same function: the difference in batch norm eps is absorbed in `running_var`; refused where that would "
     "make a variance negative",
+    "clips": "the same function of the same frames, but its own clips have them in another way; the report says how",
     "settings": "the same function once the target's network has the settings that weights do not show; the report "
     "names them",
     "partly": "the same function where the norms, or the statistics of norms, that the layout has no place for change "
@@ -136,7 +137,20 @@ def exactness(variant: Variant, source: LayoutTable, target: LayoutTable) -> Exa
     why = "; ".join(notes)
     if names := sorted(set().union(*held)):
         return Exactness("settings", "; ".join((*notes, ", ".join(names))))
+    if _takes_other_clips(variant, source, target):
+        return Exactness("clips", why)
     return Exactness("eps" if _eps_differs(variant, source, target) else "exact", why)
+
+
+def _takes_other_clips(variant: Variant, source: LayoutTable, target: LayoutTable) -> bool:
+    """Whether the target's network chooses frames that the source's clips have of themselves, or the other way."""
+    after = {} if target.identity else layout_settings(target, variant)[0]
+    return any(
+        name in after and before[name] != after[name] and follows(variant, name, before[name], after[name])
+        for before in layout_settings(source, variant)
+        for name in variant.table.given
+        if name in before
+    )
 
 
 def _eps_differs(variant: Variant, source: LayoutTable, target: LayoutTable) -> bool:
