@@ -19,6 +19,7 @@ from converters.record import Record
 from .exchanges import exchange_notes, exchanges
 from .notes import (
     cast_note,
+    channels_note,
     clip_notes,
     differences,
     refuse_fixed,
@@ -158,6 +159,7 @@ def _layout_notes(
         return []
     variant = match.variant.name
     notes = [*differences(source.support_for(variant), target.support_for(variant))]
+    notes += channels_note(match, target)
     return [*notes, settings_note(target, own, info)] if own else notes
 
 
@@ -353,7 +355,7 @@ def _wanted(
     table = original.layout(target) if original else target.choose(lambda _, names: names[0])
     try:
         if match.variant.family not in families(table):
-            raise CannotHold(match.variant.title)
+            raise Refused(f"{target.title} has no {match.variant.title}", path=path, hint=_holders(match))
         slots = tensor_slots(table, match.variant, match.sizes, match.present)
         words = table.naming.order.get(match.variant.family)
         if original:

@@ -48,6 +48,8 @@ class Support(Record):
     """Why the outputs differ at the sizes that the network is made for. Needs ``config``."""
     fixed: tuple[str, ...] = ()
     """Settings that the project's code does not allow to change: a file that needs others is refused."""
+    channels: int = 0
+    """The input channels that the project's code takes, if it takes no others."""
     images: bool = False
     """Whether kernels, which span one frame, are stored without the axis of time."""
     if_asked: bool = False
