@@ -30,6 +30,13 @@ _ENTRY = struct.Struct("<4s6H3L5H2L")
 _LOCAL = struct.Struct("<4s5H3L2H")
 
 
+_FOLDER = 0x10
+"""A folder, among MS-DOS's attributes of a file."""
+
+_ENCRYPTED = 0x2061
+"""The bits of an encrypted or patched member, and of encrypted names."""
+
+
 class Member(NamedTuple):
     """A member: ``packed`` bytes in the file, ``size`` bytes once inflated, and their CRC-32 from the directory."""
 
@@ -75,7 +82,12 @@ def _entry(file: SourceFile, raw: bytes, at: int) -> tuple[int, int, Member, int
     if magic != b"PK\x01\x02" or end > len(raw):
         raise damaged(file, "has a directory that is not one")
     name = _name(file, raw[name_at:extra_at])
+    disk, outside = fields[13], fields[15]
+    if disk:
+        raise damaged(file, f"has the member {short_name(name)} in another file of several")
     packed, size, header = _wide(file, raw[extra_at : extra_at + n_extra], packed, size, fields[16])
+    if size and outside & _FOLDER:  # PyTorch does not read it, and takes whatever is in memory
+        raise damaged(file, f"has the member {short_name(name)}, with contents, marked as a folder")
     member = Member(name=name, offset=0, packed=packed, size=size, method=method, crc=crc)
     return header, flags, member, end
 
@@ -83,7 +95,7 @@ def _entry(file: SourceFile, raw: bytes, at: int) -> tuple[int, int, Member, int
 def _refuse_unreadable(file: SourceFile, member: Member, flags: int) -> None:
     """Raise `BadInput` for a member that is encrypted, compressed in a way that is not read, or of impossible size."""
     name, method = member.name, member.method
-    if flags & 1:
+    if flags & _ENCRYPTED:
         raise BadInput("is a zip file with encrypted members", path=file.path, where=short_name(name))
     if method not in (STORED, DEFLATED):
         raise BadInput(

@@ -413,7 +413,7 @@ def test_other_files_are_named(tmp_path):
         archive.writestr("checkpoint.pth", bytes(1000))
     assert "not one of PyTorch's" in refusal(tmp_path, (tmp_path / "y.zip").read_bytes())
     assert "holds a whole model, which is a program: torch.nn.modules" in refusal(tmp_path, saved(network()))
-    assert "no dictionary" in refusal(tmp_path, saved(torch.ones(2)))
+    assert "holds a single tensor" in refusal(tmp_path, saved(torch.ones(2)))
     assert "no tensors" in refusal(tmp_path, saved({"epoch": 3}))
 
 
