@@ -134,7 +134,8 @@ def input_notes(checkpoint: Checkpoint, match: Match, info: NetworkInfo) -> Iter
     if match.has_inverse_std:
         yield "the file's variances were read as inverse standard deviations (--inverse-std)"
     yield from _naming_notes(match)
-    if not checkpoint.provenance and (others := others_that_fit(match)):
+    others = others_that_fit(match)
+    if others and info.model not in others and not checkpoint.provenance:
         yield (
             f"names and shapes are also those of {', '.join(others)}: taken for {match.variant.title} (--variant)"
         )

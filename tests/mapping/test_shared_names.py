@@ -56,6 +56,16 @@ def test_mmaction2s_shared_names_are_tsns_unless_something_else_is_asked_for() -
         assert info.settings.get("pool1_padding", 0) == 0
 
 
+@pytest.mark.parametrize("asked", [None, "slowonly_8x8_temporal_max"])
+def test_a_model_that_was_asked_for_is_not_said_to_fit_too(asked: str | None) -> None:
+    file = opened(layout_weights.shells("mmaction2", "slowonly-ava-r50"))
+    found = recognize(file, "mmaction2", variant=asked)
+    info = network_info(found, None, model=asked)
+    assert info.settings["roi_frames"] == ("max" if asked else "mean")
+    said = [note for note in input_notes(file, found, info) if "also those of" in note]
+    assert len(said) == (asked is None)
+
+
 def test_a_record_says_which_it_is() -> None:
     tensors = layout_weights.shells("mmaction2", "resnet2d-50")
     asked = network_info(recognize(opened(tensors), None, variant="c2d-r50"), None)
@@ -85,7 +95,7 @@ def test_paddlevideos_shared_names_are_asked_for(variant: str, models: tuple[str
         assert network_info(asked, None, model=model).settings["shift_first"] == "previous"
 
 
-@pytest.mark.parametrize("depth", [50, 101, 152])
+@pytest.mark.parametrize("depth", [18, 50, 101, 152])
 @pytest.mark.parametrize(
     "change",
     [

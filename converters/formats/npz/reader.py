@@ -13,10 +13,10 @@ from converters.errors import BadInput
 from converters.files import CHUNK
 from converters.formats.io.zip_members import DEFLATED, Inflated, Member, read_members, verify_member
 from converters.formats.io.zip_records import CheckedRecord, ZipRecord
-from converters.formats.other_value import unconverted
+from converters.formats.other_value import OtherValue, unconverted
 from converters.formats.sniff import HEAD, expect, sniff, unexpected_kind
 from converters.printable import short_name
-from converters.tensor import ITEMSIZE, FileBytes, Swapped, Tensor
+from converters.tensor import ITEMSIZE, FileBytes, Held, Swapped, Tensor
 
 from .header import LIMIT, header_length, parse_header
 
@@ -24,7 +24,6 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from converters.files import SourceFile
-    from converters.formats.other_value import OtherValue
     from converters.tensor import Data
 
     from .header import Header
@@ -41,13 +40,20 @@ class NpzFile(NamedTuple):
 
     ``tensors`` are those with dtypes that a state dict can hold. ``empty`` are the names of 0-d object arrays that
     hold None: a parameter that was never initialised. ``other_values`` are the rest, ``objects`` the names of those
-    that are pickled Python objects.
+    that are pickled Python objects, ``big_endian`` those of tensors that are so in the file.
     """
 
     tensors: dict[str, Tensor]
     empty: tuple[str, ...]
     other_values: dict[str, OtherValue]
     objects: tuple[str, ...]
+    big_endian: tuple[str, ...] = ()
+
+    @property
+    def metadata(self) -> dict[str, OtherValue]:
+        """Which tensors are big-endian, where any are: their bytes are given little-endian."""
+        names = "\0".join(self.big_endian).encode("utf-8", "backslashreplace")
+        return {"big-endian arrays": OtherValue(kind="names", data=Held(names))} if names else {}
 
 
 class _Transposed:
@@ -81,6 +87,7 @@ def read_npz(file: SourceFile, *, checksum: bool = True) -> NpzFile:
     empty: list[str] = []
     objects: list[str] = []
     other_values: dict[str, OtherValue] = {}
+    big_endian: list[str] = []
     for member in read_members(file).values():
         if member.name.endswith("/") and not member.size:
             continue  # a folder, as the command zip lists it
@@ -119,7 +126,9 @@ def read_npz(file: SourceFile, *, checksum: bool = True) -> NpzFile:
         else:
             data = FileBytes(file, offset, size)
         tensors[name] = Tensor(name, header.dtype, header.shape, _ordered(data, header))
-    return NpzFile(tensors, tuple(empty), other_values, tuple(objects))
+        if header.big:
+            big_endian.append(name)
+    return NpzFile(tensors, tuple(empty), other_values, tuple(objects), tuple(sorted(big_endian)))
 
 
 def _is_none(file: SourceFile, member: Member, header: Header) -> bool:
