@@ -95,7 +95,7 @@ def test_paddlevideos_shared_names_are_asked_for(variant: str, models: tuple[str
         assert network_info(asked, None, model=model).settings["shift_first"] == "previous"
 
 
-@pytest.mark.parametrize("depth", [50, 101, 152])
+@pytest.mark.parametrize("depth", [18, 50, 101, 152])
 @pytest.mark.parametrize(
     "change",
     [

@@ -18,6 +18,7 @@ from .signs import (
     Member,
     Name,
     NoEntry,
+    NoMember,
     Sign,
     Whole,
     Within,
@@ -76,7 +77,7 @@ _PYTORCH = (
         signs=(
             (Name(r"\.distcp$"),),
             (Head(rb"\x80[\x02-\x05].{0,80}torch\.distributed\.checkpoint\.metadata"),),
-            (Joined(), Member(r"[^/]+/data\.pkl")),
+            (Joined(), Member(r"[^/]+/data\.pkl"), NoMember(r"[^/]+/data/1")),  # each has one tensor
         ),
     ),
     Kind(
