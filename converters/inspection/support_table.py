@@ -110,6 +110,7 @@ KINDS = {
     "exact": "the same function",
     "eps": "the same function: the difference in batch norm eps is absorbed in `running_var`; refused where that would "
     "make a variance negative",
+    "clips": "the same function of the same frames, but its own clips have them in another way; the report says how",
     "settings": "the same function once the target's network has the settings that weights do not show; the report "
     "names them",
     "partly": "the same function where the norms, or the statistics of norms, that the layout has no place for change "
@@ -150,7 +151,29 @@ def exactness(
         names.append("input channels")
     if names:
         return Exactness("settings", "; ".join((*notes, ", ".join(names))))
+    if _takes_other_clips(variant, source, target, frames):
+        return Exactness("clips", why)
     return Exactness("eps" if _eps_differs(variant, source, target) else "exact", why)
+
+
+def _takes_other_clips(variant: Variant, source: LayoutTable, target: LayoutTable, frames: int) -> bool:
+    """Whether the target's network chooses frames that the source's clips have of themselves, or the other way."""
+    if target.identity:
+        return False
+    clips = _frames_of_clips(variant, frames)
+    after = _with_clips(layout_settings(target, variant)[0], clips)
+    return any(
+        before[name] != after[name] and follows(variant, name, own[name], after[name])
+        for own in layout_settings(source, variant)
+        for before in (_with_clips(own, clips),)
+        for name in variant.table.given
+        if name in own
+    )
+
+
+def _frames_of_clips(variant: Variant, frames: int) -> dict[str, int]:
+    """The frames of the clips that the network was made for, for the settings that may leave them to the clip."""
+    return {name: frames for name, values in variant.table.given.items() if frames and 0 in values}
 
 
 def _eps_differs(variant: Variant, source: LayoutTable, target: LayoutTable) -> bool:
@@ -166,7 +189,7 @@ def _settings_to_choose(
     if target.identity:
         return []
     after = layout_settings(target, variant)
-    clips = {name: frames for name, value in variant.table.given.items() if frames and value == 0}
+    clips = _frames_of_clips(variant, frames)
     return [
         {
             name

@@ -365,8 +365,8 @@ class NetworkFile(Record):
     """Settings that weights make up for: these modules are divided by the root of their rows, or multiplied."""
     exchanged_settings: Mapping[str, ExchangedSetting] = NOTHING
     """Settings that weights make up for: groups of channels are exchanged."""
-    given: Mapping[str, Any] = NOTHING
-    """Settings with the value that says that a clip itself has what they choose: where a layout's networks have it and
+    given: Mapping[str, tuple[int | str, ...]] = NOTHING
+    """Settings with the values that say that a clip itself has what they choose: where a layout's networks have it and
     another's do not, an output takes the clips of its own layout."""
     inflate: Inflate = Inflate()
     """What ``convert inflate`` initialises these networks from."""
@@ -402,7 +402,7 @@ class NetworkTable(Record):
     halves: Mapping[str, int]
     folded_settings: Mapping[str, tuple[str, ...]]
     exchanged_settings: Mapping[str, ExchangedSetting]
-    given: Mapping[str, Any]
+    given: Mapping[str, tuple[int | str, ...]]
     inflate: Inflate
     downsampled_early: Mapping[str, Mapping[str, str]]
 

@@ -216,6 +216,7 @@ def _directory(file: SourceFile) -> tuple[int, int, int]:
         magic, _, end64, _ = _LOCATOR.unpack(file.read_at(end - _LOCATOR.size, _LOCATOR.size))
         if magic == b"PK\x06\x07":
             end -= _LOCATOR.size
+            _refuse_joined(file, end - _END64.size - end64, end - _END64.size, b"PK\x06\x06")
             magic, _, _, _, disk, first, here, count, size, start = _END64.unpack(
                 file.read_at(end64, _END64.size)
             )
@@ -224,9 +225,21 @@ def _directory(file: SourceFile) -> tuple[int, int, int]:
             end = end64
     if disk or first or here != count:
         raise damaged(file, "is one part of a zip file of several")
+    _refuse_joined(file, end - size - start, end - size, b"PK\x01\x02")
     if start + size != end:
         raise damaged(file, "has a directory that is not where its end record says")
     return start, size, count
+
+
+def _refuse_joined(file: SourceFile, in_front: int, at: int, magic: bytes) -> None:
+    """Raise `BadInput` for a record that is there, but so many bytes behind where the file says, if a zip file begins
+    behind as many."""
+    if 0 < in_front <= at and (file.read_at(in_front, 4), file.read_at(at, 4)) == (b"PK\x03\x04", magic):
+        raise BadInput(
+            f"has {in_front:,} bytes in front of the zip file at its end",
+            path=file.path,
+            hint=f"files were joined; `tail -c +{in_front + 1}` takes the last one out",
+        )
 
 
 def _name(file: SourceFile, raw: bytes) -> str:
