@@ -9,7 +9,9 @@ from typing import TYPE_CHECKING
 from .errors import BadInput
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
+
+    Watch = Callable[[int, memoryview], None]
 
 CHUNK = 256 * 1024
 """Bytes moved at a time: the size at which reading, checking and writing stay inside the cache."""
@@ -44,6 +46,7 @@ class SourceFile:
         self.size = status.st_size
         self._modified = status.st_mtime_ns
         self._buffer = memoryview(bytearray(CHUNK))
+        self._watch: Watch | None = None
 
     def __enter__(self) -> SourceFile:
         return self
@@ -62,6 +65,10 @@ class SourceFile:
     def leave(self, start: int, end: int) -> None:
         """Promise that the bytes of a range will not be asked for, as where they begin is not known exactly; only
         distant files remember."""
+
+    def watch(self, watch: Watch | None) -> None:
+        """Show every piece that `chunks` reads from now on, with its offset."""
+        self._watch = watch
 
     def refuse_changed(self) -> None:
         """Raise `BadInput` if the file was written to since it was opened. A file that has taken its name does not
@@ -96,6 +103,8 @@ class SourceFile:
         while offset < end:
             view = self._buffer[: min(CHUNK, end - offset)]
             self._fill(offset, view)
+            if self._watch:
+                self._watch(offset, view)
             yield view
             offset += len(view)
 

@@ -6,7 +6,7 @@ import os
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
-from converters.errors import BadInput, ConverterError, UsageError
+from converters.errors import BadInput, ConverterError, Told, UsageError
 from converters.files import NeedsWhole
 from converters.remote.address import is_loopback, parse_address
 from converters.remote.cache import user_cache
@@ -96,6 +96,5 @@ def _named(files: FetchedFiles) -> Iterator[None]:
             error.path = files.shown[error.path]
         elif os.path.dirname(error.path) == os.path.dirname(files.path):
             error.path = files.address
-        error.what = error.what.replace(files.path, files.address)
-        error.hint = error.hint.replace(files.path, files.address)
+        error.told = Told(*(text.replace(files.path, files.address) for text in error.told))
         raise

@@ -128,7 +128,7 @@ def match_file(
             )
 
         refusal = explain(*likeliest, tensors, variant, _filter_for(layout, variant), fits, path)
-        if head is not None and refusal.hint == NO_REMEDY:
+        if head is not None and refusal.told.hint == NO_REMEDY:
             refusal.hint = _hint_without_head(layout, tensors, others, variant, drop) or NO_REMEDY
         raise refusal
     return match
@@ -147,7 +147,7 @@ def _hint_without_head(
     try:
         match_file(layout, tensors, others, variant=variant, drop=drop)
     except Refused as error:
-        return "" if error.hint == NO_REMEDY else f"name no head; {error.hint}"
+        return "" if error.told.hint == NO_REMEDY else f"name no head; {error.told.hint}"
     return "name no head: the file fits without"
 
 
@@ -298,11 +298,14 @@ def _match_variant(
 
     Names are counted first, and the expansion stops at the first difference, so most variants cost nothing.
     """
-    own = own_names(layout, variant, names)
-    required, in_file = counter.count(variant), len(own)
+    required = counter.count(variant)
     optional = {part: counter.count_part(variant, part) for part, may_lack in variant.parts if may_lack}
     head = optional_head(layout, variant)
     head_count = counter.count_part(variant, head) if head else 0
+    if len(names.wanted) < required - head_count:
+        return None
+    own = own_names(layout, variant, names)
+    in_file = len(own)
     if not required - head_count <= in_file <= required + sum(optional.values()):
         return None
     present = {head: False} if in_file == required - head_count != required else {}

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import re
 import tomllib
+from functools import cache
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
 
@@ -22,10 +23,11 @@ _IN_NAME = re.compile(rf"-([0-9a-f]{{{SHORT}}})\.[a-z]+")
 class Release(Record):
     """A released file as its authors list it; what the list does not say is empty, 0 or None.
 
-    ``reported`` has the accuracies, in per cent, measured by the authors on the data set ``on``. ``hashes`` are the
-    whole hashes that are public, by the name of each file that the release consists of; ``suffix`` is that of the form
-    they are of, where it is not the file's own. ``digits`` is the kind of hash whose beginning is in names.
-    ``converted`` says whose file it was made from, if it was, and ``why_not`` what it holds that no table has.
+    ``reported`` has the accuracies, in per cent, measured by the authors on the data set ``on``. ``channels`` are
+    those of its input. ``hashes`` are the whole hashes that are public, by the name of each file that the release
+    consists of; ``suffix`` is that of the form they are of, where it is not the file's own. ``digits`` is the kind of
+    hash whose beginning is in names. ``converted`` says whose file it was made from, if it was, and ``why_not`` what it
+    holds that no table has.
     """
 
     zoo: str
@@ -37,6 +39,7 @@ class Release(Record):
     network: str = ""
     classes: int = 0
     input: str = ""
+    channels: int = 0
     pretrained: str = ""
     on: str = ""
     reported: Mapping[str, float] = MappingProxyType({})
@@ -52,14 +55,25 @@ class Release(Record):
         match = None if self.hashes else _IN_NAME.search(self.file)
         return Hash(self.digits, match[1]) if match else None
 
+    @property
+    def segments(self) -> int:
+        """The frames that its network takes of a video, spread over it; 0 where its list does not say so."""
+        match = re.fullmatch(r"(\d+)seg", self.input)
+        return int(match[1]) if match else 0
+
     def holds(self, network: str, classes: int) -> bool:
         """Whether its list says that it holds this network, or does not say what it holds."""
         return self.network in ("", network) and self.classes in (0, classes)
 
 
-def releases() -> list[Release]:
+def releases() -> tuple[Release, ...]:
     """Every file of every zoo, in the zoos' order."""
-    with open(os.path.join(ROOT, "releases.toml"), "rb") as file:
+    return _releases(ROOT)
+
+
+@cache
+def _releases(root: str) -> tuple[Release, ...]:
+    with open(os.path.join(root, "releases.toml"), "rb") as file:
         table = tomllib.load(file)
     listed = []
     for name, zoo in table.items():
@@ -80,7 +94,7 @@ def releases() -> list[Release]:
                     **attributes,
                 )
             )
-    return listed
+    return tuple(listed)
 
 
 def release_of(names: list[str], network: str, classes: int) -> Release | None:

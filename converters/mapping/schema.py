@@ -48,6 +48,8 @@ class Support(Record):
     """Why the outputs differ at the sizes that the network is made for. Needs ``config``."""
     fixed: tuple[str, ...] = ()
     """Settings that the project's code does not allow to change: a file that needs others is refused."""
+    channels: int = 0
+    """The input channels that the project's code takes, if it takes no others."""
     images: bool = False
     """Whether kernels, which span one frame, are stored without the axis of time."""
     if_asked: bool = False
@@ -188,7 +190,7 @@ class LayoutFile(Record):
     identity: bool = False
     """Whether its names are the canonical ones: then it has no modules."""
     names_from: str = ""
-    """Another layout whose modules, parameters, letters, rename and twice this one has."""
+    """Another layout whose modules, parameters, letters, rename, twice and order this one has."""
     prefixes: tuple[str, ...] = ("",)
     """Prefixes that names may have; a ``*`` at the beginning stands for any text."""
     scopes: tuple[Scope, ...] = ()
@@ -202,6 +204,10 @@ class LayoutFile(Record):
     """Single irregular names, after everything else."""
     twice: tuple[Twice, ...] = ()
     """The further names of tensors that files store more than once."""
+    order: Mapping[str, tuple[str, ...]] = NOTHING
+    """``FAMILY = [words]``, where the project does not store a network's tensors in the network's order: names that
+    begin alike stand together, and of a name's words, which dots divide, these patterns come first, in this order; then
+    come the others, as in the network. The way back has the order of the original file."""
     default_targets: tuple[str, ...] = ()
     """Where a file goes if nothing is asked for: the first layout that holds it."""
     also_reads: tuple[str, ...] = ()
@@ -359,8 +365,8 @@ class NetworkFile(Record):
     """Settings that weights make up for: these modules are divided by the root of their rows, or multiplied."""
     exchanged_settings: Mapping[str, ExchangedSetting] = NOTHING
     """Settings that weights make up for: groups of channels are exchanged."""
-    given: Mapping[str, Any] = NOTHING
-    """Settings with the value that says that a clip itself has what they choose: where a layout's networks have it and
+    given: Mapping[str, tuple[int | str, ...]] = NOTHING
+    """Settings with the values that say that a clip itself has what they choose: where a layout's networks have it and
     another's do not, an output takes the clips of its own layout."""
     inflate: Inflate = Inflate()
     """What ``convert inflate`` initialises these networks from."""
@@ -396,7 +402,7 @@ class NetworkTable(Record):
     halves: Mapping[str, int]
     folded_settings: Mapping[str, tuple[str, ...]]
     exchanged_settings: Mapping[str, ExchangedSetting]
-    given: Mapping[str, Any]
+    given: Mapping[str, tuple[int | str, ...]]
     inflate: Inflate
     downsampled_early: Mapping[str, Mapping[str, str]]
 
@@ -450,6 +456,7 @@ class Naming(Record):
     scopes: tuple[Scope, ...]
     backbone: str
     twice: tuple[Twice, ...] = ()
+    order: Mapping[str, tuple[str, ...]] = NOTHING
     taken_from: tuple[str, ...] = ()
     absent: str = ""
     head: str = ""

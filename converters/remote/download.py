@@ -199,7 +199,7 @@ def _incomplete(failure: Exception | None, done: int, size: int | None, address:
 def _failed(error: Exception, address: Address) -> BadInput:
     """The error of a connection that failed again and again."""
     if isinstance(error, BadInput):
-        return BadInput(error.what, path=address.shown, hint="try again")
+        return BadInput(error.told.what, path=address.shown, hint="try again")
     reason = getattr(error, "strerror", None) or str(error) or type(error).__name__
     reason = str(reason).splitlines()[0][:300].replace(address.url, address.shown)
     return BadInput(f"cannot be reached: {reason}", path=address.shown, hint="try again")

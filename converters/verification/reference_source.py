@@ -37,7 +37,7 @@ def run_reference(
     try:
         require_torch()
     except ConverterError as error:
-        raise NotRun(error.what) from None
+        raise NotRun(error.told.what) from None
     state = canonical_state(source.checkpoint, source.match, source.info, unequal=True)
     model = build_network(source.match, dict(state), source.info.settings, origin_layout=project)
     small = network_record(source.info.family).test_clip

@@ -19,7 +19,7 @@ from pathlib import Path
 
 import pytest
 
-from converters import Refused, UsageError, __version__, convert, convert_batch
+from converters import Refused, UsageError, __version__, convert, convert_batch, inspect
 from converters.batches.events import Event
 from converters.batches.job import Job
 from converters.batches.manifest import load_manifest
@@ -404,6 +404,38 @@ def test_a_row_can_ask_for_a_proof(r2d, tmp_path, monkeypatch):
     assert not (tmp_path / "good.pth").exists()
 
 
+def test_a_row_names_its_classes_and_is_published(r2d, tmp_path):
+    """Beside the converted file there is a published one; without it the row is done again."""
+    (tmp_path / "r2d.pkl").hardlink_to(r2d)
+    (tmp_path / "names.txt").write_text("\n".join(f"class {number}" for number in range(400)))
+    (tmp_path / "zoo.toml").write_text(
+        '[[convert]]\ninput = "r2d.pkl"\nto = "vmz-pt"\noutput = "out.pth"\n'
+        'labels = "names.txt"\npublish = "released/here"\nlicense = "MIT"\n'
+    )
+    (row,) = convert_batch(tmp_path / "zoo.toml").rows
+    assert row["state"] == "converted", row
+    folder = tmp_path / "released" / "here"
+    published = row["published"]
+    assert {path.name for path in folder.iterdir()} == {published["file"], published["card"], "SHA256SUMS"}
+    assert published["sha256"] == row["output"]["files"][0][2]
+    card = (folder / published["card"]).read_text()
+    assert "license: mit" in card
+    assert "class 399" in str(inspect(folder / published["file"]).network.input["labels"])
+    (page,) = (tmp_path / "zoo.report").glob("out*.html")
+    assert published["file"] in page.read_text()
+
+    assert convert_batch(tmp_path / "zoo.toml", resume=True).count("kept") == 1
+    (folder / published["card"]).unlink()
+    assert convert_batch(tmp_path / "zoo.toml", resume=True).count("converted") == 1
+    assert (folder / published["card"]).read_text() == card
+    (tmp_path / "names.txt").write_text("\n".join(f"kind {number}" for number in range(400)))
+    (row,) = convert_batch(tmp_path / "zoo.toml", resume=True).rows
+    assert row["state"] == "converted"
+    (tmp_path / "names.txt").unlink()
+    (row,) = convert_batch(tmp_path / "zoo.toml", resume=True).rows
+    assert "labels: cannot be opened" in row["error"]["text"]
+
+
 @pytest.mark.full
 def test_memory_is_limited_row_by_row(zoo, tmp_path):
     """A row that needs more than its process may have fails alone: I3D's kernels are reordered in memory."""
@@ -594,11 +626,46 @@ def test_results_that_cannot_be_written_end_it_and_are_resumed(small, monkeypatc
     )
 
 
+FAILED = {
+    "task": "",
+    "spec": "",
+    "tool": "",
+    "seconds": 0,
+    "state": "failed",
+    "error": {"text": "", "faults": []},
+}
+DONE = {
+    **FAILED,
+    "state": "converted",
+    "input": {"sha256": "", "size": 1, "version": []},
+    "output": {"files": [["a", 1, ""]], "version": ""},
+    "mapping": {"source": "", "target": "", "network": "", "sha256": ""},
+    "bytes": 1,
+    "notes": [],
+    "text": "",
+    "network": "",
+    "classes": 2,
+    "verification": {"text": "", "blocks": 1, "worst": None},
+}
+
+
+@pytest.mark.parametrize("row", [FAILED, DONE])
+def test_wrong_fields_with_a_right_checksum_are_no_result(row):
+    assert parse_line(dump_line(row)) == row
+    needed = row.keys() - {"network", "classes", "verification"} - ({"error"} if row is DONE else set())
+    for name in needed:
+        assert parse_line(dump_line({key: value for key, value in row.items() if key != name})) is None
+        for value in (None, {}, [[]], -1, 1e300, True):
+            assert parse_line(dump_line({**row, name: value})) is None, (name, value)
+    for wrong in ([], None, "x", {**row, "state": "kept"}, {**row, "state": []}):
+        assert parse_line(dump_line(wrong)) is None
+
+
 def test_a_torn_or_damaged_line_is_no_result(tmp_path, monkeypatch):
     path = tmp_path / "r.jsonl"
     with Results(str(path)) as results:
         for number in range(3):
-            results.append({"task": str(number), "state": "converted", "seconds": 0.1})
+            results.append({**FAILED, "task": str(number)})
     whole = path.read_bytes()
     monkeypatch.setattr("converters.batches.results.os.fsync", lambda _: None)
     for cut in range(len(whole)):
@@ -607,7 +674,7 @@ def test_a_torn_or_damaged_line_is_no_result(tmp_path, monkeypatch):
             assert results.damaged == 0
             assert list(results.rows) == [str(n) for n in range(whole[:cut].count(b"\n"))]
             assert path.read_bytes() == whole[: whole[:cut].rfind(b"\n") + 1]
-            results.append({"task": "new", "state": "failed"})
+            results.append({**FAILED, "task": "new"})
         with Results(str(path)) as results:
             assert "new" in results.rows
     line = len(whole) // 3

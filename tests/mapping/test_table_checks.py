@@ -78,9 +78,16 @@ SLIPS = {
         "'torchvision'",
         name="gluoncv",
     ),
+    "word of an order": Slip(
+        'resnet3d = ["downsample"]',
+        'resnet3d = ["downsampel"]',
+        "order.resnet3d",
+        "'downsample'",
+        name="gluoncv",
+    ),
     "word of a setting": Slip(
-        'slow_frames = "appended"',
-        'slow_frames = "apended"',
+        'slow_frames = ["appended", "appended-64"]',
+        'slow_frames = ["apended", "appended-64"]',
         "given.slow_frames",
         "'appended'",
         "networks",

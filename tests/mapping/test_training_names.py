@@ -13,7 +13,7 @@ from converters.formats.checkpoint import Checkpoint
 from converters.mapping.layout_tables import readable_layouts
 from converters.mapping.names import tensor_slots
 from converters.mapping.readable_networks import readable_variants
-from converters.mapping.training_state import LOSSES, METRICS, PROFILERS, left_aside
+from converters.mapping.training_state import BESIDE, LOSSES, METRICS, PROFILERS, left_aside
 from tests.helpers.layout_weights import shell, shells, sizes
 
 if TYPE_CHECKING:
@@ -67,6 +67,45 @@ def test_buffers_of_losses_and_metrics_are_left_aside(name: str, network: str, o
     assert file_names(match) == list(tensors)
 
 
+BESIDE_IT = {
+    "val_map": {"tp": ((51,), "int64"), "fp": ((51,), "int64")},
+    "map": {"detection_scores": ((51, 7), "int64"), "thresholds": ((101,), "float32")},
+    "ap": {"TPs": ((51, 51), "float32"), "weight": ((), "float32")},
+    "test.ema": {"total": ((), "int64"), "mean": ((1,), "float32")},
+    "ranks": {"weight": ((), "float64")},
+    "seen": {"": ((), "int64")},
+}
+
+
+@pytest.mark.parametrize("module", BESIDE_IT)
+@pytest.mark.parametrize(("network", "outside"), [("", ""), ("model.", ""), ("module.net.", "module.")])
+def test_modules_without_weights_beside_the_network_are_left_aside(
+    module: str, network: str, outside: str
+) -> None:
+    more = {
+        name: shell(name, shape, dtype)
+        for leaf, (shape, dtype) in BESIDE_IT[module].items()
+        for name in [f"{outside}{module}.{leaf}".rstrip(".")]
+    }
+    if module == "seen" and (outside or not network):
+        return
+    tensors = under(network, shells("torchvision", "r3d-18"))
+    match = recognized({**tensors, **more})
+    assert (match.variant.name, match.prefix) == ("r3d-18", network)
+    assert match.aside == dict.fromkeys(more, BESIDE)
+    assert file_names(match) == list(tensors)
+
+
+@pytest.mark.parametrize(
+    "name", ["model.layer1.0.act.alpha", "model.layer1.mask", "scale", "map.codes.weight"]
+)
+def test_what_is_inside_the_network_is_not_left_aside(name: str) -> None:
+    tensors = under("model.", shells("torchvision", "r3d-18")) | {name: shell(name, (7,))}
+    with pytest.raises(Refused) as caught:
+        recognized(tensors)
+    assert caught.value.faults == (f"unused: {name}",)
+
+
 @pytest.mark.parametrize("leaves", [("total_ops", "total_params"), ("__flops__",)])
 def test_buffers_of_profilers_are_left_aside_at_every_level(leaves: tuple[str, ...]) -> None:
     tensors = under("module.", shells("mmaction2", "slowonly-r50"))
@@ -100,7 +139,7 @@ def test_what_may_be_a_weight_is_not_left_aside(name: str, shape: tuple[int, ...
     with pytest.raises(Refused) as caught:
         recognized(tensors)
     assert caught.value.faults == (f"unused: {name}",)
-    patterns = re.findall(r"--drop '([^']+)'", caught.value.hint)
+    patterns = re.findall(r"--drop '([^']+)'", caught.value.told.hint)
     match = recognized(tensors, drop=patterns)
     assert (match.told, match.sizes["classes"]) == ((name,), 51)
 
@@ -121,8 +160,8 @@ def test_a_real_fault_is_not_hidden(fault: str) -> None:
         recognized(tensors, "torchvision")
     assert any("layer2.0.conv1.0.weight" in text for text in caught.value.faults)
     assert not any("criterion" in text for text in caught.value.faults)
-    assert "--head" not in caught.value.hint
-    assert ("--drop" in caught.value.hint) == (fault == "doubled")
+    assert "--head" not in caught.value.told.hint
+    assert ("--drop" in caught.value.told.hint) == (fault == "doubled")
 
 
 @pytest.mark.parametrize(
@@ -151,7 +190,7 @@ def test_a_head_outside_the_prefix_is_proposed_and_taken(
     moved["val_acc.tp"] = shell("val_acc.tp", (51,), "int64")
     with pytest.raises(Refused) as caught:
         recognized(moved, layout)
-    (proposed,) = re.findall(r"--head (\S+)", caught.value.hint)
+    (proposed,) = re.findall(r"--head (\S+)", caught.value.told.hint)
     assert proposed == head
     for said in (head, head.removeprefix("module.").removeprefix("model.")):
         match = recognized(moved, layout, head=said)
@@ -216,7 +255,7 @@ def test_several_at_once() -> None:
     }
     with pytest.raises(Refused) as caught:
         recognized(named | beside, "torchvision")
-    assert "--head module._orig_mod.net.module.head.1" in caught.value.hint
+    assert "--head module._orig_mod.net.module.head.1" in caught.value.told.hint
     match = recognized(named | beside, head="module._orig_mod.net.module.head.1")
     assert file_names(match) == list(named)
     assert set(match.aside) == set(beside)
@@ -255,10 +294,10 @@ def test_a_head_of_two_layers_is_not_advised_in_a_circle(
     for one in said:
         with pytest.raises(Refused) as caught:
             recognized(tensors, "torchvision", **one)
-        assert "--head" not in caught.value.hint
+        assert "--head" not in caught.value.told.hint
     with pytest.raises(Refused) as caught:
         recognized(tensors, "torchvision")
-    patterns = re.findall(r"--drop '([^']+)'", caught.value.hint)
+    patterns = re.findall(r"--drop '([^']+)'", caught.value.told.hint)
     assert patterns == ([dropped] if dropped else ["fc2.*", "fc.*"])
     match = recognized(tensors, "torchvision", drop=patterns)
     assert (match.sizes["classes"], set(match.told)) == (
@@ -304,7 +343,7 @@ def test_two_networks_in_one_file_are_one_too_many(own: str, other: str) -> None
     with pytest.raises(Refused) as caught:
         recognized(under(own, one) | under(other, one) | {"queue": shell("queue", (128, 64))}, "torchvision")
     assert len(caught.value.faults) == len(one) + 1
-    patterns = re.findall(r"--drop '([^']+)'", caught.value.hint)
+    patterns = re.findall(r"--drop '([^']+)'", caught.value.told.hint)
     match = recognized(
         under(own, one) | under(other, one) | {"queue": shell("queue", (128, 64))},
         "torchvision",
@@ -365,7 +404,7 @@ def test_a_detectors_head_is_no_classifier(layout: str, network: str, head: str)
     named = {name.replace(classifier, head): tensor for name, tensor in shells(layout, network).items()}
     with pytest.raises(Refused) as caught:
         recognized(named)
-    assert "--head" not in caught.value.hint
-    assert f"{head} is a detector's head" in caught.value.hint
-    (pattern,) = re.findall(r"--drop '([^']+)'", caught.value.hint)
+    assert "--head" not in caught.value.told.hint
+    assert f"{head} is a detector's head" in caught.value.told.hint
+    (pattern,) = re.findall(r"--drop '([^']+)'", caught.value.told.hint)
     assert not recognized(named, drop=(pattern,)).sizes["classes"]
