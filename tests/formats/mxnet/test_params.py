@@ -143,6 +143,7 @@ def test_in_a_zip_file(tmp_path: Path, method: int) -> None:
     with zipfile.ZipFile(packed, "w", method) as archive:
         archive.writestr("README.txt", "weights")
         archive.writestr("net-0123abcd.params", data)
+        archive.writestr("__MACOSX/._net-0123abcd.params", "what macOS keeps beside it")
     with opened(tmp_path, packed.getvalue(), "net-0123abcd.zip") as checkpoint:
         assert checkpoint.container == "MXNet parameter file in a zip file"
         assert {name: one.tobytes() for name, one in checkpoint.tensors.items()} == {
