@@ -151,29 +151,23 @@ def exactness(
         names.append("input channels")
     if names:
         return Exactness("settings", "; ".join((*notes, ", ".join(names))))
-    if _takes_other_clips(variant, source, target, frames):
+    if _takes_other_clips(variant, source, target):
         return Exactness("clips", why)
     return Exactness("eps" if _eps_differs(variant, source, target) else "exact", why)
 
 
-def _takes_other_clips(variant: Variant, source: LayoutTable, target: LayoutTable, frames: int) -> bool:
-    """Whether the target's network chooses frames that the source's clips have of themselves, or the other way."""
+def _takes_other_clips(variant: Variant, source: LayoutTable, target: LayoutTable) -> bool:
+    """Whether the target's network chooses frames that the source's clips have of themselves, or the other way. A
+    number of frames that may be the clip's own is no such choice."""
     if target.identity:
         return False
-    clips = _frames_of_clips(variant, frames)
-    after = _with_clips(layout_settings(target, variant)[0], clips)
+    after = layout_settings(target, variant)[0]
+    chosen = [name for name, values in variant.table.given.items() if name in after and 0 not in values]
     return any(
-        before[name] != after[name] and follows(variant, name, own[name], after[name])
-        for own in layout_settings(source, variant)
-        for before in (_with_clips(own, clips),)
-        for name in variant.table.given
-        if name in own
+        before[name] != after[name] and follows(variant, name, before[name], after[name])
+        for before in layout_settings(source, variant)
+        for name in chosen
     )
-
-
-def _frames_of_clips(variant: Variant, frames: int) -> dict[str, int]:
-    """The frames of the clips that the network was made for, for the settings that may leave them to the clip."""
-    return {name: frames for name, values in variant.table.given.items() if frames and 0 in values}
 
 
 def _eps_differs(variant: Variant, source: LayoutTable, target: LayoutTable) -> bool:
@@ -189,7 +183,7 @@ def _settings_to_choose(
     if target.identity:
         return []
     after = layout_settings(target, variant)
-    clips = _frames_of_clips(variant, frames)
+    clips = {name: frames for name, values in variant.table.given.items() if frames and 0 in values}
     return [
         {
             name
