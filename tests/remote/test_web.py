@@ -261,3 +261,20 @@ def test_the_cache_is_bounded(cache, monkeypatch):
     assert [path.name for path in cache.glob("files/*/*")] == ["2.pth"]
     assert not abandoned.exists()
     assert cache.stat().st_mode & 0o77 == 0
+
+
+def test_a_bar_is_drawn(web, served_folder, run, monkeypatch):
+    """Where progress is seen, and only while a file arrives."""
+    from converters.cli import progress_bar
+
+    drawn = []
+    monkeypatch.setattr(progress_bar.ProgressBar, "show", lambda _, *moved: drawn.append(moved))
+    assert run("inspect", f"{web.url}/ranges/{NAME}", "--stats").returncode == 0
+    assert not drawn
+    monkeypatch.setattr(progress_bar, "is_shown", lambda options: not options.quiet)
+    assert run("inspect", f"{web.url}/plain/{NAME}", "--stats", "--quiet").returncode == 0
+    assert not drawn
+    assert run("inspect", f"{web.url}/moved/{NAME}", "--stats").returncode == 0
+    size = (served_folder / NAME).stat().st_size
+    assert drawn[-1] == (size, size)
+    assert download.WATCHER.get() is None
