@@ -45,6 +45,24 @@ def library_of(file: SourceFile) -> Library:
     return library
 
 
+def start_process(size: int) -> subprocess.Popen[bytes]:
+    """A process for a file of so many bytes."""
+    paths = [path for path in sys.path if os.path.isabs(path)]
+    return subprocess.Popen(
+        [sys.executable, *COMMAND, str(size)],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.DEVNULL,
+        bufsize=0,
+        env={
+            **{name: os.environ[name] for name in _KEPT if name in os.environ},
+            "OPENBLAS_NUM_THREADS": "1",  # it would reserve memory for each processor
+            "HDF5_PLUGIN_PRELOAD": "::",  # libhdf5's word for no plugins
+            "PYTHONPATH": os.pathsep.join([*paths, _PACKAGES]),
+        },
+    )
+
+
 class Library:
     """Answers about one file. After an error the next question starts a new process."""
 
@@ -90,29 +108,16 @@ class Library:
 
     def _start(self) -> subprocess.Popen[bytes]:
         require_h5py(self.file.path)
-        paths = [path for path in sys.path if os.path.isabs(path)]
         try:
-            self._process = subprocess.Popen(
-                [sys.executable, *COMMAND, str(self.file.size)],
-                stdin=subprocess.PIPE,
-                stdout=subprocess.PIPE,
-                stderr=subprocess.DEVNULL,
-                bufsize=0,
-                env={
-                    **{name: os.environ[name] for name in _KEPT if name in os.environ},
-                    "OPENBLAS_NUM_THREADS": "1",  # it would reserve memory for each processor
-                    "HDF5_PLUGIN_PRELOAD": "::",  # libhdf5's word for no plugins
-                    "PYTHONPATH": os.pathsep.join([*paths, _PACKAGES]),
-                },
-            )
+            process = self._process = start_process(self.file.size)
         except OSError as error:
             raise Refused(
                 f"is read by a process of its own, which cannot start: {error.strerror}", path=self.file.path
             ) from None
-        assert self._process.stdin is not None
+        assert process.stdin is not None
         if sys.platform != "win32":
-            os.set_blocking(self._process.stdin.fileno(), False)
-        return self._process
+            os.set_blocking(process.stdin.fileno(), False)
+        return process
 
     def _exchange(self, process: subprocess.Popen[bytes], question: dict[str, Any]) -> tuple[Any, bytes]:
         """Ask, and give the process what it reads meanwhile, until it answers."""
