@@ -86,7 +86,13 @@ def _command(arguments: Sequence[str]) -> int:
 
     options = parse(arguments)
     try:
-        code: int = options.run(options)
+        if any("://" in argument for argument in arguments):
+            from .progress_bar import downloads_shown
+
+            with downloads_shown(options):
+                code: int = options.run(options)
+        else:
+            code = options.run(options)
     finally:
         _warn_of_tables()
     return code

@@ -85,7 +85,9 @@ def refuse_fixed(
     has = f"its network has {settings_text(apart, fixed)} where" if fixed else ""
     if any(name in apart for name in support.one_number.settings):
         unset = match.variant.table.given
-        fixed = [name for name in support.one_number.settings if info.settings[name] != unset.get(name)]
+        fixed = [
+            name for name in support.one_number.settings if info.settings[name] not in unset.get(name, ())
+        ]
         has = f"its {one_number_text(support.one_number)}, and"
     if fixed:
         raise Refused(

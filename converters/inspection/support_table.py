@@ -110,6 +110,7 @@ KINDS = {
     "exact": "the same function",
     "eps": "the same function: the difference in batch norm eps is absorbed in `running_var`; refused where that would "
     "make a variance negative",
+    "clips": "the same function of the same frames, but its own clips have them in another way; the report says how",
     "settings": "the same function once the target's network has the settings that weights do not show; the report "
     "names them",
     "partly": "the same function where the norms, or the statistics of norms, that the layout has no place for change "
@@ -151,7 +152,23 @@ def exactness(
         names.append("input channels")
     if names:
         return Exactness("settings", "; ".join((*notes, ", ".join(names))))
+    if _takes_other_clips(variant, source, target):
+        return Exactness("clips", why)
     return Exactness("eps" if _eps_differs(variant, source, target) else "exact", why)
+
+
+def _takes_other_clips(variant: Variant, source: LayoutTable, target: LayoutTable) -> bool:
+    """Whether the target's network chooses frames that the source's clips have of themselves, or the other way. A
+    number of frames that may be the clip's own is no such choice."""
+    if target.identity:
+        return False
+    after = layout_settings(target, variant)[0]
+    chosen = [name for name, values in variant.table.given.items() if name in after and 0 not in values]
+    return any(
+        before[name] != after[name] and follows(variant, name, before[name], after[name])
+        for before in layout_settings(source, variant)
+        for name in chosen
+    )
 
 
 def _eps_differs(variant: Variant, source: LayoutTable, target: LayoutTable) -> bool:
@@ -166,7 +183,7 @@ def _settings_to_choose(
     for it."""
     if target.identity:
         return []
-    clips = {name: frames for name, value in variant.table.given.items() if frames and value == 0}
+    clips = {name: frames for name, values in variant.table.given.items() if frames and 0 in values}
     return [
         {
             name

@@ -40,10 +40,12 @@ class OneNumber(Record):
     """The numbers with which its code computes what these settings say."""
 
     def number_in(self, values: Mapping[str, Any], unset: Mapping[str, Any] = NOTHING) -> int | None:
-        """The number that ``values`` have for all of the settings, but for those that are as in ``unset``; None where
-        there is no such number."""
+        """The number that ``values`` have for all of the settings, but for those that have one of the values in
+        ``unset``; None where there is no such number."""
         numbers = {
-            values[name] for name in self.settings if name in values and values[name] != unset.get(name)
+            values[name]
+            for name in self.settings
+            if name in values and values[name] not in unset.get(name, ())
         }
         return next((number for number in self.numbers if numbers == {number}), None)
 
@@ -384,8 +386,8 @@ class NetworkFile(Record):
     """Settings that weights make up for: these modules are divided by the root of their rows, or multiplied."""
     exchanged_settings: Mapping[str, ExchangedSetting] = NOTHING
     """Settings that weights make up for: groups of channels are exchanged."""
-    given: Mapping[str, Any] = NOTHING
-    """Settings with the value that says that a clip itself has what they choose: where a layout's networks have it and
+    given: Mapping[str, tuple[int | str, ...]] = NOTHING
+    """Settings with the values that say that a clip itself has what they choose: where a layout's networks have it and
     another's do not, an output takes the clips of its own layout."""
     inflate: Inflate = Inflate()
     """What ``convert inflate`` initialises these networks from."""
@@ -421,7 +423,7 @@ class NetworkTable(Record):
     halves: Mapping[str, int]
     folded_settings: Mapping[str, tuple[str, ...]]
     exchanged_settings: Mapping[str, ExchangedSetting]
-    given: Mapping[str, Any]
+    given: Mapping[str, tuple[int | str, ...]]
     inflate: Inflate
     downsampled_early: Mapping[str, Mapping[str, str]]
 

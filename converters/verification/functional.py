@@ -221,8 +221,12 @@ def _clips(source: Identified, output: Identified) -> dict[str, Any]:
     """The settings by which both sides take the source's clips: those that differ as one side's clips have what the
     other side's network chooses itself."""
     before, after = source.info.settings, output.info.settings
-    words = source.match.variant.table.given
-    return {name: before[name] for name, word in words.items() if word in (before[name], after.get(name))}
+    given = source.match.variant.table.given
+    return {
+        name: before[name]
+        for name, words in given.items()
+        if not {before[name], after.get(name)}.isdisjoint(words)
+    }
 
 
 def _project_network(

@@ -5,6 +5,7 @@ Structures as in PKWARE's APPNOTE.TXT: the end record, its zip64 form, the centr
 
 from __future__ import annotations
 
+import re
 import struct
 import zlib
 from typing import TYPE_CHECKING, NamedTuple
@@ -20,6 +21,9 @@ if TYPE_CHECKING:
 
 STORED, DEFLATED = 0, 8
 """The methods that are read."""
+
+_STORAGE = re.compile(r"/(?:data|constants)/\d+$")
+"""The names of the members of a PyTorch file that hold tensors' bytes, and nothing that says what the file is."""
 
 _DIRECTORY_LIMIT = 8 << 20  # bytes; a member takes about eighty
 _RATIO = 1032  # deflate cannot do better
@@ -276,12 +280,22 @@ def _placed(file: SourceFile, listed: list[tuple[int, Member]], end: int) -> dic
     """The ``listed`` members, each given with its local header's offset, with the offsets of their bytes."""
     members: dict[str, Member] = {}
     free = 0  # first byte that no member before this one takes
-    for header, member in sorted(listed):
+    ordered = sorted(listed)
+    for number, (header, member) in enumerate(ordered):
         name = member.name
         if name in members:
             raise damaged(file, f"has the member {short_name(name)} twice")
         if header < free or header + _LOCAL.size > end:
             raise damaged(file, f"has the member {short_name(name)} across another or outside the file")
+        if file.is_distant and _STORAGE.search(name):
+            following = ordered[number + 1][0] if number + 1 < len(ordered) else end
+            offset = header + _LOCAL.size + len(name.encode())  # at least: its local header is not read
+            free = offset + member.packed
+            if free > following:
+                raise damaged(file, f"has the member {short_name(name)} across another or outside the file")
+            file.leave(header, following)
+            members[name] = member._replace(offset=offset)
+            continue
         raw = file.read_at(header, min(_LOCAL.size + len(name.encode()), end - header))
         magic, _, _, method, _, _, _, _, _, n_name, n_extra = _LOCAL.unpack_from(raw)
         named = raw[_LOCAL.size : _LOCAL.size + n_name]

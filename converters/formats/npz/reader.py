@@ -18,7 +18,7 @@ from converters.formats.sniff import HEAD, expect, sniff, unexpected_kind
 from converters.printable import short_name
 from converters.tensor import ITEMSIZE, FileBytes, Held, Swapped, Tensor
 
-from .header import LIMIT, header_length, parse_header
+from .header import LIMIT, MAGIC, header_length, parse_header
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -92,12 +92,19 @@ def read_npz(file: SourceFile, *, checksum: bool = True) -> NpzFile:
         if member.name.endswith("/") and not member.size:
             continue  # a folder, as the command zip lists it
         name = member.name.removesuffix(".npy")
-        if name == member.name:
+        if name == member.name and not is_array(file, member):
             raise BadInput(
                 "is a zip file with a member that is not an array",
                 path=file.path,
                 where=short_name(name),
-                hint="an .npz has .npy members only; if it is an archive with the checkpoint in it, unpack it",
+                hint="an .npz has arrays only; if it is an archive with the checkpoint in it, unpack it",
+            )
+        if name in tensors or name in other_values or name in empty:
+            raise BadInput(
+                "has an array twice, with and without .npy",
+                path=file.path,
+                where=short_name(name),
+                hint="only one of the two could be used: take the other out",
             )
         head = _head(file, member)
         header = parse_header(file, head, member.size, member.name)
@@ -129,6 +136,11 @@ def read_npz(file: SourceFile, *, checksum: bool = True) -> NpzFile:
         if header.big:
             big_endian.append(name)
     return NpzFile(tensors, tuple(empty), other_values, tuple(objects), tuple(sorted(big_endian)))
+
+
+def is_array(file: SourceFile, member: Member) -> bool:
+    """Whether a member is an array by its contents: numpy reads these whatever they are called."""
+    return member.size > len(MAGIC) and _start(file, member, len(MAGIC)) == MAGIC
 
 
 def _is_none(file: SourceFile, member: Member, header: Header) -> bool:
@@ -200,15 +212,17 @@ def _head(file: SourceFile, member: Member) -> bytes:
     """The start of a member, up to the end of its header."""
     length = min(member.size, 1024)
     while True:
-        head = (
-            Inflated(file, member, 0).head(length)
-            if member.method == DEFLATED
-            else file.read_at(member.offset, length)
-        )
+        head = _start(file, member, length)
         need = header_length(head)
         if need <= length or length == member.size or need > LIMIT:
             return head
         length = min(member.size, need)
+
+
+def _start(file: SourceFile, member: Member, length: int) -> bytes:
+    if member.method == DEFLATED:
+        return Inflated(file, member, 0).head(length)
+    return file.read_at(member.offset, length)
 
 
 def _ordered(data: Data, header: Header) -> Data:

@@ -110,6 +110,7 @@ OBJECTS: dict[str, tuple[str, ...]] = {
     "omegaconf.base": ("ContainerMetadata", "Metadata", "UnionNode"),
     "omegaconf.dictconfig": ("DictConfig",),
     "omegaconf.listconfig": ("ListConfig",),
+    "omegaconf.tupleconfig": ("TupleConfig",),
     "omegaconf.nodes": (
         *("AnyNode", "BooleanNode", "BytesNode", "EnumNode", "FloatNode", "IntegerNode"),
         *("InterpolationResultNode", "PathNode", "StringNode", "UntypedNode", "ValueNode"),
