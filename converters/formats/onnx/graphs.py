@@ -115,8 +115,9 @@ class GraphReader:
             self.found.nodes.append(Node(kind, tuple(inputs), tuple(outputs), numbers))
 
     def _attribute(self, field: Field, constant: bool, output: str, depth: int) -> dict[str, Attribute]:
-        """An attribute's number or list of integers by its name, an empty text for any else; its graphs and tensors are added to what was
-        found. A constant is called as its node's ``output``, another tensor has the attribute behind that."""
+        """An attribute's number or list of integers by its name, an empty text for any else. Its graphs and tensors
+        are added to what was found. A constant is called as its node's ``output``, another tensor has the attribute
+        behind that."""
         name, value = "", None
         parts: dict[int, list[Field]] = {}
         for inner in self.wire.inside(field):
