@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 from converters.conversion.notes import differences
 from converters.mapping.layout_tables import readable_layouts
 from converters.mapping.names import families, left_out, unstored
-from converters.mapping.network_info import differing_settings, layout_settings
+from converters.mapping.network_info import layout_settings, own_settings_apart
 from converters.mapping.readable_networks import readable_networks
 from converters.mapping.settings import follows
 from converters.mapping.table_files import network_names
@@ -138,9 +138,10 @@ def exactness(
     ):
         return Exactness("partly", why)
     of_models = _settings_to_choose(variant, source, target, frames)
-    held = [names for names in of_models if not names & {*after.fixed}]
+    unchangeable = {*after.fixed, *after.one_number.settings}
+    held = [names for names in of_models if not names & unchangeable]
     if of_models and len(held) < len(of_models):
-        fixed = sorted(set().union(*of_models) & {*after.fixed})
+        fixed = sorted(set().union(*of_models) & unchangeable)
         only = "" if not held else " for some of its models"
         notes = [*notes, f"{target.title}'s code has a different {', '.join(fixed)}{only}"]
     if of_models and not held:
@@ -182,12 +183,11 @@ def _settings_to_choose(
     for it."""
     if target.identity:
         return []
-    after = layout_settings(target, variant)
     clips = {name: frames for name, values in variant.table.given.items() if frames and 0 in values}
     return [
         {
             name
-            for name, value in differing_settings(before, after).items()
+            for name, value in own_settings_apart(before, target, variant).items()
             if not follows(variant, name, before[name], value)
         }
         for before in (_with_clips(own, clips) for own in layout_settings(source, variant))

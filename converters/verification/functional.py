@@ -169,12 +169,12 @@ def _run_source(
 
 
 def _compare_own_graph(output: Identified, run: SourceRun) -> BlockResult:
-    """What the graph in an ONNX output computes, compared with the source's network."""
+    """What the graph in an ONNX output gives, compared with the source's network: the first of its outputs, whatever
+    else in it has the same name."""
     name = run.net.output
     try:
         graph = own_graph(output.checkpoint.path)
-        wanted = name if name in graph.values else graph.output
-        value = graph.run(fed_to(run.net, run.inputs), [wanted])[wanted]
+        value = graph.run(fed_to(run.net, run.inputs), [graph.output])[graph.output]
     except Refused as error:
         fault = f"{error.told.what}: {error.where}" if error.where else error.told.what
         return one_sided("graph", name, run.values[name].shape, fault)

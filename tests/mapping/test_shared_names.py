@@ -10,6 +10,7 @@ from converters import Refused
 from converters.conversion.notes import input_notes
 from converters.conversion.plan import make_plan
 from converters.conversion.recognize import recognize
+from converters.errors import UsageError
 from converters.formats.checkpoint import Checkpoint
 from converters.mapping.layout_tables import load_layout
 from converters.mapping.match import others_that_fit
@@ -150,3 +151,39 @@ def test_both_modes_of_mmaction2s_non_local_blocks_are_asked_for() -> None:
         for name in ("tsm-r50-nl-embedded-gaussian", "tsm-r50-nl-dot-product")
     }
     assert [*weights.values()] == ["softmax", "mean"]
+
+
+def shells(layout: str, variant: str) -> Checkpoint:
+    return opened(layout_weights.shells(layout, variant), format_=load_layout(layout).format)
+
+
+@pytest.mark.parametrize(
+    ("layout", "variant", "model"),
+    [
+        ("paddlevideo", "tsm-r50", "tsm-r50-8seg"),
+        ("mmaction2", "i3d-nl-mmaction2-r50", "i3d_r50_nl_dot_product"),
+        ("gluoncv", "slowfast-r50", "slowfast_4x16_resnet50"),
+    ],
+)
+def test_a_model_has_the_settings_of_its_layout_under_the_canonical_names_too(layout, variant, model):
+    own, canonical = (
+        network_info(recognize(shells(name, variant), name, variant=variant), None, model=model)
+        for name in (layout, "native")
+    )
+    assert canonical.settings == own.settings
+
+
+@pytest.mark.parametrize("told", [{"segments": 4}, {"shift_div": 4}, {"segments": 4, "shift_div": 4}])
+def test_settings_that_are_one_number_choose_a_model_and_its_clip(told):
+    match = recognize(shells("paddlevideo", "tsm-r50"), "paddlevideo", variant="tsm-r50")
+    info = require_unambiguous(network_info(match, None, requested=told), "x")
+    assert (info.settings["segments"], info.settings["shift_div"]) == (4, 4)
+    assert info.settings["shift_first"] == "previous"
+    assert info.input["clip"] == [4, 224, 224]
+
+
+@pytest.mark.parametrize("told", [{"segments": 4, "shift_div": 8}, {"segments": 5}, {"segments": 0}])
+def test_settings_that_are_one_number_may_not_be_others(told):
+    match = recognize(shells("paddlevideo", "tsm-r50"), "paddlevideo", variant="tsm-r50")
+    with pytest.raises(UsageError, match="one number for segments and shift_div, which may be 4, 8"):
+        network_info(match, None, requested=told)
