@@ -1,7 +1,7 @@
 """`convert diff` never calls two files equal that another reader tells apart: random files of every format, changed.
 
-The other readers are those of the formats' own libraries (torch, numpy, h5py, onnx, safetensors). For Caffe, Caffe2 and
-TensorFlow they are the bytes themselves, or what the file was made from.
+The other readers are those of the formats' own libraries (torch, numpy, h5py, onnx, safetensors). For Caffe, Caffe2,
+TensorFlow, MXNet, Paddle and Flax they are the bytes themselves, or what the file was made from.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ from onnx import helper, numpy_helper
 
 from converters import diff
 from converters.errors import ConverterError, Refused
-from tests.helpers import caffe_files, tensorflow_files
+from tests.helpers import caffe_files, mxnet_files, paddle_files, tensorflow_files
 from tests.helpers.budgets import examples
 from tests.helpers.forked_library import fork_libraries
 
@@ -531,6 +531,69 @@ def test_tensorflow_tables(tmp_path, data):
         for entries in (a, b)
     ]
     check(*map(type(tmp_path), paths), kept[0] == kept[1])
+
+
+@st.composite
+def mxnet_arrays(draw: Any) -> np.ndarray:
+    dtype = np.dtype(draw(st.sampled_from(mxnet_files.FLAGS)))
+    shape = draw(st.lists(st.integers(1, 3), min_size=1, max_size=2))
+    raw = draw(_raw(int(np.prod(shape)) * dtype.itemsize))
+    return np.frombuffer(bytes(byte & 1 for byte in raw) if dtype.kind == "b" else raw, dtype).reshape(shape)
+
+
+@examples(100)
+@given(data=st.data(), version=st.integers(0, 3))
+def test_mxnet_files(tmp_path, data, version):
+    a = data.draw(st.dictionaries(NAMES, mxnet_arrays(), max_size=3))
+    b = changed(data.draw, a, mxnet_arrays())
+    paths = tmp_path / "a.params", tmp_path / "b.params"
+    for path, entries in zip(paths, (a, b), strict=True):
+        path.write_bytes(mxnet_files.params({**entries, "kept": np.ones(2, "f4")}, version))
+    check(*paths, same(a, b))
+
+
+@examples(100)
+@given(data=st.data(), protocol=st.sampled_from([2, 4]))
+def test_paddle_files(tmp_path, data, protocol):
+    values = st.one_of(arrays(), st.integers(0, 3), st.floats(), st.text(max_size=2))
+    a = data.draw(st.dictionaries(NAMES, values, max_size=3))
+    b = changed(data.draw, a, values)
+    tables = data.draw(st.sampled_from([("w_0", "w_0"), ("w_0", "w_1")]))
+    paths = tmp_path / "a.pdparams", tmp_path / "b.pdparams"
+    for path, entries, known in zip(paths, (a, b), tables, strict=True):
+        whole = {**entries, "kept": np.ones(2, "f4"), paddle_files.NAME_TABLE: {"kept": known}}
+        path.write_bytes(pickle.dumps(whole, protocol))
+    check(*paths, same(*(pickle.loads(path.read_bytes()) for path in paths)))
+
+
+def _packed(value: Any) -> bytes:
+    """What Flax's ``msgpack_serialize`` writes, of the kinds that are drawn here."""
+    if isinstance(value, dict):
+        pairs = b"".join(_packed(one) for pair in value.items() for one in pair)
+        return bytes([0x80 | len(value)]) + pairs
+    if isinstance(value, tuple):
+        return bytes([0x90 | len(value)]) + b"".join(map(_packed, value))
+    if isinstance(value, np.ndarray):
+        content = _packed((value.shape, value.dtype.name, value.tobytes()))
+        return b"\xc9" + len(content).to_bytes(4, "big") + b"\1" + content
+    if isinstance(value, int):
+        return b"\xd3" + value.to_bytes(8, "big", signed=True)
+    if isinstance(value, str):
+        return bytes([0xA0 | len(value.encode())]) + value.encode()
+    return b"\xc6" + len(value).to_bytes(4, "big") + value
+
+
+@examples(100)
+@given(data=st.data())
+def test_flax_files(tmp_path, data):
+    flax = arrays().filter(lambda array: array.dtype.kind not in "US" and array.dtype.isnative)
+    values = st.one_of(flax, st.integers(-3, 3), st.text(max_size=2), st.binary(max_size=2))
+    a = data.draw(st.dictionaries(NAMES, values, max_size=3))
+    b = changed(data.draw, a, values)
+    paths = tmp_path / "a.msgpack", tmp_path / "b.msgpack"
+    for path, entries in zip(paths, (a, b), strict=True):
+        path.write_bytes(_packed({"params": {**entries, "kept": np.ones(2, "f4")}}))
+    check(*paths, same(a, b))
 
 
 class _Scripted(torch.nn.Module):
