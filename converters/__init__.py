@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from converters.conversion.result import Result
     from converters.inspection.diff import diff
     from converters.inspection.inspect import inspect
+    from converters.mapping.further_tables import use_tables
     from converters.publication.publish import publish
     from converters.suggestion.suggest import suggest
     from converters.verification.outcome import Verification
@@ -48,6 +49,7 @@ _HOMES = {
     "load_two_stream": "loading",
     "inspect": "inspection.inspect",
     "publish": "publication.publish",
+    "use_tables": "mapping.further_tables",
     "verify": "verification.verify",
     "Verification": "verification.outcome",
     "ConverterError": "errors",
@@ -78,6 +80,7 @@ __all__ = [
     "preprocess",
     "publish",
     "suggest",
+    "use_tables",
     "verify",
 ]
 

@@ -127,6 +127,14 @@ def _parser(command: str, about: str, module_name: str) -> argparse.ArgumentPars
     described = module.DESCRIPTION or f"{about[0].upper()}{about[1:]}."
     parser = _Parser(prog=f"convert {command}", description=described, epilog="\n".join(lines))
     module.add_arguments(parser)
+    tables = parser.add_argument_group("tables")
+    tables.add_argument(
+        "--tables",
+        action="append",
+        default=[],
+        metavar="DIR",
+        help="know the networks, layouts, labels and releases in this folder too (repeatable)",
+    )
     report = parser.add_argument_group("report")
     report.add_argument(
         "--json", action="store_true", help="print the result, or the error, as one JSON object"

@@ -115,6 +115,8 @@ def _command(options: argparse.Namespace) -> list[str]:
         words += ["--drop", pattern]
     for name, value in options.settings:
         words += ["--set", f"{name}={value}"]
+    for folder in options.tables:
+        words += ["--tables", _base_name(folder)]
     return [*words, *(["--inverse-std"] if options.inverse_std else [])]
 
 
