@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from converters.inspection.diff import diff
     from converters.inspection.inspect import inspect
     from converters.mapping.further_tables import use_tables
+    from converters.own_module.load_report import LoadReport, load_report
     from converters.publication.publish import publish
     from converters.suggestion.suggest import suggest
     from converters.verification.outcome import Verification
@@ -47,6 +48,8 @@ _HOMES = {
     "diff": "inspection.diff",
     "load_model": "loading",
     "load_two_stream": "loading",
+    "load_report": "own_module.load_report",
+    "LoadReport": "own_module.load_report",
     "inspect": "inspection.inspect",
     "publish": "publication.publish",
     "use_tables": "mapping.further_tables",
@@ -62,6 +65,7 @@ __all__ = [
     "BadInput",
     "Classification",
     "ConverterError",
+    "LoadReport",
     "Mean",
     "Refused",
     "Result",
@@ -75,6 +79,7 @@ __all__ = [
     "inflate",
     "inspect",
     "load_model",
+    "load_report",
     "load_two_stream",
     "open_checkpoint",
     "preprocess",

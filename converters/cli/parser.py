@@ -121,7 +121,7 @@ class _Parser(argparse.ArgumentParser):
 
 
 def _parser(command: str, about: str, module_name: str) -> argparse.ArgumentParser:
-    module = import_module(f".{module_name}", __package__)
+    module = import_module(f".{module_name.replace('-', '_')}", __package__)
     examples = getattr(module, "EXAMPLES", EXAMPLES)
     lines = ["examples:", *(f"  {example.format(command)}" for example in examples), "", EXIT_CODES]
     described = module.DESCRIPTION or f"{about[0].upper()}{about[1:]}."
