@@ -1,12 +1,12 @@
 """What can go wrong, as values with stable exit codes.
 
 Every error prints as ``error: FILE: what is wrong (where): what to do``. Options are written as the command line spells
-them; an exception's own text has Python's keywords.
+them; what a caller sees of an exception has Python's keywords.
 """
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 from .printable import printable
 
@@ -14,11 +14,19 @@ if TYPE_CHECKING:
     from typing import Self
 
 
+class Told(NamedTuple):
+    """What is wrong and what to do next, with options as the command line spells them."""
+
+    what: str
+    hint: str
+
+
 class ConverterError(Exception):
     """A failure that a person can act on; never shown with a traceback.
 
     ``what`` says what is wrong, ``path`` in which file, ``where`` at which place in it (an offset, a tensor),
-    ``hint`` what to do next. ``faults`` lists every single fault where there are several.
+    ``hint`` what to do next. ``faults`` lists every single fault where there are several. Options in them are spelled
+    as in Python; ``told`` has what the command line says.
     """
 
     exit_code = 1
@@ -33,11 +41,32 @@ class ConverterError(Exception):
         faults: tuple[str, ...] = (),
     ) -> None:
         super().__init__(what)
-        self.what = what
+        self.told = Told(what, hint)
         self.path = path
         self.where = where
-        self.hint = hint
         self.faults = faults
+
+    @property
+    def what(self) -> str:
+        """What is wrong."""
+        from .option_names import in_python
+
+        return in_python(self.told.what)
+
+    @what.setter
+    def what(self, what: str) -> None:
+        self.told = self.told._replace(what=what)
+
+    @property
+    def hint(self) -> str:
+        """What to do next."""
+        from .option_names import in_python
+
+        return in_python(self.told.hint)
+
+    @hint.setter
+    def hint(self, hint: str) -> None:
+        self.told = self.told._replace(hint=hint)
 
     def at(self, path: str) -> Self:
         """The error, with the file it is about if it does not name one."""
@@ -45,14 +74,16 @@ class ConverterError(Exception):
         return self
 
     def __str__(self) -> str:
-        from .option_names import in_python
+        return self.text(self.what, self.hint)
 
+    def text(self, what: str, hint: str) -> str:
+        """The whole message in one line, with ``what`` and ``hint`` in some spelling."""
         text = f"{self.path}: " if self.path else ""
-        text += in_python(self.what)
+        text += what
         if self.where:
             text += f" ({self.where})"
-        if self.hint:
-            text += f": {in_python(self.hint)}"
+        if hint:
+            text += f": {hint}"
         return printable(text)
 
 

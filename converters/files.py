@@ -9,7 +9,9 @@ from typing import TYPE_CHECKING
 from .errors import BadInput
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
+
+    Watch = Callable[[int, memoryview], None]
 
 CHUNK = 256 * 1024
 """Bytes moved at a time: the size at which reading, checking and writing stay inside the cache."""
@@ -37,6 +39,7 @@ class SourceFile:
         self.size = status.st_size
         self._modified = status.st_mtime_ns
         self._buffer = memoryview(bytearray(CHUNK))
+        self._watch: Watch | None = None
 
     def __enter__(self) -> SourceFile:
         return self
@@ -51,6 +54,10 @@ class SourceFile:
     def fileno(self) -> int:
         """The descriptor, for ``os.fstat``."""
         return self._file.fileno()
+
+    def watch(self, watch: Watch | None) -> None:
+        """Show every piece that `chunks` reads from now on, with its offset."""
+        self._watch = watch
 
     def refuse_changed(self) -> None:
         """Raise `BadInput` if the file was written to since it was opened. A file that has taken its name does not
@@ -85,6 +92,8 @@ class SourceFile:
         while offset < end:
             view = self._buffer[: min(CHUNK, end - offset)]
             self._fill(offset, view)
+            if self._watch:
+                self._watch(offset, view)
             yield view
             offset += len(view)
 

@@ -1,11 +1,16 @@
-"""Options as the command line spells them (``--variant NAME``), said as Python does (``variant=``).
+"""Options as the command line spells them (``--variant NAME``), said as Python or a batch's manifest does.
 
-Messages are written once, for the command line. In Python, where they are an exception's text, an option is a keyword.
+Messages are written once, for the command line. In Python, where they are an exception's text, an option is a keyword
+(``variant=``); in a manifest it is a key (``variant = "NAME"``).
 """
 
 from __future__ import annotations
 
 import re
+from typing import TYPE_CHECKING, NamedTuple
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Container
 
 _COMMANDS = re.compile(r"(`[^`]*`)")
 _PATTERNS = re.compile(r"--drop '([^']*)'(?: --drop '([^']*)')*")
@@ -33,35 +38,68 @@ _KEYWORDS = {
 _OFF = {"no-checksum": "checksum", "no-inverse-std": "inverse_std", "no-values": "values"}
 
 
+class _Spelling(NamedTuple):
+    """How options are said: ``value`` with what they are set to, ``name`` alone. ``known`` are those that there are."""
+
+    value: Callable[[str, str], str]
+    name: Callable[[str], str]
+    patterns: Callable[[list[str]], str]
+    setting: str
+    faults: str
+    known: Container[str]
+
+
+_PYTHON = _Spelling(
+    value=lambda keyword, value: f"{keyword}={value}",
+    name=lambda keyword: f"{keyword}=",
+    patterns=lambda patterns: f"drop={patterns!r}",
+    setting=r'settings={"\1": "\2"}',
+    faults="the exception's .faults lists",
+    known={*_KEYWORDS.values(), *_OFF.values()},
+)
+
+
 def in_python(text: str) -> str:
     """A message with its options as keywords: ``variant=``, ``force=True``. Commands in backticks stay as they are."""
-    pieces = _COMMANDS.split(text)
-    return "".join(piece if index % 2 else _translated(piece) for index, piece in enumerate(pieces))
+    return _said(text, _PYTHON, on="True", off="False")
 
 
-def _translated(text: str) -> str:
+def in_manifest(text: str, keys: Container[str]) -> str:
+    """A message with its options as keys of a manifest's row: ``'variant'``, ``check = true``. What is none of the
+    ``keys`` stays as it is."""
+    spelling = _Spelling(
+        value=lambda key, value: f"{key} = {value}",
+        name=lambda key: f"'{key}'",
+        patterns=lambda patterns: f"drop = {patterns!r}",
+        setting=r'settings = { \1 = "\2" }',
+        faults="its page lists",
+        known=keys,
+    )
+    return _said(text, spelling, on="true", off="false")
+
+
+def _said(text: str, spelling: _Spelling, *, on: str, off: str) -> str:
     if "--" not in text:
         return text
-    text = text.replace("--json lists", "the exception's .faults lists")
-    text = _PATTERNS.sub(lambda found: f"drop={_PATTERN.findall(found[0])!r}", text)
-    text = _SETTING.sub(r'settings={"\1": "\2"}', text)
-    return _OPTION.sub(_keyword, text)
 
-
-def _keyword(found: re.Match[str]) -> str:
-    name, leave, value = found["name"], found["leave"] or "", found["value"] or ""
-    if name in _OFF:
-        keyword = f"{_OFF[name]}=False"
-    elif name not in _KEYWORDS:
-        return found[0]
-    else:
-        keyword = _KEYWORDS[name]
+    def option(found: re.Match[str]) -> str:
+        name, leave, value = found["name"], found["leave"] or "", found["value"] or ""
+        keyword = _OFF.get(name) or _KEYWORDS.get(name, "")
+        if keyword not in spelling.known:
+            return found[0]
         if leave:
-            return f"{leave}{keyword}{value}"
+            return f"{leave}{spelling.name(keyword).rstrip('=')}{value}"
+        if name in _OFF:
+            return f"{spelling.value(keyword, off)}{value}"
         if name in _SWITCHES:
-            keyword += "=True"
-        elif value:
-            return f'{keyword}="{value.strip()}"'
-        else:
-            keyword += "="
-    return f"{leave}{keyword}{value}"
+            return f"{spelling.value(keyword, on)}{value}"
+        return spelling.value(keyword, f'"{value.strip()}"') if value else spelling.name(keyword)
+
+    def translated(text: str) -> str:
+        text = text.replace("--json lists", spelling.faults)
+        text = _PATTERNS.sub(lambda found: spelling.patterns(_PATTERN.findall(found[0])), text)
+        text = _SETTING.sub(spelling.setting, text)
+        return _OPTION.sub(option, text)
+
+    pieces = _COMMANDS.split(text)
+    return "".join(piece if index % 2 else translated(piece) for index, piece in enumerate(pieces))

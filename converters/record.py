@@ -9,6 +9,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any, ClassVar, dataclass_transform
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
     from typing import Self
 
 
@@ -55,6 +56,11 @@ class Record:
     def as_dict(self) -> dict[str, Any]:
         """The fields by name."""
         return {name: getattr(self, name) for name in self.fields}
+
+    @classmethod
+    def from_values(cls, values: Mapping[str, Any]) -> Self:
+        """The record of those of some values that are its fields."""
+        return cls(**{name: values[name] for name in cls.fields if name in values})
 
     def replace(self, **changes: Any) -> Self:
         """A copy with other values for some fields."""

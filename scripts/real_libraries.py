@@ -152,10 +152,11 @@ def caffe2_blobs(path: str) -> Arrays:
 
 
 def tensorflow_variables(path: str) -> Arrays:
-    """A checkpoint, by its index."""
+    """A checkpoint of V1 by its file, one of V2 by its index, a SavedModel by its graph."""
     import tensorflow as tf
 
-    reader = tf.train.load_checkpoint(path[: -len(".index")])
+    path = re.sub(r"saved_model\.pb$", "variables/variables", path)
+    reader = tf.train.load_checkpoint(path.removesuffix(".index"))
     for name in reader.get_variable_to_shape_map():
         yield name, reader.get_tensor(name)
 

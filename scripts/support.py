@@ -59,9 +59,11 @@ def networks() -> dict[str, Variant]:
     return {variant.name: variant for variant in readable_variants(network_names())}
 
 
-def layouts_cell(variant: Variant | None, source: LayoutTable, tables: Iterable[LayoutTable]) -> str:
+def layouts_cell(
+    variant: Variant | None, source: LayoutTable, tables: Iterable[LayoutTable], file: Release | None = None
+) -> str:
     """The layouts that hold a network, by what its weights are there; `NOT_YET` where the source's files of it are
-    not read."""
+    not read. ``file`` says which frames and channels it was made for."""
     if (
         variant is None
         or variant.family not in families(source)
@@ -71,7 +73,8 @@ def layouts_cell(variant: Variant | None, source: LayoutTable, tables: Iterable[
     targets_by_kind: dict[str, list[str]] = {}
     for target in tables:
         if target.name != source.name:
-            what = exactness(variant, source, target)
+            frames, channels = (file.segments, file.channels) if file else (0, 0)
+            what = exactness(variant, source, target, frames=frames, channels=channels)
             targets_by_kind.setdefault(what.kind, []).append(f"`{target.name}`")
     return "; ".join(
         f"{kind}: {', '.join(targets_by_kind[kind])}"
@@ -96,7 +99,7 @@ def rows_of(files: Iterable[Release], tables: list[LayoutTable]) -> Iterator[tup
             source,
             f"none: {file.why_not}"
             if file.why_not
-            else layouts_cell(known.get(file.network), load_layout(file.layout), tables),
+            else layouts_cell(known.get(file.network), load_layout(file.layout), tables, file),
         )
 
 

@@ -97,6 +97,8 @@ def test_exceptions_speak_python(said: str, python: str) -> None:
     assert in_python(said) == python
     error = ConverterError(said, hint=said, path="--force", where="--variant")
     assert str(error) == f"--force: {python} (--variant): {python}"
+    assert (error.what, error.hint) == (python, python)
+    assert error.told == (said, said)
 
 
 def test_no_exception_names_a_flag(r2d, tmp_path, run) -> None:

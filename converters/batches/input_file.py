@@ -10,13 +10,14 @@ from converters.errors import BadInput
 from converters.formats.open import open_checkpoint
 from converters.hashes import SHORT, TITLES, digests_of
 from converters.inspection.inspect import inspect
-from converters.inspection.released import released
+from converters.inspection.released import may_be_put_back, released
 
 from .storage import fetch, is_remote, version_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
+    from converters.conversion.result import Result
     from converters.hashes import Hash
     from converters.inspection.released import Released
 
@@ -52,6 +53,11 @@ class InputFile:
                 self._size, self._files = checkpoint.size, len(checkpoint.files)
         return self._digest
 
+    @property
+    def hashed(self) -> bool:
+        """Whether its hash is known."""
+        return bool(self._digest)
+
     def misfit(self, hashes: Sequence[Hash]) -> str:
         """What is wrong if one hash is not that of the whole input, or several are not those of its files, in any
         order; empty if nothing is."""
@@ -80,12 +86,22 @@ class InputFile:
             parts = [[file] for file in checkpoint.files] if apart else [checkpoint.files]
             return [digests_of(part, kinds) for part in parts]
 
-    def release(self, **options: Any) -> Released | None:
-        """The release that it is, if a hash proves one; ``options`` say how it is read, as in `inspect`."""
+    def learn(self, result: Result) -> None:
+        """Take what a conversion of it has found."""
+        hashes = result.hashes
+        if hashes and hashes.input:
+            self._digest, self._size, self._files = hashes.input, hashes.size, hashes.files
+
+    def release(self, result: Result, **options: Any) -> Released | None:
+        """The release that it is, if a hash proves one. It was converted; ``options`` say how it is read, as in
+        `inspect`."""
         digest = self.sha256()
         sole = {os.path.basename(self.path()): {"sha256": digest}} if self._files == 1 else None
-        found = inspect(self.path(), **options)
-        return released(found.path, found.layout, found.network, sole)
+        network = result.info
+        if may_be_put_back(result.layout):
+            network = inspect(self.path(), layout=result.layout, **options).network
+        archive = result.hashes is None or result.hashes.archive
+        return released(self.path(), result.layout, network, sole, archive=archive)
 
     def version(self) -> str:
         """The version that its store gives it now; empty for a local file."""

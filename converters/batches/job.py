@@ -6,6 +6,7 @@ import json
 from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Any
 
+from .manifest_keys import as_keys
 from .tasks import Task
 
 if TYPE_CHECKING:
@@ -80,7 +81,7 @@ def failure(error: ConverterError, *, restart: bool = False) -> JobResult:
         "error": {
             "exit_code": error.exit_code,
             "restart": restart,
-            "text": str(error),
+            "text": error.text(*map(as_keys, error.told)),
             "faults": [str(fault) for fault in error.faults[:20]],
         },
     }

@@ -13,7 +13,7 @@ from converters.errors import BadInput, UsageError
 from converters.files import SourceFile
 from converters.mapping.layout_tables import load_layout
 
-from .manifest_keys import KEYS, OPTIONS
+from .manifest_keys import KEYS, OPTIONS, as_keys
 from .storage import PROTOCOLS, is_remote, protocol
 from .toml_lines import line_of, row_lines, spelled
 
@@ -153,6 +153,10 @@ def _row(own: Mapping[str, Any], defaults: Mapping[str, Any], number: int, line:
     for layout in to:
         _check_format(row, layout)
     _check_protocols(row)
+    if "license" in values and "publish" not in values:
+        raise _KeyFault(
+            "is for the card of a published file", *row.at("license"), hint="name a folder: publish = ..."
+        )
     if values.get("verify") and "dtype" in values:
         raise _KeyFault(
             "cannot verify a cast, which cannot be undone", *row.at("verify"), hint="use check = true"
@@ -179,7 +183,7 @@ def _check_format(row: _RowKeys, layout: str) -> None:
     try:
         kind = output_format(fill(output, sample), load_layout(layout))
     except UsageError as error:
-        raise _KeyFault(error.what, *row.at("output"), hint=error.hint) from None
+        raise _KeyFault(as_keys(error.told.what), *row.at("output"), hint=as_keys(error.told.hint)) from None
     if kind == "tensorflow" and is_remote(output):
         raise _KeyFault(
             "a TensorFlow checkpoint consists of several files and must be written to a folder",
@@ -187,6 +191,18 @@ def _check_format(row: _RowKeys, layout: str) -> None:
         )
     if row.values.get("wrap") and kind != "pth":
         raise _KeyFault("only a .pth can be wrapped", *row.at("wrap"))
+    if "publish" in row.values:
+        _check_publishable(row)
+
+
+def _check_publishable(row: _RowKeys) -> None:
+    """Raise `_KeyFault` if an output cannot be published to where it should be."""
+    from converters.publication.publish import WEIGHTS
+
+    if is_remote(row.values["publish"]):
+        raise _KeyFault("must be a folder", *row.at("publish"))
+    if is_remote(row.values["output"]) or not row.values["output"].lower().endswith(WEIGHTS):
+        raise _KeyFault("only a .pth, .pt or .safetensors in a folder can be published", *row.at("publish"))
 
 
 def _check_protocols(row: _RowKeys) -> None:

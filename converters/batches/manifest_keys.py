@@ -6,10 +6,11 @@ from typing import TYPE_CHECKING, Any
 
 from converters.conversion.options import NetworkOptions, ReadOptions, WriteOptions, options_of
 from converters.conversion.output_names import fill
-from converters.errors import UsageError
+from converters.errors import ConverterError, UsageError
 from converters.hashes import FORMS, parse_hash
 from converters.mapping.settings import check_settings
 from converters.mapping.table_files import layout_names
+from converters.option_names import in_manifest
 from converters.tensor import FLOATS
 
 if TYPE_CHECKING:
@@ -19,6 +20,16 @@ if TYPE_CHECKING:
 
 PLACEHOLDERS = ("stem", "folder", "to", "source")
 """Placeholders of an output's name: the input's name without suffix, the name of its folder, the two layouts."""
+
+
+def as_keys(text: str) -> str:
+    """A message with its options as keys of a row."""
+    return in_manifest(text, KEYS)
+
+
+def _told(error: ConverterError) -> str:
+    what, hint = map(as_keys, error.told)
+    return f"{what}; {hint}" if hint else what
 
 
 def _text(value: Any) -> str:
@@ -69,7 +80,7 @@ def _pattern(value: Any) -> str:
     try:
         fill(value, dict.fromkeys(PLACEHOLDERS, ""))
     except UsageError as error:
-        return f"{error.what}; {error.hint}" if error.hint else error.what
+        return _told(error)
     return ""
 
 
@@ -83,7 +94,7 @@ def _settings(value: Any) -> str:
     try:
         check_settings(value)
     except UsageError as error:
-        return f"{error.what}; {error.hint}" if error.hint else error.what
+        return _told(error)
     return ""
 
 
@@ -98,7 +109,12 @@ def _texts(value: Any) -> str:
 _OF_TYPE: dict[type, Check] = {bool: _flag, str: _text, tuple: _texts}
 _OF_NAME: dict[str, Check] = {"dtype": _dtype, "settings": _settings}
 
-_EXCLUDED = ("sha256", "mean", "labels", "force", "dry_run")
+
+def _licence(value: Any) -> str:
+    return _text(value) or ("" if value.isprintable() else "has a character that a card cannot hold")
+
+
+_EXCLUDED = ("sha256", "mean", "force", "dry_run")
 """Options of a conversion that a row does not have: the batch decides, or the key has another meaning."""
 
 OPTIONS: dict[str, Check] = {
@@ -106,8 +122,11 @@ OPTIONS: dict[str, Check] = {
     for options in (ReadOptions, NetworkOptions, WriteOptions)
     for option in options_of(options)
     if option.name not in _EXCLUDED
-} | {"verify": _flag}
+} | {"verify": _flag, "publish": _text, "license": _licence}
 """The options of a conversion. A check returns what is wrong with a value, or nothing."""
+
+PATHS = ("labels", "publish")
+"""Those that are paths, relative to the manifest."""
 
 KEYS: dict[str, Check] = {
     "source": _source,

@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import os
 from hashlib import sha256
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from converters.checksums import sha256_of
 
 from .storage import is_remote, remote_chunks, version_of
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
 
 
 def local_files(path: str) -> list[str]:
@@ -31,15 +34,20 @@ def remove(path: str) -> None:
         os.unlink(file)
 
 
-def describe(location: str, recorded: dict[str, Any] | None = None) -> dict[str, Any]:
+def describe(
+    location: str, recorded: dict[str, Any] | None = None, *, hashes: Mapping[str, str] | None = None
+) -> dict[str, Any]:
     """Name, size and SHA-256 of each file of an output.
 
-    A remote output that still has the version ``recorded`` is not read again.
+    A remote output that still has the version ``recorded`` is not read again, nor is a local file whose hash is known:
+    ``hashes`` are by name.
     """
     if not is_remote(location):
-        files = [
-            [os.path.basename(path), os.path.getsize(path), sha256_of(path)] for path in local_files(location)
-        ]
+        known = hashes or {}
+        files = []
+        for path in local_files(location):
+            name = os.path.basename(path)
+            files.append([name, os.path.getsize(path), known.get(name) or sha256_of(path)])
         return {"files": files, "version": ""}
     version = version_of(location)
     if recorded and version and recorded.get("version") == version:

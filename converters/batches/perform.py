@@ -11,8 +11,8 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from converters._version import __version__
 from converters.checksums import sha256_of
-from converters.conversion.convert import convert
-from converters.conversion.options import VERIFY_OPTIONS
+from converters.conversion.convert import carry_out
+from converters.conversion.options import VERIFY_OPTIONS, NetworkOptions, ReadOptions, Request, WriteOptions
 from converters.conversion.provenance import tables_hash
 from converters.errors import BadInput, ConverterError, Refused
 from converters.formats.io.atomic import remove_dead
@@ -27,7 +27,7 @@ from .job import SCRATCH_PREFIX, failure, result_of
 from .storage import exists, input_exists, is_remote, store, version_of
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable, Iterator, Mapping
 
     from converters.conversion.result import Result
 
@@ -41,7 +41,8 @@ def perform(job: Job, progress: Progress | None = None) -> JobResult:
 
     Unless it failed or was kept, the result has ``network`` and ``classes`` (where known), ``bytes``, ``notes`` and
     ``text`` (the report); after a conversion also ``input``, ``output``, ``mapping``, ``checked`` (whether the output
-    was read back), if the row asks to verify, ``verification``, and ``release`` if a hash proves the input to be one.
+    was read back), if the row asks to verify, ``verification``, if it asks to publish, ``published`` (what it became),
+    and ``release`` if a hash proves the input to be one.
     """
     started = perf_counter()
     try:
@@ -86,9 +87,12 @@ def _perform(job: Job, progress: Progress | None) -> JobResult:
         _require_digest(work)
         # Only what an earlier run of this batch wrote may be replaced.
         own = job.earlier is not None and job.earlier["state"] != "failed"
-        if exists(task.output) and not own:
-            return _adopt(work)
-        return _convert(work, force=own or _is_half_written(work))
+        done = (
+            _adopt(work)
+            if exists(task.output) and not own
+            else _convert(work, force=own or _is_half_written(work))
+        )
+        return {**done, **_publish(work)}
 
 
 class _Workspace(NamedTuple):
@@ -130,6 +134,8 @@ def _is_current(earlier: JobResult, work: _Workspace) -> bool:
             return False
     except ConverterError:
         return False
+    if "published" in earlier and not _is_published(earlier["published"], task.options["publish"]):
+        return False
     version = earlier["input"]["version"]
     if version and work.source.version() == version:
         return True
@@ -151,7 +157,7 @@ def _plan(job: Job) -> JobResult:
         return {"state": "planned", "text": "a remote file is examined when it is converted"}
     with tempfile.TemporaryDirectory(prefix=SCRATCH_PREFIX, dir=job.scratch) as scratch:
         path = os.path.join(scratch, os.path.basename(task.output))
-        result = _run_conversion(job, task.input, path, force=True)
+        result = carry_out(_request(job, task.input, path, force=True))
     notes = [*result.notes, *(["exists already"] if exists(task.output) else [])]
     return {
         "state": "planned",
@@ -165,7 +171,7 @@ def _plan(job: Job) -> JobResult:
 def _adopt(work: _Workspace) -> JobResult:
     """Accept an output that exists already if it is, byte for byte, what this row converts to."""
     with _trial_output(work, None) as (path, result, verification):
-        expected = output_files.describe(path)["files"]
+        expected = _written(path, result)["files"]
     output = output_files.describe(work.job.task.output)
     if output["files"] != expected:
         raise Refused(
@@ -190,14 +196,14 @@ def _convert(work: _Workspace, *, force: bool) -> JobResult:
     location = work.job.task.output
     if is_remote(location):
         with _trial_output(work, work.progress) as (path, result, verification):
-            files = output_files.describe(path)["files"]
+            files = _written(path, result)["files"]
             store(path, location)
         output = {"files": files, "version": version_of(location)}
         return {"state": "converted", **verification, **_details(work, result, output)}
     with suppress(FileExistsError):
         os.makedirs(os.path.dirname(location), exist_ok=True)
     try:
-        result = _run_conversion(work.job, work.source.path(), location, force=force, progress=work.progress)
+        result = _run_conversion(work, location, force=force, progress=work.progress)
     except Refused:
         # A cluster may give one job to two workers; then the other one has finished.
         if force or not exists(location):
@@ -208,8 +214,12 @@ def _convert(work: _Workspace, *, force: bool) -> JobResult:
     except BaseException:
         output_files.remove(location)
         raise
-    output = output_files.describe(location)
-    return {"state": "converted", **verification, **_details(work, result, output)}
+    return {"state": "converted", **verification, **_details(work, result, _written(location, result))}
+
+
+def _written(path: str, result: Result) -> dict[str, Any]:
+    """What is recorded of the output of a conversion, which hashed it."""
+    return output_files.describe(path, hashes=result.hashes.output if result.hashes else None)
 
 
 @contextmanager
@@ -218,7 +228,7 @@ def _trial_output(work: _Workspace, progress: Progress | None) -> Iterator[tuple
     folder = os.path.join(work.scratch, "out")
     os.makedirs(folder, exist_ok=True)
     path = os.path.join(folder, os.path.basename(work.job.task.output))
-    result = _run_conversion(work.job, work.source.path(), path, force=True, progress=progress)
+    result = _run_conversion(work, path, force=True, progress=progress)
     try:
         yield path, result, _verify(work, path)
     finally:
@@ -226,19 +236,32 @@ def _trial_output(work: _Workspace, progress: Progress | None) -> Iterator[tuple
 
 
 def _run_conversion(
-    job: Job, path: str, output: str, *, force: bool, progress: Progress | None = None
+    work: _Workspace, output: str, *, force: bool, progress: Progress | None = None
 ) -> Result:
-    options = {name: value for name, value in job.task.options.items() if name != "verify"}
-    return convert(
-        path,
-        output,
+    """Convert to ``output``, and hash on the way what is not hashed yet."""
+    hash_ = ("output",) if work.source.hashed else ("input", "output")
+    request = _request(work.job, work.source.path(), output, force=force)
+    result = carry_out(request.replace(write=request.write.replace(progress=progress, hash=hash_)))
+    work.source.learn(result)
+    return result
+
+
+def _request(job: Job, path: str, output: str, *, force: bool) -> Request:
+    """What a row asks for."""
+    given = {**job.task.options, "drop": _as_tuple(job.task.options.get("drop", ()))}
+    return Request(
+        input=path,
+        output=output,
         source=_source_layout(job),
         to=job.task.to,
-        force=force,
-        dry_run=job.dry_run,
-        progress=progress,
-        **options,
+        read=ReadOptions.from_values(given),
+        network=NetworkOptions.from_values(given),
+        write=WriteOptions.from_values({**given, "force": force, "dry_run": job.dry_run}),
     )
+
+
+def _as_tuple(value: str | list[str]) -> tuple[str, ...]:
+    return (value,) if isinstance(value, str) else tuple(value)
 
 
 def _source_layout(job: Job) -> str | None:
@@ -269,10 +292,49 @@ def _verify(work: _Workspace, output: str) -> JobResult:
     return {"verification": {"text": text, "blocks": len(blocks), "worst": worst}}
 
 
+def _publish(work: _Workspace) -> JobResult:
+    """Publish the output, if the row asks for it: what it became."""
+    options = work.job.task.options
+    if "publish" not in options:
+        return {}
+    from converters.publication.publish import publish
+
+    with suppress(FileExistsError):
+        os.makedirs(options["publish"], exist_ok=True)
+    output = work.job.task.output
+    try:
+        published = publish(
+            output,
+            folder=options["publish"],
+            source=work.source.path(),
+            settings=options.get("settings", {}),
+            verify=options.get("verify", False),
+            license=options.get("license", ""),
+        )
+    except ConverterError as error:
+        error.path = {output: work.job.name, options["publish"]: "publish"}.get(error.path, error.path)
+        raise
+    return {
+        "published": {
+            "file": os.path.basename(published.path),
+            "card": os.path.basename(published.card),
+            "size": published.size,
+            "sha256": published.sha256,
+        }
+    }
+
+
+def _is_published(published: Mapping[str, Any], folder: str) -> bool:
+    """Whether a published file is still there, with its card."""
+    path = os.path.join(folder, published["file"])
+    card = os.path.join(folder, published["card"])
+    return os.path.isfile(path) and os.path.isfile(card) and sha256_of(path) == published["sha256"]
+
+
 def _details(work: _Workspace, result: Result, output: dict[str, Any]) -> JobResult:
     """What is recorded of a conversion."""
     options = {name: work.job.task.options.get(name) for name in ("entry", "head")}
-    known = work.source.release(layout=result.layout, drop=work.job.task.options.get("drop", ()), **options)
+    known = work.source.release(result, drop=work.job.task.options.get("drop", ()), **options)
     notes = (*result.notes, *([f"the input: {known.words}"] if known else []))
     named = result.replace(source=work.job.task.input, output=work.job.name, notes=notes)
     return {

@@ -8,9 +8,11 @@ from dataclasses import dataclass
 from hashlib import sha256
 from typing import TYPE_CHECKING, Any
 
+from converters.checksums import sha256_of
 from converters.conversion.output_names import fill, stem_of
-from converters.errors import ConverterError, UsageError
+from converters.errors import BadInput, ConverterError, UsageError
 
+from .manifest_keys import PATHS
 from .storage import is_pattern, is_remote, local_path, matches
 
 if TYPE_CHECKING:
@@ -83,7 +85,7 @@ def _row_tasks(manifest: Manifest, row: ManifestRow) -> list[Task]:
     try:
         inputs = matches(row.input, manifest.folder)
     except ConverterError as error:
-        inputs, fault = [], f"{error.what}: {error.hint}" if error.hint else error.what
+        inputs, fault = [], f"{error.told.what}: {error.told.hint}" if error.told.hint else error.told.what
     if not inputs:
         fault = fault or "no file matches"
         inputs = [row.input if is_remote(row.input) else local_path(row.input, manifest.folder)]
@@ -104,6 +106,11 @@ def _task(manifest: Manifest, row: ManifestRow, path: str, to: str, fault: str, 
         values = dict.fromkeys(values, "unnamed")
     output = fill(row.output, values)
     request = [name, row.source, to, list(row.hash), dict(row.options)]
+    paths = {key: local_path(row.options[key], manifest.folder) for key in PATHS if key in row.options}
+    try:
+        request += [sha256_of(paths["labels"])] if "labels" in paths else []
+    except BadInput as error:
+        fault = fault or f"labels: {error.told.what}"
     return Task(
         name=output,
         line=row.line,
@@ -112,7 +119,7 @@ def _task(manifest: Manifest, row: ManifestRow, path: str, to: str, fault: str, 
         to=to,
         output=output if is_remote(output) else local_path(output, manifest.folder),
         hash=row.hash,
-        options=row.options,
+        options={**row.options, **paths},
         spec=sha256(json.dumps(request, sort_keys=True).encode()).hexdigest()[:16],
         fault=fault,
         matched=matched,

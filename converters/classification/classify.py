@@ -14,6 +14,7 @@ from converters.errors import Refused, UsageError
 from converters.loading import load_network, reference_record
 from converters.record import Record
 
+from .decoding import Decoding
 from .run import Work, classify_clips, classify_stream, is_streaming, one_frame
 from .video import jpeg, open_video
 
@@ -43,8 +44,8 @@ class Classification(Record):
     ``likely`` are the likeliest classes, the likeliest first; ``named`` says whether the file knows the classes' names.
     ``clips`` are the numbers of the first frame of each clip, over which the probabilities were averaged, ``frames``
     the frames of each and ``size`` their height and width. ``video_frames`` are those of the whole video, ``rate`` its
-    frames a second. ``pictures`` are some of the frames as the network saw them, before they were normalised, as JPEG;
-    only on request.
+    frames a second. ``notes`` say what is wrong with the video: it was cut, or frames are damaged. ``pictures`` are
+    some of the frames as the network saw them, before they were normalised, as JPEG; only on request.
     """
 
     model: str
@@ -59,6 +60,7 @@ class Classification(Record):
     rate: float | None
     named: bool
     preprocessing: Mapping[str, Any]
+    notes: tuple[str, ...] = ()
     pictures: tuple[bytes, ...] = ()
 
     def as_data(self) -> dict[str, Any]:
@@ -90,10 +92,10 @@ def classify(
     are averaged. A network that takes its frames one after the other gets all of the video. ``top`` are the classes
     wanted, ``fps`` the video's frames a second, if they are not what the file says. ``mean`` is the file of a mean
     cube, for the networks that subtract one. ``layout`` and what follows are those of `load_model`. No more frames are
-    in memory than the clips have, however long the video is.
+    decoded than the clips need, and only those of the clips are in memory, however long the video is.
 
     Raises `BadInput` for a file that is no video or no checkpoint, `Refused` for a network that does not classify
-    frames, `UsageError` for a wrong call, `ConverterError` without PyTorch or PyAV.
+    frames or a video that is too large, `UsageError` for a wrong call, `ConverterError` without PyTorch or PyAV.
     """
     if not 1 <= clips <= MOST_CLIPS:
         raise UsageError(f"{clips} clips are asked for; from 1 to {MOST_CLIPS} can be")
@@ -121,10 +123,11 @@ def classify(
         clips=seen.starts,
         frames=seen.frames,
         size=seen.size,
-        video_frames=seen.video_frames,
+        video_frames=seen.timeline.frames,
         rate=opened.rate,
         named=bool(model.labels),
         preprocessing=wanted.as_data(),
+        notes=seen.notes,
         pictures=_pictures(opened, wanted, seen) if pictures else (),
     )
 
@@ -155,6 +158,5 @@ def _pictures(video: Video, wanted: ClipPreprocessing, seen: Seen) -> tuple[byte
     plain = wanted.replace(order="RGB", range=None, mean=(), std=(), mean_cube="")
     return tuple(
         jpeg(one_frame(frame, plain)[0, :, 0].round().byte().permute(1, 2, 0).contiguous().numpy())
-        for place, frame in enumerate(video.frames())
-        if place in shown
+        for _, frame in Decoding(video, seen.timeline, shown)
     )

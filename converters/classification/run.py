@@ -8,12 +8,15 @@ from converters.clips.preprocess import positions, preprocess
 from converters.errors import BadInput
 from converters.record import Record
 
+from .decoding import Decoding
+
 if TYPE_CHECKING:
     import torch
 
     from converters.clips.description import ClipPreprocessing
     from converters.networks.layers import Network
 
+    from .timeline import Timeline
     from .video import Video
 
 PIECE = 8
@@ -32,8 +35,8 @@ class Work(Record):
 class Seen(Record):
     """What a network made of a video: the probability of each class, and the frames that it saw.
 
-    ``starts`` are the first frames of the clips, ``places`` all of their frames, of a video of ``video_frames``;
-    ``frames`` are those of one clip and ``size`` is their height and width.
+    ``starts`` are the first frames of the clips, ``places`` all of their frames in the ``timeline`` of the video;
+    ``frames`` are those of one clip and ``size`` is their height and width. ``notes`` say what is wrong with the file.
     """
 
     probabilities: list[float]
@@ -41,7 +44,23 @@ class Seen(Record):
     places: tuple[int, ...]
     frames: int
     size: tuple[int, int]
-    video_frames: int
+    timeline: Timeline
+    notes: tuple[str, ...]
+
+
+class Clips(Record):
+    """The frames of each clip, and all of them by their numbers: ready for the network, or None where a mean cube has
+    other values for every frame of a clip."""
+
+    chosen: list[list[int]]
+    ready: dict[int, torch.Tensor | None]
+    timeline: Timeline
+    notes: tuple[str, ...]
+
+    @property
+    def places(self) -> tuple[int, ...]:
+        """The frames of all clips."""
+        return tuple(sorted({place for places in self.chosen for place in places}))
 
 
 def is_streaming(model: Network) -> bool:
@@ -53,27 +72,23 @@ def classify_clips(work: Work, clips: int) -> Seen:
     """Average the probabilities of clips that are spread evenly over the video; one is its middle."""
     import torch
 
-    count = sum(1 for _ in work.video.frames())
-    _require_frames(count, work.video)
-    chosen = _chosen(work, count, clips)
-    needed = {place for places in chosen for place in places}
+    read = _read_clips(work, clips)
     sums, size = None, (0, 0)
-    ready = _frames(work, needed) if not _depends_on_place(work.mean) else {}
-    for places in chosen:
-        clip = (
-            torch.cat([ready[place] for place in places], dim=2) if ready else _with_mean_cube(work, places)
-        )
+    for places in read.chosen:
+        frames = [frame for place in places if (frame := read.ready[place]) is not None]
+        clip = torch.cat(frames, dim=2) if frames else _with_mean_cube(work, read.timeline, places)
         size = (clip.shape[3], clip.shape[4])
         found = _probabilities(work.model, clip)
         sums = found if sums is None else sums + found
     assert sums is not None
     return Seen(
-        probabilities=(sums / len(chosen)).tolist(),
-        starts=tuple(places[0] for places in chosen),
-        places=tuple(sorted(needed)),
-        frames=len(chosen[0]),
+        probabilities=(sums / len(read.chosen)).tolist(),
+        starts=tuple(places[0] for places in read.chosen),
+        places=read.places,
+        frames=len(read.chosen[0]),
         size=size,
-        video_frames=count,
+        timeline=read.timeline,
+        notes=read.notes,
     )
 
 
@@ -82,6 +97,8 @@ def classify_stream(work: Work) -> Seen:
     import torch
 
     step, count, due = _step(work), 0, 0.0
+    timeline = work.video.timeline()
+    decoding = Decoding(work.video, timeline)
     state: Any = work.model.initial_state
     piece: list[torch.Tensor] = []
     places: list[int] = []
@@ -93,7 +110,7 @@ def classify_stream(work: Work) -> Seen:
             logits, state = work.model.step(torch.cat(piece, dim=2), state)  # type: ignore[operator]
         piece.clear()
 
-    for frame in work.video.frames():
+    for _, frame in decoding:
         while round(due) == count:
             piece.append(one_frame(frame, work.wanted))
             size = (piece[-1].shape[3], piece[-1].shape[4])
@@ -102,7 +119,8 @@ def classify_stream(work: Work) -> Seen:
             if len(piece) == PIECE:
                 run()
         count += 1
-    _require_frames(count, work.video)
+    if not count:
+        raise _no_frames(work.video)
     if piece:
         run()
     assert logits is not None
@@ -112,7 +130,8 @@ def classify_stream(work: Work) -> Seen:
         places=tuple(places),
         frames=len(places),
         size=size,
-        video_frames=count,
+        timeline=timeline.replace(frames=count),
+        notes=_notes(timeline, count, decoding),
     )
 
 
@@ -121,13 +140,44 @@ def one_frame(frame: Any, wanted: ClipPreprocessing, mean: Any = None) -> torch.
     return preprocess(frame[None], _one_of_each(wanted, 1), mean=mean)
 
 
-def _frames(work: Work, places: set[int]) -> dict[int, torch.Tensor]:
-    """Some frames of a video, ready for the network, by their numbers."""
-    return {
-        place: one_frame(frame, work.wanted, work.mean)
-        for place, frame in enumerate(work.video.frames())
-        if place in places
-    }
+def _read_clips(work: Work, clips: int) -> Clips:
+    """Choose the frames of the clips and decode them.
+
+    Where a frame does not come, or comes damaged, all up to it are decoded instead of those that it is said to need;
+    where fewer come than the packets promise, the clips are chosen among these.
+    """
+    promised = timeline = work.video.timeline()
+    while timeline.frames:
+        chosen = _chosen(work, timeline.frames, clips)
+        needed = {place for places in chosen for place in places}
+        decoding = Decoding(work.video, timeline, needed)
+        ready = {place: _ready(frame, work) for place, frame in decoding}
+        if timeline.times and (len(ready) < len(needed) or decoding.damaged):
+            timeline = timeline.replace(times=())
+        elif len(ready) < len(needed):
+            timeline = timeline.replace(frames=decoding.decoded)
+        else:
+            notes = _notes(promised, timeline.frames, decoding)
+            return Clips(chosen=chosen, ready=ready, timeline=timeline, notes=notes)
+    raise _no_frames(work.video)
+
+
+def _ready(frame: Any, work: Work) -> torch.Tensor | None:
+    """A frame as the network gets it; None where that depends on its place in the clip."""
+    return None if _depends_on_place(work.mean) else one_frame(frame, work.wanted, work.mean)
+
+
+def _notes(promised: Timeline, frames: int, decoding: Decoding) -> tuple[str, ...]:
+    """What is wrong with a video, of whose frames that were promised some can be decoded."""
+    notes = []
+    if promised.note:
+        notes.append(promised.note)
+    elif frames < promised.frames:
+        notes.append(f"{frames} of the file's {promised.frames} frames can be decoded")
+    if decoding.damaged:
+        verb = "is" if decoding.damaged == 1 else "are"
+        notes.append(f"{decoding.damaged} of {decoding.decoded} decoded frames {verb} damaged")
+    return tuple(notes)
 
 
 def _depends_on_place(mean: Any) -> bool:
@@ -135,11 +185,11 @@ def _depends_on_place(mean: Any) -> bool:
     return getattr(mean, "ndim", 0) == 4 and mean.shape[1] > 1
 
 
-def _with_mean_cube(work: Work, places: list[int]) -> torch.Tensor:
+def _with_mean_cube(work: Work, timeline: Timeline, places: list[int]) -> torch.Tensor:
     """A clip of these frames with a mean cube of as many frames subtracted."""
     import numpy
 
-    kept = {place: frame for place, frame in enumerate(work.video.frames()) if place in places}
+    kept = dict(Decoding(work.video, timeline, places))
     frames = numpy.stack([kept[place] for place in places])
     return preprocess(frames, _one_of_each(work.wanted, len(places)), mean=work.mean)
 
@@ -176,6 +226,5 @@ def _probabilities(model: Network, clip: torch.Tensor) -> torch.Tensor:
     return found
 
 
-def _require_frames(count: int, video: Video) -> None:
-    if not count:
-        raise BadInput("holds no frame that can be decoded", path=video.path)
+def _no_frames(video: Video) -> BadInput:
+    return BadInput("holds no frame that can be decoded", path=video.path)

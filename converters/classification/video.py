@@ -1,4 +1,4 @@
-"""Frames of a video, a GIF or a folder of pictures, one after the other, with PyAV."""
+"""Videos, GIFs and folders of pictures, opened with PyAV."""
 
 from __future__ import annotations
 
@@ -11,6 +11,8 @@ from converters.clips.preprocess import RATES
 from converters.errors import BadInput, ConverterError
 from converters.files import SourceFile
 from converters.record import Record
+
+from .timeline import Timeline, require_frames, survey
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -25,12 +27,6 @@ DEMUXERS = (
 PICTURES = (".bmp", ".jpeg", ".jpg", ".png", ".tif", ".tiff", ".webp")
 """Suffixes of the files that are frames in a folder."""
 
-LARGEST = 1 << 27
-"""Pixels of a frame that are decoded: 16384x8192."""
-
-MATRIX_BYTES = 36
-"""Of a display matrix: nine int32."""
-
 
 class Video(Record):
     """What a video is: ``rate`` are its frames a second, None where nothing says it."""
@@ -38,13 +34,15 @@ class Video(Record):
     path: str
     rate: float | None = None
 
-    def frames(self) -> Iterator[Any]:
-        """Every frame, [H, W, 3] uint8, RGB, upright. Raises `BadInput` for a file that holds no video, or a damaged
-        one."""
-        for path in _parts(self.path):
-            with _opened(path) as container:
-                for frame in container.decode(video=0):
-                    yield _pixels(frame, path)
+    def timeline(self) -> Timeline:
+        """How many frames there are, from the packets alone.
+
+        Raises `BadInput` for a file that holds no video, `Refused` for a video that is too long.
+        """
+        if os.path.isdir(self.path):
+            return Timeline(frames=len(picture_files(self.path)))
+        with opened(self.path) as container:
+            return survey(container, self.path)
 
 
 def open_video(path: str | os.PathLike[str]) -> Video:
@@ -53,20 +51,19 @@ def open_video(path: str | os.PathLike[str]) -> Video:
     path = os.fspath(path)
     if os.path.isdir(path):
         return Video(path=path)
-    with _opened(path) as container:
+    with opened(path) as container:
         rate = container.streams.video[0].average_rate
     fewest, most = RATES
     return Video(path=path, rate=float(rate) if rate and fewest <= rate <= most else None)
 
 
-def _parts(path: str) -> list[str]:
-    """The files of a video: itself, or a folder's pictures, numbers in their names in the order of counting."""
-    if not os.path.isdir(path):
-        return [path]
-    names = [name for name in os.listdir(path) if name.lower().endswith(PICTURES)]
+def picture_files(folder: str) -> list[str]:
+    """A folder's pictures, numbers in their names in the order of counting."""
+    names = [name for name in os.listdir(folder) if name.lower().endswith(PICTURES)]
     if not names:
-        raise BadInput("holds no pictures", path=path, hint=f"they end in {', '.join(PICTURES)}")
-    return [os.path.join(path, name) for name in sorted(names, key=_counting)]
+        raise BadInput("holds no pictures", path=folder, hint=f"they end in {', '.join(PICTURES)}")
+    require_frames(len(names), folder)
+    return [os.path.join(folder, name) for name in sorted(names, key=_counting)]
 
 
 def _counting(name: str) -> list[tuple[bool, int, str]]:
@@ -85,7 +82,7 @@ class _Nameless:
 
 
 @contextmanager
-def _opened(path: str) -> Iterator[Any]:
+def opened(path: str) -> Iterator[Any]:
     """A container with a video stream. It reads nothing but this file: it is given the open file and no protocols."""
     av = _require_av()
     SourceFile(path).close()  # its errors, for what is no regular file
@@ -107,30 +104,6 @@ def _opened(path: str) -> Iterator[Any]:
             path=path,
             hint="videos, GIFs and folders of pictures are read",
         ) from None
-
-
-def _pixels(frame: Any, path: str) -> Any:
-    import numpy
-
-    if frame.width * frame.height > LARGEST:
-        raise BadInput(f"has frames of {frame.width}x{frame.height} pixels", path=path)
-    pixels = frame.to_ndarray(format="rgb24")
-    return numpy.ascontiguousarray(_upright(pixels, frame.side_data.get("DISPLAYMATRIX")))
-
-
-def _upright(pixels: Any, matrix: Any) -> Any:
-    """Pixels [H, W, 3] turned and mirrored by quarters as a display matrix says, which is None where there is none.
-
-    Its nine int32 are ``a, b, u, c, d, v, x, y, w``: the pixel at ``(x, y)`` is shown at ``(ax + cy, bx + dy)``.
-    """
-    import numpy
-
-    if matrix is None or matrix.buffer_size < MATRIX_BYTES:
-        return pixels
-    a, b, _, c, d = (int(value) for value in numpy.frombuffer(matrix, "=i4", 5))
-    if abs(a) + abs(d) < abs(b) + abs(c):
-        pixels, a, d = pixels.transpose(1, 0, 2), c, b
-    return pixels[:: -1 if d < 0 else 1, :: -1 if a < 0 else 1]
 
 
 def jpeg(pixels: Any) -> bytes:

@@ -26,6 +26,13 @@ OF_LAYOUTS = ("--to", "--layout", "--layout-a", "--layout-b")
 """Options that take a layout."""
 
 
+_ZSH_HEAD = """\
+(( $+functions[compdef] )) || { autoload -U +X compinit && compinit }
+autoload -U +X bashcompinit && bashcompinit
+"""
+"""zsh runs completions of bash, if its own are there."""
+
+
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add the command's arguments."""
     parser.add_argument("shell", choices=("bash", "zsh", "fish"), help="the shell")
@@ -56,7 +63,7 @@ def _options(verb: str) -> dict[str, str]:
 
 def _bash(options_of: Mapping[str, Mapping[str, str]], layouts: list[str], *, zsh: bool) -> str:
     cases = "\n".join(f'    {verb}) words="{" ".join(options)}" ;;' for verb, options in options_of.items())
-    head = "autoload -U +X bashcompinit && bashcompinit\n" if zsh else ""
+    head = _ZSH_HEAD if zsh else ""
     return f"""{head}_video_checkpoint_convert() {{
   local current="${{COMP_WORDS[COMP_CWORD]}}" before="${{COMP_WORDS[COMP_CWORD-1]}}" words=""
   local layouts="{" ".join(layouts)}" verbs="{" ".join(COMMANDS)}"

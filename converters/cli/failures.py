@@ -60,23 +60,23 @@ def _as_data(error: ConverterError, code: int) -> dict[str, object]:
     return {
         "ok": False,
         "exit_code": code,
-        "error": error.what,
+        "error": error.told.what,
         "path": error.path,
         "where": error.where,
-        "hint": error.hint,
+        "hint": error.told.hint,
         "faults": list(error.faults),
     }
 
 
 def _as_text(error: ConverterError) -> str:
-    text = f"{error.path}: {error.what}" if error.path else error.what
+    text = f"{error.path}: {error.told.what}" if error.path else error.told.what
     text += f" ({error.where})" if error.where else ""
     lines = [f"{styled('error:', RED, sys.stderr)} {printable(text)}"]
     lines += [f"  {printable(fault)}" for fault in error.faults[:SHOWN_FAULTS]]
     if len(error.faults) > SHOWN_FAULTS:
         lines.append(f"  ... and {len(error.faults) - SHOWN_FAULTS} more")
-    if error.hint:
-        lines.append(f"{styled('hint:', CYAN, sys.stderr)} {printable(error.hint)}")
+    if error.told.hint:
+        lines.append(f"{styled('hint:', CYAN, sys.stderr)} {printable(error.told.hint)}")
     return "\n".join(lines)
 
 

@@ -68,7 +68,7 @@ Convert video-network checkpoints to PyTorch and back, safely and bit for bit.
 _EXAMPLES = """\
 examples:
   convert vmz ircsn_152.pkl out.pth --to mmaction2  with mmaction2's names
-  convert run.pth.tar out.safetensors               a training checkpoint, cleaned
+  convert run.pth.tar out.safetensors               a training run, cleaned
   convert verify ircsn_152.pkl out.pth              prove it
 """
 
@@ -100,5 +100,5 @@ def fitted(line: str, columns: int) -> str:
     first, gap, rest = body.partition("  ")
     hanging = indent + len(first) + len(gap) + len(rest) - len(rest.lstrip()) if rest else indent
     return "\n".join(
-        wrap(line, columns, subsequent_indent=" " * min(hanging, columns // 3), break_on_hyphens=False)
+        wrap(line, columns, subsequent_indent=" " * min(hanging, columns // 2), break_on_hyphens=False)
     )

@@ -22,7 +22,6 @@ otherwise."""
 EXAMPLES = (
     "convert verify ircsn_152.pkl out.pth --html proof.html",
     "convert verify ircsn_152.pkl out.pth --require functional --junit proof.xml",
-    "convert verify ircsn_152.pkl out.pth --module my_project.models:build",
 )
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from time import perf_counter
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any
 
 from converters.errors import UsageError
 from converters.formats.registry import format_named
@@ -20,23 +20,14 @@ from .write import refuse_input
 if TYPE_CHECKING:
     from converters.mapping.user_mapping import Side
 
-    from .options import ReadOptions, WriteOptions
+    from .options import MappingFile, Request
     from .plan import Plan
 
 
-class MappingFile(NamedTuple):
-    """A mapping file and how to read it: ``reverse`` from right to left, ``accept_unsure`` with the rows that nobody
-    has confirmed."""
-
-    path: str
-    reverse: bool
-    accept_unsure: bool
-
-
-def convert_by_mapping(
-    file: MappingFile, path: str, output_path: str, read: ReadOptions, write: WriteOptions
-) -> Result:
-    """Convert ``path`` to ``output_path``. Raises as `convert` does."""
+def convert_by_mapping(file: MappingFile, request: Request) -> Result:
+    """Do what is asked, by a mapping file. Raises as `convert` does."""
+    path, output_path = request.input, request.output
+    read, write = request.read, request.write
     started = perf_counter()
     mapping = open_mapping(file.path, reverse=file.reverse, accept_unsure=file.accept_unsure)
     refuse_input(file.path, output_path)

@@ -97,13 +97,12 @@ def execute(
             draft=draft,
             wrapper=output.wrapper,
         ),
-        force=options.force,
-        check=options.check,
-        progress=options.progress,
+        options,
     )
     return result.replace(
         output=output.path,
         provenance=written.provenance,
         timings={**timings, **written.timings},
         checked=options.check,
+        hashes=written.hashes,
     )

@@ -54,6 +54,16 @@ def settings_note(target: LayoutTable, apart: Mapping[str, Any], info: NetworkIn
     )
 
 
+def channels_note(match: Match, target: LayoutTable) -> Iterator[str]:
+    """What to change in the target's code where it takes no such input."""
+    taken, channels = target.support_for(match.variant.name).channels, match.sizes.get("channels")
+    if taken and channels and channels != taken:
+        yield (
+            f"{target.title}'s code has {taken} input channels, and these weights {channels}: change it there, or "
+            "they do not load"
+        )
+
+
 def clip_notes(
     match: Match, target: LayoutTable, info: NetworkInfo, followed: Mapping[str, Any]
 ) -> Iterator[str]:
@@ -159,7 +169,9 @@ def _naming_notes(match: Match) -> Iterator[str]:
     if match.layout.naming.absent:
         alone = "" if match.sizes["classes"] else ": it is a file of the backbone alone"
         yield f"no name in the input starts with {match.layout.naming.absent}{alone}"
-    if averaged_names([*match.dropped, *(slot.name for slot in match.slots)]):
+    if match.layout.format == "pytorch" and averaged_names(
+        [*match.dropped, *(slot.name for slot in match.slots)]
+    ):
         yield "the file also has averages of the weights (ema_*): the weights without ema_ were taken"
     if match.layout.naming.head:
         yield f"the input's head is called {printable(match.layout.naming.head.lstrip(OUTSIDE))} (--head)"
@@ -173,7 +185,8 @@ def left_out_notes(match: Match) -> Iterator[str]:
     for name, kind in match.aside.items():
         kinds.setdefault(kind, []).append(name)
     for kind, names in kinds.items():
-        more = f" (--entry {names[0].rpartition('/')[2]} takes them)" if kind == AVERAGES else ""
+        of_variables = kind == AVERAGES and match.layout.format == "tensorflow"
+        more = f" (--entry {names[0].rpartition('/')[2]} takes them)" if of_variables else ""
         yield f"left aside, since they are {kind}, not weights of the network: {_some(names)}{more}"
     if match.told:
         yield f"dropped, as told (--drop): {_some(match.told)}"

@@ -67,7 +67,8 @@ class NetworkOptions(Record):
 
 
 class WriteOptions(Record):
-    """How an output is written."""
+    """How an output is written. ``hash`` may have ``"input"`` and ``"output"``, for the result's
+    ``hashes``."""
 
     force: Annotated[bool, Text("replace an existing output")] = False
     dry_run: Annotated[bool, Text("plan and report; read no tensor data, write nothing")] = False
@@ -76,6 +77,30 @@ class WriteOptions(Record):
     dtype: Annotated[str | None, Text("cast to float32, float16, bfloat16 or float64", "DTYPE")] = None
     strict: Annotated[bool, Text("refuse NaN and Inf")] = False
     progress: Callable[[int, int], None] | None = None
+    hash: tuple[str, ...] = ()
+
+
+class MappingFile(NamedTuple):
+    """A mapping file and how to read it: ``reverse`` from right to left, ``accept_unsure`` with the rows that nobody
+    has confirmed."""
+
+    path: str
+    reverse: bool
+    accept_unsure: bool
+
+
+class Request(Record):
+    """All that is asked of a conversion: which file into which, from which layout (None: the one that is recognised) to
+    which (None: the default), and how. A ``mapping`` stands for both layouts."""
+
+    input: str
+    output: str
+    source: str | None = None
+    to: str | None = None
+    read: ReadOptions = ReadOptions()
+    network: NetworkOptions = NetworkOptions()
+    write: WriteOptions = WriteOptions()
+    mapping: MappingFile | None = None
 
 
 VERIFY_OPTIONS = ("entry", "variant", "head", "drop", "settings", "inverse_std")

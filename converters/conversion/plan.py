@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 from converters.errors import Refused
 from converters.mapping.layout_tables import readable_layouts
 from converters.mapping.match import tensors_that_must_be_zero
+from converters.mapping.name_order import in_order
 from converters.mapping.names import BATCHES, CannotHold, TensorSlot, families, tensor_slots
 from converters.mapping.settings import follows, made_up_for
 from converters.mapping.storage import DIVISOR
@@ -18,6 +19,7 @@ from converters.record import Record
 from .exchanges import exchange_notes, exchanges
 from .notes import (
     cast_note,
+    channels_note,
     clip_notes,
     differences,
     refuse_fixed,
@@ -157,6 +159,7 @@ def _layout_notes(
         return []
     variant = match.variant.name
     notes = [*differences(source.support_for(variant), target.support_for(variant))]
+    notes += channels_note(match, target)
     return [*notes, settings_note(target, own, info)] if own else notes
 
 
@@ -352,9 +355,14 @@ def _wanted(
     table = original.layout(target) if original else target.choose(lambda _, names: names[0])
     try:
         if match.variant.family not in families(table):
-            raise CannotHold(match.variant.title)
+            raise Refused(f"{target.title} has no {match.variant.title}", path=path, hint=_holders(match))
         slots = tensor_slots(table, match.variant, match.sizes, match.present)
-        for slot in original.written(slots) if original else slots:
+        words = table.naming.order.get(match.variant.family)
+        if original:
+            slots = original.written(slots)
+        elif words is not None:
+            slots = iter(in_order(slots, words))
+        for slot in slots:
             yield slot
             if table.format == "pytorch" and slot.leaf == "running_var" and slot.name:
                 counter = slot.name.removesuffix("running_var") + BATCHES

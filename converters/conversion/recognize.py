@@ -85,8 +85,9 @@ def recognize(
         _refuse_other_network(checkpoint, best.layout)
         left_aside = [name for name in checkpoint.unconverted if name not in best.dropped]
         return best.replace(dropped=(*best.dropped, *left_aside))
+    _refuse_other_variant(checkpoint, tables, request)
     if layout is not None:
-        _refuse_other(checkpoint, tables, request)
+        _refuse_other_layout(checkpoint, tables, request)
     raise _nearest_refusal(checkpoint, tables, request, of_any=layout is None)
 
 
@@ -238,16 +239,23 @@ def _best(checkpoint: Checkpoint, matches: Sequence[Match], request: _Request, *
     return first
 
 
-def _refuse_other(checkpoint: Checkpoint, tables: Sequence[LayoutTable], request: _Request) -> None:
-    """Raise `Refused` for a file that holds another variant than the requested one, or is in another layout."""
-    anything = request._replace(variant=None)
-    if request.variant is not None and (matches := _matches(checkpoint, tables, anything)):
+def _refuse_other_variant(checkpoint: Checkpoint, tables: Sequence[LayoutTable], request: _Request) -> None:
+    """Raise `Refused` for a file that holds another variant than the requested one."""
+    if request.variant is None:
+        return
+    if matches := _matches(checkpoint, tables, request._replace(variant=None)):
         actual = matches[0].variant
+        names = dict.fromkeys(name for match in matches for name in names_for(match))
         raise Refused(
             f"holds {actual.title} ({actual.name}), not {request.variant!r}",
             path=checkpoint.path,
-            hint=f"--variant may be {', '.join(names_for(matches[0]))}",
+            hint=f"--variant may be {', '.join(names)}",
         )
+
+
+def _refuse_other_layout(checkpoint: Checkpoint, tables: Sequence[LayoutTable], request: _Request) -> None:
+    """Raise `Refused` for a file that is in another layout than the requested one."""
+    anything = request._replace(variant=None)
     if elsewhere := _matches_elsewhere(checkpoint, {table.name for table in tables}, anything):
         titles_ = " or ".join(dict.fromkeys(match.layout.title for match in elsewhere))
         raise Refused(

@@ -4,11 +4,26 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from types import MappingProxyType
-from typing import Any
+from typing import Any, NamedTuple
 
 from converters.mapping.network_info import NetworkInfo
 from converters.record import Record
 from converters.shown import Shown
+
+
+class Hashes(NamedTuple):
+    """The SHA-256 of what a conversion read and wrote, made while it copied.
+
+    ``input`` is that of the input, of several files one after the other, empty where it was not asked for; ``size``
+    are their bytes, ``files`` how many they are. ``output`` has that of each file of the output, by its name.
+    ``archive`` is whether the input is a file inside an archive.
+    """
+
+    input: str
+    size: int
+    files: int
+    archive: bool
+    output: Mapping[str, str]
 
 
 class Result(Shown, Record):
@@ -18,6 +33,8 @@ class Result(Shown, Record):
     must know, ``timings`` how many seconds each step took. ``output`` is None for a dry run. ``checked`` says that
     every tensor was read back and compared; ``verification`` is the `Verification`, where one was asked for. ``info``
     is None for a conversion by a mapping file, which knows names but no network.
+
+    ``hashes`` has what a batch asks for.
     """
 
     source: str
@@ -33,6 +50,7 @@ class Result(Shown, Record):
     timings: Mapping[str, float] = MappingProxyType({})
     checked: bool = False
     verification: Any = None
+    hashes: Hashes | None = None
 
     def lines(self) -> tuple[str, ...]:
         """Files; network and layouts; what was done."""

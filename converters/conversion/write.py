@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import os
 from functools import partial
 from time import perf_counter
 from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
 
 from converters._version import __version__
+from converters.checksums import RunningHash, sha256_of
 from converters.errors import ConverterError, Refused, UsageError
 from converters.formats.format import Content, Wrapper
 from converters.formats.io.atomic import refuse_output, replacing_all, same_file
@@ -17,6 +19,7 @@ from converters.record import Record
 from converters.tensor import Held, Tensor, same_bytes
 
 from .provenance import dump
+from .result import Hashes
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
@@ -24,7 +27,9 @@ if TYPE_CHECKING:
     from converters.formats.checkpoint import Checkpoint
     from converters.formats.format import Format
     from converters.formats.graph import Graph
+    from converters.formats.io.output_stream import Output as OutputFile
 
+    from .options import WriteOptions
     from .plan import Plan
 
 
@@ -70,10 +75,11 @@ class Work(Record):
 
 
 class Written(NamedTuple):
-    """The provenance in the output, and the seconds that each step took."""
+    """The provenance in the output, the seconds that each step took, and the hashes that were asked for."""
 
     provenance: dict[str, Any]
     timings: dict[str, float]
+    hashes: Hashes | None
 
 
 def output_format(path: str, target: Target) -> str:
@@ -122,44 +128,57 @@ def refuse_early(out_path: str, *, force: bool) -> None:
     refuse_output(out_path, force=force)
 
 
-def write_output(
-    path: str,
-    kind: str,
-    work: Work,
-    *,
-    force: bool,
-    check: bool,
-    progress: Callable[[int, int], None] | None,
-) -> Written:
+def write_output(path: str, kind: str, work: Work, options: WriteOptions) -> Written:
     """Write the work's tensors as ``kind``, read the file back, and give it its name.
 
-    With ``check`` every byte is compared with the source, else names, shapes and dtypes. Raises `Refused` if something
-    differs or the file cannot be written, and `BadInput` if the input changed meanwhile; nothing is left then.
+    With ``options.check`` every byte is compared with the source, else names, shapes and dtypes. Raises `Refused` if
+    something differs or the file cannot be written, and `BadInput` if the input changed meanwhile; nothing is left
+    then.
     """
     times = {"start": perf_counter()}
     format_ = format_named(kind)
+    check, files = options.check, work.checkpoint.files
+    running = RunningHash(files) if "input" in options.hash else None
+    input_sha256 = ""
 
     def read_back(temporary: str) -> None:
+        nonlocal input_sha256
         times["written"] = perf_counter()
-        for file in work.checkpoint.files:
+        if running:
+            input_sha256 = running.hexdigest()
+        for file in files:
             file.refuse_changed()
         try:
             if check or not _is_confirmed(temporary, format_, work):
                 _check(temporary, work, check=check)
         except ConverterError as error:
             raise Refused(
-                f"read back, the output {error.what}", path=path, where=error.where, hint=error.hint
+                f"read back, the output {error.told.what}", path=path, where=error.where, hint=error.told.hint
             ) from None
         times["checked"] = perf_counter()
 
     record = _Record(work)
-    with replacing_all(format_.files(path), force=force, check=read_back) as outputs:
-        format_.write(outputs, _content(work, record, progress))
+    with replacing_all(format_.files(path), force=options.force, check=read_back) as outputs:
+        for out in outputs if "output" in options.hash else ():
+            out.hash()
+        format_.write(outputs, _content(work, record, options.progress))
     ended = perf_counter()
     written, checked = times.get("written", ended), times.get("checked", ended)
     return Written(
         record.value,
         {"write": written - times["start"], "check": checked - written, "finish": ended - checked},
+        _hashes(work.checkpoint, input_sha256, outputs) if options.hash else None,
+    )
+
+
+def _hashes(checkpoint: Checkpoint, input_sha256: str, outputs: Sequence[OutputFile]) -> Hashes:
+    """The hashes; a file that was not written from start to end is read again."""
+    return Hashes(
+        input=input_sha256,
+        size=checkpoint.size,
+        files=len(checkpoint.files),
+        archive=checkpoint.inside is not None,
+        output={os.path.basename(out.path): out.sha256 or sha256_of(out.path) for out in outputs},
     )
 
 

@@ -18,7 +18,7 @@ from converters.mapping.variants import multiply_adds, parameters, weights
 from converters.shown import Shown
 from converters.tensor import FLOATS
 
-from .support_table import holding_layouts
+from .support_table import holding_layouts, source_layouts
 
 if TYPE_CHECKING:
     from converters.conversion import by_user_mapping, tensor_stats
@@ -39,12 +39,14 @@ class Inspection(Shown):
 
     ``parameters`` counts weights and biases, ``weights`` leaves norms and biases out. ``multiply_adds`` are those for
     the clip that the network was made for, ``counted`` those at the size that its authors count at. ``layouts`` are the
-    layouts that can hold the network, each with a note, ``refusing`` those that cannot, each with the reason.
+    PyTorch layouts that can hold the network, each with a note, ``refusing`` those that cannot, each with the reason,
+    ``source_layouts`` those of source frameworks that can.
     ``statistics`` and ``mapping``, which says how the file agrees with a mapping file, are there only on request.
     ``hashes`` are the digests of each file, by its name and by kind, and ``release`` the published release that they
     prove it to be; both are there only on request.
-    ``unseen`` is what such files do not show and the user must say; ``also`` are other networks with the file's names
-    and shapes, which it is taken for if that is asked for. ``others`` are the names of all that is not
+    ``beside`` are other state dicts in the file, such as averages of the weights. ``unseen`` is what such files do not
+    show and the user must say; ``also`` are other networks with the file's names and shapes, which it is taken for if
+    that is asked for. ``others`` are the names of all that is not
     converted; ``unconverted`` are those of them that are tensors, with dtype and shape.
     """
 
@@ -65,8 +67,10 @@ class Inspection(Shown):
     unconverted: tuple[tuple[str, str, tuple[int, ...]], ...] = ()
     layouts: Mapping[str, str] = field(default_factory=dict)
     refusing: Mapping[str, str] = field(default_factory=dict)
+    source_layouts: tuple[str, ...] = ()
     provenance: Mapping[str, Any] | None
     statistics: Mapping[str, tensor_stats.Statistics] = field(default_factory=dict)
+    beside: tuple[str, ...] = ()
     unseen: str = ""
     also: tuple[str, ...] = ()
     mapping: by_user_mapping.Matched | None = None
@@ -129,7 +133,9 @@ def inspect(
         try:
             match = recognize(checkpoint, layout, head=head, drop=drop, ask=False)
         except Refused as error:
-            unknown = f"{error.what}: {error.hint}" if checkpoint.format == "arrays" else error.what
+            unknown = (
+                f"{error.told.what}: {error.told.hint}" if checkpoint.format == "arrays" else error.told.what
+            )
         inspection = (
             _inspect_file(checkpoint, unknown) if match is None else _inspect_network(checkpoint, match)
         )
@@ -198,6 +204,8 @@ def _inspect_network(checkpoint: Checkpoint, match: Match) -> Inspection:
         dropped=match.dropped,
         layouts=layouts,
         refusing=refusing,
+        source_layouts=source_layouts(match.variant),
+        beside=tuple(checkpoint.details.get("beside", ())),
         unseen=match.layout.storage.inverse_std,
         also=() if checkpoint.provenance else others_that_fit(match),
     )

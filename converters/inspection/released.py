@@ -78,11 +78,14 @@ def released(
     layout: str,
     network: NetworkInfo | None,
     digests: Mapping[str, Mapping[str, str]] | None = None,
+    *,
+    archive: bool = True,
 ) -> Released | None:
     """The release that a file is, None if none is known by a hash.
 
     ``layout`` and ``network`` are what was recognised in it, "" and None if nothing was. ``digests`` are those of its
-    files by name and kind (`file_digests`); files are read if a kind that is needed is not among them.
+    files by name and kind (`file_digests`); files are read if a kind that is needed is not among them. Without
+    ``archive`` it is known that no file is inside another.
 
     Where they are no release's, a PyTorch file of a network that was released is converted to the release's form, in a
     temporary folder. That counts only if the file is, bit for bit, what the result converts to: what its record says
@@ -96,13 +99,20 @@ def released(
     kinds = kinds_of(held)
     if digests is None or not all(kinds <= each.keys() for each in digests.values()):
         digests = file_digests(path, kinds)
-    found = _by_digests(held, network, list(digests.values())) or _by_inside(path, held, network)
+    found = _by_digests(held, network, list(digests.values()))
+    if found is None and archive:
+        found = _by_inside(path, held, network)
     if found is not None:
         return found
-    if network is None or load_layout(layout).format not in _PUT_BACK:
+    if network is None or not may_be_put_back(layout):
         return None
     file = _File(path, layout, network)
     return _by_tensors(file, [release for release in held if release.hashes])
+
+
+def may_be_put_back(layout: str) -> bool:
+    """Whether a file of a layout may be a release in another form."""
+    return load_layout(layout).format in _PUT_BACK
 
 
 def kinds_of(held: Iterable[Release]) -> set[str]:

@@ -42,10 +42,8 @@ class SupportedNetwork:
 
 def support_table() -> list[SupportedNetwork]:
     """Every network of every family."""
-    tables = readable_layouts()
     rows = []
     for family in readable_networks(network_names()):
-        sources = [table for table in tables if table.format != "pytorch" and family in families(table)]
         for variant in variants(family):
             layouts, refusing = holding_layouts(variant)
             rows.append(
@@ -53,14 +51,23 @@ def support_table() -> list[SupportedNetwork]:
                     family=family,
                     variant=variant.name,
                     title=variant.title,
-                    sources=tuple(
-                        table.name for table in sources if not table.support_for(variant.name).unsupported
-                    ),
+                    sources=source_layouts(variant),
                     layouts=layouts,
                     refusing=refusing,
                 )
             )
     return rows
+
+
+def source_layouts(variant: Variant) -> tuple[str, ...]:
+    """The layouts of source frameworks that have a network."""
+    return tuple(
+        table.name
+        for table in readable_layouts()
+        if table.format != "pytorch"
+        and variant.family in families(table)
+        and not table.support_for(variant.name).unsupported
+    )
 
 
 def holding_layouts(variant: Variant) -> tuple[dict[str, str], dict[str, str]]:
@@ -112,8 +119,12 @@ KINDS = {
 }
 
 
-def exactness(variant: Variant, source: LayoutTable, target: LayoutTable) -> Exactness:
-    """What the tables say about weights that go from one layout to another."""
+def exactness(
+    variant: Variant, source: LayoutTable, target: LayoutTable, *, frames: int = 0, channels: int = 0
+) -> Exactness:
+    """What the tables say about weights that go from one layout to another. ``frames`` are those of the clips that the
+    network was made for, where they are known and the clip sets what the weights do not show, ``channels`` those of its
+    input; 0 says nothing."""
     before, after = source.support_for(variant.name), target.support_for(variant.name)
     if after.unsupported or variant.family not in families(target):
         return Exactness("refused", after.unsupported or f"{target.title} has no such network")
@@ -125,7 +136,7 @@ def exactness(variant: Variant, source: LayoutTable, target: LayoutTable) -> Exa
         source, variant
     ):
         return Exactness("partly", why)
-    of_models = _settings_to_choose(variant, source, target)
+    of_models = _settings_to_choose(variant, source, target, frames)
     held = [names for names in of_models if not names & {*after.fixed}]
     if of_models and len(held) < len(of_models):
         fixed = sorted(set().union(*of_models) & {*after.fixed})
@@ -134,7 +145,10 @@ def exactness(variant: Variant, source: LayoutTable, target: LayoutTable) -> Exa
     if of_models and not held:
         return Exactness("refused", notes[-1])
     why = "; ".join(notes)
-    if names := sorted(set().union(*held)):
+    names = sorted(set().union(*held))
+    if after.channels and channels not in (0, after.channels):
+        names.append("input channels")
+    if names:
         return Exactness("settings", "; ".join((*notes, ", ".join(names))))
     return Exactness("eps" if _eps_differs(variant, source, target) else "exact", why)
 
@@ -144,17 +158,25 @@ def _eps_differs(variant: Variant, source: LayoutTable, target: LayoutTable) -> 
     return wanted is not None and wanted != own_settings(source, variant).get(BN_EPS)
 
 
-def _settings_to_choose(variant: Variant, source: LayoutTable, target: LayoutTable) -> list[set[str]]:
+def _settings_to_choose(
+    variant: Variant, source: LayoutTable, target: LayoutTable, frames: int
+) -> list[set[str]]:
     """The settings in which each of a source's networks differs from the target's own, where weights cannot make up
     for it."""
     if target.identity:
         return []
     after = layout_settings(target, variant)
+    clips = {name: frames for name, value in variant.table.given.items() if frames and value == 0}
     return [
         {
             name
             for name, value in differing_settings(before, after).items()
             if not follows(variant, name, before[name], value)
         }
-        for before in layout_settings(source, variant)
+        for before in (_with_clips(own, clips) for own in layout_settings(source, variant))
     ]
+
+
+def _with_clips(own: Mapping[str, Any], clips: Mapping[str, int]) -> dict[str, Any]:
+    """Settings with the frames of the clips in place of 0, which leaves them to the clip."""
+    return {name: value or clips.get(name, value) for name, value in own.items()}

@@ -244,7 +244,8 @@ def _naming(
     file: LayoutFile, load_other: Callable[[Key, str], LayoutTable]
 ) -> tuple[Naming, Mapping[str, Mapping[str, StoredTensor]]]:
     """Names, and how tensors are stored."""
-    own = [word for word in ("modules", "parameters", "letters", "rename", "twice") if getattr(file, word)]
+    words = ("modules", "parameters", "letters", "rename", "twice", "order")
+    own = [word for word in words if getattr(file, word)]
     for place, prefix in enumerate(file.prefixes):
         if "*" in prefix[1:]:
             raise Fault(("prefixes", place), "a '*' may only be a prefix's first character")
@@ -277,6 +278,7 @@ def _naming(
         scopes=file.scopes,
         backbone=file.backbone,
         twice=tuple(_further_lines(row, place) for place, row in enumerate(file.twice)),
+        order=file.order,
         taken_from=tuple(taken),
     )
     return naming, _parameters(file)

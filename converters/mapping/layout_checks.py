@@ -71,7 +71,7 @@ def layout_faults(file: LayoutFile, table: LayoutTable) -> Iterator[Fault]:
     yield from _setting_faults(file, of_layout)
     if not faults:
         faults = [*_doubled_names(file, table)]
-        yield from faults or _twice_faults(file, table)
+        yield from faults or (*_twice_faults(file, table), *_order_faults(file, table))
 
 
 def _lines(file: LayoutFile, family: str) -> Iterator[tuple[Key, str, str, str]]:
@@ -263,6 +263,24 @@ def _twice_faults(file: LayoutFile, table: LayoutTable) -> Iterator[Fault]:
         for line in row.names:
             if not any(glob_matches(line, name) for name in names):
                 yield Fault(("twice", place), f"{line!r} is the further name of no tensor")
+
+
+def _order_faults(file: LayoutFile, table: LayoutTable) -> Iterator[Fault]:
+    """Families without names in an order, and words that are in no name."""
+    for family, words in file.order.items():
+        if family not in table.modules:
+            near = did_you_mean(family, table.modules)
+            yield Fault(("order", family), f"there is no family {family!r}", near)
+            continue
+        known: set[str] = set()
+        for variant in variants(family):
+            if not table.support_for(variant.name).unsupported:
+                sizes = dict.fromkeys((*open_sizes(variant.table), "classes"), 1)
+                for slot in tensor_slots(table, variant, sizes, {}):
+                    known.update(slot.name.split("."))
+        for place, word in enumerate(words):
+            if not any(glob_matches(word, one) for one in known):
+                yield Fault(("order", family, place), f"{word!r} is in no name", did_you_mean(word, known))
 
 
 def _line_of_module(file: LayoutFile, family: str, module: str) -> Key:

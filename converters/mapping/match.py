@@ -128,7 +128,7 @@ def match_file(
             )
 
         refusal = explain(*likeliest, tensors, variant, _filter_for(layout, variant), fits, path)
-        if head is not None and refusal.hint == NO_REMEDY:
+        if head is not None and refusal.told.hint == NO_REMEDY:
             refusal.hint = _hint_without_head(layout, tensors, others, variant, drop) or NO_REMEDY
         raise refusal
     return match
@@ -147,7 +147,7 @@ def _hint_without_head(
     try:
         match_file(layout, tensors, others, variant=variant, drop=drop)
     except Refused as error:
-        return "" if error.hint == NO_REMEDY else f"name no head; {error.hint}"
+        return "" if error.told.hint == NO_REMEDY else f"name no head; {error.told.hint}"
     return "name no head: the file fits without"
 
 

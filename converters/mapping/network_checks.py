@@ -69,7 +69,7 @@ def _expansion_faults(table: NetworkTable) -> Iterator[Fault]:
         if error.path != f"networks/{table.family}.toml":
             raise  # it is the error of a network that this one composes
         types = [variant.values["type"] for variant in variants(table.family) if variant.name == error.where]
-        yield Fault(("types", *types), error.what)
+        yield Fault(("types", *types), error.told.what)
     except (KeyError, ValueError, TypeError, IndexError, RecursionError) as error:
         what = f"has no {error}" if isinstance(error, KeyError) else str(error)
         yield Fault(("variant",), f"its variants cannot be expanded: {what}")

@@ -99,7 +99,7 @@ def network_info(
         **_settings(match, rows),
     )
     if match.choices:
-        info = info.replace(choices=tuple(_choices(match, provenance)))
+        info = info.replace(model="", choices=tuple(_choices(match, provenance)))
     recorded = (provenance or {}).get("network")
     if isinstance(recorded, dict) and recorded.get("variant") == variant.name:
         info = info.replace(

@@ -24,10 +24,11 @@ _IN_NAME = re.compile(rf"-([0-9a-f]{{{SHORT}}})\.[a-z]+")
 class Release(Record):
     """A released file as its authors list it; what the list does not say is empty, 0 or None.
 
-    ``reported`` has the accuracies, in per cent, measured by the authors on the data set ``on``. ``hashes`` are the
-    whole hashes that are public, by the name of each file that the release consists of; ``suffix`` is that of the form
-    they are of, where it is not the file's own. ``digits`` is the kind of hash whose beginning is in names.
-    ``converted`` says whose file it was made from, if it was, and ``why_not`` what it holds that no table has.
+    ``reported`` has the accuracies, in per cent, measured by the authors on the data set ``on``. ``channels`` are
+    those of its input. ``hashes`` are the whole hashes that are public, by the name of each file that the release
+    consists of; ``suffix`` is that of the form they are of, where it is not the file's own. ``digits`` is the kind of
+    hash whose beginning is in names. ``converted`` says whose file it was made from, if it was, and ``why_not`` what it
+    holds that no table has.
     """
 
     zoo: str
@@ -39,6 +40,7 @@ class Release(Record):
     network: str = ""
     classes: int = 0
     input: str = ""
+    channels: int = 0
     pretrained: str = ""
     on: str = ""
     reported: Mapping[str, float] = MappingProxyType({})
@@ -53,6 +55,12 @@ class Release(Record):
         """The hash whose first 8 hexadecimal digits are in the name; None where a whole one is public."""
         match = None if self.hashes else _IN_NAME.search(self.file)
         return Hash(self.digits, match[1]) if match else None
+
+    @property
+    def segments(self) -> int:
+        """The frames that its network takes of a video, spread over it; 0 where its list does not say so."""
+        match = re.fullmatch(r"(\d+)seg", self.input)
+        return int(match[1]) if match else 0
 
     def holds(self, network: str, classes: int) -> bool:
         """Whether its list says that it holds this network, or does not say what it holds."""
@@ -78,6 +86,7 @@ class _Row(Record):
     network: str = ""
     classes: int = 0
     input: str = ""
+    channels: int = 0
     pretrained: str = ""
     on: str = ""
     reported: Mapping[str, float] = MappingProxyType({})
@@ -86,9 +95,9 @@ class _Row(Record):
     suffix: str = ""
 
 
-def releases() -> list[Release]:
+def releases() -> tuple[Release, ...]:
     """Every file of every zoo, in the zoos' order. Tables that are wrong are passed over: see `release_errors`."""
-    return [release for root in roots() for release in _read(root, roots())[0]]
+    return tuple(release for root in roots() for release in _read(root, roots())[0])
 
 
 def release_errors() -> tuple[TableError, ...]:

@@ -48,6 +48,8 @@ class Support(Record):
     """Why the outputs differ at the sizes that the network is made for. Needs ``config``."""
     fixed: tuple[str, ...] = ()
     """Settings that the project's code does not allow to change: a file that needs others is refused."""
+    channels: int = 0
+    """The input channels that the project's code takes, if it takes no others."""
     images: bool = False
     """Whether kernels, which span one frame, are stored without the axis of time."""
     if_asked: bool = False
@@ -188,7 +190,7 @@ class LayoutFile(Record):
     identity: bool = False
     """Whether its names are the canonical ones: then it has no modules."""
     names_from: str = ""
-    """Another layout whose modules, parameters, letters, rename and twice this one has."""
+    """Another layout whose modules, parameters, letters, rename, twice and order this one has."""
     prefixes: tuple[str, ...] = ("",)
     """Prefixes that names may have; a ``*`` at the beginning stands for any text."""
     scopes: tuple[Scope, ...] = ()
@@ -202,6 +204,10 @@ class LayoutFile(Record):
     """Single irregular names, after everything else."""
     twice: tuple[Twice, ...] = ()
     """The further names of tensors that files store more than once."""
+    order: Mapping[str, tuple[str, ...]] = NOTHING
+    """``FAMILY = [words]``, where the project does not store a network's tensors in the network's order: names that
+    begin alike stand together, and of a name's words, which dots divide, these patterns come first, in this order; then
+    come the others, as in the network. The way back has the order of the original file."""
     default_targets: tuple[str, ...] = ()
     """Where a file goes if nothing is asked for: the first layout that holds it."""
     also_reads: tuple[str, ...] = ()
@@ -453,6 +459,7 @@ class Naming(Record):
     scopes: tuple[Scope, ...]
     backbone: str
     twice: tuple[Twice, ...] = ()
+    order: Mapping[str, tuple[str, ...]] = NOTHING
     taken_from: tuple[str, ...] = ()
     absent: str = ""
     head: str = ""

@@ -75,7 +75,7 @@ def left_aside(layout_format: str, tensors: Mapping[str, Tensor], others: Iterab
         return dict(_of_pytorch(tensors)) if any(hint in text for hint in _HINTS) else {}
     if layout_format == "tensorflow":
         return dict(_of_tensorflow(tensors, others))
-    return {}
+    return dict.fromkeys(_averages_of_jax(tensors), AVERAGES) if layout_format == "jax" else {}
 
 
 def _of_pytorch(tensors: Mapping[str, Tensor]) -> Iterator[tuple[str, str]]:
@@ -108,6 +108,17 @@ def _of_tensorflow(tensors: Mapping[str, Tensor], others: Iterable[str]) -> Iter
             yield name, COUNTERS
         elif re.search(_AVERAGE, leaf):  # of a loss, which is no variable itself
             yield name, AVERAGES_OF_LOSSES
+
+
+def _averages_of_jax(names: Iterable[str]) -> Iterator[str]:
+    """The names in a dictionary of averages beside the parameters, or beside the dictionary that has them:
+    ``ema_params``, also within a training state."""
+    split = [name.split("/") for name in names]
+    owners = {tuple(keys[: keys.index("params")]) for keys in split if "params" in keys}
+    owners |= {owner[:-1] for owner in owners}
+    for keys in split:
+        if any(tuple(keys[:end]) in owners and re.search(_AVERAGE, key) for end, key in enumerate(keys)):
+            yield "/".join(keys)
 
 
 def variable_of_slot(name: str, tensors: Container[str], *, any_word: bool = False) -> str:

@@ -57,5 +57,5 @@ def _fault(folder: str, name: str, digest: str) -> str:
         if weights:
             open_checkpoint(path).close()
     except ConverterError as error:
-        return error.what
+        return error.told.what
     return ""

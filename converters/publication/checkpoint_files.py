@@ -99,7 +99,7 @@ def _by_contents(name: str, entry: os.DirEntry[str]) -> Iterator[Found]:
             head = bytes(file.read_at(0, min(HEAD, file.size)))
             end = bytes(file.read_at(file.size - 1, 1)) if head else b""
     except BadInput as error:
-        yield Found(name, error.what)
+        yield Found(name, error.told.what)
         return
     kind = sniff(head)
     if kind == "pickle" and head[0] != _PICKLE and end != _STOP:

@@ -229,6 +229,9 @@ def _files(row: Row) -> list[tuple[str, str, str, str]]:
         found.append((html.code(name), "source", f"{given['size']:,}", html.code(given["sha256"])))
     for name, size, digest in row.get("output", {}).get("files", ()):
         found.append((html.code(name), "output", f"{size:,}", html.code(digest)))
+    if published := row.get("published"):
+        size, digest = f"{published['size']:,}", html.code(published["sha256"])
+        found.append((html.code(published["file"]), "published", size, digest))
     return found
 
 

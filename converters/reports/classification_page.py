@@ -42,6 +42,7 @@ def classification_page(found: Classification) -> str:
         '<ol class="bars">',
         *map(_bar, found.likely),
         "</ol>",
+        *(f"<p>{text(note[:1].upper() + note[1:])}.</p>" for note in found.notes),
         *([] if found.named else ["<p>The file does not say what its classes are called.</p>"]),
         "<h2>How</h2>",
         pairs(_rows(found)),

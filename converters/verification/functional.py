@@ -6,7 +6,7 @@ import os
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
 
-from converters.conversion.notes import clip_notes, differences, settings_apart, settings_note
+from converters.conversion.notes import channels_note, clip_notes, differences, settings_apart, settings_note
 from converters.conversion.provenance import find_origin_layout
 from converters.errors import Refused, UsageError
 from converters.loading import build_network, canonical_state, require_torch
@@ -186,7 +186,7 @@ def _compare_own_graph(output: Identified, run: SourceRun) -> BlockResult:
         wanted = name if name in graph.values else graph.output
         value = graph.run(fed_to(run.net, run.inputs), [wanted])[wanted]
     except Refused as error:
-        fault = f"{error.what}: {error.where}" if error.where else error.what
+        fault = f"{error.told.what}: {error.where}" if error.where else error.told.what
         return one_sided("graph", name, run.values[name].shape, fault)
     return compare_values("graph", name, run.values[name], value)
 
@@ -195,6 +195,7 @@ def _notes(source: Identified, output: Identified, project: LayoutTable) -> Iter
     """What the output's project computes differently, as its table says."""
     variant, eps = output.match.variant.name, (output.info.bn_eps, source.info.bn_eps)
     yield from differences(source.match.layout.support_for(variant), project.support_for(variant))
+    yield from channels_note(output.match, project)
     settings = settings_apart(output.match, project, output.info)
     given = {name: value for name, value in settings.items() if name in _clips(source, output)}
     yield from clip_notes(output.match, project, output.info, given)
@@ -237,7 +238,8 @@ def _clips(source: Identified, output: Identified) -> dict[str, Any]:
 def _project_network(
     source: Identified, output: Identified, project: LayoutTable, state: Mapping[str, Any]
 ) -> Network | None:
-    """The network of the output's project, None where it is the source's."""
+    """The network of the output's project, None where it is the source's. Groups of channels are where the source has
+    them, so that only what the project computes differently differs."""
     variant = source.match.variant.name
     settings = settings_apart(output.match, project, output.info)
     config = source.match.layout.support_for(variant).config
@@ -249,7 +251,10 @@ def _project_network(
         for name, value in _clips(source, output).items()
         if not isinstance(settings.get(name), int)
     }
-    return _network(output, state, project, {**settings, **clips})
+    directions = exchanged_settings(source, output)
+    if directions:
+        state = exchanged_back(state, source, output)
+    return _network(output, state, project, {**settings, **clips, **directions})
 
 
 def _measure(declared: DeclaredDifferences, model: Network, run: SourceRun) -> DeclaredDifferences:
@@ -257,7 +262,7 @@ def _measure(declared: DeclaredDifferences, model: Network, run: SourceRun) -> D
     try:
         blocks, _ = compare_blocks(model, run)
     except Refused as error:
-        note = f"its own network does not take this clip: {error.what}"
+        note = f"its own network does not take this clip: {error.told.what}"
         return declared._replace(notes=(*declared.notes, note))
     first = next((block.name for block in blocks if not block.relative <= TOLERANCES[run.device]), "")
     return declared._replace(first=first, relative=blocks[-1].relative)

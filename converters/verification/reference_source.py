@@ -37,7 +37,7 @@ def run_reference(
         require_torch()
         small = reference_record(source.info.family).test_clip
     except ConverterError as error:
-        raise NotRun(error.what) from None
+        raise NotRun(error.told.what) from None
     state = canonical_state(source.checkpoint, source.match, source.info, unequal=True)
     model = build_network(source.match, dict(state), source.info.settings, origin_layout=project)
     size = source.info.input.get("clip") or output.info.input.get("clip") or (small[2:] if small else None)

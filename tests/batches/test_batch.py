@@ -19,7 +19,7 @@ from pathlib import Path
 
 import pytest
 
-from converters import Refused, UsageError, __version__, convert, convert_batch
+from converters import Refused, UsageError, __version__, convert, convert_batch, inspect
 from converters.batches.events import Event
 from converters.batches.job import Job
 from converters.batches.manifest import load_manifest
@@ -402,6 +402,38 @@ def test_a_row_can_ask_for_a_proof(r2d, tmp_path, monkeypatch):
     assert "does not compute what its source does" in result["error"]["text"]
     assert any("FAILED" in line for line in result["error"]["faults"])
     assert not (tmp_path / "good.pth").exists()
+
+
+def test_a_row_names_its_classes_and_is_published(r2d, tmp_path):
+    """Beside the converted file there is a published one; without it the row is done again."""
+    (tmp_path / "r2d.pkl").hardlink_to(r2d)
+    (tmp_path / "names.txt").write_text("\n".join(f"class {number}" for number in range(400)))
+    (tmp_path / "zoo.toml").write_text(
+        '[[convert]]\ninput = "r2d.pkl"\nto = "vmz-pt"\noutput = "out.pth"\n'
+        'labels = "names.txt"\npublish = "released/here"\nlicense = "MIT"\n'
+    )
+    (row,) = convert_batch(tmp_path / "zoo.toml").rows
+    assert row["state"] == "converted", row
+    folder = tmp_path / "released" / "here"
+    published = row["published"]
+    assert {path.name for path in folder.iterdir()} == {published["file"], published["card"], "SHA256SUMS"}
+    assert published["sha256"] == row["output"]["files"][0][2]
+    card = (folder / published["card"]).read_text()
+    assert "license: mit" in card
+    assert "class 399" in str(inspect(folder / published["file"]).network.input["labels"])
+    (page,) = (tmp_path / "zoo.report").glob("out*.html")
+    assert published["file"] in page.read_text()
+
+    assert convert_batch(tmp_path / "zoo.toml", resume=True).count("kept") == 1
+    (folder / published["card"]).unlink()
+    assert convert_batch(tmp_path / "zoo.toml", resume=True).count("converted") == 1
+    assert (folder / published["card"]).read_text() == card
+    (tmp_path / "names.txt").write_text("\n".join(f"kind {number}" for number in range(400)))
+    (row,) = convert_batch(tmp_path / "zoo.toml", resume=True).rows
+    assert row["state"] == "converted"
+    (tmp_path / "names.txt").unlink()
+    (row,) = convert_batch(tmp_path / "zoo.toml", resume=True).rows
+    assert "labels: cannot be opened" in row["error"]["text"]
 
 
 @pytest.mark.full

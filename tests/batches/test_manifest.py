@@ -9,6 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from converters import BadInput, UsageError
+from converters.batches.job import failure
 from converters.batches.manifest import load_manifest
 from converters.batches.manifest_keys import OPTIONS
 from converters.batches.tasks import tasks_of
@@ -97,6 +98,8 @@ def test_a_manifest(tmp_path):
             "convert[1].output",
             "a folder or s3:// only",
         ),
+        (("wrap = false", "license = 'MIT'"), 12, "convert[0].license", "the card of a published file"),
+        (("wrap = false", "publish = 's3://x'"), 12, "convert[0].publish", "must be a folder"),
         (('to = "native"', 'to = "nativ"'), 2, "defaults.to", "there is no layout"),
         (('to = "native"', 'input = "x"'), 2, "defaults.input", "unknown key 'input'"),
         (("[defaults]", "[default]"), 1, "default", "unknown key 'default'"),
@@ -110,6 +113,37 @@ def test_errors_have_line_and_key(tmp_path, change, line, key, what):
     assert what in caught.value.what
     assert caught.value.where == f"line {line}, {key}"
     assert caught.value.path == str(path)
+
+
+def test_what_cannot_be_published(tmp_path):
+    text = '[defaults]\npublish = "released"\nto = "c3d"\n[[convert]]\ninput = "a"\noutput = "{}"\n'
+    for output in ("a.caffemodel", "a.npz"):
+        with pytest.raises(UsageError, match="can be published"):
+            load_manifest(
+                write(
+                    tmp_path,
+                    text.format(output).replace("c3d", "c3d-chainer" if output == "a.npz" else "c3d"),
+                )
+            )
+    with pytest.raises(UsageError, match="can be published"):
+        load_manifest(write(tmp_path, text.format("s3://a/b.pth").replace("c3d", "native")))
+
+
+@pytest.mark.parametrize(
+    ("said", "keys"),
+    [
+        ("say which with --variant", "say which with 'variant'"),
+        ("such as --entry a.b", 'such as entry = "a.b"'),
+        ("leave --wrap out", "leave 'wrap' out"),
+        ("--drop 'a.*' --drop 'b'", "drop = ['a.*', 'b']"),
+        ("say --no-checksum, and --strict", "say checksum = false, and strict = true"),
+        ("(--set pool1=on)", '(settings = { pool1 = "on" })'),
+        ("--force replaces it; `convert models --json`", "--force replaces it; `convert models --json`"),
+    ],
+)
+def test_a_failed_row_speaks_of_keys(said, keys):
+    error = failure(UsageError(said, hint=said, path="a"))["error"]
+    assert error["text"] == f"a: {keys}: {keys}"
 
 
 @pytest.mark.parametrize(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import struct
 from fractions import Fraction
 
@@ -11,7 +12,9 @@ import pytest
 import torch
 
 from converters import BadInput, Refused, UsageError, classify, preprocess
+from converters.classification.decoding import Decoding
 from converters.classification.run import Work, classify_clips, classify_stream, is_streaming
+from converters.classification.timeline import Timeline
 from converters.classification.video import jpeg, open_video
 from converters.clips.description import ClipPreprocessing
 from converters.networks.layers import Network
@@ -21,6 +24,7 @@ av = pytest.importorskip("av", reason="needs av: install the extra [dev]")
 WANTED = ClipPreprocessing(
     frames=4, resize=32, crop=(24, 24), order="RGB", range=(0, 255), mean=(127.5,) * 3, std=(127.5,) * 3
 )
+CUBE = WANTED.replace(mean=(), std=(), mean_cube="a cube")
 FRAMES = 11
 
 
@@ -31,9 +35,11 @@ def picture(number):
     return frame
 
 
-def write(path, pictures, codec="ffv1", rate=10, pixels="bgr0"):
-    with av.open(str(path), "w") as container:
-        stream = container.add_stream(codec, rate=Fraction(rate))
+def write(path, pictures, codec="ffv1", rate=10, pixels="bgr0", **options):
+    with av.open(
+        str(path), "w", options={"movflags": "faststart"} if path.suffix == ".mp4" else {}
+    ) as container:
+        stream = container.add_stream(codec, rate=Fraction(rate), options=options)
         stream.height, stream.width = pictures[0].shape[:2]
         stream.pix_fmt = pixels
         for one in pictures:
@@ -77,7 +83,8 @@ def work(video, wanted=WANTED, model=None, mean=None):
 
 
 def all_frames(video):
-    return np.stack(list(open_video(video).frames()))
+    opened = open_video(video)
+    return np.stack([frame for _, frame in Decoding(opened, opened.timeline())])
 
 
 def test_frames_are_those_of_the_file(video):
@@ -102,7 +109,7 @@ def test_one_clip_is_what_preprocess_makes(video, wanted):
     seen = classify_clips(given, 1)
     expected = preprocess(all_frames(video), wanted, fps=10)
     assert torch.equal(given.model.seen, expected)
-    assert (seen.frames, seen.size, seen.video_frames) == (wanted.frames, (24, 24), FRAMES)
+    assert (seen.frames, seen.size, seen.timeline.frames) == (wanted.frames, (24, 24), FRAMES)
     assert np.allclose(seen.probabilities, given.model(expected)[0].double().softmax(0).tolist())
 
 
@@ -118,11 +125,10 @@ def test_clips_are_spread_and_their_probabilities_averaged(video):
 
 @pytest.mark.parametrize("shape", [(3, 32, 38), (3, 4, 32, 38)])
 def test_a_mean_cube_is_subtracted_frame_by_frame(video, shape):
-    wanted = WANTED.replace(mean=(), std=(), mean_cube="a cube")
     cube = np.random.default_rng(0).uniform(0, 255, shape).astype(np.float32)
-    given = work(video, wanted, mean=cube)
+    given = work(video, CUBE, mean=cube)
     classify_clips(given, 1)
-    assert torch.equal(given.model.seen, preprocess(all_frames(video), wanted, mean=cube))
+    assert torch.equal(given.model.seen, preprocess(all_frames(video), CUBE, mean=cube))
 
 
 @pytest.mark.parametrize(("rate", "frames"), [(None, FRAMES), (5.0, 6), (20.0, 22)])
@@ -174,6 +180,108 @@ def test_frames_are_upright(tmp_path, matrix, shown):
     struct.pack_into(">9i", data, data.index(b"tkhd") + 44, a, b, 0, c, d, 0, 0, 0, 1 << 30)
     path.write_bytes(data)
     assert np.array_equal(all_frames(path)[0], shown(plain))
+
+
+def moving(count):
+    """Frames of 64x64 whose blocks move to the right."""
+    blocks = np.random.default_rng(2).integers(0, 256, (8, 8, 3), np.uint8).repeat(8, 0).repeat(8, 1)
+    return [np.roll(blocks, 3 * number, 1) for number in range(count)]
+
+
+KINDS = {
+    "film.mkv": ("ffv1", "bgr0"),
+    "film.mp4": ("mpeg4", "yuv420p"),
+    "film.avi": ("mpeg4", "yuv420p"),
+    "film.gif": ("gif", "rgb8"),
+}
+
+
+@pytest.fixture(scope="module", params=KINDS)
+def noise(request, tmp_path_factory):
+    """A video of 40 frames, every fifth of which is a key frame."""
+    frames = moving(40)
+    codec, pixels = KINDS[request.param]
+    return write(
+        tmp_path_factory.mktemp("noise") / request.param,
+        frames,
+        codec,
+        pixels=pixels,
+        g="5",
+        bf="0",
+        qmax="4",
+    )
+
+
+def test_a_file_that_ends_early_is_said_to(tmp_path, noise):
+    whole = classify_clips(work(noise), 2)
+    assert (whole.timeline.frames, whole.notes) == (40, ())
+    data = noise.read_bytes()
+    cut = tmp_path / noise.name
+    cut.write_bytes(data[: len(data) * 6 // 10])
+    seen = classify_clips(work(cut), 2)
+    frames = seen.timeline.frames
+    assert 15 < frames < 30
+    said = {
+        ".mkv": f"the file ends early: {frames} of about 40 frames",
+        ".gif": f"the file ends early, after {frames} frames",
+    }
+    assert seen.notes[0] == said.get(noise.suffix, f"the file ends early: {frames} of 40 frames")
+    stream = classify_stream(work(cut, model=Stream()))
+    assert stream.notes[0] == seen.notes[0]
+
+
+def test_only_what_the_wanted_frames_need_is_decoded(noise):
+    """In Matroska and MP4 from the key frame before them; elsewhere from the beginning, and nothing behind them."""
+    everything = all_frames(noise)
+    opened = open_video(noise)
+    decoding = Decoding(opened, opened.timeline(), {2, 17, 36})
+    found = dict(decoding)
+    assert sorted(found) == [2, 17, 36]
+    assert all(np.array_equal(frame, everything[place]) for place, frame in found.items())
+    assert decoding.decoded == (8 if noise.suffix in (".mkv", ".mp4") else 37)  # 0 to 2, 15 to 17, 35 and 36
+
+
+@pytest.mark.parametrize(
+    ("damage", "said"),
+    [(20, "1 of 20 decoded frames is damaged"), (1000, "its frame [0-9]+ cannot be decoded")],
+)
+def test_damage_is_said(tmp_path, damage, said):
+    """A damaged frame is decoded as well as can be, all up to it so that each is counted; or it cannot be."""
+    frames = moving(20)
+    path = write(tmp_path / "film.mp4", frames, "mpeg4", pixels="yuv420p", g="5", sc_threshold="1000000000")
+    data = bytearray(path.read_bytes())
+    middle = len(data) // 2
+    data[middle : middle + damage] = bytes(value ^ 0x5A for value in data[middle : middle + damage])
+    path.write_bytes(data)
+    try:
+        found = "; ".join(classify_clips(work(path), 5).notes)
+    except BadInput as error:
+        found = str(error)
+    assert re.search(said, found)
+
+
+def test_fewer_frames_than_packets_are_said(video, monkeypatch):
+    """The clips are then those of the frames that there are."""
+    monkeypatch.setattr(type(open_video(video)), "timeline", lambda _: Timeline(frames=FRAMES + 5))
+    for kept in (np.zeros((3, 4, 32, 38), np.float32), None):
+        seen = classify_clips(work(video, mean=kept) if kept is None else work(video, CUBE, mean=kept), 3)
+        assert seen.starts == (0, 4, 7)
+        assert seen.notes == ("11 of the file's 16 frames can be decoded",)
+
+
+@pytest.mark.parametrize(
+    ("limit", "value", "error", "message"),
+    [
+        ("timeline.MOST_FRAMES", FRAMES - 1, Refused, "has more than 10 frames"),
+        ("decoding.MOST_PIXELS", 7 * 40 * 48, Refused, "million pixels up to the last frame wanted"),
+        ("decoding.LARGEST", 40 * 48 - 1, BadInput, "damaged, or have more than 1,919 pixels"),
+    ],
+)
+def test_work_is_limited(video, monkeypatch, limit, value, error, message):
+    assert classify_clips(work(video, WANTED.replace(frames=2)), 3)
+    monkeypatch.setattr(f"converters.classification.{limit}", value)
+    with pytest.raises(error, match=message):
+        classify_clips(work(video, WANTED.replace(frames=2)), 3)
 
 
 def bad_files(folder, video):

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import inspect
+import os
+import shutil
 import subprocess
 
 import pytest
@@ -97,6 +99,40 @@ try convert help sour
     assert done.stdout.splitlines() == ["verify", "--junit", "mmaction mmaction2", "sources"]
 
 
+@pytest.mark.skipif(shutil.which("fish") is None, reason="needs fish")
+def test_fish_completes(run, tmp_path):
+    lines = [
+        "convert ver",
+        "convert verify --ju",
+        "convert in.pkl out.pth --to mmaction",
+        "convert help sour",
+    ]
+    (tmp_path / "complete.fish").write_text(
+        "\n".join([run("completion", "fish").stdout, *(f"complete -C '{line}'" for line in lines)])
+    )
+    done = subprocess.run(
+        ["fish", "--no-config", tmp_path / "complete.fish"], capture_output=True, text=True, check=True
+    )
+    assert [line.partition("\t")[0] for line in done.stdout.splitlines()] == [
+        *("verify", "--junit", "mmaction", "mmaction2", "sources")
+    ]
+    assert not done.stderr
+
+
+@pytest.mark.skipif(shutil.which("zsh") is None, reason="needs zsh")
+def test_zsh_takes_the_completion_without_its_own_being_loaded(run, tmp_path):
+    code = run("completion", "zsh").stdout + "\nprint -r -- $_comps[convert]"
+    done = subprocess.run(
+        ["zsh", "-f", "-c", code],
+        capture_output=True,
+        text=True,
+        check=True,
+        env={**os.environ, "HOME": str(tmp_path)},
+    )
+    assert done.stdout.strip().endswith("-F _video_checkpoint_convert")
+    assert not done.stderr
+
+
 @pytest.mark.parametrize("command", [*overview.COMMANDS, "auto", "onnx", "vmz"])
 def test_every_command_has_a_help_without_a_traceback(command, run):
     done = run(command, "--help")
@@ -123,7 +159,7 @@ def test_every_command_has_a_help_without_a_traceback(command, run):
 def test_a_wrong_command_line_says_what_to_do(words, hint):
     with pytest.raises(UsageError) as error:
         parse(words)
-    assert hint in error.value.hint
+    assert hint in error.value.told.hint
 
 
 def test_a_layout_may_be_left_out():
@@ -162,7 +198,7 @@ def test_options_are_the_same_on_the_command_line_in_python_and_in_manifests():
     assert {*python} >= NAMES
     assert all(python[name].default == default for name, default in defaults.items())
     assert {*inspect.signature(verify).parameters} >= {*VERIFY_OPTIONS}
-    assert {*OPTIONS} == NAMES - {"sha256", "mean", "labels", "force", "dry_run"} | {"verify"}
+    assert {*OPTIONS} == NAMES - {"sha256", "mean", "force", "dry_run"} | {"verify", "publish", "license"}
     inflated = values_of(parse(["inflate", "a", "b", "--variant", "x"]), *CLASSES)
     assert {*inflated} <= {*inspect.signature(inflate).parameters}
 

@@ -298,7 +298,7 @@ def test_the_files_that_tsn_training_began_with(tmp_path, classifier):
     if classifier.startswith("loss3"):
         with pytest.raises(Refused) as caught:
             convert(tmp_path / "x.caffemodel", tmp_path / "out.pth", source="tsn")
-        assert caught.value.hint.endswith("say so: --head loss3/classifier")
+        assert caught.value.told.hint.endswith("say so: --head loss3/classifier")
         head = classifier
     result = convert(tmp_path / "x.caffemodel", tmp_path / "out.pth", source="tsn", head=head)
     assert (result.info.classes, result.info.channels) == (1000 if classifier else 0, 3)

@@ -441,6 +441,7 @@ def test_inspect_source_and_output(run, tmp_path):
     assert short.returncode == 0
     assert len(short.stdout.splitlines()) <= 15
     assert "converts to  vmz-pt, " in short.stdout
+    assert "and back to  vmz\n" in short.stdout
     done = run("inspect", "irCSN_50_ft_kinetics.pkl", "--tensors", "--layouts")
     assert done.stdout.count("not to ") > 5
     for words in (

@@ -205,7 +205,7 @@ def test_rgb_bn_inception_becomes_flows(tmp_path: Path, run) -> None:
         inflate(tmp_path / "x.caffemodel", tmp_path / "no.pth", variant="i3d")
     with pytest.raises(Refused, match="there is nothing to inflate") as caught:
         inflate(tmp_path / "x.caffemodel", tmp_path / "no.pth", variant="tsn-bn-inception")
-    assert "--channels" in caught.value.hint
+    assert "--channels" in caught.value.told.hint
 
 
 def detectron_blobs(kind: str) -> dict[str, np.ndarray]:
@@ -366,13 +366,13 @@ def test_a_network_of_which_a_layout_has_several_models(resnet, tmp_path: Path, 
     with pytest.raises(Refused, match="'32x2' is a model of 5 networks") as caught:
         inflate(path, out, variant="32x2", to="nonlocal")
     assert caught.value.where == "c2d-r50, c2d-nl-r50, i3d-r50, i3d-nl-r50, i3d-nl10-r50"
-    assert caught.value.hint == "say which with --variant, and --model 32x2"
+    assert caught.value.told.hint == "say which with --variant, and --model 32x2"
     with pytest.raises(Refused, match="fit 2 models that compute different things") as caught:
         inflate(path, out, variant="i3d-r50", to="nonlocal")
-    assert (caught.value.where, caught.value.hint) == ("8x8, 32x2", "say which with --model")
+    assert (caught.value.where, caught.value.told.hint) == ("8x8, 32x2", "say which with --model")
     with pytest.raises(Refused, match="has no model '4x16' of I3D R50") as caught:
         inflate(path, out, variant="i3d-r50", model="4x16", to="nonlocal")
-    assert caught.value.hint == "--model may be 8x8, 32x2"
+    assert caught.value.told.hint == "--model may be 8x8, 32x2"
     said = ("--variant", "i3d-r50", "--model", "32x2", "--to", "nonlocal")
     assert run("inflate", path, out, *said).returncode == 0
     blobs = pickle.loads(out.read_bytes(), encoding="latin1")["blobs"]

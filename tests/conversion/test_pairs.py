@@ -10,19 +10,14 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 
-from converters.conversion import convert as conversion
-from converters.conversion import execute
 from converters.conversion.provenance import dump
-from converters.conversion.write import Written
-from converters.formats.checkpoint import Checkpoint
 from converters.formats.provenance_record import parse_provenance
-from converters.formats.registry import usual_suffix
 from converters.mapping.layout_tables import load_layout
 from converters.mapping.names import families, left_out, tensor_slots
 from converters.mapping.table_files import layout_names, network_names
 from converters.mapping.variants import variants
 from converters.tensor import Held, Repeated, Tensor
-from tests.helpers import layout_weights, selection
+from tests.helpers import in_memory, layout_weights, selection
 
 
 def pairs() -> list:
@@ -83,29 +78,19 @@ def file_of(name: str, one) -> dict[str, Tensor]:
 
 @pytest.fixture
 def converted(monkeypatch, tmp_path):
-    """Convert tensors that are in no file: the whole way but for reading and writing."""
-    (tmp_path / "x").write_bytes(b"")
+    """Convert tensors that are in no file."""
 
     def call(tensors, source, target, provenance=None, variant=None, **settings):
-        layout = load_layout(source)
-        opened = Checkpoint(
-            path="x", format=layout.format, container="a file", tensors=tensors, provenance=provenance
-        )
-        monkeypatch.setattr(execute, "open_checkpoint", lambda path, **_: opened)
-        suffix = usual_suffix(load_layout(target).format)
         # No dry run, which would not read what the way back needs.
-        monkeypatch.setattr(
-            execute, "write_output", lambda path, kind, work, **_: Written(dict(work.draft), {})
-        )
-        result = conversion.convert(
-            tmp_path / "x",
-            tmp_path / f"y{suffix}",
-            source=source,
-            to=target,
+        rows, result = in_memory.convert(
+            in_memory.opened(source, tensors, provenance),
+            source,
+            target,
+            tmp_path,
+            monkeypatch,
             variant=variant,
             settings=settings,
         )
-        rows = {row.target: row.tensor(tensors) for row in result.rows}
         record = parse_provenance(dump(result.provenance), "y")
         shift = result.provenance["restore"].get("variance")
         moved = result.provenance["restore"].get("moved")

@@ -225,7 +225,7 @@ def test_no_other_layer_is_proposed_as_a_head(r2d_state, tmp_path):
         torch.save(plain | further, tmp_path / "in.pth")
         with pytest.raises(Refused) as caught:
             convert(tmp_path / "in.pth", tmp_path / "out.pth", source="vmz-pt")
-        assert "--head" not in caught.value.hint
+        assert "--head" not in caught.value.told.hint
 
 
 def test_a_head_that_is_not_there(r2d, tmp_path):

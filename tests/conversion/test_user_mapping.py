@@ -416,7 +416,7 @@ def test_unsure_rows_are_never_used_silently(tmp_path):
     call = {"mapping": tmp_path / "map.toml"}
     with pytest.raises(Refused, match="1 rows under \\[unsure\\], 1 tensors left over") as caught:
         convert(tmp_path / "in.pth", tmp_path / "out.pth", **call)
-    assert "--accept-unsure" in caught.value.hint
+    assert "--accept-unsure" in caught.value.told.hint
     assert inspect(tmp_path / "in.pth", **call).mapping.open_points == 2
     result = convert(tmp_path / "in.pth", tmp_path / "out.pth", accept_unsure=True, **call)
     assert [row.target for row in result.rows] == ["x", "y"]

@@ -395,7 +395,7 @@ def test_what_names_and_shapes_leave_open_is_asked_for(i3d_nl, tmp_path: Path, r
     for wrong in ("64x2", "32x4", "c2d-r50"):  # 32x4 is affine
         with pytest.raises(Refused, match=f"holds I3D-NL R50 .*, not '{wrong}'") as caught:
             convert(path, tmp_path / "out.pth", source="nonlocal", variant=wrong)
-        assert caught.value.hint == "--variant may be 8x8, 32x2, i3d-nl-r50"
+        assert caught.value.told.hint == "--variant may be 8x8, 32x2, i3d-nl-r50"
     assert not (tmp_path / "out.pth").exists()
     found = inspect(path)
     assert found.network.choices == ("8x8", "32x2")
@@ -426,7 +426,7 @@ def test_a_model_that_the_file_contradicts(table: str, wrong: str, right: str, t
     path = pickled(tmp_path / "x.pkl", halves(zoo_tables.slowfast_blobs(table)))
     with pytest.raises(Refused, match=f"not '{wrong}'") as caught:
         convert(path, tmp_path / "out.pth", source="slowfast", variant=wrong)
-    assert caught.value.hint == f"--variant may be {right}"
+    assert caught.value.told.hint == f"--variant may be {right}"
     for name in right.split(", "):
         convert(path, tmp_path / "out.pth", source="slowfast", variant=name, dry_run=True)
 
@@ -486,13 +486,13 @@ def test_affine_files_and_what_only_looks_like_one(tmp_path: Path) -> None:
         for variant in (None, "8x8", "32x2"):
             with pytest.raises(Refused, match="does not fit") as caught:
                 convert(tmp_path / "start.pkl", tmp_path / "no.pth", source="nonlocal", variant=variant)
-            assert "lost their statistics" in caught.value.hint
+            assert "lost their statistics" in caught.value.told.hint
         with pytest.raises(Refused, match="does not fit") as caught:
             convert(tmp_path / "start.pkl", tmp_path / "no.pth", source="slowfast")
-        assert "lost their statistics" in caught.value.hint
+        assert "lost their statistics" in caught.value.told.hint
     with pytest.raises(Refused, match="affine") as caught:
         convert(path, tmp_path / "no.pth", source="slowfast")
-    assert caught.value.hint == "use `convert nonlocal ...`"
+    assert caught.value.told.hint == "use `convert nonlocal ...`"
 
 
 @pytest.mark.parametrize("source", ["slowfast", "nonlocal"])
@@ -508,13 +508,13 @@ def test_files_that_are_something_else(source: str, tmp_path: Path, i3d_nl, r2d:
             convert(tmp_path / "x.pkl", tmp_path / "out.pth", source=source)
     with pytest.raises(Refused, match="R2D-18 with the names of VMZ") as caught:
         convert(r2d, tmp_path / "out.pth", source=source)
-    assert "convert vmz" in caught.value.hint
+    assert "convert vmz" in caught.value.told.hint
     convert(i3d_nl[0], tmp_path / "keys.pth", source="slowfast", wrap=True)
     assert list(torch.load(tmp_path / "keys.pth", weights_only=True)) == ["model_state"]
     if source == "nonlocal":
         with pytest.raises(BadInput, match="PyTorch zip file") as caught:
             convert(tmp_path / "keys.pth", tmp_path / "out.pth", source=source)
-        assert "use `convert pyslowfast" in caught.value.hint
+        assert "use `convert pyslowfast" in caught.value.told.hint
     else:
         state = torch.load(tmp_path / "keys.pth", weights_only=True)
         torch.save(state, tmp_path / "keys.pkl", _use_new_zipfile_serialization=False)

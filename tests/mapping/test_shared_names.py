@@ -22,9 +22,11 @@ if TYPE_CHECKING:
     from converters.tensor import Tensor
 
 
-def opened(tensors: Mapping[str, Tensor], provenance: Mapping | None = None) -> Checkpoint:
+def opened(
+    tensors: Mapping[str, Tensor], provenance: Mapping | None = None, format_: str = "pytorch"
+) -> Checkpoint:
     return Checkpoint(
-        path="x.pth", format="pytorch", container="PyTorch file", tensors=tensors, provenance=provenance
+        path="x.pth", format=format_, container="PyTorch file", tensors=tensors, provenance=provenance
     )
 
 
@@ -37,7 +39,7 @@ def test_mmaction2s_shared_names_are_tsns_unless_something_else_is_asked_for() -
     file = opened(layout_weights.shells("mmaction2", "resnet2d-50"))
     found = recognize(file, None)
     assert (found.variant.name, found.choices) == ("resnet2d-50", ())
-    assert {*others_that_fit(found)} == {"tsn-r50", "c2d-r50", "c2d-r50-nopool", "tsm-r50"}
+    assert sorted(others_that_fit(found)) == ["c2d-r50", "c2d-r50-nopool", "tsm-r50", "tsn-r50"]
     assert any(
         "also those of" in note and "c2d-r50" in note
         for note in input_notes(file, found, network_info(found, None))
@@ -63,7 +65,27 @@ def test_a_record_says_which_it_is() -> None:
     assert not any("also those of" in note for note in input_notes(file, found, asked))
 
 
-@pytest.mark.parametrize("depth", [50, 101])
+@pytest.mark.parametrize(
+    ("variant", "models"),
+    [
+        ("resnet2d-50", ("tsn-r50", "tsm-r50-8seg", "tsm-r50-16seg")),
+        ("resnet2d-101", ("tsn-r101", "tsm-r101-8seg")),
+        ("resnet2d-152", ("tsn-r152", "tsm-r152-8seg")),
+    ],
+)
+def test_paddlevideos_shared_names_are_asked_for(variant: str, models: tuple[str, ...]) -> None:
+    shells = layout_weights.shells("paddlevideo", variant)
+    found = recognize(opened(shells, format_="paddle"), "paddlevideo")
+    info = network_info(found, None)
+    assert (info.model, info.choices) == ("", models)
+    with pytest.raises(Refused, match=", ".join(models)):
+        require_unambiguous(info, "x.pdparams")
+    for model in models[1:]:
+        asked = recognize(opened(shells, format_="paddle"), "paddlevideo", variant=model)
+        assert network_info(asked, None, model=model).settings["shift_first"] == "previous"
+
+
+@pytest.mark.parametrize("depth", [50, 101, 152])
 @pytest.mark.parametrize(
     "change",
     [

@@ -78,6 +78,13 @@ SLIPS = {
         "'torchvision'",
         name="gluoncv",
     ),
+    "word of an order": Slip(
+        'resnet3d = ["downsample"]',
+        'resnet3d = ["downsampel"]',
+        "order.resnet3d",
+        "'downsample'",
+        name="gluoncv",
+    ),
     "word of a setting": Slip(
         'slow_frames = "appended"',
         'slow_frames = "apended"',

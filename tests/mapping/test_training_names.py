@@ -100,7 +100,7 @@ def test_what_may_be_a_weight_is_not_left_aside(name: str, shape: tuple[int, ...
     with pytest.raises(Refused) as caught:
         recognized(tensors)
     assert caught.value.faults == (f"unused: {name}",)
-    patterns = re.findall(r"--drop '([^']+)'", caught.value.hint)
+    patterns = re.findall(r"--drop '([^']+)'", caught.value.told.hint)
     match = recognized(tensors, drop=patterns)
     assert (match.told, match.sizes["classes"]) == ((name,), 51)
 
@@ -121,8 +121,8 @@ def test_a_real_fault_is_not_hidden(fault: str) -> None:
         recognized(tensors, "torchvision")
     assert any("layer2.0.conv1.0.weight" in text for text in caught.value.faults)
     assert not any("criterion" in text for text in caught.value.faults)
-    assert "--head" not in caught.value.hint
-    assert ("--drop" in caught.value.hint) == (fault == "doubled")
+    assert "--head" not in caught.value.told.hint
+    assert ("--drop" in caught.value.told.hint) == (fault == "doubled")
 
 
 @pytest.mark.parametrize(
@@ -151,7 +151,7 @@ def test_a_head_outside_the_prefix_is_proposed_and_taken(
     moved["val_acc.tp"] = shell("val_acc.tp", (51,), "int64")
     with pytest.raises(Refused) as caught:
         recognized(moved, layout)
-    (proposed,) = re.findall(r"--head (\S+)", caught.value.hint)
+    (proposed,) = re.findall(r"--head (\S+)", caught.value.told.hint)
     assert proposed == head
     for said in (head, head.removeprefix("module.").removeprefix("model.")):
         match = recognized(moved, layout, head=said)
@@ -216,7 +216,7 @@ def test_several_at_once() -> None:
     }
     with pytest.raises(Refused) as caught:
         recognized(named | beside, "torchvision")
-    assert "--head module._orig_mod.net.module.head.1" in caught.value.hint
+    assert "--head module._orig_mod.net.module.head.1" in caught.value.told.hint
     match = recognized(named | beside, head="module._orig_mod.net.module.head.1")
     assert file_names(match) == list(named)
     assert set(match.aside) == set(beside)
@@ -255,10 +255,10 @@ def test_a_head_of_two_layers_is_not_advised_in_a_circle(
     for one in said:
         with pytest.raises(Refused) as caught:
             recognized(tensors, "torchvision", **one)
-        assert "--head" not in caught.value.hint
+        assert "--head" not in caught.value.told.hint
     with pytest.raises(Refused) as caught:
         recognized(tensors, "torchvision")
-    patterns = re.findall(r"--drop '([^']+)'", caught.value.hint)
+    patterns = re.findall(r"--drop '([^']+)'", caught.value.told.hint)
     assert patterns == ([dropped] if dropped else ["fc2.*", "fc.*"])
     match = recognized(tensors, "torchvision", drop=patterns)
     assert (match.sizes["classes"], set(match.told)) == (
@@ -304,7 +304,7 @@ def test_two_networks_in_one_file_are_one_too_many(own: str, other: str) -> None
     with pytest.raises(Refused) as caught:
         recognized(under(own, one) | under(other, one) | {"queue": shell("queue", (128, 64))}, "torchvision")
     assert len(caught.value.faults) == len(one) + 1
-    patterns = re.findall(r"--drop '([^']+)'", caught.value.hint)
+    patterns = re.findall(r"--drop '([^']+)'", caught.value.told.hint)
     match = recognized(
         under(own, one) | under(other, one) | {"queue": shell("queue", (128, 64))},
         "torchvision",
@@ -365,7 +365,7 @@ def test_a_detectors_head_is_no_classifier(layout: str, network: str, head: str)
     named = {name.replace(classifier, head): tensor for name, tensor in shells(layout, network).items()}
     with pytest.raises(Refused) as caught:
         recognized(named)
-    assert "--head" not in caught.value.hint
-    assert f"{head} is a detector's head" in caught.value.hint
-    (pattern,) = re.findall(r"--drop '([^']+)'", caught.value.hint)
+    assert "--head" not in caught.value.told.hint
+    assert f"{head} is a detector's head" in caught.value.told.hint
+    (pattern,) = re.findall(r"--drop '([^']+)'", caught.value.told.hint)
     assert not recognized(named, drop=(pattern,)).sizes["classes"]

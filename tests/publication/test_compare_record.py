@@ -111,7 +111,7 @@ def test_settings_of_the_user_are_said_again(pair, tmp_path, run):
     convert(source, tmp_path / "net.pth", source="vmz", settings={"pool1": False})
     with pytest.raises(Refused, match="does not say of itself") as caught:
         publish(tmp_path / "net.pth", source=source)
-    assert "--set" in caught.value.hint
+    assert "--set" in caught.value.told.hint
     assert run("publish", tmp_path / "net.pth", "--source", source, "--set", "pool1=off").returncode == 0
 
 

@@ -50,6 +50,9 @@ def test_all_text_is_escaped_and_nothing_else_is_loaded():
     assert "the mean of 2 clips of 64 frames of 224x224" in page
     assert "The file does not say" not in page
     assert "The file does not say" in classification_page(found(named=False, pictures=()))
+    note = "the file ends early: 3 of 9 frames"
+    assert "<p>The file ends early: 3 of 9 frames.</p>" in classification_page(found(notes=(note,)))
+    assert note in classification_text(found(notes=(note,))).splitlines()
 
 
 def test_the_text():

@@ -9,6 +9,7 @@ import pytest
 import torch
 
 from converters import convert, load_model
+from converters.conversion.plan import make_plan
 from converters.inspection.support_table import KINDS, exactness
 from converters.loading import to_torch
 from converters.mapping.layout_tables import load_layout
@@ -136,6 +137,26 @@ def test_a_pool_that_a_pickle_cannot_say_is_said() -> None:
     assert exactness(layout_weights.variant("r2plus1d-34"), mmaction, native).kind == "exact"
     tensors = layout_weights.seeded(native, layout_weights.variant("ir-csn-26"))
     assert network_info(match_file(native, tensors), None).settings["pool1"]
+
+
+@pytest.mark.parametrize(("frames", "kind"), [(0, "exact"), (8, "exact"), (16, "refused")])
+@pytest.mark.parametrize("source", ["tsm", "mmaction2"])
+def test_paddlevideo_shifts_eighths_only_of_eight_frames(source: str, frames: int, kind: str) -> None:
+    one = layout_weights.variant("tsm-r50")
+    assert exactness(one, load_layout(source), load_layout("paddlevideo"), frames=frames).kind == kind
+    assert exactness(one, load_layout(source), load_layout("native"), frames=frames).kind == "exact"
+
+
+def test_paddlevideo_has_three_input_channels() -> None:
+    one, paddle = layout_weights.variant("tsm-r50"), load_layout("paddlevideo")
+    for channels, kind in ((0, "exact"), (3, "exact"), (10, "settings")):
+        assert exactness(one, load_layout("tsm"), paddle, channels=channels).kind == kind
+        tensors = layout_weights.shells("tsm", "tsm-r50", channels=channels or 3)
+        match = match_file(load_layout("tsm"), tensors)
+        info = network_info(match, None)
+        plan = make_plan(match, tensors, paddle, info, eps=info.bn_eps)
+        said = [note for note in plan.notes if "input channels" in note]
+        assert len(said) == (channels == 10)
 
 
 def test_an_eps_that_came_back_is_no_other_eps(tmp_path) -> None:

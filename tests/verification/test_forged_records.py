@@ -13,7 +13,8 @@ from converters import convert, verify
 from converters.conversion.rounding import pack
 from converters.errors import ConverterError
 from tests.helpers import selection, vmz_files
-from tests.verification.test_verify import File, not_run
+from tests.helpers.in_memory import not_run
+from tests.verification.test_verify import File
 
 if TYPE_CHECKING:
     from collections.abc import Callable

@@ -24,9 +24,9 @@ from converters.files import CHUNK
 from converters.networks import NetworkRecord, network_record
 from converters.networks.families import bn_inception, c3d, i3d, resnet3d
 from converters.verification.clips import REGIONS, random_regions
-from converters.verification.outcome import Comparison, DeclaredDifferences
 from tests.conversion.test_onnx import exported, write_i3d, write_small_c3d, write_tsn
 from tests.helpers import seeded_weights_zoo, selection, vmz_files, zoo_tables
+from tests.helpers.in_memory import not_run
 from tests.helpers.paths import REPOSITORY
 
 if TYPE_CHECKING:
@@ -289,11 +289,6 @@ def test_how_many_values_differ_in_a_large_tensor(sources, clips, tmp_path: Path
     file.write()
     (changed,) = verify(sources["vmz"], tmp_path / "out.safetensors", clip=clips["vmz"]).exact.changed
     assert changed.why == "2 of 204,800 values differ, by up to 5.00e-01"
-
-
-def not_run(*_: Any, **__: Any) -> Comparison:
-    """In place of `functional.compare`, where only the bytes matter."""
-    return Comparison(None, DeclaredDifferences(()), "not run in this test")
 
 
 @pytest.mark.full

@@ -5,10 +5,13 @@ from __future__ import annotations
 import errno
 import os
 import sys
-from typing import Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
 from converters.errors import Refused
 from converters.files import CHUNK
+
+if TYPE_CHECKING:
+    from hashlib import _Hash
 
 GATHER = 32 * 1024
 """Pieces smaller than this are copied together: a system call costs more than the copy."""
@@ -34,6 +37,18 @@ class Output:
         self.position = 0
         self._fd = fd
         self._pending = bytearray()
+        self._digest: _Hash | None = None
+
+    def hash(self) -> None:
+        """Hash what is written from the start on, for `sha256`."""
+        from hashlib import sha256
+
+        self._digest = sha256()
+
+    @property
+    def sha256(self) -> str:
+        """The SHA-256 of all that was flushed, in hexadecimal; empty if it is not known, as after a `rewrite`."""
+        return self._digest.hexdigest() if self._digest else ""
 
     def write(self, piece: bytes | bytearray | memoryview) -> None:
         """Append bytes. A view must be of single bytes; it is not kept after the call."""
@@ -60,6 +75,7 @@ class Output:
         if offset < 0 or offset + len(piece) > self.position:
             raise ValueError(f"only {self.position} bytes were written, not {offset + len(piece)}")
         self.flush()
+        self._digest = None
         try:
             os.lseek(self._fd, offset, os.SEEK_SET)
             self._send(piece)
@@ -68,6 +84,9 @@ class Output:
             raise write_error(error, self.path) from None
 
     def _send(self, *pieces: bytes | bytearray | memoryview) -> None:
+        if self._digest:
+            for piece in pieces:
+                self._digest.update(piece)
         try:
             done = _write(self._fd, pieces)
             for piece in pieces:

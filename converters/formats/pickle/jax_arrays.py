@@ -1,4 +1,6 @@
-"""JAX's part of a pickle: its arrays, the dtypes of ml_dtypes, and the dictionaries of Flax and Haiku, as inert values.
+"""JAX's part of a pickle: its arrays and random keys, the dtypes of ml_dtypes, and the dictionaries of Flax and Haiku.
+
+All are inert values.
 
 A ``jax.Array`` is pickled as the numpy array of its values, with its abstract value beside it. The names are those
 that jax 0.3 to 0.10, flax 0.12 and haiku 0.0.17 write; jax before 0.3 pickles a numpy array.
@@ -6,7 +8,7 @@ that jax 0.3 to 0.10, flax 0.12 and haiku 0.0.17 write; jax before 0.3 pickles a
 
 from __future__ import annotations
 
-from .inert_objects import Bystander, dictionary
+from .inert_objects import Bystander, attribute_object, dictionary
 from .machine import Global
 from .numpy_arrays import NAMES as NUMPY
 from .numpy_arrays import Array
@@ -73,6 +75,19 @@ _NEWER_STATES: dict[str, tuple[str, ...]] = {
 }
 """Those of ``optax.transforms``."""
 
+_KEY_MODULES = ("jax._src.prng", "jax._src.random.prng")
+_KEYS = ("PRNGKeyArray", "PRNGKeyArrayImpl")
+"""Keys of random numbers, by their names in jax 0.4 to 0.10: objects with attributes, one of which is a `PRNGImpl`."""
+
+_GENERATORS = {
+    "threefry2x32": ("threefry_seed", "threefry_split", "threefry_random_bits", "threefry_fold_in"),
+    "rbg": (
+        *("_rbg_seed", "_rbg_split", "_rbg_random_bits", "_rbg_fold_in"),
+        *("_unsafe_rbg_split", "_unsafe_rbg_fold_in"),
+    ),
+}
+"""The functions that a `PRNGImpl` mentions, by the generator's module."""
+
 
 def _reconstruct_array(arguments: tuple[object, ...]) -> JaxArray:
     """``(numpy's function, its arguments, the array's state, the abstract value)``"""
@@ -109,6 +124,12 @@ def _names() -> dict[tuple[str, str], Global]:
     for package, table in (("optax._src", _STATES), ("optax.transforms", _NEWER_STATES)):
         for module, known in table.items():
             names |= {(f"{package}.{module}", name): _state(f"optax.{name}") for name in known}
+    for module in _KEY_MODULES:
+        names |= {(module, name): attribute_object("jax.random.key") for name in _KEYS}
+        names[module, "PRNGImpl"] = _state("jax.PRNGImpl")
+    for generator, functions in _GENERATORS.items():
+        for module in (_KEY_MODULES[0], f"jax._src.random.{generator}"):
+            names |= {(module, name): Global(f"jax.{name}") for name in functions}
     return names
 
 

@@ -152,7 +152,7 @@ class _Found:
             try:
                 data = self.data("", value)
             except BadInput as error:
-                return OtherValue(kind=value.dtype, shape=value.shape, opaque=True, hint=error.hint)
+                return OtherValue(kind=value.dtype, shape=value.shape, opaque=True, hint=error.told.hint)
             if value.attributes is None:
                 return OtherValue(kind=value.dtype, shape=value.shape, data=data)
             added = (value.attributes,)

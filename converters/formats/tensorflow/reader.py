@@ -280,7 +280,7 @@ class _Shards:
                 file = SourceFile(path)
             except BadInput as error:
                 raise BadInput(
-                    error.what,
+                    error.told.what,
                     path=path,
                     hint="the checkpoint's data is there; put it beside the .index under this name",
                 ) from None

@@ -47,9 +47,17 @@ def inspection_text(inspection: Inspection, *, tensors: bool = False, layouts: b
     if inspection.hashes:
         lines += _hash_lines(inspection)
     lines += _content_lines(inspection) if tensors or info is None else [_content_line(inspection)]
+    lines += _beside_lines(inspection)
     if inspection.statistics:
         lines += _statistics_lines(inspection.statistics)
     return printable_lines(lines)
+
+
+def _beside_lines(inspection: Inspection) -> Iterator[str]:
+    """What other weights are in the file."""
+    if inspection.beside:
+        names = ", ".join(fold_names(inspection.beside))
+        yield f"beside them  {names}: other weights, which --entry takes"
 
 
 def _content_lines(inspection: Inspection) -> Iterator[str]:
@@ -57,7 +65,7 @@ def _content_lines(inspection: Inspection) -> Iterator[str]:
     yield f"tensors      {len(inspection.tensors)}"
     yield from (f"  {line}" for line in fold_tensors(inspection.tensors))
     if dropped := [name for name in inspection.dropped if name not in inspection.others]:
-        yield f"solver state {', '.join(fold_names(dropped))} (dropped by a conversion)"
+        yield f"no weights   {', '.join(fold_names(dropped))} (dropped by a conversion)"
     if inspection.unconverted:
         yield f"not converted {len(inspection.unconverted)}"
         yield from (f"  {line}" for line in fold_tensors(inspection.unconverted))
@@ -69,7 +77,7 @@ def _content_line(inspection: Inspection) -> str:
     """How much is in the file, and what shows it."""
     counts = [counted(len(inspection.tensors), "tensor")]
     if dropped := [name for name in inspection.dropped if name not in inspection.others]:
-        counts.append(f"{len(dropped)} of them solver state")
+        counts.append(f"{len(dropped)} of them no weights")
     if inspection.unconverted:
         counts.append(f"{counted(len(inspection.unconverted), 'tensor')} that cannot be converted")
     if others := _not_tensors(inspection):
@@ -137,11 +145,14 @@ def _input_lines(info: NetworkInfo) -> Iterator[str]:
 def _target_lines(inspection: Inspection, info: NetworkInfo, *, every: bool) -> Iterator[str]:
     if info.licence:
         yield f"licence      {info.licence} (of the released weights)"
+    back = f"and back to  {', '.join(inspection.source_layouts)}" if inspection.source_layouts else ""
     if not every:
         yield f"converts to  {', '.join(inspection.layouts)}"
+        yield from filter(None, [back])
         return
     for name, note in inspection.layouts.items():
         yield f"converts to  {name}{f': {note}' if note else ''}"
+    yield from filter(None, [back])
     for name, reason in inspection.refusing.items():
         yield f"not to       {name}: {reason}"
 

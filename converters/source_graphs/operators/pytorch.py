@@ -25,10 +25,10 @@ def _same(kind: str) -> Callable[[Emitter, SourceOp], None]:
 
 
 def _conv(emit: Emitter, op: SourceOp) -> None:
-    """A convolution with the arguments ``stride`` and ``padding``, one for each axis."""
+    """A convolution with the arguments ``stride`` and ``padding``, one for each axis, and perhaps ``groups``."""
     kernel = emit.shape(op.inputs[1])[2:]
-    pads, strides = [*op.args["padding"]] * 2, [*op.args["stride"]]
-    emit("Conv", op.inputs, op.outputs[0], kernel_shape=kernel, strides=strides, pads=pads)
+    pads, strides, group = [*op.args["padding"]] * 2, [*op.args["stride"]], op.args.get("groups", 1)
+    emit("Conv", op.inputs, op.outputs[0], kernel_shape=kernel, strides=strides, pads=pads, group=group)
 
 
 def _batch_norm(emit: Emitter, op: SourceOp) -> None:
@@ -151,6 +151,7 @@ def _temporal_shift(emit: Emitter, op: SourceOp) -> None:
 VOCABULARY = {
     "add": _same("Add"),
     "average": _average,
+    "average_map": _same("GlobalAveragePool"),
     "batch_norm": _batch_norm,
     "clips": _clips,
     "conv": _conv,
@@ -160,9 +161,11 @@ VOCABULARY = {
     "matmul": _matmul,
     "max_pool": _max_pool,
     "mean_over_frames": _mean_over_frames,
+    "mul": _same("Mul"),
     "over_keys": _over_keys,
     "positions": _positions,
     "relu": _same("Relu"),
+    "sigmoid": _same("Sigmoid"),
     "softmax": _softmax,
     "temporal_shift": _temporal_shift,
 }

@@ -61,6 +61,13 @@ def test_an_optimizers_state_in_a_pickle_is_shown_beside_the_weights():
     assert [name for name, _ in others["opt_state/0"].parts()] == ["[0]", "[1]", "[2]"]
 
 
+def test_keys_of_random_numbers_are_shown_beside_the_weights():
+    others = values_of(FOLDER / "keys.pkl")
+    assert {name: other.kind for name, other in others.items()} == dict.fromkeys(
+        ("rng/threefry2x32", "rng/rbg", "rng/unsafe_rbg"), "jax.random.key"
+    )
+
+
 def test_the_names_are_the_keys_joined_by_slashes():
     with open_checkpoint(str(FOLDER / "network.msgpack")) as found:
         assert list(found.tensors) == [

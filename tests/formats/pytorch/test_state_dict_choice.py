@@ -123,7 +123,7 @@ def test_what_may_be_meant_is_asked(tmp_path):
         with pytest.raises(Refused, match="holds 2 state dicts") as caught:
             read(tmp_path, value)
         assert caught.value.where == ", ".join(paths)
-        assert f"--entry {paths[0]}" in caught.value.hint
+        assert f"--entry {paths[0]}" in caught.value.told.hint
         assert [read(tmp_path, value, path).weight for path in paths] == [0, 1]
 
 
@@ -131,7 +131,7 @@ def test_an_entry_that_is_not_there(tmp_path):
     for value, there in (({"model": marked(1)}, "it has model"), (marked(1), "a state dict itself")):
         with pytest.raises(UsageError, match="no state dict in the entry 'ema'") as caught:
             read(tmp_path, value, "ema")
-        assert there in caught.value.hint
+        assert there in caught.value.told.hint
     path = tmp_path / "x.safetensors"
     path.write_bytes((2).to_bytes(8, "little") + b"{}")
     with pytest.raises(UsageError, match="only PyTorch's files and TensorFlow's have entries"):
@@ -200,6 +200,7 @@ def test_a_training_checkpoint_through_the_command(r2d, run, tmp_path):
         in done.stdout
     )
     assert "dropped by name: epoch, ema" in done.stdout
+    assert "beside them  ema: other weights, which --entry takes" in run("inspect", path).stdout
     for entry, wanted in ((None, state), ("ema", shifted)):
         result = convert(path, tmp_path / f"{entry}.pth", source="vmz-pt", entry=entry)
         assert result.provenance["source"]["wrapper"] == (entry or "model.state_dict")

@@ -54,4 +54,4 @@ def test_what_is_no_average_is_not_taken(
 ) -> None:
     with pytest.raises(UsageError, match="has no averages called") as caught:
         open_checkpoint(checkpoint(tmp_path, *names), entry=asked)
-    assert caught.value.hint == hint
+    assert caught.value.told.hint == hint
