@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from converters.conversion.inflate import inflate
     from converters.conversion.mean import Mean, convert_mean
     from converters.conversion.result import Result
+    from converters.deployment.export_graph import ExportedGraph, export_graph
     from converters.inspection.diff import diff
     from converters.inspection.inspect import inspect
     from converters.mapping.further_tables import use_tables
@@ -46,6 +47,8 @@ _HOMES = {
     "preprocess": "clips.preprocess",
     "Mean": "conversion.mean",
     "diff": "inspection.diff",
+    "export_graph": "deployment.export_graph",
+    "ExportedGraph": "deployment.export_graph",
     "load_model": "loading",
     "load_two_stream": "loading",
     "load_report": "own_module.load_report",
@@ -65,6 +68,7 @@ __all__ = [
     "BadInput",
     "Classification",
     "ConverterError",
+    "ExportedGraph",
     "LoadReport",
     "Mean",
     "Refused",
@@ -76,6 +80,7 @@ __all__ = [
     "convert_batch",
     "convert_mean",
     "diff",
+    "export_graph",
     "inflate",
     "inspect",
     "load_model",

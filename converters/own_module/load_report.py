@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from converters.formats.open import open_checkpoint
+from converters.lazy_module import LazyModule
 from converters.loading import require_torch
 from converters.printable import shape_text
 from converters.shown import Shown
@@ -19,6 +20,8 @@ if TYPE_CHECKING:
     import torch
 
     from converters.tensor import Tensor
+else:
+    torch = LazyModule("torch")
 
 NEAR = 0.6
 """How alike two names must be to be called near, from 0 to 1."""

@@ -18,6 +18,7 @@ from converters.conversion.identify import UserHints, identify
 from converters.conversion.recognize import recognize
 from converters.errors import Refused, UsageError
 from converters.formats.open import open_checkpoint
+from converters.lazy_module import LazyModule
 from converters.mapping.match import without_head
 from converters.mapping.network_info import network_info
 from converters.mapping.settings import made_up_for
@@ -33,6 +34,8 @@ if TYPE_CHECKING:
     from converters.conversion.identify import Identified
     from converters.formats.checkpoint import Checkpoint
     from converters.mapping.network_info import NetworkInfo
+else:
+    torch = LazyModule("torch")
 
 
 def verify(
