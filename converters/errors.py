@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, NamedTuple
 
+from .locations import without_credentials
 from .printable import printable
 
 if TYPE_CHECKING:
@@ -26,7 +27,7 @@ class ConverterError(Exception):
 
     ``what`` says what is wrong, ``path`` in which file, ``where`` at which place in it (an offset, a tensor),
     ``hint`` what to do next. ``faults`` lists every single fault where there are several. Options in them are spelled
-    as in Python; ``told`` has what the command line says.
+    as in Python; ``told`` has what the command line says. Of an address ``path`` keeps no credentials.
     """
 
     exit_code = 1
@@ -42,7 +43,7 @@ class ConverterError(Exception):
     ) -> None:
         super().__init__(what)
         self.told = Told(what, hint)
-        self.path = path
+        self.path = without_credentials(path)
         self.where = where
         self.faults = faults
 
@@ -70,7 +71,7 @@ class ConverterError(Exception):
 
     def at(self, path: str) -> Self:
         """The error, with the file it is about if it does not name one."""
-        self.path = self.path or path
+        self.path = self.path or without_credentials(path)
         return self
 
     def __str__(self) -> str:

@@ -17,9 +17,16 @@ CHUNK = 256 * 1024
 """Bytes moved at a time: the size at which reading, checking and writing stay inside the cache."""
 
 
+class NeedsWhole(Exception):
+    """Not an error: what was asked of a distant file needs all of it, which is then better fetched first."""
+
+
 class SourceFile:
     """A regular file that is read in bounded pieces and never mapped, so that truncating it meanwhile is an error,
     not a signal. Raises `BadInput` for anything else: pipes and devices have no size."""
+
+    is_distant = False
+    """Whether every read is a request to another machine."""
 
     def __init__(self, path: str | os.PathLike[str]) -> None:
         self.path = os.fspath(path)
@@ -54,6 +61,10 @@ class SourceFile:
     def fileno(self) -> int:
         """The descriptor, for ``os.fstat``."""
         return self._file.fileno()
+
+    def leave(self, start: int, end: int) -> None:
+        """Promise that the bytes of a range will not be asked for, as where they begin is not known exactly; only
+        distant files remember."""
 
     def watch(self, watch: Watch | None) -> None:
         """Show every piece that `chunks` reads from now on, with its offset."""

@@ -42,6 +42,12 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
         collection.write(path, collection.described(items))
 
 
+@pytest.fixture(scope="session", autouse=True)
+def no_cache_of_the_users(tmp_path_factory) -> None:
+    """Remote files are not kept where the user's are."""
+    os.environ["VIDEO_CHECKPOINT_CACHE"] = str(tmp_path_factory.mktemp("cache"))
+
+
 @pytest.fixture(scope="session")
 def r2d(tmp_path_factory) -> Path:
     """R2D-18, the smallest network of VMZ that every layout's rules apply to: 46 MB."""

@@ -11,8 +11,9 @@ from converters.formats.open import open_checkpoint
 from converters.hashes import SHORT, TITLES, digests_of
 from converters.inspection.inspect import inspect
 from converters.inspection.released import may_be_put_back, released
+from converters.locations import is_remote
 
-from .storage import fetch, is_remote, version_of
+from .storage import fetch, version_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -21,28 +22,22 @@ if TYPE_CHECKING:
     from converters.hashes import Hash
     from converters.inspection.released import Released
 
-FOLDER = "in"
-"""The folder in a job's scratch folder that remote inputs are fetched to."""
-
 
 class InputFile:
     """A local or remote input."""
 
-    def __init__(self, location: str, scratch: str, progress: Callable[[int, int], None] | None) -> None:
+    def __init__(self, location: str, progress: Callable[[int, int], None] | None) -> None:
         self.location = location
-        self._scratch = scratch
         self._progress = progress
         self._path = "" if is_remote(location) else location
         self._digest = self._version = ""
         self._size = self._files = 0
 
     def path(self) -> str:
-        """Its local path."""
+        """Its path; the address of a remote one, which is in the cache."""
         if not self._path:
-            folder = os.path.join(self._scratch, FOLDER)
-            os.mkdir(folder)
             self._version = self.version()  # first: a file that changes meanwhile must not look unchanged
-            self._path = fetch(self.location, folder, self._progress)
+            self._path = fetch(self.location, self._progress)
         return self._path
 
     def sha256(self) -> str:

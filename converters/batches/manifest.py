@@ -11,10 +11,11 @@ from converters.conversion.output_names import fill, placeholders
 from converters.conversion.write import output_format
 from converters.errors import BadInput, UsageError
 from converters.files import SourceFile
+from converters.locations import is_remote
 from converters.mapping.layout_tables import load_layout
 
 from .manifest_keys import KEYS, OPTIONS, as_keys
-from .storage import PROTOCOLS, is_remote, protocol
+from .storage import PROTOCOLS, protocol
 from .toml_lines import line_of, row_lines, spelled
 
 if TYPE_CHECKING:

@@ -7,8 +7,9 @@ from hashlib import sha256
 from typing import TYPE_CHECKING, Any
 
 from converters.checksums import sha256_of
+from converters.locations import is_remote
 
-from .storage import is_remote, remote_chunks, version_of
+from .storage import remote_chunks, version_of
 
 if TYPE_CHECKING:
     from collections.abc import Mapping

@@ -17,14 +17,14 @@ from converters.conversion.provenance import tables_hash
 from converters.errors import BadInput, ConverterError, Refused
 from converters.formats.io.atomic import remove_dead
 from converters.hashes import parse_hash
+from converters.locations import is_remote, without_credentials
 from converters.reports.terminal.conversion import conversion_text
 from converters.reports.terminal.verification import verification_text
 
 from . import output_files
-from .input_file import FOLDER as INPUT_FOLDER
 from .input_file import InputFile
 from .job import SCRATCH_PREFIX, failure, result_of
-from .storage import exists, input_exists, is_remote, store, version_of
+from .storage import exists, require_input, store, version_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping
@@ -109,11 +109,10 @@ def _workspace(job: Job, progress: Progress | None) -> Iterator[_Workspace]:
     """A scratch folder while the job runs; errors about files in it name the row's own files instead."""
     with tempfile.TemporaryDirectory(prefix=SCRATCH_PREFIX, dir=job.scratch) as scratch:
         try:
-            yield _Workspace(job, InputFile(job.task.input, scratch, progress), scratch, progress)
+            yield _Workspace(job, InputFile(job.task.input, progress), scratch, progress)
         except ConverterError as error:
-            folder, separator, _ = error.path.removeprefix(scratch).lstrip(os.sep).partition(os.sep)
-            if error.path.startswith(scratch) and separator:
-                error.path = job.task.input if folder == INPUT_FOLDER else job.name
+            if error.path.startswith(f"{scratch}{os.sep}"):
+                error.path = job.name
             raise
 
 
@@ -152,8 +151,7 @@ def _plan(job: Job) -> JobResult:
     """The result of a dry run. Reads no tensor data and downloads nothing."""
     task = job.task
     if is_remote(task.input):
-        if not input_exists(task.input):
-            raise BadInput("does not exist", path=task.input, hint="check the URL")
+        require_input(task.input)
         return {"state": "planned", "text": "a remote file is examined when it is converted"}
     with tempfile.TemporaryDirectory(prefix=SCRATCH_PREFIX, dir=job.scratch) as scratch:
         path = os.path.join(scratch, os.path.basename(task.output))
@@ -164,7 +162,7 @@ def _plan(job: Job) -> JobResult:
         **_network(result),
         "bytes": result.nbytes,
         "notes": notes,
-        "text": conversion_text(result.replace(source=task.input)),
+        "text": conversion_text(result.replace(source=without_credentials(task.input))),
     }
 
 
@@ -336,7 +334,7 @@ def _details(work: _Workspace, result: Result, output: dict[str, Any]) -> JobRes
     options = {name: work.job.task.options.get(name) for name in ("entry", "head")}
     known = work.source.release(result, drop=work.job.task.options.get("drop", ()), **options)
     notes = (*result.notes, *([f"the input: {known.words}"] if known else []))
-    named = result.replace(source=work.job.task.input, output=work.job.name, notes=notes)
+    named = result.replace(source=without_credentials(work.job.task.input), output=work.job.name, notes=notes)
     return {
         "input": work.source.as_data(),
         "output": output,

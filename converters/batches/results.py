@@ -1,8 +1,9 @@
 """The file of a batch's results: one line of JSON each, and safe if the process that writes it is killed.
 
 Each line has a checksum, and is appended and synced before the next result. An incomplete last line, which a kill or
-a full disk may leave, is cut off when the file is opened again; any other damaged line is ignored, so that its row is
-examined again. The file is locked as long as the batch or one of its workers runs.
+a full disk may leave, is cut off when the file is opened again. Any other damaged line is ignored, so that its row is
+examined again; so is one whose checksum is right and whose fields are not those of a result. The file is locked as long
+as the batch or one of its workers runs.
 """
 
 from __future__ import annotations
@@ -17,6 +18,8 @@ from zlib import crc32
 
 from converters.errors import Refused
 from converters.formats.io.output_stream import write_error
+
+from .result_fields import is_result
 
 if sys.platform != "win32":
     import fcntl
@@ -123,9 +126,7 @@ def parse_line(line: bytes) -> JobResult | None:
     try:
         record = json.loads(line)
         row: JobResult = record["row"]
-        if record["crc32"] != f"{crc32(_dump(row).encode()):08x}" or not all(
-            isinstance(row[key], str) for key in ("task", "state")
-        ):
+        if record["crc32"] != f"{crc32(_dump(row).encode()):08x}" or not is_result(row):
             return None
     except (ValueError, KeyError, TypeError, RecursionError):
         return None

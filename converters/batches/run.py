@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, NamedTuple
 from converters._version import __version__
 from converters.errors import Refused, UsageError
 from converters.formats.io.output_stream import write_error
+from converters.locations import is_remote, without_credentials
 from converters.reports.batch_page import write_pages
 
 from .events import Event, Watch
@@ -19,7 +20,7 @@ from .job import SCRATCH_PREFIX, Job, failure, result_of
 from .manifest import load_manifest
 from .pool import run_local
 from .results import Results
-from .storage import exists, is_remote, size_of
+from .storage import exists, size_of
 from .summary import Summary
 from .tasks import tasks_of
 
@@ -90,7 +91,9 @@ def _write_report(folder: str, manifest: str, tasks: Sequence[Task], rows: Seque
     above = os.path.dirname(os.path.abspath(manifest))
     asked = [
         {
-            "input": task.input if is_remote(task.input) else os.path.relpath(task.input, above),
+            "input": without_credentials(task.input)
+            if is_remote(task.input)
+            else os.path.relpath(task.input, above),
             "source": task.source,
             "to": task.to,
         }

@@ -1,26 +1,25 @@
-"""Where files are: local paths, or URLs that fsspec reaches. Remote files are transferred whole."""
+"""Where files are: local paths, or addresses. Remote files are transferred whole."""
 
 from __future__ import annotations
 
 import glob
 import os
-from contextlib import contextmanager
-from importlib import import_module
-from typing import TYPE_CHECKING, Any
+from contextlib import closing
+from typing import TYPE_CHECKING
 
-from converters.errors import BadInput, ConverterError, Refused
+from converters.errors import BadInput, Refused
+from converters.locations import is_remote
+from converters.remote.address import SCHEMES, WEB, parse_address
+from converters.remote.download import WATCHER, source_of
+from converters.remote.sets import fetch_checkpoint
+from converters.remote.source import BLOCK
+from converters.remote.stores import file_system, matching
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
-PROTOCOLS = ("file", "s3", "https", "http")
+PROTOCOLS = ("file", *SCHEMES)
 """Protocols of input URLs."""
-
-BLOCK = 1 << 20
-"""Bytes per transfer."""
-
-SILENCE = 60.0
-"""Seconds without data after which a web server counts as dead. A download that goes on has no time limit."""
 
 _WILDCARDS = frozenset("*?[")
 
@@ -29,11 +28,6 @@ def protocol(location: str) -> str:
     """What stands before ``://``; empty for a path."""
     head, separator, _ = location.partition("://")
     return head if separator else ""
-
-
-def is_remote(location: str) -> bool:
-    """Whether a location is outside this machine's file systems."""
-    return protocol(location) not in ("", "file")
 
 
 def local_path(location: str, folder: str) -> str:
@@ -59,7 +53,7 @@ def matches(location: str, folder: str) -> list[str]:
     if not is_pattern(location, folder):
         return [location if is_remote(location) else local_path(location, folder)]
     if is_remote(location):
-        with file_system(location) as files:
+        with file_system(parse_address(location)) as files:
             return sorted(f"s3://{name}" for name in files.glob(location))
     return sorted(glob.glob(local_path(location, glob.escape(folder)), recursive=True))
 
@@ -68,17 +62,18 @@ def exists(location: str) -> bool:
     """Whether there is a file, or a TensorFlow checkpoint with this prefix."""
     if not is_remote(location):
         return os.path.lexists(location) or os.path.lexists(location.removesuffix(".index") + ".index")
-    with file_system(location) as files:
+    with file_system(parse_address(location)) as files:
         return bool(files.exists(location))
 
 
-def input_exists(location: str) -> bool:
-    """Whether a remote input exists, as a file or by its prefix. Raises `BadInput` if the store gives no answer."""
-    with file_system(location) as files:
-        if protocol(location) != "s3":
-            files.info(location)  # unlike ``exists``, which returns False for any failure
-            return True
-        return bool(files.exists(location) or files.glob(f"{location}.*"))
+def require_input(location: str) -> None:
+    """Raise `BadInput` unless a remote input exists, as a file or by its prefix."""
+    address = parse_address(location)
+    try:
+        source_of(address).close()
+    except BadInput:
+        if address.scheme in WEB or not matching(address, ".*"):
+            raise
 
 
 def size_of(location: str) -> int:
@@ -94,110 +89,40 @@ def size_of(location: str) -> int:
 
 
 def version_of(location: str) -> str:
-    """The size and ETag of a remote file, which change with its content; empty if the store has no ETag."""
-    with file_system(location) as files:
-        info = files.info(location)
-        etag = info.get("ETag") or info.get("etag")
-        return f"{info.get('size')} {etag}" if etag else ""
+    """What changes with a remote file's content; empty if the store has no such thing."""
+    with closing(source_of(parse_address(location))) as source:
+        return source.version
 
 
-def fetch(location: str, folder: str, progress: Callable[[int, int], None] | None = None) -> str:
-    """Download a file, or the files of a TensorFlow checkpoint's prefix, into a folder; returns the local path.
+def fetch(location: str, progress: Callable[[int, int], None] | None = None) -> str:
+    """Fetch a file, or the files of a TensorFlow checkpoint's prefix, into the cache; returns its address, with its
+    hash where it is one file, so that nobody has to ask for it again.
 
     Raises `BadInput` if there is none or it arrives incomplete.
     """
-    with file_system(location) as files:
-        name = location.rstrip("/").rpartition("/")[2].partition("?")[0]
-        if name in ("", os.curdir, os.pardir):
-            raise BadInput("the URL names no file", path=location)
-        sources = [location]
-        if protocol(location) == "s3" and not files.exists(location):
-            sources = [f"s3://{source}" for source in files.glob(f"{location}.*")]
-        if not sources:
-            raise _missing(location)
-        for source in sources:
-            target = os.path.join(folder, os.path.basename(name + source.removeprefix(location)))
-            _fetch_file(files, source, target, progress)
-    return os.path.join(folder, name)
-
-
-def _fetch_file(files: Any, location: str, path: str, progress: Callable[[int, int], None] | None) -> None:
-    size = files.info(location).get("size")
-    hooks = {"progress": lambda size, value, **_: progress(value, size or value)} if progress else {}
-    callback = import_module("fsspec.callbacks").Callback(hooks=hooks)
-    files.get_file(location, path, callback=callback)
-    arrived = os.path.getsize(path)
-    if size is not None and arrived != size:
-        raise BadInput(
-            f"is incomplete: {arrived:,} of {size:,} bytes arrived", path=location, hint="try again"
-        )
+    address = parse_address(location)
+    token = WATCHER.set(progress)
+    try:
+        files = fetch_checkpoint(address)
+    finally:
+        WATCHER.reset(token)
+    return f"{address.url}#sha256={files.digest}" if files.digest else address.url
 
 
 def remote_chunks(location: str) -> Iterator[bytes]:
     """The bytes of a remote file, block by block."""
-    with file_system(location) as files, files.open(location, "rb", block_size=BLOCK) as source:
+    with (
+        file_system(parse_address(location)) as files,
+        files.open(location, "rb", block_size=BLOCK) as source,
+    ):
         while block := source.read(BLOCK):
             yield block
 
 
 def store(path: str, location: str) -> None:
     """Upload a local file. Raises `Refused` if it does not arrive whole."""
-    with file_system(location) as files:
+    with file_system(parse_address(location)) as files:
         files.put_file(path, location)
         files.invalidate_cache()
         if files.info(location)["size"] != os.path.getsize(path):
             raise Refused("was not stored whole", path=location, hint="try again")
-
-
-@contextmanager
-def file_system(location: str) -> Iterator[Any]:
-    """The fsspec file system of a remote location; errors inside become `BadInput`.
-
-    Raises `ConverterError`, naming the extra, if a package is not installed.
-    """
-    try:
-        fsspec: Any = import_module("fsspec")
-        files = fsspec.filesystem(protocol(location), use_listings_cache=False, **_options(location))
-    except ImportError:
-        raise ConverterError(
-            f"{protocol(location)}:// needs more packages",
-            hint="install them: pip install 'video-checkpoint-converters[remote]'",
-        ) from None
-    try:
-        yield files
-    except ConverterError:
-        raise
-    except Exception as error:
-        raise _storage_error(error, location) from None
-
-
-def _options(location: str) -> dict[str, Any]:
-    if protocol(location) not in ("http", "https"):
-        return {}
-    # aiohttp by itself allows five minutes for a whole file. Proxies come from the environment.
-    limit = import_module("aiohttp").ClientTimeout(total=None, sock_connect=SILENCE, sock_read=SILENCE)
-    return {"client_kwargs": {"timeout": limit, "trust_env": True}}
-
-
-def _storage_error(error: Exception, location: str) -> BadInput:
-    if isinstance(error, FileNotFoundError) and isinstance(error.__cause__, Exception):
-        error = _http_error(error, error.__cause__)
-    if isinstance(error, FileNotFoundError):
-        return _missing(location)
-    if isinstance(error, PermissionError):
-        return BadInput("access is denied", path=location, hint="check the credentials and permissions")
-    lines = str(error).strip().splitlines()
-    reason = lines[0][:300] if lines else type(error).__name__
-    return BadInput(f"cannot be reached: {reason}", path=location, hint="try again")
-
-
-def _http_error(error: FileNotFoundError, cause: Exception) -> Exception:
-    """What fsspec meant by a FileNotFoundError, which it raises for every answer of a web server, or none."""
-    status = getattr(cause, "status", None)
-    if status in (404, 410) or isinstance(cause, FileNotFoundError):
-        return error
-    return PermissionError() if status in (401, 403) else cause
-
-
-def _missing(location: str) -> BadInput:
-    return BadInput("does not exist", path=location, hint="check the URL")

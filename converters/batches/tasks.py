@@ -11,9 +11,10 @@ from typing import TYPE_CHECKING, Any
 from converters.checksums import sha256_of
 from converters.conversion.output_names import fill, stem_of
 from converters.errors import BadInput, ConverterError, UsageError
+from converters.locations import is_remote
 
 from .manifest_keys import PATHS
-from .storage import is_pattern, is_remote, local_path, matches
+from .storage import is_pattern, local_path, matches
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence

@@ -12,6 +12,7 @@ from converters.clips.preprocess import preprocessing_of, require_rate
 from converters.conversion.mean import read_mean_cube
 from converters.errors import Refused, UsageError
 from converters.loading import load_network, reference_record
+from converters.locations import without_credentials
 from converters.record import Record
 
 from .decoding import Decoding
@@ -115,7 +116,7 @@ def classify(
     work = Work(model=model, wanted=wanted, video=opened, mean=cube)
     seen = classify_stream(work) if is_streaming(model) else classify_clips(work, clips)
     return Classification(
-        model=os.fspath(path),
+        model=without_credentials(os.fspath(path)),
         network=f"{info.title} ({info.variant})",
         video=os.fspath(video),
         likely=_likely(seen.probabilities, model.labels, top),

@@ -101,7 +101,13 @@ def _verb(arguments: Sequence[str], tables: list[str]) -> int:
         raise UsageError("--tables is shortened", hint="write it in full")
     options.tables = tables
     try:
-        code: int = options.run(options)
+        if any("://" in argument for argument in arguments):
+            from .progress_bar import downloads_shown
+
+            with downloads_shown(options):
+                code: int = options.run(options)
+        else:
+            code = options.run(options)
     finally:
         _warn_of_tables()
     return code

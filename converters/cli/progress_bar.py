@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import sys
+from contextlib import contextmanager
 from time import monotonic
 from typing import TYPE_CHECKING
 
@@ -11,6 +12,7 @@ from converters.printable import printable
 
 if TYPE_CHECKING:
     import argparse
+    from collections.abc import Iterator
     from types import TracebackType
 
 WAIT, PAUSE = 0.3, 0.1
@@ -60,6 +62,29 @@ class ProgressBar(StatusLine):
         filled = self.WIDTH * done // max(total, 1)
         bar = "#" * filled + "." * (self.WIDTH - filled)
         self.say(f"[{bar}] {done / 1e6:,.0f} of {total / 1e6:,.0f} MB")
+
+
+@contextmanager
+def downloads_shown(options: argparse.Namespace) -> Iterator[None]:
+    """Draw a bar for each file that a command fetches, where its progress is seen."""
+    if not is_shown(options):
+        yield
+        return
+    from converters.remote.download import WATCHER
+
+    bar = ProgressBar()
+
+    def watch(done: int, total: int) -> None:
+        bar.show(done, total)
+        if done >= total:
+            bar.clear()
+
+    token = WATCHER.set(watch)
+    try:
+        yield
+    finally:
+        WATCHER.reset(token)
+        bar.clear()
 
 
 def is_shown(options: argparse.Namespace) -> bool:

@@ -22,7 +22,8 @@ _SETTINGS = ("settings",)
 DESCRIPTION = """\
 Publish a converted file under OpenMMLab's kind of name, name-<first 8 digits
 of the SHA-256>.pth: strip training state, check the file, write a model card
-and SHA256SUMS. --check checks a folder of published files; it and its
+and SHA256SUMS. --push then puts all of it into a repository on the Hugging
+Face Hub. --check checks a folder of published files; it and its
 sub-folders may contain no other checkpoint of any framework."""
 
 EXAMPLES = (
@@ -58,6 +59,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument("--force", action="store_true", help="replace an existing file of that name")
     parser.add_argument(
+        "--push",
+        metavar="OWNER/NAME",
+        default="",
+        help="then put it, its card and its configuration into this repository on the Hugging Face Hub",
+    )
+    parser.add_argument(
         "--check", metavar="DIR", help="check a folder of published files, with its sub-folders"
     )
 
@@ -68,6 +75,8 @@ def run(options: argparse.Namespace) -> int:
         raise UsageError("publish takes files or --check DIR", hint="see `convert publish --help`")
     if len(options.files) > 1 and options.source is not None:
         raise UsageError("--source is that of one file", hint="publish the files one by one")
+    if len(options.files) != 1 and options.push:
+        raise UsageError("--push is for one file", hint="a repository holds one network")
     return _check(options) if options.check is not None else _publish(options)
 
 
@@ -88,6 +97,7 @@ def _publish(options: argparse.Namespace) -> int:
                 verify=options.verify,
                 license=options.license,
                 force=options.force,
+                push=options.push,
                 progress=line.say if is_shown(options) else None,
             )
         done.append(published)
@@ -103,6 +113,8 @@ def _lines(published: Published) -> Iterator[str]:
     yield from published.checks
     yield from (f"left out: {name}" for name in published.stripped)
     yield f"card {published.card}; hashes {published.sums}"
+    if published.pushed:
+        yield f"pushed {published.pushed}"
 
 
 def _check(options: argparse.Namespace) -> int:

@@ -16,7 +16,7 @@ confirm them."""
 
 EXAMPLES = (
     "convert suggest mine.ckpt theirs.pth -o mine.toml",
-    "convert suggest mine.ckpt theirs.pth -o mine.toml --no-values",
+    "convert suggest run.pth theirs.pth -o mine.toml --entry-a ema_state_dict",
 )
 
 
@@ -31,6 +31,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--no-values", action="store_true", help="use only names, shapes and order; read no tensor data"
     )
+    for file in "ab":
+        parser.add_argument(
+            f"--entry-{file}",
+            metavar="PATH",
+            help=f"the state dict in {file.upper()}, such as ema_state_dict",
+        )
 
 
 def run(options: argparse.Namespace) -> int:
@@ -39,6 +45,12 @@ def run(options: argparse.Namespace) -> int:
     from converters.suggestion.suggest import suggest
 
     suggestion = suggest(
-        options.a, options.b, options.output, values=not options.no_values, force=options.force
+        options.a,
+        options.b,
+        options.output,
+        values=not options.no_values,
+        entry_left=options.entry_a,
+        entry_right=options.entry_b,
+        force=options.force,
     )
     return report(options, suggestion.as_data, lambda: suggestion_text(suggestion))

@@ -149,7 +149,7 @@ def _verified(result: Result, request: Request) -> Result:
     given = {**request.read.as_dict(), **request.network.as_dict()}
     options = {name: given[name] for name in VERIFY_OPTIONS}
     layout = None if request.source == "onnx" else request.source
-    found = verify(result.source, result.output, source_layout=layout, layout=result.target, **options)
+    found = verify(request.input, result.output, source_layout=layout, layout=result.target, **options)
     return result.replace(verification=found)
 
 

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from converters.errors import Refused, UsageError
 from converters.formats.registry import format_named
+from converters.locations import without_credentials
 from converters.mapping.network_info import with_clips_of
 from converters.mapping.variants import own_eps
 from converters.printable import printable
@@ -64,7 +65,7 @@ def convert_by_layout(request: Request) -> Result:
             )
 
         result = Result(
-            source=path,
+            source=without_credentials(path),
             output=None,
             info=described,
             layout=source.match.layout.name,

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from converters.errors import UsageError
 from converters.formats.registry import format_named
+from converters.locations import without_credentials
 from converters.printable import printable
 
 from .by_user_mapping import mapped_plan, mapped_record, match, open_mapping
@@ -36,7 +37,7 @@ def convert_by_mapping(file: MappingFile, request: Request) -> Result:
         opened = perf_counter()
         matched = match(mapping, checkpoint.tensors, checkpoint.other_values)
         plan = mapped_plan(
-            matched, checkpoint.tensors, dtype=write.dtype, path=path, record=checkpoint.provenance
+            matched, checkpoint.tensors, dtype=write.dtype, path=checkpoint.path, record=checkpoint.provenance
         )
         notes = list(plan.notes)
         if mapping.accepted_rows:
@@ -50,7 +51,7 @@ def convert_by_mapping(file: MappingFile, request: Request) -> Result:
 
         name = printable(os.path.basename(file.path))
         result = Result(
-            source=path,
+            source=without_credentials(path),
             output=None,
             info=None,
             layout=f"{name} [{mapping.left.name}]",

@@ -13,6 +13,7 @@ from time import perf_counter
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from converters.errors import UsageError
+from converters.locations import without_credentials
 from converters.mapping.layout_tables import known_layout, load_layout
 from converters.mapping.match import with_inverse_std
 from converters.mapping.network_info import network_info, require_unambiguous
@@ -142,7 +143,7 @@ def _inflate(
             return _record(inflation._replace(plan=plan), target, source, options.rule)
 
         result = Result(
-            source=path,
+            source=without_credentials(path),
             output=None,
             info=inflation.info,
             layout=inflation.match.layout.name,

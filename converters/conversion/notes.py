@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 from converters.errors import Refused
 from converters.mapping.file_names import OUTSIDE, averaged_names
 from converters.mapping.match import others_that_fit
-from converters.mapping.network_info import differing_settings, layout_settings
+from converters.mapping.network_info import one_number_text, own_settings_apart
 from converters.mapping.settings import settings_text
 from converters.mapping.training_state import AVERAGES
 from converters.printable import printable
@@ -43,7 +43,7 @@ def settings_apart(match: Match, target: LayoutTable, info: NetworkInfo) -> dict
     """The settings of the target's own network that differ from the file's."""
     if target.identity:
         return {}
-    return differing_settings(info.settings, layout_settings(target, match.variant, match.sizes))
+    return own_settings_apart(info.settings, target, match.variant, match.sizes)
 
 
 def settings_note(target: LayoutTable, apart: Mapping[str, Any], info: NetworkInfo) -> str:
@@ -80,11 +80,19 @@ def refuse_fixed(
     match: Match, target: LayoutTable, info: NetworkInfo, apart: Mapping[str, Any], path: str
 ) -> None:
     """Raise `Refused` where the target's code does not allow a setting to be changed."""
-    fixed = [name for name in apart if name in target.support_for(match.variant.name).fixed]
+    support = target.support_for(match.variant.name)
+    fixed = [name for name in apart if name in support.fixed]
+    has = f"its network has {settings_text(apart, fixed)} where" if fixed else ""
+    if any(name in apart for name in support.one_number.settings):
+        unset = match.variant.table.given
+        fixed = [
+            name for name in support.one_number.settings if info.settings[name] not in unset.get(name, ())
+        ]
+        has = f"its {one_number_text(support.one_number)}, and"
     if fixed:
         raise Refused(
-            f"{target.title} cannot hold this {match.variant.title}: its network has "
-            f"{settings_text(apart, fixed)} where these weights need {settings_text(info.settings, fixed)}",
+            f"{target.title} cannot hold this {match.variant.title}: {has} these weights need "
+            f"{settings_text(info.settings, fixed)}",
             path=path,
             hint="`convert models` shows which layouts can",
         )
@@ -134,7 +142,8 @@ def input_notes(checkpoint: Checkpoint, match: Match, info: NetworkInfo) -> Iter
     if match.has_inverse_std:
         yield "the file's variances were read as inverse standard deviations (--inverse-std)"
     yield from _naming_notes(match)
-    if not checkpoint.provenance and (others := others_that_fit(match)):
+    others = others_that_fit(match)
+    if others and info.model not in others and not checkpoint.provenance:
         yield (
             f"names and shapes are also those of {', '.join(others)}: taken for {match.variant.title} (--variant)"
         )

@@ -6,7 +6,6 @@ It has no path, no time and no output name, so the same input gives the same byt
 from __future__ import annotations
 
 import json
-import os
 from math import prod
 from typing import TYPE_CHECKING, Any
 
@@ -14,6 +13,7 @@ from converters._version import __version__
 from converters.checksums import sha256_of_bytes
 from converters.errors import BadInput
 from converters.formats.provenance_record import VERSION
+from converters.locations import is_remote, name_of
 from converters.mapping.file_names import OUTSIDE
 from converters.mapping.layout_tables import load_layout
 from converters.mapping.names import tensor_slots
@@ -361,7 +361,8 @@ def _input_of(ops: Sequence[Operation], operation: Operation, tensor: Tensor) ->
 def describe_source(checkpoint: Checkpoint, match: Match | None, *, sha256: bool) -> dict[str, Any]:
     """The input, for the output's record. It has no ``match`` if it was converted by a mapping file."""
     described: dict[str, Any] = {
-        "name": printable(os.path.basename(checkpoint.path)),
+        "name": printable(name_of(checkpoint.path)),
+        **({"address": printable(checkpoint.path)} if is_remote(checkpoint.path) else {}),
         "size": checkpoint.size,
         "layout": match.layout.name if match else "",
         "format": checkpoint.format,

@@ -24,7 +24,8 @@ IR_VERSION = 9
 
 
 class Node(NamedTuple):
-    """One ONNX node. ``attributes`` of a node read from a file are its numbers and lists of integers only."""
+    """One ONNX node. ``attributes`` of a node read from a file are its numbers and lists of integers;
+    one of another kind is an empty text."""
 
     kind: str
     inputs: tuple[str, ...]

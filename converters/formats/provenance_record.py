@@ -167,7 +167,7 @@ _RECORD = _fields(
                 "container": _text,
                 "scope": _text,
             },
-            {"sha256": _text, "drop": _list(_text)},
+            {"sha256": _text, "drop": _list(_text), "address": _text},
         ),
         "notes": _list(_text),
         "restore": _fields(

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 from converters.conversion.identify import declared_settings
 from converters.conversion.recognize import ambiguous_layouts, recognize
 from converters.errors import Refused
+from converters.files import NeedsWhole
 from converters.formats.open import open_checkpoint
 from converters.lazy_module import LazyModule
 from converters.mapping.match import others_that_fit
@@ -123,46 +124,59 @@ def inspect(
     files, to report their hashes and the published release that these prove the file to be. ``progress`` is
     told in words what is being read. Raises `BadInput` for a file that is not a checkpoint.
     """
+    location = os.fspath(path)
     mapping_file = None
     if mapping is not None:
         from converters.mapping.user_mapping import load_mapping
 
         mapping_file = load_mapping(os.fspath(mapping))
-    with open_checkpoint(os.fspath(path), entry=entry) as checkpoint:
-        match, unknown = None, ""
-        try:
-            match = recognize(checkpoint, layout, head=head, drop=drop, ask=False)
-        except Refused as error:
-            unknown = (
-                f"{error.told.what}: {error.told.hint}" if checkpoint.format == "arrays" else error.told.what
-            )
-        inspection = (
-            _inspect_file(checkpoint, unknown) if match is None else _inspect_network(checkpoint, match)
-        )
-        if match is not None and layout is None and (others := ambiguous_layouts(checkpoint, match)):
-            title = (
-                f"{inspection.layout_title}; or {', '.join(others)}, whose networks compute something else"
-            )
-            inspection = replace(inspection, layout_title=title)
-        if stats:
-            inspection = replace(inspection, statistics=_statistics(checkpoint, progress))
-        if mapping_file is not None:
-            from converters.conversion.by_user_mapping import match_either
 
-            matched = match_either(mapping_file, checkpoint.tensors, checkpoint.other_values)
-            inspection = replace(inspection, mapping=matched)
+    def inspect_file(*, distant: bool) -> Inspection:
+        with open_checkpoint(location, entry=entry, distant=distant) as checkpoint:
+            inspection = _inspect(checkpoint, layout, head, drop)
+            if stats:
+                inspection = replace(inspection, statistics=_statistics(checkpoint, progress))
+            if mapping_file is not None:
+                from converters.conversion.by_user_mapping import match_either
+
+                matched = match_either(mapping_file, checkpoint.tensors, checkpoint.other_values)
+                inspection = replace(inspection, mapping=matched)
+            return inspection
+
+    try:
+        inspection = inspect_file(distant=not (stats or hash))
+    except NeedsWhole:
+        inspection = inspect_file(distant=False)
     if hash and progress:
         progress("hashing the file")
-    return _with_hashes(inspection) if hash else inspection
+    return _with_hashes(location, inspection) if hash else inspection
 
 
-def _with_hashes(inspection: Inspection) -> Inspection:
+def _inspect(checkpoint: Checkpoint, layout: str | None, head: str | None, drop: Sequence[str]) -> Inspection:
+    """What a checkpoint's names and shapes say."""
+    match, unknown = None, ""
+    try:
+        match = recognize(checkpoint, layout, head=head, drop=drop, ask=False)
+    except Refused as error:
+        unknown = (
+            f"{error.told.what}: {error.told.hint}" if checkpoint.format == "arrays" else error.told.what
+        )
+    if match is None:
+        return _inspect_file(checkpoint, unknown)
+    inspection = _inspect_network(checkpoint, match)
+    if layout is None and (others := ambiguous_layouts(checkpoint, match)):
+        title = f"{inspection.layout_title}; or {', '.join(others)}, whose networks compute something else"
+        inspection = replace(inspection, layout_title=title)
+    return inspection
+
+
+def _with_hashes(location: str, inspection: Inspection) -> Inspection:
     from converters.hashes import LENGTHS
 
     from .released import file_digests, released
 
-    digests = file_digests(inspection.path, LENGTHS)
-    found = released(inspection.path, inspection.layout, inspection.network, digests)
+    digests = file_digests(location, LENGTHS)
+    found = released(location, inspection.layout, inspection.network, digests)
     return replace(inspection, hashes=digests, release=found)
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import struct
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, NamedTuple
 
@@ -196,10 +197,14 @@ class _Comparer:
 
 
 def _same_value(a: OtherValue, b: OtherValue) -> bool:
-    """Whether two are of one kind and shape and say the same; as texts, since NaN is not equal to itself."""
-    return (a.kind, a.shape, repr(a.value)) == (b.kind, b.shape, repr(b.value)) and (
+    """Whether two are of one kind and shape and say the same; NaN by its bits, since it is not equal to itself."""
+    return (a.kind, a.shape, _bits(a.value)) == (b.kind, b.shape, _bits(b.value)) and (
         (a.parts is None) == (b.parts is None)
     )
+
+
+def _bits(value: bool | int | float | str | None) -> str | bytes:
+    return struct.pack("<d", value) if isinstance(value, float) else repr(value)
 
 
 def _same_data(a: OtherValue, b: OtherValue) -> bool:

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 from converters.conversion.notes import differences
 from converters.mapping.layout_tables import readable_layouts
 from converters.mapping.names import families, left_out, unstored
-from converters.mapping.network_info import differing_settings, layout_settings
+from converters.mapping.network_info import layout_settings, own_settings_apart
 from converters.mapping.readable_networks import readable_networks
 from converters.mapping.settings import follows
 from converters.mapping.table_files import network_names
@@ -110,6 +110,7 @@ KINDS = {
     "exact": "the same function",
     "eps": "the same function: the difference in batch norm eps is absorbed in `running_var`; refused where that would "
     "make a variance negative",
+    "clips": "the same function of the same frames, but its own clips have them in another way; the report says how",
     "settings": "the same function once the target's network has the settings that weights do not show; the report "
     "names them",
     "partly": "the same function where the norms, or the statistics of norms, that the layout has no place for change "
@@ -137,9 +138,10 @@ def exactness(
     ):
         return Exactness("partly", why)
     of_models = _settings_to_choose(variant, source, target, frames)
-    held = [names for names in of_models if not names & {*after.fixed}]
+    unchangeable = {*after.fixed, *after.one_number.settings}
+    held = [names for names in of_models if not names & unchangeable]
     if of_models and len(held) < len(of_models):
-        fixed = sorted(set().union(*of_models) & {*after.fixed})
+        fixed = sorted(set().union(*of_models) & unchangeable)
         only = "" if not held else " for some of its models"
         notes = [*notes, f"{target.title}'s code has a different {', '.join(fixed)}{only}"]
     if of_models and not held:
@@ -150,7 +152,23 @@ def exactness(
         names.append("input channels")
     if names:
         return Exactness("settings", "; ".join((*notes, ", ".join(names))))
+    if _takes_other_clips(variant, source, target):
+        return Exactness("clips", why)
     return Exactness("eps" if _eps_differs(variant, source, target) else "exact", why)
+
+
+def _takes_other_clips(variant: Variant, source: LayoutTable, target: LayoutTable) -> bool:
+    """Whether the target's network chooses frames that the source's clips have of themselves, or the other way. A
+    number of frames that may be the clip's own is no such choice."""
+    if target.identity:
+        return False
+    after = layout_settings(target, variant)[0]
+    chosen = [name for name, values in variant.table.given.items() if name in after and 0 not in values]
+    return any(
+        before[name] != after[name] and follows(variant, name, before[name], after[name])
+        for before in layout_settings(source, variant)
+        for name in chosen
+    )
 
 
 def _eps_differs(variant: Variant, source: LayoutTable, target: LayoutTable) -> bool:
@@ -165,12 +183,11 @@ def _settings_to_choose(
     for it."""
     if target.identity:
         return []
-    after = layout_settings(target, variant)
-    clips = {name: frames for name, value in variant.table.given.items() if frames and value == 0}
+    clips = {name: frames for name, values in variant.table.given.items() if frames and 0 in values}
     return [
         {
             name
-            for name, value in differing_settings(before, after).items()
+            for name, value in own_settings_apart(before, target, variant).items()
             if not follows(variant, name, before[name], value)
         }
         for before in (_with_clips(own, clips) for own in layout_settings(source, variant))

@@ -115,10 +115,11 @@ def _references(table: NetworkTable) -> Iterator[tuple[Key, str, Iterable[str]]]
         for word, keys in (("rows", exchanged.rows), ("columns", exchanged.columns)):
             for line in keys:
                 yield ("exchanged_settings", setting, word), line, lines
-    for setting, word in table.given.items():
+    for setting, words in table.given.items():
         yield ("given", setting), setting, table.settings
         if setting in table.choices:
-            yield ("given", setting), word, table.choices[setting]
+            for given in words:
+                yield ("given", setting), str(given), table.choices[setting]
     for setting in table.strides:
         yield ("strides", setting), setting, table.settings
     for setting in table.halves:

@@ -9,7 +9,7 @@ from .globs import glob_matches
 from .names import BATCHES, families, name_templates
 from .network_tables import load_network
 from .readable_networks import readable_networks
-from .training_state import left_aside
+from .training_state import beside_the_network, left_aside
 from .variants import head_part, variants
 from .wrapped_modules import without_wrappers
 
@@ -100,6 +100,13 @@ def _selections(
         inner, wrappers = without_wrappers(weights)
         if wrappers:
             yield rest._replace(names=inner, wrappers=wrappers)
+        beside = beside_the_network({name: tensors[name] for name in weights if name in tensors})
+        if beside:
+            kept = {
+                name: own for name, own in (inner if wrappers else rest.names).items() if own not in beside
+            }
+            aside |= {name: beside[name] for name in weights if name in beside}
+            yield Selection(kept, (*told, *aside, *extra), told, aside, tuple(wrappers))
 
 
 def averaged_names(names: Iterable[str]) -> dict[str, None]:

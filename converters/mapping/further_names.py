@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from typing import TYPE_CHECKING, NamedTuple
 
 if TYPE_CHECKING:
@@ -10,22 +9,37 @@ if TYPE_CHECKING:
 
 
 class _Side(NamedTuple):
-    """A side of a line: its longest piece without a ``*``, the pattern, and the template that has the same holes."""
+    """A side of a line: what stands before, between and behind its ``*``, and the longest of these."""
 
+    pieces: tuple[str, ...]
     piece: str
-    pattern: re.Pattern[str]
-    template: str
 
     @classmethod
     def of(cls, name: str) -> _Side:
-        pieces = name.split("*")
-        holes = "{}".join(part.replace("{", "{{").replace("}", "}}") for part in pieces)
-        return cls(max(pieces, key=len), re.compile("(.+)".join(map(re.escape, pieces))), holes)
+        pieces = tuple(name.split("*"))
+        return cls(pieces, max(pieces, key=len))
 
     def translated(self, name: str, other: _Side) -> str | None:
         """A name of this side as the other has it; None for other names."""
-        match = self.pattern.fullmatch(name) if self.piece in name else None
-        return None if match is None else other.template.format(*match.groups())
+        if self.piece not in name:
+            return None
+        first, *middle = self.pieces
+        if not middle:
+            return other.piece if name == first else None
+        last = middle.pop()
+        if not name.startswith(first) or not name.endswith(last):
+            return None
+        texts, place, end = [], len(first), len(name) - len(last)
+        for piece in middle:
+            found = name.find(piece, place + 1, end)
+            if found < 0:
+                return None
+            texts.append(name[place:found])
+            place = found + len(piece)
+        if place >= end:
+            return None
+        pairs = zip(other.pieces, [*texts, name[place:end], ""], strict=True)
+        return "".join(piece + text for piece, text in pairs)
 
 
 class FurtherNames:

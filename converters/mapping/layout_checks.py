@@ -198,6 +198,8 @@ def _setting_faults(file: LayoutFile, known: Iterable[Variant]) -> Iterator[Faul
         rows.append((("supports", place, "settings"), row.variants, "setting", row.settings))
         rows.append((("supports", place, "config"), row.variants, "option", row.config))
         rows.append((("supports", place, "fixed"), row.variants, "setting", row.fixed))
+        numbered = ("supports", place, "one_number", "settings")
+        rows.append((numbered, row.variants, "setting", row.one_number.settings))
     for place, scope in enumerate(file.scopes):
         rows.append((("scopes", place, "sizes"), ("*",), "size", scope.sizes))
     for place, model in enumerate(file.models):
@@ -210,7 +212,7 @@ def _setting_faults(file: LayoutFile, known: Iterable[Variant]) -> Iterator[Faul
             right |= {"size": open_sizes(table), "option": {*table.options}}.get(thing, {*table.settings})
         for word in words:
             if tables and word not in right:
-                at = (*key, word) if key[-1] != "fixed" else key
+                at = (*key, word) if not {"fixed", "one_number"} & {*key} else key
                 yield Fault(at, f"there is no {thing} {word!r}", did_you_mean(word, right))
 
 

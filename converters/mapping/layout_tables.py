@@ -71,6 +71,18 @@ def models(layout: LayoutTable) -> tuple[Model, ...]:
     return tuple(named.values())
 
 
+def layout_of_model(layout: LayoutTable, model: Model, variant: str) -> LayoutTable:
+    """The layout that one of `models` is a network of, which its settings add to."""
+    if not layout.identity:
+        return layout
+    homes = (
+        table
+        for table in readable_layouts()
+        if model in table.models and not table.support_for(variant).unsupported
+    )
+    return next(homes, layout)
+
+
 @cache
 def _layout(roots: Roots, name: str) -> LayoutTable:
     text = table_text("layouts", name, roots)

@@ -298,11 +298,14 @@ def _match_variant(
 
     Names are counted first, and the expansion stops at the first difference, so most variants cost nothing.
     """
-    own = own_names(layout, variant, names)
-    required, in_file = counter.count(variant), len(own)
+    required = counter.count(variant)
     optional = {part: counter.count_part(variant, part) for part, may_lack in variant.parts if may_lack}
     head = optional_head(layout, variant)
     head_count = counter.count_part(variant, head) if head else 0
+    if len(names.wanted) < required - head_count:
+        return None
+    own = own_names(layout, variant, names)
+    in_file = len(own)
     if not required - head_count <= in_file <= required + sum(optional.values()):
         return None
     present = {head: False} if in_file == required - head_count != required else {}

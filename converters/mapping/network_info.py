@@ -9,10 +9,10 @@ from converters.errors import BadInput, Refused, UsageError
 from converters.record import Record
 
 from .globs import is_for
-from .layout_tables import models
+from .layout_tables import layout_of_model, models
 from .names import families
 from .readable_networks import readable_variants
-from .settings import parse_settings
+from .settings import parse_settings, settings_text
 from .table_files import load_labels
 from .variants import BN_EPS, find_variant, own_eps, own_settings, settings
 
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
 
     from .match import Match
-    from .schema import LayoutTable, Model
+    from .schema import LayoutTable, Model, OneNumber
     from .variants import Variant
 
 
@@ -82,10 +82,10 @@ def network_info(
     Raises `UsageError` for a setting or a value that the network cannot have, `BadInput` for one in the record.
     """
     layout, variant = match.layout, match.variant
-    from_user = parse_settings(variant, requested)
+    from_user = _of_one_number(layout, variant, parse_settings(variant, requested))
     rows = _models_of(match, provenance, model)
-    row = rows[0] if len(rows) == 1 else None
-    by_name = row is not None and bool(row.name) and row.name == model
+    by_name = len(rows) == 1 and bool(rows[0].name) and rows[0].name == model
+    found = _settings(match, rows, from_user)
     info = NetworkInfo(
         family=variant.family,
         variant=variant.name,
@@ -94,12 +94,12 @@ def network_info(
         channels=match.sizes.get("channels", 1),
         sizes=dict(match.sizes),
         parts=dict(match.present),
-        input=_input(match, row),
+        input=_input(match, rows, {**found["settings"], **from_user}),
         licence=layout.licence,
-        **_settings(match, rows),
+        **found,
     )
     if match.choices:
-        info = info.replace(model="", choices=tuple(_choices(match, provenance)))
+        info = info.replace(model="", choices=tuple(_choices(match, provenance, from_user)))
     recorded = (provenance or {}).get("network")
     if isinstance(recorded, dict) and recorded.get("variant") == variant.name:
         info = info.replace(
@@ -118,7 +118,27 @@ def network_info(
     return info.replace(settings={**info.settings, **from_file, **from_user})
 
 
-def _choices(match: Match, provenance: Mapping[str, Any] | None) -> Iterator[str]:
+def _of_one_number(layout: LayoutTable, variant: Variant, asked: dict[str, Any]) -> dict[str, Any]:
+    """The settings that a user asks for, with those that the layout's code takes from the same number as one of them.
+    Raises `UsageError` where they differ, or where it is no number for it."""
+    row = layout.support_for(variant.name).one_number
+    if not any(name in asked for name in row.settings):
+        return asked
+    number = row.number_in(asked)
+    if number is None:
+        wrong = settings_text(asked, [name for name in row.settings if name in asked])
+        raise UsageError(f"{layout.title}'s {one_number_text(row)}, not {wrong}")
+    return {**asked, **dict.fromkeys(row.settings, number)}
+
+
+def one_number_text(row: OneNumber) -> str:
+    """What a layout's code has one number for, and which it may be."""
+    *numbers, last = row.numbers
+    may_be = f"{', '.join(map(str, numbers))} or {last}"
+    return f"code has one number for {' and '.join(row.settings)}, which may be {may_be}"
+
+
+def _choices(match: Match, provenance: Mapping[str, Any] | None, asked: Mapping[str, Any]) -> Iterator[str]:
     """The variants that fit a file, by the name of their only model where each has one; the models of a variant where
     these compute different things."""
     by_variant: dict[str, tuple[str, ...]] = {}
@@ -126,9 +146,8 @@ def _choices(match: Match, provenance: Mapping[str, Any] | None) -> Iterator[str
     for variant in readable_variants(families(match.layout)):
         if variant.name in match.choices:
             candidate = match.replace(variant=variant)
-            by_variant[variant.name] = _settings(candidate, _models_of(candidate, provenance, None))[
-                "choices"
-            ]
+            of_variant = _models_of(candidate, provenance, None)
+            by_variant[variant.name] = _settings(candidate, of_variant, asked)["choices"]
             named = [
                 row.name for row in match.layout.models if row.name and is_for(row.variants, variant.name)
             ]
@@ -183,10 +202,16 @@ def _models_of(match: Match, provenance: Mapping[str, Any] | None, model: str | 
     return fitting if fitting and fitting[0].name else fitting[:1]
 
 
-def _settings(match: Match, rows: list[Model]) -> dict[str, Any]:
-    """The model, settings and choices of a file that may be any of the models ``rows``."""
+def _settings(match: Match, rows: list[Model], asked: Mapping[str, Any]) -> dict[str, Any]:
+    """The model, settings and choices of a file that may be any of the models ``rows``, which are one where the
+    settings ``asked`` for are all that they differ in."""
     own = own_settings(match.layout, match.variant)
-    distinct = [_with_model(own, row) for row in rows] or [own]
+    known = {name: value for name, value in asked.items() if name in own}
+    homes = [layout_of_model(match.layout, row, match.variant.name) for row in rows]
+    distinct = [
+        {**_with_model(own_settings(home, match.variant), row), **known}
+        for home, row in zip(homes, rows, strict=True)
+    ] or [own]
     named = [row.name for row in rows if row.name]
     return {
         "model": named[0] if len(named) == 1 else "",
@@ -199,7 +224,8 @@ def model_name_in(layout: LayoutTable, network: Mapping[str, Any]) -> str | None
     """The name of a network (data of `NetworkInfo.as_data`) for ``--variant`` in ``layout``.
 
     This is its model or the first other model with the network's settings. It is the variant's name if the layout
-    names no model of it, and None if all models have other settings.
+    names no model of it, or none with the number that its code has for some settings, and None if all models have
+    other settings.
     """
     wanted = dict(network["settings"])
     variant = find_variant(network["family"], network["variant"])
@@ -209,9 +235,9 @@ def model_name_in(layout: LayoutTable, network: Mapping[str, Any]) -> str | None
     equal = [name for name, values in values_of.items() if values == wanted]
     if network["model"] in equal:
         return str(network["model"])
-    if values_of:
-        return equal[0] if equal else None
-    return variant.name
+    if equal:
+        return equal[0]
+    return None if values_of and own_settings_apart(wanted, layout, variant) else variant.name
 
 
 def layout_settings(
@@ -232,6 +258,19 @@ def layout_settings(
 def _with_model(own: Mapping[str, Any], row: Model) -> dict[str, Any]:
     """A layout's settings of a variant with those of one of its models."""
     return {name: row.settings.get(name, value) for name, value in own.items()}
+
+
+def own_settings_apart(
+    wanted: Mapping[str, Any], layout: LayoutTable, variant: Variant, sizes: Mapping[str, int] | None = None
+) -> dict[str, Any]:
+    """The settings of a layout's own network that differ from ``wanted``, with their values there: of that which
+    differs least. One that a clip has in ``wanted`` may be any number."""
+    available = layout_settings(layout, variant, sizes)
+    row = layout.support_for(variant.name).one_number
+    number = row.number_in(wanted, variant.table.given)
+    if number is not None:
+        available = [{**own, **dict.fromkeys(row.settings, number)} for own in available]
+    return differing_settings(wanted, available)
 
 
 def differing_settings(wanted: Mapping[str, Any], available: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
@@ -260,24 +299,35 @@ def with_clips_of(info: NetworkInfo, layout: LayoutTable, match: Match) -> Netwo
     if not rows or "clip" not in info.input:
         return info.replace(input=given)
     row = min(rows, key=lambda row: len(differing_settings(info.settings, [_with_model(own, row)])))
-    for name, frames in (("clip", row.clip[0]), ("counted_at", (row.count or row.clip)[0])):
-        given[name] = [frames, *info.input[name][1:]]
+    for name, sizes in (("clip", row.clip), ("counted_at", row.count or row.clip)):
+        given[name] = [*_clip(sizes[:1], match, info.settings), *info.input[name][1:]]
     if row.again_every:
         given["again_every"] = row.again_every
     return info.replace(input=given)
 
 
-def _input(match: Match, row: Model | None) -> dict[str, Any]:
-    """Clip, crop and normalisation: those of the model ``row``, and the layout's statistics for the file's channels."""
-    described: dict[str, Any] = {}
-    if row is not None:
-        described["clip"] = [match.sizes.get(str(size), size) for size in row.clip]
-        described["counted_at"] = [match.sizes.get(str(size), size) for size in row.count or row.clip]
-        described["counted_positions"] = row.count_positions
-        described["frame_step"] = row.frame_step
-        described["resize"] = row.resize
-        if row.again_every:
-            described["again_every"] = row.again_every
+def _clip(sizes: Sequence[int | str], match: Match, settings: Mapping[str, Any]) -> list[Any]:
+    """A clip's sizes, each that is a word by the file's tensors or by the network's settings."""
+    return [{**settings, **match.sizes}.get(str(size), size) for size in sizes]
+
+
+def _of_model(match: Match, row: Model, settings: Mapping[str, Any]) -> dict[str, Any]:
+    """A model's clip and crop."""
+    described = {
+        "clip": _clip(row.clip, match, settings),
+        "counted_at": _clip(row.count or row.clip, match, settings),
+        "counted_positions": row.count_positions,
+        "frame_step": row.frame_step,
+        "resize": row.resize,
+    }
+    return {**described, "again_every": row.again_every} if row.again_every else described
+
+
+def _input(match: Match, rows: Sequence[Model], settings: Mapping[str, Any]) -> dict[str, Any]:
+    """Clip, crop and normalisation: those of the models ``rows`` where they agree, and the layout's statistics for the
+    file's channels."""
+    first, *others = [_of_model(match, row, settings) for row in rows] or [{}]
+    described = {} if any(other != first for other in others) else first
     labels = match.layout.labels.get(str(match.sizes["classes"]))
     if labels is not None:
         described["labels"], described["labels_notice"] = load_labels(labels)

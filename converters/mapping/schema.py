@@ -31,6 +31,25 @@ IDENTITY = "= identity"
 """The name of a batch norm that a layout does not have: one that changes nothing takes its place."""
 
 
+class OneNumber(Record):
+    """``one_number`` of ``[[supports]]``: settings that the project's code takes from one number."""
+
+    settings: tuple[str, ...] = ()
+    """The settings."""
+    numbers: tuple[int, ...] = ()
+    """The numbers with which its code computes what these settings say."""
+
+    def number_in(self, values: Mapping[str, Any], unset: Mapping[str, Any] = NOTHING) -> int | None:
+        """The number that ``values`` have for all of the settings, but for those that have one of the values in
+        ``unset``; None where there is no such number."""
+        numbers = {
+            values[name]
+            for name in self.settings
+            if name in values and values[name] not in unset.get(name, ())
+        }
+        return next((number for number in self.numbers if numbers == {number}), None)
+
+
 class Support(Record):
     """``[[supports]]``: what a layout says of some variants. The first row that matches a variant counts."""
 
@@ -48,6 +67,8 @@ class Support(Record):
     """Why the outputs differ at the sizes that the network is made for. Needs ``config``."""
     fixed: tuple[str, ...] = ()
     """Settings that the project's code does not allow to change: a file that needs others is refused."""
+    one_number: OneNumber = OneNumber()
+    """Settings that the project's code takes from one number."""
     channels: int = 0
     """The input channels that the project's code takes, if it takes no others."""
     images: bool = False
@@ -65,7 +86,7 @@ class Model(Record):
     variants: tuple[str, ...]
     """The variants, with ``*`` for any text."""
     clip: tuple[int | str, ...]
-    """Frames, height and width of a clip; a text is a size that the file's tensors show."""
+    """Frames, height and width of a clip; a text is a size that the file's tensors show, or a setting."""
     resize: str
     """How a frame becomes that large, in words. ``short side N``, ``HxW`` (height and width, whatever the ratio was)
     and ``crop HxW at (Y, X)`` are read; without a place the crop is in the centre."""
@@ -367,8 +388,8 @@ class NetworkFile(Record):
     """Settings that weights make up for: these modules are divided by the root of their rows, or multiplied."""
     exchanged_settings: Mapping[str, ExchangedSetting] = NOTHING
     """Settings that weights make up for: groups of channels are exchanged."""
-    given: Mapping[str, Any] = NOTHING
-    """Settings with the value that says that a clip itself has what they choose: where a layout's networks have it and
+    given: Mapping[str, tuple[int | str, ...]] = NOTHING
+    """Settings with the values that say that a clip itself has what they choose: where a layout's networks have it and
     another's do not, an output takes the clips of its own layout."""
     inflate: Inflate = Inflate()
     """What ``convert inflate`` initialises these networks from."""
@@ -405,7 +426,7 @@ class NetworkTable(Record):
     halves: Mapping[str, int]
     folded_settings: Mapping[str, tuple[str, ...]]
     exchanged_settings: Mapping[str, ExchangedSetting]
-    given: Mapping[str, Any]
+    given: Mapping[str, tuple[int | str, ...]]
     inflate: Inflate
     downsampled_early: Mapping[str, Mapping[str, str]]
 

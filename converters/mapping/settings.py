@@ -160,4 +160,4 @@ def made_up_for(variant: Variant) -> set[str]:
 
 def follows(variant: Variant, name: str, before: object, after: object) -> bool:
     """Whether a setting becomes that of the output's layout: weights make up for it, or a clip has what it chooses."""
-    return name in made_up_for(variant) or variant.table.given.get(name) in (before, after)
+    return name in made_up_for(variant) or not {before, after}.isdisjoint(variant.table.given.get(name, ()))

@@ -6,6 +6,7 @@ They are told by their names and their shapes. A matrix in a loss may be a class
 from __future__ import annotations
 
 import re
+from itertools import accumulate, islice
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
@@ -16,6 +17,7 @@ if TYPE_CHECKING:
 LOSSES, METRICS, PROFILERS = "buffers of losses", "buffers of metrics", "buffers of profilers"
 SLOTS, AVERAGES, COUNTERS = "slots of an optimizer", "averages of the weights", "counters of training"
 AVERAGES_OF_LOSSES = "averages of losses"
+BESIDE = "buffers of modules without weights"
 """What a name is, in words."""
 
 _LOSS_WORDS = frozenset(
@@ -33,6 +35,14 @@ _METRIC_WORDS = frozenset(
 )
 _LOSS_BUFFERS = frozenset(("pos_weight", "class_weight", "class_weights"))
 """The buffers of losses that no other module has: of ``torch.nn``'s ``BCEWithLogitsLoss``, and the usual names."""
+
+_PARAMETERS = frozenset(
+    ("weight", "bias", "gamma", "beta", "running_mean", "running_var", "weight_g", "weight_v")
+)
+"""What the tensors of layers are called."""
+
+_AVERAGED = frozenset(("n_averaged", "steps"))
+"""The counters in averaged models of PyTorch and mmengine."""
 
 _PROFILER_BUFFERS = frozenset(
     ("total_ops", "total_params", "total_flops", "total_macs", "__flops__", "__macs__", "__params__")
@@ -90,6 +100,38 @@ def _of_pytorch(tensors: Mapping[str, Tensor]) -> Iterator[tuple[str, str]]:
             yield name, METRICS
         elif (words & _LOSS_WORDS or leaf in _LOSS_BUFFERS) and (not is_float or axes < 2):
             yield name, LOSSES
+
+
+def beside_the_network(tensors: Mapping[str, Tensor]) -> dict[str, str]:
+    """The names of buffers beside a network, whatever they are called, each with what it is in words: all that is in a
+    module without weights that lies outside the module with the weights, or directly in it, and counts outside it."""
+    weights = [name for name, tensor in tensors.items() if _may_be_a_weight(name, tensor)]
+    owners = {module for name in weights for module in _modules(name)}
+    paths = [name.split(".")[:-1] for name in weights]
+    depth = next((at for at, parts in enumerate(zip(*paths, strict=False)) if len({*parts}) > 1), 0)
+    return {
+        name: BESIDE
+        for name, tensor in tensors.items()
+        if name not in _AVERAGED
+        and (
+            any(module not in owners for module in islice(_modules(name), depth + 1))
+            or (depth and "." not in name and "float" not in tensor.dtype)
+        )
+    }
+
+
+def _may_be_a_weight(name: str, tensor: Tensor) -> bool:
+    """Whether a tensor may be a parameter or a buffer of a layer. Counts and confusion matrices are none."""
+    if not tensor.shape:
+        return False
+    if name.rpartition(".")[2] in _PARAMETERS:
+        return True
+    return "float" in tensor.dtype and len(tensor.shape) > 1 and len({*tensor.shape}) > 1
+
+
+def _modules(name: str) -> Iterator[str]:
+    """The modules that a tensor is in, the outermost first."""
+    return accumulate(name.split(".")[:-1], "{}.{}".format)
 
 
 def _of_tensorflow(tensors: Mapping[str, Tensor], others: Iterable[str]) -> Iterator[tuple[str, str]]:

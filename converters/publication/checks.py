@@ -10,9 +10,9 @@ from converters.conversion.convert import convert
 from converters.errors import Refused
 from converters.formats.open import open_checkpoint
 from converters.inspection.diff import diff
-from converters.mapping.names import BATCHES
 from converters.printable import printable
 from converters.reports.model_card import source_names
+from converters.reports.wording import counted
 from converters.tensor import FLOATS, known_crc
 
 if TYPE_CHECKING:
@@ -68,10 +68,11 @@ def compare_with_source(
         source, reconverted, source=layout, to=inspection.layout, **options, force=True, sha256=True
     )
     difference = diff(reconverted, staged, layout_a=inspection.layout, layout_b=inspection.layout)
-    unequal = [row for row in difference.rows if row.kind != "equal" and not row.name.endswith(BATCHES)]
+    unequal = [row for row in difference.rows if row.kind != "equal"]
     if unequal:
         raise Refused(
-            f"is not what {os.path.basename(source)} converts to: {len(unequal)} tensors differ",
+            f"is not what {os.path.basename(source)} converts to: {counted(len(unequal), 'tensor')} "
+            f"{'differs' if len(unequal) == 1 else 'differ'}",
             path=inspection.path,
             where=", ".join(row.name for row in unequal[:3]),
             hint="`convert diff` shows what differs",

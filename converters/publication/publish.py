@@ -6,7 +6,7 @@ import os
 import re
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
 
@@ -20,6 +20,7 @@ from converters.formats.io.atomic import refuse_output, replacing, staging
 from converters.formats.open import open_checkpoint
 from converters.formats.registry import format_named
 from converters.inspection.inspect import inspect
+from converters.locations import is_remote
 from converters.mapping.layout_tables import load_layout
 from converters.reports.front_matter import load_yaml
 from converters.reports.model_card import CardFacts, model_card
@@ -47,7 +48,8 @@ WEIGHTS = (
 
 @dataclass(frozen=True, slots=True, kw_only=True, repr=False)
 class Published(Shown):
-    """A published file. ``checks`` say what was compared, ``stripped`` names what was left out."""
+    """A published file. ``checks`` say what was compared, ``stripped`` names what was left out, ``pushed`` is the
+    address of the commit on the Hub."""
 
     path: str
     card: str
@@ -56,10 +58,12 @@ class Published(Shown):
     size: int
     checks: tuple[str, ...]
     stripped: tuple[str, ...]
+    pushed: str = ""
 
     def lines(self) -> tuple[str, ...]:
         """The file, its card, its hash."""
-        return (f"published {self.path}", f"card {self.card}", f"sha256 {self.sha256}")
+        pushed = (f"pushed {self.pushed}",) if self.pushed else ()
+        return (f"published {self.path}", f"card {self.card}", f"sha256 {self.sha256}", *pushed)
 
     def as_data(self) -> dict[str, Any]:
         """Plain data, for ``--json``."""
@@ -76,6 +80,7 @@ def publish(
     verify: bool = False,
     license: str = "",
     force: bool = False,
+    push: str = "",
     progress: Callable[[str], None] | None = None,
 ) -> Published:
     """Publish a PyTorch file of a known network: under its hash, with a model card and ``SHA256SUMS``.
@@ -87,6 +92,8 @@ def publish(
     record of that conversion says; ``settings`` are those that were given then, as in `convert`. With ``verify`` both
     networks must also compute the same (`verification.verify`). Without a source, only checksums and structure count.
     ``license`` is that of these weights; without it the card has one only if a hash proves which release they are.
+    ``push`` is a repository on the Hugging Face Hub, ``owner/name``, that the published file then goes to, with its
+    card and what `load_model` needs; the file must have a record.
 
     Raises `Refused` where something differs, the network is unknown or the name is taken, `BadInput` where a file
     cannot be read, `UsageError` for a wrong pattern, `ConverterError` without PyYAML. The file gets its name only when
@@ -96,9 +103,13 @@ def publish(
     path, source = os.fspath(path), os.fspath(source) if source is not None else None
     folder = os.fspath(folder) if folder is not None else os.path.dirname(path)
     _require_possible(name, folder, source, verify=verify)
+    if is_remote(path):
+        raise UsageError("only a local file can be published", path=path, hint="convert it first")
     if not license.isprintable():
         raise UsageError("the licence has a character that a card cannot hold", hint="such as Apache-2.0")
     suffix, inspection, stem = _suffix(path), _inspect_known(path), _stem(path)
+    if push:
+        _require_pushable(push, inspection)
     with _staging(os.path.join(folder, f"{stem}.publishing"), suffix, path, source) as (files, names):
         staged, reconverted = map(files.path, names)
         stripped = _stage(path, staged, inspection)
@@ -125,7 +136,26 @@ def publish(
             checks=(*checks, *evidence.notes),
             stripped=stripped,
         )
-        return _put(folder, files, names[0], inspection, facts, force=force)
+        published = _put(folder, files, names[0], inspection, facts, force=force)
+    if not push:
+        return published
+    from .hub import push as push_to
+
+    (progress or _silent)(f"sending it to {push}")
+    return replace(published, pushed=push_to(published.path, published.card, published.sha256, push))
+
+
+def _require_pushable(repository: str, inspection: Inspection) -> None:
+    """Raise before any work where a file cannot go to a repository."""
+    from .hub import require_hub
+
+    require_hub(repository)
+    if inspection.provenance is None:
+        raise Refused(
+            "has no record, so a repository could not say what no tensor shows",
+            path=inspection.path,
+            hint="convert it to its own layout first: `convert auto FILE OUT`",
+        )
 
 
 def _put(

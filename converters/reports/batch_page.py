@@ -65,9 +65,9 @@ def page_name(task: str) -> str:
 
 
 def _index(rows: Sequence[Row], title: str) -> str:
-    heads = ("output", "input", "target", "network", "classes", "proof", "size", "seconds")
+    heads = ("output", "proof", "target", "network", "input", "classes", "size", "seconds")
     table = html.table(
-        "rows", heads, map(_index_cells, rows), numbers=(4, 6, 7), classes=[_classes(row) for row in rows]
+        "rows", heads, map(_index_cells, rows), numbers=(5, 6, 7), classes=[_classes(row) for row in rows]
     )
     body = f"<p class='soft'>convert batch</p>\n<h1>{html.text(title)}</h1>\n{_cards(rows)}\n{_filtered(table, rows)}"
     return html.page(title, body, style=_filter_style())
@@ -142,11 +142,11 @@ def _index_cells(row: Row) -> tuple[str, ...]:
         output += f'<br><span class="{state}">{state}</span><span class="soft">{reason}</span>'
     return (
         output,
-        html.text(asked.get("input", "")),
-        html.text(asked.get("to") or row.get("mapping", {}).get("target", "")),
-        html.text(row.get("network", "")),
-        html.text(row.get("classes", "")),
         "<br>".join(f'<span class="good">✓</span>&nbsp;{word}' for word in _proofs(row)),
+        html.text(asked.get("to") or row.get("mapping", {}).get("target", "")),
+        f'<span class="whole">{html.text(row.get("network", ""))}</span>',
+        html.text(asked.get("input", "")),
+        html.text(row.get("classes", "")),
         human_size(row["bytes"]) if "bytes" in row else "",
         f"{row['seconds']:.2f}",
     )

@@ -31,6 +31,7 @@ tbody th { font-weight: 400 } .pairs th { color: var(--soft); width: 11rem }
 .wide, .wide code { overflow-wrap: normal } .wide code { white-space: nowrap }
 .wide td:last-child:not(.number) { min-width: 11rem }
 .wide code.long { white-space: normal; overflow-wrap: anywhere; display: inline-block; min-width: 16rem }
+.whole { white-space: nowrap }
 .number { text-align: right; font-variant-numeric: tabular-nums; white-space: nowrap }
 code, pre { font: .875em/1.5 ui-monospace, monospace }
 pre { background: var(--panel); padding: .75rem 1rem; border-radius: .4rem; white-space: pre-wrap }

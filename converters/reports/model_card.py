@@ -28,6 +28,39 @@ BY_NAME_ONLY = "by name only; contents not compared"
 SHOWN_LABELS = 5
 """Names of classes that a card shows."""
 
+_LICENCES = frozenset(
+    {
+        "afl-3.0",
+        "agpl-3.0",
+        "apache-2.0",
+        "bsd",
+        "bsd-2-clause",
+        "bsd-3-clause",
+        "bsd-3-clause-clear",
+        "bsl-1.0",
+    }
+    | {
+        "c-uda",
+        "cc",
+        "cc0-1.0",
+        "isc",
+        "mit",
+        "mpl-2.0",
+        "ms-pl",
+        "ncsa",
+        "other",
+        "unknown",
+        "unlicense",
+        "zlib",
+    }
+    | {f"cc-by{more}-{version}" for more in ("", "-sa", "-nc", "-nc-sa") for version in ("2.0", "3.0", "4.0")}
+    | {"cc-by-nd-4.0", "cc-by-nc-nd-3.0", "cc-by-nc-nd-4.0", "cdla-permissive-1.0", "cdla-permissive-2.0"}
+    | {"gpl", "gpl-2.0", "gpl-3.0", "lgpl", "lgpl-2.1", "lgpl-3.0", "openrail", "pddl", "odbl", "wtfpl"}
+)
+"""The commonest of the names of licences that the Hub takes; it refuses a card with any other."""
+
+_REPOSITORY = re.compile(r"hf://([\w.-]+/[\w.-]+?)(?:@|/)")
+
 MAX_CHAIN = 16
 """Conversions that are followed back: a record is not trusted to end."""
 
@@ -104,7 +137,11 @@ def _front(inspection: Inspection, network: NetworkInfo, facts: CardFacts) -> di
         "parameters": inspection.parameters,
     }
     if licence := facts.licence or (facts.release.licence if facts.release and facts.release_proved else ""):
-        front = {"license": licence.lower(), **front}
+        front = {**_licence(licence), **front}
+    if bases := _bases(inspection.provenance):
+        front["base_model"] = bases
+    if facts.release and facts.release_proved and facts.release.on:
+        front["datasets"] = [facts.release.on.lower().replace(" ", "-")]
     if inspection.multiply_adds:
         front["gflops"] = round(inspection.multiply_adds / 1e9, 1)
     if network.input:
@@ -125,6 +162,19 @@ def _front(inspection: Inspection, network: NetworkInfo, facts: CardFacts) -> di
         }
     front["source"] = [name for name, _ in source_names(inspection.provenance)]
     return front | {"file": facts.file, "size": facts.size, "sha256": facts.sha256}
+
+
+def _licence(licence: str) -> dict[str, str]:
+    """A licence as the Hub writes it: one of its own names, or another with a name."""
+    name = licence.lower()
+    return {"license": name} if name in _LICENCES else {"license": "other", "license_name": name}
+
+
+def _bases(provenance: Any) -> list[str]:
+    """The repositories on the Hub that a chain of conversions began with."""
+    chain = [record.get("address") for _, record in source_names(provenance)]
+    found = [match[1] for each in chain if isinstance(each, str) and (match := _REPOSITORY.match(each))]
+    return list(dict.fromkeys(found))
 
 
 def source_names(provenance: Any) -> list[tuple[str, Any]]:

@@ -137,7 +137,7 @@ def _functional_card(verification: Verification) -> tuple[str, str, str]:
             "good",
             "✓ Functional",
             f"All {len(result.blocks)} blocks agree to {error_text(result.tolerance)} of their largest value{rounded}; "
-            f"the worst is {code(worst.name)} with {error_text(worst.relative)}.{both}",
+            f"the worst is {code(worst.name)} with <span class='whole'>{error_text(worst.relative)}</span>.{both}",
         )
     first = result.first
     return "bad", "✗ Functional", f"{code(first.name)} is the first block to differ: {_off(first)}."

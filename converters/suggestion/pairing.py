@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 from .by_module import fill_rest, pair_vectors
 from .by_order import pair_rest, pair_weights_in_order
 from .compare_values import compare_values
+from .gates import doubt_gates
 from .module_names import doubt_split_modules
 from .rescaled import doubt_rescaled
 from .state import Hints, PairingState
@@ -47,4 +48,5 @@ def propose(
     doubt_split_modules(state)
     compare_values(state)
     doubt_rescaled(state)
+    doubt_gates(state)
     return state.proposal()

@@ -26,26 +26,26 @@ def doubt_rescaled(state: PairingState) -> None:
     by_module: dict[str, str] = {}
     for side in (0, 1):
         for tensor in _loose(state, side):
-            for module in _modules(tensor.name):
+            for module in modules(tensor.name):
                 by_module.setdefault(module, tensor.name)
         for tensor in _vectors_beside_paired(state, side):
             by_size.setdefault(max(tensor.shape, default=1), tensor.name)
     by_size.pop(1, None)
     for i, partner in list(state.pairs.items()):
         left, right = state.sides[0][i], state.sides[1][partner.place]
-        if partner.doubt or _agree(state, i, partner.place):
+        if partner.doubt or agree(state, i, partner.place):
             continue
         names = []
         if not left.is_vector:
-            modules = (next(_modules(tensor.name), "") for tensor in (left, right))
-            names += [by_module[module] for module in modules if module in by_module]
+            owners = [next(modules(tensor.name), "") for tensor in (left, right)]
+            names += [by_module[module] for module in owners if module in by_module]
         names += [by_size[size] for size in channels(left) | channels(right) if size in by_size]
         if names:
             doubt = f"{names[0]!r} has no partner, and may be part of its values"
             state.take(i, partner.place, partner.why, doubt)
 
 
-def _agree(state: PairingState, i: int, j: int) -> bool:
+def agree(state: PairingState, i: int, j: int) -> bool:
     """Whether two tensors have the same values, but for the rounding of a factor."""
     if state.equal is None:
         return False
@@ -69,14 +69,14 @@ def _loose(state: PairingState, side: int) -> Iterator[TensorFingerprint]:
     filled = {entry.tensor.name for entry in state.filled[side]}
     unpaired = set(state.unpaired(side))
     norms = {
-        next(_modules(tensor.name), "")
+        next(modules(tensor.name), "")
         for place, tensor in enumerate(tensors)
         if place not in unpaired and state.role(side, place) in ("mean", "variance")
     }
     for place, tensor in enumerate(tensors):
         if place not in unpaired and not (tensor.name in filled and tensor.values):
             continue
-        beside = state.role(side, place) in ("scale", "shift") and next(_modules(tensor.name), "") in norms
+        beside = state.role(side, place) in ("scale", "shift") and next(modules(tensor.name), "") in norms
         if not (tensor.is_vector and beside) and not _is_neutral(state, side, place):
             yield tensor
 
@@ -99,17 +99,17 @@ def _vectors_beside_paired(state: PairingState, side: int) -> Iterator[TensorFin
             module
             for place in kernels
             if (place in loose) == unpaired
-            for module in _modules(state.sides[side][place].name)
+            for module in modules(state.sides[side][place].name)
         }
         for unpaired in (False, True)
     )
     for tensor in _loose(state, side):
-        nearest = next((one for one in _modules(tensor.name) if one in paired or one in alone), "")
+        nearest = next((one for one in modules(tensor.name) if one in paired or one in alone), "")
         if tensor.is_vector and (nearest in paired or nearest not in alone):
             yield tensor
 
 
-def _modules(name: str) -> Iterator[str]:
+def modules(name: str) -> Iterator[str]:
     """The modules that a tensor is in, the innermost first, each with its separator at the end."""
     pieces: Iterable[str] = _PIECE.findall(name)
     yield from reversed(list(accumulate(pieces)))

@@ -86,19 +86,25 @@ def suggest(
     output: str | os.PathLike[str],
     *,
     values: bool = True,
+    entry_left: str | None = None,
+    entry_right: str | None = None,
     force: bool = False,
 ) -> Suggestion:
     """Propose a mapping from the names of one checkpoint to those of another, and write it to ``output``.
 
     Equal values, families of names, shapes and the files' order decide, see `suggestion.pairing`; without ``values`` no
-    tensor is read. What is unsure is written apart, and is not used until a person moves it. Raises `Refused` where
+    tensor is read. What is unsure is written apart, and is not used until a person moves it. ``entry_left`` and
+    ``entry_right`` name a state dict in a PyTorch file, or averages in a TensorFlow checkpoint. Raises `Refused` where
     the files have nothing in common, and whatever `convert` raises for files that it cannot read.
     """
     left, right, output = os.fspath(left), os.fspath(right), os.fspath(output)
     for path in (left, right):
         refuse_input(path, output)
     refuse_early(output, force=force)
-    with open_checkpoint(left) as left_file, open_checkpoint(right) as right_file:
+    with (
+        open_checkpoint(left, entry=entry_left) as left_file,
+        open_checkpoint(right, entry=entry_right) as right_file,
+    ):
         sides = _side(left_file, right_file, values=values), _side(right_file, left_file, values=values)
         proposal = _propose(*sides, values=values)
         refuse_other_network(proposal, left, right)

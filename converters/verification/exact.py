@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from converters.conversion.operations.values import Cast, Scale, ShiftVariance
 from converters.conversion.plan import NOTHING, make_plan
 from converters.conversion.provenance import (
-    EPS_ERROR,
     describe_origin,
     info_after_undo,
     read_original,
@@ -17,11 +16,11 @@ from converters.conversion.provenance import (
 from converters.conversion.row import Undo
 from converters.errors import Refused
 from converters.mapping.names import BATCHES
-from converters.mapping.variants import BN_EPS
 from converters.printable import shape_text, short_name
 from converters.tensor import filled, same_bytes
 
 from .outcome import ROUNDED, ChangedTensor, ExactResult
+from .recorded_facts import record_faults
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Mapping
@@ -54,7 +53,7 @@ def compare_bytes(
             *_unequal_copies(plan, output, canonical),
         ),
         dropped=source.match.dropped,
-        record=tuple(_record_faults(source, output)),
+        record=tuple(record_faults(source, output)),
         rounded=len(rounded),
     )
 
@@ -230,51 +229,6 @@ def _unequal_copies(plan: Plan, output: Identified, canonical: Mapping[str, str]
             target = targets.get(name, name)
             why = f"the output stores it twice, and {copy} differs from {name}"
             yield ChangedTensor(target, canonical.get(target, target), why)
-
-
-def _record_faults(source: Identified, output: Identified) -> Iterator[str]:
-    """In words, what the output's record says of preprocessing and classes that contradicts the source."""
-    network = (output.checkpoint.provenance or {}).get("network") or {}
-    recorded, expected = network.get("input", {}), source.info.input
-    for name in ("order", "range", "mean", "std", "mean_cube"):
-        if network and name in expected and recorded.get(name) != expected[name]:
-            found = _value_text(recorded[name]) if name in recorded else "missing"
-            yield f"{name} {found} instead of {_value_text(expected[name])}"
-    yield from _settings_faults(source, output)
-    if "labels_file" in recorded:  # the user's, of which the source says nothing
-        if len(recorded.get("labels", ())) != output.info.classes:
-            yield f"{len(recorded.get('labels', ()))} labels for {output.info.classes} classes"
-        return
-    if network and output.info.classes and len(recorded.get("labels", ())) != len(expected.get("labels", ())):
-        yield f"{len(recorded.get('labels', ()))} labels instead of {len(expected.get('labels', ()))}"
-    labels = zip(recorded.get("labels", ()), expected.get("labels", ()), strict=False)
-    if wrong := [number for number, (label, other) in enumerate(labels) if label != other]:
-        yield f"{len(wrong)} wrong labels, the first of class {wrong[0]}"
-
-
-def _settings_faults(source: Identified, output: Identified) -> Iterator[str]:
-    """In words, which settings of the output's network, as its record says them or leaves them out, are not the
-    source's once the conversions that the records tell of are undone."""
-    record = output.checkpoint.provenance
-    if not record or "network" not in record:
-        return
-    found, wanted = _settings_before(output), _settings_before(source)
-    for name, expected in wanted.items():
-        value = found.get(name, expected)
-        is_equal = abs(value - expected) <= EPS_ERROR if name == BN_EPS else value == expected
-        if not is_equal:
-            yield f"{name} {_value_text(value)} instead of {_value_text(expected)}"
-
-
-def _settings_before(side: Identified) -> Mapping[str, Any]:
-    """The settings of the file that a side was first converted from."""
-    record = side.checkpoint.provenance
-    undo = undo_operations(record, side.checkpoint.tensors)
-    return info_after_undo(side.info, record, undo).settings
-
-
-def _value_text(value: Any) -> str:
-    return " ".join(f"{item:g}" for item in value) if isinstance(value, (list, tuple)) else str(value)
 
 
 def _difference(left: Tensor, right: Tensor) -> str:

@@ -179,12 +179,12 @@ def _run_source(
 
 
 def _compare_own_graph(output: Identified, run: SourceRun) -> BlockResult:
-    """What the graph in an ONNX output computes, compared with the source's network."""
+    """What the graph in an ONNX output gives, compared with the source's network: the first of its outputs, whatever
+    else in it has the same name."""
     name = run.net.output
     try:
         graph = own_graph(output.checkpoint.path)
-        wanted = name if name in graph.values else graph.output
-        value = graph.run(fed_to(run.net, run.inputs), [wanted])[wanted]
+        value = graph.run(fed_to(run.net, run.inputs), [graph.output])[graph.output]
     except Refused as error:
         fault = f"{error.told.what}: {error.where}" if error.where else error.told.what
         return one_sided("graph", name, run.values[name].shape, fault)
@@ -231,8 +231,12 @@ def _clips(source: Identified, output: Identified) -> dict[str, Any]:
     """The settings by which both sides take the source's clips: those that differ as one side's clips have what the
     other side's network chooses itself."""
     before, after = source.info.settings, output.info.settings
-    words = source.match.variant.table.given
-    return {name: before[name] for name, word in words.items() if word in (before[name], after.get(name))}
+    given = source.match.variant.table.given
+    return {
+        name: before[name]
+        for name, words in given.items()
+        if not {before[name], after.get(name)}.isdisjoint(words)
+    }
 
 
 def _project_network(

@@ -14,13 +14,20 @@ if TYPE_CHECKING:
 
 class OwnGraph(Record):
     """An ONNX model: the names of its ``inputs`` to feed, of the values that its nodes compute, and of its first
-    ``output``, or of what a Softmax at the end takes. ``shape`` is that of the first input, 0 where any size fits."""
+    ``output``. Where that is what a Softmax gives, ``before_softmax`` is what it takes, else "". ``shape`` is that of
+    the first input, 0 where any size fits."""
 
     path: str
     inputs: tuple[str, ...]
     shape: tuple[int, ...]
     values: frozenset[str]
     output: str
+    before_softmax: str
+
+    @property
+    def logits(self) -> str:
+        """The output, or what a Softmax makes probabilities of."""
+        return self.before_softmax or self.output
 
     @property
     def clip_size(self) -> tuple[int, ...] | None:
@@ -30,7 +37,8 @@ class OwnGraph(Record):
 
     def run(self, arrays: Sequence[Any], wanted: Sequence[str]) -> dict[str, Any]:
         """The values ``wanted`` for ``arrays`` as inputs, in order. Raises `Refused` where onnxruntime cannot load the
-        model or run it on them."""
+        model or run it on them, and where `logits` are wanted of which its Softmax makes something else than
+        the probabilities of the classes."""
         if len(arrays) != len(self.inputs):
             raise Refused(
                 f"its graph takes {len(self.inputs)} inputs, its network {len(arrays)}", path=self.path
@@ -41,7 +49,12 @@ class OwnGraph(Record):
         for name in wanted:
             if name not in listed:
                 model.graph.output.add().name = name
-        return run(model.SerializeToString(), dict(zip(self.inputs, arrays, strict=True)), wanted)
+        feeds = dict(zip(self.inputs, arrays, strict=True))
+        if self.before_softmax not in wanted:
+            return run(model.SerializeToString(), feeds, wanted)
+        values = run(model.SerializeToString(), feeds, [*wanted, self.output])
+        _require_probabilities(values[self.before_softmax], values[self.output], self.path)
+        return values
 
 
 def own_graph(path: str) -> OwnGraph:
@@ -50,9 +63,9 @@ def own_graph(path: str) -> OwnGraph:
     made_by = {name: node for node in graph.node for name in node.output}
     if not graph.output:
         raise Refused("its graph has no output", path=path)
-    output = graph.output[0].name
+    output, before = graph.output[0].name, ""
     if output in made_by and made_by[output].op_type == "Softmax" and not made_by[output].domain:
-        output = made_by[output].input[0]
+        before = made_by[output].input[0]
     weights = {tensor.name for tensor in graph.initializer}
     inputs = [value for value in graph.input if value.name not in weights]
     return OwnGraph(
@@ -61,15 +74,27 @@ def own_graph(path: str) -> OwnGraph:
         shape=tuple(size.dim_value for size in inputs[0].type.tensor_type.shape.dim) if inputs else (),
         values=frozenset(made_by),
         output=output,
+        before_softmax=before,
     )
 
 
+def _require_probabilities(logits: Any, given: Any, path: str) -> None:
+    """Raise `Refused` where these are not the probabilities of the classes, the second axis of ``logits``."""
+    import numpy
+
+    with numpy.errstate(all="ignore"):  # of Inf and NaN, which are reported with the block
+        exponentials = numpy.exp(logits - logits.max(axis=1, keepdims=True))
+        right = exponentials / exponentials.sum(axis=1, keepdims=True)
+    if not numpy.allclose(right, given, rtol=0, atol=1e-5, equal_nan=True):
+        raise Refused("its graph ends with a Softmax, but not over the classes", path=path)
+
+
 def own_blocks(graph: OwnGraph, blocks: Mapping[str, str]) -> dict[str, str]:
-    """The blocks of a source network that a file's graph computes under their names. The last one is there in any
-    case: it is what the graph computes."""
+    """The blocks of a source network that a file's graph computes under their names. Logits are there in any case:
+    they are what the graph gives, whatever else in it has their name."""
     found = {label: name for label, name in blocks.items() if name in graph.values}
     last = list(blocks)[-1]
-    return found if last in found else {**found, last: graph.output}
+    return found if last in found and last != "logits" else {**found, last: graph.logits}
 
 
 def _take_any_number(graph: Any, inputs: Sequence[str]) -> None:

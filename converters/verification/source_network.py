@@ -96,7 +96,7 @@ def exported_net(path: str) -> SourceNet:
         framework="PyTorch",
         ops=(),
         inputs=dict.fromkeys(graph.inputs, ()),
-        blocks={"logits": graph.output},
+        blocks={"logits": graph.logits},
         axes="frames" if len(graph.shape) == 4 else "NCTHW",
     )
 

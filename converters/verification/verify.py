@@ -27,6 +27,7 @@ from converters.mapping.variants import BN_EPS
 from .exact import compare_bytes
 from .functional import compare
 from .outcome import FUNCTIONAL, REQUIREMENTS, TOLERANCES, RunOptions, Verification
+from .recorded_facts import unproved_claims
 
 if TYPE_CHECKING:
     import torch
@@ -111,6 +112,7 @@ def _verify(
     exact = compare_bytes(source, output, options.say)
     compared = perf_counter()
     functional, declared, skipped = compare(source, output, hints, options)
+    declared = declared._replace(notes=(*declared.notes, *unproved_claims(source, output)))
     ran = perf_counter()
     return Verification(
         source=source.checkpoint.path,

@@ -626,11 +626,46 @@ def test_results_that_cannot_be_written_end_it_and_are_resumed(small, monkeypatc
     )
 
 
+FAILED = {
+    "task": "",
+    "spec": "",
+    "tool": "",
+    "seconds": 0,
+    "state": "failed",
+    "error": {"text": "", "faults": []},
+}
+DONE = {
+    **FAILED,
+    "state": "converted",
+    "input": {"sha256": "", "size": 1, "version": []},
+    "output": {"files": [["a", 1, ""]], "version": ""},
+    "mapping": {"source": "", "target": "", "network": "", "sha256": ""},
+    "bytes": 1,
+    "notes": [],
+    "text": "",
+    "network": "",
+    "classes": 2,
+    "verification": {"text": "", "blocks": 1, "worst": None},
+}
+
+
+@pytest.mark.parametrize("row", [FAILED, DONE])
+def test_wrong_fields_with_a_right_checksum_are_no_result(row):
+    assert parse_line(dump_line(row)) == row
+    needed = row.keys() - {"network", "classes", "verification"} - ({"error"} if row is DONE else set())
+    for name in needed:
+        assert parse_line(dump_line({key: value for key, value in row.items() if key != name})) is None
+        for value in (None, {}, [[]], -1, 1e300, True):
+            assert parse_line(dump_line({**row, name: value})) is None, (name, value)
+    for wrong in ([], None, "x", {**row, "state": "kept"}, {**row, "state": []}):
+        assert parse_line(dump_line(wrong)) is None
+
+
 def test_a_torn_or_damaged_line_is_no_result(tmp_path, monkeypatch):
     path = tmp_path / "r.jsonl"
     with Results(str(path)) as results:
         for number in range(3):
-            results.append({"task": str(number), "state": "converted", "seconds": 0.1})
+            results.append({**FAILED, "task": str(number)})
     whole = path.read_bytes()
     monkeypatch.setattr("converters.batches.results.os.fsync", lambda _: None)
     for cut in range(len(whole)):
@@ -639,7 +674,7 @@ def test_a_torn_or_damaged_line_is_no_result(tmp_path, monkeypatch):
             assert results.damaged == 0
             assert list(results.rows) == [str(n) for n in range(whole[:cut].count(b"\n"))]
             assert path.read_bytes() == whole[: whole[:cut].rfind(b"\n") + 1]
-            results.append({"task": "new", "state": "failed"})
+            results.append({**FAILED, "task": "new"})
         with Results(str(path)) as results:
             assert "new" in results.rows
     line = len(whole) // 3

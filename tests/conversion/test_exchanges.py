@@ -60,8 +60,9 @@ def test_no_exchange_where_the_direction_is_the_same():
 
 
 @pytest.mark.full
-def test_either_direction_computes_the_same_after_the_exchange_and_another_without():
-    layout, other, one = load_layout("tsm"), load_layout("mmaction2"), layout_weights.variant("tsm-r50")
+@pytest.mark.parametrize("name", ["tsm-r18", "tsm-r50"])
+def test_either_direction_computes_the_same_after_the_exchange_and_another_without(name):
+    layout, other, one = load_layout("tsm"), load_layout("mmaction2"), layout_weights.variant(name)
     tensors = layout_weights.seeded(layout, one)
     match = match_file(layout, tensors)
     info = network_info(match, None, requested={"shift_first": "previous"})
@@ -79,9 +80,9 @@ def test_either_direction_computes_the_same_after_the_exchange_and_another_witho
     back = {name.removeprefix("module."): tensor for name, tensor in back.items()}
     assert back.keys() - tensors.keys() == {name for name in back if name.endswith("num_batches_tracked")}
     changed = {name for name, tensor in tensors.items() if back[name].tobytes() != tensor.tobytes()}
-    assert (
-        "base_model.layer1.0.conv3.weight" in changed
-    )  # who knows nothing of the other direction keeps this one
+    last = "conv2" if name == "tsm-r18" else "conv3"
+    # who knows nothing of the other direction keeps this one
+    assert f"base_model.layer1.0.{last}.weight" in changed
 
 
 def test_a_target_that_cannot_shift_as_many_channels_is_refused():
@@ -91,16 +92,24 @@ def test_a_target_that_cannot_shift_as_many_channels_is_refused():
         layout_weights.moved(layout_weights.shells("tsm", "tsm-r50"), match, info, load_layout("mmaction2"))
 
 
-@pytest.mark.parametrize("segments", [4, 16])
-def test_a_target_that_shifts_by_its_segments_takes_no_others(segments):
+@pytest.mark.parametrize(
+    ("told", "need"),
+    [
+        ({"segments": 4}, "segments = 4, shift_div = 8"),
+        ({"segments": 16}, "segments = 16, shift_div = 8"),
+        ({"shift_div": 6}, "shift_div = 6"),
+    ],
+)
+def test_a_target_that_shifts_by_its_segments_takes_no_others(told, need):
     """PaddleVideo shifts C / segments, so 16 segments with eighths of the channels are no network of its."""
     match = match_file(load_layout("tsm"), layout_weights.shells("tsm", "tsm-r50"))
-    info = network_info(match, None, requested={"segments": segments})
-    with pytest.raises(Refused, match=f"segments = 8 where these weights need segments = {segments}"):
+    info = network_info(match, None, requested=told)
+    number = "its code has one number for segments and shift_div, which may be 4, 8, 16, 32 or 64"
+    with pytest.raises(Refused, match=f"{number}, and these weights need {need}"):
         layout_weights.moved(layout_weights.shells("tsm", "tsm-r50"), match, info, load_layout("paddlevideo"))
 
 
-@pytest.mark.parametrize("told", [{}, {"segments": 8}, {"segments": 16, "shift_div": 16}])
+@pytest.mark.parametrize("told", [{}, {"segments": 8}, {"segments": 16, "shift_div": 16}, {"shift_div": 4}])
 def test_segments_that_a_group_is_one_of_so_many_parts_of_are_taken(told):
     match = match_file(load_layout("tsm"), layout_weights.shells("tsm", "tsm-r50"))
     plan = make_plan(

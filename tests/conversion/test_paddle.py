@@ -66,6 +66,22 @@ def test_round_the_projects_with_the_same_logits(tmp_path: Path) -> None:
 
 
 @pytest.mark.full
+def test_another_number_of_segments_there_and_back(tmp_path: Path) -> None:
+    """A fourth of the channels moves between four frames: in Paddle's operators as in the converted file."""
+    golden = np.load(GOLDENS / "tsm-r50-8seg_8x64x64.npz")
+    source, output, back = (tmp_path / name for name in ("a.pdparams", "b.pth", "c.pdparams"))
+    paddle_files.write_golden(source, golden)
+    np.save(tmp_path / "clip.npy", paddle_files.golden_clip(golden))
+    told = {"variant": "tsm-r50", "settings": {"segments": 4}}
+    convert(source, output, source="paddlevideo", **told)
+    result = verify(source, output, clip=tmp_path / "clip.npy", **told)
+    assert result.ok
+    assert result.functional is not None
+    convert(output, back, source="native", to="paddlevideo")
+    assert back.read_bytes() == source.read_bytes()
+
+
+@pytest.mark.full
 def test_a_wrong_direction_is_found(tmp_path: Path) -> None:
     """The weights under mmaction2's names, but with the channels where PaddleVideo has them."""
     golden = np.load(GOLDENS / "tsm-r50-8seg_8x64x64.npz")

@@ -15,7 +15,7 @@ from converters.mapping.globs import is_for
 from converters.mapping.layout_tables import load_layout, models
 from converters.mapping.match import match_file
 from converters.mapping.names import tensor_slots
-from converters.mapping.network_info import differing_settings, layout_settings, network_info
+from converters.mapping.network_info import layout_settings, network_info, own_settings_apart
 from converters.mapping.table_files import network_names
 from converters.mapping.variants import is_detector, own_eps, settings, variants
 from converters.tensor import Held, Tensor
@@ -47,11 +47,10 @@ def model_of(layout: str, variant: Variant) -> str:
 def fixes_other_settings(source: LayoutTable, target: LayoutTable, variant: Variant) -> bool:
     """Whether a target's code fixes a setting to another value than a source's network has."""
     apart = (
-        differing_settings(layout_settings(source, variant)[0], layout_settings(target, variant))
-        if settings(variant)
-        else {}
+        own_settings_apart(layout_settings(source, variant)[0], target, variant) if settings(variant) else {}
     )
-    return any(name in target.support_for(variant.name).fixed for name in apart)
+    support = target.support_for(variant.name)
+    return any(name in (*support.fixed, *support.one_number.settings) for name in apart)
 
 
 def keeps_statistics(layout: LayoutTable) -> bool:

@@ -15,7 +15,7 @@ def plain(value: OtherValue) -> Any:
     array, what it is."""
     if value.parts is not None:
         parts = list(value.parts())
-        if value.kind in ("list", "tuple"):
+        if value.kind in ("list", "tuple", "set", "frozenset", "torch.Size"):
             return [plain(part) for _, part in parts]
         return {name: plain(part) for name, part in parts}
     if value.data is None:

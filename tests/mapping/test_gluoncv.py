@@ -109,6 +109,12 @@ def test_classes_are_spelt_as_in_the_data_sets(classes: int, names: set[str]) ->
     assert names <= {*labels}
 
 
+def test_a_layout_that_takes_other_clips_is_not_the_same_function_of_them() -> None:
+    one = layout_weights.variant("slowfast-r50")
+    assert exactness(one, GLUONCV, load_layout("mmaction2")).kind == "clips"
+    assert exactness(one, GLUONCV, load_layout("native")).kind == "exact"
+
+
 @pytest.mark.full
 def test_a_record_says_which_clips_the_output_takes(tmp_path: Path) -> None:
     one = layout_weights.variant("slowfast-r50")
@@ -194,10 +200,10 @@ def test_both_pathways_frames_in_one_clip() -> None:
             model.fast_frames(frames)
     assert network("slowfast-r50", alpha=8).fast_frames(36) == 36
     model = network("slowfast-r101", alpha=4, slow_frames="appended")
-    assert [model.fast_frames(frames) for frames in (10, 40, 80)] == [8, 32, 64]
-    for frames in (44, 45, 85):
-        with pytest.raises(ValueError, match=f"a clip of 40 or 80 frames, got {frames}"):
-            model.slow_indices(frames)
+    assert [model.fast_frames(frames) for frames in (10, 40, 45, 80)] == [8, 32, 32, 32]
+    model = network("slowfast-50-50-r101", alpha=4, slow_frames="appended-64")
+    assert [model.fast_frames(frames) for frames in (40, 80, 85)] == [32, 64, 64]
+    assert model.slow_indices(85).tolist() == [*range(64, 80)]
 
 
 def test_segments_are_averaged_before_fc6() -> None:

@@ -10,6 +10,7 @@ from converters import Refused
 from converters.conversion.notes import input_notes
 from converters.conversion.plan import make_plan
 from converters.conversion.recognize import recognize
+from converters.errors import UsageError
 from converters.formats.checkpoint import Checkpoint
 from converters.mapping.layout_tables import load_layout
 from converters.mapping.match import others_that_fit
@@ -56,6 +57,16 @@ def test_mmaction2s_shared_names_are_tsns_unless_something_else_is_asked_for() -
         assert info.settings.get("pool1_padding", 0) == 0
 
 
+@pytest.mark.parametrize("asked", [None, "slowonly_8x8_temporal_max"])
+def test_a_model_that_was_asked_for_is_not_said_to_fit_too(asked: str | None) -> None:
+    file = opened(layout_weights.shells("mmaction2", "slowonly-ava-r50"))
+    found = recognize(file, "mmaction2", variant=asked)
+    info = network_info(found, None, model=asked)
+    assert info.settings["roi_frames"] == ("max" if asked else "mean")
+    said = [note for note in input_notes(file, found, info) if "also those of" in note]
+    assert len(said) == (asked is None)
+
+
 def test_a_record_says_which_it_is() -> None:
     tensors = layout_weights.shells("mmaction2", "resnet2d-50")
     asked = network_info(recognize(opened(tensors), None, variant="c2d-r50"), None)
@@ -85,7 +96,7 @@ def test_paddlevideos_shared_names_are_asked_for(variant: str, models: tuple[str
         assert network_info(asked, None, model=model).settings["shift_first"] == "previous"
 
 
-@pytest.mark.parametrize("depth", [50, 101, 152])
+@pytest.mark.parametrize("depth", [18, 50, 101, 152])
 @pytest.mark.parametrize(
     "change",
     [
@@ -140,3 +151,39 @@ def test_both_modes_of_mmaction2s_non_local_blocks_are_asked_for() -> None:
         for name in ("tsm-r50-nl-embedded-gaussian", "tsm-r50-nl-dot-product")
     }
     assert [*weights.values()] == ["softmax", "mean"]
+
+
+def shells(layout: str, variant: str) -> Checkpoint:
+    return opened(layout_weights.shells(layout, variant), format_=load_layout(layout).format)
+
+
+@pytest.mark.parametrize(
+    ("layout", "variant", "model"),
+    [
+        ("paddlevideo", "tsm-r50", "tsm-r50-8seg"),
+        ("mmaction2", "i3d-nl-mmaction2-r50", "i3d_r50_nl_dot_product"),
+        ("gluoncv", "slowfast-r50", "slowfast_4x16_resnet50"),
+    ],
+)
+def test_a_model_has_the_settings_of_its_layout_under_the_canonical_names_too(layout, variant, model):
+    own, canonical = (
+        network_info(recognize(shells(name, variant), name, variant=variant), None, model=model)
+        for name in (layout, "native")
+    )
+    assert canonical.settings == own.settings
+
+
+@pytest.mark.parametrize("told", [{"segments": 4}, {"shift_div": 4}, {"segments": 4, "shift_div": 4}])
+def test_settings_that_are_one_number_choose_a_model_and_its_clip(told):
+    match = recognize(shells("paddlevideo", "tsm-r50"), "paddlevideo", variant="tsm-r50")
+    info = require_unambiguous(network_info(match, None, requested=told), "x")
+    assert (info.settings["segments"], info.settings["shift_div"]) == (4, 4)
+    assert info.settings["shift_first"] == "previous"
+    assert info.input["clip"] == [4, 224, 224]
+
+
+@pytest.mark.parametrize("told", [{"segments": 4, "shift_div": 8}, {"segments": 5}, {"segments": 0}])
+def test_settings_that_are_one_number_may_not_be_others(told):
+    match = recognize(shells("paddlevideo", "tsm-r50"), "paddlevideo", variant="tsm-r50")
+    with pytest.raises(UsageError, match="one number for segments and shift_div, which may be 4, 8"):
+        network_info(match, None, requested=told)

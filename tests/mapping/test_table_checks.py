@@ -86,8 +86,8 @@ SLIPS = {
         name="gluoncv",
     ),
     "word of a setting": Slip(
-        'slow_frames = "appended"',
-        'slow_frames = "apended"',
+        'slow_frames = ["appended", "appended-64"]',
+        'slow_frames = ["apended", "appended-64"]',
         "given.slow_frames",
         "'appended'",
         "networks",

@@ -13,7 +13,7 @@ from converters.formats.checkpoint import Checkpoint
 from converters.mapping.layout_tables import readable_layouts
 from converters.mapping.names import tensor_slots
 from converters.mapping.readable_networks import readable_variants
-from converters.mapping.training_state import LOSSES, METRICS, PROFILERS, left_aside
+from converters.mapping.training_state import BESIDE, LOSSES, METRICS, PROFILERS, left_aside
 from tests.helpers.layout_weights import shell, shells, sizes
 
 if TYPE_CHECKING:
@@ -65,6 +65,45 @@ def test_buffers_of_losses_and_metrics_are_left_aside(name: str, network: str, o
     assert (match.variant.name, match.prefix) == ("r3d-18", network)
     assert (match.aside, match.dropped) == ({outside + name: kind}, (outside + name,))
     assert file_names(match) == list(tensors)
+
+
+BESIDE_IT = {
+    "val_map": {"tp": ((51,), "int64"), "fp": ((51,), "int64")},
+    "map": {"detection_scores": ((51, 7), "int64"), "thresholds": ((101,), "float32")},
+    "ap": {"TPs": ((51, 51), "float32"), "weight": ((), "float32")},
+    "test.ema": {"total": ((), "int64"), "mean": ((1,), "float32")},
+    "ranks": {"weight": ((), "float64")},
+    "seen": {"": ((), "int64")},
+}
+
+
+@pytest.mark.parametrize("module", BESIDE_IT)
+@pytest.mark.parametrize(("network", "outside"), [("", ""), ("model.", ""), ("module.net.", "module.")])
+def test_modules_without_weights_beside_the_network_are_left_aside(
+    module: str, network: str, outside: str
+) -> None:
+    more = {
+        name: shell(name, shape, dtype)
+        for leaf, (shape, dtype) in BESIDE_IT[module].items()
+        for name in [f"{outside}{module}.{leaf}".rstrip(".")]
+    }
+    if module == "seen" and (outside or not network):
+        return
+    tensors = under(network, shells("torchvision", "r3d-18"))
+    match = recognized({**tensors, **more})
+    assert (match.variant.name, match.prefix) == ("r3d-18", network)
+    assert match.aside == dict.fromkeys(more, BESIDE)
+    assert file_names(match) == list(tensors)
+
+
+@pytest.mark.parametrize(
+    "name", ["model.layer1.0.act.alpha", "model.layer1.mask", "scale", "map.codes.weight"]
+)
+def test_what_is_inside_the_network_is_not_left_aside(name: str) -> None:
+    tensors = under("model.", shells("torchvision", "r3d-18")) | {name: shell(name, (7,))}
+    with pytest.raises(Refused) as caught:
+        recognized(tensors)
+    assert caught.value.faults == (f"unused: {name}",)
 
 
 @pytest.mark.parametrize("leaves", [("total_ops", "total_params"), ("__flops__",)])

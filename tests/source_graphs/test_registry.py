@@ -27,11 +27,12 @@ SOURCES = [name for name in layout_names() if load_layout(name).format != "pytor
 OF_PYTORCH = [
     (layout, variant)
     for layout, variants_ in {
-        "tsm": ("tsm-r50", "tsm-r101", "tsm-nl-r50", "tsm-block-r50", "resnet2d-50"),
+        "tsm": ("tsm-r18", "tsm-r50", "tsm-r101", "tsm-nl-r50", "tsm-block-r50", "resnet2d-50"),
         "mmaction2": (
             "tsm-r50",
             "tsm-nl-mmaction2-r50",
             "tsm-nl-gaussian-r50",
+            "resnet2d-18",
             "resnet2d-101",
             "c2d-r50",
             "x3d-m",

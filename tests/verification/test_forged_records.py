@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import copy
+import json
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -12,12 +14,12 @@ import converters.verification.verify as verification
 from converters import convert, verify
 from converters.conversion.rounding import pack
 from converters.errors import ConverterError
-from tests.helpers import selection, vmz_files
+from tests.helpers import in_memory, layout_weights, selection, vmz_files
 from tests.helpers.in_memory import not_run
 from tests.verification.test_verify import File
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterator
     from pathlib import Path
 
 
@@ -133,3 +135,96 @@ def test_other_dtypes_are_not_bit_for_bit(change: str, files, tmp_path: Path, mo
     except ConverterError:
         return
     assert not found.ok
+
+
+WRONG = [None, "x", [], {}, 2, 0.5, "float16"]
+"""Values of which each is a wrong one of most fields."""
+
+FREE = ("tool", "crc32", "sha256", "notes", "dropped", "model", "choices", "name")
+"""What a source cannot tell: what was done to another file, in words, with which version, and what it was called."""
+
+
+def places(value: Any, at: tuple[str, ...] = ()) -> Iterator[tuple[str, ...]]:
+    """The places of all fields of a record that a source contradicts or proves."""
+    for name, inner in value.items() if isinstance(value, dict) else ():
+        if name not in FREE:
+            yield (*at, name)
+            yield from places(inner, (*at, name))
+
+
+def lies(record: dict[str, Any]) -> Iterator[tuple[tuple[str, ...], dict[str, Any]]]:
+    """The record with each field left out, and with wrong values of each."""
+    for place in places(record):
+        for value in (KeyError, *WRONG):
+            lie = copy.deepcopy(record)
+            inner = lie
+            for name in place[:-1]:
+                inner = inner[name]
+            if inner[place[-1]] == value:
+                continue
+            if value is KeyError:
+                del inner[place[-1]]
+            else:
+                inner[place[-1]] = value
+            yield (*place, str(value)), lie
+
+
+@pytest.mark.parametrize(
+    ("variant", "source", "target"),
+    selection.first_of(
+        [
+            ("movinet-a0-base", "movinet", "movinet-pytorch"),
+            ("ir-csn-26", "vmz", "mmaction"),
+            ("ir-csn-26", "native", "mmaction"),
+            ("tsm-r50", "tsm", "mmaction2"),
+        ],
+        0,
+    ),
+)
+def test_every_lie_of_a_record_is_said(
+    variant: str, source: str, target: str, tmp_path: Path, monkeypatch
+) -> None:
+    one = layout_weights.variant(variant)
+    model = layout_weights.model_of(source, one)
+    given = in_memory.opened(source, in_memory.seeded(source, one), None)
+    made, result = in_memory.convert(given, source, target, tmp_path, monkeypatch, variant=model)
+    true = json.loads(json.dumps(result.provenance))
+
+    def says_nothing(record: dict[str, Any]) -> bool:
+        try:
+            output = in_memory.opened(target, made, record)
+            found = in_memory.verify(given, output, (source, target), monkeypatch, variant=model)
+        except ConverterError:
+            return False
+        return found.ok and not found.declared.notes
+
+    assert says_nothing(true)
+    believed = [place for place, lie in lies(true) if says_nothing(lie)]
+    assert not believed
+
+
+def test_what_the_record_has_is_said_in_words(tmp_path: Path, monkeypatch) -> None:
+    one = layout_weights.variant("ir-csn-26")
+    given = in_memory.opened("vmz", in_memory.seeded("vmz", one), None)
+    made, result = in_memory.convert(given, "vmz", "mmaction", tmp_path, monkeypatch)
+
+    def said(change: Callable[[dict[str, Any]], object]) -> tuple[str, ...]:
+        record = json.loads(json.dumps(result.provenance))
+        change(record)
+        output = in_memory.opened("mmaction", made, record)
+        found = in_memory.verify(given, output, ("vmz", "mmaction"), monkeypatch)
+        assert found.ok == (not found.exact.record)
+        return (*found.exact.record, *found.declared.notes)
+
+    says = {
+        "licence x instead of": lambda record: record["network"].update(licence="x"),
+        "classes 2 instead of": lambda record: record["network"].update(classes=2),
+        "nothing of the network": lambda record: record.pop("network"),
+        "no origin": lambda record: record.pop("origin"),
+        "another origin than the source is: dtype": lambda record: record["origin"].update(dtype="float16"),
+        "source's scope x instead of": lambda record: record["source"].update(scope="x"),
+        "mapping's network x": lambda record: record["mapping"].update(network="x"),
+        "another file than the source": lambda record: record["source"].update(size=2),
+    }
+    for words, change in says.items():
+        assert any(words in fault for fault in said(change)), words

@@ -56,6 +56,7 @@ def clip_of(folder: Path, frames: int) -> Path:
         ("tsm", "tsm-r50", None, "paddlevideo", 8),
         ("mmaction2", "tsm-r50", None, "tsm", 5),
         ("tsm", "tsm-r101", None, "native", 4),
+        ("mmaction2", "tsm-r18", None, "tsm", 3),
         ("tsm", "tsm-block-r50", None, "mmaction2", 4),
         ("tsm", "tsm-nl-r50", None, "native", 4),
         ("tsm", "resnet2d-50", None, "mmaction2", 2),
@@ -78,7 +79,7 @@ def test_every_block_is_that_of_the_projects_own_network(
     assert proof.functional is not None
     blocks = {block.name: block for block in proof.functional.blocks}
     assert blocks["logits"].relative <= TOLERANCE
-    assert {"stem", "layer1.0", "layer4.2", "pool"} <= blocks.keys()
+    assert {"stem", "layer1.0", "layer4.1", "pool"} <= blocks.keys()
     assert not any(block.fault for block in blocks.values())
 
 

@@ -37,7 +37,7 @@ def open_arrays(file: SourceFile, kind: str, options: ReadOptions) -> Checkpoint
             from converters.formats.npz.objects import pickled
 
             raise pickled(file, short_name(npz.objects[0]))
-        tensors, empty, other_values = npz.tensors, npz.empty, npz.other_values
+        tensors, empty, other_values, metadata = npz.tensors, npz.empty, npz.other_values, npz.metadata
         title = "NumPy file (npz)" + (" of MXNet 2" if _is_mxnet(npz.tensors) else "")
     else:
         from converters.formats.hdf5.reader import read_hdf5

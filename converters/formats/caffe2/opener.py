@@ -28,6 +28,8 @@ def open_caffe2(file: SourceFile, kind: str, _options: ReadOptions) -> Checkpoin
 
 
 def _open_pickle(file: SourceFile) -> Checkpoint | None:
+    from converters.formats.pickle.forms import THE_FORM
+
     from .pickle_reader import NoBlobs, read_caffe2_pickle
 
     try:
@@ -41,7 +43,7 @@ def _open_pickle(file: SourceFile) -> Checkpoint | None:
         container=f"pickle, protocol {contents.protocol}",
         tensors=contents.tensors,
         other_values=contents.other_values,
-        metadata={"the blobs are in an entry": plain_value(contents.nested)},
+        metadata={"the blobs are in an entry": plain_value(contents.nested), THE_FORM: contents.form},
         details={"nested": contents.nested, "protocol": contents.protocol},
     )
 

@@ -10,6 +10,7 @@ from functools import partial
 from typing import TYPE_CHECKING, NamedTuple
 
 from converters.errors import BadInput
+from converters.formats.pickle.forms import form_of
 from converters.formats.pickle.known import Known
 from converters.formats.pickle.machine import walk
 from converters.formats.pickle.numpy_arrays import NAMES, Array, is_other, refuse_too_many, tensor
@@ -39,6 +40,7 @@ class Caffe2Pickle(NamedTuple):
     other_values: dict[str, OtherValue]
     nested: bool
     protocol: int
+    form: OtherValue
 
 
 class NoBlobs(BadInput):
@@ -100,7 +102,7 @@ def read_caffe2_pickle(file: SourceFile) -> Caffe2Pickle:
             add(name, entry)
         else:
             other_values[name] = values.describe(entry).replace(beside=False)
-    return Caffe2Pickle(tensors, other_values, nested, protocol)
+    return Caffe2Pickle(tensors, other_values, nested, protocol, form_of(file, value))
 
 
 def _is_nested(value: object) -> bool:

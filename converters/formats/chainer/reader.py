@@ -88,7 +88,7 @@ def read_chainer(file: SourceFile, *, checksum: bool = True) -> ChainerFile:
 
         npz = read_npz(file, checksum=checksum)
         tensors, empty, other_values, container = npz.tensors, npz.empty, npz.other_values, "npz"
-        metadata: Mapping[str, OtherValue] = {}
+        metadata: Mapping[str, OtherValue] = npz.metadata
         objects = npz.objects
         if objects and not tensors:
             from converters.formats.npz.objects import pickled

@@ -18,6 +18,7 @@ from .signs import (
     Member,
     Name,
     NoEntry,
+    NoMember,
     Sign,
     Whole,
     Within,
@@ -55,6 +56,12 @@ POINTER = Kind(
 
 _PYTORCH = (
     Kind(
+        "is a folder of torch.distributed.checkpoint without .metadata, which says where its tensors are",
+        "copy .metadata from where it was saved, and make one file of it: "
+        "python -m torch.distributed.checkpoint.format_utils dcp_to_torch {path} OUT.pth",
+        signs=((Entry(r"[^/]+\.distcp"), NoEntry(r"\.metadata")),),
+    ),
+    Kind(
         "is a folder of torch.distributed.checkpoint, which is not read",
         "make one file of it: python -m torch.distributed.checkpoint.format_utils dcp_to_torch {path} OUT.pth",
         signs=((Entry(r"[^/]+\.distcp"),), (Entry(r"\.metadata"), NoEntry(r".*\.safetensors"))),
@@ -70,7 +77,7 @@ _PYTORCH = (
         signs=(
             (Name(r"\.distcp$"),),
             (Head(rb"\x80[\x02-\x05].{0,80}torch\.distributed\.checkpoint\.metadata"),),
-            (Joined(), Member(r"[^/]+/data\.pkl")),
+            (Joined(), Member(r"[^/]+/data\.pkl"), NoMember(r"[^/]+/data/1")),  # each has one tensor
         ),
     ),
     Kind(

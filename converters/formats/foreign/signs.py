@@ -184,6 +184,15 @@ class Member(NamedTuple):
         return _first(self.pattern, evidence.members)
 
 
+class NoMember(NamedTuple):
+    """A zip file has no member whose name is matched."""
+
+    pattern: str
+
+    def seen(self, evidence: Evidence) -> str | None:
+        return "" if _first(self.pattern, evidence.members) is None else None
+
+
 class Joined(NamedTuple):
     """Several zip files in one, one behind the other."""
 

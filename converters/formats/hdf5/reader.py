@@ -132,9 +132,11 @@ def _kind(dtype: Any) -> str:
     for key, word in known.items():
         if key in (dtype.metadata or ()):
             inner = dtype.metadata[key]
-            return "text" if inner in (str, bytes) else printable(f"{word} of {little.str[1:]} {inner}")
+            if inner in (str, bytes):
+                return "text" if inner is str else "text, ASCII"
+            return printable(f"{word} of {little.str[1:]} {inner}")
     if dtype.kind in "SU":
-        return "text"
+        return f"text of {dtype.itemsize} bytes{', UTF-8' if dtype.metadata else ''}"
     return "opaque bytes" if dtype.kind == "V" else str(dtype.name)
 
 
@@ -182,12 +184,23 @@ def _attributes(file: SourceFile) -> Iterator[tuple[str, OtherValue]]:
                     yield path, _named_type(found)
                 elif path and getattr(found, "shape", ()) is None:
                     yield path, OtherValue(kind=f"{_kind(found.dtype)} without a value")
+                elif path and _is_big_endian(found):
+                    yield path, OtherValue(kind="big-endian")
                 for name in () if isinstance(found, _Link) else found.attrs:
                     if _refers(found.attrs.get_id(name).dtype):
                         targets = targets or Targets(h5py, root, _walk(h5py, file, root))
                     yield f"{path}@{name}", _attribute(found.attrs, name, targets)
     except ERRORS as error:
         raise damaged(file, error) from None
+
+
+def _is_big_endian(found: Any) -> bool:
+    """Whether numbers of a dataset are: their bytes are given little-endian."""
+    try:
+        dtype = getattr(found, "dtype", None)
+    except TypeError:
+        return False
+    return dtype is not None and dtype != dtype.newbyteorder("<")
 
 
 def _attribute(attributes: Any, name: str, targets: Targets | None) -> OtherValue:

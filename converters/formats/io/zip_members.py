@@ -5,6 +5,7 @@ Structures as in PKWARE's APPNOTE.TXT: the end record, its zip64 form, the centr
 
 from __future__ import annotations
 
+import re
 import struct
 import zlib
 from typing import TYPE_CHECKING, NamedTuple
@@ -21,6 +22,9 @@ if TYPE_CHECKING:
 STORED, DEFLATED = 0, 8
 """The methods that are read."""
 
+_STORAGE = re.compile(r"/(?:data|constants)/\d+$")
+"""The names of the members of a PyTorch file that hold tensors' bytes, and nothing that says what the file is."""
+
 _DIRECTORY_LIMIT = 8 << 20  # bytes; a member takes about eighty
 _RATIO = 1032  # deflate cannot do better
 _END = struct.Struct("<4s4H2LH")
@@ -28,6 +32,13 @@ _LOCATOR = struct.Struct("<4sLQL")
 _END64 = struct.Struct("<4sQ2H2L4Q")
 _ENTRY = struct.Struct("<4s6H3L5H2L")
 _LOCAL = struct.Struct("<4s5H3L2H")
+
+
+_FOLDER = 0x10
+"""A folder, among MS-DOS's attributes of a file."""
+
+_ENCRYPTED = 0x2061
+"""The bits of an encrypted or patched member, and of encrypted names."""
 
 
 class Member(NamedTuple):
@@ -75,7 +86,12 @@ def _entry(file: SourceFile, raw: bytes, at: int) -> tuple[int, int, Member, int
     if magic != b"PK\x01\x02" or end > len(raw):
         raise damaged(file, "has a directory that is not one")
     name = _name(file, raw[name_at:extra_at])
+    disk, outside = fields[13], fields[15]
+    if disk:
+        raise damaged(file, f"has the member {short_name(name)} in another file of several")
     packed, size, header = _wide(file, raw[extra_at : extra_at + n_extra], packed, size, fields[16])
+    if size and outside & _FOLDER:  # PyTorch does not read it, and takes whatever is in memory
+        raise damaged(file, f"has the member {short_name(name)}, with contents, marked as a folder")
     member = Member(name=name, offset=0, packed=packed, size=size, method=method, crc=crc)
     return header, flags, member, end
 
@@ -83,7 +99,7 @@ def _entry(file: SourceFile, raw: bytes, at: int) -> tuple[int, int, Member, int
 def _refuse_unreadable(file: SourceFile, member: Member, flags: int) -> None:
     """Raise `BadInput` for a member that is encrypted, compressed in a way that is not read, or of impossible size."""
     name, method = member.name, member.method
-    if flags & 1:
+    if flags & _ENCRYPTED:
         raise BadInput("is a zip file with encrypted members", path=file.path, where=short_name(name))
     if method not in (STORED, DEFLATED):
         raise BadInput(
@@ -204,6 +220,7 @@ def _directory(file: SourceFile) -> tuple[int, int, int]:
         magic, _, end64, _ = _LOCATOR.unpack(file.read_at(end - _LOCATOR.size, _LOCATOR.size))
         if magic == b"PK\x06\x07":
             end -= _LOCATOR.size
+            _refuse_joined(file, end - _END64.size - end64, end - _END64.size, b"PK\x06\x06")
             magic, _, _, _, disk, first, here, count, size, start = _END64.unpack(
                 file.read_at(end64, _END64.size)
             )
@@ -212,9 +229,21 @@ def _directory(file: SourceFile) -> tuple[int, int, int]:
             end = end64
     if disk or first or here != count:
         raise damaged(file, "is one part of a zip file of several")
+    _refuse_joined(file, end - size - start, end - size, b"PK\x01\x02")
     if start + size != end:
         raise damaged(file, "has a directory that is not where its end record says")
     return start, size, count
+
+
+def _refuse_joined(file: SourceFile, in_front: int, at: int, magic: bytes) -> None:
+    """Raise `BadInput` for a record that is there, but so many bytes behind where the file says, if a zip file begins
+    behind as many."""
+    if 0 < in_front <= at and (file.read_at(in_front, 4), file.read_at(at, 4)) == (b"PK\x03\x04", magic):
+        raise BadInput(
+            f"has {in_front:,} bytes in front of the zip file at its end",
+            path=file.path,
+            hint=f"files were joined; `tail -c +{in_front + 1}` takes the last one out",
+        )
 
 
 def _name(file: SourceFile, raw: bytes) -> str:
@@ -251,12 +280,22 @@ def _placed(file: SourceFile, listed: list[tuple[int, Member]], end: int) -> dic
     """The ``listed`` members, each given with its local header's offset, with the offsets of their bytes."""
     members: dict[str, Member] = {}
     free = 0  # first byte that no member before this one takes
-    for header, member in sorted(listed):
+    ordered = sorted(listed)
+    for number, (header, member) in enumerate(ordered):
         name = member.name
         if name in members:
             raise damaged(file, f"has the member {short_name(name)} twice")
         if header < free or header + _LOCAL.size > end:
             raise damaged(file, f"has the member {short_name(name)} across another or outside the file")
+        if file.is_distant and _STORAGE.search(name):
+            following = ordered[number + 1][0] if number + 1 < len(ordered) else end
+            offset = header + _LOCAL.size + len(name.encode())  # at least: its local header is not read
+            free = offset + member.packed
+            if free > following:
+                raise damaged(file, f"has the member {short_name(name)} across another or outside the file")
+            file.leave(header, following)
+            members[name] = member._replace(offset=offset)
+            continue
         raw = file.read_at(header, min(_LOCAL.size + len(name.encode()), end - header))
         magic, _, _, method, _, _, _, _, _, n_name, n_extra = _LOCAL.unpack_from(raw)
         named = raw[_LOCAL.size : _LOCAL.size + n_name]

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from converters.errors import BadInput
 from converters.formats.other_value import LIST, OtherValue, plain_value, unconverted
-from converters.formats.pickle.numpy_arrays import TENSOR_LIMIT
+from converters.formats.pickle.numpy_arrays import TENSOR_LIMIT, Floating
 from converters.printable import short_name
 from converters.tensor import FileBytes, Held, Joined, Swapped, Tensor
 
@@ -86,6 +86,7 @@ def read_msgpack(file: SourceFile) -> Flat:
     if not isinstance(tree, (dict, list)):
         raise BadInput("holds one value", path=file.path, hint="a checkpoint is a dictionary of named arrays")
     flat = Flat(file)
+    flat.forms = "\0".join(reader.forms)
     flat.add(tree, _leaf)
     if not flat.tensors and not any(other.is_tensor for other in flat.other_values.values()):
         raise BadInput("holds no arrays", path=file.path, hint="the weights are in another file")
@@ -104,6 +105,8 @@ def _other(value: object) -> OtherValue:
         return OtherValue(kind=LIST, parts=lambda: _parts(inner), beside=True)
     if isinstance(value, bytes):
         return OtherValue(kind="bytes", data=Held(value), beside=True)
+    if isinstance(value, Floating):
+        return plain_value(float(value)).replace(kind=value.name, beside=False)
     assert value is None or isinstance(value, (bool, int, float, str))
     return plain_value(value).replace(beside=False)
 
@@ -124,6 +127,14 @@ class _Reader:
         self._window = b""
         self._walked = 0
         self._objects = 0
+        self.forms: list[str] = []
+        """What names and tensors do not show, each with the place where it ends among all values: keys that are no
+        texts, lists, big-endian arrays."""
+        self._values = 0
+
+    def note(self, form: str) -> None:
+        """Keep what the value here is."""
+        self.forms.append(f"{form} {self._values}")
 
     def bad(self, what: str) -> BadInput:
         """The error for what is wrong here."""
@@ -167,7 +178,7 @@ class _Reader:
         if byte in _NUMBERS:
             form = _NUMBERS[byte]
             number: int | float = struct.unpack(form, self.take(struct.calcsize(form)))[0]
-            return "number", number
+            return "number", Floating("number of 32 bits", number) if form == ">f" else number
         if byte in _FIXED_EXTENSIONS:
             return "extension", _FIXED_EXTENSIONS[byte]
         if byte not in _LENGTHS:
@@ -184,6 +195,7 @@ class _Reader:
     def value(self, depth: int) -> object:
         """The next value: dictionaries, lists, plain values, `Tensor` without names, and `OtherValue`."""
         kind, number = self.head()
+        self._values += 1
         if kind in ("number", "constant"):
             return number
         assert isinstance(number, int)
@@ -194,6 +206,7 @@ class _Reader:
         if depth >= DEPTH:
             raise self.bad(f"is nested more than {DEPTH} deep")
         if kind == "list":
+            self.note("list")
             return [self.value(depth + 1) for _ in range(self.count(number, 1))]
         return self.map(self.count(number, 2), depth)
 
@@ -210,6 +223,8 @@ class _Reader:
     def key(self) -> str:
         """A key. Numbers are written out: a file could choose their hashes."""
         kind, number = self.head()
+        if kind != "text":
+            self.note(f"{kind} as a key")
         if kind == "number" and isinstance(number, int):
             return str(number)
         if kind not in ("text", "bytes"):
@@ -289,6 +304,8 @@ class _Reader:
         span = self.span(kind, length)
         if prod(shape) * found.size != length:
             raise self.bad(f"has an array of {length:,} bytes, which are not those of its shape")
+        if found.swapped:
+            self.note("big-endian array")
         return _array(found, shape, FileBytes(self.file, span.offset, span.length))
 
     def size(self) -> int:

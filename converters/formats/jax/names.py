@@ -33,12 +33,14 @@ Tree = dict[str, "Tensor | Tree"]
 
 
 class Flat:
-    """The entries of nested dictionaries by name, in order. ``slash_keys`` are the keys that contain slashes."""
+    """The entries of nested dictionaries by name, in order. ``slash_keys`` are the keys that contain slashes; ``forms``
+    says what else a file holds that names do not show."""
 
     def __init__(self, file: SourceFile) -> None:
         self.tensors: dict[str, Tensor] = {}
         self.other_values: dict[str, OtherValue] = {}
         self.slash_keys: dict[str, None] = {}
+        self.forms = ""
         self._file = file
         self._left = _VALUES
 

@@ -5,6 +5,8 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from converters.formats.checkpoint import Checkpoint
+from converters.formats.other_value import OtherValue
+from converters.tensor import Held
 
 if TYPE_CHECKING:
     from converters.files import SourceFile
@@ -22,10 +24,13 @@ def open_msgpack(file: SourceFile, _kind: str, _options: ReadOptions) -> Checkpo
 
 def open_pickle(file: SourceFile, _kind: str, _options: ReadOptions) -> Checkpoint:
     """Open a pickle of nested dictionaries of arrays. Raises `BadInput`."""
+    from converters.formats.pickle.forms import THE_FORM
+
     from .pickle_reader import read_nested_pickle
 
-    flat, protocol = read_nested_pickle(file)
-    return _checkpoint(file, flat, f"pickle of nested arrays, protocol {protocol}")
+    flat, protocol, form = read_nested_pickle(file)
+    found = _checkpoint(file, flat, f"pickle of nested arrays, protocol {protocol}")
+    return found.replace(metadata={THE_FORM: form})
 
 
 def open_npz(file: SourceFile, _kind: str, options: ReadOptions) -> Checkpoint | None:
@@ -46,6 +51,7 @@ def open_npz(file: SourceFile, _kind: str, options: ReadOptions) -> Checkpoint |
         container="NumPy file (npz)",
         tensors={names[old]: tensor._replace(name=names[old]) for old, tensor in npz.tensors.items()},
         other_values={names[old]: other for old, other in npz.other_values.items()},
+        metadata=npz.metadata,
     )
 
 
@@ -57,5 +63,8 @@ def _checkpoint(file: SourceFile, flat: Flat, container: str) -> Checkpoint:
         container=container,
         tensors=flat.tensors,
         other_values=flat.other_values,
+        metadata={"forms of values": OtherValue(kind="names", data=Held(flat.forms.encode()))}
+        if flat.forms
+        else {},
         details={"slash_keys": list(flat.slash_keys)},
     )

@@ -9,6 +9,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from converters.errors import BadInput
+from converters.formats.pickle.forms import form_of
 from converters.formats.pickle.known import Known
 from converters.formats.pickle.machine import walk
 from converters.formats.pickle.numpy_arrays import NAMES, Array, is_other, tensor
@@ -24,8 +25,9 @@ if TYPE_CHECKING:
 _NAMES = Known(NAMES)
 
 
-def read_nested_pickle(file: SourceFile) -> tuple[Flat, int]:
-    """Read the names, shapes and offsets of all arrays; also the pickle's protocol. Raises `BadInput`."""
+def read_nested_pickle(file: SourceFile) -> tuple[Flat, int, OtherValue]:
+    """Read the names, shapes and offsets of all arrays; also the pickle's protocol and its form. Raises
+    `BadInput`."""
     value, protocol, _ = walk(file, _NAMES)
     values = PickleValues(file)
 
@@ -40,4 +42,4 @@ def read_nested_pickle(file: SourceFile) -> tuple[Flat, int]:
     flat.add(value, leaf)
     if not flat.tensors and not any(other.is_tensor for other in flat.other_values.values()):
         raise BadInput("holds no arrays", path=file.path, hint="the weights are in another file")
-    return flat, protocol
+    return flat, protocol, form_of(file, value)

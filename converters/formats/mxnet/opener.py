@@ -20,6 +20,9 @@ if TYPE_CHECKING:
     from .reader import ParamsFile
 
 _SUFFIX = ".params"
+_BESIDE = "__MACOSX/"
+"""The folder in a zip file in which macOS keeps what it knows of the files beside it."""
+
 _DEVICES = {1: "cpu", 2: "gpu", 3: "cpu_pinned", 5: "cpu_shared"}
 """The devices' types (``include/mxnet/base.h`` lines 147 to 162)."""
 
@@ -55,7 +58,11 @@ def _member(file: SourceFile, options: ReadOptions) -> SourceFile | None:
     from converters.formats.io.unpacked_members import member_file
     from converters.formats.io.zip_members import read_members
 
-    members = [member for member in read_members(file).values() if member.name.endswith(_SUFFIX)]
+    members = [
+        member
+        for member in read_members(file).values()
+        if member.name.endswith(_SUFFIX) and not member.name.startswith(_BESIDE)
+    ]
     if len(members) > 1:
         raise BadInput(
             f"is a zip file with {len(members)} parameter files of MXNet",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from itertools import pairwise
 from math import prod
 from struct import calcsize, unpack_from
 from typing import TYPE_CHECKING, NamedTuple
@@ -72,6 +73,11 @@ def read_params(file: SourceFile) -> ParamsFile:
         array, offset = _array(file, offset, place)
         arrays.append(array)
     stored = _names(file, offset, count)
+    bare = [name[len(PREFIXES[0]) :] for name in stored if name.startswith(PREFIXES)]
+    if len({*bare}) < len(bare):
+        ordered = sorted(bare)
+        doubled = next(name for name, after in pairwise(ordered) if name == after)
+        raise _bad(file, f"has {short_name(doubled)} both as a parameter (arg:) and as a statistic (aux:)")
     names = without_prefixes(stored) if stored else [str(place) for place in range(count)]
     tensors: dict[str, Tensor] = {}
     other_values: dict[str, OtherValue] = {}

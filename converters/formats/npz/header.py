@@ -20,7 +20,8 @@ from .literal import literal
 if TYPE_CHECKING:
     from converters.files import SourceFile
 
-_MAGIC = b"\x93NUMPY"
+MAGIC = b"\x93NUMPY"
+"""The first bytes of an array."""
 LIMIT = 65_536
 """The longest header that is read, in bytes."""
 
@@ -81,7 +82,7 @@ def parse_header(file: SourceFile, head: bytes, size: int, name: str) -> Header:
             hint="the file is damaged; fetch it again",
         )
 
-    if not head.startswith(_MAGIC) or len(head) < 10:
+    if not head.startswith(MAGIC) or len(head) < 10:
         raise bad("is not a numpy array")
     if head[6:8] not in (b"\1\0", b"\2\0", b"\3\0"):
         raise bad(f"has the format version {head[6]}.{head[7]}, which is not known")

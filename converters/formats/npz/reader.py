@@ -13,18 +13,17 @@ from converters.errors import BadInput
 from converters.files import CHUNK
 from converters.formats.io.zip_members import DEFLATED, Inflated, Member, read_members, verify_member
 from converters.formats.io.zip_records import CheckedRecord, ZipRecord
-from converters.formats.other_value import unconverted
+from converters.formats.other_value import OtherValue, unconverted
 from converters.formats.sniff import HEAD, expect, sniff, unexpected_kind
 from converters.printable import short_name
-from converters.tensor import ITEMSIZE, FileBytes, Swapped, Tensor
+from converters.tensor import ITEMSIZE, FileBytes, Held, Swapped, Tensor
 
-from .header import LIMIT, header_length, parse_header
+from .header import LIMIT, MAGIC, header_length, parse_header
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from converters.files import SourceFile
-    from converters.formats.other_value import OtherValue
     from converters.tensor import Data
 
     from .header import Header
@@ -41,13 +40,20 @@ class NpzFile(NamedTuple):
 
     ``tensors`` are those with dtypes that a state dict can hold. ``empty`` are the names of 0-d object arrays that
     hold None: a parameter that was never initialised. ``other_values`` are the rest, ``objects`` the names of those
-    that are pickled Python objects.
+    that are pickled Python objects, ``big_endian`` those of tensors that are so in the file.
     """
 
     tensors: dict[str, Tensor]
     empty: tuple[str, ...]
     other_values: dict[str, OtherValue]
     objects: tuple[str, ...]
+    big_endian: tuple[str, ...] = ()
+
+    @property
+    def metadata(self) -> dict[str, OtherValue]:
+        """Which tensors are big-endian, where any are: their bytes are given little-endian."""
+        names = "\0".join(self.big_endian).encode("utf-8", "backslashreplace")
+        return {"big-endian arrays": OtherValue(kind="names", data=Held(names))} if names else {}
 
 
 class _Transposed:
@@ -81,16 +87,24 @@ def read_npz(file: SourceFile, *, checksum: bool = True) -> NpzFile:
     empty: list[str] = []
     objects: list[str] = []
     other_values: dict[str, OtherValue] = {}
+    big_endian: list[str] = []
     for member in read_members(file).values():
         if member.name.endswith("/") and not member.size:
             continue  # a folder, as the command zip lists it
         name = member.name.removesuffix(".npy")
-        if name == member.name:
+        if name == member.name and not is_array(file, member):
             raise BadInput(
                 "is a zip file with a member that is not an array",
                 path=file.path,
                 where=short_name(name),
-                hint="an .npz has .npy members only; if it is an archive with the checkpoint in it, unpack it",
+                hint="an .npz has arrays only; if it is an archive with the checkpoint in it, unpack it",
+            )
+        if name in tensors or name in other_values or name in empty:
+            raise BadInput(
+                "has an array twice, with and without .npy",
+                path=file.path,
+                where=short_name(name),
+                hint="only one of the two could be used: take the other out",
             )
         head = _head(file, member)
         header = parse_header(file, head, member.size, member.name)
@@ -119,7 +133,14 @@ def read_npz(file: SourceFile, *, checksum: bool = True) -> NpzFile:
         else:
             data = FileBytes(file, offset, size)
         tensors[name] = Tensor(name, header.dtype, header.shape, _ordered(data, header))
-    return NpzFile(tensors, tuple(empty), other_values, tuple(objects))
+        if header.big:
+            big_endian.append(name)
+    return NpzFile(tensors, tuple(empty), other_values, tuple(objects), tuple(sorted(big_endian)))
+
+
+def is_array(file: SourceFile, member: Member) -> bool:
+    """Whether a member is an array by its contents: numpy reads these whatever they are called."""
+    return member.size > len(MAGIC) and _start(file, member, len(MAGIC)) == MAGIC
 
 
 def _is_none(file: SourceFile, member: Member, header: Header) -> bool:
@@ -191,15 +212,17 @@ def _head(file: SourceFile, member: Member) -> bytes:
     """The start of a member, up to the end of its header."""
     length = min(member.size, 1024)
     while True:
-        head = (
-            Inflated(file, member, 0).head(length)
-            if member.method == DEFLATED
-            else file.read_at(member.offset, length)
-        )
+        head = _start(file, member, length)
         need = header_length(head)
         if need <= length or length == member.size or need > LIMIT:
             return head
         length = min(member.size, need)
+
+
+def _start(file: SourceFile, member: Member, length: int) -> bytes:
+    if member.method == DEFLATED:
+        return Inflated(file, member, 0).head(length)
+    return file.read_at(member.offset, length)
 
 
 def _ordered(data: Data, header: Header) -> Data:

@@ -17,7 +17,14 @@ LARGEST_EPS = 1.0
 """Of a batch norm. Larger ones hide the variance; the largest in use is 0.001 (TensorFlow)."""
 
 LARGEST_STRIDE = 1024
-"""Of a convolution: no clip is longer than that many strides."""
+"""Of a convolution or a pool: no clip is longer than that many strides."""
+
+_WITH_STRIDES = {
+    "Conv": "convolution",
+    "ConvTranspose": "convolution",
+    "MaxPool": "pool",
+    "AveragePool": "pool",
+}
 
 
 def declared_settings(
@@ -25,6 +32,7 @@ def declared_settings(
 ) -> dict[str, Any]:
     """``bn_eps``, where all batch norms have the same; ``pool1`` and ``stem_stride``, read off the chain of nodes
     from a clip to where the graph first branches. Raises `BadInput` for values that no network can have."""
+    _check_strides(nodes, path)
     declared: dict[str, Any] = {}
     eps = set(norm_eps(nodes, path).values())
     if len(eps) == 1:
@@ -38,15 +46,35 @@ def declared_settings(
     return declared
 
 
+def _check_strides(nodes: Sequence[Node], path: str) -> None:
+    for node in nodes:
+        strides = node.attributes.get("strides") if node.kind in _WITH_STRIDES else None
+        fits = isinstance(strides, (tuple, list)) and all(0 < size <= LARGEST_STRIDE for size in strides)
+        if strides is not None and not fits:
+            text = (
+                ", ".join(map(str, strides[:3])) if isinstance(strides, (tuple, list)) else "that are no list"
+            )
+            raise BadInput(
+                f"has a {_WITH_STRIDES[node.kind]} with strides {text}",
+                path=path,
+                where=short_name(_name(node)),
+            )
+
+
+def _name(node: Node) -> str:
+    return node.outputs[0] if node.outputs else ""
+
+
 def norm_eps(nodes: Sequence[Node], path: str) -> dict[str, float]:
     """The eps of every batch norm, by its node's first output. Raises `BadInput` for one that no norm can have."""
     found = {}
     for node in nodes:
         if node.kind == "BatchNormalization":
-            name = node.outputs[0] if node.outputs else ""
+            name = _name(node)
             eps = node.attributes.get("epsilon", 1e-5)
             if not isinstance(eps, float) or not 0 <= eps <= LARGEST_EPS:
-                raise BadInput(f"has a batch norm with eps {eps}", path=path, where=short_name(name))
+                value = eps if isinstance(eps, (int, float)) else "that is no number"
+                raise BadInput(f"has a batch norm with eps {value}", path=path, where=short_name(name))
             # Stored as float32: the shortest decimal that is the same there is what was meant.
             found[name] = float(f"{eps:.6g}")
     return found
@@ -81,11 +109,6 @@ def _stem_settings(
             is_clip = is_clip or len(tensors[weight].shape) == 5
             strides = node.attributes.get("strides")
             if isinstance(strides, (tuple, list)) and strides:
-                if not all(0 < size <= LARGEST_STRIDE for size in strides):
-                    text = ", ".join(map(str, strides[:3]))
-                    raise BadInput(
-                        f"has a convolution with strides {text}", path=path, where=short_name(node.outputs[0])
-                    )
                 stride *= int(strides[0])
         pool = pool or node.kind == "MaxPool"
         if not node.outputs:

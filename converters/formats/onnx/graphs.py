@@ -32,6 +32,7 @@ _TENSORS = 50_000
 _NUMBERS = 64  # of an attribute that is kept: strides, pads ...
 _DEPTH = 16
 _SPARSE = "sparse tensor"
+_OF_ANOTHER_KIND = ""  # what stands for an attribute that is neither number nor list of integers
 
 
 class Found:
@@ -114,8 +115,9 @@ class GraphReader:
             self.found.nodes.append(Node(kind, tuple(inputs), tuple(outputs), numbers))
 
     def _attribute(self, field: Field, constant: bool, output: str, depth: int) -> dict[str, Attribute]:
-        """An attribute's number or list of integers by its name; its graphs and tensors are added to what was
-        found. A constant is called as its node's ``output``, another tensor has the attribute behind that."""
+        """An attribute's number or list of integers by its name, an empty text for any else. Its graphs and tensors
+        are added to what was found. A constant is called as its node's ``output``, another tensor has the attribute
+        behind that."""
         name, value = "", None
         parts: dict[int, list[Field]] = {}
         for inner in self.wire.inside(field):
@@ -147,7 +149,7 @@ class GraphReader:
             if integers(self.wire, many, 8).nbytes > 8 * _NUMBERS:
                 return {}
             return {name: tuple(signed(one) for piece in many for one in self.wire.varints(piece, _NUMBERS))}
-        return {} if value is None else {name: value}
+        return {name: _OF_ANOTHER_KIND if value is None else value}
 
     def _constant(
         self, name: str, value: float | None, parts: dict[int, list[Field]], many: list[Field], field: Field

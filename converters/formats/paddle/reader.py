@@ -10,6 +10,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any, NamedTuple, cast
 
 from converters.errors import BadInput, Refused
+from converters.formats.pickle.forms import THE_FORM, form_of
 from converters.formats.pickle.known import Known
 from converters.formats.pickle.machine import Global, code, walk
 from converters.formats.pickle.numpy_arrays import NAMES, Array, DType, is_other, refuse_too_many, tensor
@@ -111,7 +112,9 @@ def read_paddle(file: SourceFile) -> PaddleFile:
         parameters = {as_text(name): as_text(known) for name, known in table.items()}
         if None not in (*parameters, *parameters.values()):
             form["parameters"] = parameters
-    metadata = {} if table is None else {NAME_TABLE: values.describe(table)}
+    metadata = {THE_FORM: form_of(file, value, texts=True)}
+    if table is not None:
+        metadata[NAME_TABLE] = values.describe(table)
     return PaddleFile(tensors, other_values, metadata, form, protocol)
 
 

@@ -15,7 +15,7 @@ from .machine import Global
 _PYTHON = ("builtins", "__builtin__")
 _TYPES = ("list", "dict", "int", "long", "float", "str", "unicode", "bool", "tuple", "object")
 _CONSTANTS = ("Ellipsis", "NotImplemented")
-_BUILTIN_CALLS = ("set", "frozenset", "complex", "slice", "range", "xrange")
+_BUILTIN_CALLS = ("complex", "slice", "range", "xrange")
 _PATHS = ("Path", "PosixPath", "WindowsPath", "PurePath", "PurePosixPath", "PureWindowsPath")
 _GENERICS = "Any Callable ClassVar Dict FrozenSet Iterable List Literal Mapping Optional Sequence Set Tuple Type Union"
 _DTYPES = (
@@ -94,7 +94,9 @@ CALLED: dict[str, tuple[str, ...]] = {
 
 OBJECTS: dict[str, tuple[str, ...]] = {
     "argparse": ("Namespace",),
-    "collections": ("ChainMap", "UserDict", "UserList", "UserString"),
+    "collections": ("ChainMap", "UserList", "UserString"),
+    "UserList": ("UserList",),
+    "UserString": ("UserString",),
     "uuid": ("UUID",),
     "jsonargparse._namespace": ("Namespace",),
     "jsonargparse.namespace": ("Namespace",),
@@ -108,6 +110,7 @@ OBJECTS: dict[str, tuple[str, ...]] = {
     "omegaconf.base": ("ContainerMetadata", "Metadata", "UnionNode"),
     "omegaconf.dictconfig": ("DictConfig",),
     "omegaconf.listconfig": ("ListConfig",),
+    "omegaconf.tupleconfig": ("TupleConfig",),
     "omegaconf.nodes": (
         *("AnyNode", "BooleanNode", "BytesNode", "EnumNode", "FloatNode", "IntegerNode"),
         *("InterpolationResultNode", "PathNode", "StringNode", "UntypedNode", "ValueNode"),
@@ -179,10 +182,14 @@ def _functions() -> dict[tuple[str, str], Global]:
     for module in ("_operator", "operator"):
         functions[module, "getitem"] = Global("operator.getitem", inert.item_of)
         functions[module, "or_"] = inert.called("operator.or_")
+    for owner in (("collections", "UserDict"), ("UserDict", "IterableUserDict"), ("UserDict", "UserDict")):
+        functions[owner] = inert.user_dict("collections.UserDict")
     getattr_ = Global("getattr", inert.attribute_of(_attributes()))
     for module in _PYTHON:
         functions[module, "getattr"] = getattr_
         functions[module, "type"] = Global("type", inert.type_of)
+        functions[module, "set"] = Global("set", inert.set_of, inert.cost_of_items)
+        functions[module, "frozenset"] = Global("frozenset", inert.frozen_set_of, inert.cost_of_items)
     for module in ("copyreg", "copy_reg"):
         functions[module, "__newobj__"] = Global("copyreg.__newobj__", inert.new_object)
         functions[module, "_reconstructor"] = Global(

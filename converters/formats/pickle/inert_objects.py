@@ -10,7 +10,7 @@ from __future__ import annotations
 from functools import partial
 from typing import TYPE_CHECKING
 
-from .machine import Global, Inert, InertDict, code
+from .machine import FrozenSetItems, Global, Inert, InertDict, NamedText, SetItems, code
 from .strings import PickleError, Span
 
 if TYPE_CHECKING:
@@ -40,6 +40,21 @@ class Bystander(Inert):
         return (*self._arguments, *self._state)
 
 
+class UserDict(InertDict):
+    """A ``collections.UserDict``: its items are those of the attribute ``data``."""
+
+    __slots__ = ()
+
+    def set_state(self, state: object) -> None:
+        """Take the items, and all other attributes unread."""
+        others = dict(state) if isinstance(state, dict) else {}
+        items = others.pop("data", None)
+        if not isinstance(items, dict) or self:
+            raise PickleError("has an object of unknown form")
+        self.update(items)
+        self.attributes = (getattr(items, "name", None), others)
+
+
 class InertList(list[object], Inert):
     """A list of a known class: the ``name`` of the class, and the ``attributes`` of the object."""
 
@@ -65,6 +80,11 @@ def attribute_object(name: str) -> Global:
     return Global(name, new=partial(_without_arguments, name, partial(Bystander, name)))
 
 
+def user_dict(name: str) -> Global:
+    """``collections.UserDict``, made without arguments; its attributes follow."""
+    return Global(name, new=partial(_without_arguments, name, partial(UserDict, name)))
+
+
 def dictionary(name: str) -> Global:
     """A class of dictionaries: called with none or one dictionary, or made anew; items and attributes follow.
 
@@ -86,6 +106,16 @@ def sequence(name: str) -> Global:
 def text(name: str) -> Global:
     """A class of texts. An instance is its text."""
     return Global(name, partial(_text, name), new=partial(_text, name))
+
+
+def set_of(arguments: tuple[object, ...]) -> SetItems:
+    """``set([items])``, as protocols before 4 write it."""
+    return SetItems(_items_of("set", arguments))
+
+
+def frozen_set_of(arguments: tuple[object, ...]) -> FrozenSetItems:
+    """``frozenset([items])``."""
+    return FrozenSetItems(_items_of("frozenset", arguments))
 
 
 def deque(arguments: tuple[object, ...]) -> InertList:
@@ -190,7 +220,9 @@ def _without_arguments(name: str, new: Callable[[], Inert], arguments: tuple[obj
 def cost_of_items(arguments: tuple[object, ...]) -> int:
     """An item takes a byte at least, an item with a key three."""
     items = arguments[0] if arguments else None
-    return 3 * len(items) if isinstance(items, dict) else len(items) if isinstance(items, list) else 0
+    return (
+        3 * len(items) if isinstance(items, dict) else len(items) if isinstance(items, (list, tuple)) else 0
+    )
 
 
 def _filled_dict(name: str, arguments: tuple[object, ...]) -> InertDict:
@@ -209,8 +241,15 @@ def _filled_list(name: str, arguments: tuple[object, ...]) -> InertList:
     return InertList(name, items)
 
 
+def _items_of(name: str, arguments: tuple[object, ...]) -> list[object] | tuple[object, ...]:
+    items = arguments[0] if len(arguments) == 1 else ()
+    if len(arguments) > 1 or not isinstance(items, (list, tuple)):
+        raise code(f"{name}(...)")
+    return items
+
+
 def _text(name: str, arguments: tuple[object, ...]) -> object:
     value = arguments[0] if len(arguments) == 1 else None
     if not isinstance(value, (str, bytes, Span)):
         raise code(f"{name}(...)")
-    return value
+    return NamedText(name, value) if isinstance(value, str) else value

@@ -101,7 +101,7 @@ def _reconstruct_array(arguments: tuple[object, ...]) -> JaxArray:
     if not isinstance(given, tuple) or not isinstance(abstract, dict) or not set(abstract) <= set(_ABSTRACT):
         raise PickleError("has a JAX array of unknown form")
     function.make(given)
-    array = JaxArray()
+    array = JaxArray("jax.Array, weakly typed" if abstract.get("weak_type") else "jax.Array")
     array.set_state(state)
     return array
 

@@ -51,7 +51,7 @@ def as_key(value: object) -> object:
 def key_text(key: object, long: Callable[[Span], str] | None = None) -> str:
     """A key for people, of bounded length; different keys have different texts. ``long`` gives the text of one that
     stayed in the file; otherwise its place stands for it."""
-    if isinstance(key, str):
+    if type(key) is str:
         return key
     text = "".join(_pieces(key, long or _place, _Budget()))
     if len(text) <= _TEXT:
@@ -100,12 +100,15 @@ def _pieces(value: object, long: Callable[[Span], str], budget: _Budget) -> Iter
     elif isinstance(value, Key):
         yield from _pieces(value.value, long, budget)
     elif isinstance(value, (tuple, list)):
+        yield getattr(value, "name", "")
         yield from _sequence(value, long, budget)
     elif isinstance(value, dict):
         yield "dict"
         yield from _sequence([part for item in islice(value.items(), _PARTS) for part in item], long, budget)
     elif isinstance(value, Span):
         yield long(value)
+    elif (name := getattr(value, "name", None)) and isinstance(value, (str, bytes, int, float)):
+        yield f"{name}({_plain_text(value)})"
     elif isinstance(value, bytes):
         yield value.decode("utf-8", "backslashreplace")
     elif value is None or isinstance(value, (str, int, float)):
@@ -117,11 +120,21 @@ def _pieces(value: object, long: Callable[[Span], str], budget: _Budget) -> Iter
             yield from _sequence(parts, long, budget)
 
 
+def _plain_text(value: str | bytes | float) -> str:
+    if isinstance(value, bytes):
+        return value.decode("utf-8", "backslashreplace")
+    return str.__str__(value) if isinstance(value, str) else value.__repr__()
+
+
 def _sequence(values: Sequence[object], long: Callable[[Span], str], budget: _Budget) -> Iterator[str]:
     yield "("
     for index, part in enumerate(values):
         if budget.left < 0:
             break
         yield ", " if index else ""
-        yield from _pieces(part, long, budget)
+        if type(part) is str or type(part) is bytes:  # to tell them from numbers and from each other
+            budget.left -= 1
+            yield repr(part)
+        else:
+            yield from _pieces(part, long, budget)
     yield ",)" if len(values) == 1 else ")"

@@ -16,7 +16,7 @@ from converters.errors import BadInput
 from converters.files import CHUNK
 from converters.printable import short_name
 
-from .strings import ESCAPED, RAW, RAW_UNICODE, UTF8, PickleError, Span, decode
+from .strings import ESCAPED, RAW, RAW_UNICODE, UTF8, ByteArraySpan, PickleError, Span, decode
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -76,6 +76,50 @@ class Inert:
     def made_from(self) -> tuple[object, ...] | None:
         """What it was made from, for a comparison with another one; None where that was not kept."""
         return None
+
+
+class NamedText(str):
+    """A text of a class of its own: the ``name`` of the class."""
+
+    __slots__ = ("name",)
+    name: str
+
+    def __new__(cls, name: str, text: str) -> NamedText:
+        made = super().__new__(cls, text)
+        made.name = name
+        return made
+
+
+class NamedBytes(bytes):
+    """Bytes of another class than ``bytes``: its ``name``."""
+
+    name: str
+
+    def __new__(cls, name: str, data: bytes) -> NamedBytes:
+        made = super().__new__(cls, data)
+        made.name = name
+        return made
+
+
+class SetItems(list[object]):
+    """A set, as a list: nothing is hashed."""
+
+    __slots__ = ()
+    name = "set"
+
+
+class FrozenSetItems(tuple[object, ...]):
+    """A frozen set, as a tuple."""
+
+    __slots__ = ()
+    name = "frozenset"
+
+
+def bytearray_of(data: bytes | Span) -> NamedBytes | Span:
+    """What stands for a ``bytearray`` with the contents of ``data``."""
+    if isinstance(data, Span):
+        return ByteArraySpan(data.offset, data.length, data.coding, data.text)
+    return NamedBytes("bytearray", data)
 
 
 class InertDict(dict[object, object], Inert):
@@ -498,6 +542,13 @@ def _bytes8(machine: _Machine) -> None:
     machine.string(machine.number(8), RAW, False)
 
 
+def _byte_array(machine: _Machine) -> None:
+    _bytes8(machine)
+    data = machine.stack.pop()
+    assert isinstance(data, (bytes, Span))
+    machine.stack.append(bytearray_of(data))
+
+
 def _bin_string(machine: _Machine) -> None:
     length = machine.number(4)
     if length >= 1 << 31:  # the only length that has a sign
@@ -616,8 +667,13 @@ def _set_items(machine: _Machine) -> None:
     _set_all(machine.stack[-1], values)
 
 
+def _empty_set(machine: _Machine) -> None:
+    machine.stack.append(SetItems())
+
+
 def _frozen_set(machine: _Machine) -> None:
-    _tuple(machine)  # a set is kept as a sequence: nothing is hashed
+    values = FrozenSetItems(machine.to_mark())
+    machine.stack.append(values)
 
 
 def _memo_get(machine: _Machine, index: int) -> None:
@@ -744,14 +800,14 @@ def _table() -> tuple[Callable[[_Machine], None], ...]:
         b"I": _int, b"L": _long, b"F": _float, b"G": _bin_float, b"J": _bin_int,
         b"M": _bin_int2, b"\x8a": _long1, b"\x8b": _long4,
         b"S": _string, b"T": _bin_string, b"U": _short_bytes, b"C": _short_bytes, b"B": _bytes4,
-        b"\x8e": _bytes8, b"\x96": _bytes8,
+        b"\x8e": _bytes8, b"\x96": _byte_array,
         b"V": _unicode, b"X": _text4, b"\x8c": _short_text, b"\x8d": _text8,
         b"\x97": _buffer, b"\x98": _buffer,
         b"0": _pop, b"1": _pop_mark, b"2": _dup,
         b")": _empty_tuple, b"t": _tuple, b"\x85": _tuple1, b"\x86": _tuple2, b"\x87": _tuple3,
         b"]": _empty_list, b"l": _list, b"a": _append, b"e": _appends,
         b"}": _empty_dict, b"d": _dict, b"s": _set_item, b"u": _set_items,
-        b"\x8f": _empty_list, b"\x90": _appends, b"\x91": _frozen_set,
+        b"\x8f": _empty_set, b"\x90": _appends, b"\x91": _frozen_set,
         b"g": _get, b"h": _bin_get, b"j": _long_bin_get,
         b"p": _put, b"q": _bin_put, b"\x94": _memoize,
         b"c": _global, b"\x93": _stack_global,

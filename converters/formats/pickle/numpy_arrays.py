@@ -14,7 +14,7 @@ from converters.files import CHUNK
 from converters.printable import short_name
 from converters.tensor import ITEMSIZE, NUMPY_CODES, Data, FileBytes, Held, Swapped, Tensor
 
-from .machine import Global, Inert, InertDict, code, put
+from .machine import Global, Inert, InertDict, NamedBytes, NamedText, bytearray_of, code, put
 from .strings import RAW, PickleError, Span, decoded_chunks, latin1
 
 if TYPE_CHECKING:
@@ -91,6 +91,10 @@ def is_other(type_code: str) -> bool:
     return not dtype_of(type_code) and (type_code[0] in OTHER_KINDS or type_code.startswith(_ML_DTYPES))
 
 
+ARRAY = "numpy.ndarray"
+"""The class of ordinary arrays."""
+
+
 class DType(Inert):
     """A ``numpy.dtype``: its type code, such as ``f4``, its byte order, one of ``< > |``, and in ``more`` the fields of
     a structure, a subarray, and the unit of a date, as the stream has them."""
@@ -113,24 +117,48 @@ class DType(Inert):
         if any(part is not None for part in state[2:5]):
             self.code = "V"  # fields or a subarray: not one number an element
         self.order = order
-        self.more = (*state[2:5], *state[8:])
+        self.more = state[2:]
 
     def made_from(self) -> tuple[object, ...]:
         """Its code, its order, and all else."""
         return (self.code, self.order, self.more)
 
 
+class Integer(int):
+    """A whole number or truth value of numpy's, of the type ``name``."""
+
+    name: str
+
+    def __new__(cls, name: str, value: int) -> Integer:
+        made = super().__new__(cls, value)
+        made.name = name
+        return made
+
+
+class Floating(float):
+    """A floating-point number of numpy's, of the type ``name``."""
+
+    __slots__ = ("name",)
+    name: str
+
+    def __new__(cls, name: str, value: float) -> Floating:
+        made = super().__new__(cls, value)
+        made.name = name
+        return made
+
+
 class Array(Inert):
-    """A ``numpy.ndarray``.
+    """A ``numpy.ndarray``, or an array of the class ``owner``.
 
     ``data`` holds the elements, in C order, of an array of shape ``stored``; this array is its transposition by
     ``axes`` (None: itself). ``sizes`` and ``order`` (``C``, ``F``, or axes) are as the stream has them, where many
     arrays can share them; the rest is computed on request.
     """
 
-    __slots__ = ("data", "dtype", "order", "sizes")
+    __slots__ = ("data", "dtype", "order", "owner", "sizes")
 
-    def __init__(self) -> None:
+    def __init__(self, owner: str = ARRAY) -> None:
+        self.owner = owner
         self.dtype: DType | None = None
         self.sizes: tuple[int, ...] = ()
         self.order: str | tuple[int, ...] = "C"
@@ -202,7 +230,7 @@ def _reconstruct(arguments: tuple[object, ...]) -> Array:
     owner = arguments[0] if len(arguments) == 3 else None
     if not isinstance(owner, Global) or owner not in _ARRAY_CLASSES:
         raise PickleError("has an array of unknown form")
-    return Array()  # the shape (0,) and the code 'b' that follow are placeholders
+    return Array(owner.name)  # the shape (0,) and the code 'b' that follow are placeholders
 
 
 def _frombuffer(arguments: tuple[object, ...]) -> Array:
@@ -249,12 +277,14 @@ def _scalar(arguments: tuple[object, ...]) -> object:
     kind, form = dtype.code[0], _FORMATS.get(dtype.code, "")
     if isinstance(data, bytes):
         if kind == "S":
-            return data
+            return NamedBytes("numpy.bytes_", data)
         if kind == "U":
-            return data.decode("utf-32-be" if dtype.order == ">" else "utf-32-le", "replace")
+            coding = "utf-32-be" if dtype.order == ">" else "utf-32-le"
+            return NamedText("numpy.str_", data.decode(coding, "replace"))
         if form and struct.calcsize(form) == len(data):
             number: int | float | bool = struct.unpack((">" if dtype.order == ">" else "<") + form, data)[0]
-            return number
+            name = f"numpy.{NUMPY_CODES.get(dtype.code) or _NAMES[dtype.code]}"
+            return Floating(name, number) if isinstance(number, float) else Integer(name, number)
     if form or kind not in _OTHER_SCALARS:
         raise PickleError("has a number of unknown form")
     from .inert_objects import Bystander
@@ -281,12 +311,12 @@ def _bytes(arguments: tuple[object, ...]) -> bytes:
 
 def _bytearray(arguments: tuple[object, ...]) -> object:
     if not arguments:
-        return b""
+        return bytearray_of(b"")
     if len(arguments) == 2:
-        return _encode(arguments)
+        return bytearray_of(_encode(arguments))
     data = arguments[0]
     if len(arguments) == 1 and (isinstance(data, bytes) or (isinstance(data, Span) and not data.text)):
-        return data
+        return bytearray_of(data)
     raise PickleError("has bytes of unknown form")
 
 

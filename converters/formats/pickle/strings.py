@@ -52,6 +52,13 @@ class Span:
         return nbytes <= self.length <= nbytes * _LONGEST[self.coding]
 
 
+class ByteArraySpan(Span):
+    """A long ``bytearray`` in the file."""
+
+    __slots__ = ()
+    name = "bytearray"
+
+
 def decode(data: bytes, coding: str) -> str | bytes:
     """A whole string: bytes for `RAW` and `ESCAPED`, else str. Raises `PickleError`."""
     if coding == RAW:

@@ -6,7 +6,7 @@ them bounds how far.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeGuard
 from zlib import crc32
 
 from converters.errors import BadInput
@@ -14,8 +14,8 @@ from converters.formats.other_value import DICTIONARY, LIST, TUPLE, OtherValue, 
 from converters.tensor import FileBytes, Held
 
 from .keys import key_text
-from .machine import Global, Inert
-from .numpy_arrays import Array, dtype_of, numpy_kind, tensor
+from .machine import FrozenSetItems, Global, Inert, SetItems
+from .numpy_arrays import ARRAY, Array, Floating, Integer, dtype_of, numpy_kind, tensor
 from .strings import RAW, UTF8, Span, encodes
 
 if TYPE_CHECKING:
@@ -48,13 +48,17 @@ class PickleValues:
 
     def describe(self, value: object) -> OtherValue:
         """A value of the pickle, beside the tensors."""
+        if isinstance(value, (Integer, Floating)):
+            plain = int(value) if isinstance(value, Integer) else float(value)
+            return plain_value(plain).replace(kind=value.name)
         if value is None or isinstance(value, (bool, int, float)):
             return plain_value(value)
         if isinstance(value, (str, bytes, Span)):
             return self._text(value)
         if isinstance(value, Array):
             array = self.array(value)
-            return array.replace(kind=f"numpy array of {array.kind}", beside=True, hint=_FROM_NUMPY)
+            kind = f"{owner(value)} of {array.kind}{byte_order(value)}"
+            return array.replace(kind=kind, beside=True, hint=_FROM_NUMPY)
         if isinstance(value, Global):
             return OtherValue(kind="name", value=value.name, beside=True)
         known = self._containers.get(id(value))
@@ -83,14 +87,13 @@ class PickleValues:
         return OtherValue(kind=kind, parts=lambda: self.elements(made_from), beside=True)
 
     def _text(self, value: str | bytes | Span) -> OtherValue:
+        kind = getattr(value, "name", "")
         if isinstance(value, str):
-            return (
-                plain_value(value)
-                if encodes(value)
-                else OtherValue(kind="text that is not Unicode", value=printable_text(value), beside=True)
-            )
+            unicode = encodes(value)
+            kind = kind or ("text" if unicode else "text that is not Unicode")
+            return OtherValue(kind=kind, value=str(value) if unicode else printable_text(value), beside=True)
         if isinstance(value, bytes):
-            return OtherValue(kind="bytes", data=Held(value), beside=True)
+            return OtherValue(kind=kind or "bytes", data=Held(value), beside=True)
         return OtherValue(
             kind=_span_kind(value), data=FileBytes(self._file, value.offset, value.length), beside=True
         )
@@ -127,11 +130,14 @@ class PickleValues:
             yield self._label(key), self.describe(value)
         if in_bytes := sorted(key for key in items if isinstance(key, bytes)):
             yield ".keys in bytes", OtherValue(kind="names", data=Held(b"\0".join(in_bytes)), beside=True)
+        if alike := sorted(printable_text(key) for key in items if _looks_like_no_name(key)):
+            names = OtherValue(kind="names", data=Held("\0".join(alike).encode()), beside=True)
+            yield ".keys that are texts", names
         yield from self._attributes(items)
 
     def _label(self, key: object) -> str:
         """The name of an entry of a dictionary: a text as it is, any other key in brackets."""
-        if isinstance(key, (str, bytes)):
+        if type(key) is str or isinstance(key, bytes):
             return printable_text(key)
         return f"[{printable_text(key_text(key, self._long))}]"
 
@@ -146,8 +152,10 @@ class PickleValues:
 
     def elements(self, items: list[object] | tuple[object, ...]) -> Iterator[tuple[str, OtherValue]]:
         """What is in a sequence, by place."""
+        unordered = isinstance(items, (SetItems, FrozenSetItems))
         for index, value in enumerate(items):
-            yield f"[{index}]", self.describe(value)
+            label = f"{{{key_text(value, self._long)}}}" if unordered else f"[{index}]"
+            yield label, self.describe(value)
         yield from self._attributes(items)
 
     def _attributes(self, container: object) -> Iterator[tuple[str, OtherValue]]:
@@ -157,9 +165,24 @@ class PickleValues:
             yield ".attributes", self.describe(attributes)
 
 
+def owner(array: Array) -> str:
+    """What sort of array it is, in words."""
+    return "numpy array" if array.owner == ARRAY else f"array ({array.owner})"
+
+
+def byte_order(array: Array) -> str:
+    """That numbers are big-endian, where `PickleValues.array` gives them little-endian."""
+    return ", big-endian" if array.dtype and array.dtype.order == ">" and dtype_of(array.dtype.code) else ""
+
+
+def _looks_like_no_name(key: object) -> TypeGuard[str]:
+    """Whether a text that is a key is also the label of something else."""
+    return type(key) is str and (key[:1] in ("[", ".") or "\\" in key)
+
+
 def _span_kind(span: Span) -> str:
     """Texts and bytes by how the stream writes them: only the oldest protocols have another way than the usual."""
-    kind, usual = ("text", UTF8) if span.text else ("bytes", RAW)
+    kind, usual = ("text", UTF8) if span.text else (getattr(span, "name", "bytes"), RAW)
     return kind if span.coding == usual else f"{kind}, as {span.coding}"
 
 

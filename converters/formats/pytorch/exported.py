@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 from converters.errors import BadInput
 from converters.formats.io.zip_records import place, read_records
 from converters.formats.other_value import plain_value
+from converters.formats.pickle.numpy_arrays import TENSOR_LIMIT
 from converters.tensor import ITEMSIZE, FileBytes, Tensor
 
 from .tensors import PthFile
@@ -32,6 +33,7 @@ _DTYPES = {5: "int64", 6: "float16", 7: "float32", 8: "float64", 13: "bfloat16"}
 """The numbers of torch.export's schema."""
 
 _LIMIT = 64 << 20
+_LONGEST = 1024
 
 
 def read_exported(file: SourceFile) -> PthFile | None:
@@ -45,6 +47,8 @@ def read_exported(file: SourceFile) -> PthFile | None:
     try:
         record = json.loads(_bytes(file, records, f"{root}extra/{RECORD}"))
         config = json.loads(_bytes(file, records, root + _CONFIG))["config"]
+        if len(config) > TENSOR_LIMIT or max(map(len, config), default=0) > _LONGEST:
+            raise ValueError("it has too many tensors, or too long a name")
         tensors = {
             str(name): _tensor(file, records, str(name), f"{root}{_WEIGHTS}{row['path_name']}", row)
             for name, row in config.items()

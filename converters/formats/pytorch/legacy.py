@@ -84,10 +84,10 @@ class _Storages:
             raise PickleError("has a storage of unknown form")
         if reference[0] in ("module", b"module"):
             raise PickleError("holds whole modules, which are programs", WAY_OUT)
-        dtype, key, count = storage_fields(reference)
+        dtype, key, count, device = storage_fields(reference)
         if not 0 <= count < 1 << 63:
             raise PickleError("has a storage of impossible size")
-        root, size = self._roots.setdefault(key, (TorchStorage(dtype, key, _NOWHERE), count))
+        root, size = self._roots.setdefault(key, (TorchStorage(dtype, key, _NOWHERE, device=device), count))
         if root.dtype != dtype or size != count:
             raise PickleError("has a storage in two different forms")
         view = reference[5] if len(reference) == 6 else None

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from itertools import islice
 from typing import TYPE_CHECKING, Any
 
 from converters.errors import BadInput
@@ -13,7 +14,10 @@ from converters.formats.provenance_record import parse_provenance
 from converters.formats.sniff import HEAD, expect
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable
+
     from converters.formats.format import ReadOptions
+    from converters.formats.io.zip_members import Member
     from converters.formats.other_value import OtherValue
     from converters.tensor import Tensor
 
@@ -30,6 +34,7 @@ _TITLES = {
 _EXPORTED = b"/data/weights/"
 """In the name of the first member of a program of torch.export."""
 
+_LOOKED_AT = 8  # members
 _ARRAY, _MXNET = b".npy", b".params"
 """The ends of the names of members that no PyTorch file has."""
 
@@ -90,9 +95,17 @@ def _read_zip(file: SourceFile, options: ReadOptions) -> PthFile | None:
     except BadInput:
         from converters.formats.io.zip_members import read_members
 
-        if not any(name.encode().endswith(_MXNET) for name in read_members(file)):
-            raise
-        return None
+        members = read_members(file)
+        if any(name.encode().endswith(_MXNET) for name in members) or _has_arrays(file, members.values()):
+            return None
+        raise
+
+
+def _has_arrays(file: SourceFile, members: Iterable[Member]) -> bool:
+    """Whether one of the first members is an array of numpy's."""
+    from converters.formats.npz.reader import is_array
+
+    return any(is_array(file, member) for member in islice(members, _LOOKED_AT))
 
 
 def _open_parts(index: SourceFile, options: ReadOptions) -> Checkpoint:

@@ -34,7 +34,8 @@ if TYPE_CHECKING:
     from converters.files import SourceFile
 
 _PROVENANCE_LIMIT = 64 << 20
-_FORM = ("data.pkl", "provenance.json", "byteorder", "version", ".format_version", ".storage_alignment")
+_PROVENANCE = "provenance.json"
+_FORM = ("data.pkl", _PROVENANCE, "byteorder", "version", ".format_version", ".storage_alignment")
 
 
 def read_pth(file: SourceFile, *, checksum: bool = True, entry: str | None = None) -> PthFile:
@@ -55,7 +56,11 @@ def read_pth(file: SourceFile, *, checksum: bool = True, entry: str | None = Non
     has = has_crcs(records)
     checked = checksum and has
     if checked:
-        verify_crc(file, f"{root}/data.pkl", data)
+        for name in _FORM:
+            if (
+                record := records.get(f"{root}/{name}")
+            ) and name != _PROVENANCE:  # which has a bound of its own
+                verify_crc(file, f"{root}/{name}", record)
     stream = place(file, data, held=True)
     prefix = f"{root}/data/"
     by_key = {
@@ -158,7 +163,7 @@ def _is_big_endian(file: SourceFile, root: str, records: dict[str, ZipRecord]) -
 
 
 def _provenance(file: SourceFile, root: str, records: dict[str, ZipRecord], checked: bool) -> str | None:
-    name = f"{root}/provenance.json"
+    name = f"{root}/{_PROVENANCE}"
     record = records.get(name)
     if record is None:
         return None
@@ -179,10 +184,10 @@ def _storage(reference: object, root: str, places: dict[str, _Place]) -> TorchSt
     """What ``('storage', class, key, location, count)`` refers to; ``places`` are by key."""
     if type(reference) is not tuple or len(reference) != 5:
         raise PickleError("has a storage of unknown form")
-    dtype, key, count = storage_fields(reference)
+    dtype, key, count, device = storage_fields(reference)
     found = places.get(key)
     if found is None:
         raise PickleError(f"has no record {short_name(root)}/data/{short_name(key)}, which a tensor needs")
     if count * element_size(dtype) != found.record.size:
         raise PickleError(f"has the record {short_name(root)}/data/{short_name(key)} in a wrong size")
-    return TorchStorage(dtype, key, found.record, found.file)
+    return TorchStorage(dtype, key, found.record, found.file, device)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from functools import partial
+from itertools import islice
 from types import MappingProxyType
 from typing import TYPE_CHECKING
 
@@ -16,6 +17,7 @@ from .tensors import (
     State,
     TorchStorage,
     TorchTensor,
+    by_place,
     dictionary_attributes,
     lazy_data,
     named,
@@ -30,16 +32,20 @@ if TYPE_CHECKING:
     from converters.tensor import Data
 
 
+_LOOKED_AT = 10_000  # values
 _ATTRIBUTES = "the state dict's attributes"
 
 
 def state_dict(file: SourceFile, value: object, entry: str | None) -> State:
-    """The state dict in a checkpoint, or the one in the path ``entry``. Raises `BadInput`, `Refused`,
-    `UsageError`."""
+    """The state dict in a checkpoint, or the one in the path ``entry``. What is in a list or tuple goes by its places,
+    from 0. Raises `BadInput`, `Refused`, `UsageError`."""
+    if isinstance(value, (list, tuple)):
+        value = by_place(value)
     if not isinstance(value, dict):
-        raise BadInput("holds no dictionary of tensors", path=file.path, hint="this is not a state dict")
+        held = "a single tensor" if isinstance(value, TorchTensor) else "no dictionary of tensors"
+        raise BadInput(f"holds {held}", path=file.path, hint="this is not a state dict")
     entries = named(file, value)
-    if entry is None and not any(isinstance(item, dict) for item in entries.values()):
+    if entry is None and not any(isinstance(item, (dict, list, tuple)) for item in entries.values()):
         return State(entries=entries, attributes=dictionary_attributes(value))
     from .state_dict_choice import choose
 
@@ -77,14 +83,14 @@ def lazy_tensors(
             else:
                 other_values[name if state.wrapper is None else f"{state.wrapper}.{name}"] = other
     added = {
-        name: entry.attributes
+        name: (form, entry.attributes)
         for name, entry in state.entries.items()
-        if isinstance(entry, TorchTensor) and entry.attributes is not None
+        if isinstance(entry, TorchTensor) and ((form := _form(entry)) or entry.attributes is not None)
     }
     if added or state.attributes is not None:
         attributes = {**attributes, _ATTRIBUTES: (state.attributes, added)}
     if not tensors and not any(other.is_tensor and not other.beside for other in other_values.values()):
-        raise BadInput("holds no tensors", path=file.path, hint="this is not a state dict")
+        raise _without_tensors(file, state)
     return PthFile(
         tensors=tensors,
         other_values=other_values,
@@ -95,6 +101,28 @@ def lazy_tensors(
         metadata=found.lazily(attributes),
         beside=state.beside,
     )
+
+
+def _without_tensors(file: SourceFile, state: State) -> BadInput:
+    """The error for a file without a state dict, which may have tensors all the same."""
+    left = _LOOKED_AT
+    open_: list[object] = [*state.entries.values()]
+    while open_ and left:
+        value, left = open_.pop(), left - 1
+        if isinstance(value, TorchTensor):
+            what = "holds tensors, but no dictionary of them by name"
+            return BadInput(what, path=file.path, hint="load it with PyTorch, and save a state_dict()")
+        if isinstance(value, dict):
+            open_ += islice(value.values(), left)
+        elif isinstance(value, (list, tuple)):
+            open_ += value[:left]
+    return BadInput("holds no tensors", path=file.path, hint="this is not a state dict")
+
+
+def _form(tensor: TorchTensor) -> str:
+    """What a tensor is beside its values, where it is not an ordinary one: a parameter, on a device of its own."""
+    device = "" if isinstance(tensor, OddTensor) else tensor.storage.device
+    return f"{tensor.form} on {device}" if device else tensor.form
 
 
 class _Found:
@@ -153,9 +181,9 @@ class _Found:
                 data = self.data("", value)
             except BadInput as error:
                 return OtherValue(kind=value.dtype, shape=value.shape, opaque=True, hint=error.told.hint)
-            if value.attributes is None:
+            if value.attributes is None and not _form(value):
                 return OtherValue(kind=value.dtype, shape=value.shape, data=data)
-            added = (value.attributes,)
+            added = (_form(value), value.attributes)
             parts = partial(self._described().elements, added)
             return OtherValue(kind=value.dtype, shape=value.shape, data=data, parts=parts)
         if isinstance(value, TorchStorage):

@@ -9,12 +9,12 @@ from __future__ import annotations
 
 import re
 from itertools import islice
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeGuard
 
 from converters.errors import BadInput, Refused, UsageError
 from converters.formats.pickle.numpy_arrays import TENSOR_LIMIT
 
-from .tensors import State, TorchTensor, dictionary_attributes, named
+from .tensors import State, TorchTensor, by_place, dictionary_attributes, named
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping
@@ -41,6 +41,7 @@ _AVERAGE = re.compile(r"(?i)(?:^|[_.\-])(?:ema|swa|averaged?)(?:$|[_.\-])|[a-z]E
 _DEPTH = 3
 _LONGEST = 255  # characters of the name of an entry with a state dict: the names of its values start with it
 _SHOWN = 8  # entries that a message names
+_PLACES = 8  # of a list that may hold a state dict
 _BUDGET = 4 * TENSOR_LIMIT
 """Entries that are looked at in all: a dictionary that is stored once can be named in many places."""
 
@@ -97,6 +98,8 @@ def _state(
             ".".join((*path[:depth], other)): item for other, item in inner.items() if other != name
         }
         wrapped = inner[name]
+        if isinstance(wrapped, (list, tuple)):
+            wrapped = by_place(wrapped)
         assert isinstance(wrapped, dict)
         inner = named(file, wrapped)
         if (own := dictionary_attributes(wrapped)) is not None:
@@ -109,6 +112,11 @@ def _state(
         beside=other_entries,
         attributes=tuple(attributes) or None,
     )
+
+
+def _holds_dictionaries(value: object) -> TypeGuard[list[object] | tuple[object, ...]]:
+    """Whether a value is a list or tuple with a dictionary among its first values, such as ``(state_dict, epoch)``."""
+    return isinstance(value, (list, tuple)) and any(isinstance(item, dict) for item in value[:_PLACES])
 
 
 class _Search:
@@ -130,7 +138,8 @@ class _Search:
                 path=self._file.path,
                 hint="no checkpoint has so many",
             )
-        for name, item in entries.items():
+        for name, entry in entries.items():
+            item = by_place(entry) if _holds_dictionaries(entry) else entry
             if (
                 not isinstance(item, dict)
                 or len(name) > _LONGEST

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, NamedTuple
 from converters.errors import BadInput
 from converters.files import CHUNK
 from converters.formats.io.zip_records import CheckedPart, CheckedRecord, RecordCheck, ZipRecord
-from converters.formats.pickle.machine import Global
+from converters.formats.pickle.machine import Global, InertDict
 from converters.formats.pickle.numpy_arrays import refuse_too_many
 from converters.formats.pickle.strings import PickleError, Span, content, encodes
 from converters.printable import short_name
@@ -51,6 +51,8 @@ _OTHER_ITEMSIZES = {"complex32": 4, "complex64": 8, "complex128": 16, "qint32": 
     "uint64": 8,
 }
 """Bytes of an element that is not converted, where they are more than one."""
+
+_DEVICES = ("cpu", "cuda", "mps", "xpu", "xla", "npu", "hpu", "mtia", "meta")
 
 _LONGEST_NAME = 1024
 """Bytes of the longest name that is read."""
@@ -116,11 +118,14 @@ class Strided(NamedTuple):
 
 class TorchStorage:
     """A record of tensor data. ``dtype`` is empty for an untyped storage; ``file`` is where the record is, None for the
-    file that the pickle is in."""
+    file that the pickle is in. ``device`` is where it was, if not on one that every PyTorch knows."""
 
-    __slots__ = ("dtype", "file", "name", "record")
+    __slots__ = ("device", "dtype", "file", "name", "record")
 
-    def __init__(self, dtype: str, name: str, record: ZipRecord, file: SourceFile | None = None) -> None:
+    def __init__(
+        self, dtype: str, name: str, record: ZipRecord, file: SourceFile | None = None, device: str = ""
+    ) -> None:
+        self.device = device
         self.dtype = dtype
         self.name = name
         self.record = record
@@ -129,14 +134,16 @@ class TorchStorage:
 
 class TorchTensor:
     """A tensor: ``shape`` elements of a storage from element ``first`` on, in steps of ``strides``. ``attributes`` are
-    those that a program has added to the object, None if there are none."""
+    those that a program has added to the object, None if there are none. ``form`` says whether it is a parameter, and
+    whether it wants gradients; it is empty for an ordinary tensor."""
 
-    __slots__ = ("attributes", "dtype", "first", "shape", "storage", "strides")
+    __slots__ = ("attributes", "dtype", "first", "form", "shape", "storage", "strides")
 
     def __init__(self, storage: object, first: object, shape: object, strides: object, dtype: str) -> None:
         if not isinstance(storage, TorchStorage) or type(first) is not int or not 0 <= first < 1 << 63:
             raise PickleError("has a tensor of unknown form")
         self.attributes: object = None
+        self.form = ""
         self.storage = storage
         self.first = first
         self.shape = checked_sizes(shape)
@@ -156,6 +163,7 @@ class OddTensor(TorchTensor):
     def __init__(self, kind: str, hint: str, made_from: tuple[object, ...], shape: object) -> None:
         self.shape = checked_sizes(shape) if isinstance(shape, tuple) else ()
         self.attributes = None
+        self.form = ""
         self.dtype = ""
         self.kind = kind
         self.hint = hint
@@ -190,12 +198,20 @@ def _either_is_a_tensor(*values: object) -> bool:
     return any(isinstance(value, TorchTensor) for value in values)
 
 
+def by_place(values: list[object] | tuple[object, ...]) -> InertDict:
+    """The values of a sequence, as ``torch.save((state_dict, epoch))`` writes one, by their places."""
+    entries = InertDict(getattr(values, "name", type(values).__name__))
+    entries.update((str(place), value) for place, value in enumerate(values))
+    return entries
+
+
 def dictionary_attributes(value: dict[object, object]) -> object:
-    """What a dictionary holds beside its items, which a name does not show: the attributes of its object (torch's
-    ``_metadata``), and which keys are no texts. None for an ordinary dictionary."""
+    """What a dictionary holds beside its items, which a name does not show: its class, the attributes of its object
+    (torch's ``_metadata``), and which keys are no texts. None for an ordinary dictionary."""
     attributes = getattr(value, "attributes", None)
-    keys = [key if isinstance(key, (int, bytes)) else None for key in value if not isinstance(key, str)]
-    return (attributes, keys) if attributes is not None or keys else None
+    keys = [key if isinstance(key, (int, bytes)) else None for key in value if type(key) is not str]
+    owner = getattr(value, "name", None)
+    return (attributes, keys, owner) if attributes is not None or keys or owner else None
 
 
 def _name(file: SourceFile, key: object, *, is_tensor: bool) -> str:
@@ -219,15 +235,21 @@ def _name(file: SourceFile, key: object, *, is_tensor: bool) -> str:
     return long.decode("utf-8", "backslashreplace") if isinstance(long, bytes) else long
 
 
-def storage_fields(reference: tuple[object, ...]) -> tuple[str, str, int]:
-    """The dtype (empty if untyped), key and number of elements in ``('storage', class, key, location, count, ...)``.
-    Python 2 wrote its texts as bytes. Raises `PickleError`."""
-    kind, key, count = reference[1], reference[2], reference[4]
+def storage_fields(reference: tuple[object, ...]) -> tuple[str, str, int, str]:
+    """The dtype (empty if untyped), key, number of elements and unusual device in ``('storage', class, key, location,
+    count, ...)``. Python 2 wrote its texts as bytes. Raises `PickleError`."""
+    kind, key, location, count = reference[1:5]
+    if isinstance(location, bytes):
+        location = location.decode("latin-1")
     if isinstance(key, bytes):
         key = key.decode("latin-1")
     if reference[0] not in ("storage", b"storage") or type(key) is not str or type(count) is not int:
         raise PickleError("has a storage of unknown form")
-    return storage_dtype(kind), key, count
+    if type(location) is not str:
+        raise PickleError("has a storage of unknown form")
+    device, _, number = location.partition(":")
+    usual = device in _DEVICES and (number.isdecimal() or not number)
+    return storage_dtype(kind), key, count, "" if usual else location
 
 
 def element_size(dtype: str) -> int:
@@ -284,7 +306,7 @@ def lazy_data(
 
 def checked_sizes(value: object) -> tuple[int, ...]:
     """A shape or strides from a pickle. Raises `PickleError` for anything else."""
-    if type(value) is not tuple or len(value) > 64:
+    if not isinstance(value, tuple) or len(value) > 64:
         raise PickleError("has a tensor of unknown form")
     for size in value:
         if type(size) is not int or not 0 <= size < 1 << 63:

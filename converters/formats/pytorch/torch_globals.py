@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+from copy import copy
 from functools import partial
 
 from converters.formats.pickle.known import Known
-from converters.formats.pickle.machine import Global
+from converters.formats.pickle.machine import Global, NamedText
 from converters.formats.pickle.numpy_arrays import NAMES as ARRAY_NAMES
 from converters.formats.pickle.strings import PickleError
 from converters.tensor import ITEMSIZE
@@ -48,7 +49,10 @@ def _rebuild_tensor(arguments: tuple[object, ...]) -> TorchTensor:
     if any(arguments[6:]):
         kind = "a view with a sign or a conjugation still to do"
         return OddTensor(kind, "save its .resolve_neg() instead", arguments, arguments[2])
-    return TorchTensor(arguments[0], arguments[1], arguments[2], arguments[3], "")
+    made = TorchTensor(arguments[0], arguments[1], arguments[2], arguments[3], "")
+    if any(arguments[4:5]):
+        made.form = "wants gradients"
+    return made
 
 
 def _rebuild_tensor_v3(arguments: tuple[object, ...]) -> TorchTensor:
@@ -56,9 +60,11 @@ def _rebuild_tensor_v3(arguments: tuple[object, ...]) -> TorchTensor:
     dtype = arguments[6] if 7 <= len(arguments) <= 8 and not any(arguments[7:]) else None
     if not isinstance(dtype, Global) or dtype.name.removeprefix("torch.") not in _DTYPES:
         raise PickleError("has a tensor of unknown form")
-    return TorchTensor(
-        arguments[0], arguments[1], arguments[2], arguments[3], dtype.name.removeprefix("torch.")
-    )
+    name = dtype.name.removeprefix("torch.")
+    made = TorchTensor(arguments[0], arguments[1], arguments[2], arguments[3], name)
+    if arguments[4]:
+        made.form = "wants gradients"
+    return made
 
 
 def _rebuild_parameter(arguments: tuple[object, ...]) -> TorchTensor:
@@ -66,14 +72,16 @@ def _rebuild_parameter(arguments: tuple[object, ...]) -> TorchTensor:
     tensor = arguments[0] if 3 <= len(arguments) <= 4 else None
     if not isinstance(tensor, TorchTensor):
         raise PickleError("has a parameter of unknown form")
+    made = copy(tensor)  # the stream may have the tensor in other places too
+    made.form = "parameter that wants gradients" if arguments[1] else "parameter"
     if len(arguments) == 4 and arguments[3]:
-        tensor.attributes = arguments[3]
-    return tensor
+        made.attributes = arguments[3]
+    return made
 
 
 def _rebuild_from_type(arguments: tuple[object, ...]) -> object:
     """``(rebuilder, class, its arguments, state)``: a tensor with attributes of its own, which are not weights."""
-    rebuild, _, inner, state = arguments if len(arguments) == 4 else (None, None, None, None)
+    rebuild, owner, inner, state = arguments if len(arguments) == 4 else (None, None, None, None)
     if (
         not isinstance(rebuild, Global)
         or not rebuild.make
@@ -83,13 +91,22 @@ def _rebuild_from_type(arguments: tuple[object, ...]) -> object:
     if type(inner) is not tuple:
         raise PickleError("has a tensor of unknown form")
     made = rebuild.make(inner)
+    if isinstance(made, TorchTensor) and isinstance(owner, Global) and owner.name != "torch.Tensor":
+        made.form = f"{owner.name} {made.form}".rstrip()
     if isinstance(made, TorchTensor) and state:
         made.attributes = state
     return made
 
 
-def _size(arguments: tuple[object, ...]) -> tuple[int, ...]:
-    return checked_sizes(arguments[0] if len(arguments) == 1 else None)
+class Size(tuple[int, ...]):
+    """A ``torch.Size``."""
+
+    __slots__ = ()
+    name = "torch.Size"
+
+
+def _size(arguments: tuple[object, ...]) -> Size:
+    return Size(checked_sizes(arguments[0] if len(arguments) == 1 else None))
 
 
 def _device(arguments: tuple[object, ...]) -> str:
@@ -99,7 +116,7 @@ def _device(arguments: tuple[object, ...]) -> str:
         raise PickleError("has a device of unknown form")
     if type(index) is not int or not 0 <= index < 1 << 16:
         raise PickleError("has a device of unknown form")
-    return kind if len(arguments) == 1 else f"{kind}:{index}"
+    return NamedText("torch.device", kind if len(arguments) == 1 else f"{kind}:{index}")
 
 
 def _layout(arguments: tuple[object, ...]) -> str:
@@ -107,7 +124,7 @@ def _layout(arguments: tuple[object, ...]) -> str:
     name = arguments[0] if len(arguments) == 1 else None
     if type(name) is not str or not name.isascii() or len(name) > 32:
         raise PickleError("has a layout of unknown form")
-    return name
+    return NamedText("torch.layout", name)
 
 
 def _odd(kind: str, hint: str, arguments: tuple[object, ...]) -> OddTensor:

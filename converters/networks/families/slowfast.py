@@ -25,10 +25,9 @@ if TYPE_CHECKING:
     from converters.networks.spec import ModuleShapes, Settings
 
 STAGES = (1, 2, 3, 4)
-SLOW_FRAMES = ("linspace", "stride", "appended")
-APPENDED = {8: (36,), 4: (40, 80)}
-"""By ``alpha``, the frames that GluonCV's networks cut from a clip, fast and slow ones: 32 + 4 (4x16), 32 + 8 (8x8) and
-64 + 16 (16x8), which no tensor tells from 8x8."""
+APPENDED = {"appended": 32, "appended-64": 64}
+"""The fast pathway's frames in a clip that the slow one's follow."""
+SLOW_FRAMES = ("linspace", "stride", *APPENDED)
 
 Out = TypeVar("Out")
 Steps = Generator[tuple[str, Tensor], None, Out]
@@ -83,10 +82,10 @@ class SlowFast(Network):
 
     The slow pathway sees T / ``alpha`` frames, which ``slow_frames`` chooses. ``"linspace"``: spread from the first to
     the last, rounded down; T must be a multiple of ``alpha``. ``"stride"``: every ``alpha``-th from the first, for any
-    T (mmaction; mmaction2 itself takes only multiples). ``"appended"``: they follow the fast pathway's frames in the
-    clip, so that 32 frames and ``alpha`` 8 make a clip of 36 (GluonCV, which ignores what comes after them); shorter
-    clips of a multiple of ``alpha`` + 1 frames are divided alike, though GluonCV does not take them. Heads are those of
-    `ResNetI3D`; the windows of each pathway are averaged separately.
+    T (mmaction; mmaction2 itself takes only multiples). ``"appended"``: they follow the fast pathway's 32 frames in the
+    clip, which has 36 where ``alpha`` is 8 (GluonCV, which ignores what comes after them); shorter clips of a multiple
+    of ``alpha`` + 1 frames are divided alike, though GluonCV does not take them. ``"appended-64"``: as before, of 64.
+    Heads are those of `ResNetI3D`; the windows of each pathway are averaged separately.
     """
 
     def __init__(self, shapes: ModuleShapes, settings: Settings) -> None:
@@ -113,7 +112,7 @@ class SlowFast(Network):
         """The indices of the frames that the slow pathway sees, out of ``frames``."""
         if self.slow_frames == "stride":
             return torch.arange(0, frames, self.alpha)
-        if self.slow_frames == "appended":
+        if self.slow_frames in APPENDED:
             return torch.arange(self.fast_frames(frames), self._both_frames(frames))
         # Lateral convolutions round the number of frames up, so the pathways would not fit, as in the projects.
         if frames % self.alpha:
@@ -122,18 +121,16 @@ class SlowFast(Network):
 
     def fast_frames(self, frames: int) -> int:
         """How many of a clip's first frames the fast pathway sees, out of ``frames``."""
-        if self.slow_frames != "appended":
+        if self.slow_frames not in APPENDED:
             return frames
         both = self._both_frames(frames)
         return both - both // (self.alpha + 1)
 
     def _both_frames(self, frames: int) -> int:
         """How many of a clip's first frames the pathways see, one after the other, out of ``frames``."""
-        own = APPENDED.get(self.alpha, (frames,))
-        if frames > own[0] and frames not in own:
-            if len(own) == 1:
-                return own[0]
-            raise ValueError(f"expected a clip of {' or '.join(map(str, own))} frames, got {frames}")
+        fast = APPENDED[self.slow_frames]
+        if frames >= fast + fast // self.alpha:
+            return fast + fast // self.alpha
         if frames % (self.alpha + 1):
             raise ValueError(f"expected a clip of a multiple of {self.alpha + 1} frames, got {frames}")
         return frames
@@ -169,7 +166,7 @@ class SlowFast(Network):
         yield "fast.pool", pooled[1]
         x = torch.cat(pooled, dim=1)
         yield "pool", x
-        x = self.get_submodule("head")(x.movedim(1, -1)).movedim(-1, 1)
+        x = self.get_submodule("head")(x.movedim(1, 4)).movedim(4, 1)
         yield "window_logits", x
         yield "logits", x.mean(dim=(2, 3, 4))
 

@@ -93,17 +93,18 @@ class TSM(Network):
 
 
 def _block(shapes: ModuleShapes, channels: int, eps: float, stride: tuple[int, int]) -> tuple[nn.Module, int]:
-    """A bottleneck, what is shifted of it under the name ``net``, and its channels."""
+    """A block, what is shifted of it under the name ``net``, and its channels."""
     if "net.conv1.conv.weight" in shapes:
         block = Block(shapes.under("net"), channels, eps, stride, units=3)
         return nn.Sequential(OrderedDict(net=block)), block.out_channels
+    units = 3 if "conv3.conv.weight" in shapes else 2
     if "conv1.net.conv.weight" in shapes:
         inner = f"{shapes.prefix}conv1."
         plain = {name.replace(f"{inner}net.", inner): shape for name, shape in shapes.all.items()}
-        block = Block(ModuleShapes(plain, shapes.prefix), channels, eps, stride, units=3)
+        block = Block(ModuleShapes(plain, shapes.prefix), channels, eps, stride, units=units)
         block.add_module("conv1", nn.Sequential(OrderedDict(net=block.conv1)))
         return block, block.out_channels
-    block = Block(shapes, channels, eps, stride, units=3)
+    block = Block(shapes, channels, eps, stride, units=units)
     return block, block.out_channels
 
 

@@ -18,7 +18,13 @@ def classification_text(found: Classification) -> str:
             f"{found.network}, {counted(found.classes, 'class')}: {clips_words(found)}",
             *(f"  {likely.probability:.3f}  {likely.label}" for likely in found.likely),
             *found.notes,
-            *([] if found.named else ["the file does not say what its classes are called"]),
+            *(
+                []
+                if found.named
+                else [
+                    "the file does not say what its classes are called: `convert IN OUT --labels FILE` names them"
+                ]
+            ),
         ]
     )
 

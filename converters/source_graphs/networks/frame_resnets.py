@@ -73,7 +73,7 @@ def recognise(tensors: Mapping[str, Shape], settings: Mapping[str, Any]) -> Sour
             continue
         first = names.block.format(1, 0)
         block = (first, f"{first}.net")
-        has_block = any(f"{scope}{one}.{names.convs[-1].format(3)}.weight" in tensors for one in block)
+        has_block = any(f"{scope}{one}.{names.convs[-1].format(2)}.weight" in tensors for one in block)
         if has_block and len(tensors[scope + stem]) == len("OIHW"):
             return _Frames(tensors, scope, names, settings).network()
     return None
@@ -156,25 +156,26 @@ class _Frames(NetBuilder):
                 return x
             if block.endswith(".net"):
                 x = self.shifted(x, block, clip)
-            x = self.bottleneck(x, block, 1 if place else stride, clip)
+            x = self.residual(x, block, 1 if place else stride, clip)
             x = self.mark(f"layer{number}.{place}", x, clip)
             if f"{outer}.{self.names.nonlocal_block['g']}.weight" in self.shapes:
                 x = self.block(f"layer{number}.nonlocal{place}", self.nonlocal_block(x, outer, clip))
             place += 1
 
     def is_block(self, name: str) -> bool:
-        return f"{self.first_of(name, self.names.convs, 3)}.weight" in self.shapes
+        return f"{self.first_of(name, self.names.convs, 2)}.weight" in self.shapes
 
-    def bottleneck(self, x: str, block: str, stride: int, clip: str) -> str:
-        """Three convolutions, the second with the stride, and the shortcut."""
+    def residual(self, x: str, block: str, stride: int, clip: str) -> str:
+        """Three convolutions, the second with the stride, or two, the first with it; and the shortcut."""
         out = x
-        for number in (1, 2, 3):
+        last = 3 if f"{self.first_of(block, self.names.convs, 3)}.weight" in self.shapes else 2
+        for number in range(1, last + 1):
             name = self.first_of(block, self.names.convs, number)
             if number == 1 and self.is_shifted(name, block):
                 out = self.shifted(x, name, clip)
-            out = self.conv(out, name, stride if number == 2 else 1)
+            out = self.conv(out, name, stride if number == last - 1 else 1)
             out = self.norm(out, self.first_of(block, self.names.norms, number))
-            out = self.relu(out) if number < 3 else out
+            out = self.relu(out) if number < last else out
         if f"{block}.{self.names.shortcut[0]}.weight" in self.shapes:
             conv, bn = (f"{block}.{name}" for name in self.names.shortcut)
             x = self.norm(self.conv(x, conv, stride), bn)

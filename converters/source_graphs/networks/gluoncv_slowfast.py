@@ -1,7 +1,8 @@
 """GluonCV's SlowFast (dmlc/gluon-cv 0.10.5, ``slowfast.py``) as a list of MXNet's operators.
 
-A clip has the frames of the fast pathway, and then those of the slow one. How many there are for one of the slow is a
-setting; without it, the model's name says so, and without a name the lateral kernels, as far as the zoo's models go.
+A clip has the frames of the fast pathway, and then those of the slow one. How many there are, and how many for one of
+the slow, are settings; without them, the model's name says so, and without a name the kernels, as far as the zoo's
+models go.
 """
 
 from __future__ import annotations
@@ -20,7 +21,6 @@ if TYPE_CHECKING:
 _STAGES = (2, 3, 4, 5)
 _LATERALS = ("lateral_p1", "lateral_res2", "lateral_res3", "lateral_res4")
 _NARROW = 5  # frames of the lateral kernels of 4x16
-_MOST = {8: 36}  # by alpha, the frames that all of the zoo's models take; those of alpha 4 take 40 or 80
 _FEW = 6  # blocks of ResNet-50's third stage
 
 
@@ -41,15 +41,24 @@ class _SlowFast(GluonBuilder):
     def __init__(self, tensors: Mapping[str, Shape], settings: Mapping[str, Any]) -> None:
         super().__init__(tensors)
         self.alpha = int(settings.get("alpha") or self._usual_alpha(str(settings.get("model") or "")))
+        self.fast = self._fast_frames(settings)
 
     def _usual_alpha(self, model: str) -> int:
         deep = self.has(f"slow_res4.{_FEW}.conv1")
         narrow = self.shapes["lateral_p1.0.weight"][2] == _NARROW
         return 8 if "4x16" in model or (not model and narrow and not deep) else 4
 
+    def _fast_frames(self, settings: Mapping[str, Any]) -> int:
+        """The fast pathway's frames: 64 of 16x8, whose file in the zoo has single frames in later kernels."""
+        late = self.shapes.get(f"fast_res4.{_FEW}.conv1.weight")
+        if chosen := str(settings.get("slow_frames") or ""):
+            return 64 if chosen.endswith("64") else 32
+        model = str(settings.get("model") or "")
+        return 64 if "16x8" in model or (not model and late is not None and late[2] == 1) else 32
+
     def network(self) -> SourceNet:
         """The whole network."""
-        most = _MOST.get(self.alpha, 0)
+        most = self.fast + self.fast // self.alpha
         both = {
             path: self.op(f"slice {path}", ["data"], f"{path}_input", alpha=self.alpha, most=most)
             for path in ("slow", "fast")

@@ -1,8 +1,9 @@
 """PaddleVideo's networks (PaddlePaddle/PaddleVideo@ed245e9) as lists of Paddle's operators, by its own modules' code.
 
 The names tell SlowFast from the 2D networks, and these tell their blocks. What they do not tell follows from the
-model's name, as in the project's configs: whether a 2D network shifts channels, over how many frames, and how many
-frames of SlowFast's fast pathway there are for one of the slow.
+model's name, as in the project's configs: whether a 2D network shifts channels, over how many frames (the settings
+``segments`` and ``shift_div`` are that number, where it is known), and how many frames of SlowFast's fast pathway there
+are for one of the slow.
 """
 
 from __future__ import annotations
@@ -46,12 +47,13 @@ def recognise(tensors: Mapping[str, Shape], settings: Mapping[str, Any]) -> Sour
     ``[N * T, C, H, W]`` for the others. None if they are not PaddleVideo's: they have neither stem. Raises `Refused` if
     a tensor is missing."""
     model = str(settings.get("model", ""))
+    segments = settings.get("segments") or settings.get("shift_div")
     kinds: dict[str, type[_SlowFast | _Frames]] = {_FAST: _SlowFast, _STEM: _Frames, _DEEP_STEM: _Tweaked}
     for scope in (f"_layers.{_BACKBONE}", "_layers.", _BACKBONE, ""):
         for name, kind in kinds.items():
             if f"{scope}{name}" in tensors:
                 try:
-                    return kind(tensors, scope, model).network()
+                    return kind(tensors, scope, model, segments).network()
                 except KeyError as error:
                     raise Refused(f"is not a network of PaddleVideo: it has no tensor {error}") from None
     return None
@@ -111,10 +113,10 @@ class _Builder(NetBuilder):
 class _Frames(_Builder):
     """TSN and TSM: a ResNet over frames."""
 
-    def __init__(self, tensors: Mapping[str, Shape], start: str, model: str) -> None:
+    def __init__(self, tensors: Mapping[str, Shape], start: str, model: str, segments: int | None) -> None:
         super().__init__(tensors, start)
         shifted = _TSM.fullmatch(model)
-        self.segments = int(shifted[1]) if shifted else 0
+        self.segments = segments or (int(shifted[1]) if shifted else 0)
 
     def network(self) -> SourceNet:
         """The whole network."""
@@ -184,7 +186,7 @@ class _Tweaked(_Frames):
 class _SlowFast(_Builder):
     """SlowFast."""
 
-    def __init__(self, tensors: Mapping[str, Shape], start: str, _model: str) -> None:
+    def __init__(self, tensors: Mapping[str, Shape], start: str, _model: str, _segments: int | None) -> None:
         super().__init__(tensors, start)
         self.wide = self.shapes["backbone.s1_fuse._conv_f2s.weight"][2] == _WIDE
         self.alpha = 4 if self.wide else 8

@@ -97,12 +97,11 @@ def _softmax(emit: Emitter, op: SourceOp) -> None:
 
 def _slice(emit: Emitter, op: SourceOp, *, fast: bool) -> None:
     """The frames of one pathway of SlowFast in a clip that has the fast one's, and then one for every ``alpha`` of
-    them, of no more than its first ``most`` frames, where that is known. GluonCV's own slices have numbers in place of
-    these parts: 32 of 36, of 40, 64 of 80."""
+    them, of no more than its first ``most`` frames. GluonCV's own slices have numbers in place of these parts: 32 of
+    36, of 40, 64 of 80."""
     (value,), (output,) = op.inputs, op.outputs
     frames = emit("Shape", [value], f"{output}/frames", start=2, end=3)
-    if op.args["most"]:
-        frames = emit("Min", [frames, emit.integers(op.args["most"])], f"{output}/taken")
+    frames = emit("Min", [frames, emit.integers(op.args["most"])], f"{output}/taken")
     few = emit("Div", [frames, emit.integers(op.args["alpha"] + 1)], f"{output}/slow")
     many = emit("Sub", [frames, few], f"{output}/fast")
     start, end = (emit.integers(0), many) if fast else (many, frames)

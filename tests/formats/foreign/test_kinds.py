@@ -350,6 +350,7 @@ FOLDERS: dict[str, tuple[str, dict[str, list[str]]]] = {
         {
             "dcp": [".metadata", "__0_0.distcp", "__1_0.distcp"],
             "half of one": [".metadata"],
+            "without its index": ["__0_0.distcp", "__1_0.distcp"],
             "lightning": [".metadata", "__0_0.distcp", "meta.pt"],
             "accelerate": [
                 "pytorch_model_fsdp_0/.metadata",

@@ -18,6 +18,7 @@ from converters.errors import BadInput
 from converters.files import SourceFile
 from converters.formats.npz.literal import literal
 from converters.formats.npz.reader import read_npy, read_npz
+from converters.formats.open import open_checkpoint
 from converters.tensor import ITEMSIZE
 from tests.helpers.budgets import examples
 
@@ -222,3 +223,21 @@ def test_comments_are_passed_over(text):
 
 def test_an_unknown_escape_stays_and_nothing_is_printed():
     assert literal(r"{'\h': '\x41'}") == {r"\h": "A"}
+
+
+@pytest.mark.parametrize("method", [zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED])
+def test_arrays_without_their_suffix_are_read_as_numpy_does(tmp_path, method):
+    path = tmp_path / "a.npz"
+    with zipfile.ZipFile(path, "w", method) as archive:
+        archive.writestr("w", npy(HEADERS["Go"]))
+        archive.writestr("v.npy", npy(HEADERS["Go"]))
+    with np.load(path) as wanted, open_checkpoint(str(path)) as found:
+        assert found.tensors.keys() == set(wanted.files)
+        assert all(found.tensors[name].tobytes() == wanted[name].tobytes() for name in wanted.files)
+    for name, said in {"w.npy": "an array twice", "README": "a member that is not an array"}.items():
+        with zipfile.ZipFile(path, "a", method) as archive:
+            archive.writestr(name, npy(HEADERS["Go"]) if name == "w.npy" else b"hello")
+        with pytest.raises(BadInput, match=said):
+            open_checkpoint(str(path))
+        with zipfile.ZipFile(path, "w", method) as archive:
+            archive.writestr("w", npy(HEADERS["Go"]))

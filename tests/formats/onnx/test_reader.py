@@ -97,7 +97,12 @@ def test_nodes_and_inputs(tmp_path: Path) -> None:
         ("Conv", ("x", "w"), ("y",)),
         ("BatchNormalization", ("y",), ("z",)),
     ]
-    assert found.nodes[0].attributes == {"strides": (1, 2), "pads": (-1, 0), "group": 3}
+    assert found.nodes[0].attributes == {
+        "strides": (1, 2),
+        "pads": (-1, 0),
+        "group": 3,
+        "auto_pad": "",
+    }
     assert found.nodes[1].attributes == {"epsilon": pytest.approx(1e-3, rel=1e-7)}
 
 

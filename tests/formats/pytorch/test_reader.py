@@ -413,7 +413,7 @@ def test_other_files_are_named(tmp_path):
         archive.writestr("checkpoint.pth", bytes(1000))
     assert "not one of PyTorch's" in refusal(tmp_path, (tmp_path / "y.zip").read_bytes())
     assert "holds a whole model, which is a program: torch.nn.modules" in refusal(tmp_path, saved(network()))
-    assert "no dictionary" in refusal(tmp_path, saved(torch.ones(2)))
+    assert "holds a single tensor" in refusal(tmp_path, saved(torch.ones(2)))
     assert "no tensors" in refusal(tmp_path, saved({"epoch": 3}))
 
 
@@ -709,3 +709,20 @@ def test_reading_imports_neither_torch_nor_numpy(tmp_path):
     path = tmp_path / "x.pth"
     path.write_bytes(saved(network().state_dict()))
     subprocess.run([sys.executable, "-c", code, path], check=True, cwd=ROOT, timeout=60)
+
+
+def test_joined_zip_files_are_said_to_be(tmp_path):
+    """Also two of one size, whose end record leads to the first; and one behind other bytes."""
+    for number in (1, 2):
+        torch.save({"a": torch.full((3,), number), "b": torch.ones(2)}, tmp_path / f"{number}.pth")
+    first, second = ((tmp_path / f"{number}.pth").read_bytes() for number in (1, 2))
+    small = io.BytesIO()
+    with zipfile.ZipFile(small, "w") as archive:
+        archive.writestr("notes.txt", "no weights")
+    for front, last in ((first, second), (small.getvalue(), second), (first, small.getvalue())):
+        path = tmp_path / "joined.pth"
+        path.write_bytes(front + last)
+        with pytest.raises(BadInput, match=f"has {len(front):,} bytes in front of the zip file") as caught:
+            open_checkpoint(str(path))
+        assert f"tail -c +{len(front) + 1}" in caught.value.hint
+        assert path.read_bytes()[len(front) :] == last

@@ -7,7 +7,7 @@ import decimal
 import pathlib
 import struct
 import types
-from collections import Counter, defaultdict, deque
+from collections import Counter, UserDict, defaultdict, deque
 from typing import NamedTuple
 
 import numpy as np
@@ -74,8 +74,8 @@ class Found(NamedTuple):
     other_values: dict[str, object]
 
 
-def read(folder, value, entry=None) -> Found:
-    with file_of(folder, saved(value)) as file:
+def read(folder, value, entry=None, **options) -> Found:
+    with file_of(folder, saved(value, **options)) as file:
         found = read_pth(file, entry=entry)
         (weight,) = struct.unpack("<f", found.tensors["w"].tobytes())
         return Found(found.wrapper, weight, found.beside, found.other_values)
@@ -211,3 +211,32 @@ def test_a_training_checkpoint_through_the_command(r2d, run, tmp_path):
     done = run("inspect", path, "--entry", "no.such")
     assert done.returncode == 2
     assert "it has model.state_dict, ema" in done.stderr
+
+
+@pytest.mark.parametrize(
+    ("value", "wrapper"),
+    [
+        (lambda state: (state, 3), "0"),
+        (lambda state: [3, state, {"lr": 0.1}], "1"),
+        (lambda state: {"model": (state, 3)}, "model.0"),
+        (lambda state: {"epoch": 1, "saved": [{"net": state}]}, "saved.0.net"),
+        (lambda state: UserDict(state), None),
+        (lambda state: {"state_dict": UserDict(state)}, "state_dict"),
+    ],
+)
+@pytest.mark.parametrize("protocol", [2, 4])
+def test_a_state_dict_in_a_sequence_or_a_user_dict_is_found(tmp_path, value, wrapper, protocol):
+    found = read(tmp_path, value(marked(1)), pickle_protocol=protocol)
+    assert (found.weight, found.wrapper) == (1, wrapper)
+
+
+def test_two_state_dicts_in_a_tuple_are_asked_for(tmp_path):
+    with pytest.raises(Refused, match="any may be meant") as caught:
+        read(tmp_path, (marked(1), marked(2)))
+    assert 'entry="0"' in caught.value.hint
+    assert read(tmp_path, (marked(1), marked(2)), entry="1").weight == 2
+
+
+def test_tensors_without_names_are_no_state_dict(tmp_path):
+    with pytest.raises(BadInput, match="holds tensors, but no dictionary of them by name"):
+        read(tmp_path, list(marked(1).items()))
