@@ -15,9 +15,7 @@ from converters.errors import ConverterError
 from converters.formats.open import open_checkpoint
 from converters.formats.provenance_record import parse_provenance
 from converters.formats.registry import formats
-from converters.inspection.inspect import inspect
 from converters.mapping.user_mapping import load_mapping
-from converters.reports.terminal.inspection import inspection_text
 from tests.helpers.growing_files import FORMATS, NAMES
 from tests.helpers.growing_structures import FILES
 from tests.helpers.growing_tables import TABLES
@@ -39,10 +37,6 @@ SAME_READER = {"caffe-hdf5": "hdf5", "chainer-hdf5": "hdf5", "arrays-hdf5": "hdf
 def opened(path: Path) -> None:
     with open_checkpoint(str(path)) as checkpoint:
         list(checkpoint.tensors)
-
-
-def inspected(path: Path) -> None:
-    inspection_text(inspect(path), tensors=True)
 
 
 def in_proportion(write: Callable[[int], Path], read: Callable[[Path], None], sizes: Sequence[int]) -> str:
@@ -81,13 +75,6 @@ def test_a_file_is_opened_in_proportion(write, tmp_path: Path) -> None:
 @pytest.mark.parametrize("write", files([*NAMES][1:]))
 def test_names_of_every_kind_are_read_in_proportion(write, tmp_path: Path) -> None:
     assert not in_proportion(lambda size: write(tmp_path, size), opened, SIZES)
-
-
-@pytest.mark.full
-@pytest.mark.parametrize("names", ["branching", "parts", "letters"])
-def test_names_are_compared_with_the_tables_in_proportion(names: str, tmp_path: Path) -> None:
-    write = FORMATS["safetensors"]
-    assert not in_proportion(lambda size: write(tmp_path, NAMES[names](size)), inspected, SIZES)
 
 
 @pytest.mark.parametrize("name", TABLES)
