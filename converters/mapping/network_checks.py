@@ -5,7 +5,9 @@ from __future__ import annotations
 import re
 from typing import TYPE_CHECKING
 
-from .parse import Fault, TableError, did_you_mean
+from converters.spelling import did_you_mean
+
+from .parse import Fault, TableError
 from .table_files import network_names
 from .variants import is_detector, variants
 
