@@ -10,8 +10,15 @@ from .errors import BadInput
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
+    from typing import Protocol
 
     Watch = Callable[[int, memoryview], None]
+
+    class Closing(Protocol):
+        """What can be closed."""
+
+        def close(self) -> None: ...
+
 
 CHUNK = 256 * 1024
 """Bytes moved at a time: the size at which reading, checking and writing stay inside the cache."""
@@ -47,6 +54,7 @@ class SourceFile:
         self._modified = status.st_mtime_ns
         self._buffer = memoryview(bytearray(CHUNK))
         self._watch: Watch | None = None
+        self._kept: dict[str, Closing] = {}
 
     def __enter__(self) -> SourceFile:
         return self
@@ -57,6 +65,18 @@ class SourceFile:
     def close(self) -> None:
         """Close the file. Data that still points into it can no longer be read."""
         self._file.close()
+        self.close_kept()
+
+    def keep(self, name: str, make: Callable[[], Closing]) -> Closing:
+        """What a reader has open for as long as the file, such as a process; made where there is none of this name."""
+        if name not in self._kept:
+            self._kept[name] = make()
+        return self._kept[name]
+
+    def close_kept(self) -> None:
+        """Close what was kept."""
+        while self._kept:
+            self._kept.popitem()[1].close()
 
     def fileno(self) -> int:
         """The descriptor, for ``os.fstat``."""

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 from converters.formats.open import open_checkpoint as open_file
 from converters.lazy_module import LazyModule
 from converters.printable import printable, shape_text, short_name
+from converters.spelling import nearest_word
 
 from .errors import UsageError
 
@@ -148,10 +149,8 @@ class OpenCheckpoint(Mapping[str, LazyArray]):
         if name in self._checkpoint.other_values:
             kind = self._checkpoint.other_values[str(name)].kind
             return f"{short_name(name)} is no array that numpy could hold but {kind}"
-        from difflib import get_close_matches
-
-        near = get_close_matches(str(name)[:200], list(self)[:5000], 1)
-        return f"{short_name(name)}{f': did you mean {short_name(near[0])}?' if near else ''}"
+        near = nearest_word(str(name)[:200], list(self)[:5000])
+        return f"{short_name(name)}{f': did you mean {short_name(near)}?' if near else ''}"
 
 
 def open_checkpoint(

@@ -13,6 +13,7 @@ from converters.errors import BadInput, UsageError
 from converters.files import SourceFile
 from converters.locations import is_remote
 from converters.mapping.layout_tables import load_layout
+from converters.spelling import did_you_mean_or_list
 
 from .manifest_keys import KEYS, OPTIONS, as_keys
 from .storage import PROTOCOLS, protocol
@@ -122,11 +123,7 @@ def _check_keys(row: Mapping[str, Any], *key: str | int, without: tuple[str, ...
 
 
 def _unknown_key(name: str, known: list[str], key: tuple[str | int, ...]) -> _KeyFault:
-    from difflib import get_close_matches
-
-    near = get_close_matches(name, known, 1)
-    hint = f"did you mean {near[0]!r}?" if near else f"there are {', '.join(known)}"
-    return _KeyFault(f"unknown key {name!r}", *key, name, hint=hint)
+    return _KeyFault(f"unknown key {name!r}", *key, name, hint=did_you_mean_or_list(name, known))
 
 
 class _RowKeys(NamedTuple):

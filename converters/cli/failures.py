@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 from converters.errors import ConverterError
 from converters.printable import printable
 
-from .terminal import CYAN, RED, styled
+from .terminal import CYAN, RED, styled, width
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -71,13 +71,23 @@ def _as_data(error: ConverterError, code: int) -> dict[str, object]:
 def _as_text(error: ConverterError) -> str:
     text = f"{error.path}: {error.told.what}" if error.path else error.told.what
     text += f" ({error.where})" if error.where else ""
-    lines = [f"{styled('error:', RED, sys.stderr)} {printable(text)}"]
-    lines += [f"  {printable(fault)}" for fault in error.faults[:SHOWN_FAULTS]]
+    lines = [_line("error:", RED, text)]
+    lines += [_line("", "", fault) for fault in error.faults[:SHOWN_FAULTS]]
     if len(error.faults) > SHOWN_FAULTS:
         lines.append(f"  ... and {len(error.faults) - SHOWN_FAULTS} more")
     if error.told.hint:
-        lines.append(f"{styled('hint:', CYAN, sys.stderr)} {printable(error.told.hint)}")
+        lines.append(_line("hint:", CYAN, error.told.hint))
     return "\n".join(lines)
+
+
+def _line(head: str, style: str, text: str) -> str:
+    """One statement: one line, wrapped between words where a terminal would break it anywhere."""
+    line = f"{head or ' '} {printable(text)}"
+    if sys.stderr is not None and sys.stderr.isatty() and len(line) > (columns := width(sys.stderr)):
+        from textwrap import fill
+
+        line = fill(line, columns, subsequent_indent="  ", break_long_words=False, break_on_hyphens=False)
+    return line.replace(head, styled(head, style, sys.stderr), 1) if head else line
 
 
 def _discard_output() -> None:

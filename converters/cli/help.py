@@ -40,8 +40,8 @@ def run(options: argparse.Namespace) -> int:
 
 def verb_help(word: str) -> str:
     """The help of a verb, or of a conversion from a layout."""
-    from converters.mapping.parse import did_you_mean
     from converters.mapping.table_files import layout_names
+    from converters.spelling import did_you_mean
 
     from .parser import parser_of
 

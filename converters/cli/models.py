@@ -61,7 +61,7 @@ def _is_wanted(row: SupportedNetwork, pattern: str | None, layout: str | None) -
 def _nothing(pattern: str | None, layout: str | None) -> Refused:
     """The error where nothing is left to list."""
     from converters.inspection.support_table import support_table
-    from converters.mapping.parse import did_you_mean
+    from converters.spelling import did_you_mean
 
     hint = did_you_mean(pattern or "", (row.variant for row in support_table()))
     what = f"no network is called {pattern!r}" if pattern else "no network"

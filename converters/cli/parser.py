@@ -66,7 +66,7 @@ def _is_input(command: str, rest: Sequence[str]) -> bool:
 
 def _unknown(command: str) -> UsageError:
     """The error for a word that is neither a command, nor a layout, nor a file."""
-    from converters.mapping.parse import did_you_mean
+    from converters.spelling import did_you_mean
 
     if command.startswith("-"):
         hint = did_you_mean(command, ("--help", "--version")) or "see `convert --help`"
@@ -77,8 +77,8 @@ def _unknown(command: str) -> UsageError:
 
 def _near(command: str) -> str:
     """The verb or layout that was perhaps meant, as a hint."""
-    from converters.mapping.parse import did_you_mean
     from converters.mapping.table_files import layout_names
+    from converters.spelling import did_you_mean
 
     known = [*COMMANDS, *(name for name in CONVERSIONS if name.islower()), *layout_names()]
     return did_you_mean(command, known)
@@ -108,7 +108,7 @@ class _Parser(argparse.ArgumentParser):
 
     def _near(self, message: str) -> str:
         """The option, or the choice, that was perhaps meant."""
-        from converters.mapping.parse import did_you_mean
+        from converters.spelling import did_you_mean
 
         unknown = message.partition("unrecognized arguments: ")[2].split()
         for word in unknown:

@@ -8,6 +8,7 @@ from importlib import import_module
 from types import MappingProxyType
 
 from converters.errors import UsageError
+from converters.spelling import did_you_mean_or_list
 from converters.tensor import FLOATS
 
 from .convert_by_layout import convert_by_layout
@@ -129,7 +130,7 @@ def carry_out(request: Request) -> Result:
     """Do what is asked. Raises as `convert` does."""
     dtype = request.write.dtype
     if dtype is not None and dtype not in FLOATS:
-        raise UsageError(f"dtype {dtype!r} is unknown", hint=f"one of {', '.join(FLOATS)}")
+        raise UsageError(f"dtype {dtype!r} is unknown", hint=did_you_mean_or_list(dtype, FLOATS))
     refuse_paths(request.input, request.output, force=request.write.force)
     if request.mapping is None:
         return convert_by_layout(request)

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 from converters.errors import Refused, UsageError
 from converters.formats.registry import format_named
 from converters.locations import without_credentials
+from converters.mapping.layout_tables import known_layout
 from converters.mapping.network_info import with_clips_of
 from converters.mapping.variants import own_eps
 from converters.printable import printable
@@ -40,6 +41,8 @@ def convert_by_layout(request: Request) -> Result:
     path, output_path = request.input, request.output
     read, network, write = request.read, request.network, request.write
     started = perf_counter()
+    if request.to is not None and request.to != "onnx":
+        known_layout(request.to)  # before the input is opened, which has nothing to do with it
     with open_input(path, output_path, read) as checkpoint:
         opened = perf_counter()
         hints = UserHints(

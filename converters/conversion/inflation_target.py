@@ -12,6 +12,7 @@ from converters.mapping.network_tables import load_network
 from converters.mapping.readable_networks import readable_networks, readable_variants
 from converters.mapping.table_files import network_names
 from converters.mapping.variants import modules, variants
+from converters.spelling import did_you_mean
 
 if TYPE_CHECKING:
     from converters.mapping.match import Match
@@ -50,13 +51,14 @@ def choose_variant(match: Match, target: LayoutTable, name: str, path: str) -> V
             hint=f"say which with --variant, and --model {name}",
         )
     known = [variant for variant in readable_variants(network_names()) if variant.name == name]
+    names = [variant.name for variant in candidates]
     not_inflated = [variant.title for variant in known if source_family not in variant.table.inflate.sources]
     raise Refused(
         f"holds {match.variant.title}, whose kernels are not those of {not_inflated[0]}"
         if not_inflated
         else f"{target.title} has no network {name!r} that is inflated from {match.variant.title}",
         path=path,
-        hint=f"--variant may be {', '.join(variant.name for variant in candidates)}",
+        hint=("" if known else did_you_mean(name, names)) or f"--variant may be {', '.join(names)}",
     )
 
 
@@ -80,7 +82,8 @@ def choose_model(target: LayoutTable, variant: Variant, name: str, model: str | 
         raise Refused(
             f"{target.title} has no model {model!r} of {variant.title}",
             path=path,
-            hint=f"--model may be {', '.join(known)}" if known else "leave --model out",
+            hint=did_you_mean(model, known)
+            or (f"--model may be {', '.join(known)}" if known else "leave --model out"),
         )
     return model
 

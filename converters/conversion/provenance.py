@@ -21,6 +21,7 @@ from converters.mapping.network_tables import load_network
 from converters.mapping.settings import made_up_for
 from converters.mapping.storage import DIVISOR
 from converters.mapping.table_files import layout_names, table_text
+from converters.mapping.variants import BN_EPS
 from converters.printable import printable
 from converters.tensor import ITEMSIZE, filled
 
@@ -263,6 +264,16 @@ def info_after_undo(
     return info.replace(settings={**info.settings, **moved}).with_eps(
         round(info.bn_eps + float(shift), EPS_DIGITS)
     )
+
+
+def is_true_eps(provenance: Mapping[str, Any] | None) -> bool:
+    """Whether the eps of a record's origin is that of its network, before the recorded shift."""
+    record = provenance or {}
+    if "origin" not in record or not isinstance(record.get("network"), dict):
+        return True
+    shift = (record.get("restore", {}).get("variance") or {}).get("shift", 0.0)
+    eps = record["network"].get("settings", {}).get(BN_EPS, 0.0)
+    return bool(abs(record["origin"]["bn_eps"] - eps - shift) <= EPS_ERROR)
 
 
 def read_original(provenance: Mapping[str, Any] | None, target: str) -> OriginalFile | None:

@@ -9,13 +9,20 @@ from converters.errors import AnotherNetwork, BadInput, Refused, UsageError
 from converters.formats.registry import titles
 from converters.mapping.file_names import OUTSIDE, Selections
 from converters.mapping.globs import glob_matches
-from converters.mapping.layout_tables import known_layout, layout_errors, load_layout, readable_layouts
+from converters.mapping.layout_tables import (
+    known_layout,
+    layout_errors,
+    load_layout,
+    models,
+    readable_layouts,
+)
 from converters.mapping.match import Match, match_file, match_selections, names_for
 from converters.mapping.names import families
 from converters.mapping.network_info import layout_settings
-from converters.mapping.readable_networks import network_errors
-from converters.mapping.table_files import layout_names
+from converters.mapping.readable_networks import network_errors, readable_variants
+from converters.mapping.table_files import layout_names, network_names
 from converters.printable import with_article
+from converters.spelling import did_you_mean
 
 from .unconverted import refuse_nothing_else, with_unconverted
 
@@ -249,8 +256,16 @@ def _refuse_other_variant(checkpoint: Checkpoint, tables: Sequence[LayoutTable],
         raise Refused(
             f"holds {actual.title} ({actual.name}), not {request.variant!r}",
             path=checkpoint.path,
-            hint=f"--variant may be {', '.join(names)}",
+            hint=_right_variant(request.variant, names, tables),
         )
+
+
+def _right_variant(asked: str, fitting: Collection[str], tables: Sequence[LayoutTable]) -> str:
+    """A hint to the variants that fit: the one that was perhaps meant where no variant or model has the name."""
+    known = {variant.name for variant in readable_variants(network_names())}
+    known.update(row.name for table in tables for row in models(table))
+    near = "" if asked in known else did_you_mean(asked, fitting)
+    return near or f"--variant may be {', '.join(fitting)}"
 
 
 def _refuse_other_layout(checkpoint: Checkpoint, tables: Sequence[LayoutTable], request: _Request) -> None:

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from converters.conversion.convert import convert
 from converters.conversion.identify import declared_settings
+from converters.conversion.provenance import is_true_eps
 from converters.conversion.recognize import recognize
 from converters.errors import ConverterError
 from converters.formats.open import open_checkpoint
@@ -192,6 +193,7 @@ def _is_what_converts(file: _File, back: str, layout: str, folder: str) -> bool:
     same = all(row.kind == "equal" or row.name.endswith(BATCHES) for row in compared.rows)
     with open_checkpoint(file.path) as checkpoint:
         recorded = checkpoint.provenance is not None
+        same = same and is_true_eps(checkpoint.provenance)
         same = same and not recognize(checkpoint, file.layout, ask=False).stray_counters(checkpoint.tensors)
     with open_checkpoint(again) as checkpoint:
         match = recognize(checkpoint, file.layout)

@@ -9,8 +9,9 @@ import re
 from typing import TYPE_CHECKING, Any
 
 from converters.formats.registry import layout_formats
+from converters.spelling import did_you_mean
 
-from .parse import Fault, did_you_mean
+from .parse import Fault
 from .schema import (
     CONTAINERS,
     LayoutFile,

@@ -6,12 +6,14 @@ from __future__ import annotations
 import os
 from typing import TYPE_CHECKING
 
+from converters.spelling import did_you_mean
+
 from .expand import expand_groups
 from .globs import glob_matches, is_for
 from .names import CannotHold, families, tensor_slots
 from .network_checks import PLACEHOLDER, open_sizes, placeholders, smallest_variants
 from .network_tables import load_network
-from .parse import Fault, did_you_mean
+from .parse import Fault
 from .readable_networks import readable_networks
 from .storage import DIVISOR
 from .table_files import labels_path, layout_names, network_names

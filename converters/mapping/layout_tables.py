@@ -10,6 +10,7 @@ from functools import cache
 from typing import TYPE_CHECKING
 
 from converters.errors import UsageError
+from converters.spelling import did_you_mean_or_list
 
 from . import table_files
 from .compiled import read_compiled
@@ -29,13 +30,7 @@ def load_layout(name: str) -> LayoutTable:
 def known_layout(name: str) -> LayoutTable:
     """As `load_layout`, for a name from a user. Raises `UsageError` if there is no such layout."""
     if name not in layout_names():
-        from difflib import get_close_matches
-
-        near = get_close_matches(name, layout_names(), 1)
-        raise UsageError(
-            f"there is no layout {name!r}",
-            hint=f"did you mean {near[0]!r}?" if near else f"there are {', '.join(layout_names())}",
-        )
+        raise UsageError(f"there is no layout {name!r}", hint=did_you_mean_or_list(name, layout_names()))
     return load_layout(name)
 
 
@@ -103,8 +98,10 @@ def _parse_layout(roots: Roots, name: str, text: bytes) -> LayoutTable:
 
 def layout_file(roots: Roots, name: str, text: bytes) -> tuple[LayoutFile, LayoutTable]:
     """A layout's TOML file as parsed, and the table made from it. Raises `TableError`."""
+    from converters.spelling import did_you_mean
+
     from .expand import layout_table
-    from .parse import Fault, did_you_mean, parse
+    from .parse import Fault, parse
     from .schema import LayoutFile
 
     path = table_path(roots, "layouts", name)

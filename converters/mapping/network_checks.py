@@ -6,8 +6,9 @@ import re
 from typing import TYPE_CHECKING
 
 from converters.networks import family_names
+from converters.spelling import did_you_mean
 
-from .parse import Fault, TableError, did_you_mean
+from .parse import Fault, TableError
 from .table_files import network_names
 from .variants import is_detector, variants
 

@@ -107,7 +107,7 @@ def network_info(
             licence=recorded["licence"],
         )
         if not by_name:
-            from_record = _recorded_settings(match, recorded["settings"])
+            from_record = _recorded_settings(match, recorded["settings"], (provenance or {}).get("layout"))
             info = info.replace(
                 model=recorded["model"], settings={**info.settings, **from_record}, choices=()
             )
@@ -157,17 +157,22 @@ def _choices(match: Match, provenance: Mapping[str, Any] | None, asked: Mapping[
         yield from of_models or (only[name] if every else name,)
 
 
-def _recorded_settings(match: Match, recorded: Mapping[str, Any]) -> dict[str, Any]:
-    """The recorded settings of the file's weights. The eps is left out if the layout has its own: the recorded
-    conversion has shifted the variances to it. Raises `BadInput` for impossible values."""
+def _recorded_settings(match: Match, recorded: Mapping[str, Any], layout: object) -> dict[str, Any]:
+    """The recorded settings of the file's weights, which were converted to ``layout``. The eps is left out if the
+    layout has its own: the recorded conversion has shifted the variances to it. Raises `BadInput` for impossible
+    values, and for another eps than the layout's own."""
     defaults = settings(match.variant)
     known = {name: value for name, value in recorded.items() if name in defaults}
     try:
         values = parse_settings(match.variant, known)
     except UsageError:
         raise BadInput("its provenance record is damaged", hint="convert the source again") from None
-    if own_eps(match.layout, match.variant) is not None:
-        values.pop(BN_EPS, None)
+    own = own_eps(match.layout, match.variant)
+    if own is not None and values.pop(BN_EPS, own) != own and layout == match.layout.name:
+        raise BadInput(
+            f"its provenance record says another bn_eps than {own:g}, that of its layout",
+            hint="convert the source again",
+        )
     return values
 
 

@@ -10,9 +10,10 @@ from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple, TypeVar, get_args, 
 
 from converters.errors import ConverterError
 from converters.record import Record
+from converters.spelling import did_you_mean
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Mapping
+    from collections.abc import Iterator, Mapping
 
 R = TypeVar("R", bound=Record)
 Key = tuple["str | int", ...]
@@ -57,14 +58,6 @@ class Check(NamedTuple):
                 raise self.error(
                     f"unknown key {key[:60]!r}", path=self.path, where=where or "top level", hint=hint
                 )
-
-
-def did_you_mean(word: str, right: Iterable[str]) -> str:
-    """The nearest right word as a hint; empty where none is near."""
-    from difflib import get_close_matches
-
-    near = get_close_matches(word, sorted({*right}), 1)
-    return f"did you mean {near[0]!r}?" if near else ""
 
 
 def parse(record: type[R], raw: object, key: Key = ()) -> R:

@@ -10,9 +10,10 @@ from typing import TYPE_CHECKING, Any
 
 from converters.hashes import SHORT, Hash, parse_hash
 from converters.record import Record
+from converters.spelling import did_you_mean
 
 from . import table_files
-from .parse import Fault, TableError, did_you_mean, parse
+from .parse import Fault, TableError, parse
 from .table_files import layout_names, parse_toml, roots
 
 if TYPE_CHECKING:

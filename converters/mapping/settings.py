@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from converters.errors import UsageError
+from converters.spelling import did_you_mean, did_you_mean_or_list
 
 from .readable_networks import readable_variants
 from .table_files import network_names
@@ -99,7 +100,9 @@ def parse_settings(variant: Variant, asked: Mapping[str, object]) -> dict[str, A
     parsed = {}
     for name, value in asked.items():
         if name not in known:
-            raise UsageError(f"{variant.title} has no setting {name!r}", hint=_nearest(name, known))
+            raise UsageError(
+                f"{variant.title} has no setting {name!r}", hint=did_you_mean_or_list(name, known)
+            )
         try:
             parsed[name] = known[name].parse(value)
         except ValueError:
@@ -115,7 +118,7 @@ def check_settings(asked: Mapping[str, object]) -> None:
             known.setdefault(name, []).append(setting)
     for name, value in asked.items():
         if name not in known:
-            raise UsageError(f"no network has a setting {name!r}", hint=_nearest(name, known))
+            raise UsageError(f"no network has a setting {name!r}", hint=did_you_mean_or_list(name, known))
         if not any(setting.takes(value) for setting in known[name]):
             raise _wrong_value(known[name][0], value)
 
@@ -123,20 +126,8 @@ def check_settings(asked: Mapping[str, object]) -> None:
 def _wrong_value(setting: Setting, value: object) -> UsageError:
     return UsageError(
         f"{setting.name} must be {setting.values}, not {value!r}",
-        hint=_nearest(str(value), setting.choices, else_list=False),
+        hint=did_you_mean(str(value), setting.choices),
     )
-
-
-def _nearest(word: str, known: Iterable[str], *, else_list: bool = True) -> str:
-    from difflib import get_close_matches
-
-    names = list(known)
-    near = get_close_matches(word, names, 1)
-    if near:
-        return f"did you mean {near[0]!r}?"
-    if not else_list:
-        return ""
-    return f"it has {', '.join(names)}" if names else "it has none"
 
 
 def setting_text(value: object) -> str:

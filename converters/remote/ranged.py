@@ -35,6 +35,7 @@ class RangedFile(SourceFile):
         self._pieces: dict[int, bytes] = {}
         self._unseen: list[tuple[int, int]] = []
         self._requests = 0
+        self._kept = {}
         whole = len(source.head) - len(source.head) % PIECE
         for start in range(0, len(source.head) if len(source.head) == self.size else whole, PIECE):
             self._pieces[start] = source.head[start : start + PIECE]
@@ -46,6 +47,7 @@ class RangedFile(SourceFile):
     def close(self) -> None:
         """Close the connection."""
         self._source.close()
+        self.close_kept()
 
     def fileno(self) -> int:
         """There is no descriptor."""

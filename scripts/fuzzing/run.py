@@ -170,6 +170,11 @@ def _import_all(seed: Seed, folder: Path) -> None:
 def _work(connection: Connection, jobs: Sequence[tuple[Seed, int]]) -> None:
     """In the child: tell before each job which it is, and its faults after it."""
     signal.signal(signal.SIGVTALRM, _stop)
+    with contextlib.suppress(ImportError):
+        from converters.formats.hdf5 import library
+        from tests.helpers.forked_library import Forked
+
+        library.start_process = Forked  # type: ignore[assignment]  # starts in less time
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         _import_all(jobs[0][0], folder)

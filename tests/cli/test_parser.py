@@ -4,14 +4,17 @@ from __future__ import annotations
 
 import inspect
 import os
+import re
 import shutil
 import subprocess
+import sys
 
 import pytest
 
-from converters import UsageError, convert, verify
+from converters import Refused, UsageError, convert, verify
 from converters.batches.manifest_keys import OPTIONS
 from converters.cli import overview
+from converters.cli.failures import report
 from converters.cli.options import values_of
 from converters.cli.parser import parse
 from converters.conversion.inflate import inflate
@@ -140,6 +143,20 @@ def test_every_command_has_a_help_without_a_traceback(command, run):
     assert done.stdout.startswith(f"usage: convert {command} ")
     assert overview.EXIT_CODES.strip() in done.stdout
     assert not done.stderr
+
+
+@pytest.mark.parametrize("colour", ["", "1"])
+def test_an_error_is_wrapped_on_a_terminal_and_stays_one_line_elsewhere(colour, capsys, monkeypatch):
+    monkeypatch.setenv("COLUMNS", "60")
+    monkeypatch.setenv("FORCE_COLOR", colour)
+    error = Refused("holds a network " + "of many words " * 6, path="in.pkl", hint="see " + "x" * 70)
+    assert report(error, []) == 1
+    assert len(capsys.readouterr().err.splitlines()) == 2
+    monkeypatch.setattr(sys.stderr, "isatty", lambda: True)
+    assert report(error, []) == 1
+    lines = re.sub("\x1b\\[[0-9;]*m", "", capsys.readouterr().err).splitlines()
+    assert [line[:4] for line in lines] == ["erro", "  of", "hint", "  xx"]
+    assert max(map(len, lines[:2])) <= 60
 
 
 @pytest.mark.parametrize(

@@ -291,7 +291,14 @@ def test_wrong_usage_has_exit_code_2(run, r2d, tmp_path):
         assert done.returncode == 2, (words, done.stderr)
         assert done.stderr.startswith("error: ")
         assert "Traceback" not in done.stderr
-    assert "did you mean 'torchvision'" in run("vmz", "in.pkl", "out.pth", "--to", "torchvison").stderr
+    wrong = run("vmz", "in.pkl", "out.pth", "--to", "torchvison").stderr
+    assert wrong == "error: there is no layout 'torchvison'\nhint: did you mean 'torchvision'?\n"
+    wrong = run("vmz", "in.pkl", "out.pth", "--variant", "r2d-19").stderr
+    assert "hint: did you mean 'r2d-18'?\n" in wrong
+    wrong = run("vmz", "in.pkl", "out.pth", "--variant", "r2d-34").stderr  # which there is
+    assert "hint: --variant may be r2d-18\n" in wrong
+    wrong = run("vmz", "in.pkl", "out.pth", "--dtype", "bloat16").stderr
+    assert "hint: did you mean 'bfloat16'?\n" in wrong
     assert (tmp_path / "in.pkl").read_bytes() == r2d.read_bytes()
 
 

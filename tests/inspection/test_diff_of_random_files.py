@@ -27,6 +27,7 @@ from converters import diff
 from converters.errors import ConverterError, Refused
 from tests.helpers import caffe_files, tensorflow_files
 from tests.helpers.budgets import examples
+from tests.helpers.forked_library import fork_libraries
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -299,7 +300,13 @@ def _same_arrays(a: dict[str, np.ndarray], b: dict[str, np.ndarray]) -> bool:
     )
 
 
-@examples(200)
+@pytest.fixture
+def _forked(monkeypatch):
+    fork_libraries(monkeypatch)
+
+
+@pytest.mark.usefixtures("_forked")
+@examples(80)
 @given(data=st.data())
 def test_hdf5_files(tmp_path, data):
     texts = st.sampled_from(["a", "b"])

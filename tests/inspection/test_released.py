@@ -135,6 +135,7 @@ FORGED = {
     "source": lambda record: record["source"].update(name="net.pkl", sha256="0" * 64),
     "undone": lambda record: record["restore"].update(variance={"shift": 0.25, "steps": {}}),
     "settings": lambda record: record["network"]["settings"].update(stem_stride=2),
+    "eps": lambda record: record["origin"].update(bn_eps=0.5),
     "licence": lambda record: record["network"].update(licence="WTFPL"),
     "mean": lambda record: record["network"]["input"].update(mean=[0, 0, 0]),
 }

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 import torch
 
-from converters import Refused, convert, publish
+from converters import BadInput, Refused, convert, publish
 from tests.helpers.forged_records import forged
 
 
@@ -30,13 +30,6 @@ def put(*keys, value):
 
 
 FORGED = {
-    "eps": (
-        lambda record: [
-            record["network"]["settings"].update(bn_eps=0.1),
-            record["origin"].update(bn_eps=0.1),
-        ],
-        "what its record says of the network is not so",
-    ),
     "stride": (put("network", "settings", "stem_stride", value=2), "stem_stride is 2, should be 1"),
     "pool": (put("network", "settings", "pool1", value=False), "pool1 is False"),
     "order": (put("network", "input", "order", value="BGR"), "order is BGR, should be RGB"),
@@ -78,6 +71,19 @@ def test_a_forged_record_is_refused(pair, tmp_path, case):
         publish(path, source=source)
     assert said in caught.value.where
     assert caught.value.path == str(path)
+    assert [path.name for path in tmp_path.iterdir()] == ["net.safetensors"]
+
+
+def test_another_eps_than_the_layouts_is_refused(pair, tmp_path):
+    """Also without a source: nothing that is published says another eps than its network has."""
+
+    def change(record):
+        record["network"]["settings"].update(bn_eps=0.1)
+        record["origin"].update(bn_eps=0.1)
+
+    path = forged(pair[1], tmp_path / "net.safetensors", change)
+    with pytest.raises(BadInput, match=r"says another bn_eps than 0\.001"):
+        publish(path)
     assert [path.name for path in tmp_path.iterdir()] == ["net.safetensors"]
 
 

@@ -17,7 +17,7 @@ from converters.formats.pickle.numpy_arrays import NAMES, Array, is_other, refus
 from converters.formats.pickle.strings import PickleError, Span, encodes
 from converters.formats.pickle.values import PickleValues
 from converters.formats.sniff import expect
-from converters.printable import short_name
+from converters.printable import short_name, with_article
 
 if TYPE_CHECKING:
     from converters.files import SourceFile
@@ -57,13 +57,13 @@ def read_caffe2_pickle(file: SourceFile) -> Caffe2Pickle:
     value, protocol, _ = walk(file, _NAMES, refuse=partial(_refuse, file))
     if _is_nested(value):
         raise NoBlobs("holds arrays in nested dictionaries, not Caffe2 blobs", path=file.path)
+    values = PickleValues(file)
     if not isinstance(value, dict):
         raise BadInput(
-            f"holds a {type(value).__name__} where a Caffe2 checkpoint has a dictionary of blobs",
+            f"holds {with_article(values.describe(value).kind)} where a Caffe2 checkpoint has a dictionary of blobs",
             path=file.path,
         )
     entries = _named(file, value)
-    values = PickleValues(file)
     blobs, beside, nested = entries, {}, False
     wrapped = entries.get("blobs")
     if isinstance(wrapped, dict):

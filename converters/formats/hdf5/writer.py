@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 from converters.errors import Refused
 from converters.tensor import NUMPY_CODES
 
-from .values import load_h5py
+from .package import load_h5py
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Sequence

@@ -3,7 +3,7 @@
 The bytes go to a temporary file in the output's folder, named ``.NAME.PID-RANDOM.partial`` and locked while its
 process is alive; those of a set to files in a temporary folder of such a name. Only finished, synced files get their
 final names. What has such a name and a lock that is free belongs to a dead process; the next run with the same output
-removes it.
+removes it, and puts back what was replaced by half of a set.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from zlib import crc32
 
 from converters.errors import Refused
 
-from .output_folder import OutputFolder
+from .output_folder import ASIDE, OutputFolder
 from .output_stream import Output, write_error
 
 if TYPE_CHECKING:
@@ -120,7 +120,7 @@ def replacing_all(
             while fds:
                 os.close(fds.pop())
             with suppress(OSError):
-                folder.remove_folder(temporary)
+                folder.remove_folder(temporary, names[-1])
             staging.close()
 
 
@@ -165,23 +165,19 @@ def staging(path: str) -> Iterator[Staging]:
 
 
 def _put_all(staging: OutputFolder, folder: OutputFolder, names: Sequence[str], *, force: bool) -> None:
-    """Move the files to their names, the last one last; what they replace goes first, and comes back if one fails."""
-    replaced: list[tuple[str, str]] = []
+    """Move the files to their names, the last one last. What they replace goes first; if one fails, it comes back when
+    the temporary folder is removed."""
     placed: list[str] = []
     try:
         for name in reversed(names):
             if force and folder.exists(name):
-                aside = f"replaced-{len(replaced)}"
-                folder.replace(name, staging, aside)
-                replaced.append((aside, name))
+                folder.replace(name, staging, ASIDE + name)
         for name in names:
             _put(staging, name, folder, name, force=force)
             placed.append(name)
     except BaseException:
         for name in reversed(placed):
             folder.unlink(name)
-        for aside, name in reversed(replaced):
-            staging.replace(aside, folder, name)
         raise
 
 
@@ -197,8 +193,10 @@ def _put(source: OutputFolder, name: str, folder: OutputFolder, new_name: str, *
 
 def _ready_folder(*targets: str, force: bool) -> OutputFolder:
     """The folder of an output, whose names are free, opened. Raises `Refused`."""
-    remove_dead(targets[0])
+    restored = remove_dead(targets[0])
     for target in targets:
+        if restored and not force and os.path.lexists(target):
+            raise _exists(target, "exists already, put back after a run that was killed while it replaced it")
         refuse_output(target, force=force)
     with _errors_of(targets[0]):
         return OutputFolder(os.path.dirname(targets[0]))
@@ -249,8 +247,9 @@ def same_file(a: str | os.PathLike[str], b: str | os.PathLike[str]) -> bool:
         return False
 
 
-def remove_dead(path: str | os.PathLike[str]) -> None:
-    """Remove temporary files that killed runs with the output ``path`` left, but not those of live processes.
+def remove_dead(path: str | os.PathLike[str]) -> bool:
+    """Remove temporary files that killed runs with the output ``path`` left, but not those of live processes. Returns
+    whether files came back that such a run had begun to replace.
 
     Files that cannot be removed are ignored silently: leftovers are harmless.
     """
@@ -259,13 +258,15 @@ def remove_dead(path: str | os.PathLike[str]) -> None:
     try:
         names = os.listdir(path or os.curdir)
     except OSError:
-        return
+        return False
+    restored = False
     for name in names:
         if name.startswith(prefix) and name.endswith(_SUFFIX):
             pid, _, mark = name[len(prefix) : -len(_SUFFIX)].partition("-")
             if pid.isdecimal() and len(mark) == 16 and not mark.strip("0123456789abcdef"):
                 with suppress(OSError), OutputFolder(path) as folder:
-                    folder.remove_dead(name)
+                    restored |= folder.remove_dead(name, base)
+    return restored
 
 
 def _temporary_name(base: str) -> str:
@@ -279,5 +280,5 @@ def _prefix(base: str) -> str:
     return f".{base}."
 
 
-def _exists(target: str) -> Refused:
-    return Refused("the output exists already", path=target, hint="--force replaces it")
+def _exists(target: str, what: str = "exists already") -> Refused:
+    return Refused(f"the output {what}", path=target, hint="--force replaces it")

@@ -15,6 +15,9 @@ if sys.platform != "win32":
 if TYPE_CHECKING:
     from typing import Self
 
+ASIDE = "~"
+"""What the names of replaced files begin with, as long as those that replace them do not all have theirs."""
+
 _FILE = os.O_RDWR | getattr(os, "O_CLOEXEC", 0) | getattr(os, "O_NOFOLLOW", 0) | getattr(os, "O_BINARY", 0)
 _FOLDER = os.O_RDONLY | getattr(os, "O_CLOEXEC", 0) | getattr(os, "O_DIRECTORY", 0)
 
@@ -110,31 +113,38 @@ class OutputFolder:
             with suppress(OSError):  # what had to be done has been done already: nothing to report
                 os.fsync(self._fd)
 
-    def remove_folder(self, name: str) -> None:
-        """Remove a folder in this one with the files in it. Folders in it are left, and it with them."""
+    def remove_folder(self, name: str, last: str = "") -> bool:
+        """Remove a folder in this one with the files in it. Folders in it are left, and it with them.
+
+        If the new file ``last`` is in it still and has not got its name, the files that were put aside for the new ones
+        get theirs back first. Returns whether there were any.
+        """
         with self._inner(name) as inner:
+            restored = not self.exists(last) and inner.exists(last) and inner._restore(self)
             inner._empty()
         os.rmdir(self._at(name), dir_fd=self._fd)
+        return restored
 
-    def remove_dead(self, name: str) -> None:
-        """Remove a file or a folder of files whose lock is free: its process has ended."""
+    def remove_dead(self, name: str, last: str = "") -> bool:
+        """Remove a file or a folder of files whose lock is free: its process has ended. ``last`` and what is returned
+        are those of `remove_folder`."""
         if sys.platform == "win32":
             self.unlink(name)  # denied while any process has the file open
-            return
+            return False
         status = os.stat(self._at(name), dir_fd=self._fd, follow_symlinks=False)
         if not stat.S_ISREG(status.st_mode) and not stat.S_ISDIR(status.st_mode):
-            return
+            return False
         flags = _FOLDER | os.O_NOFOLLOW if stat.S_ISDIR(status.st_mode) else _FILE | os.O_NONBLOCK
         fd = os.open(self._at(name), flags, dir_fd=self._fd)
         try:
             fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
             # A third run may have removed it, and its owner made it anew, before the lock was had.
             if not self._is(name, fd):
-                return
+                return False
             if stat.S_ISDIR(status.st_mode):
-                self.remove_folder(name)
-            else:
-                self.unlink(name)
+                return self.remove_folder(name, last)
+            self.unlink(name)
+            return False
         finally:
             os.close(fd)
 
@@ -157,8 +167,18 @@ class OutputFolder:
             inner._fd = os.open(name, _FOLDER | os.O_NOFOLLOW, dir_fd=self._fd)
         return inner
 
+    def _names(self) -> list[str]:
+        return os.listdir(self.path if self._fd is None else self._fd)
+
+    def _restore(self, folder: OutputFolder) -> bool:
+        """Give the files that were put aside their names in ``folder``; whether there were any."""
+        aside = sorted(name for name in self._names() if name.startswith(ASIDE))
+        for name in aside:
+            self.replace(name, folder, name.removeprefix(ASIDE))
+        return bool(aside)
+
     def _empty(self) -> None:
-        for name in os.listdir(self.path if self._fd is None else self._fd):
+        for name in self._names():
             with suppress(IsADirectoryError, PermissionError):
                 self.unlink(name)
 

@@ -15,7 +15,7 @@ from converters.formats.pickle.known import Known
 from converters.formats.pickle.machine import Global, code, walk
 from converters.formats.pickle.numpy_arrays import NAMES, Array, DType, is_other, refuse_too_many, tensor
 from converters.formats.pickle.values import PickleValues
-from converters.printable import short_name
+from converters.printable import short_name, with_article
 
 from .entries import NAME_TABLE, PIECES
 from .names import as_text
@@ -121,8 +121,8 @@ def read_paddle(file: SourceFile) -> PaddleFile:
 def _weights(file: SourceFile, value: object) -> tuple[dict[str, object], dict[str, object]]:
     """The dictionary of the weights, and the entries beside it where it is in an entry."""
     if not isinstance(value, dict):
-        kind = "single tensor" if _array(value) is not None else type(value).__name__
-        raise BadInput(f"holds a {kind} where a state dict must be", path=file.path)
+        kind = "single tensor" if _array(value) is not None else PickleValues(file).describe(value).kind
+        raise BadInput(f"holds {with_article(kind)} where a state dict must be", path=file.path)
     entries = _named(file, value)
     if any(_array(entry) is not None for entry in entries.values()):
         return entries, {}

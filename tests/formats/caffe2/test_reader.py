@@ -361,8 +361,9 @@ def test_recognition_never_fails(head):
 @pytest.mark.parametrize(
     ("value", "says"),
     [
-        ([np.zeros(3)], "list"),
-        (np.zeros(3), "Array"),
+        ([np.zeros(3)], "holds a list where"),
+        (frozenset({1}), "holds a frozenset where"),
+        (np.zeros(3), "holds a numpy array of float64 where"),
         ({}, "no arrays"),
         ({"blobs": {}}, "no arrays"),
         ({"model_iter": 3}, "no arrays"),

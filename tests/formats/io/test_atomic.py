@@ -375,12 +375,12 @@ def test_no_live_file_is_ever_taken_for_dead(tmp_path):
 
 KILLED_AT = """
 import json, os, shutil, sys
-from converters.formats.io.atomic import replacing_all
+from converters.formats.io.atomic import remove_dead, replacing_all
 folder, names, force = sys.argv[1], sys.argv[2].split(), sys.argv[3] == "force"
 paths = [os.path.join(folder, name) for name in names]
 calls = ["open", "mkdir", "writev", "write", "fsync", "fchmod", "link", "unlink", "rmdir", "replace", "close"]
 content = b"new" * 200_000
-seen = []
+seen, after = [], []
 
 def child(at):
     count = 0
@@ -415,12 +415,16 @@ for at in range(200):
     killed = os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]) == 9
     left = len([name for name in os.listdir(folder) if name.endswith(".partial")])
     seen.append([killed, [state(path) for path in paths], left])
+    # What the next run does first, every other time.
+    if at % 2:
+        remove_dead(paths[-1])
+        after.append([state(path) for path in paths])
     for path in paths:
         if not force and os.path.exists(path):
             os.unlink(path)
     if not killed:
         break
-json.dump([seen, os.listdir(folder)], sys.stdout)
+json.dump([seen, after, os.listdir(folder)], sys.stdout)
 """
 
 
@@ -430,7 +434,7 @@ def test_killed_before_each_system_call(tmp_path, names, force):
     process = python(KILLED_AT, tmp_path, names, "force" if force else "no")
     out, err = process.communicate(timeout=120)
     assert process.returncode == 0, err
-    seen, left = json.loads(out)
+    seen, after, left = json.loads(out)
     assert len(seen) > 6
     if names == "out":
         assert {state for _, (state,), _ in seen} == {"old" if force else "none", "whole"}
@@ -439,6 +443,8 @@ def test_killed_before_each_system_call(tmp_path, names, force):
             {("old", "old"), ("whole", "whole")} if force else {("whole", "whole")}
         )
         assert not any("half" in states for _, states, _ in seen)
+        if force:  # of the two sets one is whole again
+            assert {*map(tuple, after)} == {("old", "old"), ("whole", "whole")}
     assert max(count for _, _, count in seen) == 1, "each run removed what the one before it had left"
     assert seen[-1] == [False, ["whole"] * len(names.split()), 0]
     assert sorted(left) == (names.split() if force else [])
@@ -625,10 +631,19 @@ def test_a_folder_that_is_renamed_meanwhile_keeps_no_partial_file(tmp_path, writ
     assert set(contents(tmp_path / "moved").values()) == {b"new"}
 
 
-def test_a_dead_run_of_a_set_is_removed_by_the_next(tmp_path):
+@pytest.mark.parametrize("there", [[], SET[:1], SET])
+def test_a_dead_run_of_a_set_is_removed_by_the_next(tmp_path, there):
+    """With what it had replaced, unless its own set is whole; if not, that comes back."""
     dead = tmp_path / ".x.index.1-0123456789abcdef.partial"
     dead.mkdir()
-    for name in (*SET, "replaced-0"):
-        (dead / name).write_bytes(b"dead")
-    write_set(tmp_path, b"new")
+    for name in SET:
+        (dead / f"~{name}").write_bytes(b"old")
+        (tmp_path / name if name in there else dead / name).write_bytes(b"dead")
+    what = "the output exists already"
+    if there != SET:
+        what += ", put back after a run that was killed while it replaced it"
+    with pytest.raises(Refused, match=what):
+        write_set(tmp_path, b"new")
+    assert contents(tmp_path) == dict.fromkeys(SET, b"dead" if there == SET else b"old")
+    write_set(tmp_path, b"new", force=True)
     assert contents(tmp_path) == dict.fromkeys(SET, b"new")

@@ -209,6 +209,8 @@ def test_other_files_of_paddle_are_named(name: str, message: str) -> None:
 
 STATES: dict[str, tuple[Any, str]] = {
     "a list": ([W], "holds a list"),
+    "a frozen set": (frozenset({1}), "holds a frozenset where"),
+    "a number": (3, "holds an integer where"),
     "a tensor": (W, "holds a single tensor"),
     "a pair": (("linear_0.w_0", W), "holds a single tensor"),
     "numbers": ({"epoch": 3}, "holds no arrays"),

@@ -4,12 +4,15 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from converters.formats.other_value import LIST, OtherValue
+from converters.formats.other_value import LIST
 
+from .rows import row
 from .values import ERRORS
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
+
+    from .rows import Row
 
 _BLOCKS = 10_000  # blocks or points of a region that are compared
 
@@ -26,26 +29,25 @@ class Targets:
             if hasattr(one, "id"):  # a link has none
                 self._paths.setdefault(self._address(one), path)
 
-    def parts(self, values: Any) -> Iterator[tuple[str, OtherValue]]:
+    def parts(self, values: Any) -> Iterator[Row]:
         """The elements of an array with references, or the one value that h5py gave, each by its place."""
         flat = values.reshape(-1).tolist() if hasattr(values, "reshape") else [values]
         for number, element in enumerate(flat):
-            yield f"[{number}]", self._described(element)
+            yield {"path": f"[{number}]", **self._described(element)}
 
-    def _described(self, element: Any) -> OtherValue:
+    def _described(self, element: Any) -> Row:
         if isinstance(element, self._h5py.h5r.Reference):
             return self._reference(element)
         if isinstance(element, (tuple, list)) or hasattr(element, "tolist"):
             inner = element if isinstance(element, (tuple, list)) else element.reshape(-1).tolist()
-            # Now, while the file is open.
-            parts = [(f"[{number}]", self._described(one)) for number, one in enumerate(inner)]
-            return OtherValue(kind=LIST, parts=lambda: iter(parts))
-        return OtherValue(kind=type(element).__name__, value=repr(element))
+            parts = [{"path": f"[{number}]", **self._described(one)} for number, one in enumerate(inner)]
+            return row(LIST, parts=parts)
+        return row(type(element).__name__, value=repr(element))
 
-    def _reference(self, reference: Any) -> OtherValue:
+    def _reference(self, reference: Any) -> Row:
         """A reference by its target's path, and by the places in it; opaque where nothing in the file has a path."""
         if not reference:
-            return OtherValue(kind="reference to nothing")
+            return row("reference to nothing")
         try:
             path = self._paths.get(self._address(self._root[reference]))
             region = isinstance(reference, self._h5py.h5r.RegionReference)
@@ -53,8 +55,8 @@ class Targets:
         except ERRORS:
             path = places = None
         if path is None or places is None:
-            return OtherValue(kind="reference", opaque=True)
-        return OtherValue(kind="reference", value=f"/{path}{places}")
+            return row("reference", opaque=True)
+        return row("reference", value=f"/{path}{places}")
 
     def _places(self, reference: Any) -> str | None:
         """The blocks or points of a region; None where they are too many."""

@@ -3,17 +3,11 @@
 from __future__ import annotations
 
 from math import prod
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import Any, NamedTuple
 
 from converters.errors import BadInput
+from converters.formats.hdf5.values import SLAB
 from converters.printable import short_name
-from converters.tensor import ITEMSIZE, FileBytes, Swapped
-
-from .values import SLAB, Decoded
-
-if TYPE_CHECKING:
-    from converters.files import SourceFile
-    from converters.tensor import Data
 
 _FILTERS = {1, 2, 3}  # deflate, shuffle, fletcher32
 _RATIO = 1032  # deflate cannot do better
@@ -30,15 +24,15 @@ class Odd(NamedTuple):
 
 
 class Storage:
-    """Finds the values of one file's datasets."""
+    """Finds the values of the datasets of one file of ``size`` bytes."""
 
-    def __init__(self, h5py: Any, file: SourceFile) -> None:
+    def __init__(self, h5py: Any, size: int) -> None:
         self._h5py = h5py
-        self._file = file
-        self._unwritten = max(_UNWRITTEN, _UNWRITTEN_RATIO * file.size)
+        self._unwritten = max(_UNWRITTEN, _UNWRITTEN_RATIO * size)
 
-    def data(self, path: str, dtype: str, dataset: Any) -> Data | Odd:
-        """The values of the dataset at ``path``. Raises `BadInput` for fewer bytes than its shape wants."""
+    def place(self, path: str, dataset: Any) -> dict[str, Any] | Odd:
+        """The offset of the values of the dataset at ``path`` and whether they are big-endian; or the shape of the
+        chunks in which they must be decoded. Raises `BadInput` for fewer bytes than its shape wants."""
         if dataset.is_virtual or dataset.external:
             return Odd("with its values in another file", "copy them in")
         settings = dataset.id.get_create_plist()
@@ -53,17 +47,13 @@ class Storage:
             undefined = self._h5py.h5d.FILL_VALUE_UNDEFINED
             if settings.fill_value_defined() == undefined:
                 return Odd("that was not written everywhere, and has no fill value", "write its values")
-            return Decoded(self._file, path, dataset)
+            return {"chunk": dataset.chunks or dataset.shape}
         offset = dataset.id.get_offset()
         as_numpy = self._h5py.h5t.py_create(dataset.dtype, logical=True)
         contiguous = settings.get_layout() == self._h5py.h5d.CONTIGUOUS
         if offset is None or not contiguous or not kind.equal(as_numpy):
-            return Decoded(self._file, path, dataset)
-        size = prod(dataset.shape) * ITEMSIZE[dtype]
-        data = FileBytes(self._file, offset, size)
-        if offset + size > self._file.size:
-            raise self._file.cut(offset, size)
-        return Swapped(data, ITEMSIZE[dtype]) if dataset.dtype.str[0] == ">" else data
+            return {"chunk": dataset.chunks or dataset.shape}
+        return {"offset": offset, "swapped": dataset.dtype.str[0] == ">"}
 
     def _is_whole(self, path: str, dataset: Any, size: int, chunk: int, packed: bool) -> bool:
         """Whether all ``size`` bytes of a dataset were written, in chunks of ``chunk`` bytes or at once. The rest is
@@ -81,7 +71,6 @@ class Storage:
     def _too_few(self, path: str, stored: int, size: int) -> BadInput:
         return BadInput(
             f"has {stored:,} bytes for an array of {size:,}",
-            path=self._file.path,
             where=f"dataset {short_name(path)}",
             hint="the file is damaged; fetch it again",
         )
