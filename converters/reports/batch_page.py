@@ -117,6 +117,9 @@ def _filter_style() -> str:
     )
     return (
         f"{hidden} {{ display: none }}\n.filter {{ margin: 1rem 0 }}\n"
+        "@media (max-width: 40rem) { .wide thead, .wide .number, .wide td:empty { display: none }\n"
+        "  .wide :is(table, tbody, tr, tbody th) { display: block } .wide tr { border-bottom: 1px solid var(--line) }\n"
+        "  .wide td { display: inline-block } .wide :is(td, tbody th) { border: 0; overflow-wrap: anywhere } }\n"
         "@media print { .filter > input, .filter > label { display: none } .wide { overflow-wrap: anywhere } }\n"
         ".filter > label { margin: 0 1rem .5rem .25rem; display: inline-block }"
     )

@@ -318,7 +318,8 @@ def test_a_member_that_is_no_array(tmp_path):
     path = tmp_path / "a.npz"
     path.write_bytes(npz(GOOD, ("readme.txt", b"hello")))
     result, _ = read(path)
-    assert set(result.other_values) == {"readme.txt"} and result.tensors
+    assert result.tensors
+    assert set(result.other_values) == {"readme.txt"}
     path.write_bytes(npz(("archive/data.pkl", b"")))
     assert "a member that is not an array (archive/data.pkl)" in refusal(path)
 
