@@ -23,6 +23,7 @@ import sys
 import tempfile
 import time
 from collections import Counter
+from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
@@ -45,6 +46,9 @@ to = "native"
 output = "out/{stem}.safetensors"
 check = true
 """
+
+
+SUMS = "SHA256SUMS"
 
 
 class Case(NamedTuple):
@@ -118,6 +122,12 @@ def run(words: Sequence[str], folder: Path) -> float:
     return time.monotonic() - begun
 
 
+def list_of_hashes(folder: Path) -> str:
+    """The text of the list of hashes, if there is one."""
+    path = folder / SUMS
+    return path.read_text() if path.exists() else ""
+
+
 def contents(folder: Path) -> dict[str, str]:
     """The SHA-256 of every file, by its path."""
     return {
@@ -132,14 +142,22 @@ def is_temporary(name: str) -> bool:
     return any(part.startswith(".") for part in Path(name).parts)
 
 
-def faults_of(found: dict[str, str], whole: dict[str, str], before: dict[str, str]) -> list[str]:
-    """What is wrong with the outputs that a kill or a full disk left."""
+def faults_of(
+    found: dict[str, str], whole: dict[str, str], before: dict[str, str], sums: str = ""
+) -> list[str]:
+    """What is wrong with the outputs that a kill or a full disk left; ``sums`` is the text of their list of hashes."""
     faults = []
+    for line in sums.splitlines():
+        digest, _, name = line.partition("  ")
+        if found.get(name) != digest:
+            faults.append(f"{SUMS}: {line!r} is not a file that is there")
+    if sums and not sums.endswith("\n"):
+        faults.append(f"{SUMS}: torn")
     seen = {name: content for name, content in found.items() if not is_temporary(name)}
     for name, content in seen.items():
         if name not in whole:
             faults.append(f"{name}: not an output")
-        elif content not in (whole[name], before.get(name)) and name != "SHA256SUMS":
+        elif content not in (whole[name], before.get(name)) and name != SUMS:
             faults.append(f"{name}: torn")
     for index in (name for name in seen if name.endswith(".index")):
         shard = index.removesuffix(".index") + ".data-00000-of-00001"
@@ -163,6 +181,22 @@ def prepare(case: Case, folder: Path) -> dict[str, str]:
     return contents(folder / "out")
 
 
+def names_in(folder: Path) -> set[str]:
+    """The paths of all files, while a command may remove some."""
+    return {os.path.join(inner, name) for inner, _, names in os.walk(folder) for name in names}
+
+
+def wait_for_writing(process: subprocess.Popen[str], folder: Path, rng: random.Random) -> bool:
+    """Wait until the command has begun to write a file that was not there, and a random moment more. Whether it did
+    so before it ended."""
+    before = names_in(folder)
+    while process.poll() is None:
+        if names_in(folder) - before:
+            time.sleep(rng.uniform(0, 0.004))
+            return process.poll() is None
+    return False
+
+
 def kill_often(name: str, folder: Path, kills: int, rng: random.Random) -> tuple[Counter[str], list[str]]:
     """Kill one command ``kills`` times; how often it was killed at which stage, and what was wrong."""
     case, counts, faults = CASES[name], Counter[str](), list[str]()
@@ -173,18 +207,21 @@ def kill_often(name: str, folder: Path, kills: int, rng: random.Random) -> tuple
     prepare(case, folder)
     while counts["killed"] < kills and counts["runs"] < 3 * kills:
         process = start(case.words, folder)
-        try:
-            process.communicate(timeout=rng.uniform(0.2, 1.1) * seconds)
-        except subprocess.TimeoutExpired:
+        if counts["runs"] % 2:
+            counts["while it wrote"] += wait_for_writing(process, folder / "out", rng)
+        else:
+            with suppress(subprocess.TimeoutExpired):
+                process.wait(rng.uniform(0.2, 1.1) * seconds)
+        if process.poll() is None:
             os.killpg(process.pid, signal.SIGKILL)
-            process.communicate()
+        process.communicate()
         counts["runs"] += 1
         counts["killed"] += process.returncode == -signal.SIGKILL
-        found = contents(folder / "out")
+        found, sums = contents(folder / "out"), list_of_hashes(folder / "out")
         counts["nothing yet"] += found == before
         counts["temporary files"] += any(map(is_temporary, found))
         counts["whole"] += process.returncode == -signal.SIGKILL and found == whole
-        faults += [f"{name}: {fault}" for fault in faults_of(found, whole, before)]
+        faults += [f"{name}: {fault}" for fault in faults_of(found, whole, before, sums)]
         if not resumed or found == whole:
             # What a killed run left stays, for the next to remove; its outputs do not.
             for path in (folder / "out").rglob("*"):

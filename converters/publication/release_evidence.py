@@ -70,7 +70,7 @@ def _words(known: Released) -> str:
 
 
 def _claimed(inspection: Inspection) -> list[tuple[str, str]]:
-    """Names and SHA-256 of the files in a record, the first first."""
+    """Names and SHA-256 of the files in a record, from the first on."""
     chain = source_names(inspection.provenance)
     return [(name, str(record.get("sha256", ""))) for name, record in reversed(chain)]
 

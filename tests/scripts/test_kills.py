@@ -18,12 +18,13 @@ pytestmark = [
 ]
 
 
-@pytest.mark.parametrize("name", ["publish", "batch", "tensorflow --force"])
+@pytest.mark.parametrize("name", ["publish", "suggest", "batch", "tensorflow --force"])
 def test_every_output_is_whole_or_not_there(name: str) -> None:
     table, faults = kills.run_all([name], kills=3, disks=3, seed=1)
     assert not faults
     killed, filled = table[name]
     assert killed["killed"] == 3
+    assert killed["while it wrote"] >= 1
     assert filled["disks"] == (3 if name.startswith("tensorflow") else 0)
 
 
@@ -37,3 +38,7 @@ def test_what_is_torn_is_seen() -> None:
     assert kills.faults_of({"t.index": "1"}, whole, before)
     assert kills.faults_of({"t.index": "5", "t.data-00000-of-00001": "2"}, whole, before)
     assert kills.faults_of({"other": "1"}, whole, before)
+    listed = {"a.pth": "1", "SHA256SUMS": "2"}
+    assert not kills.faults_of(listed, listed, {}, "1  a.pth\n")
+    for sums in ("1  a.pth", "2  a.pth\n", "1  b.pth\n", "1  a.p"):
+        assert kills.faults_of(listed, listed, {}, sums)
