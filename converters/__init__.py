@@ -20,8 +20,11 @@ if TYPE_CHECKING:
     from converters.conversion.inflate import inflate
     from converters.conversion.mean import Mean, convert_mean
     from converters.conversion.result import Result
+    from converters.deployment.export_graph import ExportedGraph, export_graph
     from converters.inspection.diff import diff
     from converters.inspection.inspect import inspect
+    from converters.mapping.further_tables import use_tables
+    from converters.own_module.load_report import LoadReport, load_report
     from converters.publication.publish import publish
     from converters.suggestion.suggest import suggest
     from converters.verification.outcome import Verification
@@ -44,10 +47,15 @@ _HOMES = {
     "preprocess": "clips.preprocess",
     "Mean": "conversion.mean",
     "diff": "inspection.diff",
+    "export_graph": "deployment.export_graph",
+    "ExportedGraph": "deployment.export_graph",
     "load_model": "loading",
     "load_two_stream": "loading",
+    "load_report": "own_module.load_report",
+    "LoadReport": "own_module.load_report",
     "inspect": "inspection.inspect",
     "publish": "publication.publish",
+    "use_tables": "mapping.further_tables",
     "verify": "verification.verify",
     "Verification": "verification.outcome",
     "ConverterError": "errors",
@@ -60,6 +68,8 @@ __all__ = [
     "BadInput",
     "Classification",
     "ConverterError",
+    "ExportedGraph",
+    "LoadReport",
     "Mean",
     "Refused",
     "Result",
@@ -70,14 +80,17 @@ __all__ = [
     "convert_batch",
     "convert_mean",
     "diff",
+    "export_graph",
     "inflate",
     "inspect",
     "load_model",
+    "load_report",
     "load_two_stream",
     "open_checkpoint",
     "preprocess",
     "publish",
     "suggest",
+    "use_tables",
     "verify",
 ]
 

@@ -15,7 +15,9 @@ from converters.conversion.values import refuse_unequal
 from converters.formats.open import open_checkpoint
 from converters.mapping.layout_tables import load_layout
 from converters.mapping.names import BATCHES
+from converters.mapping.network_tables import load_network as load_network_table
 from converters.mapping.variants import config
+from converters.networks import family_names, network_record
 from converters.networks.spec import NetworkSpec
 
 from .errors import ConverterError, Refused
@@ -28,7 +30,7 @@ if TYPE_CHECKING:
     from converters.mapping.match import Match
     from converters.mapping.network_info import NetworkInfo
     from converters.mapping.schema import LayoutTable
-    from converters.networks import layers, two_stream
+    from converters.networks import NetworkRecord, layers, two_stream
 
     from .tensor import Tensor
 else:
@@ -169,7 +171,7 @@ def build_network(
     shapes = {name: tuple(tensor.shape) for name, tensor in state.items() if not name.endswith(f".{BATCHES}")}
     layout_config = (origin_layout or match.layout).support_for(match.variant.name).config
     merged = {**config(match.variant), **layout_config, **settings}
-    spec = NetworkSpec(match.variant.family, match.variant.name, shapes, merged)
+    spec = NetworkSpec(match.variant.table.reference, match.variant.name, shapes, merged)
     try:
         model = build(spec)
     except ValueError as error:
@@ -179,6 +181,15 @@ def build_network(
     }
     model.load_state_dict(floats, assign=True)
     return model.eval()
+
+
+def reference_record(family: str) -> NetworkRecord:
+    """The record of the reference network that computes a family. Raises `Refused` where there is none: a table can
+    describe a network that nothing here computes."""
+    name = load_network_table(family).reference
+    if name not in family_names():
+        raise Refused(f"no reference network computes the family {family}")
+    return network_record(name)
 
 
 def to_torch(tensor: Tensor) -> torch.Tensor:

@@ -1,23 +1,27 @@
 #!/usr/bin/env python3
 """Write docs/layouts.md: every file of the model zoos and every network, with the layouts that hold it.
 
-Everything in it follows from the tables: mappings/releases.toml lists the files, and the layouts say what they hold.
-``--check`` writes nothing and exits with 1 where the file is not what would be written.
+Everything in it follows from the tables: releases.toml lists the files, and the layouts say what they hold. ``--check``
+writes nothing and exits with 1 where the file is not what would be written. ``--tables DIR --out PAGE.md`` writes
+another page: with the tables of that folder beside ours.
 """
 
 from __future__ import annotations
 
 import sys
+from argparse import ArgumentParser
 from itertools import groupby
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from converters.inspection.support_table import KINDS, exactness
-from converters.mapping.layout_tables import load_layout
+from converters.mapping.further_tables import only_our_tables, use_tables
+from converters.mapping.layout_tables import load_layout, readable_layouts
 from converters.mapping.names import families
+from converters.mapping.readable_networks import readable_variants
 from converters.mapping.releases import releases
-from converters.mapping.table_files import layout_names, network_names
-from converters.mapping.variants import BN_EPS, variants
+from converters.mapping.table_files import network_names
+from converters.mapping.variants import BN_EPS
 from converters.reports import markdown
 
 if TYPE_CHECKING:
@@ -52,7 +56,7 @@ lists a file twice it stands here once. No layouts: no table has what stands the
 
 def networks() -> dict[str, Variant]:
     """Every variant by name."""
-    return {variant.name: variant for family in network_names() for variant in variants(family)}
+    return {variant.name: variant for variant in readable_variants(network_names())}
 
 
 def layouts_cell(
@@ -141,7 +145,7 @@ def reasons(tables: list[LayoutTable]) -> Iterator[str]:
 
 def text() -> str:
     """The whole page."""
-    tables = [load_layout(name) for name in layout_names()]
+    tables = readable_layouts()
     kinds = "\n".join(f"- **{kind}**: {meaning}" for kind, meaning in KINDS.items() if kind != "refused")
     parts = [HEAD.format(kinds=kinds)]
     for title, files in groupby(releases(), key=lambda file: file.title):
@@ -158,8 +162,19 @@ def text() -> str:
 
 def main(arguments: list[str]) -> int:
     """Write the page, or compare it."""
-    page = text()
-    if "--check" in arguments:
+    parser = ArgumentParser(description="Write docs/layouts.md from the tables.")
+    parser.add_argument("--check", action="store_true", help="compare, and write nothing")
+    parser.add_argument("--tables", metavar="DIR", action="append", default=[], help="know these tables too")
+    parser.add_argument("--out", metavar="PAGE.md", type=Path, help="the page (needed with --tables)")
+    options = parser.parse_args(arguments)
+    if bool(options.tables) != bool(options.out):
+        parser.error("--tables and --out go together: docs/layouts.md is of our own tables")
+    with only_our_tables(), use_tables(*options.tables):
+        page = text()
+    if options.out:
+        options.out.write_text(page, encoding="utf-8")
+        return 0
+    if options.check:
         if SUPPORT.read_text(encoding="utf-8") == page:
             return 0
         print("docs/layouts.md is not up to date: run make reference", file=sys.stderr)

@@ -13,6 +13,7 @@ from threading import Thread
 from typing import TYPE_CHECKING, Any
 
 from converters.errors import ConverterError
+from converters.mapping.further_tables import VARIABLE, folders
 
 from .events import Event
 from .job import failure, result_of
@@ -137,13 +138,14 @@ class _Worker:
     def __init__(self, number: int, messages: Messages, memory: int, lock: int | None) -> None:
         # -P: a file in the current folder must not be taken for a module.
         path = os.pathsep.join(filter(None, (PACKAGE, os.environ.get("PYTHONPATH"))))
+        tables = os.pathsep.join(folders())
         self.process = subprocess.Popen(
             [sys.executable, "-P", "-m", "converters.batches.worker", str(memory)],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
             # Conversions multiply no matrices; OpenBLAS would reserve memory for each processor.
-            env={"OPENBLAS_NUM_THREADS": "1", **os.environ, "PYTHONPATH": path},
+            env={"OPENBLAS_NUM_THREADS": "1", **os.environ, "PYTHONPATH": path, VARIABLE: tables},
             pass_fds=() if lock is None or sys.platform == "win32" else (lock,),
         )
         self.job: Job | None = None

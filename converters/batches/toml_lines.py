@@ -4,43 +4,69 @@ from __future__ import annotations
 
 import re
 import tomllib
-from typing import TYPE_CHECKING, Any
+from bisect import bisect_left
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
     Key = tuple[str | int, ...]
 
-_HEADER = re.compile(r"\s*\[\[\s*convert\s*\]\]")
-_BLANK = re.compile(r"\s*(#.*)?")
+_TOKEN = re.compile(
+    r"""
+    "{3} (?: \\. | [^\\] )*? "{3,5} | '{3} .*? '{3,5}
+    | " (?: \\. | [^"\\\n] )* " | ' [^'\n]* '
+    | \#[^\n]* | [\[\]{}] | \n | [^\S\n]+ | [^\s"'\#\[\]{}]+
+    """,
+    re.DOTALL | re.VERBOSE,
+)
+"""Texts of four kinds, comments, brackets, ends of lines, spaces, and whatever else is in a document that is right."""
+
+
+class _Statement(NamedTuple):
+    """A header or a key with its value: the line on which it begins, and its place in the text."""
+
+    line: int
+    start: int
 
 
 def line_of(text: str, key: Key) -> int:
-    """The line of a key, such as ``("convert", 2, "to")`` for that of the third row.
+    """The line of a key in a document that is right, such as ``("convert", 2, "to")`` for that of the third row.
 
-    Parses ever longer beginnings of the document until the key is in it, so that only the parser has to understand
-    quotes and brackets.
+    The key is in the last statement of the shortest beginning, of whole statements, that has it.
     """
-    lines = text.splitlines(keepends=True)
-    headers = [number for number, line in enumerate(lines) if _HEADER.match(line)]
-    # A header may be part of a string, so the row's own header is this one or a later one.
-    row = key[1] if len(key) > 1 and key[0] == "convert" else None
-    before = headers[row] if isinstance(row, int) and row < len(headers) else 0
-    for end in range(before + 1, len(lines) + 1):
-        document = _parsed(lines[:end])
-        if document is not None:
-            if _has(document, key):
-                break
-            before = end
-    while before < len(lines) - 1 and _BLANK.fullmatch(lines[before].rstrip("\r\n")):
-        before += 1
-    return before + 1
+    statements = list(_statements(text))
+    ends = [*(one.start for one in statements[1:]), len(text)]
+    place = bisect_left(ends, True, key=lambda end: _has(tomllib.loads(text[:end]), key))
+    return statements[min(place, len(statements) - 1)].line
 
 
 def row_lines(text: str, count: int) -> list[int]:
-    """The lines on which ``count`` rows ``[[convert]]`` begin."""
-    headers = [number for number, line in enumerate(text.splitlines(), 1) if _HEADER.match(line)]
-    if len(headers) == count:
-        return headers
-    return [line_of(text, ("convert", number)) for number in range(count)]
+    """The lines on which ``count`` rows ``[[convert]]`` begin; that of the array, where they are in one."""
+    headers = [one.line for one in _statements(text) if _is_header(text, one)]
+    return headers if len(headers) == count else [line_of(text, ("convert",))] * count
+
+
+def _is_header(text: str, statement: _Statement) -> bool:
+    if not text.startswith("[[", statement.start):
+        return False
+    end = text.find("\n", statement.start)
+    return tomllib.loads(text[statement.start : end if end > 0 else len(text)]) == {"convert": [{}]}
+
+
+def _statements(text: str) -> Iterator[_Statement]:
+    line, depth, at_start = 1, 0, True
+    for token in _TOKEN.finditer(text):
+        word = token[0]
+        if word == "\n":
+            line += 1
+            at_start = depth == 0
+        elif not word.isspace() and not word.startswith("#"):
+            if at_start:
+                yield _Statement(line, token.start())
+            at_start = False
+            depth += (word in "[{") - (word in "]}")
+            line += word.count("\n")
 
 
 def spelled(key: Key) -> str:
@@ -49,13 +75,6 @@ def spelled(key: Key) -> str:
     for part in key[1:]:
         text += f"[{part}]" if isinstance(part, int) else f".{part}"
     return text
-
-
-def _parsed(lines: list[str]) -> Any:
-    try:
-        return tomllib.loads("".join(lines))
-    except tomllib.TOMLDecodeError:
-        return None
 
 
 def _has(value: Any, key: Key) -> bool:

@@ -11,9 +11,8 @@ from converters.clips.description import ClipPreprocessing
 from converters.clips.preprocess import preprocessing_of, require_rate
 from converters.conversion.mean import read_mean_cube
 from converters.errors import Refused, UsageError
-from converters.loading import load_network
+from converters.loading import load_network, reference_record
 from converters.locations import without_credentials
-from converters.networks import network_record
 from converters.record import Record
 
 from .decoding import Decoding
@@ -138,7 +137,7 @@ def _require_classifier(info: NetworkInfo, path: str) -> None:
     """Raise `Refused` for a network whose outputs are not the classes of a clip."""
     if not info.classes:
         raise Refused("has no classifier, so it names no classes", path=path)
-    if network_record(info.family).inputs != ("clip",):
+    if reference_record(info.family).inputs != ("clip",):
         raise Refused("takes sound, not frames alone", path=path)
     if info.parts.get("detector") or "-ava-" in info.variant:
         raise Refused("is a detector: it classifies regions, not clips", path=path)

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 from converters.conversion.options import VERIFY_OPTIONS, NetworkOptions, ReadOptions, WriteOptions
 from converters.errors import UsageError
+from converters.printable import printable
 
 from .options import add_options, report, values_of
 
@@ -39,6 +40,20 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         action="store_true",
         help="then prove it like `convert verify`: compare all bytes, run both networks",
     )
+    graph = parser.add_argument_group("graph")
+    graph.add_argument(
+        "--graph",
+        choices=("source", "target"),
+        help="of an .onnx: the source framework's network, which can be converted back (default), or the "
+        "network in PyTorch's operators, to deploy; a .pt2 (torch.export) is the latter",
+    )
+    graph.add_argument(
+        "--clip-size",
+        metavar="TxHxW",
+        type=_size,
+        help="the clip of a target's graph (default: the network's own)",
+    )
+    graph.add_argument("--dynamic", action="store_true", help="a target's graph takes clips of any size")
     mapping = parser.add_argument_group("mapping file")
     mapping.add_argument("--mapping", metavar="FILE", help="convert by a mapping file of your own")
     mapping.add_argument("--reverse", action="store_true", help="apply the mapping from right to left")
@@ -50,6 +65,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(options: argparse.Namespace) -> int:
     """Convert and print a report."""
     source = None if options.command == "auto" else options.command
+    if options.graph == "target" or (options.graph is None and options.output.lower().endswith(".pt2")):
+        return _export(options, source)
+    for name in ("clip_size", "dynamic"):
+        if getattr(options, name):
+            raise UsageError(f"--{name.replace('_', '-')} needs --graph target")
     if _is_mean(options, source):
         return _convert_mean(options)
     if options.verify:
@@ -60,6 +80,44 @@ def run(options: argparse.Namespace) -> int:
     if options.verify:
         return _verify(options, source, result)
     return report(options, result.as_data, lambda: conversion_text(result))
+
+
+def _size(text: str) -> tuple[int, ...]:
+    """Frames, height and width, ``16x112x112``."""
+    words = text.split("x")
+    if len(words) != 3 or not all(word.isdecimal() and int(word) for word in words):
+        raise UsageError(f"{text!r} is no clip size", hint="frames, height and width, such as 16x112x112")
+    return tuple(map(int, words))
+
+
+def _export(options: argparse.Namespace, source: str | None) -> int:
+    """Write a graph of the target."""
+    from converters.deployment.export_graph import export_graph
+
+    for name in (
+        "to",
+        "dtype",
+        "wrap",
+        "backbone",
+        "mean",
+        "labels",
+        "mapping",
+        "verify",
+        "dry_run",
+        "strict",
+    ):
+        if getattr(options, name):
+            raise UsageError(f"--{name.replace('_', '-')} cannot be combined with a graph of the target")
+    found = export_graph(
+        options.input,
+        options.output,
+        clip_size=options.clip_size,
+        dynamic=options.dynamic,
+        source=None if source == "onnx" else source,
+        force=options.force,
+        **values_of(options, ReadOptions, NetworkOptions, only=VERIFY_OPTIONS),
+    )
+    return report(options, found.as_data, lambda: "\n".join(map(printable, found.lines())))
 
 
 def _convert(options: argparse.Namespace, source: str | None) -> Result:

@@ -82,9 +82,24 @@ def _command(arguments: Sequence[str]) -> int:
 
         print(overview(width(sys.stdout)))
         return 0
+    if any(word.startswith("--tables") for word in arguments):
+        from .tables_option import tables_named, with_tables
+
+        folders, words = tables_named(arguments)
+        return with_tables(folders, lambda: _verb(words, folders))
+    return _verb(arguments, [])
+
+
+def _verb(arguments: Sequence[str], tables: list[str]) -> int:
+    """Run a verb. Its option ``tables`` has been taken out of the arguments."""
     from .parser import parse
 
     options = parse(arguments)
+    if options.tables:
+        from converters.errors import UsageError
+
+        raise UsageError("--tables is shortened", hint="write it in full")
+    options.tables = tables
     try:
         if any("://" in argument for argument in arguments):
             from .progress_bar import downloads_shown
@@ -98,10 +113,19 @@ def _command(arguments: Sequence[str]) -> int:
     return code
 
 
+_TABLE_ERRORS = {
+    "further_tables": "folder_errors",
+    "table_files": "name_errors",
+    "layout_tables": "layout_errors",
+    "readable_networks": "network_errors",
+    "releases": "release_errors",
+}
+"""The modules that pass over tables, each with its function that says which."""
+
+
 def _warn_of_tables() -> None:
     """Name the tables that the command passed over as they cannot be read."""
-    layouts = sys.modules.get("converters.mapping.layout_tables")
-    networks = sys.modules.get("converters.mapping.readable_networks")
-    errors = layouts.layout_errors() if layouts is not None else ()
-    for error in (*errors, *(networks.network_errors() if networks is not None else ())):
-        print(f"warning: {error}", file=sys.stderr)
+    for name, function in _TABLE_ERRORS.items():
+        module = sys.modules.get(f"converters.mapping.{name}")
+        for error in getattr(module, function)() if module is not None else ():
+            print(f"warning: {error}", file=sys.stderr)

@@ -31,6 +31,7 @@ GROUPS = {
     },
     "prove": {
         "verify": "prove a conversion: all bytes, and both networks on one clip",
+        "load-report": "say whether a file loads strictly into your own module",
         "publish": "name a file by its hash, with a model card; check such a folder",
         "demo": "convert a full-size ir-CSN-152 and prove parity with real Caffe2",
     },

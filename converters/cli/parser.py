@@ -121,12 +121,20 @@ class _Parser(argparse.ArgumentParser):
 
 
 def _parser(command: str, about: str, module_name: str) -> argparse.ArgumentParser:
-    module = import_module(f".{module_name}", __package__)
+    module = import_module(f".{module_name.replace('-', '_')}", __package__)
     examples = getattr(module, "EXAMPLES", EXAMPLES)
     lines = ["examples:", *(f"  {example.format(command)}" for example in examples), "", EXIT_CODES]
     described = module.DESCRIPTION or f"{about[0].upper()}{about[1:]}."
     parser = _Parser(prog=f"convert {command}", description=described, epilog="\n".join(lines))
     module.add_arguments(parser)
+    tables = parser.add_argument_group("tables")
+    tables.add_argument(
+        "--tables",
+        action="append",
+        default=[],
+        metavar="DIR",
+        help="know the networks, layouts, labels and releases in this folder too (repeatable)",
+    )
     report = parser.add_argument_group("report")
     report.add_argument(
         "--json", action="store_true", help="print the result, or the error, as one JSON object"

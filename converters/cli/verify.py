@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 from converters.conversion.options import VERIFY_OPTIONS, NetworkOptions, ReadOptions
 
+from .load_report import MODULE_HELP
 from .options import add_options, report, values_of
 
 if TYPE_CHECKING:
@@ -36,6 +37,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add_options(network, NetworkOptions, only=VERIFY_OPTIONS)
     network.add_argument(
         "--device", default="cpu", metavar="DEVICE", help="where OUTPUT runs: cpu (default), cuda or auto"
+    )
+    network.add_argument(
+        "--module",
+        metavar="PACKAGE.MODULE:NAME",
+        help=f"{MODULE_HELP}; it runs in place of our network of OUTPUT, which must load into it strictly",
     )
     network.add_argument(
         "--clip", metavar="FILE.npy", help="float32 [N, C, T, H, W], preprocessed (default: noise)"
@@ -73,6 +79,7 @@ def run(options: argparse.Namespace) -> int:
             require=options.require,
             progress=line.say if is_shown(options) else None,
             evidence=options.html is not None,
+            module=options.module,
             **values_of(options, ReadOptions, NetworkOptions, only=VERIFY_OPTIONS),
         )
     if options.html is not None:
@@ -115,6 +122,9 @@ def _command(options: argparse.Namespace) -> list[str]:
         words += ["--drop", pattern]
     for name, value in options.settings:
         words += ["--set", f"{name}={value}"]
+    words += ["--module", options.module] if options.module else []
+    for folder in options.tables:
+        words += ["--tables", _base_name(folder)]
     return [*words, *(["--inverse-std"] if options.inverse_std else [])]
 
 

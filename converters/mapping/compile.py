@@ -1,4 +1,4 @@
-"""Write the compiled form of every table: ``python -m converters.mapping.compile``. The package's build runs it."""
+"""Write the compiled form of our tables: ``python -m converters.mapping.compile``. The package's build runs it."""
 
 from __future__ import annotations
 
@@ -10,16 +10,17 @@ from typing import TYPE_CHECKING
 from . import table_files
 from .check import faults
 from .compiled import FOLDER, as_data, compiled_path, table_key
+from .further_tables import only_our_tables
 from .layout_tables import layout_file
 from .network_tables import parse_network
-from .table_files import layout_names, network_names, table_text
+from .table_files import layout_names, network_names, roots, table_text
 
 if TYPE_CHECKING:
     from .schema import LayoutTable, NetworkTable
 
 
 def write_compiled() -> int:
-    """Write the compiled form of every table; returns how many there are. Raises `TableError` for one that is wrong."""
+    """Write the compiled form of our tables; returns how many there are. Raises `TableError` for one that is wrong."""
     root = table_files.ROOT
     os.makedirs(os.path.join(root, FOLDER), exist_ok=True)
     written = 0
@@ -39,14 +40,15 @@ def from_toml(folder: str, name: str) -> tuple[LayoutTable | NetworkTable, list[
     """A table from its TOML, and the names of the layouts that it takes names or models from. Raises `TableError`."""
     text = table_text(folder, name)
     if folder == "networks":
-        return parse_network(table_files.ROOT, name, text), []
-    file, table = layout_file(table_files.ROOT, name, text)
+        return parse_network(roots(), name, text), []
+    file, table = layout_file(roots(), name, text)
     return table, [*table.naming.taken_from, *([file.models_from] if file.models_from else [])]
 
 
 def main() -> int:
     """Compile the tables."""
-    print(f"{write_compiled()} tables compiled")
+    with only_our_tables():
+        print(f"{write_compiled()} tables compiled")
     return 0
 
 

@@ -64,6 +64,7 @@ def network_table(file: NetworkFile, family: str) -> NetworkTable:
         choices={name: tuple(value) for name, value in file.settings.items() if isinstance(value, list)},
         sizes=file.sizes,
         options=file.options,
+        reference=file.reference or family,
         strides=file.strides,
         halves=file.halves,
         folded_settings=file.folded_settings,

@@ -3,6 +3,7 @@ grammar is checked before."""
 
 from __future__ import annotations
 
+import os
 from typing import TYPE_CHECKING
 
 from converters.spelling import did_you_mean
@@ -15,7 +16,7 @@ from .network_tables import load_network
 from .parse import Fault
 from .readable_networks import readable_networks
 from .storage import DIVISOR
-from .table_files import layout_names, network_names
+from .table_files import labels_path, layout_names, network_names
 from .variants import variants
 
 if TYPE_CHECKING:
@@ -39,6 +40,9 @@ def _named_layouts(file: LayoutFile) -> Iterator[tuple[Key, str]]:
 def layout_faults(file: LayoutFile, table: LayoutTable) -> Iterator[Fault]:
     """The references of a layout table that lead nowhere, rows that are never reached, names that two tensors get."""
     names = layout_names()
+    for count, labels in file.labels.items():
+        if not os.path.isfile(labels_path(labels)):
+            yield Fault(("labels", count), f"there are no labels {labels!r}")
     for key, name in _named_layouts(file):
         if name not in names:
             yield Fault(key, f"there is no layout {name!r}", did_you_mean(name, names))

@@ -14,16 +14,17 @@ from converters.spelling import did_you_mean_or_list
 
 from . import table_files
 from .compiled import read_compiled
-from .table_files import layout_names, names_in, parse_toml, table_path, table_text
+from .table_files import homes, layout_names, parse_toml, roots, table_path, table_text
 
 if TYPE_CHECKING:
     from .parse import Key, TableError
     from .schema import LayoutFile, LayoutTable, Model
+    from .table_files import Roots
 
 
 def load_layout(name: str) -> LayoutTable:
     """A layout's table. Raises `TableError` if it does not follow the grammar."""
-    return _layout(table_files.ROOT, name)
+    return _layout(roots(), name)
 
 
 def known_layout(name: str) -> LayoutTable:
@@ -35,20 +36,20 @@ def known_layout(name: str) -> LayoutTable:
 
 def readable_layouts() -> list[LayoutTable]:
     """Every layout table that can be read. A broken table of one layout does not break conversions of others."""
-    return list(_readable(table_files.ROOT)[0])
+    return list(_readable(roots())[0])
 
 
 def layout_errors() -> tuple[TableError, ...]:
     """The errors of the tables that `readable_layouts` left out; empty if it has not been called."""
-    return _readable(table_files.ROOT)[1] if _readable.cache_info().currsize else ()
+    return _readable(roots())[1] if _readable.cache_info().currsize else ()
 
 
 @cache
-def _readable(root: str) -> tuple[tuple[LayoutTable, ...], tuple[TableError, ...]]:
+def _readable(roots: Roots) -> tuple[tuple[LayoutTable, ...], tuple[TableError, ...]]:
     tables, errors = [], []
-    for name in names_in(root, "layouts"):
+    for name in homes(roots, "layouts"):
         try:
-            tables.append(_layout(root, name))
+            tables.append(_layout(roots, name))
         except Exception as error:
             from .parse import TableError
 
@@ -78,23 +79,24 @@ def layout_of_model(layout: LayoutTable, model: Model, variant: str) -> LayoutTa
 
 
 @cache
-def _layout(root: str, name: str) -> LayoutTable:
-    text = table_text("layouts", name, root)
-    compiled = read_compiled(root, "layouts", name, text)
-    return compiled if compiled is not None else _parse_layout(root, name, text)
+def _layout(roots: Roots, name: str) -> LayoutTable:
+    text = table_text("layouts", name, roots)
+    ours = homes(roots, "layouts").get(name) == table_files.ROOT
+    compiled = read_compiled(table_files.ROOT, "layouts", name, text) if ours else None
+    return compiled if compiled is not None else _parse_layout(roots, name, text)
 
 
-def _parse_layout(root: str, name: str, text: bytes) -> LayoutTable:
+def _parse_layout(roots: Roots, name: str, text: bytes) -> LayoutTable:
     """A layout table from the bytes of its TOML. Raises `TableError`, also for wrong references to other tables."""
     from .layout_checks import layout_faults
 
-    file, table = layout_file(root, name, text)
+    file, table = layout_file(roots, name, text)
     for fault in layout_faults(file, table):
-        raise fault.at(table_path(root, "layouts", name), text.decode())
+        raise fault.at(table_path(roots, "layouts", name), text.decode())
     return table
 
 
-def layout_file(root: str, name: str, text: bytes) -> tuple[LayoutFile, LayoutTable]:
+def layout_file(roots: Roots, name: str, text: bytes) -> tuple[LayoutFile, LayoutTable]:
     """A layout's TOML file as parsed, and the table made from it. Raises `TableError`."""
     from converters.spelling import did_you_mean
 
@@ -102,14 +104,14 @@ def layout_file(root: str, name: str, text: bytes) -> tuple[LayoutFile, LayoutTa
     from .parse import Fault, parse
     from .schema import LayoutFile
 
-    path = table_path(root, "layouts", name)
+    path = table_path(roots, "layouts", name)
 
     def load_other(key: Key, other_name: str) -> LayoutTable:
-        names = [other for other in names_in(root, "layouts") if other != name]
+        names = [other for other in homes(roots, "layouts") if other != name]
         if other_name not in names:
             raise Fault(key, f"there is no other layout {other_name!r}", did_you_mean(other_name, names))
         try:
-            return _layout(root, other_name)
+            return _layout(roots, other_name)
         except RecursionError:
             raise Fault(key, f"{other_name!r} refers back to this table") from None
 

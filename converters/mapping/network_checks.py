@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from typing import TYPE_CHECKING
 
+from converters.networks import family_names
 from converters.spelling import did_you_mean
 
 from .parse import Fault, TableError
@@ -29,6 +30,9 @@ def network_faults(table: NetworkTable) -> Iterator[Fault]:
         if row.network not in known:
             key = ("compose", side, "network")
             yield Fault(key, f"there is no family {row.network!r}", did_you_mean(row.network, known))
+    if table.reference != table.family and table.reference not in family_names():
+        near = did_you_mean(table.reference, family_names())
+        yield Fault(("reference",), f"there is no reference network {table.reference!r}", near)
     for family in table.inflate.sources:
         if family not in known:
             key = ("inflate", "sources", family)

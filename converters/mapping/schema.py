@@ -376,6 +376,8 @@ class NetworkFile(Record):
     """Sizes that a file's tensors show, beside ``classes``, ``channels`` and those that types list."""
     options: tuple[str, ...] = ()
     """Further options of the reference network."""
+    reference: str = ""
+    """The family whose reference network computes these too, if they have none of their own."""
     strides: Mapping[str, int] = NOTHING
     """Settings that divide the frames, each with the first stage that sees fewer."""
     halves: Mapping[str, int] = NOTHING
@@ -419,6 +421,7 @@ class NetworkTable(Record):
     choices: Mapping[str, tuple[str, ...]]
     sizes: tuple[str, ...]
     options: tuple[str, ...]
+    reference: str
     strides: Mapping[str, int]
     halves: Mapping[str, int]
     folded_settings: Mapping[str, tuple[str, ...]]

@@ -9,14 +9,15 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from converters.record import Record
 
-from . import table_files
 from .network_tables import load_network
 from .storage import PARAMETERS
+from .table_files import roots
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
 
     from .schema import Index, LayoutTable, ModuleTemplate, NetworkTable
+    from .table_files import Roots
 
 BN_EPS = "bn_eps"
 """The setting that every batch norm's eps is, in families that have norms."""
@@ -87,11 +88,11 @@ class Module(NamedTuple):
 
 def variants(family: str) -> tuple[Variant, ...]:
     """Every variant of a family, in the table's order."""
-    return _variants(table_files.ROOT, family)
+    return _variants(roots(), family)
 
 
 @cache
-def _variants(root: str, family: str) -> tuple[Variant, ...]:
+def _variants(roots: Roots, family: str) -> tuple[Variant, ...]:
     table = load_network(family)
     listed = []
     for type_name, row in table.types.items():

@@ -32,12 +32,12 @@ class SameUnit(Unit):
     def _padded(self, x: Tensor) -> Tensor:
         pads: list[int] = []
         for size, side in zip(reversed(x.shape[-2:]), reversed(self.window), strict=True):
-            total = max((-(-size // self.step) - 1) * self.step + side - size, 0)
+            total = max((size - 1) // self.step * self.step + side - size, 0)
             pads += (total // 2, total - total // 2)
         return F.pad(x, pads)
 
 
 def average_pool(x: Tensor) -> Tensor:
     """The means over windows of 3x3 at every second row and column, [..., C, T, H, W]; padding does not count."""
-    odd = [size % 2 for size in x.shape[-2:]]
+    odd = [int(size % 2) for size in x.shape[-2:]]  # numbers, also where the network is traced
     return F.avg_pool3d(x, (1, 3, 3), (1, 2, 2), (0, *odd), ceil_mode=True, count_include_pad=False)

@@ -119,13 +119,19 @@ def _exact_card(verification: Verification) -> tuple[str, str, str]:
     return "bad", "✗ Exact", f"{changed} of the source’s {total} cannot be restored bit for bit."
 
 
+def _both(result: FunctionalResult) -> str:
+    if result.module:
+        return f" The output’s side is your own module {text(result.module)}."
+    return " Both are our reference networks." if result.source_network == REFERENCE else ""
+
+
 def _functional_card(verification: Verification) -> tuple[str, str, str]:
     result = verification.functional
     if result is None:
         return "", "– Functional", f"Not run: {text(verification.skipped)}."
     if result.first is None:
         worst = result.worst
-        both = " Both are our reference networks." if result.source_network == REFERENCE else ""
+        both = _both(result)
         rounded = f", as the weights are rounded to {result.rounded}" if result.rounded else ""
         return (
             "good",
@@ -239,7 +245,9 @@ def _blocks(verification: Verification) -> Iterator[str]:
         yield f"<p>Not run: {text(verification.skipped)}.</p>"
         return
     sides = (
-        f"both as our reference networks in PyTorch ({text(result.device)}), as the source is a PyTorch file"
+        f"the source as {text(result.source_network)}, the output as your own module {text(result.module)}"
+        if result.module
+        else f"both as our reference networks in PyTorch ({text(result.device)}), as the source is a PyTorch file"
         if result.source_network == REFERENCE
         else "the source as its own framework’s network in onnxruntime, the output as the reference network in PyTorch "
         f"({text(result.device)}). They share the file readers and nothing else"
@@ -248,6 +256,8 @@ def _blocks(verification: Verification) -> Iterator[str]:
         f"<p>Both sides had the same clip, {text(result.clip)}: {sides}. A block’s relative error is its largest "
         "difference divided by the source’s largest value there.</p>"
     )
+    if result.order:
+        yield f"<p>Its blocks run in another order: {text(result.order)}.</p>"
     yield block_chart(result)
     yield html.table(
         "blocks",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import contextmanager
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
@@ -60,13 +61,22 @@ def run_blocks(model: Network, inputs: list[Any], device: str) -> Iterator[tuple
     import torch
 
     tensors = [torch.from_numpy(array).to(device) for array in inputs]
+    with exact_float32():
+        for name, value in model.to(device).steps(*tensors):
+            yield name, value.cpu().numpy()
+
+
+@contextmanager
+def exact_float32() -> Iterator[None]:
+    """Compute in true float32, deterministically and without gradients, within a ``with`` block."""
+    import torch
+
     flags = torch.backends.cudnn.flags(enabled=True, benchmark=False, deterministic=True, allow_tf32=False)
     precision = torch.get_float32_matmul_precision()
     torch.set_float32_matmul_precision("highest")
     try:
         with flags, torch.inference_mode():
-            for name, value in model.to(device).steps(*tensors):
-                yield name, value.cpu().numpy()
+            yield
     finally:
         torch.set_float32_matmul_precision(precision)
 
@@ -76,7 +86,7 @@ def compare_values(name: str, source_name: str, reference: Any, value: Any) -> B
     import numpy
 
     shape = tuple(value.shape)
-    if _without_ones(shape) != _without_ones(reference.shape):
+    if without_ones(shape) != without_ones(reference.shape):
         fault = f"{shape_text(shape)} instead of {shape_text(reference.shape)}"
         return one_sided(name, source_name, shape, fault)
     output, source = value.reshape(-1), reference.reshape(-1)
@@ -105,6 +115,6 @@ def _dot(left: Any, right: Any) -> float:
     )
 
 
-def _without_ones(shape: tuple[int, ...]) -> tuple[int, ...]:
+def without_ones(shape: tuple[int, ...]) -> tuple[int, ...]:
     """A shape without its axes of size one: pools leave some."""
     return tuple(size for size in shape if size != 1)

@@ -6,7 +6,7 @@ import os
 from typing import TYPE_CHECKING, Any
 
 from converters.errors import BadInput, UsageError
-from converters.networks import network_record
+from converters.loading import reference_record
 from converters.printable import printable, shape_text
 from converters.tensor import FLOATS
 
@@ -38,7 +38,7 @@ def make_inputs(
     if not 0 <= seed < 1 << 32:
         raise UsageError(f"the seed {seed} is not from 0 to {(1 << 32) - 1:,}", hint="choose another --seed")
     random = numpy.random.RandomState(seed)
-    kinds = network_record(info.family).inputs
+    kinds = reference_record(info.family).inputs
     audio = kinds[0] == "logmels"
     if path is not None:
         first, origin = (

@@ -10,6 +10,7 @@ from converters.conversion.notes import channels_note, clip_notes, differences, 
 from converters.conversion.provenance import find_origin_layout
 from converters.errors import Refused, UsageError
 from converters.loading import build_network, canonical_state, require_torch
+from converters.own_module.build import module_name
 from converters.source_graphs.registry import NoSourceNet
 from converters.tensor import FLOATS
 
@@ -30,6 +31,7 @@ from .outcome import (
     tolerance_for,
 )
 from .own_graph import own_blocks, own_graph
+from .own_module import compare_module, loaded_module
 from .reference_source import NotRun, run_reference
 from .source_network import (
     SourceRun,
@@ -56,12 +58,18 @@ def compare(source: Identified, output: Identified, hints: UserHints, options: R
     """Run both sides and compare every block; see `verification.verify`."""
     project = _project_of(output)
     declared = DeclaredDifferences(tuple(_notes(source, output, project)))
+    own = None if options.module is None else loaded_module(output, options.module)
     try:
         run = _source_run(source, output, hints, options)
     except NotRun as error:
         return Comparison(None, declared, str(error))
     state = canonical_state(output.checkpoint, output.match, output.info, unequal=True)
-    blocks, logits = _compare_all(source, output, state, run, options.say)
+    tolerance, order = tolerance_for(run.device, rounded_to(source, output)), ""
+    if own is None:
+        blocks, logits = _compare_all(source, output, state, run, options.say)
+    else:
+        options.say("your own module")
+        blocks, logits, order = compare_module(own, output, run, tolerance)
     reference = run.net.name == "reference"
     own_net = source.checkpoint.predict_net is not None or bool(source.checkpoint.nodes)
     if own_net or not output.info.classes:
@@ -73,15 +81,17 @@ def compare(source: Identified, output: Identified, hints: UserHints, options: R
     labels = sides[0].info.input.get("labels") or sides[1].info.input.get("labels") or []
     result = FunctionalResult(
         device=run.device,
-        tolerance=tolerance_for(run.device, rounded_to(source, output)),
+        tolerance=tolerance,
         rounded=rounded_to(source, output),
         source_network=REFERENCE if reference else f"{run.net.framework}'s network in onnxruntime",
         clip=run.clip,
         blocks=tuple(blocks),
         source_top=_top(run.logits, labels),
         output_top=_top(logits, labels),
+        module="" if own is None else module_name(options.module),
+        order=order,
     )
-    model = _project_network(source, output, project, state)
+    model = None if own is not None else _project_network(source, output, project, state)
     if model is not None:
         options.say("what the output's own project computes differently")
         declared = _measure(declared, model, run)

@@ -47,12 +47,13 @@ def _silent(_: str) -> None:
 
 class RunOptions(NamedTuple):
     """Where to run the output's side (``cpu``, ``cuda`` or ``auto``), and on which clip; see `verification.verify`.
-    ``say`` is told in words what is being done."""
+    ``say`` is told in words what is being done. ``module`` runs in place of the output's reference network."""
 
     device: str
     clip: str | os.PathLike[str] | None
     seed: int
     say: Callable[[str], None] = _silent
+    module: Any = None
 
 
 class ChangedTensor(NamedTuple):
@@ -126,7 +127,8 @@ class FunctionalResult:
     """Both sides on one clip, block by block in the order computed, the logits last.
 
     ``clip`` says the shapes of the inputs and where they came from, ``source_network`` what ran on the source's side,
-    ``rounded`` the dtype that the output's weights were rounded to, "" for none.
+    ``rounded`` the dtype that the output's weights were rounded to, "" for none. ``module`` is the user's own that ran
+    on the output's side, "" where the reference network did; ``order`` says where it runs blocks in another order.
     ``source_top`` and ``output_top`` are the five largest logits of the first clip.
     """
 
@@ -138,6 +140,8 @@ class FunctionalResult:
     output_top: tuple[TopClass, ...]
     source_network: str = ""
     rounded: str = ""
+    module: str = ""
+    order: str = ""
 
     @property
     def first(self) -> BlockResult | None:
@@ -161,6 +165,8 @@ class FunctionalResult:
             "tolerance": self.tolerance,
             "rounded": self.rounded,
             "source_network": self.source_network,
+            "module": self.module,
+            "order": self.order,
             "clip": self.clip,
             "ok": self.ok,
             "first": self.first.name if self.first else None,

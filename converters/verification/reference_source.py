@@ -6,8 +6,7 @@ import os
 from typing import TYPE_CHECKING
 
 from converters.errors import BadInput, ConverterError, Refused
-from converters.loading import build_network, canonical_state, require_torch
-from converters.networks import network_record
+from converters.loading import build_network, canonical_state, reference_record, require_torch
 from converters.source_graphs.net import SourceNet
 
 from .blocks import run_blocks
@@ -36,11 +35,11 @@ def run_reference(
     """
     try:
         require_torch()
+        small = reference_record(source.info.family).test_clip
     except ConverterError as error:
         raise NotRun(error.told.what) from None
     state = canonical_state(source.checkpoint, source.match, source.info, unequal=True)
     model = build_network(source.match, dict(state), source.info.settings, origin_layout=project)
-    small = network_record(source.info.family).test_clip
     size = source.info.input.get("clip") or output.info.input.get("clip") or (small[2:] if small else None)
     inputs, words = make_inputs(
         source.info, options.clip, options.seed, regions="roi_head.weight" in state, size=size

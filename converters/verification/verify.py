@@ -18,6 +18,7 @@ from converters.conversion.identify import UserHints, identify
 from converters.conversion.recognize import recognize
 from converters.errors import Refused, UsageError
 from converters.formats.open import open_checkpoint
+from converters.lazy_module import LazyModule
 from converters.mapping.match import without_head
 from converters.mapping.network_info import network_info
 from converters.mapping.settings import made_up_for
@@ -25,13 +26,17 @@ from converters.mapping.variants import BN_EPS
 
 from .exact import compare_bytes
 from .functional import compare
-from .outcome import REQUIREMENTS, TOLERANCES, RunOptions, Verification
+from .outcome import FUNCTIONAL, REQUIREMENTS, TOLERANCES, RunOptions, Verification
 from .recorded_facts import unproved_claims
 
 if TYPE_CHECKING:
+    import torch
+
     from converters.conversion.identify import Identified
     from converters.formats.checkpoint import Checkpoint
     from converters.mapping.network_info import NetworkInfo
+else:
+    torch = LazyModule("torch")
 
 
 def verify(
@@ -52,6 +57,7 @@ def verify(
     require: str | None = None,
     progress: Callable[[str], None] | None = None,
     evidence: bool = False,
+    module: str | torch.nn.Module | None = None,
 ) -> Verification:
     """Compare an output with its source: bytes, function, and what the output's project computes differently.
 
@@ -64,6 +70,10 @@ def verify(
     not ``ok``; by default, and with ``"exact"``, bytes are enough where no network can run. ``evidence`` also hashes
     both files and reads every value, for a report. ``progress`` is told in words what is being done.
 
+    ``module``, an ``nn.Module`` or ``"package.module:build"``, which makes one, runs in place of our network of the
+    output. This runs the user's code: the output's tensors are loaded into the module strictly, and it is called with
+    the clip. ``require`` is then ``"functional"``.
+
     A difference is not an exception: see `Verification.ok`. Raises `ConverterError` where the two cannot be compared:
     an unreadable file, two different networks, a package (torch, onnx, onnxruntime) that is not installed.
     """
@@ -72,7 +82,11 @@ def verify(
     if require not in (None, *REQUIREMENTS):
         raise UsageError(f"verify cannot require {require!r}", hint=f"one of {', '.join(REQUIREMENTS)}")
     started = perf_counter()
-    options = RunOptions(device, clip, seed, *([progress] if progress else []))
+    options = RunOptions(device, clip, seed, module=module)
+    if progress is not None:
+        options = options._replace(say=progress)
+    if module is not None:
+        require = FUNCTIONAL
     hints = UserHints(
         variant=variant, model=variant, head=head, drop=drop, settings=settings, inverse_std=inverse_std
     )

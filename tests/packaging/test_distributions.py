@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import re
+import shutil
 import subprocess
 import sys
 import tarfile
@@ -94,6 +95,31 @@ def test_the_installed_wheel_works_outside_of_a_checkout(distributions: Path, tm
     assert "r2d-18" in run(*convert, "vmz", "in.pkl", "out.pth", "--check", cwd=tmp_path)
     run(*convert, "vmz-pt", "out.pth", "back.pkl", "--to", "vmz", cwd=tmp_path)
     run(*convert, "diff", "in.pkl", "back.pkl", cwd=tmp_path)
+
+
+@pytest.mark.parametrize("version", ["3.12", "3.13"])
+def test_the_wheel_works_on_later_pythons(distributions: Path, tmp_path: Path, version: str) -> None:
+    """What needs no numpy does, with an interpreter that has nothing but the standard library."""
+    python = later_python(version)
+    if python is None:
+        pytest.skip(f"no Python {version} here")
+    (wheel,) = distributions.glob("*.whl")
+    with zipfile.ZipFile(wheel) as archive:
+        archive.extractall(tmp_path / "site")
+    vmz_files.write(tmp_path / "in.pkl", "r2d-18", seed=1)
+    code = "import sys; sys.path[:0] = ['site']; from converters.cli.main import main; sys.exit(main())"
+    convert = (python, "-I", "-W", "error", "-c", code)
+    assert "ir-csn-152" in run(*convert, "models", cwd=tmp_path)
+    assert "r2d-18" in run(*convert, "vmz", "in.pkl", "out.pth", cwd=tmp_path)
+    run(*convert, "vmz-pt", "out.pth", "back.pkl", "--to", "vmz", cwd=tmp_path)
+    assert "r2d-18" in run(*convert, "inspect", "out.pth", cwd=tmp_path)
+    run(*convert, "diff", "in.pkl", "back.pkl", cwd=tmp_path)
+
+
+def later_python(version: str) -> str | None:
+    """An interpreter of that version: on the path, or of pyenv."""
+    places = sorted(Path.home().glob(f".pyenv/versions/{version}.*/bin/python"))
+    return shutil.which(f"python{version}") if not places else str(places[-1])
 
 
 @pytest.fixture(scope="module")

@@ -174,7 +174,8 @@ def test_a_card_of_a_hostile_record(found, words):
     assert not empty
     told = yaml.safe_load(front)
     assert told["source"] == [words, words]
-    assert told.get("license", "") == words.lower()
+    assert told.get("license", "other") == "other"
+    assert told.get("license_name", "") == words.lower()
     assert told["file"] == told["architecture"] == told["tags"][2] == words
     assert told["preprocessing"]["mean_file"] == {"name": words}
     shown = page(body)

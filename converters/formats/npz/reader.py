@@ -79,8 +79,8 @@ class _Transposed:
 def read_npz(file: SourceFile, *, checksum: bool = True) -> NpzFile:
     """Read the names, shapes and offsets of all arrays. With ``checksum`` each compares its CRC-32 when it is read.
 
-    Raises `BadInput` for a file of another kind, a damaged file, and members that are not arrays. The tensors' bytes
-    are little-endian and in C order, whatever the file has.
+    Raises `BadInput` for a file of another kind, a damaged file, and an archive without an array. A member that is
+    not an array is among the other values. The tensors' bytes are little-endian and in C order, whatever the file has.
     """
     expect(file, "zip")
     tensors: dict[str, Tensor] = {}
@@ -88,17 +88,15 @@ def read_npz(file: SourceFile, *, checksum: bool = True) -> NpzFile:
     objects: list[str] = []
     other_values: dict[str, OtherValue] = {}
     big_endian: list[str] = []
+    others: list[str] = []
     for member in read_members(file).values():
         if member.name.endswith("/") and not member.size:
             continue  # a folder, as the command zip lists it
         name = member.name.removesuffix(".npy")
         if name == member.name and not is_array(file, member):
-            raise BadInput(
-                "is a zip file with a member that is not an array",
-                path=file.path,
-                where=short_name(name),
-                hint="an .npz has arrays only; if it is an archive with the checkpoint in it, unpack it",
-            )
+            others.append(name)
+            other_values[name] = OtherValue(kind="a file that is no array", data=_stored(file, member, 0))
+            continue
         if name in tensors or name in other_values or name in empty:
             raise BadInput(
                 "has an array twice, with and without .npy",
@@ -135,6 +133,13 @@ def read_npz(file: SourceFile, *, checksum: bool = True) -> NpzFile:
         tensors[name] = Tensor(name, header.dtype, header.shape, _ordered(data, header))
         if header.big:
             big_endian.append(name)
+    if others and not tensors and not empty and len(others) == len(other_values):
+        raise BadInput(
+            "is a zip file with a member that is not an array",
+            path=file.path,
+            where=short_name(others[0]),
+            hint="an .npz has arrays; if it is an archive with the checkpoint in it, unpack it",
+        )
     return NpzFile(tensors, tuple(empty), other_values, tuple(objects), tuple(sorted(big_endian)))
 
 

@@ -26,9 +26,13 @@ if TYPE_CHECKING:
 _TITLES = {
     "zip": "PyTorch zip file",
     "torchscript": "TorchScript file",
+    "exported": "program of torch.export",
     "torch-legacy": "PyTorch file, before 1.6",
     "tar": "PyTorch file, before 0.1.10",
 }
+
+_EXPORTED = b"/data/weights/"
+"""In the name of the first member of a program of torch.export."""
 
 _LOOKED_AT = 8  # members
 _ARRAY, _MXNET = b".npy", b".params"
@@ -54,7 +58,7 @@ def open_pytorch(file: SourceFile, kind: str, options: ReadOptions) -> Checkpoin
         path=file.path,
         files=(file,),
         format="pytorch",
-        container=_TITLES["torchscript" if contents.script else kind],
+        container=_TITLES["torchscript" if contents.script else "exported" if contents.exported else kind],
         tensors=contents.tensors,
         other_values=contents.other_values,
         metadata={**entry, **contents.metadata},
@@ -77,6 +81,11 @@ def _read_zip(file: SourceFile, options: ReadOptions) -> PthFile | None:
     """A zip file of PyTorch's; None for NumPy's, and for one with a parameter file of MXNet. To read the whole
     directory first would cost PyTorch's files twice the time."""
     head = file.read_at(0, min(HEAD, file.size))
+    if _EXPORTED in head[30 : 30 + int.from_bytes(head[26:28], "little")]:
+        from .exported import read_exported
+
+        if (exported := read_exported(file)) is not None:
+            return exported
     if head[30 : 30 + int.from_bytes(head[26:28], "little")].endswith((_ARRAY, _MXNET)):
         return None
     from .reader import read_pth

@@ -66,7 +66,8 @@ class PthFile(Record):
     dicts too. ``records`` are the zip file's by name, each ``(offset, size, crc)``. ``crcs`` has the
     CRC-32 of each tensor that is exactly one record, as the file has it. ``provenance`` is the text that a conversion
     left. ``metadata`` are the records of the zip file that hold neither tensors nor the pickle, and the attributes of
-    a TorchScript module. ``script`` is true of a TorchScript file.
+    a TorchScript module. ``script`` is true of a TorchScript file, ``exported`` of a program of
+    torch.export that we wrote.
     """
 
     tensors: dict[str, Tensor]
@@ -78,6 +79,7 @@ class PthFile(Record):
     metadata: Mapping[str, OtherValue] = MappingProxyType({})
     beside: tuple[str, ...] = ()
     script: bool = False
+    exported: bool = False
 
 
 class State(Record):

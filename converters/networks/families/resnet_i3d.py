@@ -93,7 +93,7 @@ class ResNetI3D(Network):
             return
         x = window_means(x, self.windows)
         yield "pool", x
-        x = self.get_submodule("head")(x.movedim(1, -1)).movedim(-1, 1)
+        x = self.get_submodule("head")(x.movedim(1, 4)).movedim(4, 1)
         yield "window_logits", x
         yield "logits", x.mean(dim=(2, 3, 4))
 

@@ -166,7 +166,7 @@ class SlowFast(Network):
         yield "fast.pool", pooled[1]
         x = torch.cat(pooled, dim=1)
         yield "pool", x
-        x = self.get_submodule("head")(x.movedim(1, -1)).movedim(-1, 1)
+        x = self.get_submodule("head")(x.movedim(1, 4)).movedim(4, 1)
         yield "window_logits", x
         yield "logits", x.mean(dim=(2, 3, 4))
 

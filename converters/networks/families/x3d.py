@@ -122,7 +122,7 @@ class X3D(Network):
         yield "pool", x
         x = F.relu_(self.lin5(x))
         yield "lin5", x
-        x = self.head(x.movedim(1, -1)).movedim(-1, 1)
+        x = self.head(x.movedim(1, 4)).movedim(4, 1)
         yield "window_logits", x
         yield "logits", x.mean(dim=(2, 3, 4))
 

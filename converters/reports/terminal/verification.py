@@ -75,10 +75,14 @@ def _functional_lines(verification: Verification) -> Iterator[str]:
     else:
         off = first.fault or f"off by {first.relative:.1e} of the largest value, {result.tolerance:g} allowed"
         yield f"functional  FAILED: the first block to differ is {first.name}, {off}"
+    if result.order:
+        yield f"  {result.order}"
     yield f"  clip {result.clip}; {result.device}"
+    if result.module:
+        yield f"  the output's side is your own module {result.module}"
     if result.rounded:
         yield f"  {result.tolerance:.1e} is allowed, as the weights are rounded to {result.rounded}"
-    if result.source_network == REFERENCE:
+    if result.source_network == REFERENCE and not result.module:
         yield "  both are our reference networks: the source is a PyTorch file"
     for side, top in (("source", result.source_top), ("output", result.output_top)):
         if top:

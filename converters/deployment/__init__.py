@@ -1,0 +1,1 @@
+"""The network of a file as a graph for deployment."""
