@@ -126,9 +126,12 @@ def _decode(packet: Any, number: int, path: str) -> list[Any]:
 
 def _upright_pixels(frame: Any) -> Any:
     import numpy
+    from av.sidedata import sidedata
 
+    # Not `frame.side_data`: the two hold each other then, and only the garbage collector, which may be off, frees them.
+    container: Any = sidedata.SideDataContainer
     pixels = frame.to_ndarray(format="rgb24")
-    return numpy.ascontiguousarray(_upright(pixels, frame.side_data.get("DISPLAYMATRIX")))
+    return numpy.ascontiguousarray(_upright(pixels, container(frame).get("DISPLAYMATRIX")))
 
 
 def _upright(pixels: Any, matrix: Any) -> Any:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import json
 import re
 import struct
@@ -140,6 +141,19 @@ def test_a_stream_is_given_the_whole_video(video, rate, frames):
     pieces = -(-frames // 8)
     assert seen.frames == frames
     assert np.allclose(seen.probabilities, torch.tensor([frames, pieces]).double().softmax(0).tolist())
+
+
+def test_frames_are_freed_without_the_garbage_collector(video):
+    """The command line has it off, and a video may have any number of frames."""
+    opened = open_video(video)
+    gc.collect()
+    gc.disable()
+    try:
+        for _ in Decoding(opened, opened.timeline()):
+            pass
+        assert gc.collect() < FRAMES
+    finally:
+        gc.enable()
 
 
 def test_other_videos(tmp_path, video):
