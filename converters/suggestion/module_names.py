@@ -36,6 +36,7 @@ def doubt_split_modules(state: PairingState) -> None:
 
 
 def _module(name: str) -> str:
-    """The module of a tensor whose name ends with its role; empty for other names."""
-    found = _MODULE.fullmatch(plain_name(name))
-    return found[1] if found and role(name) else ""
+    """The module of a tensor whose name ends with its role, or as a kernel's; empty for other names."""
+    name = plain_name(name)
+    found = _MODULE.fullmatch(name)
+    return found[1] if found and (role(name) or name.endswith("kernel")) else ""

@@ -59,3 +59,27 @@ def test_planted_networks(seed, tmp_path):
         assert again.keys() == first.keys()
         for name, array in first.items():
             assert again[name].tobytes() == array.tobytes(), name
+
+
+def test_a_norm_trained_otherwise_lends_no_vector_to_a_convolution(tmp_path):
+    """Every vector has four numbers, no value agrees, and some convolutions have biases of their own."""
+    values = np.random.default_rng(0)
+    norm = {
+        "moving_mean": "running_mean",
+        "moving_variance": "running_var",
+        "gamma": "weight",
+        "beta": "bias",
+    }
+    left, right, names = {}, {}, {}
+    for number, kernel in enumerate([(1, 1), (1, 3), (3, 1), (1, 3), (3, 1)]):
+        pairs = {f"net/c{number}/kernel": f"body.{number}.0.weight"}
+        pairs |= {f"net/c{number}/bias": f"body.{number}.0.bias"} if number % 2 else {}
+        pairs |= {f"net/b{number}/{one}": f"body.{number}.1.{other}" for one, other in norm.items()}
+        for one, other in pairs.items():
+            shapes = ((*kernel, 4, 4), (4, 4, *kernel)) if one.endswith("kernel") else ((4,), (4,))
+            left[one], right[other] = (values.random(shape, "f4") for shape in shapes)
+        names |= pairs
+    a, b = files(tmp_path, random_networks.Planted(left, right, names), "tensorflow")
+    sure = {row["from"]: row["to"] for row in suggest(a, b, tmp_path / "map.toml").rows if not row["doubt"]}
+    assert sure
+    assert sure.items() <= names.items()
