@@ -33,7 +33,7 @@ _used: ContextVar[tuple[str, ...] | None] = ContextVar("further tables", default
 
 
 def folders() -> tuple[str, ...]:
-    """The further folders in use, the first first; where no caller chose any, those of environment and packages."""
+    """The further folders in use, highest precedence first; without a choice, those of environment and packages."""
     chosen = _used.get()
     return found_folders() if chosen is None else chosen
 

@@ -27,6 +27,7 @@ from .file_names import (
 from .globs import is_for
 from .layout_tables import models
 from .names import BATCHES, CannotHold, families, tensor_slots
+from .other_networks import other_network
 from .readable_networks import readable_networks
 from .table_files import usual_class_counts
 from .tensor_counts import TensorCounter
@@ -178,6 +179,8 @@ def match_selections(
     for selection in selections:
         for table, prefix in readings(layout, selection, head):
             chosen, names = _sorted_out(table, selection, prefix)
+            if variant is None and other_network(chosen, names, tensors, by_shape=True):
+                continue
             matches = [
                 match
                 for match in _matching_variants(chosen, tensors, names, asked)

@@ -11,6 +11,7 @@ from .file_names import file_name, sizes_in_names
 from .globs import glob_matches
 from .layout_tables import models
 from .names import CannotHold, families
+from .other_networks import other_network
 from .readable_networks import readable_variants
 from .remedies import remedy
 from .tensor_counts import TensorCounter
@@ -23,7 +24,7 @@ if TYPE_CHECKING:
     from .file_names import FileNames
     from .names import TensorSlot
     from .remedies import Fits
-    from .schema import LayoutTable, OtherNetwork
+    from .schema import LayoutTable
     from .variants import Variant
 
 NO_REMEDY = "the file may be damaged or from another network; --json lists every fault"
@@ -65,7 +66,7 @@ def explain(
             path=path,
             hint=f"there are {known}" if known else "`convert models` lists them",
         )
-    other = _other_network(layout, names)
+    other = other_network(layout, names, tensors)
     if other is not None:
         return AnotherNetwork(
             f"is {other.what}, none of the networks that {layout.title} is read for",
@@ -83,22 +84,6 @@ def explain(
             hint="`convert inspect` shows what it holds, `convert models` what can be converted",
         )
     return _mismatch(layout, tensors, names, best, fits, path)
-
-
-def _other_network(layout: LayoutTable, names: FileNames) -> OtherNetwork | None:
-    """The row of the layout's other networks that a file's names fit."""
-
-    def there(glob: str) -> bool:
-        return any(glob_matches(glob, name) for name in names.wanted)
-
-    return next(
-        (
-            row
-            for row in layout.storage.others
-            if all(there(glob) for glob in row.names) and not any(there(glob) for glob in row.without)
-        ),
-        None,
-    )
 
 
 def _nearest(

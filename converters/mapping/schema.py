@@ -178,7 +178,8 @@ class TensorRow(Record):
 
 class OtherNetwork(Record):
     """``[[others]]``: a file of the project that is of none of these networks, by its names. A file that fits no
-    variant is called what the first row says that fits it."""
+    variant is called what the first row says that fits it. A row with shapes counts before the variants: only with
+    ``--variant`` is such a file taken for one of them."""
 
     what: str
     """What it is, in words: "a Faster R-CNN detector"."""
@@ -186,6 +187,8 @@ class OtherNetwork(Record):
     """Patterns, each of which must fit a name."""
     without: tuple[str, ...] = ()
     """Patterns that must fit none."""
+    shapes: Mapping[str, tuple[int, ...]] = NOTHING
+    """The shapes that tensors must have, where the names are those of a video network."""
     hint: str = ""
     """What to do with it."""
 

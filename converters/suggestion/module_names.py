@@ -12,6 +12,7 @@ if TYPE_CHECKING:
     from .state import PairingState
 
 _MODULE = re.compile(r"(.*?)[/._](?:(?:running|moving|pop|saved)_)?[^/._]+")
+_LEAF = re.compile(r"kernel$|/\d$")
 _SPLIT = "its module's other tensors are paired with another module"
 
 
@@ -36,7 +37,8 @@ def doubt_split_modules(state: PairingState) -> None:
 
 
 def _module(name: str) -> str:
-    """The module of a tensor whose name ends with its role, or as a kernel's; empty for other names."""
+    """The module of a tensor whose name ends with its role, as a kernel's or with a number, as Caffe's blobs; empty for
+    other names."""
     name = plain_name(name)
     found = _MODULE.fullmatch(name)
-    return found[1] if found and (role(name) or name.endswith("kernel")) else ""
+    return found[1] if found and (role(name) or _LEAF.search(name)) else ""

@@ -6,7 +6,6 @@ import gc
 import json
 import re
 import struct
-from fractions import Fraction
 
 import numpy as np
 import pytest
@@ -19,6 +18,7 @@ from converters.classification.timeline import Timeline
 from converters.classification.video import jpeg, open_video
 from converters.clips.description import ClipPreprocessing
 from converters.networks.layers import Network
+from tests.helpers.films import write
 
 av = pytest.importorskip("av", reason="needs av: install the extra [dev]")
 
@@ -34,19 +34,6 @@ def picture(number):
     frame = np.full((40, 48, 3), 20 * number, np.uint8)
     frame[:, :24, 0] = 255 - 20 * number
     return frame
-
-
-def write(path, pictures, codec="ffv1", rate=10, pixels="bgr0", **options):
-    with av.open(
-        str(path), "w", options={"movflags": "faststart"} if path.suffix == ".mp4" else {}
-    ) as container:
-        stream = container.add_stream(codec, rate=Fraction(rate), options=options)
-        stream.height, stream.width = pictures[0].shape[:2]
-        stream.pix_fmt = pixels
-        for one in pictures:
-            container.mux(stream.encode(av.VideoFrame.from_ndarray(one, format="rgb24")))
-        container.mux(stream.encode(None))
-    return path
 
 
 @pytest.fixture(scope="module")

@@ -11,6 +11,7 @@ from tests.helpers.paths import REPOSITORY
 
 COMMAND = """
 import atexit, os, signal, sys
+signal.signal(signal.SIGINT, signal.default_int_handler)  # a shell's background jobs ignore it
 moment, sys.argv[1:] = sys.argv[1], ["models"]
 
 class Finder:

@@ -45,7 +45,7 @@ HELD = [
 ]
 
 
-def matched(one: Variant, **more: int) -> Match:
+def matched(one: Variant, *, asked: str | None = None, **more: int) -> Match:
     """A file of GluonCV's with zeros."""
     sizes = {**layout_weights.sizes(one), **more}
     zero = bytes(4)
@@ -55,7 +55,7 @@ def matched(one: Variant, **more: int) -> Match:
         )
         for slot in tensor_slots(GLUONCV, one, sizes, {})
     }
-    return match_file(GLUONCV, tensors)
+    return match_file(GLUONCV, tensors, variant=asked)
 
 
 def network(name: str, **settings: object) -> torch.nn.Module:
@@ -237,6 +237,22 @@ def test_other_networks_are_refused_by_what_they_are(sentence: str) -> None:
     tensors = {name: Tensor(name, "float32", (4,), Repeated(bytes(4), 4)) for name in SENTENCES[sentence]}
     with pytest.raises(Refused, match=f"^x.params: is {sentence}"):
         match_file(GLUONCV, tensors, path="x.params")
+
+
+@pytest.mark.parametrize(
+    ("variant", "what"),
+    [("tsn-vgg16", "an ImageNet VGG-16"), ("tsn-inception-v3", "an ImageNet Inception-v3")],
+)
+def test_imagenet_networks_with_the_names_of_tsn_are_told_by_their_classes(variant: str, what: str) -> None:
+    one = layout_weights.variant(variant)
+    with pytest.raises(Refused, match=f"^is {what}, none of") as caught:
+        matched(one, classes=1000)
+    assert f"--variant {variant} " in caught.value.told.hint
+    assert matched(one, classes=1000, asked=variant).variant is one
+    assert matched(one, classes=999).variant is one
+    assert (
+        matched(layout_weights.variant("i3d-inception-v3"), classes=1000).variant.name == "i3d-inception-v3"
+    )
 
 
 @pytest.mark.parametrize("source", [None, "gluoncv"])

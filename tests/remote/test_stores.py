@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import numpy as np
 import pytest
 
 from converters import convert, load_model, open_checkpoint
 from converters.errors import BadInput
 from converters.inspection.inspect import inspect
-from tests.helpers import batch_files, object_store
+from tests.helpers import batch_files, films, object_store
 
 pytestmark = pytest.mark.full
 
@@ -30,13 +31,15 @@ def bucket(tmp_path_factory):
             yield folder
 
 
-def test_every_verb(bucket, run):
+def test_every_verb(bucket, run, tmp_path):
     source, output = "s3://weights/a.pkl", "s3://weights/out.pth"
+    film = films.write(tmp_path / "film.mkv", list(np.zeros((40, 32, 32, 3), np.uint8)))
     for words in (
         ("inspect", source),
         (source, "made.pth", "--to", "vmz-pt", "--check"),
         ("diff", source, output),
         ("verify", source, output),
+        ("classify", output, str(film)),
     ):
         done = run(*words)
         assert done.returncode == 0, done.stdout + done.stderr

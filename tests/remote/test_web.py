@@ -10,6 +10,7 @@ import struct
 import time
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from converters import convert, load_model, open_checkpoint
@@ -17,7 +18,7 @@ from converters.errors import BadInput, UsageError
 from converters.formats.open import open_checkpoint as open_file
 from converters.inspection.inspect import inspect
 from converters.remote import download
-from tests.helpers import batch_files
+from tests.helpers import batch_files, films
 from tests.helpers.web_server import make_certificate, serving
 
 NAME = "ir-csn-26-0.pkl"
@@ -235,11 +236,16 @@ def test_every_verb_over_tls(served_folder, run, tmp_path, monkeypatch):
 
 
 @pytest.mark.full
-def test_networks_run(web, run, tmp_path):
-    address = f"{web.url}/ranges/out.pth"
-    done = run("verify", f"{web.url}/ranges/{NAME}", address)
-    assert done.returncode == 0, done.stdout + done.stderr
-    assert not load_model(address).training
+def test_networks_run_over_tls(served_folder, run, tmp_path, monkeypatch):
+    certificate = make_certificate(tmp_path)
+    monkeypatch.setenv("SSL_CERT_FILE", str(certificate[0]))
+    film = films.write(tmp_path / "film.mkv", list(np.zeros((40, 32, 32, 3), np.uint8)))
+    with serving(served_folder, certificate) as served:
+        address = f"{served.url}/ranges/out.pth"
+        for words in (("verify", f"{served.url}/ranges/{NAME}", address), ("classify", address, str(film))):
+            done = run(*words)
+            assert done.returncode == 0, done.stdout + done.stderr
+        assert not load_model(address).training
 
 
 def test_the_cache_is_bounded(cache, monkeypatch):

@@ -83,3 +83,26 @@ def test_a_norm_trained_otherwise_lends_no_vector_to_a_convolution(tmp_path):
     sure = {row["from"]: row["to"] for row in suggest(a, b, tmp_path / "map.toml").rows if not row["doubt"]}
     assert sure
     assert sure.items() <= names.items()
+
+
+@pytest.mark.parametrize("seed", range(4))
+def test_a_scale_layer_trained_otherwise_lends_no_shift_to_a_convolution(seed, tmp_path):
+    """Caffe's blobs have numbers for names: which layer they are of is all that tells shifts from biases."""
+    values = np.random.default_rng(seed)
+    left, right, names = {}, {}, {}
+    for number in range(2):
+        module = f"body.{number}"
+        pairs = {f"conv{number}/0": f"{module}.0.weight", f"conv{number}/1": f"{module}.0.bias"}
+        pairs |= {f"norm{number}/0": f"{module}.1.running_mean", f"norm{number}/1": f"{module}.1.running_var"}
+        pairs |= {f"scale{number}/0": f"{module}.1.weight", f"scale{number}/1": f"{module}.1.bias"}
+        for one, other in pairs.items():
+            shape = (4, 4, 3, 3) if other.endswith("0.weight") else (4,)
+            for side, name in ((left, one), (right, other)):
+                drawn = values.standard_normal(shape).astype("f4")
+                side[name] = abs(drawn) if name.endswith(("running_var", f"norm{number}/1")) else drawn
+        left[f"norm{number}/2"] = np.ones(1, "f4")
+        names |= pairs
+    a, b = files(tmp_path, random_networks.Planted(left, right, names), "caffe")
+    sure = {row["from"]: row["to"] for row in suggest(a, b, tmp_path / "map.toml").rows if not row["doubt"]}
+    assert sure
+    assert sure.items() <= names.items()
