@@ -34,7 +34,7 @@ def pairs() -> list:
         by_size = sorted(variants(family), key=lambda one: selection.parameters_of(one.name))
         for source, target in permutations(held, 2):
             if family == "slowfast" and source == "native":
-                continue  # canonical names fit models of several projects; test_round_trips has each the other way
+                continue  # without a record its canonical names fit models of several projects
             there, here = load_layout(target), load_layout(source)
             if not layout_weights.keeps_statistics(there):
                 continue
