@@ -71,9 +71,9 @@ def test_a_pytorch_file_comes_back_from_its_source(source, layout, one, tmp_path
         tmp_path / "in.pth",
     )
     there = tmp_path / f"there{usual_suffix(source.format)}"
-    asked = layout_weights.model_of(layout.name, one)
+    asked = layout_weights.model_of(one, layout.name)
     convert(tmp_path / "in.pth", there, source=layout.name, to=source.name, variant=asked)
-    asked = layout_weights.model_of(source.name, one)
+    asked = layout_weights.model_of(one, source.name)
     convert(there, tmp_path / "back.pth", source=source.name, to=layout.name, variant=asked)
     scope = layout.scope_for(layout_weights.sizes(one))
     back = torch.load(tmp_path / "back.pth", weights_only=True)

@@ -149,7 +149,7 @@ def smallest(family: str) -> str:
 @pytest.mark.parametrize("family", network_names())
 def test_every_family_computes_the_same_as_a_graph(family: str, tmp_path: Path) -> None:
     path = native_file(tmp_path / "in.pth", name := smallest(family))
-    model = layout_weights.model_of("native", layout_weights.variant(name))
+    model = layout_weights.model_of(layout_weights.variant(name), "native")
     clip = network_record(family).test_clip
     size = None if clip is None or family == "audiovisual" else clip[2:]
     graph = export_graph(path, tmp_path / "out.onnx", clip_size=size, variant=model)

@@ -35,11 +35,18 @@ def variant(name: str) -> Variant:
     return next(variant for family in network_names() for variant in variants(family) if variant.name == name)
 
 
-def model_of(layout: str, variant: Variant) -> str:
-    """A layout's first model of a variant, where names and shapes do not show the model; else the variant's name."""
-    known = (row for row in models(load_layout(layout)) if not row.sizes)
+def model_of(variant: Variant, *layouts: str) -> str:
+    """The first model of a variant in the layouts, of the sizes that a file would bind; else the variant's name."""
+    bound = sizes(variant)
     return next(
-        (row.name for row in known if is_for(row.variants, variant.name)),
+        (
+            row.name
+            for layout in layouts
+            for row in models(load_layout(layout))
+            if row.name
+            and is_for(row.variants, variant.name)
+            and all(bound.get(name) in values for name, values in row.sizes.items())
+        ),
         variant.name,
     )
 

@@ -185,7 +185,7 @@ def test_every_lie_of_a_record_is_said(
     variant: str, source: str, target: str, tmp_path: Path, monkeypatch
 ) -> None:
     one = layout_weights.variant(variant)
-    model = layout_weights.model_of(source, one)
+    model = layout_weights.model_of(one, source)
     given = in_memory.opened(source, in_memory.seeded(source, one), None)
     made, result = in_memory.convert(given, source, target, tmp_path, monkeypatch, variant=model)
     true = json.loads(json.dumps(result.provenance))

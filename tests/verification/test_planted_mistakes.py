@@ -194,7 +194,7 @@ def test_planted_mistakes_are_seen(source: str, target: str, one, tmp_path: Path
             values.reshape(-1)[: ODD.size] = ODD
             tensors[name] = in_memory.held(name, values)
     given = in_memory.opened(source, tensors, None)
-    model = layout_weights.model_of(source, one)
+    model = layout_weights.model_of(one, source)
     made, result = in_memory.convert(given, source, target, tmp_path, monkeypatch, variant=model)
 
     def verified(plant: Callable[[State], None], record) -> bool:
