@@ -11,13 +11,13 @@ import os
 import warnings
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from tempfile import TemporaryDirectory
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
 
 from converters.conversion.convert import convert
 from converters.conversion.write import refuse_early, refuse_input
 from converters.errors import ConverterError, Refused, UsageError
+from converters.formats.io.atomic import staging
 from converters.formats.onnx.runtime import require_onnx, require_onnxruntime
 from converters.formats.pytorch.exported import RECORD
 from converters.loading import load_network, reference_record, require_torch
@@ -116,22 +116,24 @@ def export_graph(
     }
     network, info = load_network(path, source, **said)
     graph = _Graph(network, info, path, clip_size, dynamic=dynamic)
-    record = convert(path, "native.pth", source=source, to="native", dry_run=True, **said).provenance
-    folder = os.path.dirname(os.path.abspath(output_path))
-    with TemporaryDirectory(prefix=".convert-", dir=folder) as scratch:
-        draft = os.path.join(scratch, f"graph{suffix}")
-        text = json.dumps({"provenance": record, "inputs": {k: list(v) for k, v in graph.shapes.items()}})
-        write, run = (_write_onnx, _run_onnx) if suffix == ".onnx" else (_write_pt2, _run_pt2)
+    provenance = convert(path, "native.pth", source=source, to="native", dry_run=True, **said).provenance
+    record = {"provenance": provenance, "inputs": {name: list(shape) for name, shape in graph.shapes.items()}}
+    write, run = (_write_onnx, _run_onnx) if suffix == ".onnx" else (_write_pt2, _run_pt2)
+    with staging(output_path) as files:
+        name = f"graph{suffix}"
+        draft = files.path(name)
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # of tracing: what depends on the clip shows in the check
             try:
-                write(graph, draft, text)
+                write(graph, draft, record)
             except Exception as error:
                 if isinstance(error, (ConverterError, OSError)):
                     raise
                 raise _not_exported(error, path, dynamic=dynamic) from error
             relative = max(_difference(graph, inputs, run, draft, path) for inputs in graph.clips)
-        os.replace(draft, output_path)
+        with open(draft, "rb+") as file:
+            os.fsync(file.fileno())
+        files.put(name, os.path.basename(output_path), force=force)
     return ExportedGraph(source=path, output=output_path, info=info, inputs=graph.shapes, relative=relative)
 
 
@@ -169,7 +171,7 @@ class _Graph:
         return tuple(torch.from_numpy(array) for array in self.clips[number])
 
 
-def _write_onnx(graph: _Graph, path: str, record: str) -> None:
+def _write_onnx(graph: _Graph, path: str, record: Mapping[str, Any]) -> None:
     torch, onnx = require_torch(), require_onnx()
     if sum(value.nbytes for value in graph.network.state_dict().values()) > LIMIT:
         raise Refused("an ONNX file of 2 GiB or more could not be read", hint="write a .pt2")
@@ -187,9 +189,8 @@ def _write_onnx(graph: _Graph, path: str, record: str) -> None:
         dynamic_axes={"clip": {axis: AXES[axis] for axis in (2, 3, 4)}} if graph.dynamic else None,
     )
     model = onnx.load(path)
-    said = json.loads(record)
-    for key in ("provenance", "inputs"):
-        model.metadata_props.add(key=key, value=json.dumps(said[key]))
+    for key, value in record.items():
+        model.metadata_props.add(key=key, value=json.dumps(value))
     onnx.save(model, path)
 
 
@@ -201,12 +202,12 @@ def _run_onnx(graph: _Graph, path: str, inputs: Sequence[Any]) -> Any:
     return session.run(["logits"], dict(zip(graph.names, inputs, strict=True)))[0]
 
 
-def _write_pt2(graph: _Graph, path: str, record: str) -> None:
+def _write_pt2(graph: _Graph, path: str, record: Mapping[str, Any]) -> None:
     torch = require_torch()
     sizes = dict.fromkeys((2, 3, 4), torch.export.Dim.AUTO) if graph.dynamic else None
     shapes = None if sizes is None else ((sizes,),)
     program = torch.export.export(graph.network, graph.tensors(), dynamic_shapes=shapes)
-    torch.export.save(program, path, extra_files={RECORD: record})
+    torch.export.save(program, path, extra_files={RECORD: json.dumps(record)})
 
 
 def _run_pt2(graph: _Graph, path: str, inputs: Sequence[Any]) -> Any:
