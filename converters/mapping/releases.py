@@ -22,7 +22,23 @@ if TYPE_CHECKING:
 _IN_NAME = re.compile(rf"-([0-9a-f]{{{SHORT}}})\.[a-z]+")
 
 
-class Release(Record):
+class _Row(Record):
+    """What a row of the table says of its file; see `Release`."""
+
+    file: str
+    network: str = ""
+    classes: int = 0
+    input: str = ""
+    channels: int = 0
+    pretrained: str = ""
+    on: str = ""
+    reported: Mapping[str, float] = MappingProxyType({})
+    converted: str = ""
+    why_not: str = ""
+    suffix: str = ""
+
+
+class Release(_Row):
     """A released file as its authors list it; what the list does not say is empty, 0 or None.
 
     ``reported`` has the accuracies, in per cent, measured by the authors on the data set ``on``. ``channels`` are
@@ -34,21 +50,10 @@ class Release(Record):
 
     zoo: str
     title: str
-    file: str
     url: str
     layout: str
     licence: str
-    network: str = ""
-    classes: int = 0
-    input: str = ""
-    channels: int = 0
-    pretrained: str = ""
-    on: str = ""
-    reported: Mapping[str, float] = MappingProxyType({})
-    converted: str = ""
-    why_not: str = ""
     hashes: Mapping[str, Hash] = MappingProxyType({})
-    suffix: str = ""
     digits: str = "sha256"
 
     @property
@@ -78,22 +83,6 @@ class _Zoo(Record):
     files: tuple[Mapping[str, Any], ...]
     digits: str = "sha256"
     pages: tuple[str, ...] = ()
-
-
-class _Row(Record):
-    """What a row says of its file, as `Release` has it."""
-
-    file: str
-    network: str = ""
-    classes: int = 0
-    input: str = ""
-    channels: int = 0
-    pretrained: str = ""
-    on: str = ""
-    reported: Mapping[str, float] = MappingProxyType({})
-    converted: str = ""
-    why_not: str = ""
-    suffix: str = ""
 
 
 def releases() -> tuple[Release, ...]:
