@@ -6,13 +6,13 @@ chunk of data are in memory.
 
 from __future__ import annotations
 
-import io
 from typing import TYPE_CHECKING, Any
 
 from converters.errors import Refused
 from converters.tensor import NUMPY_CODES
 
 from .package import load_h5py
+from .positioned import Positioned
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Sequence
@@ -95,32 +95,16 @@ def _file_dtype(dtype: str) -> Any:
     return numpy.dtype(f"<{_CODES[dtype]}" if not _CODES[dtype].endswith("1") else _CODES[dtype])
 
 
-class _Frame(io.RawIOBase):
+class _Frame(Positioned):
     """A sparse file in memory: only pages that were written, which hold libhdf5's own structures, take space."""
 
     def __init__(self) -> None:
-        self.size = 0
-        self._at = 0
+        super().__init__(0)
         self._pages: dict[int, bytearray] = {}
-
-    def readable(self) -> bool:
-        """Always."""
-        return True
 
     def writable(self) -> bool:
         """Always."""
         return True
-
-    def seekable(self) -> bool:
-        """Always."""
-        return True
-
-    def seek(self, offset: int, whence: int = io.SEEK_SET) -> int:
-        self._at = offset + {io.SEEK_SET: 0, io.SEEK_CUR: self._at, io.SEEK_END: self.size}[whence]
-        return self._at
-
-    def tell(self) -> int:
-        return self._at
 
     def truncate(self, size: int | None = None) -> int:
         self.size = self._at if size is None else size

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-import io
 from typing import TYPE_CHECKING, Any
+
+from converters.formats.hdf5.positioned import Positioned
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -13,29 +14,13 @@ _KEPT = 256
 _PIECE = 256 << 10  # bytes of a long read that are asked for at a time
 
 
-class Handle(io.RawIOBase):
+class Handle(Positioned):
     """A file of ``size`` bytes as the file object that h5py reads from; ``piece`` gives the bytes of a range."""
 
     def __init__(self, size: int, piece: Callable[[int, int], bytes]) -> None:
-        self.size = size
+        super().__init__(size)
         self._piece = piece
         self._blocks: dict[int, bytes] = {}
-        self._at = 0
-
-    def readable(self) -> bool:
-        """Always."""
-        return True
-
-    def seekable(self) -> bool:
-        """Always."""
-        return True
-
-    def seek(self, offset: int, whence: int = io.SEEK_SET) -> int:
-        self._at = offset + {io.SEEK_SET: 0, io.SEEK_CUR: self._at, io.SEEK_END: self.size}[whence]
-        return self._at
-
-    def tell(self) -> int:
-        return self._at
 
     def readinto(self, buffer: Any) -> int:
         view = memoryview(buffer).cast("B")
