@@ -5,50 +5,28 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+from converters.fields import fields, integer, is_flag, is_number, list_of
 
-    Check = Callable[[Any], bool]
+if TYPE_CHECKING:
+    from converters.fields import Check
 
 
 def _text(value: Any) -> bool:
     return isinstance(value, str)
 
 
-def _count(value: Any) -> bool:
-    return isinstance(value, int) and not isinstance(value, bool) and 0 <= value < 1 << 63
-
-
 def _number(value: Any) -> bool:
-    return isinstance(value, (int, float)) and not isinstance(value, bool) and 0 <= value < 1e18
+    return is_number(value) and 0 <= value < 1e18
 
 
-def _flag(value: Any) -> bool:
-    return isinstance(value, bool)
+_count = integer(0, (1 << 63) - 1)
+_texts = list_of(_text)
 
 
-def _texts(value: Any) -> bool:
-    return isinstance(value, list) and all(map(_text, value))
-
-
-def _fields(needed: Mapping[str, Check], allowed: Mapping[str, Check] | None = None) -> Check:
-    """A table with all of ``needed``, and of ``allowed`` what it likes."""
-
-    def fits(value: Any) -> bool:
-        return (
-            isinstance(value, dict)
-            and all(name in value and check(value[name]) for name, check in needed.items())
-            and all(check(value[name]) for name, check in (allowed or {}).items() if name in value)
-        )
-
-    return fits
-
-
-def _files(value: Any) -> bool:
-    return isinstance(value, list) and all(
-        isinstance(row, list) and len(row) == 3 and _text(row[0]) and _count(row[1]) and _text(row[2])
-        for row in value
-    )
+def _file(value: Any) -> bool:
+    """A file's name, size and hash."""
+    is_row = isinstance(value, list) and len(value) == 3
+    return is_row and _text(value[0]) and _count(value[1]) and _text(value[2])
 
 
 def _worst(value: Any) -> bool:
@@ -56,15 +34,15 @@ def _worst(value: Any) -> bool:
 
 
 _COMMON: dict[str, Check] = {"task": _text, "spec": _text, "tool": _text, "seconds": _number}
-_FAILED = _fields(
-    {**_COMMON, "error": _fields({"text": _text, "faults": _texts}, {"exit_code": _count, "restart": _flag})}
+_FAILED = fields(
+    {**_COMMON, "error": fields({"text": _text, "faults": _texts}, {"exit_code": _count, "restart": is_flag})}
 )
-_DONE = _fields(
+_DONE = fields(
     {
         **_COMMON,
-        "input": _fields({"sha256": _text, "size": _count}),
-        "output": _fields({"files": _files}),
-        "mapping": _fields({"source": _text, "target": _text, "network": _text, "sha256": _text}),
+        "input": fields({"sha256": _text, "size": _count}),
+        "output": fields({"files": list_of(_file)}),
+        "mapping": fields({"source": _text, "target": _text, "network": _text, "sha256": _text}),
         "bytes": _count,
         "notes": _texts,
         "text": _text,
@@ -72,10 +50,10 @@ _DONE = _fields(
     {
         "network": _text,
         "classes": _count,
-        "checked": _flag,
+        "checked": is_flag,
         "release": lambda value: isinstance(value, dict),
-        "verification": _fields({"text": _text, "blocks": _count, "worst": _worst}),
-        "published": _fields({"file": _text, "size": _count, "sha256": _text}),
+        "verification": fields({"text": _text, "blocks": _count, "worst": _worst}),
+        "published": fields({"file": _text, "size": _count, "sha256": _text}),
     },
 )
 _OF_STATE = {"failed": _FAILED, "converted": _DONE, "adopted": _DONE}

@@ -6,16 +6,12 @@ import json
 from typing import TYPE_CHECKING, Any
 
 from converters.errors import BadInput
+from converters.fields import fields, integer, is_flag, is_number, list_of, map_of
 from converters.tensor import ITEMSIZE
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Mapping
 
-    Check = Callable[[Any], bool]
-
-
-LONGEST_STRIDE = 64
-"""The largest stride in time that a stem can have: as many frames as the longest clips."""
 
 VERSION = 1
 """The version of the record's form."""
@@ -43,63 +39,34 @@ def _text(value: Any) -> bool:
     return isinstance(value, str) and not any("\ud800" <= c <= "\udfff" for c in value)
 
 
-def _flag(value: Any) -> bool:
-    return isinstance(value, bool)
-
-
 def _number(value: Any) -> bool:
-    return isinstance(value, (int, float)) and not isinstance(value, bool) and abs(value) < 1e12
-
-
-def _integer(low: int, high: int) -> Check:
-    return lambda value: isinstance(value, int) and not isinstance(value, bool) and low <= value <= high
-
-
-def _list(item: Check) -> Check:
-    return lambda value: isinstance(value, list) and all(item(element) for element in value)
-
-
-def _map(item: Check) -> Check:
-    return lambda value: isinstance(value, dict) and all(item(element) for element in value.values())
-
-
-def _fields(needed: Mapping[str, Check], allowed: Mapping[str, Check] | None = None) -> Check:
-    """A dict with all fields in ``needed``; those in ``allowed`` are checked if present, others are ignored."""
-
-    def has_fields(value: Any) -> bool:
-        return (
-            isinstance(value, dict)
-            and all(name in value and check(value[name]) for name, check in needed.items())
-            and all(check(value[name]) for name, check in (allowed or {}).items() if name in value)
-        )
-
-    return has_fields
+    return is_number(value) and abs(value) < 1e12
 
 
 def _float(value: Any) -> bool:
     return _text(value) and value in ITEMSIZE and "float" in value
 
 
-_SIZES = _list(_integer(1, 100_000))
-_INPUT = _fields(
+_SIZES = list_of(integer(1, 100_000))
+_INPUT = fields(
     {},
     {
         "clip": _SIZES,
         "counted_at": _SIZES,
-        "counted_positions": _integer(1, 100_000),
-        "frame_step": _integer(1, 1000),
+        "counted_positions": integer(1, 100_000),
+        "frame_step": integer(1, 1000),
         "resize": _text,
         "order": _text,
-        "range": lambda value: _list(_number)(value) and len(value) == 2,
-        "mean": _list(_number),
-        "std": _list(_number),
-        "labels": _list(_text),
+        "range": lambda value: list_of(_number)(value) and len(value) == 2,
+        "mean": list_of(_number),
+        "std": list_of(_number),
+        "labels": list_of(_text),
         "labels_notice": _text,
         "labels_file": _text,
         "rate": _number,
         "interpolation": _text,
         "mean_cube": _text,
-        "mean_file": _fields({"name": _text, "shape": _SIZES, "means": _list(_number), "crc32": _text}),
+        "mean_file": fields({"name": _text, "shape": _SIZES, "means": list_of(_number), "crc32": _text}),
     },
 )
 _CLIP = ("clip", "counted_at", "counted_positions", "frame_step", "resize")
@@ -120,19 +87,19 @@ def _input(value: Any) -> bool:
     )
 
 
-_LAYER = _fields(
+_LAYER = fields(
     {
         "name": _text,
-        "kind": lambda value: _text(value) or _integer(0, 1 << 31)(value),
-        "blobs": _integer(0, 64),
+        "kind": lambda value: _text(value) or integer(0, 1 << 31)(value),
+        "blobs": integer(0, 64),
     }
 )
-_SETTINGS = _map(lambda value: _text(value) or _flag(value) or (_number(value) and 0 <= value <= 64))
+_SETTINGS = map_of(lambda value: _text(value) or is_flag(value) or (_number(value) and 0 <= value <= 64))
 
 
 def _scaled(value: Any) -> bool:
     """A list of the number of rows, whether the tensor was divided by its root, and packed steps."""
-    checks = (_integer(1, 1 << 31), _flag, _text)
+    checks = (integer(1, 1 << 31), is_flag, _text)
     return (
         isinstance(value, list)
         and len(value) == len(checks)
@@ -141,49 +108,49 @@ def _scaled(value: Any) -> bool:
 
 
 _DETAILS = {
-    "nested": _flag,
+    "nested": is_flag,
     "dialect": _text,
     "net": _text,
-    "layers": _list(_LAYER),
-    "paddle": _fields(
-        {"protocol": _integer(0, 5), "numpy2": _flag},
-        {"parameters": _map(_text)},
+    "layers": list_of(_LAYER),
+    "paddle": fields(
+        {"protocol": integer(0, 5), "numpy2": is_flag},
+        {"parameters": map_of(_text)},
     ),
-    "stored_names": _list(_text),
-    "version": _integer(0, 3),
-    "device": lambda value: _list(_integer(-(1 << 31), (1 << 31) - 1))(value) and len(value) == 2,
+    "stored_names": list_of(_text),
+    "version": integer(0, 3),
+    "device": lambda value: list_of(integer(-(1 << 31), (1 << 31) - 1))(value) and len(value) == 2,
 }
-_RECORD = _fields(
+_RECORD = fields(
     {
-        "provenance": lambda value: value == VERSION and _integer(1, VERSION)(value),
-        "tool": _fields({"name": _text, "version": _text}),
-        "mapping": _fields({"source": _text, "target": _text, "network": _text, "sha256": _text}),
+        "provenance": lambda value: value == VERSION and integer(1, VERSION)(value),
+        "tool": fields({"name": _text, "version": _text}),
+        "mapping": fields({"source": _text, "target": _text, "network": _text, "sha256": _text}),
         "layout": _text,
-        "source": _fields(
+        "source": fields(
             {
                 "name": _text,
-                "size": _integer(0, 1 << 62),
+                "size": integer(0, 1 << 62),
                 "layout": _text,
                 "container": _text,
                 "scope": _text,
             },
-            {"sha256": _text, "drop": _list(_text), "address": _text},
+            {"sha256": _text, "drop": list_of(_text), "address": _text},
         ),
-        "notes": _list(_text),
-        "restore": _fields(
+        "notes": list_of(_text),
+        "restore": fields(
             {},
             {
-                "dtypes": _map(_float),
-                "moved": _fields({"settings": _SETTINGS, "tensors": _map(_scaled)}),
-                "variance": _fields(
-                    {"shift": lambda value: _number(value) and abs(value) < 1, "steps": _map(_text)}
+                "dtypes": map_of(_float),
+                "moved": fields({"settings": _SETTINGS, "tensors": map_of(_scaled)}),
+                "variance": fields(
+                    {"shift": lambda value: _number(value) and abs(value) < 1, "steps": map_of(_text)}
                 ),
             },
         ),
     },
     # A record of a conversion with a user's own mapping file has none of these.
     {
-        "network": _fields(
+        "network": fields(
             {
                 "variant": _text,
                 "settings": _SETTINGS,
@@ -192,25 +159,25 @@ _RECORD = _fields(
                 "licence": _text,
             },
         ),
-        "origin": _fields(
+        "origin": fields(
             {
                 "layout": _text,
                 "scope": _text,
-                "details": _fields({}, _DETAILS),
-                "names": _map(_text),
+                "details": fields({}, _DETAILS),
+                "names": map_of(_text),
                 "bn_eps": lambda value: _number(value) and 0 <= value < 1,
                 "dtype": _float,
-                "dtypes": _map(_float),
-                "shapes": _map(_list(_integer(0, 1 << 40))),
-                "lossy": _flag,
+                "dtypes": map_of(_float),
+                "shapes": map_of(list_of(integer(0, 1 << 40))),
+                "lossy": is_flag,
             },
             {
-                "steps": _map(_text),
-                "inverse_std": _flag,
-                "absent": _flag,
+                "steps": map_of(_text),
+                "inverse_std": is_flag,
+                "absent": is_flag,
                 "head": _text,
-                "file_names": _map(_text),
-                "lacks": _list(_text),
+                "file_names": map_of(_text),
+                "lacks": list_of(_text),
             },
         ),
     },
