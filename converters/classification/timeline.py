@@ -25,8 +25,8 @@ DURATION = "matroska", "flv", "asf"
 SHORT = 0.25
 """Seconds that a header may be wrong by."""
 
-
 GIF_TRAILER = b";"
+"""The last byte of a whole GIF."""
 
 
 class Timeline(Record):

@@ -50,10 +50,9 @@ class Cache(NamedTuple):
         for found in names:
             path = os.path.join(folder, found)
             if size is None or os.path.getsize(path) == size:
+                # Not the file's own time: whoever reads it would think that it has changed.
                 with suppress(OSError):
-                    os.utime(
-                        folder
-                    )  # not the file's own time: whoever reads it would think that it has changed
+                    os.utime(folder)
                 return path if found == name else _linked(path, os.path.join(folder, name))
         return ""
 
