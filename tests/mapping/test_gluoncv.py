@@ -115,6 +115,12 @@ def test_a_layout_that_takes_other_clips_is_not_the_same_function_of_them() -> N
     assert exactness(one, GLUONCV, load_layout("native")).kind == "exact"
 
 
+def test_models_that_files_are_taken_for_only_if_asked_say_nothing_of_a_file() -> None:
+    """Those of R101 with other numbers of slow frames, which GluonCV has no weights of."""
+    one = layout_weights.variant("slowfast-r101")
+    assert exactness(one, GLUONCV, load_layout("mmaction2")).kind == "clips"
+
+
 @pytest.mark.full
 def test_a_record_says_which_clips_the_output_takes(tmp_path: Path) -> None:
     one = layout_weights.variant("slowfast-r50")
