@@ -238,6 +238,25 @@ SENTENCES = {
 }
 
 
+OWN_NAMES = {
+    "ssd1_ssdanchorgenerator3_anchor_3": "an SSD detector",
+    "yolov30_yolooutputv32_conv0_weight": "a YOLOv3 detector",
+    "fasterrcnn0_rpn0_conv1_bias": "a Faster R-CNN detector",
+    "maskrcnn0_mask0_conv0_bias": "a Mask R-CNN detector",
+    "centernet0_conv4_bias": "a CenterNet detector",
+    "deeplabv30__fcnhead0_hybridsequential0_conv1_weight": "a network for semantic segmentation",
+    "mobilepose0_conv4_weight": "a network for human poses",
+}
+
+
+@pytest.mark.parametrize("name", OWN_NAMES)
+def test_a_networks_own_name_says_what_it_is(name: str) -> None:
+    names = ("resnetv1b_conv0_weight", name)  # what it was built on has a name of its own
+    tensors = {one: Tensor(one, "float32", (4,), Repeated(bytes(4), 4)) for one in names}
+    with pytest.raises(Refused, match=f"^is {OWN_NAMES[name]}, "):
+        match_file(GLUONCV, tensors)
+
+
 @pytest.mark.parametrize("sentence", SENTENCES)
 def test_other_networks_are_refused_by_what_they_are(sentence: str) -> None:
     tensors = {name: Tensor(name, "float32", (4,), Repeated(bytes(4), 4)) for name in SENTENCES[sentence]}
