@@ -329,7 +329,7 @@ def undo_operations(
 
 def refuse_foreign_steps(match: Match, provenance: Mapping[str, Any] | None) -> None:
     """Raise `BadInput` for a record that undoes what our own conversion never does to this network: weights scaled that
-    make up for no setting, or by another number of rows, or steps of tensors that are no variances."""
+    make up for no setting, or by another number of rows, or steps of tensors that are not variances."""
     restore = (provenance or {}).get("restore") or {}
     moved = restore.get("moved") or {"settings": {}, "tensors": {}}
     lines = match.variant.table.folded_settings

@@ -120,7 +120,7 @@ def network_info(
 
 def _of_one_number(layout: LayoutTable, variant: Variant, asked: dict[str, Any]) -> dict[str, Any]:
     """The settings that a user asks for, with those that the layout's code takes from the same number as one of them.
-    Raises `UsageError` where they differ, or where it is no number for it."""
+    Raises `UsageError` where they differ, or where it is out of its range."""
     row = layout.support_for(variant.name).one_number
     if not any(name in asked for name in row.settings):
         return asked

@@ -5,6 +5,7 @@ from __future__ import annotations
 from copy import copy
 from functools import partial
 
+from converters.formats.pickle.inert_objects import Bystander
 from converters.formats.pickle.known import Known
 from converters.formats.pickle.machine import Global, NamedText
 from converters.formats.pickle.numpy_arrays import NAMES as ARRAY_NAMES
@@ -98,15 +99,10 @@ def _rebuild_from_type(arguments: tuple[object, ...]) -> object:
     return made
 
 
-class Size(tuple[int, ...]):
-    """A ``torch.Size``."""
-
-    __slots__ = ()
-    name = "torch.Size"
-
-
-def _size(arguments: tuple[object, ...]) -> Size:
-    return Size(checked_sizes(arguments[0] if len(arguments) == 1 else None))
+def _size(arguments: tuple[object, ...]) -> Bystander:
+    """``(sizes)``, which stay where they are: what is stored once can be used in every call."""
+    checked_sizes(arguments[0] if len(arguments) == 1 else None)
+    return Bystander("torch.Size", arguments)
 
 
 def _device(arguments: tuple[object, ...]) -> str:

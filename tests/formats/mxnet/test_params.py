@@ -217,7 +217,7 @@ HOSTILE = {
     "fewer names than arrays": (listed([array(W), array(V)], ["w"]), "2 arrays and says that it has 1 names"),
     "more names than arrays": (listed([array(W)], ["w", "v"]), "1 arrays and says that it has 2 names"),
     "a long name": (listed([array(W)], ["w" * 5000]), "a name of 5,000 bytes"),
-    "a name that is no text": (listed([array(W)], [b"\xff\xfe"]), "not UTF-8"),
+    "a name that is not a text": (listed([array(W)], [b"\xff\xfe"]), "not UTF-8"),
     "a name beyond the end": (params({"w": W})[:-9] + struct.pack("<Q", 1 << 63) + b"w", "a name of"),
     "bytes after the end": (params({"w": W}) + b"\0", "1 bytes after its end"),
 }
