@@ -41,7 +41,7 @@ if TYPE_CHECKING:
     from .operations.base import Operation
     from .plan import Plan
 
-FORM = ("nested", "dialect", "net", "layers", "stored_names", "version", "device", "paddle")
+FORM = ("nested", "dialect", "net", "layers", "stored_names", "version", "device", "other_arrays", "paddle")
 """The details of a file's form that the way back restores. They are recorded in ``origin`` alone."""
 
 EPS_DIGITS = 15
