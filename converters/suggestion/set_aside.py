@@ -22,8 +22,7 @@ if TYPE_CHECKING:
 
 
 class _Beside(NamedTuple):
-    """A tensor that is not among the weights. ``entry`` is what ``--entry`` calls it by; empty where it has no name for
-    it."""
+    """A tensor that is not among the weights. ``entry`` is the name of its entry; empty where there is none."""
 
     tensor: Tensor
     entry: str
@@ -59,7 +58,7 @@ def _notes(side: int, found: Iterable[_Beside]) -> Iterator[str]:
     one, other = ("left", "right") if side == 0 else ("right", "left")
     for entry in sorted({beside.entry for beside in found} - {""}):
         text = f"the {other} file has the values of {entry!r} in the {one} one"
-        yield f"{text}: convert it with --entry {entry}" if side == 0 else text
+        yield f"{text}: convert that entry" if side == 0 else text
 
 
 def _tensor(pair: ProposedPair, side: int) -> TensorFingerprint:
