@@ -168,8 +168,8 @@ def diff(
     values that only one of two formats can hold. Files of unknown networks are compared as they are. ``layout_a`` and
     ``layout_b`` decide where names fit several layouts.
 
-    ``entry_a`` and ``entry_b`` name a state dict in a PyTorch file, or averages in a TensorFlow checkpoint. With either
-    one, what the files hold beside the entries is not compared.
+    ``entry_a`` and ``entry_b`` name a state dict in a PyTorch file, or averages in a TensorFlow or Flax file. With
+    either one, what the files hold beside the entries is not compared.
 
     Raises `BadInput` where a file cannot be read, `Refused` where it does not have the layout asked for, `UsageError`
     where it does not have the entry.
