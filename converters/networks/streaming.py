@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from itertools import accumulate
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
 import torch
 from torch import Tensor
@@ -18,8 +18,9 @@ FRAMES = "frames"
 def one_by_one(x: Tensor) -> bool:
     """Whether the frames of a clip take their turns: on a CPU PyTorch chooses kernels, and with them the order of sums,
     by the number of images, and a clip must give what its frames give. A traced graph is for any number of frames."""
-    compiling = getattr(torch.compiler, "is_compiling", torch.jit.is_tracing)  # from PyTorch 2.3 on
-    return x.is_cpu and not torch.jit.is_tracing() and not compiling()
+    jit: Any = torch.jit
+    compiling = getattr(torch.compiler, "is_compiling", jit.is_tracing)  # from PyTorch 2.3 on
+    return x.is_cpu and not jit.is_tracing() and not compiling()
 
 
 def each_frame(function: Callable[[Tensor], Tensor], x: Tensor) -> Tensor:
@@ -78,7 +79,7 @@ class Memory:
         """[N, C, T, 1, 1], for every frame the mean of it and all before it. The sum is kept."""
         seen = [self.before[name]] if name in self.before else []
         if one_by_one(x):
-            frames = [*seen, *x.split(1, dim=2)]
+            frames = [*seen, *torch.split(x, 1, dim=2)]
             sums = torch.cat([*accumulate(frames, torch.add)][len(seen) :], dim=2)
         else:
             sums = sum(seen, x.cumsum(dim=2))

@@ -162,6 +162,22 @@ def test_there_and_back(checkpoint: Path, tmp_path: Path) -> None:
         assert {"_CHECKPOINTABLE_OBJECT_GRAPH", f"save_counter{SUFFIX}"} == written.other_values.keys()
 
 
+def test_averages_among_an_optimizers_slots_are_taken_on_request(checkpoint: Path, tmp_path: Path) -> None:
+    arrays = arrays_of(checkpoint)
+    arrays = {name: arrays[name] for name in variables_of("a0-base", 7)}
+    slot = f"/.OPTIMIZER_SLOT/optimizer/average{SUFFIX}"
+    averages = {
+        name.replace(SUFFIX, slot): array + 1 for name, array in arrays.items() if "moving" not in name
+    }
+    source = write(tmp_path / "ckpt-2", arrays | averages)
+    result = convert(source, tmp_path / "out.pth", source="movinet", to="native")
+    assert any("averages" in note and "(--entry average takes them)" in note for note in result.notes)
+    convert(source, tmp_path / "average.pth", source="movinet", to="native", entry="average")
+    plain, average = (load_model(tmp_path / name).state_dict() for name in ("out.pth", "average.pth"))
+    assert torch.equal(average["head.bias"], plain["head.bias"] + 1)
+    assert torch.equal(average["stem.bn.running_mean"], plain["stem.bn.running_mean"])
+
+
 def test_another_model_is_refused_by_what_it_is(tmp_path: Path) -> None:
     shapes = {"kernel": (3, 3, 3, 8), "bias": (8,)}
     arrays = {f"model/layer_with_weights-0/{leaf}{SUFFIX}": np.zeros(s, "f4") for leaf, s in shapes.items()}
