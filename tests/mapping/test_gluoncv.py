@@ -288,6 +288,17 @@ def test_a_detector_is_told_whether_its_layout_is_or_not(source: str | None, tmp
         convert(tmp_path / "x.params", tmp_path / "y.pth", source=source)
 
 
+@pytest.mark.parametrize(
+    ("names", "said"),
+    [([""], "(1 tensor such as '')"), (["b", "a" * 100, "c"], f"(3 tensors such as {'a' * 77}..., b)")],
+)
+def test_a_file_of_no_such_network_is_shown_by_some_of_its_names(names: list[str], said: str) -> None:
+    tensors = {name: Tensor(name, "float32", (4,), Repeated(bytes(4), 4)) for name in names}
+    with pytest.raises(Refused, match="is not a video network that GluonCV has") as caught:
+        match_file(GLUONCV, tensors)
+    assert said in str(caught.value)
+
+
 def test_a_damaged_file_of_a_known_network_is_compared_with_it() -> None:
     one = layout_weights.variant("p3d-r50")
     sizes = layout_weights.sizes(one)
