@@ -20,6 +20,11 @@ def with_article(noun: str) -> str:
     return f"{'an' if noun.startswith((*'AEIOaeio', 'HDF', 'MX')) else 'a'} {noun}"
 
 
+def possessive(name: str) -> str:
+    """A name in the possessive; one that ends in s, such as a plural, takes the apostrophe alone."""
+    return f"{name}'" if name.endswith("s") else f"{name}'s"
+
+
 _BITS = 1 << 12  # of a number that is written out; Python refuses much longer ones
 _LONGEST = 80
 """Characters of a short name."""

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from converters.printable import short_name, with_article
+from converters.printable import possessive, short_name, with_article
 
 
 def shared(depth: int) -> Any:
@@ -66,3 +66,10 @@ def test_a_name_is_short(what):
 def test_articles_are_as_spoken() -> None:
     formats = ["MXNet parameter file", "ONNX model", "HDF5 file", "NumPy file (npz)", "Caffe model", "pickle"]
     assert [with_article(one).split()[0] for one in formats] == ["an", "an", "an", "a", "a", "a"]
+
+
+@pytest.mark.parametrize(
+    ("name", "text"), [("VMZ", "VMZ's"), ("torchvision video models", "torchvision video models'")]
+)
+def test_possessive(name: str, text: str) -> None:
+    assert possessive(name) == text

@@ -12,7 +12,7 @@ from converters.locations import without_credentials
 from converters.mapping.layout_tables import known_layout
 from converters.mapping.network_info import with_clips_of
 from converters.mapping.variants import own_eps
-from converters.printable import printable
+from converters.printable import possessive, printable
 
 from .choose_target import choose_target
 from .execute import execute, open_input, output_of
@@ -85,7 +85,7 @@ def _choose_target(source: Identified, to: str | None, output_path: str, *, back
     target = choose_target(source.match, to, source.checkpoint.provenance)
     if not (target.storage.head_optional or source.match.sizes["classes"]):
         raise Refused(
-            f"{target.title} files have a head",
+            f"{target.owner} files have a head",
             path=source.checkpoint.path,
             hint="choose another layout with --to",
         )
@@ -122,7 +122,7 @@ def _notes(
     if output.wrapper is not None and not write.wrap:
         yield f"the state dict is in {output.wrapper.key!r}, as in other files of this suffix"
     elif output.wrapper is None and write.wrap:
-        yield f"no wrapper of {output.target.title}'s is known: the file is a bare state dict"
+        yield f"no wrapper of {possessive(output.target.owner)} is known: the file is a bare state dict"
 
 
 def _record(

@@ -53,7 +53,7 @@ def exchange_notes(
     count = sum(any(isinstance(op, Exchange) for op in row.operations) for row in rows)
     if names and count:
         yield (
-            f"{target.title} networks have {settings_text(followed, names)}, these weights "
+            f"{target.owner} networks have {settings_text(followed, names)}, these weights "
             f"{settings_text(info.settings, names)}: two groups of channels changed places in {count} tensors, so the "
             "function stays the same"
         )

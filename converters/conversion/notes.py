@@ -10,7 +10,7 @@ from converters.mapping.match import others_that_fit
 from converters.mapping.network_info import one_number_text, own_settings_apart
 from converters.mapping.settings import settings_text
 from converters.mapping.training_state import AVERAGES
-from converters.printable import printable
+from converters.printable import possessive, printable
 
 from .operations.storage import Reverse
 from .operations.values import Cast
@@ -49,7 +49,7 @@ def settings_apart(match: Match, target: LayoutTable, info: NetworkInfo) -> dict
 def settings_note(target: LayoutTable, apart: Mapping[str, Any], info: NetworkInfo) -> str:
     """What to change in the target's network for settings that no weight makes up for."""
     return (
-        f"{target.title}'s own network has {settings_text(apart)}, and these weights need "
+        f"{possessive(target.owner)} own network has {settings_text(apart)}, and these weights need "
         f"{settings_text(info.settings, apart)}: no weight shows it, so change it there, or the outputs differ"
     )
 
@@ -59,8 +59,8 @@ def channels_note(match: Match, target: LayoutTable) -> Iterator[str]:
     taken, channels = target.support_for(match.variant.name).channels, match.sizes.get("channels")
     if taken and channels and channels != taken:
         yield (
-            f"{target.title}'s code has {taken} input channels, and these weights {channels}: change it there, or "
-            "they do not load"
+            f"{possessive(target.owner)} code has {taken} input channels, and these weights {channels}: change it "
+            "there, or they do not load"
         )
 
 
@@ -71,8 +71,8 @@ def clip_notes(
     names = [name for name in followed if name in match.variant.table.given]
     if names:
         yield (
-            f"the output takes the clips of {target.title}'s own network, with {settings_text(followed, names)} "
-            f"and not {settings_text(info.settings, names)}"
+            f"the output takes the clips of {possessive(target.owner)} own network, with "
+            f"{settings_text(followed, names)} and not {settings_text(info.settings, names)}"
         )
 
 
@@ -102,7 +102,7 @@ def value_notes(
         yield f"the input channels of {', '.join(reversed_inputs)} were reversed, between BGR and RGB"
     if eps_shift:
         yield (
-            f"{target.title} networks have batch-norm eps {info.bn_eps - eps_shift:g}, these weights "
+            f"{target.owner} networks have batch-norm eps {info.bn_eps - eps_shift:g}, these weights "
             f"{info.bn_eps:g}: the difference, {eps_shift:+.3g}, went into every running_var, so the function stays "
             "the same"
         )

@@ -55,6 +55,8 @@ _SAFETENSORS_HEADER = 100_000_000
 
 _MINIDB = (b"!!PREDICTOR_DBREADER", b"!!META_NET_DEF")
 
+_DECOMPRESS = "decompress it first; `tar -xf` unpacks a .tar.gz and its like: then name what was inside"
+
 _DESCRIPTIONS = {
     "empty": ("is empty", "the download failed; fetch it again"),
     "html": ("is a web page, not a checkpoint", "the site sent a page; fetch the file itself"),
@@ -62,10 +64,10 @@ _DESCRIPTIONS = {
     "text": ("is a text file, not a checkpoint", "open it: it may be an error message from the download"),
     "zip": ("is a zip file", "a .pth of PyTorch 1.6 or later, or an archive to unpack first"),
     "torch-legacy": ("is a PyTorch file of the format before 1.6", "it can be converted as it is"),
-    "gzip": ("is compressed with gzip", "decompress it first"),
-    "bzip2": ("is compressed with bzip2", "decompress it first"),
-    "xz": ("is compressed with xz", "decompress it first"),
-    "zstandard": ("is compressed with zstandard", "decompress it first"),
+    "gzip": ("is compressed with gzip", _DECOMPRESS),
+    "bzip2": ("is compressed with bzip2", _DECOMPRESS),
+    "xz": ("is compressed with xz", _DECOMPRESS),
+    "zstandard": ("is compressed with zstandard", _DECOMPRESS),
     "7-zip": ("is a 7-zip archive", "unpack it first"),
     "rar": ("is a rar archive", "unpack it first"),
     "tar": ("is a tar archive", "unpack it first; the checkpoint is a file inside"),

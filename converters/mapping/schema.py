@@ -528,6 +528,11 @@ class LayoutTable(Record):
     labels: Mapping[str, str]
 
     @property
+    def owner(self) -> str:
+        """Whose names they are: the title without what kind of file it is."""
+        return self.title.partition(", ")[0]
+
+    @property
     def modules(self) -> Mapping[str, ModuleNames]:
         """The names by family."""
         return self.naming.modules

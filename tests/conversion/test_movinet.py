@@ -196,6 +196,15 @@ def test_an_older_network_is_refused_by_its_files_name(checkpoint: Path, tmp_pat
         convert(folder, tmp_path / "out.pth", source="movinet")
 
 
+def test_a_note_calls_the_target_by_its_project(tmp_path: Path) -> None:
+    source = write(tmp_path / "own", movinet_weights(variables_of("a0-stream", 3), 2))
+    convert(source, tmp_path / "hub.pth", source="movinet", settings={"stream_gate_slope": "0.2"})
+    result = convert(tmp_path / "hub.pth", tmp_path / "back.index", to="movinet")
+    assert any(
+        note.startswith("MoViNet's own network has stream_gate_slope = 0.16667") for note in result.notes
+    )
+
+
 @pytest.mark.full
 def test_a_stream_as_onnx_takes_and_gives_its_states(tmp_path: Path) -> None:
     runtime = pytest.importorskip("onnxruntime")

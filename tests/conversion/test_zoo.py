@@ -898,7 +898,7 @@ ODD = {
     "a tar file in gzip": (
         gzipped_tar(b"\x80\x02}."),
         3,
-        "is compressed with gzip\nhint: decompress it first",
+        "is compressed with gzip\nhint: decompress it first; `tar -xf` unpacks a .tar.gz",
     ),
     "nothing": (b"", 3, "the download failed"),
     "a mean": (caffe_files.blob_v1(np.zeros((1, 3, 4, 4), "f4")), 3, "`convert c3d` turns it into an .npy"),
