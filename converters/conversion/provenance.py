@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 from converters._version import __version__
 from converters.checksums import sha256_of_bytes
 from converters.errors import BadInput
-from converters.formats.provenance_record import VERSION
+from converters.formats.provenance_record import FORM, VERSION
 from converters.locations import is_remote, name_of
 from converters.mapping.file_names import OUTSIDE
 from converters.mapping.layout_tables import load_layout
@@ -40,9 +40,6 @@ if TYPE_CHECKING:
 
     from .operations.base import Operation
     from .plan import Plan
-
-FORM = ("nested", "dialect", "net", "layers", "stored_names", "version", "device", "paddle")
-"""The details of a file's form that the way back restores. They are recorded in ``origin`` alone."""
 
 EPS_DIGITS = 15
 """Decimals of a batch norm's eps. Smaller differences are rounding errors of float64, not shifts."""
@@ -329,7 +326,7 @@ def undo_operations(
 
 def refuse_foreign_steps(match: Match, provenance: Mapping[str, Any] | None) -> None:
     """Raise `BadInput` for a record that undoes what our own conversion never does to this network: weights scaled that
-    make up for no setting, or by another number of rows, or steps of tensors that are no variances."""
+    make up for no setting, or by another number of rows, or steps of tensors that are not variances."""
     restore = (provenance or {}).get("restore") or {}
     moved = restore.get("moved") or {"settings": {}, "tensors": {}}
     lines = match.variant.table.folded_settings

@@ -107,19 +107,29 @@ def _scaled(value: Any) -> bool:
     )
 
 
+def _array_form(value: Any) -> bool:
+    """A list of the version of MXNet's array and the type and number of its device."""
+    return list_of(_INT32)(value) and len(value) == 3 and integer(0, 3)(value[0])
+
+
+_INT32 = integer(-(1 << 31), (1 << 31) - 1)
 _DETAILS = {
     "nested": is_flag,
     "dialect": _text,
     "net": _text,
     "layers": list_of(_LAYER),
+    "stored_names": list_of(_text),
+    "version": integer(0, 3),
+    "device": lambda value: list_of(_INT32)(value) and len(value) == 2,
+    "other_arrays": map_of(_array_form),
     "paddle": fields(
         {"protocol": integer(0, 5), "numpy2": is_flag},
         {"parameters": map_of(_text)},
     ),
-    "stored_names": list_of(_text),
-    "version": integer(0, 3),
-    "device": lambda value: list_of(integer(-(1 << 31), (1 << 31) - 1))(value) and len(value) == 2,
 }
+FORM = tuple(_DETAILS)
+"""The details of a file's form that the way back restores. They are recorded in ``origin`` alone."""
+
 _RECORD = fields(
     {
         "provenance": lambda value: value == VERSION and integer(1, VERSION)(value),

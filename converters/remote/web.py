@@ -14,8 +14,8 @@ from urllib.request import getproxies, proxy_bypass
 
 from converters._version import __version__
 from converters.errors import BadInput
+from converters.locations import WEB
 
-from .address import WEB
 from .source import BLOCK, Source
 
 if TYPE_CHECKING:
@@ -112,7 +112,7 @@ class WebFile(Source):
             target = urljoin(url, location)
             scheme = urlsplit(target).scheme
         except ValueError:
-            raise self._wrong("is redirected to what is no address") from None
+            raise self._wrong("is redirected to what is not an address") from None
         if scheme not in WEB or not location or not target.isprintable() or " " in target:
             raise self._wrong(f"is redirected to {scheme or 'nowhere'}:, which is refused")
         if scheme == "http" and url.startswith("https:"):

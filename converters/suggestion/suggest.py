@@ -42,7 +42,7 @@ CHANNELS_LAST = ("tensorflow",)
 @dataclass(frozen=True, slots=True, kw_only=True, repr=False)
 class Suggestion(Shown):
     """A proposed mapping. ``rows`` are its pairs, each with its evidence and, where it is not sure, the doubt.
-    ``dropped`` are names, or patterns of names, that are no weights."""
+    ``dropped`` are names, or patterns of names, that are not weights."""
 
     left: str
     right: str
@@ -95,8 +95,8 @@ def suggest(
 
     Equal values, families of names, shapes and the files' order decide, see `suggestion.pairing`; without ``values`` no
     tensor is read. What is unsure is written apart, and is not used until a person moves it. ``entry_left`` and
-    ``entry_right`` name a state dict in a PyTorch file, or averages in a TensorFlow checkpoint. Raises `Refused` where
-    the files have nothing in common, and whatever `convert` raises for files that it cannot read.
+    ``entry_right`` name a state dict in a PyTorch file, or averages in a TensorFlow or Flax file. Raises `Refused`
+    where the files have nothing in common, and whatever `convert` raises for files that it cannot read.
     """
     left, right, output = os.fspath(left), os.fspath(right), os.fspath(output)
     for path in (left, right):

@@ -115,6 +115,24 @@ def test_a_layout_that_takes_other_clips_is_not_the_same_function_of_them() -> N
     assert exactness(one, GLUONCV, load_layout("native")).kind == "exact"
 
 
+def test_models_that_files_are_taken_for_only_if_asked_say_nothing_of_a_file() -> None:
+    """Those of R101 with other numbers of slow frames, which GluonCV has no weights of."""
+    one = layout_weights.variant("slowfast-r101")
+    assert exactness(one, GLUONCV, load_layout("mmaction2")).kind == "clips"
+
+
+@pytest.mark.parametrize("target", ["mmaction", "mmaction2"])
+def test_layouts_that_are_named_for_another_can_hold_the_settings_too(target: str) -> None:
+    """mmaction's own non-local blocks pool, GluonCV's do not."""
+    match = matched(layout_weights.variant("i3d-nl-r50"))
+    tensors = {slot.name: Tensor(slot.name, "float32", (), None) for slot in match.slots}  # type: ignore[arg-type]
+    info = network_info(match, None)
+    with pytest.raises(Refused, match="cannot hold") as caught:
+        make_plan(match, tensors, load_layout(target), info, eps=info.bn_eps)
+    holders = caught.value.told.hint.removeprefix("layouts that can, for --to: ").split(", ")
+    assert holders == ["native", "nonlocal", "nonlocal-affine", "pyslowfast", "slowfast"]
+
+
 @pytest.mark.full
 def test_a_record_says_which_clips_the_output_takes(tmp_path: Path) -> None:
     one = layout_weights.variant("slowfast-r50")
@@ -232,6 +250,25 @@ SENTENCES = {
 }
 
 
+OWN_NAMES = {
+    "ssd1_ssdanchorgenerator3_anchor_3": "an SSD detector",
+    "yolov30_yolooutputv32_conv0_weight": "a YOLOv3 detector",
+    "fasterrcnn0_rpn0_conv1_bias": "a Faster R-CNN detector",
+    "maskrcnn0_mask0_conv0_bias": "a Mask R-CNN detector",
+    "centernet0_conv4_bias": "a CenterNet detector",
+    "deeplabv30__fcnhead0_hybridsequential0_conv1_weight": "a network for semantic segmentation",
+    "mobilepose0_conv4_weight": "a network for human poses",
+}
+
+
+@pytest.mark.parametrize("name", OWN_NAMES)
+def test_a_networks_own_name_says_what_it_is(name: str) -> None:
+    names = ("resnetv1b_conv0_weight", name)  # what it was built on has a name of its own
+    tensors = {one: Tensor(one, "float32", (4,), Repeated(bytes(4), 4)) for one in names}
+    with pytest.raises(Refused, match=f"^is {OWN_NAMES[name]}, "):
+        match_file(GLUONCV, tensors)
+
+
 @pytest.mark.parametrize("sentence", SENTENCES)
 def test_other_networks_are_refused_by_what_they_are(sentence: str) -> None:
     tensors = {name: Tensor(name, "float32", (4,), Repeated(bytes(4), 4)) for name in SENTENCES[sentence]}
@@ -261,6 +298,17 @@ def test_a_detector_is_told_whether_its_layout_is_or_not(source: str | None, tmp
     (tmp_path / "x.params").write_bytes(params({name: np.ones(4, "float32") for name in names}, 2))
     with pytest.raises(Refused, match="is an SSD detector"):
         convert(tmp_path / "x.params", tmp_path / "y.pth", source=source)
+
+
+@pytest.mark.parametrize(
+    ("names", "said"),
+    [([""], "(1 tensor such as '')"), (["b", "a" * 100, "c"], f"(3 tensors such as {'a' * 77}..., b)")],
+)
+def test_a_file_of_no_such_network_is_shown_by_some_of_its_names(names: list[str], said: str) -> None:
+    tensors = {name: Tensor(name, "float32", (4,), Repeated(bytes(4), 4)) for name in names}
+    with pytest.raises(Refused, match="is not a video network that GluonCV has") as caught:
+        match_file(GLUONCV, tensors)
+    assert said in str(caught.value)
 
 
 def test_a_damaged_file_of_a_known_network_is_compared_with_it() -> None:

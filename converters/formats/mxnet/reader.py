@@ -23,13 +23,13 @@ if TYPE_CHECKING:
 _LONGEST_NAME = 1 << 12  # bytes
 _NAMES = 16 << 20  # bytes of all names
 _HEADER = 4 + 4 + 4 + 8 * AXES + 12  # bytes of the longest header
-_LEAST = 4 + 4  # bytes of the shortest array, one before version 1 that is none
+_LEAST = 4 + 4  # bytes of the shortest array, an empty one before version 1
 _NONE = OtherValue(kind="array without a shape")
 
 
 class Array(NamedTuple):
     """An array: its version, the dtype's name, the shape, the type and number of the device that it was on, and its
-    bytes. One that is none has neither shape, device nor bytes."""
+    bytes. An empty one has neither shape, device nor bytes."""
 
     version: int
     dtype: str = ""
@@ -41,7 +41,7 @@ class Array(NamedTuple):
 class ParamsFile(Record):
     """A file's arrays by name, in its order; those of a list without names have their numbers as names.
 
-    ``other_values`` are arrays that are none, and those of dtypes that are not converted. ``stored_names`` are the
+    ``other_values`` are empty arrays, and those of dtypes that are not converted. ``stored_names`` are the
     names as they are in the file, where all have one of Module's prefixes before them. ``arrays`` are all arrays.
     """
 
@@ -62,7 +62,7 @@ def read_params(file: SourceFile) -> ParamsFile:
     Raises `BadInput` for another kind of file, for one whose counts, sizes and lengths contradict each other or the
     file's end, for a name that is there twice, and for sparse arrays.
     """
-    if file.size < 24 or int.from_bytes(file.read_at(0, 8), "little") != LIST_MAGIC:
+    if file.size < 8 or _number(file, 0) != LIST_MAGIC:
         raise BadInput("is not an MXNet parameter file", path=file.path)
     count = _number(file, 16)
     if count > min(ARRAYS, file.size // _LEAST):
@@ -162,15 +162,19 @@ def _names(file: SourceFile, offset: int, arrays: int) -> list[str]:
     if count not in (0, arrays):
         raise _bad(file, f"has {arrays:,} arrays and says that it has {count:,} names")
     rest = file.size - offset
-    if rest > _NAMES or count * 8 > rest:
+    if count * 8 > rest:
+        raise file.cut(offset, count * 8)
+    if rest > _NAMES:
         raise _bad(file, f"has {rest:,} bytes in the place of {count:,} names")
     raw, at = file.read_at(offset, rest), 0
     names: dict[str, None] = {}
     for _ in range(count):
         length = int.from_bytes(raw[at : at + 8], "little")
         at += 8 + length
-        if at > rest or length > _LONGEST_NAME:
+        if length > _LONGEST_NAME:
             raise _bad(file, f"has a name of {length:,} bytes")
+        if at > rest:
+            raise file.cut(offset + at - length, length)
         try:
             name = raw[at - length : at].decode("utf-8")
         except UnicodeDecodeError:
@@ -189,5 +193,5 @@ def _number(file: SourceFile, offset: int) -> int:
 
 def _bad(file: SourceFile, what: str, place: int | None = None) -> BadInput:
     where = "" if place is None else f"array {place}"
-    hint = "the file is damaged, or is no MXNet parameter file; fetch it again"
+    hint = "the file is damaged, or is not an MXNet parameter file; fetch it again"
     return BadInput(what, path=file.path, where=where, hint=hint)
