@@ -21,6 +21,10 @@ if TYPE_CHECKING:
     from .proposal import Proposal, ProposedPair
 
 
+MAX_ENTRIES = 8
+"""Other state dicts of a file, each of which is read."""
+
+
 class _Beside(NamedTuple):
     """A tensor that is not among the weights. ``entry`` is what ``--entry`` calls it by; empty where it has no name for
     it."""
@@ -90,7 +94,8 @@ def _beside(file: Checkpoint, weights: set[str]) -> Iterator[_Beside]:
         if name not in weights:
             leaf = name.rpartition("/")[2]
             yield _Beside(tensor, leaf if leaf in averages else "")
-    for entry in file.details.get("beside", ()) if file.format == "pytorch" else ():
+    entries = file.details.get("beside", ()) if file.format == "pytorch" else ()
+    for entry in entries[:MAX_ENTRIES]:
         with open_checkpoint(file.path, entry=entry) as other:
             for tensor in other.tensors.values():
                 yield _Beside(tensor, entry)
