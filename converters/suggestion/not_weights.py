@@ -60,7 +60,7 @@ _GRAPH_INTEGERS = ("int32", "int64", "bool", "dtype 2", "dtype 5", "dtype 10")
 """What graphs have shapes, axes and indices in; the last three are Caffe2's numbers of the same."""
 
 
-MAX_PATTERNS = 100
+MAX_PATTERNS = 16
 """Of what is dropped; where there are more, the names themselves are listed."""
 
 
