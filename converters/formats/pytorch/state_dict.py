@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 from converters.errors import BadInput
 from converters.formats.io.zip_records import CheckedRecord, RecordCheck, ZipRecord
+from converters.formats.pickle.numpy_arrays import TENSOR_LIMIT
 from converters.tensor import ITEMSIZE, FileBytes, Tensor
 
 from .tensors import (
@@ -39,7 +40,7 @@ _ATTRIBUTES = "the state dict's attributes"
 def state_dict(file: SourceFile, value: object, entry: str | None) -> State:
     """The state dict in a checkpoint, or the one in the path ``entry``. What is in a list or tuple goes by its places,
     from 0. Raises `BadInput`, `Refused`, `UsageError`."""
-    if isinstance(value, (list, tuple)):
+    if isinstance(value, (list, tuple)) and len(value) <= TENSOR_LIMIT:
         value = by_place(value)
     if not isinstance(value, dict):
         held = "a single tensor" if isinstance(value, TorchTensor) else "no dictionary of tensors"
@@ -64,7 +65,7 @@ def lazy_tensors(
     attributes: Mapping[str, object] = MappingProxyType({}),
 ) -> PthFile:
     """The tensors of a state dict, and everything else by name. ``crcs`` is true if the file has checksums, and
-    ``checked`` if they are compared. ``attributes`` are those of a TorchScript module that are no tensors. Raises
+    ``checked`` if they are compared. ``attributes`` are those of a TorchScript module that are not tensors. Raises
     `BadInput` where there are no tensors."""
     found = _Found(file, swapped=swapped, checked=checked)
     other_values = {name: found.describe(entry) for name, entry in state.other_values.items()}
