@@ -50,7 +50,8 @@ def test_a_verbs_help_heeds_the_terminals_width(command, columns, run, monkeypat
     done = run("help", command)
     assert done.stdout == run(command, "--help").stdout
     lines, _, examples = done.stdout.partition("examples:\n")
-    assert max(map(len, lines.splitlines())) <= columns
+    codes = examples.partition("exit codes:\n")[2]
+    assert max(map(len, (lines + codes).splitlines())) <= columns
     assert len([line for line in examples.splitlines() if "convert " in line]) == 2
     assert run().stdout
     assert max(map(len, run().stdout.splitlines())) <= columns
