@@ -133,7 +133,7 @@ def test_zsh_takes_the_completion_without_its_own_being_loaded(run, tmp_path):
         check=True,
         env={**os.environ, "HOME": str(tmp_path)},
     )
-    assert done.stdout.strip().endswith("-F _video_checkpoint_convert")
+    assert done.stdout.strip().endswith("-o default -F _video_checkpoint_convert")
     assert not done.stderr
 
 
