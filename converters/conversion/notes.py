@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from converters.errors import Refused
+from converters.formats.tensorflow.averages import names_of_averages
 from converters.mapping.file_names import OUTSIDE, averaged_names
 from converters.mapping.match import others_that_fit
 from converters.mapping.network_info import one_number_text, own_settings_apart
@@ -76,10 +76,9 @@ def clip_notes(
         )
 
 
-def refuse_fixed(
-    match: Match, target: LayoutTable, info: NetworkInfo, apart: Mapping[str, Any], path: str
-) -> None:
-    """Raise `Refused` where the target's code does not allow a setting to be changed."""
+def fixed_settings(match: Match, target: LayoutTable, info: NetworkInfo, apart: Mapping[str, Any]) -> str:
+    """Which settings that differ the target's code does not allow to be changed, in words; empty where there are
+    none."""
     support = target.support_for(match.variant.name)
     fixed = [name for name in apart if name in support.fixed]
     has = f"its network has {settings_text(apart, fixed)} where" if fixed else ""
@@ -89,13 +88,7 @@ def refuse_fixed(
             name for name in support.one_number.settings if info.settings[name] not in unset.get(name, ())
         ]
         has = f"its {one_number_text(support.one_number)}, and"
-    if fixed:
-        raise Refused(
-            f"{target.title} cannot hold this {match.variant.title}: {has} these weights need "
-            f"{settings_text(info.settings, fixed)}",
-            path=path,
-            hint="`convert models` shows which layouts can",
-        )
+    return f"{has} these weights need {settings_text(info.settings, fixed)}" if fixed else ""
 
 
 def value_notes(
@@ -195,7 +188,8 @@ def left_out_notes(match: Match) -> Iterator[str]:
         kinds.setdefault(kind, []).append(name)
     for kind, names in kinds.items():
         of_variables = kind == AVERAGES and match.layout.format == "tensorflow"
-        more = f" (--entry {names[0].rpartition('/')[2]} takes them)" if of_variables else ""
+        entries = names_of_averages(names) if of_variables else []
+        more = f" (--entry {entries[0]} takes them)" if entries else ""
         yield f"left aside, since they are {kind}, not weights of the network: {_some(names)}{more}"
     if match.told:
         yield f"dropped, as told (--drop): {_some(match.told)}"

@@ -16,7 +16,7 @@ from .folding import fold_names
 from .histogram import histogram_figure
 from .html import code, text
 from .model_card import source_names
-from .wording import RELEASED_ONLY, classes_text, counted
+from .wording import RELEASED_ONLY, again_text, classes_text, counted
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -374,7 +374,7 @@ def _clip_text(described: Any) -> str:
         return f"log-mel spectrogram of {height}×{width}"
     step = described.get("frame_step", 1)
     skipped = {1: "", 2: ", every 2nd frame"}.get(step, f", one frame of every {step}")
-    return f"{counted(frames[0], 'frame')} of {height}×{width} pixels{skipped}"
+    return f"{counted(frames[0], 'frame')} of {height}×{width} pixels{skipped}{again_text(described)}"
 
 
 def _declared(verification: Verification) -> Iterator[str]:
