@@ -55,7 +55,7 @@ def verification_page(verification: Verification, command: Sequence[str]) -> str
         *_suspects(evidence),
         "<h2>Input</h2>",
         html.pairs(_input_rows(verification.info)),
-        "<h2>What the output’s own project computes differently</h2>",
+        "<h2>What the weights do not show</h2>",
         *_declared(verification),
         "<h2>Provenance</h2>",
         *_provenance(verification, evidence),
@@ -146,7 +146,7 @@ def _functional_card(verification: Verification) -> tuple[str, str, str]:
 def _declared_card(verification: Verification) -> tuple[str, str, str]:
     notes = len(verification.declared.notes)
     words = (
-        f"{counted(notes, 'note')} on what the output’s own project computes differently."
+        f"{counted(notes, 'note')} on what the weights do not show."
         if notes
         else "Nothing: the output’s own project computes what the source’s does."
     )
