@@ -38,19 +38,20 @@ NOT_YET = "-"
 HEAD = """\
 # Networks and layouts
 
-Generated from the tables by `make reference`; a test keeps it up to date. In front of layouts stands what the
-weights are there:
+This page answers what a file can become. On the site, a box above each table filters its rows. The word before a layout
+says what the weights compute there:
 
 {kinds}
 
-All that a layout holds is read, too: `convert LAYOUT IN OUT --to LAYOUT` goes from any of them to any other, and
-`load_model` runs every one of them, as its own project's network computes.
+Every layout can be read as well as written: `convert LAYOUT IN OUT --to LAYOUT` converts any of them to any other, and
+`load_model` runs each of them as its own project's network does. This page is generated from the tables by
+`make reference`.
 
 ## The zoos' files
 
-Networks, inputs and accuracies are those of the authors' pages, in per cent; none was measured here, and the files
-themselves were not seen: one that holds something else than its page says is refused with every fault. Where a page
-lists a file twice it stands here once. No layouts: no table has what stands there, or its page does not say what it is.
+Networks, inputs and accuracies (in per cent) are those of the authors' pages. We measured none of them and have not
+seen the files themselves. If a file holds something else than its page says, it is refused with a list of all faults.
+"none" in place of layouts means that no table describes the file, or that its page does not say what it is.
 """
 
 
@@ -132,15 +133,15 @@ def network_rows(tables: list[LayoutTable]) -> Iterator[tuple[str, str, str]]:
         yield title, f"{', '.join(f'`{row[3]}`' for row in alike)}", f"`{source}`; {cell}"
 
 
-def reasons(tables: list[LayoutTable]) -> Iterator[str]:
-    """What users must know of layouts: why they refuse a network, and what is noted beside the weights."""
+def notes(tables: list[LayoutTable]) -> Iterator[tuple[str, str, str, str]]:
+    """What users must know about layouts, as rows: why they refuse a network, and what reports say of its weights."""
     for table in tables:
         for row in table.supports:
             text = row.unsupported or row.differs or row.note
             if text:
                 names = ", ".join(f"`{glob}`" for glob in row.variants)
-                what = "refused" if row.unsupported else "differs" if row.differs else "said"
-                yield f"- `{table.name}`, {names if names != '`*`' else 'all others'}, {what}: {text}."
+                what = "refused" if row.unsupported else "differs" if row.differs else "note"
+                yield f"`{table.name}`", names if names != "`*`" else "all others", what, text
 
 
 def text() -> str:
@@ -152,11 +153,11 @@ def text() -> str:
         heads = ("file", "network", "classes", "input", "first trained on", "reported", "source", "layouts")
         parts.append(f"### {title}\n\n{markdown.table(heads, rows_of(files, tables))}")
     parts.append(
-        "## Networks\n\nOf each the first layout that it comes in, and what its weights are in the others.\n"
+        "## Networks\n\nFor each: the first layout that it comes in, and what its weights are in the others.\n"
     )
     parts.append(markdown.table(("network", "variants", "layouts"), network_rows(tables)))
-    parts.append("## What must be known\n")
-    parts.append("\n".join(reasons(tables)) + "\n")
+    parts.append("## Notes on the layouts\n")
+    parts.append(markdown.table(("layout", "networks", "", "why, or what else to do"), notes(tables)))
     return "\n".join(parts)
 
 

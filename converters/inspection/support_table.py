@@ -108,12 +108,12 @@ class Exactness(NamedTuple):
 
 KINDS = {
     "exact": "the same function",
-    "eps": "the same function: the difference in batch norm eps is absorbed in `running_var`; refused where that would "
+    "eps": "the same function: the difference in batch norm eps is folded into `running_var`; refused if that would "
     "make a variance negative",
-    "clips": "the same function of the same frames, but its own clips have them in another way; the report says how",
+    "clips": "the same function of the same frames, but the clip has them in another arrangement; the report says how",
     "settings": "the same function once the target's network has the settings that weights do not show; the report "
     "names them",
-    "partly": "the same function where the norms, or the statistics of norms, that the layout has no place for change "
+    "partly": "the same function if the norms, or the statistics of norms, that the layout has no place for change "
     "nothing; otherwise refused",
     "differs": "the weights load, but the function differs; the report says how",
     "refused": "the layout has no such network",

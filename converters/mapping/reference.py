@@ -26,48 +26,52 @@ PAGE, SCHEMA = "tables.md", "tables.schema.json"
 HEAD = """\
 # The words of the tables
 
-Generated from `converters/mapping/schema.py` by `make reference`; a test keeps it up to date. How to add a table is in
-[Writing tables](writing-tables.md); `make tables` checks every table; `tables.schema.json` is the same for
-editors.
+This page lists every word that a table may have. [The tables](writing-tables.md) shows how to write one; `make tables`
+checks all of them. `tables.schema.json` has the same as a JSON schema, for editors. Both are generated from
+`converters/mapping/schema.py` by `make reference`.
 
-A layout's file has three parts. A new PyTorch layout needs the first alone: *names*. *Storage* says how files keep
-tensors where they do not do so as PyTorch does. The third says what the project's own networks do.
+A layout's file has three parts. A new PyTorch layout needs only the first, *names*. *Storage* says how files keep
+tensors if they do not do so as PyTorch does. The third part says what the project's own networks do.
 """
 
 _COLUMNS = """\
 ## Columns of an index
 
-A value in `[columns.NAME]` has one entry for every stage. An entry is a number, or a list of the first block's and the
-others' number. In place of a list:
+A value in `[columns.NAME]` has one entry for every stage. An entry is a number, or a list of two: the number of the
+first block, and that of all others. Instead of a list, a value may be:
 
 | | |
 | --- | --- |
-| `{ previous = "out", from = 64 }` | in a stage's first block what the column has in the stage before |
+| `{ previous = "out", from = 64 }` | in a stage's first block, the value of the column in the stage before |
 | `{ product = "spatial_stride", from = 2 }` | the running product of a column |
 | `{ cycle = [[3], [3, 1], ...] }` | the values of a stage, repeated over its blocks |
 | `{ at = [[], [1, 3], ...] }` | 1 at these blocks, 0 elsewhere |
 
 ## A module of a network
 
-`"canonical name" = "kind shape @ grid"`. The kinds are `conv`, `conv+bias`, `depthwise` (a convolution that some
-layouts store in another way), `bn`, `fc` and `scalar`, a learned factor, which has no shape; `conv+bn`,
-`conv+bias+bn` and `depthwise+bn` are two modules, `NAME.conv` and `NAME.bn`. The shape is the weight's in PyTorch's
-order, in numbers and placeholders: columns, or sizes that a file's tensors show. The grid says by how much frames,
-and height and width, have been divided where the output lies, and in a third number what layers without padding take
-off height and width before; it gives the GFLOPs.
+A module is a line `"canonical name" = "kind shape @ grid"`.
+
+* The **kinds** are `conv`, `conv+bias`, `depthwise` (a convolution that some layouts store in another way), `bn`, `fc`
+  and `scalar` (a learned factor, without a shape). `conv+bn`, `conv+bias+bn` and `depthwise+bn` are two modules,
+  `NAME.conv` and `NAME.bn`.
+* The **shape** is that of the weight, in PyTorch's order. It has numbers and placeholders: columns, or sizes that a
+  file's tensors show.
+* The **grid** gives the size of the output, for counting GFLOPs: by how much the frames have been divided, by how much
+  height and width, and, as an optional third number, how much layers without padding have cut off height and width
+  before that.
 
 ## How a tensor is stored
 
 | | |
 | --- | --- |
-| `_w` | the module's name and this suffix; `{}` in a suffix is the place of the name |
-| `_w D H W I O -> O I D H W` | the file's axes and PyTorch's |
-| `_w O I 1* -> O I` | `1` is a further axis of size one, `1?` one that a file may lack, `1*` any number of them |
+| `_w` | the module's name and this suffix; `{}` in a suffix stands for the name |
+| `_w D H W I O -> O I D H W` | the file's axes, and PyTorch's |
+| `_w O I 1* -> O I` | `1` is an extra axis of size one, `1?` one that a file may lack, `1*` any number of them |
 | `_w D? H W I O -> O I D? H W` | an axis that only some of the layout's modules have |
-| `= 1.0`, `= 1 - eps` | not stored: this value |
-| `bn{}/0 over bn{}/2` | still to be divided by a tensor of one number |
+| `= 1.0`, `= 1 - eps` | not stored, but always this value |
+| `bn{}/0 over bn{}/2` | stored, but still to be divided by a tensor of one number |
 
-A module that is named `"= identity"` is a batch norm that the layout does not have: one that changes nothing.
+The name `"= identity"` says that the layout does not have this batch norm: one that changes nothing takes its place.
 """
 
 

@@ -37,7 +37,7 @@ class OneNumber(Record):
     settings: tuple[str, ...] = ()
     """The settings."""
     numbers: tuple[int, ...] = ()
-    """The numbers with which its code computes what these settings say."""
+    """The numbers that its code takes."""
 
     def number_in(self, values: Mapping[str, Any], unset: Mapping[str, Any] = NOTHING) -> int | None:
         """The number that ``values`` have for all of the settings, but for those that have one of the values in
@@ -58,13 +58,13 @@ class Support(Record):
     unsupported: str = ""
     """Why the layout cannot hold them."""
     note: str = ""
-    """What every report of a conversion says."""
+    """A note that every report of a conversion shows."""
     settings: Mapping[str, Any] = NOTHING
     """The settings of the project's own network that differ from the layout's and the family's."""
     config: Mapping[str, Any] = NOTHING
     """The options of the project's own network, for the reference network."""
     differs: str = ""
-    """Why the outputs differ at the sizes that the network is made for. Needs ``config``."""
+    """Why the outputs differ at the sizes that the network was trained for. Needs ``config``."""
     fixed: tuple[str, ...] = ()
     """Settings that the project's code does not allow to change: a file that needs others is refused."""
     one_number: OneNumber = OneNumber()
@@ -72,11 +72,11 @@ class Support(Record):
     channels: int = 0
     """The input channels that the project's code takes, if it takes no others."""
     images: bool = False
-    """Whether kernels, which span one frame, are stored without the axis of time."""
+    """Whether kernels of one frame are stored without the time axis."""
     if_asked: bool = False
-    """Whether a file that may be another network too is taken for one of these only if that is asked for."""
+    """Whether ``--variant`` must ask for one of these if a file may be another network too."""
     default_targets: tuple[str, ...] = ()
-    """Where these go if nothing is asked for, in place of the layout's own word."""
+    """The default targets of these variants, instead of the layout's own."""
 
 
 class Model(Record):
@@ -88,16 +88,16 @@ class Model(Record):
     clip: tuple[int | str, ...]
     """Frames, height and width of a clip; a text is a size that the file's tensors show, or a setting."""
     resize: str
-    """How a frame becomes that large, in words. ``short side N``, ``HxW`` (height and width, whatever the ratio was)
-    and ``crop HxW at (Y, X)`` are read; without a place the crop is in the centre."""
+    """How a frame gets that size, in words. ``short side N``, ``HxW`` (height and width, whatever the aspect ratio) and
+    ``crop HxW at (Y, X)`` are understood; without a position the crop is in the centre."""
     name: str = ""
     """The model's name."""
     frame_step: int = 1
-    """Frames of the video from one of the clip's frames to the next."""
+    """The step, in frames of the video, from one frame of the clip to the next."""
     again_every: int = 0
-    """Every so many of a clip's frames come again behind them, and are among its number; 0: none."""
+    """Every Nth of the clip's frames is repeated after them, and counts as one of its frames; 0: none."""
     count: tuple[int | str, ...] = ()
-    """The larger crop that the authors count operations at."""
+    """The larger crop for which the authors count operations."""
     count_positions: int = 1
     """How many times the classifier runs on that crop."""
     settings: Mapping[str, Any] = NOTHING
@@ -105,7 +105,7 @@ class Model(Record):
     sizes: Mapping[str, tuple[int, ...]] = NOTHING
     """Sizes that the file's tensors must have."""
     if_asked: bool = False
-    """Whether a file that may be another model too is taken for this one only if it is asked for."""
+    """Whether ``--variant`` must ask for this model if a file may be another one too."""
 
 
 class Preprocessing(Record):
@@ -118,15 +118,15 @@ class Preprocessing(Record):
     variants: tuple[str, ...] = ("*",)
     """The variants, with ``*`` for any text."""
     range: tuple[float, ...] = ()
-    """Smallest and largest value before the normalisation."""
+    """The smallest and the largest value before the normalisation."""
     mean: tuple[float, ...] = ()
     """What is subtracted from each channel."""
     std: tuple[float, ...] = ()
     """What each channel is divided by."""
     mean_cube: str = ""
-    """In words, where a mean of every position is subtracted in place of ``mean`` and ``std``."""
+    """In words: a mean of every position is subtracted, instead of ``mean`` and ``std``."""
     rate: float = 0
-    """Frames a second of the videos."""
+    """Frames per second of the videos."""
     interpolation: str = ""
     """How the project resizes frames, such as ``bilinear``."""
 
@@ -143,8 +143,8 @@ class Preprocessing(Record):
 
 
 class Scope(Record):
-    """``[[scopes]]``: the prefix of the names in a new file, where the file's sizes are those of a released one. Of
-    several rows the first that fits counts."""
+    """``[[scopes]]``: the prefix of the names in a new file whose sizes are those of a released one. The first row that
+    fits counts."""
 
     prefix: str
     """The prefix."""
@@ -153,7 +153,7 @@ class Scope(Record):
 
 
 class Twice(Record):
-    """``[[twice]]``: tensors that files of some variants store under further names too, as MXNet does where a block
+    """``[[twice]]``: further names under which files of some variants store tensors again, as MXNet does if a block
     registers a layer in two places. All rows that match a variant count, in order."""
 
     variants: tuple[str, ...]
@@ -161,7 +161,7 @@ class Twice(Record):
     names: Mapping[str, str]
     """``"further name" = "name"``, of tensors. A ``*`` stands for the same text on both sides, ``{a,b}`` for several
     names, one by one. The name may be a further one that a later line explains. A file needs one name of each tensor;
-    where it has more, all must have the same values. The way back writes those that were stored, a new file has all."""
+    if it has more, all must have the same values. Converting back writes those that were stored, a new file has all."""
 
 
 class TensorRow(Record):
@@ -177,9 +177,9 @@ class TensorRow(Record):
 
 
 class OtherNetwork(Record):
-    """``[[others]]``: a file of the project that is of none of these networks, by its names. A file that fits no
-    variant is called what the first row says that fits it. A row with shapes counts before the variants: only with
-    ``--variant`` is such a file taken for one of them."""
+    """``[[others]]``: a file of the project that has none of these networks, by its names. If a file fits no variant,
+    the message says what it is by the first row that fits. A row with shapes counts before the variants: such a file is
+    taken for one of them only with ``--variant``."""
 
     what: str
     """What it is, in words: "a Faster R-CNN detector"."""
@@ -190,7 +190,7 @@ class OtherNetwork(Record):
     shapes: Mapping[str, tuple[int, ...]] = NOTHING
     """The shapes that tensors must have, where the names are those of a video network."""
     hint: str = ""
-    """What to do with it."""
+    """What the user can do with it."""
 
 
 class LayoutFile(Record):
@@ -209,31 +209,32 @@ class LayoutFile(Record):
     """The settings of the project's networks that differ from the families', such as the batch norms' eps."""
     modules: Mapping[str, Any] = NOTHING
     """``[modules.FAMILY]``: ``"canonical name" = "name here"``. ``{a,b}`` stands for several names, one by one;
-    a list has names of which a file has one. ``[modules.FAMILY.in.PART]`` counts in one part alone; ``same_as`` takes
-    the lines of another family, or of another layout's (``"LAYOUT.FAMILY"``)."""
+    a list has names of which a file has one. ``[modules.FAMILY.in.PART]`` is for one part alone; ``same_as`` takes
+    the lines of another family, or of a family in another layout (``"LAYOUT.FAMILY"``)."""
     identity: bool = False
-    """Whether its names are the canonical ones: then it has no modules."""
+    """Whether its names are the canonical ones, so that it needs no modules."""
     names_from: str = ""
-    """Another layout whose modules, parameters, letters, rename, twice and order this one has."""
+    """Another layout from which this one takes modules, parameters, letters, rename, twice and order."""
     prefixes: tuple[str, ...] = ("",)
     """Prefixes that names may have; a ``*`` at the beginning stands for any text."""
     scopes: tuple[Scope, ...] = ()
-    """The prefix that names get where no earlier conversion says what it was; none by default."""
+    """The prefix that names get if no record of an earlier conversion has one; none by default."""
     backbone: str = ""
-    """The prefix that names in a file of the backbone alone lack."""
+    """The prefix that names lack in a file of the backbone alone."""
     letters: Mapping[str, str] = NOTHING
     """Placeholders that are letters (a, b, c ...), each with the number that they stand for: ``b``, or ``b up to 6``
-    where stages of more blocks have a, b1, b2 ..."""
+    if stages of more blocks have a, b1, b2 ..."""
     rename: Mapping[str, str] = NOTHING
     """Single irregular names, after everything else."""
     twice: tuple[Twice, ...] = ()
     """The further names of tensors that files store more than once."""
     order: Mapping[str, tuple[str, ...]] = NOTHING
-    """``FAMILY = [words]``, where the project does not store a network's tensors in the network's order: names that
-    begin alike stand together, and of a name's words, which dots divide, these patterns come first, in this order; then
-    come the others, as in the network. The way back has the order of the original file."""
+    """``FAMILY = [words]``, if the project does not store a network's tensors in the network's order. Names with the
+    same beginning stand together. Of the words that follow, separated by dots, those that match these patterns come
+    first, in this order; then come the others, as in the network. Converting back gives the order of the original
+    file."""
     default_targets: tuple[str, ...] = ()
-    """Where a file goes if nothing is asked for: the first layout that holds it."""
+    """The default targets: the first of these layouts that can hold the file."""
     also_reads: tuple[str, ...] = ()
     """Other layouts that ``convert NAME`` reads."""
     priority: int = 1
@@ -245,7 +246,8 @@ class LayoutFile(Record):
     tensor: tuple[TensorRow, ...] = ()
     """What is done to single modules' tensors."""
     slash_keys: tuple[str, ...] = ()
-    """Of nested dictionaries, whose keys are joined by slashes to names: patterns of the keys that contain slashes."""
+    """For nested dictionaries, whose keys are joined by slashes: patterns of the keys that contain slashes
+    themselves."""
     container: str = "state_dict"
     """What ``--wrap`` puts around the state dict."""
     ignore: tuple[str, ...] = ()
@@ -255,21 +257,21 @@ class LayoutFile(Record):
     head_optional: bool | None = None
     """Whether files may lack the classifier; PyTorch's may."""
     inverse_std: str = ""
-    """In words, that files may have inverse standard deviations for variances."""
+    """In words: files may have inverse standard deviations instead of variances."""
     hints: Mapping[str, str] = NOTHING
-    """What it means that a file lacks the names of a pattern."""
+    """What it means if a file has no names that match a pattern."""
     other_files: Mapping[str, str] = NOTHING
-    """Patterns of files and folders whose names say that they hold another network with the same tensors, and what."""
+    """Patterns of names of files and folders that hold another network with the same tensors, and what it is."""
     others: tuple[OtherNetwork, ...] = ()
-    """Other files of the project, which are refused by what they are."""
+    """Other files of the project, which are refused with a message that says what they are."""
 
     # What the project's networks do
     supports: tuple[Support, ...] = ()
-    """What holds for some variants."""
+    """What is said of some variants."""
     models: tuple[Model, ...] = ()
     """What files were made for."""
     models_from: str = ""
-    """Another layout whose models and preprocessing hold here too."""
+    """Another layout from which this one takes models and preprocessing."""
     preprocessing: Mapping[str, Preprocessing] = NOTHING
     """What the networks' inputs are."""
     labels: Mapping[str, str] = NOTHING
@@ -306,11 +308,11 @@ class VariantNames(Record):
     name: str
     """The variant's name."""
     parts: tuple[str, ...]
-    """Its parts in state-dict order; ``?`` after one that its names decide."""
+    """Its parts, in state-dict order. ``?`` marks one that a file may lack; its names decide."""
     head: str = ""
-    """The part that a file of the backbone alone lacks."""
+    """The part that is missing in a file of the backbone alone."""
     detector: str = ""
-    """A placeholder that detectors, which classify regions of frames, have and classifiers leave empty."""
+    """A placeholder that only detectors have, which classify regions of frames."""
 
 
 class Composed(Record):
@@ -319,25 +321,25 @@ class Composed(Record):
     network: str
     """Its network table."""
     without: tuple[str, ...]
-    """The parts that it lacks here."""
+    """The parts of it that are missing here."""
     type: str
     """Its type."""
 
 
 class ExchangedSetting(Record):
-    """``[exchanged_settings.NAME]``: a setting of two words that weights make up for: where it differs, the first two
+    """``[exchanged_settings.NAME]``: a setting with two values whose difference weights can make up for: the first two
     of equal groups of channels are exchanged in these modules. ``{a,b}`` stands for several names."""
 
     parts: str
-    """The setting that says in how many groups the channels are divided; what is left over belongs to none."""
+    """The setting with the number of groups; channels that are left over belong to none."""
     rows: tuple[str, ...] = ()
-    """The modules whose outputs the channels are."""
+    """The modules with these channels as outputs."""
     columns: tuple[str, ...] = ()
-    """The modules whose inputs they are."""
+    """The modules with these channels as inputs."""
 
 
 class Inflate(Record):
-    """``[inflate]``: what ``convert inflate`` initialises this family's networks from. There is no way back."""
+    """``[inflate]``: what ``convert inflate`` initialises this family's networks from. It cannot be converted back."""
 
     sources: Mapping[str, str] = NOTHING
     """The families, each with the prefix of its canonical names here."""
@@ -346,9 +348,9 @@ class Inflate(Record):
     pads: tuple[str, ...] = ()
     """Convolutions that get zeros for further input channels."""
     spreads: str = ""
-    """The size that may differ: every channel gets the mean over those that there are."""
+    """The size that may differ: every channel gets the mean of the existing ones."""
     lacks: tuple[str, ...] = ()
-    """Parts that none of these families has, and that the output is then without."""
+    """Parts that none of these families has. The output lacks them."""
 
 
 class NetworkFile(Record):
@@ -359,7 +361,7 @@ class NetworkFile(Record):
     types: Mapping[str, Mapping[str, Any]]
     """The types, each with its columns and placeholders; ``depths`` are rows of ``[depths]``."""
     variant: VariantNames
-    """What a type and a depth make."""
+    """The variants that a type and a depth make."""
     parts: Mapping[str, Mapping[str, str]]
     """``[parts.NAME]``: ``"canonical name" = "kind shape @ grid"``."""
     index: Index | None = None
@@ -369,31 +371,32 @@ class NetworkFile(Record):
     depths: Mapping[str, Mapping[str, Any]] = NOTHING
     """The depths, each with its blocks."""
     where: Mapping[str, Mapping[str, int]] = NOTHING
-    """The blocks that a part is for: a column and its value."""
+    """The blocks to which a part belongs: a column and its value."""
     compose: Mapping[str, Composed] = NOTHING
     """Networks that this one is built from."""
     settings: Mapping[str, Any] = NOTHING
-    """What no tensor shows, with the values that hold unless a layout or a model says otherwise. A setting that is a
-    word has the list of its words, the default first."""
+    """What no tensor shows, with the default values; a layout or a model may state others. A setting that is a word has
+    the list of its words, the default first."""
     sizes: tuple[str, ...] = ()
-    """Sizes that a file's tensors show, beside ``classes``, ``channels`` and those that types list."""
+    """Sizes that a file's tensors show, besides ``classes``, ``channels`` and those that types list."""
     options: tuple[str, ...] = ()
     """Further options of the reference network."""
     reference: str = ""
-    """The family whose reference network computes these too, if they have none of their own."""
+    """The family whose reference network computes these networks too, if they have none of their own."""
     strides: Mapping[str, int] = NOTHING
-    """Settings that divide the frames, each with the first stage that sees fewer."""
+    """Settings that reduce the number of frames, each with the first stage that sees fewer."""
     halves: Mapping[str, int] = NOTHING
-    """Settings that, where on, halve height and width, each with the first stage that sees less."""
+    """Settings that halve height and width when they are on, each with the first stage that sees less."""
     downsampled_early: Mapping[str, Mapping[str, str]] = NOTHING
-    """For a setting, modules whose output is divided by another column where it holds: for GFLOPs."""
+    """For a setting, the modules whose output another column divides when it is on. Used for GFLOPs."""
     folded_settings: Mapping[str, tuple[str, ...]] = NOTHING
-    """Settings that weights make up for: these modules are divided by the root of their rows, or multiplied."""
+    """Settings whose difference weights can make up for: these modules are divided, or multiplied, by the root of the
+    number of their rows."""
     exchanged_settings: Mapping[str, ExchangedSetting] = NOTHING
-    """Settings that weights make up for: groups of channels are exchanged."""
+    """Settings whose difference weights can make up for: groups of channels are exchanged."""
     given: Mapping[str, tuple[int | str, ...]] = NOTHING
-    """Settings with the values that say that a clip itself has what they choose: where a layout's networks have it and
-    another's do not, an output takes the clips of its own layout."""
+    """Settings, with the values that mean that the clip itself already has what the setting chooses. If the networks of
+    one layout have such a value and those of another do not, an output takes the clips of its own layout."""
     inflate: Inflate = Inflate()
     """What ``convert inflate`` initialises these networks from."""
 

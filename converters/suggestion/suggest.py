@@ -32,8 +32,8 @@ if TYPE_CHECKING:
     from .not_weights import SortedNames
     from .proposal import Proposal
 
-MAX_TENSORS = 2000
-"""In each file: the comparison grows with the product of the two numbers."""
+MAX_TENSORS = 5000
+"""In each file."""
 
 CHANNELS_LAST = ("tensorflow",)
 """Formats whose kernels are ``H W I O``."""

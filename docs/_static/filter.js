@@ -10,7 +10,7 @@ for (const table of document.querySelectorAll("article table")) {
   const box = document.createElement("input");
   box.type = "search";
   box.className = "row-filter";
-  box.placeholder = `Filter ${rows.length} rows: network, file, layout`;
+  box.placeholder = `Filter ${rows.length} rows`;
   box.setAttribute("aria-label", "Filter the rows of the table below");
   const count = document.createElement("output");
   count.className = "row-count";
