@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from math import isfinite
-from os.path import basename
 from shlex import quote
 from typing import TYPE_CHECKING, Any
 
+from converters.locations import name_of
 from converters.mapping.settings import settings_text
 from converters.verification.outcome import REFERENCE
 
@@ -78,8 +78,8 @@ def _subject(verification: Verification) -> str:
     info = verification.info
     return (
         f"{text(info.title)} ({code(info.variant)}), {classes_text(info)}, {counted(info.channels, 'input channel')}: "
-        f"{code(basename(verification.source))} in layout {code(verification.source_layout)} against "
-        f"{code(basename(verification.output))} in layout {code(verification.output_layout)}."
+        f"{code(name_of(verification.source))} in layout {code(verification.source_layout)} against "
+        f"{code(name_of(verification.output))} in layout {code(verification.output_layout)}."
     )
 
 
