@@ -122,7 +122,7 @@ def _notes(
     if output.wrapper is not None and not write.wrap:
         yield f"the state dict is in {output.wrapper.key!r}, as in other files of this suffix"
     elif output.wrapper is None and write.wrap:
-        yield f"no wrapper of {possessive(output.target.owner)} is known: the file is a bare state dict"
+        yield f"no wrapper of {possessive(output.target.title)} is known: the file is a bare state dict"
 
 
 def _record(
