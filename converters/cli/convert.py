@@ -86,7 +86,7 @@ def _size(text: str) -> tuple[int, ...]:
     """Frames, height and width, ``16x112x112``."""
     words = text.split("x")
     if len(words) != 3 or not all(word.isdecimal() and int(word) for word in words):
-        raise UsageError(f"{text!r} is no clip size", hint="frames, height and width, such as 16x112x112")
+        raise UsageError(f"{text!r} is not a clip size", hint="frames, height and width, such as 16x112x112")
     return tuple(map(int, words))
 
 

@@ -274,7 +274,7 @@ def test_fewer_frames_than_packets_are_said(video, monkeypatch):
     ("limit", "value", "error", "message"),
     [
         ("timeline.MOST_FRAMES", FRAMES - 1, Refused, "has more than 10 frames"),
-        ("decoding.MOST_PIXELS", 7 * 40 * 48, Refused, "million pixels up to the last frame wanted"),
+        ("decoding.MOST_PIXELS", 7 * 40 * 48, Refused, "million pixels up to the last frame that is needed"),
         ("decoding.LARGEST", 40 * 48 - 1, BadInput, "damaged, or have more than 1,919 pixels"),
     ],
 )

@@ -94,7 +94,7 @@ def test_as_mmaction2_inflates(resnet, tmp_path: Path) -> None:
     )
     assert done.provenance["source"]["inflated"] == "average"
     assert done.provenance["origin"]["lossy"] is True
-    assert any("without a way back" in note for note in done.notes)
+    assert any("cannot be converted back" in note for note in done.notes)
     assert (
         sum(bool(row.operations) and "inflated to" in row.operations[0].describe() for row in done.rows) == 53
     )
@@ -192,7 +192,9 @@ def test_rgb_bn_inception_becomes_flows(tmp_path: Path, run) -> None:
         row for row in told["rows"] if row["operations"][-1:] == ["mean over input channels, 10 times"]
     )
     assert stem["source"] == "conv1/7x7_s2/0"
-    assert any("1 mean over input channels, 10 times, all else copied" in note for note in told["notes"])
+    assert any(
+        "1 mean over input channels, 10 times, everything else was copied" in note for note in told["notes"]
+    )
     state = torch.load(out, weights_only=True)
     flow = caffe_tables.target_tables()["mmaction/tsn_bninception_flow_ucf101"].keys
     assert {name: tuple(tensor.shape) for name, tensor in state.items()} == flow
@@ -366,7 +368,7 @@ def test_a_network_of_which_a_layout_has_several_models(resnet, tmp_path: Path, 
     with pytest.raises(Refused, match="'32x2' is a model of 5 networks") as caught:
         inflate(path, out, variant="32x2", to="nonlocal")
     assert caught.value.where == "c2d-r50, c2d-nl-r50, i3d-r50, i3d-nl-r50, i3d-nl10-r50"
-    assert caught.value.told.hint == "say which with --variant, and --model 32x2"
+    assert caught.value.told.hint == "choose one with --variant, and --model 32x2"
     with pytest.raises(Refused, match="fit 2 models that compute different things") as caught:
         inflate(path, out, variant="i3d-r50", to="nonlocal")
     assert (caught.value.where, caught.value.told.hint) == ("8x8, 32x2", "say which with --model")

@@ -162,7 +162,7 @@ def test_what_was_exchanged_on_the_way_comes_back(between, converted) -> None:
     one = layout_weights.variant("tsm-r50")
     tensors = file_of("native", one)
     there = converted(tensors, "native", between, variant="tsm-r50", shift_first="previous")
-    assert any("two groups of channels changed places" in note for note in there.notes)
+    assert any("two groups of channels were exchanged" in note for note in there.notes)
     assert there.record["network"]["settings"]["shift_first"] == "next"
     assert (
         there.tensors[

@@ -88,7 +88,7 @@ def test_the_command_and_its_wrong_uses(small: Path, tmp_path: Path, capsys) -> 
     for wrong, sentence in (
         ([str(small), out, "--clip-size", "2x16x16"], "needs --graph target"),
         ([*words, "--to", "native"], "cannot be combined"),
-        ([*words[:4], "--clip-size", "16"], "is no clip size"),
+        ([*words[:4], "--clip-size", "16"], "is not a clip size"),
         ([str(small), str(tmp_path / "out.pth"), "--graph", "target"], "is an .onnx or a .pt2"),
     ):
         assert main([*wrong, *tables, "--force"]) == 2
