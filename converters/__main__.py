@@ -8,7 +8,7 @@ INTERRUPTED = 130
 
 
 def main() -> int:
-    """Run the command line and return its exit code. An interruption is no traceback, even while modules load."""
+    """Run the command line and return its exit code. An interruption is not a traceback, even while modules load."""
     try:
         from converters.cli.main import main
 

@@ -94,7 +94,7 @@ class Refused(ConverterError):
 
 
 class AnotherNetwork(Refused):
-    """The file holds a network that is none of ours, and which it is is known."""
+    """The file holds a known network that is not one of ours."""
 
 
 class UsageError(ConverterError):

@@ -145,7 +145,7 @@ class OpenCheckpoint(Mapping[str, LazyArray]):
         return printable(f"<{self.path}: {state}{self.container}, {len(self)} arrays: {names}{more}>")
 
     def _missing(self, name: object) -> str:
-        """What to say of a name that is no array's."""
+        """What to say of a name that is not an array's."""
         if name in self._checkpoint.other_values:
             kind = self._checkpoint.other_values[str(name)].kind
             return f"{short_name(name)} is not an array that numpy can hold, but {kind}"
@@ -165,6 +165,6 @@ def open_checkpoint(
     path of a state dict in a PyTorch file, or the averages in a TensorFlow checkpoint, where not the plain weights are
     wanted; without ``checksum`` the file's own checksums are not compared. Names, axes and values are the file's own.
 
-    Raises `BadInput` for a file that is no checkpoint, or is damaged.
+    Raises `BadInput` for a file that is not a checkpoint, or is damaged.
     """
     return OpenCheckpoint(open_file(os.fspath(path), entry=entry, checksum=checksum))

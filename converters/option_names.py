@@ -65,7 +65,7 @@ def in_python(text: str) -> str:
 
 
 def in_manifest(text: str, keys: Container[str]) -> str:
-    """A message with its options as keys of a manifest's row: ``'variant'``, ``check = true``. What is none of the
+    """A message with its options as keys of a manifest's row: ``'variant'``, ``check = true``. Whatever is none of the
     ``keys`` stays as it is."""
     spelling = _Spelling(
         value=lambda key, value: f"{key} = {value}",

@@ -154,7 +154,7 @@ def compare(file: RealFile, path: Path, python: str) -> tuple[str, str]:
             ours(path, file.kind)
         except BadInput as error:
             return "refused", error.what
-        return "DIFFERS", "was read, and is no checkpoint"
+        return "DIFFERS", "was read, and is not a checkpoint"
     real = theirs(path, file.kind, python)
     if isinstance(real, str):
         return "skipped", f"no library here: {real}"

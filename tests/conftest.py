@@ -128,7 +128,7 @@ def run_process(tmp_path):
 
 @pytest.fixture(params=["cpu", pytest.param("cuda", marks=pytest.mark.cuda)])
 def device(request):
-    """Each device in turn, TF32 off: its ten bits of mantissa are no float32."""
+    """Each device in turn, TF32 off: its ten bits of mantissa are not float32."""
     import torch
 
     if request.param == "cuda" and not torch.cuda.is_available():

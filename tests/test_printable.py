@@ -32,7 +32,7 @@ itself.append(itself)
 NAMES = {
     "text": ("conv1.weight", "conv1.weight"),
     "bytes": (b"conv1_w", "conv1_w"),
-    "bytes that are no text": (b"\xff\x00", r"\xff\x00"),
+    "bytes that are not text": (b"\xff\x00", r"\xff\x00"),
     "number": (7, "7"),
     "float": (1.5, "1.5"),
     "None": (None, "None"),

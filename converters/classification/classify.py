@@ -95,8 +95,9 @@ def classify(
     cube, for the networks that subtract one. ``layout`` and what follows are those of `load_model`. No more frames are
     decoded than the clips need, and only those of the clips are in memory, however long the video is.
 
-    Raises `BadInput` for a file that is no video or no checkpoint, `Refused` for a network that does not classify
-    frames or a video that is too large, `UsageError` for a wrong call, `ConverterError` without PyTorch or PyAV.
+    Raises `BadInput` for a file that is neither a video nor a checkpoint, `Refused` for a network that does not
+    classify frames or a video that is too large, `UsageError` for a wrong call, `ConverterError` without PyTorch or
+    PyAV.
     """
     if not 1 <= clips <= MOST_CLIPS:
         raise UsageError(f"{clips} clips were requested; 1 to {MOST_CLIPS} are possible")

@@ -85,7 +85,7 @@ class _Nameless:
 def opened(path: str) -> Iterator[Any]:
     """A container with a video stream. It reads nothing but this file: it is given the open file and no protocols."""
     av = _require_av()
-    SourceFile(path).close()  # its errors, for what is no regular file
+    SourceFile(path).close()  # its errors, for what is not a regular file
     try:
         with (
             open(path, "rb") as file,

@@ -254,7 +254,7 @@ def mapped_record(
 
 
 def _counter(mapping: UserMapping, pair: Pair, tensors: Mapping[str, Tensor]) -> str | None:
-    """The batch counter beside a row's variance in the file; None where there is none, or it is no counter."""
+    """The batch counter beside a row's variance in the file; None where there is none, or it is not a counter."""
     if mapping.left.format != "pytorch" or not pair.left.endswith(".running_var"):
         return None
     name = pair.left.removesuffix("running_var") + BATCHES

@@ -92,7 +92,7 @@ def recorded_factors(
 
 
 def _row(name: str, dtype: str, shape: list[int], steps: str) -> Row:
-    """The row of a factor. Raises `KeyError`, `TypeError` or `ValueError` for what is none."""
+    """The row of a factor. Raises `KeyError`, `TypeError` or `ValueError` for anything else."""
     if dtype not in FLOATS or len(shape) > 8 or any(size != 1 for size in shape):
         raise ValueError(name)
     ops = (AddUlps(steps=unpack(steps, ITEMSIZE[dtype])),) if steps else ()

@@ -41,7 +41,7 @@ if TYPE_CHECKING:
     from .operations.base import Operation
     from .plan import Plan
 
-FORM = ("nested", "dialect", "net", "layers", "stored_names", "version", "device", "paddle")
+FORM = ("nested", "dialect", "net", "layers", "stored_names", "version", "device", "other_arrays", "paddle")
 """The details of a file's form that the way back restores. They are recorded in ``origin`` alone."""
 
 EPS_DIGITS = 15
@@ -329,7 +329,7 @@ def undo_operations(
 
 def refuse_foreign_steps(match: Match, provenance: Mapping[str, Any] | None) -> None:
     """Raise `BadInput` for a record that undoes what our own conversion never does to this network: weights scaled that
-    make up for no setting, or by another number of rows, or steps of tensors that are no variances."""
+    make up for no setting, or by another number of rows, or steps of tensors that are not variances."""
     restore = (provenance or {}).get("restore") or {}
     moved = restore.get("moved") or {"settings": {}, "tensors": {}}
     lines = match.variant.table.folded_settings

@@ -107,6 +107,12 @@ def _scaled(value: Any) -> bool:
     )
 
 
+def _array_form(value: Any) -> bool:
+    """A list of the version of MXNet's array and the type and number of its device."""
+    return list_of(_INT32)(value) and len(value) == 3 and integer(0, 3)(value[0])
+
+
+_INT32 = integer(-(1 << 31), (1 << 31) - 1)
 _DETAILS = {
     "nested": is_flag,
     "dialect": _text,
@@ -118,7 +124,8 @@ _DETAILS = {
     ),
     "stored_names": list_of(_text),
     "version": integer(0, 3),
-    "device": lambda value: list_of(integer(-(1 << 31), (1 << 31) - 1))(value) and len(value) == 2,
+    "device": lambda value: list_of(_INT32)(value) and len(value) == 2,
+    "other_arrays": map_of(_array_form),
 }
 _RECORD = fields(
     {

@@ -88,9 +88,9 @@ def released(
     files by name and kind (`file_digests`); files are read if a kind that is needed is not among them. Without
     ``archive`` it is known that no file is inside another.
 
-    Where they are no release's, a PyTorch file of a network that was released is converted to the release's form, in a
-    temporary folder. That counts only if the file is, bit for bit, what the result converts to: what its record says
-    could make any tensors the release's.
+    Where they are not a release's, a PyTorch file of a network that was released is converted to the release's form,
+    in a temporary folder. That counts only if the file is, bit for bit, what the result converts to: what its record
+    says could make any tensors the release's.
     """
     held = [
         release

@@ -166,7 +166,7 @@ def _takes_other_clips(variant: Variant, source: LayoutTable, target: LayoutTabl
     chosen = [name for name, values in variant.table.given.items() if name in after and 0 not in values]
     return any(
         before[name] != after[name] and follows(variant, name, before[name], after[name])
-        for before in layout_settings(source, variant)
+        for before in layout_settings(source, variant, of_files=True)
         for name in chosen
     )
 
@@ -190,7 +190,7 @@ def _settings_to_choose(
             for name, value in own_settings_apart(before, target, variant).items()
             if not follows(variant, name, before[name], value)
         }
-        for before in (_with_clips(own, clips) for own in layout_settings(source, variant))
+        for before in (_with_clips(own, clips) for own in layout_settings(source, variant, of_files=True))
     ]
 
 

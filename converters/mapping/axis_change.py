@@ -80,7 +80,7 @@ class AxisChange(Record):
 
 def parse_axes(check: Check, where: str, text: object, sizes: object) -> AxisChange:
     """``"D H W I O -> O I D H W"``, or ``"O (C H W) -> O (H W C)"`` and a table of sizes."""
-    check.that(isinstance(text, str) and len(str(text)) < LONGEST, where, "axes must be a text")
+    check.that(isinstance(text, str) and len(str(text)) < LONGEST, where, "axes must be a string")
     left_text, arrow, right_text = str(text).partition("->")
     left, right = _parse_side(left_text), _parse_side(right_text)
     check.that(

@@ -33,7 +33,7 @@ OUTSIDE = "\0"
 class Selection(NamedTuple):
     """One way to take a file's names: ``names`` are to be mapped, each with the file's own, ``dropped`` are left out.
 
-    Of these ``told`` are those that the user dropped, and ``aside`` those that are no weights, each with what it
+    Of these ``told`` are those that the user dropped, and ``aside`` those that are not weights, each with what it
     belongs to. ``wrappers`` are left out inside the names.
     """
 
@@ -55,7 +55,7 @@ class FileNames(NamedTuple):
 
 
 class Selections:
-    """The ways to take a file's names, the plainest first: as they are; without those that are no weights; without
+    """The ways to take a file's names, the plainest first: as they are; without those that are not weights; without
     wrappers inside them. Each is found when it is asked for, and once.
 
     ``layout_format`` is the format of the layouts that it is to be read as, ``others`` are names of values that are not

@@ -74,7 +74,7 @@ def found_folders() -> tuple[str, ...]:
 
 
 def folder_errors() -> tuple[TableError, ...]:
-    """What the environment or a package names that is no folder of tables. It is passed over."""
+    """What the environment or a package names that is not a folder of tables. It is passed over."""
     return _found(os.environ.get(VARIABLE, ""), tuple(sys.path))[1]
 
 
@@ -98,7 +98,7 @@ _HINT = f"a folder of tables has {', '.join(PARTS[:-1])} or {PARTS[-1]}"
 
 
 def _what_is_wrong(path: str) -> str:
-    """Why a path is no folder of tables; "" where it is one."""
+    """Why a path is not a folder of tables; "" where it is one."""
     if not os.path.isdir(path):
         return "is not a folder of tables: it does not exist"
     if not any(os.path.exists(os.path.join(path, part)) for part in PARTS):

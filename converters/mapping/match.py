@@ -49,7 +49,7 @@ class Match(Record):
     ``slots`` are in state-dict order. ``prefix`` is the prefix of the file's names, ``names`` are those that the slots
     have in the file where that prefix does not say so, and ``wrappers`` the parts of names that were left out.
     ``dropped`` are the file's tensors that are left out, ``counters`` its batch counters. Of those left out, ``told``
-    are the user's, and ``aside`` are no weights, each with what it belongs to; the others are the layout's to ignore.
+    are the user's, and ``aside`` are not weights, each with what it belongs to; the others are the layout's to ignore.
     If several variants fit, ``choices`` are their names and ``variant`` is the first; ``also`` are those that a file is
     taken for only if that is asked for (`Support.if_asked`). ``partial`` means that the file
     holds a part of the network: the network has more tensors than ``slots``.

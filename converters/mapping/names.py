@@ -57,7 +57,7 @@ def families(layout: LayoutTable) -> list[str]:
 def tensor_slots(
     layout: LayoutTable, variant: Variant, sizes: Mapping[str, int], present: Mapping[str, bool]
 ) -> Iterator[TensorSlot]:
-    """Every tensor of a variant under both names, in state-dict order; a module's `DIVISOR`, which is no tensor of
+    """Every tensor of a variant under both names, in state-dict order; a module's `DIVISOR`, which is not a tensor of
     the network, comes before its own.
 
     ``present`` says for each optional part whether it is there, and of the head if it is not. A tensor with further

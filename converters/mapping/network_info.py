@@ -120,7 +120,7 @@ def network_info(
 
 def _of_one_number(layout: LayoutTable, variant: Variant, asked: dict[str, Any]) -> dict[str, Any]:
     """The settings that a user asks for, with those that the layout's code takes from the same number as one of them.
-    Raises `UsageError` where they differ, or where it is no number for it."""
+    Raises `UsageError` where they differ, or where it is out of its range."""
     row = layout.support_for(variant.name).one_number
     if not any(name in asked for name in row.settings):
         return asked
@@ -246,10 +246,10 @@ def model_name_in(layout: LayoutTable, network: Mapping[str, Any]) -> str | None
 
 
 def layout_settings(
-    layout: LayoutTable, variant: Variant, sizes: Mapping[str, int] | None = None
+    layout: LayoutTable, variant: Variant, sizes: Mapping[str, int] | None = None, *, of_files: bool = False
 ) -> list[dict[str, Any]]:
     """The settings of a layout's own networks of a variant: one set for each of its models that fit ``sizes``, or one
-    set if it lists no model."""
+    set if it lists no model. With ``of_files`` they are those that a file is taken for without being asked."""
     own = own_settings(layout, variant)
     rows = [
         row
@@ -257,6 +257,8 @@ def layout_settings(
         if is_for(row.variants, variant.name)
         and (sizes is None or all(sizes[size] in allowed for size, allowed in row.sizes.items()))
     ]
+    if of_files:
+        rows = [row for row in rows if not row.if_asked] or rows
     return [_with_model(own, row) for row in rows] or [own]
 
 

@@ -86,7 +86,7 @@ def field_types(record: type[Record]) -> dict[str, Any]:
     return {name: types[name] for name in record.fields}
 
 
-_SCALARS = {str: "a text", int: "a whole number", float: "a number", bool: "true or false"}
+_SCALARS = {str: "a string", int: "a whole number", float: "a number", bool: "true or false"}
 
 
 def value_of(type_: Any, raw: object, key: Key) -> Any:

@@ -137,7 +137,7 @@ def _json_type(type_: Any) -> dict[str, Any]:
     return {"type": _NAMES[type_]}
 
 
-_WORDS = {str: "text", int: "number", float: "number", bool: "true or false"}
+_WORDS = {str: "string", int: "number", float: "number", bool: "true or false"}
 
 
 def _words(type_: Any) -> str:

@@ -127,7 +127,7 @@ def _parsed(table: Mapping[str, Any], *, checked: bool) -> Iterator[Release]:
             try:
                 yield _release(name, zoo, row)
             except (LookupError, ValueError, AttributeError, TypeError) as error:
-                raise Fault((name, "files", place), f"is no release: {error}") from None
+                raise Fault((name, "files", place), f"is not a release: {error}") from None
 
 
 def _release(name: str, zoo: Mapping[str, Any], row: Mapping[str, Any]) -> Release:

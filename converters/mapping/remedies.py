@@ -117,7 +117,7 @@ def _without(
     if match is None:
         return ""
     if match.sizes["classes"]:
-        return f"if they are no weights of the network, leave them out: {_options(patterns)}"
+        return f"if they are not weights of the network, leave them out: {_options(patterns)}"
     return f"to convert the rest, without a head: {_options(patterns)}"
 
 

@@ -1,6 +1,6 @@
 """Names that training leaves among a network's weights: buffers of losses, metrics and profilers, optimizers' slots.
 
-They are told by their names and their shapes. A matrix in a loss may be a classifier, so it is none of them.
+They are told by their names and their shapes. A matrix in a loss may be a classifier, so it is not counted among them.
 """
 
 from __future__ import annotations
@@ -78,7 +78,7 @@ _SCALAR = (
 
 
 def left_aside(layout_format: str, tensors: Mapping[str, Tensor], others: Iterable[str]) -> dict[str, str]:
-    """The names that are no weights, in the file's order, each with what it is in words. ``others`` are names
+    """The names that are not weights, in the file's order, each with what it is in words. ``others`` are names
     of values that are not tensors."""
     if layout_format == "pytorch":
         text = "\n".join(tensors).lower()
@@ -121,7 +121,7 @@ def beside_the_network(tensors: Mapping[str, Tensor]) -> dict[str, str]:
 
 
 def _may_be_a_weight(name: str, tensor: Tensor) -> bool:
-    """Whether a tensor may be a parameter or a buffer of a layer. Counts and confusion matrices are none."""
+    """Whether a tensor may be a parameter or a buffer of a layer. Counts and confusion matrices are not."""
     if not tensor.shape:
         return False
     if name.rpartition(".")[2] in _PARAMETERS:
@@ -148,7 +148,7 @@ def _of_tensorflow(tensors: Mapping[str, Tensor], others: Iterable[str]) -> Iter
             continue
         elif re.fullmatch(_SCALAR, leaf):
             yield name, COUNTERS
-        elif re.search(_AVERAGE, leaf):  # of a loss, which is no variable itself
+        elif re.search(_AVERAGE, leaf):  # of a loss, which is not a variable itself
             yield name, AVERAGES_OF_LOSSES
 
 

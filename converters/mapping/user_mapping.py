@@ -155,7 +155,7 @@ def parse_mapping(text: bytes, path: str, sha256: str = "") -> UserMapping:
     except RecursionError:
         raise MappingError("is nested too deeply", path=path) from None
     check.keys(raw, "", set(), {"title", "from", "to", "index", "tensors", "unsure"})
-    check.that(isinstance(raw.get("title", ""), str), "title", "must be a text")
+    check.that(isinstance(raw.get("title", ""), str), "title", "must be a string")
     indexes = _Indexes(check, _table(check, raw.get("index", {}), "index"))
     pairs = tuple(_pairs(check, indexes, raw, "tensors"))
     unsure = tuple(_pairs(check, indexes, raw, "unsure"))
@@ -291,7 +291,7 @@ class _Indexes:
 
 
 def _values(check: Check, where: str, raw: object) -> list[str]:
-    """A column: a list of texts or whole numbers, or a text of numbers such as ``"0-2 5 7*3"``."""
+    """A column: a list of strings or whole numbers, or a string of numbers such as ``"0-2 5 7*3"``."""
     if isinstance(raw, str):
         out: list[str] = []
         for word in raw.split():
@@ -312,7 +312,7 @@ def _values(check: Check, where: str, raw: object) -> list[str]:
             isinstance(raw, list)
             and all(isinstance(value, (str, int)) and not isinstance(value, bool) for value in raw),
             where,
-            'must be a text such as "0-3 5*2" or a list of texts and whole numbers',
+            'must be a string such as "0-3 5*2" or a list of strings and whole numbers',
         )
         listed: list[object] = raw if isinstance(raw, list) else []
         check.that(len(listed) <= MOST_ROWS, where, f"has more than {MOST_ROWS:,} values")

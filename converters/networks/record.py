@@ -18,7 +18,7 @@ class NetworkRecord:
 
     ``inputs`` are the arguments of ``forward``, in order: ``"clip"``, [N, C, T, H, W], or ``"logmels"``,
     [N, 1, 100, 40]. Detectors take regions beside them. ``test_clip`` is a small clip of odd sizes that every network
-    of the family takes, except those whose stem spans the whole clip; None where the input is no clip.
+    of the family takes, except those whose stem spans the whole clip; None where the input is not a clip.
     """
 
     build: Callable[[ModuleShapes, Settings], Network]

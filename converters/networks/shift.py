@@ -29,7 +29,7 @@ def shifted(x: Tensor, frames: int, size: int, *, next_first: bool) -> Tensor:
 
 
 def frames_of(frames: int, segments: int) -> int:
-    """The frames of one video in a clip of ``frames``. ValueError where the clip is no whole number of videos."""
+    """The frames of one video in a clip of ``frames``. ValueError where the clip is not a whole number of videos."""
     if segments and frames % segments:
-        raise ValueError(f"{frames} frames are no whole number of videos of {segments} segments")
+        raise ValueError(f"{frames} frames are not a whole number of videos of {segments} segments")
     return segments or frames

@@ -26,7 +26,7 @@ _REPOSITORY = re.compile(r"[\w-][\w.-]*/[\w-][\w.-]*")
 
 
 def require_hub(repository: str) -> Any:
-    """The package huggingface_hub, before any work. Raises `UsageError` for what is no repository's name,
+    """The package huggingface_hub, before any work. Raises `UsageError` for what is not a repository's name,
     `ConverterError` where the package is not installed."""
     if not _REPOSITORY.fullmatch(repository):
         raise UsageError(f"{short_name(repository)!r} names no repository", hint="--push OWNER/NAME")
@@ -68,7 +68,7 @@ def push(path: str, card: str, sha256: str, repository: str) -> str:
 
 @contextmanager
 def _without_bars(utils: Any) -> Iterator[None]:
-    """The package draws bars of its own, also where the output is no terminal."""
+    """The package draws bars of its own, also where the output is not a terminal."""
     if utils.are_progress_bars_disabled():
         yield
         return

@@ -39,7 +39,7 @@ def release_evidence(path: str, source: str | None, inspection: Inspection) -> E
 
     Only contents that are here prove anything: those of ``source``, whose conversion ``inspection`` is known to be, or
     the tensors of ``inspection``, the file to be published. A hash in a record is a claim. A release whose hash is not
-    that of the file of its name is none.
+    that of the file of its name does not count.
     """
     seen = _hashes([path, *([source] if source else [])])
     claimed = _claimed(inspection)

@@ -16,7 +16,7 @@ _MARKUP = {ord(character): f"&#{ord(character)};" for character in "\\`*[]|~$"} 
     ord(">"): "&gt;",
 }
 _PLACES = (
-    (re.compile(r"(?<![^\W_])_|_(?![^\W_])"), "&#95;"),  # within a word it is no emphasis
+    (re.compile(r"(?<![^\W_])_|_(?![^\W_])"), "&#95;"),  # within a word it is not an emphasis
     (re.compile(r"@"), "&#64;"),
     (re.compile(r":(?=/)"), "&#58;"),
     (re.compile(r"(?i)(?<=www)\."), "&#46;"),

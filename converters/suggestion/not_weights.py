@@ -153,7 +153,7 @@ def _is_one(tensor: Tensor) -> bool:
 
 
 def _is_plain(format_: str, value: OtherValue) -> bool:
-    """Whether what is not converted is no weight either: a plain value, a text, or in a graph an integer."""
+    """Whether what is not converted is not a weight either: a plain value, a text, or in a graph an integer."""
     if not value.is_tensor or value.kind.startswith(_TEXTS):
         return True
     return format_ in ("caffe2-pickle", "onnx") and value.kind in _GRAPH_INTEGERS

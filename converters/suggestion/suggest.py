@@ -41,7 +41,7 @@ CHANNELS_LAST = ("tensorflow",)
 @dataclass(frozen=True, slots=True, kw_only=True, repr=False)
 class Suggestion(Shown):
     """A proposed mapping. ``rows`` are its pairs, each with its evidence and, where it is not sure, the doubt.
-    ``dropped`` are names, or patterns of names, that are no weights."""
+    ``dropped`` are names, or patterns of names, that are not weights."""
 
     left: str
     right: str

@@ -52,7 +52,7 @@ def run_reference(
         if options.clip is None:
             raise NotRun(f"the network does not take a clip of noise: {why}") from None
         raise BadInput(
-            f"is no clip for this network: {why}", path=os.fspath(options.clip), hint="choose another clip"
+            f"is not a clip for this network: {why}", path=os.fspath(options.clip), hint="choose another clip"
         ) from None
     if not values:
         raise Refused("the network has no blocks", path=source.checkpoint.path)

@@ -185,7 +185,7 @@ def mutate_table(data: bytes, rng: Random) -> bytes:
 
 
 def protobuf_fields(data: bytes) -> list[tuple[int, int, Any]] | None:
-    """The fields of a message as (number, wire type, value), or None if it is no message."""
+    """The fields of a message as (number, wire type, value), or None if it is not a message."""
     fields: list[tuple[int, int, Any]] = []
     at = 0
     try:

@@ -286,7 +286,7 @@ def test_work_is_limited(video, monkeypatch, limit, value, error, message):
 
 
 def bad_files(folder, video):
-    """What is no video, and what would have other files read."""
+    """What is not a video, and what would have other files read."""
     (folder / "text.mp4").write_text("not a video")
     (folder / "empty.mp4").write_bytes(b"")
     (folder / "list.m3u8").write_text(f"#EXTM3U\n#EXTINF:1,\n{video}\n#EXT-X-ENDLIST\n")

@@ -6,7 +6,7 @@ from __future__ import annotations
 import itertools
 import json
 import shutil
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pytest
@@ -217,10 +217,12 @@ def test_a_file_that_lacks_a_tensor_is_told_its_own_name(tmp_path: Path) -> None
     ]
 
 
-def test_module_prefixes_and_another_version_come_back(tmp_path: Path) -> None:
+@pytest.mark.parametrize("forms", [[(1, (2, 0))], [(2, (1, 0)), (2, (2, 1)), (0, (1, 0)), (2, (1, 0))]])
+def test_prefixes_versions_and_devices_come_back(tmp_path: Path, forms: list[Any]) -> None:
     arrays = stored(ALL)
     prefixed = [("aux:" if "running" in name else "arg:") + name for name in arrays]
-    data = listed((array(one, 1, (2, 0)) for one in arrays.values()), prefixed)
+    each = zip(arrays.values(), itertools.cycle(forms), strict=False)
+    data = listed((array(one, *form) for one, form in each), prefixed)
     (tmp_path / "x.params").write_bytes(data)
     convert(tmp_path / "x.params", tmp_path / "out.safetensors", source="tiny-mxnet")
     convert(tmp_path / "out.safetensors", tmp_path / "back.params", to="tiny-mxnet")

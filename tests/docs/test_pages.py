@@ -2,7 +2,7 @@
 
 Every page is tested: README.md and its neighbours, docs/*.md and mappings/README.md. A fenced block of `sh`,
 `console`, `python`, `toml`, `json` or `yaml` is checked by its kind. ```` ```python no-run ```` is only compiled, and a
-```` ```toml fragment ```` is no whole document.
+```` ```toml fragment ```` is not a whole document.
 """
 
 from __future__ import annotations

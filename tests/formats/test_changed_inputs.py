@@ -32,7 +32,7 @@ def changed(file: SourceFile) -> bool:
 
 
 def notices(seed: Seed, folder: Path) -> bool | None:
-    """Whether a change of each of the files is noticed; None for files that are no checkpoint."""
+    """Whether a change of each of the files is noticed; None for a file that is not a checkpoint."""
     for name, content in seed.files.items():
         (folder / name).write_bytes(content)
     try:

@@ -42,6 +42,16 @@ def test_damaged_text(text):
         parse_provenance(text, "x")
 
 
+@pytest.mark.parametrize("form", [[2, 1], [4, 1, 0], [2, 1, 1 << 31], [2, 1, None], 2], ids=str)
+def test_a_wrong_form_of_an_array_of_mxnet(record, form):
+    given = copy.deepcopy(record)
+    given["origin"]["details"]["other_arrays"] = {"w": [0, -1, 7]}
+    assert parse_provenance(json.dumps(given), "x") == given
+    given["origin"]["details"]["other_arrays"] = {"w": form}
+    with pytest.raises(BadInput, match="provenance"):
+        parse_provenance(json.dumps(given), "x")
+
+
 @pytest.mark.parametrize(
     "value", selection.first_of([-1, None, "x", 1e300, [], [[]], {}, {"x": {}}, True]), ids=str
 )

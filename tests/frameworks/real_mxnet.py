@@ -15,7 +15,7 @@ from mxnet.gluon import nn
 
 from converters import convert
 from converters.errors import BadInput
-from converters.formats.mxnet.writer import Form, write_params
+from converters.formats.mxnet.writer import Form, original_form, write_params
 from converters.formats.open import open_checkpoint
 from tests.helpers import seeded_weights_gluoncv
 
@@ -57,12 +57,7 @@ def written(path: Path, tensors: Sequence[Tensor], form: Form) -> None:
 def written_again(path: Path, copy: Path) -> None:
     """What is read of a file, in the form that it has."""
     with open_checkpoint(str(path)) as found:
-        form = Form(
-            version=found.details["version"],
-            device=tuple(found.details["device"]),
-            stored_names=tuple(found.details["stored_names"]),
-        )
-        written(copy, list(found.tensors.values()), form)
+        written(copy, list(found.tensors.values()), original_form(found.details))
 
 
 @pytest.mark.parametrize("deduplicate", [False, True])

@@ -117,7 +117,7 @@ def test_every_kind_of_difference(tmp_path):
 
 ODD = {
     "other bits, equal values": ([0.0, 1.0], [-0.0, 1.0], 0, 1, 0),
-    "one is no number": ([math.nan, 1.0], [1.0, 1.0], math.inf, 1, 1),
+    "one is not a number": ([math.nan, 1.0], [1.0, 1.0], math.inf, 1, 1),
     "infinities of both signs": ([math.inf, 1.0], [-math.inf, 1.0], math.inf, 1, 1),
     "the same infinity": ([math.inf, 2.0], [math.inf, 3.0], 1, 1, 1),
     "only zeros": ([0.0, 0.0], [0.0, 5.0], 5, math.nan, 1),

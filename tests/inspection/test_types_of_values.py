@@ -23,7 +23,7 @@ def unknown_network(monkeypatch):
     """No file here is a known network: to find that out would take most of the time."""
 
     def refuse(*_: object, **__: object) -> None:
-        raise Refused("is no known network")
+        raise Refused("is not a known network")
 
     monkeypatch.setattr("converters.inspection.diff.recognize", refuse)
 

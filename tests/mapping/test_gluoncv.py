@@ -115,6 +115,12 @@ def test_a_layout_that_takes_other_clips_is_not_the_same_function_of_them() -> N
     assert exactness(one, GLUONCV, load_layout("native")).kind == "exact"
 
 
+def test_models_that_files_are_taken_for_only_if_asked_say_nothing_of_a_file() -> None:
+    """Those of R101 with other numbers of slow frames, which GluonCV has no weights of."""
+    one = layout_weights.variant("slowfast-r101")
+    assert exactness(one, GLUONCV, load_layout("mmaction2")).kind == "clips"
+
+
 @pytest.mark.full
 def test_a_record_says_which_clips_the_output_takes(tmp_path: Path) -> None:
     one = layout_weights.variant("slowfast-r50")
@@ -230,6 +236,25 @@ SENTENCES = {
     "a list of arrays without names": ["0", "1", "2"],
     "a file with the parameters' own names": ["resnetv10_conv0_weight", "resnetv10_dense0_weight"],
 }
+
+
+OWN_NAMES = {
+    "ssd1_ssdanchorgenerator3_anchor_3": "an SSD detector",
+    "yolov30_yolooutputv32_conv0_weight": "a YOLOv3 detector",
+    "fasterrcnn0_rpn0_conv1_bias": "a Faster R-CNN detector",
+    "maskrcnn0_mask0_conv0_bias": "a Mask R-CNN detector",
+    "centernet0_conv4_bias": "a CenterNet detector",
+    "deeplabv30__fcnhead0_hybridsequential0_conv1_weight": "a network for semantic segmentation",
+    "mobilepose0_conv4_weight": "a network for human poses",
+}
+
+
+@pytest.mark.parametrize("name", OWN_NAMES)
+def test_a_networks_own_name_says_what_it_is(name: str) -> None:
+    names = ("resnetv1b_conv0_weight", name)  # what it was built on has a name of its own
+    tensors = {one: Tensor(one, "float32", (4,), Repeated(bytes(4), 4)) for one in names}
+    with pytest.raises(Refused, match=f"^is {OWN_NAMES[name]}, "):
+        match_file(GLUONCV, tensors)
 
 
 @pytest.mark.parametrize("sentence", SENTENCES)

@@ -1,4 +1,4 @@
-"""Files of training runs: names that are no weights, prefixes of most names, wrappers inside names, other heads."""
+"""Files of training runs: names that are not weights, prefixes of most names, wrappers inside names, other heads."""
 
 from __future__ import annotations
 

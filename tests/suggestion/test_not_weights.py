@@ -1,4 +1,4 @@
-"""What is no weight is left aside and said; what is one never vanishes; a proposal without a doubt converts."""
+"""What is not a weight is left aside and said; what is one never vanishes; a proposal without a doubt converts."""
 
 from __future__ import annotations
 

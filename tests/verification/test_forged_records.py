@@ -92,7 +92,7 @@ FORGED = {
     "another eps": with_value(0.5, "network", "settings", "bn_eps"),
     "another shift": with_value(0.25, "restore", "variance", "shift"),
     "a huge shift": with_value(1e300, "restore", "variance", "shift"),
-    "an eps that is no number": with_value(float("nan"), "origin", "bn_eps"),
+    "an eps that is not a number": with_value(float("nan"), "origin", "bn_eps"),
     "steps of a weight": with_value({"stem.0.weight": pack(b"\0" * 8)}, "restore", "variance", "steps"),
     "a text for a list": with_value("x", "notes"),
     "no restore": without("restore"),

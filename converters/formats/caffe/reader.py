@@ -88,7 +88,7 @@ class Layer(NamedTuple):
 class CaffeModel(Record):
     """A model's weights in the file's order. ``tensors`` are named ``LAYER/0``, ``LAYER/1`` ... and have the shapes
     that the file states; ``net`` is the network's name in the file. Of an HDF5 file, ``other_values`` are the datasets
-    that are no weights, such as gradients, and ``metadata`` the attributes."""
+    that are not weights, such as gradients, and ``metadata`` the attributes."""
 
     tensors: dict[str, Tensor]
     dialect: str

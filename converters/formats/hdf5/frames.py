@@ -26,7 +26,7 @@ def packed(head: Any, body: bytes | memoryview = b"") -> list[bytes | memoryview
 
 
 def unpacked(read: Callable[[int], bytes]) -> tuple[Any, bytes]:
-    """The next message; ``read`` gives exactly so many bytes. Raises `ValueError` for what is none."""
+    """The next message; ``read`` gives exactly so many bytes. Raises `ValueError` for anything else."""
     text, body = _LENGTHS.unpack(read(_LENGTHS.size))
     if max(text, body) > MOST:
         raise ValueError("a message is too long")

@@ -64,7 +64,7 @@ def slabs(shape: tuple[int, ...], chunk: tuple[int, ...], itemsize: int) -> Iter
 
 
 class Undecoded(NamedTuple):
-    """A dataset whose elements are no plain numbers, as h5py gives them. Needs memory for all of them."""
+    """A dataset whose elements are not plain numbers, as h5py gives them. Needs memory for all of them."""
 
     library: Library
     path: str

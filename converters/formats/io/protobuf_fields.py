@@ -76,8 +76,8 @@ def varint(data: Buffer, at: int, end: int) -> tuple[int, int]:
 def text(data: Buffer, field: Field) -> str:
     """A string field's text. Raises `Damaged`."""
     if field.wire != BYTES:
-        raise Damaged("a number where a text belongs")
+        raise Damaged("a number where a string belongs")
     try:
         return bytes(data[field.start : field.end]).decode("utf-8")
     except UnicodeDecodeError:
-        raise Damaged("a text that is not UTF-8") from None
+        raise Damaged("a string that is not UTF-8") from None

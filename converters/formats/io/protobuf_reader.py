@@ -126,7 +126,7 @@ class Wire:
     def text(self, field: Field, limit: int = 1000) -> str:
         """A string field. Raises `BadInput` if it is longer than ``limit`` bytes or not UTF-8."""
         if field.wire != BYTES:
-            raise self.damaged("has a name that is not a text", field.offset)
+            raise self.damaged("has a name that is not a string", field.offset)
         if field.size > limit:
             raise self.damaged(f"has a name of {field.size:,} bytes", field.offset)
         try:

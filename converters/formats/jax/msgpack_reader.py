@@ -228,7 +228,7 @@ class _Reader:
         if kind == "number" and isinstance(number, int):
             return str(number)
         if kind not in ("text", "bytes"):
-            raise self.bad("has a key that is not a text")
+            raise self.bad("has a key that is not a string")
         assert isinstance(number, int)
         if number > _KEY:
             raise self.bad(f"has a key of {number:,} bytes")
@@ -239,7 +239,7 @@ class _Reader:
         try:
             return raw.decode("utf-8")
         except UnicodeDecodeError:
-            raise self.bad("has a text that cannot be decoded") from None
+            raise self.bad("has a string that cannot be decoded") from None
 
     def text(self, kind: str, length: int) -> object:
         """A text or bytes; long ones stay in the file."""

@@ -29,7 +29,7 @@ _LONGEST = 1 << 32
 
 
 def write(outputs: Sequence[Output], content: Content) -> None:
-    """Write one file. Raises `Refused` for names that are no nested dictionaries."""
+    """Write one file. Raises `Refused` for names that are not nested dictionaries."""
     from .slash_keys import slash_keys_of
 
     (out,) = outputs

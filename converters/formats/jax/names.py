@@ -72,7 +72,7 @@ class Flat:
                 keys = self._keys(key)
                 if keys in seen:
                     raise self._bad(
-                        f"has the key {short_name('/'.join(keys))} twice, as a number and as a text"
+                        f"has the key {short_name('/'.join(keys))} twice, as a number and as a string"
                     )
                 seen.add(keys)
                 yield from self._walk(inner, path + keys)
@@ -92,7 +92,7 @@ class Flat:
         if not keys or None in keys:
             from converters.formats.pickle.keys import key_text
 
-            raise self._bad(f"has a key that is not a text: {short_name(key_text(key))}")
+            raise self._bad(f"has a key that is not a string: {short_name(key_text(key))}")
         return tuple(text for text in keys if text is not None)
 
     def _bad(self, what: str) -> BadInput:

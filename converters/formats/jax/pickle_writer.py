@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 
 def write(outputs: Sequence[Output], content: Content) -> None:
-    """Write one file. Raises `Refused` for names that are no nested dictionaries."""
+    """Write one file. Raises `Refused` for names that are not nested dictionaries."""
     (out,) = outputs
     tree = nested(content.tensors, slash_keys_of(content))
     writer = PickleWriter(out, content.progress)

@@ -8,8 +8,8 @@ the number of names, and each name with its length before it. An array's header 
     2, 3          magic (u32), storage type (i32), ndim (i32), sizes (i64)
 
 Then come the device's type and number (i32 each), the type flag (i32) and the elements, in C order. An array without
-axes is none in the versions before 3, and nothing follows it; in version 3, of NumPy's shapes, it is a scalar, and ndim
-or a size of -1 means none. Source: apache/mxnet@b84609d, ``src/ndarray/ndarray.cc`` lines 1855 to 2145,
+axes is empty in the versions before 3, and nothing follows it. In version 3, of NumPy's shapes, it is a scalar, and an
+ndim or size of -1 means an empty array. Source: apache/mxnet@b84609d, ``src/ndarray/ndarray.cc`` lines 1855 to 2145,
 ``include/mxnet/tuple.h`` line 377; files that MXNet 1.9.1 wrote are the same.
 """
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from typing import TYPE_CHECKING, Any
 
 from converters.errors import BadInput
@@ -11,6 +12,7 @@ from converters.formats.sniff import HEAD
 from converters.printable import short_name
 from converters.tensor import Held
 
+from .ndarray_list import CPU
 from .reader import read_params
 
 if TYPE_CHECKING:
@@ -90,13 +92,19 @@ def _metadata(contents: ParamsFile) -> dict[str, OtherValue]:
 
 
 def _form(contents: ParamsFile) -> dict[str, Any]:
-    """What the way back restores: the names as stored, in order, and the arrays' version and device where all have the
-    same."""
-    versions = {array.version for array in contents.arrays}
-    devices = {array.device for array in contents.arrays if array.device is not None}
-    form: dict[str, Any] = {"stored_names": list(contents.stored_names)}
-    if len(versions) == 1:
-        form["version"] = versions.pop()
-    if len(devices) == 1:
-        form["device"] = list(devices.pop())
-    return form
+    """What the way back restores: the names as stored, in order; the version and the device that most arrays have, and
+    those of the others."""
+    forms = Counter((array.version, array.device) for array in contents.arrays if array.device is not None)
+    common = max(forms, key=forms.__getitem__, default=(2, CPU))
+    others = {
+        name: [array.version, *array.device]
+        for name, array in zip(contents.stored_names, contents.arrays, strict=False)
+        if array.device is not None and (array.version, array.device) != common
+    }
+    version, device = common
+    form: dict[str, Any] = {
+        "stored_names": list(contents.stored_names),
+        "version": version,
+        "device": list(device),
+    }
+    return {**form, "other_arrays": others} if others else form

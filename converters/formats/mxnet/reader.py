@@ -23,13 +23,13 @@ if TYPE_CHECKING:
 _LONGEST_NAME = 1 << 12  # bytes
 _NAMES = 16 << 20  # bytes of all names
 _HEADER = 4 + 4 + 4 + 8 * AXES + 12  # bytes of the longest header
-_LEAST = 4 + 4  # bytes of the shortest array, one before version 1 that is none
+_LEAST = 4 + 4  # bytes of the shortest array, an empty one before version 1
 _NONE = OtherValue(kind="array without a shape")
 
 
 class Array(NamedTuple):
     """An array: its version, the dtype's name, the shape, the type and number of the device that it was on, and its
-    bytes. One that is none has neither shape, device nor bytes."""
+    bytes. An empty one has neither shape, device nor bytes."""
 
     version: int
     dtype: str = ""
@@ -41,7 +41,7 @@ class Array(NamedTuple):
 class ParamsFile(Record):
     """A file's arrays by name, in its order; those of a list without names have their numbers as names.
 
-    ``other_values`` are arrays that are none, and those of dtypes that are not converted. ``stored_names`` are the
+    ``other_values`` are empty arrays, and those of dtypes that are not converted. ``stored_names`` are the
     names as they are in the file, where all have one of Module's prefixes before them. ``arrays`` are all arrays.
     """
 
@@ -189,5 +189,5 @@ def _number(file: SourceFile, offset: int) -> int:
 
 def _bad(file: SourceFile, what: str, place: int | None = None) -> BadInput:
     where = "" if place is None else f"array {place}"
-    hint = "the file is damaged, or is no MXNet parameter file; fetch it again"
+    hint = "the file is damaged, or is not an MXNet parameter file; fetch it again"
     return BadInput(what, path=file.path, where=where, hint=hint)

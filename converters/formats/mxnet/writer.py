@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from struct import pack
+from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
 
 from converters.errors import Refused
@@ -30,26 +31,33 @@ _WIDEST_BEFORE_1 = 1 << 32
 
 
 class Form(Record):
-    """How a list is written: the version of its arrays and the device that they are said to have been on; the names in
-    the file, in order, of which it may have more or fewer."""
+    """How a list is written: the version of its arrays and the device that they are said to have been on, and both of
+    the arrays that have others, by their names in the file; these names, in order, of which it may have more or
+    fewer."""
 
     version: int = 2
     device: tuple[int, int] = CPU
     stored_names: tuple[str, ...] = ()
+    other_arrays: Mapping[str, tuple[int, tuple[int, int]]] = MappingProxyType({})
 
 
 def write(outputs: Sequence[Output], content: Content) -> None:
     """Write a ``.params``, in the form of the original file if that had this layout."""
     (out,) = outputs
-    form = _form(content.original) if content.same_layout else Form()
+    form = original_form(content.original) if content.same_layout else Form()
     write_params(out, content.tensors, form, progress=content.progress)
 
 
-def _form(original: Mapping[str, Any]) -> Form:
+def original_form(original: Mapping[str, Any]) -> Form:
+    """The form of a file, from its `Checkpoint.details`."""
     return Form(
         version=original.get("version", 2),
         device=tuple(original.get("device", CPU)),
         stored_names=tuple(original.get("stored_names", ())),
+        other_arrays={
+            name: (version, (kind, number))
+            for name, (version, kind, number) in original.get("other_arrays", {}).items()
+        },
     )
 
 
@@ -67,7 +75,8 @@ def write_params(
     out.write(pack("<3Q", LIST_MAGIC, 0, len(order)))
     for name in order:
         tensor = by_name[name]
-        out.write(_header(tensor, form))
+        in_file = stored.get(name, name)
+        out.write(_header(tensor, *form.other_arrays.get(in_file, (form.version, form.device))))
         for chunk in tensor.data.chunks():
             out.write(chunk)
             if progress is not None:
@@ -75,9 +84,9 @@ def write_params(
     out.write(pack("<Q", len(order)) + names)
 
 
-def _header(tensor: Tensor, form: Form) -> bytes:
+def _header(tensor: Tensor, version: int, device: tuple[int, int]) -> bytes:
     """What stands before an array's elements."""
-    version, shape = form.version, tensor.shape
+    shape = tensor.shape
     if version < _NUMPY_SHAPES and (not shape or 0 in shape):
         what = "a scalar" if not shape else "an array without elements"
         raise Refused(
@@ -94,7 +103,7 @@ def _header(tensor: Tensor, form: Form) -> bytes:
     start = pack("<I", _MAGICS[version]) if version else b""
     start += pack("<i", DENSE) if version > 1 else b""
     sizes = pack(f"<{len(shape)}{'q' if version else 'I'}", *shape)
-    return start + pack("<i", len(shape)) + sizes + pack("<3i", *form.device, _FLAGS[tensor.dtype])
+    return start + pack("<i", len(shape)) + sizes + pack("<3i", *device, _FLAGS[tensor.dtype])
 
 
 def _name(name: str) -> bytes:

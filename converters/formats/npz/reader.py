@@ -95,7 +95,7 @@ def read_npz(file: SourceFile, *, checksum: bool = True) -> NpzFile:
         name = member.name.removesuffix(".npy")
         if name == member.name and not is_array(file, member):
             others.append(name)
-            other_values[name] = OtherValue(kind="a file that is no array", data=_stored(file, member, 0))
+            other_values[name] = OtherValue(kind="a file that is not an array", data=_stored(file, member, 0))
             continue
         if name in tensors or name in other_values or name in empty:
             raise BadInput(
@@ -197,11 +197,11 @@ def read_npy(file: SourceFile) -> Tensor:
 
 
 def no_checkpoint(file: SourceFile) -> BadInput:
-    """The error for an ``.npy``, which is no checkpoint whatever it holds."""
+    """The error for an ``.npy``, which is not a checkpoint whatever it holds."""
     try:
         descr = _only_header(file).descr
     except BadInput:
-        descr = ""  # a damaged one is no checkpoint either
+        descr = ""  # a damaged one is not a checkpoint either
     if descr != _OBJECTS:
         return unexpected_kind(file, "npy")
     from .objects import pickled

@@ -1,4 +1,4 @@
-"""Which inputs of ONNX's operators say how something is done: shapes, axes, indices, limits. They are no weights."""
+"""Which inputs of ONNX's operators say how something is done: shapes, axes, indices, limits. They are not weights."""
 
 from __future__ import annotations
 

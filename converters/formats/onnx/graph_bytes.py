@@ -1,4 +1,4 @@
-"""The bytes of an ONNX model that are no weights, for a comparison of two models."""
+"""The bytes of an ONNX model that are not weights, for a comparison of two models."""
 
 from __future__ import annotations
 

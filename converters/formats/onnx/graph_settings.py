@@ -52,7 +52,9 @@ def _check_strides(nodes: Sequence[Node], path: str) -> None:
         fits = isinstance(strides, (tuple, list)) and all(0 < size <= LARGEST_STRIDE for size in strides)
         if strides is not None and not fits:
             text = (
-                ", ".join(map(str, strides[:3])) if isinstance(strides, (tuple, list)) else "that are no list"
+                ", ".join(map(str, strides[:3]))
+                if isinstance(strides, (tuple, list))
+                else "that are not a list"
             )
             raise BadInput(
                 f"has a {_WITH_STRIDES[node.kind]} with strides {text}",
@@ -73,7 +75,7 @@ def norm_eps(nodes: Sequence[Node], path: str) -> dict[str, float]:
             name = _name(node)
             eps = node.attributes.get("epsilon", 1e-5)
             if not isinstance(eps, float) or not 0 <= eps <= LARGEST_EPS:
-                value = eps if isinstance(eps, (int, float)) else "that is no number"
+                value = eps if isinstance(eps, (int, float)) else "that is not a number"
                 raise BadInput(f"has a batch norm with eps {value}", path=path, where=short_name(name))
             # Stored as float32: the shortest decimal that is the same there is what was meant.
             found[name] = float(f"{eps:.6g}")

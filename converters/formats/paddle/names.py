@@ -6,7 +6,7 @@ from converters.formats.pickle.strings import encodes
 
 
 def as_text(name: object) -> str | None:
-    """A name, which Python 2 wrote as bytes; None for what is none."""
+    """A name, which Python 2 wrote as bytes; None for anything else."""
     if isinstance(name, bytes):
         try:
             return name.decode("utf-8")

@@ -47,7 +47,7 @@ class PaddleFile(NamedTuple):
 
 
 def _tuple(arguments: tuple[object, ...]) -> object:
-    """How Paddle stores a tensor in a dictionary that is no state dict: ``tuple((name, array))``."""
+    """How Paddle stores a tensor in a dictionary that is not a state dict: ``tuple((name, array))``."""
     if len(arguments) != 1 or type(arguments[0]) is not tuple:
         raise code("tuple(...)")
     return arguments[0]

@@ -754,7 +754,7 @@ def _build(machine: _Machine) -> None:
 
 
 def _instance(called: object) -> PickleError:
-    """Objects of names that are no class of the table, and by opcodes that no checkpoint makes them by."""
+    """Objects of names that are not classes of the table, and objects built in ways that no checkpoint uses."""
     return code(f"an object of {called.name}" if isinstance(called, Global) else "an object of a value")
 
 

@@ -68,7 +68,7 @@ def decode(data: bytes, coding: str) -> str | bytes:
     try:
         return data.decode(coding)
     except UnicodeDecodeError:
-        raise PickleError("has a text that cannot be decoded") from None
+        raise PickleError("has a string that cannot be decoded") from None
 
 
 def latin1(text: str) -> bytes:
@@ -76,7 +76,7 @@ def latin1(text: str) -> bytes:
     try:
         return text.encode("latin-1")
     except UnicodeEncodeError:
-        raise PickleError("has bytes written as a text with characters beyond 255") from None
+        raise PickleError("has bytes written as a string with characters beyond 255") from None
 
 
 def encodes(text: str) -> bool:
@@ -134,7 +134,7 @@ def _raw_unicode(data: bytes, last: bool) -> tuple[bytes, bytes]:
     try:
         return latin1(whole.decode("raw-unicode-escape")), rest
     except UnicodeDecodeError:
-        raise PickleError("has a text that cannot be decoded") from None
+        raise PickleError("has a string that cannot be decoded") from None
 
 
 def _utf8(data: bytes, last: bool) -> tuple[bytes, bytes]:
@@ -144,4 +144,4 @@ def _utf8(data: bytes, last: bool) -> tuple[bytes, bytes]:
     try:
         return latin1(data[:end].decode("utf-8")), data[end:]
     except UnicodeDecodeError:
-        raise PickleError("has a text that cannot be decoded") from None
+        raise PickleError("has a string that cannot be decoded") from None

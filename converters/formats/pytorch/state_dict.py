@@ -65,7 +65,7 @@ def lazy_tensors(
     attributes: Mapping[str, object] = MappingProxyType({}),
 ) -> PthFile:
     """The tensors of a state dict, and everything else by name. ``crcs`` is true if the file has checksums, and
-    ``checked`` if they are compared. ``attributes`` are those of a TorchScript module that are no tensors. Raises
+    ``checked`` if they are compared. ``attributes`` are those of a TorchScript module that are not tensors. Raises
     `BadInput` where there are no tensors."""
     found = _Found(file, swapped=swapped, checked=checked)
     other_values = {name: found.describe(entry) for name, entry in state.other_values.items()}

@@ -207,7 +207,7 @@ def by_place(values: list[object] | tuple[object, ...]) -> InertDict:
 
 def dictionary_attributes(value: dict[object, object]) -> object:
     """What a dictionary holds beside its items, which a name does not show: its class, the attributes of its object
-    (torch's ``_metadata``), and which keys are no texts. None for an ordinary dictionary."""
+    (torch's ``_metadata``), and which keys are not strings. None for an ordinary dictionary."""
     attributes = getattr(value, "attributes", None)
     keys = [key if isinstance(key, (int, bytes)) else None for key in value if type(key) is not str]
     owner = getattr(value, "name", None)
@@ -215,8 +215,8 @@ def dictionary_attributes(value: dict[object, object]) -> object:
 
 
 def _name(file: SourceFile, key: object, *, is_tensor: bool) -> str:
-    """The text of a key that is none. A long text, which stayed in the file, is read up to a bound; a tensor must not
-    have a longer one."""
+    """The text of a key that is not a string. A long text, which stayed in the file, is read up to a bound; a tensor
+    must not have a longer one."""
     from converters.formats.pickle.keys import Key, key_text
 
     if isinstance(key, bytes):

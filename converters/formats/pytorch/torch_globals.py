@@ -6,7 +6,7 @@ from copy import copy
 from functools import partial
 
 from converters.formats.pickle.known import Known
-from converters.formats.pickle.machine import Global, NamedText
+from converters.formats.pickle.machine import Global, Inert, NamedText
 from converters.formats.pickle.numpy_arrays import NAMES as ARRAY_NAMES
 from converters.formats.pickle.strings import PickleError
 from converters.tensor import ITEMSIZE
@@ -98,11 +98,22 @@ def _rebuild_from_type(arguments: tuple[object, ...]) -> object:
     return made
 
 
-class Size(tuple[int, ...]):
-    """A ``torch.Size``."""
+class Size(Inert):
+    """A ``torch.Size``. Its sizes stay where they are: what is stored once can be used in every call."""
 
-    __slots__ = ()
+    __slots__ = ("_sizes",)
     name = "torch.Size"
+
+    def __init__(self, sizes: tuple[int, ...]) -> None:
+        self._sizes = sizes
+
+    def set_state(self, state: object) -> None:
+        """A size has no state."""
+        raise PickleError("has an object of unknown form")
+
+    def made_from(self) -> tuple[int, ...]:
+        """The sizes."""
+        return self._sizes
 
 
 def _size(arguments: tuple[object, ...]) -> Size:

@@ -153,7 +153,7 @@ def _metadata(entries: object, path: str) -> dict[str, str]:
     if entries is None:
         return {}
     if type(entries) is not dict:
-        raise BadInput("has a __metadata__ that is not an object of texts", path=path)
+        raise BadInput("has a __metadata__ that is not an object of strings", path=path)
     metadata: dict[str, str] = {}
     for key, value in entries.items():
         if type(value) is not str:

@@ -47,7 +47,7 @@ def text_of(data: bytes) -> bytes:
     """The one text of a string tensor. Raises `Damaged`."""
     size, at = varint(data, 0, len(data))
     if len(data) != at + 4 + size:
-        raise Damaged("a text of another length than it claims")
+        raise Damaged("a string of another length than it claims")
     return data[at + 4 :]
 
 

@@ -70,8 +70,8 @@ class InceptionV1(FrameNetwork):
 
 
 def first_window(x: Tensor, side: int) -> Tensor:
-    """The mean of the first ``side`` rows and columns, [N, C, H, W] -> [N, C]. ValueError where windows of that size
-    side by side are none, or several."""
+    """The mean of the first ``side`` rows and columns, [N, C, H, W] -> [N, C]. ValueError unless exactly one window of
+    that size fits."""
     if any(size // side != 1 for size in x.shape[2:]):
         raise ValueError(
             f"the frames leave {x.shape[2]}x{x.shape[3]} positions, of which the last pool takes one window of "

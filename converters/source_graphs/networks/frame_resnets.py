@@ -64,8 +64,8 @@ MMACTION2 = Names(
 
 
 def recognise(tensors: Mapping[str, Shape], settings: Mapping[str, Any]) -> SourceNet | None:
-    """The test network over ``tensors`` (name to shape), or None if they are no ResNet's over frames with one of these
-    projects' names."""
+    """The test network over ``tensors`` (name to shape), or None unless they are those of a ResNet over frames under
+    one of these projects' names."""
     for names in (MIT, MMACTION2):
         stem = f"{names.stem[0]}.weight"
         scope = next((name.removesuffix(stem) for name in tensors if name.endswith(stem)), None)

@@ -89,7 +89,7 @@ STRIDED = {"B": ("0.0", "1.2"), "D": ("0.1", "1.3")}
 
 def recognise(tensors: Mapping[str, Shape], settings: Mapping[str, Any]) -> SourceNet | None:
     """The network over ``tensors`` (name to shape): of clips ``[N, C, T, H, W]`` or of frames ``[N * T, C, H, W]``.
-    None if it is none of these. Raises `Refused` if a tensor is missing."""
+    None for any other network. Raises `Refused` if a tensor is missing."""
     if not is_of_gluoncv(settings):
         return None
     try:

@@ -23,7 +23,7 @@ _STAGES = (1, 2, 3, 4)
 
 def recognise(tensors: Mapping[str, Shape], settings: Mapping[str, Any]) -> SourceNet | None:
     """The network over ``tensors`` (name to shape), of clips ``[N, C, T, H, W]``, of TSN's of frames
-    ``[N * T, C, H, W]``. None if it is none of these. Raises `Refused` if a tensor is missing."""
+    ``[N * T, C, H, W]``. None for any other network. Raises `Refused` if a tensor is missing."""
     if not is_of_gluoncv(settings):
         return None
     if "first_stage.1.gamma" in tensors:

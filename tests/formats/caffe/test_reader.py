@@ -314,7 +314,7 @@ DAMAGED = {
     "a fixed value beyond the layer": (made.message(100, b"\x0a\x01a\x25\x00") + BEHIND, "beyond the message"),
     "a layer that is a number": (made.message(1, b"n") + made.number(100, 7), "not a message"),
     "a blob that is a number": (made.message(100, made.message(1, b"a"), made.number(7, 1)), "not a message"),
-    "a name that is a number": (made.message(100, made.number(1, 1)), "not a text"),
+    "a name that is a number": (made.message(100, made.number(1, 1)), "not a string"),
     "a name that is not UTF-8": (made.message(100, made.message(1, b"\xff")), "not UTF-8"),
     "a long name": (made.message(100, made.message(1, b"x" * 2000)), "a name of 2,000 bytes"),
     "a layer without a name": (made.message(100, made.message(7, made.blob(B))), "without a name"),

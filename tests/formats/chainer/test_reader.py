@@ -259,7 +259,7 @@ HOSTILE = {
     "version 9": (b"\x93NUMPY\x09\x00" + bytes(80), "format version 9.0"),
     "a header that goes on": (b"\x93NUMPY\1\0\xff\xff{'descr'", "a header of 65,545 bytes"),
     "a header of 4 GB": (b"\x93NUMPY\2\0\xff\xff\xff\xff{'descr'", "a header of 4,294,967,307 bytes"),
-    "a header that is no dictionary": (b"\x93NUMPY\1\0\x04\0[1]\n", "header that numpy does not read"),
+    "a header that is not a dictionary": (b"\x93NUMPY\1\0\x04\0[1]\n", "header that numpy does not read"),
     "terminal codes": (npy("'\x1b[2J'", "(2,)", bytes(8)), ""),
 }
 

@@ -16,7 +16,7 @@ from converters import convert
 from converters.errors import BadInput, ConverterError, Refused
 from converters.files import SourceFile
 from converters.formats.mxnet.reader import read_params
-from converters.formats.mxnet.writer import Form, write_params
+from converters.formats.mxnet.writer import Form, original_form, write_params
 from converters.formats.open import open_checkpoint
 from converters.tensor import Held, Tensor
 from tests.helpers.mxnet_files import FLAGS, MAGIC, array, listed, params
@@ -111,7 +111,20 @@ def test_any_device_and_what_is_said_of_it(tmp_path: Path) -> None:
         assert written(list(checkpoint.tensors.values()), Form(device=(2, 3))) == data
     with opened(tmp_path, listed([array(W, device=(7, -1)), array(V)], ["w", "v"])) as checkpoint:
         assert checkpoint.metadata["the arrays' devices"].value == "cpu(0), device 7(-1)"
-        assert "device" not in checkpoint.details
+
+
+def test_an_array_of_another_version_or_device_is_written_so_again(tmp_path: Path) -> None:
+    forms = [(2, (2, 1)), (1, (2, 1)), (2, (2, 1)), (0, (1, 0)), (2, (-1, 7))]
+    arrays = [array(W + place, *form) for place, form in enumerate(forms)]
+    data = listed(arrays, [f"arg:{name}" for name in "bacde"])
+    with opened(tmp_path, data) as checkpoint:
+        assert checkpoint.details["other_arrays"] == {
+            "arg:a": [1, 2, 1],
+            "arg:d": [0, 1, 0],
+            "arg:e": [2, -1, 7],
+        }
+        tensors = sorted(checkpoint.tensors.values(), key=lambda tensor: tensor.name)
+        assert written(tensors, original_form(checkpoint.details)) == data
 
 
 def test_arrays_that_are_none(tmp_path: Path) -> None:
@@ -204,7 +217,7 @@ HOSTILE = {
     "fewer names than arrays": (listed([array(W), array(V)], ["w"]), "2 arrays and says that it has 1 names"),
     "more names than arrays": (listed([array(W)], ["w", "v"]), "1 arrays and says that it has 2 names"),
     "a long name": (listed([array(W)], ["w" * 5000]), "a name of 5,000 bytes"),
-    "a name that is no text": (listed([array(W)], [b"\xff\xfe"]), "not UTF-8"),
+    "a name that is not a text": (listed([array(W)], [b"\xff\xfe"]), "not UTF-8"),
     "a name beyond the end": (params({"w": W})[:-9] + struct.pack("<Q", 1 << 63) + b"w", "a name of"),
     "bytes after the end": (params({"w": W}) + b"\0", "1 bytes after its end"),
 }
@@ -276,7 +289,7 @@ def test_what_mxnet_wrote() -> None:
         with open_checkpoint(str(path)) as found:
             tensors = list(found.tensors.values())
             stored[path.name] = {tensor.name: tensor.tobytes() for tensor in tensors}
-            form = Form(version=found.details["version"], stored_names=tuple(found.details["stored_names"]))
+            form = original_form(found.details)
             if path.suffix == ".params" and form.stored_names:
                 assert written(tensors, form) == path.read_bytes(), path.name
     assert stored["gluon.params"] == stored["gluon-0123abcd.zip"]

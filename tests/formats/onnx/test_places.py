@@ -53,7 +53,7 @@ def branch(*initializers: TensorProto, nodes=()) -> onnx.GraphProto:
 
 
 def test_all_weights_in_constants(tmp_path: Path) -> None:
-    """As Paddle's and CNTK's exporters have them; numbers of the graph are no weights."""
+    """As Paddle's and CNTK's exporters have them; numbers of the graph are not weights."""
     nodes = [
         constant("w", value=numpy_helper.from_array(W)),
         constant("v", value_floats=V.tolist()),

@@ -256,7 +256,7 @@ LIES = {
     "no key": (by_hand(keys=(), counts=()), "lacks a storage"),
     "a key twice": (by_hand(keys=("0", "0"), counts=(4, 4)), "or that occurs twice"),
     "another key": (by_hand(keys=("1",)), "no tensor names"),
-    "a key that is no text": (by_hand(keys=(1,)), "no tensor names"),
+    "a key that is not a text": (by_hand(keys=(1,)), "no tensor names"),
     "bytes after": (by_hand(after=b"x"), "1 more bytes"),
     "another version": (by_hand(version=1002), "version"),
     "beyond the storage": (by_hand(first=b"K\x03"), "beyond"),

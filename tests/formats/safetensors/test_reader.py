@@ -102,7 +102,7 @@ HOSTILE = {
     "a field twice": (TWICE[:-1] + b',"shape":[4]}}', b"1234", "the key 'shape' occurs twice"),
     "metadata twice": (b'{"__metadata__":{},"__metadata__":{}}', b"", "'__metadata__' occurs twice"),
     # the metadata
-    "metadata a list": (b'{"__metadata__":[]}', b"", "not an object of texts"),
+    "metadata a list": (b'{"__metadata__":[]}', b"", "not an object of strings"),
     "metadata a number": (b'{"__metadata__":{"a":1}}', b"", r"not text \(key 'a'\)"),
     "metadata nested": (b'{"__metadata__":{"a":{}}}', b"", "not text"),
     "metadata no Unicode": (b'{"__metadata__":{"a":"\\ud800"}}', b"", "not valid Unicode"),

@@ -779,8 +779,8 @@ V1_LIES = {
     "slices with a gap": (
         [v1_meta(("x", 1, (8,), [extents((0, 4))])), v1_values("x", extents((0, 4)), FLOATS)], "do not make up"
     ),
-    "name that is a number": ([message(1, message(1, number(1, 5)))], "where a text belongs"),
-    "name that is not UTF-8": ([message(1, message(1, message(1, b"\xff")))], "a text that is not UTF-8"),
+    "name that is a number": ([message(1, message(1, number(1, 5)))], "where a string belongs"),
+    "name that is not UTF-8": ([message(1, message(1, message(1, b"\xff")))], "a string that is not UTF-8"),
     "a number under a name": ([v1_meta(), number(2, 1)], "a number where tensors belong"),
 }  # fmt: skip
 

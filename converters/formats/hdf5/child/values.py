@@ -20,7 +20,7 @@ def slab(dataset: Any, outer: list[int], rows: list[list[int]]) -> memoryview:
 
 
 def undecoded(dataset: Any) -> bytes:
-    """All values of a dataset whose elements are no plain numbers."""
+    """All values of a dataset whose elements are not plain numbers."""
     if dataset.is_virtual or dataset.external:
         raise BadInput("has its values in another file", where=short_name(dataset.name))
     return plain_bytes(dataset[()])
