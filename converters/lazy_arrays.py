@@ -162,8 +162,9 @@ def open_checkpoint(
     ...     checkpoint["conv1_w"].numpy()
 
     Nothing in the file runs, no framework is imported, and no array is read before it is asked for. ``entry`` is the
-    path of a state dict in a PyTorch file, or the averages in a TensorFlow checkpoint, where not the plain weights are
-    wanted; without ``checksum`` the file's own checksums are not compared. Names, axes and values are the file's own.
+    path of a state dict in a PyTorch file, or the averages in a TensorFlow or Flax file, where not the plain
+    weights are wanted; without ``checksum`` the file's own checksums are not compared. Names, axes and values are the
+    file's own.
 
     Raises `BadInput` for a file that is not a checkpoint, or is damaged.
     """

@@ -4,7 +4,10 @@ from __future__ import annotations
 
 import os
 
-_WEB = ("https", "http")
+WEB = ("https", "http")
+
+SCHEMES = (*WEB, "s3", "gs", "hf")
+"""What an address may begin with."""
 
 _HARMLESS = frozenset(
     {"dl", "download", "export", "file", "filename", "id", "path", "raw", "ref", "rev", "revision"}
@@ -28,7 +31,7 @@ def without_credentials(location: str) -> str:
     scheme = scheme.lower()
     if scheme == "hf":
         return f"{scheme}://{rest}"
-    if scheme not in _WEB:
+    if scheme not in WEB:
         host, slash, path = rest.partition("/")
         return f"{scheme}://{host.rpartition('@')[2]}{slash}{path}"
     from urllib.parse import parse_qsl, urlencode, urlsplit, urlunsplit

@@ -21,7 +21,7 @@ from fnmatch import fnmatchcase
 from itertools import groupby
 from math import prod
 from time import perf_counter
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NoReturn
 
 import numpy as np
 
@@ -30,8 +30,9 @@ sys.path.insert(0, REPOSITORY)
 
 from converters import convert, verify  # noqa: E402
 from converters.errors import ConverterError, Refused  # noqa: E402
-from converters.formats.io.atomic import replacing  # noqa: E402
-from converters.formats.registry import usual_suffix  # noqa: E402
+from converters.formats.format import Content  # noqa: E402
+from converters.formats.io.atomic import replacing_all  # noqa: E402
+from converters.formats.registry import formats_for, usual_suffix  # noqa: E402
 from converters.inspection.support_table import holding_layouts  # noqa: E402
 from converters.mapping.globs import is_for  # noqa: E402
 from converters.mapping.layout_tables import load_layout, models  # noqa: E402
@@ -122,35 +123,23 @@ def clip_shape(layout: LayoutTable, variant: Variant) -> tuple[int, ...] | None:
 
 def write(path: str, layout: LayoutTable, tensors: list[Tensor]) -> None:
     """Write a file of the layout's own format."""
-    if layout.format == "tensorflow":
-        from converters.formats.tensorflow import checkpoint_names
-        from converters.formats.tensorflow.writer import write_tensorflow
 
-        data, index = checkpoint_names(path)
-        with replacing(data, force=True) as data_out, replacing(index, force=True) as index_out:
-            write_tensorflow(data_out, index_out, tensors)
-        return
-    with replacing(path, force=True) as out:
-        if layout.format == "caffe2-pickle":
-            from converters.formats.caffe2.pickle_writer import write_caffe2_pickle
+    def nothing(*_: object) -> NoReturn:
+        raise AssertionError("source frameworks' files have no record and no graph")
 
-            write_caffe2_pickle(out, tensors)
-        elif layout.format == "caffe":
-            from converters.formats.caffe.writer import write_caffemodel
-
-            write_caffemodel(out, tensors)
-        elif layout.format == "mxnet":
-            from converters.formats.mxnet.writer import Form, write_params
-
-            write_params(out, tensors, Form())
-        elif layout.format == "paddle":
-            from converters.formats.paddle.writer import write_pdparams
-
-            write_pdparams(out, tensors, {})
-        else:
-            from converters.formats.npz.writer import write_npz
-
-            write_npz(out, tensors)
+    format_ = formats_for(layout.format)[0]
+    content = Content(
+        tensors=tensors,
+        original={},
+        same_layout=False,
+        wrapper=None,
+        slash_keys=layout.slash_keys,
+        provenance=nothing,
+        graph=nothing,
+        progress=None,
+    )
+    with replacing_all(format_.files(path), force=True) as outputs:
+        format_.write(outputs, content)
 
 
 def cases(only: Sequence[str]) -> Iterator[Case]:

@@ -153,6 +153,21 @@ def test_the_table_and_the_help_read_no_file(tmp_path):
         assert "converters.formats.checkpoint" not in modules
 
 
+@pytest.mark.parametrize("module", ["run", "worker"])
+def test_a_batch_starts_without_what_only_some_rows_need(module):
+    code = f"import converters.batches.{module}, sys; print(*sys.modules)"
+    done = subprocess.run(
+        [sys.executable, "-c", code],
+        capture_output=True,
+        text=True,
+        timeout=60,
+        env={**os.environ, "PYTHONPATH": str(REPOSITORY)},
+        check=True,
+    )
+    allowed = {"subprocess"} if module == "run" else set()
+    assert not set(done.stdout.split()) & {"torch", "numpy", "dataclasses", *(HEAVY - allowed)}
+
+
 def test_a_change_of_values_imports_numpy_but_not_torch(r3d, tmp_path):
     modules = imported("vmz", r3d, tmp_path / "out.pth", "--to", "torchvision")
     assert "numpy" in modules

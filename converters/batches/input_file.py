@@ -9,11 +9,9 @@ from typing import TYPE_CHECKING, Any
 from converters.errors import BadInput
 from converters.formats.open import open_checkpoint
 from converters.hashes import SHORT, TITLES, digests_of
-from converters.inspection.inspect import inspect
 from converters.inspection.released import may_be_put_back, released
+from converters.lazy_module import LazyModule
 from converters.locations import is_remote
-
-from .storage import fetch, version_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -21,6 +19,10 @@ if TYPE_CHECKING:
     from converters.conversion.result import Result
     from converters.hashes import Hash
     from converters.inspection.released import Released
+
+    from . import remote_storage
+else:
+    remote_storage = LazyModule("converters.batches.remote_storage")
 
 
 class InputFile:
@@ -37,7 +39,7 @@ class InputFile:
         """Its path; the address of a remote one, which is in the cache."""
         if not self._path:
             self._version = self.version()  # first: a file that changes meanwhile must not look unchanged
-            self._path = fetch(self.location, self._progress)
+            self._path = remote_storage.fetch(self.location, self._progress)
         return self._path
 
     def sha256(self) -> str:
@@ -94,6 +96,8 @@ class InputFile:
         sole = {os.path.basename(self.path()): {"sha256": digest}} if self._files == 1 else None
         network = result.info
         if may_be_put_back(result.layout):
+            from converters.inspection.inspect import inspect
+
             network = inspect(self.path(), layout=result.layout, **options).network
         archive = result.hashes is None or result.hashes.archive
         return released(self.path(), result.layout, network, sole, archive=archive)
@@ -103,7 +107,7 @@ class InputFile:
         if not is_remote(self.location):
             return ""
         with suppress(BadInput):  # the prefix of a TensorFlow checkpoint is not a file
-            return version_of(self.location)
+            return remote_storage.version_of(self.location)
         return ""
 
     def as_data(self) -> dict[str, Any]:

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import json
-from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Any
+
+from converters.record import Record
 
 from .manifest_keys import as_keys
 from .tasks import Task
@@ -33,8 +34,7 @@ SCRATCH_PREFIX = "convert-"
 """Prefix of the temporary folders that jobs create and remove."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Job:
+class Job(Record):
     """A task and how the batch wants it done.
 
     ``tool`` is the batch's version of this package, ``earlier`` the recorded result if there is one, ``scratch`` the
@@ -54,7 +54,7 @@ class Job:
 
     def to_json(self) -> bytes:
         """One line of JSON."""
-        return json.dumps(asdict(self)).encode() + b"\n"
+        return json.dumps({**self.as_dict(), "task": self.task.as_dict()}).encode() + b"\n"
 
     @classmethod
     def from_json(cls, line: bytes) -> Self:

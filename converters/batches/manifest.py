@@ -4,15 +4,15 @@ from __future__ import annotations
 
 import os
 import tomllib
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, NamedTuple
 
+from converters.conversion.output_format import formats_of, output_format
 from converters.conversion.output_names import fill, placeholders
-from converters.conversion.write import output_format
 from converters.errors import BadInput, UsageError
 from converters.files import SourceFile
 from converters.locations import is_remote
 from converters.mapping.layout_tables import load_layout
+from converters.record import Record
 from converters.spelling import did_you_mean_or_list
 
 from .manifest_keys import KEYS, OPTIONS, as_keys
@@ -26,10 +26,10 @@ LIMIT = 16 << 20
 """The largest manifest, in bytes."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class ManifestRow:
+class ManifestRow(Record):
     """One ``[[convert]]``, which begins on ``line``. ``hash`` has one hash of the whole input, or one for each of its
-    files, or none. ``options`` has the keys of `manifest_keys.OPTIONS`."""
+    files, or none. ``to`` has the layouts, an empty name where the input's own default is meant. ``options`` has the
+    keys of `manifest_keys.OPTIONS`."""
 
     line: int
     source: str
@@ -142,13 +142,17 @@ def _row(own: Mapping[str, Any], defaults: Mapping[str, Any], number: int, line:
     _check_keys(own, "convert", number)
     row = _RowKeys({**defaults, **own}, own, number)
     values = row.values
-    for key in ("input", "to", "output"):
+    for key in ("input", "output"):
         if key not in values:
             raise _KeyFault(f"has no {key!r}", "convert", number)
-    to = (values["to"],) if isinstance(values["to"], str) else tuple(values["to"])
-    if len(to) > 1 and "to" not in placeholders(values["output"]):
+    to = values.get("to", "")
+    layouts = (to,) if isinstance(to, str) else tuple(to)
+    named = "to" in placeholders(values["output"])
+    if len(layouts) > 1 and not named:
         raise _KeyFault("needs {to}, as there are several layouts", *row.at("output"))
-    for layout in to:
+    if named and not to:
+        raise _KeyFault("has {to}, and the row has no 'to'", *row.at("output"), hint='add to = "a layout"')
+    for layout in layouts:
         _check_format(row, layout)
     _check_protocols(row)
     if "license" in values and "publish" not in values:
@@ -164,7 +168,7 @@ def _row(own: Mapping[str, Any], defaults: Mapping[str, Any], number: int, line:
         source=values.get("source", "auto"),
         input=values["input"],
         hash=_hashes(values.get("hash", [])),
-        to=to,
+        to=layouts,
         output=values["output"],
         options={key: value for key, value in values.items() if key in OPTIONS},
     )
@@ -175,19 +179,20 @@ def _hashes(value: str | list[str]) -> tuple[str, ...]:
 
 
 def _check_format(row: _RowKeys, layout: str) -> None:
-    """Raise `_KeyFault` if the output cannot be written in a layout."""
+    """Raise `_KeyFault` if the output cannot be written in a layout; without one, if no layout can be written so."""
     output = row.values["output"]
     sample = {"stem": "stem", "folder": "folder", "source": row.values.get("source", "auto"), "to": layout}
+    path = fill(output, sample)
     try:
-        kind = output_format(fill(output, sample), load_layout(layout))
+        kinds = [output_format(path, load_layout(layout))] if layout else formats_of(path)
     except UsageError as error:
         raise _KeyFault(as_keys(error.told.what), *row.at("output"), hint=as_keys(error.told.hint)) from None
-    if kind == "tensorflow" and is_remote(output):
+    if kinds == ["tensorflow"] and is_remote(output):
         raise _KeyFault(
             "a TensorFlow checkpoint consists of several files and must be written to a folder",
             *row.at("output"),
         )
-    if row.values.get("wrap") and kind != "pth":
+    if row.values.get("wrap") and "pth" not in kinds:
         raise _KeyFault("only a .pth can be wrapped", *row.at("wrap"))
     if "publish" in row.values:
         _check_publishable(row)

@@ -7,12 +7,15 @@ from hashlib import sha256
 from typing import TYPE_CHECKING, Any
 
 from converters.checksums import sha256_of
+from converters.lazy_module import LazyModule
 from converters.locations import is_remote
-
-from .storage import remote_chunks, version_of
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
+
+    from . import remote_storage
+else:
+    remote_storage = LazyModule("converters.batches.remote_storage")
 
 
 def local_files(path: str) -> list[str]:
@@ -50,11 +53,11 @@ def describe(
             name = os.path.basename(path)
             files.append([name, os.path.getsize(path), known.get(name) or sha256_of(path)])
         return {"files": files, "version": ""}
-    version = version_of(location)
+    version = remote_storage.version_of(location)
     if recorded and version and recorded.get("version") == version:
         return recorded
     digest, size = sha256(), 0
-    for block in remote_chunks(location):
+    for block in remote_storage.remote_chunks(location):
         digest.update(block)
         size += len(block)
     return {"files": [[os.path.basename(location), size, digest.hexdigest()]], "version": version}

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import errno
 import os
-import tempfile
 from contextlib import contextmanager, suppress
 from time import perf_counter
 from typing import TYPE_CHECKING, Any, NamedTuple
@@ -17,23 +16,26 @@ from converters.conversion.provenance import tables_hash
 from converters.errors import BadInput, ConverterError, Refused
 from converters.formats.io.atomic import remove_dead
 from converters.hashes import parse_hash
+from converters.lazy_module import LazyModule
 from converters.locations import is_remote, without_credentials
 from converters.reports.terminal.conversion import conversion_text
-from converters.reports.terminal.verification import verification_text
 
 from . import output_files
 from .input_file import InputFile
 from .job import SCRATCH_PREFIX, failure, result_of
-from .storage import exists, require_input, store, version_of
+from .storage import exists
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping
 
     from converters.conversion.result import Result
 
+    from . import remote_storage
     from .job import Job, JobResult
 
     Progress = Callable[[int, int], None]
+else:
+    remote_storage = LazyModule("converters.batches.remote_storage")
 
 
 def perform(job: Job, progress: Progress | None = None) -> JobResult:
@@ -81,42 +83,43 @@ def _perform(job: Job, progress: Progress | None) -> JobResult:
             remove_dead(
                 path
             )  # temporary files of a killed run: an output that is kept or adopted is not written
-    with _workspace(job, progress) as work:
-        if job.earlier and _is_current(job.earlier, work):
-            return {"state": "kept"}
-        _require_digest(work)
-        # Only what an earlier run of this batch wrote may be replaced.
-        own = job.earlier is not None and job.earlier["state"] != "failed"
-        done = (
-            _adopt(work)
-            if exists(task.output) and not own
-            else _convert(work, force=own or _is_half_written(work))
-        )
-        return {**done, **_publish(work)}
+    work = _Work(job, InputFile(task.input, progress), progress)
+    if job.earlier and _is_current(job.earlier, work):
+        return {"state": "kept"}
+    _require_digest(work)
+    # Only what an earlier run of this batch wrote may be replaced.
+    own = job.earlier is not None and job.earlier["state"] != "failed"
+    done = (
+        _adopt(work)
+        if exists(task.output) and not own
+        else _convert(work, force=own or _is_half_written(work))
+    )
+    return {**done, **_publish(work)}
 
 
-class _Workspace(NamedTuple):
-    """A job at work: its input, and a scratch folder of its own."""
+class _Work(NamedTuple):
+    """A job at work, and its input."""
 
     job: Job
     source: InputFile
-    scratch: str
     progress: Progress | None
 
 
 @contextmanager
-def _workspace(job: Job, progress: Progress | None) -> Iterator[_Workspace]:
-    """A scratch folder while the job runs; errors about files in it name the row's own files instead."""
-    with tempfile.TemporaryDirectory(prefix=SCRATCH_PREFIX, dir=job.scratch) as scratch:
+def _scratch_folder(job: Job) -> Iterator[str]:
+    """A temporary folder; errors about files in it name the row's own files instead."""
+    from tempfile import TemporaryDirectory  # slow to import, and few rows need it
+
+    with TemporaryDirectory(prefix=SCRATCH_PREFIX, dir=job.scratch) as folder:
         try:
-            yield _Workspace(job, InputFile(job.task.input, progress), scratch, progress)
+            yield folder
         except ConverterError as error:
-            if error.path.startswith(f"{scratch}{os.sep}"):
+            if error.path.startswith(f"{folder}{os.sep}"):
                 error.path = job.name
             raise
 
 
-def _is_current(earlier: JobResult, work: _Workspace) -> bool:
+def _is_current(earlier: JobResult, work: _Work) -> bool:
     """Whether a recorded result still holds: same request, version, tables, input and output."""
     task = work.job.task
     if earlier["state"] == "failed" or earlier["spec"] != task.spec or earlier["tool"] != __version__:
@@ -141,7 +144,7 @@ def _is_current(earlier: JobResult, work: _Workspace) -> bool:
     return bool(work.source.sha256() == earlier["input"]["sha256"])
 
 
-def _require_digest(work: _Workspace) -> None:
+def _require_digest(work: _Work) -> None:
     """Raise `BadInput` if the input does not have the hashes that the manifest demands."""
     if fault := work.source.misfit([parse_hash(text) for text in work.job.task.hash]):
         raise BadInput(fault, path=work.job.task.input, hint="the file is damaged or a different one")
@@ -151,10 +154,10 @@ def _plan(job: Job) -> JobResult:
     """The result of a dry run. Reads no tensor data and downloads nothing."""
     task = job.task
     if is_remote(task.input):
-        require_input(task.input)
+        remote_storage.require_input(task.input)
         return {"state": "planned", "text": "a remote file is examined when it is converted"}
-    with tempfile.TemporaryDirectory(prefix=SCRATCH_PREFIX, dir=job.scratch) as scratch:
-        path = os.path.join(scratch, os.path.basename(task.output))
+    with _scratch_folder(job) as folder:
+        path = os.path.join(folder, os.path.basename(task.output))
         result = carry_out(_request(job, task.input, path, force=True))
     notes = [*result.notes, *(["exists already"] if exists(task.output) else [])]
     return {
@@ -166,7 +169,7 @@ def _plan(job: Job) -> JobResult:
     }
 
 
-def _adopt(work: _Workspace) -> JobResult:
+def _adopt(work: _Work) -> JobResult:
     """Accept an output that exists already if it is, byte for byte, what this row converts to."""
     with _trial_output(work, None) as (path, result, verification):
         expected = _written(path, result)["files"]
@@ -180,7 +183,7 @@ def _adopt(work: _Workspace) -> JobResult:
     return {"state": "adopted", **verification, **_details(work, result, output)}
 
 
-def _is_half_written(work: _Workspace) -> bool:
+def _is_half_written(work: _Work) -> bool:
     """Whether a kill left only the first of a TensorFlow checkpoint's two files, as this row writes it."""
     output = work.job.task.output
     if is_remote(output) or not os.path.isfile(data := output_files.checkpoint_files(output)[0]):
@@ -190,13 +193,13 @@ def _is_half_written(work: _Workspace) -> bool:
         return len(files) > 1 and sha256_of(files[0]) == sha256_of(data)
 
 
-def _convert(work: _Workspace, *, force: bool) -> JobResult:
+def _convert(work: _Work, *, force: bool) -> JobResult:
     location = work.job.task.output
     if is_remote(location):
         with _trial_output(work, work.progress) as (path, result, verification):
             files = _written(path, result)["files"]
-            store(path, location)
-        output = {"files": files, "version": version_of(location)}
+            remote_storage.store(path, location)
+        output = {"files": files, "version": remote_storage.version_of(location)}
         return {"state": "converted", **verification, **_details(work, result, output)}
     with suppress(FileExistsError):
         os.makedirs(os.path.dirname(location), exist_ok=True)
@@ -221,21 +224,15 @@ def _written(path: str, result: Result) -> dict[str, Any]:
 
 
 @contextmanager
-def _trial_output(work: _Workspace, progress: Progress | None) -> Iterator[tuple[str, Result, JobResult]]:
+def _trial_output(work: _Work, progress: Progress | None) -> Iterator[tuple[str, Result, JobResult]]:
     """The output in the scratch folder, under its own name, verified if the row asks for it."""
-    folder = os.path.join(work.scratch, "out")
-    os.makedirs(folder, exist_ok=True)
-    path = os.path.join(folder, os.path.basename(work.job.task.output))
-    result = _run_conversion(work, path, force=True, progress=progress)
-    try:
+    with _scratch_folder(work.job) as folder:
+        path = os.path.join(folder, os.path.basename(work.job.task.output))
+        result = _run_conversion(work, path, force=True, progress=progress)
         yield path, result, _verify(work, path)
-    finally:
-        output_files.remove(path)
 
 
-def _run_conversion(
-    work: _Workspace, output: str, *, force: bool, progress: Progress | None = None
-) -> Result:
+def _run_conversion(work: _Work, output: str, *, force: bool, progress: Progress | None = None) -> Result:
     """Convert to ``output``, and hash on the way what is not hashed yet."""
     hash_ = ("output",) if work.source.hashed else ("input", "output")
     request = _request(work.job, work.source.path(), output, force=force)
@@ -251,7 +248,7 @@ def _request(job: Job, path: str, output: str, *, force: bool) -> Request:
         input=path,
         output=output,
         source=_source_layout(job),
-        to=job.task.to,
+        to=job.task.to or None,
         read=ReadOptions.from_values(given),
         network=NetworkOptions.from_values(given),
         write=WriteOptions.from_values({**given, "force": force, "dry_run": job.dry_run}),
@@ -266,17 +263,18 @@ def _source_layout(job: Job) -> str | None:
     return None if job.task.source == "auto" else job.task.source
 
 
-def _verify(work: _Workspace, output: str) -> JobResult:
+def _verify(work: _Work, output: str) -> JobResult:
     """What verification found, if the row asks for it. Raises `Refused` if it fails."""
     job = work.job
     options = job.task.options
     if not options.get("verify"):
         return {}
+    from converters.reports.terminal.verification import verification_text
     from converters.verification.verify import verify
 
     shared = {name: options[name] for name in VERIFY_OPTIONS if name in options}
     verification = verify(
-        work.source.path(), output, source_layout=_source_layout(job), layout=job.task.to, **shared
+        work.source.path(), output, source_layout=_source_layout(job), layout=job.task.to or None, **shared
     )
     text = verification_text(verification)
     if not verification.ok:
@@ -290,7 +288,7 @@ def _verify(work: _Workspace, output: str) -> JobResult:
     return {"verification": {"text": text, "blocks": len(blocks), "worst": worst}}
 
 
-def _publish(work: _Workspace) -> JobResult:
+def _publish(work: _Work) -> JobResult:
     """Publish the output, if the row asks for it: what it became."""
     options = work.job.task.options
     if "publish" not in options:
@@ -329,7 +327,7 @@ def _is_published(published: Mapping[str, Any], folder: str) -> bool:
     return os.path.isfile(path) and os.path.isfile(card) and sha256_of(path) == published["sha256"]
 
 
-def _details(work: _Workspace, result: Result, output: dict[str, Any]) -> JobResult:
+def _details(work: _Work, result: Result, output: dict[str, Any]) -> JobResult:
     """What is recorded of a conversion."""
     options = {name: work.job.task.options.get(name) for name in ("entry", "head")}
     known = work.source.release(result, drop=work.job.task.options.get("drop", ()), **options)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import shutil
 from contextlib import ExitStack, closing, contextmanager, suppress
 from datetime import UTC, datetime
 from time import perf_counter
@@ -12,8 +11,8 @@ from typing import TYPE_CHECKING, NamedTuple
 from converters._version import __version__
 from converters.errors import Refused, UsageError
 from converters.formats.io.output_stream import write_error
+from converters.lazy_module import LazyModule
 from converters.locations import is_remote, without_credentials
-from converters.reports.batch_page import write_pages
 
 from .events import Event, Watch
 from .job import SCRATCH_PREFIX, Job, failure, result_of
@@ -21,14 +20,19 @@ from .manifest import load_manifest
 from .pool import run_local
 from .results import Results
 from .storage import exists, size_of
-from .summary import Summary
 from .tasks import tasks_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Generator, Iterator, Sequence
 
+    from converters.reports import batch_page
+
+    from . import summary
     from .job import JobResult
     from .tasks import Task
+else:  # while the workers are at work
+    batch_page = LazyModule("converters.reports.batch_page")
+    summary = LazyModule("converters.batches.summary")
 
 
 def convert_batch(
@@ -43,7 +47,7 @@ def convert_batch(
     scheduler: str | None = None,
     retries: int = 1,
     watch: Watch | None = None,
-) -> Summary:
+) -> summary.Summary:
     """Run every conversion in a manifest, in ``jobs`` processes (default: one per processor).
 
     Rows are independent: one that fails, or whose process dies, does not affect the others. Each result is appended
@@ -83,7 +87,7 @@ def convert_batch(
         index = _write_report(f"{base}.report", path, tasks, rows) if recorded else ""
         results_path, damaged = (results_path, recorded.damaged) if recorded else ("", 0)
     seconds = perf_counter() - started
-    return Summary(rows=rows, results=results_path, index=index, seconds=seconds, damaged=damaged)
+    return summary.Summary(rows=rows, results=results_path, index=index, seconds=seconds, damaged=damaged)
 
 
 def _write_report(folder: str, manifest: str, tasks: Sequence[Task], rows: Sequence[JobResult]) -> str:
@@ -100,7 +104,7 @@ def _write_report(folder: str, manifest: str, tasks: Sequence[Task], rows: Seque
         for task in tasks
     ]
     pages = [{**row, "asked": what} for row, what in zip(rows, asked, strict=True)]
-    return write_pages(folder, pages, title=os.path.basename(manifest))
+    return batch_page.write_pages(folder, pages, title=os.path.basename(manifest))
 
 
 def _follow(events: Iterator[Event], outcomes: _Outcomes, tasks: Sequence[Task], watch: Watch | None) -> None:
@@ -230,4 +234,6 @@ def _scratch_folder(path: str) -> Iterator[str]:
 def _remove_temporary(folder: str) -> None:
     for name in os.listdir(folder):
         if name.startswith(SCRATCH_PREFIX):
+            import shutil
+
             shutil.rmtree(os.path.join(folder, name), ignore_errors=True)

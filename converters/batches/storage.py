@@ -1,22 +1,18 @@
-"""Where files are: local paths, or addresses. Remote files are transferred whole."""
+"""Where files are: local paths, or addresses. What asks a store is in `remote_storage`, imported when it is needed."""
 
 from __future__ import annotations
 
 import glob
 import os
-from contextlib import closing
 from typing import TYPE_CHECKING
 
-from converters.errors import BadInput, Refused
-from converters.locations import is_remote
-from converters.remote.address import SCHEMES, WEB, parse_address
-from converters.remote.download import WATCHER, source_of
-from converters.remote.sets import fetch_checkpoint
-from converters.remote.source import BLOCK
-from converters.remote.stores import file_system, matching
+from converters.lazy_module import LazyModule
+from converters.locations import SCHEMES, is_remote
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from . import remote_storage
+else:
+    remote_storage = LazyModule("converters.batches.remote_storage")
 
 PROTOCOLS = ("file", *SCHEMES)
 """Protocols of input URLs."""
@@ -53,27 +49,15 @@ def matches(location: str, folder: str) -> list[str]:
     if not is_pattern(location, folder):
         return [location if is_remote(location) else local_path(location, folder)]
     if is_remote(location):
-        with file_system(parse_address(location)) as files:
-            return sorted(f"s3://{name}" for name in files.glob(location))
+        return remote_storage.matches(location)
     return sorted(glob.glob(local_path(location, glob.escape(folder)), recursive=True))
 
 
 def exists(location: str) -> bool:
     """Whether there is a file, or a TensorFlow checkpoint with this prefix."""
-    if not is_remote(location):
-        return os.path.lexists(location) or os.path.lexists(location.removesuffix(".index") + ".index")
-    with file_system(parse_address(location)) as files:
-        return bool(files.exists(location))
-
-
-def require_input(location: str) -> None:
-    """Raise `BadInput` unless a remote input exists, as a file or by its prefix."""
-    address = parse_address(location)
-    try:
-        source_of(address).close()
-    except BadInput:
-        if address.scheme in WEB or not matching(address, ".*"):
-            raise
+    if is_remote(location):
+        return remote_storage.exists(location)
+    return os.path.lexists(location) or os.path.lexists(location.removesuffix(".index") + ".index")
 
 
 def size_of(location: str) -> int:
@@ -86,43 +70,3 @@ def size_of(location: str) -> int:
         return sum(map(os.path.getsize, glob.glob(glob.escape(location.removesuffix(".index")) + ".*")))
     except OSError:
         return 0
-
-
-def version_of(location: str) -> str:
-    """What changes with a remote file's content; empty if the store has no such thing."""
-    with closing(source_of(parse_address(location))) as source:
-        return source.version
-
-
-def fetch(location: str, progress: Callable[[int, int], None] | None = None) -> str:
-    """Fetch a file, or the files of a TensorFlow checkpoint's prefix, into the cache; returns its address, with its
-    hash where it is one file, so that nobody has to ask for it again.
-
-    Raises `BadInput` if there is none or it arrives incomplete.
-    """
-    address = parse_address(location)
-    token = WATCHER.set(progress)
-    try:
-        files = fetch_checkpoint(address)
-    finally:
-        WATCHER.reset(token)
-    return f"{address.url}#sha256={files.digest}" if files.digest else address.url
-
-
-def remote_chunks(location: str) -> Iterator[bytes]:
-    """The bytes of a remote file, block by block."""
-    with (
-        file_system(parse_address(location)) as files,
-        files.open(location, "rb", block_size=BLOCK) as source,
-    ):
-        while block := source.read(BLOCK):
-            yield block
-
-
-def store(path: str, location: str) -> None:
-    """Upload a local file. Raises `Refused` if it does not arrive whole."""
-    with file_system(parse_address(location)) as files:
-        files.put_file(path, location)
-        files.invalidate_cache()
-        if files.info(location)["size"] != os.path.getsize(path):
-            raise Refused("was not stored whole", path=location, hint="try again")

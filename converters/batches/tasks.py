@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import os
-from dataclasses import dataclass
 from hashlib import sha256
 from typing import TYPE_CHECKING, Any
 
@@ -12,6 +11,7 @@ from converters.checksums import sha256_of
 from converters.conversion.output_names import fill, stem_of
 from converters.errors import BadInput, ConverterError, UsageError
 from converters.locations import is_remote
+from converters.record import Record
 
 from .manifest_keys import PATHS
 from .storage import is_pattern, local_path, matches
@@ -22,13 +22,12 @@ if TYPE_CHECKING:
     from .manifest import Manifest, ManifestRow
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Task:
+class Task(Record):
     """One conversion.
 
     ``name`` is the output as the manifest spells it and unique in a batch; ``input`` and ``output`` are absolute
-    paths or URLs. ``spec`` is a hash of all that the manifest asks for. ``fault`` says why it cannot be done at all;
-    ``matched`` is whether a pattern found the input.
+    paths or URLs; ``to`` is empty where the input's own default is meant. ``spec`` is a hash of all that the manifest
+    asks for. ``fault`` says why it cannot be done at all; ``matched`` is whether a pattern found the input.
     """
 
     name: str

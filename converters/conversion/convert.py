@@ -59,8 +59,8 @@ def convert(
 
     How the input is read:
 
-    * ``entry``: the path of a state dict in a PyTorch file (``"ema_state_dict"``), where not the plain weights are
-      wanted.
+    * ``entry``: the path of a state dict in a PyTorch file (``"ema_state_dict"``), or the averages in a TensorFlow or
+      Flax file (``"ema_params"``), where not the plain weights are wanted.
     * ``checksum``: compare the checksums in the input.
     * ``sha256``: put the input's hash into the output's record.
 

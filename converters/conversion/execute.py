@@ -8,8 +8,9 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 from converters.errors import UsageError
 from converters.formats.open import open_checkpoint
 
+from .output_format import output_format
 from .values import refuse_lost, refuse_unequal, with_finite_note
-from .write import Work, output_format, refuse_early, refuse_input, wrapper_of, write_output
+from .write import Work, refuse_early, refuse_input, wrapper_of, write_output
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -18,9 +19,9 @@ if TYPE_CHECKING:
     from converters.formats.format import Wrapper
 
     from .options import ReadOptions, WriteOptions
+    from .output_format import Target
     from .plan import Plan
     from .result import Result
-    from .write import Target
 
 
 class Output(NamedTuple):

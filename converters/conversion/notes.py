@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from converters.errors import Refused
 from converters.mapping.file_names import OUTSIDE, averaged_names
 from converters.mapping.match import others_that_fit
 from converters.mapping.network_info import one_number_text, own_settings_apart
@@ -76,10 +75,9 @@ def clip_notes(
         )
 
 
-def refuse_fixed(
-    match: Match, target: LayoutTable, info: NetworkInfo, apart: Mapping[str, Any], path: str
-) -> None:
-    """Raise `Refused` where the target's code does not allow a setting to be changed."""
+def fixed_settings(match: Match, target: LayoutTable, info: NetworkInfo, apart: Mapping[str, Any]) -> str:
+    """Which settings that differ the target's code does not allow to be changed, in words; empty where there are
+    none."""
     support = target.support_for(match.variant.name)
     fixed = [name for name in apart if name in support.fixed]
     has = f"its network has {settings_text(apart, fixed)} where" if fixed else ""
@@ -89,13 +87,7 @@ def refuse_fixed(
             name for name in support.one_number.settings if info.settings[name] not in unset.get(name, ())
         ]
         has = f"its {one_number_text(support.one_number)}, and"
-    if fixed:
-        raise Refused(
-            f"{target.title} cannot hold this {match.variant.title}: {has} these weights need "
-            f"{settings_text(info.settings, fixed)}",
-            path=path,
-            hint="`convert models` shows which layouts can",
-        )
+    return f"{has} these weights need {settings_text(info.settings, fixed)}" if fixed else ""
 
 
 def value_notes(

@@ -27,7 +27,7 @@ class ReadOptions(Record):
         str | None,
         Text(
             "the state dict in a PyTorch file, such as ema_state_dict, or the averages in a TensorFlow checkpoint, "
-            "such as ExponentialMovingAverage",
+            "such as ExponentialMovingAverage, or in a Flax file, such as ema_params",
             "PATH",
         ),
     ] = None

@@ -22,7 +22,7 @@ from .notes import (
     channels_note,
     clip_notes,
     differences,
-    refuse_fixed,
+    fixed_settings,
     settings_apart,
     settings_note,
     value_notes,
@@ -111,17 +111,14 @@ def make_plan(
         ),
         scope=target.scope_for(match.sizes),
     )
-    for slot in _wanted(match, target, original, path):
+    for slot in _wanted(match, target, info, original, path):
         planner.add(slot)
     if original and len({row.target for row in planner.rows}) < len(planner.rows):
         raise wrong_record()
-    followed = {
-        name: value
-        for name, value in apart.items()
-        if follows(match.variant, name, info.settings[name], value)
-    }
-    own = {name: value for name, value in apart.items() if name not in followed}
-    refuse_fixed(match, target, info, own, path)
+    followed, own = _followed(match, info, apart)
+    if fixed := fixed_settings(match, target, info, own):
+        what = f"{target.title} cannot hold this {match.variant.title}: {fixed}"
+        raise Refused(what, path=path, hint=_holders(match, info))
     notes = _layout_notes(origin_layout or match.layout, target, match, info, own)
     notes += clip_notes(match, target, info, followed)
     notes += value_notes(planner.rows, target, info, planner.shift)
@@ -143,6 +140,19 @@ def make_plan(
         settings={**info.with_eps(eps).settings, **followed},
         moved={name: info.settings[name] for name in followed},
     )
+
+
+def _followed(
+    match: Match, info: NetworkInfo, apart: Mapping[str, Any]
+) -> tuple[dict[str, Any], dict[str, Any]]:
+    """The settings that differ: those that the weights or the clips follow, and those that are the target's own."""
+    own = dict(apart)
+    followed = {
+        name: own.pop(name)
+        for name, value in apart.items()
+        if follows(match.variant, name, info.settings[name], value)
+    }
+    return followed, own
 
 
 def _made_up_again(match: Match, info: NetworkInfo, had: Mapping[str, Any]) -> dict[str, Any]:
@@ -345,17 +355,19 @@ def reorder(
 
 
 def _wanted(
-    match: Match, target: LayoutTable, original: OriginalFile | None, path: str
+    match: Match, target: LayoutTable, info: NetworkInfo, original: OriginalFile | None, path: str
 ) -> Iterator[TensorSlot]:
     """Every tensor as the target has it, batch counters included. Raises `Refused` for a network it cannot hold."""
     support = target.support_for(match.variant.name)
     if support.unsupported:
         what = f"{target.title} cannot hold {match.variant.title}: {support.unsupported}"
-        raise Refused(what, path=path, hint=_holders(match))
+        raise Refused(what, path=path, hint=_holders(match, info))
     table = original.layout(target) if original else target.choose(lambda _, names: names[0])
     try:
         if match.variant.family not in families(table):
-            raise Refused(f"{target.title} has no {match.variant.title}", path=path, hint=_holders(match))
+            raise Refused(
+                f"{target.title} has no {match.variant.title}", path=path, hint=_holders(match, info)
+            )
         slots = tensor_slots(table, match.variant, match.sizes, match.present)
         words = table.naming.order.get(match.variant.family)
         if original:
@@ -369,10 +381,10 @@ def _wanted(
                 yield TensorSlot(slot.canonical, counter, (), "bn", BATCHES, slot.stored)
     except CannotHold as error:
         what = f"{target.title} has no name for {match.variant.title}'s module {error}"
-        raise Refused(what, path=path, hint=_holders(match)) from None
+        raise Refused(what, path=path, hint=_holders(match, info)) from None
 
 
-def _holders(match: Match) -> str:
+def _holders(match: Match, info: NetworkInfo) -> str:
     """Which layouts can hold a network, for the user who asked for another."""
     holders = [
         table.name
@@ -380,5 +392,8 @@ def _holders(match: Match) -> str:
         if match.variant.family in families(table)
         and not table.support_for(match.variant.name).unsupported
         and table.name != match.layout.name
+        and not fixed_settings(
+            match, table, info, _followed(match, info, settings_apart(match, table, info))[1]
+        )
     ]
     return f"layouts that can, for --to: {', '.join(holders)}" if holders else "no other layout can"

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 from converters._version import __version__
 from converters.checksums import sha256_of_bytes
 from converters.errors import BadInput
-from converters.formats.provenance_record import VERSION
+from converters.formats.provenance_record import FORM, VERSION
 from converters.locations import is_remote, name_of
 from converters.mapping.file_names import OUTSIDE
 from converters.mapping.layout_tables import load_layout
@@ -40,9 +40,6 @@ if TYPE_CHECKING:
 
     from .operations.base import Operation
     from .plan import Plan
-
-FORM = ("nested", "dialect", "net", "layers", "stored_names", "version", "device", "other_arrays", "paddle")
-"""The details of a file's form that the way back restores. They are recorded in ``origin`` alone."""
 
 EPS_DIGITS = 15
 """Decimals of a batch norm's eps. Smaller differences are rounding errors of float64, not shifts."""

@@ -238,12 +238,19 @@ def _best(checkpoint: Checkpoint, matches: Sequence[Match], request: _Request, *
             where=", ".join(names),
             hint=f"say which: {_commands(names)}",
         )
+    return _as_recorded(checkpoint, first, request)
+
+
+def _as_recorded(checkpoint: Checkpoint, match: Match, request: _Request) -> Match:
+    """A match with the variant that the file's record names, if that fits too: a detector may have as many classes as
+    a classifier."""
     recorded = ((checkpoint.provenance or {}).get("network") or {}).get("variant")
-    if recorded in (*first.choices, *first.also):
-        return _matches(
-            checkpoint, [load_layout(first.layout.name)], request._replace(variant=str(recorded))
-        )[0]
-    return first
+    if not isinstance(recorded, str) or recorded == match.variant.name:
+        return match
+    if request.variant is not None and recorded not in match.choices:
+        return match
+    asked = request._replace(variant=recorded)
+    return next(iter(_matches(checkpoint, [load_layout(match.layout.name)], asked)), match)
 
 
 def _refuse_other_variant(checkpoint: Checkpoint, tables: Sequence[LayoutTable], request: _Request) -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from functools import partial
 from time import perf_counter
-from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from converters._version import __version__
 from converters.checksums import RunningHash, sha256_of
@@ -14,10 +14,11 @@ from converters.formats.format import Content, Wrapper
 from converters.formats.io.atomic import refuse_output, replacing_all, same_file
 from converters.formats.io.crc32 import crc32_function
 from converters.formats.open import open_checkpoint
-from converters.formats.registry import format_named, formats_for
+from converters.formats.registry import format_named
 from converters.record import Record
 from converters.tensor import Held, Tensor, same_bytes
 
+from .output_format import output_format
 from .provenance import dump
 from .result import Hashes
 
@@ -30,36 +31,8 @@ if TYPE_CHECKING:
     from converters.formats.io.output_stream import Output as OutputFile
 
     from .options import WriteOptions
+    from .output_format import Target
     from .plan import Plan
-
-
-class Target(Protocol):
-    """What gives an output its names: a layout's table, or a side of a mapping file."""
-
-    @property
-    def name(self) -> str:
-        """The layout's name, or a word for the mapping file's side."""
-        ...
-
-    @property
-    def title(self) -> str:
-        """What messages call it."""
-        ...
-
-    @property
-    def format(self) -> str:
-        """The kind of its files, one of `formats.registry.layout_formats`."""
-        ...
-
-    @property
-    def container(self) -> str:
-        """What ``--wrap`` puts around the tensors."""
-        ...
-
-    @property
-    def slash_keys(self) -> tuple[str, ...]:
-        """Patterns of the keys of nested dictionaries that contain slashes."""
-        ...
 
 
 class Work(Record):
@@ -80,21 +53,6 @@ class Written(NamedTuple):
     provenance: dict[str, Any]
     timings: dict[str, float]
     hashes: Hashes | None
-
-
-def output_format(path: str, target: Target) -> str:
-    """The name of an output's `Format`, chosen by its suffix and its layout. Raises `UsageError`."""
-    possible = formats_for(target.format)
-    for record in possible:
-        if path.lower().endswith(record.suffixes):
-            return record.name
-    *most, last = [suffix for record in possible for suffix in record.suffixes]
-    others = f"{', '.join(most)} or " if most else ""
-    raise UsageError(
-        f"the output's name must end in {others}{last}",
-        path=path,
-        hint="the suffix chooses the format",
-    )
 
 
 def wrapper_of(path: str, target: Target, *, wrap: bool) -> Wrapper | None:

@@ -61,9 +61,10 @@ class Format(NamedTuple):
 
         A checkpoint owns the file from then on. Raises `UsageError` for an entry where files have none.
         """
-        if not self.has_entries:
-            options.refuse_entry(file.path)
         checkpoint: Checkpoint | None = _function(self.opener)(file, kind, options)
+        if checkpoint is not None and options.entry is not None and not self.has_entries:
+            checkpoint.close()
+            options.refuse_entry(file.path)
         return checkpoint
 
     def write(self, outputs: Sequence[Output], content: Content) -> None:
@@ -83,7 +84,8 @@ def _function(path: str) -> Any:
 
 class ReadOptions(NamedTuple):
     """How a checkpoint is read: ``checksum`` compares the checksums in it; ``entry`` names the state dict in a PyTorch
-    file by its path, with dots, or the averages in a TensorFlow checkpoint (default: the plain weights)."""
+    file by its path, with dots, or the averages in a TensorFlow checkpoint or in nested variables (default: the plain
+    weights)."""
 
     checksum: bool = True
     entry: str | None = None
@@ -92,7 +94,7 @@ class ReadOptions(NamedTuple):
         """Raise `UsageError` if an entry was named."""
         if self.entry is not None:
             raise UsageError(
-                "only PyTorch's files and TensorFlow's have entries", path=path, hint="leave --entry out"
+                "only files of PyTorch, TensorFlow and JAX have entries", path=path, hint="leave --entry out"
             )
 
 

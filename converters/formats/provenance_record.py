@@ -118,15 +118,18 @@ _DETAILS = {
     "dialect": _text,
     "net": _text,
     "layers": list_of(_LAYER),
-    "paddle": fields(
-        {"protocol": integer(0, 5), "numpy2": is_flag},
-        {"parameters": map_of(_text)},
-    ),
     "stored_names": list_of(_text),
     "version": integer(0, 3),
     "device": lambda value: list_of(_INT32)(value) and len(value) == 2,
     "other_arrays": map_of(_array_form),
+    "paddle": fields(
+        {"protocol": integer(0, 5), "numpy2": is_flag},
+        {"parameters": map_of(_text)},
+    ),
 }
+FORM = tuple(_DETAILS)
+"""The details of a file's form that the way back restores. They are recorded in ``origin`` alone."""
+
 _RECORD = fields(
     {
         "provenance": lambda value: value == VERSION and integer(1, VERSION)(value),

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from math import isfinite, nan, sqrt
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -25,10 +25,12 @@ from converters.shown import Shown
 from converters.tensor import ITEMSIZE, same_bytes
 
 from .other_differences import (
+    FORM,
     RECORD,
     OtherComparison,
     Others,
     equal_others,
+    have_one_format,
     others_inside,
     others_of,
     same_files,
@@ -160,13 +162,14 @@ def diff(
     """Compare two checkpoints of any supported format.
 
     Two files of one format are equal if all that they hold is: tensors, values that are not converted, metadata, the
-    record. Files with the same bytes are equal. Two layouts of one network are compared under canonical names, with
-    PyTorch's axes and with variances converted to the smaller batch norm eps; what either holds beside the network's
-    tensors is then named and not compared. So are values that only one of two formats can hold. Files of unknown
-    networks are compared as they are. ``layout_a`` and ``layout_b`` decide where names fit several layouts.
+    record. How they are written is not compared, and is named where bytes differ. Files with the same bytes are equal.
+    Two layouts of one network are compared under canonical names, with PyTorch's axes and with variances converted to
+    the smaller batch norm eps; what either holds beside the network's tensors is then named and not compared. So are
+    values that only one of two formats can hold. Files of unknown networks are compared as they are. ``layout_a`` and
+    ``layout_b`` decide where names fit several layouts.
 
-    ``entry_a`` and ``entry_b`` name a state dict in a PyTorch file, or averages in a TensorFlow checkpoint. With either
-    one, what the files hold beside the entries is not compared.
+    ``entry_a`` and ``entry_b`` name a state dict in a PyTorch file, or averages in a TensorFlow or Flax file. With
+    either one, what the files hold beside the entries is not compared.
 
     Raises `BadInput` where a file cannot be read, `Refused` where it does not have the layout asked for, `UsageError`
     where it does not have the entry.
@@ -180,6 +183,7 @@ def diff(
         canonical = left is not None and right is not None and _needs_translation(left, right)
         if left and right:
             notes = tuple(_notes(left, right, canonical=canonical))
+        identical = False
         if left and right and canonical:
             # Variances grow towards a smaller eps, so none can become negative.
             eps = min(left.own.bn_eps, right.own.bn_eps)
@@ -187,14 +191,14 @@ def diff(
             others = Others((), (_beside(left), _beside(right)))
         elif entry_a is not None or entry_b is not None:
             rows, others = _compare_all(file_a.tensors, file_b.tensors), others_inside(file_a, file_b)
-        elif same_files(file_a, file_b):
+        elif identical := same_files(file_a, file_b):
             rows, others = _equal_tensors(file_a), equal_others(file_a)
         elif left and right and left.match.prefix != right.match.prefix and _is_one_network(left, right):
             rows = _compare_all(_without_prefix(left), _without_prefix(right))
             others = others_of(file_a, file_b)
         else:
             rows, others = _compare_all(file_a.tensors, file_b.tensors), others_of(file_a, file_b)
-        return Difference(
+        found = Difference(
             a=_described(file_a, left),
             b=_described(file_b, right),
             canonical=canonical,
@@ -203,6 +207,14 @@ def diff(
             not_compared=others.not_compared,
             notes=notes,
         )
+        written_apart = not (canonical or identical) and have_one_format(file_a, file_b)
+        return _with_form(found) if written_apart and found.same else found
+
+
+def _with_form(difference: Difference) -> Difference:
+    """The same of two files whose bytes differ although nothing that was compared does."""
+    of_a, of_b = difference.not_compared
+    return replace(difference, not_compared=((*of_a, FORM), (*of_b, FORM)))
 
 
 def _beside(side: _Identified) -> tuple[str, ...]:

@@ -22,6 +22,9 @@ ONLY_A, ONLY_B, DIFFERS, UNKNOWN, EQUAL = "only in A", "only in B", "differs", "
 RECORD = "the record"
 """The name of the record that this tool writes, among the other values."""
 
+FORM = "how the file is written"
+"""All that a file has beside what it holds, in a word: the order of entries, compression, padding, identifiers."""
+
 _DEPTH = 64
 _VALUES = 200_000
 """Values that are followed in all: containers can be shared and can contain themselves."""
@@ -91,7 +94,7 @@ def others_of(a: Checkpoint, b: Checkpoint) -> Others:
     """Compare what two files hold beside their tensors. Of two formats only what both have a place for: values that
     one of them alone holds are named, unless they are tensors."""
     left, right = _all(a), _all(b)
-    if _format(a) == _format(b):
+    if have_one_format(a, b):
         return Others(tuple(compare_others(left, right)))
     beside_a, beside_b = (
         tuple(
@@ -114,6 +117,11 @@ def _all(checkpoint: Checkpoint) -> dict[str, OtherValue]:
         text = json.dumps(checkpoint.provenance, sort_keys=True)
         found[RECORD] = OtherValue(kind="record", data=Held(text.encode()))
     return found
+
+
+def have_one_format(a: Checkpoint, b: Checkpoint) -> bool:
+    """Whether two files are of one format, in whatever versions."""
+    return _format(a) == _format(b)
 
 
 def _format(checkpoint: Checkpoint) -> str:

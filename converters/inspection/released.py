@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import tempfile
 from contextlib import suppress
 from itertools import groupby
 from typing import TYPE_CHECKING, Any, NamedTuple
@@ -21,7 +20,6 @@ from converters.mapping.layout_tables import load_layout
 from converters.mapping.names import BATCHES
 from converters.mapping.network_info import network_info
 
-from .diff import diff
 from .facts import different_facts, network_facts
 
 if TYPE_CHECKING:
@@ -169,12 +167,14 @@ class _File(NamedTuple):
 def _by_tensors(file: _File, held: Iterable[Release]) -> Released | None:
     """The release that a file's tensors are once they are in its form."""
 
+    from tempfile import TemporaryDirectory
+
     def form(release: Release) -> tuple[str, str]:
         return release.layout, release.suffix
 
     for (layout, suffix), alike in groupby(sorted(held, key=form), key=form):
         # A file that cannot be converted to it is not the release. Nor is one that is refused on the way.
-        with tempfile.TemporaryDirectory() as folder, suppress(ConverterError):
+        with TemporaryDirectory() as folder, suppress(ConverterError):
             back = os.path.join(folder, f"back{suffix or usual_suffix(load_layout(layout).format)}")
             convert(file.path, back, source=file.layout, to=layout)
             candidates = list(alike)
@@ -187,6 +187,8 @@ def _by_tensors(file: _File, held: Iterable[Release]) -> Released | None:
 
 def _is_what_converts(file: _File, back: str, layout: str, folder: str) -> bool:
     """Whether a file is what a release converts to: its tensors, bit for bit, and what it says of the network."""
+    from .diff import diff
+
     again = os.path.join(folder, f"again{usual_suffix(load_layout(file.layout).format)}")
     convert(back, again, source=layout, to=file.layout)
     compared = diff(file.path, again, layout_a=file.layout, layout_b=file.layout)

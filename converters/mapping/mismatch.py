@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, NamedTuple
 
 from converters.errors import AnotherNetwork, Refused
+from converters.printable import short_name
 
 from .agreement import Fault, optional_head, own_names, present_parts, slots_of_file, tensor_faults
 from .file_names import file_name, sizes_in_names
@@ -78,12 +79,17 @@ def explain(
         return Refused(
             f"is not a video network that {layout.title} has",
             path=path,
-            where=f"{len(names.wanted)} tensors such as {', '.join(sorted(names.wanted.values())[:2])}"
-            if names.wanted
-            else "it holds no tensors",
+            where=_some_of(names),
             hint="`convert inspect` shows what it holds, `convert models` what can be converted",
         )
     return _mismatch(layout, tensors, names, best, fits, path)
+
+
+def _some_of(names: FileNames) -> str:
+    """How many tensors a file has, and the first of them."""
+    count = len(names.wanted)
+    some = [short_name(name) or "''" for name in sorted(names.wanted.values())[:2]]
+    return f"{count} tensor{'s' * (count > 1)} such as {', '.join(some)}" if some else "it holds no tensors"
 
 
 def _nearest(

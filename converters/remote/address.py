@@ -7,12 +7,7 @@ from typing import NamedTuple
 from urllib.parse import unquote, urlsplit
 
 from converters.errors import BadInput, UsageError
-from converters.locations import without_credentials
-
-SCHEMES = ("https", "http", "s3", "gs", "hf")
-"""What an address may begin with."""
-
-WEB = ("https", "http")
+from converters.locations import SCHEMES, WEB, without_credentials
 
 _DIGEST = re.compile(r"(sha256|sha1|git)=([0-9a-f]{8,64})")
 _LENGTHS = {"sha256": 64, "sha1": 40, "git": 40}

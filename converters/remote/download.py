@@ -12,8 +12,8 @@ from hashlib import sha1, sha256
 from typing import TYPE_CHECKING, BinaryIO, NamedTuple
 
 from converters.errors import BadInput, ConverterError
+from converters.locations import WEB
 
-from .address import WEB
 from .cache import FOLDER, user_cache
 from .stores import StoreFile
 from .web import Unavailable, WebFile

@@ -10,8 +10,9 @@ from contextlib import suppress
 from typing import TYPE_CHECKING, NamedTuple
 
 from converters.errors import BadInput
+from converters.locations import WEB
 
-from .address import WEB, hub_parts, parse_address
+from .address import hub_parts, parse_address
 from .cache import digest_of, user_cache
 from .download import fetch
 from .stores import listed, matching

@@ -14,8 +14,8 @@ from urllib.request import getproxies, proxy_bypass
 
 from converters._version import __version__
 from converters.errors import BadInput
+from converters.locations import WEB
 
-from .address import WEB
 from .source import BLOCK, Source
 
 if TYPE_CHECKING:

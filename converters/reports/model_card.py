@@ -12,7 +12,7 @@ from converters.printable import shape_text
 
 from .front_matter import front_matter
 from .markdown import code, paragraph, prose, text
-from .wording import classes_text, human_size, printable_lines
+from .wording import RELEASED_ONLY, classes_text, human_size, printable_lines
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -223,10 +223,7 @@ def _licence_rows(network: NetworkInfo, facts: CardFacts) -> Iterator[tuple[str,
         if facts.release.licence:
             yield "licence", f"{text(facts.release.licence)}, of these weights"
     elif network.licence:
-        yield (
-            "licence",
-            f"{text(network.licence)}, of the released weights; that these are them is not proved",
-        )
+        yield "licence", f"{text(network.licence)}, {RELEASED_ONLY}"
 
 
 def _accuracy_title(facts: CardFacts) -> str:

@@ -16,7 +16,7 @@ from .folding import fold_names
 from .histogram import histogram_figure
 from .html import code, text
 from .model_card import source_names
-from .wording import classes_text, counted
+from .wording import RELEASED_ONLY, classes_text, counted
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -403,7 +403,7 @@ def _provenance(verification: Verification, evidence: Evidence) -> Iterator[str]
         ]
         rows += [("made from", _source_text(name, source)) for name, source in source_names(record)]
         if verification.info.licence:
-            rows.append(("licence", f"{text(verification.info.licence)}, of the released weights"))
+            rows.append(("licence", f"{text(verification.info.licence)}, {RELEASED_ONLY}"))
         rows += [("note", text(note)) for note in record["notes"]]
         yield "<p>From the output’s own record.</p>"
         yield html.pairs(rows)

@@ -11,6 +11,9 @@ if TYPE_CHECKING:
 
     from converters.mapping.network_info import NetworkInfo
 
+RELEASED_ONLY = "of the released weights; that these are them is not proved"
+"""What is said of the licence of a release that a file is only taken for."""
+
 
 def printable_lines(lines: Iterable[str]) -> str:
     """Lines as one text, with whatever a file put into them made safe to print."""

@@ -63,7 +63,7 @@ def source_net(
             return net
     raise NoSourceNet(
         "has the names of no source framework's network",
-        hint="expected a file of Caffe2, TensorFlow, Caffe, Chainer or MXNet, or one with their names",
+        hint="expected a file of a source framework, such as Caffe2 or MXNet, or one with its names",
     )
 
 

@@ -21,9 +21,12 @@ if TYPE_CHECKING:
     from .proposal import Proposal, ProposedPair
 
 
+_WITH_ENTRIES = ("pytorch", "jax")
+"""The formats whose files may have other weights in entries of their own."""
+
+
 class _Beside(NamedTuple):
-    """A tensor that is not among the weights. ``entry`` is what ``--entry`` calls it by; empty where it has no name for
-    it."""
+    """A tensor that is not among the weights. ``entry`` is the name of its entry; empty where there is none."""
 
     tensor: Tensor
     entry: str
@@ -49,7 +52,7 @@ def doubt_set_aside(
             values = _tensor(pair, 1 - side).values
             if found and _differ(pair) and values and values.checksum in found:
                 beside = found[values.checksum]
-                where = f" in the entry {beside.entry!r}" if files[side].format == "pytorch" else ""
+                where = f" in the entry {beside.entry!r}" if files[side].format in _WITH_ENTRIES else ""
                 pairs[place] = replace(pair, doubt=f"the values are those of {beside.tensor.name!r}{where}")
         notes += _notes(side, found.values())
     return replace(proposal, pairs=tuple(pairs), notes=tuple(notes))
@@ -59,7 +62,7 @@ def _notes(side: int, found: Iterable[_Beside]) -> Iterator[str]:
     one, other = ("left", "right") if side == 0 else ("right", "left")
     for entry in sorted({beside.entry for beside in found} - {""}):
         text = f"the {other} file has the values of {entry!r} in the {one} one"
-        yield f"{text}: convert it with --entry {entry}" if side == 0 else text
+        yield f"{text}: convert that entry" if side == 0 else text
 
 
 def _tensor(pair: ProposedPair, side: int) -> TensorFingerprint:
@@ -85,12 +88,12 @@ def _find(
 
 def _beside(file: Checkpoint, weights: set[str]) -> Iterator[_Beside]:
     """A file's tensors that are not among its weights, and those of its other entries."""
+    for entry in file.details.get("beside", ()) if file.format in _WITH_ENTRIES else ():
+        with open_checkpoint(file.path, entry=entry) as other:
+            for tensor in other.tensors.values():
+                yield _Beside(tensor, entry)
     averages = names_of_averages(file.tensors) if file.format == "tensorflow" else []
     for name, tensor in file.tensors.items():
         if name not in weights:
             leaf = name.rpartition("/")[2]
             yield _Beside(tensor, leaf if leaf in averages else "")
-    for entry in file.details.get("beside", ()) if file.format == "pytorch" else ():
-        with open_checkpoint(file.path, entry=entry) as other:
-            for tensor in other.tensors.values():
-                yield _Beside(tensor, entry)

@@ -94,8 +94,8 @@ def suggest(
 
     Equal values, families of names, shapes and the files' order decide, see `suggestion.pairing`; without ``values`` no
     tensor is read. What is unsure is written apart, and is not used until a person moves it. ``entry_left`` and
-    ``entry_right`` name a state dict in a PyTorch file, or averages in a TensorFlow checkpoint. Raises `Refused` where
-    the files have nothing in common, and whatever `convert` raises for files that it cannot read.
+    ``entry_right`` name a state dict in a PyTorch file, or averages in a TensorFlow or Flax file. Raises `Refused`
+    where the files have nothing in common, and whatever `convert` raises for files that it cannot read.
     """
     left, right, output = os.fspath(left), os.fspath(right), os.fspath(output)
     for path in (left, right):

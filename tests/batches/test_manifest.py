@@ -8,10 +8,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from converters import BadInput, UsageError
-from converters.batches.job import failure
+from converters import BadInput, UsageError, __version__, convert
+from converters.batches.job import Job, failure
 from converters.batches.manifest import load_manifest
 from converters.batches.manifest_keys import OPTIONS
+from converters.batches.perform import perform
 from converters.batches.tasks import tasks_of
 from converters.batches.toml_lines import line_of
 from converters.conversion.output_names import fill, stem_of
@@ -113,6 +114,31 @@ def test_errors_have_line_and_key(tmp_path, change, line, key, what):
     assert what in caught.value.what
     assert caught.value.where == f"line {line}, {key}"
     assert caught.value.path == str(path)
+
+
+def test_a_row_without_a_target_gets_the_default_of_the_command_line(zoo, tmp_path):
+    text = f"[[convert]]\ninput = '{zoo / 'vmz' / 'ir-csn-26-0.pkl'}'\noutput = 'batch.pth'\n"
+    manifest = load_manifest(write(tmp_path, text))
+    assert manifest.rows[0].to == ("",)
+    (task,) = tasks_of(manifest)
+    result = perform(Job(task=task, tool=__version__))
+    assert result["mapping"]["target"] == "vmz-pt"
+    convert(task.input, tmp_path / "alone.pth")
+    assert (tmp_path / "batch.pth").read_bytes() == (tmp_path / "alone.pth").read_bytes()
+
+
+@pytest.mark.parametrize(
+    ("output", "further", "what"),
+    [
+        ("{to}.pth", "", "the row has no 'to'"),
+        ("a.txt", "", "the suffix of no format"),
+        ("a.safetensors", "wrap = true", "only a .pth can be wrapped"),
+        ("s3://a/b.index", "", "must be written to a folder"),
+    ],
+)
+def test_what_is_wrong_without_a_target(tmp_path, output, further, what):
+    with pytest.raises(UsageError, match=what):
+        load_manifest(write(tmp_path, f"[[convert]]\ninput = 'a'\noutput = '{output}'\n{further}\n"))
 
 
 def test_what_cannot_be_published(tmp_path):

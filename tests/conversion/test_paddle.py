@@ -9,7 +9,11 @@ import pytest
 import torch
 
 from converters import convert, load_model, verify
-from tests.helpers import paddle_files, paths, seeded_weights, selection
+from converters.conversion.plan import make_plan
+from converters.mapping.layout_tables import load_layout
+from converters.mapping.match import match_file
+from converters.mapping.network_info import network_info
+from tests.helpers import layout_weights, paddle_files, paths, seeded_weights, selection
 from tests.helpers.golden_parity import TOLERANCE, assert_parity
 
 if TYPE_CHECKING:
@@ -39,6 +43,16 @@ def test_a_converted_file_computes_what_paddlevideo_computed(name: str, device: 
         assert_parity(golden, steps, points, tolerance=TOLERANCE[device])
     convert(tmp_path / "out.pth", tmp_path / "back.pdparams", source="native", to="paddlevideo")
     assert (tmp_path / "back.pdparams").read_bytes() == (tmp_path / "x.pdparams").read_bytes()
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_a_new_file_has_the_order_of_paddles_own(name: str) -> None:
+    layout = load_layout("paddlevideo")
+    stored = paddle_files.golden_names(np.load(GOLDENS / f"{name}.npz"))
+    shells = {key: layout_weights.shell(key, tuple(shape)) for key, (shape, _) in stored.items()}
+    match = match_file(layout, shells)
+    plan = make_plan(match, shells, layout, network_info(match, None), eps=1e-5)
+    assert [row.target for row in plan.rows] == [*stored]
 
 
 @pytest.mark.full

@@ -8,8 +8,9 @@ import pytest
 import torch
 
 from converters import convert, inspect
+from converters.conversion.output_format import output_format
 from converters.conversion.output_names import stem_of
-from converters.conversion.write import output_format, wrapper_of
+from converters.conversion.write import wrapper_of
 from converters.errors import UsageError
 from converters.formats.format import Wrapper
 from converters.mapping.layout_tables import load_layout

@@ -84,5 +84,5 @@ def test_what_no_format_takes_is_refused_by_its_kind(tmp_path, content):
     with pytest.raises(BadInput) as caught:
         open_checkpoint(str(path))
     assert caught.value.what == sniff._DESCRIPTIONS[sniff.sniff(content)][0]
-    with pytest.raises(UsageError, match="only PyTorch's files and TensorFlow's have entries"):
+    with pytest.raises(UsageError, match="only files of PyTorch, TensorFlow and JAX have entries"):
         open_checkpoint(str(path), entry="state_dict")

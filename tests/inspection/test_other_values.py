@@ -214,6 +214,25 @@ def test_metadata_and_records_are_compared(r2d, tmp_path):
     assert found.same == (not others(found))
 
 
+def test_what_says_how_a_file_is_written_is_named_as_not_compared(run, tmp_path):
+    save(tmp_path / "a.pth", {"w": W})
+    raw = bytearray((tmp_path / "a.pth").read_bytes())
+    raw[raw.index(b"serialization_id") + 60] ^= 1
+    (tmp_path / "b.pth").write_bytes(raw)
+    save(tmp_path / "c.pth", {"w": W}, pickle_protocol=4)
+    for other in "bc":
+        found = diff(tmp_path / "a.pth", tmp_path / f"{other}.pth")
+        assert found.same
+        assert found.not_compared == (("how the file is written",),) * 2
+    done = run("diff", "a.pth", "b.pth")
+    assert done.returncode == 0
+    assert "not compared, of A: how the file is written" in done.stdout
+    assert done.stdout.endswith("equal bit for bit; what was not compared is named above\n")
+    assert diff(tmp_path / "a.pth", tmp_path / "a.pth").not_compared == ((), ())
+    save(tmp_path / "d.pth", {"w": W * 2})
+    assert diff(tmp_path / "a.pth", tmp_path / "d.pth").not_compared == ((), ())
+
+
 def test_two_layouts_are_compared_by_their_network_alone(r2d, run, tmp_path):
     convert(r2d, tmp_path / "a.pth", source="vmz", to="native")
     state = torch.load(tmp_path / "a.pth", weights_only=False)

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from converters.conversion.identify import UserHints, identify
+from converters.conversion.recognize import recognize
 from converters.errors import Refused
 from converters.formats.checkpoint import Checkpoint
 from converters.mapping.layout_tables import load_layout
@@ -89,6 +90,24 @@ def test_a_detector_of_a_usual_number_of_classes_can_be_asked_for() -> None:
         assert (
             identified("slowfast", tensors, variant=name, model=name).match.variant.name == "slowonly-ava-r50"
         )
+
+
+@pytest.mark.parametrize("classes", [80, 400])
+@pytest.mark.parametrize("name", ["slowonly-ava-r50", "slowonly-r50"])
+def test_a_record_says_which_it_is(name: str, classes: int) -> None:
+    def recorded(variant: object) -> Checkpoint:
+        return Checkpoint(
+            path="x",
+            format="pytorch",
+            container="file",
+            tensors=layout_weights.shells("pyslowfast", name, classes=classes),
+            provenance={"layout": "pyslowfast", "network": {"variant": variant}},
+        )
+
+    assert recognize(recorded(name), None).variant.name == name
+    for other in ("slowfast-ava-r50", "nothing", 7, None):  # what does not fit decides nothing
+        assert recognize(recorded(other), None, ask=False).variant.name == "slowonly-r50"
+    assert recognize(recorded(name), None, variant="slowonly-r50").variant.name == "slowonly-r50"
 
 
 def test_a_detector_with_a_wrong_head_is_no_detector() -> None:

@@ -121,6 +121,18 @@ def test_models_that_files_are_taken_for_only_if_asked_say_nothing_of_a_file() -
     assert exactness(one, GLUONCV, load_layout("mmaction2")).kind == "clips"
 
 
+@pytest.mark.parametrize("target", ["mmaction", "mmaction2"])
+def test_layouts_that_are_named_for_another_can_hold_the_settings_too(target: str) -> None:
+    """mmaction's own non-local blocks pool, GluonCV's do not."""
+    match = matched(layout_weights.variant("i3d-nl-r50"))
+    tensors = {slot.name: Tensor(slot.name, "float32", (), None) for slot in match.slots}  # type: ignore[arg-type]
+    info = network_info(match, None)
+    with pytest.raises(Refused, match="cannot hold") as caught:
+        make_plan(match, tensors, load_layout(target), info, eps=info.bn_eps)
+    holders = caught.value.told.hint.removeprefix("layouts that can, for --to: ").split(", ")
+    assert holders == ["native", "nonlocal", "nonlocal-affine", "pyslowfast", "slowfast"]
+
+
 @pytest.mark.full
 def test_a_record_says_which_clips_the_output_takes(tmp_path: Path) -> None:
     one = layout_weights.variant("slowfast-r50")
@@ -286,6 +298,17 @@ def test_a_detector_is_told_whether_its_layout_is_or_not(source: str | None, tmp
     (tmp_path / "x.params").write_bytes(params({name: np.ones(4, "float32") for name in names}, 2))
     with pytest.raises(Refused, match="is an SSD detector"):
         convert(tmp_path / "x.params", tmp_path / "y.pth", source=source)
+
+
+@pytest.mark.parametrize(
+    ("names", "said"),
+    [([""], "(1 tensor such as '')"), (["b", "a" * 100, "c"], f"(3 tensors such as {'a' * 77}..., b)")],
+)
+def test_a_file_of_no_such_network_is_shown_by_some_of_its_names(names: list[str], said: str) -> None:
+    tensors = {name: Tensor(name, "float32", (4,), Repeated(bytes(4), 4)) for name in names}
+    with pytest.raises(Refused, match="is not a video network that GluonCV has") as caught:
+        match_file(GLUONCV, tensors)
+    assert said in str(caught.value)
 
 
 def test_a_damaged_file_of_a_known_network_is_compared_with_it() -> None:

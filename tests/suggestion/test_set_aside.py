@@ -68,7 +68,7 @@ def test_the_other_file_has_the_averages(write, entry, half, tmp_path):
     found = suggest(a, tmp_path / "b.pth", tmp_path / "map.toml")
     assert len(found.rows) == found.unsure == len(raw)
     assert all("values are those of" in row["doubt"] for row in found.rows)
-    assert f"--entry {entry}" in found.notes[-1]
+    assert found.notes[-1].endswith(f"{entry!r} in the left one: convert that entry")
     convert(a, tmp_path / "out.pth", mapping=tmp_path / "map.toml", accept_unsure=True, entry=entry)
     state = torch.load(tmp_path / "out.pth", weights_only=True)
     assert all(torch.equal(state[name].to(array.dtype), array) for name, array in wanted.items())

@@ -13,6 +13,7 @@ FORMATS = (
         layout_formats=("jax",),
         kinds=("msgpack",),
         opener="converters.formats.jax.opener.open_msgpack",
+        has_entries=True,
         writer="converters.formats.jax.msgpack_writer.write",
     ),
     Format(
@@ -22,6 +23,7 @@ FORMATS = (
         layout_formats=("jax",),
         kinds=("pickle",),
         opener="converters.formats.jax.opener.open_pickle",
+        has_entries=True,
         writer="converters.formats.jax.pickle_writer.write",
     ),
     Format(
@@ -31,6 +33,7 @@ FORMATS = (
         layout_formats=("jax",),
         kinds=("zip",),
         opener="converters.formats.jax.opener.open_npz",
+        has_entries=True,
         writer="converters.formats.arrays.writer.write_as_npz",
     ),
 )

@@ -62,7 +62,7 @@ def read_params(file: SourceFile) -> ParamsFile:
     Raises `BadInput` for another kind of file, for one whose counts, sizes and lengths contradict each other or the
     file's end, for a name that occurs twice, and for sparse arrays.
     """
-    if file.size < 24 or int.from_bytes(file.read_at(0, 8), "little") != LIST_MAGIC:
+    if file.size < 8 or _number(file, 0) != LIST_MAGIC:
         raise BadInput("is not an MXNet parameter file", path=file.path)
     count = _number(file, 16)
     if count > min(ARRAYS, file.size // _LEAST):
@@ -162,15 +162,19 @@ def _names(file: SourceFile, offset: int, arrays: int) -> list[str]:
     if count not in (0, arrays):
         raise _bad(file, f"has {arrays:,} arrays and says that it has {count:,} names")
     rest = file.size - offset
-    if rest > _NAMES or count * 8 > rest:
+    if count * 8 > rest:
+        raise file.cut(offset, count * 8)
+    if rest > _NAMES:
         raise _bad(file, f"has {rest:,} bytes in the place of {count:,} names")
     raw, at = file.read_at(offset, rest), 0
     names: dict[str, None] = {}
     for _ in range(count):
         length = int.from_bytes(raw[at : at + 8], "little")
         at += 8 + length
-        if at > rest or length > _LONGEST_NAME:
+        if length > _LONGEST_NAME:
             raise _bad(file, f"has a name of {length:,} bytes")
+        if at > rest:
+            raise file.cut(offset + at - length, length)
         try:
             name = raw[at - length : at].decode("utf-8")
         except UnicodeDecodeError:

@@ -8,6 +8,7 @@ from converters.mapping.settings import settings_text
 from converters.printable import shape_text
 from converters.reports.folding import fold_names, fold_tensors
 from converters.reports.wording import (
+    RELEASED_ONLY,
     classes_text,
     counted,
     human_size,
@@ -143,8 +144,8 @@ def _input_lines(info: NetworkInfo) -> Iterator[str]:
 
 
 def _target_lines(inspection: Inspection, info: NetworkInfo, *, every: bool) -> Iterator[str]:
-    if info.licence:
-        yield f"licence      {info.licence} (of the released weights)"
+    if line := _licence(inspection, info):
+        yield f"licence      {line}"
     back = f"and back to  {', '.join(inspection.source_layouts)}" if inspection.source_layouts else ""
     if not every:
         yield f"converts to  {', '.join(inspection.layouts)}"
@@ -155,6 +156,14 @@ def _target_lines(inspection: Inspection, info: NetworkInfo, *, every: bool) -> 
     yield from filter(None, [back])
     for name, reason in inspection.refusing.items():
         yield f"not to       {name}: {reason}"
+
+
+def _licence(inspection: Inspection, info: NetworkInfo) -> str:
+    """The licence of the release that a hash proves the file to be; else of the one that it is only taken for."""
+    release = inspection.release
+    if release and release.whole:
+        return f"{release.release.licence}, of these weights" if release.release.licence else ""
+    return f"{info.licence}, {RELEASED_ONLY}" if info.licence else ""
 
 
 def _mapping_lines(matched: Matched) -> Iterator[str]:

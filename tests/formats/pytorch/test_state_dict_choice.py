@@ -134,7 +134,7 @@ def test_an_entry_that_is_not_there(tmp_path):
         assert there in caught.value.told.hint
     path = tmp_path / "x.safetensors"
     path.write_bytes((2).to_bytes(8, "little") + b"{}")
-    with pytest.raises(UsageError, match="only PyTorch's files and TensorFlow's have entries"):
+    with pytest.raises(UsageError, match="only files of PyTorch, TensorFlow and JAX have entries"):
         inspect(path, entry="ema")
 
 
