@@ -165,10 +165,10 @@ FAULTS = {
     '"a" = 5': "must be a name",
     '"a" = ["b"]': "must be a name",
     '"a" = ""': "is not a name",
-    '"a}" = "b"': "brace alone",
-    '"a{n.__class__}" = "b{n}"': "brace alone",
-    '"a{n!r}" = "b{n}"': "brace alone",
-    '"a{n:>9}" = "b{n}"': "brace alone",
+    '"a}" = "b"': "single brace",
+    '"a{n.__class__}" = "b{n}"': "single brace",
+    '"a{n!r}" = "b{n}"': "single brace",
+    '"a{n:>9}" = "b{n}"': "single brace",
 }
 
 
