@@ -79,7 +79,7 @@ def test_a_comparison_is_no_truth_value(r2d) -> None:
 @pytest.mark.parametrize(
     ("said", "python"),
     [
-        ("choose one with --variant", "say which with variant="),
+        ("say which with --variant", "say which with variant="),
         ("--force replaces it", "force=True replaces it"),
         ("leave --mean out", "leave mean out"),
         ("say which with --entry, such as --entry a.b", 'say which with entry=, such as entry="a.b"'),

@@ -48,7 +48,7 @@ def choose_variant(match: Match, target: LayoutTable, name: str, path: str) -> V
             f"{name!r} is a model of {len(named)} networks that are inflated from {match.variant.title}",
             path=path,
             where=", ".join(variant.name for variant in named),
-            hint=f"choose one with --variant, and --model {name}",
+            hint=f"say which with --variant, and --model {name}",
         )
     known = [variant for variant in readable_variants(network_names()) if variant.name == name]
     names = [variant.name for variant in candidates]

@@ -158,7 +158,7 @@ def test_what_cannot_be_published(tmp_path):
 @pytest.mark.parametrize(
     ("said", "keys"),
     [
-        ("choose one with --variant", "say which with 'variant'"),
+        ("say which with --variant", "say which with 'variant'"),
         ("such as --entry a.b", 'such as entry = "a.b"'),
         ("leave --wrap out", "leave 'wrap' out"),
         ("--drop 'a.*' --drop 'b'", "drop = ['a.*', 'b']"),

@@ -318,7 +318,7 @@ def test_wrong_calls(tmp_path, video, zoo):
     source = zoo / "vmz" / "ir-csn-26-0.pkl"
     with pytest.raises(UsageError, match="0 clips"):
         classify(source, video, clips=0)
-    with pytest.raises(UsageError, match="at least one class"):
+    with pytest.raises(UsageError, match="must be at least 1"):
         classify(source, video, top=0)
     for rate in (0, -25, 1e308, 1e-9, float("inf"), float("nan")):
         with pytest.raises(UsageError, match="above 0"):

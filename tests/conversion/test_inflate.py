@@ -368,7 +368,7 @@ def test_a_network_of_which_a_layout_has_several_models(resnet, tmp_path: Path, 
     with pytest.raises(Refused, match="'32x2' is a model of 5 networks") as caught:
         inflate(path, out, variant="32x2", to="nonlocal")
     assert caught.value.where == "c2d-r50, c2d-nl-r50, i3d-r50, i3d-nl-r50, i3d-nl10-r50"
-    assert caught.value.told.hint == "choose one with --variant, and --model 32x2"
+    assert caught.value.told.hint == "say which with --variant, and --model 32x2"
     with pytest.raises(Refused, match="fit 2 models that compute different things") as caught:
         inflate(path, out, variant="i3d-r50", to="nonlocal")
     assert (caught.value.where, caught.value.told.hint) == ("8x8, 32x2", "say which with --model")
@@ -384,7 +384,7 @@ def test_a_network_of_which_a_layout_has_several_models(resnet, tmp_path: Path, 
     done = inflate(path, out, variant="i3d-r50", model="32x2", to="nonlocal", force=True, dry_run=True)
     assert done.provenance["network"]["settings"]["stem_stride"] == 2
     # The same where the target stores no statistics: those of this file would be lost.
-    with pytest.raises(Refused, match="takes it for 0 everywhere") as caught:
+    with pytest.raises(Refused, match="assumes it to be 0 everywhere") as caught:
         inflate(path, tmp_path / "no.pkl", variant="i3d-r50", model="32x4", to="nonlocal-affine")
     assert caught.value.where == "backbone.bn1.running_mean"
     assert not (tmp_path / "no.pkl").exists()

@@ -86,7 +86,7 @@ def test_the_option_stands_anywhere(capsys, file: Path, tmp_path: Path) -> None:
         (("models", "--tables"), "names no folder"),
         (("models", "--tables", "--quiet"), "names no folder"),
         (("models", "--table", "x"), "write it in full"),
-        (("models", "--tables", "nowhere"), "there is no such folder"),
+        (("models", "--tables", "nowhere"), "it does not exist"),
         (("models", "--tables", REPOSITORY / "tests" / "cli"), "it has none"),
     ],
 )

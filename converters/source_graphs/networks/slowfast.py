@@ -70,7 +70,7 @@ def recognise(blobs: Mapping[str, Shape], settings: Mapping[str, Any]) -> Source
     if not model and kind is None:
         return None
     if not model:
-        raise Refused("the blobs are those of several models of PySlowFast", hint="choose one with --variant")
+        raise Refused("the blobs are those of several models of PySlowFast", hint="say which with --variant")
     try:
         return (kind or _OnePathway)(blobs, scope, _ModelName.parse(model)).network()
     except KeyError as error:

@@ -44,7 +44,7 @@ def recognise(blobs: Mapping[str, Shape], settings: Mapping[str, Any]) -> Source
         raise Refused(
             "the blobs are those of several models of video-nonlocal-net",
             where=", ".join(MODELS),
-            hint="choose one with --variant",
+            hint="say which with --variant",
         )
     try:
         return _Builder(blobs, scope).network(MODELS[model])
