@@ -146,8 +146,7 @@ def test_there_and_back(source: str, target: str, one, converted) -> None:
 def test_an_eps_that_nothing_tells_is_said(converted) -> None:
     one = layout_weights.variant("ir-csn-50")
     assert any(
-        "assumed: 0.001" in note
-        for note in converted(file_of("native", one), "native", "pytorchvideo").notes
+        "assumed: 0.001" in note for note in converted(file_of("native", one), "native", "pytorchvideo").notes
     )
     assert not any(
         "assumed: " in note for note in converted(file_of("vmz", one), "vmz", "pytorchvideo").notes
