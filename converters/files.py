@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     from typing import Protocol
 
     Watch = Callable[[int, memoryview], None]
+    Find = Callable[[str], "SourceFile | None"]
 
     class Closing(Protocol):
         """What can be closed."""
@@ -30,13 +31,17 @@ class NeedsWhole(Exception):
 
 class SourceFile:
     """A regular file that is read in bounded pieces and never mapped, so that truncating it meanwhile is an error,
-    not a signal. Raises `BadInput` for anything else: pipes and devices have no size."""
+    not a signal. Raises `BadInput` for anything else: pipes and devices have no size.
+
+    ``path`` is what people see, ``local`` where it is on this machine. ``find`` opens a file beside it by its name,
+    where those are not in its folder."""
 
     is_distant = False
     """Whether every read is a request to another machine."""
 
-    def __init__(self, path: str | os.PathLike[str]) -> None:
-        self.path = os.fspath(path)
+    def __init__(self, path: str | os.PathLike[str], find: Find | None = None) -> None:
+        self.path = self.local = os.fspath(path)
+        self._find = find
         try:
             _require_regular(os.stat(self.path), self.path)  # first: to open a device may have effects
             self._file = open(self.path, "rb", buffering=0, opener=_open)  # noqa: SIM115 - closed by close()
@@ -66,6 +71,13 @@ class SourceFile:
         """Close the file. Data that still points into it can no longer be read."""
         self._file.close()
         self.close_kept()
+
+    def beside(self, name: str) -> SourceFile | None:
+        """Another file of its folder, opened; None where there is none of this name."""
+        if self._find is not None:
+            return self._find(name)
+        path = os.path.join(os.path.dirname(self.path), name)
+        return SourceFile(path) if os.path.lexists(path) else None
 
     def keep(self, name: str, make: Callable[[], Closing]) -> Closing:
         """What a reader has open for as long as the file, such as a process; made where there is none of this name."""

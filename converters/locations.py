@@ -45,9 +45,9 @@ def without_credentials(location: str) -> str:
 
 
 def name_of(location: str) -> str:
-    """The name of the file at a location."""
+    """The name of the file or folder at a location, which has no credentials."""
     if not location.lower().startswith(("http://", "https://")):
-        return os.path.basename(location)
+        return os.path.basename(location if is_remote(location) else os.path.normpath(location))
     from urllib.parse import unquote
 
     return unquote(location.partition("?")[0].rpartition("/")[2])

@@ -12,13 +12,14 @@ from __future__ import annotations
 
 import argparse
 import sys
+from itertools import chain
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parent.parent
 sys.path.append(str(ROOT))
 
 from fuzzing.run import mutated, run  # noqa: E402
-from fuzzing.seeds import seeds  # noqa: E402
+from fuzzing.seeds import networks, seeds  # noqa: E402
 
 FIXTURES = ROOT / "tests" / "fixtures"
 
@@ -40,14 +41,17 @@ def main() -> int:
     options = parser.parse_args()
     if options.again:
         name, number = options.again
-        seed = next(seed for seed in seeds(FIXTURES) if next(iter(seed.files)) == name)
+        every = chain(seeds(FIXTURES), networks())
+        seed = next(seed for seed in every if next(iter(seed.files)) == name)
         for part, content in mutated(seed, int(number)).items():
             (Path(options.keep) / part).write_bytes(content)
         return 0
-    faults = run(FIXTURES, options.runs, first=options.first, only=options.only)
+    faults, outcomes = run(FIXTURES, options.runs, first=options.first, only=options.only)
     for fault in faults:
         print(f"--- {fault.verb}: {fault.seed} {fault.number}\n{fault.what}")
-    print(f"{options.runs} mutations, {len(faults)} faults")
+    for (verb, outcome), count in sorted(outcomes.items()):
+        print(f"{verb:14}{outcome:14}{count:8,}")
+    print(f"{options.runs:,} mutations, {len(faults)} faults")
     return 1 if faults else 0
 
 

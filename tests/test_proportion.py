@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from converters import convert, diff, inspect
 from converters.batches.manifest import load_manifest
 from converters.batches.results import parse_line
 from converters.errors import ConverterError
@@ -16,7 +17,11 @@ from converters.formats.open import open_checkpoint
 from converters.formats.provenance_record import parse_provenance
 from converters.formats.registry import formats
 from converters.mapping.user_mapping import load_mapping
-from tests.helpers.growing_files import FORMATS, NAMES
+from converters.reports.terminal.inspection import inspection_text
+from converters.suggestion import nearest
+from converters.suggestion.suggest import suggest
+from tests.helpers.growing_files import FORMATS, NAMES, safetensors
+from tests.helpers.growing_pairs import PAIRS
 from tests.helpers.growing_structures import FILES
 from tests.helpers.growing_tables import TABLES
 from tests.helpers.proportion import Cost, cost, superlinear
@@ -85,8 +90,8 @@ def test_a_table_is_read_in_proportion(name: str, tmp_path: Path) -> None:
         return path
 
     def result(path: Path) -> None:
-        line = path.read_bytes()
-        parse_line(b"%08x %s\n" % (zlib.crc32(line), line))
+        text = path.read_bytes()
+        assert parse_line(b'{"crc32":"%08x","row":%s}\n' % (zlib.crc32(text), text))
 
     read = {
         "manifest": load_manifest,
@@ -95,6 +100,53 @@ def test_a_table_is_read_in_proportion(name: str, tmp_path: Path) -> None:
         "result": result,
     }[name.partition("_")[0]]
     assert not in_proportion(write, read, SIZES)
+
+
+VERBS = {
+    "inspect": lambda path, _other: inspection_text(inspect(path)),
+    "convert": lambda path, _other: convert(path, path.with_name("out.pth"), dry_run=True),
+    "diff": diff,
+}
+
+
+@pytest.mark.full
+@pytest.mark.parametrize("verb", VERBS)
+@pytest.mark.parametrize(
+    ("kind", "name"), [("safetensors", "numbered"), *((kind, "entries") for kind in FORMATS)]
+)
+def test_a_verb_works_in_proportion(verb: str, kind: str, name: str, tmp_path: Path) -> None:
+    """The second file has the first one's values under other names."""
+
+    def write(size: int) -> Path:
+        arrays = NAMES[name](size)
+        for folder, end in (("a", ""), ("b", "2")):
+            (tmp_path / folder).mkdir(exist_ok=True)
+            path = FORMATS[kind](tmp_path / folder, {key + end: array for key, array in arrays.items()})
+        return tmp_path / "a" / path.name
+
+    def read(path: Path) -> None:
+        VERBS[verb](path, tmp_path / "b" / path.name)
+
+    assert not in_proportion(write, read, SIZES)
+
+
+@pytest.mark.parametrize(
+    "name",
+    [pytest.param(name, marks=() if name in ("vectors", "words") else pytest.mark.full) for name in PAIRS],
+)
+def test_a_mapping_is_proposed_in_proportion(name: str, monkeypatch, tmp_path: Path) -> None:
+    monkeypatch.setattr(nearest, "MOST", 8)
+
+    def write(size: int) -> Path:
+        for side, stem in enumerate("ab"):
+            (tmp_path / stem).mkdir(exist_ok=True)
+            safetensors(tmp_path / stem, PAIRS[name](size, side))
+        return tmp_path / "a" / "a.safetensors"
+
+    def propose(path: Path) -> None:
+        suggest(path, tmp_path / "b" / "a.safetensors", tmp_path / "map.toml", force=True)
+
+    assert not in_proportion(write, propose, SIZES)
 
 
 def test_there_is_a_growing_file_of_every_format() -> None:

@@ -173,3 +173,17 @@ def test_a_reader_imports_no_framework(tmp_path) -> None:
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
     assert done.stdout.strip() == "(64, 3, 8, 7, 7)", done.stderr
+
+
+@pytest.mark.parametrize(
+    ("wrong", "said"),
+    [
+        ({"to": 5}, "to must be a string, not int"),
+        ({"source": b"vmz"}, "source must be a string, not bytes"),
+        ({"variant": 3}, "variant must be a string, not int"),
+        ({"settings": "pool1"}, "settings must be a mapping of names to values, not str"),
+    ],
+)
+def test_an_argument_of_the_wrong_type_is_named(wrong, said, tmp_path):
+    with pytest.raises(TypeError, match=said):
+        convert(tmp_path / "in.pkl", tmp_path / "out.pth", **wrong)

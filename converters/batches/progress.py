@@ -126,7 +126,7 @@ class Display:
 
     def _clear(self) -> None:
         if self._drawn:
-            self._out.write(f"\x1b[{self._drawn}A\x1b[J")
+            self._out.write(f"\r\x1b[{self._drawn}A\x1b[J")  # a typed ^C has moved the cursor
             self._drawn = 0
 
 

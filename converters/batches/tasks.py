@@ -95,9 +95,10 @@ def _row_tasks(manifest: Manifest, row: ManifestRow) -> list[Task]:
 
 def _task(manifest: Manifest, row: ManifestRow, path: str, to: str, fault: str, *, matched: bool) -> Task:
     name = path if is_remote(path) else os.path.relpath(path, manifest.folder)
+    plain = path.partition("?")[0] if is_remote(path) else path  # a query may sign
     values = {
-        "stem": stem_of(path.partition("?")[0] if is_remote(path) else path),
-        "folder": os.path.basename(os.path.dirname(path)),
+        "stem": stem_of(plain),
+        "folder": os.path.basename(os.path.dirname(plain)),
         "to": to,
         "source": row.source,
     }

@@ -64,6 +64,8 @@ def _options(verb: str) -> dict[str, str]:
 def _bash(options_of: Mapping[str, Mapping[str, str]], layouts: list[str], *, zsh: bool) -> str:
     cases = "\n".join(f'    {verb}) words="{" ".join(options)}" ;;' for verb, options in options_of.items())
     head = _ZSH_HEAD if zsh else ""
+    # zsh completes files itself where nothing fits; what it takes for names of files it ends without a space.
+    files, how = ("", "default") if zsh else ('$(compgen -f -- "$current")', "filenames")
     return f"""{head}_video_checkpoint_convert() {{
   local current="${{COMP_WORDS[COMP_CWORD]}}" before="${{COMP_WORDS[COMP_CWORD-1]}}" words=""
   local layouts="{" ".join(layouts)}" verbs="{" ".join(COMMANDS)}"
@@ -74,17 +76,17 @@ def _bash(options_of: Mapping[str, Mapping[str, str]], layouts: list[str], *, zs
     completion) COMPREPLY=($(compgen -W "bash zsh fish" -- "$current")); return ;;
   esac
   if [[ $COMP_CWORD -eq 1 && "$current" != -* ]]; then
-    COMPREPLY=($(compgen -W "$verbs $layouts" -- "$current") $(compgen -f -- "$current"))
+    COMPREPLY=($(compgen -W "$verbs $layouts" -- "$current") {files})
     return
   fi
-  if [[ "$current" != -* ]]; then COMPREPLY=($(compgen -f -- "$current")); return; fi
+  if [[ "$current" != -* ]]; then COMPREPLY=({files}); return; fi
   case "${{COMP_WORDS[1]}}" in
 {cases}
     *) words="{" ".join(options_of["auto"])}" ;;
   esac
   COMPREPLY=($(compgen -W "$words" -- "$current"))
 }}
-complete -o filenames -F _video_checkpoint_convert {" ".join(PROGRAMS)}"""
+complete -o {how} -F _video_checkpoint_convert {" ".join(PROGRAMS)}"""
 
 
 def _fish(options_of: Mapping[str, Mapping[str, str]], layouts: list[str], *, zsh: bool) -> str:

@@ -80,9 +80,9 @@ def overview(columns: int) -> str:
         lines += (
             ["", f"{title}:"]
             if title != "convert"
-            else ["", "convert:", "  IN OUT      convert a checkpoint"]
+            else ["", "convert:", "  IN OUT       convert a checkpoint"]
         )
-        lines += [f"  {name:<11} {about}" for name, about in verbs.items()]
+        lines += [f"  {name:<11}  {about}" for name, about in verbs.items()]
     lines += ["", "sources (all of them: `convert help sources`):"]
     lines += [f"  {names:<20} {about}" for names, about in BEST_KNOWN.items()]
     lines += ["", *_EXAMPLES.splitlines(), "", *EXIT_CODES.splitlines()]

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, NoReturn
 
 from converters.errors import UsageError
 
-from .overview import COMMANDS, CONVERSIONS, EXIT_CODES
+from .overview import COMMANDS, CONVERSIONS, EXIT_CODES, fitted
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -101,7 +101,8 @@ class _Parser(argparse.ArgumentParser):
         self.columns = width(sys.stdout)
         if self.description and self.columns < _Parser.columns:
             self.description = fill(" ".join(self.description.split()), self.columns)
-        return super().format_help()
+        codes = (fitted(line, self.columns) for line in EXIT_CODES.splitlines())
+        return "\n".join((super().format_help(), *codes, ""))
 
     def error(self, message: str) -> NoReturn:
         raise UsageError(message, hint=self._near(message) or f"see `{self.prog} --help`")
@@ -123,7 +124,7 @@ class _Parser(argparse.ArgumentParser):
 def _parser(command: str, about: str, module_name: str) -> argparse.ArgumentParser:
     module = import_module(f".{module_name.replace('-', '_')}", __package__)
     examples = getattr(module, "EXAMPLES", EXAMPLES)
-    lines = ["examples:", *(f"  {example.format(command)}" for example in examples), "", EXIT_CODES]
+    lines = ["examples:", *(f"  {example.format(command)}" for example in examples)]
     described = module.DESCRIPTION or f"{about[0].upper()}{about[1:]}."
     parser = _Parser(prog=f"convert {command}", description=described, epilog="\n".join(lines))
     module.add_arguments(parser)

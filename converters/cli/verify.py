@@ -6,6 +6,7 @@ import os
 from typing import TYPE_CHECKING
 
 from converters.conversion.options import VERIFY_OPTIONS, NetworkOptions, ReadOptions
+from converters.locations import is_remote, without_credentials
 
 from .load_report import MODULE_HELP
 from .options import add_options, report, values_of
@@ -112,7 +113,7 @@ def _require_writable_reports(options: argparse.Namespace) -> None:
 
 
 def _command(options: argparse.Namespace) -> list[str]:
-    """The words of this command, to be run in the folder of the files."""
+    """The words of this command, to be run in the folder of the files that are no addresses."""
     words = ["convert", "verify", _base_name(options.source_file), _base_name(options.output)]
     for name in ("source", "layout", "variant", "entry", "head", "device"):
         if (value := getattr(options, name)) not in (None, "cpu"):
@@ -129,4 +130,4 @@ def _command(options: argparse.Namespace) -> list[str]:
 
 
 def _base_name(path: str) -> str:
-    return os.path.basename(os.path.abspath(path))
+    return without_credentials(path) if is_remote(path) else os.path.basename(os.path.abspath(path))

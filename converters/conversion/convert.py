@@ -13,7 +13,15 @@ from converters.tensor import FLOATS
 
 from .convert_by_layout import convert_by_layout
 from .execute import refuse_paths
-from .options import VERIFY_OPTIONS, MappingFile, NetworkOptions, ReadOptions, Request, WriteOptions
+from .options import (
+    VERIFY_OPTIONS,
+    MappingFile,
+    NetworkOptions,
+    ReadOptions,
+    Request,
+    WriteOptions,
+    require_types,
+)
 from .result import Result
 
 
@@ -118,6 +126,7 @@ def convert(
         ),
         mapping=None if mapping is None else MappingFile(os.fspath(mapping), reverse, accept_unsure),
     )
+    require_types(request)
     if mapping is None and (reverse or accept_unsure):
         raise UsageError("--reverse and --accept-unsure need a mapping file", hint="name it with --mapping")
     if verify:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+from converters.formats.tensorflow.averages import names_of_averages
 from converters.mapping.file_names import OUTSIDE, averaged_names
 from converters.mapping.match import others_that_fit
 from converters.mapping.network_info import one_number_text, own_settings_apart
@@ -187,7 +188,8 @@ def left_out_notes(match: Match) -> Iterator[str]:
         kinds.setdefault(kind, []).append(name)
     for kind, names in kinds.items():
         of_variables = kind == AVERAGES and match.layout.format == "tensorflow"
-        more = f" (--entry {names[0].rpartition('/')[2]} takes them)" if of_variables else ""
+        entries = names_of_averages(names) if of_variables else []
+        more = f" (--entry {entries[0]} takes them)" if entries else ""
         yield f"left aside, since they are {kind}, not weights of the network: {_some(names)}{more}"
     if match.told:
         yield f"dropped by --drop: {_some(match.told)}"

@@ -132,3 +132,14 @@ def options_of(options: type[Record]) -> list[Option]:
             Option(name=name, type=types[0], optional=type(None) in types, default=default, text=texts[0])
         )
     return listed
+
+
+def require_types(request: Request) -> None:
+    """Raise `TypeError` for a name or a mapping that is something else. Flags may be whatever is true or false."""
+    named: list[tuple[str, Any, Any]] = [("source", request.source, str), ("to", request.to, str)]
+    for options in (request.read, request.network, request.write):
+        named += [(each.name, getattr(options, each.name), each.type) for each in options_of(type(options))]
+    for name, value, wanted in named:
+        if wanted in (str, Mapping) and value is not None and not isinstance(value, wanted):
+            what = "a string" if wanted is str else "a mapping of names to values"
+            raise TypeError(f"{name} must be {what}, not {type(value).__name__}")

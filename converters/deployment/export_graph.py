@@ -21,6 +21,7 @@ from converters.formats.io.atomic import staging
 from converters.formats.onnx.runtime import require_onnx, require_onnxruntime
 from converters.formats.pytorch.exported import RECORD
 from converters.loading import load_network, reference_record, require_torch
+from converters.locations import without_credentials
 from converters.mapping.network_info import NetworkInfo
 from converters.printable import shape_text
 from converters.shown import Shown
@@ -134,7 +135,13 @@ def export_graph(
         with open(draft, "rb+") as file:
             os.fsync(file.fileno())
         files.put(name, os.path.basename(output_path), force=force)
-    return ExportedGraph(source=path, output=output_path, info=info, inputs=graph.shapes, relative=relative)
+    return ExportedGraph(
+        source=without_credentials(path),
+        output=output_path,
+        info=info,
+        inputs=graph.shapes,
+        relative=relative,
+    )
 
 
 class _Graph:

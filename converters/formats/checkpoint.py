@@ -67,6 +67,11 @@ class Checkpoint(Record):
             file.close()
 
     @property
+    def local(self) -> str:
+        """Where its first file is on this machine; `path` may be an address."""
+        return self.files[0].local if self.files else self.path
+
+    @property
     def unconverted(self) -> dict[str, OtherValue]:
         """The tensors among the others that are not converted, by name."""
         return {

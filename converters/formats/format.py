@@ -16,7 +16,7 @@ from converters.record import Record
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
 
-    from converters.files import SourceFile
+    from converters.files import Find, SourceFile
     from converters.tensor import Tensor
 
     from .checkpoint import Checkpoint
@@ -85,10 +85,11 @@ def _function(path: str) -> Any:
 class ReadOptions(NamedTuple):
     """How a checkpoint is read: ``checksum`` compares the checksums in it; ``entry`` names the state dict in a PyTorch
     file by its path, with dots, or the averages in a TensorFlow checkpoint or in nested variables (default: the plain
-    weights)."""
+    weights). ``find`` opens the files beside one that is in no folder of its own, see `SourceFile`."""
 
     checksum: bool = True
     entry: str | None = None
+    find: Find | None = None
 
     def refuse_entry(self, path: str) -> None:
         """Raise `UsageError` if an entry was named."""

@@ -47,7 +47,7 @@ def _open(path: str, options: ReadOptions) -> Checkpoint:
     for record in formats():
         if record.open_set and (checkpoint := record.open_set(path, options)):
             return checkpoint
-    return open_file(SourceFile(path), options)
+    return open_file(SourceFile(path, options.find), options)
 
 
 def open_file(file: SourceFile, options: ReadOptions) -> Checkpoint:

@@ -55,6 +55,7 @@ _INPUT = fields(
         "counted_at": _SIZES,
         "counted_positions": integer(1, 100_000),
         "frame_step": integer(1, 1000),
+        "again_every": integer(1, 1000),
         "resize": _text,
         "order": _text,
         "range": lambda value: list_of(_number)(value) and len(value) == 2,

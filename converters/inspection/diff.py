@@ -178,7 +178,7 @@ def diff(
         open_checkpoint(os.fspath(a), entry=entry_a) as file_a,
         open_checkpoint(os.fspath(b), entry=entry_b) as file_b,
     ):
-        left, right = _identify(file_a, layout_a), _identify(file_b, layout_b)
+        left, right = _identify_both((file_a, layout_a), (file_b, layout_b))
         notes: tuple[str, ...] = ()
         canonical = left is not None and right is not None and _needs_translation(left, right)
         if left and right:
@@ -230,9 +230,20 @@ def _equal_tensors(checkpoint: Checkpoint) -> Iterator[TensorComparison]:
         yield TensorComparison(name=name, kind="equal", a=described, b=described)
 
 
-def _identify(checkpoint: Checkpoint, layout: str | None) -> _Identified | None:
+def _identify_both(*files: tuple[Checkpoint, str | None]) -> tuple[_Identified | None, _Identified | None]:
+    """Both files; one whose names and shapes fit several networks is taken for that of the other file."""
+    left, right = (_identify(*file) for file in files)
+    if left and right and not _is_one_network(left, right):
+        if right.match.variant.name in (*left.match.choices, *left.match.also):
+            left = _identify(*files[0], right.match.variant.name)
+        elif left.match.variant.name in (*right.match.choices, *right.match.also):
+            right = _identify(*files[1], left.match.variant.name)
+    return left, right
+
+
+def _identify(checkpoint: Checkpoint, layout: str | None, variant: str | None = None) -> _Identified | None:
     try:
-        match = recognize(checkpoint, layout, ask=False)
+        match = recognize(checkpoint, layout, variant=variant, ask=False)
     except ConverterError:
         if layout is not None:
             raise
@@ -304,7 +315,7 @@ def _notes(left: _Identified, right: _Identified, *, canonical: bool) -> Iterato
     if not canonical and prefixes[0] != prefixes[1] and _is_one_network(left, right):
         words = [f"the prefix {printable(prefix)!r}" if prefix else "no prefix" for prefix in prefixes]
         yield f"A's names have {words[0]}, B's {words[1]}: compared without"
-    of_a, of_b = left.info.settings, right.info.settings
+    of_a, of_b = ((side.own if canonical else side.info).settings for side in (left, right))
     if apart := [name for name in of_a if name in of_b and name != BN_EPS and of_a[name] != of_b[name]]:
         yield f"A has {settings_text(of_a, apart)}, B {settings_text(of_b, apart)}"
 

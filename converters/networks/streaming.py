@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Protocol
+from itertools import accumulate
+from typing import TYPE_CHECKING, Any, Protocol
 
 import torch
 from torch import Tensor
@@ -12,6 +13,22 @@ if TYPE_CHECKING:
 
 FRAMES = "frames"
 """Of a state: how many frames came before, a float32 without axes."""
+
+
+def one_by_one(x: Tensor) -> bool:
+    """Whether the frames of a clip take their turns: on a CPU PyTorch chooses kernels, and with them the order of sums,
+    by the number of images, and a clip must give what its frames give. A traced graph is for any number of frames."""
+    jit: Any = torch.jit
+    compiling = getattr(torch.compiler, "is_compiling", jit.is_tracing)  # from PyTorch 2.3 on
+    return x.is_cpu and not jit.is_tracing() and not compiling()
+
+
+def each_frame(function: Callable[[Tensor], Tensor], x: Tensor) -> Tensor:
+    """[N, C, T, H, W] through a function of images. In memory a frame's channels lie together, before and after."""
+    if one_by_one(x):
+        return torch.stack([function(frame) for frame in x.unbind(2)], dim=1).transpose(1, 2)
+    images = function(x.transpose(1, 2).flatten(0, 1))
+    return images.reshape(x.shape[0], x.shape[2], *images.shape[1:]).transpose(1, 2)
 
 
 class Streaming(Protocol):
@@ -60,19 +77,14 @@ class Memory:
 
     def means(self, name: str, x: Tensor) -> Tensor:
         """[N, C, T, 1, 1], for every frame the mean of it and all before it. The sum is kept."""
-        sums = x.cumsum(dim=2)
-        if name in self.before:
-            sums = sums + self.before[name]
+        seen = [self.before[name]] if name in self.before else []
+        if one_by_one(x):
+            frames = [*seen, *torch.split(x, 1, dim=2)]
+            sums = torch.cat([*accumulate(frames, torch.add)][len(seen) :], dim=2)
+        else:
+            sums = sum(seen, x.cumsum(dim=2))
         self.after[name] = sums[:, :, -1:]
         return sums / (self._numbers(x) + 1)[:, None, None]
-
-    def mean(self, name: str, x: Tensor) -> Tensor:
-        """[N, C, T, 1, 1] to [N, C], the mean of all frames so far. The sum is kept."""
-        total = x.sum(dim=2, keepdim=True)
-        if name in self.before:
-            total = total + self.before[name]
-        self.after[name] = total
-        return (total / self.after[FRAMES]).flatten(1)
 
     def encoding(self, x: Tensor) -> Tensor:
         """The sinusoidal encoding of each frame's number, [C, T, 1, 1] for [N, C, T, 1, 1]: sines of the even channels,

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 from converters.formats.open import open_checkpoint
 from converters.lazy_module import LazyModule
 from converters.loading import require_torch
+from converters.locations import without_credentials
 from converters.printable import shape_text
 from converters.shown import Shown
 
@@ -95,7 +96,7 @@ def load_report(
     path = os.fspath(file)
     own = built_module(module)
     with open_checkpoint(path, entry=entry) as checkpoint:
-        return report_of(path, checkpoint.tensors, own, module)
+        return report_of(without_credentials(path), checkpoint.tensors, own, module)
 
 
 def report_of(

@@ -10,6 +10,7 @@ from converters.conversion.convert import convert
 from converters.errors import Refused
 from converters.formats.open import open_checkpoint
 from converters.inspection.diff import diff
+from converters.locations import name_of
 from converters.printable import printable
 from converters.reports.model_card import source_names
 from converters.reports.wording import counted
@@ -71,14 +72,14 @@ def compare_with_source(
     unequal = [row for row in difference.rows if row.kind != "equal"]
     if unequal:
         raise Refused(
-            f"is not what {os.path.basename(source)} converts to: {counted(len(unequal), 'tensor')} "
+            f"is not what {name_of(source)} converts to: {counted(len(unequal), 'tensor')} "
             f"{'differs' if len(unequal) == 1 else 'differ'}",
             path=inspection.path,
             where=", ".join(row.name for row in unequal[:3]),
             hint="`convert diff` shows what differs",
         )
     return (
-        f"all {len(result.rows)} tensors equal, bit for bit, what `{os.path.basename(source)}` "
+        f"all {len(result.rows)} tensors equal, bit for bit, what `{name_of(source)}` "
         f"(SHA-256 `{result.provenance['source']['sha256']}`) converts to"
     )
 
@@ -94,7 +95,7 @@ def _recorded_options(inspection: Inspection, source: str) -> dict[str, Any]:
     """How a source was read when the file was made from it, as keywords of `convert`, from the file's record."""
     record = inspection.provenance or {}
     records = [record for _, record in source_names(record)]
-    base = printable(os.path.basename(os.path.normpath(source)))
+    base = printable(name_of(source))
     for number, made_from in enumerate(records, 1):
         if base == made_from["name"] or (
             os.path.isfile(source) and os.path.getsize(source) == made_from.get("size")
@@ -131,7 +132,7 @@ def compare_networks(
     if not verification.ok:
         first = result.first if result else None
         raise Refused(
-            f"does not compute what {os.path.basename(source)} does",
+            f"does not compute what {name_of(source)} does",
             path=inspection.path,
             where=f"first at {first.name}" if first else "",
             hint="`convert verify` shows what differs",

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import os
 from typing import TYPE_CHECKING, Any
 
 from converters.errors import Refused
 from converters.inspection.facts import different_facts, network_facts
+from converters.locations import name_of
 from converters.printable import short_name
 from converters.reports.model_card import source_names
 
@@ -36,7 +36,7 @@ def compare_records(
     ``source`` was converted to. Raises `Refused` where network, preprocessing, licence or source differ, or what the
     conversion did. What a file without a record is taken to be must be the source's, too.
     """
-    base = os.path.basename(os.path.normpath(source))
+    base = name_of(source)
     assert ours.provenance is not None
     given = _given(_input(staged))
     told, known = (_without(network_facts(network_of(each)), given) for each in (staged, ours))

@@ -20,7 +20,7 @@ from converters.formats.io.atomic import refuse_output, replacing, staging
 from converters.formats.open import open_checkpoint
 from converters.formats.registry import format_named
 from converters.inspection.inspect import inspect
-from converters.locations import is_remote
+from converters.locations import is_remote, without_credentials
 from converters.mapping.layout_tables import load_layout
 from converters.reports.front_matter import load_yaml
 from converters.reports.model_card import CardFacts, model_card
@@ -235,7 +235,7 @@ def _staging(
     users: dict[str | None, str] = {beginning: path}
     try:
         with staging(beginning) as files:
-            users |= {files.path(names[0]): path, files.path(names[1]): source or ""}
+            users |= {files.path(names[0]): path, files.path(names[1]): without_credentials(source or "")}
             yield files, names
     except ConverterError as error:
         error.path = users.get(error.path, error.path)

@@ -90,6 +90,10 @@ class Cache(NamedTuple):
         for path, status in _files(os.path.join(self.folder, "parts")):
             if now - status.st_mtime > _ABANDONED:
                 _remove(path)
+        sets = os.path.join(self.folder, "sets")  # made again from the files in a moment
+        for name in os.listdir(sets) if os.path.isdir(sets) else ():
+            if now - _used(os.path.join(sets, name, "")) > _IN_USE:
+                shutil.rmtree(os.path.join(sets, name), ignore_errors=True)
         files = [(_used(path), path, status) for path, status in _files(os.path.join(self.folder, "files"))]
         total = sum(status.st_size for _, _, status in files)
         for used, path, status in sorted(files, key=lambda each: each[:2]):

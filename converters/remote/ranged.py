@@ -10,6 +10,8 @@ from converters.files import CHUNK, NeedsWhole, SourceFile
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
+    from converters.files import Find
+
     from .source import Source
 
 PIECE = 16 * 1024
@@ -27,9 +29,10 @@ class RangedFile(SourceFile):
 
     is_distant = True
 
-    def __init__(self, source: Source, path: str) -> None:
+    def __init__(self, source: Source, path: str, find: Find | None = None) -> None:
         assert source.size is not None
-        self.path = path
+        self.path = self.local = path
+        self._find = find
         self.size = source.size
         self._source = source
         self._pieces: dict[int, bytes] = {}

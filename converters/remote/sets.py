@@ -10,6 +10,7 @@ from contextlib import suppress
 from typing import TYPE_CHECKING, NamedTuple
 
 from converters.errors import BadInput
+from converters.files import SourceFile
 from converters.locations import WEB
 
 from .address import hub_parts, parse_address
@@ -24,16 +25,19 @@ INDEX = ".index.json"
 """The end of the name of a sharded checkpoint's index."""
 
 _TENSORFLOW = re.compile(r"\.(?:index|meta)$|(?:\.data)?-\d{5}-of-\d{5,}$")
-_INDEX_LIMIT = 16 << 20
-_PARTS = 1000
+_SHARD = re.compile(r"-\d{5}-of-\d{5}\.")
+_PLAIN = re.compile(r"(?!\.)[\w.-]+(?:/(?!\.)[\w.-]+)*")
+"""Names of files beside another that can stand in an address as they are."""
+
+_CONFIG_LIMIT = 16 << 20
 _WEIGHTS = (".safetensors", ".pth", ".pt", ".bin", ".pyth", ".ckpt", ".pkl", ".npz", ".onnx", ".msgpack")
 CONFIG = "config.json"
 """The file of a repository that says which file has the weights."""
 
 
 class FetchedFiles(NamedTuple):
-    """What to open, and the addresses of the files by their paths here. ``digest`` is the SHA-256 of what is one
-    file."""
+    """What to open, and the addresses of the files by their paths here as people may see them. ``digest`` is the
+    SHA-256 of what is one file."""
 
     path: str
     address: str
@@ -42,15 +46,13 @@ class FetchedFiles(NamedTuple):
 
 
 def is_part_of_set(address: Address) -> bool:
-    """Whether an address by its name is a file of a checkpoint of several."""
-    return address.name.endswith(INDEX) or _TENSORFLOW.search(address.name) is not None
+    """Whether an address by its name is a file of a TensorFlow checkpoint, which has several."""
+    return _TENSORFLOW.search(address.name) is not None
 
 
 def fetch_checkpoint(address: Address) -> FetchedFiles:
-    """Fetch a file, or all files of the checkpoint that an address names by one of them or by their prefix. Raises
-    `BadInput`."""
-    if address.name.endswith(INDEX):
-        return _fetch_set(address, _parts(address, fetch(address)), address.name)
+    """Fetch a file, or all files of the TensorFlow checkpoint that an address names by one of them or by their prefix.
+    Raises `BadInput`."""
     if match := _TENSORFLOW.search(address.name):
         prefix = address.name[: match.start()]
         return _fetch_set(address, _tensorflow(address.beside(prefix)), address.name)
@@ -64,13 +66,17 @@ def fetch_checkpoint(address: Address) -> FetchedFiles:
 
 
 def weights_in(address: Address) -> Address:
-    """The file of weights in a repository on the Hub: the one that its `CONFIG` names, or the only one. Raises
-    `BadInput`."""
+    """The file of weights in a repository on the Hub: the one that its `CONFIG` names, or the only one, or the index of
+    several. Raises `BadInput`."""
     repository, revision, folder = hub_parts(address.url)
     root = f"hf://{repository}{f'@{revision}' if revision else ''}"
     names = [path.rpartition("/")[2] for path in listed(address)]
     above = f"{root}/{folder.strip('/')}".rstrip("/")
-    weights = [name for name in names if name.lower().endswith(_WEIGHTS)]
+    weights = [
+        name
+        for name in names
+        if name.endswith(INDEX) or (name.lower().endswith(_WEIGHTS) and not _SHARD.search(name))
+    ]
     named = _named(parse_address(f"{above}/{CONFIG}")) if CONFIG in names else ""
     if named in weights:
         weights = [named]
@@ -84,10 +90,41 @@ def weights_in(address: Address) -> Address:
 def _named(config: Address) -> str:
     """What a repository's configuration says its weights are called; empty where it does not."""
     with open(fetch(config), "rb") as file, suppress(ValueError, RecursionError):
-        data = json.loads(file.read(_INDEX_LIMIT))
+        data = json.loads(file.read(_CONFIG_LIMIT))
         if isinstance(data, dict) and isinstance(data.get("weights"), str):
             return str(data["weights"])
     return ""
+
+
+class Neighbours:
+    """The files beside a fetched one, for its reader: the parts that an index names, an ONNX model's external data.
+    What other libraries read too is copied into one folder: onnx reads no external data with several links."""
+
+    def __init__(self, address: Address, files: FetchedFiles) -> None:
+        self._address = address
+        self._files = files
+        self._folder = ""
+
+    def find(self, name: str) -> SourceFile | None:
+        """A file by its name, opened; None where there is none."""
+        address = beside(self._address, name)
+        path = _if_there(address) if address else ""
+        if not address or not path:
+            return None
+        if not self._address.name.endswith(INDEX):
+            self._folder = self._folder or user_cache().folder_of_set(self._address)
+            path = _copied(path, os.path.join(self._folder, name))
+        self._files.shown[path] = address.shown
+        return SourceFile(path)
+
+    def local(self, path: str) -> str:
+        """Where the file itself is, which is at ``path`` too: with its neighbours, if it has any."""
+        return _copied(path, os.path.join(self._folder, self._address.name)) if self._folder else path
+
+
+def beside(address: Address, name: str) -> Address | None:
+    """The address of a file in the folder of another; None for a name that no file there can have."""
+    return address.beside(name) if _PLAIN.fullmatch(name) else None
 
 
 def _fetch_set(address: Address, files: list[Address], name: str) -> FetchedFiles:
@@ -98,6 +135,17 @@ def _fetch_set(address: Address, files: list[Address], name: str) -> FetchedFile
         _place(fetch(file), path)
         shown[path] = file.shown
     return FetchedFiles(os.path.join(folder, name), address.shown, shown)
+
+
+def _copied(source: str, path: str) -> str:
+    """A copy of a file of the cache at ``path``, made unless it is there."""
+    os.makedirs(os.path.dirname(path), mode=0o700, exist_ok=True)
+    have, wanted = (os.stat(one) if os.path.exists(one) else None for one in (path, source))
+    if have is None or wanted is None or (have.st_size, have.st_mtime) != (wanted.st_size, wanted.st_mtime):
+        temporary = f"{path}.{os.getpid()}"
+        shutil.copy2(source, temporary)
+        os.replace(temporary, path)
+    return path
 
 
 def _place(source: str, path: str) -> None:
@@ -112,33 +160,20 @@ def _place(source: str, path: str) -> None:
     os.replace(temporary, path)
 
 
-def _parts(address: Address, path: str) -> list[Address]:
-    """The index of a sharded checkpoint, and the files that it names. What is wrong in it is said when it is opened."""
-    with open(path, "rb") as file:
-        text = file.read(_INDEX_LIMIT)
-    names: set[object] = set()
-    with suppress(ValueError, RecursionError):
-        index = json.loads(text)
-        if isinstance(index, dict) and isinstance(index.get("weight_map"), dict):
-            names = set(index["weight_map"].values())
-    plain = sorted(name for name in names if isinstance(name, str) and re.fullmatch(r"[\w.-]+", name))
-    return [address, *(address.beside(name) for name in plain[:_PARTS] if name.strip("."))]
-
-
 def _tensorflow(prefix: Address) -> list[Address]:
     """The files of a TensorFlow checkpoint with a prefix; a web server is asked for the usual two alone."""
     if prefix.scheme in WEB:
         found = [prefix.with_suffix(".index"), prefix.with_suffix(".data-00000-of-00001")]
-        return found if _exist(found[0]) else []
+        return found if _if_there(found[0]) else []
     ends = (".index", ".meta", ".data-*-of-*", "-*-of-*")
     return [parse_address(url) for end in ends for url in matching(prefix, end)]
 
 
-def _exist(address: Address) -> bool:
+def _if_there(address: Address) -> str:
+    """The path of a remote file in the cache; empty where there is no such file."""
     try:
-        fetch(address)
+        return fetch(address)
     except BadInput as error:
         if error.what != "does not exist":
             raise
-        return False
-    return True
+        return ""

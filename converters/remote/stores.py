@@ -99,6 +99,8 @@ def file_system(address: Address) -> Iterator[Any]:
         options: dict[str, Any] = {}
         if address.scheme == "hf":  # repositories change: nothing is remembered of them from call to call
             options = {"skip_instance_cache": True, "endpoint": os.environ.get("HF_ENDPOINT")}
+        if address.scheme == "gs":
+            _quiet("gcsfs")
         files = fsspec.filesystem(address.scheme, use_listings_cache=False, **options)
     except ImportError:
         title, extra = _NEEDS[address.scheme]
@@ -108,6 +110,16 @@ def file_system(address: Address) -> Iterator[Any]:
         ) from None
     with calling(address):
         yield files
+
+
+def _quiet(package: str) -> None:
+    """Leave out a package's warnings, unless its user has asked for some: gcsfs warns at every request that it has no
+    credentials, which public buckets do not need."""
+    import logging
+
+    logger = logging.getLogger(package)
+    if logger.level == logging.NOTSET:
+        logger.setLevel(logging.ERROR)
 
 
 @contextmanager

@@ -103,8 +103,8 @@ def _filtered(table: str, rows: Sequence[Row]) -> str:
     counts = Counter(name for row in rows for name in _classes(row).split())
     counts |= {"all": len(rows), "unproved": sum(_classes(row) == "done" for row in rows)}
     buttons = [
-        f'<input type="radio" name="shown" id="show-{name}"{" checked" if name == "all" else ""}>'
-        f'<label for="show-{name}">{word} ({counts[name]})</label>'
+        f'<label><input type="radio" name="shown" id="show-{name}"{" checked" if name == "all" else ""}>'
+        f"{word} ({counts[name]})</label>"
         for name, word, _ in _FILTERS
         if name == "all" or counts[name]
     ]
@@ -113,15 +113,15 @@ def _filtered(table: str, rows: Sequence[Row]) -> str:
 
 def _filter_style() -> str:
     hidden = ", ".join(
-        f"#show-{name}:checked ~ .wide tbody tr:not({kept})" for name, _, kept in _FILTERS if kept
+        f".filter:has(#show-{name}:checked) tbody tr:not({kept})" for name, _, kept in _FILTERS if kept
     )
     return (
         f"{hidden} {{ display: none }}\n.filter {{ margin: 1rem 0 }}\n"
         "@media (max-width: 40rem) { .wide thead, .wide .number, .wide td:empty { display: none }\n"
         "  .wide :is(table, tbody, tr, tbody th) { display: block } .wide tr { border-bottom: 1px solid var(--line) }\n"
         "  .wide td { display: inline-block } .wide :is(td, tbody th) { border: 0; overflow-wrap: anywhere } }\n"
-        "@media print { .filter > input, .filter > label { display: none } .wide { overflow-wrap: anywhere } }\n"
-        ".filter > label { margin: 0 1rem .5rem .25rem; display: inline-block }"
+        "@media print { .filter > label { display: none } .wide { overflow-wrap: anywhere } }\n"
+        ".filter > label { margin: 0 1rem .5rem 0; display: inline-block } .filter input { margin: 0 .4rem 0 0 }"
     )
 
 
@@ -139,6 +139,7 @@ def _ran(row: Row) -> bool:
 
 def _index_cells(row: Row) -> tuple[str, ...]:
     name, state, asked = html.text(row["task"]), row["state"], row.get("asked", {})
+    network = html.text(row.get("network", ""))
     output = name if state == "skipped" else f'<a href="{page_name(row["task"])}">{name}</a>'
     if state not in ("converted", "planned"):
         reason = f": {html.text(_reason(row))}" if "error" in row else ""
@@ -147,7 +148,7 @@ def _index_cells(row: Row) -> tuple[str, ...]:
         output,
         "<br>".join(f'<span class="good">✓</span>&nbsp;{word}' for word in _proofs(row)),
         html.text(asked.get("to") or row.get("mapping", {}).get("target", "")),
-        f'<span class="whole">{html.text(row.get("network", ""))}</span>',
+        f'<span class="whole">{network}</span>' if network else "",
         html.text(asked.get("input", "")),
         html.text(row.get("classes", "")),
         human_size(row["bytes"]) if "bytes" in row else "",

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from math import isfinite
-from os.path import basename
 from shlex import quote
 from typing import TYPE_CHECKING, Any
 
+from converters.locations import name_of
 from converters.mapping.settings import settings_text
 from converters.verification.outcome import REFERENCE
 
@@ -16,7 +16,7 @@ from .folding import fold_names
 from .histogram import histogram_figure
 from .html import code, text
 from .model_card import source_names
-from .wording import RELEASED_ONLY, classes_text, counted
+from .wording import RELEASED_ONLY, again_text, classes_text, counted
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -55,7 +55,7 @@ def verification_page(verification: Verification, command: Sequence[str]) -> str
         *_suspects(evidence),
         "<h2>Input</h2>",
         html.pairs(_input_rows(verification.info)),
-        "<h2>What the output’s own project computes differently</h2>",
+        "<h2>What the weights do not show</h2>",
         *_declared(verification),
         "<h2>Provenance</h2>",
         *_provenance(verification, evidence),
@@ -78,8 +78,8 @@ def _subject(verification: Verification) -> str:
     info = verification.info
     return (
         f"{text(info.title)} ({code(info.variant)}), {classes_text(info)}, {counted(info.channels, 'input channel')}: "
-        f"{code(basename(verification.source))} in layout {code(verification.source_layout)} against "
-        f"{code(basename(verification.output))} in layout {code(verification.output_layout)}."
+        f"{code(name_of(verification.source))} in layout {code(verification.source_layout)} against "
+        f"{code(name_of(verification.output))} in layout {code(verification.output_layout)}."
     )
 
 
@@ -146,7 +146,7 @@ def _functional_card(verification: Verification) -> tuple[str, str, str]:
 def _declared_card(verification: Verification) -> tuple[str, str, str]:
     notes = len(verification.declared.notes)
     words = (
-        f"{counted(notes, 'note')} on what the output’s own project computes differently."
+        f"{counted(notes, 'note')} on what the weights do not show."
         if notes
         else "Nothing: the output’s own project computes what the source’s does."
     )
@@ -374,7 +374,7 @@ def _clip_text(described: Any) -> str:
         return f"log-mel spectrogram of {height}×{width}"
     step = described.get("frame_step", 1)
     skipped = {1: "", 2: ", every 2nd frame"}.get(step, f", one frame of every {step}")
-    return f"{counted(frames[0], 'frame')} of {height}×{width} pixels{skipped}"
+    return f"{counted(frames[0], 'frame')} of {height}×{width} pixels{skipped}{again_text(described)}"
 
 
 def _declared(verification: Verification) -> Iterator[str]:

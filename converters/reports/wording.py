@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from converters.printable import printable
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Iterable, Mapping
 
     from converters.mapping.network_info import NetworkInfo
 
@@ -26,6 +26,12 @@ def human_size(size: int) -> str:
         if size >= factor:
             return f"{size / factor:.1f} {unit}"
     return f"{size} bytes"
+
+
+def again_text(described: Mapping[str, Any]) -> str:
+    """Which of a clip's frames come again, to be put behind what is said of the frames."""
+    every = described.get("again_every")
+    return f"; one in {every} of them comes again at the end" if every else ""
 
 
 def values_text(values: Iterable[float]) -> str:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from itertools import permutations
+from itertools import permutations, product
 from typing import TYPE_CHECKING, NamedTuple
 
 from converters.mapping.axis_change import AxisChange
@@ -82,9 +82,8 @@ def _orders_between(
     left: Sequence[Shape], right: Sequence[Shape], *, exchanged: bool
 ) -> tuple[list[AxisOrder], list[str]]:
     sizes = [{_sizes(shape) for shape in side} for side in (left, right)]
-    sources, targets = (
-        Counter(shape for shape in side if _sizes(shape) in sizes[0] & sizes[1]) for side in (left, right)
-    )
+    both = sizes[0] & sizes[1]
+    sources, targets = (Counter(shape for shape in side if _sizes(shape) in both) for side in (left, right))
     orders: list[AxisOrder] = []
     notes: list[str] = []
     while sources and targets and len(orders) < MAX_ORDERS:
@@ -122,7 +121,7 @@ def order_for(orders: Iterable[AxisOrder], left: Shape, right: Shape) -> AxisOrd
 def every_order(left: Shape, right: Shape) -> Iterator[AxisOrder]:
     """Every order of axes that leads from one shape to another, the simplest first."""
     yield from sorted(
-        (order for order in _orders(left, right) if order.apply(left) == right),
+        (order for order in _orders(len(left), len(right)) if order.apply(left) == right),
         key=_simplicity,
         reverse=True,
     )
@@ -167,23 +166,23 @@ def _sizes(shape: Shape) -> Shape:
 
 
 def _candidates(sources: Counter[Shape], targets: Counter[Shape]) -> list[AxisOrder]:
-    by_ranks = {(len(source), len(target)): (source, target) for source in sources for target in targets}
-    return list(dict.fromkeys(order for pair in by_ranks.values() for order in _orders(*pair)))
+    ranks = product(*(dict.fromkeys(map(len, side)) for side in (sources, targets)))
+    return list(dict.fromkeys(order for left, right in ranks for order in _orders(left, right)))
 
 
-def _orders(left: Shape, right: Shape) -> Iterator[AxisOrder]:
-    """Every order for two shapes' numbers of axes."""
-    rank = min(len(left), len(right))
-    if abs(len(left) - len(right)) > MAX_ONES:
+def _orders(left: int, right: int) -> Iterator[AxisOrder]:
+    """Every order that leads from one number of axes to another."""
+    rank = min(left, right)
+    if abs(left - right) > MAX_ONES:
         return
     if rank > MAX_AXES:
-        if len(left) == len(right):
+        if left == right:
             yield AxisOrder(tuple(range(rank)))
         return
     for axes in permutations(range(rank)):
-        for front in range(len(left) - rank + 1):
-            for to_front in range(len(right) - rank + 1):
-                removed, added = (front, len(left) - rank - front), (to_front, len(right) - rank - to_front)
+        for front in range(left - rank + 1):
+            for to_front in range(right - rank + 1):
+                removed, added = (front, left - rank - front), (to_front, right - rank - to_front)
                 yield AxisOrder(axes, removed, added)
 
 

@@ -78,8 +78,8 @@ class _Search:
         options = []
         for number, size in enumerate(self.left):
             stride = prod(self.left[number + 1 :])
-            for inner in _divisors(size):
-                for radix in _divisors(size // inner):
+            for inner in divisors(size):
+                for radix in divisors(size // inner):
                     digit = _Digit(number, inner, radix, axis, stride * inner)
                     if (
                         radix > 1
@@ -124,7 +124,8 @@ def _place(shape: Shape, done: int) -> tuple[int, int]:
     raise AssertionError("the digits are more than the elements")
 
 
-def _divisors(number: int) -> list[int]:
+def divisors(number: int) -> list[int]:
+    """All divisors of a number, in order."""
     small = [k for k in range(1, int(number**0.5) + 1) if number % k == 0]
     return sorted({*small, *(number // k for k in small)})
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from bisect import bisect
 from collections import Counter, defaultdict
 from itertools import permutations
 from typing import TYPE_CHECKING, NamedTuple
@@ -9,6 +10,7 @@ from typing import TYPE_CHECKING, NamedTuple
 from .alignment import align
 from .by_order import CHAIN
 from .name_similarity import likeness, words
+from .nearest import around, beside
 from .proposal import FilledTensor
 
 if TYPE_CHECKING:
@@ -47,8 +49,9 @@ def pair_vectors(state: PairingState, left: list[int], right: list[int]) -> None
         groups[len(pair.left), len(pair.right)].append(pair)
     for group in groups.values():
         _assign(state, [pair for pair in group if not _pair_by_roles(state, pair)], usual)
+    loose = [_sizes(state, side, state.unpaired(side)) for side in (0, 1)]
     for pair in pairs:
-        _fill(state, pair)
+        _fill(state, pair, loose)
 
 
 def _pair_runs(
@@ -70,22 +73,30 @@ def _pair_runs(
                 used[0].add(number)
                 used[1].add(match)
     rest = [[run for number, run in enumerate(runs[side]) if number not in used[side]] for side in (0, 1)]
-    alignment = align(
-        len(rest[0]),
-        len(rest[1]),
-        lambda row: [
-            (column, 1000 + _paired_members(state, rest[0][row], run))
-            for column, run in enumerate(rest[1])
-            if state.keys[0][rest[0][row][0]] == state.keys[1][run[0]]
-        ],
-    )
     sizes = [[state.keys[side][run[0]] for run in rest[side]] for side in (0, 1)]
     doubt = "" if sizes[0] == sizes[1] else _OPEN
-    return pairs + [_RunPair(rest[0][a], rest[1][b], doubt) for a, b in alignment.pairs]
+    return pairs + [_RunPair(rest[0][a], rest[1][b], doubt) for a, b in _align_runs(state, rest, sizes)]
 
 
-def _paired_members(state: PairingState, left: Run, right: Run) -> int:
-    return sum(100 for i in left if i in state.pairs and state.pairs[i].place in right)
+def _align_runs(
+    state: PairingState, runs: Sequence[Sequence[Run]], sizes: Sequence[Sequence[Key | None]]
+) -> tuple[tuple[int, int], ...]:
+    """Pair runs of one size in order, best those whose members are paired already."""
+    of_size: tuple[dict[Key | None, list[int]], ...] = (defaultdict(list), defaultdict(list))
+    ranks: list[int] = []
+    for side in (0, 1):
+        for number, size in enumerate(sizes[side]):
+            ranks += [len(of_size[0][size])] if side == 0 else []
+            of_size[side][size].append(number)
+    owner = {place: number for number, run in enumerate(runs[1]) for place in run}
+
+    def scores(row: int) -> list[tuple[int, int]]:
+        size = sizes[0][row]
+        members = Counter(owner.get(state.pairs[i].place) for i in runs[0][row] if i in state.pairs)
+        columns = beside(of_size[1][size], ranks[row], len(of_size[0][size]))
+        return [(column, 1000 + 100 * members[column]) for column in columns]
+
+    return align(len(runs[0]), len(runs[1]), scores).pairs
 
 
 def _runs(state: PairingState, side: int, places: Sequence[int]) -> list[Run]:
@@ -154,7 +165,8 @@ def _assign(state: PairingState, group: list[_RunPair], usual: tuple[int, ...]) 
     few, many = sorted((len(group[0].left), len(group[0].right)))
     evidence = _evidence(state, group, few, many, turned=turned)
     # Where nothing else decides, the order does; and what is left out is what comes first, a batch norm's scale.
-    best = max(evidence, key=lambda choice: (evidence[choice], _rising_pairs(choice), choice))
+    rising = _rising_pairs if len(evidence) > 1 else len
+    best = max(evidence, key=lambda choice: (evidence[choice], rising(choice), choice))
     near = [choice for choice in evidence if evidence[best] - evidence[choice] < 5 * len(group)]
     for pair in group:
         lengths = zip((len(pair.left), len(pair.right)), usual, strict=True)
@@ -182,6 +194,8 @@ def _evidence(
     state: PairingState, group: list[_RunPair], few: int, many: int, *, turned: bool
 ) -> dict[tuple[int, ...], int]:
     """How much supports each assignment of ``many`` vectors of one side to the ``few`` of the other."""
+    if many > MAX_SLOTS or few == many == 1:
+        return {tuple(range(few)): 0}  # there is one choice
     roles = (
         [
             _common_role(state.role(0, pair.left[slot]) for pair in group)
@@ -199,12 +213,7 @@ def _evidence(
             scores[a][b] = sum(_score(state, pair.left[x], pair.right[y]) for pair in group)
             if roles[0][x] and roles[1][y]:
                 scores[a][b] += len(group) * (100 if roles[0][x] == roles[1][y] else -100)
-    if few == many == 1:
-        choices: list[tuple[int, ...]] = [(0,)]
-    elif many <= MAX_SLOTS:
-        choices = list(permutations(range(many), few))
-    else:
-        choices = [tuple(range(few))]
+    choices = permutations(range(many), few)
     return {choice: sum(scores[a][b] for a, b in enumerate(choice)) for choice in choices}
 
 
@@ -230,25 +239,33 @@ def _common_role(roles: Iterable[str]) -> str:
     return first if times >= CHAIN * len(roles) else ""
 
 
-def _fill(state: PairingState, pair: _RunPair) -> None:
+def _sizes(state: PairingState, side: int, places: Iterable[int]) -> Counter[Key | None]:
+    """How many vectors there are of each size."""
+    return Counter(state.keys[side][place] for place in state.of_kind(side, places, vectors=True))
+
+
+def _fill(state: PairingState, pair: _RunPair, loose: Sequence[Counter[Key | None]]) -> None:
     """Vectors of a module that the other side lacks are filled in there, if they have one value. It does not lack them
-    where it has vectors of their size without partners."""
+    where it has vectors of their size without partners, which ``loose`` counts."""
     taken: tuple[Mapping[int, object], Mapping[int, object]] = (state.pairs, state.partners)
     for side, run in enumerate(pair[:2]):
         tensors = state.sides[side]
         paired = [place for place in run if place in taken[side]]
         size = state.keys[side][run[0]]
-        others = state.of_kind(1 - side, state.unpaired(1 - side), vectors=True)
-        if any(state.keys[1 - side][place] == size for place in others):
+        if loose[1 - side][size]:
             continue
         for place in run:
             if place in taken[side] or not paired:
                 continue
             tensor, like = tensors[place], tensors[paired[0]].name
             if tensor.values and tensor.values.constant:
-                state.filled[side].append(FilledTensor(tensor, tensor.values.minimum, like))
+                value = tensor.values.minimum
             elif not tensor.values and state.role(side, place) == "scale":
-                state.filled[side].append(FilledTensor(tensor, 1.0, like))
+                value = 1.0
+            else:
+                continue
+            state.filled[side].append(FilledTensor(tensor, value, like))
+            loose[side][size] -= 1
 
 
 def fill_rest(state: PairingState, side: int) -> None:
@@ -262,9 +279,15 @@ def fill_rest(state: PairingState, side: int) -> None:
     }
     if len(values) != 1 or None in values:
         return
+    of_shape: dict[tuple[int, ...], list[str]] = defaultdict(list)
+    for place in taken:
+        of_shape[tensors[place].shape].append(tensors[place].name)
+    for names in of_shape.values():
+        names.sort()
     for tensor in left:
-        same_shape = [tensors[place] for place in taken if tensors[place].shape == tensor.shape]
-        if same_shape and tensor.values:
-            name = words(tensor.name)
-            like = max(same_shape, key=lambda other: (likeness(name, words(other.name)), other.name))
-            state.filled[side].append(FilledTensor(tensor, tensor.values.minimum, like.name))
+        names = of_shape.get(tensor.shape, [])
+        if names and tensor.values:
+            own = words(tensor.name)
+            near = around(names, bisect(names, tensor.name))
+            like = max(near, key=lambda name: (likeness(own, words(name)), name))
+            state.filled[side].append(FilledTensor(tensor, tensor.values.minimum, like))

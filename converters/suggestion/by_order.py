@@ -2,20 +2,17 @@
 
 from __future__ import annotations
 
-from collections import defaultdict
+from collections import Counter, defaultdict
 from typing import TYPE_CHECKING
 
 from .alignment import align
+from .nearest import beside
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator, Sequence
+
     from .alignment import Alignment
-    from .state import Key, PairingState
-
-MAX_ALIKE = 300
-"""Tensors of one shape whose names are compared, each with each."""
-
-MAX_SORTED = 1500
-"""Tensors of files that are also aligned in the order of their names, not only in the file's."""
+    from .state import Kind, PairingState
 
 CHAIN = 0.9
 """The share of the shorter file's weights that must be in one order on both sides for the order to be believed."""
@@ -25,9 +22,8 @@ def pair_weights_in_order(state: PairingState) -> tuple[list[int], list[int]]:
     """Pair weights by their place in the files' order, or in the order of their names where that fits better. Returns
     the order of all tensors of both sides."""
     best: tuple[Alignment, list[int], list[int]] | None = None
-    tries = None if max(map(len, state.sides)) <= MAX_SORTED else 1
-    for left in state.sequences(0)[:tries]:
-        for right in state.sequences(1)[:tries]:
+    for left in state.sequences(0):
+        for right in state.sequences(1):
             alignment = _align_weights(state, left, right)
             if best is None or alignment.score > best[0].score:
                 best = (alignment, left, right)
@@ -52,24 +48,33 @@ def pair_weights_in_order(state: PairingState) -> tuple[list[int], list[int]]:
 def _align_weights(state: PairingState, left: list[int], right: list[int]) -> Alignment:
     lefts, rights = state.of_kind(0, left, vectors=False), state.of_kind(1, right, vectors=False)
     columns = {place: column for column, place in enumerate(rights)}
-    by_key: dict[Key | None, list[int]] = defaultdict(list)
+    of_kind: dict[Kind, list[int]] = defaultdict(list)
     for place in rights:
-        by_key[state.keys[1][place]].append(place)
+        if place not in state.partners:
+            of_kind[state.kind(1, place)].append(place)
+    ranks, counts = _ranks(state, [place for place in lefts if place not in state.pairs])
 
     def scores(row: int) -> list[tuple[int, int]]:
         i = lefts[row]
         if i in state.pairs:
             j = state.pairs[i].place
             return [(columns[j], 5000)] if j in columns else []
-        alike = by_key[state.keys[0][i]]
-        few = len(alike) <= MAX_ALIKE
-        return [
-            (columns[j], 1000 + (int(10 * state.alike(i, j)) if few else 0))
-            for j in alike
-            if j not in state.partners and state.possible(i, j)
-        ]
+        kind = state.kind(0, i)
+        found = beside(of_kind.get(kind, ()), ranks[i], counts[kind])
+        return [(columns[j], 1000 + int(10 * state.alike(i, j))) for j in found]
 
     return align(len(lefts), len(rights), scores)
+
+
+def _ranks(state: PairingState, lefts: Sequence[int]) -> tuple[dict[int, int], Counter[Kind]]:
+    """The number of each left place among those of its kind, and how many there are of each kind."""
+    counts: Counter[Kind] = Counter()
+    ranks = {}
+    for place in lefts:
+        kind = state.kind(0, place)
+        ranks[place] = counts[kind]
+        counts[kind] += 1
+    return ranks, counts
 
 
 def _neighbour(state: PairingState, lefts: list[int], rights: list[int], a: int, b: int) -> str:
@@ -94,17 +99,12 @@ def pair_rest(state: PairingState, orders: tuple[list[int], list[int]], *, vecto
     """Pair what no order placed: within one shape by the likeness of names, then by order. Sure only where values are
     equal and nothing else is left."""
     ranks = [{place: number for number, place in enumerate(order)} for order in orders]
-    for lefts, rights in state.by_key().values():
-        if vectors != (bool(lefts) and state.sides[0][lefts[0]].is_vector):
+    for places in state.by_key().values():
+        if vectors != (bool(places[0]) and state.sides[0][places[0][0]].is_vector):
             continue
-        candidates = [
-            (-round(state.alike(i, j), 6), abs(a - b), ranks[0][i], ranks[1][j], i, j)
-            for a, i in enumerate(sorted(lefts, key=ranks[0].__getitem__))
-            for b, j in enumerate(sorted(rights, key=ranks[1].__getitem__))
-            if state.possible(i, j)
-        ]
+        lefts, rights = (sorted(side, key=rank.__getitem__) for side, rank in zip(places, ranks, strict=True))
         only = len(lefts) == len(rights) == 1
-        for *_, i, j in sorted(candidates):
+        for i, j in _likely(state, lefts, rights):
             if not state.free(i, j):
                 continue
             values = state.sides[0][i].values
@@ -113,3 +113,24 @@ def pair_rest(state: PairingState, orders: tuple[list[int], list[int]], *, vecto
             if not (equal and only):
                 doubt = f"it is at a different place in the order{state.alternatives(i, j)}"
             state.take(i, j, "values" if equal else "what is left", doubt)
+
+
+def _likely(state: PairingState, lefts: list[int], rights: list[int]) -> Iterator[tuple[int, int]]:
+    """Possible pairs of tensors of one shape, given in the files' orders: those with the most similar names first,
+    then those at the most similar places; and last, in order, what is left of more than are compared."""
+    kinds: dict[Kind, tuple[list[int], list[int]]] = defaultdict(lambda: ([], []))
+    for side, places in enumerate((lefts, rights)):
+        for number, place in enumerate(places):
+            kinds[state.kind(side, place)][side].append(number)
+    candidates = [
+        (-round(state.alike(lefts[a], rights[b]), 6), abs(a - b), a, b)
+        for ours, theirs in kinds.values()
+        for rank, a in enumerate(ours)
+        for b in beside(theirs, rank, len(ours))
+    ]
+    for *_, a, b in sorted(candidates):
+        yield lefts[a], rights[b]
+    for ours, theirs in kinds.values():
+        left = [lefts[a] for a in ours if lefts[a] not in state.pairs]
+        right = [rights[b] for b in theirs if rights[b] not in state.partners]
+        yield from zip(left, right, strict=False)

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import re
 from collections import defaultdict
+from itertools import islice
 from math import prod
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -17,6 +18,7 @@ from converters.tensor import FLOATS
 
 from .axes import change_of, vector_order
 from .name_similarity import role
+from .nearest import NearNumbers
 from .proposal import ProposedPair
 
 if TYPE_CHECKING:
@@ -30,6 +32,8 @@ if TYPE_CHECKING:
 _NAME = re.compile(r"(?:(.*)[/.])?([^/.]+)")
 MAX_VECTORS = 6
 """Vectors of one module, among which two may have a factor."""
+MAX_UNDERSCORES = 8
+"""Of a tensor's own name, each of which may end its module's; of more these are the last."""
 CLOSE = {"float64": 4e-7, "float32": 4e-7, "float16": 1e-3, "bfloat16": 8e-3}
 """How far a quotient may be from another program's, relative to it: some units in the last place of a dtype."""
 
@@ -57,19 +61,22 @@ def find_factors(checkpoint: Checkpoint, weights: Iterable[str], other: Checkpoi
     of: dict[str, str] = {}
     possible: dict[str, str] = {}
     roles: dict[str, str] = {}
+    taken: set[str] = set()
+    elsewhere = _Vectors(other) if other is not None else None
     kinds = {row["name"]: row["kind"] for row in checkpoint.details.get("layers", ())}
     for module, members in _modules(checkpoint, weights).items():
         group = _vectors_and_a_number(members, checkpoint.tensors)
-        if group is None or group.factor in of.values():
+        if group is None or group.factor in taken:
             continue
         if checkpoint.format == "caffe":
             named = "BatchNorm" in str(kinds.get(module) or "BatchNorm") and group.factor == f"{module}/2"
-            vectors = group.vectors if named and not _is_copied_alone(group, other) else ()
+            vectors = group.vectors if named and not _is_copied_alone(group, elsewhere) else ()
         else:
-            vectors = _divided_elsewhere(group, other) if other is not None else ()
+            vectors = _divided_elsewhere(group, elsewhere) if elsewhere is not None else ()
             possible |= {} if vectors else dict.fromkeys(group.vectors, group.factor)
         divide = Divide(by=checkpoint.tensors[group.factor])
         of |= dict.fromkeys(vectors, group.factor)
+        taken |= {group.factor} if vectors else set()
         tensors |= {name: divide.apply(checkpoint.tensors[name]) for name in vectors}
         if len(vectors) == 2 and group.factor.endswith("2"):
             roles |= dict(zip(vectors, ("mean", "variance"), strict=True))
@@ -145,7 +152,8 @@ def _modules(checkpoint: Checkpoint, weights: Iterable[str]) -> dict[str, list[s
         if not found or checkpoint.tensors[name].dtype not in FLOATS:
             continue
         start = found.start(2)
-        ends = [at for at in range(len(name) - 1, start, -1) if name[at] == "_"]
+        underscores = (at for at in range(len(name) - 1, start, -1) if name[at] == "_")
+        ends = [*islice(underscores, MAX_UNDERSCORES)]
         for end in [*ends, *([start - 1] if start else [])]:
             modules[name[:end]].append(name)
     return dict(sorted(modules.items(), key=lambda item: -len(item[0])))
@@ -165,45 +173,58 @@ def _vectors_and_a_number(members: Sequence[str], tensors: Mapping[str, Tensor])
     return _Group(tuple(vectors), numbers[0], tensors) if 2 <= len(vectors) <= MAX_VECTORS else None
 
 
-def _divided_elsewhere(group: _Group, other: Checkpoint) -> tuple[str, ...]:
+def _divided_elsewhere(group: _Group, other: _Vectors) -> tuple[str, ...]:
     """The vectors of which another file has the quotients, over a number that says something; or all where the other
     file is a Caffe model with the same vectors and number, which is known to divide."""
-    if other.format == "caffe" and _copies(group.vectors, group, other) and _has_factor(group, other):
+    if other.is_caffe and _copies(group.vectors, group, other) and _has_factor(group, other):
         return group.vectors
     if group.size == 1 or (group.number == 1 and not group.factor.endswith("2")):
         return ()
     divide = Divide(by=group.tensors[group.factor])
-    found = _in_other((divide.apply(group.tensors[name]) for name in group.vectors), other)
-    names = tuple(name for name, fits in zip(group.vectors, found, strict=True) if fits)
+    names = tuple(name for name in group.vectors if other.have(divide.apply(group.tensors[name])))
     return names if len(names) > 1 else ()
 
 
-def _is_copied_alone(group: _Group, other: Checkpoint | None) -> bool:
+def _is_copied_alone(group: _Group, other: _Vectors | None) -> bool:
     """Whether another file has the vectors as they are, and no factor of theirs. By 0 is divided whatever is there."""
     if other is None or group.size == 1 or group.number in (0, 1):
         return False
     return _copies(group.vectors, group, other) and not _has_factor(group, other)
 
 
-def _copies(names: Iterable[str], group: _Group, other: Checkpoint) -> bool:
-    return all(_in_other((group.tensors[name] for name in names), other))
+def _copies(names: Iterable[str], group: _Group, other: _Vectors) -> bool:
+    return all(other.have(group.tensors[name]) for name in names)
 
 
-def _has_factor(group: _Group, other: Checkpoint) -> bool:
+def _has_factor(group: _Group, other: _Vectors) -> bool:
     return _copies([group.factor], group, other)
 
 
-def _in_other(tensors: Iterable[Tensor], other: Checkpoint) -> list[bool]:
-    """Whether another file has each of some vectors."""
-    return [
-        any(
-            close(tensor, candidate)
-            for candidate in other.tensors.values()
-            if candidate.dtype in FLOATS
-            and prod(candidate.shape) == max(candidate.shape, default=1) == max(tensor.shape, default=1)
-        )
-        for tensor in tensors
-    ]
+class _Vectors:
+    """The vectors of a file, which are looked for by their sizes and first values."""
+
+    def __init__(self, file: Checkpoint) -> None:
+        self.is_caffe = file.format == "caffe"
+        self._of_size: dict[int, list[Tensor]] = defaultdict(list)
+        self._sorted: dict[int, NearNumbers[Tensor]] = {}
+        for tensor in file.tensors.values():
+            size = max(tensor.shape, default=1)
+            if tensor.dtype in FLOATS and prod(tensor.shape) == size:
+                self._of_size[size].append(tensor)
+
+    def have(self, tensor: Tensor) -> bool:
+        """Whether one of the vectors is close to another file's. It may not be seen among many with one first value."""
+        size = max(tensor.shape, default=1)
+        if size not in self._of_size:
+            return False
+        if size not in self._sorted:
+            self._sorted[size] = NearNumbers((_first(one), one) for one in self._of_size[size])
+        candidates = self._sorted[size].around(_first(tensor), max(CLOSE.values()))
+        return any(close(tensor, candidate) for candidate in candidates)
+
+
+def _first(tensor: Tensor) -> float:
+    return next((float(piece[0]) for piece in arrays(tensor.data, tensor.dtype) if len(piece)), 0.0)
 
 
 def _values(tensor: Tensor) -> Any:

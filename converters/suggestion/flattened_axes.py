@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from .axis_search import divisors
+
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
@@ -80,9 +82,7 @@ class FlattenedAxes:
                 continue
             if len(shape) > 2:
                 channels |= {*shape[:2], *shape[-2:]}
-            elif any(
-                1 < size < self._outputs(shape) and self._outputs(shape) % size == 0 for size in channels
-            ):
+            elif not channels.isdisjoint(divisors(self._outputs(shape))[1:-1]):
                 found.add(self._outputs(shape))
             taken |= {*shape} if len(shape) > 2 else {shape[-1 if self._first else 0]}
         return found - taken

@@ -4,7 +4,7 @@ and neither a shape nor a name shows how."""
 from __future__ import annotations
 
 import re
-from collections import defaultdict
+from collections import Counter, defaultdict
 from typing import TYPE_CHECKING
 
 from .rescaled import agree, modules
@@ -37,13 +37,14 @@ def _gated(state: PairingState, side: int) -> Iterator[int]:
     for places in by_module.values():
         shapes = [state.sides[side][place].shape for place in places]
         matrices = [shape for shape in shapes if len(shape) == 2 and min(shape) > 1]
+        uses = Counter(size for shape in matrices for size in {*shape})
         widths = {
             max(shape)
             for shape in matrices
-            if max(shape) in [gates * min(shape) for gates in _GATES]
-            and sum(max(shape) in other for other in matrices) > 1
+            if max(shape) in [gates * min(shape) for gates in _GATES] and uses[max(shape)] > 1
         }
+        widths |= {2 * width for width in widths}
         for place, shape in zip(places, shapes, strict=True):
-            fits = any(size in (width, 2 * width) for size in shape for width in widths)
+            fits = not widths.isdisjoint(shape)
             if fits or (_NAMES.search(state.sides[side][place].name) and max(shape, default=1) > 1):
                 yield place

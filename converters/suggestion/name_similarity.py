@@ -42,14 +42,16 @@ def role(name: str) -> str:
     return _ROLES.get(match[0].lower(), "") if match else ""
 
 
-def words(name: str) -> Counter[str]:
-    """The words and numbers of a name, in lower case, with how often each occurs."""
-    return Counter(_WORD.findall(plain_name(name).lower()))
+def words(name: str) -> frozenset[tuple[str, int]]:
+    """The words and numbers of a name, in lower case; what occurs twice is there with 0 and with 1."""
+    counts = Counter(_WORD.findall(plain_name(name).lower()))
+    return frozenset((word, time) for word, times in counts.items() for time in range(times))
 
 
-def likeness(left: Counter[str], right: Counter[str]) -> float:
+def likeness(left: frozenset[tuple[str, int]], right: frozenset[tuple[str, int]]) -> float:
     """How much of their words two names have in common, from 0 to 1."""
-    return (left & right).total() / max((left | right).total(), 1)
+    common = len(left & right)
+    return common / max(len(left) + len(right) - common, 1)
 
 
 def natural(name: str) -> tuple[tuple[int, int, str], ...]:

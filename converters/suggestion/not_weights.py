@@ -60,6 +60,10 @@ _GRAPH_INTEGERS = ("int32", "int64", "bool", "dtype 2", "dtype 5", "dtype 10")
 """What graphs have shapes, axes and indices in; the last three are Caffe2's numbers of the same."""
 
 
+MAX_PATTERNS = 16
+"""Of what is dropped; where there are more, the names themselves are listed."""
+
+
 class SortedNames(NamedTuple):
     """The names of ``weights``, and of ``counters``, which are integers; patterns of what to ``drop``, which is no
     weight; and the names of the ``rest``, of which nothing is known."""
@@ -199,5 +203,8 @@ def _onnx_settings(checkpoint: Checkpoint) -> Callable[[str], bool]:
 def _patterns(drop: Mapping[str, str], kept: Iterable[str]) -> tuple[str, ...]:
     """The patterns of what is dropped; names where a pattern would also fit what is kept."""
     kept = tuple(kept)
-    wide = {pattern for pattern in {*drop.values()} if any(glob_matches(pattern, name) for name in kept)}
+    patterns = {pattern for pattern in drop.values() if "*" in pattern}
+    if len(patterns) > MAX_PATTERNS:
+        return tuple(drop)
+    wide = {pattern for pattern in patterns if any(glob_matches(pattern, name) for name in kept)}
     return tuple(dict.fromkeys(name if pattern in wide else pattern for name, pattern in drop.items()))

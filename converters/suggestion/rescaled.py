@@ -7,16 +7,18 @@ norm may be folded into the convolution before it.
 from __future__ import annotations
 
 import re
-from itertools import accumulate
+from itertools import islice
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator
+    from collections.abc import Iterator
 
     from .fingerprints import TensorFingerprint
     from .state import PairingState
 
-_PIECE = re.compile(r"[^/.]*[/.]")
+_SEPARATOR = re.compile(r"[/.]")
+MAX_DEPTH = 32
+"""Modules, one in the other, that a tensor is looked for in."""
 
 
 def doubt_rescaled(state: PairingState) -> None:
@@ -110,6 +112,7 @@ def _vectors_beside_paired(state: PairingState, side: int) -> Iterator[TensorFin
 
 
 def modules(name: str) -> Iterator[str]:
-    """The modules that a tensor is in, the innermost first, each with its separator at the end."""
-    pieces: Iterable[str] = _PIECE.findall(name)
-    yield from reversed(list(accumulate(pieces)))
+    """The modules that a tensor is in, the innermost first, each with its separator at the end; of a name that is
+    nested deeper than any network, the innermost ones."""
+    ends = [found.end() for found in _SEPARATOR.finditer(name)]
+    return (name[:end] for end in islice(reversed(ends), MAX_DEPTH))

@@ -21,6 +21,8 @@ if TYPE_CHECKING:
     from .proposal import Proposal, ProposedPair
 
 
+MAX_ENTRIES = 8
+"""Other state dicts of a file, each of which is read."""
 _WITH_ENTRIES = ("pytorch", "jax")
 """The formats whose files may have other weights in entries of their own."""
 
@@ -88,7 +90,8 @@ def _find(
 
 def _beside(file: Checkpoint, weights: set[str]) -> Iterator[_Beside]:
     """A file's tensors that are not among its weights, and those of its other entries."""
-    for entry in file.details.get("beside", ()) if file.format in _WITH_ENTRIES else ():
+    entries = file.details.get("beside", ()) if file.format in _WITH_ENTRIES else ()
+    for entry in entries[:MAX_ENTRIES]:
         with open_checkpoint(file.path, entry=entry) as other:
             for tensor in other.tensors.values():
                 yield _Beside(tensor, entry)

@@ -22,6 +22,7 @@ if TYPE_CHECKING:
 
     Equal = Callable[[TensorFingerprint, TensorFingerprint, AxisOrder], bool]
     Key = tuple[int, ...]
+    Kind = tuple[Key | None, int]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -91,10 +92,15 @@ class PairingState:
         shapes = [[tensor.shape for tensor in side if not tensor.is_vector] for side in self.sides]
         self.orders, notes = orders_between(shapes[0], shapes[1], exchanged=hints.exchanged)
         self.notes += notes
+        targets = set(shapes[1])
         self.keys: tuple[list[Key | None], list[Key | None]] = (
-            [self._left_key(tensor, set(shapes[1])) for tensor in left],
+            [self._left_key(tensor, targets) for tensor in left],
             [_vector_key(tensor) if tensor.is_vector else tensor.shape for tensor in right],
         )
+        self._free: dict[Kind, dict[int, None]] = defaultdict(dict)
+        """The right places without partners by their kinds, in order."""
+        for place in range(len(right)):
+            self._free[self.kind(1, place)][place] = None
 
     def _left_key(self, tensor: TensorFingerprint, shapes: set[tuple[int, ...]]) -> Key | None:
         if tensor.is_vector:
@@ -116,13 +122,15 @@ class PairingState:
         """Pair two tensors."""
         self.pairs[i] = Partner(j, why, doubt)
         self.partners[j] = i
+        self._free[self.kind(1, j)].pop(j, None)
+
+    def kind(self, side: int, place: int) -> Kind:
+        """What two tensors must have in common to be paired: a shape, and values if both files have them."""
+        return self.keys[side][place], self._values[side][place]
 
     def possible(self, i: int, j: int) -> bool:
         """Whether nothing rules a pair out: neither shapes, nor values that both files have elsewhere."""
-        if self.keys[0][i] is None or self.keys[0][i] != self.keys[1][j]:
-            return False
-        left, right = self._values[0][i], self._values[1][j]
-        return left == right or not (left or right)
+        return self.keys[0][i] is not None and self.kind(0, i) == self.kind(1, j)
 
     def free(self, i: int, j: int) -> bool:
         """Whether neither tensor is paired yet."""
@@ -139,12 +147,8 @@ class PairingState:
 
     def alternatives(self, i: int, j: int) -> str:
         """In words, what else a tensor could be paired with; empty if nothing."""
-        others = (
-            tensor.name
-            for place, tensor in enumerate(self.sides[1])
-            if place != j and place not in self.partners and self.possible(i, place)
-        )
-        names = list(islice(others, 4))
+        free = self._free[self.kind(0, i)] if self.keys[0][i] is not None else {}
+        names = [self.sides[1][place].name for place in islice(free, 5) if place != j][:4]
         if not names:
             return ""
         return f": it could be {', '.join(map(repr, names[:3]))}{' or others' if len(names) > 3 else ''}"

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from collections import Counter, defaultdict
-from itertools import pairwise, product
+from itertools import pairwise
+from math import nan
 from typing import TYPE_CHECKING
 
 from .axes import AxisOrder, every_order, order_for, vector_order
 from .name_similarity import NUMBER, natural
+from .nearest import NearNumbers
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -53,21 +55,28 @@ def pair_by_quotients(state: PairingState) -> None:
     close: dict[int, list[int]] = defaultdict(list)
     partners: Counter[int] = Counter()
     for lefts, rights in state.by_key().values():
-        for i, j in product(lefts, rights):
-            if _may_be_close(state, i, j) and state.hints.close(state.sides[0][i], state.sides[1][j]):
-                close[i].append(j)
-                partners[j] += 1
+        near = NearNumbers((_minimum(state, 1, j), j) for j in rights)
+        for i in state.of_kind(0, lefts, vectors=True):
+            for j in near.around(_minimum(state, 0, i), ROUGHLY):
+                if _may_be_close(state, i, j) and state.hints.close(state.sides[0][i], state.sides[1][j]):
+                    close[i].append(j)
+                    partners[j] += 1
     for i, found in close.items():
         if len(found) == 1 == partners[found[0]]:
             state.take(i, found[0], "values")
 
 
+def _minimum(state: PairingState, side: int, place: int) -> float:
+    values = state.sides[side][place].values
+    return values.minimum if values else nan
+
+
 def _may_be_close(state: PairingState, i: int, j: int) -> bool:
-    left, right = state.sides[0][i], state.sides[1][j]
-    if not (left.is_vector and left.values and right.values):
+    left, right = state.sides[0][i].values, state.sides[1][j].values
+    if not (left and right):
         return False
-    pairs = ((left.values.minimum, right.values.minimum), (left.values.maximum, right.values.maximum))
-    return not left.values.constant and all(abs(a - b) <= ROUGHLY * abs(b) for a, b in pairs)
+    pairs = ((left.minimum, right.minimum), (left.maximum, right.maximum))
+    return not left.constant and all(abs(a - b) <= ROUGHLY * abs(b) for a, b in pairs)
 
 
 def settle_axes(state: PairingState, i: int, j: int) -> bool:
@@ -148,7 +157,8 @@ def _rising(places: Sequence[int]) -> bool:
 
 def pair_by_shape(state: PairingState) -> None:
     """Pair tensors that are the only ones of their shape on both sides."""
+    totals = [Counter(side) for side in state.keys]
     for key, (lefts, rights) in state.by_key().items():
-        totals = [sum(other == key for other in side) for side in state.keys]
-        if len(lefts) == len(rights) == 1 and totals == [1, 1] and state.possible(lefts[0], rights[0]):
+        alone = len(lefts) == len(rights) == totals[0][key] == totals[1][key] == 1
+        if alone and state.possible(lefts[0], rights[0]):
             state.take(lefts[0], rights[0], "shape")

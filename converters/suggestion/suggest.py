@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 from converters.conversion.write import refuse_early, refuse_input
 from converters.errors import Refused
 from converters.formats.open import open_checkpoint
+from converters.locations import name_of, without_credentials
 from converters.mapping.user_mapping import parse_mapping
 from converters.printable import printable
 from converters.shown import Shown
@@ -31,8 +32,8 @@ if TYPE_CHECKING:
     from .not_weights import SortedNames
     from .proposal import Proposal
 
-MAX_TENSORS = 2000
-"""In each file: the comparison grows with the product of the two numbers."""
+MAX_TENSORS = 5000
+"""In each file."""
 
 CHANNELS_LAST = ("tensorflow",)
 """Formats whose kernels are ``H W I O``."""
@@ -105,6 +106,7 @@ def suggest(
         open_checkpoint(left, entry=entry_left) as left_file,
         open_checkpoint(right, entry=entry_right) as right_file,
     ):
+        left, right = without_credentials(left), without_credentials(right)
         sides = _side(left_file, right_file, values=values), _side(right_file, left_file, values=values)
         proposal = _propose(*sides, values=values)
         refuse_other_network(proposal, left, right)
@@ -113,7 +115,7 @@ def suggest(
             _notes(sides[0], left_over[0], written=False),
             _notes(sides[1], left_over[1], written=True),
         )
-    title = f"{printable(os.path.basename(left))} -> {printable(os.path.basename(right))}"
+    title = f"{printable(name_of(left))} -> {printable(name_of(right))}"
     text = mapping_text(proposal, title, notes)
     _check(text, proposal, output)
     _write(output, text, force=force)

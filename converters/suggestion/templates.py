@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import re
 from collections import defaultdict
-from itertools import combinations
+from itertools import combinations, count, islice
 from typing import TYPE_CHECKING, NamedTuple
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterator, Sequence
 
 _NUMBER = re.compile(r"(\d+[a-z]?(?![A-Za-z0-9])|\d+)")
 """A number, with one letter after it where it ends a word: ``3b``."""
@@ -46,13 +46,14 @@ def fold(pairs: Sequence[tuple[str, str, object]]) -> tuple[list[TemplateRow], l
         many = len(left) // 2 + len(right) // 2 > MAX_NUMBERS
         alike[place if many else (tuple(left[::2]), tuple(right[::2]), pairs[place][2])].append(place)
     indexes: dict[tuple[tuple[str, ...], ...], Index] = {}
+    names = map(_column_name, count())
     rows: list[TemplateRow] = []
     for places in alike.values():
         numbers = [(*split[place][0][1::2], *split[place][1][1::2]) for place in places]
         for members, columns in _groups(numbers):
             group = tuple(places[member] for member in members)
             own = [numbers[member] for member in members]
-            rows.append(TemplateRow(*_templates(split[group[0]], own, columns, indexes), group))
+            rows.append(TemplateRow(*_templates(split[group[0]], own, columns, indexes, names), group))
     rows.sort(key=lambda row: row.places[0])
     return rows, list(indexes.values())
 
@@ -108,8 +109,10 @@ def _templates(
     numbers: list[tuple[str, ...]],
     columns: tuple[int, ...],
     indexes: dict[tuple[tuple[str, ...], ...], Index],
+    names: Iterator[str],
 ) -> tuple[str, str]:
-    """The templates of both sides for one group; its index is added to ``indexes``."""
+    """The templates of both sides for one group; its index is added to ``indexes``, with the next of
+    all ``names`` of columns."""
     if len(numbers) == 1:
         return escaped("".join(split[0])), escaped("".join(split[1]))
     values = [tuple(row[column] for row in numbers) for column in columns]
@@ -120,9 +123,8 @@ def _templates(
         own = [column for c, column in zip(columns, values, strict=True) if (c < left_numbers) == side]
         assert len(set(zip(*own, strict=True))) == len(numbers)
     if distinct not in indexes:
-        used = sum(len(index.columns) for index in indexes.values())
-        names = [_column_name(used + number) for number in range(len(distinct))]
-        indexes[distinct] = Index(f"index{len(indexes) + 1}", tuple(zip(names, distinct, strict=True)))
+        columns_of_index = tuple(zip(islice(names, len(distinct)), distinct, strict=True))
+        indexes[distinct] = Index(f"index{len(indexes) + 1}", columns_of_index)
     names_of = {column: name for name, column in indexes[distinct].columns}
     placeholders = {c: names_of[column] for c, column in zip(columns, values, strict=True)}
     return _template(split[0], 0, placeholders), _template(split[1], left_numbers, placeholders)

@@ -164,7 +164,7 @@ def _run_source(
     device, clip = _device(options.device), options.clip
     options.say("the source's network, in onnxruntime")
     origin = "" if clip is None else os.fspath(clip)
-    graph = own_graph(source.checkpoint.path) if source.checkpoint.nodes else None
+    graph = own_graph(source.checkpoint.local) if source.checkpoint.nodes else None
     size = graph.clip_size if graph else None
     inputs, words = make_inputs(source.info, clip, options.seed, regions="rois" in net.inputs, size=size)
     try:
@@ -183,7 +183,7 @@ def _compare_own_graph(output: Identified, run: SourceRun) -> BlockResult:
     else in it has the same name."""
     name = run.net.output
     try:
-        graph = own_graph(output.checkpoint.path)
+        graph = own_graph(output.checkpoint.local)
         value = graph.run(fed_to(run.net, run.inputs), [graph.output])[graph.output]
     except Refused as error:
         fault = f"{error.told.what}: {error.where}" if error.where else error.told.what

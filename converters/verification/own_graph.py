@@ -51,8 +51,8 @@ class OwnGraph(Record):
                 model.graph.output.add().name = name
         feeds = dict(zip(self.inputs, arrays, strict=True))
         if self.before_softmax not in wanted:
-            return run(model.SerializeToString(), feeds, wanted)
-        values = run(model.SerializeToString(), feeds, [*wanted, self.output])
+            return run(model.SerializeToString(), feeds, wanted, named=self.path)
+        values = run(model.SerializeToString(), feeds, [*wanted, self.output], named=self.path)
         _require_probabilities(values[self.before_softmax], values[self.output], self.path)
         return values
 

@@ -69,7 +69,7 @@ def build_source_net(
     weights, and by default as its released files are. Raises `NoSourceNet` where there is none."""
     checkpoint = side.checkpoint
     if checkpoint.nodes and side.match.layout.format == "pytorch":
-        return exported_net(checkpoint.path)
+        return exported_net(checkpoint.local)
     recorded = ((checkpoint.provenance or {}).get("network") or {}).get("settings") or {}
     known = {*recorded, *checkpoint.declared, *hints.settings}
     if checkpoint.predict_net:

@@ -12,19 +12,23 @@ import resource
 import signal
 import tempfile
 import traceback
+from collections import Counter
+from itertools import cycle, islice
 from pathlib import Path
 from random import Random
 from typing import TYPE_CHECKING, NamedTuple
 
 from .mutations import mutate
-from .seeds import Seed, seeds
+from .seeds import Seed, networks, seeds
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable, Iterator, Sequence
     from multiprocessing.connection import Connection
 
 SECONDS = 10.0
-"""CPU time that one mutated file may take in one verb; all seeds are below 200 KB."""
+"""CPU time that one mutated file may take in one verb."""
+MANY = 500
+"""Mutations from which on a whole network is among the files that are mutated."""
 MEMORY = 512 << 20
 """Bytes of address space that it may take beside what the process has when it starts."""
 
@@ -36,6 +40,13 @@ class Fault(NamedTuple):
     number: int
     verb: str
     what: str
+
+
+class Tried(NamedTuple):
+    """What a run found: the faults, and how often each verb ended in which way."""
+
+    faults: list[Fault]
+    outcomes: Counter[tuple[str, str]]
 
 
 class TooLong(BaseException):
@@ -139,24 +150,27 @@ def mutated(seed: Seed, number: int) -> dict[str, bytes]:
     return {**seed.files, name: mutate(seed.files[name], rng)}
 
 
-def try_one(seed: Seed, number: int, folder: Path) -> list[Fault]:
-    """Run the verbs on one mutation; the faults."""
+def try_one(seed: Seed, number: int, folder: Path) -> Tried:
+    """Run the verbs on one mutation."""
     from converters.errors import ConverterError
 
     path = _write(folder / "mutated", mutated(seed, number))
     original = _write(folder / "original", seed.files)
-    faults = []
+    faults: list[Fault] = []
+    outcomes = Counter[tuple[str, str]]()
     for name, verb in _verbs(seed.kind, number).items():
         signal.setitimer(signal.ITIMER_VIRTUAL, SECONDS)
         try:
             verb(path, original)
-        except ConverterError:
-            pass
+            outcomes[name, "done"] += 1
+        except ConverterError as error:
+            outcomes[name, f"exit code {error.exit_code}"] += 1
         except (Exception, TooLong):
+            outcomes[name, "fault"] += 1
             faults.append(Fault(next(iter(seed.files)), number, name, traceback.format_exc(limit=-6)))
         finally:
             signal.setitimer(signal.ITIMER_VIRTUAL, 0)
-    return faults
+    return Tried(faults, outcomes)
 
 
 def _import_all(seed: Seed, folder: Path) -> None:
@@ -183,14 +197,25 @@ def _work(connection: Connection, jobs: Sequence[tuple[Seed, int]]) -> None:
         for index, (seed, number) in enumerate(jobs):
             connection.send((index, None))
             connection.send((index, try_one(seed, number, folder)))
-    connection.send((len(jobs), []))
+    connection.send((len(jobs), Tried([], Counter())))
 
 
-def run(fixtures: Path, runs: int, *, first: int = 0, only: Sequence[str] = ()) -> list[Fault]:
-    """Try ``runs`` mutations, the seeds in turn; the faults. A child that dies is a fault, and the next one goes on."""
-    pool = [seed for seed in seeds(fixtures) if not only or seed.kind in only]
-    jobs = [(pool[number % len(pool)], first + number) for number in range(runs)]
+def _in_turn(pool: Sequence[Seed], runs: int) -> Iterator[Seed]:
+    """The kinds in turn, and the seeds of each: no format is tried less because it has few seeds."""
+    kinds: dict[str, list[Seed]] = {}
+    for seed in pool:
+        kinds.setdefault(seed.kind, []).append(seed)
+    turns = cycle([cycle(of_kind) for of_kind in kinds.values()])
+    return (next(turn) for turn in islice(turns, runs))
+
+
+def run(fixtures: Path, runs: int, *, first: int = 0, only: Sequence[str] = ()) -> Tried:
+    """Try ``runs`` mutations. A child that dies is a fault, and the next one goes on."""
+    every = [*seeds(fixtures), *(networks() if runs >= MANY else ())]
+    pool = [seed for seed in every if not only or seed.kind in only]
+    jobs = [(seed, first + number) for number, seed in enumerate(_in_turn(pool, runs))]
     faults: list[Fault] = []
+    outcomes = Counter[tuple[str, str]]()
     context = multiprocessing.get_context("fork")
     while jobs:
         here, there = context.Pipe(duplex=False)
@@ -204,15 +229,17 @@ def run(fixtures: Path, runs: int, *, first: int = 0, only: Sequence[str] = ()) 
                 if found is None:
                     done = index
                 else:
-                    faults += found
+                    faults += found.faults
+                    outcomes += found.outcomes
         except EOFError:
             pass
         child.join()
         if child.exitcode == 0:
-            return faults
+            return Tried(faults, outcomes)
         seed, number = jobs[max(done, 0)]
         faults.append(
             Fault(next(iter(seed.files)), number, "the process", f"died with exit code {child.exitcode}")
         )
+        outcomes["the process", "fault"] += 1
         jobs = jobs[max(done, 0) + 1 :]
-    return faults
+    return Tried(faults, outcomes)

@@ -75,6 +75,7 @@ def seeds(fixtures: Path) -> Iterator[Seed]:
             if path.suffix == ".gz":
                 content = gzip.decompress(content)
             if len(content) <= LARGEST:
+                kind = "hdf5" if path.suffix == ".h5" else kind
                 yield Seed(kind, {path.name.removesuffix(".gz"): content})
     yield from _written()
 
@@ -91,6 +92,25 @@ def _written() -> Iterator[Seed]:
     yield Seed("safetensors", {"a.safetensors": _safetensors(array)})
     yield Seed("caffe", {"a.caffemodel": _caffe(array)})
     yield Seed("onnx", {"a.onnx": _onnx(array)})
+
+
+def networks() -> Iterator[Seed]:
+    """A whole network, 12 MB: what only happens once a file is known."""
+    from converters.mapping.layout_tables import load_layout
+    from tests.helpers import layout_weights
+    from tests.helpers.tensorflow_files import HEADER, entry, table
+
+    variant = layout_weights.variant("movinet-a0-base")
+    data, rows = bytearray(), {b"": HEADER}
+    for name, tensor in layout_weights.seeded(load_layout("movinet"), variant).items():
+        content = tensor.tobytes()
+        dtype = 1 if tensor.dtype == "float32" else 9
+        rows[name.encode()] = entry(tensor.shape, len(data), content, dtype=dtype)
+        data += content
+    yield Seed(
+        "tensorflow",
+        {"movinet.index": table(sorted(rows.items())), "movinet.data-00000-of-00001": bytes(data)},
+    )
 
 
 def _safetensors(array) -> bytes:  # noqa: ANN001 - numpy is imported late

@@ -779,7 +779,9 @@ def test_the_display_shows_each_file_and_all(small, monkeypatch):
     assert out.getvalue().endswith(" left\n")
     done = {"task": tasks[0].name, "state": "failed", "seconds": 1, "error": {"text": "bad\x1b[2J"}}
     display.event(Event("result", job, done))
-    assert "\x1b[2J" not in out.getvalue().replace("\x1b[2A\x1b[J", "")
+    redrawn = "\r\x1b[2A\x1b[J"
+    assert redrawn in out.getvalue()
+    assert "\x1b[2J" not in out.getvalue().replace(redrawn, "")
     assert display.lines(40)[-1].startswith("[################........] ...")
     display.end()
 

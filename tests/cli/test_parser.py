@@ -50,7 +50,8 @@ def test_a_verbs_help_heeds_the_terminals_width(command, columns, run, monkeypat
     done = run("help", command)
     assert done.stdout == run(command, "--help").stdout
     lines, _, examples = done.stdout.partition("examples:\n")
-    assert max(map(len, lines.splitlines())) <= columns
+    codes = examples.partition("exit codes:\n")[2]
+    assert max(map(len, (lines + codes).splitlines())) <= columns
     assert len([line for line in examples.splitlines() if "convert " in line]) == 2
     assert run().stdout
     assert max(map(len, run().stdout.splitlines())) <= columns
@@ -132,7 +133,7 @@ def test_zsh_takes_the_completion_without_its_own_being_loaded(run, tmp_path):
         check=True,
         env={**os.environ, "HOME": str(tmp_path)},
     )
-    assert done.stdout.strip().endswith("-F _video_checkpoint_convert")
+    assert done.stdout.strip().endswith("-o default -F _video_checkpoint_convert")
     assert not done.stderr
 
 

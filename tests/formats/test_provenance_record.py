@@ -42,6 +42,16 @@ def test_damaged_text(text):
         parse_provenance(text, "x")
 
 
+@pytest.mark.parametrize("every", [0, -1, True, "8", 1e9], ids=str)
+def test_a_wrong_number_of_frames_that_come_again(record, every):
+    given = copy.deepcopy(record)
+    given["network"]["input"]["again_every"] = 8
+    assert parse_provenance(json.dumps(given), "x") == given
+    given["network"]["input"]["again_every"] = every
+    with pytest.raises(BadInput, match="provenance"):
+        parse_provenance(json.dumps(given), "x")
+
+
 @pytest.mark.parametrize("form", [[2, 1], [4, 1, 0], [2, 1, 1 << 31], [2, 1, None], 2], ids=str)
 def test_a_wrong_form_of_an_array_of_mxnet(record, form):
     given = copy.deepcopy(record)

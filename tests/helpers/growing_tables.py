@@ -107,12 +107,46 @@ def record_digits(n: int) -> str:
     return '{"a": ' + "7" * 10 * n + "}"
 
 
+def _result(state: str = "converted", **changed: object) -> str:
+    """A whole result, as the file of results has it after the checksum."""
+    row: dict[str, object] = {"task": "a", "spec": "b", "tool": "c", "seconds": 1.0, "state": state}
+    if state != "failed":
+        row |= {
+            "input": {"sha256": "d", "size": 1},
+            "output": {"files": [["a.pth", 1, "e"]]},
+            "mapping": {"source": "vmz", "target": "mmaction2", "network": "f", "sha256": "g"},
+            "bytes": 1,
+            "notes": [],
+            "text": "",
+        }
+    return json.dumps(row | changed, sort_keys=True, separators=(",", ":"))
+
+
 def result_nested(n: int) -> str:
-    return '{"output":[' * n + "1" + "]}" * n
+    nested: object = 1
+    for _ in range(n):
+        nested = {"a": [nested]}
+    return _result(release={"b": nested})
 
 
 def result_fields(n: int) -> str:
-    return json.dumps({f"k{i}": [i] for i in range(n)})
+    return _result(release={f"k{i}": [i] for i in range(n)})
+
+
+def result_files(n: int) -> str:
+    return _result(output={"files": [[f"{i}.pth", i, "0"] for i in range(n)]})
+
+
+def result_notes(n: int) -> str:
+    return _result(notes=[f"note {i}" for i in range(n)])
+
+
+def result_faults(n: int) -> str:
+    return _result("failed", error={"text": "x", "faults": [f"fault {i}" for i in range(n)]})
+
+
+def result_digits(n: int) -> str:
+    return _result(seconds=1.0, release={"a": int("7" * n)})
 
 
 TABLES: dict[str, Callable[[int], str]] = {

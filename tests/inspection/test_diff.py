@@ -11,6 +11,9 @@ import pytest
 import torch
 
 from converters import BadInput, Refused, convert, diff
+from converters.formats.checkpoint import Checkpoint
+from converters.inspection.diff import _identify_both as identify_both
+from tests.helpers import layout_weights
 
 
 def rows(found, kind):
@@ -227,3 +230,21 @@ def test_numbers_that_float64_cannot_hold_and_vectors_without_an_angle(tmp_path)
     assert row([1 << 62, 5], [(1 << 62) + 1, -(1 << 63)]).largest == float((1 << 63) + 5)
     assert row([1 << 62], [(1 << 62) + 1]).largest == 1
     assert math.isnan(row([0.0, 0.0], [float("inf"), 0.0]).cosine)
+
+
+@pytest.mark.parametrize("swapped", [False, True])
+def test_a_file_of_several_networks_is_taken_for_that_of_the_other_file(swapped: bool) -> None:
+    """PaddleVideo's TSM has the names of its TSN, mmaction2's has names of its own."""
+    files = [
+        (
+            Checkpoint(
+                path="x", format=kind, container="file", tensors=layout_weights.shells(layout, "tsm-r50")
+            ),
+            None,
+        )
+        for layout, kind in (("paddlevideo", "paddle"), ("mmaction2", "pytorch"))
+    ]
+    left, right = identify_both(*(reversed(files) if swapped else files))
+    assert left
+    assert right
+    assert left.match.variant.name == right.match.variant.name == "tsm-r50"

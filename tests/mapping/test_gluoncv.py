@@ -26,6 +26,8 @@ from converters.mapping.network_info import network_info, with_clips_of
 from converters.mapping.variants import config, shapes, variants
 from converters.networks import build
 from converters.networks.spec import NetworkSpec
+from converters.reports.terminal.inspection import _input_lines
+from converters.reports.verification_page import _clip_text
 from converters.tensor import Repeated, Tensor
 from tests.helpers import layout_weights, seeded_weights_gluoncv
 from tests.helpers.mxnet_files import params
@@ -181,6 +183,16 @@ def test_frames_that_come_again() -> None:
     fast = [*range(0, 64, 2)]
     assert positions(200, wanted, None, 0) == [*fast, 0, 16, 32, 48]
     assert len(positions(200, wanted, None, None)) == 36
+
+
+def test_frames_that_come_again_are_shown() -> None:
+    info = network_info(matched(layout_weights.variant("slowfast-r50"), lateral_t=5), None)
+    lines = [*_input_lines(info)]
+    assert (
+        "frames       256x340, centre crop 224x224, one of every 2; one in 8 of them comes again at the end"
+        in lines
+    )
+    assert _clip_text(info.input).endswith(", every 2nd frame; one in 8 of them comes again at the end")
 
 
 @pytest.mark.parametrize(("target", "word"), [("pyslowfast", "linspace"), ("native", "appended")])

@@ -6,10 +6,11 @@ import hashlib
 import json
 import sys
 
+import numpy as np
 import pytest
 import yaml
 
-from converters import convert, load_model
+from converters import convert, load_model, open_checkpoint
 from converters.errors import BadInput
 from converters.inspection.inspect import inspect
 from tests.helpers import batch_files, hub_server
@@ -121,6 +122,26 @@ def test_a_repository_of_several_files(hub):
         inspect("hf://me/two")
     with pytest.raises(BadInput, match="does not exist"):
         inspect("hf://me/none/a.pth")
+
+
+def test_a_repository_of_one_checkpoint_in_parts(hub):
+    from safetensors.numpy import save
+
+    names = ("model-00001-of-00002.safetensors", "model-00002-of-00002.safetensors")
+    parts = {
+        name: save({f"{part}.weight": np.full(4, number, np.float32)})
+        for number, (part, name) in enumerate(zip("ab", names, strict=True))
+    }
+    index = json.dumps(
+        {"weight_map": {f"{part}.weight": name for part, name in zip("ab", names, strict=True)}}
+    )
+    hub.repositories["me/parts"] = {**parts, "model.safetensors.index.json": index.encode()}
+    assert inspect("hf://me/parts").path == "hf://me/parts/model.safetensors.index.json"
+    with open_checkpoint("hf://me/parts@main") as checkpoint:
+        assert {name: tensor.numpy().tolist() for name, tensor in checkpoint.items()} == {
+            "a.weight": [0.0] * 4,
+            "b.weight": [1.0] * 4,
+        }
 
 
 @pytest.mark.full

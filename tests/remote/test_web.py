@@ -129,13 +129,16 @@ def test_no_credentials_are_shown(web, served_folder, run, tmp_path, cache):
         ("diff", address, "out.pth"),
         ("inspect", f"{address}&x=5ec4e7", "--head", "nothing", "--json"),
         ("auto", address, "new.pth", "--to", "movinet-pytorch"),
+        ("load-report", address, "--module", "torch.nn:Identity", "--json"),
+        ("suggest", address, "out.pth", "-o", "map.toml", "--no-values", "--json"),
     ):
         done = run(*words)
         assert "/secret/" in done.stdout + done.stderr
         for secret in ("pass", "5ec4e7"):
             assert secret not in (done.stdout + done.stderr).replace("passed", "")
-    files = [path for path in cache.rglob("*") if path.is_file()]
-    assert not any(b"5ec4e7" in path.read_bytes() for path in [*files, tmp_path / "out.pth"])
+    files = [path for folder in (cache, tmp_path) for path in folder.rglob("*") if path.is_file()]
+    assert {"out.pth", "map.toml"} <= {path.name for path in files}
+    assert not any(b"5ec4e7" in path.read_bytes() for path in files)
 
 
 def test_http_needs_a_hash_beyond_this_machine():
@@ -159,12 +162,12 @@ def test_what_is_no_address(location, error, what):
         open_file(location)
 
 
-def sparse_safetensors(path: Path, size: int) -> None:
+def sparse_safetensors(path: Path, size: int, count: int, prefix: str = "") -> None:
     """A file of a given size whose tensors are holes."""
-    entries, at, count = {}, 0, 400
+    entries, at = {}, 0
     each = size // count // 4 * 4
     for number in range(count):
-        entries[f"layer{number}.weight"] = {
+        entries[f"{prefix}layer{number}.weight"] = {
             "dtype": "F32",
             "shape": [each // 4],
             "data_offsets": [at, at + each],
@@ -178,7 +181,7 @@ def sparse_safetensors(path: Path, size: int) -> None:
 
 def test_a_directory_is_read_by_ranges(web, served_folder, run, cache):
     """Of 474 MB less than one arrives, and none of it is kept."""
-    sparse_safetensors(served_folder / "big.safetensors", 474_000_000)
+    sparse_safetensors(served_folder / "big.safetensors", 474_000_000, 400)
     done = run("inspect", f"{web.url}/ranges/big.safetensors", "--json")
     (served_folder / "big.safetensors").unlink()
     assert done.returncode == 0, done.stderr
@@ -205,6 +208,73 @@ def test_other_directories(suffix, web, served_folder, r2d, tmp_path):
     assert found.tensors == local.tensors
     assert (found.network, found.provenance, found.size) == (local.network, local.provenance, size)
     assert sum(web.sent) < size / 10
+
+
+@pytest.fixture
+def parts(served_folder):
+    """The address of an index under the server's, and its two parts, which are large enough to be read by ranges."""
+    names = {}
+    for number in (1, 2):
+        part = f"model-0000{number}-of-00002.safetensors"
+        sparse_safetensors(served_folder / part, 9_000_000, 3, f"half{number}.")
+        names |= {f"half{number}.layer{row}.weight": part for row in range(3)}
+    index = served_folder / "model.safetensors.index.json"
+    index.write_text(json.dumps({"metadata": {"total_size": 18_000_000}, "weight_map": names}))
+    yield index
+    for path in served_folder.glob("model*"):
+        path.unlink()
+
+
+def test_the_parts_of_a_checkpoint_are_found_beside_its_index(parts, web, cache):
+    address = f"{web.url}/ranges/{parts.name}"
+    found = inspect(address)
+    assert (len(found.tensors), found.container) == (6, "safetensors in 2 parts")
+    assert found.tensors == inspect(parts).tensors
+    assert sum(web.sent) < 1_000_000
+    with open_file(address) as checkpoint:
+        assert [file.path for file in checkpoint.files] == [
+            address,
+            *(f"{web.url}/ranges/model-0000{number}-of-00002.safetensors" for number in (1, 2)),
+        ]
+        assert checkpoint.tensors["half2.layer2.weight"].tobytes() == bytes(3_000_000)
+    (parts.parent / "model-00002-of-00002.safetensors").unlink()
+    for distant in (True, False):
+        with pytest.raises(BadInput, match="the index names it, and it is not there") as caught:
+            open_file(address, distant=distant)
+        assert caught.value.path == f"{web.url}/ranges/model-00002-of-00002.safetensors"
+
+
+def test_external_data_of_an_onnx_model(web, served_folder):
+    """Also for onnx itself, which reads it from the model's own folder and through no link."""
+    import onnx
+
+    from converters.verification.own_graph import own_graph
+
+    values = np.arange(1000, dtype=np.float32)
+    graph = onnx.helper.make_graph(
+        [onnx.helper.make_node("Add", ["x", "w"], ["y"])],
+        "sum",
+        [onnx.helper.make_tensor_value_info("x", 1, [1000])],
+        [onnx.helper.make_tensor_value_info("y", 1, [1000])],
+        [onnx.numpy_helper.from_array(values, "w")],
+    )
+    folder = served_folder / "external"
+    folder.mkdir()
+    onnx.save(
+        onnx.helper.make_model(graph, opset_imports=[onnx.helper.make_opsetid("", 18)], ir_version=8),
+        folder / "sum.onnx",
+        save_as_external_data=True,
+        location="sum.data",
+        size_threshold=0,
+    )
+    address = f"{web.url}/ranges/external/sum.onnx"
+    assert inspect(address).size == sum(path.stat().st_size for path in folder.iterdir())
+    for _ in range(2):
+        with open_file(address) as checkpoint:
+            assert checkpoint.tensors["w"].tobytes() == values.tobytes()
+            ran = own_graph(checkpoint.local).run([values], ["y"])
+            assert (ran["y"] == 2 * values).all()
+    shutil.rmtree(folder)
 
 
 def test_what_needs_more_than_a_directory_is_fetched(web, served_folder, r2d, cache):
@@ -242,9 +312,15 @@ def test_networks_run_over_tls(served_folder, run, tmp_path, monkeypatch):
     film = films.write(tmp_path / "film.mkv", list(np.zeros((40, 32, 32, 3), np.uint8)))
     with serving(served_folder, certificate) as served:
         address = f"{served.url}/ranges/out.pth"
-        for words in (("verify", f"{served.url}/ranges/{NAME}", address), ("classify", address, str(film))):
+        source = served.url.replace("//", "//user:5ec4e7@") + f"/ranges/{NAME}?token=5ec4e7"
+        for words in (
+            ("verify", source, address, "--html", "seen.html", "--junit", "seen.xml"),
+            ("classify", address, str(film)),
+        ):
             done = run(*words)
             assert done.returncode == 0, done.stdout + done.stderr
+        assert f"convert verify {served.url}/ranges/{NAME} {address}" in (tmp_path / "seen.html").read_text()
+        assert not [path.name for path in tmp_path.glob("seen.*") if "5ec4e7" in path.read_text()]
         assert not load_model(address).training
 
 
@@ -262,8 +338,12 @@ def test_the_cache_is_bounded(cache, monkeypatch):
     abandoned = Path(made.parts(), "abandoned.part")
     abandoned.write_bytes(b"")
     os.utime(abandoned, (0, 0))
+    address = parse_address("https://example.org/model.ckpt")
+    folders = [Path(made.folder_of_set(address)), Path(made.folder_of_set(address.with_suffix(".new")))]
+    os.utime(folders[0], (0, 0))
     monkeypatch.setattr(module, "LIMIT", 150)
     made.trim()
+    assert [folder.exists() for folder in folders] == [False, True]
     assert [path.name for path in cache.glob("files/*/*")] == ["2.pth"]
     assert not abandoned.exists()
     assert cache.stat().st_mode & 0o77 == 0

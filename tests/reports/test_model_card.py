@@ -17,6 +17,7 @@ from converters.printable import printable
 from converters.reports.front_matter import front_matter
 from converters.reports.markdown import code, prose, text
 from converters.reports.model_card import CardFacts, model_card
+from tests.helpers import chromium
 
 HOSTILE = (
     "two\nlines",
@@ -76,6 +77,9 @@ HOSTILE = (
     "\ttab\t",
     "x" * 300,
 )
+
+
+HEAD_END = "---\n"
 
 
 class Page(HTMLParser):
@@ -152,14 +156,19 @@ def hostile(found, words):
         variant=words,
         model=words,
         settings={**found.network.settings, words: words},
-        input={**found.network.input, "order": words, words: [words, 1], "mean_file": {"name": words}},
+        input={
+            **found.network.input,
+            "order": words,
+            words: [words, 1],
+            "mean_file": {"name": words},
+            "labels": [words, words],
+        },
     )
     return replace(found, provenance=record, network=network, layout=words, layout_title=words)
 
 
-@pytest.mark.parametrize("words", HOSTILE)
-def test_a_card_of_a_hostile_record(found, words):
-    facts = CardFacts(
+def facts_with(words):
+    return CardFacts(
         file=words,
         sha256="0" * 64,
         size=1,
@@ -168,6 +177,11 @@ def test_a_card_of_a_hostile_record(found, words):
         stripped=(words,),
         licence=words,
     )
+
+
+@pytest.mark.parametrize("words", HOSTILE)
+def test_a_card_of_a_hostile_record(found, words):
+    facts = facts_with(words)
     card = model_card(hostile(found, words), facts)
     assert all(line.isprintable() for line in card.split("\n"))
     empty, front, body = card.split("---\n", 2)
@@ -179,12 +193,45 @@ def test_a_card_of_a_hostile_record(found, words):
     assert told["file"] == told["architecture"] == told["tags"][2] == words
     assert told["preprocessing"]["mean_file"] == {"name": words}
     shown = page(body)
-    plain = model_card(found, replace(facts, file="x.pth", checks=("fine", "fine"), stripped=("x",)))
+    plain = model_card(
+        hostile(found, "fine"), replace(facts, file="x.pth", checks=("fine", "fine"), stripped=("x",))
+    )
     assert shown.tags == page(plain.split("---\n", 2)[2]).tags
     headings = [line for line in body.split("\n") if line.startswith("#")]
     assert len(headings) == sum(line.startswith("#") for line in plain.split("\n"))
     assert "<script" not in body
     assert "![" not in body
+
+
+@pytest.mark.full
+@pytest.mark.skipif(chromium.PATH is None, reason=chromium.MISSING)
+def test_hostile_cards_in_a_browser(found, tmp_path):
+    """All of them in one page, with raw HTML allowed: there is no element but those of a harmless card, no address but
+    the release's, and every text is there to be read."""
+    render = MarkdownIt("commonmark", {"html": True}).enable(["table", "strikethrough"]).render
+    cards = [model_card(hostile(found, words), facts_with(words)) for words in ("fine", *HOSTILE)]
+    sections = [f"<section>{render(card.split(HEAD_END, 2)[2])}</section>" for card in cards]
+    path = tmp_path / "cards.html"
+    path.write_text(f"<!DOCTYPE html><meta charset=utf-8><body>{''.join(sections)}", encoding="utf-8")
+    with chromium.chromium(tmp_path / "profile") as browser:
+        browser.open(path.as_uri())
+        elements, attributes, texts = browser.value(
+            "(() => {const of = (s, f) => [...s.querySelectorAll('*')].map(f);"
+            "const all = [...document.querySelectorAll('section')];"
+            "return [all.map(s => [...new Set(of(s, e => e.localName))].sort()),"
+            "all.map(s => of(s, e => [...e.attributes].map(a => [a.name, a.value])).flat()),"
+            "all.map(s => s.textContent)]})()"
+        )
+        assert browser.requests() == [path.as_uri()]
+        assert browser.complaints() == []
+    assert len(texts) == len(cards)
+    wanted = ["class", "language-python"], ["href", releases()[0].url]
+    for words, names, found_attributes, shown in zip(
+        ("fine", *HOSTILE), elements, attributes, texts, strict=True
+    ):
+        assert names == elements[0], words
+        assert all(one in wanted for one in found_attributes), words
+        assert " ".join(printable(words).split()) in " ".join(shown.split())
 
 
 def test_a_deep_record_does_not_hang_a_card(found):

@@ -125,7 +125,7 @@ def test_a_right_conversion(folder) -> None:
         "The five most likely classes",
         "Suspect values",
         "Input",
-        "What the output’s own project computes differently",
+        "What the weights do not show",
         "Provenance",
         "Reproduce this",
     ]
@@ -210,7 +210,7 @@ def test_other_outcomes(folder, outcome, tmp_path: Path) -> None:
     ran = replace(outcome.functional, blocks=(block,), source_top=(), output_top=())
     declared = outcome.declared._replace(notes=("pads <otherwise>",), first="stem", relative=0.5)
     page = Outline(verification_page(replace(outcome, functional=ran, declared=declared), []))
-    assert "pads <otherwise>" in page.text["What the output’s own project computes differently"]
+    assert "pads <otherwise>" in page.text["What the weights do not show"]
     assert "first differs at  stem ; its logits differ by 0.5 of the largest" in " ".join(page.text.values())
 
 

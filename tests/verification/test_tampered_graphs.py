@@ -10,17 +10,20 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 import onnx
+import onnxruntime
 import pytest
-from onnx import TensorProto, helper, numpy_helper
+from onnx import AttributeProto, TensorProto, helper, numpy_helper
 
 from converters import ConverterError, convert, verify
 from converters.cli.main import main
+from converters.errors import Refused
 from tests.helpers import vmz_files
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Sequence
     from pathlib import Path
 
+    Around = Callable[[onnx.ModelProto, Path], object]
     Change = Callable[[onnx.ModelProto], object]
 
 
@@ -291,3 +294,177 @@ def test_a_fault_of_the_file_is_exit_code_3(files, change: Change, tmp_path: Pat
     path = changed(files, change, tmp_path / "changed.onnx")
     assert main(["auto", str(path), str(tmp_path / "out.pth"), "--dry-run"]) == 3
     assert not (tmp_path / "out.pth").exists()
+
+
+# Changes of what is around the function
+
+
+def reversed_nodes(model: onnx.ModelProto, _folder: Path) -> None:
+    """Every node stands before those whose outputs it takes."""
+    order = [*model.graph.node][::-1]
+    del model.graph.node[:]
+    model.graph.node.extend(order)
+
+
+def weights_as_inputs(model: onnx.ModelProto, _folder: Path) -> None:
+    """Initializers that a caller may replace."""
+    for tensor in model.graph.initializer:
+        value = helper.make_tensor_value_info(tensor.name, tensor.data_type, tensor.dims)
+        model.graph.input.append(value)
+
+
+def renamed_ends(model: onnx.ModelProto, _folder: Path) -> None:
+    names = {model.graph.input[0].name: "in", model.graph.output[0].name: "out"}
+    for node in model.graph.node:
+        node.input[:] = [names.get(name, name) for name in node.input]
+        node.output[:] = [names.get(name, name) for name in node.output]
+    model.graph.input[0].name, model.graph.output[0].name = "in", "out"
+
+
+def external(shift: int, *, scaled: bool = False) -> Around:
+    def change(model: onnx.ModelProto, folder: Path) -> None:
+        tensor = next(one for one in model.graph.initializer if len(one.dims) == 5)
+        values = numpy_helper.to_array(tensor) * np.float32(2 if scaled else 1)
+        (folder / "weights.bin").write_bytes(bytes(64) + values.tobytes() + bytes(64))
+        tensor.ClearField("raw_data")
+        tensor.data_location = TensorProto.EXTERNAL
+        for key, value in (("location", "weights.bin"), ("offset", 64 + shift), ("length", values.nbytes)):
+            tensor.external_data.add(key=key, value=str(value))
+
+    change.__name__ = f"external_at_{shift}{'_scaled' if scaled else ''}"
+    return change
+
+
+def a_list(kind: str, name: str, values: Sequence[int]) -> Around:
+    """An attribute of other length."""
+
+    def change(model: onnx.ModelProto, _folder: Path) -> None:
+        node = nodes(model, kind)[3]
+        for old in [one for one in node.attribute if one.name == name]:
+            node.attribute.remove(old)
+        node.attribute.append(helper.make_attribute(name, values, attr_type=AttributeProto.INTS))
+
+    change.__name__ = f"{name}_{len(values)}"
+    return change
+
+
+def an_attribute_twice(model: onnx.ModelProto, _folder: Path) -> None:
+    conv = next(node for node in nodes(model, "Conv") if any(attribute(node, "pads").ints))
+    conv.attribute.append(helper.make_attribute("pads", [0] * 6))
+
+
+def another_initializer_of_one_name(model: onnx.ModelProto, _folder: Path) -> None:
+    tensor = next(one for one in model.graph.initializer if len(one.dims) == 5)
+    other = numpy_helper.from_array(-numpy_helper.to_array(tensor), tensor.name)
+    model.graph.initializer.append(other)
+
+
+def exchanged_names(model: onnx.ModelProto, _folder: Path) -> None:
+    """Two weights of one shape have each other's names, and are used as before."""
+    first, second = [one for one in model.graph.initializer if list(one.dims) == [64, 1, 3, 3, 3]][:2]
+    names = {first.name: second.name, second.name: first.name}
+    first.name, second.name = second.name, first.name
+    for node in model.graph.node:
+        node.input[:] = [names.get(name, name) for name in node.input]
+
+
+def exchanged_uses(model: onnx.ModelProto, _folder: Path) -> None:
+    first, second = [one.name for one in model.graph.initializer if list(one.dims) == [64, 1, 3, 3, 3]][:2]
+    names = {first: second, second: first}
+    for node in model.graph.node:
+        node.input[:] = [names.get(name, name) for name in node.input]
+
+
+def a_shadow(model: onnx.ModelProto, _folder: Path) -> None:
+    """A graph in a node has an initializer with the name of a weight outside, and takes it."""
+    relu = nodes(model, "Relu")[-1]
+    weight = next(one for one in model.graph.initializer if len(one.dims) == 1)
+    value = helper.make_empty_tensor_value_info("inner")
+    shadow = numpy_helper.from_array(np.float32([0.5]), weight.name)
+    inner = helper.make_node("Mul", ["before", weight.name], ["inner"])
+    graph = helper.make_graph([inner], "g", [], [value], [shadow])
+    model.graph.initializer.append(numpy_helper.from_array(np.array(True), "always"))
+    branch = helper.make_node("If", ["always"], [relu.output[0]], then_branch=graph, else_branch=graph)
+    after(model, relu, branch)
+
+
+def an_unused_import(model: onnx.ModelProto, _folder: Path) -> None:
+    model.opset_import.append(helper.make_opsetid("com.microsoft", 1))
+
+
+def an_operator_of_another_domain(model: onnx.ModelProto, _folder: Path) -> None:
+    model.opset_import.append(helper.make_opsetid("com.microsoft", 1))
+    relu = nodes(model, "Relu")[-1]
+    relu.domain, relu.op_type = "com.microsoft", "QuickGelu"
+
+
+def an_unused_function(model: onnx.ModelProto, _folder: Path) -> None:
+    model.opset_import.append(helper.make_opsetid("own", 1))
+    opset = helper.make_opsetid("", model.opset_import[0].version)
+    body = [helper.make_node("Neg", ["a"], ["b"])]
+    model.functions.append(helper.make_function("own", "Relu", ["a"], ["b"], body, [opset]))
+
+
+def a_function_in_the_standard_domain(model: onnx.ModelProto, _folder: Path) -> None:
+    """What ReLU is."""
+    opset = helper.make_opsetid("", model.opset_import[0].version)
+    body = [helper.make_node("Neg", ["X"], ["Y"])]
+    model.functions.append(helper.make_function("", "Relu", ["X"], ["Y"], body, [opset]))
+
+
+def the_standard_domain_twice(model: onnx.ModelProto, _folder: Path) -> None:
+    model.opset_import.append(helper.make_opsetid("ai.onnx", 6))
+
+
+AROUND: tuple[Around, ...] = (
+    reversed_nodes, weights_as_inputs, renamed_ends, external(0), external(4), external(0, scaled=True),
+    a_list("Conv", "strides", [1, 1, 1, 2]), a_list("Conv", "strides", [1]), a_list("Conv", "strides", []),
+    a_list("Conv", "dilations", [1, 1, 1, 1]), a_list("Conv", "pads", [0, 1, 1]), a_list("Conv", "kernel_shape", [3]),
+    an_attribute_twice, another_initializer_of_one_name, exchanged_names, exchanged_uses, a_shadow, an_unused_import,
+    an_operator_of_another_domain, an_unused_function, a_function_in_the_standard_domain, the_standard_domain_twice,
+)  # fmt: skip
+
+
+def test_a_graph_that_cannot_be_loaded_is_named(files, tmp_path: Path) -> None:
+    model = onnx.load(files / "x.onnx")
+    a_list("Conv", "pads", [0, 1, 1])(model, tmp_path)
+    path = tmp_path / "changed.onnx"
+    path.write_bytes(model.SerializeToString())
+    with pytest.raises(Refused, match="cannot load the graph") as caught:
+        verify(path, files / "x.pth", clip=files / "clip.npy", require="functional")
+    assert caught.value.path == str(path)
+
+
+def logits(path: Path, files: Path) -> np.ndarray | None:
+    """What onnxruntime makes of the clip; None where it refuses the file."""
+    clip = np.load(files / "clip.npy")
+    options = onnxruntime.SessionOptions()
+    options.log_severity_level = 4
+    try:
+        session = onnxruntime.InferenceSession(str(path), options, providers=["CPUExecutionProvider"])
+        return session.run(None, {session.get_inputs()[0].name: clip})[0]
+    except Exception:  # what it raises is not said anywhere
+        return None
+
+
+@pytest.mark.parametrize(
+    "change",
+    [pytest.param(one, marks=pytest.mark.full, id=one.__name__) for one in AROUND],
+)
+def test_what_is_verified_is_what_onnxruntime_computes(files, change: Around, tmp_path: Path) -> None:
+    """A changed output, and a changed source with what it converts to: YES is only said where the logits are the
+    first file's."""
+    model = onnx.load(files / "x.onnx")
+    change(model, tmp_path)
+    path = tmp_path / "changed.onnx"
+    path.write_bytes(model.SerializeToString())
+    wanted, found = logits(files / "x.onnx", files), logits(path, files)
+    same = found is not None and bool(np.allclose(found, wanted, rtol=1e-4, atol=1e-5))
+    assert same or not verdict(files / "x.pkl", path, files)
+    assert same or not verdict(path, files / "x.pth", files)
+    try:
+        convert(path, tmp_path / "out.pth")
+    except ConverterError:
+        return
+    agrees = verdict(path, tmp_path / "out.pth", files)
+    assert not agrees or (found is not None and verdict(files / "x.pkl", tmp_path / "out.pth", files) == same)

@@ -6,13 +6,13 @@ import os
 from typing import TYPE_CHECKING
 
 from converters.errors import BadInput
-from converters.files import SourceFile
 from converters.formats.checkpoint import Checkpoint
 from converters.formats.io.other_bytes import OtherBytes
 from converters.formats.other_value import OtherValue, plain_value
 from converters.tensor import FileBytes
 
 if TYPE_CHECKING:
+    from converters.files import SourceFile
     from converters.formats.format import ReadOptions
     from converters.formats.graph import Caffe2Net
 
@@ -55,10 +55,9 @@ def _open_nets(file: SourceFile) -> Checkpoint:
     net = read_caffe2_net(file)
     is_init = any(op.kind.endswith("Fill") for op in net.ops)
     own, other = ("init_net", "predict_net") if is_init else ("predict_net", "init_net")
-    folder, name = os.path.split(file.path)
-    beside = os.path.join(folder, name.replace(own, other))
-    if own in name and os.path.isfile(beside):
-        second = SourceFile(beside)
+    name = os.path.basename(file.path)
+    second = file.beside(name.replace(own, other)) if own in name else None
+    if second is not None:
         try:
             second_net = read_caffe2_net(second)
             if is_init:

@@ -142,10 +142,9 @@ def _named(file: SourceFile, entries: dict[object, object]) -> dict[str, object]
         except UnicodeDecodeError:
             name = None
         if not isinstance(name, str) or not encodes(name):
-            from converters.formats.pickle.keys import key_text
+            from converters.formats.pickle.keys import no_name
 
-            shown = key if isinstance(key, bytes) else key_text(key)
-            raise BadInput(f"has an entry whose name is not a text: {short_name(shown)}", path=file.path)
+            raise BadInput(no_name(key, "an entry whose name is"), path=file.path)
         if name in named:
             raise _twice(file, name, "as bytes and as text")
         named[name] = value

@@ -90,9 +90,9 @@ class Flat:
         parts = key if isinstance(key, tuple) else (key,)
         keys = tuple(_text(part) for part in parts)
         if not keys or None in keys:
-            from converters.formats.pickle.keys import key_text
+            from converters.formats.pickle.keys import no_name
 
-            raise self._bad(f"has a key that is not a string: {short_name(key_text(key))}")
+            raise self._bad(no_name(key, "a key that is"))
         return tuple(text for text in keys if text is not None)
 
     def _bad(self, what: str) -> BadInput:

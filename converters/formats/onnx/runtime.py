@@ -28,8 +28,11 @@ def require_onnxruntime() -> Any:
         raise _missing("ONNX graphs are run by onnxruntime") from None
 
 
-def run(model: str | bytes, feeds: Mapping[str, Any], outputs: Sequence[str]) -> dict[str, Any]:
-    """The values ``outputs`` of a model, a file or its bytes, for numpy arrays ``feeds``; on the CPU.
+def run(
+    model: str | bytes, feeds: Mapping[str, Any], outputs: Sequence[str], *, named: str = ""
+) -> dict[str, Any]:
+    """The values ``outputs`` of a model, a file or its bytes, for numpy arrays ``feeds``; on the CPU. ``named`` is the
+    file to name where the model cannot be loaded.
 
     Optimisations are off: they fold norms into convolutions, which rounds elsewhere than the source framework.
     Raises `Refused` for a model that it cannot load, and for inputs that do not fit.
@@ -41,7 +44,7 @@ def run(model: str | bytes, feeds: Mapping[str, Any], outputs: Sequence[str]) ->
     try:
         session = runtime.InferenceSession(model, options, providers=["CPUExecutionProvider"])
     except Exception as error:  # its own sorts, which have no common base
-        raise Refused("onnxruntime cannot load the graph", where=_first_line(error)) from None
+        raise Refused("onnxruntime cannot load the graph", path=named, where=_first_line(error)) from None
     try:
         values = session.run(list(outputs), dict(feeds))
     except Exception as error:

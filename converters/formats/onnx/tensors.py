@@ -13,7 +13,6 @@ from math import prod
 from typing import TYPE_CHECKING
 
 from converters.errors import BadInput
-from converters.files import SourceFile
 from converters.formats.io.protobuf_reader import BYTES, FIXED32, FIXED64, VARINT, Field, Unpacked
 from converters.printable import short_name
 from converters.record import Record
@@ -22,6 +21,7 @@ from converters.tensor import FileBytes, Held, Joined
 from .integers import integers
 
 if TYPE_CHECKING:
+    from converters.files import SourceFile
     from converters.formats.io.protobuf_reader import Wire
     from converters.tensor import Data
 
@@ -195,17 +195,18 @@ class TensorReader:
         return FileBytes(file, offset, length)
 
     def _opened(self, name: str, location: str) -> SourceFile:
-        path = self._external_path(name, location)
-        if not os.path.lexists(path):
+        self._require_inside(name, location)
+        file = self.file.beside(location)
+        if file is None:
             raise self._bad(
                 f"has its weights in another file, {short_name(location)}, which is not there",
                 name,
                 "put it beside the model, under this name",
             )
-        return SourceFile(path)
+        return file
 
-    def _external_path(self, name: str, location: str) -> str:
-        """The real path of an external file. Raises `BadInput` if it is outside the model's folder."""
+    def _require_inside(self, name: str, location: str) -> None:
+        """Raise `BadInput` for an external file outside the model's folder, which may be by a link."""
         folder = os.path.realpath(os.path.dirname(self.file.path) or os.curdir)
         path = os.path.realpath(os.path.join(folder, location)) if "\0" not in location else ""
         unsafe = not location or os.path.isabs(location) or ".." in location.replace("\\", "/").split("/")
@@ -215,7 +216,6 @@ class TensorReader:
                 name,
                 "only files beside the model are read",
             )
-        return path
 
     def _bad(self, what: str, name: str, hint: str = "") -> BadInput:
         return BadInput(what, path=self.file.path, where=short_name(name), hint=hint)

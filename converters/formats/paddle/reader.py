@@ -152,7 +152,9 @@ def _named(file: SourceFile, entries: dict[object, object]) -> dict[str, object]
     for key, entry in entries.items():
         name = as_text(key)
         if name is None:
-            raise BadInput("has an entry whose name is not a text", path=file.path)
+            from converters.formats.pickle.keys import no_name
+
+            raise BadInput(no_name(key, "an entry whose name is"), path=file.path)
         if name in named:
             raise BadInput(f"has the name {short_name(name)} twice, as bytes and as text", path=file.path)
         named[name] = entry

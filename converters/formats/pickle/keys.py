@@ -10,6 +10,8 @@ from itertools import islice
 from typing import TYPE_CHECKING
 from zlib import crc32
 
+from converters.printable import short_name
+
 from .strings import PickleError, Span
 
 if TYPE_CHECKING:
@@ -57,6 +59,14 @@ def key_text(key: object, long: Callable[[Span], str] | None = None) -> str:
     if len(text) <= _TEXT:
         return text
     return f"{text[:_TEXT]}... (CRC-32 {crc32(text.encode('utf-8', 'backslashreplace')):08x})"
+
+
+def no_name(key: object, kind: str) -> str:
+    """In words, why a key is not the name of an entry: it is too long, or no string. ``kind`` is what has the name."""
+    span = key.value if isinstance(key, Key) else key
+    if isinstance(span, Span):
+        return f"has a name of {span.length:,} bytes, and at most 255 can be read"
+    return f"has {kind} not a string: {short_name(key if isinstance(key, bytes) else key_text(key))}"
 
 
 def _parts(value: object) -> list[object]:

@@ -7,7 +7,6 @@ from itertools import islice
 from typing import TYPE_CHECKING, Any
 
 from converters.errors import BadInput
-from converters.files import SourceFile
 from converters.formats.checkpoint import Checkpoint
 from converters.formats.other_value import plain_value
 from converters.formats.provenance_record import parse_provenance
@@ -16,6 +15,7 @@ from converters.formats.sniff import HEAD, expect
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
+    from converters.files import SourceFile
     from converters.formats.format import ReadOptions
     from converters.formats.io.zip_members import Member
     from converters.formats.other_value import OtherValue
@@ -118,21 +118,21 @@ def _open_parts(index: SourceFile, options: ReadOptions) -> Checkpoint:
     other_values: dict[str, OtherValue] = {}
     metadata = {"the index": OtherValue(kind="JSON", data=IndexMetadata(index))}
     try:
-        for path, names in read_index(index).items():
-            part = _open_part(path, options)
+        for file_name, names in read_index(index).items():
+            part = _open_part(index, file_name, options)
             parts.append(part)
             held = part.tensors.keys() | part.other_values.keys()
             missing, more = names - held, part.tensors.keys() - names
             if missing or more:
                 raise BadInput(
                     f"{'lacks' if missing else 'holds'} a tensor that the index {'has' if missing else 'lacks'}",
-                    path=path,
+                    path=part.path,
                     where=min(missing or more),
                     hint="index and files are not of one checkpoint; fetch them again",
                 )
             tensors |= part.tensors
             other_values |= part.other_values
-            metadata |= {f"{os.path.basename(path)}: {name}": item for name, item in part.metadata.items()}
+            metadata |= {f"{file_name}: {name}": item for name, item in part.metadata.items()}
     except BaseException:
         for part in parts:
             part.close()
@@ -148,22 +148,22 @@ def _open_parts(index: SourceFile, options: ReadOptions) -> Checkpoint:
     )
 
 
-def _open_part(path: str, options: ReadOptions) -> Checkpoint:
+def _open_part(index: SourceFile, name: str, options: ReadOptions) -> Checkpoint:
     from converters.formats.safetensors.opener import open_safetensors
 
-    if not os.path.exists(path):
+    file = index.beside(name)
+    if file is None:
         raise BadInput(
             "cannot be opened: the index names it, and it is not there",
-            path=path,
+            path=os.path.join(os.path.dirname(index.path), name),
             hint="fetch every file that the index names, and put them beside it",
         )
-    file = SourceFile(path)
     try:
         kind = expect(file, "zip", "torch-legacy", "tar", "safetensors")
         opener = open_safetensors if kind == "safetensors" else open_pytorch
         part = opener(file, kind, options)
         if part is None:
-            raise BadInput("is not a part of a PyTorch checkpoint", path=path)
+            raise BadInput("is not a part of a PyTorch checkpoint", path=file.path)
         return part
     except BaseException:
         file.close()

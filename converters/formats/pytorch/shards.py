@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 from typing import TYPE_CHECKING, NamedTuple
 
 from converters.errors import BadInput
@@ -20,7 +19,7 @@ _FILES = 512  # they are open at once
 
 
 def read_index(file: SourceFile) -> dict[str, set[str]]:
-    """The tensors' names in each shard, by the shard's path in the index's folder. Raises `BadInput`."""
+    """The tensors' names in each shard, by the shard's name in the index's folder. Raises `BadInput`."""
     if file.size > _LIMIT:
         raise BadInput(
             f"is an index of {file.size:,} bytes", path=file.path, hint="no checkpoint's is so long"
@@ -35,13 +34,12 @@ def read_index(file: SourceFile) -> dict[str, set[str]]:
     names = value.get("weight_map") if isinstance(value, dict) else None
     if not isinstance(names, dict) or not 0 < len(names) <= TENSOR_LIMIT:
         raise BadInput("is not the index of a checkpoint: it has no weight_map", path=file.path)
-    folder = os.path.dirname(file.path)
     names_by_file: dict[str, set[str]] = {}
     for name, part in names.items():
         if not isinstance(part, str) or not _is_neighbour(part):
             where = short_name(part) if isinstance(part, str) else short_name(name)
             raise BadInput("names a file that is not in its own folder", path=file.path, where=where)
-        names_by_file.setdefault(os.path.join(folder, part), set()).add(name)
+        names_by_file.setdefault(part, set()).add(name)
     if len(names_by_file) > _FILES:
         raise BadInput(f"names {len(names_by_file):,} files; {_FILES} at most are read", path=file.path)
     return names_by_file

@@ -29,6 +29,9 @@ ATTRIBUTE = "VARIABLE_VALUE"
 SUFFIX = f"/.ATTRIBUTES/{ATTRIBUTE}"
 """What follows an object's path in the key of a variable."""
 
+SLOT = "/.OPTIMIZER_SLOT/"
+"""What follows a variable's path in the key of an optimizer's slot."""
+
 LAYER = "layer_with_weights-"
 """What a functional model of Keras calls its layers that have variables, before their numbers."""
 

@@ -24,7 +24,7 @@ from torch.nn import functional as F
 from converters.networks.layers import Network, Unit, check_input
 from converters.networks.record import NetworkRecord
 from converters.networks.same_padding import SameUnit, average_pool
-from converters.networks.streaming import FRAMES, InitialState, Memory
+from converters.networks.streaming import FRAMES, InitialState, Memory, each_frame
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping
@@ -97,12 +97,12 @@ class StreamSqueeze(nn.Module):
 
     def forward(self, x: Tensor, memory: Memory) -> Tensor:
         """[N, C, T, H, W] to the same."""
-        own = x.mean(dim=(3, 4), keepdim=True)
+        own = each_frame(_mean, x)
         seen = torch.cat((memory.means(self.name, own), own), dim=1)
         if self.position is not None:
             seen = seen + self.position(memory.encoding(seen))
-        hidden = F.hardswish(_each_frame(self.fc1, seen))
-        gate = self.gate(_each_frame(self.fc2, hidden))
+        hidden = F.hardswish(each_frame(self.fc1, seen))
+        gate = self.gate(each_frame(self.fc2, hidden))
         return x * gate
 
 
@@ -160,24 +160,23 @@ class StreamBottleneck(Bottleneck):
 
     def forward(self, x: Tensor, memory: Memory) -> Tensor:
         """[N, channels, T, H, W] -> [N, out_channels, T, H', W']."""
-        inner = F.hardswish(_each_frame(self.expand, x))
-        inner = F.hardswish(_each_frame(self.depthwise, inner))
+        inner = F.hardswish(each_frame(self.expand, x))
+        inner = F.hardswish(each_frame(self.depthwise, inner))
         if self.temporal is not None:
             rows = memory.preceded(self.buffer, inner, self.kept).flatten(3)
             inner = F.hardswish(self.temporal(rows)).reshape(inner.shape)
-        out: Tensor = self.rezero(_each_frame(self.project, self.squeeze(inner, memory)))
-        return out + (x if self.shortcut is None else _each_frame(self.shortcut, self.pooled(x)))
+        out: Tensor = self.rezero(each_frame(self.project, self.squeeze(inner, memory)))
+        return out + (x if self.shortcut is None else each_frame(self.shortcut, self.pooled(x)))
+
+
+def _mean(images: Tensor) -> Tensor:
+    """[N, C, H, W] -> [N, C, 1, 1]."""
+    return images.mean(dim=(2, 3), keepdim=True)
 
 
 def _ones(weight: tuple[int, ...]) -> tuple[int, ...]:
     """The strides of a convolution that has none, for the shape of its weight."""
     return (1,) * (len(weight) - 2)
-
-
-def _each_frame(module: nn.Module, x: Tensor) -> Tensor:
-    """[N, C, T, H, W] through a module for images. In memory a frame's channels lie together, before and after."""
-    images: Tensor = module(x.transpose(1, 2).flatten(0, 1))
-    return images.reshape(x.shape[0], x.shape[2], *images.shape[1:]).transpose(1, 2)
 
 
 class MoViNet(Network):
@@ -265,14 +264,14 @@ class StreamingMoViNet(MoViNet):
 
     def _steps(self, x: Tensor, memory: Memory) -> Iterator[tuple[str, Tensor]]:
         check_input(x, "NCTHW", self.channels)
-        x = F.hardswish(_each_frame(self.stem, x))
+        x = F.hardswish(each_frame(self.stem, x))
         yield "stem", x
         for name, block in self.blocks():
             x = block(x, memory)
             yield name, x
-        x = F.hardswish(_each_frame(self.tail, x))
+        x = F.hardswish(each_frame(self.tail, x))
         yield "tail", x
-        yield from self.classified(memory.mean(HEAD, x.mean(dim=(3, 4), keepdim=True)))
+        yield from self.classified(memory.means(HEAD, each_frame(_mean, x))[:, :, -1].flatten(1))
 
     def _zeros(self, shape: tuple[int, ...]) -> dict[str, Tensor]:
         """The state before the first frame of clips [N, C, T, H, W], tensor by tensor."""

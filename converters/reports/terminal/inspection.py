@@ -9,6 +9,7 @@ from converters.printable import shape_text
 from converters.reports.folding import fold_names, fold_tensors
 from converters.reports.wording import (
     RELEASED_ONLY,
+    again_text,
     classes_text,
     counted,
     human_size,
@@ -140,7 +141,8 @@ def _input_lines(info: NetworkInfo) -> Iterator[str]:
         )
     if "resize" in described:
         step = described.get("frame_step", 1)
-        yield f"frames       {described['resize']}{f', one of every {step}' if step != 1 else ''}"
+        one_of = f", one of every {step}" if step != 1 else ""
+        yield f"frames       {described['resize']}{one_of}{again_text(described)}"
 
 
 def _target_lines(inspection: Inspection, info: NetworkInfo, *, every: bool) -> Iterator[str]:

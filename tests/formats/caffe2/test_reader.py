@@ -215,7 +215,7 @@ def test_names_that_are_not_unicode_are_refused(tmp_path, place):
         "plain": b"(dVw\n" + zero + b"s" + odd + b"I1\ns.",
     }
     assert read(tmp_path, streams[place].replace(odd, b"Vconv1_w\n"))[0].keys() >= {"w"}
-    assert r"name is not a text: \ud800conv1_w" in refusal(tmp_path, streams[place])
+    assert r"name is not a string: \ud800conv1_w" in refusal(tmp_path, streams[place])
 
 
 def test_texts_that_are_not_unicode_can_be_written(tmp_path):
@@ -368,8 +368,8 @@ def test_recognition_never_fails(head):
         ({"blobs": {}}, "no arrays"),
         ({"model_iter": 3}, "no arrays"),
         ({"w": [1]}, "neither an array nor a number"),
-        ({1: np.zeros(3)}, "not a text"),
-        ({b"\xff": np.zeros(3)}, "not a text"),
+        ({1: np.zeros(3)}, "not a string"),
+        ({b"\xff": np.zeros(3)}, "not a string"),
         ({"w": np.array([None])}, "Python objects"),
         ({"w": np.array(["a"])}, "texts"),
         ({"w": np.zeros(2, "f4,i4")}, "structured"),

@@ -215,7 +215,7 @@ STATES: dict[str, tuple[Any, str]] = {
     "a pair": (("linear_0.w_0", W), "holds a single tensor"),
     "numbers": ({"epoch": 3}, "holds no arrays"),
     "nothing": ({}, "holds no arrays"),
-    "a number as a name": ({3: W, "w": W}, "whose name is not a text"),
+    "a number as a name": ({3: W, "w": W}, "whose name is not a string"),
     "two state dicts": ({"student": {"w": W}, "model": {"w": W}}, "holds 2 state dicts"),
 }
 
@@ -260,7 +260,7 @@ def test_names_of_python_2(tmp_path: Path) -> None:
 @pytest.mark.parametrize("name", [b"\xff", b"w"])
 def test_names_that_are_none_or_twice(tmp_path: Path, name: bytes) -> None:
     (tmp_path / "a.pdparams").write_bytes(pickle.dumps({name: W, "w": W}, 4))
-    with pytest.raises(BadInput, match=r"not a text|twice, as bytes and as text"):
+    with pytest.raises(BadInput, match=r"not a string|twice, as bytes and as text"):
         open_checkpoint(str(tmp_path / "a.pdparams"))
 
 

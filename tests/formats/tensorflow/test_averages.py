@@ -40,6 +40,18 @@ def test_averages_take_the_place_of_their_variables(tmp_path: Path, name: str) -
     assert values(path, name) == {"a/w": 3, "b": 2, "a/w/Adam": 4, "alone": 5}
 
 
+def test_averages_of_an_object_graph(tmp_path: Path) -> None:
+    """An optimizer of TensorFlow 2's model garden has them as slots."""
+    end, slot = "/.ATTRIBUTES/VARIABLE_VALUE", "/.OPTIMIZER_SLOT/optimizer"
+    names = [
+        f"{name}{end}"
+        for name in ("m/w", "m/mean", f"m/w{slot}/average", f"m/w{slot}/momentum", f"m/mean/{AVERAGE}")
+    ]
+    path = checkpoint(tmp_path, *names)
+    assert values(path, "average") == dict(zip((names[0], names[1], *names[3:]), (2, 1, 3, 4), strict=True))
+    assert values(path, AVERAGE) == dict(zip(names[:4], (0, 4, 2, 3), strict=True))
+
+
 @pytest.mark.parametrize(
     ("names", "asked", "hint"),
     [
