@@ -159,10 +159,6 @@ def _row(own: Mapping[str, Any], defaults: Mapping[str, Any], number: int, line:
         raise _KeyFault(
             "is for the card of a published file", *row.at("license"), hint="name a folder: publish = ..."
         )
-    if values.get("verify") and "dtype" in values:
-        raise _KeyFault(
-            "cannot verify a cast, which cannot be undone", *row.at("verify"), hint="use check = true"
-        )
     return ManifestRow(
         line=line,
         source=values.get("source", "auto"),

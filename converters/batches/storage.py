@@ -10,6 +10,8 @@ from converters.lazy_module import LazyModule
 from converters.locations import SCHEMES, is_remote
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
     from . import remote_storage
 else:
     remote_storage = LazyModule("converters.batches.remote_storage")
@@ -50,7 +52,22 @@ def matches(location: str, folder: str) -> list[str]:
         return [location if is_remote(location) else local_path(location, folder)]
     if is_remote(location):
         return remote_storage.matches(location)
-    return sorted(glob.glob(local_path(location, glob.escape(folder)), recursive=True))
+    pattern = local_path(location, glob.escape(folder))
+    if pattern.endswith(f"{os.sep}**"):
+        pattern += f"{os.sep}*"
+    return sorted({*_found(pattern)})
+
+
+def _found(pattern: str) -> Iterator[str]:
+    """What an absolute pattern matches. ``**`` does not go through links to folders, which may lead back."""
+    before, double, rest = pattern.partition(f"{os.sep}**{os.sep}")
+    if not double:
+        yield from glob.glob(pattern)
+        return
+    for top in glob.glob(before or os.sep):
+        for folder, inner, _ in os.walk(top):
+            inner[:] = [name for name in inner if not name.startswith(".")]
+            yield from _found(os.path.join(glob.escape(folder), rest))
 
 
 def exists(location: str) -> bool:

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from converters.printable import printable
-from converters.reports.wording import human_size
+from converters.reports.wording import counted, human_size
 from converters.shown import Shown
 
 from .job import JobResult
@@ -67,7 +67,7 @@ def summary_text(summary: Summary, *, rows: bool = True) -> str:
     counts = ", ".join(f"{count} {state}" for state in STATES if (count := summary.count(state)))
     written = sum(row.get("bytes", 0) for row in summary.rows if row["state"] in ("converted", "adopted"))
     size = f", {human_size(written)}" if written else ""
-    lines.append(f"{len(summary.rows)} rows: {counts}{size} in {summary.seconds:.1f} s")
+    lines.append(f"{counted(len(summary.rows), 'row')}: {counts}{size} in {summary.seconds:.1f} s")
     if summary.damaged:
         lines.append(f"note: {summary.damaged} damaged lines of {summary.results} were ignored")
     if summary.index:

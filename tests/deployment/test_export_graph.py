@@ -20,6 +20,7 @@ from converters.mapping.variants import is_detector, variants
 from converters.networks import network_record
 from tests.helpers import layout_weights
 from tests.helpers.paths import REPOSITORY
+from tests.helpers.selection import first_of
 
 TABLES = REPOSITORY / "docs" / "own-tables" / "gesture_tables"
 
@@ -58,7 +59,7 @@ def has_all(path: Path, other: Path) -> bool:
     return all(torch.equal(found[name], tensor) for name, tensor in wanted.items())
 
 
-@pytest.mark.parametrize("dynamic", [False, True])
+@pytest.mark.parametrize("dynamic", first_of([True, False]))
 def test_an_onnx_file_gives_the_logits_of_one_clip(small: Path, tmp_path: Path, dynamic: bool) -> None:
     out = tmp_path / "out.onnx"
     graph = export_graph(small, out, clip_size=(4, 32, 32), dynamic=dynamic)

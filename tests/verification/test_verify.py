@@ -468,6 +468,7 @@ def test_a_cast_is_the_source_rounded(
     assert 1e-5 < found.functional.worst.relative < tolerance / 2
     done = run("verify", sources["vmz"], tmp_path / "out.pth", "--clip", clips["vmz"])
     assert "142 of 142 tensors are the source's, rounded as the record says" in done.stdout
+    assert "verified: YES, all values as they were rounded and both networks" in done.stdout
     assert f"{tolerance:.1e} is allowed, as the weights are rounded to {dtype}" in done.stdout
 
 

@@ -29,8 +29,9 @@ def verification_text(verification: Verification) -> str:
 
 
 def _verdict(verification: Verification) -> str:
+    compared = "all values as they were rounded" if verification.exact.rounded else "all bytes"
     words = {
-        "verified": "verified: YES, all bytes and both networks",
+        "verified": f"verified: YES, {compared} and both networks",
         "bytes only": "bytes only: the networks were not run",
         "not verified": "verified: NO",
     }[verification.verdict]
