@@ -143,7 +143,7 @@ class SourceFile:
     def cut(self, offset: int, length: int) -> BadInput:
         """The error for bytes beyond the end of the file."""
         return BadInput(
-            f"ends early: {length:,} bytes wanted at offset {offset:,}, the file has {self.size:,}",
+            f"ends early: {length:,} bytes needed at offset {offset:,}, the file has {self.size:,}",
             path=self.path,
             hint="the download is incomplete or the file was cut; fetch it again",
         )

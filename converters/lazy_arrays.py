@@ -148,7 +148,7 @@ class OpenCheckpoint(Mapping[str, LazyArray]):
         """What to say of a name that is not an array's."""
         if name in self._checkpoint.other_values:
             kind = self._checkpoint.other_values[str(name)].kind
-            return f"{short_name(name)} is not an array that numpy could hold but {kind}"
+            return f"{short_name(name)} is not an array that numpy can hold, but {kind}"
         near = nearest_word(str(name)[:200], list(self)[:5000])
         return f"{short_name(name)}{f': did you mean {short_name(near)}?' if near else ''}"
 

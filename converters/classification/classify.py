@@ -100,9 +100,9 @@ def classify(
     PyAV.
     """
     if not 1 <= clips <= MOST_CLIPS:
-        raise UsageError(f"{clips} clips are asked for; from 1 to {MOST_CLIPS} can be")
+        raise UsageError(f"{clips} clips were requested; 1 to {MOST_CLIPS} are possible")
     if top < 1:
-        raise UsageError("at least one class must be asked for")
+        raise UsageError("the number of classes must be at least 1")
     if fps is not None:
         require_rate(fps)
     opened = open_video(video)
@@ -139,7 +139,7 @@ def _require_classifier(info: NetworkInfo, path: str) -> None:
     if not info.classes:
         raise Refused("has no classifier, so it names no classes", path=path)
     if reference_record(info.family).inputs != ("clip",):
-        raise Refused("takes sound, not frames alone", path=path)
+        raise Refused("needs sound as well as frames", path=path)
     if info.parts.get("detector") or "-ava-" in info.variant:
         raise Refused("is a detector: it classifies regions, not clips", path=path)
 

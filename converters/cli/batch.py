@@ -73,7 +73,7 @@ def run(options: argparse.Namespace) -> int:
         )
     except KeyboardInterrupt as error:
         if not options.dry_run:
-            error.add_note("what is done is recorded: --resume goes on from there")
+            error.add_note("finished rows are recorded: --resume continues from there")
         raise
     return report(
         options,

@@ -83,7 +83,7 @@ def open_mapping(path: str, *, reverse: bool = False, accept_unsure: bool = Fals
             path=path,
             where=f"{len(mapping.unsure)} rows under [unsure], "
             f"{len(mapping.left.left_over) + len(mapping.right.left_over)} tensors left over",
-            hint="look at them and move the rows that are right to [tensors], or say --accept-unsure",
+            hint="review them and move the correct rows to [tensors], or use --accept-unsure",
         )
     return mapping
 

@@ -115,7 +115,7 @@ def _notes(
     """What a user must know beside what the plan says."""
     match, checkpoint = source.match, source.checkpoint
     if plan.eps_shift and not checkpoint.provenance and own_eps(match.layout, match.variant) is None:
-        yield f"no layout says these weights' eps: taken for {source.info.bn_eps:g}"
+        yield f"no layout states the eps of these weights; assumed: {source.info.bn_eps:g}"
     if not read.checksum:
         yield UNCHECKED
     yield from input_notes(checkpoint, match, source.info)

@@ -41,7 +41,7 @@ def convert_by_mapping(file: MappingFile, request: Request) -> Result:
         )
         notes = list(plan.notes)
         if mapping.accepted_rows:
-            notes.append("rows of the mapping that nobody has confirmed were taken")
+            notes.append("rows of the mapping that nobody has confirmed were used")
         if not read.checksum:
             notes.append(UNCHECKED)
 

@@ -54,6 +54,6 @@ def exchange_notes(
     if names and count:
         yield (
             f"{target.owner} networks have {settings_text(followed, names)}, these weights "
-            f"{settings_text(info.settings, names)}: two groups of channels changed places in {count} tensors, so the "
+            f"{settings_text(info.settings, names)}: two groups of channels were exchanged in {count} tensors, so the "
             "function stays the same"
         )

@@ -224,7 +224,10 @@ def _notes(rows: Iterable[Row], inflated: Match, source: NetworkInfo, variant: V
         )
         counts[description] = counts.get(description, 0) + 1
     summary = ", ".join(f"{number} {description}" for description, number in counts.items())
-    yield f"of {source.title}'s kernels {summary}, all else copied: a start for training, without a way back"
+    yield (
+        f"of {source.title}'s kernels {summary}, everything else was copied; the output initialises training and "
+        "cannot be converted back"
+    )
     if inflated.partial:
         yield (
             f"this is a part of {variant.title}: a 2D network does not have its other tensors, so load it "

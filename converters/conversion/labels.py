@@ -71,7 +71,7 @@ def _from_json(text: str, path: str) -> list[Any]:
         ) from None
     numbers = sorted(number for number, _ in pairs)
     if numbers != list(range(len(pairs))):
-        raise BadInput("numbers the classes with gaps", path=path, hint="number them from 0")
+        raise BadInput("leaves gaps between the numbers of the classes", path=path, hint="number them from 0")
     return [name for _, name in sorted(pairs)]
 
 

@@ -32,11 +32,11 @@ def row_faults(pair: Pair, tensors: Mapping[str, Tensor]) -> Iterator[Fault]:
     if not (pair.over or pair.times):
         return
     if tensor.dtype not in FLOATS:
-        yield Fault("dtype", pair.left, f"{tensor.dtype}, wanted a floating type")
+        yield Fault("dtype", pair.left, f"{tensor.dtype}, but must be of a floating-point type")
     if pair.over and prod(tensors[pair.over].shape) != 1:
         yield Fault("shape", pair.over, f"{shape_text(tensors[pair.over].shape)}, wanted one number")
     if pair.over and tensors[pair.over].dtype not in FLOATS:
-        yield Fault("dtype", pair.over, f"{tensors[pair.over].dtype}, wanted a floating type")
+        yield Fault("dtype", pair.over, f"{tensors[pair.over].dtype}, but must be of a floating-point type")
 
 
 def _operations(

@@ -122,7 +122,9 @@ def _read(file: SourceFile) -> tuple[Tensor, str]:
         raise AssertionError(kind)
     if tensor.dtype not in FLOATS:
         raise BadInput(
-            f"holds {tensor.dtype}, a mean is of floating type", path=file.path, hint="save it as float32"
+            f"holds {tensor.dtype}, but a mean is of a floating-point type",
+            path=file.path,
+            hint="save it as float32",
         )
     shape = _axes(tensor.shape, file.path)
     if shape != tensor.shape:

@@ -148,7 +148,7 @@ def input_notes(checkpoint: Checkpoint, match: Match, info: NetworkInfo) -> Iter
             f"those in {checkpoint.details['wrapper']}" if checkpoint.details["wrapper"] else "the file's own"
         )
         names = ", ".join(beside[:8]) + (f" and {len(beside) - 8} more" if len(beside) > 8 else "")
-        yield f"the weights are {which}; beside them are {names} (--entry takes another)"
+        yield f"the weights are {which}; beside them are {names} (--entry chooses another)"
     if checkpoint.format == "tensorflow" and "wrapper" in checkpoint.details:
         yield _averages_note(match, checkpoint.details["wrapper"], {*checkpoint.details["without_average"]})
     usual = match.variant.values.get("stem_t")
@@ -174,7 +174,7 @@ def _naming_notes(match: Match) -> Iterator[str]:
     if match.layout.format == "pytorch" and averaged_names(
         [*match.dropped, *(slot.name for slot in match.slots)]
     ):
-        yield "the file also has averages of the weights (ema_*): the weights without ema_ were taken"
+        yield "the file also has averages of the weights (ema_*): the weights without ema_ were converted"
     if match.layout.naming.head:
         yield f"the input's head is called {printable(match.layout.naming.head.lstrip(OUTSIDE))} (--head)"
     if not match.sizes["classes"]:
@@ -192,7 +192,7 @@ def left_out_notes(match: Match) -> Iterator[str]:
         more = f" (--entry {entries[0]} takes them)" if entries else ""
         yield f"left aside, since they are {kind}, not weights of the network: {_some(names)}{more}"
     if match.told:
-        yield f"dropped, as told (--drop): {_some(match.told)}"
+        yield f"dropped by --drop: {_some(match.told)}"
 
 
 def shape_notes(match: Match, tensors: Mapping[str, Tensor]) -> Iterator[str]:

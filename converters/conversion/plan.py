@@ -127,7 +127,7 @@ def make_plan(
         counters = len(match.counters)
         notes.append(f"{counters} batch counters, which inference does not use, have no place in the target")
     if original and original.lossy:
-        notes.append("something was cast on the way here: what that rounded cannot come back")
+        notes.append("an earlier conversion cast tensors: what it rounded cannot be restored")
     notes += [cast_note(planner.rows, tensors, dtype)] if dtype is not None else []
     return Plan(
         rows=tuple(planner.rows),

@@ -57,7 +57,7 @@ def refuse_lost(plan: Plan, checkpoint: Checkpoint) -> None:
                 f"these networks have no such tensor, which is not {value:g} everywhere",
                 where=name,
                 path=checkpoint.path,
-                hint="the file is of another network than its names say",
+                hint="the file's network is not the one that its names say",
             )
         refuse_unlike(tensor, value, checkpoint.path, where=name)
 
@@ -66,7 +66,7 @@ def refuse_unlike(tensor: Tensor, value: float, path: str, *, where: str) -> Non
     """Refuse a target that takes a tensor of the file ``path`` for ``value`` everywhere, which it is not."""
     if not _is_filled(tensor, value):
         raise Refused(
-            f"the target stores no such tensor and takes it for {value:g} everywhere",
+            f"the target stores no such tensor and assumes it to be {value:g} everywhere",
             where=where,
             path=path,
             hint="choose another target",

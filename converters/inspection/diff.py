@@ -105,7 +105,7 @@ class Difference(Shown):
         return kinds <= {"equal"}
 
     def __bool__(self) -> bool:
-        raise TypeError("a Difference is neither true nor false: ask .same")
+        raise TypeError("a Difference is neither true nor false: use .same")
 
     def lines(self) -> tuple[str, ...]:
         """Whether the files are the same, and in what they differ."""

@@ -88,10 +88,10 @@ def tensor_faults(
     """What is wrong with one tensor. Enters the open sizes that its shape shows into ``sizes``."""
     tensor = tensors.get(name)
     if tensor is None:
-        return [Fault("dtype", name, "a plain value, wanted an array")]
+        return [Fault("dtype", name, "a plain value, but must be an array")]
     faults = []
     if tensor.dtype not in FLOATS:
-        faults.append(Fault("dtype", name, f"{tensor.dtype}, wanted a floating type"))
+        faults.append(Fault("dtype", name, f"{tensor.dtype}, but must be of a floating-point type"))
     plain = entry.stored.plain(tensor.shape, len(entry.shape))
     if plain is None:
         plain = without_ones(tensor.shape, len(entry.shape))

@@ -100,7 +100,7 @@ _HINT = f"a folder of tables has {', '.join(PARTS[:-1])} or {PARTS[-1]}"
 def _what_is_wrong(path: str) -> str:
     """Why a path is not a folder of tables; "" where it is one."""
     if not os.path.isdir(path):
-        return "is not a folder of tables: there is no such folder"
+        return "is not a folder of tables: it does not exist"
     if not any(os.path.exists(os.path.join(path, part)) for part in PARTS):
         return "is not a folder of tables: it has none"
     return ""

@@ -255,7 +255,9 @@ class _Indexes:
                 placeholders.append(match[1])
                 texts.append("")
             else:
-                self._check.that(len(match[0]) == 2, where, "has a brace alone: write {{ or }} for one")
+                self._check.that(
+                    len(match[0]) == 2, where, "has a single brace: write {{ or }} for a literal one"
+                )
                 texts[-1] += match[0][0]
         texts[-1] += str(text)[start:]
         return _Template(tuple(texts), tuple(placeholders))
@@ -366,7 +368,9 @@ def _row(check: Check, indexes: _Indexes, section: str, key: str, value: object)
     names = indexes.names_of(left, right)
     for side in (left, right):
         check.that(
-            indexes.names_of(side) == names, where, "must use the same index on both sides: it goes both ways"
+            indexes.names_of(side) == names,
+            where,
+            "must use the same index on both sides: the table is read in both directions",
         )
     factors = {
         word: indexes.template(where, row[word]) if word in row else _EMPTY for word in ("over", "times")

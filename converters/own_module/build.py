@@ -58,7 +58,8 @@ def _find(name: str, attribute: str) -> Any:
     except ModuleNotFoundError as error:
         if error.name is not None and f"{name}.".startswith(f"{error.name}."):
             raise UsageError(
-                f"there is no Python module {name!r}", hint="it is looked for where Python looks, and here"
+                f"there is no Python module {name!r}",
+                hint="Python's path and the current folder are searched",
             ) from None
         raise _failed(f"importing {name} failed", error) from error
     except Exception as error:

@@ -108,5 +108,5 @@ def _digest(fragment: str, seen: str) -> Digest | None:
         return None
     match = _DIGEST.fullmatch(fragment.lower())
     if match is None or len(match[2]) > _LENGTHS[match[1]]:
-        raise UsageError(f"{seen!r} ends in #... that is not a hash", hint="write #sha256= and its digits")
+        raise UsageError(f"{seen!r} ends in #..., which is not a hash", hint="write #sha256= and its digits")
     return Digest(match[1], match[2])

@@ -58,7 +58,7 @@ class WebFile(Source):
             return
         first, last, total = self._partial(response)
         if first != 0 or total is None:
-            raise self._wrong("answers with a range that was not asked for")
+            raise self._wrong("answers with a range that was not requested")
         self.size = total
         self.head = self._body(response, min(last + 1, HEAD, total))
 
@@ -112,7 +112,7 @@ class WebFile(Source):
             target = urljoin(url, location)
             scheme = urlsplit(target).scheme
         except ValueError:
-            raise self._wrong("is redirected to what is not an address") from None
+            raise self._wrong("is redirected to something that is not an address") from None
         if scheme not in WEB or not location or not target.isprintable() or " " in target:
             raise self._wrong(f"is redirected to {scheme or 'nowhere'}:, which is refused")
         if scheme == "http" and url.startswith("https:"):
@@ -186,7 +186,7 @@ class WebFile(Source):
         status = response.status
         if status in (HTTPStatus.OK, HTTPStatus.PARTIAL_CONTENT, HTTPStatus.REQUESTED_RANGE_NOT_SATISFIABLE):
             if response.getheader("Content-Encoding", "identity").lower() != "identity":
-                raise self._wrong("comes in an encoding that was not asked for")
+                raise self._wrong("comes in an encoding that was not requested")
             return response
         self.close()
         if status in (HTTPStatus.NOT_FOUND, HTTPStatus.GONE):
@@ -211,7 +211,7 @@ class WebFile(Source):
             raise self._changed()
         first, _, total = self._partial(response)
         if first != start:
-            raise self._wrong("answers with a range that was not asked for")
+            raise self._wrong("answers with a range that was not requested")
         if total not in (None, self.size) or _version(response) != self.version:
             raise self._changed()
 

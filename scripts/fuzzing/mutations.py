@@ -144,7 +144,7 @@ def mutate_zip(data: bytes, rng: Random) -> bytes:
             members[at] = (name, (structured or mutate_bytes)(content, rng), method)
     out = io.BytesIO()
     with zipfile.ZipFile(out, "w") as archive, warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # of a name that is there twice
+        warnings.simplefilter("ignore")  # of a name that occurs twice
         for name, content, method in members:
             try:
                 info = zipfile.ZipInfo(name)

@@ -733,7 +733,7 @@ def perform(job, progress):
     process.send_signal(signal.SIGINT)
     process.communicate(timeout=60)
     assert process.returncode == 130
-    assert "what is done is recorded: --resume goes on from there" in (folder / "told").read_text()
+    assert "finished rows are recorded: --resume continues from there" in (folder / "told").read_text()
     assert not any(map(alive, workers))
     assert not (folder / "zoo.scratch").exists()
 

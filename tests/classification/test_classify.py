@@ -274,7 +274,7 @@ def test_fewer_frames_than_packets_are_said(video, monkeypatch):
     ("limit", "value", "error", "message"),
     [
         ("timeline.MOST_FRAMES", FRAMES - 1, Refused, "has more than 10 frames"),
-        ("decoding.MOST_PIXELS", 7 * 40 * 48, Refused, "million pixels up to the last frame wanted"),
+        ("decoding.MOST_PIXELS", 7 * 40 * 48, Refused, "million pixels up to the last frame that is needed"),
         ("decoding.LARGEST", 40 * 48 - 1, BadInput, "damaged, or have more than 1,919 pixels"),
     ],
 )
@@ -318,7 +318,7 @@ def test_wrong_calls(tmp_path, video, zoo):
     source = zoo / "vmz" / "ir-csn-26-0.pkl"
     with pytest.raises(UsageError, match="0 clips"):
         classify(source, video, clips=0)
-    with pytest.raises(UsageError, match="at least one class"):
+    with pytest.raises(UsageError, match="must be at least 1"):
         classify(source, video, top=0)
     for rate in (0, -25, 1e308, 1e-9, float("inf"), float("nan")):
         with pytest.raises(UsageError, match="above 0"):

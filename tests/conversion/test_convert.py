@@ -574,7 +574,7 @@ def test_a_chain_comes_back_too(tmp_path):
     convert(tmp_path / "x.pkl", tmp_path / "half.pth", source="vmz", dtype="float16")
     convert(tmp_path / "half.pth", tmp_path / "d.pth", source="vmz-pt", to="native")
     result = convert(tmp_path / "d.pth", tmp_path / "back2.pkl", source="native", to="vmz")
-    assert "cannot come back" in result.notes[0]
+    assert "cannot be restored" in result.notes[0]
 
 
 def test_control_characters_in_a_file_are_not_printed(run, tmp_path):

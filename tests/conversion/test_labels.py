@@ -35,7 +35,7 @@ def test_lists_of_names(text, tmp_path):
         (b'["a", " "]', "class without a name"),
         (b"[", "not a list of names in JSON"),
         (b"[" * 100000, "not a list of names in JSON"),
-        (b'{"a": 0, "b": 2}', "with gaps"),
+        (b'{"a": 0, "b": 2}', "leaves gaps"),
         (b'{"a": "b"}', "not a list of names in JSON"),
         (b"\n\n", "class without a name"),
     ],

@@ -120,8 +120,14 @@ def test_a_record_that_does_not_go_with_its_tensors(tmp_path):
     [
         ({"m": ("float32", (3,))}, "missing: f"),
         ({"m": ("float32", (3,)), "f": ("float32", (3,))}, "shape: f (3, wanted one number)"),
-        ({"m": ("float32", (3,)), "f": ("int64", ())}, "dtype: f (int64, wanted a floating type)"),
-        ({"m": ("int32", (3,)), "f": ("float32", ())}, "dtype: m (int32, wanted a floating type)"),
+        (
+            {"m": ("float32", (3,)), "f": ("int64", ())},
+            "dtype: f (int64, but must be of a floating-point type)",
+        ),
+        (
+            {"m": ("int32", (3,)), "f": ("float32", ())},
+            "dtype: m (int32, but must be of a floating-point type)",
+        ),
         ({"m": ("float32", (3,)), "f": ("float32", (1, 1)), "g": ("float32", (1,))}, "unused: g"),
     ],
 )

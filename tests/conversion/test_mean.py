@@ -75,7 +75,7 @@ def test_the_real_cube_has_the_published_size(tmp_path):
         ("frames-first", CUBE.transpose(1, 0, 2, 3), "channel .3., frame, y, x"),
         ("channels-last", CUBE.transpose(1, 2, 3, 0), "channel .3., frame, y, x"),
         ("flat", CUBE.ravel(), "which is not a mean"),
-        ("bytes", CUBE.astype("u1"), "floating type"),
+        ("bytes", CUBE.astype("u1"), "floating-point type"),
         ("nan", CUBE * np.nan, "NaN"),
         (
             "infinities",

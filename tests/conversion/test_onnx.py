@@ -369,7 +369,7 @@ def fill(kind: bytes, *args: bytes, name: bytes = b"conv1_w") -> bytes:
     [
         ([fill(b"XavierFill")], "has the operator XavierFill, which gives no stored blob"),
         ([fill(b"ConstantFill")] * 2, "fills the blob conv1_w twice"),
-        ([fill(b"GivenTensorFill", message(1, b"shape") + number(6, 2))], "has 0 values where the shape wants 2"),
+        ([fill(b"GivenTensorFill", message(1, b"shape") + number(6, 2))], "has 0 values where the shape needs 2"),
         ([fill(b"GivenTensorFill", message(1, b"shape") + number(6, 1 << 40))], "has an impossible shape"),
         ([fill(b"GivenTensorFill", message(1, b"shape") + message(6, bytes(65)))], "a list of more than 64 numbers"),
     ],

@@ -146,15 +146,14 @@ def test_there_and_back(source: str, target: str, one, converted) -> None:
 def test_an_eps_that_nothing_tells_is_said(converted) -> None:
     one = layout_weights.variant("ir-csn-50")
     assert any(
-        "taken for 0.001" in note
-        for note in converted(file_of("native", one), "native", "pytorchvideo").notes
+        "assumed: 0.001" in note for note in converted(file_of("native", one), "native", "pytorchvideo").notes
     )
     assert not any(
-        "taken for" in note for note in converted(file_of("vmz", one), "vmz", "pytorchvideo").notes
+        "assumed: " in note for note in converted(file_of("vmz", one), "vmz", "pytorchvideo").notes
     )
     there = converted(file_of("vmz", one), "vmz", "native")
     again = converted(there.tensors, "native", "pytorchvideo", there.record)
-    assert not any("taken for" in note for note in again.notes)
+    assert not any("assumed: " in note for note in again.notes)
 
 
 @pytest.mark.parametrize("between", ["mmaction2", "tsm"])
@@ -162,7 +161,7 @@ def test_what_was_exchanged_on_the_way_comes_back(between, converted) -> None:
     one = layout_weights.variant("tsm-r50")
     tensors = file_of("native", one)
     there = converted(tensors, "native", between, variant="tsm-r50", shift_first="previous")
-    assert any("two groups of channels changed places" in note for note in there.notes)
+    assert any("two groups of channels were exchanged" in note for note in there.notes)
     assert there.record["network"]["settings"]["shift_first"] == "next"
     assert (
         there.tensors[

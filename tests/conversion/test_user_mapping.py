@@ -165,10 +165,10 @@ FAULTS = {
     '"a" = 5': "must be a name",
     '"a" = ["b"]': "must be a name",
     '"a" = ""': "is not a name",
-    '"a}" = "b"': "brace alone",
-    '"a{n.__class__}" = "b{n}"': "brace alone",
-    '"a{n!r}" = "b{n}"': "brace alone",
-    '"a{n:>9}" = "b{n}"': "brace alone",
+    '"a}" = "b"': "single brace",
+    '"a{n.__class__}" = "b{n}"': "single brace",
+    '"a{n!r}" = "b{n}"': "single brace",
+    '"a{n:>9}" = "b{n}"': "single brace",
 }
 
 
@@ -399,7 +399,7 @@ def test_constants_are_filled_in_and_come_back_only_if_they_are_what_they_say(tm
     convert(tmp_path / "trained.pth", tmp_path / "back.pth", **back)
     assert contents(tmp_path / "back.pth") == contents(tmp_path / "a.pth")
     torch.save({**state, "bn.weight": torch.tensor([1.0, 1, 2])}, tmp_path / "scaled.pth")
-    with pytest.raises(Refused, match="takes it for 1 everywhere"):
+    with pytest.raises(Refused, match="assumes it to be 1 everywhere"):
         convert(tmp_path / "scaled.pth", tmp_path / "no.pth", **back)
     assert not (tmp_path / "no.pth").exists()
 

@@ -86,7 +86,7 @@ def test_the_option_stands_anywhere(capsys, file: Path, tmp_path: Path) -> None:
         (("models", "--tables"), "names no folder"),
         (("models", "--tables", "--quiet"), "names no folder"),
         (("models", "--table", "x"), "write it in full"),
-        (("models", "--tables", "nowhere"), "there is no such folder"),
+        (("models", "--tables", "nowhere"), "it does not exist"),
         (("models", "--tables", REPOSITORY / "tests" / "cli"), "it has none"),
     ],
 )
@@ -103,7 +103,7 @@ def test_the_environment_names_folders(capsys, monkeypatch, tmp_path: Path) -> N
     assert code == 0
     assert "gesture-net" in out
     assert err.count("warning:") == 1
-    assert f"{nowhere}: is not a folder of tables: there is no such folder; it is named by {VARIABLE}" in err
+    assert f"{nowhere}: is not a folder of tables: it does not exist; it is named by {VARIABLE}" in err
 
 
 BROKEN = {

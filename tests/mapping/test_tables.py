@@ -316,7 +316,7 @@ def test_all_faults_are_reported_at_once_with_the_nearest_name():
     assert "missing: comp_3_conv_2_w (nearest: comp_3_conv_2_v)" in faults
     assert "unused: comp_3_conv_2_v (nearest: comp_3_conv_2_w)" in faults
     assert "shape: comp_4_conv_1_w (256x128x3x3x1, wanted 256x128x3x3x3)" in faults
-    assert "dtype: comp_5_spatbn_1_s (int64, wanted a floating type)" in faults
+    assert "dtype: comp_5_spatbn_1_s (int64, but must be of a floating-point type)" in faults
     assert len(faults) == 4
     assert caught.value.exit_code == 1
 

@@ -154,7 +154,7 @@ def test_http_needs_a_hash_beyond_this_machine():
         ("https:///a.pth", BadInput, "is not an address"),
         ("s3://bucket", UsageError, "names no file"),
         ("hf://owner", UsageError, "names no repository"),
-        ("https://example.org/a.pth#md5=0", UsageError, "that is not a hash"),
+        ("https://example.org/a.pth#md5=0", UsageError, "which is not a hash"),
     ],
 )
 def test_what_is_no_address(location, error, what):

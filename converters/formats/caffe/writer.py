@@ -102,7 +102,7 @@ def _by_layer(tensors: Iterable[Tensor]) -> dict[str, list[Tensor]]:
             )
         blobs = blobs_of.setdefault(layer, {})
         if int(index) in blobs:
-            raise Refused(f"the blob {tensor.name} is there twice")
+            raise Refused(f"the blob {tensor.name} occurs twice")
         blobs[int(index)] = tensor
     for layer, blobs in blobs_of.items():
         if sorted(blobs) != list(range(len(blobs))):

@@ -126,7 +126,7 @@ def filled_blobs(file: SourceFile, net: Caffe2Net) -> dict[str, Tensor]:
         data, count = _values(file, op.values)
         if count != prod(shape):
             raise BadInput(
-                f"has {count:,} values where the shape wants {prod(shape):,}",
+                f"has {count:,} values where the shape needs {prod(shape):,}",
                 path=file.path,
                 where=short_name(name),
             )

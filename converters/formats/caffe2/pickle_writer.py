@@ -38,7 +38,7 @@ def write_caffe2_pickle(
     names: set[str] = set()
     for tensor in tensors:
         if tensor.name in names:
-            raise Refused(f"the blob {tensor.name} is there twice", hint="a pickle has one of each name")
+            raise Refused(f"the blob {tensor.name} occurs twice", hint="a pickle has one of each name")
         names.add(tensor.name)
         if tensor.dtype not in _CODES:
             raise Refused(

@@ -131,7 +131,7 @@ def with_slashes(names: Iterable[str]) -> Mapping[str, str] | None:
 
 def nested(tensors: Iterable[Tensor], slash_keys: Sequence[str]) -> Tree:
     """Tensors in nested dictionaries, in order. ``slash_keys`` are the keys with slashes, as patterns; the longest
-    counts. Raises `Refused` for a name that is also the beginning of another one, or is there twice."""
+    counts. Raises `Refused` for a name that is also the beginning of another one, or occurs twice."""
     patterns = sorted((pattern.split("/") for pattern in slash_keys), key=len, reverse=True)
     tree: Tree = {}
     for tensor in tensors:

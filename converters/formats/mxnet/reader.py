@@ -60,7 +60,7 @@ def read_params(file: SourceFile) -> ParamsFile:
     """Read a list's headers and names.
 
     Raises `BadInput` for another kind of file, for one whose counts, sizes and lengths contradict each other or the
-    file's end, for a name that is there twice, and for sparse arrays.
+    file's end, for a name that occurs twice, and for sparse arrays.
     """
     if file.size < 8 or _number(file, 0) != LIST_MAGIC:
         raise BadInput("is not an MXNet parameter file", path=file.path)

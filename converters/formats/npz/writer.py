@@ -52,7 +52,7 @@ def write_npz(
     seen: set[str] = set()
     for tensor in tensors:
         if tensor.name in seen:
-            raise Refused(f"the array {tensor.name} is there twice", hint="an .npz has one of each name")
+            raise Refused(f"the array {tensor.name} occurs twice", hint="an .npz has one of each name")
         seen.add(tensor.name)
         name = f"{tensor.name}.npy".encode()
         flags = 0 if name.isascii() else 0x0800

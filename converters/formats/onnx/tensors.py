@@ -171,7 +171,7 @@ class TensorReader:
     def _check_size(self, name: str, size: int, nbytes: int) -> None:
         if size != nbytes:
             raise self._bad(
-                f"has {size:,} bytes of values where the shape wants {nbytes:,}",
+                f"has {size:,} bytes of values where the shape needs {nbytes:,}",
                 name,
                 "the file is damaged; export it again",
             )

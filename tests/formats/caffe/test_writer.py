@@ -124,7 +124,7 @@ def test_same_tensors_same_bytes_whatever_their_order():
         ([("a/x", W)], {}, "a/x is not the name of a layer's blob"),
         ([("a/00", W)], {}, "a/00 is not the name of a layer's blob"),
         ([("/0", W)], {}, "/0 is not the name of a layer's blob"),
-        ([("a/0", W), ("a/0", B)], {}, "the blob a/0 is there twice"),
+        ([("a/0", W), ("a/0", B)], {}, "the blob a/0 occurs twice"),
         ([("a/0", W), ("a/2", B)], {}, "layer a has the blobs 0, 2, not 0, 1 ..."),
         ([("a/0", W.astype(np.float16))], {}, "has no float16"),
         ([("a/0", W.astype(np.float64))], {"dialect": C3D}, "has no float64"),
@@ -217,7 +217,7 @@ def test_an_npy_byte_for_byte(tmp_path, name):
 
 
 def test_what_an_npz_cannot_hold(tmp_path):
-    with pytest.raises(Refused, match="the array a is there twice"):
+    with pytest.raises(Refused, match="the array a occurs twice"):
         write(tmp_path / "a.npz", write_npz, [tensor("a", B), tensor("a", B)])
     with pytest.raises(Refused, match="numpy has no bfloat16"):
         write(tmp_path / "a.npz", write_npz, [Tensor("a", "bfloat16", (2,), Bytes(B))])

@@ -195,7 +195,7 @@ HOSTILE = {
     "no arrays": (listed([], []), "holds no arrays"),
     "no count": (struct.pack("<QQ", 0x112, 0), "ends early"),
     "half of the number of names": (params({"w": W})[:-13], "ends early"),
-    "half of a name": (params({"weight": W})[:-3], "ends early: 6 bytes wanted"),
+    "half of a name": (params({"weight": W})[:-3], "ends early: 6 bytes needed"),
     "no length of a name": (params({"weight": W, "v": V})[:-5], "ends early"),
     "a negative size": (listed([_array_with([-2, -3])], ["w"]), "negative size"),
     "a size beyond the end": (listed([_array_with([1 << 40])], ["w"]), "ends early"),

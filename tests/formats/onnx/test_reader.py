@@ -149,8 +149,8 @@ def test_external_data_elsewhere_are_never_opened(location: str, tmp_path: Path)
 @pytest.mark.parametrize(
     ("entries", "text"),
     [
-        ({"offset": 90}, "ends early: 96 bytes wanted at offset 90"),
-        ({"length": 92}, "has 92 bytes of values where the shape wants 96"),
+        ({"offset": 90}, "ends early: 96 bytes needed at offset 90"),
+        ({"length": 92}, "has 92 bytes of values where the shape needs 96"),
         ({"offset": "-4"}, "has external data at no place"),
         ({"offset": "4" * 30}, "has external data at no place"),
     ],
@@ -253,11 +253,11 @@ def branches(depth: int) -> bytes:
     ("fields", "text"),
     [
         ([tensor(message(9, bytes(8))), tensor(message(9, bytes(8)))], "has the initializer w twice"),
-        ([tensor(message(9, bytes(7)))], "has 7 bytes of values where the shape wants 8"),
-        ([tensor()], "has 0 bytes of values where the shape wants 8"),
+        ([tensor(message(9, bytes(7)))], "has 7 bytes of values where the shape needs 8"),
+        ([tensor()], "has 0 bytes of values where the shape needs 8"),
         ([tensor(message(5, b"\1\2"))], "has values in the list of another type"),
-        ([tensor(message(4, bytes(4)))], "has 4 bytes of values where the shape wants 8"),
-        ([half(message(5, b"\1"))], "has 2 bytes of values where the shape wants 4"),
+        ([tensor(message(4, bytes(4)))], "has 4 bytes of values where the shape needs 8"),
+        ([half(message(5, b"\1"))], "has 2 bytes of values where the shape needs 4"),
         ([half(message(5, b"\1\x80"))], "has a number that does not end"),
         ([half(message(4, bytes(8)))], "has values in the list of another type"),
         ([tensor(number(1, 1 << 40), message(9, bytes(8)))], "has an impossible shape"),
@@ -268,7 +268,7 @@ def branches(depth: int) -> bytes:
         ([number(5, 3)], "has a field 5 that is not a message"),
         ([message(5, message(8, b"n" * 2000))], "has a name of 2,000 bytes"),
         ([branches(17)], "nests its graphs too deeply"),
-        ([constant(tensor_value=message(9, bytes(7)))], "has 7 bytes of values where the shape wants 8"),
+        ([constant(tensor_value=message(9, bytes(7)))], "has 7 bytes of values where the shape needs 8"),
         ([constant(tensor_value=message(9, bytes(8)))] * 2, "has the initializer w twice"),
     ],
 )  # fmt: skip

@@ -196,7 +196,7 @@ def test_a_training_checkpoint_through_the_command(r2d, run, tmp_path):
     done = run("auto", path, "out.pth", "--to", "vmz-pt")
     assert done.returncode == 0, done.stderr
     assert (
-        "the weights are those in model.state_dict; beside them are ema (--entry takes another)"
+        "the weights are those in model.state_dict; beside them are ema (--entry chooses another)"
         in done.stdout
     )
     assert "dropped by name: epoch, ema" in done.stdout

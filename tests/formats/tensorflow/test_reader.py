@@ -640,7 +640,7 @@ LIES = {
     "newer format": ({b"": number(1, 1) + message(3, number(2, 2)), b"x": GOOD}, "version 2 of the format"),
     "byte order": ({b"": number(1, 1) + number(2, 7), b"x": GOOD}, "unknown byte order"),
     "version that is a number": ({b"": number(1, 1) + number(3, 2), b"x": GOOD}, "where a message belongs"),
-    "offset beyond the end": ({b"x": entry((4,), 1, FOUR)}, "ends early: 16 bytes wanted at offset 1"),
+    "offset beyond the end": ({b"x": entry((4,), 1, FOUR)}, "ends early: 16 bytes needed at offset 1"),
     "huge offset": ({b"x": entry((4,), 1 << 63, FOUR)}, "ends early"),
     "huge shape": ({b"x": entry((1 << 62, 1 << 62, 1 << 62), 0, FOUR)}, "more than any file has"),
     "shape that wraps": ({b"x": entry((1 << 62, 4, 4), 0, FOUR)}, "more than any file has"),
