@@ -14,7 +14,6 @@ import signal
 import subprocess
 import sys
 import time
-from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -374,7 +373,7 @@ def test_a_dry_run_reads_no_tensor(manifest, run_process, monkeypatch):
     for task in tasks_of(load_manifest(manifest)):
         options = {**task.options, "check": True, "verify": True, "strict": True}
         read[0] = 0
-        result = perform(Job(task=replace(task, options=options), tool=__version__, dry_run=True))
+        result = perform(Job(task=task.replace(options=options), tool=__version__, dry_run=True))
         assert result["state"] == "planned"
         size = Path(task.input).stat().st_size if Path(task.input).is_file() else 400_000
         assert read[0] < size / 20
