@@ -19,6 +19,9 @@ LOG_MEL = (1, 100, 40)
 REGIONS = 3
 """Of every clip that a detector is given."""
 
+LARGEST = 1 << 30
+"""Bytes of a file of clips at most: the networks need many times as much to run on them."""
+
 
 def make_inputs(
     info: NetworkInfo,
@@ -117,6 +120,12 @@ def _load_clip(path: str, audio: bool, channels: int) -> Any:
                 f"holds {tensor.dtype}, not float32", path=path, hint=f"preprocess the frames first: {layout}"
             )
         _require_channels(tensor.shape, 1 if audio else channels, axes, path, layout)
+        if tensor.nbytes > LARGEST:
+            raise BadInput(
+                f"holds a clip of {tensor.nbytes:,} bytes, and at most {LARGEST:,} are run",
+                path=path,
+                hint="cut a shorter or smaller clip",
+            )
         value = numpy.frombuffer(tensor.tobytes(), numpy.dtype(tensor.dtype).newbyteorder("<"))
     with numpy.errstate(over="ignore", invalid="ignore"):
         value = value.reshape((1,) * (axes - len(tensor.shape)) + tensor.shape).astype("<f4")

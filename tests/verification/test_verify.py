@@ -737,6 +737,18 @@ def test_files_that_are_not_clips(clip, text: str, sources, tmp_path: Path, caps
     assert re.search(text, f"{found['error']}: {found['hint']}")
 
 
+def test_a_huge_clip_is_refused_by_its_size(sources, tmp_path: Path) -> None:
+    """Its file has the size that its header claims, and is a hole on the disk."""
+    convert(sources["vmz"], tmp_path / "out.pth", source="vmz")
+    header = (HEADER % "1, 3, 1, 32768, 32768").ljust(117) + "\n"
+    path = tmp_path / "clip.npy"
+    with path.open("wb") as file:
+        file.write(b"\x93NUMPY\1\0" + struct.pack("<H", len(header)) + header.encode())
+        file.truncate(file.tell() + 4 * 3 * 32768**2)
+    with pytest.raises(BadInput, match="holds a clip of 12,884,901,888 bytes"):
+        verify(sources["vmz"], tmp_path / "out.pth", clip=path)
+
+
 def test_clips_that_do_not_fit_the_network(sources, tmp_path: Path) -> None:
     convert(sources["vmz"], tmp_path / "out.pth", source="vmz")
     np.save(tmp_path / "flow.npy", GOOD[:, :2])
