@@ -16,6 +16,7 @@ from converters._version import __version__
 from converters.errors import BadInput
 from converters.locations import WEB
 
+from .address import is_loopback
 from .source import BLOCK, Source
 
 if TYPE_CHECKING:
@@ -117,6 +118,8 @@ class WebFile(Source):
             raise self._wrong(f"is redirected to {scheme or 'nowhere'}:, which is refused")
         if scheme == "http" and url.startswith("https:"):
             raise self._wrong("is redirected from https to http, which is refused")
+        if scheme == "http" and self._address.digest is None and not is_loopback(target):
+            raise self._wrong("is redirected to http of another machine, which needs a hash in the address")
         return target
 
     def _send(self, url: str, part: str) -> http.client.HTTPResponse:

@@ -42,6 +42,8 @@ def serving(folder: Path, certificate: tuple[Path, Path] | None = None) -> Itera
                 return self.answer(int(how))
             if how == "file":
                 return self.answer(302, Location="file:///etc/passwd")
+            if how == "elsewhere":
+                return self.answer(302, Location=f"http://192.0.2.1/{name}")
             if how == "moved":
                 return self.answer(302, Location=f"/ranges/{name}?X-Amz-Signature=hidden")
             if how == "secret" and self.headers.get("Authorization") != "Basic dXNlcjpwYXNz":
