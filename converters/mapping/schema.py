@@ -530,7 +530,7 @@ class LayoutTable(Record):
     @property
     def owner(self) -> str:
         """Whose names they are: the title without what kind of file it is."""
-        return self.title.partition(", ")[0]
+        return self.title.partition(" (")[0]
 
     @property
     def modules(self) -> Mapping[str, ModuleNames]:
