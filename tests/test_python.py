@@ -69,7 +69,7 @@ def test_results_are_shown_in_three_lines(r2d, tmp_path) -> None:
 
 
 def test_a_comparison_is_no_truth_value(r2d) -> None:
-    with pytest.raises(TypeError, match=r"ask \.same"):
+    with pytest.raises(TypeError, match=r"use \.same"):
         bool(diff(r2d, r2d))
     assert diff(r2d, r2d).same
     with pytest.raises(TypeError, match=r"ask \.ok"):

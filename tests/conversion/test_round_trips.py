@@ -8,6 +8,7 @@ import torch
 from converters import convert
 from converters.formats.registry import usual_suffix
 from converters.mapping.layout_tables import load_layout
+from converters.mapping.name_order import in_order
 from converters.mapping.names import families, tensor_slots
 from converters.mapping.table_files import layout_names
 from converters.mapping.variants import own_eps, variants
@@ -51,9 +52,9 @@ def state_of(layout, one) -> dict[str, torch.Tensor]:
     sizes = layout_weights.sizes(one)
     made = torch.Generator().manual_seed(11)
     state = {}
-    for entry in tensor_slots(layout, one, sizes, {"blending": False}):
-        if not entry.name:
-            continue
+    slots = [slot for slot in tensor_slots(layout, one, sizes, {"blending": False}) if slot.name]
+    words = layout.naming.order.get(one.family)
+    for entry in slots if words is None else in_order(slots, words):
         if one.family == "i3d" and entry.kind == "bn" and entry.leaf == "weight":
             state[entry.name] = torch.ones(entry.file_shape(sizes))  # TensorFlow's I3D stores none
         else:

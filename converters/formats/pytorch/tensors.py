@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, NamedTuple
 from converters.errors import BadInput
 from converters.files import CHUNK
 from converters.formats.io.zip_records import CheckedPart, CheckedRecord, RecordCheck, ZipRecord
-from converters.formats.pickle.machine import Global, InertDict
+from converters.formats.pickle.machine import Global, Inert, InertDict
 from converters.formats.pickle.numpy_arrays import refuse_too_many
 from converters.formats.pickle.strings import PickleError, Span, content, encodes
 from converters.printable import short_name
@@ -132,6 +132,24 @@ class TorchStorage:
         self.file = file
 
 
+class Size(Inert):
+    """A ``torch.Size``. Its sizes stay where they are: what is stored once can be used in every call."""
+
+    __slots__ = ("sizes",)
+    name = "torch.Size"
+
+    def __init__(self, sizes: tuple[int, ...]) -> None:
+        self.sizes = sizes
+
+    def set_state(self, state: object) -> None:
+        """A size has no state."""
+        raise PickleError("has an object of unknown form")
+
+    def made_from(self) -> tuple[int, ...]:
+        """The sizes."""
+        return self.sizes
+
+
 class TorchTensor:
     """A tensor: ``shape`` elements of a storage from element ``first`` on, in steps of ``strides``. ``attributes`` are
     those that a program has added to the object, None if there are none. ``form`` says whether it is a parameter, and
@@ -161,7 +179,7 @@ class OddTensor(TorchTensor):
     __slots__ = ("hint", "kind", "made_from")
 
     def __init__(self, kind: str, hint: str, made_from: tuple[object, ...], shape: object) -> None:
-        self.shape = checked_sizes(shape) if isinstance(shape, tuple) else ()
+        self.shape = checked_sizes(shape) if isinstance(shape, (tuple, Size)) else ()
         self.attributes = None
         self.form = ""
         self.dtype = ""
@@ -306,6 +324,8 @@ def lazy_data(
 
 def checked_sizes(value: object) -> tuple[int, ...]:
     """A shape or strides from a pickle. Raises `PickleError` for anything else."""
+    if isinstance(value, Size):
+        return value.sizes
     if not isinstance(value, tuple) or len(value) > 64:
         raise PickleError("has a tensor of unknown form")
     for size in value:

@@ -6,12 +6,12 @@ from copy import copy
 from functools import partial
 
 from converters.formats.pickle.known import Known
-from converters.formats.pickle.machine import Global, Inert, NamedText
+from converters.formats.pickle.machine import Global, NamedText
 from converters.formats.pickle.numpy_arrays import NAMES as ARRAY_NAMES
 from converters.formats.pickle.strings import PickleError
 from converters.tensor import ITEMSIZE
 
-from .tensors import STORAGES, OddTensor, TorchTensor, checked_sizes
+from .tensors import STORAGES, OddTensor, Size, TorchTensor, checked_sizes
 
 _DTYPES = (
     *ITEMSIZE,
@@ -98,24 +98,6 @@ def _rebuild_from_type(arguments: tuple[object, ...]) -> object:
     return made
 
 
-class Size(Inert):
-    """A ``torch.Size``. Its sizes stay where they are: what is stored once can be used in every call."""
-
-    __slots__ = ("_sizes",)
-    name = "torch.Size"
-
-    def __init__(self, sizes: tuple[int, ...]) -> None:
-        self._sizes = sizes
-
-    def set_state(self, state: object) -> None:
-        """A size has no state."""
-        raise PickleError("has an object of unknown form")
-
-    def made_from(self) -> tuple[int, ...]:
-        """The sizes."""
-        return self._sizes
-
-
 def _size(arguments: tuple[object, ...]) -> Size:
     return Size(checked_sizes(arguments[0] if len(arguments) == 1 else None))
 
@@ -143,11 +125,11 @@ def _odd(kind: str, hint: str, arguments: tuple[object, ...]) -> OddTensor:
 
 
 def _shape_among(arguments: tuple[object, ...]) -> object:
-    """The shape: the first tuple, or the first in it where it holds the tensors of a sparse one. None where there is
+    """The first tuple or size, or the first in it where it holds the tensors of a sparse one. None where there is
     none. Only the first few are looked at: one long tuple can be in many calls."""
-    first = next((item for item in arguments[:_PLACES] if isinstance(item, tuple)), ())
-    if any(isinstance(item, TorchTensor) for item in first[:_PLACES]):
-        return next((item for item in first[:_PLACES] if isinstance(item, tuple)), None)
+    first = next((item for item in arguments[:_PLACES] if isinstance(item, (tuple, Size))), ())
+    if isinstance(first, tuple) and any(isinstance(item, TorchTensor) for item in first[:_PLACES]):
+        return next((item for item in first[:_PLACES] if isinstance(item, (tuple, Size))), None)
     return first
 
 
