@@ -24,8 +24,9 @@ def one_by_one(x: Tensor) -> bool:
 
 
 def each_frame(function: Callable[[Tensor], Tensor], x: Tensor) -> Tensor:
-    """[N, C, T, H, W] through a function of images. In memory a frame's channels lie together, before and after."""
-    if one_by_one(x):
+    """[N, C, T, H, W] through a function of images. In memory a frame's channels lie together, before and after. A
+    batch norm in training takes the statistics of all frames."""
+    if one_by_one(x) and not getattr(function, "training", False):
         return torch.stack([function(frame) for frame in x.unbind(2)], dim=1).transpose(1, 2)
     images = function(x.transpose(1, 2).flatten(0, 1))
     return images.reshape(x.shape[0], x.shape[2], *images.shape[1:]).transpose(1, 2)
