@@ -21,6 +21,7 @@ from converters.remote.sets import (
     is_part_of_set,
     weights_in,
 )
+from converters.remote.source import Missing
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -62,9 +63,7 @@ def _open_distant(address: Address, options: ReadOptions, by_path: ByPath, by_fi
     """The same by ranges, unless the file is small or in the cache, or its server has none."""
     try:
         source = source_of(address)
-    except BadInput as error:
-        if error.what != "does not exist":
-            raise
+    except Missing:
         return _open_fetched(address, fetch_checkpoint(address), options, by_path)  # by its prefix
     try:
         if (path := _fetched(source, address)) is not None:
@@ -100,9 +99,7 @@ def _find_distant(address: Address, files: FetchedFiles | None, name: str) -> So
         return None
     try:
         source = source_of(neighbour)
-    except BadInput as error:
-        if error.what != "does not exist":
-            raise
+    except Missing:
         return None
     if source.size is not None and source.size > BUDGET and not source.ranges:
         source.close()

@@ -16,6 +16,7 @@ from converters.locations import WEB
 from .address import hub_parts, parse_address
 from .cache import digest_of, user_cache
 from .download import fetch
+from .source import Missing
 from .stores import listed, matching
 
 if TYPE_CHECKING:
@@ -58,8 +59,8 @@ def fetch_checkpoint(address: Address) -> FetchedFiles:
         return _fetch_set(address, _tensorflow(address.beside(prefix)), address.name)
     try:
         path = fetch(address)
-    except BadInput as error:
-        if not (error.what == "does not exist" and (found := _tensorflow(address))):
+    except Missing:
+        if not (found := _tensorflow(address)):
             raise
         return _fetch_set(address, found, address.name)
     return FetchedFiles(path, address.shown, {path: address.shown}, digest_of(path))
@@ -173,7 +174,5 @@ def _if_there(address: Address) -> str:
     """The path of a remote file in the cache; empty where there is no such file."""
     try:
         return fetch(address)
-    except BadInput as error:
-        if error.what != "does not exist":
-            raise
+    except Missing:
         return ""

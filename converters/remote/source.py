@@ -4,13 +4,29 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from converters.errors import BadInput
+
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from .address import Digest
+    from .address import Address, Digest
 
 BLOCK = 1 << 20
 """Bytes per transfer."""
+
+
+class Missing(BadInput):
+    """There is no file at an address."""
+
+
+def missing(address: Address) -> Missing:
+    """The error for a file that is not there."""
+    return Missing("does not exist", path=address.shown, hint="check the address")
+
+
+def denied(address: Address) -> BadInput:
+    """The error for a file that the user may not read."""
+    return BadInput("access is denied", path=address.shown, hint="check the credentials and permissions")
 
 
 class Source:

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 from converters.errors import BadInput, ConverterError
 
 from .address import Digest
-from .source import BLOCK, Source
+from .source import BLOCK, Source, denied, missing
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -130,11 +130,9 @@ def calling(address: Address) -> Iterator[None]:
     except (ConverterError, ConnectionError, TimeoutError):
         raise
     except FileNotFoundError:
-        raise BadInput("does not exist", path=address.shown, hint="check the address") from None
+        raise missing(address) from None
     except PermissionError:
-        raise BadInput(
-            "access is denied", path=address.shown, hint="check the credentials and permissions"
-        ) from None
+        raise denied(address) from None
     except Exception as error:
         raise _unreachable(error, address) from None
 
@@ -142,7 +140,7 @@ def calling(address: Address) -> Iterator[None]:
 def _unreachable(error: Exception, address: Address) -> BadInput:
     status = getattr(getattr(error, "response", None), "status_code", None)
     if status in (401, 403):
-        return BadInput("access is denied", path=address.shown, hint="check the credentials and permissions")
+        return denied(address)
     lines = str(error).strip().splitlines()
     reason = lines[0][:300].replace(address.url, address.shown) if lines else type(error).__name__
     return BadInput(f"cannot be reached: {reason}", path=address.shown, hint="try again")

@@ -17,7 +17,7 @@ from converters.errors import BadInput
 from converters.locations import WEB
 
 from .address import is_loopback
-from .source import BLOCK, Source
+from .source import BLOCK, Source, denied, missing
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -248,16 +248,6 @@ _MOVED = (301, 302, 303, 307, 308)
 
 class Unavailable(BadInput):
     """The server cannot answer now."""
-
-
-def missing(address: Address) -> BadInput:
-    """The error for a file that is not there."""
-    return BadInput("does not exist", path=address.shown, hint="check the address")
-
-
-def denied(address: Address) -> BadInput:
-    """The error for a file that the user may not read."""
-    return BadInput("access is denied", path=address.shown, hint="check the credentials and permissions")
 
 
 def _version(response: http.client.HTTPResponse) -> str:
