@@ -68,7 +68,8 @@ def _weights_beside(name: str, parents: Container[str]) -> str:
 def _in_place(names: Iterable[str], entry: str) -> dict[str, str]:
     """The names to read: those of the entry by the names that they stand for, and those of other collections."""
     parent, _, key = entry.rpartition("/")
-    start, inside = _joined(parent, ""), f"{entry}/"
+    start = f"{parent}/" if parent else ""
+    inside = f"{entry}/"
     collections = dict.fromkeys(
         name.removeprefix(start).partition("/")[0] for name in names if name.startswith(start)
     )
@@ -95,7 +96,3 @@ def _siblings(key: str, collections: Iterable[str]) -> dict[str, str]:
         return {}
     known = {*collections}
     return {f"{before}{one}{behind}": f"{one}/" for one in collections if f"{before}{one}{behind}" in known}
-
-
-def _joined(parent: str, key: str) -> str:
-    return f"{parent}/{key}" if parent else key

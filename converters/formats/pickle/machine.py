@@ -70,8 +70,9 @@ class Inert:
     __slots__ = ()
 
     def set_state(self, state: object) -> None:
-        """Take the state that the stream gives this object, or raise `PickleError`."""
-        raise NotImplementedError
+        """Take the state that the stream gives this object. Raises `PickleError`, as it does where there is none to
+        take."""
+        raise code("a state for a value that has none")
 
     def made_from(self) -> tuple[object, ...] | None:
         """What it was made from, for a comparison with another one; None where that was not kept."""

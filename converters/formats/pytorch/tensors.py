@@ -141,10 +141,6 @@ class Size(Inert):
     def __init__(self, sizes: tuple[int, ...]) -> None:
         self.sizes = sizes
 
-    def set_state(self, state: object) -> None:
-        """A size has no state."""
-        raise PickleError("has an object of unknown form")
-
     def made_from(self) -> tuple[int, ...]:
         """The sizes."""
         return self.sizes
