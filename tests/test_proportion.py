@@ -24,13 +24,15 @@ from tests.helpers.growing_files import FORMATS, NAMES, safetensors
 from tests.helpers.growing_pairs import PAIRS
 from tests.helpers.growing_structures import FILES
 from tests.helpers.growing_tables import TABLES
-from tests.helpers.proportion import Cost, cost, superlinear
+from tests.helpers.proportion import Cost, cost, more_than_doubled, superlinear
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
     from pathlib import Path
 
 SIZES = (50, 100, 200)
+LARGE = (400, 800)
+"""Tensors of files that are compared with all networks: fewer tensors are compared with fewer networks."""
 SLACK = Cost(300, 256_000)
 """Calls and bytes that do not count: what grows in steps, such as dictionaries and buffers."""
 SAME_READER = {"caffe-hdf5": "hdf5", "chainer-hdf5": "hdf5", "arrays-hdf5": "hdf5"} | dict.fromkeys(
@@ -44,19 +46,24 @@ def opened(path: Path) -> None:
         list(checkpoint.tensors)
 
 
-def in_proportion(write: Callable[[int], Path], read: Callable[[Path], None], sizes: Sequence[int]) -> str:
-    """What grows faster than the file, if anything does. The first run imports modules, and does not count."""
+def costs(write: Callable[[int], Path], read: Callable[[Path], None], sizes: Sequence[int]) -> list[Cost]:
+    """What reading a file of each size takes. The first run imports modules, and does not count."""
 
     def take(path: Path) -> None:
         with suppress(ConverterError):
             read(path)
 
     take(write(sizes[0]))
-    costs = []
+    found = []
     for size in sizes:
         path = write(size)
-        costs.append(cost(lambda path=path: take(path)))
-    return superlinear(costs, SLACK)
+        found.append(cost(lambda path=path: take(path)))
+    return found
+
+
+def in_proportion(write: Callable[[int], Path], read: Callable[[Path], None]) -> str:
+    """What grows faster than the file, if anything does."""
+    return superlinear(costs(write, read, SIZES), SLACK)
 
 
 def files(names: Sequence[str]) -> list[pytest.param]:
@@ -73,13 +80,13 @@ def files(names: Sequence[str]) -> list[pytest.param]:
     "write", [*files(["entries"]), *(pytest.param(one, id=name) for name, one in FILES.items())]
 )
 def test_a_file_is_opened_in_proportion(write, tmp_path: Path) -> None:
-    assert not in_proportion(lambda size: write(tmp_path, size), opened, SIZES)
+    assert not in_proportion(lambda size: write(tmp_path, size), opened)
 
 
 @pytest.mark.full
 @pytest.mark.parametrize("write", files([*NAMES][1:]))
 def test_names_of_every_kind_are_read_in_proportion(write, tmp_path: Path) -> None:
-    assert not in_proportion(lambda size: write(tmp_path, size), opened, SIZES)
+    assert not in_proportion(lambda size: write(tmp_path, size), opened)
 
 
 @pytest.mark.parametrize("name", TABLES)
@@ -99,7 +106,7 @@ def test_a_table_is_read_in_proportion(name: str, tmp_path: Path) -> None:
         "record": lambda path: parse_provenance(path.read_text(), "x"),
         "result": result,
     }[name.partition("_")[0]]
-    assert not in_proportion(write, read, SIZES)
+    assert not in_proportion(write, read)
 
 
 VERBS = {
@@ -110,9 +117,13 @@ VERBS = {
 
 
 @pytest.mark.full
-@pytest.mark.parametrize("verb", VERBS)
 @pytest.mark.parametrize(
-    ("kind", "name"), [("safetensors", "numbered"), *((kind, "entries") for kind in FORMATS)]
+    ("verb", "kind", "name"),
+    [
+        *((verb, "safetensors", "numbered") for verb in VERBS),
+        *((verb, kind, "entries") for verb in ("inspect", "convert") for kind in ("pth", "caffe", "mxnet")),
+        *(("diff", kind, "entries") for kind in FORMATS),
+    ],
 )
 def test_a_verb_works_in_proportion(verb: str, kind: str, name: str, tmp_path: Path) -> None:
     """The second file has the first one's values under other names."""
@@ -127,7 +138,7 @@ def test_a_verb_works_in_proportion(verb: str, kind: str, name: str, tmp_path: P
     def read(path: Path) -> None:
         VERBS[verb](path, tmp_path / "b" / path.name)
 
-    assert not in_proportion(write, read, SIZES)
+    assert not more_than_doubled(*costs(write, read, LARGE), SLACK)
 
 
 @pytest.mark.parametrize(
@@ -146,7 +157,7 @@ def test_a_mapping_is_proposed_in_proportion(name: str, monkeypatch, tmp_path: P
     def propose(path: Path) -> None:
         suggest(path, tmp_path / "b" / "a.safetensors", tmp_path / "map.toml", force=True)
 
-    assert not in_proportion(write, propose, SIZES)
+    assert not in_proportion(write, propose)
 
 
 def test_there_is_a_growing_file_of_every_format() -> None:
@@ -166,4 +177,4 @@ def test_what_grows_faster_is_seen(planted: str, tmp_path: Path) -> None:
         (tmp_path / "a").write_bytes(bytes(size))
         return tmp_path / "a"
 
-    assert in_proportion(write, read, SIZES).startswith(planted)
+    assert in_proportion(write, read).startswith(planted)

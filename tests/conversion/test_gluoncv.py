@@ -4,28 +4,20 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-import numpy as np
 import pytest
 import torch
 
 from converters import convert, load_model
 from converters.source_graphs.registry import source_net
-from tests.helpers import onnx_graphs, seeded_weights_gluoncv
-from tests.helpers.golden_parity import TOLERANCE, block_error
+from tests.helpers import gluoncv_goldens, onnx_graphs, seeded_weights_gluoncv
+from tests.helpers.gluoncv_goldens import EXACT, NAMES, SMALLEST, assert_graph, assert_logits
+from tests.helpers.golden_parity import block_error
 from tests.helpers.mxnet_files import params
-from tests.helpers.paths import GOLDENS
 
 if TYPE_CHECKING:
     from pathlib import Path
 
-EXACT = TOLERANCE["cpu"]
-FAST = "resnet18_v1b_72"
-NAMES = sorted(path.stem for path in (GOLDENS / "gluoncv").glob("*.npz"))
-
-
-def golden_of(name: str) -> dict[str, np.ndarray]:
-    with np.load(GOLDENS / "gluoncv" / f"{name}.npz") as archive:
-        return {key: archive[key] for key in archive.files}
+    import numpy as np
 
 
 def clip_for(net: Any, name: str, clip: np.ndarray, segments: int) -> torch.Tensor:
@@ -38,12 +30,14 @@ def clip_for(net: Any, name: str, clip: np.ndarray, segments: int) -> torch.Tens
 
 
 @pytest.mark.parametrize(
-    "name", [pytest.param(name, marks=() if name == FAST else pytest.mark.full) for name in NAMES]
+    "name", [pytest.param(name, marks=() if name == SMALLEST else pytest.mark.full) for name in NAMES]
 )
 def test_converted_file_computes_what_mxnet_computed(name: str, tmp_path: Path) -> None:
-    """The parameter file itself, as GluonCV's own network, and what it is converted to; it comes back byte for byte."""
-    golden = golden_of(name)
+    """The parameter file itself, as MXNet's operators and as GluonCV's own network, and what it is converted to; it
+    comes back byte for byte."""
+    golden = gluoncv_goldens.golden_named(name)
     arrays, clip = seeded_weights_gluoncv.of_golden(golden)
+    assert_graph(name, golden, arrays, clip)
     source, segments = tmp_path / "x.params", int(golden["segments"])
     source.write_bytes(params(arrays))
     net = source_net(onnx_graphs.tensors(arrays), layout="gluoncv")
@@ -62,7 +56,7 @@ def test_converted_file_computes_what_mxnet_computed(name: str, tmp_path: Path) 
     assert not rows
     if net.axes != "frames":
         logits = logits.reshape(len(golden["logits"]), -1, logits.shape[1]).mean(axis=1)
-    assert np.abs(logits - golden["logits"]).max() / np.abs(golden["logits"]).max() <= EXACT
+    assert_logits(golden, logits)
     convert(source, tmp_path / "out.safetensors", source="gluoncv", check=True)
     convert(tmp_path / "out.safetensors", tmp_path / "back.params", to="gluoncv")
     assert (tmp_path / "back.params").read_bytes() == source.read_bytes()

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-import sys
 import tracemalloc
+from cProfile import Profile
 from typing import TYPE_CHECKING, NamedTuple
 
 if TYPE_CHECKING:
@@ -19,21 +19,16 @@ class Cost(NamedTuple):
 
 def cost(action: Callable[[], object]) -> Cost:
     """What an action takes."""
-    calls = 0
-
-    def count(_frame: object, event: str, _argument: object) -> None:
-        nonlocal calls
-        calls += event in ("call", "c_call")
-
+    profiler = Profile()
     tracemalloc.start()
-    sys.setprofile(count)
+    profiler.enable()
     try:
         action()
     finally:
-        sys.setprofile(None)
+        profiler.disable()
         _, peak = tracemalloc.get_traced_memory()
         tracemalloc.stop()
-    return Cost(calls, peak)
+    return Cost(sum(entry.callcount for entry in profiler.getstats()), peak)
 
 
 def superlinear(costs: list[Cost], slack: Cost) -> str:
@@ -43,4 +38,13 @@ def superlinear(costs: list[Cost], slack: Cost) -> str:
         small, middle, large = (getattr(one, name) for one in costs)
         if large - middle > 2.6 * max(middle - small, 0) + getattr(slack, name):
             return f"{name}: {small:,}, {middle:,}, {large:,}"
+    return ""
+
+
+def more_than_doubled(small: Cost, large: Cost, slack: Cost) -> str:
+    """What more than doubles where the size of the input doubles."""
+    for name in Cost._fields:
+        before, after = getattr(small, name), getattr(large, name)
+        if after > 2 * before + getattr(slack, name):
+            return f"{name}: {before:,}, {after:,}"
     return ""

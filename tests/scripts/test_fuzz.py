@@ -17,7 +17,8 @@ from fuzzing import run as fuzz
 from fuzzing.mutations import mutate
 from fuzzing.seeds import seeds
 
-PARTS = 20
+PARTS = 10
+MUTATIONS = 1120
 WITHOUT_SEED = {"caffe-hdf5"}
 """Formats with another one's reader: it opens Caffe's HDF5 files as it does Chainer's."""
 
@@ -37,7 +38,7 @@ def test_a_few_mutations_of_every_kind() -> None:
 @pytest.mark.full
 @pytest.mark.parametrize("part", range(PARTS))
 def test_twenty_thousand_commands(part: int) -> None:
-    faults, outcomes = fuzz.run(FIXTURES, 560, first=1_000_000 * (part + 1))
+    faults, outcomes = fuzz.run(FIXTURES, MUTATIONS, first=1_000_000 * (part + 1))
     assert outcomes.total() >= 20_000 / PARTS
     assert not faults, told(faults)
 

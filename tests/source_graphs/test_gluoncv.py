@@ -2,61 +2,19 @@
 
 from __future__ import annotations
 
-import json
-
-import numpy as np
 import pytest
 
 from converters.errors import Refused
-from converters.formats.onnx.runtime import run
 from converters.source_graphs.registry import NoSourceNet, source_graph, source_net
 from converters.tensor import Held, Tensor
-from tests.helpers import onnx_graphs, seeded_weights_gluoncv
-from tests.helpers.golden_parity import TOLERANCE, block_error
-from tests.helpers.paths import GOLDENS
-
-EXACT = TOLERANCE["cpu"]
-FAST = "resnet18_v1b_72"
-GOLDEN_NAMES = sorted(path.stem for path in (GOLDENS / "gluoncv").glob("*.npz"))
+from tests.helpers import gluoncv_goldens, seeded_weights_gluoncv
 
 
-def averaged(logits: np.ndarray, segments: int) -> np.ndarray:
-    """The logits of each video of so many segments."""
-    return logits.reshape(-1, segments, logits.shape[1]).mean(axis=1)
-
-
-@pytest.mark.parametrize(
-    "name", [pytest.param(name, marks=() if name == FAST else pytest.mark.full) for name in GOLDEN_NAMES]
-)
-def test_golden(name: str) -> None:
-    """Every block that GluonCV left, and the logits. Of tensors with several names the last is enough."""
-    with np.load(GOLDENS / "gluoncv" / f"{name}.npz") as archive:
-        golden = {key: archive[key] for key in archive.files}
+def test_golden() -> None:
+    """One, to say whether it is the graph that is wrong: all are in `tests/conversion`."""
+    golden = gluoncv_goldens.golden_named(gluoncv_goldens.SMALLEST)
     arrays, clip = seeded_weights_gluoncv.of_golden(golden)
-    if name.endswith("_two"):
-        twice = seeded_weights_gluoncv.further_names(str(golden["model"]))
-        last = {twice.get(own, own): own for own in arrays}
-        arrays = {own: arrays[own] for own in last.values()}
-    held = onnx_graphs.tensors(arrays)
-    model = str(golden["model"]).removesuffix("_kinetics400") if "slowfast" in name else ""
-    net = source_net(held, model=model)
-    blocks = golden["blocks"].tolist()
-    values = run(
-        onnx_graphs.written(source_graph(net, held, outputs=[*blocks, net.output])),
-        {"data": clip},
-        [*blocks, net.output],
-    )
-    for row, block in enumerate(blocks):
-        flat = values[block].astype(np.float64).ravel()
-        assert flat.size == np.prod(json.loads(str(golden["block_shapes"]))[row])
-        rows = [golden[f"block_{key}"][row] for key in ("stats", "index", "values")]
-        error = block_error(flat, *rows)
-        assert error <= EXACT, f"the first to depart is {block}, by {error:.1e}"
-    segments = int(golden["segments"])
-    if segments > 1 and name.startswith("c3d"):
-        return  # averaged before fc6, which is another function
-    logits = averaged(values[net.output], segments)
-    assert np.abs(logits - golden["logits"]).max() / np.abs(golden["logits"]).max() <= EXACT
+    gluoncv_goldens.assert_graph(gluoncv_goldens.SMALLEST, golden, arrays, clip)
 
 
 def shells(model: str) -> dict[str, Tensor]:

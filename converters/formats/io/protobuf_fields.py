@@ -11,6 +11,9 @@ from typing import TYPE_CHECKING, NamedTuple
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
+    import numpy as np
+    from numpy.typing import NDArray
+
     Buffer = bytes | bytearray | memoryview
 
 VARINT, FIXED64, BYTES, FIXED32 = 0, 1, 2, 5
@@ -71,6 +74,28 @@ def varint(data: Buffer, at: int, end: int) -> tuple[int, int]:
             break
     long = value >= 1 << 64 or last == at + 10
     raise Damaged("a number of more than 64 bits" if long else "a number that does not end")
+
+
+def packed_varints(data: bytes) -> NDArray[np.uint64]:
+    """The unsigned 64-bit integers that fill ``data``, one behind the other. Raises `Damaged`."""
+    import numpy as np  # few files need it
+
+    octets = np.frombuffer(data, np.uint8)
+    if len(octets) and octets[-1] >= 0x80:
+        raise Damaged("a number that does not end")
+    starts = np.flatnonzero(octets < 0x80) + 1
+    sizes = np.diff(starts, prepend=0)
+    starts -= sizes
+    values = np.zeros(len(starts), np.uint64)
+    for place in range(int(sizes.max(initial=0))):
+        if place == 10:
+            raise Damaged("a number of more than 64 bits")
+        longer = sizes > place
+        bits = octets[starts[longer] + place] & 0x7F
+        if place == 9 and (bits > 1).any():
+            raise Damaged("a number of more than 64 bits")
+        values[longer] |= bits.astype(np.uint64) << np.uint64(7 * place)
+    return values
 
 
 def text(data: Buffer, field: Field) -> str:

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, NamedTuple
 from converters.errors import BadInput
 from converters.files import CHUNK, SourceFile
 from converters.formats.io.crc32c import masked, running_crc32c
-from converters.formats.io.protobuf_fields import BYTES, VARINT, Damaged, fields, text, varint
+from converters.formats.io.protobuf_fields import BYTES, VARINT, Damaged, fields, packed_varints, text
 from converters.formats.other_value import unconverted
 from converters.printable import short_name
 from converters.record import Record
@@ -481,6 +481,7 @@ def _values(entry: Entry, proto: Field, dtype: str, count: int) -> Data:
 
 
 _CONTINUED = bytes(range(128, 256))
+_LONGEST = 10  # bytes of a varint
 
 
 class _Varints(NamedTuple):
@@ -491,21 +492,16 @@ class _Varints(NamedTuple):
     file: SourceFile
 
     def chunks(self) -> Iterator[memoryview]:
-        content = b"".join(bytes(chunk) for chunk in self.packed.chunks())
-        mask = (1 << 8 * self.itemsize) - 1
-        out = bytearray()
-        at = 0
-        while at < len(content):
+        rest = b""
+        for chunk in self.packed.chunks():
+            content = rest + bytes(chunk)
+            whole = len(content.rstrip(_CONTINUED))
+            rest = content[whole:]
             try:
-                value, at = varint(content, at, len(content))
+                values = packed_varints(content[:whole] if len(rest) < _LONGEST else content)
             except Damaged as error:
                 raise damaged(self.file, str(error)) from None
-            out += (value & mask).to_bytes(self.itemsize, "little")
-            if len(out) >= CHUNK:
-                yield memoryview(out)
-                out = bytearray()
-        if out:
-            yield memoryview(out)
+            yield memoryview(values.astype(f"<u{self.itemsize}").tobytes())
 
 
 # Both

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import shutil
+import struct
 import subprocess
 import sys
 import time
@@ -16,7 +17,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from converters.errors import BadInput
-from converters.files import SourceFile
+from converters.files import CHUNK, SourceFile
 from converters.formats.io import crc32c as crc32c_module
 from converters.formats.io.crc32c import Folded, crc32c, masked, running_crc32c
 from converters.formats.io.protobuf_fields import Damaged
@@ -815,6 +816,18 @@ def test_v1_integers_of_every_size(tmp_path) -> None:
             )
 
 
+def test_v1_integers_across_chunks(tmp_path) -> None:
+    """Two bytes and three bytes for each number in turn: no chunk ends with a whole pair."""
+    pairs = CHUNK // 4
+    path = write_v1(
+        tmp_path,
+        v1_meta(("x", 3, (2 * pairs,), [FULL])),
+        v1_values("x", FULL, message(7, (varint(300) + varint(70_000)) * pairs)),
+    )
+    with read_tensorflow(path) as checkpoint:
+        assert checkpoint.tensors["x"].tobytes() == struct.pack("<II", 300, 70_000) * pairs
+
+
 # Tables
 
 
@@ -1007,7 +1020,7 @@ for path in sys.argv[1:]:
     assert done.returncode == 0, done.stderr
     lines = dict(zip(made, done.stdout.splitlines(), strict=True))
     for name, line in lines.items():
-        assert float(line.split()[0]) < 5, (name, line)
+        assert float(line.split()[0]) < 10, (name, line)
     said = {name: line.split(" ", 1)[1] for name, line in lines.items()}
     assert said.pop("a varint list") == "read"
     assert "keys far longer than itself" in said["long keys"]
