@@ -35,6 +35,7 @@ LARGE = (400, 800)
 """Tensors of files that are compared with all networks: fewer tensors are compared with fewer networks."""
 SLACK = Cost(300, 256_000)
 """Calls and bytes that do not count: what grows in steps, such as dictionaries and buffers."""
+OF_EACH_KIND = ("pth", "onnx", "tensorflow", "caffe", "hdf5", "mxnet")
 SAME_READER = {"caffe-hdf5": "hdf5", "chainer-hdf5": "hdf5", "arrays-hdf5": "hdf5"} | dict.fromkeys(
     ("npz", "arrays-npz", "nested-npz"), "npz"
 )
@@ -122,7 +123,10 @@ VERBS = {
     [
         *((verb, "safetensors", "numbered") for verb in VERBS),
         *((verb, kind, "entries") for verb in ("inspect", "convert") for kind in ("pth", "caffe", "mxnet")),
-        *(("diff", kind, "entries") for kind in FORMATS),
+        *(
+            pytest.param("diff", kind, "entries", marks=() if kind in OF_EACH_KIND else pytest.mark.long)
+            for kind in FORMATS
+        ),
     ],
 )
 def test_a_verb_works_in_proportion(verb: str, kind: str, name: str, tmp_path: Path) -> None:

@@ -13,6 +13,7 @@ from tests.helpers import gluoncv_goldens, onnx_graphs, seeded_weights_gluoncv
 from tests.helpers.gluoncv_goldens import EXACT, NAMES, SMALLEST, assert_graph, assert_logits
 from tests.helpers.golden_parity import block_error
 from tests.helpers.mxnet_files import params
+from tests.helpers.selection import full, longest
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -29,8 +30,15 @@ def clip_for(net: Any, name: str, clip: np.ndarray, segments: int) -> torch.Tens
     return torch.cat(list(given.split(1)), dim=2) if name.startswith("c3d") and segments > 1 else given
 
 
+def is_long(name: str) -> bool:
+    """A deep or large network, of whose kind there is a smaller one."""
+    large = ("vgg", "resnet101", "resnet152", "resnet34_8x56", "c3d_16x112_two", "slowfast_16x8")
+    return any(word in name for word in large)
+
+
 @pytest.mark.parametrize(
-    "name", [pytest.param(name, marks=() if name == SMALLEST else pytest.mark.full) for name in NAMES]
+    "name",
+    longest([pytest.param(name, marks=() if name == SMALLEST else full) for name in NAMES], is_long),
 )
 def test_converted_file_computes_what_mxnet_computed(name: str, tmp_path: Path) -> None:
     """The parameter file itself, as MXNet's operators and as GluonCV's own network, and what it is converted to; it

@@ -247,7 +247,7 @@ def pickled(path: Path, blobs: dict[str, np.ndarray]) -> Path:
 
 
 @pytest.mark.full
-@pytest.mark.parametrize("kind", ["detectron", "detectron2"])
+@pytest.mark.parametrize("kind", ["detectron", pytest.param("detectron2", marks=pytest.mark.long)])
 def test_msras_resnet_is_not_taken_for_another(kind: str, tmp_path: Path) -> None:
     """Its stem takes BGR and its blocks have their stride elsewhere: data make up for one, the report says it."""
     blobs = detectron_blobs(kind)

@@ -20,7 +20,7 @@ from converters.mapping.variants import is_detector, variants
 from converters.networks import network_record
 from tests.helpers import layout_weights
 from tests.helpers.paths import REPOSITORY
-from tests.helpers.selection import first_of
+from tests.helpers.selection import first_of, longest
 
 TABLES = REPOSITORY / "docs" / "own-tables" / "gesture_tables"
 
@@ -146,8 +146,12 @@ def smallest(family: str) -> str:
     return min((one.name for one in variants(family) if not is_detector(one)), key=weights)
 
 
+SLOW = {"vgg", "inception_v3", "c3d_bn", "c3d_resnet", "p3d", "resnet_vd", "resnet_i3d", "tsm"}
+"""Families of large networks, or of layers that other families have."""
+
+
 @pytest.mark.full
-@pytest.mark.parametrize("family", network_names())
+@pytest.mark.parametrize("family", longest(network_names(), SLOW.__contains__))
 def test_every_family_computes_the_same_as_a_graph(family: str, tmp_path: Path) -> None:
     path = native_file(tmp_path / "in.pth", name := smallest(family))
     model = layout_weights.model_of(layout_weights.variant(name), "native")

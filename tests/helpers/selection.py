@@ -1,6 +1,7 @@
 """Which tests the fast suite runs: the cheapest cases that together show everything.
 
-A test without the marker `full` is in the fast suite (`make test`); `make test-full` runs all. Cases are chosen
+A test without the marker `full` is in the fast suite (`make test`); `make test-rest` runs the others but those marked
+`long`, `make test-full` all. Cases are chosen
 where a test is parametrised. Each case says what it shows, such as the parts of a network's table. So a new part,
 layout or format gets a fast case by itself.
 """
@@ -24,6 +25,8 @@ if TYPE_CHECKING:
 
 full = pytest.mark.full
 """Marks what the fast suite leaves out."""
+long = (full, pytest.mark.long)
+"""Mark what `make test-rest` leaves out, too: larger networks and more repetitions of what it has."""
 
 
 def one_of_each(
@@ -69,6 +72,14 @@ def all_but(cases: Iterable[Any], *slow: Any) -> list[ParameterSet]:
     return [
         pytest.param(*case.values, id=case.id, marks=(*case.marks, full)) if case.values[0] in slow else case
         for case in found
+    ]
+
+
+def longest(cases: Iterable[Any], is_long: Callable[..., bool]) -> list[ParameterSet]:
+    """The cases as parameters, those marked `long` of whose values ``is_long`` is true."""
+    return [
+        pytest.param(*case.values, id=case.id, marks=(*case.marks, *long)) if is_long(*case.values) else case
+        for case in map(_parameter, cases)
     ]
 
 

@@ -94,13 +94,14 @@ def op_lists() -> list:
                 continue
             seen.add(case)
             cases.append((name, variant))
-    return selection.one_of_each(
+    fast = selection.one_of_each(
         cases,
         lambda name, variant: (
             selection.kinds_by_name(name) | {variant.split("=")[0]} if name != "c3d" else ()
         ),
         lambda name, variant: selection.parameters_of(name),
     )
+    return selection.longest(fast, lambda name, variant: name.endswith(("-101", "-152")))
 
 
 @lru_cache(maxsize=1)

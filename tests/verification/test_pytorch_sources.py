@@ -12,7 +12,7 @@ from converters import convert, verify
 from converters.loading import to_torch
 from converters.mapping.layout_tables import load_layout
 from converters.mapping.names import tensor_slots
-from tests.helpers import layout_weights
+from tests.helpers import layout_weights, selection
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -55,7 +55,7 @@ def clip_of(folder: Path, frames: int) -> Path:
         ("tsm", "tsm-r50", None, "mmaction2", 3),
         ("tsm", "tsm-r50", None, "paddlevideo", 8),
         ("mmaction2", "tsm-r50", None, "tsm", 5),
-        ("tsm", "tsm-r101", None, "native", 4),
+        pytest.param("tsm", "tsm-r101", None, "native", 4, marks=selection.long),
         ("mmaction2", "tsm-r18", None, "tsm", 3),
         ("tsm", "tsm-block-r50", None, "mmaction2", 4),
         ("tsm", "tsm-nl-r50", None, "native", 4),

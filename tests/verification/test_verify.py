@@ -855,7 +855,9 @@ LARGE = [
 
 
 @pytest.mark.parametrize(
-    ("model", "shape", "mistake", "block"), selection.all_but(ZOO, *LARGE), ids=[row[0] for row in ZOO]
+    ("model", "shape", "mistake", "block"),
+    selection.longest(selection.all_but(ZOO, *LARGE), lambda model, *_: model in LARGE[-2:]),
+    ids=[row[0] for row in ZOO],
 )
 def test_pyslowfast(model: str, shape: tuple[int, ...], mistake: dict, block: str, tmp_path: Path) -> None:
     arrays = seeded_weights_zoo.zoo_weights(zoo_tables.slowfast_blobs(zoo_tables.models()[model]["table"]), 3)

@@ -11,7 +11,7 @@ from math import prod
 from typing import TYPE_CHECKING, NamedTuple
 
 from converters.errors import BadInput
-from converters.files import CHUNK, SourceFile
+from converters.files import SourceFile
 from converters.formats.io.crc32c import masked, running_crc32c
 from converters.formats.io.protobuf_fields import BYTES, VARINT, Damaged, fields, packed_varints, text
 from converters.formats.other_value import unconverted

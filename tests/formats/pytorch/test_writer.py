@@ -149,7 +149,8 @@ def test_same_bytes_as_torch_for_every_dtype_and_shape(tmp_path):
 
 @same_layout
 @pytest.mark.parametrize(
-    "count", selection.all_but([0, 1, 2, 30, 999, 1000, 1001, 1002, 2000, 2001, 66_000], 66_000)
+    "count",
+    selection.longest([0, 1, 2, 30, 999, 1000, 1001, 1002, 2000, 2001, 66_000], (66_000).__eq__),
 )
 def test_same_bytes_as_torch_for_any_number_of_tensors(tmp_path, count):
     """Around pickle's batches of 1,000, zip's 65,535 members and the widths of memo numbers."""
