@@ -21,6 +21,7 @@ from converters.networks import family_names, network_record
 from converters.networks.spec import NetworkSpec
 
 from .errors import ConverterError, Refused
+from .extras import install_hint
 from .lazy_module import LazyModule
 
 if TYPE_CHECKING:
@@ -210,6 +211,6 @@ def require_torch() -> Any:
     except ImportError:
         raise ConverterError(
             "running networks needs PyTorch",
-            hint="install it: pip install 'video-checkpoint-converters[torch]'",
+            hint=install_hint("torch"),
         ) from None
     return torch

@@ -50,7 +50,7 @@ Every layout can be read as well as written: `convert LAYOUT IN OUT --to LAYOUT`
 ## The zoos' files
 
 Networks, inputs and accuracies (in per cent) are those of the authors' pages. We measured none of them and have not
-seen the files themselves. If a file holds something else than its page says, it is refused with a list of all faults.
+seen the files themselves. If a file holds something other than its page says, it is refused with a list of all faults.
 "none" in place of layouts means that no table describes the file, or that its page does not say what it is.
 """
 

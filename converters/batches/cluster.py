@@ -6,6 +6,7 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 from converters.errors import ConverterError
+from converters.extras import install_hint
 
 from .events import Event
 from .job import failure, result_of
@@ -76,5 +77,5 @@ def _distributed() -> Any:
     except ImportError:
         raise ConverterError(
             "a cluster needs dask.distributed",
-            hint="install it: pip install 'video-checkpoint-converters[cluster]'",
+            hint=install_hint("cluster"),
         ) from None

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from converters.clips.preprocess import RATES
 from converters.errors import BadInput, ConverterError
+from converters.extras import install_hint
 from converters.files import SourceFile
 from converters.record import Record
 
@@ -122,8 +123,6 @@ def _require_av() -> Any:
         import av
         import av.error
     except ImportError:
-        raise ConverterError(
-            "reading videos needs PyAV", hint="install it: pip install 'video-checkpoint-converters[video]'"
-        ) from None
+        raise ConverterError("reading videos needs PyAV", hint=install_hint("video")) from None
     av.logging.set_level(av.logging.PANIC)
     return av

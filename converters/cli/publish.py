@@ -74,7 +74,9 @@ def run(options: argparse.Namespace) -> int:
     if bool(options.files) == (options.check is not None):
         raise UsageError("publish takes files or --check DIR", hint="see `convert publish --help`")
     if len(options.files) > 1 and options.source is not None:
-        raise UsageError("--source is that of one file", hint="publish the files one by one")
+        raise UsageError(
+            "--source belongs to one file, and there are several", hint="publish the files one by one"
+        )
     if len(options.files) != 1 and options.push:
         raise UsageError("--push is for one file", hint="a repository holds one network")
     return _check(options) if options.check is not None else _publish(options)

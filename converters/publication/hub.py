@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from converters.checksums import dump_sums, sha256_of_bytes
 from converters.errors import ConverterError, Refused, UsageError
+from converters.extras import install_hint
 from converters.inspection.inspect import inspect
 from converters.printable import short_name
 
@@ -35,7 +36,7 @@ def require_hub(repository: str) -> Any:
     except ImportError:
         raise ConverterError(
             "to publish on the Hub needs more packages",
-            hint="install them: pip install 'video-checkpoint-converters[hub]'",
+            hint=install_hint("hub"),
         ) from None
 
 

@@ -8,6 +8,7 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 from converters.errors import BadInput, ConverterError
+from converters.extras import install_hint
 
 from .address import Digest
 from .source import BLOCK, Source, denied, missing
@@ -18,9 +19,9 @@ if TYPE_CHECKING:
     from .address import Address
 
 _NEEDS = {
-    "s3": ("s3://", "[remote]"),
-    "gs": ("gs://", "[gcs]"),
-    "hf": ("hf://", "[hub]"),
+    "s3": ("s3://", "remote"),
+    "gs": ("gs://", "gcs"),
+    "hf": ("hf://", "hub"),
 }
 """What to call a scheme, and the extra that has its packages."""
 
@@ -106,7 +107,7 @@ def file_system(address: Address) -> Iterator[Any]:
         title, extra = _NEEDS[address.scheme]
         raise ConverterError(
             f"{title} needs more packages",
-            hint=f"install them: pip install 'video-checkpoint-converters{extra}'",
+            hint=install_hint(extra),
         ) from None
     with calling(address):
         yield files

@@ -8,6 +8,7 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 from converters.errors import ConverterError
+from converters.extras import install_hint
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -35,7 +36,7 @@ def load_yaml() -> Any:
     except ImportError:
         raise ConverterError(
             "a model card needs the package PyYAML",
-            hint="install it: pip install 'video-checkpoint-converters[publish]'",
+            hint=install_hint("publish"),
         ) from None
 
 

@@ -203,8 +203,12 @@ def _architecture(inspection: Inspection, network: NetworkInfo) -> Iterator[tupl
 
 def _preprocessing(described: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
     for key, value in _described(described):
-        words = " ".join(map(str, value)) if isinstance(value, list) else str(value)
-        yield text(key.replace("_", " ")), text(words)
+        words = _BETWEEN.get(key, " ").join(map(str, value)) if isinstance(value, list) else str(value)
+        yield text(key.replace("_", " ")), text(words + _UNITS.get(key, ""))
+
+
+_BETWEEN = {"clip": "x", "range": " to "}
+_UNITS = {"rate": " frames per second"}
 
 
 def _described(described: Mapping[str, Any]) -> Iterator[tuple[str, Any]]:

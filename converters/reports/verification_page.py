@@ -6,6 +6,7 @@ from math import isfinite
 from shlex import quote
 from typing import TYPE_CHECKING, Any
 
+from converters.extras import installing
 from converters.locations import name_of
 from converters.mapping.settings import settings_text
 from converters.verification.outcome import REFERENCE
@@ -426,13 +427,16 @@ def _source_text(name: str, source: Any) -> str:
 def _reproduce(verification: Verification, evidence: Evidence, command: Sequence[str]) -> Iterator[str]:
     sums = "\n".join(f"{file.sha256}  {text(file.name)}" for file in evidence.files)
     functional = verification.functional
-    needed = "[torch]" if functional and functional.source_network == REFERENCE else "[torch,onnx]"
-    extra = needed if functional is not None else ""
+    if functional is None:
+        install = "pip install ."
+    else:
+        install = installing("torch" if functional.source_network == REFERENCE else "torch,onnx")
     version = evidence.software["video-checkpoint-converters"]
     yield "<p>With the same files in one folder, which <code>sha256sum -c</code> can check:</p>"
     yield f"<pre>{sums}</pre>"
     line = text(" ".join(map(quote, command)))
-    yield f"<pre>pip install 'video-checkpoint-converters{extra}=={version}'\n{line}</pre>"
+    yield f"<p>In a checkout of version {version} of this project, and then where the files are:</p>"
+    yield f"<pre>{install}\n{line}</pre>"
     yield (
         "<p>The exit code is 0 if everything agrees and 1 if not. On another machine the last digits of the errors may "
         "differ; the verdict should not.</p>"

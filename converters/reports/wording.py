@@ -11,7 +11,7 @@ if TYPE_CHECKING:
 
     from converters.mapping.network_info import NetworkInfo
 
-RELEASED_ONLY = "of the released weights; that these are them is not proved"
+RELEASED_ONLY = "if these are the released weights, which is not proved"
 """What is said of the licence of a release that a file is only taken for."""
 
 

@@ -37,7 +37,7 @@ class OwnGraph(Record):
 
     def run(self, arrays: Sequence[Any], wanted: Sequence[str]) -> dict[str, Any]:
         """The values ``wanted`` for ``arrays`` as inputs, in order. Raises `Refused` where onnxruntime cannot load the
-        model or run it on them, and where `logits` are wanted of which its Softmax makes something else than
+        model or run it on them, and where `logits` are wanted of which its Softmax makes something other than
         the probabilities of the classes."""
         if len(arrays) != len(self.inputs):
             raise Refused(

@@ -303,4 +303,4 @@ def test_a_store_without_what_reaches_it(tmp_path):
         (hidden / f"{name}.py").write_text("raise ImportError('hidden')\n")
     done = batch("zoo.toml", cwd=tmp_path, PYTHONPATH=f"{hidden}{os.pathsep}{REPOSITORY}")
     assert done.returncode == 1
-    assert done.stdout.count("video-checkpoint-converters[remote]") == 2
+    assert done.stdout.count("pip install '.[remote]'") == 2

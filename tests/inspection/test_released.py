@@ -88,7 +88,7 @@ def test_a_file_by_its_whole_hash(pair, listed, tmp_path, kind):
     assert f"release      {WORDS['bytes']}" in text
     assert digests(source)["git"] in text
     assert "licence      MIT, of these weights" in text
-    assert "of the released weights; that these are them is not proved" in inspection_text(inspect(source))
+    assert "if these are the released weights, which is not proved" in inspection_text(inspect(source))
     assert known(output).words == WORDS["tensors"]
     publication = publish(output, folder=tmp_path)
     card = Path(publication.card).read_text()

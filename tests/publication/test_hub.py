@@ -113,7 +113,7 @@ def test_what_cannot_be_pushed(hub, weights, run, monkeypatch, tmp_path):
     assert "hf_wrong" not in done.stderr
     monkeypatch.setitem(sys.modules, "huggingface_hub", None)
     done = run("publish", weights / "out.pth", "--folder", tmp_path / "a", "--push", "me/net")
-    assert "pip install 'video-checkpoint-converters[hub]'" in done.stderr
+    assert "pip install '.[hub]'" in done.stderr
 
 
 def test_a_repository_of_several_files(hub):

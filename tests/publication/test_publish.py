@@ -69,7 +69,7 @@ def test_the_card_says_what_is_known(file):
     told = front(card)
     found = inspect(file)
     assert "license" not in told  # these are not released weights
-    assert "of the released weights; that these are them is not proved" in card.read_text()
+    assert "if these are the released weights, which is not proved" in card.read_text()
     assert told["architecture"] == "r2d-18"
     assert told["parameters"] == found.parameters
     assert told["gflops"] == round(found.multiply_adds / 1e9, 1)

@@ -73,5 +73,5 @@ def test_a_store_without_what_reaches_it(run, monkeypatch):
         monkeypatch.setitem(sys.modules, name, None)
     for scheme, extra in (("s3", "remote"), ("gs", "gcs"), ("hf", "hub")):
         done = run("inspect", f"{scheme}://owner/file/a.pth")
-        assert f"pip install 'video-checkpoint-converters[{extra}]'" in done.stderr
+        assert f"pip install '.[{extra}]'" in done.stderr
         assert done.returncode == 1

@@ -203,8 +203,8 @@ def test_other_outcomes(folder, outcome, tmp_path: Path) -> None:
     assert "bytes only" in bytes_only.text[""]
     assert "verified" not in bytes_only.text[""]
     assert "The output has no record" in page.text["Provenance"]
-    assert "pip install 'video-checkpoint-converters[torch]==" in page.text["Reproduce this"]
-    assert "pip install 'video-checkpoint-converters==" in bytes_only.text["Reproduce this"]
+    assert "pip install '.[torch]'" in page.text["Reproduce this"]
+    assert "pip install ." in bytes_only.text["Reproduce this"]
     assert "convert verify 'a b'" in page.text["Reproduce this"]
     block = BlockResult(name="stem", source_name="s", shape=(1,), largest=1.0, relative=0.0, cosine=1.0)
     ran = replace(outcome.functional, blocks=(block,), source_top=(), output_top=())

@@ -631,7 +631,7 @@ def test_convert_and_verify_in_one_command(tmp_path: Path, capsys, monkeypatch) 
     assert main([*words, "--force", "--dry-run"]) == 2
     monkeypatch.setitem(sys.modules, "onnxruntime", None)
     assert main([*words, "--force"]) == 1
-    assert "pip install 'video-checkpoint-converters[onnx]'" in capsys.readouterr().err
+    assert "pip install '.[onnx]'" in capsys.readouterr().err
     assert (tmp_path / "a.pth").read_bytes() == before
 
 

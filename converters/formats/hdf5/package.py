@@ -8,6 +8,7 @@ from importlib.util import find_spec
 from typing import Any
 
 from converters.errors import Refused
+from converters.extras import install_hint
 
 
 def load_h5py(path: str) -> Any:
@@ -30,5 +31,5 @@ def lacks_h5py(path: str) -> Refused:
     return Refused(
         "is an HDF5 file, which needs the package h5py",
         path=path,
-        hint="install it with: pip install 'video-checkpoint-converters[hdf5]'",
+        hint=install_hint("hdf5"),
     )

@@ -6,6 +6,7 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 from converters.errors import ConverterError, Refused
+from converters.extras import install_hint
 from converters.printable import printable
 
 if TYPE_CHECKING:
@@ -61,4 +62,4 @@ def _first_line(error: Exception) -> str:
 
 
 def _missing(what: str) -> ConverterError:
-    return ConverterError(what, hint="install it: pip install 'video-checkpoint-converters[onnx]'")
+    return ConverterError(what, hint=install_hint("onnx"))

@@ -100,7 +100,7 @@ def _network_lines(inspection: Inspection, info: NetworkInfo) -> Iterator[str]:
         yield f"classes      {', '.join(map(str, labels[:SHOWN_LABELS]))}{more}"
     elif info.classes:
         yield "classes      without names"
-    yield f"layout       {inspection.layout} ({inspection.layout_title})"
+    yield f"layout       {inspection.layout}: {inspection.layout_title}"
     if info.model:
         yield f"model        {info.model}"
     if info.choices:

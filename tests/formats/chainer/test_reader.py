@@ -154,7 +154,7 @@ def test_hdf5_without_the_extra(tmp_path):
     )
     assert done.stderr.strip() == (
         f"{path}: is an HDF5 file, which needs the package h5py: "
-        "install it with: pip install 'video-checkpoint-converters[hdf5]'"
+        "in a checkout of this project: pip install '.[hdf5]'"
     )
     assert Refused("").exit_code == 1
 
