@@ -23,6 +23,7 @@ from converters.reports.terminal.conversion import conversion_text
 from . import output_files
 from .input_file import InputFile
 from .job import SCRATCH_PREFIX, failure, result_of
+from .manifest_keys import as_keys
 from .storage import exists
 
 if TYPE_CHECKING:
@@ -159,13 +160,13 @@ def _plan(job: Job) -> JobResult:
     with _scratch_folder(job) as folder:
         path = os.path.join(folder, os.path.basename(task.output))
         result = carry_out(_request(job, task.input, path, force=True))
-    notes = [*result.notes, *(["exists already"] if exists(task.output) else [])]
+    notes = [*map(as_keys, result.told), *(["exists already"] if exists(task.output) else [])]
     return {
         "state": "planned",
         **_network(result),
         "bytes": result.nbytes,
         "notes": notes,
-        "text": conversion_text(result.replace(source=without_credentials(task.input))),
+        "text": conversion_text(result.replace(source=without_credentials(task.input), told=tuple(notes))),
     }
 
 
@@ -331,8 +332,8 @@ def _details(work: _Work, result: Result, output: dict[str, Any]) -> JobResult:
     """What is recorded of a conversion."""
     options = {name: work.job.task.options.get(name) for name in ("entry", "head")}
     known = work.source.release(result, drop=work.job.task.options.get("drop", ()), **options)
-    notes = (*result.notes, *([f"the input: {known.words}"] if known else []))
-    named = result.replace(source=without_credentials(work.job.task.input), output=work.job.name, notes=notes)
+    notes = (*map(as_keys, result.told), *([f"the input: {known.words}"] if known else []))
+    named = result.replace(source=without_credentials(work.job.task.input), output=work.job.name, told=notes)
     return {
         "input": work.source.as_data(),
         "output": output,

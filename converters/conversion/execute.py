@@ -80,7 +80,7 @@ def execute(
     result = result.replace(
         rows=plan.rows,
         dropped=plan.dropped,
-        notes=plan.notes,
+        told=plan.notes,
         provenance=draft,
         nbytes=sum(tensor.nbytes for tensor in tensors),
         timings=timings,

@@ -192,7 +192,7 @@ def left_out_notes(match: Match) -> Iterator[str]:
         more = f" (--entry {entries[0]} takes them)" if entries else ""
         yield f"left aside, since they are {kind}, not weights of the network: {_some(names)}{more}"
     if match.told:
-        yield f"dropped by --drop: {_some(match.told)}"
+        yield f"dropped as asked for: {_some(match.told)}"
 
 
 def shape_notes(match: Match, tensors: Mapping[str, Tensor]) -> Iterator[str]:

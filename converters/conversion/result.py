@@ -7,6 +7,7 @@ from types import MappingProxyType
 from typing import Any, NamedTuple
 
 from converters.mapping.network_info import NetworkInfo
+from converters.option_names import in_python
 from converters.record import Record
 from converters.shown import Shown
 
@@ -30,7 +31,8 @@ class Result(Shown, Record):
     """What a conversion did.
 
     ``rows`` say which tensor became which, ``dropped`` which tensors were left out, ``notes`` what a user of the output
-    must know, ``timings`` how many seconds each step took. ``output`` is None for a dry run. ``checked`` says that
+    must know (``told`` is the same with options as the command line spells them), ``timings`` how many seconds each
+    step took. ``output`` is None for a dry run. ``checked`` says that
     every tensor was read back and compared; ``verification`` is the `Verification`, where one was asked for. ``info``
     is None for a conversion by a mapping file, which knows names but no network.
 
@@ -44,13 +46,18 @@ class Result(Shown, Record):
     target: str
     rows: tuple[Any, ...] = ()
     dropped: tuple[str, ...] = ()
-    notes: tuple[str, ...] = ()
+    told: tuple[str, ...] = ()
     provenance: Mapping[str, Any] = MappingProxyType({})
     nbytes: int = 0
     timings: Mapping[str, float] = MappingProxyType({})
     checked: bool = False
     verification: Any = None
     hashes: Hashes | None = None
+
+    @property
+    def notes(self) -> tuple[str, ...]:
+        """What a user of the output must know, with options as keywords."""
+        return tuple(map(in_python, self.told))
 
     def lines(self) -> tuple[str, ...]:
         """Files; network and layouts; what was done."""
@@ -60,8 +67,8 @@ class Result(Shown, Record):
             done += f" in {sum(self.timings.values()):.2f} s{', checked' if self.checked else ''}"
         if self.verification is not None:
             done += f", {self.verification.verdict}"
-        if self.notes:
-            done += f"; .notes has {len(self.notes)}"
+        if self.told:
+            done += f"; .notes has {len(self.told)}"
         return (
             f"{self.source} -> {'nothing: a dry run' if self.output is None else self.output}",
             f"{network}{self.layout} -> {self.target}",
@@ -89,7 +96,7 @@ class Result(Shown, Record):
                 for row in self.rows
             ],
             "dropped": list(self.dropped),
-            "notes": list(self.notes),
+            "notes": list(self.told),
             "checked": self.checked,
             **({"verification": self.verification.as_data()} if self.verification is not None else {}),
             "timings": dict(self.timings),

@@ -682,7 +682,8 @@ def test_what_cannot_be_told_is_said(tmp_path, r2d):
         change="clip_length=32,conv1_temporal_kernel=5,conv1_temporal_stride=2",
     )
     result = convert(tmp_path / "x.pkl", tmp_path / "out.pth", source="vmz")
-    assert "--set stem_stride=" in result.notes[0]
+    assert "--set stem_stride=" in result.told[0]
+    assert 'settings={"stem_stride": ' in result.notes[0]
     told = convert(tmp_path / "x.pkl", tmp_path / "two.pth", source="vmz", settings={"stem_stride": 2})
     assert "own network has stem_stride = 1, and these weights need stem_stride = 2" in told.notes[0]
     assert any("assumed to be 2" in note for note in told.notes)

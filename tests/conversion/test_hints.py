@@ -105,7 +105,7 @@ def test_inflate_takes_the_head_and_drops_in_python(tmp_path: Path, monkeypatch:
     )
     assert done.info.classes == 51
     assert "net.queue" in done.dropped
-    assert "dropped by --drop: net.queue" in done.notes
+    assert "dropped as asked for: net.queue" in done.notes
 
 
 def test_inflate_has_every_option_that_it_may_advise(capsys: pytest.CaptureFixture[str]) -> None:

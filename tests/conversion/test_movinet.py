@@ -171,7 +171,7 @@ def test_averages_among_an_optimizers_slots_are_taken_on_request(checkpoint: Pat
     }
     source = write(tmp_path / "ckpt-2", arrays | averages)
     result = convert(source, tmp_path / "out.pth", source="movinet", to="native")
-    assert any("averages" in note and "(--entry average takes them)" in note for note in result.notes)
+    assert any("averages" in note and "(entry= average takes them)" in note for note in result.notes)
     convert(source, tmp_path / "average.pth", source="movinet", to="native", entry="average")
     plain, average = (load_model(tmp_path / name).state_dict() for name in ("out.pth", "average.pth"))
     assert torch.equal(average["head.bias"], plain["head.bias"] + 1)

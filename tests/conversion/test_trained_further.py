@@ -256,7 +256,7 @@ def test_a_training_run_comes_back_name_by_name(r2d_state, tmp_path, run):
         "left aside, since they are buffers of losses, not weights of the network: module.criterion.weight",
         "left aside, since they are buffers of metrics, not weights of the network: val_acc.tp",
         "left aside, since they are buffers of profilers, not weights of the network: module.net.layer1.total_ops",
-        "dropped by --drop: module.queue",
+        "dropped as asked for: module.queue",
     ):
         assert f"note: {text}\n" in done.stdout
     source = inspect(tmp_path / "there.pth").provenance["source"]

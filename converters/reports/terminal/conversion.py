@@ -51,7 +51,7 @@ def conversion_text(result: Result) -> str:
         names = fold_names(result.dropped)
         more = f" and {len(names) - MAX_NAMES} more" if len(names) > MAX_NAMES else ""
         lines.append(f"dropped by name: {', '.join(names[:MAX_NAMES])}{more}")
-    lines += [f"note: {note}" for note in result.notes]
+    lines += [f"note: {note}" for note in result.told]
     if result.output is None:
         lines.append("dry run: nothing written")
     else:
