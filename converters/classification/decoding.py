@@ -101,7 +101,7 @@ class Decoding:
             raise BadInput(f"has frames of {frame.width}x{frame.height} pixels", path=path)
         if self._pixels > MOST_PIXELS:
             raise Refused(
-                f"has more than {MOST_PIXELS >> 20:,} million pixels up to the last frame that is needed",
+                f"has more than {MOST_PIXELS // 10**6:,} million pixels up to the last frame that is needed",
                 path=path,
                 hint="cut out what the network is to see, or make the frames smaller",
             )

@@ -34,7 +34,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument("--fail-fast", action="store_true", help="start no further rows after a failure")
     parser.add_argument(
-        "--results", metavar="FILE", help="the file of results (default: MANIFEST's name.results.jsonl)"
+        "--results", metavar="FILE", help="the file of results (default: zoo.results.jsonl beside zoo.toml)"
     )
     parser.add_argument(
         "--memory", type=int, metavar="MB", default=0, help="memory limit of each process (default: none)"

@@ -33,14 +33,14 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         type=int,
         default=1,
         metavar="N",
-        help="average over N clips of the video (default: its middle)",
+        help="average over N clips of the video (default: one clip, from its middle)",
     )
     parser.add_argument("--top", type=int, default=5, metavar="N", help="classes to show (default: 5)")
     parser.add_argument(
         "--fps",
         type=float,
         metavar="N",
-        help="the video's frames a second, if the file is wrong (GIFs often are)",
+        help="the video's frames per second, if the file states a wrong rate (GIFs often do)",
     )
     parser.add_argument("--mean", metavar="FILE", help="the mean cube, for a network that subtracts one")
     network = parser.add_argument_group("network")

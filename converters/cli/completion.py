@@ -12,10 +12,10 @@ if TYPE_CHECKING:
 
 DESCRIPTION = """\
 Print a script that completes verbs, layouts, options and files in your shell.
-Load it where your shell starts."""
+Load it from your shell's start-up file, as the examples show."""
 
 EXAMPLES = (
-    'eval "$(convert completion bash)"           # in ~/.bashrc; zsh alike',
+    'eval "$(convert completion bash)"           # in ~/.bashrc; with zsh: ~/.zshrc',
     "convert completion fish > ~/.config/fish/completions/convert.fish",
 )
 

@@ -27,13 +27,13 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "output",
         metavar="OUT",
-        help=".pth, .safetensors, .onnx or the layout's own format; .pyth and .ckpt are wrapped as "
-        "PySlowFast's and Lightning's are (for a mean cube: .npy)",
+        help=".pth, .safetensors, .onnx, .pt2 or the layout's own format; a .pyth is wrapped as PySlowFast's "
+        "files are, a .ckpt as Lightning's (for a mean cube: .npy)",
     )
     add_options(parser.add_argument_group("input"), ReadOptions)
     add_options(parser.add_argument_group("network"), NetworkOptions)
     output = parser.add_argument_group("output")
-    output.add_argument("--to", metavar="LAYOUT", help="the output's layout (see `convert models`)")
+    output.add_argument("--to", metavar="LAYOUT", help="the output's layout (default: chosen by the source)")
     add_options(output, WriteOptions)
     output.add_argument(
         "--verify",
@@ -44,8 +44,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     graph.add_argument(
         "--graph",
         choices=("source", "target"),
-        help="of an .onnx: the source framework's network, which can be converted back (default), or the "
-        "network in PyTorch's operators, to deploy; a .pt2 (torch.export) is the latter",
+        help="what an .onnx holds: the source framework's network (default), or our PyTorch network, to deploy; "
+        "a .pt2 (torch.export) always holds the latter",
     )
     graph.add_argument(
         "--clip-size",
@@ -58,7 +58,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     mapping.add_argument("--mapping", metavar="FILE", help="convert by a mapping file of your own")
     mapping.add_argument("--reverse", action="store_true", help="apply the mapping from right to left")
     mapping.add_argument(
-        "--accept-unsure", action="store_true", help="use mapping rows still marked [unsure]"
+        "--accept-unsure",
+        action="store_true",
+        help="use the rows under [unsure] too, and drop the names in left_over",
     )
 
 

@@ -10,9 +10,9 @@ if TYPE_CHECKING:
     import argparse
 
 DESCRIPTION = """\
-Compare two checkpoints: tensors, and all else that two files of one format
-hold. Two layouts of one network are compared under canonical names, their
-tensors alone; the rest is named as not compared. Exit code 1 if they differ."""
+Compare two checkpoints. Two files of one format are compared in full. Two
+layouts of one network are compared by their tensors only, under canonical
+names; the rest is listed as not compared. Exit code 1 if they differ."""
 
 EXAMPLES = (
     "convert diff ircsn_152.pkl out.pth",

@@ -13,7 +13,7 @@ from .terminal import width
 if TYPE_CHECKING:
     import argparse
 
-DESCRIPTION = "Show the help of a verb, all sources, or what there is."
+DESCRIPTION = "Show the help of a verb, the list of sources, or an overview of all verbs."
 
 EXAMPLES = ("convert help verify", "convert help sources")
 

@@ -33,7 +33,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     network = parser.add_argument_group("network")
     network.add_argument("--variant", metavar="NAME", required=True, help="the 3D network, or a model of it")
     network.add_argument(
-        "--model", metavar="NAME", help="the model, if the layout has several of the network"
+        "--model", metavar="NAME", help="which model, if the layout has several of this network"
     )
     network.add_argument(
         "--inflate",

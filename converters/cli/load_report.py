@@ -12,10 +12,10 @@ if TYPE_CHECKING:
     import argparse
 
 DESCRIPTION = """\
-Say whether a file loads strictly into your own nn.Module, and what does not:
-what stays as it was initialised, what is unexpected, which shapes differ.
-This runs your code, the one that --module names; the file is read as data.
-Exit code 1 if it does not load strictly."""
+Say whether a file loads strictly into your own nn.Module. If not, list the
+tensors that are missing, those that are unexpected, and those whose shapes
+differ. This runs the code that --module names; the file is read as data.
+Exit code 1 if the file does not load strictly."""
 
 EXAMPLES = (
     "convert load-report out.pth --module my_project.models:build",
@@ -23,7 +23,7 @@ EXAMPLES = (
 )
 
 MODULE_HELP = (
-    "your own network, which a function without arguments makes; this runs your code, which may lie in the "
+    "a function without arguments that returns your network; this runs your code, which may be in the "
     "current folder"
 )
 

@@ -101,6 +101,8 @@ class _Parser(argparse.ArgumentParser):
         self.columns = width(sys.stdout)
         if self.description and self.columns < _Parser.columns:
             self.description = fill(" ".join(self.description.split()), self.columns)
+        usage = fill(self.format_usage(), self.columns, subsequent_indent=" " * 7, break_on_hyphens=False)
+        self.usage = usage.removeprefix("usage: ")
         codes = (fitted(line, self.columns) for line in EXIT_CODES.splitlines())
         return "\n".join((super().format_help(), *codes, ""))
 
@@ -143,7 +145,12 @@ def _parser(command: str, about: str, module_name: str) -> argparse.ArgumentPars
     report.add_argument("--quiet", action="store_true", help="print only errors")
     report.add_argument("--debug", action="store_true", help="print a traceback with an error")
     positionals = "".join(f" {_place(action)}" for action in parser._actions if not action.option_strings)
-    parser.usage = f"%(prog)s{positionals} [options]"
+    needed = "".join(
+        f" {action.option_strings[0]} {action.metavar}"
+        for action in parser._actions
+        if action.required and action.option_strings
+    )
+    parser.usage = f"%(prog)s{positionals}{needed} [options]"
     parser.set_defaults(run=module.run, command=command)
     return parser
 

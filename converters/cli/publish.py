@@ -20,7 +20,7 @@ _SETTINGS = ("settings",)
 """Those options of a conversion that this command takes."""
 
 DESCRIPTION = """\
-Publish a converted file under OpenMMLab's kind of name, name-<first 8 digits
+Publish a converted file under a name like OpenMMLab's, name-<first 8 digits
 of the SHA-256>.pth: strip training state, check the file, write a model card
 and SHA256SUMS. --push then puts all of it into a repository on the Hugging
 Face Hub. --check checks a folder of published files; it and its
@@ -55,7 +55,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--license",
         metavar="NAME",
         default="",
-        help="the licence of these weights, for the card (default: only that of a release that a hash proves)",
+        help="the licence of these weights, for the card (default: the release's, if a hash proves that they are it)",
     )
     parser.add_argument("--force", action="store_true", help="replace an existing file of that name")
     parser.add_argument(
