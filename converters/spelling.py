@@ -24,4 +24,4 @@ def did_you_mean(word: str, right: Iterable[str]) -> str:
 def did_you_mean_or_list(word: str, right: Iterable[str]) -> str:
     """As `did_you_mean`; where none is similar, the hint names them all in their order."""
     known = list(right)
-    return did_you_mean(word, known) or (f"there are {', '.join(known)}" if known else "there are none")
+    return did_you_mean(word, known) or (f"choose one of {', '.join(known)}" if known else "there are none")

@@ -73,7 +73,7 @@ class InputFile:
         if strays := [known for known in hashes if not any(known.fits(digests) for digests in files)]:
             return f"none of its files has the {TITLES[strays[0].kind]} {strays[0].digits[:SHORT]}..."
         if not all(any(known.fits(digests) for known in hashes) for digests in files):
-            return "has a file that none of the hashes is of"
+            return "has a file that matches none of the hashes"
         return ""
 
     def _digests(self, hashes: Sequence[Hash], *, apart: bool = False) -> list[dict[str, str]]:

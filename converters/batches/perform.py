@@ -148,7 +148,11 @@ def _is_current(earlier: JobResult, work: _Work) -> bool:
 def _require_digest(work: _Work) -> None:
     """Raise `BadInput` if the input does not have the hashes that the manifest demands."""
     if fault := work.source.misfit([parse_hash(text) for text in work.job.task.hash]):
-        raise BadInput(fault, path=work.job.task.input, hint="the file is damaged or a different one")
+        raise BadInput(
+            fault,
+            path=work.job.task.input,
+            hint="fetch the file again, or correct the hash if another file is meant",
+        )
 
 
 def _plan(job: Job) -> JobResult:

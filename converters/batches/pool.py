@@ -105,7 +105,10 @@ class _Pool:
         if not worker.ready:
             self._failed_starts += 1
             if self._failed_starts == FAILED_STARTS:
-                raise ConverterError(f"workers cannot start: {reason}", hint="is the memory limit too low?")
+                raise ConverterError(
+                    f"workers cannot start: {reason}",
+                    hint="the memory limit (--memory) may be too low: raise it",
+                )
         if worker.job is not None:
             error = ConverterError(reason, path=worker.job.name, hint="--resume tries again")
             yield Event("result", worker.job, result_of(worker.job, failure(error)))

@@ -103,7 +103,7 @@ class Decoding:
             raise Refused(
                 f"has more than {MOST_PIXELS // 10**6:,} million pixels up to the last frame that is needed",
                 path=path,
-                hint="cut out what the network is to see, or make the frames smaller",
+                hint="cut out the part to classify, or make the frames smaller",
             )
 
 

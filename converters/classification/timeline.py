@@ -103,9 +103,7 @@ def survey(container: Any, path: str) -> Timeline:
 def require_frames(frames: int, path: str) -> None:
     """Raise `Refused` for a video that is too long."""
     if frames > MOST_FRAMES:
-        raise Refused(
-            f"has more than {MOST_FRAMES:,} frames", path=path, hint="cut out what the network is to see"
-        )
+        raise Refused(f"has more than {MOST_FRAMES:,} frames", path=path, hint="cut out the part to classify")
 
 
 def _promised(

@@ -124,7 +124,7 @@ def write_seeded(path: str, family: str, name: str, seed: int, *, expected: str 
     if expected and digest(arrays) != expected:
         raise Refused(
             "the seeded weights differ on this machine, so the comparison would mean nothing",
-            hint="numpy's legacy generator or the platform's log function is another",
+            hint="numpy's legacy generator or the platform's log function gives other values",
         )
     tensors = [
         Tensor(blob, "float32", shapes[blob], Held(memoryview(array).cast("B")))

@@ -38,7 +38,7 @@ def preprocess(
     ``step``, resized, cropped, in the order of its channels, normalised. ``model`` is what `load_model` returns, or
     its ``preprocessing``. Frames are resized bilinearly without antialiasing, with half-pixel centres and without
     rounding; a project whose ``interpolation`` is not known may do it otherwise, and its logits then differ slightly.
-    A short side keeps the ratio, the long side rounded down.
+    Resizing the short side keeps the ratio; the long side is rounded down.
 
     ``fps`` are the frames' own frames per second: where the network's ``rate`` is known, frames are picked at that
     rate, otherwise every frame counts as one. ``start`` is the clip's first frame; by default the clip is the video's
@@ -96,14 +96,14 @@ def _video(frames: Any) -> torch.Tensor:
 
         array = numpy.asarray(frames)
         if array.dtype != numpy.uint8:
-            raise UsageError(f"frames are uint8 values from 0 to {PIXELS}, not {array.dtype}")
+            raise UsageError(f"frames must be uint8 values from 0 to {PIXELS}, not {array.dtype}")
         frames = torch.from_numpy(numpy.array(array) if not array.flags.writeable else array)
     if frames.dtype != torch.uint8:
         raise UsageError(
-            f"frames are uint8 values from 0 to {PIXELS}, not {frames.dtype}".replace("torch.", "")
+            f"frames must be uint8 values from 0 to {PIXELS}, not {frames.dtype}".replace("torch.", "")
         )
     if frames.dim() != 4 or frames.shape[3] != 3 or 0 in frames.shape:
-        raise UsageError(f"frames have the shape [T, H, W, 3], not {list(frames.shape)}")
+        raise UsageError(f"frames must have the shape [T, H, W, 3], not {list(frames.shape)}")
     video: torch.Tensor = frames.detach().cpu()
     return video
 
@@ -124,7 +124,7 @@ def positions(
     if start is None:
         start = max(0.0, (count - 1 - (length - 1) * step) // 2)
     if not 0 <= start < count:
-        raise UsageError(f"start is one of the {count} frames, not {start:g}")
+        raise UsageError(f"start must be one of the {count} frames, not {start:g}")
     exact = (start + place * step for place in range(length))
     places = [int(place) if wanted.spread else round(place) % count for place in exact]
     return [*places, *places[:: wanted.again_every]] if wanted.again_every else places
@@ -134,7 +134,7 @@ def require_rate(fps: float) -> None:
     """Raise `UsageError` for frames per second that no video has: with them a clip has no end, or no numbers."""
     fewest, most = RATES
     if not fewest <= fps <= most:
-        raise UsageError(f"fps must be above 0, from {fewest:g} to {most:.0f}, not {fps:g}")
+        raise UsageError(f"fps must be from {fewest:g} to {most:.0f}, not {fps:g}")
 
 
 def _frame(frame: torch.Tensor, wanted: ClipPreprocessing, whole: bool) -> torch.Tensor:

@@ -177,7 +177,7 @@ def _unfit(matched: Matched, tensors: Mapping[str, Tensor], path: str) -> Refuse
     mapping, count = matched.mapping, len(matched.faults)
     hint = "--json lists every fault"
     if all(fault.kind == "unused" for fault in matched.faults):
-        hint = "map what is unused, or name it under drop"
+        hint = "add rows for the unused names, or list them under drop"
     elif not match(mapping.reversed(), tensors).faults:
         side, way = (
             ("left", "leave --reverse out") if mapping.reverse else ("right", "convert it with --reverse")

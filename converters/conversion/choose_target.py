@@ -43,5 +43,5 @@ def _source_layout(match: Match, provenance: Mapping[str, Any] | None) -> Layout
             return table
     raise Refused(
         f"no source framework has {match.variant.title}",
-        hint="ONNX graphs are those of the source frameworks",
+        hint="an .onnx holds a source framework's network: write a .pth or .safetensors",
     )

@@ -85,7 +85,7 @@ def _choose_target(source: Identified, to: str | None, output_path: str, *, back
     target = choose_target(source.match, to, source.checkpoint.provenance)
     if not (target.storage.head_optional or source.match.sizes["classes"]):
         raise Refused(
-            f"{target.owner} files have a head",
+            f"has no head, which {target.owner} files must have",
             path=source.checkpoint.path,
             hint="choose another layout with --to",
         )

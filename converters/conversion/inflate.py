@@ -225,7 +225,7 @@ def _notes(rows: Iterable[Row], inflated: Match, source: NetworkInfo, variant: V
         counts[description] = counts.get(description, 0) + 1
     summary = ", ".join(f"{number} {description}" for description, number in counts.items())
     yield (
-        f"of {source.title}'s kernels {summary}, everything else was copied; the output initialises training and "
+        f"{source.title}'s kernels: {summary}; everything else was copied. The output initialises training and "
         "cannot be converted back"
     )
     if inflated.partial:
@@ -234,7 +234,7 @@ def _notes(rows: Iterable[Row], inflated: Match, source: NetworkInfo, variant: V
             "with strict=False"
         )
     elif not inflated.sizes["classes"] and source.classes:
-        yield f"{variant.title}'s head is another, so there is none in the output"
+        yield f"{variant.title}'s head is different, so the output has none"
 
 
 def _dropped(match: Match, rows: Iterable[Row]) -> tuple[str, ...]:

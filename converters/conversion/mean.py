@@ -107,10 +107,10 @@ def _read(file: SourceFile) -> tuple[Tensor, str]:
             raise pickled(file, short_name(npz.objects[0]))
         if set(arrays_in_file) != {"mean"}:
             raise BadInput(
-                "is not a mean: one array of that name was expected",
+                "is not a mean: a single array named 'mean' was expected",
                 path=file.path,
                 where=", ".join(list(arrays_in_file)[:3]) or "no arrays",
-                hint="a model becomes a .pth, a .safetensors or, with --to c3d-chainer, an .npz",
+                hint="to convert a model, write a .pth, a .safetensors or, with --to c3d-chainer, an .npz",
             )
         tensor, container = arrays_in_file["mean"], "numpy arrays (.npz)"
     elif kind in ("protobuf", "unknown", "text"):

@@ -49,8 +49,8 @@ def settings_apart(match: Match, target: LayoutTable, info: NetworkInfo) -> dict
 def settings_note(target: LayoutTable, apart: Mapping[str, Any], info: NetworkInfo) -> str:
     """What to change in the target's network for settings that no weight makes up for."""
     return (
-        f"{possessive(target.owner)} own network has {settings_text(apart)}, and these weights need "
-        f"{settings_text(info.settings, apart)}: no weight shows it, so change it there, or the outputs differ"
+        f"{possessive(target.owner)} own network has {settings_text(apart)}, but these weights need "
+        f"{settings_text(info.settings, apart)}: no weight shows this, so change it there, or the outputs will differ"
     )
 
 
@@ -59,8 +59,8 @@ def channels_note(match: Match, target: LayoutTable) -> Iterator[str]:
     taken, channels = target.support_for(match.variant.name).channels, match.sizes.get("channels")
     if taken and channels and channels != taken:
         yield (
-            f"{possessive(target.owner)} code has {taken} input channels, and these weights {channels}: change it "
-            "there, or they do not load"
+            f"{possessive(target.owner)} code has {taken} input channels, but these weights have {channels}: "
+            "change it there, or they will not load"
         )
 
 

@@ -396,4 +396,6 @@ def _holders(match: Match, info: NetworkInfo) -> str:
             match, table, info, _followed(match, info, settings_apart(match, table, info))[1]
         )
     ]
-    return f"layouts that can, for --to: {', '.join(holders)}" if holders else "no other layout can"
+    return (
+        f"layouts that can hold it (--to): {', '.join(holders)}" if holders else "no other layout can hold it"
+    )

@@ -104,7 +104,11 @@ def _refuse_other_network(checkpoint: Checkpoint, layout: LayoutTable) -> None:
         names = os.path.abspath(checkpoint.path).split(os.sep)
         for glob, what in layout.storage.other_files.items():
             if any(glob_matches(glob, name) for name in names):
-                raise Refused(f"is {what}", path=checkpoint.path, hint="no table has it")
+                raise Refused(
+                    f"is {what}",
+                    path=checkpoint.path,
+                    hint="it cannot be converted; `convert models` lists what can",
+                )
 
 
 def _refuse_needless_patterns(checkpoint: Checkpoint, request: _Request) -> None:

@@ -41,10 +41,10 @@ def refuse_unequal(plan: Plan, checkpoint: Checkpoint) -> None:
     for first, second in plan.equal:
         if not same_bytes(checkpoint.tensors[first], checkpoint.tensors[second]):
             raise Refused(
-                "two names of one tensor have different values",
+                "stores one tensor under two names, with different values",
                 path=checkpoint.path,
                 where=f"{first}, {second}",
-                hint="the file is damaged, or was changed under one of them",
+                hint="the file is damaged, or only one of the two was changed",
             )
 
 

@@ -154,7 +154,7 @@ class _Graph:
         small = record.test_clip
         asked = None if size is None else tuple(size)
         if dynamic and record.inputs != ("clip",):
-            raise UsageError("only networks that take one clip take any size", path=path)
+            raise UsageError("only networks with one clip as input can take any size", path=path)
         self.network = network
         self.size = asked or tuple(info.input.get("clip") or (small[2:] if small else ())) or None
         regions = any(name.startswith("roi_head") for name in network.state_dict())
@@ -251,7 +251,7 @@ def _difference(graph: _Graph, inputs: Sequence[Any], run: Any, draft: str, path
 def _not_exported(error: Exception, path: str, *, dynamic: bool) -> Refused:
     why = (str(error).strip().splitlines() or [""])[0][:200]
     return Refused(
-        f"PyTorch cannot make such a graph of it: {type(error).__name__}: {why}",
+        f"PyTorch cannot export this network: {type(error).__name__}: {why}",
         path=path,
         hint="leave --dynamic out" if dynamic else "",
     )

@@ -48,7 +48,7 @@ def open_remote(
     if address.scheme == "http" and address.digest is None and not is_loopback(address.url):
         raise UsageError(
             "http:// needs a hash, as the transfer is not protected",
-            hint="write #sha256= and its digits behind the address, or use https://",
+            hint="add #sha256= and its digits to the address, or use https://",
         )
     if not address.name:
         if address.scheme != "hf":

@@ -55,7 +55,7 @@ _SAFETENSORS_HEADER = 100_000_000
 
 _MINIDB = (b"!!PREDICTOR_DBREADER", b"!!META_NET_DEF")
 
-_DECOMPRESS = "decompress it first; `tar -xf` unpacks a .tar.gz and its like: then name what was inside"
+_DECOMPRESS = "decompress it first; `tar -xf` unpacks a .tar.gz or similar; then name the file inside"
 
 _DESCRIPTIONS = {
     "empty": ("is empty", "the download failed; fetch it again"),
@@ -63,7 +63,7 @@ _DESCRIPTIONS = {
     "git-lfs": ("is a git-lfs pointer, not a checkpoint", "run 'git lfs pull' to get the file itself"),
     "text": ("is a text file, not a checkpoint", "open it: it may be an error message from the download"),
     "zip": ("is a zip file", "a .pth of PyTorch 1.6 or later, or an archive to unpack first"),
-    "torch-legacy": ("is a PyTorch file of the format before 1.6", "it can be converted as it is"),
+    "torch-legacy": ("is a PyTorch file in the format used before 1.6", "it can be converted as it is"),
     "gzip": ("is compressed with gzip", _DECOMPRESS),
     "bzip2": ("is compressed with bzip2", _DECOMPRESS),
     "xz": ("is compressed with xz", _DECOMPRESS),

@@ -148,8 +148,8 @@ def _hint_without_head(
     try:
         match_file(layout, tensors, others, variant=variant, drop=drop)
     except Refused as error:
-        return "" if error.told.hint == NO_REMEDY else f"name no head; {error.told.hint}"
-    return "name no head: the file fits without"
+        return "" if error.told.hint == NO_REMEDY else f"leave --head out; {error.told.hint}"
+    return "leave --head out: the file fits without it"
 
 
 def find_match(

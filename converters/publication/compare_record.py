@@ -48,14 +48,14 @@ def compare_records(
         different += _of_source(claimed, ours.provenance, base)
     if different:
         raise Refused(
-            f"does not say of itself what {base} converts to says",
+            f"its record or settings are not those that converting {base} gives",
             path=staged.path,
             where="; ".join(different[:_SHOWN]),
-            hint="convert the source again; settings that no file shows are given with --set",
+            hint="convert the source again, with --set for settings that no file shows",
         )
     lines = _found(claimed, base)
     if claimed is not None and "mean_file" in _input(staged):
-        lines += ("the mean file is named on the record's word; the source does not hold it",)
+        lines += ("the mean file is named according to the record alone; the source does not hold it",)
     if claimed is not None and LABELS_FILE in _input(staged):
         lines += (f"the classes' names are those of `{_input(staged)[LABELS_FILE]}`, on the record's word",)
     return lines
@@ -99,12 +99,12 @@ def _of_source(claimed: Mapping[str, Any], ours: Mapping[str, Any], base: str) -
     given = _given(described)
     network["input"] = {name: value for name, value in described.items() if name not in given}
     if network != {**ours["network"], "input": _without(ours["network"]["input"], given - {"mean_file"})}:
-        yield "what its record says of the network is not so"
+        yield "its record describes the network wrongly"
     for name in _WRITTEN:
         if claimed.get(name) != ours.get(name):
             yield f"its record of what the conversion did ({name}) is another"
     if network["input"] == described and claimed["notes"] != ours["notes"]:
-        yield "its notes are others"
+        yield "its notes differ"
 
 
 def _fits(record: Mapping[str, Any], source: Mapping[str, Any]) -> bool:

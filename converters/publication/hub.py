@@ -35,7 +35,7 @@ def require_hub(repository: str) -> Any:
         return import_module("huggingface_hub")
     except ImportError:
         raise ConverterError(
-            "to publish on the Hub needs more packages",
+            "publishing on the Hub needs more packages",
             hint=install_hint("hub"),
         ) from None
 
@@ -63,7 +63,7 @@ def push(path: str, card: str, sha256: str, repository: str) -> str:
         raise _refusal(error, repository) from None
     stored = found[0].lfs.sha256 if found and found[0].lfs else ""
     if stored != sha256:
-        raise Refused(f"{repository} does not have it as it is here", path=path, hint="try again")
+        raise Refused(f"{repository} has a copy that differs from this file", path=path, hint="try again")
     return str(commit.commit_url)
 
 
@@ -104,5 +104,7 @@ def _refusal(error: Exception, repository: str) -> ConverterError:
     if token := os.environ.get("HF_TOKEN"):
         reason = reason.replace(token, "...")
     return Refused(
-        f"could not be published: {reason}", path=f"hf://{repository}", hint="the file is here; try again"
+        f"could not be published: {reason}",
+        path=f"hf://{repository}",
+        hint="the file is kept here; try again",
     )

@@ -61,7 +61,7 @@ def parse_address(text: str) -> Address:
     url = scheme + url[len(scheme) :]
     seen = without_credentials(url)
     if len(url) > _LONGEST or not url.isprintable() or " " in url:
-        raise BadInput("is not an address", path=seen[:200], hint="blanks are written %20")
+        raise BadInput("is not an address", path=seen[:200], hint="write spaces as %20")
     try:
         parts = urlsplit(url)
         host, _ = parts.hostname, parts.port

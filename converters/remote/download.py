@@ -79,14 +79,18 @@ def _download(source: Source, address: Address, cache: Cache) -> str:
         raise ConverterError(
             f"there is no room for its {source.size:,} bytes in the cache",
             path=address.shown,
-            hint=f"make room, or name another folder in {FOLDER}",
+            hint=f"make room, or set {FOLDER} to another folder",
         )
     with _part(cache, cache.part(address, source.version) if _resumable(source) else "") as part:
         _fill(part.file, source, address)
         for known in filter(None, (address.digest, source.digest)):
             if fault := _misfit(part.path, known):
                 part.file.truncate(0)
-                raise BadInput(fault, path=address.shown, hint="the file is damaged or a different one")
+                raise BadInput(
+                    fault,
+                    path=address.shown,
+                    hint="fetch the file again, or correct the hash if another file is meant",
+                )
         part.file.flush()
         os.fsync(part.file.fileno())
         return cache.keep(part.path, address, source.version, _digest_of(part.path, "sha256"))
@@ -192,7 +196,7 @@ def _incomplete(failure: Exception | None, done: int, size: int | None, address:
     return BadInput(
         f"is incomplete: {done:,}{of} bytes arrived",
         path=address.shown,
-        hint="try again; what has arrived is kept where the server can go on from it",
+        hint="try again; the part that arrived is kept if the server can resume",
     )
 
 

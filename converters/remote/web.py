@@ -119,7 +119,9 @@ class WebFile(Source):
         if scheme == "http" and url.startswith("https:"):
             raise self._wrong("is redirected from https to http, which is refused")
         if scheme == "http" and self._address.digest is None and not is_loopback(target):
-            raise self._wrong("is redirected to http of another machine, which needs a hash in the address")
+            raise self._wrong(
+                "is redirected to http:// on another machine, which needs a hash in the address"
+            )
         return target
 
     def _send(self, url: str, part: str) -> http.client.HTTPResponse:
@@ -204,7 +206,7 @@ class WebFile(Source):
     def _partial(self, response: http.client.HTTPResponse) -> tuple[int, int, int | None]:
         match = _PARTIAL.fullmatch(response.getheader("Content-Range", ""))
         if match is None:
-            raise self._wrong("answers with a range that says not which")
+            raise self._wrong("answers with a range without saying which bytes it holds")
         return int(match[1]), int(match[2]), int(match[3]) if match[3] != "*" else None
 
     def _require_range(self, response: http.client.HTTPResponse, start: int) -> None:

@@ -91,7 +91,7 @@ def _cards(rows: Sequence[Row]) -> str:
             (
                 "good" if done and verified == done else "",
                 "Verified",
-                f"{verified} of {done} ran in both networks",
+                f"both networks were run for {verified} of {done}",
             ),
             ("good" if done and checked == done else "", "Checked", f"{checked} of {done} were read back"),
         )

@@ -43,7 +43,7 @@ def classification_page(found: Classification) -> str:
         *map(_bar, found.likely),
         "</ol>",
         *(f"<p>{text(note[:1].upper() + note[1:])}.</p>" for note in found.notes),
-        *([] if found.named else ["<p>The file does not say what its classes are called.</p>"]),
+        *([] if found.named else ["<p>The checkpoint does not name its classes.</p>"]),
         "<h2>How</h2>",
         pairs(_rows(found)),
     ]

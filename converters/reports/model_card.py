@@ -232,7 +232,7 @@ def _licence_rows(network: NetworkInfo, facts: CardFacts) -> Iterator[tuple[str,
 
 def _accuracy_title(facts: CardFacts) -> str:
     whose = "of these weights" if facts.release_proved else "of the released file"
-    return f"Accuracy {whose}, as its authors report it"
+    return f"Accuracy {whose}, as reported by the authors"
 
 
 def _accuracy(facts: CardFacts) -> Iterator[tuple[str, str]]:

@@ -381,9 +381,9 @@ def _clip_text(described: Any) -> str:
 def _declared(verification: Verification) -> Iterator[str]:
     declared = verification.declared
     if not declared.notes:
-        yield "<p>Nothing known: it computes what the source’s network does.</p>"
+        yield "<p>No differences are known: it computes what the source’s network does.</p>"
         return
-    yield "<p>Whatever the weights are; this is not a fault of the conversion.</p>"
+    yield "<p>These differences hold for any weights; they are no fault of the conversion.</p>"
     yield _bullets(declared.notes)
     if declared.first:
         yield (
@@ -432,10 +432,10 @@ def _reproduce(verification: Verification, evidence: Evidence, command: Sequence
     else:
         install = installing("torch" if functional.source_network == REFERENCE else "torch,onnx")
     version = evidence.software["video-checkpoint-converters"]
-    yield "<p>With the same files in one folder, which <code>sha256sum -c</code> can check:</p>"
+    yield "<p>Put the same files in one folder; <code>sha256sum -c</code> checks them against this list:</p>"
     yield f"<pre>{sums}</pre>"
     line = text(" ".join(map(quote, command)))
-    yield f"<p>In a checkout of version {version} of this project, and then where the files are:</p>"
+    yield f"<p>In a checkout of version {version} of this project, and then in the folder with the files:</p>"
     yield f"<pre>{install}\n{line}</pre>"
     yield (
         "<p>The exit code is 0 if everything agrees and 1 if not. On another machine the last digits of the errors may "

@@ -106,7 +106,7 @@ def _orders_between(
             break
         rivals = [order for order in gains if gains[order] == gains[best] and order.axes != best.axes]
         if rivals and not best.keeps:
-            why = "is usual" if best.exchanges_channels else "keeps their sequence"
+            why = "is usual" if best.exchanges_channels else "keeps their order"
             notes.append(f"shapes cannot tell axes of equal size apart: {axes_text(best)} {why}")
         orders.append(best)
         sources, targets = _without_explained(best, sources, targets)

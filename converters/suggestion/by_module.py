@@ -27,7 +27,7 @@ BESIDE = 0.5
 """The share of a file's weights that must have vectors beside them for its order to tell modules, where the weights of
 both files are in one order."""
 
-_OPEN = "the order leaves its module open"
+_OPEN = "the order does not determine its module"
 
 
 class _RunPair(NamedTuple):

@@ -188,7 +188,7 @@ def _other_dtypes(
         if recorded.get(row.source) != expected.dtype:
             why = f"stored as {tensor.dtype}, not {expected.dtype}"
         elif not _equal(Cast(dtype=tensor.dtype).apply(Cast(dtype=expected.dtype).apply(tensor)), tensor):
-            why = f"its values are not cast from {expected.dtype}, as its record says"
+            why = f"its record says that it was cast from {expected.dtype}, but its values were not"
         else:
             continue
         yield ChangedTensor(row.target, canonical.get(row.target, row.target), why)

@@ -133,7 +133,7 @@ def _origin_faults(source: Identified, record: Mapping[str, Any]) -> Iterator[st
         return
     for name in sorted((expected.keys() | recorded.keys()) - {"lossy"}):
         if recorded.get(name) != expected.get(name):
-            yield f"another origin than the source is: {short_name(name)}"
+            yield f"an origin that does not match the source: {short_name(name)}"
 
 
 def _chain(record: Mapping[str, Any]) -> Iterator[Mapping[str, Any]]:

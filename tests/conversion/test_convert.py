@@ -685,7 +685,7 @@ def test_what_cannot_be_told_is_said(tmp_path, r2d):
     assert "--set stem_stride=" in result.told[0]
     assert 'settings={"stem_stride": ' in result.notes[0]
     told = convert(tmp_path / "x.pkl", tmp_path / "two.pth", source="vmz", settings={"stem_stride": 2})
-    assert "own network has stem_stride = 1, and these weights need stem_stride = 2" in told.notes[0]
+    assert "own network has stem_stride = 1, but these weights need stem_stride = 2" in told.notes[0]
     assert any("assumed to be 2" in note for note in told.notes)
     assert "no wrapper" in convert(r2d, tmp_path / "bare.pth", source="vmz", wrap=True).notes[0]
     with pytest.raises(UsageError, match="stem_stride must be a whole number from 1 to 64"):

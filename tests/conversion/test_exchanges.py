@@ -105,7 +105,7 @@ def test_a_target_that_shifts_by_its_segments_takes_no_others(told, need):
     match = match_file(load_layout("tsm"), layout_weights.shells("tsm", "tsm-r50"))
     info = network_info(match, None, requested=told)
     number = "its code has one number for segments and shift_div, which may be 4, 8, 16, 32 or 64"
-    with pytest.raises(Refused, match=f"{number}, and these weights need {need}"):
+    with pytest.raises(Refused, match=f"{number}, but these weights need {need}"):
         layout_weights.moved(layout_weights.shells("tsm", "tsm-r50"), match, info, load_layout("paddlevideo"))
 
 

@@ -193,7 +193,7 @@ def test_rgb_bn_inception_becomes_flows(tmp_path: Path, run) -> None:
     )
     assert stem["source"] == "conv1/7x7_s2/0"
     assert any(
-        "1 mean over input channels, 10 times, everything else was copied" in note for note in told["notes"]
+        "1 mean over input channels, 10 times; everything else was copied" in note for note in told["notes"]
     )
     state = torch.load(out, weights_only=True)
     flow = caffe_tables.target_tables()["mmaction/tsn_bninception_flow_ucf101"].keys
@@ -334,7 +334,7 @@ def test_the_slow_pathway_begins_with_a_frame_network(resnet, tmp_path: Path) ->
     assert any("load it with strict=False" in note for note in done.notes)
     done = inflate(path, tmp_path / "ava.pth", variant="AVA_SLOW_8x8_R50", to="pyslowfast")
     assert not any("projection" in row.target for row in done.rows)
-    assert any("head is another" in note for note in done.notes)
+    assert any("head is different" in note for note in done.notes)
 
 
 def test_convolutions_of_pyslowfast_without_a_time_axis(tmp_path: Path) -> None:

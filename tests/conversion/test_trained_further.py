@@ -164,7 +164,7 @@ def test_a_file_without_a_head(r2d, r2d_state, tmp_path, run):
     with torch.inference_mode():
         whole, features = load_model(r2d).end_points(clip), load_model(tmp_path / "out.pth")(clip)
     assert torch.equal(features, whole["pool"])
-    with pytest.raises(Refused, match="have a head"):
+    with pytest.raises(Refused, match="has no head"):
         convert(tmp_path / "in.pth", tmp_path / "out.pkl", to="vmz")
 
 

@@ -453,7 +453,7 @@ def test_models_that_compute_the_same_are_not_asked_for(tmp_path: Path) -> None:
 def test_padding_that_no_weight_shows_is_said(i3d_nl, tmp_path: Path) -> None:
     done = convert(i3d_nl[0], tmp_path / "out.pth", source="nonlocal", variant="8x8", to="pyslowfast")
     (note,) = (note for note in done.notes if "pool1_padding" in note)
-    assert "pool1_padding = 1, and these weights need pool1_padding = 0" in note
+    assert "pool1_padding = 1, but these weights need pool1_padding = 0" in note
     assert load_model(tmp_path / "out.pth").pool1.padding == (0, 0, 0)
     assert not convert(i3d_nl[0], tmp_path / "other.pth", source="slowfast").notes
 

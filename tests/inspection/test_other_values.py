@@ -155,7 +155,7 @@ def test_what_a_mapping_leaves_out_is_unused(run, tmp_path):
     assert done.returncode == 1
     assert "unused: odd" in done.stderr
     assert "(1 fault; 1 of 1 rows match)\n" in done.stderr
-    assert "hint: map what is unused, or name it under drop" in done.stderr
+    assert "hint: add rows for the unused names, or list them under drop" in done.stderr
     (tmp_path / "m.toml").write_text('[tensors]\n"a" = "b"\n"odd" = "odd"\n')
     done = run("a.safetensors", "b.pth", "--mapping", "m.toml")
     assert "dtype: odd (uint16, which is not converted)" in done.stderr

@@ -269,7 +269,7 @@ def test_a_checkpoint_of_several_files(zoo, tmp_path, monkeypatch):
     ]
     assert [result["state"] for result in done] == ["converted", "failed", "failed", "failed"]
     said = (
-        "has a file that none of the hashes is of",
+        "has a file that matches none of the hashes",
         "has 2 files, and there are 4 hashes",
         "of its 2 files together",
     )

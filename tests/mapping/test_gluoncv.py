@@ -131,7 +131,7 @@ def test_layouts_that_are_named_for_another_can_hold_the_settings_too(target: st
     info = network_info(match, None)
     with pytest.raises(Refused, match="cannot hold") as caught:
         make_plan(match, tensors, load_layout(target), info, eps=info.bn_eps)
-    holders = caught.value.told.hint.removeprefix("layouts that can, for --to: ").split(", ")
+    holders = caught.value.told.hint.removeprefix("layouts that can hold it (--to): ").split(", ")
     assert holders == ["native", "nonlocal", "nonlocal-affine", "pyslowfast", "slowfast"]
 
 
@@ -269,7 +269,7 @@ OWN_NAMES = {
     "maskrcnn0_mask0_conv0_bias": "a Mask R-CNN detector",
     "centernet0_conv4_bias": "a CenterNet detector",
     "deeplabv30__fcnhead0_hybridsequential0_conv1_weight": "a network for semantic segmentation",
-    "mobilepose0_conv4_weight": "a network for human poses",
+    "mobilepose0_conv4_weight": "a network for human pose estimation",
 }
 
 

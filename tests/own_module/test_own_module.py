@@ -73,7 +73,7 @@ def test_shapes_and_nearest_names_and_a_prefix(tmp_path: Path, capsys) -> None:
     assert code == 1
     assert "loads strictly: NO" in out
     assert "layer{1-4}.0.conv1.0.weight" in out
-    assert "are the same after 'module.' is taken off" in out
+    assert "are the same after 'module.' is removed" in out
 
 
 def test_counters_that_pytorch_fills_in_are_not_missing(tmp_path: Path) -> None:

@@ -53,7 +53,7 @@ FORGED = {
     "hash": (put("source", "sha256", value="0" * 64), "of another size, checksum or SHA-256"),
     "size": (put("source", "size", value=5), "of another size, checksum or SHA-256"),
     "checksum": (put("source", "crc32", "conv1_w", value="00000000"), "of another size, checksum or SHA-256"),
-    "notes": (put("notes", value=["verified by the authors"]), "its notes are others"),
+    "notes": (put("notes", value=["verified by the authors"]), "its notes differ"),
     "no network": (put("network", value=None), "licence is , should be Apache-2.0"),
     "no origin": (put("origin", value=None), "what the conversion did (origin)"),
     "dropped": (put("dropped", value=["a"]), "what the conversion did (dropped)"),
@@ -108,14 +108,14 @@ def test_a_chain_of_conversions(pair, tmp_path):
         tmp_path / "forged.safetensors",
         put("source", "converted_from", "size", value=1),
     )
-    with pytest.raises(Refused, match="does not say of itself"):
+    with pytest.raises(Refused, match="are not those that converting"):
         publish(other, source=source)
 
 
 def test_settings_of_the_user_are_said_again(pair, tmp_path, run):
     source, _ = pair
     convert(source, tmp_path / "net.pth", source="vmz", settings={"pool1": False})
-    with pytest.raises(Refused, match="does not say of itself") as caught:
+    with pytest.raises(Refused, match="are not those that converting") as caught:
         publish(tmp_path / "net.pth", source=source)
     assert "--set" in caught.value.told.hint
     assert run("publish", tmp_path / "net.pth", "--source", source, "--set", "pool1=off").returncode == 0
@@ -128,6 +128,6 @@ def test_a_file_without_a_record_has_the_settings_of_its_source(pair, tmp_path):
     assert "it has no record" in publish(tmp_path / "bare.pth", source=source).checks[1]
     convert(source, tmp_path / "strided.pth", source="vmz", settings={"stem_stride": 2})
     torch.save(torch.load(tmp_path / "strided.pth"), tmp_path / "bare.pth")
-    with pytest.raises(Refused, match="does not say of itself") as caught:
+    with pytest.raises(Refused, match="are not those that converting") as caught:
         publish(tmp_path / "bare.pth", source=source, settings={"stem_stride": 2})
     assert "stem_stride is 1, should be 2" in caught.value.where

@@ -68,7 +68,7 @@ def test_a_file_arrives_whole(how, web, served_folder, cache):
     ("path", "what"),
     [
         ("file/a.pth", "is redirected to file:, which is refused"),
-        (f"elsewhere/{NAME}", "is redirected to http of another machine, which needs a hash"),
+        (f"elsewhere/{NAME}", "is redirected to http:// on another machine, which needs a hash"),
         (f"short/{NAME}", "is incomplete: 100,000 of"),
         ("ranges/none.pth", "does not exist"),
         ("ranges/page.pth", "is a web page, not a checkpoint"),

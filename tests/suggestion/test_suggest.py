@@ -519,7 +519,7 @@ def test_the_command(run, tmp_path):
     first = (tmp_path / "map.toml").read_bytes()
     assert b'left_over = ["classes"]' in first
     assert b'drop = ["step"]' in first
-    assert "no weights in [from], dropped: step" in done.stdout
+    assert "not weights in [from], dropped: step" in done.stdout
     done = run("suggest", "a.pth", "b.pth", "-o", "map.toml")
     assert (done.returncode, "the output exists already" in done.stderr) == (1, True)
     done = run("suggest", "a.pth", "b.pth", "-o", "map.toml", "--force", "--json", "--no-values")

@@ -221,7 +221,9 @@ def test_what_the_record_has_is_said_in_words(tmp_path: Path, monkeypatch) -> No
         "classes 2 instead of": lambda record: record["network"].update(classes=2),
         "nothing of the network": lambda record: record.pop("network"),
         "no origin": lambda record: record.pop("origin"),
-        "another origin than the source is: dtype": lambda record: record["origin"].update(dtype="float16"),
+        "an origin that does not match the source: dtype": lambda record: record["origin"].update(
+            dtype="float16"
+        ),
         "source's scope x instead of": lambda record: record["source"].update(scope="x"),
         "mapping's network x": lambda record: record["mapping"].update(network="x"),
         "another file than the source": lambda record: record["source"].update(size=2),

@@ -48,7 +48,7 @@ class ShiftVariance(Elementwise, Reversible):
             if not self.undoing and (shifted < 0).any():
                 raise Refused(
                     f"{name}: a variance of {values.min():g} would become negative by {self.amount:+g}",
-                    hint="its layout's batch-norm eps is too large for these weights",
+                    hint="the target's batch-norm eps is too large for these weights: choose another target",
                 )
             return shifted
 

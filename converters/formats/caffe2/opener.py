@@ -70,7 +70,7 @@ def _open_nets(file: SourceFile) -> Checkpoint:
         raise BadInput(
             "describes a network only",
             path=file.path,
-            hint="its weights are in an init_net.pb; put it beside",
+            hint="its weights are in an init_net.pb; put that beside this file",
         )
     return _checkpoint((file,), net, None)
 

@@ -155,5 +155,5 @@ def _twice(file: SourceFile, name: str, how: str) -> BadInput:
     return BadInput(
         f"has the name {short_name(name)} twice, {how}",
         path=file.path,
-        hint="only one of the two could be used",
+        hint="only one of the two can be used: save the file with that one",
     )

@@ -146,7 +146,7 @@ _FOLDERS = (
         signs=((Entry(_CHECKPOINT), Entry(r"MLmodel")),),
     ),
     Kind(
-        "is a model of MLflow without a file that is known",
+        "is a model of MLflow without a file of a known kind",
         "name the file that `flavors` in its MLmodel names",
         signs=((Entry(r"MLmodel"),),),
     ),
@@ -250,7 +250,7 @@ _FOLDERS = (
     ),
     Kind(
         "is a model of TensorFlow.js, which is not read",
-        "turn it back with tensorflowjs_converter, and convert what that writes",
+        "convert it back with tensorflowjs_converter, and convert the result here",
         signs=((Entry(r"group\d+-shard\d+of\d+(\.bin)?"),), (Within(rb'"weightsManifest"'),)),
     ),
     Kind(
@@ -311,7 +311,7 @@ _TENSORFLOW = (
     ),
     Kind(
         "is the graph of a TensorFlow SavedModel, without weights",
-        "call it saved_model.pb, and name the folder with it and with variables/",
+        "rename it to saved_model.pb, and name the folder with it and with variables/",
         signs=((Head(rb"\x08\x01\x12%s\n%s[\x12\x1a\x22\x2a\x32]" % (_VARINT, _VARINT)),),),
     ),
     Kind(
@@ -347,7 +347,7 @@ _JAX_AND_OTHERS = (
         ),
     ),
     Kind(
-        "holds tensors of PaddlePaddle one behind the other, without their names, as an inference model has them",
+        "holds tensors of PaddlePaddle one after the other, without their names, as in an inference model",
         "convert the .pdparams that it was exported from",
         signs=(
             (Head(rb"\0{4}(?:\0{8}){1,2}\0{0,4}[\x02-\x40]\0{3}\x08[\x00-\x20]\x10"),),
@@ -478,7 +478,7 @@ _JAX_AND_OTHERS = (
 _NO_CHECKPOINTS = (
     Kind(
         "is the index of a checkpoint in parts, under another name",
-        "call it NAME.index.json, and put the parts beside it",
+        "rename it to NAME.index.json, and put the parts beside it",
         signs=((Head(rb"\s*\{"), Within(rb'"weight_map"\s*:'), _NO_INDEX),),
     ),
     Kind(
@@ -503,19 +503,19 @@ _NO_CHECKPOINTS = (
     ),
     Kind(
         "is JSON, not a checkpoint",
-        "settings or a log: the weights are in another file",
+        "it may be settings or a log; the weights are in another file",
         signs=(
             (Head(rb"\s*[\[{]\s*(?:[\[{\"]|[\]}]\s*\Z)"), Name(r"(?<!\.index)\.json$")),
             (Whole(rb"\s*\{\s*\"[^\0]*\}\s*"), _NO_INDEX),
         ),
     ),
     Kind(
-        "is a download that has not ended",
-        "let the download end, or fetch the file again",
+        "is an unfinished download",
+        "let the download finish, or fetch the file again",
         signs=((Name(r"\.(part|partial|crdownload|download|aria2|incomplete|tmp\.\d+)$"),),),
     ),
     Kind(
-        "begins with zeros only: it was set aside by a download, and not filled",
+        "begins with nothing but zeros: a download reserved its space and did not fill it",
         "fetch the file again",
         signs=((Head(rb"\0{512}"),),),
     ),

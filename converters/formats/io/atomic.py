@@ -196,7 +196,7 @@ def _ready_folder(*targets: str, force: bool) -> OutputFolder:
     restored = remove_dead(targets[0])
     for target in targets:
         if restored and not force and os.path.lexists(target):
-            raise _exists(target, "exists already, put back after a run that was killed while it replaced it")
+            raise _exists(target, "exists already, restored after a run that was killed while replacing it")
         refuse_output(target, force=force)
     with _errors_of(targets[0]):
         return OutputFolder(os.path.dirname(targets[0]))

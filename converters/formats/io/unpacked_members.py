@@ -70,7 +70,7 @@ class _Unpacked(SourceFile):
                 f"inflates {member.packed:,} bytes to {member.size:,}",
                 path=file.path,
                 where=short_name(member.name),
-                hint="weights do not shrink so: do not trust it, or unpack it yourself",
+                hint="weights do not compress that well: do not trust it, or unpack it yourself",
             )
         self.path, self.size = file.path, member.size
         self._buffer = memoryview(bytearray(CHUNK))

@@ -49,7 +49,7 @@ def read_records(file: SourceFile) -> dict[str, ZipRecord]:
         raise BadInput(
             f"inflates {packed:,} bytes to {inflated:,}",
             path=file.path,
-            hint="weights do not shrink so: do not trust it; if you do, unpack it, and pack it again with zip -0",
+            hint="weights do not compress that well: do not trust it; if you do, unpack it and pack it with zip -0",
         )
     return {
         name: ZipRecord(member.offset, member.size, member.crc)

@@ -152,7 +152,7 @@ def nested(tensors: Iterable[Tensor], slash_keys: Sequence[str]) -> Tree:
 
 def _both(name: str) -> Refused:
     return Refused(
-        "is a name twice, or an array and a dictionary at once",
+        "occurs twice, or names both an array and a dictionary",
         where=short_name(name),
         hint="choose another name",
     )

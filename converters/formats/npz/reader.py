@@ -102,7 +102,7 @@ def read_npz(file: SourceFile, *, checksum: bool = True) -> NpzFile:
                 "has an array twice, with and without .npy",
                 path=file.path,
                 where=short_name(name),
-                hint="only one of the two could be used: take the other out",
+                hint="only one of the two can be used: remove the other",
             )
         head = _head(file, member)
         header = parse_header(file, head, member.size, member.name)
@@ -122,7 +122,7 @@ def read_npz(file: SourceFile, *, checksum: bool = True) -> NpzFile:
                     f"inflates {member.packed:,} bytes to {size:,}, which its order of axes would have held at once",
                     path=file.path,
                     where=f"array {short_name(name)}",
-                    hint="weights do not shrink so: do not trust it, or save it with numpy.ascontiguousarray",
+                    hint="weights do not compress that well: do not trust it, or save it with numpy.ascontiguousarray",
                 )
             data = Inflated(file, member, header.length)
         elif checksum:
@@ -190,7 +190,7 @@ def read_npy(file: SourceFile) -> Tensor:
         raise BadInput(
             f"has elements of type {short_name(header.descr)}, which are not read",
             path=file.path,
-            hint="numbers are; save it as an array of float32",
+            hint="only numbers are read; save it as an array of float32",
         )
     data = FileBytes(file, header.length, file.size - header.length)
     return Tensor("array", header.dtype, header.shape, _ordered(data, header))

@@ -183,7 +183,7 @@ class TensorReader:
             _whole(entries.get(key, ""), other) for key, other in (("offset", 0), ("length", nbytes))
         )
         if offset is None or length is None:
-            raise self._bad("has external data at no place", name)
+            raise self._bad("has external data without a valid place", name)
         self._check_size(name, length, nbytes)
         if location not in self.external:
             if len(self.external) == _FILES:

@@ -134,7 +134,7 @@ def _weights(file: SourceFile, value: object) -> tuple[dict[str, object], dict[s
     chosen = [name for name in inner if name in WEIGHTS] or list(inner)
     if len(chosen) > 1:
         raise Refused(
-            f"holds {len(chosen)} state dicts, and any may be meant",
+            f"holds {len(chosen)} state dicts, and it is not clear which is meant",
             path=file.path,
             where=", ".join(map(short_name, chosen[:8])),
             hint="load it with paddle.load, and save one of them alone with paddle.save",

@@ -431,7 +431,9 @@ def put(target: object, key: object, value: object) -> None:
         from .keys import key_text
 
         name = short_name(key_text(key))
-        raise PickleError(f"has the name {name} twice", "only one of the two could be used")
+        raise PickleError(
+            f"has the name {name} twice", "only one of the two can be used: save the file with that one"
+        )
     target[key] = value
 
 

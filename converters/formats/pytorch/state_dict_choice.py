@@ -70,7 +70,7 @@ def choose(file: SourceFile, entries: Mapping[str, object], entry: str | None) -
         return State(entries=entries)
     if len(choices) > 1:
         raise Refused(
-            f"holds {len(choices)} state dicts, and any may be meant",
+            f"holds {len(choices)} state dicts, and it is not clear which is meant",
             path=file.path,
             where=_names(choices),
             hint=f"say which with --entry, such as --entry {'.'.join(choices[0])}",

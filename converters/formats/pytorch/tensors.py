@@ -202,7 +202,7 @@ def named(file: SourceFile, entries: dict[object, object]) -> dict[str, object]:
             raise BadInput(
                 f"has the name {short_name(name)} twice",
                 path=file.path,
-                hint="only one of the two could be used",
+                hint="only one of the two can be used: save the file with that one",
             )
         named[name] = value
     return named

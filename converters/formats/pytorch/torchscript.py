@@ -101,7 +101,7 @@ def parameters(file: SourceFile, value: object) -> dict[object, object]:
         raise BadInput(
             "is a TorchScript file without parameters: it was frozen, so its weights are constants of its code",
             path=file.path,
-            hint="a state dict, or the file from before torch.jit.freeze, is needed",
+            hint="use a state dict, or the file from before torch.jit.freeze",
         )
     return tensors
 

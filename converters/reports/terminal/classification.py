@@ -22,7 +22,7 @@ def classification_text(found: Classification) -> str:
                 []
                 if found.named
                 else [
-                    "the file does not say what its classes are called: `convert IN OUT --labels FILE` names them"
+                    "the checkpoint does not name its classes: `convert IN OUT --labels FILE` adds their names"
                 ]
             ),
         ]

@@ -79,7 +79,7 @@ def _content_line(inspection: Inspection) -> str:
     """How much is in the file, and what shows it."""
     counts = [counted(len(inspection.tensors), "tensor")]
     if dropped := [name for name in inspection.dropped if name not in inspection.others]:
-        counts.append(f"{len(dropped)} of them no weights")
+        counts.append(f"{len(dropped)} of them not weights")
     if inspection.unconverted:
         counts.append(f"{counted(len(inspection.unconverted), 'tensor')} that cannot be converted")
     if others := _not_tensors(inspection):
@@ -175,7 +175,7 @@ def _mapping_lines(matched: Matched) -> Iterator[str]:
         "rows match"
     )
     if matched.open_points:
-        yield f"  {counted(matched.open_points, 'point')} in it not yet confirmed"
+        yield f"  {matched.open_points} of its rows and names are not confirmed yet"
     for fault in matched.faults:
         yield f"  {fault}"
 

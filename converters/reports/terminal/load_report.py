@@ -33,15 +33,15 @@ def _lines(report: LoadReport) -> Iterator[str]:
         yield f"shapes      {len(report.shapes)} differ"
         yield from _most([f"  {shapes_text(row)}" for row in report.shapes])
     if report.nearest:
-        yield "nearest     names of the same shape, module's and file's"
+        yield "nearest     most similar names of the same shape, module: file"
         near: dict[str, list[str]] = {}
         for missing, unexpected in report.nearest.items():
             near.setdefault(_without_numbers(missing), [missing, unexpected])
         yield from _most([f"  {missing}: {unexpected}" for missing, unexpected in near.values()])
     if report.prefix.startswith("-"):
-        yield f"hint        the names are the same after {report.prefix[1:]!r} is put before each of the file's"
+        yield f"hint        the names are the same after {report.prefix[1:]!r} is added in front of each of the file's"
     elif report.prefix:
-        yield f"hint        the names are the same after {report.prefix!r} is taken off each of the file's"
+        yield f"hint        the names are the same after {report.prefix!r} is removed from each of the file's"
     if report.error:
         yield f"PyTorch     {report.error}"
 

@@ -21,7 +21,7 @@ def suggestion_text(suggestion: Suggestion) -> str:
             lines.append(f"left over in [{side}]: {', '.join(fold_names(names))}")
     for side, names in zip(("from", "to"), suggestion.dropped, strict=True):
         if names:
-            lines.append(f"no weights in [{side}], dropped: {', '.join(fold_names(names))}")
+            lines.append(f"not weights in [{side}], dropped: {', '.join(fold_names(names))}")
     lines += [f"note: {note}" for note in suggestion.notes]
     if suggestion.unsure:
         lines.append(

@@ -325,7 +325,7 @@ FILES: dict[str, tuple[str, dict[str, bytes]]] = {
         },
     ),
     "has not ended": (
-        "let the download end",
+        "let the download finish",
         {"m.pth.part": zipped("a")[:40], "m.crdownload": b"PK\3\4", "m.pth.aria2": b"\0\1\0\0"},
     ),
     "zeros": ("fetch the file again", {"m.pth": bytes(4096), "m.bin": bytes(700) + b"\1" * 600}),

@@ -151,8 +151,8 @@ def test_external_data_elsewhere_are_never_opened(location: str, tmp_path: Path)
     [
         ({"offset": 90}, "ends early: 96 bytes needed at offset 90"),
         ({"length": 92}, "has 92 bytes of values where the shape needs 96"),
-        ({"offset": "-4"}, "has external data at no place"),
-        ({"offset": "4" * 30}, "has external data at no place"),
+        ({"offset": "-4"}, "has external data without a valid place"),
+        ({"offset": "4" * 30}, "has external data without a valid place"),
     ],
 )
 def test_external_data_that_are_not_there(entries: dict, text: str, tmp_path: Path) -> None:

@@ -231,7 +231,7 @@ def test_a_state_dict_in_a_sequence_or_a_user_dict_is_found(tmp_path, value, wra
 
 
 def test_two_state_dicts_in_a_tuple_are_asked_for(tmp_path):
-    with pytest.raises(Refused, match="any may be meant") as caught:
+    with pytest.raises(Refused, match="not clear which is meant") as caught:
         read(tmp_path, (marked(1), marked(2)))
     assert 'entry="0"' in caught.value.hint
     assert read(tmp_path, (marked(1), marked(2)), entry="1").weight == 2
