@@ -20,6 +20,7 @@ from dataclasses import dataclass, replace
 from fnmatch import fnmatchcase
 from itertools import groupby
 from math import prod
+from multiprocessing import get_context
 from time import perf_counter
 from typing import TYPE_CHECKING, NoReturn
 
@@ -29,6 +30,7 @@ REPOSITORY = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
 sys.path.insert(0, REPOSITORY)
 
 from converters import convert, verify  # noqa: E402
+from converters.batches.run import processors  # noqa: E402
 from converters.errors import ConverterError, Refused  # noqa: E402
 from converters.formats.format import Content  # noqa: E402
 from converters.formats.io.atomic import replacing_all  # noqa: E402
@@ -179,6 +181,33 @@ def smallest(candidates: Sequence[Case]) -> Iterator[Case]:
         yield replace(candidates[place], targets=targets)
 
 
+def check_all(chosen: Sequence[Case], device: str, jobs: int) -> int:
+    """Check the cases in so many processes, which share the processors; returns how many pairs failed."""
+    if jobs == 1:
+        return check_some(chosen, device)
+    os.environ["OMP_NUM_THREADS"] = str(max(1, processors() // jobs))  # PyTorch is imported later
+    context = get_context("fork")
+    counts = context.SimpleQueue()
+    workers = [
+        context.Process(
+            target=lambda place: counts.put(check_some(chosen[place::jobs], device)), args=(place,)
+        )
+        for place in range(jobs)
+    ]
+    for worker in workers:
+        worker.start()
+    for worker in workers:
+        worker.join()
+    broken = sum(worker.exitcode != 0 for worker in workers)
+    return broken + sum(counts.get() for _ in range(jobs - broken))
+
+
+def check_some(chosen: Sequence[Case], device: str) -> int:
+    """Check the cases one after the other; returns how many pairs failed."""
+    with tempfile.TemporaryDirectory(prefix="parity-") as folder:
+        return sum(check_case(case, folder, device) for case in chosen)
+
+
 def check_case(case: Case, folder: str, device: str) -> int:
     """Convert and verify one case to each of its targets, a line for each; returns how many failed."""
     source = os.path.join(folder, f"source{usual_suffix(case.layout.format)}")
@@ -236,13 +265,17 @@ def main(arguments: Sequence[str] | None = None) -> int:
         "--smallest", action="store_true", help="one network for each family, source and layout"
     )
     parser.add_argument("--device", default="cpu", help="where the outputs run: cpu, cuda or auto")
+    parser.add_argument(
+        "--jobs", type=int, metavar="N", default=processors(), help="processes (default: one a processor)"
+    )
     options = parser.parse_args(arguments)
+    if options.jobs < 1:
+        parser.error("--jobs must be at least 1")
     selected = list(cases(options.only or ["*"]))
     if not selected:
         parser.error(f"no network is called {' or '.join(options.only)}")
-    with tempfile.TemporaryDirectory(prefix="parity-") as folder:
-        chosen = smallest(selected) if options.smallest else selected
-        failed = sum(check_case(case, folder, options.device) for case in chosen)
+    chosen = list(smallest(selected)) if options.smallest else selected
+    failed = check_all(chosen, options.device, min(options.jobs, len(chosen)))
     print(f"{failed} failed" if failed else "all agree")
     return 1 if failed else 0
 

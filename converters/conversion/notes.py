@@ -87,7 +87,7 @@ def fixed_settings(match: Match, target: LayoutTable, info: NetworkInfo, apart: 
         fixed = [
             name for name in support.one_number.settings if info.settings[name] not in unset.get(name, ())
         ]
-        has = f"its {one_number_text(support.one_number)}, and"
+        has = f"its {one_number_text(support.one_number)}, but"
     return f"{has} these weights need {settings_text(info.settings, fixed)}" if fixed else ""
 
 

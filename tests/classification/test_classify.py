@@ -345,7 +345,7 @@ def test_the_command(tmp_path, video, zoo, run, monkeypatch):
     page = (tmp_path / "<b>.html").read_text()
     assert page.count("data:image/jpeg;base64,") == 8
     assert "<script" not in page
-    assert "The file does not say what its classes are called" in page
+    assert "The checkpoint does not name its classes" in page
     assert (
         run("classify", source, video, "--html", "<b>.html").returncode == 1
     )  # exists: refused before any work

@@ -119,7 +119,7 @@ def test_segments_that_a_group_is_one_of_so_many_parts_of_are_taken(told):
         info := network_info(match, None, requested=told),
         eps=info.bn_eps,
     )
-    assert any("only for clips of as many frames" in note for note in plan.notes)
+    assert any("only for clips of shift_div frames" in note for note in plan.notes)
 
 
 @pytest.mark.parametrize("value", [0, 1, "sideways"])

@@ -27,7 +27,7 @@ SAID += (
     "holds 4 checkpoints",
     "name the file inside",
     "holds the state of an optimizer",
-    "one behind the other",
+    "one after the other",
     "several checkpoints",
     "inference model of PaddlePaddle",
 )

@@ -294,7 +294,7 @@ def test_a_head_of_two_layers_is_not_advised_in_a_circle(
     for one in said:
         with pytest.raises(Refused) as caught:
             recognized(tensors, "torchvision", **one)
-        assert "--head" not in caught.value.told.hint
+        assert "--head" not in caught.value.told.hint.replace("leave --head out", "")
     with pytest.raises(Refused) as caught:
         recognized(tensors, "torchvision")
     patterns = re.findall(r"--drop '([^']+)'", caught.value.told.hint)

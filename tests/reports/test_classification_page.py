@@ -48,8 +48,8 @@ def test_all_text_is_escaped_and_nothing_else_is_loaded():
     assert page.count("<img ") == page.count('src="data:image/jpeg;base64,') == 8
     assert 'style="width: 75.00%"' in page
     assert "the mean of 2 clips of 64 frames of 224x224" in page
-    assert "The file does not say" not in page
-    assert "The file does not say" in classification_page(found(named=False, pictures=()))
+    assert "The checkpoint does not name" not in page
+    assert "The checkpoint does not name" in classification_page(found(named=False, pictures=()))
     note = "the file ends early: 3 of 9 frames"
     assert "<p>The file ends early: 3 of 9 frames.</p>" in classification_page(found(notes=(note,)))
     assert note in classification_text(found(notes=(note,))).splitlines()
@@ -60,7 +60,7 @@ def test_the_text():
     assert lines[0].endswith(".mp4: 300 frames, 25 a second")
     assert lines[1] == "I3D (i3d), 400 classes: 64 frames of 224x224, from frame 7"
     assert lines[2] == "  0.750  class </p> 0"
-    assert lines[-1].startswith("the file does not say what its classes are called: `convert ")
+    assert lines[-1].startswith("the checkpoint does not name its classes: `convert ")
     assert found().as_data()["likely"][0] == {"label": "class </p> 0", "number": 0, "probability": 0.75}
 
 

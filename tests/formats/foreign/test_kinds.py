@@ -324,7 +324,7 @@ FILES: dict[str, tuple[str, dict[str, bytes]]] = {
             "a.pth": b'{"lr": 0.1}',
         },
     ),
-    "has not ended": (
+    "an unfinished download": (
         "let the download finish",
         {"m.pth.part": zipped("a")[:40], "m.crdownload": b"PK\3\4", "m.pth.aria2": b"\0\1\0\0"},
     ),

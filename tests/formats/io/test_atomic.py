@@ -641,7 +641,7 @@ def test_a_dead_run_of_a_set_is_removed_by_the_next(tmp_path, there):
         (tmp_path / name if name in there else dead / name).write_bytes(b"dead")
     what = "the output exists already"
     if there != SET:
-        what += ", put back after a run that was killed while it replaced it"
+        what += ", restored after a run that was killed while replacing it"
     with pytest.raises(Refused, match=what):
         write_set(tmp_path, b"new")
     assert contents(tmp_path) == dict.fromkeys(SET, b"dead" if there == SET else b"old")

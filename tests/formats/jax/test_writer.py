@@ -140,9 +140,9 @@ def test_names_become_dictionaries_again():
 @pytest.mark.parametrize(
     ("names", "message"),
     [
-        (["a", "a/b"], "an array and a dictionary at once"),
-        (["a/b", "a"], "an array and a dictionary at once"),
-        (["a/b", "a/b"], "a name twice"),
+        (["a", "a/b"], "names both an array and a dictionary"),
+        (["a/b", "a"], "names both an array and a dictionary"),
+        (["a/b", "a/b"], "occurs twice"),
         (["/".join("x" * 80)], "more than 64 deep"),
     ],
 )

@@ -198,8 +198,8 @@ def test_nothing_runs(tmp_path: Path, name: str, place: str, protocol: int) -> N
     ("name", "message"),
     [
         ("state.pdopt", "state of an optimizer.*pdparams beside it"),
-        ("binary.pdparams", "one behind the other"),
-        ("inference.pdiparams", "one behind the other"),
+        ("binary.pdparams", "one after the other"),
+        ("inference.pdiparams", "one after the other"),
     ],
 )
 def test_other_files_of_paddle_are_named(name: str, message: str) -> None:
