@@ -103,7 +103,7 @@ def opened(path: str) -> Iterator[Any]:
         raise BadInput(
             f"cannot be read as a video: {reason}",
             path=path,
-            hint="videos, GIFs and folders of pictures are read",
+            hint="name the network first, then a video, a GIF or a folder of pictures",
         ) from None
 
 
@@ -123,6 +123,6 @@ def _require_av() -> Any:
         import av
         import av.error
     except ImportError:
-        raise ConverterError("reading videos needs PyAV", hint=install_hint("video")) from None
+        raise ConverterError("reading videos needs PyAV", hint=install_hint("torch,video")) from None
     av.logging.set_level(av.logging.PANIC)
     return av

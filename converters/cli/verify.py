@@ -18,8 +18,8 @@ DESCRIPTION = """\
 Prove a conversion on your own files. The inverse mapping must give the
 source's bytes back, and the source framework's network (run by onnxruntime)
 must compute what the output's network computes, block by block. Exit code 1
-if anything differs. If no network can run, the verdict is "bytes only", with
-exit code 0: see --require."""
+if anything differs. If no network of the source is known, the verdict is
+"bytes only", with exit code 0: see --require."""
 
 EXAMPLES = (
     "convert verify ircsn_152.pkl out.pth --html proof.html",
@@ -52,7 +52,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     output_require.add_argument(
         "--require",
         choices=("exact", "functional"),
-        help="exact (default): bytes are enough if no network can run; functional: the exit code is then 1",
+        help="exact (default): bytes are enough if the source has no known network; functional: they give exit code 1",
     )
     network.add_argument("--seed", type=int, default=0, metavar="N", help="seed of the noise (default: 0)")
     output = parser.add_argument_group("output")

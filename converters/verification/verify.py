@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING
 from converters.conversion.identify import UserHints, identify
 from converters.conversion.recognize import recognize
 from converters.errors import Refused, UsageError
+from converters.formats.io.atomic import same_file
 from converters.formats.open import open_checkpoint
 from converters.lazy_module import LazyModule
 from converters.mapping.match import without_head
@@ -81,6 +82,12 @@ def verify(
         raise UsageError(f"unknown device {device!r}", hint="one of cpu, cuda, auto")
     if require not in (None, *REQUIREMENTS):
         raise UsageError(f"verify cannot require {require!r}", hint=f"one of {', '.join(REQUIREMENTS)}")
+    if same_file(os.fspath(source), os.fspath(output)):
+        raise UsageError(
+            "source and output are the same file",
+            path=os.fspath(output),
+            hint="name the file that it was made from",
+        )
     started = perf_counter()
     options = RunOptions(device, clip, seed, module=module)
     if progress is not None:

@@ -510,6 +510,11 @@ def test_a_pytorch_source_runs_its_own_layouts_network(sources, clips, tmp_path:
     assert "both are our reference networks: the source is a PyTorch file" in done.stdout
 
 
+def test_one_file_is_not_its_own_source(sources) -> None:
+    with pytest.raises(UsageError, match="are the same file"):
+        verify(sources["vmz"], sources["vmz"])
+
+
 def test_the_wrong_order_is_said(sources, tmp_path: Path, run) -> None:
     shutil.copy(sources["vmz"], tmp_path / "in.pkl")
     convert(tmp_path / "in.pkl", tmp_path / "out.pth", source="vmz")

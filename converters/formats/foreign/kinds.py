@@ -520,6 +520,15 @@ _NO_CHECKPOINTS = (
         signs=((Head(rb"\0{512}"),),),
     ),
     Kind(
+        "is a video, not a checkpoint",
+        "to see what it shows, name a network first: convert classify NETWORK {path}",
+        signs=(
+            (Head(rb".{4}ftyp(?!hei|mif|msf|avi)"),),
+            (Head(rb"\x1aE\xdf\xa3"),),
+            (Head(rb"RIFF.{4}AVI "),),
+        ),
+    ),
+    Kind(
         "is encrypted",
         "decrypt it first",
         signs=((Head(rb"Salted__|age-encryption\.org/"),), (Head(rb"-----BEGIN PGP MESSAGE"),)),

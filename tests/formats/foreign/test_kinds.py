@@ -329,6 +329,14 @@ FILES: dict[str, tuple[str, dict[str, bytes]]] = {
         {"m.pth.part": zipped("a")[:40], "m.crdownload": b"PK\3\4", "m.pth.aria2": b"\0\1\0\0"},
     ),
     "zeros": ("fetch the file again", {"m.pth": bytes(4096), "m.bin": bytes(700) + b"\1" * 600}),
+    "a video": (
+        "convert classify NETWORK",
+        {
+            "m.mp4": b"\0\0\0\x20ftypisom" + bytes(64),
+            "m.pth": b"\x1aE\xdf\xa3" + bytes(64),
+            "m.avi": b"RIFF\x10\0\0\0AVI LIST" + bytes(64),
+        },
+    ),
     "encrypted": (
         "decrypt it",
         {"m.enc": b"Salted__" + bytes(range(64)), "m.age": b"age-encryption.org/v1\n-> X"},
