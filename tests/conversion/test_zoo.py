@@ -622,7 +622,7 @@ def test_theta_takes_the_scale_that_mmaction_lacks(tmp_path: Path) -> None:
     damaged = torch.load(tmp_path / "out.pth", weights_only=True)
     damaged[f"{block}.bn.bias"] = damaged[f"{block}.bn.bias"] + 1
     torch.save(damaged, tmp_path / "damaged.pth")
-    with pytest.raises(Refused, match="two names of one tensor"):
+    with pytest.raises(Refused, match="stores one tensor under two names"):
         convert(tmp_path / "damaged.pth", tmp_path / "no.pth", source="mmaction", to="native")
 
 
