@@ -8,11 +8,12 @@ if TYPE_CHECKING:
 
 
 def nearest_word(word: str, right: Iterable[str]) -> str | None:
-    """The most similar right word; None where none is similar."""
+    """The most similar right word; None where none is similar. The dashes of options, which all have, do not count."""
     from difflib import get_close_matches
 
-    near = get_close_matches(word, sorted({*right}), 1)
-    return near[0] if near else None
+    bare = {known.lstrip("-"): known for known in right}
+    near = get_close_matches(word.lstrip("-"), sorted(bare), 1)
+    return bare[near[0]] if near else None
 
 
 def did_you_mean(word: str, right: Iterable[str]) -> str:

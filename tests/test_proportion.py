@@ -35,7 +35,6 @@ LARGE = (400, 800)
 """Tensors of files that are compared with all networks: fewer tensors are compared with fewer networks."""
 SLACK = Cost(300, 256_000)
 """Calls and bytes that do not count: what grows in steps, such as dictionaries and buffers."""
-OF_EACH_KIND = ("pth", "onnx", "tensorflow", "caffe", "hdf5", "mxnet")
 SAME_READER = {"caffe-hdf5": "hdf5", "chainer-hdf5": "hdf5", "arrays-hdf5": "hdf5"} | dict.fromkeys(
     ("npz", "arrays-npz", "nested-npz"), "npz"
 )
@@ -117,14 +116,22 @@ VERBS = {
 }
 
 
+OFTEN = {
+    "inspect": ("pth", "caffe", "mxnet"),
+    "convert": ("pth", "caffe", "mxnet"),
+    "diff": ("pth", "onnx", "tensorflow", "caffe", "hdf5", "mxnet"),
+}
+"""The kinds of file that are not left to `make test-full`: a verb does the same with all that it has opened."""
+
+
 @pytest.mark.full
 @pytest.mark.parametrize(
     ("verb", "kind", "name"),
     [
         *((verb, "safetensors", "numbered") for verb in VERBS),
-        *((verb, kind, "entries") for verb in ("inspect", "convert") for kind in ("pth", "caffe", "mxnet")),
         *(
-            pytest.param("diff", kind, "entries", marks=() if kind in OF_EACH_KIND else pytest.mark.long)
+            pytest.param(verb, kind, "entries", marks=() if kind in kinds else pytest.mark.long)
+            for verb, kinds in OFTEN.items()
             for kind in FORMATS
         ),
     ],

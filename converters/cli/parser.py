@@ -113,17 +113,12 @@ class _Parser(argparse.ArgumentParser):
 
     def _near(self, message: str) -> str:
         """The option, or the choice, that was perhaps meant."""
-        from converters.spelling import did_you_mean, nearest_word
+        from converters.spelling import did_you_mean
 
         unknown = message.partition("unrecognized arguments: ")[2].split()
         for word in unknown:
             if word.startswith("--"):
-                # Without dashes: these alone make any two options similar.
-                names = (
-                    option.lstrip("-") for option in self._option_string_actions if option.startswith("--")
-                )
-                near = nearest_word(word.partition("=")[0].lstrip("-"), names)
-                return f"did you mean '--{near}'?" if near else ""
+                return did_you_mean(word.partition("=")[0], self._option_string_actions)
         if "invalid choice: " in message:
             wrong, _, choices = message.partition("invalid choice: ")[2].partition(" (choose from ")
             return did_you_mean(wrong.strip("'"), [word.strip("')") for word in choices.split(", ")])

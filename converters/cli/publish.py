@@ -55,7 +55,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--license",
         metavar="NAME",
         default="",
-        help="the licence of these weights, for the card (default: the release's, if a hash proves that they are it)",
+        help="the licence of these weights, for the card (default: the release's, if a hash proves them to be its)",
     )
     parser.add_argument("--force", action="store_true", help="replace an existing file of that name")
     parser.add_argument(

@@ -7,7 +7,6 @@ from types import MappingProxyType
 from typing import Any, NamedTuple
 
 from converters.mapping.network_info import NetworkInfo
-from converters.option_names import in_python
 from converters.record import Record
 from converters.shown import Shown
 
@@ -32,9 +31,9 @@ class Result(Shown, Record):
 
     ``rows`` say which tensor became which, ``dropped`` which tensors were left out, ``notes`` what a user of the output
     must know (``told`` is the same with options as the command line spells them), ``timings`` how many seconds each
-    step took. ``output`` is None for a dry run. ``checked`` says that
-    every tensor was read back and compared; ``verification`` is the `Verification`, where one was asked for. ``info``
-    is None for a conversion by a mapping file, which knows names but no network.
+    step took. ``output`` is None for a dry run. ``checked`` says that every tensor was read back and compared;
+    ``verification`` is the `Verification`, where one was asked for. ``info`` is None for a conversion by a mapping
+    file, which knows names but no network.
 
     ``hashes`` has what a batch asks for.
     """
@@ -57,6 +56,8 @@ class Result(Shown, Record):
     @property
     def notes(self) -> tuple[str, ...]:
         """What a user of the output must know, with options as keywords."""
+        from converters.option_names import in_python  # few conversions ask for it
+
         return tuple(map(in_python, self.told))
 
     def lines(self) -> tuple[str, ...]:

@@ -118,6 +118,7 @@ NETWORKS = (
     ("inceptionv3_299", "inceptionv3_kinetics400", 400, 1, (1, 3, 299, 299)),
     ("inceptionv3_310", "inceptionv3_kinetics400", 101, 1, (1, 3, 310, 299)),
     ("vgg16_224", "vgg16_ucf101", 101, 1, (1, 3, 224, 224)),
+    ("vgg16_224_two", "vgg16_ucf101", 51, 2, (2, 3, 224, 224)),
     ("p3d_resnet50_16x64", "p3d_resnet50_kinetics400", 400, 1, (1, 3, 16, 64, 64)),
     ("p3d_resnet50_16x72_two", "p3d_resnet50_kinetics400", 51, 2, (2, 3, 16, 72, 81)),
     ("p3d_resnet101_16x64", "p3d_resnet101_kinetics400", 400, 1, (1, 3, 16, 64, 57)),

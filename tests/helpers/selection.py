@@ -50,17 +50,13 @@ def one_of_each(
         if not shown <= seen:
             fast.add(index)
             seen |= shown
-    return [
-        case if index in fast else pytest.param(*case.values, id=case.id, marks=(*case.marks, full))
-        for index, case in enumerate(parameters)
-    ]
+    return [case if index in fast else _marked(case, full) for index, case in enumerate(parameters)]
 
 
 def first_of(cases: Iterable[Any], count: int = 1) -> list[ParameterSet]:
     """The cases as parameters, all but the first ``count`` marked `full`: cases of one kind."""
     return [
-        case if index < count else pytest.param(*case.values, id=case.id, marks=(*case.marks, full))
-        for index, case in enumerate(map(_parameter, cases))
+        case if index < count else _marked(case, full) for index, case in enumerate(map(_parameter, cases))
     ]
 
 
@@ -69,18 +65,12 @@ def all_but(cases: Iterable[Any], *slow: Any) -> list[ParameterSet]:
     found = [_parameter(case) for case in cases]
     missing = set(slow) - {case.values[0] for case in found}
     assert not missing, f"no such case: {missing}"
-    return [
-        pytest.param(*case.values, id=case.id, marks=(*case.marks, full)) if case.values[0] in slow else case
-        for case in found
-    ]
+    return [_marked(case, full) if case.values[0] in slow else case for case in found]
 
 
 def longest(cases: Iterable[Any], is_long: Callable[..., bool]) -> list[ParameterSet]:
     """The cases as parameters, those marked `long` of whose values ``is_long`` is true."""
-    return [
-        pytest.param(*case.values, id=case.id, marks=(*case.marks, *long)) if is_long(*case.values) else case
-        for case in map(_parameter, cases)
-    ]
+    return [_marked(case, *long) if is_long(*case.values) else case for case in map(_parameter, cases)]
 
 
 def kinds(variant: Variant) -> set[str]:
@@ -109,6 +99,10 @@ def parameters_of(name: str) -> int:
 def variant_named(name: str) -> Variant:
     """A variant of any family."""
     return next(variant for family in network_names() for variant in variants(family) if variant.name == name)
+
+
+def _marked(case: ParameterSet, *marks: pytest.MarkDecorator) -> ParameterSet:
+    return pytest.param(*case.values, id=case.id, marks=(*case.marks, *marks))
 
 
 def _parameter(case: Any) -> ParameterSet:

@@ -20,9 +20,13 @@ from tests.helpers.paths import GOLDENS
 # Goldens of TensorFlow
 
 
-def test_tensorflow_golden(device: str) -> None:
-    """One, to say whether it is the network that is wrong: all go from file to file in `tests/conversion`."""
-    golden = np.load(GOLDENS / "i3d" / "rgb_9x224.npz")
+DIRECT = ["i3d/rgb_9x224", "i3d/flow_79x224", "i3d-shared/rgb600_12x224x210"]
+"""One of each table, to say whether it is the network that is wrong: all go from file to file in `tests/conversion`."""
+
+
+@pytest.mark.parametrize("name", selection.longest(DIRECT, lambda name: name != DIRECT[0]))
+def test_tensorflow_golden(name: str, device: str) -> None:
+    golden = np.load(GOLDENS / f"{name}.npz")
     assert golden["recipe"] == "i3d-golden-1"
     table = Path(str(golden["table"])).stem
     classes = golden["logits"].shape[1]

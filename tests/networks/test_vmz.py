@@ -74,26 +74,26 @@ def test_caffe2_golden(name: str, device: str) -> None:
 
 
 def op_lists() -> list:
-    """Every table; and every change of flags for the smallest network of each kind of block, except those that change
-    only the kernel of the last average pool.
+    """Every table, and every variant of it that changes more than the kernel of the last average pool.
 
-    Fast are one of each kind of block and one of each change.
+    Fast are one of each kind of block and one of each change. Long are deep networks, and variants whose flags are
+    changed in a smaller network with the same kind of block, too.
 
     Left out: audio-visual networks as fully convolutional ones, whose operators tile the log-mels over the
     positions of one certain clip; their blobs differ from the others' by ones in the shape alone.
     """
-    tables = vmz_tables()
-    cases = [(name, "") for name in tables]
-    seen = set()
-    for name in sorted(tables, key=selection.parameters_of):
-        for variant, change in tables[name].variants.items():
+    cases = []
+    for name, table in vmz_tables().items():
+        cases.append((name, ""))
+        for variant, change in table.variants.items():
             kinds = {op[0] for op in change["ops_changed"]}
-            flags = tuple(flag.split("=")[0] for flag in variant.split(","))
-            case = (frozenset(selection.kinds_by_name(name)), flags)
-            if case in seen or "Tile" in kinds or (kinds == {"AveragePool"} and not change["blobs_changed"]):
-                continue
-            seen.add(case)
-            cases.append((name, variant))
+            if (kinds != {"AveragePool"} or change["blobs_changed"]) and "Tile" not in kinds:
+                cases.append((name, variant))
+    shown: dict[tuple, tuple[str, str]] = {}
+    for name, variant in sorted(cases, key=lambda case: selection.parameters_of(case[0])):
+        flags = tuple(flag.partition("=")[0] for flag in variant.split(","))
+        shown.setdefault((frozenset(selection.kinds_by_name(name)), flags), (name, variant))
+    smallest = {*shown.values()}
     fast = selection.one_of_each(
         cases,
         lambda name, variant: (
@@ -101,7 +101,12 @@ def op_lists() -> list:
         ),
         lambda name, variant: selection.parameters_of(name),
     )
-    return selection.longest(fast, lambda name, variant: name.endswith(("-101", "-152")))
+    return selection.longest(
+        fast,
+        lambda name, variant: (
+            name.endswith(("-101", "-152")) or bool(variant and (name, variant) not in smallest)
+        ),
+    )
 
 
 @lru_cache(maxsize=1)

@@ -9,7 +9,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, NamedTuple
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterable, Iterator
 
     import numpy as np
     from numpy.typing import NDArray
@@ -18,6 +18,11 @@ if TYPE_CHECKING:
 
 VARINT, FIXED64, BYTES, FIXED32 = 0, 1, 2, 5
 """Wire types; 3 and 4, groups, are deprecated and not read."""
+
+
+CONTINUED = bytes(range(128, 256))
+"""What all bytes of a varint are but its last."""
+_LONGEST = 10  # bytes of a varint: 64 bits, seven in each
 
 
 class Damaged(ValueError):
@@ -64,7 +69,7 @@ def fields(data: Buffer, start: int = 0, end: int | None = None) -> Iterator[Fie
 def varint(data: Buffer, at: int, end: int) -> tuple[int, int]:
     """The unsigned 64-bit integer at ``at``, and the index after it. Raises `Damaged`."""
     value = 0
-    last = min(end, at + 10)
+    last = min(end, at + _LONGEST)
     for place in range(at, last):
         byte = data[place]
         value |= (byte & 0x7F) << 7 * (place - at)
@@ -72,27 +77,37 @@ def varint(data: Buffer, at: int, end: int) -> tuple[int, int]:
             return value, place + 1
         if byte < 0x80:
             break
-    long = value >= 1 << 64 or last == at + 10
+    long = value >= 1 << 64 or last == at + _LONGEST
     raise Damaged("a number of more than 64 bits" if long else "a number that does not end")
 
 
-def packed_varints(data: bytes) -> NDArray[np.uint64]:
-    """The unsigned 64-bit integers that fill ``data``, one behind the other. Raises `Damaged`."""
+def packed_varints(chunks: Iterable[Buffer]) -> Iterator[NDArray[np.uint64]]:
+    """The unsigned 64-bit integers that fill the chunks, one after the other: of each chunk those that end in it.
+    Raises `Damaged`."""
+    rest = b""
+    for chunk in chunks:
+        content = rest + bytes(chunk)
+        whole = len(content.rstrip(CONTINUED))
+        rest = content[whole:]
+        if len(rest) >= _LONGEST:
+            raise Damaged("a number of more than 64 bits")
+        yield _whole_varints(content[:whole])
+    if rest:
+        raise Damaged("a number that does not end")
+
+
+def _whole_varints(data: bytes) -> NDArray[np.uint64]:
     import numpy as np  # few files need it
 
     octets = np.frombuffer(data, np.uint8)
-    if len(octets) and octets[-1] >= 0x80:
-        raise Damaged("a number that does not end")
     starts = np.flatnonzero(octets < 0x80) + 1
     sizes = np.diff(starts, prepend=0)
     starts -= sizes
     values = np.zeros(len(starts), np.uint64)
     for place in range(int(sizes.max(initial=0))):
-        if place == 10:
-            raise Damaged("a number of more than 64 bits")
         longer = sizes > place
         bits = octets[starts[longer] + place] & 0x7F
-        if place == 9 and (bits > 1).any():
+        if place >= _LONGEST or (place == _LONGEST - 1 and (bits > 1).any()):
             raise Damaged("a number of more than 64 bits")
         values[longer] |= bits.astype(np.uint64) << np.uint64(7 * place)
     return values

@@ -13,7 +13,15 @@ from typing import TYPE_CHECKING, NamedTuple
 from converters.errors import BadInput
 from converters.files import SourceFile
 from converters.formats.io.crc32c import masked, running_crc32c
-from converters.formats.io.protobuf_fields import BYTES, VARINT, Damaged, fields, packed_varints, text
+from converters.formats.io.protobuf_fields import (
+    BYTES,
+    CONTINUED,
+    VARINT,
+    Damaged,
+    fields,
+    packed_varints,
+    text,
+)
 from converters.formats.other_value import unconverted
 from converters.printable import short_name
 from converters.record import Record
@@ -475,13 +483,9 @@ def _values(entry: Entry, proto: Field, dtype: str, count: int) -> Data:
         return data
     # Only the last byte of a varint is below 128.
     content = bytes(entry.value[start : start + size])
-    if len(content.translate(None, _CONTINUED)) != count or (content and content[-1] > 127):
+    if len(content.translate(None, CONTINUED)) != count or (content and content[-1] > 127):
         raise Damaged("another number of values than its shape takes")
     return _Varints(data, ITEMSIZE[dtype], entry.block.file)
-
-
-_CONTINUED = bytes(range(128, 256))
-_LONGEST = 10  # bytes of a varint
 
 
 class _Varints(NamedTuple):
@@ -492,16 +496,11 @@ class _Varints(NamedTuple):
     file: SourceFile
 
     def chunks(self) -> Iterator[memoryview]:
-        rest = b""
-        for chunk in self.packed.chunks():
-            content = rest + bytes(chunk)
-            whole = len(content.rstrip(_CONTINUED))
-            rest = content[whole:]
-            try:
-                values = packed_varints(content[:whole] if len(rest) < _LONGEST else content)
-            except Damaged as error:
-                raise damaged(self.file, str(error)) from None
-            yield memoryview(values.astype(f"<u{self.itemsize}").tobytes())
+        try:
+            for values in packed_varints(self.packed.chunks()):
+                yield memoryview(values.astype(f"<u{self.itemsize}").tobytes())
+        except Damaged as error:
+            raise damaged(self.file, str(error)) from None
 
 
 # Both
