@@ -9,7 +9,7 @@ from .errors import BadInput
 from .files import SourceFile
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping, Sequence
+    from collections.abc import Callable, Mapping
 
 
 def sha256_of_bytes(data: bytes) -> str:
@@ -43,40 +43,6 @@ def sha256_in(file: SourceFile, moved: Callable[[int], None] | None = None) -> s
         if moved:
             moved(len(chunk))
     return digest.hexdigest()
-
-
-class RunningHash:
-    """The SHA-256 of files, one after the other, the first of which is read anyway: it takes what is read of that in
-    order, and reads the rest at the end."""
-
-    GAP = 32 * 1024
-    """The most bytes between two pieces that are read at once; a file that is read in another order is read again."""
-
-    def __init__(self, files: Sequence[SourceFile]) -> None:
-        from hashlib import sha256
-
-        self._file, *self._others = files
-        self._digest = sha256()
-        self._position = 0
-        self._file.watch(self._see)
-
-    def _see(self, offset: int, piece: memoryview) -> None:
-        if 0 < offset - self._position <= self.GAP:
-            self._digest.update(self._file.read_at(self._position, offset - self._position))
-            self._position = offset
-        if offset <= self._position < offset + len(piece):
-            self._digest.update(piece[self._position - offset :])
-            self._position = offset + len(piece)
-
-    def hexdigest(self) -> str:
-        """The hash of all of them, in hexadecimal."""
-        self._file.watch(None)
-        starts = [(self._file, self._position), *((file, 0) for file in self._others)]
-        for file, start in starts:
-            for chunk in file.chunks(start, file.size - start):
-                self._digest.update(chunk)
-        self._position = self._file.size
-        return self._digest.hexdigest()
 
 
 def parse_sums(text: str, path: str) -> dict[str, str]:

@@ -12,7 +12,6 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
     from typing import Protocol
 
-    Watch = Callable[[int, memoryview], None]
     Find = Callable[[str], "SourceFile | None"]
 
     class Closing(Protocol):
@@ -58,7 +57,6 @@ class SourceFile:
         self.size = status.st_size
         self._modified = status.st_mtime_ns
         self._buffer = memoryview(bytearray(CHUNK))
-        self._watch: Watch | None = None
         self._kept: dict[str, Closing] = {}
 
     def __enter__(self) -> SourceFile:
@@ -98,10 +96,6 @@ class SourceFile:
         """Promise that the bytes of a range will not be asked for, as where they begin is not known exactly; only
         distant files remember."""
 
-    def watch(self, watch: Watch | None) -> None:
-        """Show every piece that `chunks` reads from now on, with its offset."""
-        self._watch = watch
-
     def refuse_changed(self) -> None:
         """Raise `BadInput` if the file was written to since it was opened. A file that has taken its name does not
         matter."""
@@ -135,8 +129,6 @@ class SourceFile:
         while offset < end:
             view = self._buffer[: min(CHUNK, end - offset)]
             self._fill(offset, view)
-            if self._watch:
-                self._watch(offset, view)
             yield view
             offset += len(view)
 

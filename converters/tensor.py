@@ -140,6 +140,11 @@ class FileBytes(NamedTuple):
         return self.file.chunks(self.offset, self.nbytes)
 
 
+def place_of(data: Data) -> FileBytes | None:
+    """Where a file has these data as they are; None where it has not. Others than `FileBytes` say so by ``place``."""
+    return data if isinstance(data, FileBytes) else getattr(data, "place", None)
+
+
 class Held(NamedTuple):
     """Bytes in memory. A view must be contiguous and have single bytes as items."""
 

@@ -1,4 +1,4 @@
-"""The input of a job: fetched when it is first needed, hashed once."""
+"""The input of a job: fetched when it is first needed."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
 from converters.errors import BadInput
+from converters.formats.io.file_crc32 import crc32_in
 from converters.formats.open import open_checkpoint
 from converters.hashes import SHORT, TITLES, digests_of
 from converters.inspection.released import may_be_put_back, released
@@ -14,7 +15,7 @@ from converters.lazy_module import LazyModule
 from converters.locations import is_remote
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable, Mapping, Sequence
 
     from converters.conversion.result import Result
     from converters.hashes import Hash
@@ -32,8 +33,8 @@ class InputFile:
         self.location = location
         self._progress = progress
         self._path = "" if is_remote(location) else location
-        self._digest = self._version = ""
-        self._size = self._files = 0
+        self._crc32 = self._sha256 = self._version = ""
+        self._size = 0
 
     def path(self) -> str:
         """Its path; the address of a remote one, which is in the cache."""
@@ -42,32 +43,20 @@ class InputFile:
             self._path = remote_storage.fetch(self.location, self._progress)
         return self._path
 
-    def sha256(self) -> str:
-        """The SHA-256 of its bytes; of several files, one after the other."""
-        if not self._digest:
+    def crc32(self) -> str:
+        """The CRC-32 of its bytes, in 8 hexadecimal digits; of several files, one after the other."""
+        if not self._crc32:
             with open_checkpoint(self.path()) as checkpoint:
-                self._digest = digests_of(checkpoint.files, ["sha256"])["sha256"]
-                self._size, self._files = checkpoint.size, len(checkpoint.files)
-        return self._digest
-
-    @property
-    def hashed(self) -> bool:
-        """Whether its hash is known."""
-        return bool(self._digest)
+                value = crc32_in((file, ()) for file in checkpoint.files)
+                self._crc32, self._size = f"{value:08x}", checkpoint.size
+        return self._crc32
 
     def misfit(self, hashes: Sequence[Hash]) -> str:
         """What is wrong if one hash is not that of the whole input, or several are not those of its files, in any
         order; empty if nothing is."""
         if len(hashes) == 1:
-            [known] = hashes
-            whole_sha256 = self.sha256()
-            digest = whole_sha256 if known.kind == "sha256" else self._digests([known])[0][known.kind]
-            if digest.startswith(known.digits):
-                return ""
-            beginning = f"begins with {digest[:SHORT]}, not with {known.digits[:SHORT]}"
-            whole = f" of its {self._files} files together" if self._files > 1 else ""
-            return f"its {TITLES[known.kind]}{whole} {beginning}"
-        files = self._digests(hashes, apart=True) if hashes else []
+            return self._misfit_as_a_whole(hashes[0])
+        files = self._digests_of_each(hashes) if hashes else []
         if len(files) != len(hashes):
             return f"has {len(files)} files, and there are {len(hashes)} hashes"
         if strays := [known for known in hashes if not any(known.fits(digests) for digests in files)]:
@@ -76,31 +65,41 @@ class InputFile:
             return "has a file that matches none of the hashes"
         return ""
 
-    def _digests(self, hashes: Sequence[Hash], *, apart: bool = False) -> list[dict[str, str]]:
-        """The digests of all files together, or of each."""
+    def _misfit_as_a_whole(self, known: Hash) -> str:
+        with open_checkpoint(self.path()) as checkpoint:
+            digest = digests_of(checkpoint.files, [known.kind])[known.kind]
+            count = len(checkpoint.files)
+        if known.kind == "sha256":
+            self._sha256 = digest
+        if digest.startswith(known.digits):
+            return ""
+        what = TITLES[known.kind] + (f" of its {count} files together" if count > 1 else "")
+        return f"its {what} begins with {digest[:SHORT]}, not with {known.digits[:SHORT]}"
+
+    def _digests_of_each(self, hashes: Sequence[Hash]) -> list[dict[str, str]]:
         kinds = {known.kind for known in hashes}
         with open_checkpoint(self.path()) as checkpoint:
-            parts = [[file] for file in checkpoint.files] if apart else [checkpoint.files]
-            return [digests_of(part, kinds) for part in parts]
+            return [digests_of([file], kinds) for file in checkpoint.files]
 
     def learn(self, result: Result) -> None:
         """Take what a conversion of it has found."""
-        hashes = result.hashes
-        if hashes and hashes.input:
-            self._digest, self._size, self._files = hashes.input, hashes.size, hashes.files
+        if found := result.checksums:
+            self._crc32, self._size = found.input, found.size
+        self._sha256 = result.provenance["source"].get("sha256", self._sha256)
 
     def release(self, result: Result, **options: Any) -> Released | None:
         """The release that it is, if a hash proves one. It was converted; ``options`` say how it is read, as in
         `inspect`."""
-        digest = self.sha256()
-        sole = {os.path.basename(self.path()): {"sha256": digest}} if self._files == 1 else None
+        found = result.checksums
+        sole = found is not None and found.files == 1 and self._sha256
+        digests = {os.path.basename(self.path()): {"sha256": self._sha256}} if sole else None
         network = result.info
         if may_be_put_back(result.layout):
             from converters.inspection.inspect import inspect
 
             network = inspect(self.path(), layout=result.layout, **options).network
-        archive = result.hashes is None or result.hashes.archive
-        return released(self.path(), result.layout, network, sole, archive=archive)
+        archive = found is None or found.archive
+        return released(self.path(), result.layout, network, digests, archive=archive)
 
     def version(self) -> str:
         """The version that its store gives it now; empty for a local file."""
@@ -110,6 +109,12 @@ class InputFile:
             return remote_storage.version_of(self.location)
         return ""
 
+    def same_as(self, recorded: Mapping[str, Any]) -> bool:
+        """Whether its size and CRC-32 are those in a record of it."""
+        return (self.crc32(), self._size) == (recorded["crc32"], recorded["size"])
+
     def as_data(self) -> dict[str, Any]:
-        """What is recorded of it."""
-        return {"sha256": self.sha256(), "size": self._size, "version": self._version}
+        """What is recorded of it; its SHA-256 where it is known."""
+        crc32 = self.crc32()
+        known = {"sha256": self._sha256} if self._sha256 else {}
+        return {"crc32": crc32, "size": self._size, "version": self._version, **known}

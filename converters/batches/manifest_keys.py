@@ -42,6 +42,12 @@ def _flag(value: Any) -> str:
     return "" if isinstance(value, bool) else "must be true or false"
 
 
+def _sha256(value: Any) -> str:
+    if fault := _flag(value):
+        return f"{fault}: whether to record it; one that the input must have is given by 'hash'"
+    return ""
+
+
 def _layout(value: Any) -> str:
     if fault := _text(value):
         return fault
@@ -107,15 +113,15 @@ def _texts(value: Any) -> str:
 
 
 _OF_TYPE: dict[type, Check] = {bool: _flag, str: _text, tuple: _texts}
-_OF_NAME: dict[str, Check] = {"dtype": _dtype, "settings": _settings}
+_OF_NAME: dict[str, Check] = {"dtype": _dtype, "settings": _settings, "sha256": _sha256}
 
 
 def _licence(value: Any) -> str:
     return _text(value) or ("" if value.isprintable() else "has a character that a card cannot hold")
 
 
-_EXCLUDED = ("sha256", "mean", "force", "dry_run")
-"""Options of a conversion that a row does not have: the batch decides, or the key has another meaning."""
+_EXCLUDED = ("mean", "force", "dry_run")
+"""Options of a conversion that a row does not have: the batch decides."""
 
 OPTIONS: dict[str, Check] = {
     option.name: _OF_NAME.get(option.name) or _OF_TYPE[option.type]

@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 import os
-from hashlib import sha256
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
-from converters.checksums import sha256_of
+from converters.files import SourceFile
+from converters.formats.io.crc32 import crc32_function
+from converters.formats.io.file_crc32 import crc32_of
 from converters.lazy_module import LazyModule
 from converters.locations import is_remote
+from converters.tensor import FileBytes, same_data
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Iterator, Mapping
 
     from . import remote_storage
 else:
@@ -39,25 +41,53 @@ def remove(path: str) -> None:
 
 
 def describe(
-    location: str, recorded: dict[str, Any] | None = None, *, hashes: Mapping[str, str] | None = None
+    location: str, recorded: dict[str, Any] | None = None, *, crcs: Mapping[str, str] | None = None
 ) -> dict[str, Any]:
-    """Name, size and SHA-256 of each file of an output.
+    """Name, size and CRC-32 (8 hexadecimal digits) of each file of an output.
 
-    A remote output that still has the version ``recorded`` is not read again, nor is a local file whose hash is known:
-    ``hashes`` are by name.
+    A remote output that still has the version ``recorded`` is not read again, nor is a local file whose checksum is
+    known: ``crcs`` are by name.
     """
     if not is_remote(location):
-        known = hashes or {}
+        known = crcs or {}
         files = []
         for path in local_files(location):
             name = os.path.basename(path)
-            files.append([name, os.path.getsize(path), known.get(name) or sha256_of(path)])
+            files.append([name, os.path.getsize(path), known.get(name) or f"{crc32_of(path):08x}"])
         return {"files": files, "version": ""}
     version = remote_storage.version_of(location)
     if recorded and version and recorded.get("version") == version:
         return recorded
-    digest, size = sha256(), 0
+    crc, value, size = crc32_function(), 0, 0
     for block in remote_storage.remote_chunks(location):
-        digest.update(block)
+        value = crc(block, value)
         size += len(block)
-    return {"files": [[os.path.basename(location), size, digest.hexdigest()]], "version": version}
+    return {"files": [[os.path.basename(location), size, f"{value:08x}"]], "version": version}
+
+
+def same(location: str, path: str) -> bool:
+    """Whether an output has the same bytes as the local output ``path``."""
+    if is_remote(location):
+        with SourceFile(path) as file:
+            return same_data(_whole(file), _Remote(location))
+    files, others = local_files(location), local_files(path)
+    return len(files) == len(others) and all(map(same_contents, files, others))
+
+
+def same_contents(path: str, other: str) -> bool:
+    """Whether two files have the same bytes."""
+    with SourceFile(path) as a, SourceFile(other) as b:
+        return a.size == b.size and same_data(_whole(a), _whole(b))
+
+
+def _whole(file: SourceFile) -> FileBytes:
+    return FileBytes(file, 0, file.size)
+
+
+class _Remote(NamedTuple):
+    """The bytes of a remote file."""
+
+    location: str
+
+    def chunks(self) -> Iterator[memoryview]:
+        return map(memoryview, remote_storage.remote_chunks(self.location))

@@ -142,7 +142,7 @@ def _is_current(earlier: JobResult, work: _Work) -> bool:
     version = earlier["input"]["version"]
     if version and work.source.version() == version:
         return True
-    return bool(work.source.sha256() == earlier["input"]["sha256"])
+    return work.source.same_as(earlier["input"])
 
 
 def _require_digest(work: _Work) -> None:
@@ -176,16 +176,16 @@ def _plan(job: Job) -> JobResult:
 
 def _adopt(work: _Work) -> JobResult:
     """Accept an output that exists already if it is, byte for byte, what this row converts to."""
+    output = work.job.task.output
     with _trial_output(work, None) as (path, result, verification):
-        expected = _written(path, result)["files"]
-    output = output_files.describe(work.job.task.output)
-    if output["files"] != expected:
-        raise Refused(
-            "the output exists already and is not what this row converts to",
-            path=work.job.name,
-            hint="remove it or write elsewhere",
-        )
-    return {"state": "adopted", **verification, **_details(work, result, output)}
+        if not output_files.same(output, path):
+            raise Refused(
+                "the output exists already and is not what this row converts to",
+                path=work.job.name,
+                hint="remove it or write elsewhere",
+            )
+    described = output_files.describe(output)
+    return {"state": "adopted", **verification, **_details(work, result, described)}
 
 
 def _is_half_written(work: _Work) -> bool:
@@ -195,7 +195,7 @@ def _is_half_written(work: _Work) -> bool:
         return False
     with _trial_output(work, None) as (path, _, _):
         files = output_files.local_files(path)
-        return len(files) > 1 and sha256_of(files[0]) == sha256_of(data)
+        return len(files) > 1 and output_files.same_contents(files[0], data)
 
 
 def _convert(work: _Work, *, force: bool) -> JobResult:
@@ -224,8 +224,8 @@ def _convert(work: _Work, *, force: bool) -> JobResult:
 
 
 def _written(path: str, result: Result) -> dict[str, Any]:
-    """What is recorded of the output of a conversion, which hashed it."""
-    return output_files.describe(path, hashes=result.hashes.output if result.hashes else None)
+    """What is recorded of the output of a conversion."""
+    return output_files.describe(path, crcs=result.checksums.output if result.checksums else None)
 
 
 @contextmanager
@@ -238,10 +238,9 @@ def _trial_output(work: _Work, progress: Progress | None) -> Iterator[tuple[str,
 
 
 def _run_conversion(work: _Work, output: str, *, force: bool, progress: Progress | None = None) -> Result:
-    """Convert to ``output``, and hash on the way what is not hashed yet."""
-    hash_ = ("output",) if work.source.hashed else ("input", "output")
+    """Convert to ``output``, with the checksums of both files."""
     request = _request(work.job, work.source.path(), output, force=force)
-    result = carry_out(request.replace(write=request.write.replace(progress=progress, hash=hash_)))
+    result = carry_out(request.replace(write=request.write.replace(progress=progress, checksums=True)))
     work.source.learn(result)
     return result
 

@@ -24,7 +24,7 @@ _texts = list_of(_text)
 
 
 def _file(value: Any) -> bool:
-    """A file's name, size and hash."""
+    """A file's name, size and CRC-32."""
     is_row = isinstance(value, list) and len(value) == 3
     return is_row and _text(value[0]) and _count(value[1]) and _text(value[2])
 
@@ -40,7 +40,7 @@ _FAILED = fields(
 _DONE = fields(
     {
         **_COMMON,
-        "input": fields({"sha256": _text, "size": _count}),
+        "input": fields({"crc32": _text, "size": _count}, {"sha256": _text}),
         "output": fields({"files": list_of(_file)}),
         "mapping": fields({"source": _text, "target": _text, "network": _text, "sha256": _text}),
         "bytes": _count,

@@ -105,5 +105,5 @@ def execute(
         provenance=written.provenance,
         timings={**timings, **written.timings},
         checked=options.check,
-        hashes=written.hashes,
+        checksums=written.checksums,
     )

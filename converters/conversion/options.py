@@ -67,8 +67,7 @@ class NetworkOptions(Record):
 
 
 class WriteOptions(Record):
-    """How an output is written. ``hash`` may have ``"input"`` and ``"output"``, for the result's
-    ``hashes``."""
+    """How an output is written. With ``checksums`` the result has those of both files."""
 
     force: Annotated[bool, Text("replace an existing output")] = False
     dry_run: Annotated[bool, Text("plan and report; read no tensor data, write nothing")] = False
@@ -77,7 +76,7 @@ class WriteOptions(Record):
     dtype: Annotated[str | None, Text("cast to float32, float16, bfloat16 or float64", "DTYPE")] = None
     strict: Annotated[bool, Text("refuse NaN and Inf")] = False
     progress: Callable[[int, int], None] | None = None
-    hash: tuple[str, ...] = ()
+    checksums: bool = False
 
 
 class MappingFile(NamedTuple):

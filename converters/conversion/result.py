@@ -11,12 +11,12 @@ from converters.record import Record
 from converters.shown import Shown
 
 
-class Hashes(NamedTuple):
-    """The SHA-256 of what a conversion read and wrote, made while it copied.
+class Checksums(NamedTuple):
+    """The CRC-32 of what a conversion read and wrote, from the sums made while it copied; 8 hexadecimal digits each.
 
-    ``input`` is that of the input, of several files one after the other, empty where it was not asked for; ``size``
-    are their bytes, ``files`` how many they are. ``output`` has that of each file of the output, by its name.
-    ``archive`` is whether the input is a file inside an archive.
+    ``input`` is that of the input, of several files one after the other; ``size`` are their bytes, ``files`` how many
+    they are. ``output`` has that of each file of the output, by its name. ``archive`` is whether the input is a file
+    inside an archive.
     """
 
     input: str
@@ -35,7 +35,7 @@ class Result(Shown, Record):
     ``verification`` is the `Verification`, where one was asked for. ``info`` is None for a conversion by a mapping
     file, which knows names but no network.
 
-    ``hashes`` has what a batch asks for.
+    ``checksums`` are there if they were asked for, as a batch does.
     """
 
     source: str
@@ -51,7 +51,7 @@ class Result(Shown, Record):
     timings: Mapping[str, float] = MappingProxyType({})
     checked: bool = False
     verification: Any = None
-    hashes: Hashes | None = None
+    checksums: Checksums | None = None
 
     @property
     def notes(self) -> tuple[str, ...]:

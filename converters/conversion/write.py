@@ -8,23 +8,24 @@ from time import perf_counter
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from converters._version import __version__
-from converters.checksums import RunningHash, sha256_of
 from converters.errors import ConverterError, Refused, UsageError
 from converters.formats.format import Content, Wrapper
 from converters.formats.io.atomic import refuse_output, replacing_all, same_file
 from converters.formats.io.crc32 import crc32_function
+from converters.formats.io.file_crc32 import Summed, crc32_in, crc32_of
 from converters.formats.open import open_checkpoint
 from converters.formats.registry import format_named
 from converters.record import Record
-from converters.tensor import Held, Tensor, same_bytes
+from converters.tensor import Held, Tensor, place_of, same_bytes
 
 from .output_format import output_format
 from .provenance import dump
-from .result import Hashes
+from .result import Checksums
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
 
+    from converters.files import SourceFile
     from converters.formats.checkpoint import Checkpoint
     from converters.formats.format import Format
     from converters.formats.graph import Graph
@@ -48,11 +49,11 @@ class Work(Record):
 
 
 class Written(NamedTuple):
-    """The provenance in the output, the seconds that each step took, and the hashes that were asked for."""
+    """The provenance in the output, the seconds that each step took, and the checksums if they were asked for."""
 
     provenance: dict[str, Any]
     timings: dict[str, float]
-    hashes: Hashes | None
+    checksums: Checksums | None
 
 
 def wrapper_of(path: str, target: Target, *, wrap: bool) -> Wrapper | None:
@@ -96,14 +97,14 @@ def write_output(path: str, kind: str, work: Work, options: WriteOptions) -> Wri
     times = {"start": perf_counter()}
     format_ = format_named(kind)
     check, files = options.check, work.checkpoint.files
-    running = RunningHash(files) if "input" in options.hash else None
-    input_sha256 = ""
+    record = _Record(work)
+    input_crc = 0
 
     def read_back(temporary: str) -> None:
-        nonlocal input_sha256
+        nonlocal input_crc
         times["written"] = perf_counter()
-        if running:
-            input_sha256 = running.hexdigest()
+        if options.checksums:
+            input_crc = crc32_in([(file, record.summed(file)) for file in files])
         for file in files:
             file.refuse_changed()
         try:
@@ -115,28 +116,25 @@ def write_output(path: str, kind: str, work: Work, options: WriteOptions) -> Wri
             ) from None
         times["checked"] = perf_counter()
 
-    record = _Record(work)
     with replacing_all(format_.files(path), force=options.force, check=read_back) as outputs:
-        for out in outputs if "output" in options.hash else ():
-            out.hash()
         format_.write(outputs, _content(work, record, options.progress))
     ended = perf_counter()
     written, checked = times.get("written", ended), times.get("checked", ended)
     return Written(
         record.value,
         {"write": written - times["start"], "check": checked - written, "finish": ended - checked},
-        _hashes(work.checkpoint, input_sha256, outputs) if options.hash else None,
+        _checksums(work.checkpoint, input_crc, outputs) if options.checksums else None,
     )
 
 
-def _hashes(checkpoint: Checkpoint, input_sha256: str, outputs: Sequence[OutputFile]) -> Hashes:
-    """The hashes; a file that was not written from start to end is read again."""
-    return Hashes(
-        input=input_sha256,
+def _checksums(checkpoint: Checkpoint, input_crc: int, outputs: Sequence[OutputFile]) -> Checksums:
+    """The checksums. Of an output, only that is read which its writer has not summed up."""
+    return Checksums(
+        input=f"{input_crc:08x}",
         size=checkpoint.size,
         files=len(checkpoint.files),
         archive=checkpoint.inside is not None,
-        output={os.path.basename(out.path): out.sha256 or sha256_of(out.path) for out in outputs},
+        output={os.path.basename(out.path): f"{crc32_of(out.path, out.known):08x}" for out in outputs},
     )
 
 
@@ -222,6 +220,16 @@ class _Record:
                 sums[divisor.name] = f"{crc(divisor.tobytes(), 0) if known else 0:08x}"
         self.value["source"] = {**self._work.draft["source"], "crc32": sums}
         return dump(self.value)
+
+    def summed(self, file: SourceFile) -> list[Summed]:
+        """The ranges of an input file whose CRC-32 is known: those that tensors take as they are."""
+        tensors = self._work.checkpoint.tensors
+        found = []
+        for name, crc in self.value["source"].get("crc32", {}).items():
+            place = place_of(tensors[name].data)
+            if place is not None and place.file is file:
+                found.append(Summed(place.offset, place.offset + place.nbytes, int(crc, 16)))
+        return found
 
 
 def _is_confirmed(temporary: str, format_: Format, work: Work) -> bool:

@@ -83,8 +83,9 @@ def released(
     """The release that a file is, None if none is known by a hash.
 
     ``layout`` and ``network`` are what was recognised in it, "" and None if nothing was. ``digests`` are those of its
-    files by name and kind (`file_digests`); files are read if a kind that is needed is not among them. Without
-    ``archive`` it is known that no file is inside another.
+    files by name and kind (`file_digests`); if a kind that is needed is not among them, files are read, unless no
+    release in a format of the layout is known by a hash. Without ``archive`` it is known that no file is inside another
+    one.
 
     Where they are not a release's, a PyTorch file of a network that was released is converted to the release's form,
     in a temporary folder. That counts only if the file is, bit for bit, what the result converts to: what its record
@@ -95,12 +96,8 @@ def released(
         for release in table.releases()
         if network is None or release.holds(network.variant, network.classes)
     ]
-    kinds = kinds_of(held)
-    if digests is None or not all(kinds <= each.keys() for each in digests.values()):
-        digests = file_digests(path, kinds)
-    found = _by_digests(held, network, list(digests.values()))
-    if found is None and archive:
-        found = _by_inside(path, held, network)
+    alike = [release for release in held if _may_be(release, layout)]
+    found = _by_bytes(path, alike, network, digests, archive=archive)
     if found is not None:
         return found
     if network is None or not may_be_put_back(layout):
@@ -117,13 +114,36 @@ def may_be_put_back(layout: str) -> bool:
 def kinds_of(held: Iterable[Release]) -> set[str]:
     """The kinds of hashes that must be known of a file to tell these releases."""
     known = [one for release in held for one in (*release.hashes.values(), release.digest) if one]
-    return {"sha256", *(one.kind for one in known)}
+    return {one.kind for one in known}
 
 
 def file_digests(path: str, kinds: Iterable[str]) -> dict[str, dict[str, str]]:
     """The digests of each file of a checkpoint, by its name and by kind."""
     with open_checkpoint(path) as checkpoint:
         return {os.path.basename(file.path): digests_of([file], kinds) for file in checkpoint.files}
+
+
+def _may_be(release: Release, layout: str) -> bool:
+    """Whether a file of a layout, "" if it is not known, may have the bytes of a release: the formats are the same."""
+    return not layout or load_layout(release.layout).format == load_layout(layout).format
+
+
+def _by_bytes(
+    path: str,
+    held: list[Release],
+    network: NetworkInfo | None,
+    digests: Mapping[str, Mapping[str, str]] | None,
+    *,
+    archive: bool,
+) -> Released | None:
+    """The release whose bytes a file, or the one inside it, has."""
+    kinds = kinds_of(held)
+    if not kinds:
+        return None
+    if digests is None or not all(kinds <= each.keys() for each in digests.values()):
+        digests = file_digests(path, kinds)
+    found = _by_digests(held, network, list(digests.values()))
+    return found or (_by_inside(path, held, network) if archive else None)
 
 
 def _by_digests(

@@ -183,10 +183,7 @@ def _page(row: Row) -> str:
         '<p class="soft"><a href="index.html">all rows</a></p>',
         f"<h1>{html.text(row['task'])}: {_verdict(row)}</h1>",
         _proof_cards(row),
-        "<h2>Files</h2>" if _files(row) else "",
-        html.table("files", ("file", "role", "bytes", "SHA-256"), _files(row), numbers=(2,))
-        if _files(row)
-        else "",
+        *_file_table(row),
         "<h2>What was done</h2>",
         html.pairs((name, html.code(value)) for name, value in _details(row)),
         *(f"<pre>{chr(10).join(map(html.text, text.splitlines()))}</pre>" for text in texts),
@@ -225,18 +222,37 @@ def _proof_cards(row: Row) -> str:
     )
 
 
-def _files(row: Row) -> list[tuple[str, str, str, str]]:
-    found = []
-    if "input" in row:
+def _file_table(row: Row) -> Iterator[str]:
+    """The row's files and their hashes; those of a kind that is known of none have no column."""
+    files = list(_files(row))
+    kinds = [kind for kind in ("CRC-32", "SHA-256") if any(kind in hashes for *_, hashes in files)]
+    if files:
+        yield "<h2>Files</h2>"
+        yield html.table(
+            "files",
+            ("file", "role", "bytes", *kinds),
+            [
+                (html.code(name), role, f"{size:,}", *(_code(hashes.get(kind)) for kind in kinds))
+                for name, role, size, hashes in files
+            ],
+            numbers=(2,),
+        )
+
+
+def _files(row: Row) -> Iterator[tuple[str, str, int, dict[str, str]]]:
+    """Name, role, bytes and hashes by kind of each file."""
+    if given := row.get("input"):
         name = row.get("asked", {}).get("input", "")
-        given = row["input"]
-        found.append((html.code(name), "source", f"{given['size']:,}", html.code(given["sha256"])))
-    for name, size, digest in row.get("output", {}).get("files", ()):
-        found.append((html.code(name), "output", f"{size:,}", html.code(digest)))
+        sha256 = {"SHA-256": given["sha256"]} if "sha256" in given else {}
+        yield name, "source", given["size"], {"CRC-32": given["crc32"], **sha256}
+    for name, size, crc in row.get("output", {}).get("files", ()):
+        yield name, "output", size, {"CRC-32": crc}
     if published := row.get("published"):
-        size, digest = f"{published['size']:,}", html.code(published["sha256"])
-        found.append((html.code(published["file"]), "published", size, digest))
-    return found
+        yield published["file"], "published", published["size"], {"SHA-256": published["sha256"]}
+
+
+def _code(value: str | None) -> str:
+    return "" if value is None else html.code(value)
 
 
 def _details(row: Row) -> Iterator[tuple[str, object]]:

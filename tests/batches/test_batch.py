@@ -100,8 +100,8 @@ def test_forty_rows_of_every_source(manifest, expected, run_process):
     rows = lines_of(folder / "zoo.results.jsonl")
     assert len(rows) == len({row["task"] for row in rows}) == batch_files.ROWS
     for row in rows:
-        ((_, size, digest),) = row["output"]["files"]
-        assert expected[row["task"]] == digest
+        ((_, size, crc32),) = row["output"]["files"]
+        assert batch_files.crc32(folder / row["task"]) == crc32
         assert (folder / row["task"]).stat().st_size == size
     assert "43 rows: 43 converted" in done.stdout.splitlines()[-2]
     assert (
@@ -206,7 +206,8 @@ def test_kills_at_random_moments(manifest, expected):
                 assert done[task] == row  # a finished row is not done again
             finished = done
             for row in done.values():
-                assert row["output"]["files"][0][2] == expected[row["task"]]
+                ((_, _, crc32),) = row["output"]["files"]
+                assert batch_files.crc32(folder / row["task"]) == crc32
     assert min(killed.values()) >= 3, killed
     assert finished
     process = start(manifest, "--jobs", 2, "--resume", "--json")
@@ -340,6 +341,48 @@ def test_outputs_that_were_not_recorded_are_adopted_or_refused(small):
     assert all((folder / name).stat().st_ino == inodes[name] for name in GOOD[1:])
 
 
+def test_an_output_with_the_right_crc_and_other_bytes_is_not_adopted(small):
+    """A multiple of CRC-32's divisor, added to the file, does not change the CRC."""
+    folder = small.parent
+    convert_batch(small)
+    (folder / "small.results.jsonl").unlink()
+    path = folder / GOOD[0]
+    data, crc32 = bytearray(path.read_bytes()), batch_files.crc32(path)
+    for place, byte in enumerate((0xEDB88320 << 1 | 1).to_bytes(5, "little"), len(data) // 2):
+        data[place] ^= byte
+    path.write_bytes(data)
+    assert batch_files.crc32(path) == crc32
+    summary = convert_batch(small, resume=True)
+    assert states(summary)[GOOD[0]] == "failed"
+    assert "is not what this row converts to" in summary.rows[1]["error"]["text"]
+
+
+def test_what_is_recorded_of_the_files(small):
+    """CRC-32 of both; the SHA-256 of the input where the row gives or asks for it."""
+    folder = small.parent
+    digest = batch_files.hashes(folder, "vmz")["vmz/ir-csn-26-0.pkl"]
+    row = '[[convert]]\ninput = "vmz/ir-csn-26-0.pkl"\nto = "native"\noutput = "{}.pth"\n{}\n'
+    small.write_text(
+        row.format("bare", "")
+        + row.format("given", f'hash = "{digest[:8]}"')
+        + row.format("asked", "sha256 = true")
+        + row.format("sha1", f'hash = "sha1:{"0" * 40}"')
+    )
+    bare, given, asked, sha1 = convert_batch(small).rows
+    for row in (bare, given, asked):
+        name = row["task"]
+        assert row["input"]["crc32"] == batch_files.crc32(folder / "vmz" / "ir-csn-26-0.pkl")
+        size = (folder / name).stat().st_size
+        assert row["output"]["files"] == [[name, size, batch_files.crc32(folder / name)]]
+    assert "sha256" not in bare["input"]
+    assert given["input"]["sha256"] == asked["input"]["sha256"] == digest
+    assert sha1["state"] == "failed"
+    pages = {page.name.split(".")[0]: page.read_text() for page in folder.glob("small.report/*.html")}
+    assert digest not in pages["bare"] and "SHA-256</th>" not in pages["bare"]
+    assert digest in pages["given"] and digest in pages["asked"]
+    assert all(row["output"]["files"][0][2] in pages[row["task"][:-4]] for row in (bare, given, asked))
+
+
 def test_hashes_are_compared(small):
     folder = small.parent
     digest = batch_files.hashes(folder, "vmz")["vmz/ir-csn-26-0.pkl"]
@@ -416,7 +459,7 @@ def test_a_row_names_its_classes_and_is_published(r2d, tmp_path):
     folder = tmp_path / "released" / "here"
     published = row["published"]
     assert {path.name for path in folder.iterdir()} == {published["file"], published["card"], "SHA256SUMS"}
-    assert published["sha256"] == row["output"]["files"][0][2]
+    assert published["sha256"] == batch_files.hashes(tmp_path, ".")["out.pth"]
     card = (folder / published["card"]).read_text()
     assert "license: mit" in card
     assert "class 399" in str(inspect(folder / published["file"]).network.input["labels"])
@@ -636,7 +679,7 @@ FAILED = {
 DONE = {
     **FAILED,
     "state": "converted",
-    "input": {"sha256": "", "size": 1, "version": []},
+    "input": {"crc32": "", "size": 1, "version": []},
     "output": {"files": [["a", 1, ""]], "version": ""},
     "mapping": {"source": "", "target": "", "network": "", "sha256": ""},
     "bytes": 1,

@@ -188,12 +188,10 @@ def test_an_object_store_for_inputs_and_outputs(zoo, tmp_path, store):
         "up/local.pth": "ir-csn-26-1.pkl",
     }
     ask(*(["get_file", f"outputs/{name}", tmp_path / "got" / Path(name).name] for name in made))
-    got = batch_files.hashes(tmp_path, "got")
     for name, source in made.items():
-        digest = got[f"got/{Path(name).name}"]
         assert diff(tmp_path / "got" / Path(name).name, zoo / "vmz" / source).same
         row = next(row for row in report["rows"] if row["task"] == f"s3://outputs/{name}")
-        assert row["output"]["files"][0][2] == digest
+        assert row["output"]["files"][0][2] == batch_files.crc32(tmp_path / "got" / Path(name).name)
         assert row["output"]["version"]
     assert diff(tmp_path / "here" / "ir-csn-26-0.pth", zoo / "vmz" / "ir-csn-26-0.pkl").same
     errors = {row["task"]: row["error"]["text"] for row in report["rows"] if row["state"] == "failed"}

@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import hashlib
 import shutil
+import zlib
 from pathlib import Path
 from typing import Any
 
@@ -124,6 +125,14 @@ def copy_zoo(zoo: Path, folder: Path) -> Path:
             target.hardlink_to(path)
     (folder / "zoo.toml").write_text((zoo / "zoo.toml").read_text())
     return folder / "zoo.toml"
+
+
+def crc32(*paths: str | Path) -> str:
+    """CRC-32 of files, one after the other, in 8 hexadecimal digits."""
+    value = 0
+    for path in paths:
+        value = zlib.crc32(Path(path).read_bytes(), value)
+    return f"{value:08x}"
 
 
 def hashes(folder: Path, *names: str) -> dict[str, str]:

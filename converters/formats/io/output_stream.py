@@ -5,13 +5,12 @@ from __future__ import annotations
 import errno
 import os
 import sys
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import Any, Protocol
 
 from converters.errors import Refused
 from converters.files import CHUNK
 
-if TYPE_CHECKING:
-    from hashlib import _Hash
+from .file_crc32 import Summed
 
 GATHER = 32 * 1024
 """Pieces smaller than this are copied together: a system call costs more than the copy."""
@@ -28,27 +27,20 @@ class Sink(Protocol):
 class Output:
     """A file written from start to end.
 
-    ``position`` is the number of bytes written so far, ``path`` the name for error messages. A failed write raises
-    `Refused` with a hint.
+    ``position`` is the number of bytes written so far, ``path`` the name for error messages, ``known`` the ranges whose
+    CRC-32 the writer has noted. A failed write raises `Refused` with a hint.
     """
 
     def __init__(self, fd: int, path: str) -> None:
         self.path = path
         self.position = 0
+        self.known: list[Summed] = []
         self._fd = fd
         self._pending = bytearray()
-        self._digest: _Hash | None = None
 
-    def hash(self) -> None:
-        """Hash what is written from the start on, for `sha256`."""
-        from hashlib import sha256
-
-        self._digest = sha256()
-
-    @property
-    def sha256(self) -> str:
-        """The SHA-256 of all that was flushed, in hexadecimal; empty if it is not known, as after a `rewrite`."""
-        return self._digest.hexdigest() if self._digest else ""
+    def note(self, start: int, crc: int) -> None:
+        """Remember that the bytes from ``start`` to here have this CRC-32."""
+        self.known.append(Summed(start, self.position, crc))
 
     def write(self, piece: bytes | bytearray | memoryview) -> None:
         """Append bytes. A view must be of single bytes; it is not kept after the call."""
@@ -75,7 +67,6 @@ class Output:
         if offset < 0 or offset + len(piece) > self.position:
             raise ValueError(f"only {self.position} bytes were written, not {offset + len(piece)}")
         self.flush()
-        self._digest = None
         try:
             os.lseek(self._fd, offset, os.SEEK_SET)
             self._send(piece)
@@ -84,9 +75,6 @@ class Output:
             raise write_error(error, self.path) from None
 
     def _send(self, *pieces: bytes | bytearray | memoryview) -> None:
-        if self._digest:
-            for piece in pieces:
-                self._digest.update(piece)
         try:
             done = _write(self._fd, pieces)
             for piece in pieces:

@@ -74,7 +74,6 @@ class _Unpacked(SourceFile):
             )
         self.path, self.size = file.path, member.size
         self._buffer = memoryview(bytearray(CHUNK))
-        self._watch = None
         try:
             with TemporaryFile() as unpacked:
                 for chunk in Inflated(file, member, 0).chunks():

@@ -11,6 +11,7 @@ from converters.files import CHUNK
 from converters.formats.io.crc32 import crc32_function
 from converters.formats.io.zip_members import DEFLATED, STORED, Member, read_members
 from converters.printable import short_name
+from converters.tensor import FileBytes
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -117,6 +118,10 @@ class CheckedRecord(NamedTuple):
     @property
     def crc32(self) -> int:
         return self.record.crc
+
+    @property
+    def place(self) -> FileBytes:
+        return FileBytes(self.file, self.record.offset, self.record.size)
 
     def chunks(self) -> Iterator[memoryview]:
         checksum, value = crc32_function(), 0

@@ -59,7 +59,7 @@ def write_npz(
         header = npy_header(tensor)
         offset, size = out.position, len(header) + tensor.nbytes
         out.write(_local(flags, name, 0, size) + header)
-        value, whole = 0, checksum(header, 0)
+        value, whole, start = 0, checksum(header, 0), out.position
         for chunk in tensor.data.chunks():
             value = checksum(chunk, value)
             whole = checksum(chunk, whole)
@@ -68,6 +68,7 @@ def write_npz(
                 progress(len(chunk))
         if out.position - offset != size + len(_local(flags, name, 0, size)):
             raise ValueError(f"{tensor.name}: its data has another length than its shape says")
+        out.note(start, value)
         out.rewrite(offset, _local(flags, name, whole, size))
         crcs.append(value)
         central += _entry(flags, name, whole, size, offset)

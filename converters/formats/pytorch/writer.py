@@ -88,6 +88,7 @@ def write_pth(
                 progress(len(chunk))
         if out.position - start != size:
             raise ValueError(f"{tensor.name}: {out.position - start} bytes of data, {size} by its shape")
+        out.note(start, value)
         archive.end(value)
         crcs.append(value)
     for name, content in (records(crcs) if callable(records) else records or {}).items():

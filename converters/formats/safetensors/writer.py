@@ -76,6 +76,8 @@ def write_safetensors(
             raise ValueError(
                 f"{tensor.name}: {out.position - start} bytes of data, {tensor.nbytes} by its shape"
             )
+        if crc is not None:
+            out.note(start, value)
         crcs[index] = value
     if crc is None:
         return None
