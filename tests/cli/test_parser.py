@@ -216,7 +216,7 @@ def test_options_are_the_same_on_the_command_line_in_python_and_in_manifests():
     assert {*python} >= NAMES
     assert all(python[name].default == default for name, default in defaults.items())
     assert {*inspect.signature(verify).parameters} >= {*VERIFY_OPTIONS}
-    assert {*OPTIONS} == NAMES - {"sha256", "mean", "force", "dry_run"} | {"verify", "publish", "license"}
+    assert {*OPTIONS} == NAMES - {"mean", "force", "dry_run"} | {"verify", "publish", "license"}
     inflated = values_of(parse(["inflate", "a", "b", "--variant", "x"]), *CLASSES)
     assert {*inflated} <= {*inspect.signature(inflate).parameters}
 

@@ -112,7 +112,7 @@ def _result(state: str = "converted", **changed: object) -> str:
     row: dict[str, object] = {"task": "a", "spec": "b", "tool": "c", "seconds": 1.0, "state": state}
     if state != "failed":
         row |= {
-            "input": {"sha256": "d", "size": 1},
+            "input": {"crc32": "d", "size": 1},
             "output": {"files": [["a.pth", 1, "e"]]},
             "mapping": {"source": "vmz", "target": "mmaction2", "network": "f", "sha256": "g"},
             "bytes": 1,
