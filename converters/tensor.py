@@ -140,9 +140,9 @@ class FileBytes(NamedTuple):
         return self.file.chunks(self.offset, self.nbytes)
 
 
-def place_of(data: Data) -> FileBytes | None:
-    """Where a file has these data as they are; None where it has not. Others than `FileBytes` say so by ``place``."""
-    return data if isinstance(data, FileBytes) else getattr(data, "place", None)
+def in_file(data: Data) -> FileBytes | None:
+    """The range of a file that has these data as they are (attribute ``in_file``); None where none has."""
+    return data if isinstance(data, FileBytes) else getattr(data, "in_file", None)
 
 
 class Held(NamedTuple):

@@ -65,7 +65,7 @@ def describe(
     return {"files": [[os.path.basename(location), size, f"{value:08x}"]], "version": version}
 
 
-def same(location: str, path: str) -> bool:
+def has_same_bytes(location: str, path: str) -> bool:
     """Whether an output has the same bytes as the local output ``path``."""
     if is_remote(location):
         with SourceFile(path) as file:

@@ -176,16 +176,17 @@ def _plan(job: Job) -> JobResult:
 
 def _adopt(work: _Work) -> JobResult:
     """Accept an output that exists already if it is, byte for byte, what this row converts to."""
-    output = work.job.task.output
+    location = work.job.task.output
+    version = remote_storage.version_of(location) if is_remote(location) else ""
     with _trial_output(work, None) as (path, result, verification):
-        if not output_files.same(output, path):
+        if not output_files.has_same_bytes(location, path):
             raise Refused(
                 "the output exists already and is not what this row converts to",
                 path=work.job.name,
                 hint="remove it or write elsewhere",
             )
-    described = output_files.describe(output)
-    return {"state": "adopted", **verification, **_details(work, result, described)}
+        output = {**_written(path, result), "version": version}
+    return {"state": "adopted", **verification, **_details(work, result, output)}
 
 
 def _is_half_written(work: _Work) -> bool:

@@ -40,8 +40,8 @@ _FAILED = fields(
 _DONE = fields(
     {
         **_COMMON,
-        "input": fields({"crc32": _text, "size": _count}, {"sha256": _text}),
-        "output": fields({"files": list_of(_file)}),
+        "input": fields({"crc32": _text, "size": _count, "version": _text}, {"sha256": _text}),
+        "output": fields({"files": list_of(_file), "version": _text}),
         "mapping": fields({"source": _text, "target": _text, "network": _text, "sha256": _text}),
         "bytes": _count,
         "notes": _texts,

@@ -143,7 +143,7 @@ def _record(
         plan,
         info,
         target,
-        describe_source(checkpoint, match, sha256=sha256),
+        describe_source(checkpoint, match, sha256=sha256 and not dry_run),
         restore_data(plan, checkpoint.tensors, dry_run=dry_run),
         describe_origin(
             match, checkpoint.tensors, plan, eps, checkpoint.details, checkpoint.provenance, dry_run=dry_run

@@ -46,7 +46,7 @@ def convert_by_mapping(file: MappingFile, request: Request) -> Result:
             notes.append(UNCHECKED)
 
         def describe(plan: Plan) -> dict[str, Any]:
-            source = describe_source(checkpoint, None, sha256=read.sha256)
+            source = describe_source(checkpoint, None, sha256=read.sha256 and not write.dry_run)
             return mapped_record(matched, plan, source, checkpoint.tensors, dry_run=write.dry_run)
 
         name = printable(os.path.basename(file.path))

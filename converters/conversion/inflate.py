@@ -139,7 +139,7 @@ def _inflate(
             plan = plan.replace(notes=(*plan.notes, UNCHECKED))
 
         def describe(plan: Plan) -> dict[str, Any]:
-            source = describe_source(checkpoint, inflation.match, sha256=read.sha256)
+            source = describe_source(checkpoint, inflation.match, sha256=read.sha256 and not write.dry_run)
             return _record(inflation._replace(plan=plan), target, source, options.rule)
 
         result = Result(

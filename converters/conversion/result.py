@@ -12,7 +12,8 @@ from converters.shown import Shown
 
 
 class Checksums(NamedTuple):
-    """The CRC-32 of what a conversion read and wrote, from the sums made while it copied; 8 hexadecimal digits each.
+    """The CRC-32 of what a conversion read and wrote, in 8 hexadecimal digits each. What it has summed up while it
+    copied is not read again.
 
     ``input`` is that of the input, of several files one after the other; ``size`` are their bytes, ``files`` how many
     they are. ``output`` has that of each file of the output, by its name. ``archive`` is whether the input is a file

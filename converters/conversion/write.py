@@ -16,7 +16,7 @@ from converters.formats.io.file_crc32 import Summed, crc32_in, crc32_of
 from converters.formats.open import open_checkpoint
 from converters.formats.registry import format_named
 from converters.record import Record
-from converters.tensor import Held, Tensor, place_of, same_bytes
+from converters.tensor import Held, Tensor, in_file, same_bytes
 
 from .output_format import output_format
 from .provenance import dump
@@ -195,6 +195,7 @@ class _Record:
 
     def __init__(self, work: Work) -> None:
         self._work = work
+        self._known = False
         self.value: dict[str, Any] = dict(work.draft)
 
     def text(self, crcs: Sequence[int]) -> str:
@@ -204,7 +205,7 @@ class _Record:
         safetensors gives them before the data to learn how long the record will be, stay zeros.
         """
         crc = crc32_function()
-        known = any(crcs)
+        known = self._known = any(crcs)
         sums: dict[str, str] = {}
         for row, written in zip(self._work.plan.rows, crcs, strict=True):
             if row.source is None:
@@ -223,12 +224,14 @@ class _Record:
 
     def summed(self, file: SourceFile) -> list[Summed]:
         """The ranges of an input file whose CRC-32 is known: those that tensors take as they are."""
+        if not self._known:
+            return []
         tensors = self._work.checkpoint.tensors
         found = []
-        for name, crc in self.value["source"].get("crc32", {}).items():
-            place = place_of(tensors[name].data)
-            if place is not None and place.file is file:
-                found.append(Summed(place.offset, place.offset + place.nbytes, int(crc, 16)))
+        for name, crc in self.value["source"]["crc32"].items():
+            data = in_file(tensors[name].data)
+            if data is not None and data.file is file:
+                found.append(Summed(data.offset, data.offset + data.nbytes, int(crc, 16)))
         return found
 
 

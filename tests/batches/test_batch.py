@@ -316,6 +316,11 @@ def test_what_was_done_is_done_again_only_if_something_changed(small, monkeypatc
     (folder / "vmz" / name).unlink()
     shutil.copy(folder / "vmz" / "ir-csn-26-0.pkl", folder / "vmz" / name)
     assert resumed() == {BAD: "failed", GOOD[0]: "converted", GOOD[1]: "kept", GOOD[2]: "kept"}
+    # It has the same size and another byte, in a tensor.
+    data = bytearray((folder / "vmz" / name).read_bytes())
+    data[len(data) // 2] ^= 1
+    (folder / "vmz" / name).write_bytes(data)
+    assert resumed() == {BAD: "failed", GOOD[0]: "converted", GOOD[1]: "kept", GOOD[2]: "kept"}
     # The row that failed can be converted now.
     (folder / "vmz" / "ip-csn-26-1.pkl").unlink()
     shutil.copy(folder / "vmz" / "ip-csn-26-3.pkl", folder / "vmz" / "ip-csn-26-1.pkl")
@@ -416,7 +421,7 @@ def test_a_dry_run_reads_no_tensor(manifest, run_process, monkeypatch):
 
     monkeypatch.setattr(SourceFile, "_fill", fill)
     for task in tasks_of(load_manifest(manifest)):
-        options = {**task.options, "check": True, "verify": True, "strict": True}
+        options = {**task.options, "check": True, "verify": True, "strict": True, "sha256": True}
         read[0] = 0
         result = perform(Job(task=task.replace(options=options), tool=__version__, dry_run=True))
         assert result["state"] == "planned"
@@ -681,7 +686,7 @@ FAILED = {
 DONE = {
     **FAILED,
     "state": "converted",
-    "input": {"crc32": "", "size": 1, "version": []},
+    "input": {"crc32": "", "size": 1, "version": ""},
     "output": {"files": [["a", 1, ""]], "version": ""},
     "mapping": {"source": "", "target": "", "network": "", "sha256": ""},
     "bytes": 1,

@@ -215,9 +215,16 @@ def test_an_object_store_for_inputs_and_outputs(zoo, tmp_path, store):
         "here/ir-csn-26-0.pth",
         "s3://outputs/up/local.pth",
     }
-    # Without records, complete outputs are adopted.
+    # Without records, complete outputs are adopted; one that differs in a bit is not.
     (tmp_path / "s3.results.jsonl").unlink()
-    assert sorted(resumed().values()) == ["adopted"] * 7 + ["failed"] * 2
+    other = tmp_path / "got" / "ip-csn-26-2.native.pth"
+    data = bytearray(other.read_bytes())
+    data[len(data) // 2] ^= 1
+    other.write_bytes(data)
+    ask(["put_file", other, f"outputs/{other.name}"])
+    states = resumed()
+    assert sorted(states.values()) == ["adopted"] * 6 + ["failed"] * 3
+    assert states[f"s3://outputs/{other.name}"] == "failed"
 
 
 @needs("s3fs", "moto", "flask", "distributed")

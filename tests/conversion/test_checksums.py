@@ -2,13 +2,21 @@
 
 from __future__ import annotations
 
+import json
+import zipfile
+from typing import TYPE_CHECKING
+
 import pytest
+import torch
 
 from converters.conversion.convert import carry_out
 from converters.conversion.options import Request, WriteOptions
 from converters.files import SourceFile
 from converters.formats.open import open_checkpoint
 from tests.helpers import batch_files
+
+if TYPE_CHECKING:
+    from pathlib import Path
 
 HOPS = {
     "c3d-small": [
@@ -41,6 +49,50 @@ def test_they_are_those_of_the_bytes(network, tmp_path):
         outputs = sorted(tmp_path.glob(f"{name}*"))
         assert found.output == {path.name: batch_files.crc32(path) for path in outputs}, name
         source, before = tmp_path / name, layout
+
+
+def deflated(state, folder: Path) -> Path:
+    """A ``.pth`` whose records are deflated: no tensor's bytes are in it."""
+    torch.save(state, folder / "stored.pth")
+    path = folder / "packed.pth"
+    with (
+        zipfile.ZipFile(folder / "stored.pth") as stored,
+        zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED) as packed,
+    ):
+        for name in stored.namelist():
+            packed.writestr(name, stored.read(name))
+    return path
+
+
+def sharded(state, folder: Path) -> Path:
+    """An index and two files, in each of which tensors begin at the same offsets."""
+    names = list(state)
+    weight_map = {name: f"{number % 2}.bin" for number, name in enumerate(names)}
+    for file in ("0.bin", "1.bin"):
+        torch.save({name: state[name] for name in names if weight_map[name] == file}, folder / file)
+    path = folder / "pytorch_model.bin.index.json"
+    path.write_text(json.dumps({"weight_map": weight_map}))
+    return path
+
+
+def shared(state, folder: Path) -> Path:
+    """A ``.pth`` in which all tensors are parts of one storage."""
+    whole = torch.cat([tensor.reshape(-1) for tensor in state.values()])
+    parts = whole.split([tensor.numel() for tensor in state.values()])
+    views = {name: part.view(state[name].shape) for name, part in zip(state, parts, strict=True)}
+    torch.save(views, folder / "shared.pth")
+    return folder / "shared.pth"
+
+
+@pytest.mark.parametrize("make", [deflated, sharded, shared])
+def test_of_inputs_in_other_forms(make, tmp_path):
+    batch_files.write_native(tmp_path / "native.pth", "c3d", "c3d-small", classes=10, seed=1)
+    source = make(torch.load(tmp_path / "native.pth"), tmp_path)
+    request = Request(input=str(source), output=str(tmp_path / "out.pth"), source="native", to="native")
+    found = carry_out(request.replace(write=WriteOptions(checksums=True))).checksums
+    with open_checkpoint(str(source)) as checkpoint:
+        assert found.input == batch_files.crc32(*(file.path for file in checkpoint.files))
+    assert found.output == {"out.pth": batch_files.crc32(tmp_path / "out.pth")}
 
 
 def test_they_are_asked_for(tmp_path):

@@ -112,8 +112,8 @@ def _result(state: str = "converted", **changed: object) -> str:
     row: dict[str, object] = {"task": "a", "spec": "b", "tool": "c", "seconds": 1.0, "state": state}
     if state != "failed":
         row |= {
-            "input": {"crc32": "d", "size": 1},
-            "output": {"files": [["a.pth", 1, "e"]]},
+            "input": {"crc32": "d", "size": 1, "version": ""},
+            "output": {"files": [["a.pth", 1, "e"]], "version": ""},
             "mapping": {"source": "vmz", "target": "mmaction2", "network": "f", "sha256": "g"},
             "bytes": 1,
             "notes": [],
@@ -134,7 +134,7 @@ def result_fields(n: int) -> str:
 
 
 def result_files(n: int) -> str:
-    return _result(output={"files": [[f"{i}.pth", i, "0"] for i in range(n)]})
+    return _result(output={"files": [[f"{i}.pth", i, "0"] for i in range(n)], "version": ""})
 
 
 def result_notes(n: int) -> str:

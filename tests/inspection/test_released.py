@@ -11,6 +11,7 @@ import numpy
 import pytest
 from safetensors.numpy import load_file, save_file
 
+import converters.inspection.released as module
 import converters.mapping.releases as table
 from converters import __version__, convert, inspect, publish
 from converters.batches.job import Job
@@ -207,6 +208,18 @@ def test_a_foreign_tensor_is_no_counter(pair, listed, tmp_path, name, tensor):
     written = load_file(done.path)
     assert "evil" not in " ".join(written)
     assert written[COUNTER].dtype == "i8"
+
+
+def test_a_file_is_hashed_only_if_a_release_of_its_format_has_a_hash(pair, listed, monkeypatch):
+    """Of VMZ's pickles no hash is public, and a .pkl is not one of those .pth files that have digits in their names."""
+    read = []
+    monkeypatch.setattr(module, "file_digests", lambda path, kinds: read.append(path) or {})
+    network = inspect(pair[0]).network
+    assert module.released(str(pair[0]), "vmz", network) is None
+    assert read == []
+    listed()
+    module.released(str(pair[0]), "vmz", network)
+    assert read == [str(pair[0])]
 
 
 def test_a_batch_says_it(pair, listed, tmp_path):

@@ -450,8 +450,8 @@ def test_the_pages_of_a_batch(mode: str, browser, tmp_path: Path) -> None:
             "bytes": 5,
             "checked": True,
             "verification": {"text": NOTE, "blocks": 3, "worst": 1e-6},
-            "input": {"size": 5, "sha256": "a" * 64},
-            "output": {"files": [["d", 5, "b" * 64]]},
+            "input": {"size": 5, "crc32": "a" * 8, "sha256": "a" * 64},
+            "output": {"files": [["d", 5, "b" * 8]]},
             "mapping": {"source": "vmz", "target": "vmz-pt", "sha256": "c" * 64},
         },
     ]

@@ -120,7 +120,7 @@ class CheckedRecord(NamedTuple):
         return self.record.crc
 
     @property
-    def place(self) -> FileBytes:
+    def in_file(self) -> FileBytes:
         return FileBytes(self.file, self.record.offset, self.record.size)
 
     def chunks(self) -> Iterator[memoryview]:

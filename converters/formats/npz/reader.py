@@ -6,11 +6,11 @@ An ``.npz`` is a zip file of ``.npy`` members, stored or deflated. Format: numpy
 from __future__ import annotations
 
 import zlib
-from functools import cache
 from typing import TYPE_CHECKING, NamedTuple
 
 from converters.errors import BadInput
 from converters.files import CHUNK
+from converters.formats.io.file_crc32 import joined_crc32
 from converters.formats.io.zip_members import DEFLATED, Inflated, Member, read_members, verify_member
 from converters.formats.io.zip_records import CheckedRecord, ZipRecord
 from converters.formats.other_value import OtherValue, unconverted
@@ -126,7 +126,8 @@ def read_npz(file: SourceFile, *, checksum: bool = True) -> NpzFile:
                 )
             data = Inflated(file, member, header.length)
         elif checksum:
-            crc = _crc_after_header(zlib.crc32(head[: header.length]), member.crc, size)
+            # A CRC is linear: what the header contributes, added again, leaves that of the array.
+            crc = joined_crc32(zlib.crc32(head[: header.length]), member.crc, size)
             data = CheckedRecord(file, ZipRecord(offset, size, crc), name)
         else:
             data = FileBytes(file, offset, size)
@@ -236,39 +237,3 @@ def _ordered(data: Data, header: Header) -> Data:
     if header.is_transposed:
         data = _Transposed(data, header.shape, itemsize)
     return Swapped(data, itemsize) if header.big and itemsize > 1 else data
-
-
-def _crc_after_header(head: int, whole: int, size: int) -> int:
-    """The CRC-32 of the last ``size`` bytes of data whose CRC-32 is ``whole`` and that start with ``head``.
-
-    A checksum is linear: the head's contribution to it is the head's own CRC, advanced by ``size`` zero bytes.
-    """
-    for power, matrix in enumerate(_zeros()):
-        if size >> power & 1:
-            head = _times(matrix, head)
-    return whole ^ head
-
-
-@cache
-def _zeros() -> tuple[tuple[int, ...], ...]:
-    """Matrices over bits that advance a CRC-32 by 1, 2, 4 ... zero bytes, each the square of the one before."""
-    matrix = (0xEDB88320, *(1 << bit for bit in range(31)))  # one zero bit; the polynomial is reflected
-    for _ in range(3):
-        matrix = _squared(matrix)
-    matrices = [matrix]
-    while len(matrices) < 40:  # up to a terabyte
-        matrices.append(_squared(matrices[-1]))
-    return tuple(matrices)
-
-
-def _times(matrix: tuple[int, ...], vector: int) -> int:
-    total = 0
-    for row in matrix:
-        if vector & 1:
-            total ^= row
-        vector >>= 1
-    return total
-
-
-def _squared(matrix: tuple[int, ...]) -> tuple[int, ...]:
-    return tuple(_times(matrix, row) for row in matrix)
