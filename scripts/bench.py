@@ -199,7 +199,7 @@ BATCH_GOAL = 4.5
 """Time of a batch in two processes, as a multiple of that of two ``cp`` side by side."""
 
 I3D_GOAL, I3D_MEMORY_GOAL = 0.35, MEMORY_GOAL + 2 * 7.97
-"""Times the time of ``import torch``; MB, for the largest tensor is held twice while its axes move."""
+"""Times the time of ``import torch``; MB, with room for the largest tensor twice while its axes move."""
 
 
 class Bench:

@@ -13,6 +13,10 @@ if TYPE_CHECKING:
     from converters.tensor import Data, Tensor
 
 
+PART = 1 << 20
+"""Bytes of an array that are put in order at once: enough that each line of the cache is read few times."""
+
+
 def arrays(data: Data, dtype: str) -> Iterator[Any]:
     """A tensor's values as one-dimensional numpy arrays, piece by piece; bfloat16 comes as float32."""
     if dtype != "bfloat16":
@@ -51,16 +55,31 @@ def whole_elements(tensor: Tensor) -> Any:
     """A tensor in memory, of its own shape; the elements are opaque, so any dtype will do."""
     import numpy
 
-    return numpy.frombuffer(tensor.tobytes(), f"V{ITEMSIZE[tensor.dtype]}").reshape(tensor.shape)
+    whole = bytearray()
+    for chunk in tensor.data.chunks():
+        whole += chunk
+    return numpy.frombuffer(whole, f"V{ITEMSIZE[tensor.dtype]}").reshape(tensor.shape)
 
 
 def chunks_of(array: Any) -> Iterator[memoryview]:
-    """The bytes of an array in C order, at most `CHUNK` at a time."""
+    """The bytes of an array in C order, at most `CHUNK` at a time. One whose axes were moved is put in order part by
+    part."""
     import numpy
 
-    view = numpy.ascontiguousarray(array).reshape(-1).view("u1").data
-    for start in range(0, len(view), CHUNK):
-        yield view[start : start + CHUNK]
+    for part in _parts(array):
+        view = numpy.ascontiguousarray(part).reshape(-1).view("u1").data
+        for start in range(0, len(view), CHUNK):
+            yield view[start : start + CHUNK]
+
+
+def _parts(array: Any) -> Iterator[Any]:
+    """An array in pieces along its first axis of about `PART` bytes, or as a whole if it is in C order."""
+    if array.flags.c_contiguous:
+        yield array
+        return
+    rows = max(1, PART * len(array) // array.nbytes)
+    for start in range(0, len(array), rows):
+        yield array[start : start + rows]
 
 
 def as_bytes(values: Any, dtype: str) -> memoryview:

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import tracemalloc
+
 import numpy as np
 import pytest
 import torch
 
+from converters.conversion.arrays import PART, chunks_of
 from converters.conversion.operations.storage import Permute, Reshape, Reverse, Roll
 from converters.conversion.operations.values import (
     AddUlps,
@@ -206,3 +209,26 @@ def test_an_inverse_and_the_steps_of_its_rounding_restore_every_bit(operation):
     steps = rounding_of(operation, tensor_of(array))
     assert len(steps) == array.size * ITEMSIZE["float32"]
     assert AddUlps(steps=steps).apply(restored).tobytes() == array.tobytes()
+
+
+@pytest.mark.parametrize(
+    ("shape", "order"),
+    [
+        ((600, 40, 70), (2, 0, 1)),
+        ((2, 3, 300_000), (1, 0, 2)),
+        ((1_000_000, 3), (1, 0)),
+        ((7, 0, 3), (2, 1, 0)),
+    ],
+)
+def test_moved_axes_are_put_in_order_part_by_part(shape, order):
+    moved = np.arange(np.prod(shape), dtype="<f4").reshape(shape).transpose(order)
+    found = [bytes(chunk) for chunk in chunks_of(moved)]
+    assert b"".join(found) == moved.tobytes()
+    assert all(len(chunk) <= CHUNK for chunk in found)
+    row = moved.nbytes // len(moved)  # a part has one at least
+    tracemalloc.start()
+    for _ in chunks_of(moved):
+        pass
+    _, peak = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    assert peak < 2 * max(PART, row) + 100_000

@@ -47,7 +47,7 @@ class Reversible(Operation):
 
 
 class Rearrangement(Operation):
-    """Moves whole elements of any dtype. Holds the tensor in memory twice."""
+    """Moves whole elements of any dtype. Holds the tensor in memory."""
 
     def chunks(self, tensor: Tensor) -> Iterator[memoryview]:
         yield from chunks_of(self.rearrange(whole_elements(tensor)))
