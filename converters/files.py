@@ -7,6 +7,7 @@ from stat import S_ISDIR, S_ISREG
 from typing import TYPE_CHECKING
 
 from .errors import BadInput
+from .spelling import did_you_mean
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -22,6 +23,10 @@ if TYPE_CHECKING:
 
 CHUNK = 256 * 1024
 """Bytes moved at a time: the size at which reading, checking and writing stay inside the cache."""
+
+
+_MANY = 1000
+"""In a folder of more files no similar name is looked for, which would take seconds."""
 
 
 class NeedsWhole(Exception):
@@ -47,7 +52,8 @@ class SourceFile:
             status = os.fstat(self._file.fileno())
         except (OSError, ValueError) as error:
             reason = getattr(error, "strerror", None) or str(error)
-            hint = "check the path" if isinstance(error, (FileNotFoundError, NotADirectoryError)) else ""
+            missing = isinstance(error, (FileNotFoundError, NotADirectoryError))
+            hint = _hint(self.path) if missing else ""
             raise BadInput(f"cannot be opened: {reason.lower()}", path=self.path, hint=hint) from None
         try:
             _require_regular(status, self.path)
@@ -150,6 +156,16 @@ class SourceFile:
             if got == 0:
                 raise self.cut(offset + done, len(view) - done)
             done += got
+
+
+def _hint(path: str) -> str:
+    """What to do about a path where nothing is: the name beside it that was perhaps meant."""
+    folder, name = os.path.split(path)
+    try:
+        beside = os.listdir(folder or os.curdir)
+    except OSError:
+        beside = []
+    return (did_you_mean(name, beside) if len(beside) <= _MANY else "") or "check the path"
 
 
 def _require_regular(status: os.stat_result, path: str) -> None:

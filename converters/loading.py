@@ -64,8 +64,7 @@ def load_model(
     or the layout's table. ``variant``, the name of a model such as ``I3D_8x8_R50`` or of a network, is needed if names
     and shapes match several. ``entry`` is the path of a state dict in a PyTorch file, if not the plain weights are
     wanted. ``head`` is the file's name of the last layer, if it is not the layout's, ``drop`` are patterns of names to
-    leave out. ``inverse_std`` says that a Caffe
-    file of TSN has inverse standard deviations instead of variances.
+    leave out. ``inverse_std`` says that a Caffe file of TSN has inverse standard deviations instead of variances.
 
     Raises `ConverterError` if the file does not hold a known network, or if PyTorch is not installed.
     """
