@@ -54,7 +54,7 @@ def refuse_lost(plan: Plan, checkpoint: Checkpoint) -> None:
         tensor = checkpoint.tensors[name]
         if name in plan.dropped and not _is_filled(tensor, value):
             raise Refused(
-                f"these networks have no such tensor, which is not {value:g} everywhere",
+                f"has a tensor that this network lacks, with values other than {value:g}",
                 where=name,
                 path=checkpoint.path,
                 hint="the file's network is not the one that its names say",
@@ -66,7 +66,7 @@ def refuse_unlike(tensor: Tensor, value: float, path: str, *, where: str) -> Non
     """Refuse a target that takes a tensor of the file ``path`` for ``value`` everywhere, which it is not."""
     if not _is_filled(tensor, value):
         raise Refused(
-            f"the target stores no such tensor and assumes it to be {value:g} everywhere",
+            f"the target has no such tensor and assumes it to be {value:g} everywhere; here it has other values",
             where=where,
             path=path,
             hint="choose another target",
