@@ -165,7 +165,7 @@ def _hint(path: str) -> str:
         beside = os.listdir(folder or os.curdir)
     except OSError:
         beside = []
-    return (did_you_mean(name, beside) if len(beside) <= _MANY else "") or "check the path"
+    return (did_you_mean(name, beside, least=0.8) if len(beside) <= _MANY else "") or "check the path"
 
 
 def _require_regular(status: os.stat_result, path: str) -> None:

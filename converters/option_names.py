@@ -13,6 +13,8 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Container
 
 _COMMANDS = re.compile(r"(`[^`]*`)")
+_SOURCES = re.compile(r"use `convert (\S+) \.\.\.`(?: or `convert \S+ \.\.\.`)*")
+_SOURCE = re.compile(r"`convert (\S+) \.\.\.`")
 _PATTERNS = re.compile(r"--drop '([^']*)'(?: --drop '([^']*)')*")
 _PATTERN = re.compile(r"--drop '([^']*)'")
 _SETTING = re.compile(r"--set ([a-z]\w*)=(\w+)")
@@ -28,7 +30,19 @@ _SWITCHES = (
 _VALUES = (
     *("channels", "clip", "device", "drop", "dtype", "entry", "entry-a", "entry-b", "folder", "head", "html"),
     *("jobs", "junit", "labels", "layout", "layout-a", "layout-b", "license", "mapping", "mean", "memory"),
-    *("model", "name", "require", "results", "retries", "scheduler", "seed", "source", "to", "variant"),
+    *(
+        "model",
+        "name",
+        "push",
+        "require",
+        "results",
+        "retries",
+        "scheduler",
+        "seed",
+        "source",
+        "to",
+        "variant",
+    ),
 )
 _KEYWORDS = {
     **{name: name.replace("-", "_") for name in (*_SWITCHES, *_VALUES)},
@@ -60,8 +74,9 @@ _PYTHON = _Spelling(
 
 
 def in_python(text: str) -> str:
-    """A message with its options as keywords: ``variant=``, ``force=True``. Commands in backticks stay as they are."""
-    return _said(text, _PYTHON, on="True", off="False")
+    """A message with its options as keywords: ``variant=``, ``force=True``. Commands in backticks stay as they are,
+    save those that only name a source's layout."""
+    return _said(_with_layouts(text), _PYTHON, on="True", off="False")
 
 
 def in_manifest(text: str, keys: Container[str]) -> str:
@@ -75,7 +90,14 @@ def in_manifest(text: str, keys: Container[str]) -> str:
         faults="its page lists",
         known=keys,
     )
-    return _said(text, spelling, on="true", off="false")
+    return _said(_with_layouts(text), spelling, on="true", off="false")
+
+
+def _with_layouts(text: str) -> str:
+    """A message that names layouts, where for the command line it names commands that begin with them."""
+    return _SOURCES.sub(
+        lambda found: "name the layout: " + " or ".join(map(repr, _SOURCE.findall(found[0]))), text
+    )
 
 
 def _said(text: str, spelling: _Spelling, *, on: str, off: str) -> str:

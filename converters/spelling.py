@@ -7,18 +7,19 @@ if TYPE_CHECKING:
     from collections.abc import Iterable
 
 
-def nearest_word(word: str, right: Iterable[str]) -> str | None:
-    """The most similar right word; None where none is similar. The dashes of options, which all have, do not count."""
+def nearest_word(word: str, right: Iterable[str], least: float = 0.6) -> str | None:
+    """The most similar right word; None where none is similar, by at ``least`` so much of it (0 to 1). The dashes of
+    options, which all have, do not count."""
     from difflib import get_close_matches
 
     bare = {known.lstrip("-"): known for known in right}
-    near = get_close_matches(word.lstrip("-"), sorted(bare), 1)
+    near = get_close_matches(word.lstrip("-"), sorted(bare), 1, least)
     return bare[near[0]] if near else None
 
 
-def did_you_mean(word: str, right: Iterable[str]) -> str:
+def did_you_mean(word: str, right: Iterable[str], least: float = 0.6) -> str:
     """The most similar right word as a hint; empty where none is similar."""
-    near = nearest_word(word, right)
+    near = nearest_word(word, right, least)
     return f"did you mean {near!r}?" if near else ""
 
 

@@ -91,6 +91,9 @@ def test_a_comparison_is_no_truth_value(r2d) -> None:
         ("run `convert IN OUT --mapping m.toml`", "run `convert IN OUT --mapping m.toml`"),
         ("python zero_to_fp32.py --tag latest", "python zero_to_fp32.py --tag latest"),
         ("a--force", "a--force"),
+        ("--push OWNER/NAME", 'push="OWNER/NAME"'),
+        ("it holds X: use `convert vmz-pt ...`", "it holds X: name the layout: 'vmz-pt'"),
+        ("use `convert a ...` or `convert b ...`", "name the layout: 'a' or 'b'"),
     ],
 )
 def test_exceptions_speak_python(said: str, python: str) -> None:
@@ -181,6 +184,7 @@ def test_a_reader_imports_no_framework(tmp_path) -> None:
         ({"to": 5}, "to must be a string, not int"),
         ({"source": b"vmz"}, "source must be a string, not bytes"),
         ({"variant": 3}, "variant must be a string, not int"),
+        ({"labels": ["a", "b"]}, "labels must be a path, not list"),
         ({"settings": "pool1"}, "settings must be a mapping of names to values, not str"),
     ],
 )

@@ -8,12 +8,12 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from converters.conversion.output_format import formats_of, output_format
 from converters.conversion.output_names import fill, placeholders
-from converters.errors import BadInput, UsageError
+from converters.errors import BadInput, Told, UsageError
 from converters.files import SourceFile
 from converters.locations import is_remote
 from converters.mapping.layout_tables import load_layout
 from converters.record import Record
-from converters.spelling import did_you_mean_or_list
+from converters.spelling import did_you_mean, did_you_mean_or_list
 
 from .manifest_keys import KEYS, OPTIONS, as_keys
 from .storage import PROTOCOLS, protocol
@@ -99,7 +99,10 @@ def _parse(path: str, text: str) -> dict[str, Any]:
 def _rows(text: str, document: Mapping[str, Any]) -> list[ManifestRow]:
     for key in document:
         if key not in ("convert", "defaults"):
-            raise _KeyFault(f"unknown key {key!r}", key, hint="a manifest has [defaults] and [[convert]]")
+            near = did_you_mean(key, ("convert", "defaults"))
+            raise _KeyFault(
+                f"unknown key {key!r}", key, hint=near or "a manifest has [defaults] and [[convert]]"
+            )
     defaults = document.get("defaults", {})
     if not isinstance(defaults, dict):
         raise _KeyFault("must be a table", "defaults")
@@ -119,7 +122,8 @@ def _check_keys(row: Mapping[str, Any], *key: str | int, without: tuple[str, ...
         if name not in KEYS or name in without:
             raise _unknown_key(name, [known for known in KEYS if known not in without], key)
         if fault := KEYS[name](value):
-            raise _KeyFault(fault, *key, name)
+            what, hint = fault if isinstance(fault, Told) else (fault, "")
+            raise _KeyFault(what, *key, name, hint=hint)
 
 
 def _unknown_key(name: str, known: list[str], key: tuple[str | int, ...]) -> _KeyFault:

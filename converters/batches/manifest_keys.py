@@ -6,17 +6,18 @@ from typing import TYPE_CHECKING, Any
 
 from converters.conversion.options import NetworkOptions, ReadOptions, WriteOptions, options_of
 from converters.conversion.output_names import fill
-from converters.errors import ConverterError, UsageError
+from converters.errors import ConverterError, Told, UsageError
 from converters.hashes import FORMS, parse_hash
 from converters.mapping.settings import check_settings
 from converters.mapping.table_files import layout_names
 from converters.option_names import in_manifest
+from converters.spelling import did_you_mean, did_you_mean_or_list
 from converters.tensor import FLOATS
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    Check = Callable[[Any], str]
+    Check = Callable[[Any], str | Told]
 
 PLACEHOLDERS = ("stem", "folder", "to", "source")
 """Placeholders of an output's name: the input's name without suffix, the name of its folder, the two layouts."""
@@ -27,9 +28,8 @@ def as_keys(text: str) -> str:
     return in_manifest(text, KEYS)
 
 
-def _told(error: ConverterError) -> str:
-    what, hint = map(as_keys, error.told)
-    return f"{what}; {hint}" if hint else what
+def _told(error: ConverterError) -> Told:
+    return Told(*map(as_keys, error.told))
 
 
 def _text(value: Any) -> str:
@@ -48,19 +48,19 @@ def _sha256(value: Any) -> str:
     return ""
 
 
-def _layout(value: Any) -> str:
+def _layout(value: Any) -> str | Told:
     if fault := _text(value):
         return fault
     if value not in layout_names():
-        return f"there is no layout {value!r}; there are {', '.join(layout_names())}"
+        return Told(f"there is no layout {value!r}", did_you_mean_or_list(value, layout_names()))
     return ""
 
 
-def _source(value: Any) -> str:
+def _source(value: Any) -> str | Told:
     return "" if value == "auto" else _layout(value)
 
 
-def _layouts(value: Any) -> str:
+def _layouts(value: Any) -> str | Told:
     if isinstance(value, str):
         return _layout(value)
     if not isinstance(value, list) or not value:
@@ -80,7 +80,7 @@ def _hash(value: Any) -> str:
     return ""
 
 
-def _pattern(value: Any) -> str:
+def _pattern(value: Any) -> str | Told:
     if fault := _text(value):
         return fault
     try:
@@ -90,11 +90,13 @@ def _pattern(value: Any) -> str:
     return ""
 
 
-def _dtype(value: Any) -> str:
-    return "" if value in FLOATS else f"must be one of {', '.join(FLOATS)}"
+def _dtype(value: Any) -> str | Told:
+    if value in FLOATS:
+        return ""
+    return Told(f"must be one of {', '.join(FLOATS)}", did_you_mean(str(value), FLOATS))
 
 
-def _settings(value: Any) -> str:
+def _settings(value: Any) -> str | Told:
     if not isinstance(value, dict):
         return "must be a table of settings, such as { pool1 = true }"
     try:
@@ -129,7 +131,7 @@ OPTIONS: dict[str, Check] = {
     for option in options_of(options)
     if option.name not in _EXCLUDED
 } | {"verify": _flag, "publish": _text, "license": _licence}
-"""The options of a conversion. A check returns what is wrong with a value, or nothing."""
+"""The options of a conversion. A check returns what is wrong with a value, also with a hint, or nothing."""
 
 PATHS = ("labels", "publish")
 """Those that are paths, relative to the manifest."""

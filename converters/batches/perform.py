@@ -32,9 +32,8 @@ if TYPE_CHECKING:
     from converters.conversion.result import Result
 
     from . import remote_storage
+    from .events import Progress
     from .job import Job, JobResult
-
-    Progress = Callable[[int, int], None]
 else:
     remote_storage = LazyModule("converters.batches.remote_storage")
 
@@ -44,8 +43,8 @@ def perform(job: Job, progress: Progress | None = None) -> JobResult:
 
     Unless it failed or was kept, the result has ``network`` and ``classes`` (where known), ``bytes``, ``notes`` and
     ``text`` (the report); after a conversion also ``input``, ``output``, ``mapping``, ``checked`` (whether the output
-    was read back), if the row asks to verify, ``verification``, if it asks to publish, ``published`` (what it became),
-    and ``release`` if a hash proves the input to be one.
+    was read back and compared, as verifying and publishing do too), if the row asks to verify, ``verification``, if it
+    asks to publish, ``published`` (what it became), and ``release`` if a hash proves the input to be one.
     """
     started = perf_counter()
     try:
@@ -95,7 +94,8 @@ def _perform(job: Job, progress: Progress | None) -> JobResult:
         if exists(task.output) and not own
         else _convert(work, force=own or _is_half_written(work))
     )
-    return {**done, **_publish(work)}
+    published = _publish(work)
+    return {**done, **published, "checked": True} if published else done
 
 
 class _Work(NamedTuple):
@@ -279,7 +279,12 @@ def _verify(work: _Work, output: str) -> JobResult:
 
     shared = {name: options[name] for name in VERIFY_OPTIONS if name in options}
     verification = verify(
-        work.source.path(), output, source_layout=_source_layout(job), layout=job.task.to or None, **shared
+        work.source.path(),
+        output,
+        source_layout=_source_layout(job),
+        layout=job.task.to or None,
+        progress=_stages(work),
+        **shared,
     )
     text = verification_text(verification)
     if not verification.ok:
@@ -291,6 +296,12 @@ def _verify(work: _Work, output: str) -> JobResult:
     blocks = verification.functional.blocks if verification.functional else ()
     worst = max((block.relative for block in blocks), default=0.0) if verification.functional else None
     return {"verification": {"text": text, "blocks": len(blocks), "worst": worst}}
+
+
+def _stages(work: _Work) -> Callable[[str], None] | None:
+    """What tells in words what is done after a conversion."""
+    tell = work.progress
+    return None if tell is None else lambda words: tell(1, 1, words)
 
 
 def _publish(work: _Work) -> JobResult:
@@ -311,6 +322,7 @@ def _publish(work: _Work) -> JobResult:
             settings=options.get("settings", {}),
             verify=options.get("verify", False),
             license=options.get("license", ""),
+            progress=_stages(work),
         )
     except ConverterError as error:
         error.path = {output: work.job.name, options["publish"]: "publish"}.get(error.path, error.path)
@@ -344,7 +356,7 @@ def _details(work: _Work, result: Result, output: dict[str, Any]) -> JobResult:
         "mapping": dict(result.provenance["mapping"]),
         **_network(result),
         "bytes": result.nbytes,
-        "checked": result.checked,
+        "checked": result.checked or bool(work.job.task.options.get("verify")),
         "notes": list(notes),
         "text": conversion_text(named),
         **({"release": known.as_data()} if known else {}),

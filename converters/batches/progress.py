@@ -46,12 +46,13 @@ class Display:
     """A line for each running conversion and one for the batch, redrawn in place; failed rows stay above them."""
 
     BAR = 24
+    TELLING = 50
     REFRESH = 0.1
 
     def __init__(self, out: TextIO) -> None:
         self._out = out
         self._sizes: dict[str, int] = {}
-        self._active: dict[str, tuple[int, int]] = {}
+        self._active: dict[str, tuple[int, int, str]] = {}
         self._moved: dict[str, int] = {}
         self._ended = self._total = self._bytes = 0
         self._drawn = 0
@@ -66,11 +67,12 @@ class Display:
         """Something happened."""
         name = event.job.name if event.job else ""
         if event.kind == "started":
-            self._active[name] = (0, 0)
+            self._active[name] = (0, 0, "")
         elif event.kind == "progress":
-            done, total = event.data
-            self._active[name] = (done, total)
-            self._moved[name] = done
+            done, total, stage = event.data
+            self._active[name] = (done, total, stage)
+            if not stage:
+                self._moved[name] = done
         elif event.kind == "result":
             self._active.pop(name, None)
             self._ended += 1
@@ -91,12 +93,13 @@ class Display:
         """The lines to show now, each shorter than ``width``."""
         room = width - self.BAR - 4
         rows = [
-            f"{self._bar(done, total)} {_shortened(name, room)}"
-            for name, (done, total) in self._active.items()
+            f"{self._bar(done, total)} {_shortened(f'{name}: {stage}' if stage else name, room)}"
+            for name, (done, total, stage) in self._active.items()
         ]
         done, total, size = self._figures()
         elapsed = monotonic() - self._started
-        left = f", {_clock(elapsed * (total - done) / done)} left" if 0 < done < total else ""
+        told = done < total <= self.TELLING * done  # the first bytes tell nothing of the time
+        left = f", {_clock(elapsed * (total - done) / done)} left" if told else ""
         text = f"{self._ended} of {self._total} rows, {size}{left}"
         return [*rows, f"{self._bar(done, total)} {_shortened(text, room)}"]
 
@@ -106,7 +109,9 @@ class Display:
         if not total:
             return self._ended, self._total, human_size(sum(self._moved.values()))
         active = sum(
-            self._sizes.get(name, 0) * done / whole for name, (done, whole) in self._active.items() if whole
+            self._sizes.get(name, 0) * done / whole
+            for name, (done, whole, stage) in self._active.items()
+            if whole and not stage  # what follows the copying takes most of the time
         )
         done = self._bytes + int(active)
         return done, total, f"{human_size(done)} of {human_size(total)}"

@@ -111,7 +111,7 @@ def _task(manifest: Manifest, row: ManifestRow, path: str, to: str, fault: str, 
     try:
         request += [sha256_of(paths["labels"])] if "labels" in paths else []
     except BadInput as error:
-        fault = fault or f"labels: {error.told.what}"
+        fault = fault or f"the labels {row.options['labels']!r}: {error.told.what}"
     return Task(
         name=output,
         line=row.line,

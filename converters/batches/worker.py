@@ -42,11 +42,11 @@ def main(arguments: list[str]) -> int:
         job = jobs.get()
         due = 0.0
 
-        def progress(done: int, total: int) -> None:
+        def progress(done: int, total: int, stage: str = "") -> None:
             nonlocal due
-            if monotonic() >= due:
+            if stage or monotonic() >= due:
                 due = monotonic() + REFRESH
-                send(progress=[done, total])
+                send(progress=[done, total, stage])
 
         result = perform(job, progress)
         last = result["state"] == "failed" and result["error"]["restart"]

@@ -45,6 +45,7 @@ def verb_help(word: str) -> str:
 
     from .parser import parser_of
 
+    word = "auto" if word == "convert" else word
     known = [*COMMANDS, *(name for name in CONVERSIONS if name.islower()), *layout_names()]
     if word not in known:
         hint = did_you_mean(word, [*known, SOURCES]) or "`convert help` lists the verbs"

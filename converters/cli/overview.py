@@ -39,7 +39,7 @@ GROUPS = {
         "batch": "run all conversions in a manifest; resumable",
     },
     "this program": {
-        "help": "show the help of a verb, or `sources`",
+        "help": "show the help of a verb, of `convert`, or of `sources`",
         "completion": "print completion for bash, zsh or fish",
     },
 }

@@ -100,8 +100,8 @@ def convert(
     be read, `UsageError` where the call is wrong.
     """
     request = Request(
-        input=os.fspath(input),
-        output=os.fspath(output),
+        input=_path("input", input),
+        output=_path("output", output),
         source=source,
         to=to,
         read=ReadOptions(entry=entry, checksum=checksum, sha256=sha256),
@@ -112,8 +112,8 @@ def convert(
             drop=(drop,) if isinstance(drop, str) else tuple(drop),
             settings=settings,
             inverse_std=inverse_std,
-            mean=None if mean is None else os.fspath(mean),
-            labels=None if labels is None else os.fspath(labels),
+            mean=None if mean is None else _path("mean", mean),
+            labels=None if labels is None else _path("labels", labels),
         ),
         write=WriteOptions(
             force=force,
@@ -124,7 +124,7 @@ def convert(
             strict=strict,
             progress=progress,
         ),
-        mapping=None if mapping is None else MappingFile(os.fspath(mapping), reverse, accept_unsure),
+        mapping=None if mapping is None else MappingFile(_path("mapping", mapping), reverse, accept_unsure),
     )
     require_types(request)
     if mapping is None and (reverse or accept_unsure):
@@ -133,6 +133,13 @@ def convert(
         _require_verifiable(request)
     result = carry_out(request)
     return _verified(result, request) if verify else result
+
+
+def _path(name: str, value: str | os.PathLike[str]) -> str:
+    """A path as text. Raises `TypeError`, with the argument's name, for anything else."""
+    if not isinstance(value, (str, os.PathLike)):
+        raise TypeError(f"{name} must be a path, not {type(value).__name__}")
+    return os.fspath(value)
 
 
 def carry_out(request: Request) -> Result:

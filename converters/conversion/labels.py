@@ -25,7 +25,7 @@ def with_labels(info: NetworkInfo, path: str) -> NetworkInfo:
     names = read_labels(path)
     if len(names) != info.classes:
         raise Refused(
-            f"has {len(names)} names, and the network {info.classes} classes",
+            f"has {len(names)} name{'' if len(names) == 1 else 's'}, and the network {info.classes} classes",
             path=path,
             hint="give one name for each class, in the order of the logits",
         )

@@ -23,6 +23,8 @@ if TYPE_CHECKING:
 _DIGEST = re.compile(r"[-_.]([0-9a-f]{8,16}|[0-9a-f]{64})(?=\.|$)", re.IGNORECASE)
 """The beginning of a SHA-256 in a name, as OpenMMLab and PyTorch's hub write it, or all of it."""
 
+_NUMBER = re.compile(r"f?\d+", re.IGNORECASE)
+
 
 class Evidence(NamedTuple):
     """``release`` is None where there is none, ``known_by`` says how it is known, ``proved`` whether a whole hash
@@ -110,9 +112,10 @@ def _hashes(paths: list[str]) -> list[tuple[str, str]]:
 
 
 def _misfits(files: list[tuple[str, str]], whose: str) -> Iterator[str]:
-    """What to say of names with a digest that is not their files'. Decimal digits are more likely a date."""
+    """What to say of names with a digest that is not their files'. Decimal digits are more likely a date, and with an
+    ``f`` before them the number of a training run, as in VMZ's names."""
     for name, digest in files:
-        told = [match.lower() for match in _DIGEST.findall(name) if not match.isdecimal()]
+        told = [match.lower() for match in _DIGEST.findall(name) if not _NUMBER.fullmatch(match)]
         if digest and told and not any(digest.startswith(one) for one in told):
             yield (
                 f"the name `{name}` has the digest {told[-1]}, but {whose} SHA-256 begins with "

@@ -432,11 +432,11 @@ def test_a_dry_run_reads_no_tensor(manifest, run_process, monkeypatch):
 def test_a_row_can_ask_for_a_proof(r2d, tmp_path, monkeypatch):
     """Both networks run; the report says what was compared, and if they differ the output is removed."""
     (tmp_path / "r2d.pkl").hardlink_to(r2d)
-    row = '[[convert]]\ninput = "r2d.pkl"\nto = "{}"\noutput = "{}.pth"\ncheck = true\nverify = true\n'
+    row = '[[convert]]\ninput = "r2d.pkl"\nto = "{}"\noutput = "{}.pth"\nverify = true\n'
     (tmp_path / "zoo.toml").write_text(row.format("vmz-pt", "good"))
     (good,) = convert_batch(tmp_path / "zoo.toml").rows
     assert good["state"] == "converted"
-    assert good["checked"]
+    assert good["checked"], "verifying compares every tensor as well"
     assert good["verification"]["blocks"] > 10
     assert 0 <= good["verification"]["worst"] < 1e-5
     (page,) = (tmp_path / "zoo.report").glob("good*.html")
@@ -466,6 +466,7 @@ def test_a_row_names_its_classes_and_is_published(r2d, tmp_path):
     folder = tmp_path / "released" / "here"
     published = row["published"]
     assert {path.name for path in folder.iterdir()} == {published["file"], published["card"], "SHA256SUMS"}
+    assert row["checked"]
     assert published["sha256"] == batch_files.hashes(tmp_path, ".")["out.pth"]
     card = (folder / published["card"]).read_text()
     assert "license: mit" in card
@@ -482,7 +483,7 @@ def test_a_row_names_its_classes_and_is_published(r2d, tmp_path):
     assert row["state"] == "converted"
     (tmp_path / "names.txt").unlink()
     (row,) = convert_batch(tmp_path / "zoo.toml", resume=True).rows
-    assert "labels: cannot be opened" in row["error"]["text"]
+    assert "the labels 'names.txt': cannot be opened" in row["error"]["text"]
 
 
 @pytest.mark.full
@@ -818,7 +819,9 @@ def test_the_display_shows_each_file_and_all(small, monkeypatch):
     monkeypatch.setattr("converters.batches.progress.monotonic", lambda: clock[0])
     job = Job(task=tasks[0], tool=__version__)
     display.event(Event("started", job))
-    display.event(Event("progress", job, (1, 4)))
+    display.event(Event("progress", job, (1, 1000, "")))
+    assert "left" not in display.lines(100)[-1], "the first bytes tell nothing of the time"
+    display.event(Event("progress", job, (1, 4, "")))
     assert display.lines(100) == [
         f"[######..................] {tasks[0].name}",
         "[####....................] 0 of 4 rows, 25.0 MB of 150.0 MB, 0:50 left",
@@ -837,10 +840,20 @@ def test_the_display_shows_each_file_and_all(small, monkeypatch):
     # If all inputs are remote no size is known in advance, and the estimate is by rows.
     remote = Display(io.StringIO())
     remote.begin(tasks, [0] * 4)
-    remote.event(Event("progress", job, (2_000_000, 8_000_000)))
+    remote.event(Event("progress", job, (2_000_000, 8_000_000, "")))
     remote.event(Event("result", job, done))
     clock[0] = remote._started + 10
     assert remote.lines(100) == ["[######..................] 1 of 4 rows, 2.0 MB, 0:30 left"]
+
+    # While a copy is verified its bytes are not counted: that takes longer than copying.
+    verified = Display(io.StringIO())
+    verified.begin(tasks, [100_000_000, 50_000_000, 0, 0])
+    verified.event(Event("started", job))
+    verified.event(Event("progress", job, (1, 1, "block 2 of 54, layer1")))
+    assert verified.lines(100) == [
+        f"[########################] {tasks[0].name}: block 2 of 54, layer1",
+        "[........................] 0 of 4 rows, 0 bytes of 150.0 MB",
+    ]
 
     plain = Lines(out := io.StringIO())
     plain.begin(tasks, [0] * 4)

@@ -70,6 +70,8 @@ def test_a_manifest(tmp_path):
     ("change", "line", "key", "what"),
     [
         (('source = "vmz"', 'source = "wmz"'), 5, "convert[0].source", "there is no layout 'wmz'"),
+        (('"mmaction2"]', '"mmacton2"]'), 8, "convert[0].to", "did you mean 'mmaction2'?"),
+        (("[defaults]", "[defalts]"), 1, "defalts", "did you mean 'defaults'?"),
         (('input = "a.pkl"\n', ""), 4, "convert[0]", "has no 'input'"),
         (('input = "a.pkl"', "input = 3"), 6, "convert[0].input", "must be a string"),
         (('"0123ABCD"', '"0123"'), 7, "convert[0].hash", "must be 'sha256:', 'sha1:' or 'git:'"),
@@ -111,7 +113,7 @@ def test_errors_have_line_and_key(tmp_path, change, line, key, what):
     path = write(tmp_path, GOOD.replace(*change, 1))
     with pytest.raises(UsageError) as caught:
         load_manifest(path)
-    assert what in caught.value.what
+    assert what in " ".join(caught.value.told)
     assert caught.value.where == f"line {line}, {key}"
     assert caught.value.path == str(path)
 

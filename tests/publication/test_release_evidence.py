@@ -107,6 +107,8 @@ def test_contents_that_do_not_fit_a_whole_hash(files, monkeypatch, with_source):
         ("mine_0123abcd.pth", True),
         (f"mine-{'a1' * 32}.pth", True),
         ("mine-20200614.pth", False),
+        ("mine_f126851907.pth", False),
+        ("mine_f12685190a.pth", True),
         ("mine-0123abc.pth", False),
         ("mine.pth", False),
     ],
