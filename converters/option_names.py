@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Container
 
 _COMMANDS = re.compile(r"(`[^`]*`)")
-_SOURCES = re.compile(r"use `convert (\S+) \.\.\.`(?: or `convert \S+ \.\.\.`)*")
+_SOURCES = re.compile(r"(?:use|say which:) `convert (\S+) \.\.\.`(?: or `convert \S+ \.\.\.`)*")
 _SOURCE = re.compile(r"`convert (\S+) \.\.\.`")
 _PATTERNS = re.compile(r"--drop '([^']*)'(?: --drop '([^']*)')*")
 _PATTERN = re.compile(r"--drop '([^']*)'")

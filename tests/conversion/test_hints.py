@@ -43,13 +43,15 @@ def opened(layout: str, tensors: dict[str, Tensor]) -> Checkpoint:
 def test_every_command_that_fits_is_named(asked: str, layout: str, name: str, commands: set[str]) -> None:
     with pytest.raises(Refused) as caught:
         recognize(opened(layout, shells(layout, name, classes=400)), asked)
-    assert set(re.findall(r"`convert ([\w-]+) \.\.\.`", caught.value.hint)) == commands
+    assert set(re.findall(r"`convert ([\w-]+) \.\.\.`", caught.value.told.hint)) == commands
+    assert set(re.findall(r"'([\w-]+)'", caught.value.hint)) == commands
 
 
 def test_a_tie_of_layouts_names_all_commands() -> None:
     with pytest.raises(Refused, match="2 layouts") as caught:
         recognize(opened("slowfast", shells("slowfast", "c2d-r50", classes=400)), None)
-    assert caught.value.hint == "say which: `convert nonlocal ...` or `convert slowfast ...`"
+    assert caught.value.told.hint == "say which: `convert nonlocal ...` or `convert slowfast ...`"
+    assert caught.value.hint == "name the layout: 'nonlocal' or 'slowfast'"
 
 
 def run_with(heads: dict[str, int], prefix: str, beside: str) -> Checkpoint:
