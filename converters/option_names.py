@@ -13,8 +13,8 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Container
 
 _COMMANDS = re.compile(r"(`[^`]*`)")
-_SOURCES = re.compile(r"(?:use|say which:) `convert (\S+) \.\.\.`(?: or `convert \S+ \.\.\.`)*")
 _SOURCE = re.compile(r"`convert (\S+) \.\.\.`")
+_SOURCES = re.compile(rf"(?:use|say which:) {_SOURCE.pattern}(?: or {_SOURCE.pattern})*")
 _PATTERNS = re.compile(r"--drop '([^']*)'(?: --drop '([^']*)')*")
 _PATTERN = re.compile(r"--drop '([^']*)'")
 _SETTING = re.compile(r"--set ([a-z]\w*)=(\w+)")
@@ -30,19 +30,8 @@ _SWITCHES = (
 _VALUES = (
     *("channels", "clip", "device", "drop", "dtype", "entry", "entry-a", "entry-b", "folder", "head", "html"),
     *("jobs", "junit", "labels", "layout", "layout-a", "layout-b", "license", "mapping", "mean", "memory"),
-    *(
-        "model",
-        "name",
-        "push",
-        "require",
-        "results",
-        "retries",
-        "scheduler",
-        "seed",
-        "source",
-        "to",
-        "variant",
-    ),
+    *("model", "name", "push", "require", "results", "retries", "scheduler", "seed", "source", "to"),
+    "variant",
 )
 _KEYWORDS = {
     **{name: name.replace("-", "_") for name in (*_SWITCHES, *_VALUES)},

@@ -140,6 +140,11 @@ class FileBytes(NamedTuple):
         return self.file.chunks(self.offset, self.nbytes)
 
 
+def whole_file(file: SourceFile) -> FileBytes:
+    """All bytes of a file."""
+    return FileBytes(file, 0, file.size)
+
+
 def in_file(data: Data) -> FileBytes | None:
     """The range of a file that has these data as they are (attribute ``in_file``); None where none has."""
     return data if isinstance(data, FileBytes) else getattr(data, "in_file", None)

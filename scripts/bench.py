@@ -400,22 +400,13 @@ def measure_batch(bench: Bench, rounds: int, files: int = 8) -> str:
     halves = [" ".join(f"batch/{number}.pkl" for number in range(half, files, 2)) for half in (0, 1)]
     copy = ["sh", "-c", f"cp {halves[0]} copied/0 & cp {halves[1]} copied/1 & wait"]
     conversions, copies = [], []
-
-    def clean() -> None:
-        for name in os.listdir(bench.folder):
-            if name.startswith(("batch.r", "batch.s", "converted")):
-                path = os.path.join(bench.folder, name)
-                shutil.rmtree(path) if os.path.isdir(path) else os.unlink(path)
-        for each in range(files):
-            _unlink(os.path.join(bench.folder, "copied", str(each % 2), f"{each}.pkl"))
-
     for number in range(rounds + 1):
         _progress(f"batch: round {number} of {rounds}")
         for command, runs in ((words, conversions), (copy, copies)):
             bench.run(copy)  # so that both find the memory that this one has just left
-            clean()
+            _clean(bench.folder, files)
             run = bench.run(command)
-            clean()
+            _clean(bench.folder, files)
             if number:
                 runs.append(run)
     _unlink(source)
@@ -428,6 +419,16 @@ def measure_batch(bench: Bench, rounds: int, files: int = 8) -> str:
         f"{size / copied.wall:,.0f} MB/s: {ratio:.2f} x their time (CPU {own.cpu / copied.cpu:.2f} x; "
         f"goal {BATCH_GOAL:g}): {'holds' if ratio <= BATCH_GOAL else 'MISSED'}"
     )
+
+
+def _clean(folder: str, files: int) -> None:
+    """Remove what a batch and two ``cp`` have written."""
+    for name in os.listdir(folder):
+        if name.startswith(("batch.r", "batch.s", "converted")):
+            path = os.path.join(folder, name)
+            shutil.rmtree(path) if os.path.isdir(path) else os.unlink(path)
+    for each in range(files):
+        _unlink(os.path.join(folder, "copied", str(each % 2), f"{each}.pkl"))
 
 
 def _median(runs: Sequence[Run]) -> Run:

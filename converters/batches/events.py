@@ -14,8 +14,8 @@ if TYPE_CHECKING:
 class Event(NamedTuple):
     """Something that happened to a job.
 
-    ``kind`` is ``started``, ``progress`` (``data`` are bytes done, bytes in all, and what is being done after them, in
-    words or ""), ``result`` (``data`` is the result) or ``tick``: nothing for a tenth of a second.
+    ``kind`` is ``started``, ``progress`` (``data`` has the arguments of `Progress`), ``result`` (``data`` is the
+    result) or ``tick``: nothing for a tenth of a second.
     """
 
     kind: str
@@ -27,7 +27,7 @@ class Progress(Protocol):
     """Told how far a job is."""
 
     def __call__(self, done: int, total: int, stage: str = "") -> None:
-        """So many bytes of so many are done; ``stage`` is what is being done once all are, in words."""
+        """``done`` of ``total`` bytes are copied. After that ``stage`` says in words what is being done."""
         ...
 
 

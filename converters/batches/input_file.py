@@ -33,8 +33,9 @@ class InputFile:
         self.location = location
         self._progress = progress
         self._path = "" if is_remote(location) else location
-        self._crc32 = self._sha256 = self._version = ""
+        self._crc32 = self._version = ""
         self._size = 0
+        self._digests: dict[str, str] = {}  # of all of it, by kind
 
     def path(self) -> str:
         """Its path; the address of a remote one, which is in the cache."""
@@ -69,8 +70,7 @@ class InputFile:
         with open_checkpoint(self.path()) as checkpoint:
             digest = digests_of(checkpoint.files, [known.kind])[known.kind]
             count = len(checkpoint.files)
-        if known.kind == "sha256":
-            self._sha256 = digest
+        self._digests[known.kind] = digest
         if digest.startswith(known.digits):
             return ""
         what = TITLES[known.kind] + (f" of its {count} files together" if count > 1 else "")
@@ -85,14 +85,15 @@ class InputFile:
         """Take what a conversion of it has found."""
         if found := result.checksums:
             self._crc32, self._size = found.input, found.size
-        self._sha256 = result.provenance["source"].get("sha256", self._sha256)
+        if sha256 := result.provenance["source"].get("sha256"):
+            self._digests["sha256"] = sha256
 
     def release(self, result: Result, **options: Any) -> Released | None:
         """The release that it is, if a hash proves one. It was converted; ``options`` say how it is read, as in
         `inspect`."""
         found = result.checksums
-        sole = found is not None and found.files == 1 and self._sha256
-        digests = {os.path.basename(self.path()): {"sha256": self._sha256}} if sole else None
+        sole = found is not None and found.files == 1
+        digests = {os.path.basename(self.path()): self._digests} if sole else None
         network = result.info
         if may_be_put_back(result.layout):
             from converters.inspection.inspect import inspect
@@ -115,6 +116,5 @@ class InputFile:
 
     def as_data(self) -> dict[str, Any]:
         """What is recorded of it; its SHA-256 where it is known."""
-        crc32 = self.crc32()
-        known = {"sha256": self._sha256} if self._sha256 else {}
-        return {"crc32": crc32, "size": self._size, "version": self._version, **known}
+        found = {"crc32": self.crc32(), "size": self._size, "version": self._version}
+        return found | {kind: digest for kind, digest in self._digests.items() if kind == "sha256"}

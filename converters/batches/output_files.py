@@ -10,7 +10,7 @@ from converters.formats.io.crc32 import crc32_function
 from converters.formats.io.file_crc32 import crc32_of
 from converters.lazy_module import LazyModule
 from converters.locations import is_remote
-from converters.tensor import FileBytes, same_data
+from converters.tensor import same_data, whole_file
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -69,7 +69,7 @@ def has_same_bytes(location: str, path: str) -> bool:
     """Whether an output has the same bytes as the local output ``path``."""
     if is_remote(location):
         with SourceFile(path) as file:
-            return same_data(_whole(file), _Remote(location))
+            return same_data(whole_file(file), _Remote(location))
     files, others = local_files(location), local_files(path)
     return len(files) == len(others) and all(map(same_contents, files, others))
 
@@ -77,11 +77,7 @@ def has_same_bytes(location: str, path: str) -> bool:
 def same_contents(path: str, other: str) -> bool:
     """Whether two files have the same bytes."""
     with SourceFile(path) as a, SourceFile(other) as b:
-        return a.size == b.size and same_data(_whole(a), _whole(b))
-
-
-def _whole(file: SourceFile) -> FileBytes:
-    return FileBytes(file, 0, file.size)
+        return a.size == b.size and same_data(whole_file(a), whole_file(b))
 
 
 class _Remote(NamedTuple):

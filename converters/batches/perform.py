@@ -94,8 +94,7 @@ def _perform(job: Job, progress: Progress | None) -> JobResult:
         if exists(task.output) and not own
         else _convert(work, force=own or _is_half_written(work))
     )
-    published = _publish(work)
-    return {**done, **published, "checked": True} if published else done
+    return {**done, **_publish(work)}
 
 
 class _Work(NamedTuple):
@@ -346,8 +345,9 @@ def _is_published(published: Mapping[str, Any], folder: str) -> bool:
 
 def _details(work: _Work, result: Result, output: dict[str, Any]) -> JobResult:
     """What is recorded of a conversion."""
-    options = {name: work.job.task.options.get(name) for name in ("entry", "head")}
-    known = work.source.release(result, drop=work.job.task.options.get("drop", ()), **options)
+    options = work.job.task.options
+    read = {name: options.get(name) for name in ("entry", "head")}
+    known = work.source.release(result, drop=options.get("drop", ()), **read)
     notes = (*map(as_keys, result.told), *([f"the input: {known.words}"] if known else []))
     named = result.replace(source=without_credentials(work.job.task.input), output=work.job.name, told=notes)
     return {
@@ -356,7 +356,7 @@ def _details(work: _Work, result: Result, output: dict[str, Any]) -> JobResult:
         "mapping": dict(result.provenance["mapping"]),
         **_network(result),
         "bytes": result.nbytes,
-        "checked": result.checked or bool(work.job.task.options.get("verify")),
+        "checked": result.checked or bool(options.get("verify") or "publish" in options),
         "notes": list(notes),
         "text": conversion_text(named),
         **({"release": known.as_data()} if known else {}),

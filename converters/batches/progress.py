@@ -46,8 +46,9 @@ class Display:
     """A line for each running conversion and one for the batch, redrawn in place; failed rows stay above them."""
 
     BAR = 24
-    TELLING = 50
     REFRESH = 0.1
+    FORESEEN = 0.02
+    """The time that is left is estimated once this much is done."""
 
     def __init__(self, out: TextIO) -> None:
         self._out = out
@@ -98,8 +99,8 @@ class Display:
         ]
         done, total, size = self._figures()
         elapsed = monotonic() - self._started
-        told = done < total <= self.TELLING * done  # the first bytes tell nothing of the time
-        left = f", {_clock(elapsed * (total - done) / done)} left" if told else ""
+        foreseen = self.FORESEEN * total <= done < total
+        left = f", {_clock(elapsed * (total - done) / done)} left" if done and foreseen else ""
         text = f"{self._ended} of {self._total} rows, {size}{left}"
         return [*rows, f"{self._bar(done, total)} {_shortened(text, room)}"]
 

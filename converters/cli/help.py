@@ -23,7 +23,7 @@ SOURCES = "sources"
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add the command's arguments."""
-    parser.add_argument("topic", metavar="VERB", nargs="?", help="a verb, a layout, or `sources`")
+    parser.add_argument("topic", metavar="VERB", nargs="?", help="a verb, `convert`, a layout, or `sources`")
 
 
 def run(options: argparse.Namespace) -> int:

@@ -55,10 +55,7 @@ def whole_elements(tensor: Tensor) -> Any:
     """A tensor in memory, of its own shape; the elements are opaque, so any dtype will do."""
     import numpy
 
-    whole = bytearray()
-    for chunk in tensor.data.chunks():
-        whole += chunk
-    return numpy.frombuffer(whole, f"V{ITEMSIZE[tensor.dtype]}").reshape(tensor.shape)
+    return numpy.frombuffer(tensor.tobytes(), f"V{ITEMSIZE[tensor.dtype]}").reshape(tensor.shape)
 
 
 def chunks_of(array: Any) -> Iterator[memoryview]:

@@ -13,6 +13,7 @@ from converters._version import __version__
 from converters.checksums import sha256_of_bytes
 from converters.errors import BadInput
 from converters.formats.provenance_record import FORM, VERSION
+from converters.hashes import digests_of
 from converters.locations import is_remote, name_of
 from converters.mapping.file_names import OUTSIDE
 from converters.mapping.layout_tables import load_layout
@@ -386,15 +387,5 @@ def describe_source(checkpoint: Checkpoint, match: Match | None, *, sha256: bool
     if previous is not None:
         described["converted_from"] = previous
     if sha256:
-        described["sha256"] = _sha256(checkpoint)
+        described |= digests_of(checkpoint.files, ["sha256"])
     return described
-
-
-def _sha256(checkpoint: Checkpoint) -> str:
-    from hashlib import sha256
-
-    digest = sha256()
-    for file in checkpoint.files:
-        for chunk in file.chunks(0, file.size):
-            digest.update(chunk)
-    return digest.hexdigest()

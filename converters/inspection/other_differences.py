@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from converters.formats.other_value import OtherValue
 from converters.printable import printable, shape_text
-from converters.tensor import FileBytes, Held, same_data
+from converters.tensor import Held, same_data, whole_file
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -54,8 +54,7 @@ def same_files(a: Checkpoint, b: Checkpoint) -> bool:
     if not _same_outside(a, b) or [file.size for file in a.files] != [file.size for file in b.files]:
         return False
     return all(
-        same_data(FileBytes(left, 0, left.size), FileBytes(right, 0, right.size))
-        for left, right in zip(a.files, b.files, strict=True)
+        same_data(whole_file(left), whole_file(right)) for left, right in zip(a.files, b.files, strict=True)
     )
 
 

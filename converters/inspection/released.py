@@ -83,9 +83,8 @@ def released(
     """The release that a file is, None if none is known by a hash.
 
     ``layout`` and ``network`` are what was recognised in it, "" and None if nothing was. ``digests`` are those of its
-    files by name and kind (`file_digests`); if a kind that is needed is not among them, files are read, unless no
-    release in a format of the layout is known by a hash. Without ``archive`` it is known that no file is inside another
-    one.
+    files by name and kind (`file_digests`). The files are read if a kind is missing by which a release in the layout's
+    format is known. ``archive`` is False if the input is known not to be a file inside another.
 
     Where they are not a release's, a PyTorch file of a network that was released is converted to the release's form,
     in a temporary folder. That counts only if the file is, bit for bit, what the result converts to: what its record

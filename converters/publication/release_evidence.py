@@ -24,6 +24,8 @@ _DIGEST = re.compile(r"[-_.]([0-9a-f]{8,16}|[0-9a-f]{64})(?=\.|$)", re.IGNORECAS
 """The beginning of a SHA-256 in a name, as OpenMMLab and PyTorch's hub write it, or all of it."""
 
 _NUMBER = re.compile(r"f?\d+", re.IGNORECASE)
+"""What looks like a digest and is more likely a date, or, after an ``f``, the number of a training run, as in VMZ's
+names."""
 
 
 class Evidence(NamedTuple):
@@ -112,8 +114,7 @@ def _hashes(paths: list[str]) -> list[tuple[str, str]]:
 
 
 def _misfits(files: list[tuple[str, str]], whose: str) -> Iterator[str]:
-    """What to say of names with a digest that is not their files'. Decimal digits are more likely a date, and with an
-    ``f`` before them the number of a training run, as in VMZ's names."""
+    """What to say of names with a digest that is not their files'."""
     for name, digest in files:
         told = [match.lower() for match in _DIGEST.findall(name) if not _NUMBER.fullmatch(match)]
         if digest and told and not any(digest.startswith(one) for one in told):

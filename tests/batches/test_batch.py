@@ -27,6 +27,7 @@ from converters.batches.progress import Display, Lines
 from converters.batches.results import Results, dump_line, parse_line
 from converters.batches.summary import summary_text
 from converters.batches.tasks import tasks_of
+from converters.checksums import sha256_of
 from converters.files import SourceFile
 from converters.verification.outcome import TOLERANCES
 from tests.helpers import batch_files
@@ -206,6 +207,7 @@ def test_kills_at_random_moments(manifest, expected):
                 assert done[task] == row  # a finished row is not done again
             finished = done
             for row in done.values():
+                assert sha256_of(str(folder / row["task"])) == expected[row["task"]]
                 ((_, _, crc32),) = row["output"]["files"]
                 assert batch_files.crc32(folder / row["task"]) == crc32
     assert min(killed.values()) >= 3, killed

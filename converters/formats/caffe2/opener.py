@@ -9,7 +9,7 @@ from converters.errors import BadInput
 from converters.formats.checkpoint import Checkpoint
 from converters.formats.io.other_bytes import OtherBytes
 from converters.formats.other_value import OtherValue, plain_value
-from converters.tensor import FileBytes
+from converters.tensor import whole_file
 
 if TYPE_CHECKING:
     from converters.files import SourceFile
@@ -84,8 +84,7 @@ def _checkpoint(
     operators = OtherBytes(files[0], tuple(tensor.data for tensor in tensors.values()))
     metadata = {"the init net without its values": OtherValue(kind="protocol buffer", data=operators)}
     if predict_net:
-        whole = FileBytes(files[1], 0, files[1].size)
-        metadata["the predict net"] = OtherValue(kind="protocol buffer", data=whole)
+        metadata["the predict net"] = OtherValue(kind="protocol buffer", data=whole_file(files[1]))
     return Checkpoint(
         path=files[0].path,
         files=files,

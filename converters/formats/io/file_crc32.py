@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from functools import cache
+from functools import cache, lru_cache
 from typing import TYPE_CHECKING, NamedTuple
 
 from converters.files import SourceFile
@@ -62,7 +62,7 @@ def joined_crc32(first: int, second: int, length: int) -> int:
     return _product(first, _power(length)) ^ second
 
 
-@cache
+@lru_cache(maxsize=1024)  # a file's tensors have few sizes, unless it is a hostile one
 def _power(length: int) -> int:
     """x to the power of the bits in ``length`` bytes, modulo the divisor."""
     power = 1 << 31
